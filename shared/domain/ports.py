@@ -1,0 +1,255 @@
+"""The outside world as the reconciler sees it. Each port has a real adapter and an honest fake with state.
+
+Answers that are expected are values; only what nobody can act upon is an exception (`shared.domain.errors`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+
+class Clock(Protocol):
+    """The wall clock. Only entry points, the worker's edge and adapters read it."""
+
+    def now(self) -> datetime:
+        """The present time, aware, UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds of this clock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as it was read: its bytes and the ETag to name in a conditional write."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Keys in ascending order; `more` says that keys after the last one exist."""
+
+    keys: tuple[str, ...]
+    more: bool
+
+
+class ObjectStore(Protocol):
+    """One bucket or directory with conditional writes.
+
+    All methods may raise StoreUnavailable (nothing is known about the outcome) and AccessDenied.
+    """
+
+    def get(self, key: str) -> StoredObject | None:
+        """The object, or None if there is none."""
+        ...
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
+        """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        ...
+
+    def create(self, key: str, body: bytes) -> str:
+        """Store a new object and return its ETag. Raises PreconditionFailed if the key exists, ConditionRace."""
+        ...
+
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        """Replace the object of that ETag. Raises PreconditionFailed if it is another or gone, ConditionRace."""
+        ...
+
+    def put(self, key: str, body: bytes) -> str:
+        """Store unconditionally; for markers, where content does not matter."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error if there is none."""
+        ...
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """At most `limit` keys that start with `prefix` and are greater than `after`, ascending."""
+        ...
+
+
+ProcessState = Literal[
+    "starting", "running", "stopping", "stopped", "exited", "failed", "error", "not_found", "unknown"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The agent process was started, or was running already under the same effect id."""
+
+    process_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartRejected:
+    """Nothing was started. `reason` is a short text for people, never empty."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartUnknown:
+    """The start was sent and nobody knows what became of it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call did what it was asked to do, or found it done."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone:
+    """The call failed. `passing` says that the same call may succeed later."""
+
+    error: str
+    passing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """What the runtime knows of an agent's newest process."""
+
+    status: ProcessState
+    exit_reason: str | None = None
+    generation: int | None = None
+
+
+class AgentRuntime(Protocol):
+    """Where agent processes live. No method raises for an expected answer; each keeps to its own time budget.
+
+    `order` of start is the start context of spec/actions.md section 3 (the outbox payload), with keys town_id, agent_id,
+    generation, role, bead, prompt_kind and so on. `effect_id` is the idempotency key of every attempt.
+    """
+
+    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        """Start one agent process; the same effect id again gives the first answer."""
+        ...
+
+    def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
+        """Stop that generation of the agent and no other; "not running" is Done."""
+        ...
+
+    def status(self, town_id: str, agent_id: str) -> ProcessStatus:
+        """The newest process of the agent; `not_found` if there never was one."""
+        ...
+
+    def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
+        """Give the running agent a text; a message id that it has seen is Done."""
+        ...
+
+    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+        """Change the model of a running agent; `order` carries town_id, agent_id, model, organization_id."""
+        ...
+
+    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        """Give the town's container a fresh token."""
+        ...
+
+    def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        """Stop the town's idle container."""
+        ...
+
+    def container_state(self, town_id: str) -> str:
+        """running, healthy, stopped, ... or `none` where a town has no container, `unknown` where nobody answered."""
+        ...
+
+
+ForgeErrorKind = Literal[
+    "no_token", "unrecognized_url", "host_mismatch", "http", "rate_limited", "transient", "invalid_response"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeError:
+    """Why a forge call gave nothing. `retry_at` only for rate_limited."""
+
+    kind: ForgeErrorKind
+    message: str
+    http_status: int | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What stands between a pull request and its merge (spec/actions.md section 5)."""
+
+    has_unresolved_comments: bool = False
+    has_failing_checks: bool = False
+    has_unchecked_runs: bool = False
+    all_checks_pass: bool = True
+    awaiting_approval: bool = False
+    changes_requested: bool = False
+    review_decision: str | None = None
+    merge_state_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A pull request as the forge shows it. `merge_sha` only when merged; `feedback` only if it was wanted."""
+
+    state: Literal["open", "merged", "closed"]
+    head_sha: str | None = None
+    merge_sha: str | None = None
+    mergeable_state: str | None = None
+    feedback: Feedback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The forge merged the pull request as this commit."""
+
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotMerged:
+    """The forge answered that it will not merge (405, 409); polling goes on."""
+
+    reason: str
+
+
+class SourceForge(Protocol):
+    """Where pull requests live."""
+
+    def pull_request(self, town_id: str, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
+        """Read one pull request."""
+        ...
+
+    def merge(
+        self, town_id: str, pr_url: str, *, head_sha: str | None, effect_id: str
+    ) -> Merged | NotMerged | ForgeError:
+        """Merge exactly `head_sha`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a person must hear of. `fingerprint` groups repeats; `tags` and `extra` never hold secrets."""
+
+    kind: str
+    message: str
+    fingerprint: tuple[str, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Alerts(Protocol):
+    """Where alerts go after the commit; never raises, never delays a tick noticeably."""
+
+    def raise_all(self, alerts: Sequence[Alert]) -> None:
+        """Hand over the alerts of one tick."""
+        ...
+
+
+class Metrics(Protocol):
+    """Where the figures of a tick go; never raises."""
+
+    def tick_ran(self, report: Any) -> None:
+        """One committed, quiet or lost tick (`shared.domain.report.RunReport`)."""
+        ...

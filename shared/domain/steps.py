@@ -1,0 +1,67 @@
+"""Work with the outside as steps: a generator that yields every call instead of making it.
+
+The same generator is driven by `drive` in production, by a seeded scheduler in the simulation and by the crash sweep,
+which may fail, delay, repeat or abandon any single call. A generator never touches the outside between two yields.
+"""
+
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to the outside that was not made yet. `name` is verb and subject, as in `put towns/t1/head`."""
+
+    name: str
+    make: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Calls that may be made at once. The answers come back in order; a call that raised answers with its exception."""
+
+    calls: tuple[Call, ...]
+
+
+Steps = Generator[Call | Together, Any, T]
+
+_PARALLEL_CALLS = 16
+
+
+def drive(steps: Steps[T]) -> T:
+    """Make every call of `steps` for real, one after another, and return what the steps return."""
+    answer: Any = None
+    error: Exception | None = None
+    while True:
+        try:
+            step = steps.throw(error) if error is not None else steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        error = None
+        if isinstance(step, Together):
+            answer = _make_all(step.calls)
+            continue
+        try:
+            answer = step.make()
+        except Exception as raised:  # noqa: BLE001 - handed to the steps, which decide
+            error = raised
+
+
+def _make_all(calls: tuple[Call, ...]) -> list[Any]:
+    if len(calls) <= 1:
+        return [answer_of(call) for call in calls]
+    with ThreadPoolExecutor(min(len(calls), _PARALLEL_CALLS)) as pool:
+        return list(pool.map(answer_of, calls))
+
+
+def answer_of(call: Call) -> Any:
+    """The call's result, or the exception that it raised."""
+    try:
+        return call.make()
+    except Exception as raised:  # noqa: BLE001 - an answer like any other; the steps decide
+        return raised

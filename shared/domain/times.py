@@ -1,0 +1,45 @@
+"""Times as the database keeps them: UTC text of exactly 24 characters, so that text order is time order."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+MILLISECOND = timedelta(milliseconds=1)
+_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+
+
+def to_text(at: datetime) -> str:
+    """`2026-01-10T12:00:00.000Z` for an aware time in any zone; microseconds are cut off."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def from_text(text: str) -> datetime:
+    """The aware UTC time of a stored text. Raises ValueError if it is not exactly in the stored form."""
+    if len(text) != 24 or not _TEXT.fullmatch(text):
+        raise ValueError(f"not a stored time: {text[:40]!r}")
+    return datetime.fromisoformat(text)
+
+
+def parse_iso(text: str) -> datetime:
+    """An ISO 8601 time with offset, as people and producers write it. Raises ValueError without an offset."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"a time needs an offset, as in 2026-01-10T12:00:00Z: {text[:40]!r}")
+    return whole_milliseconds(at.astimezone(UTC))
+
+
+def whole_milliseconds(at: datetime) -> datetime:
+    """The same time without its microseconds: the finest time that a town knows is a millisecond."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def to_milliseconds(at: datetime) -> int:
+    """Milliseconds since 1970, as inbox keys and LTX headers carry them."""
+    return (at - _EPOCH) // MILLISECOND
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """The aware UTC time of a count of milliseconds since 1970."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

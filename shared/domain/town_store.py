@@ -1,0 +1,108 @@
+"""The port between the engine and the storage layer: images with a version, an inbox, due markers.
+
+Every method is a generator of steps (`shared.domain.steps`): it yields each store call and touches nothing between them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from shared.domain.steps import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFacts:
+    """What the manifest says of an image besides its bytes.
+
+    `commit_id` never repeats: it is the tick id, made from the tick number and a fresh worker id.
+    """
+
+    commit_id: str
+    tick_no: int
+    time: datetime
+    next_due: datetime | None
+    schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class TownImage:
+    """One committed image of one town, verified. `etag` is the fence: a commit replaces exactly this version."""
+
+    town_id: str
+    image: bytes
+    etag: str
+    txid: int
+    image_digest: str
+    facts: CommitFacts
+
+
+@dataclass(frozen=True, slots=True)
+class InboxObject:
+    """One batch as it lies in the inbox; its body is not decoded here."""
+
+    key: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InboxReading:
+    """The oldest objects of an inbox in order of receipt; `more` says that others wait behind them."""
+
+    objects: tuple[InboxObject, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DueMarker:
+    """A marker that says: this town wants a tick at that time. `at` is a whole second, never later than wanted."""
+
+    key: str
+    town_id: str
+    at: datetime
+
+
+class TownStore(Protocol):
+    """Where towns are kept. Methods raise what `shared.domain.errors` names; Conflict means that another writer won."""
+
+    def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
+        """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown, ImageTooLarge."""
+        ...
+
+    def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
+        """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
+        ...
+
+    def commit(self, base: TownImage, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
+        """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are resolved."""
+        ...
+
+    def towns(self) -> Steps[tuple[str, ...]]:
+        """The ids of all towns that have a head, ascending."""
+        ...
+
+    def post(self, town_id: str, body: bytes, *, received_at: datetime, batch_id: str, wake: bool) -> Steps[str]:
+        """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
+
+        Raises UnknownTown. Posting the same batch id with the same body again changes nothing.
+        """
+        ...
+
+    def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
+        """The oldest batches, as many as are needed for `limit` events if each batch held one."""
+        ...
+
+    def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
+        """Delete batches whose events are committed."""
+        ...
+
+    def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
+        """Write the marker of that second."""
+        ...
+
+    def clear_due(self, keys: tuple[str, ...]) -> Steps[None]:
+        """Delete markers."""
+        ...
+
+    def due(self, now: datetime) -> Steps[tuple[DueMarker, ...]]:
+        """All markers of `now` or earlier, oldest first."""
+        ...
