@@ -1,0 +1,131 @@
+# Everything a developer, CI and the build do here. A bare machine needs python3 >= 3.11 with pip, make and git.
+
+UV_VERSION := 0.13.8
+SPEED ?= 40
+JOBS ?= 2
+SEEDS ?= 1000
+ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV := .tools/uv-$(UV_VERSION)/bin/uv
+READY := .venv/.ready
+# uv checks and exports the lock without the network: in it every host is this name that cannot exist (see pyproject.toml).
+NO_HOST := https://index.invalid
+OFFLINE := --offline --no-config --default-index $(NO_HOST)/simple
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+
+# The first of these that really runs (a pyenv shim may exist and refuse). 3.13 is what Lambda runs.
+define find_python
+py=; for p in $(if $(PYTHON),$(PYTHON),python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13 \
+		python3 python3.14 python3.12 python3.11); do \
+	if "$$p" -c 'import sys, sqlite3, ssl, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then py=$$p; break; fi; \
+done; \
+[ -n "$$py" ] || { echo "setup: no working Python >= 3.11 found; say which with: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+endef
+
+# uv does not read pip's settings, so this machine's package index, if one is set, is handed on at run time and written
+# nowhere. Files may come from any configured index: the lock's hashes decide whether they are the right ones.
+define use_pips_index
+pip_says() { .tools/pip config get "$$1" 2>/dev/null | tr '\n' ' ' | sed 's/ *$$//' || true; }; \
+index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(pip_says global.index-url)}}}; \
+extra=$${UV_EXTRA_INDEX_URL:-$${PIP_EXTRA_INDEX_URL:-$$(pip_says global.extra-index-url)}}; \
+cert=$${SSL_CERT_FILE:-$${PIP_CERT:-$$(pip_says global.cert)}}; \
+unset UV_INDEX_URL; \
+[ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
+[ -z "$$extra" ] || export UV_EXTRA_INDEX_URL="$$extra" UV_INDEX_STRATEGY=unsafe-best-match; \
+[ -z "$$cert" ] || export SSL_CERT_FILE="$$cert"; \
+export UV_HTTP_TIMEOUT="$${UV_HTTP_TIMEOUT:-$${PIP_DEFAULT_TIMEOUT:-60}}"
+endef
+
+.PHONY: help
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## Create .venv and install everything from the lock (other targets do it when needed)
+
+.PHONY: demo
+demo: $(READY) ## Run a whole town on this machine, sped up (SPEED=40)
+	@.venv/bin/townctl demo --speed $(SPEED)
+
+.PHONY: test
+test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+.PHONY: check
+check: lint test ## Run everything that CI runs
+
+.PHONY: lint
+lint: $(READY) ## Check format, style, types, import direction and the lock
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(UV) lock --check --quiet $(OFFLINE) --python .venv/bin/python
+
+.PHONY: fix
+fix: $(READY) ## Format, and repair what ruff can repair
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+.PHONY: bench
+bench: $(READY) ## Measure the performance bars of the design
+	.venv/bin/python -m tests.benchmarks $(ARGS)
+
+.PHONY: mutants
+mutants: $(READY) ## Plant bugs in rules and actions and see that the tests find them
+	.venv/bin/python -m tests.mutants $(ARGS)
+
+.PHONY: simulate
+simulate: $(READY) ## Run whole fleets under faults from many seeds (SEEDS=1000)
+	.venv/bin/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+.PHONY: cover
+cover: $(READY) ## Run the tests and show which branches none of them took
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term-missing $(ARGS)
+
+.PHONY: lock
+lock: $(UV) ## Write uv.lock anew after a change of dependencies (ARGS="--upgrade-package NAME")
+	@$(find_python); $(use_pips_index); unset UV_EXTRA_INDEX_URL UV_INDEX_STRATEGY; \
+	$(UV) lock --no-config --python "$$py" $(ARGS)
+	@# Names, versions, markers and hashes stay; every host goes. See the head of pyproject.toml.
+	@sed -E -e 's#registry = "[^"]+"#registry = "$(NO_HOST)/simple"#' \
+		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
+	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
+
+.PHONY: clean
+clean: ## Remove caches, build output and demo data
+	rm -rf build dist demo-data .coverage htmlcov .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .mutmut-cache mutants
+	find . \( -name .git -o -name .venv -o -name .tools \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## As clean, and remove .venv and .tools too
+	rm -rf .venv .tools *.egg-info
+
+# uv itself, beside the project. pip fetches it from the index that this machine's pip is set up for.
+$(UV):
+	@$(find_python); \
+	for pip in "$$py -m pip" "python3 -m pip" "/usr/bin/python3 -m pip" pip3 pip; do $$pip --version >/dev/null 2>&1 && break; pip=; done; \
+	[ -n "$$pip" ] || { echo "setup: no pip found beside $$py; install pip first" >&2; exit 1; }; \
+	mkdir -p .tools; \
+	printf '#!/bin/sh\nexec %s "$$@"\n' "$$pip" > .tools/pip; chmod +x .tools/pip; \
+	echo "setup: fetching uv $(UV_VERSION)"; \
+	rm -rf .tools/uv-$(UV_VERSION); \
+	.tools/pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+		--target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION) 2>.tools/pip.log || { cat .tools/pip.log >&2; exit 1; }
+
+.venv/pyvenv.cfg:
+	@$(find_python); "$$py" -m venv --without-pip --clear .venv
+
+# One `uv pip sync` installs the lock and this project (editable) together, so nobody finds a half-made .venv.
+$(READY): pyproject.toml uv.lock $(UV) .venv/pyvenv.cfg
+	@.venv/bin/python -c 'import sqlite3, sys; print("setup: Python", sys.version.split()[0], "SQLite", sqlite3.sqlite_version)'
+	@$(UV) export --quiet --locked $(OFFLINE) --python .venv/bin/python --output-file .tools/requirements.txt >/dev/null || \
+		{ echo "setup: uv.lock does not fit pyproject.toml; run: make lock" >&2; exit 1; }
+	@$(use_pips_index); $(UV) pip sync --quiet --no-config --python .venv/bin/python .tools/requirements.txt
+	@touch $(READY); echo "setup: .venv is ready"

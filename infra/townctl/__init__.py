@@ -1,0 +1,1 @@
+"""`townctl`, the operator's command line: tables for people, `--json` for pipes."""

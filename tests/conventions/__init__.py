@@ -1,0 +1,1 @@
+"""Rules of this code base that no off-the-shelf linter knows."""

@@ -1,0 +1,19 @@
+"""The lock says what to install, never from where; pyproject.toml tells why and how."""
+
+import re
+from typing import Final
+
+from tests.conventions.sources import ROOT
+
+NO_HOST: Final = "index.invalid"
+LOCK: Final = (ROOT / "uv.lock").read_text(encoding="utf-8")
+
+
+def test_the_lock_names_no_host() -> None:
+    assert set(re.findall(r"\w+://([^/\"]+)", LOCK)) == {NO_HOST}
+
+
+def test_every_file_in_the_lock_has_a_hash() -> None:
+    files = [line for line in LOCK.splitlines() if re.search(r"\{ url = ", line)]
+    assert files
+    assert [line for line in files if not re.search(r'hash = "sha256:[0-9a-f]{64}"', line)] == []
