@@ -60,12 +60,17 @@ test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=
 .PHONY: check
 check: lint test ## Run everything that CI runs
 
-.PHONY: lint
-lint: $(READY) ## Check format, style, types, import direction and the lock
-	.venv/bin/ruff format --check .
+.PHONY: lint lint-format lint-style lint-types lint-imports lint-lock
+lint: lint-format lint-style lint-types lint-imports lint-lock ## Check format, style, types, import direction and the lock
+lint-format: $(READY)
+	.venv/bin/ruff format --check --output-format concise .
+lint-style: $(READY)
 	.venv/bin/ruff check .
+lint-types: $(READY)
 	.venv/bin/mypy
+lint-imports: $(READY)
 	.venv/bin/lint-imports
+lint-lock: $(READY)
 	$(UV) lock --check --quiet $(OFFLINE) --python .venv/bin/python
 
 .PHONY: fix
@@ -125,7 +130,8 @@ $(UV):
 # One `uv pip sync` installs the lock and this project (editable) together, so nobody finds a half-made .venv.
 $(READY): pyproject.toml uv.lock $(UV) .venv/pyvenv.cfg
 	@.venv/bin/python -c 'import sqlite3, sys; print("setup: Python", sys.version.split()[0], "SQLite", sqlite3.sqlite_version)'
-	@$(UV) export --quiet --locked $(OFFLINE) --python .venv/bin/python --output-file .tools/requirements.txt >/dev/null || \
-		{ echo "setup: uv.lock does not fit pyproject.toml; run: make lock" >&2; exit 1; }
+	@$(UV) export --quiet --locked $(OFFLINE) --python .venv/bin/python --output-file .tools/requirements.txt \
+		>/dev/null 2>.tools/export.log || \
+		{ echo "setup: uv.lock does not fit pyproject.toml; run: make lock (what uv said: .tools/export.log)" >&2; exit 1; }
 	@$(use_pips_index); $(UV) pip sync --quiet --no-config --python .venv/bin/python .tools/requirements.txt
 	@touch $(READY); echo "setup: .venv is ready"
