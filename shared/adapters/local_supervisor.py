@@ -1,0 +1,205 @@
+"""The small process that stands beside every local agent, and what it knows of processes.
+
+Only the parent of a process learns its exit code, and townctl may be gone when an agent ends. So each agent
+has a parent of its own that outlives townctl: it starts the command in a new session, writes `process.json`,
+waits, kills whatever the agent left running, and writes `exit.json`. It runs as a bare script (`python -I -S
+local_supervisor.py`), therefore this module uses nothing but the standard library.
+
+Two facts make it safe to kill by number. A pid is recycled, but pid and start time together are not;
+`identity` joins them with the boot they belong to. And a descendant may leave its group, its session and its
+parent, but keeps the environment it was born with: every process whose environment holds the agent's mark
+belongs to the agent. A process that clears its own environment after leaving the session escapes; nothing
+short of a container holds that one.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+MARK_VARIABLE: Final = "TOWN_AGENT_CONTEXT"
+CONTEXT, PROCESS, REJECTED, EXIT, LOG = (
+    "context.json",
+    "process.json",
+    "rejected.json",
+    "exit.json",
+    "agent.log",
+)
+_PROC: Final = Path("/proc")
+_SWEEP_SECONDS: Final = 5.0
+
+
+def write_atomically(path: Path, value: Any) -> None:
+    """Store a JSON file so that a reader, also after a power cut, sees all of it or none of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def identity(pid: int) -> str | None:
+    """What tells this process from every other one that ever had its pid; None if it is not alive (a zombie
+    is not).
+    """
+    if not _has_proc():
+        return _identity_by_ps(pid)
+    fields = _stat(pid)
+    if fields is None or fields[0] in ("Z", "X"):
+        return None
+    return f"{_boot_id()}:{fields[19]}"
+
+
+def is_alive(pid: int, started: str) -> bool:
+    """Whether the very process that was recorded as (pid, started) still runs."""
+    return identity(pid) == started
+
+
+def marked(mark: str) -> Iterator[int]:
+    """Living processes that carry the mark in the environment they were born with. Nothing without /proc."""
+    needle = f"{MARK_VARIABLE}={mark}".encode()
+    for pid in _all_pids():
+        with contextlib.suppress(OSError):
+            if (
+                needle in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+                and identity(pid) is not None
+            ):
+                yield pid
+
+
+def in_session(leader: int) -> Iterator[int]:
+    """Living processes of a session (without /proc: of the process group) that was opened by `leader`.
+
+    Ask only while the leader is known to be the recorded process, or was a moment ago: a recycled pid leads
+    another session.
+    """
+    if not _has_proc():
+        yield from _group_by_ps(leader)
+        return
+    for pid in _all_pids():
+        fields = _stat(pid)
+        if fields is not None and fields[3] == str(leader) and fields[0] not in ("Z", "X"):
+            yield pid
+
+
+def kill_all(pids: set[int]) -> None:
+    """Kill each of these processes at once; those that are gone are no error."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def supervise(directory: Path, lock: int, *, effect_id: str, command: list[str]) -> None:
+    """Run one agent to its end. `lock` is an inherited file lock: it is let go when `process.json` or
+    `rejected.json` stands.
+    """
+    mark = os.environ[MARK_VARIABLE]
+    try:
+        with (directory / LOG).open("ab") as log:
+            agent = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except OSError as error:
+        write_atomically(
+            directory / REJECTED, {"effect_id": effect_id, "reason": _why_not_started(command, error)}
+        )
+        return
+    facts = {"effect_id": effect_id, "pid": agent.pid, "started": identity(agent.pid) or "ended at once"}
+    facts |= {"supervisor_pid": os.getpid(), "supervisor_started": identity(os.getpid())}
+    write_atomically(directory / PROCESS, facts)
+    os.close(lock)
+    _pass_on_signals(agent)
+    _await_end(agent)
+    _end_what_is_left(mark, agent.pid)
+    write_atomically(directory / EXIT, {"code": agent.wait()})
+
+
+def _why_not_started(command: list[str], error: OSError) -> str:
+    """Why the operating system did not start a command, and what to do about it."""
+    return f"cannot run {command[0]!r}: {error.strerror}; set the runtime's command to a program that exists"
+
+
+def _pass_on_signals(agent: "subprocess.Popen[bytes]") -> None:
+    """Whoever ends the supervisor politely means the agent."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(agent.pid, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _await_end(agent: "subprocess.Popen[bytes]") -> None:
+    """Wait until the agent has ended, but leave it a zombie: as long as it is one, its pid leads no other
+    session.
+    """
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, agent.pid, os.WEXITED | os.WNOWAIT)
+    else:
+        agent.wait()
+
+
+def _end_what_is_left(mark: str, leader: int) -> None:
+    """Kill what an ended agent left running."""
+    end = time.monotonic() + _SWEEP_SECONDS
+    while left := ({*marked(mark), *in_session(leader)} - {os.getpid()}):
+        kill_all(left)
+        if time.monotonic() > end:
+            return
+        time.sleep(0.01)
+
+
+def _has_proc() -> bool:
+    return (_PROC / "self" / "stat").exists()
+
+
+def _all_pids() -> list[int]:
+    return [int(path.name) for path in _PROC.iterdir() if path.name.isdigit()] if _has_proc() else []
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat after the command's name (which may hold anything): state, ppid, pgrp,
+    session, ...
+    """
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def _boot_id() -> str:
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "boot"
+
+
+def _identity_by_ps(pid: int) -> str | None:
+    columns = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
+    state, _, started = (
+        subprocess.run(columns, check=False, capture_output=True, text=True).stdout.strip().partition(" ")
+    )
+    return started.strip() if started and not state.startswith("Z") else None
+
+
+def _group_by_ps(leader: int) -> Iterator[int]:
+    columns = ["ps", "-A", "-o", "pid=,pgid=,stat="]
+    for line in subprocess.run(columns, check=True, capture_output=True, text=True).stdout.splitlines():
+        pid, group, state = line.split(None, 2)
+        if group == str(leader) and not state.startswith("Z"):
+            yield int(pid)
+
+
+if __name__ == "__main__":
+    supervise(Path(sys.argv[1]), int(sys.argv[2]), effect_id=sys.argv[3], command=sys.argv[4:])
