@@ -1,4 +1,1 @@
-"""What a tick may do to a town, in the imperative: one class per action, with its fields and its apply.
-
-An action that reaches outside leaves a row in the outbox; the call itself comes after the commit.
-"""
+"""Intents: one class each, fields and apply. The registry stands at the end of this file's import list."""

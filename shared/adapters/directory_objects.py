@@ -1,0 +1,243 @@
+"""An object store in a directory: what S3 promises, on a local disk, for any number of processes.
+
+A write goes to a file under `.writing/` and reaches the disk; then one rename or link makes it the object,
+whole or not at all. A link fails where a file is, which makes `create` conditional by itself. `replace`,
+`put` and `delete` take one of 64 lock files for the moment between looking and renaming; a process that dies
+lets go of its lock. The ETag is a hash of the content, so it also holds for files that were copied here by
+hand.
+
+Names that start with a dot are ours and never keys. What a crash leaves under `.writing/` is removed an hour
+later.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Final, Literal, NoReturn
+
+from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
+from shared.domain.ports import Listing, StoredObject
+
+_WRITING: Final = ".writing"
+_LOCKS: Final = ".locks"
+_LOCK_COUNT: Final = 64
+_ABANDONED_SECONDS: Final = 3600
+_PLACING_TRIES: Final = 100  # a directory may be removed as empty between making it and moving a file into it
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+class DirectoryObjects:
+    """The ObjectStore port over one directory, which is made if it is not there."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._writing = root / _WRITING
+        self._locks = root / _LOCKS
+        with self._translated("open"):
+            self._writing.mkdir(parents=True, exist_ok=True)
+            self._locks.mkdir(exist_ok=True)
+            self._remove_abandoned()
+
+    def get(self, key: str) -> StoredObject | None:
+        """The object, or None if there is none."""
+        path = self._path(key)
+        with self._translated(f"get {key}"):
+            body = _content(path)
+            return None if body is None else StoredObject(body, _etag(body))
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
+        """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        found = self.get(key)
+        return "unchanged" if found is not None and found.etag == etag else found
+
+    def create(self, key: str, body: bytes) -> str:
+        """Store a new object and return its ETag. Raises PreconditionFailed if the key exists."""
+        path = self._path(key)
+        with self._translated(f"create {key}"), self._written(body) as written:
+            try:
+                self._place(path, lambda: os.link(written, path))
+            except FileExistsError:
+                raise PreconditionFailed(f"create {key}: it exists") from None
+        return _etag(body)
+
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        """Replace the object of that ETag. Raises PreconditionFailed if it is another or gone."""
+        path = self._path(key)
+        with self._translated(f"replace {key}"), self._written(body) as written, self._locked(key):
+            found = _content(path)
+            if found is None or _etag(found) != etag:
+                raise PreconditionFailed(f"replace {key}: it has changed")
+            written.rename(path)
+            _to_disk(path.parent)
+        return _etag(body)
+
+    def put(self, key: str, body: bytes) -> str:
+        """Store unconditionally."""
+        path = self._path(key)
+        with self._translated(f"put {key}"), self._written(body) as written, self._locked(key):
+            self._place(path, lambda: written.rename(path))
+        return _etag(body)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error if there is none.
+
+        The directory above is removed too if that leaves it empty, but for those at the top. A deletion is
+        not forced to the disk: an object that a power failure brings back is deleted again by whoever meets
+        it.
+        """
+        path = self._path(key)
+        with self._translated(f"delete {key}"):
+            with self._locked(key), contextlib.suppress(*_NO_FILE):
+                path.unlink()
+            if self._root not in (path.parent, path.parent.parent):
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """At most `limit` keys that start with `prefix` and are greater than `after`, ascending.
+
+        Only directories that can hold such keys are read, and none once `limit` is reached.
+        """
+        start = prefix.rpartition("/")[0]
+        with self._translated(f"list {prefix}"):
+            found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
+        return Listing(tuple(found[:limit]), more=len(found) > limit)
+
+    def _keys_below(self, directory: str, *, prefix: str, after: str) -> Iterator[str]:
+        path = self._path(directory) if directory else self._root
+        above = f"{directory}/" if directory else ""
+        for name, is_directory in _entries(path):
+            key = above + name
+            if not is_directory:
+                if key.startswith(prefix) and key > after:
+                    yield key
+                continue
+            within = key + "/"
+            may_match = within.startswith(prefix) or prefix.startswith(within)
+            if may_match and (within > after or after.startswith(within)):
+                yield from self._keys_below(key, prefix=prefix, after=after)
+
+    def _path(self, key: str) -> Path:
+        """Where the key's file is. No key reaches outside the directory or our own files in it."""
+        names = key.split("/")
+        if any(not name or name.startswith(".") or "\x00" in name for name in names):
+            raise Refused(f"not a key: {key[:200]!r}", status=400, path="key")
+        return self._root.joinpath(*names)
+
+    @contextmanager
+    def _written(self, body: bytes) -> Iterator[Path]:
+        """A temporary file with this content, on the disk; removed afterwards if it was not moved away."""
+        handle, name = tempfile.mkstemp(dir=self._writing)
+        written = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            yield written
+        finally:
+            written.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        number = int.from_bytes(blake2b(key.encode(), digest_size=2).digest(), "big") % _LOCK_COUNT
+        with (self._locks / f"{number:02}").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file, also by dying, lets go
+            yield
+
+    def _place(self, path: Path, move: Callable[[], object]) -> None:
+        """Move a file to a new place whose directories may not exist yet, or vanish in between, and make it
+        last."""
+        for _ in range(_PLACING_TRIES):
+            made = self._make_directory(path.parent)
+            try:
+                move()
+            except FileNotFoundError:
+                continue
+            # the directory may have been made by another process that has not yet forced it to the disk
+            for directory in (path.parent, path.parent.parent, *made):
+                with contextlib.suppress(FileNotFoundError):
+                    _to_disk(directory)
+            return
+        raise StoreUnavailable(f"write {path}: its directory is removed again and again", hint="try again")
+
+    def _make_directory(self, directory: Path) -> tuple[Path, ...]:
+        """Make a directory with all above it; the ones above those that were made are returned."""
+        missing = []
+        while directory != self._root and not directory.exists():
+            missing.append(directory)
+            directory = directory.parent
+        for each in reversed(missing):
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                each.mkdir()
+        return tuple(each.parent for each in missing)
+
+    def _remove_abandoned(self) -> None:
+        """Remove temporary files of writers that died long ago, by the file system's own clock."""
+        handle, name = tempfile.mkstemp(dir=self._writing)
+        with os.fdopen(handle) as file:
+            now = os.fstat(file.fileno()).st_mtime
+        for path in (Path(name), *self._writing.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                if str(path) == name or now - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    path.unlink()
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._raise_as_ours(doing, error)
+
+    def _raise_as_ours(self, doing: str, error: OSError) -> NoReturn:
+        reason = f"{doing} in {self._root}: {error.strerror or error}"
+        if error.errno in _FULL:
+            raise StoreUnavailable(
+                reason, hint=f"the disk is full: free space under {self._root}; nothing was lost"
+            ) from error
+        if error.errno in _FORBIDDEN:
+            raise AccessDenied(
+                reason, hint=f"let this user read and write {self._root} and everything in it"
+            ) from error
+        raise StoreUnavailable(
+            reason, hint=f"look at the disk and the system's log for {self._root}, then try again"
+        ) from error
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except _NO_FILE:
+        return None
+
+
+def _etag(body: bytes) -> str:
+    return f'"{blake2b(body, digest_size=16).hexdigest()}"'
+
+
+def _to_disk(directory: Path) -> None:
+    """Force a directory's entries to the disk, so that a rename in it survives a power failure."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _entries(path: Path) -> list[tuple[str, bool]]:
+    """Names in a directory, and whether each is a directory, in the order of the keys below them."""
+    try:
+        with os.scandir(path) as found:
+            entries = [(each.name, each.is_dir()) for each in found if not each.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(entries, key=lambda entry: entry[0] + "/" if entry[1] else entry[0])

@@ -1,0 +1,18 @@
+"""JSON in the one form that towns store and digests read: sorted keys, no blanks, non-ASCII kept, no NaN."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def dumps(value: Any) -> str:
+    """Canonical JSON text. Raises ValueError for NaN and infinities."""
+    return _ENCODER.encode(value)
+
+
+def digest(value: Any) -> str:
+    """The sha256 of the canonical text, hex."""
+    return hashlib.sha256(dumps(value).encode()).hexdigest()
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,191 @@
+"""Configuration of a town and overrides of a rig (spec/events.md section 6).
+
+A stored configuration may lack any value; `effective` answers what holds for a rig: its override, else the town's value,
+else the default. Null in an override counts as absent.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+
+from shared.domain.limits import FIELD_SIZE, MAX_DISPATCH_ATTEMPTS
+from shared.domain.states import Role
+
+Text = Annotated[StrictStr, Field(max_length=FIELD_SIZE)]
+MergeStrategy = Literal["direct", "pr"]
+ReviewMode = Literal["rework", "comments"]
+ConvoyMergeMode = Literal["review-then-land", "review-and-merge"]
+RoleModels = dict[Literal["polecat", "refinery", "mayor"], Text]
+DelayMinutes = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
+Attempts = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RefineryConfig(_Strict):
+    """How reviews go."""
+
+    code_review: StrictBool = True
+    review_mode: ReviewMode = "rework"
+    auto_merge: StrictBool = True
+    auto_merge_delay_minutes: DelayMinutes | None = None
+    auto_resolve_pr_feedback: StrictBool = False
+    auto_resolve_merge_conflicts: StrictBool = True
+    gates: tuple[Text, ...] = ()
+    require_clean_merge: StrictBool = True
+
+
+class ContainerConfig(_Strict):
+    """The town's container."""
+
+    sleep_after_minutes: Annotated[StrictInt, Field(ge=5, le=120)] | None = None
+
+
+class AgentRuntimeConfig(BaseModel):
+    """Where agents run; the settings of each kind are the adapter's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: Literal["control_server", "ecs", "local"]
+
+
+class TownConfig(_Strict):
+    """A town's configuration; what is not given has its default."""
+
+    organization_id: Text | None = None
+    merge_strategy: MergeStrategy = "direct"
+    refinery: RefineryConfig = RefineryConfig()
+    convoy_merge_mode: ConvoyMergeMode = "review-then-land"
+    staged_convoys_default: StrictBool = False
+    max_dispatch_attempts: Attempts = MAX_DISPATCH_ATTEMPTS
+    on_failed_dependency: Literal["hold", "proceed"] = "hold"
+    max_polecats_per_rig: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
+    container: ContainerConfig = ContainerConfig()
+    default_model: Text | None = None
+    role_models: RoleModels = Field(default_factory=dict)
+    custom_instructions: Text | None = None
+    agent_runtime: AgentRuntimeConfig | None = None
+    alarm_interval_active: Annotated[StrictInt, Field(ge=5, le=60)] = 5
+    alarm_interval_idle: Annotated[StrictInt, Field(ge=30, le=3600)] | None = None
+
+
+class RigConfig(_Strict):
+    """Overrides of one rig; None means: as the town has it."""
+
+    default_model: Text | None = None
+    role_models: RoleModels | None = None
+    review_mode: ReviewMode | None = None
+    code_review: StrictBool | None = None
+    auto_resolve_pr_feedback: StrictBool | None = None
+    auto_resolve_merge_conflicts: StrictBool | None = None
+    auto_merge_delay_minutes: DelayMinutes | None = None
+    merge_strategy: MergeStrategy | None = None
+    convoy_merge_mode: ConvoyMergeMode | None = None
+    custom_instructions: Text | None = None
+    git_push_flags: Text | None = None
+    max_concurrent_polecats: Annotated[StrictInt, Field(ge=1)] | None = None
+    max_dispatch_attempts: Attempts | None = None
+
+
+NEW_TOWN: Final[dict[str, Any]] = {
+    "merge_strategy": "pr",
+    "refinery": {
+        "review_mode": "comments",
+        "auto_merge_delay_minutes": 5,
+        "auto_resolve_pr_feedback": True,
+    },
+    "staged_convoys_default": True,
+}
+"""What a new town stores once; a town without a stored value uses the defaults above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for one rig, or for the town where there is no rig."""
+
+    merge_strategy: MergeStrategy
+    code_review: bool
+    review_mode: ReviewMode
+    auto_merge: bool
+    auto_merge_delay: timedelta | None
+    auto_resolve_pr_feedback: bool
+    auto_resolve_merge_conflicts: bool
+    convoy_merge_mode: ConvoyMergeMode
+    max_dispatch_attempts: int
+    max_polecats: int | None
+    custom_instructions: str | None
+    git_push_flags: str | None
+    gates: tuple[str, ...]
+    require_clean_merge: bool
+    default_model: str | None
+    role_models: dict[str, str]
+
+    @property
+    def wants_auto_merge(self) -> bool:
+        """Whether a green pull request is merged without a person."""
+        return self.auto_merge and self.auto_merge_delay is not None
+
+    def model_for(self, role: Role) -> str | None:
+        """The model that an agent of that role is started with; None = the runtime's own."""
+        return self.role_models.get(role.value, self.default_model)
+
+
+def effective(town: TownConfig, rig: RigConfig | None) -> Settings:
+    """The settings of a rig: override, else town, else default."""
+    override = rig if rig is not None else _NO_OVERRIDES
+    refinery = town.refinery
+    delay = _first(override.auto_merge_delay_minutes, refinery.auto_merge_delay_minutes)
+    return Settings(
+        merge_strategy=override.merge_strategy or town.merge_strategy,
+        code_review=_either(override.code_review, default=refinery.code_review),
+        review_mode=override.review_mode or refinery.review_mode,
+        auto_merge=refinery.auto_merge,
+        auto_merge_delay=None if delay is None else timedelta(minutes=delay),
+        auto_resolve_pr_feedback=_either(
+            override.auto_resolve_pr_feedback, default=refinery.auto_resolve_pr_feedback
+        ),
+        auto_resolve_merge_conflicts=_either(
+            override.auto_resolve_merge_conflicts, default=refinery.auto_resolve_merge_conflicts
+        ),
+        convoy_merge_mode=override.convoy_merge_mode or town.convoy_merge_mode,
+        max_dispatch_attempts=override.max_dispatch_attempts or town.max_dispatch_attempts,
+        max_polecats=_first(override.max_concurrent_polecats, town.max_polecats_per_rig),
+        custom_instructions=override.custom_instructions or town.custom_instructions,
+        git_push_flags=override.git_push_flags,
+        gates=refinery.gates,
+        require_clean_merge=refinery.require_clean_merge,
+        default_model=override.default_model or town.default_model,
+        role_models={**town.role_models, **(override.role_models or {})},
+    )
+
+
+def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`stored` with the given values in place of its own, one level deep in each section."""
+    result = dict(stored)
+    for key, value in given.items():
+        old = result.get(key)
+        result[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def first_problem(model: type[BaseModel], values: dict[str, Any]) -> str | None:
+    """The path of the first invalid value, as in `refinery.auto_merge_delay_minutes`; None if all are valid."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        return ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"]) or "config"
+    return None
+
+
+def _first(override: int | None, town: int | None) -> int | None:
+    return override if override is not None else town
+
+
+def _either(override: bool | None, *, default: bool) -> bool:  # noqa: FBT001
+    return default if override is None else override
+
+
+_NO_OVERRIDES: Final = RigConfig()

@@ -1,0 +1,45 @@
+"""Ids that follow from what they name, so that the same tick makes the same ids again."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import NewType
+
+TownId = NewType("TownId", str)
+BeadId = NewType("BeadId", str)
+AgentId = NewType("AgentId", str)
+RigId = NewType("RigId", str)
+EventId = NewType("EventId", str)
+EffectId = NewType("EffectId", str)
+
+
+def derived_from(town_id: str, text: str) -> str:
+    """The id that stands for `text` in a town, as in `convoy:<id>:0` (UUID version 8)."""
+    return _uuid(f"{town_id}\n{text}\n")
+
+
+def effect_id(town_id: str, kind: str, subject: str, generation: int) -> str:
+    """The idempotency key of an effect: every attempt of the same effect carries the same one."""
+    return hashlib.sha256(f"{town_id}\n{kind}\n{subject}\n{generation}\n".encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class IdMaker:
+    """New ids of one tick: derived from town, tick number and a counter that starts at 0."""
+
+    town_id: str
+    tick_no: int
+    used: int = 0
+
+    def new(self) -> str:
+        """The next id of this tick."""
+        made = _uuid(f"{self.town_id}\n{self.tick_no}\n{self.used}\n")
+        self.used += 1
+        return made
+
+
+def _uuid(text: str) -> str:
+    digest = bytearray(hashlib.sha256(text.encode()).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(digest)))

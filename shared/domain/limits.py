@@ -1,0 +1,104 @@
+"""Every constant of spec/README.md section 3, under its name there.
+
+`stale` and `within` are the two comparisons that nearly every one of them uses: stale is strictly greater, or never.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+ACTIVE_INTERVAL: Final = timedelta(seconds=5)
+SWEEP_INTERVAL: Final = timedelta(hours=1)
+JOURNAL_WINDOW_ROWS: Final = 128
+JOURNAL_WINDOW_BYTES: Final = 256 * 1024
+WATCH_INTERVAL: Final = timedelta(seconds=30)
+HEARTBEAT_CADENCE: Final = timedelta(seconds=30)
+HEARTBEAT_LOST_AFTER: Final = timedelta(seconds=90)
+NOT_FOUND_GRACE: Final = timedelta(seconds=180)
+STALLED_IDLE_AFTER: Final = timedelta(hours=2, minutes=30)
+GUPP_WARN_AFTER: Final = timedelta(minutes=15)
+GUPP_ESCALATE_AFTER: Final = timedelta(hours=1)
+GUPP_FORCE_STOP_AFTER: Final = timedelta(hours=2)
+NUDGE_WINDOW: Final = timedelta(minutes=60)
+AGENT_FORGET_AFTER: Final = timedelta(hours=24)
+BEAD_LOST_AFTER: Final = timedelta(minutes=5)
+BEAD_LOST_LATEST: Final = timedelta(minutes=30)
+REVIEW_RECOVERY_AFTER: Final = timedelta(minutes=5)
+REVIEW_STUCK_AFTER: Final = timedelta(minutes=30)
+REVIEW_ABANDONED_AFTER: Final = timedelta(minutes=2)
+REVIEW_ORPHANED_AFTER: Final = timedelta(minutes=30)
+PR_POLL_INTERVAL: Final = timedelta(seconds=60)
+POLL_TRANSIENT_LIMIT: Final = 10
+POLL_INVALID_LIMIT: Final = 3
+RATE_LIMIT_AT_MOST: Final = timedelta(minutes=60)
+FEEDBACK_BEAD_CAP: Final = 5
+CONFLICT_BEAD_CAP: Final = 5
+MAX_DISPATCH_ATTEMPTS: Final = 5
+ATTEMPTS_COOL_DOWN: Final = timedelta(minutes=30)
+ATTEMPTS_COOL_DOWN_FROM: Final = 5
+BREAKER_THRESHOLD: Final = 20
+BREAKER_WINDOW: Final = timedelta(minutes=30)
+LANDING_ATTEMPTS: Final = 5
+LANDING_COOLDOWN_UNIT: Final = timedelta(seconds=30)
+LANDING_COOLDOWN_AT_MOST: Final = timedelta(minutes=30)
+TRIAGE_OPEN_CAP: Final = 5
+TRIAGE_BATCH_SIZE: Final = 20
+TRIAGE_FRUITLESS_LIMIT: Final = 5
+ESCALATION_BUMP: Final = timedelta(hours=4)
+ESCALATION_BUMPS: Final = 3
+DRAIN_TIMEOUT: Final = timedelta(minutes=7)
+SETTLE_GAP: Final = timedelta(minutes=2)
+SETTLE_FOR: Final = timedelta(seconds=90)
+MAX_EVENT_RETRIES: Final = 3
+EVENT_RETENTION: Final = timedelta(days=7)
+RESTORE_WINDOW: Final = timedelta(days=7)
+EVENTS_PER_TICK: Final = 1000
+EVENTS_PER_BATCH: Final = 100
+EVENT_SIZE: Final = 64 * 1024
+FIELD_SIZE: Final = 4 * 1024
+BODY_SIZE: Final = 32 * 1024
+STATUS_MESSAGE: Final = 280
+EFFECTS_PER_TICK: Final = 100
+EFFECT_CLAIM: Final = timedelta(seconds=300)
+EFFECT_START_DEADLINE: Final = timedelta(seconds=60)
+EFFECT_RETRY_UNIT: Final = timedelta(seconds=5)
+EFFECT_RETRY_AT_MOST: Final = timedelta(minutes=5)
+FINISHED_READS_KEPT: Final = timedelta(hours=1)
+RETENTION_ROWS_PER_TICK: Final = 5000
+FAILED_EVENT_RETRY: Final = timedelta(seconds=5)
+TOKEN_REFRESH: Final = timedelta(hours=1)
+MAYOR_IDLE_STOP: Final = timedelta(minutes=5)
+IDLE_STOP_THROTTLE: Final = timedelta(minutes=2)
+STALLED_ACTIVE_FOR: Final = timedelta(minutes=30)
+NUDGE_LIFE: Final = timedelta(minutes=60)
+VIOLATION_REPEAT: Final = timedelta(minutes=60)
+ALERT_REPEAT: Final = timedelta(minutes=60)
+MILLISECOND: Final = timedelta(milliseconds=1)
+
+_BACKOFF: Final = (
+    timedelta(seconds=30),
+    timedelta(seconds=30),
+    timedelta(seconds=60),
+    timedelta(minutes=2),
+    timedelta(minutes=5),
+    timedelta(minutes=10),
+)
+
+
+def backoff(attempts: int) -> timedelta:
+    """The wait after so many counted attempts."""
+    return _BACKOFF[min(max(attempts, 0), len(_BACKOFF) - 1)]
+
+
+def landing_cooldown(attempts: int) -> timedelta:
+    """The wait after so many landing attempts: 60, 120, 240, 480 s, at most 30 min."""
+    return min(LANDING_COOLDOWN_UNIT * 2 ** min(attempts, 10), LANDING_COOLDOWN_AT_MOST)
+
+
+def stale(at: datetime | None, span: timedelta, *, now: datetime) -> bool:
+    """Whether `at` is missing or strictly more than `span` ago."""
+    return at is None or now - at > span
+
+
+def within(at: datetime | None, span: timedelta, *, now: datetime) -> bool:
+    """Whether `at` is known and at most `span` ago."""
+    return at is not None and now - at <= span

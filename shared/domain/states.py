@@ -1,0 +1,140 @@
+"""The vocabulary of a town (spec/README.md section 2, spec/data-model.md section 1).
+
+A *bead* is a unit of work of any type; an *agent* is a bead with a row of agent metadata. An agent's *hook* is the one
+bead it works on; a bead's *assignee* is its agent. *Terminal* means closed or failed, *live* everything else. A *live
+MR* is a merge request that is open or in progress.
+"""
+
+from enum import StrEnum
+
+
+class BeadType(StrEnum):
+    """What a bead is."""
+
+    ISSUE = "issue"
+    MESSAGE = "message"
+    ESCALATION = "escalation"
+    MERGE_REQUEST = "merge_request"
+    CONVOY = "convoy"
+    MOLECULE = "molecule"
+    AGENT = "agent"
+
+
+class BeadStatus(StrEnum):
+    """Where a bead stands."""
+
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    IN_REVIEW = "in_review"
+    CLOSED = "closed"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing but bead_reopened changes it any more."""
+        return self in (BeadStatus.CLOSED, BeadStatus.FAILED)
+
+
+class Role(StrEnum):
+    """What an agent is for."""
+
+    POLECAT = "polecat"
+    REFINERY = "refinery"
+    MAYOR = "mayor"
+
+
+class AgentStatus(StrEnum):
+    """What an agent does."""
+
+    IDLE = "idle"
+    WORKING = "working"
+    WAITING = "waiting"
+    STALLED = "stalled"
+    DEAD = "dead"
+
+
+class DispatchOutcome(StrEnum):
+    """What became of an agent's newest dispatch."""
+
+    PENDING = "pending"
+    STARTED = "started"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    ALIVE = "alive"
+    LOST = "lost"
+
+
+class Priority(StrEnum):
+    """Priority of a bead and severity of an escalation, ascending."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class EdgeType(StrEnum):
+    """Why one bead points at another."""
+
+    BLOCKS = "blocks"
+    TRACKS = "tracks"
+    PARENT_CHILD = "parent-child"
+
+
+class MergeMode(StrEnum):
+    """How a convoy lands."""
+
+    REVIEW_THEN_LAND = "review-then-land"
+    REVIEW_AND_MERGE = "review-and-merge"
+
+
+class EffectState(StrEnum):
+    """Where an outbox row stands."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    DONE = "done"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class EffectKind(StrEnum):
+    """Every call to the outside that a town can ask for (spec/tick.md section 5)."""
+
+    DISPATCH_AGENT = "dispatch_agent"
+    STOP_AGENT = "stop_agent"
+    POLL_PR = "poll_pr"
+    MERGE_PR = "merge_pr"
+    SEND_NUDGE = "send_nudge"
+    NOTIFY_MAYOR = "notify_mayor"
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the name of an effect
+    STOP_CONTAINER = "stop_container"
+    UPDATE_MODEL = "update_model"
+
+
+class EventSource(StrEnum):
+    """Who put an event into the inbox; set by the receiver, never by the producer."""
+
+    INGEST = "ingest"
+    OPERATOR = "operator"
+    EFFECT = "effect"
+    OBSERVATION = "observation"
+    DERIVED = "derived"
+
+
+class Label:
+    """Labels that the rules know."""
+
+    HELD = "gt:held"
+    TRIAGE_REQUEST = "gt:triage-request"
+    TRIAGE = "gt:triage"
+    REWORK = "gt:rework"
+    PR_FEEDBACK = "gt:pr-feedback"
+    PR_CONFLICT = "gt:pr-conflict"
+    PR_FIXUP = "gt:pr-fixup"
+    MERGE_REQUEST = "gt:merge-request"
+    BABYSIT = "gt:babysit"
+
+
+SYSTEM = "system"
+PATROL = "patrol"

@@ -1,0 +1,179 @@
+"""The one value that everything inside a tick may know besides the image (spec/tick.md, head)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.domain import canonical, limits
+from shared.domain.config import TownConfig
+from shared.domain.ids import IdMaker
+from shared.domain.ports import ProcessStatus
+from shared.domain.times import from_text, to_text
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A fact as it reached the town (spec/events.md section 1).
+
+    `payload` is JSON text and may be anything in an event that nobody decoded yet. `source` and `received_at` are set by
+    the receiver. `created_at` is the producer's time if it gave one.
+    """
+
+    event_id: str
+    event_type: str
+    agent_id: str | None
+    bead_id: str | None
+    payload: str
+    source: str
+    created_at: str
+    received_at: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The envelope as the journal keeps it."""
+        return {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "agent_id": self.agent_id,
+            "bead_id": self.bead_id,
+            "payload": self.payload,
+            "source": self.source,
+            "created_at": self.created_at,
+            "received_at": self.received_at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the tick was told about the outside at its start. `agents` is in order of agent id.
+
+    `asked` is False where nobody was asked (a dry run without observations); the journal says `none` then.
+    """
+
+    agents: tuple[tuple[str, ProcessStatus], ...] = ()
+    container: str = "unknown"
+    asked: bool = True
+
+    def as_json(self) -> Any:
+        """The observations as the journal keeps them."""
+        if not self.asked:
+            return "none"
+        return {
+            "agents": {
+                agent_id: {"status": seen.status, "exit_reason": seen.exit_reason, "generation": seen.generation}
+                for agent_id, seen in self.agents
+            },
+            "container": self.container,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TickInput:
+    """Everything from outside the image that a tick reads; the journal row holds all of it."""
+
+    tick_no: int
+    tick_id: str
+    now: datetime
+    code_version: str
+    sqlite_version: str
+    config_digest: str
+    prev_image_digest: str
+    new_events: tuple[Envelope, ...] = ()
+    more_waiting: bool = False
+    observations: Observations = field(default_factory=Observations)
+    due_at: datetime | None = None
+    journal_published_to: int = 0
+    restore_window: timedelta = limits.RESTORE_WINDOW
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The column `inputs` of the journal."""
+        return {
+            "new_events": [event.as_json() for event in self.new_events],
+            "more_waiting": self.more_waiting,
+            "observations": self.observations.as_json(),
+            "due_at": None if self.due_at is None else to_text(self.due_at),
+            "prev_image_digest": self.prev_image_digest,
+            "journal_published_to": self.journal_published_to,
+            "restore_window_ms": self.restore_window // limits.MILLISECOND,
+            "settings": dict(self.settings),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "TickInput":
+        """The input of a journal row (columns by name): what a replay feeds to the same tick again."""
+        inputs = record["inputs"]
+        seen = inputs["observations"]
+        return cls(
+            tick_no=record["tick_no"],
+            tick_id=record["tick_id"],
+            now=from_text(record["now"]),
+            code_version=record["code_version"],
+            sqlite_version=record["sqlite_version"],
+            config_digest=record["config_digest"],
+            prev_image_digest=record["prev_image_digest"],
+            new_events=tuple(Envelope(**event) for event in inputs["new_events"]),
+            more_waiting=inputs["more_waiting"],
+            observations=Observations(asked=False)
+            if seen == "none"
+            else Observations(
+                agents=tuple((agent_id, ProcessStatus(**status)) for agent_id, status in sorted(seen["agents"].items())),
+                container=seen["container"],
+            ),
+            due_at=None if inputs["due_at"] is None else from_text(inputs["due_at"]),
+            journal_published_to=inputs["journal_published_to"],
+            restore_window=inputs["restore_window_ms"] * limits.MILLISECOND,
+            settings=inputs["settings"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The town's dispatch circuit breaker as of phase 7. `turned` says that this tick opened or closed it."""
+
+    open: bool = False
+    since: datetime | None = None
+    episode: int = 0
+    failures: int = 0
+    turned: bool = False
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What holds during one tick. `now` is the only clock reading; `ids` the only source of new ids."""
+
+    town_id: str
+    number: int
+    id: str
+    now: datetime
+    config: TownConfig
+    ids: IdMaker
+    restore_window: timedelta = limits.RESTORE_WINDOW
+    draining: bool = False
+    settling: bool = False
+    paused: bool = False
+    breaker: Breaker = field(default_factory=Breaker)
+    container: str = "unknown"
+
+    @property
+    def now_text(self) -> str:
+        """`now` as the database keeps it."""
+        return to_text(self.now)
+
+    def ago(self, span: timedelta) -> datetime:
+        """The time that is `span` before now."""
+        return self.now - span
+
+    def stale(self, at: datetime | None, span: timedelta) -> bool:
+        """Whether `at` is missing or strictly more than `span` ago."""
+        return limits.stale(at, span, now=self.now)
+
+    def within(self, at: datetime | None, span: timedelta) -> bool:
+        """Whether `at` is known and at most `span` ago."""
+        return limits.within(at, span, now=self.now)
+
+
+def config_digest(stored_config: Any) -> str:
+    """The digest of a town's stored configuration, as a tick's input carries it."""
+    return canonical.digest(stored_config)

@@ -1,0 +1,43 @@
+"""What every event is: a fact with a wire name, a strict payload and an `apply`.
+
+The class is the payload model; the envelope's `agent_id` and `bead_id` stand in the `Fact` that `apply` is given. `needs`
+names the envelope fields that the type requires.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.actions.base import Action
+from shared.domain.outcomes import EventOutcome
+from shared.town.inbox import Fact
+from shared.town.town import Town
+
+
+@dataclass(frozen=True, slots=True)
+class EventResult:
+    """What applying gave: an outcome and the actions that the event returns.
+
+    `transient` says that the event leaves no row once applied (spec/events.md 3.1).
+    """
+
+    outcome: EventOutcome
+    returns: tuple[Action, ...] = ()
+    transient: bool = False
+
+
+class Event(BaseModel):
+    """Base of all events. Payloads are strict: no coercion, no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    event_type: ClassVar[str] = ""
+    needs: ClassVar[tuple[Literal["agent_id", "bead_id"], ...]] = ()
+    transient: ClassVar[bool] = False
+    internal: ClassVar[bool] = False
+    """Made by the town itself (effect results): refused at ingest from producers."""
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Change the town. May raise; then the savepoint is undone and the event is tried again by later ticks."""
+        raise NotImplementedError

@@ -1,0 +1,93 @@
+"""The commit: one conditional write of a town's head, and what is done when its answer is not a plain yes.
+
+A lost answer, a time-out, a 5xx, a 409 and even a 412 (a repeated request meets its own first success) say
+nothing certain. So nothing is assumed: the head is read again and its commit id tells. Only the same bytes
+are ever sent again, under the same condition, so a first request that arrives late finds the second one done,
+or the other way round.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from shared.domain.errors import ConditionRace, PreconditionFailed, StoreUnavailable
+from shared.domain.ports import ObjectStore, StoredObject
+from shared.domain.steps import Call, Steps
+from shared.storage import head, keys
+
+TRIES: Final = 3
+
+
+def first_head(objects: ObjectStore, town_id: str, body: bytes, *, commit_id: str) -> Steps[str | None]:
+    """Store a town's first head and return its ETag; None if the town has a head of another commit."""
+    key = keys.head(town_id)
+    write = Call(f"create {key}", partial(objects.create, key, body))
+    return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, may_retry=_is_absent))
+
+
+def next_head(
+    objects: ObjectStore, town_id: str, body: bytes, *, commit_id: str, base_etag: str, base_commit_id: str
+) -> Steps[str | None]:
+    """Replace the head of the commit that was read and return the new ETag; None if another commit stands
+    there."""
+    key = keys.head(town_id)
+
+    def is_still_the_base(found: StoredObject | None) -> bool:
+        if found is None:
+            return False
+        return found.etag == base_etag or _commit_id(found, town_id) == base_commit_id
+
+    write = Call(f"replace {key}", partial(objects.replace, key, body, base_etag))
+    return (
+        yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, may_retry=is_still_the_base)
+    )
+
+
+def _settled(
+    objects: ObjectStore,
+    write: Call,
+    *,
+    town_id: str,
+    commit_id: str,
+    may_retry: Callable[[StoredObject | None], bool],
+) -> Steps[str | None]:
+    """Write until it is certain whether the commit stands; at most TRIES times."""
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            etag: str = yield write
+        except (PreconditionFailed, ConditionRace, StoreUnavailable):
+            found = yield from _read_head(objects, town_id, commit_id=commit_id)
+            if found is not None and _commit_id(found, town_id) == commit_id:
+                return found.etag
+            if not may_retry(found):
+                return None
+            if tries == TRIES:
+                raise
+        else:
+            return etag
+
+
+def _read_head(objects: ObjectStore, town_id: str, *, commit_id: str) -> Steps[StoredObject | None]:
+    key = keys.head(town_id)
+    failure: Exception | None = None
+    for _ in range(TRIES):
+        try:
+            found: StoredObject | None = yield Call(f"get {key}", partial(objects.get, key))
+        except StoreUnavailable as raised:
+            failure = raised
+        else:
+            return found
+    raise StoreUnavailable(
+        f"town {town_id}: nobody knows yet whether commit {commit_id} was stored",
+        hint="drop this run's work; the next load shows whether it was, and does the right thing either way",
+    ) from failure
+
+
+def _commit_id(found: StoredObject, town_id: str) -> str:
+    return head.decode(found.body, key=keys.head(town_id), town_id=town_id).manifest.commit_id
+
+
+def _is_absent(found: StoredObject | None) -> bool:
+    return found is None

@@ -1,0 +1,52 @@
+"""The image digest: one number for a whole image that follows a change at the cost of the change.
+
+It is 8 hex digits with the number of pages, then 64 hex digits with the sum, modulo 2^256, of SHA-256(page
+number as 4 bytes, big-endian, then the page) over all pages. A sum forgets the order it was made in, so
+replacing a page is one subtraction and one addition. The page's number is inside its hash, so two pages
+cannot change places unseen.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from shared.storage.pages import PageChange
+
+_MODULUS: Final = 1 << 256
+_PAGES_DIGITS: Final = 8
+_SUM_DIGITS: Final = 64
+
+
+def digest_of(image: bytes, page_size: int) -> str:
+    """The digest of a whole image; costs a hash of every page."""
+    view = memoryview(image)
+    total = 0
+    for number, at in enumerate(range(0, len(image), page_size), start=1):
+        total += _page_hash(number, view[at : at + page_size])
+    return _text(len(image) // page_size, total)
+
+
+def updated(digest: str, changed: Mapping[int, PageChange]) -> str:
+    """The digest after these pages changed, equal to the digest of the new image as a whole."""
+    pages = int(digest[:_PAGES_DIGITS], 16)
+    total = int(digest[_PAGES_DIGITS:], 16)
+    for number, (old, new) in changed.items():
+        if old is None:
+            pages += 1
+        else:
+            total -= _page_hash(number, old)
+        if new is None:
+            pages -= 1
+        else:
+            total += _page_hash(number, new)
+    return _text(pages, total)
+
+
+def _page_hash(number: int, page: bytes | memoryview) -> int:
+    hashed = sha256(number.to_bytes(4, "big"))
+    hashed.update(page)
+    return int.from_bytes(hashed.digest(), "big")
+
+
+def _text(pages: int, total: int) -> str:
+    return f"{pages:0{_PAGES_DIGITS}x}{total % _MODULUS:0{_SUM_DIGITS}x}"

@@ -1,0 +1,160 @@
+"""The head object: a manifest that says what a town's newest commit is, and the pages that make it so.
+
+    length of the manifest   u32, big-endian
+    manifest                 JSON in UTF-8, keys sorted
+    tail                     one LTX file; with first TXID 1 it is the whole image
+    seal                     SHA-256 of everything before it
+
+The seal lies over manifest and pages alike, so no bit of a head can change unseen; a damaged head is refused
+and never opened. Every later format keeps the first length, the manifest's key `format` and the seal: so a
+head of another format is known as one and not taken for damage.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
+from shared.domain.times import from_text, to_text
+from shared.storage import digest, ltx
+
+FORMAT: Final = 1
+MAX_IMAGE_BYTES: Final = 1 << 30
+
+_LENGTH_BYTES: Final = 4
+_SEAL_BYTES: Final = 32
+
+
+def _from_stored_text(value: object) -> object:
+    return from_text(value) if isinstance(value, str) else value
+
+
+StoredTime = Annotated[datetime, BeforeValidator(_from_stored_text), PlainSerializer(to_text)]
+Span = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+
+
+class Manifest(BaseModel):
+    """What a head says of its commit. Times are whole milliseconds; `image_digest` is of the whole image.
+
+    `snapshot` is the last TXID of the snapshot object that the image starts from, `spills` are the first and
+    last TXIDs of the spill objects that follow it, `tail_start` is the first TXID of the tail. A head that
+    carries its whole image has no snapshot, no spills and tail_start 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: int = FORMAT
+    town: str
+    txid: int = Field(ge=1)
+    commit_id: str = Field(min_length=1)
+    time: StoredTime
+    page_size: int
+    pages: int = Field(ge=1)
+    image_digest: str
+    snapshot: int | None = None
+    spills: tuple[Span, ...] = ()
+    tail_start: int = Field(default=1, ge=1)
+    schema_version: int
+    next_due: StoredTime | None
+    tick_no: int = Field(ge=0)
+
+    @property
+    def image_bytes(self) -> int:
+        """The size of the whole image."""
+        return self.page_size * self.pages
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head object taken apart: its seal held and its manifest is in order. The tail is not decoded yet."""
+
+    manifest: Manifest
+    tail: bytes
+
+
+def encode(manifest: Manifest, tail: bytes) -> bytes:
+    """The head object of a commit."""
+    text = json.dumps(
+        manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+    unsealed = b"".join((len(text).to_bytes(_LENGTH_BYTES, "big"), text, tail))
+    return unsealed + sha256(unsealed).digest()
+
+
+def decode(body: bytes, *, key: str, town_id: str) -> Head:
+    """Take a head object apart and check all but its pages.
+
+    Raises DamagedImage, which names `key`; SchemaMismatch if the head has another format than ours; WrongTown
+    if it is not the head of `town_id`; ImageTooLarge before anything is decompressed.
+    """
+    sealed = memoryview(body)[:-_SEAL_BYTES]
+    if len(body) < _LENGTH_BYTES + _SEAL_BYTES or sha256(sealed).digest() != body[-_SEAL_BYTES:]:
+        raise _damaged(key, "its seal does not fit its content")
+    end = _LENGTH_BYTES + int.from_bytes(sealed[:_LENGTH_BYTES], "big")
+    if end > len(sealed):
+        raise _damaged(key, "its manifest is longer than itself")
+    manifest = _manifest(bytes(sealed[_LENGTH_BYTES:end]), key)
+    if manifest.town != town_id:
+        raise WrongTown(
+            f"{key} holds the town {manifest.town!r}, not {town_id!r}",
+            hint="the object was copied or restored to the wrong key; put the town's own head back",
+        )
+    guard_size(manifest.image_bytes, what=key)
+    return Head(manifest, bytes(sealed[end:]))
+
+
+def image_of(head: Head, *, key: str) -> bytes:
+    """The whole image of a head that carries it, proved by the manifest's digest. Raises DamagedImage."""
+    manifest = head.manifest
+    if manifest.tail_start != 1 or manifest.snapshot is not None or manifest.spills:
+        raise SchemaMismatch(
+            f"{key} does not carry its whole image", hint="read it with the version that wrote it"
+        )
+    expected = (manifest.page_size, manifest.pages, 1, manifest.txid)
+    header = ltx.read_header(head.tail, key)
+    if (header.page_size, header.pages, header.min_txid, header.max_txid) != expected:
+        raise _damaged(key, "its manifest and its pages belong to different commits")
+    image = ltx.image_of(ltx.decode(head.tail, key))
+    if digest.digest_of(image, manifest.page_size) != manifest.image_digest:
+        raise _damaged(key, "its pages do not give the image digest of its manifest")
+    return image
+
+
+def guard_size(image_bytes: int, *, what: str) -> None:
+    """Raise ImageTooLarge for an image that no tick could work on."""
+    if image_bytes > MAX_IMAGE_BYTES:
+        raise ImageTooLarge(
+            f"{what}: the image has {image_bytes} bytes, more than {MAX_IMAGE_BYTES}",
+            hint="delete what the town no longer needs, or split the town",
+        )
+
+
+def _manifest(text: bytes, key: str) -> Manifest:
+    try:
+        fields: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(key, "its manifest is no JSON") from error
+    if not isinstance(fields, Mapping):
+        raise _damaged(key, "its manifest is no JSON object")
+    if fields.get("format") != FORMAT:
+        raise SchemaMismatch(
+            f"{key} has format {fields.get('format')!r}, this version reads format {FORMAT}",
+            hint="use the version of the reconciler that wrote it, or upgrade",
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        where = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise _damaged(key, f"its manifest is not in order: {where}") from error
+
+
+def _damaged(key: str, problem: str) -> DamagedImage:
+    return DamagedImage(
+        f"{key} is damaged: {problem}",
+        hint="the object was left as it is; restore the town to an earlier commit",
+    )

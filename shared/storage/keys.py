@@ -1,0 +1,121 @@
+"""Every key in the bucket, built and read here and nowhere else.
+
+    towns/<town>/head                                   the town's newest commit, the only object that is
+    replaced towns/<town>/inbox/<received ms>-<batch id>.json    events that wait, in order of receipt
+    due/<UTC second>/<town>                             empty: this town wants a tick at that second
+
+A key is only ever made from checked parts, so no town id can reach another town's objects or leave the
+directory.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from shared.domain.errors import Refused
+from shared.domain.times import to_milliseconds
+from shared.domain.town_store import DueMarker
+
+TOWNS: Final = "towns/"
+DUE: Final = "due/"
+
+_AFTER_EVERYTHING: Final = "~"  # greater than every character that our keys are made of
+_TOWN_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_HEAD: Final = re.compile(r"towns/([a-z0-9][a-z0-9-]{0,63})/head", re.ASCII)
+_INBOX_OBJECT: Final = re.compile(r"towns/[a-z0-9][a-z0-9-]{0,63}/inbox/[^/]+", re.ASCII)
+_MARKER: Final = re.compile(r"due/(\d{8}T\d{6}Z)/([a-z0-9][a-z0-9-]{0,63})", re.ASCII)
+_SECOND: Final = "%Y%m%dT%H%M%SZ"
+_LAST_MILLISECOND: Final = 9_999_999_999_999  # the greatest of 13 digits, in November 2286
+
+
+def checked_town_id(town_id: str) -> str:
+    """The id itself. Raises Refused if it is no town id."""
+    if not _TOWN_ID.fullmatch(town_id):
+        raise Refused(
+            f"not a town id: {town_id[:80]!r}",
+            status=400,
+            path="town_id",
+            hint="a town id is 1 to 64 lower-case letters, digits and hyphens and does not start with a hyphen",
+        )
+    return town_id
+
+
+def head(town_id: str) -> str:
+    """The key of the town's newest commit."""
+    return f"{TOWNS}{checked_town_id(town_id)}/head"
+
+
+def town_of_head(key: str) -> str | None:
+    """The town whose head this is; None for every other key."""
+    found = _HEAD.fullmatch(key)
+    return found[1] if found else None
+
+
+def after_town_of(key: str) -> str:
+    """A text greater than every key of the town that `key` belongs to, and less than every key of the next
+    one."""
+    name, slash, _ = key.removeprefix(TOWNS).partition("/")
+    return f"{TOWNS}{name}{slash}{_AFTER_EVERYTHING}" if slash else key
+
+
+def inbox(town_id: str) -> str:
+    """The prefix of all events that wait for the town."""
+    return f"{TOWNS}{checked_town_id(town_id)}/inbox/"
+
+
+def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
+    """The key of one batch. Text order is order of receipt."""
+    received = to_milliseconds(received_at)
+    if not 0 <= received <= _LAST_MILLISECOND:
+        raise Refused(f"a batch cannot be received at {received_at}", status=400, path="received_at")
+    if not _BATCH_ID.fullmatch(batch_id):
+        raise Refused(
+            f"not a batch id: {batch_id[:80]!r}",
+            status=400,
+            path="batch_id",
+            hint="a batch id is 1 to 128 letters, digits, dots, hyphens and underscores, the first a letter or digit",
+        )
+    return f"{inbox(town_id)}{received:013d}-{batch_id}.json"
+
+
+def is_inbox_object(key: str) -> bool:
+    """Whether the key is one of an object in some town's inbox."""
+    return _INBOX_OBJECT.fullmatch(key) is not None
+
+
+def due_marker(town_id: str, at: datetime) -> DueMarker:
+    """The marker of the second that `at` lies in, so never later than `at`."""
+    second = at.astimezone(UTC).replace(microsecond=0)
+    key = f"{DUE}{_second_text(second)}/{checked_town_id(town_id)}"
+    return DueMarker(key=key, town_id=town_id, at=second)
+
+
+def marker_of(key: str) -> DueMarker | None:
+    """The marker that this key stands for; None if it is no marker's key."""
+    found = _MARKER.fullmatch(key)
+    if not found:
+        return None
+    try:
+        at = datetime.strptime(found[1], _SECOND).replace(tzinfo=UTC)
+    except ValueError:  # digits, but no time: 20260231T000000Z
+        return None
+    return DueMarker(key=key, town_id=found[2], at=at)
+
+
+def after_due(now: datetime) -> str:
+    """A text greater than the keys of all markers that are due at `now`, and less than those of all later
+    ones."""
+    return f"{DUE}{_second_text(now.astimezone(UTC))}/{_AFTER_EVERYTHING}"
+
+
+def probe(probe_id: str) -> str:
+    """The scratch key of one capability probe."""
+    if not _BATCH_ID.fullmatch(probe_id):
+        raise Refused(f"not a probe id: {probe_id[:80]!r}", status=400, path="probe_id")
+    return f"probe/{probe_id}"
+
+
+def _second_text(at: datetime) -> str:
+    # strftime writes years before 1000 with fewer digits on some platforms; text order needs four
+    return f"{at.year:04d}{at:%m%dT%H%M%SZ}"

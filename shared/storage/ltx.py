@@ -1,0 +1,263 @@
+"""LTX version 3, the file format of Litestream 0.5: pages of a database at one transaction, or changed over
+several.
+
+    header   100 bytes: magic, flags, page size, pages of the database, first and last TXID, time in ms,
+    checksums, ... frames   page number u32, flags u16 = 1, size u32, LZ4 block; ascending page numbers; six
+    zero bytes end them index    page number, offset and size of each frame as varints, a zero, the length of
+    all that as u64 trailer  two u64: checksum of the database after this file (0: not kept), CRC-64/ISO of
+    the file
+
+Everything is big-endian. The file checksum is taken over pages as they were *before* compression. A file
+whose first TXID is 1 is a snapshot and holds every page. The real Litestream restores what is written here,
+byte for byte.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import lz4.block
+from fastcrc import crc64
+
+from shared.domain.errors import DamagedImage
+from shared.domain.times import to_milliseconds
+from shared.storage.pages import is_page_size, lock_page
+
+_MAGIC: Final = b"LTX1"
+_NO_CHECKSUM: Final = 2  # header flag: the checksums of the database before and after are not kept
+_SIZE_FOLLOWS: Final = 1  # frame flag: the length of the LZ4 block stands before it
+_HEADER: Final = struct.Struct(">4sIIIQQQQQQIIQ20x")
+_FRAME: Final = struct.Struct(">IHI")
+_END_OF_FRAMES: Final = bytes(6)
+_U64: Final = struct.Struct(">Q")
+_TRAILER: Final = struct.Struct(">QQ")
+_TOP_BIT: Final = 1 << 63
+_CRC_CHUNK: Final = 512  # pieces that are joined before they are checksummed, to save calls
+
+
+@dataclass(frozen=True, slots=True)
+class LtxHeader:
+    """What an LTX file says of itself. `pages` is the size of the database after it, `time_ms` is since
+    1970."""
+
+    page_size: int
+    pages: int
+    min_txid: int
+    max_txid: int
+    time_ms: int
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether the file holds the whole database."""
+        return self.min_txid == 1
+
+
+@dataclass(frozen=True, slots=True)
+class LtxFile:
+    """A decoded, verified file: its header and its pages by number, ascending."""
+
+    header: LtxHeader
+    pages: Mapping[int, bytes]
+
+
+def encode_snapshot(image: bytes, *, page_size: int, txid: int, at: datetime) -> bytes:
+    """The whole database as it is after transaction `txid`."""
+    header = LtxHeader(page_size, len(image) // page_size, 1, txid, to_milliseconds(at))
+    skipped = lock_page(page_size)
+    view = memoryview(image)
+    return _encode(
+        header,
+        (
+            (number, view[(number - 1) * page_size : number * page_size])
+            for number in range(1, header.pages + 1)
+            if number != skipped
+        ),
+    )
+
+
+def encode_delta(
+    changed: Mapping[int, bytes], *, page_size: int, pages: int, min_txid: int, max_txid: int, at: datetime
+) -> bytes:
+    """The pages that the transactions `min_txid` to `max_txid` changed, of a database that then has `pages`
+    pages."""
+    if min_txid < 2:
+        raise ValueError("a file from transaction 1 on is a snapshot")
+    header = LtxHeader(page_size, pages, min_txid, max_txid, to_milliseconds(at))
+    skipped = lock_page(page_size)
+    return _encode(header, ((number, changed[number]) for number in sorted(changed) if number != skipped))
+
+
+def image_of(snapshot: LtxFile) -> bytes:
+    """The database that a snapshot holds. The lock page, if it reaches so far, is zero."""
+    skipped = lock_page(snapshot.header.page_size)
+    pages = list(snapshot.pages.values())
+    if snapshot.header.pages >= skipped:
+        pages.insert(skipped - 1, bytes(snapshot.header.page_size))
+    return b"".join(pages)
+
+
+def applied(image: bytes, delta: LtxFile) -> bytes:
+    """The database after the delta's transactions, if `image` is the database before them."""
+    page_size = delta.header.page_size
+    size = delta.header.pages * page_size
+    after = bytearray(image[:size])
+    after.extend(bytes(size - len(after)))
+    for number, page in delta.pages.items():
+        after[(number - 1) * page_size : number * page_size] = page
+    return bytes(after)
+
+
+def read_header(blob: bytes, name: str) -> LtxHeader:
+    """The header alone, checked in itself; the rest of the file is not looked at. `name` is for error
+    texts."""
+    if len(blob) < _HEADER.size:
+        raise _damaged(name, f"its LTX part ends after {len(blob)} bytes, inside the header")
+    magic, flags, page_size, pages, min_txid, max_txid, time_ms, before, *_ = _HEADER.unpack_from(blob)
+    if magic != _MAGIC:
+        raise _damaged(name, f"it starts with {magic!r}, not as an LTX file")
+    if flags != _NO_CHECKSUM or before != 0:
+        raise _damaged(name, f"its LTX flags are {flags}, only {_NO_CHECKSUM} is known")
+    if not is_page_size(page_size) or pages < 1:
+        raise _damaged(name, f"its LTX header tells of {pages} pages of {page_size} bytes")
+    if not 1 <= min_txid <= max_txid:
+        raise _damaged(name, f"its LTX header tells of transactions {min_txid} to {max_txid}")
+    return LtxHeader(page_size, pages, min_txid, max_txid, time_ms)
+
+
+def decode(blob: bytes, name: str) -> LtxFile:
+    """Decode and check every byte of a file. Raises DamagedImage, which names the object by `name`."""
+    header = read_header(blob, name)
+    pages: dict[int, bytes] = {}
+    checksum = _Checksum()
+    checksum.add(blob[: _HEADER.size])
+    index: list[bytes] = []
+    expected, skipped = 1, lock_page(header.page_size)
+    at = _HEADER.size
+    while (frame := blob[at : at + _FRAME.size])[:6] != _END_OF_FRAMES:
+        if len(frame) < _FRAME.size:
+            raise _damaged(name, f"it ends inside the frame at byte {at}")
+        number, flags, size = _FRAME.unpack(frame)
+        start, end = at + _FRAME.size, at + _FRAME.size + size
+        if flags != _SIZE_FOLLOWS or end > len(blob):
+            raise _damaged(name, f"the frame at byte {at} has flags {flags} and {size} bytes")
+        if number > header.pages or number < expected or number == skipped:
+            raise _damaged(name, f"page {number} of {header.pages} stands where page {expected} may stand")
+        if header.is_snapshot and number != expected:
+            raise _damaged(name, f"page {expected} is missing")
+        pages[number] = page = _decompressed(blob[start:end], header.page_size, number, name)
+        checksum.add(frame)
+        checksum.add(page)
+        index.append(_index_entry(number, at, end - at))
+        expected = number + 2 if number + 1 == skipped else number + 1
+        at = end
+    if header.is_snapshot and expected <= header.pages:
+        raise _damaged(name, f"it ends after page {expected - 1} of {header.pages}")
+    _check_end(blob, at, index=index, checksum=checksum, name=name)
+    return LtxFile(header, pages)
+
+
+class _Checksum:
+    """CRC-64/ISO over many small pieces, joined into few large ones."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes | memoryview] = []
+        self._value: int | None = None
+
+    def add(self, piece: bytes | memoryview) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) >= _CRC_CHUNK:
+            self._flush()
+
+    def value(self) -> int:
+        self._flush()
+        return (self._value or 0) | _TOP_BIT
+
+    def _flush(self) -> None:
+        joined = b"".join(self._pieces)
+        self._value = crc64.go_iso(joined) if self._value is None else crc64.go_iso(joined, self._value)
+        self._pieces.clear()
+
+
+def _encode(header: LtxHeader, pages: Iterable[tuple[int, bytes | memoryview]]) -> bytes:
+    head = _HEADER.pack(
+        _MAGIC,
+        _NO_CHECKSUM,
+        header.page_size,
+        header.pages,
+        header.min_txid,
+        header.max_txid,
+        header.time_ms,
+        *(0, 0, 0, 0, 0, 0),
+    )
+    parts: list[bytes] = [head]
+    index: list[bytes] = []
+    checksum = _Checksum()
+    checksum.add(head)
+    at = len(head)
+    for number, page in pages:
+        block = lz4.block.compress(page, store_size=False)
+        frame = _FRAME.pack(number, _SIZE_FOLLOWS, len(block))
+        parts += (frame, block)
+        checksum.add(frame)
+        checksum.add(page)
+        size = len(frame) + len(block)
+        index.append(_index_entry(number, at, size))
+        at += size
+    end = _end(index)
+    checksum.add(end)
+    parts += (end, _U64.pack(checksum.value()))
+    return b"".join(parts)
+
+
+def _check_end(blob: bytes, at: int, *, index: list[bytes], checksum: _Checksum, name: str) -> None:
+    end = _end(index)
+    found = blob[at : at + len(end)]
+    if found != end:
+        raise _damaged(name, "its page index does not fit its pages")
+    checksum.add(end)
+    rest = blob[at + len(end) :]
+    if rest != _U64.pack(checksum.value()):
+        raise _damaged(name, "its file checksum does not fit, or bytes follow it")
+
+
+def _end(index: list[bytes]) -> bytes:
+    """All that follows the last frame, but for the file checksum itself. There is one way only to write
+    it."""
+    entries = b"".join(index) + b"\x00"
+    return b"".join((_END_OF_FRAMES, entries, _U64.pack(len(entries)), _U64.pack(0)))
+
+
+def _index_entry(number: int, offset: int, size: int) -> bytes:
+    return _varint(number) + _varint(offset) + _varint(size)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the least first; written out because there are three of them for every page."""
+    if value < 0x80:
+        return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 0x20_0000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
+    if value < 0x1000_0000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14 & 0x7F | 0x80, value >> 21))
+    return bytes((value & 0x7F | 0x80,)) + _varint(value >> 7)
+
+
+def _decompressed(block: bytes, page_size: int, number: int, name: str) -> bytes:
+    try:
+        page: bytes = lz4.block.decompress(block, uncompressed_size=page_size)
+    except (lz4.block.LZ4BlockError, ValueError) as error:
+        raise _damaged(name, f"page {number} cannot be decompressed") from error
+    if len(page) != page_size:
+        raise _damaged(name, f"page {number} has {len(page)} bytes")
+    return page
+
+
+def _damaged(name: str, problem: str) -> DamagedImage:
+    return DamagedImage(
+        f"{name} is damaged: {problem}",
+        hint="the object was left as it is; restore the town to an earlier commit",
+    )

@@ -1,0 +1,1 @@
+"""One town's SQLite database: everything that is SQL lives here, and nothing else speaks it."""

@@ -1,0 +1,173 @@
+"""A town's database as a connection: open an image, take the image, savepoints, the sandbox of the rules.
+
+The database lives in memory and is rollback-journalled; its bytes are a pure function of the start image and the
+statements (for one SQLite version). VACUUM, ANALYZE, ATTACH and every function that reads a clock or dice are refused by
+an authorizer for the life of the connection.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from shared.domain.errors import SchemaMismatch, WrongTown
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x47545231  # "GTR1"
+PAGE_SIZE: Final = 4096
+SQLITE_VERSION: Final = sqlite3.sqlite_version
+
+_HERE = Path(__file__).parent
+_FORBIDDEN_FUNCTIONS: Final = frozenset(
+    {
+        "random",
+        "randomblob",
+        "date",
+        "time",
+        "datetime",
+        "julianday",
+        "unixepoch",
+        "strftime",
+        "current_timestamp",
+        "current_date",
+        "current_time",
+        "load_extension",
+        "changes",
+        "total_changes",
+        "last_insert_rowid",
+    }
+)
+_FORBIDDEN_ACTIONS: Final = frozenset(
+    {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_ANALYZE, sqlite3.SQLITE_REINDEX}
+)
+_READABLE_PRAGMAS: Final = frozenset({"query_only", "foreign_keys", "user_version", "application_id", "integrity_check"})
+
+
+def open_image(image: bytes) -> sqlite3.Connection:
+    """A private in-memory copy of `image`. Raises SchemaMismatch if that is no database at all."""
+    connection = _connect()
+    try:
+        connection.deserialize(image)
+        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise SchemaMismatch(
+            "the image is not a readable SQLite database", hint="restore an earlier commit of this town"
+        ) from error
+    _settle(connection)
+    return connection
+
+
+def new_image() -> bytes:
+    """An empty database with our schema."""
+    connection = _connect()
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.executescript((_HERE / "schema.sql").read_text(encoding="utf-8"))
+    connection.executescript((_HERE / "views.sql").read_text(encoding="utf-8"))
+    image = connection.serialize()
+    connection.close()
+    return image
+
+
+def image_of(connection: sqlite3.Connection) -> bytes:
+    """The bytes of the database; no transaction may be open."""
+    return connection.serialize()
+
+
+def close(connection: sqlite3.Connection) -> None:
+    """End the connection; an open transaction is undone."""
+    connection.close()
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The `user_version` of the image."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def check_identity(connection: sqlite3.Connection, town_id: str) -> None:
+    """Refuse an image that is no town, or another town. Raises SchemaMismatch, WrongTown."""
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application_id != APPLICATION_ID:
+        raise SchemaMismatch(
+            f"the image of town {town_id} is a SQLite database, but no town",
+            hint="check which file or object was put in its place",
+        )
+    if schema_version(connection) > SCHEMA_VERSION:
+        raise SchemaMismatch(
+            f"town {town_id} has schema {schema_version(connection)}, this code knows {SCHEMA_VERSION}",
+            hint="run a newer release; nothing was changed",
+        )
+    row = connection.execute("SELECT value FROM town WHERE key = 'id'").fetchone()
+    if row is None or row[0] != f'"{town_id}"':
+        raise WrongTown(
+            f"the image that was offered for town {town_id} belongs to {row[0] if row else 'no town'}",
+            hint="check how that object came to this place",
+        )
+
+
+@contextmanager
+def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """Undo everything written inside if the body raises."""
+    connection.execute("SAVEPOINT step")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK TO step")
+        connection.execute("RELEASE step")
+        raise
+    connection.execute("RELEASE step")
+
+
+@contextmanager
+def rules_sandbox(connection: sqlite3.Connection) -> Iterator[None]:
+    """While rules run, every write is refused by SQLite itself."""
+    connection.execute("PRAGMA query_only = ON")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA query_only = OFF")
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Open the one transaction of a tick."""
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """End the transaction; the image now holds its changes."""
+    connection.execute("COMMIT")
+
+
+def rollback(connection: sqlite3.Connection) -> None:
+    """End the transaction without a trace."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def changes(connection: sqlite3.Connection) -> int:
+    """How many rows this connection has changed so far; two equal readings mean that nothing was written between."""
+    return connection.total_changes
+
+
+def _connect() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None, cached_statements=256, check_same_thread=False)
+
+
+def _settle(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.set_authorizer(_authorize)
+
+
+def _authorize(action: int, first: str | None, second: str | None, *_: Any) -> int:
+    if action == sqlite3.SQLITE_FUNCTION and second is not None and second.lower() in _FORBIDDEN_FUNCTIONS:
+        return sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _READABLE_PRAGMAS:
+        return sqlite3.SQLITE_DENY
+    if action in _FORBIDDEN_ACTIONS:
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK

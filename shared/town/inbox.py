@@ -1,0 +1,129 @@
+"""The inbox inside the image: events in order of receipt, what became of each, and how often it failed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from shared.domain import canonical
+from shared.domain.states import EventSource
+from shared.domain.tick import Envelope
+from shared.domain.times import to_text
+from shared.town.town import Town
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A stored event."""
+
+    event_id: str
+    seq: int
+    event_type: str
+    agent_id: str | None
+    bead_id: str | None
+    payload: str
+    source: str
+    created_at: str
+    received_at: str
+    retry_count: int
+
+
+def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflict"]:
+    """Give a new event the next seq; the same id again changes nothing, whatever its content."""
+    row = town.sql.execute(
+        "SELECT event_type, agent_id, bead_id, payload FROM town_events WHERE event_id = :id", {"id": envelope.event_id}
+    ).fetchone()
+    if row is not None:
+        same = row == (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
+        return "known" if same else "conflict"
+    town.sql.execute(
+        "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at) "
+        "VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at)",
+        {**envelope.as_json(), "seq": town.next_event_seq},
+    )
+    town.next_event_seq += 1
+    return "stored"
+
+
+def append(
+    town: Town,
+    event_type: str,
+    payload: dict[str, Any],
+    *,
+    source: EventSource = EventSource.DERIVED,
+    agent_id: str | None = None,
+    bead_id: str | None = None,
+) -> None:
+    """Add an event made inside this tick; it is applied in the same drain, after all earlier ones."""
+    store(
+        town,
+        Envelope(
+            event_id=town.tick.ids.new(),
+            event_type=event_type,
+            agent_id=agent_id,
+            bead_id=bead_id,
+            payload=canonical.dumps(payload),
+            source=source.value,
+            created_at=town.tick.now_text,
+            received_at=town.tick.now_text,
+        ),
+    )
+
+
+_COLUMNS = (
+    "e.event_id, e.seq, e.event_type, e.agent_id, e.bead_id, e.payload, e.source, e.created_at, e.received_at, e.retry_count"
+)
+
+
+def pending(town: Town, *, after: int) -> list[Fact]:
+    """Pending events with a greater seq, in order."""
+    rows = town.sql.execute(
+        f"SELECT {_COLUMNS} FROM town_events e WHERE e.processed_at IS NULL AND e.seq > :after ORDER BY e.seq",  # noqa: S608
+        {"after": after},
+    ).fetchall()
+    return [Fact(*row) for row in rows]
+
+
+def pending_count(town: Town) -> int:
+    """How many events wait."""
+    count: int = town.sql.execute("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL").fetchone()[0]
+    return count
+
+
+def mark_processed(town: Town, fact: Fact, outcome: str) -> None:
+    """The event is done with, unless it was processed meanwhile (its bead was deleted)."""
+    town.sql.execute(
+        "UPDATE town_events SET processed_at = :now, outcome = :outcome WHERE event_id = :id AND processed_at IS NULL",
+        {"id": fact.event_id, "now": town.tick.now_text, "outcome": outcome},
+    )
+
+
+def remove(town: Town, fact: Fact) -> None:
+    """A transient event leaves no row once it is applied; the journal has it."""
+    town.sql.execute("DELETE FROM town_events WHERE event_id = :id", {"id": fact.event_id})
+
+
+def mark_failed(town: Town, fact: Fact, error: str) -> None:
+    """One more failed attempt; the event stays pending at its place."""
+    town.sql.execute(
+        "UPDATE town_events SET retry_count = retry_count + 1, last_error = :error WHERE event_id = :id",
+        {"id": fact.event_id, "error": error},
+    )
+
+
+def mark_poisoned(town: Town, fact: Fact, error: str) -> None:
+    """Failed for good: processed, kept, never retried by itself."""
+    town.sql.execute(
+        "UPDATE town_events SET retry_count = retry_count + 1, last_error = :error, processed_at = :now, "
+        "poisoned_at = :now, outcome = 'poisoned' WHERE event_id = :id",
+        {"id": fact.event_id, "error": error, "now": town.tick.now_text},
+    )
+
+
+def remove_processed(town: Town, *, before: datetime, limit: int) -> int:
+    """Delete processed events of before a time, oldest first; never pending ones."""
+    deleted = town.sql.execute(
+        "DELETE FROM town_events WHERE event_id IN (SELECT event_id FROM town_events "
+        "WHERE processed_at < :before ORDER BY processed_at, event_id LIMIT :limit)",
+        {"before": to_text(before), "limit": limit},
+    )
+    return deleted.rowcount

@@ -1,0 +1,159 @@
+"""Questions about single rows, for events and actions. Rules ask `shared.town.reading`, in sets."""
+
+from typing import Any
+
+from shared.domain.errors import RowUnreadable
+from shared.domain.states import Label
+from shared.town.rows import (
+    AGENT_COLUMNS,
+    AGENT_TABLES,
+    BEAD_COLUMNS,
+    REVIEW_COLUMNS,
+    Agent,
+    Bead,
+    Review,
+    agent_of,
+    bead_of,
+    review_of,
+)
+from shared.town.town import Town
+
+
+def bead(town: Town, bead_id: str | None) -> Bead | None:
+    """One bead. Raises RowUnreadable."""
+    if bead_id is None:
+        return None
+    row = town.sql.execute(f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.bead_id = :id", {"id": bead_id}).fetchone()  # noqa: S608
+    return None if row is None else bead_of(row)
+
+
+def exists(town: Town, bead_id: str) -> bool:
+    """Whether there is a bead of that id, readable or not."""
+    return town.sql.execute("SELECT 1 FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone() is not None
+
+
+def agent(town: Town, agent_id: str | None) -> Agent | None:
+    """One agent with its hook. Raises RowUnreadable."""
+    if agent_id is None:
+        return None
+    row = town.sql.execute(
+        f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} WHERE a.bead_id = :id",  # noqa: S608
+        {"id": agent_id},
+    ).fetchone()
+    return None if row is None else agent_of(row)
+
+
+def review(town: Town, bead_id: str) -> Review | None:
+    """The review metadata of an MR bead. Raises RowUnreadable."""
+    row = town.sql.execute(
+        f"SELECT {REVIEW_COLUMNS} FROM review_metadata r WHERE r.bead_id = :id",  # noqa: S608
+        {"id": bead_id},
+    ).fetchone()
+    return None if row is None else review_of(row)
+
+
+def mayor(town: Town) -> Agent | None:
+    """The first mayor, by creation."""
+    row = town.sql.execute(
+        f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} WHERE a.role = 'mayor' ORDER BY b.created_at, b.bead_id LIMIT 1"  # noqa: S608
+    ).fetchone()
+    return None if row is None else agent_of(row)
+
+
+def agents_hooked_to(town: Town, bead_id: str) -> list[Agent]:
+    """Agents whose hook is that bead, by id (one at most, unless an image was damaged)."""
+    rows = town.sql.execute(
+        f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} WHERE a.current_hook_bead_id = :id ORDER BY a.bead_id",  # noqa: S608
+        {"id": bead_id},
+    ).fetchall()
+    return [agent_of(row) for row in rows]
+
+
+def source_of(town: Town, review_id: str) -> Bead | None:
+    """The bead that an MR bead tracks; the smallest id if it tracks several. Raises RowUnreadable."""
+    row = town.sql.execute(
+        f"SELECT {BEAD_COLUMNS} FROM bead_dependencies d JOIN beads b ON b.bead_id = d.depends_on_bead_id "  # noqa: S608
+        "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' ORDER BY b.bead_id LIMIT 1",
+        {"id": review_id},
+    ).fetchone()
+    return None if row is None else bead_of(row)
+
+
+def live_reviews_of(town: Town, source_id: str) -> list[str]:
+    """Ids of open and in-progress MR beads that track a bead, ascending."""
+    rows = town.sql.execute(
+        "SELECT m.bead_id FROM bead_dependencies d JOIN beads m ON m.bead_id = d.bead_id "
+        "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks' AND m.type = 'merge_request' "
+        "AND m.status IN ('open', 'in_progress') ORDER BY m.bead_id",
+        {"id": source_id},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def unresolved_blockers(town: Town, bead_id: str) -> list[Bead]:
+    """Readable beads that hold this one back (spec/data-model.md 3.10), by id; the others are noted for invariant 1."""
+    dependent = bead(town, bead_id)
+    if dependent is None:
+        return []
+    rows = town.sql.execute(
+        f"SELECT {BEAD_COLUMNS} FROM bead_dependencies d JOIN beads b ON b.bead_id = d.depends_on_bead_id "  # noqa: S608
+        "WHERE d.bead_id = :id AND d.dependency_type = 'blocks' AND b.status <> 'closed' ORDER BY b.bead_id",
+        {"id": bead_id},
+    ).fetchall()
+    blockers = _readable(town, rows)
+    return [blocker for blocker in blockers if blocker.live or failed_blocker_holds(town, blocker, dependent)]
+
+
+def failed_blocker_holds(town: Town, blocker: Bead, dependent: Bead) -> bool:
+    """Whether a failed blocker still holds its dependent back, as configured."""
+    if town.tick.config.on_failed_dependency != "hold":
+        return False
+    return dependent.type == "issue" or Label.REWORK in blocker.labels
+
+
+def live_blocker_with_label(town: Town, bead_id: str, label: str) -> Bead | None:
+    """The first live blocker of a bead that carries a label, by id."""
+    return next(
+        (blocker for blocker in unresolved_blockers(town, bead_id) if blocker.live and label in blocker.labels), None
+    )
+
+
+def children_with_label(town: Town, parent_id: str, label: str) -> int:
+    """How many beads of any status have this parent and label."""
+    rows = town.sql.execute(
+        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id ORDER BY b.bead_id",  # noqa: S608
+        {"id": parent_id},
+    ).fetchall()
+    return sum(label in child.labels for child in _readable(town, rows))
+
+
+def convoy_of(town: Town, bead_id: str) -> tuple[str, str | None, str | None] | None:
+    """The convoy that a bead tracks: id, feature branch, merge mode; the smallest id if several."""
+    row = town.sql.execute(
+        "SELECT c.bead_id, m.feature_branch, m.merge_mode FROM bead_dependencies d "
+        "JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
+        "LEFT JOIN convoy_metadata m ON m.bead_id = c.bead_id "
+        "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' ORDER BY c.bead_id LIMIT 1",
+        {"id": bead_id},
+    ).fetchone()
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def tracked_issues(town: Town, convoy_id: str) -> list[str]:
+    """Ids of issue beads that track a convoy, ascending."""
+    rows = town.sql.execute(
+        "SELECT b.bead_id FROM bead_dependencies d JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
+        "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks' ORDER BY b.bead_id",
+        {"id": convoy_id},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _readable(town: Town, rows: list[tuple[Any, ...]]) -> list[Bead]:
+    beads = []
+    for row in rows:
+        try:
+            beads.append(bead_of(row))
+        except RowUnreadable as error:
+            town.unreadable[(error.table, error.key)] = error.problem
+    return beads

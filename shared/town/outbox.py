@@ -1,0 +1,159 @@
+"""The outbox: calls to the outside that applied actions asked for (spec/tick.md section 5)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.domain import canonical, ids, limits
+from shared.domain.effects import ALLOWANCE
+from shared.domain.states import EffectKind, EffectState
+from shared.domain.times import from_text, to_text
+from shared.town.rows import time_or_none
+from shared.town.town import Town
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One row of the outbox."""
+
+    id: str
+    seq: int
+    kind: EffectKind
+    subject: str
+    generation: int
+    payload: Mapping[str, Any]
+    state: EffectState
+    attempts: int
+    not_before: datetime | None
+    claimed_until: datetime | None
+    deadline: datetime
+    created_at: datetime
+
+    @property
+    def unfinished(self) -> bool:
+        """Pending or claimed."""
+        return self.state in (EffectState.PENDING, EffectState.CLAIMED)
+
+
+def request(town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]) -> bool:
+    """Ask for an effect; False if the same one was asked for before."""
+    effect_id = ids.effect_id(town.tick.town_id, kind.value, subject, generation)
+    inserted = town.sql.execute(
+        "INSERT INTO outbox (effect_id, seq, kind, subject, generation, payload, deadline, created_at) "
+        "VALUES (:id, :seq, :kind, :subject, :generation, :payload, :deadline, :now) ON CONFLICT (effect_id) DO NOTHING",
+        {
+            "id": effect_id,
+            "seq": town.next_effect_seq,
+            "kind": kind.value,
+            "subject": subject,
+            "generation": generation,
+            "payload": canonical.dumps(dict(payload)),
+            "deadline": to_text(town.tick.now + ALLOWANCE[kind].deadline),
+            "now": town.tick.now_text,
+        },
+    )
+    if inserted.rowcount == 0:
+        return False
+    town.next_effect_seq += 1
+    return True
+
+
+_COLUMNS = (
+    "o.effect_id, o.seq, o.kind, o.subject, o.generation, o.payload, o.state, o.attempts, o.not_before, o.claimed_until, "
+    "o.deadline, o.created_at"
+)
+
+
+def _effect_of(row: tuple[Any, ...]) -> Effect:
+    return Effect(
+        id=row[0],
+        seq=row[1],
+        kind=EffectKind(row[2]),
+        subject=row[3],
+        generation=row[4],
+        payload=json.loads(row[5]),
+        state=EffectState(row[6]),
+        attempts=row[7],
+        not_before=time_or_none(row[8]),
+        claimed_until=time_or_none(row[9]),
+        deadline=from_text(row[10]),
+        created_at=from_text(row[11]),
+    )
+
+
+def get(town: Town, effect_id: str) -> Effect | None:
+    """One effect."""
+    row = town.sql.execute(f"SELECT {_COLUMNS} FROM outbox o WHERE o.effect_id = :id", {"id": effect_id}).fetchone()  # noqa: S608
+    return None if row is None else _effect_of(row)
+
+
+def unfinished(town: Town) -> list[Effect]:
+    """Pending and claimed effects in order of creation."""
+    rows = town.sql.execute(
+        f"SELECT {_COLUMNS} FROM outbox o WHERE o.state IN ('pending', 'claimed') ORDER BY o.seq"  # noqa: S608
+    ).fetchall()
+    return [_effect_of(row) for row in rows]
+
+
+def claim(town: Town, effect: Effect) -> None:
+    """This tick's worker will start the effect."""
+    town.sql.execute(
+        "UPDATE outbox SET state = 'claimed', attempts = attempts + 1, claim = :claim, claimed_until = :until "
+        "WHERE effect_id = :id",
+        {"id": effect.id, "claim": town.tick.id, "until": to_text(town.tick.now + limits.EFFECT_CLAIM)},
+    )
+
+
+def retry(town: Town, effect: Effect, result: Mapping[str, Any]) -> None:
+    """A passing failure: pending again, later each time."""
+    wait = min(limits.EFFECT_RETRY_UNIT * 2 ** max(effect.attempts - 1, 0), limits.EFFECT_RETRY_AT_MOST)
+    town.sql.execute(
+        "UPDATE outbox SET state = 'pending', claim = NULL, claimed_until = NULL, not_before = :later, result = :result "
+        "WHERE effect_id = :id",
+        {"id": effect.id, "later": to_text(town.tick.now + wait), "result": canonical.dumps(dict(result))},
+    )
+
+
+def finish(town: Town, effect: Effect, state: EffectState, result: Mapping[str, Any]) -> None:
+    """Done, failed or expired for good."""
+    town.sql.execute(
+        "UPDATE outbox SET state = :state, claim = NULL, claimed_until = NULL, not_before = NULL, result = :result, "
+        "finished_at = :now WHERE effect_id = :id",
+        {
+            "id": effect.id,
+            "state": state.value,
+            "result": canonical.dumps(dict(result)),
+            "now": town.tick.now_text,
+        },
+    )
+
+
+def expire_of_agent(town: Town, agent_id: str) -> None:
+    """Effects of a deleted agent that nobody has claimed are not started any more."""
+    town.sql.execute(
+        "UPDATE outbox SET state = 'expired', finished_at = :now, not_before = NULL WHERE subject = :agent "
+        "AND kind IN ('dispatch_agent', 'stop_agent', 'update_model') AND state = 'pending'",
+        {"agent": agent_id, "now": town.tick.now_text},
+    )
+
+
+def in_flight(town: Town, kind: EffectKind, subject: str) -> bool:
+    """Whether an unfinished effect of that kind and subject exists."""
+    row = town.sql.execute(
+        "SELECT 1 FROM outbox WHERE kind = :kind AND subject = :subject AND state IN ('pending', 'claimed')",
+        {"kind": kind.value, "subject": subject},
+    ).fetchone()
+    return row is not None
+
+
+def remove_finished(town: Town, *, reads_before: datetime, others_before: datetime, limit: int) -> int:
+    """Delete finished effects: reads after an hour, others after the event retention; oldest first."""
+    deleted = town.sql.execute(
+        "DELETE FROM outbox WHERE effect_id IN (SELECT effect_id FROM outbox WHERE finished_at IS NOT NULL AND "
+        "finished_at < :reads_before AND (kind IN ('poll_pr', 'refresh_token', 'update_model') "
+        "OR finished_at < :others_before) ORDER BY finished_at, effect_id LIMIT :limit)",
+        {"reads_before": to_text(reads_before), "others_before": to_text(others_before), "limit": limit},
+    )
+    return deleted.rowcount

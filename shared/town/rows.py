@@ -1,0 +1,276 @@
+"""Rows as values, each checked against the vocabulary as it is read.
+
+A row that cannot be read raises RowUnreadable; the reader puts it aside for invariant 1 and goes on with the others, so
+that one bad row never silences a rule.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from shared.domain.config import RigConfig
+from shared.domain.errors import RowUnreadable
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, Role
+from shared.domain.times import from_text
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A registered repository and its overrides."""
+
+    id: str
+    name: str
+    git_url: str
+    default_branch: str
+    config: RigConfig
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Bead:
+    """One bead, whole."""
+
+    id: str
+    type: BeadType
+    status: BeadStatus
+    title: str
+    body: str | None
+    rig_id: str | None
+    parent_id: str | None
+    assignee: str | None
+    priority: str
+    labels: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    dispatch_attempts: int
+    last_dispatch_attempt_at: datetime | None
+    last_dispatch_failed_at: datetime | None
+    created_by: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def live(self) -> bool:
+        """Neither closed nor failed."""
+        return not self.status.terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The review metadata of a merge request bead."""
+
+    bead_id: str
+    branch: str
+    target_branch: str
+    merge_commit: str | None
+    pr_url: str | None
+    retry_count: int
+    auto_merge_ready_since: datetime | None
+    last_feedback_check_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """What the rules need to know of the bead that an agent is hooked to."""
+
+    id: str
+    type: BeadType
+    status: BeadStatus
+    rig_id: str | None
+    dispatch_attempts: int
+    last_dispatch_attempt_at: datetime | None
+    pr_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent with its hook. `hook` names the bead, `hooked` is None if that bead does not exist.
+
+    `last_event_at` and `active_tools` stay text: only GUPP reads them, and unreadable values have a meaning there.
+    """
+
+    id: str
+    role: Role
+    identity: str
+    status: AgentStatus
+    rig_id: str | None
+    created_at: datetime
+    hook: str | None
+    hooked: Hooked | None
+    dispatch_attempts: int
+    generation: int
+    last_dispatch_bead_id: str | None
+    last_dispatch_outcome: DispatchOutcome | None
+    observed_status: str | None
+    checkpoint: str | None
+    last_activity_at: datetime | None
+    last_event_at: str | None
+    active_tools: str
+    stalled_at: datetime | None
+
+
+def time_or_none(text: str | None) -> datetime | None:
+    """A stored time. Raises ValueError if it is not exactly in the stored form."""
+    return None if text is None else from_text(text)
+
+
+def truthy(metadata: Mapping[str, Any], key: str) -> bool:
+    """JSON true or a number other than 0; missing, null, false, 0 and any string are not."""
+    value = metadata.get(key)
+    return isinstance(value, bool | int | float) and value != 0
+
+
+def object_of(text: str) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for anything else."""
+    if text == "{}":
+        return {}
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - callers catch one kind of error
+    return value
+
+
+def labels_of(text: str) -> tuple[str, ...]:
+    """A JSON list of text. Raises ValueError for anything else."""
+    if text == "[]":
+        return ()
+    value = json.loads(text)
+    if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+        raise ValueError("labels are not a JSON list of text")
+    return tuple(value)
+
+
+BEAD_COLUMNS = (
+    "b.bead_id, b.type, b.status, b.title, b.body, b.rig_id, b.parent_bead_id, b.assignee_agent_bead_id, b.priority, "
+    "b.labels, b.metadata, b.dispatch_attempts, b.last_dispatch_attempt_at, b.last_dispatch_failed_at, b.created_by, "
+    "b.created_at, b.updated_at"
+)
+
+
+def bead_of(row: tuple[Any, ...]) -> Bead:
+    """A Bead from BEAD_COLUMNS. Raises RowUnreadable."""
+    try:
+        return Bead(
+            id=row[0],
+            type=BeadType(row[1]),
+            status=BeadStatus(row[2]),
+            title=row[3],
+            body=row[4],
+            rig_id=row[5],
+            parent_id=row[6],
+            assignee=row[7],
+            priority=row[8],
+            labels=labels_of(row[9]),
+            metadata=object_of(row[10]),
+            dispatch_attempts=row[11],
+            last_dispatch_attempt_at=time_or_none(row[12]),
+            last_dispatch_failed_at=time_or_none(row[13]),
+            created_by=row[14],
+            created_at=from_text(row[15]),
+            updated_at=from_text(row[16]),
+        )
+    except ValueError as error:
+        raise RowUnreadable("beads", row[0], str(error)) from error
+
+
+REVIEW_COLUMNS = (
+    "r.bead_id, r.branch, r.target_branch, r.merge_commit, r.pr_url, r.retry_count, r.auto_merge_ready_since, "
+    "r.last_feedback_check_at"
+)
+
+
+def review_of(row: tuple[Any, ...]) -> Review:
+    """A Review from REVIEW_COLUMNS. Raises RowUnreadable."""
+    try:
+        return Review(
+            bead_id=row[0],
+            branch=row[1],
+            target_branch=row[2],
+            merge_commit=row[3],
+            pr_url=row[4],
+            retry_count=row[5],
+            auto_merge_ready_since=time_or_none(row[6]),
+            last_feedback_check_at=time_or_none(row[7]),
+        )
+    except ValueError as error:
+        raise RowUnreadable("review_metadata", row[0], str(error)) from error
+
+
+AGENT_COLUMNS = (
+    "a.bead_id, a.role, a.identity, a.status, b.rig_id, b.created_at, a.current_hook_bead_id, h.type, h.status, "
+    "h.rig_id, h.dispatch_attempts, h.last_dispatch_attempt_at, hr.pr_url, a.dispatch_attempts, a.generation, "
+    "a.last_dispatch_bead_id, a.last_dispatch_outcome, a.observed_status, a.checkpoint, a.last_activity_at, "
+    "a.last_event_at, a.active_tools, a.stalled_at"
+)
+AGENT_TABLES = (
+    "agent_metadata a JOIN beads b ON b.bead_id = a.bead_id "
+    "LEFT JOIN beads h ON h.bead_id = a.current_hook_bead_id "
+    "LEFT JOIN review_metadata hr ON hr.bead_id = a.current_hook_bead_id"
+)
+
+
+def agent_of(row: tuple[Any, ...]) -> Agent:
+    """An Agent from AGENT_COLUMNS. Raises RowUnreadable."""
+    try:
+        return Agent(
+            id=row[0],
+            role=Role(row[1]),
+            identity=row[2],
+            status=AgentStatus(row[3]),
+            rig_id=row[4],
+            created_at=from_text(row[5]),
+            hook=row[6],
+            hooked=None if row[7] is None else _hooked_of(row),
+            dispatch_attempts=row[13],
+            generation=row[14],
+            last_dispatch_bead_id=row[15],
+            last_dispatch_outcome=None if row[16] is None else DispatchOutcome(row[16]),
+            observed_status=row[17],
+            checkpoint=row[18],
+            last_activity_at=time_or_none(row[19]),
+            last_event_at=row[20],
+            active_tools=row[21],
+            stalled_at=time_or_none(row[22]),
+        )
+    except ValueError as error:
+        raise RowUnreadable("agent_metadata", row[0], str(error)) from error
+
+
+def _hooked_of(row: tuple[Any, ...]) -> Hooked:
+    return Hooked(
+        id=row[6],
+        type=BeadType(row[7]),
+        status=BeadStatus(row[8]),
+        rig_id=row[9],
+        dispatch_attempts=row[10],
+        last_dispatch_attempt_at=time_or_none(row[11]),
+        pr_url=row[12],
+    )
+
+
+RIG_COLUMNS = "g.id, g.name, g.git_url, g.default_branch, g.config, g.created_at"
+
+
+def rig_of(row: tuple[Any, ...]) -> Rig:
+    """A Rig from RIG_COLUMNS. Raises RowUnreadable."""
+    try:
+        return Rig(
+            id=row[0],
+            name=row[1],
+            git_url=row[2],
+            default_branch=row[3],
+            config=_NO_OVERRIDES if row[4] == "{}" else RigConfig.model_validate_json(row[4]),
+            created_at=from_text(row[5]),
+        )
+    except ValidationError as error:
+        raise RowUnreadable("rigs", row[0], "config is not valid") from error
+    except ValueError as error:
+        raise RowUnreadable("rigs", row[0], str(error)) from error
+
+
+_NO_OVERRIDES = RigConfig()

@@ -1,0 +1,58 @@
+"""The town during one tick: the open database and the tick that may write it."""
+
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.domain import canonical
+from shared.domain.config import Settings, effective
+from shared.domain.tick import Tick
+from shared.town.rows import RIG_COLUMNS, Rig, rig_of
+
+
+@dataclass(slots=True)
+class Town:
+    """What events and actions are given. Only `shared.town` uses `sql`.
+
+    `unreadable` collects rows that could not be read, by (table, key), for invariant 1. `config_changed` is set when an
+    event stored another configuration: it holds from the next tick on.
+    """
+
+    sql: sqlite3.Connection
+    tick: Tick
+    unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
+    config_changed: bool = False
+    next_audit_seq: int = 0
+    next_event_seq: int = 0
+    next_effect_seq: int = 0
+    business_events: list[dict[str, Any]] = field(default_factory=list)
+
+    def key(self, name: str) -> Any:
+        """The value of a town key; None if it was never set."""
+        row = self.sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, name: str, value: Any) -> None:
+        """Store a town key if its value differs."""
+        self.sql.execute(
+            "INSERT INTO town (key, value) VALUES (:name, :value) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+            {"name": name, "value": canonical.dumps(value)},
+        )
+
+    def rig(self, rig_id: str | None) -> Rig | None:
+        """One rig, or None."""
+        if rig_id is None:
+            return None
+        row = self.sql.execute(f"SELECT {RIG_COLUMNS} FROM rigs g WHERE g.id = :id", {"id": rig_id}).fetchone()  # noqa: S608
+        return None if row is None else rig_of(row)
+
+    def settings(self, rig_id: str | None) -> Settings:
+        """What holds for a rig, or for the town where there is no such rig."""
+        rig = self.rig(rig_id)
+        return effective(self.tick.config, None if rig is None else rig.config)
+
+    def business_event(self, name: str, data: dict[str, Any]) -> None:
+        """Note a business event for journal and log."""
+        self.business_events.append({"name": name, "data": data})

@@ -1,0 +1,294 @@
+"""Agents: hooks, status, heartbeats, lost dispatches, creation and deletion."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from shared.domain import canonical
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
+from shared.domain.times import to_text
+from shared.town import lookup, outbox
+from shared.town.rows import Agent
+from shared.town.town import Town
+from shared.town.writing import audit, beads
+
+POLECAT_NAMES: Final = (
+    "Toast Maple Birch Shadow Clover Ember Sage Dusk Flint Coral Slate Reed Thorn Pike Moss Wren Blaze Gale Drift Lark"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What a heartbeat tells of the agent's activity; None = not supplied."""
+
+    last_event_type: str | None = None
+    last_event_at: datetime | None = None
+    active_tools: tuple[Any, ...] | None = None
+
+
+def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
+    """Point an agent at a bead (spec/data-model.md 3.2). Returns why it was refused, or None."""
+    agent = lookup.agent(town, agent_id)
+    bead = lookup.bead(town, bead_id)
+    if agent is None or bead is None:
+        return "agent or bead is missing"
+    if bead.type in (BeadType.ESCALATION, BeadType.CONVOY, BeadType.AGENT, BeadType.MESSAGE):
+        return f"a bead of type {bead.type} is never hooked"
+    if Label.TRIAGE_REQUEST in bead.labels:
+        return "a triage request is never hooked"
+    if not bead.live:
+        return f"the bead is {bead.status}"
+    if agent.role is Role.MAYOR:
+        return "the mayor has no hook"
+    if agent.hook == bead_id:
+        return None
+    if agent.hook is not None:
+        return f"the agent holds another hook ({agent.hook})"
+    for other in lookup.agents_hooked_to(town, bead_id):
+        unhook(town, other.id)
+    town.sql.execute(
+        "UPDATE agent_metadata SET current_hook_bead_id = :bead, status = 'idle', last_activity_at = :now, "
+        "agent_status_message = NULL, agent_status_updated_at = NULL, stalled_at = NULL WHERE bead_id = :agent",
+        {"agent": agent_id, "bead": bead_id, "now": town.tick.now_text},
+    )
+    town.sql.execute(
+        "UPDATE beads SET assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :bead",
+        {"agent": agent_id, "bead": bead_id, "now": town.tick.now_text},
+    )
+    audit.record(town, bead_id, "hooked", agent_id=agent_id)
+    return None
+
+
+def unhook(town: Town, agent_id: str) -> bool:
+    """Take the hook away, and the checkpoint; False if there was none. A dead agent stays dead."""
+    row = town.sql.execute(
+        "SELECT current_hook_bead_id FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
+    ).fetchone()
+    if row is None or row[0] is None:
+        return False
+    town.sql.execute(
+        "UPDATE agent_metadata SET current_hook_bead_id = NULL, checkpoint = NULL, stalled_at = NULL, "
+        "status = CASE WHEN status = 'dead' THEN 'dead' ELSE 'idle' END WHERE bead_id = :id",
+        {"id": agent_id},
+    )
+    audit.record(town, row[0], "unhooked", agent_id=agent_id)
+    return True
+
+
+def move(town: Town, agent_id: str, to: AgentStatus, *, from_: AgentStatus | None = None) -> beads.Moved:
+    """Change an agent's status if it still has the expected one (spec/data-model.md 3.4)."""
+    row = town.sql.execute("SELECT status, role FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}).fetchone()
+    if row is None:
+        return "missing"
+    old, role = row
+    if old == to:
+        return "already"
+    if from_ is not None and old != from_:
+        return "moved_on"
+    if to is AgentStatus.WAITING and (role != Role.MAYOR or old != AgentStatus.WORKING):
+        return "moved_on"
+    town.sql.execute(
+        "UPDATE agent_metadata SET status = :to, "
+        "stalled_at = CASE WHEN :to = 'stalled' THEN COALESCE(stalled_at, :now) ELSE NULL END WHERE bead_id = :id",
+        {"id": agent_id, "to": to.value, "now": town.tick.now_text},
+    )
+    if role == Role.MAYOR and to is AgentStatus.WORKING:
+        town.put("mayor_working_since", town.tick.now_text)
+    if role == Role.MAYOR and to is AgentStatus.WAITING:
+        town.put("mayor_waiting_since", town.tick.now_text)
+    return "moved"
+
+
+def touch(town: Town, agent: Agent, received_at: datetime, watermark: Watermark) -> None:
+    """Record a heartbeat (spec/data-model.md 3.5); times only move forward."""
+    beat = min(received_at, town.tick.now)
+    activity = beat if agent.last_activity_at is None else max(agent.last_activity_at, beat)
+    event_at = agent.last_event_at
+    if watermark.last_event_at is not None:
+        given = to_text(watermark.last_event_at)
+        event_at = given if event_at is None else max(event_at, given)
+    town.sql.execute(
+        "UPDATE agent_metadata SET last_activity_at = :activity, "
+        "dispatch_attempts = CASE WHEN role = 'refinery' THEN dispatch_attempts ELSE 0 END, "
+        "last_dispatch_outcome = CASE WHEN last_dispatch_outcome IN ('pending', 'started', 'unknown', 'rejected') "
+        "THEN 'alive' ELSE last_dispatch_outcome END, observed_status = NULL, "
+        "last_event_type = COALESCE(:event_type, last_event_type), last_event_at = :event_at, "
+        "active_tools = COALESCE(:tools, active_tools) WHERE bead_id = :id",
+        {
+            "id": agent.id,
+            "activity": to_text(activity),
+            "event_type": watermark.last_event_type,
+            "event_at": event_at,
+            "tools": None if watermark.active_tools is None else canonical.dumps(list(watermark.active_tools)),
+        },
+    )
+    if agent.status is AgentStatus.IDLE and (agent.hook is not None or agent.role is Role.MAYOR):
+        move(town, agent.id, AgentStatus.WORKING)
+    if agent.status is AgentStatus.WAITING and watermark.last_event_at is not None:
+        waiting_since = town.key("mayor_waiting_since")
+        if waiting_since is None or to_text(watermark.last_event_at) > waiting_since:
+            move(town, agent.id, AgentStatus.WORKING)
+
+
+def mark_lost(town: Town, agent_id: str) -> None:
+    """The newest dispatch came to nothing (spec/data-model.md 3.6); an agent that was seen alive is left alone."""
+    row = town.sql.execute(
+        "SELECT last_dispatch_bead_id FROM agent_metadata "
+        "WHERE bead_id = :id AND last_dispatch_outcome IN ('pending', 'started', 'unknown')",
+        {"id": agent_id},
+    ).fetchone()
+    if row is None:
+        return
+    set_outcome(town, agent_id, "lost")
+    if row[0] is not None:
+        beads.note_failed_start(town, row[0])
+
+
+def set_outcome(town: Town, agent_id: str, outcome: str | None) -> None:
+    """What became of the newest dispatch."""
+    town.sql.execute(
+        "UPDATE agent_metadata SET last_dispatch_outcome = :outcome WHERE bead_id = :id",
+        {"id": agent_id, "outcome": outcome},
+    )
+
+
+def reset_attempts(town: Town, agent_id: str) -> None:
+    """The agent's own counter becomes 0."""
+    town.sql.execute(
+        "UPDATE agent_metadata SET dispatch_attempts = 0 WHERE bead_id = :id AND dispatch_attempts <> 0", {"id": agent_id}
+    )
+
+
+def clear_checkpoint(town: Town, agent_id: str) -> bool:
+    """Forget the checkpoint; False if there was none."""
+    cleared = town.sql.execute(
+        "UPDATE agent_metadata SET checkpoint = NULL WHERE bead_id = :id AND checkpoint IS NOT NULL", {"id": agent_id}
+    )
+    return cleared.rowcount > 0
+
+
+def observe(town: Town, agent_id: str, status: str | None) -> None:
+    """The last recorded non-running process status; None when a new episode begins."""
+    town.sql.execute(
+        "UPDATE agent_metadata SET observed_status = :status WHERE bead_id = :id AND observed_status IS NOT :status",
+        {"id": agent_id, "status": status},
+    )
+
+
+def set_message(town: Town, agent_id: str, message: str) -> None:
+    """The agent's own words on what it does, for display."""
+    town.sql.execute(
+        "UPDATE agent_metadata SET agent_status_message = :message, agent_status_updated_at = :now WHERE bead_id = :id",
+        {"id": agent_id, "message": message, "now": town.tick.now_text},
+    )
+
+
+def begin_dispatch(town: Town, agent_id: str, bead_id: str) -> int:
+    """The agent works on the bead from now on, as a new generation, which is returned (spec/actions.md section 3)."""
+    town.sql.execute(
+        "UPDATE agent_metadata SET status = 'working', dispatch_attempts = dispatch_attempts + 1, "
+        "generation = generation + 1, last_dispatch_bead_id = :bead, last_dispatch_outcome = 'pending', "
+        "last_activity_at = :now, last_event_type = NULL, last_event_at = NULL, active_tools = '[]', "
+        "observed_status = NULL, container_process_id = NULL, stalled_at = NULL WHERE bead_id = :id",
+        {"id": agent_id, "bead": bead_id, "now": town.tick.now_text},
+    )
+    generation: int = town.sql.execute(
+        "SELECT generation FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
+    ).fetchone()[0]
+    return generation
+
+
+def confirm_start(town: Town, agent: Agent, process_id: str | None) -> None:
+    """The runtime answered yes."""
+    town.sql.execute(
+        "UPDATE agent_metadata SET dispatch_attempts = CASE WHEN role = 'refinery' THEN dispatch_attempts ELSE 0 END, "
+        "last_dispatch_outcome = CASE WHEN last_dispatch_outcome IN ('pending', 'unknown') THEN 'started' "
+        "ELSE last_dispatch_outcome END, last_activity_at = MAX(COALESCE(last_activity_at, ''), :now), "
+        "container_process_id = :process WHERE bead_id = :id",
+        {"id": agent.id, "now": town.tick.now_text, "process": process_id},
+    )
+
+
+def delete(town: Town, agent_id: str) -> None:
+    """Remove an agent (spec/data-model.md 3.7): its live beads go back to open, its waiting effects expire."""
+    unhook(town, agent_id)
+    assigned = town.sql.execute(
+        "SELECT bead_id, status FROM beads WHERE assignee_agent_bead_id = :id ORDER BY bead_id", {"id": agent_id}
+    ).fetchall()
+    for bead_id, status in assigned:
+        if status in ("closed", "failed"):
+            town.sql.execute("UPDATE beads SET assignee_agent_bead_id = NULL WHERE bead_id = :id", {"id": bead_id})
+            continue
+        beads.clear_assignee(town, bead_id)
+        if status == BeadStatus.IN_PROGRESS:
+            beads.move(town, bead_id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason="agent deleted")
+    outbox.expire_of_agent(town, agent_id)
+    beads.delete(town, agent_id)
+
+
+def get_or_create(town: Town, role: Role, rig_id: str | None) -> str:
+    """The agent to use for a role (spec/data-model.md 3.8): an existing one, else a new one."""
+    return _existing(town, role, rig_id) or _create(town, role, rig_id)
+
+
+def refinery_of(town: Town, rig_id: str) -> str | None:
+    """The first refinery of a rig, in any status."""
+    return _existing(town, Role.REFINERY, rig_id)
+
+
+def _existing(town: Town, role: Role, rig_id: str | None) -> str | None:
+    row = town.sql.execute(_FIND[role], {"rig": rig_id}).fetchone()
+    return None if row is None else row[0]
+
+
+_FIND: Final[dict[Role, str]] = {
+    Role.MAYOR: (
+        "SELECT a.bead_id FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id WHERE a.role = 'mayor' "
+        "AND :rig IS :rig ORDER BY b.created_at, b.bead_id LIMIT 1"
+    ),
+    Role.REFINERY: (
+        "SELECT a.bead_id FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id WHERE a.role = 'refinery' "
+        "AND b.rig_id = :rig ORDER BY b.created_at, b.bead_id LIMIT 1"
+    ),
+    Role.POLECAT: (
+        "SELECT a.bead_id FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id WHERE a.role = 'polecat' "
+        "AND a.status = 'idle' AND a.current_hook_bead_id IS NULL AND b.rig_id = :rig "
+        "AND NOT EXISTS (SELECT 1 FROM beads w WHERE w.assignee_agent_bead_id = a.bead_id "
+        "AND w.type IN ('issue', 'merge_request', 'molecule') AND w.status = 'in_progress') "
+        "ORDER BY b.created_at, b.bead_id LIMIT 1"
+    ),
+}
+
+
+def _create(town: Town, role: Role, rig_id: str | None) -> str:
+    name = _free_polecat_name(town) if role is Role.POLECAT else role.value.capitalize()
+    agent_id = beads.create(
+        town,
+        beads.NewBead(
+            id=town.tick.ids.new(), type=BeadType.AGENT, title=name, rig_id=rig_id, created_by=SYSTEM
+        ),
+    )
+    town.sql.execute(
+        "INSERT INTO agent_metadata (bead_id, role, identity) VALUES (:id, :role, :identity)",
+        {"id": agent_id, "role": role.value, "identity": f"{name}-{role}-{rig_id or 'town'}@{town.tick.town_id}"},
+    )
+    return agent_id
+
+
+def _free_polecat_name(town: Town) -> str:
+    used = {
+        row[0]
+        for row in town.sql.execute(
+            "SELECT b.title FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id WHERE a.role = 'polecat' "
+            "ORDER BY b.title"
+        )
+    }
+    for name in POLECAT_NAMES:
+        if name not in used:
+            return name
+    number = len(POLECAT_NAMES) + 1
+    while f"Polecat-{number}" in used:
+        number += 1
+    return f"Polecat-{number}"
+
+

@@ -1,0 +1,305 @@
+"""Beads: guarded status changes, assignees, metadata, creation, deletion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shared.domain import canonical
+from shared.domain.states import SYSTEM, BeadStatus, BeadType
+from shared.town import lookup
+from shared.town.rows import Bead
+from shared.town.town import Town
+from shared.town.writing import audit, convoys
+
+Moved = Literal["moved", "already", "terminal", "moved_on", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a bead failed: a code of spec/data-model.md 1.7, a sentence, and who says so."""
+
+    code: str
+    message: str
+    source: str
+
+    def as_json(self) -> dict[str, str]:
+        """The audit's `failure_reason`."""
+        return {"code": self.code, "message": self.message, "source": self.source}
+
+
+@dataclass(frozen=True, slots=True)
+class NewBead:
+    """A bead to be created, with the defaults of its table."""
+
+    id: str
+    type: BeadType
+    title: str
+    body: str | None = None
+    rig_id: str | None = None
+    parent_id: str | None = None
+    assignee: str | None = None
+    priority: str = "medium"
+    labels: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created_by: str | None = None
+
+
+def create(town: Town, bead: NewBead) -> str:
+    """Insert an open bead, audit `created`, return its id."""
+    town.sql.execute(
+        "INSERT INTO beads (bead_id, type, status, title, body, rig_id, parent_bead_id, assignee_agent_bead_id, priority, "
+        "labels, metadata, created_by, created_at, updated_at) VALUES (:id, :type, 'open', :title, :body, :rig_id, "
+        ":parent_id, :assignee, :priority, :labels, :metadata, :created_by, :now, :now)",
+        {
+            "id": bead.id,
+            "type": bead.type.value,
+            "title": bead.title,
+            "body": bead.body,
+            "rig_id": bead.rig_id,
+            "parent_id": bead.parent_id,
+            "assignee": bead.assignee,
+            "priority": bead.priority,
+            "labels": canonical.dumps(list(bead.labels)),
+            "metadata": canonical.dumps(dict(bead.metadata)),
+            "created_by": bead.created_by,
+            "now": town.tick.now_text,
+        },
+    )
+    audit.record(town, bead.id, "created", new=bead.type.value, metadata={"created_by": bead.created_by or SYSTEM})
+    return bead.id
+
+
+def move(
+    town: Town,
+    bead_id: str,
+    to: BeadStatus,
+    *,
+    from_: BeadStatus | None = None,
+    actor: str = SYSTEM,
+    reason: str | None = None,
+    failure: Failure | None = None,
+) -> Moved:
+    """Change a bead's status if it still has the expected one (spec/data-model.md 3.1); terminal statuses never change."""
+    row = town.sql.execute("SELECT status, type FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
+    if row is None:
+        return "missing"
+    old, bead_type = row
+    if old == to:
+        return "already"
+    if old in ("closed", "failed"):
+        return "terminal"
+    if from_ is not None and old != from_:
+        return "moved_on"
+    town.sql.execute(
+        "UPDATE beads SET status = :to, updated_at = :now, closed_at = CASE WHEN :to = 'closed' THEN :now ELSE closed_at END "
+        "WHERE bead_id = :id AND status = :old AND status NOT IN ('closed', 'failed')",
+        {"to": to.value, "now": town.tick.now_text, "id": bead_id, "old": old},
+    )
+    notes: dict[str, Any] = {"actor": actor}
+    if reason is not None:
+        notes["reason"] = reason
+    if to is BeadStatus.FAILED and failure is not None:
+        notes["failure_reason"] = failure.as_json()
+    audit.record(town, bead_id, "status_changed", old=old, new=to.value, metadata=notes)
+    if to is BeadStatus.FAILED and failure is not None and bead_type == BeadType.MERGE_REQUEST:
+        set_metadata(town, bead_id, {"failureReason": failure.code, "failureMessage": failure.message})
+    if to.terminal:
+        for convoy_id in _convoys_concerned(town, bead_id):
+            convoys.record_progress(town, convoy_id)
+    return "moved"
+
+
+def reopen(town: Town, bead_id: str) -> None:
+    """The only way out of failed (event bead_reopened); callers check the type."""
+    town.sql.execute(
+        "UPDATE beads SET status = 'open', assignee_agent_bead_id = NULL, dispatch_attempts = 0, updated_at = :now, "
+        "last_dispatch_attempt_at = NULL, last_dispatch_failed_at = NULL, closed_at = NULL "
+        "WHERE bead_id = :id AND status = 'failed'",
+        {"id": bead_id, "now": town.tick.now_text},
+    )
+    for convoy_id in _convoys_concerned(town, bead_id):
+        convoys.record_progress(town, convoy_id)
+
+
+def assign(town: Town, bead_id: str, agent_id: str) -> None:
+    """Make an agent the assignee and audit it."""
+    town.sql.execute(
+        "UPDATE beads SET assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :id",
+        {"agent": agent_id, "id": bead_id, "now": town.tick.now_text},
+    )
+    audit.record(town, bead_id, "assigned", agent_id=agent_id, new=agent_id)
+
+
+def clear_assignee(town: Town, bead_id: str) -> bool:
+    """Take the assignee away; False if there was none."""
+    cleared = town.sql.execute(
+        "UPDATE beads SET assignee_agent_bead_id = NULL, updated_at = :now "
+        "WHERE bead_id = :id AND assignee_agent_bead_id IS NOT NULL",
+        {"id": bead_id, "now": town.tick.now_text},
+    )
+    return cleared.rowcount > 0
+
+
+def count_attempt(town: Town, bead_id: str, agent_id: str) -> None:
+    """One more dispatch of this bead, now, by that agent. Attempts count here and nowhere else."""
+    town.sql.execute(
+        "UPDATE beads SET dispatch_attempts = dispatch_attempts + 1, last_dispatch_attempt_at = :now, "
+        "assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :id",
+        {"id": bead_id, "agent": agent_id, "now": town.tick.now_text},
+    )
+
+
+def reset_attempts(town: Town, bead_id: str) -> None:
+    """Forget the attempts of a live bead, and of its review."""
+    town.sql.execute(
+        "UPDATE beads SET dispatch_attempts = 0, last_dispatch_attempt_at = NULL "
+        "WHERE bead_id = :id AND status NOT IN ('closed', 'failed')",
+        {"id": bead_id},
+    )
+    town.sql.execute("UPDATE review_metadata SET retry_count = 0 WHERE bead_id = :id", {"id": bead_id})
+
+
+def set_dispatch_times(town: Town, bead_id: str, *, attempts: int, attempted_at: str | None, failed_at: str | None) -> None:
+    """Set the attempt counter and times outright (agent_reset, triage)."""
+    town.sql.execute(
+        "UPDATE beads SET dispatch_attempts = :attempts, last_dispatch_attempt_at = :attempted_at, "
+        "last_dispatch_failed_at = :failed_at WHERE bead_id = :id",
+        {"id": bead_id, "attempts": attempts, "attempted_at": attempted_at, "failed_at": failed_at},
+    )
+
+
+def note_attempt_time(town: Town, bead_id: str) -> None:
+    """Let the backoff start now, without counting an attempt."""
+    town.sql.execute(
+        "UPDATE beads SET last_dispatch_attempt_at = :now WHERE bead_id = :id", {"id": bead_id, "now": town.tick.now_text}
+    )
+
+
+def note_failed_start(town: Town, bead_id: str) -> None:
+    """The bead failed to start, or was lost before a sign of life; the breaker counts it. Closed beads stay as they are."""
+    town.sql.execute(
+        "UPDATE beads SET last_dispatch_failed_at = :now WHERE bead_id = :id AND status <> 'closed'",
+        {"id": bead_id, "now": town.tick.now_text},
+    )
+
+
+def touch(town: Town, bead_id: str) -> None:
+    """Set updated_at to now."""
+    town.sql.execute("UPDATE beads SET updated_at = :now WHERE bead_id = :id", {"id": bead_id, "now": town.tick.now_text})
+
+
+def set_metadata(town: Town, bead_id: str, values: Mapping[str, Any]) -> bool:
+    """Set metadata keys, None removes one; True if anything changed. Raises RowUnreadable."""
+    bead = lookup.bead(town, bead_id)
+    if bead is None:
+        return False
+    changed = dict(bead.metadata)
+    for key, value in values.items():
+        if value is None:
+            changed.pop(key, None)
+        else:
+            changed[key] = value
+    if changed == bead.metadata:
+        return False
+    town.sql.execute(
+        "UPDATE beads SET metadata = :metadata WHERE bead_id = :id",
+        {"id": bead_id, "metadata": canonical.dumps(changed)},
+    )
+    return True
+
+
+def set_fields(town: Town, bead_id: str, values: Mapping[str, Any]) -> None:
+    """Replace title, body, priority, labels or rig_id of a bead; updated_at stays."""
+    bead = lookup.bead(town, bead_id)
+    if bead is None:
+        return
+    labels = values.get("labels", bead.labels)
+    town.sql.execute(
+        "UPDATE beads SET title = :title, body = :body, priority = :priority, labels = :labels, rig_id = :rig_id "
+        "WHERE bead_id = :id",
+        {
+            "id": bead_id,
+            "title": values.get("title", bead.title),
+            "body": values.get("body", bead.body),
+            "priority": values.get("priority", bead.priority),
+            "labels": canonical.dumps(list(labels)),
+            "rig_id": values.get("rig_id", bead.rig_id),
+        },
+    )
+
+
+def add_edge(town: Town, bead_id: str, depends_on: str, kind: Literal["blocks", "tracks", "parent-child"]) -> None:
+    """Add an edge; an existing pair stays as it is."""
+    town.sql.execute(
+        "INSERT INTO bead_dependencies (bead_id, depends_on_bead_id, dependency_type) VALUES (:bead, :other, :kind) "
+        "ON CONFLICT DO NOTHING",
+        {"bead": bead_id, "other": depends_on, "kind": kind},
+    )
+
+
+def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
+    """Whether waiting for `depends_on` would make the bead wait for itself."""
+    row = town.sql.execute(
+        "WITH RECURSIVE waits(id) AS (SELECT :start UNION SELECT d.depends_on_bead_id FROM waits w "
+        "JOIN bead_dependencies d ON d.bead_id = w.id AND d.dependency_type = 'blocks') "
+        "SELECT 1 FROM waits WHERE id = :target",
+        {"start": depends_on, "target": bead_id},
+    ).fetchone()
+    return row is not None
+
+
+def delete(town: Town, bead_id: str) -> None:
+    """Remove a bead with its children, edges, audit, nudges and satellites; pending events about it are processed."""
+    children = town.sql.execute(
+        "SELECT bead_id FROM beads WHERE parent_bead_id = :id ORDER BY bead_id", {"id": bead_id}
+    ).fetchall()
+    for (child,) in children:
+        delete(town, child)
+    for agent in lookup.agents_hooked_to(town, bead_id):
+        _agents().unhook(town, agent.id)
+    here = {"id": bead_id, "now": town.tick.now_text}
+    town.sql.execute("DELETE FROM bead_dependencies WHERE bead_id = :id", here)
+    town.sql.execute("DELETE FROM bead_dependencies WHERE depends_on_bead_id = :id", here)
+    town.sql.execute("DELETE FROM bead_events WHERE bead_id = :id", here)
+    town.sql.execute("DELETE FROM agent_nudges WHERE agent_bead_id = :id", here)
+    town.sql.execute("DELETE FROM review_metadata WHERE bead_id = :id", here)
+    town.sql.execute("DELETE FROM convoy_metadata WHERE bead_id = :id", here)
+    town.sql.execute("DELETE FROM escalation_metadata WHERE bead_id = :id", here)
+    town.sql.execute("DELETE FROM agent_metadata WHERE bead_id = :id", here)
+    town.sql.execute(
+        "UPDATE town_events SET processed_at = :now, outcome = 'skipped: deleted' "
+        "WHERE processed_at IS NULL AND (bead_id = :id OR agent_id = :id)",
+        here,
+    )
+    town.sql.execute("DELETE FROM beads WHERE bead_id = :id", here)
+
+
+def in_progress_of(town: Town, agent_id: str) -> Bead | None:
+    """The in-progress bead assigned to an agent: newest update, then smallest id."""
+    row = town.sql.execute(
+        "SELECT bead_id FROM beads WHERE assignee_agent_bead_id = :agent "
+        "AND type IN ('issue', 'merge_request', 'message', 'molecule', 'escalation', 'convoy') AND status = 'in_progress' "
+        "ORDER BY updated_at DESC, bead_id LIMIT 1",
+        {"agent": agent_id},
+    ).fetchone()
+    return None if row is None else lookup.bead(town, row[0])
+
+
+def _convoys_concerned(town: Town, bead_id: str) -> list[str]:
+    """Convoys that the bead tracks, or that the source of the bead (an MR) tracks, by id."""
+    rows = town.sql.execute(
+        "SELECT c.bead_id FROM bead_dependencies d JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
+        "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' "
+        "UNION SELECT c.bead_id FROM bead_dependencies s "
+        "JOIN bead_dependencies d ON d.bead_id = s.depends_on_bead_id AND d.dependency_type = 'tracks' "
+        "JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
+        "WHERE s.bead_id = :id AND s.dependency_type = 'tracks' ORDER BY 1",
+        {"id": bead_id},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _agents() -> Any:
+    from shared.town.writing import agents  # noqa: PLC0415 - beads and agents delete each other's traces
+
+    return agents

@@ -1,0 +1,45 @@
+"""Convoys: progress, landing, the staged flag."""
+
+from shared.domain.states import MergeMode
+from shared.town.town import Town
+
+
+def record_progress(town: Town, convoy_id: str) -> None:
+    """Count the tracked issue beads, and those of them in closed or failed (spec/data-model.md 3.9)."""
+    total, done = town.sql.execute(
+        "SELECT COUNT(*), COALESCE(SUM(b.status IN ('closed', 'failed')), 0) FROM bead_dependencies d "
+        "JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
+        "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks'",
+        {"id": convoy_id},
+    ).fetchone()
+    town.sql.execute(
+        "UPDATE convoy_metadata SET total_beads = :total, closed_beads = :done "
+        "WHERE bead_id = :id AND (total_beads <> :total OR closed_beads <> :done)",
+        {"id": convoy_id, "total": total, "done": done},
+    )
+
+
+def create_metadata(town: Town, convoy_id: str, *, merge_mode: MergeMode, staged: bool, feature_branch: str | None) -> None:
+    """The convoy's satellite row."""
+    town.sql.execute(
+        "INSERT INTO convoy_metadata (bead_id, feature_branch, merge_mode, staged) VALUES (:id, :branch, :mode, :staged)",
+        {"id": convoy_id, "branch": feature_branch, "mode": merge_mode.value, "staged": int(staged)},
+    )
+
+
+def start(town: Town, convoy_id: str) -> str:
+    """Unstage: `missing`, `already` or `started`."""
+    row = town.sql.execute("SELECT staged FROM convoy_metadata WHERE bead_id = :id", {"id": convoy_id}).fetchone()
+    if row is None:
+        return "missing"
+    if row[0] == 0:
+        return "already"
+    town.sql.execute("UPDATE convoy_metadata SET staged = 0 WHERE bead_id = :id", {"id": convoy_id})
+    return "started"
+
+
+def set_landed(town: Town, convoy_id: str) -> None:
+    """The convoy landed now."""
+    town.sql.execute(
+        "UPDATE convoy_metadata SET landed_at = :now WHERE bead_id = :id", {"id": convoy_id, "now": town.tick.now_text}
+    )

@@ -1,0 +1,141 @@
+"""Escalations and triage requests: how a town asks for a person or a triage polecat."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.domain import limits
+from shared.domain.states import SYSTEM, BeadType, Label
+from shared.town import lookup
+from shared.town.town import Town
+from shared.town.writing import audit, beads
+
+TRIAGE_OPTIONS = ("RESTART", "CLOSE_BEAD", "ESCALATE")
+
+
+def escalate(
+    town: Town,
+    title: str,
+    *,
+    severity: str,
+    category: str | None = None,
+    body: str | None = None,
+    rig_id: str | None = None,
+    created_by: str = SYSTEM,
+    metadata: Mapping[str, Any] | None = None,
+) -> str:
+    """Create an escalation bead with its row and audit it; returns its id."""
+    bead_id = beads.create(
+        town,
+        beads.NewBead(
+            id=town.tick.ids.new(),
+            type=BeadType.ESCALATION,
+            title=title,
+            body=body,
+            rig_id=rig_id,
+            priority=severity,
+            metadata=metadata or {},
+            created_by=created_by,
+        ),
+    )
+    town.sql.execute(
+        "INSERT INTO escalation_metadata (bead_id, severity, category) VALUES (:id, :severity, :category)",
+        {"id": bead_id, "severity": severity, "category": category},
+    )
+    audit.record(town, bead_id, "escalated", new=severity, metadata={"category": category} if category else None)
+    return bead_id
+
+
+def acknowledge(town: Town, bead_id: str) -> str:
+    """`missing`, `already` or `acknowledged`; the first time is kept."""
+    row = town.sql.execute(
+        "SELECT acknowledged FROM escalation_metadata WHERE bead_id = :id", {"id": bead_id}
+    ).fetchone()
+    if row is None:
+        return "missing"
+    if row[0] == 1:
+        return "already"
+    town.sql.execute(
+        "UPDATE escalation_metadata SET acknowledged = 1, acknowledged_at = :now WHERE bead_id = :id",
+        {"id": bead_id, "now": town.tick.now_text},
+    )
+    return "acknowledged"
+
+
+def bump(town: Town, bead_id: str, severity: str) -> bool:
+    """Raise severity and priority, count the bump; False if it was acknowledged or is not live."""
+    bead = lookup.bead(town, bead_id)
+    if bead is None or not bead.live:
+        return False
+    bumped = town.sql.execute(
+        "UPDATE escalation_metadata SET severity = :severity, re_escalation_count = re_escalation_count + 1 "
+        "WHERE bead_id = :id AND acknowledged = 0",
+        {"id": bead_id, "severity": severity},
+    )
+    if bumped.rowcount == 0:
+        return False
+    beads.set_fields(town, bead_id, {"priority": severity})
+    return True
+
+
+def open_triage_request(
+    town: Town,
+    *,
+    agent_id: str | None,
+    triage_type: str,
+    reason: str,
+    context: str | None = None,
+    escalation_bead_id: str | None = None,
+) -> str:
+    """Ask for triage (spec/actions.md section 8): `created`, `already` or `cap`."""
+    same = town.sql.execute(
+        "SELECT b.bead_id FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
+        "AND b.assignee_agent_bead_id IS :agent "
+        "AND json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.triage_type') = :type "
+        "AND (:escalation IS NULL OR json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.escalation_bead_id') = :escalation) "
+        "AND EXISTS (SELECT 1 FROM json_each(CASE WHEN json_valid(b.labels) THEN b.labels ELSE '[]' END) l WHERE l.value = 'gt:triage-request') "
+        "ORDER BY b.bead_id LIMIT 1",
+        {"agent": agent_id, "type": triage_type, "escalation": escalation_bead_id},
+    ).fetchone()
+    if same is not None:
+        return "already"
+    if triage_type != "escalation" and _open_ordinary_requests(town) >= limits.TRIAGE_OPEN_CAP:
+        return "cap"
+    agent = lookup.agent(town, agent_id)
+    metadata: dict[str, Any] = {
+        "triage_type": triage_type,
+        "agent_bead_id": agent_id,
+        "hooked_bead_id": None if agent is None else agent.hook,
+        "context": context if context is not None else reason,
+        "options": list(TRIAGE_OPTIONS),
+    }
+    if escalation_bead_id is not None:
+        metadata["escalation_bead_id"] = escalation_bead_id
+    beads.create(
+        town,
+        beads.NewBead(
+            id=town.tick.ids.new(),
+            type=BeadType.ISSUE,
+            title=f"Triage: {reason}",
+            assignee=agent_id,
+            labels=(Label.TRIAGE_REQUEST,),
+            metadata=metadata,
+            created_by=SYSTEM,
+        ),
+    )
+    town.put("triage", {**triage_state(town), "fruitless": 0})
+    return "created"
+
+
+def triage_state(town: Town) -> dict[str, Any]:
+    """The town key `triage`: when the last batch was made, and how many were fruitless since."""
+    state: dict[str, Any] = town.key("triage") or {"last_batch_at": None, "fruitless": 0}
+    return state
+
+
+def _open_ordinary_requests(town: Town) -> int:
+    count: int = town.sql.execute(
+        "SELECT COUNT(*) FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
+        "AND COALESCE(json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.triage_type'), '') <> 'escalation' "
+        "AND EXISTS (SELECT 1 FROM json_each(CASE WHEN json_valid(b.labels) THEN b.labels ELSE '[]' END) l WHERE l.value = 'gt:triage-request')"
+    ).fetchone()[0]
+    return count
