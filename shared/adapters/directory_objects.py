@@ -156,7 +156,8 @@ class DirectoryObjects:
 
     def _place(self, path: Path, move: Callable[[], object]) -> None:
         """Move a file to a new place whose directories may not exist yet, or vanish in between, and make it
-        last."""
+        last.
+        """
         for _ in range(_PLACING_TRIES):
             made = self._make_directory(path.parent)
             try:

@@ -29,7 +29,8 @@ def next_head(
     objects: ObjectStore, town_id: str, body: bytes, *, commit_id: str, base_etag: str, base_commit_id: str
 ) -> Steps[str | None]:
     """Replace the head of the commit that was read and return the new ETag; None if another commit stands
-    there."""
+    there.
+    """
     key = keys.head(town_id)
 
     def is_still_the_base(found: StoredObject | None) -> bool:

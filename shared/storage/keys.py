@@ -36,7 +36,7 @@ def checked_town_id(town_id: str) -> str:
             f"not a town id: {town_id[:80]!r}",
             status=400,
             path="town_id",
-            hint="a town id is 1 to 64 lower-case letters, digits and hyphens and does not start with a hyphen",
+            hint="a town id is 1 to 64 lower-case letters, digits and hyphens, the first no hyphen",
         )
     return town_id
 
@@ -54,7 +54,8 @@ def town_of_head(key: str) -> str | None:
 
 def after_town_of(key: str) -> str:
     """A text greater than every key of the town that `key` belongs to, and less than every key of the next
-    one."""
+    one.
+    """
     name, slash, _ = key.removeprefix(TOWNS).partition("/")
     return f"{TOWNS}{name}{slash}{_AFTER_EVERYTHING}" if slash else key
 
@@ -74,7 +75,7 @@ def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
             f"not a batch id: {batch_id[:80]!r}",
             status=400,
             path="batch_id",
-            hint="a batch id is 1 to 128 letters, digits, dots, hyphens and underscores, the first a letter or digit",
+            hint="a batch id is 1 to 128 of A-Z a-z 0-9 . - _ and starts with a letter or digit",
         )
     return f"{inbox(town_id)}{received:013d}-{batch_id}.json"
 
@@ -105,7 +106,8 @@ def marker_of(key: str) -> DueMarker | None:
 
 def after_due(now: datetime) -> str:
     """A text greater than the keys of all markers that are due at `now`, and less than those of all later
-    ones."""
+    ones.
+    """
     return f"{DUE}{_second_text(now.astimezone(UTC))}/{_AFTER_EVERYTHING}"
 
 

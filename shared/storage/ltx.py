@@ -40,7 +40,8 @@ _CRC_CHUNK: Final = 512  # pieces that are joined before they are checksummed, t
 @dataclass(frozen=True, slots=True)
 class LtxHeader:
     """What an LTX file says of itself. `pages` is the size of the database after it, `time_ms` is since
-    1970."""
+    1970.
+    """
 
     page_size: int
     pages: int
@@ -81,7 +82,8 @@ def encode_delta(
     changed: Mapping[int, bytes], *, page_size: int, pages: int, min_txid: int, max_txid: int, at: datetime
 ) -> bytes:
     """The pages that the transactions `min_txid` to `max_txid` changed, of a database that then has `pages`
-    pages."""
+    pages.
+    """
     if min_txid < 2:
         raise ValueError("a file from transaction 1 on is a snapshot")
     header = LtxHeader(page_size, pages, min_txid, max_txid, to_milliseconds(at))
@@ -111,7 +113,8 @@ def applied(image: bytes, delta: LtxFile) -> bytes:
 
 def read_header(blob: bytes, name: str) -> LtxHeader:
     """The header alone, checked in itself; the rest of the file is not looked at. `name` is for error
-    texts."""
+    texts.
+    """
     if len(blob) < _HEADER.size:
         raise _damaged(name, f"its LTX part ends after {len(blob)} bytes, inside the header")
     magic, flags, page_size, pages, min_txid, max_txid, time_ms, before, *_ = _HEADER.unpack_from(blob)
@@ -224,7 +227,8 @@ def _check_end(blob: bytes, at: int, *, index: list[bytes], checksum: _Checksum,
 
 def _end(index: list[bytes]) -> bytes:
     """All that follows the last frame, but for the file checksum itself. There is one way only to write
-    it."""
+    it.
+    """
     entries = b"".join(index) + b"\x00"
     return b"".join((_END_OF_FRAMES, entries, _U64.pack(len(entries)), _U64.pack(0)))
 

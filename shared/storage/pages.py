@@ -18,7 +18,8 @@ PageChange = tuple[bytes | None, bytes | None]
 
 def page_size_of(image: bytes) -> int:
     """Bytes a page, from the image's own header. Raises SchemaMismatch if this is no whole SQLite
-    database."""
+    database.
+    """
     if not image.startswith(_MAGIC) or len(image) < 100:
         raise SchemaMismatch(
             "the image is no SQLite database",

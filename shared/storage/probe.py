@@ -1,5 +1,6 @@
 """Proof, at start, that a store honours conditions: without them two ticks would overwrite each other in
-silence."""
+silence.
+"""
 
 from functools import partial
 
@@ -38,5 +39,5 @@ def _must_fail(call: Call, fault: str) -> Steps[None]:
 def _incapable(fault: str) -> StoreIncapable:
     return StoreIncapable(
         f"the object store {fault}",
-        hint="towns would lose updates here; use S3, a store that honours If-Match and If-None-Match, or a directory",
+        hint="towns would lose updates here; use S3, another store with conditional writes, or a directory",
     )

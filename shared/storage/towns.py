@@ -9,7 +9,7 @@ Every method is a generator that yields its store calls. Two orders matter and a
 * A first head is written after its due marker, for the same reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
@@ -43,7 +43,8 @@ class ObjectTownStore:
 
     def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
         """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown,
-        ImageTooLarge."""
+        ImageTooLarge.
+        """
         key = keys.head(town_id)
         found: StoredObject | Literal["unchanged"] | None
         if known is None or known.town_id != town_id:
@@ -163,7 +164,7 @@ class ObjectTownStore:
 
     def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
         """Delete batches whose events are committed. Keys that are gone already are no error."""
-        yield from self._delete(keys)
+        yield from self._delete(keys, only=_lies_in_an_inbox)
 
     def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
         """Write the marker of that second."""
@@ -173,11 +174,12 @@ class ObjectTownStore:
 
     def clear_due(self, keys: tuple[str, ...]) -> Steps[None]:
         """Delete markers. Keys that are gone already are no error."""
-        yield from self._delete(keys)
+        yield from self._delete(keys, only=_is_marker)
 
     def due(self, now: datetime) -> Steps[tuple[DueMarker, ...]]:
         """All markers of `now` or earlier, oldest first. Other objects that lie among them are passed
-        over."""
+        over.
+        """
         end = keys.after_due(now)
         found: list[DueMarker] = []
         after = ""
@@ -239,7 +241,9 @@ class ObjectTownStore:
             if answer is not None
         ]
 
-    def _delete(self, doomed: Sequence[str]) -> Steps[None]:
+    def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
+        if strangers := [key for key in doomed if not only(key)]:
+            raise ValueError(f"never deleted here: {strangers}")
         calls = tuple(Call(f"delete {key}", partial(self._objects.delete, key)) for key in doomed)
         if calls:
             yield from _all(calls)
@@ -252,6 +256,14 @@ def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+def _lies_in_an_inbox(key: str) -> bool:
+    return keys.is_inbox_object(key)
+
+
+def _is_marker(key: str) -> bool:
+    return key.startswith(keys.DUE)
 
 
 def _manifest(
