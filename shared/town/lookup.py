@@ -69,6 +69,14 @@ def agents_hooked_to(town: Town, bead_id: str) -> list[Agent]:
     return [agent_of(row) for row in rows]
 
 
+def hooked_agent_ids(town: Town, bead_id: str) -> list[str]:
+    """Ids of all agents, readable or not, whose hook is that bead."""
+    rows = town.sql.execute(
+        "SELECT bead_id FROM agent_metadata WHERE current_hook_bead_id = :id ORDER BY bead_id", {"id": bead_id}
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def source_of(town: Town, review_id: str) -> Bead | None:
     """The bead that an MR bead tracks; the smallest id if it tracks several. Raises RowUnreadable."""
     row = town.sql.execute(

@@ -91,6 +91,8 @@ CREATE TABLE convoy_metadata (
     staged         INTEGER NOT NULL DEFAULT 0 CHECK (staged IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX convoys_staged ON convoy_metadata (bead_id) WHERE staged = 1;
+
 -- "bead blocks-edge other": bead waits for the other. "bead tracks other": an issue its convoy, an MR its source.
 CREATE TABLE bead_dependencies (
     bead_id            TEXT NOT NULL REFERENCES beads (bead_id),

@@ -44,8 +44,8 @@ def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
         return None
     if agent.hook is not None:
         return f"the agent holds another hook ({agent.hook})"
-    for other in lookup.agents_hooked_to(town, bead_id):
-        unhook(town, other.id)
+    for other_id in lookup.hooked_agent_ids(town, bead_id):
+        unhook(town, other_id)
     town.sql.execute(
         "UPDATE agent_metadata SET current_hook_bead_id = :bead, status = 'idle', last_activity_at = :now, "
         "agent_status_message = NULL, agent_status_updated_at = NULL, stalled_at = NULL WHERE bead_id = :agent",

@@ -255,8 +255,8 @@ def delete(town: Town, bead_id: str) -> None:
     ).fetchall()
     for (child,) in children:
         delete(town, child)
-    for agent in lookup.agents_hooked_to(town, bead_id):
-        _agents().unhook(town, agent.id)
+    for agent_id in lookup.hooked_agent_ids(town, bead_id):
+        _agents().unhook(town, agent_id)
     here = {"id": bead_id, "now": town.tick.now_text}
     town.sql.execute("DELETE FROM bead_dependencies WHERE bead_id = :id", here)
     town.sql.execute("DELETE FROM bead_dependencies WHERE depends_on_bead_id = :id", here)

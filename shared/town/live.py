@@ -1,0 +1,204 @@
+"""What rules see of live beads: narrow rows, checked as they are read. Titles and bodies stay in the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.domain.states import BeadStatus, MergeMode
+from shared.domain.times import from_text
+from shared.town.rows import labels_of, object_of, time_or_none, truthy
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A live issue."""
+
+    id: str
+    status: BeadStatus
+    rig_id: str | None
+    assignee: str | None
+    labels: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    dispatch_attempts: int
+    last_dispatch_attempt_at: datetime | None
+    created_by: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReview:
+    """A merge request that is open or in progress, with its review metadata.
+
+    `parent_mode` is the merge mode of the convoy named by its parent, else by metadata.convoy_id; None = no such convoy.
+    """
+
+    id: str
+    status: BeadStatus
+    rig_id: str | None
+    parent_id: str | None
+    metadata: Mapping[str, Any]
+    dispatch_attempts: int
+    last_dispatch_attempt_at: datetime | None
+    created_by: str | None
+    created_at: datetime
+    updated_at: datetime
+    branch: str
+    target_branch: str
+    pr_url: str | None
+    parent_mode: MergeMode | None
+
+    @property
+    def babysat(self) -> bool:
+        """Adopted from an existing pull request."""
+        return truthy(self.metadata, "babysit")
+
+    @property
+    def awaiting_approval(self) -> bool:
+        """Whether only a person's approval is missing."""
+        return truthy(self.metadata, "awaiting_approval")
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A bead that holds a live one back; a row that cannot be read holds it back too."""
+
+    id: str
+    dependent_id: str
+    status: str
+    labels: tuple[str, ...]
+    notified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConvoy:
+    """An open convoy with the counts of its tracked issue beads."""
+
+    id: str
+    metadata: Mapping[str, Any]
+    stored_total: int
+    stored_done: int
+    feature_branch: str | None
+    merge_mode: MergeMode | None
+    staged: bool
+    total: int
+    done: int
+    failed: int
+    first_rig: str | None
+
+    @property
+    def lands(self) -> bool:
+        """Whether it ends with a landing MR (a missing mode means review-then-land)."""
+        mode = self.merge_mode or MergeMode.REVIEW_THEN_LAND
+        return mode is MergeMode.REVIEW_THEN_LAND and self.feature_branch is not None
+
+
+@dataclass(frozen=True, slots=True)
+class LandingReview:
+    """An MR bead of any status that tracks an open convoy."""
+
+    id: str
+    convoy_id: str
+    status: BeadStatus
+    awaiting_approval: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An issue in review with the numbers of its live and of its closed MRs."""
+
+    issue_id: str
+    live: int
+    closed: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEscalation:
+    """A live escalation that nobody acknowledged and that may be raised again."""
+
+    bead_id: str
+    title: str
+    severity: str
+    bumps: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An open message bead."""
+
+    id: str
+    body: str
+    assignee: str | None
+
+
+def issue_of(row: tuple[Any, ...]) -> Issue:
+    """An Issue from its query's columns. Raises ValueError."""
+    return Issue(
+        id=row[0],
+        status=BeadStatus(row[1]),
+        rig_id=row[2],
+        assignee=row[3],
+        labels=labels_of(row[4]),
+        metadata=object_of(row[5]),
+        dispatch_attempts=row[6],
+        last_dispatch_attempt_at=time_or_none(row[7]),
+        created_by=row[8],
+        created_at=from_text(row[9]),
+        updated_at=from_text(row[10]),
+    )
+
+
+def review_of(row: tuple[Any, ...]) -> LiveReview:
+    """A LiveReview from its query's columns. Raises ValueError."""
+    return LiveReview(
+        id=row[0],
+        status=BeadStatus(row[1]),
+        rig_id=row[2],
+        parent_id=row[3],
+        metadata=object_of(row[4]),
+        dispatch_attempts=row[5],
+        last_dispatch_attempt_at=time_or_none(row[6]),
+        created_by=row[7],
+        created_at=from_text(row[8]),
+        updated_at=from_text(row[9]),
+        branch=row[10],
+        target_branch=row[11],
+        pr_url=row[12],
+        parent_mode=None if row[13] is None else MergeMode(row[14] or MergeMode.REVIEW_THEN_LAND),
+    )
+
+
+def convoy_of(row: tuple[Any, ...]) -> OpenConvoy:
+    """An OpenConvoy from its query's columns. Raises ValueError."""
+    return OpenConvoy(
+        id=row[0],
+        metadata=object_of(row[1]),
+        stored_total=row[2],
+        stored_done=row[3],
+        feature_branch=row[4],
+        merge_mode=None if row[5] is None else MergeMode(row[5]),
+        staged=bool(row[6]),
+        total=row[7],
+        done=row[8],
+        failed=row[9],
+        first_rig=row[10],
+    )
+
+
+def landing_of(row: tuple[Any, ...]) -> LandingReview:
+    """A LandingReview from its query's columns. Raises ValueError."""
+    return LandingReview(
+        id=row[0],
+        convoy_id=row[1],
+        status=BeadStatus(row[2]),
+        awaiting_approval=truthy(object_of(row[3]), "awaiting_approval"),
+    )
+
+
+def escalation_of(row: tuple[Any, ...]) -> OpenEscalation:
+    """An OpenEscalation from its query's columns. Raises ValueError."""
+    return OpenEscalation(
+        bead_id=row[0], title=row[1], severity=row[2], bumps=row[3], created_at=from_text(row[4])
+    )
