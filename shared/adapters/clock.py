@@ -1,13 +1,13 @@
 """The clocks, and the only readings of real time in the project.
 
-A town knows one time: that of its clock. `SystemClock` is the wall clock. `ScaledClock` runs faster (or
-slower) than the wall, so that a demonstration shows in a minute what takes an hour, with no constant of the
-specification changed: ninety seconds of silence are still ninety seconds, of that clock. Agents run in
-processes of their own and must live in the same time as the town; therefore a clock can be written as a line
-of text, handed over in the environment, and read back.
+A town knows one time: that of its clock. `SystemClock` is the wall clock. `ScaledClock` runs faster (or slower) than
+the wall, so that a demonstration shows in a minute what takes an hour, with no constant of the specification changed:
+ninety seconds of silence are still ninety seconds, of that clock. Agents run in processes of their own and must live
+in the same time as the town; therefore a clock can be written as a line of text, handed over in the environment, and
+read back.
 
-Waiting for an operating system (a process that is to end, a lock that is to be free) has nothing to do with
-the time of a town. `wait_for` and `Budget` measure it in real seconds, on a clock that never jumps.
+Waiting for an operating system (a process that is to end, a lock that is to be free) has nothing to do with the time
+of a town. `wait_for` and `Budget` measure it in real seconds, on a clock that never jumps.
 """
 
 import time
@@ -20,9 +20,7 @@ from shared.domain import times
 from shared.domain.ports import Clock
 
 CLOCK_VARIABLE: Final = "TOWN_CLOCK"
-"""Environment variable in which an agent finds the line of its town's clock; missing or `system` is the wall
-clock.
-"""
+"""Environment variable in which an agent finds the line of its town's clock; missing or `system` is the wall clock."""
 
 _SYSTEM_TEXT: Final = "system"
 
@@ -46,8 +44,8 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class ScaledClock:
-    """A clock that showed `epoch` when the wall (seconds since 1970) showed `wall_epoch`, and runs `speed`
-    times as fast.
+    """A clock that showed `epoch` when the wall (seconds since 1970) showed `wall_epoch`, and runs `speed` times as
+    fast.
     """
 
     epoch: datetime
@@ -57,9 +55,7 @@ class ScaledClock:
     def __post_init__(self) -> None:
         """Refuse a clock that stands still, runs backwards or has no zone."""
         if not 0 < self.speed < float("inf"):
-            raise ValueError(
-                f"the speed of a clock must be a number above 0, not {self.speed}: use 1 for real time"
-            )
+            raise ValueError(f"the speed of a clock must be a number above 0, not {self.speed}: use 1 for real time")
         if self.epoch.tzinfo is None:
             raise ValueError("the epoch of a clock needs a zone: use an aware datetime in UTC")
 
@@ -84,19 +80,13 @@ class ScaledClock:
 
 
 def from_text(text: str) -> Clock:
-    """The clock of a line written by `to_text`; empty text is the wall clock. Raises ValueError for any other
-    text.
-    """
+    """The clock of a line written by `to_text`; empty text is the wall clock. Raises ValueError for any other text."""
     words = text.split()
     if words in ([], [_SYSTEM_TEXT]):
         return SystemClock()
     if len(words) != 4 or words[0] != "scaled":
-        raise ValueError(
-            f"not a clock: {text[:80]!r}; {CLOCK_VARIABLE} holds `system` or a line written by to_text()"
-        )
-    return ScaledClock(
-        epoch=datetime.fromisoformat(words[1]), wall_epoch=float(words[2]), speed=float(words[3])
-    )
+        raise ValueError(f"not a clock: {text[:80]!r}; {CLOCK_VARIABLE} holds `system` or a line written by to_text()")
+    return ScaledClock(epoch=datetime.fromisoformat(words[1]), wall_epoch=float(words[2]), speed=float(words[3]))
 
 
 class Budget:
@@ -111,8 +101,8 @@ class Budget:
 
 
 def wait_for(holds: Callable[[], bool], *, seconds: float, every: float = 0.01) -> bool:
-    """Look every few real milliseconds until `holds()`, for at most so many real seconds; say whether it came
-    to hold.
+    """Look every few real milliseconds until `holds()`, for at most so many real seconds; say whether it came to
+    hold.
 
     It looks at least once, also with no time left.
     """

@@ -1,18 +1,18 @@
 """Agents as processes of this machine: the runtime of `townctl demo`, of `townctl serve` and of a laptop.
 
-Nothing is held in memory. Every answer is read from files (`local_state`) and from the process table, so
-another townctl, or the same one after a restart, finds what runs. Three rules make that safe:
+Nothing is held in memory. Every answer is read from files (`local_state`) and from the process table, so another
+townctl, or the same one after a restart, finds what runs. Three rules make that safe:
 
-- A start and a stop of the same agent exclude one another by a file lock. The supervisor inherits the lock
-  and lets it go when it has written down what it started; so a townctl that dies in the middle leaves either
-  a record or no process.
-- A newer generation supersedes: what is left of older ones is killed before the new one starts, and a start
-  order older than the newest generation, or one that was stopped before it started, is refused.
-- A generation is killed by the identity of its processes (pid with start time, mark in the environment),
-  never by a bare pid; and it counts as ended only when nothing of it is left.
+- A start and a stop of the same agent exclude one another by a file lock. The supervisor inherits the lock and lets
+  it go when it has written down what it started; so a townctl that dies in the middle leaves either a record or no
+  process.
+- A newer generation supersedes: what is left of older ones is killed before the new one starts, and a start order
+  older than the newest generation, or one that was stopped before it started, is refused.
+- A generation is killed by the identity of its processes (pid with start time, mark in the environment), never by a
+  bare pid; and it counts as ended only when nothing of it is left.
 
-Needs a POSIX system. On Linux descendants are found wherever they went; elsewhere only those in the agent's
-process group.
+Needs a POSIX system. On Linux descendants are found wherever they went; elsewhere only those in the agent's process
+group.
 """
 
 import contextlib
@@ -56,17 +56,15 @@ class _Busy(Exception):
 
 
 class LocalProcessRuntime:
-    """Runs agents as local processes below `root`. Implements `AgentRuntime`; safe for threads and for
-    several processes.
+    """Runs agents as local processes below `root`. Implements `AgentRuntime`; safe for threads and for several
+    processes.
 
-    `command` is the program with its arguments. It finds the path of its start order in TOWN_AGENT_CONTEXT, a
-    working directory of its own that later generations find again, and of our environment only what any
-    program needs, plus `environment`.
+    `command` is the program with its arguments. It finds the path of its start order in TOWN_AGENT_CONTEXT, a working
+    directory of its own that later generations find again, and of our environment only what any program needs, plus
+    `environment`.
     """
 
-    def __init__(
-        self, root: Path, *, command: Sequence[str], environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, root: Path, *, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._directory = RuntimeDirectory(root.absolute())
         self._command = list(command)
         self._environment = dict(environment or {})
@@ -78,9 +76,7 @@ class LocalProcessRuntime:
         budget = Budget(CALL_BUDGET_SECONDS)
         try:
             with _locked(home, budget) as lock:
-                return self._start_locked(
-                    home, generation, order, effect_id=effect_id, lock=lock, budget=budget
-                )
+                return self._start_locked(home, generation, order, effect_id=effect_id, lock=lock, budget=budget)
         except _Busy:
             return StartUnknown("another start or stop of this agent is still going on")
         except OSError as error:
@@ -101,11 +97,7 @@ class LocalProcessRuntime:
             return NotDone("another start or stop of this agent is still going on", passing=True)
         except OSError as error:
             return NotDone(f"cannot stop under {home.directory}: {error}", passing=True)
-        return (
-            Done()
-            if ended
-            else NotDone(f"processes of generation {generation} survived a KILL", passing=True)
-        )
+        return Done() if ended else NotDone(f"processes of generation {generation} survived a KILL", passing=True)
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
         """The newest process of the agent; `not_found` if there never was one."""
@@ -121,9 +113,7 @@ class LocalProcessRuntime:
         wait_for(lambda: _is_settled(newest, recorded), seconds=_EXIT_CODE_SECONDS)
         return ProcessStatus("exited", newest.exit_reason() or newest.reason_without_code(), newest.number)
 
-    def message(
-        self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str
-    ) -> Done | NotDone:
+    def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         """Put a text into the running agent's mailbox; an id that any generation of it has seen is Done."""
         generations = self._directory.agent(town_id, agent_id).generations()
         if any(generation.has_message(message_id) for generation in generations):
@@ -197,22 +187,16 @@ class LocalProcessRuntime:
             return StartRejected("this generation was stopped before it was started")
         for living in home.generations():
             if not _end(living, budget):
-                return StartRejected(
-                    f"generation {living.number} of this agent does not end; kill its processes"
-                )
+                return StartRejected(f"generation {living.number} of this agent does not end; kill its processes")
         _forget_old(home)
         generation.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         supervisor.write_atomically(Path(generation.mark), dict(order))
         self._spawn(home, generation, effect_id=effect_id, lock=lock)
         wait_for(lambda: _earlier_answer(generation, effect_id) is not None, seconds=budget.left())
-        return _earlier_answer(generation, effect_id) or StartUnknown(
-            "the supervisor has not answered in time"
-        )
+        return _earlier_answer(generation, effect_id) or StartUnknown("the supervisor has not answered in time")
 
     def _spawn(self, home: AgentHome, generation: Generation, *, effect_id: str, lock: int) -> None:
-        """Start the supervisor, which starts the agent, holding our lock until it has written down what it
-        did.
-        """
+        """Start the supervisor, which starts the agent, holding our lock until it has written down what it did."""
         work = home.directory / "work"
         work.mkdir(exist_ok=True)
         script = [
@@ -244,9 +228,7 @@ class LocalProcessRuntime:
 
 @contextlib.contextmanager
 def _locked(home: AgentHome, budget: Budget) -> Iterator[int]:
-    """Hold the lock of one agent. It is let go by closing, never by unlocking: a supervisor may hold it with
-    us.
-    """
+    """Hold the lock of one agent. It is let go by closing, never by unlocking: a supervisor may hold it with us."""
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(home.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -274,9 +256,7 @@ def _earlier_answer(generation: Generation, effect_id: str) -> Started | StartRe
     if recorded is None:
         return None
     if recorded.effect_id != effect_id:
-        return StartRejected(
-            f"generation {generation.number} of this agent was started under another effect id before"
-        )
+        return StartRejected(f"generation {generation.number} of this agent was started under another effect id before")
     return Started(str(recorded.pid))
 
 
@@ -314,9 +294,7 @@ def _living(generation: Generation) -> set[int]:
 
 
 def _end(generation: Generation, budget: Budget) -> bool:
-    """End one generation, politely first, and say whether nothing of it is left. Its supervisor writes the
-    exit code.
-    """
+    """End one generation, politely first, and say whether nothing of it is left. Its supervisor writes the exit code."""
     recorded = generation.recorded()
     if recorded is not None and recorded.agent_is_alive:
         with contextlib.suppress(ProcessLookupError, PermissionError):

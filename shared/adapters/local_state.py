@@ -13,8 +13,8 @@
         messages/        the mailbox: one file for each message id
         agent.log        what the agent printed
 
-Ids come from outside; a path segment is an id with everything escaped that a file system could take for
-something else.
+Ids come from outside; a path segment is an id with everything escaped that a file system could take for something
+else.
 """
 
 import contextlib
@@ -100,16 +100,12 @@ class Generation:
         if facts is None:
             return None
         code = facts["code"]
-        return self._own_words() or (
-            self.reason_without_code() if code is None else self._in_words(int(code))
-        )
+        return self._own_words() or (self.reason_without_code() if code is None else self._in_words(int(code)))
 
     def reason_without_code(self) -> str:
         """How it ended, where nobody was left to learn its exit code."""
         return (
-            "stopped"
-            if self.was_stopped
-            else "ended without an exit code (its supervisor or this machine was stopped)"
+            "stopped" if self.was_stopped else "ended without an exit code (its supervisor or this machine was stopped)"
         )
 
     def close(self) -> None:
@@ -141,11 +137,7 @@ class Generation:
 
     def _own_words(self) -> str:
         with contextlib.suppress(OSError):
-            return (
-                (self.directory / "exit-reason.txt")
-                .read_text(encoding="utf-8", errors="replace")
-                .strip()[:1000]
-            )
+            return (self.directory / "exit-reason.txt").read_text(encoding="utf-8", errors="replace").strip()[:1000]
         return ""
 
 

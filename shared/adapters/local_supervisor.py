@@ -1,15 +1,14 @@
 """The small process that stands beside every local agent, and what it knows of processes.
 
-Only the parent of a process learns its exit code, and townctl may be gone when an agent ends. So each agent
-has a parent of its own that outlives townctl: it starts the command in a new session, writes `process.json`,
-waits, kills whatever the agent left running, and writes `exit.json`. It runs as a bare script (`python -I -S
+Only the parent of a process learns its exit code, and townctl may be gone when an agent ends. So each agent has a
+parent of its own that outlives townctl: it starts the command in a new session, writes `process.json`, waits, kills
+whatever the agent left running, and writes `exit.json`. It runs as a bare script (`python -I -S
 local_supervisor.py`), therefore this module uses nothing but the standard library.
 
-Two facts make it safe to kill by number. A pid is recycled, but pid and start time together are not;
-`identity` joins them with the boot they belong to. And a descendant may leave its group, its session and its
-parent, but keeps the environment it was born with: every process whose environment holds the agent's mark
-belongs to the agent. A process that clears its own environment after leaving the session escapes; nothing
-short of a container holds that one.
+Two facts make it safe to kill by number. A pid is recycled, but pid and start time together are not; `identity` joins
+them with the boot they belong to. And a descendant may leave its group, its session and its parent, but keeps the
+environment it was born with: every process whose environment holds the agent's mark belongs to the agent. A process
+that clears its own environment after leaving the session escapes; nothing short of a container holds that one.
 """
 
 import contextlib
@@ -47,9 +46,7 @@ def write_atomically(path: Path, value: Any) -> None:
 
 
 def identity(pid: int) -> str | None:
-    """What tells this process from every other one that ever had its pid; None if it is not alive (a zombie
-    is not).
-    """
+    """What tells this process from every other one that ever had its pid; None if it is not alive (a zombie is not)."""
     if not _has_proc():
         return _identity_by_ps(pid)
     fields = _stat(pid)
@@ -68,18 +65,15 @@ def marked(mark: str) -> Iterator[int]:
     needle = f"{MARK_VARIABLE}={mark}".encode()
     for pid in _all_pids():
         with contextlib.suppress(OSError):
-            if (
-                needle in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-                and identity(pid) is not None
-            ):
+            if needle in (_PROC / str(pid) / "environ").read_bytes().split(b"\0") and identity(pid) is not None:
                 yield pid
 
 
 def in_session(leader: int) -> Iterator[int]:
     """Living processes of a session (without /proc: of the process group) that was opened by `leader`.
 
-    Ask only while the leader is known to be the recorded process, or was a moment ago: a recycled pid leads
-    another session.
+    Ask only while the leader is known to be the recorded process, or was a moment ago: a recycled pid leads another
+    session.
     """
     if not _has_proc():
         yield from _group_by_ps(leader)
@@ -98,19 +92,15 @@ def kill_all(pids: set[int]) -> None:
 
 
 def supervise(directory: Path, lock: int, *, effect_id: str, command: list[str]) -> None:
-    """Run one agent to its end. `lock` is an inherited file lock: it is let go when `process.json` or
-    `rejected.json` stands.
+    """Run one agent to its end. `lock` is an inherited file lock: it is let go when `process.json` or `rejected.json`
+    stands.
     """
     mark = os.environ[MARK_VARIABLE]
     try:
         with (directory / LOG).open("ab") as log:
-            agent = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            agent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     except OSError as error:
-        write_atomically(
-            directory / REJECTED, {"effect_id": effect_id, "reason": _why_not_started(command, error)}
-        )
+        write_atomically(directory / REJECTED, {"effect_id": effect_id, "reason": _why_not_started(command, error)})
         return
     facts = {"effect_id": effect_id, "pid": agent.pid, "started": identity(agent.pid) or "ended at once"}
     facts |= {"supervisor_pid": os.getpid(), "supervisor_started": identity(os.getpid())}
@@ -140,9 +130,7 @@ def _pass_on_signals(agent: "subprocess.Popen[bytes]") -> None:
 
 
 def _await_end(agent: "subprocess.Popen[bytes]") -> None:
-    """Wait until the agent has ended, but leave it a zombie: as long as it is one, its pid leads no other
-    session.
-    """
+    """Wait until the agent has ended, but leave it a zombie: as long as it is one, its pid leads no other session."""
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, agent.pid, os.WEXITED | os.WNOWAIT)
     else:
@@ -168,8 +156,8 @@ def _all_pids() -> list[int]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat after the command's name (which may hold anything): state, ppid, pgrp,
-    session, ...
+    """The fields of /proc/<pid>/stat after the command's name (which may hold anything): state, ppid, pgrp, session,
+    ...
     """
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")

@@ -45,9 +45,7 @@ class Bench:
 
     def recorded(self, agent_id: str = "a1", generation: int = 1) -> dict[str, Any]:
         """The process record as it is stored."""
-        facts: dict[str, Any] = json.loads(
-            (self.directory(agent_id, generation) / "process.json").read_text()
-        )
+        facts: dict[str, Any] = json.loads((self.directory(agent_id, generation) / "process.json").read_text())
         return facts
 
 
@@ -80,9 +78,7 @@ def test_an_agent_that_never_was_is_not_found(bench: Bench) -> None:
     assert not bench.root.exists()
 
 
-def test_an_agent_runs_with_its_order_and_a_small_environment(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_agent_runs_with_its_order_and_a_small_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent finds its order where TOWN_AGENT_CONTEXT says, what it was given, and none of our secrets."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     script = """
@@ -103,9 +99,7 @@ def test_one_effect_id_is_one_process(bench: Bench) -> None:
     assert runtime.start(order(), effect_id="e1") == first
     assert bench.runtime().start(order(), effect_id="e1") == first
     assert (
-        [agent.pid for agent in runtime.running()] == [int(first.process_id)]
-        if isinstance(first, Started)
-        else False
+        [agent.pid for agent in runtime.running()] == [int(first.process_id)] if isinstance(first, Started) else False
     )
 
 
@@ -173,9 +167,7 @@ STUBBORN_FAMILY = """
 
 
 def test_stop_leaves_no_descendant(bench: Bench) -> None:
-    """An agent that ignores TERM, with a child in its group and one in a session of its own: all are gone
-    after stop.
-    """
+    """An agent that ignores TERM, with a child in its group and one in a session of its own: all are gone after stop."""
     runtime = bench.runtime(STUBBORN_FAMILY.format(then="time.sleep(600)"))
     runtime.start(order(), effect_id="e1")
     family = [bench.recorded()["pid"], *map(int, bench.printed().split())]
@@ -242,9 +234,7 @@ def test_a_generation_stopped_before_its_start_never_starts(bench: Bench) -> Non
     """A stop overtakes the start order: the start is refused, so nothing runs that nobody wants."""
     runtime = bench.runtime()
     assert runtime.stop("t1", "a1", generation=1, effect_id="s1") == Done()
-    assert runtime.start(order(1), effect_id="e1") == StartRejected(
-        "this generation was stopped before it was started"
-    )
+    assert runtime.start(order(1), effect_id="e1") == StartRejected("this generation was stopped before it was started")
     assert runtime.running() == ()
 
 
@@ -253,9 +243,7 @@ def test_a_missing_command_is_refused_with_its_name(bench: Bench) -> None:
     runtime = LocalProcessRuntime(bench.root, command=["/nowhere/agent"])
     first = runtime.start(order(), effect_id="e1")
     assert isinstance(first, StartRejected)
-    assert first.reason.startswith(
-        "cannot run '/nowhere/agent': No such file or directory; set the runtime's command"
-    )
+    assert first.reason.startswith("cannot run '/nowhere/agent': No such file or directory; set the runtime's command")
     assert bench.runtime().start(order(), effect_id="e1") == first
     assert bench.runtime().status("t1", "a1").status == "not_found"
 
@@ -271,9 +259,7 @@ def test_an_unusable_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_recycled_pid_is_never_taken_for_the_agent(bench: Bench) -> None:
-    """The record names the pid of a stranger with another start time: exited, and stop leaves the stranger
-    alone.
-    """
+    """The record names the pid of a stranger with another start time: exited, and stop leaves the stranger alone."""
     runtime = bench.runtime("import os; os._exit(0)")
     runtime.start(order(), effect_id="e1")
     assert ends_as(runtime, ProcessStatus("exited", "completed", 1))
@@ -293,9 +279,7 @@ def test_a_recycled_pid_is_never_taken_for_the_agent(bench: Bench) -> None:
 
 
 def test_a_townctl_killed_while_starting_leaves_a_record(bench: Bench) -> None:
-    """The process that starts an agent is killed at once after: the next one finds the agent and starts no
-    second.
-    """
+    """The process that starts an agent is killed at once after: the next one finds the agent and starts no second."""
     starter = f"""
 import os, sys
 sys.path.insert(0, {str(Path.cwd())!r})
@@ -313,8 +297,8 @@ LocalProcessRuntime(Path({str(bench.root)!r}), command=["sleep", "600"]).start({
 
 
 def test_a_message_is_delivered_once(bench: Bench) -> None:
-    """One file for each message id, in the mailbox of the running generation; a known id is done, also for
-    the next one.
+    """One file for each message id, in the mailbox of the running generation; a known id is done, also for the next
+    one.
     """
     runtime = bench.runtime()
     runtime.start(order(1), effect_id="e1")

@@ -18,9 +18,7 @@ def test_the_system_clock_shows_utc_in_whole_milliseconds() -> None:
 
 
 @pytest.mark.parametrize(("speed", "minutes"), [(1.0, 1), (40.0, 40), (0.5, 0.5)])
-def test_a_scaled_clock_runs_at_its_speed(
-    monkeypatch: pytest.MonkeyPatch, speed: float, minutes: float
-) -> None:
+def test_a_scaled_clock_runs_at_its_speed(monkeypatch: pytest.MonkeyPatch, speed: float, minutes: float) -> None:
     """After one minute of the wall it shows `speed` minutes more."""
     clock = ScaledClock(epoch=EPOCH, wall_epoch=1_000_000.0, speed=speed)
     monkeypatch.setattr(time, "time", lambda: 1_000_060.0)
@@ -52,17 +50,13 @@ def test_a_clock_that_starts_now_shows_the_right_time(monkeypatch: pytest.Monkey
 
 def test_a_clock_survives_its_line_of_text() -> None:
     """The other process has the same clock, to the last digit."""
-    clock = ScaledClock(
-        epoch=EPOCH.replace(microsecond=123_456), wall_epoch=1_768_046_400.123_456_7, speed=0.1
-    )
+    clock = ScaledClock(epoch=EPOCH.replace(microsecond=123_456), wall_epoch=1_768_046_400.123_456_7, speed=0.1)
     assert from_text(clock.to_text()) == clock
     assert from_text(SystemClock().to_text()) == SystemClock()
     assert from_text("") == SystemClock()
 
 
-@pytest.mark.parametrize(
-    "text", ["sundial", "scaled", "scaled now 1 1", "scaled 2026-01-10T12:00:00+00:00 0 0"]
-)
+@pytest.mark.parametrize("text", ["sundial", "scaled", "scaled now 1 1", "scaled 2026-01-10T12:00:00+00:00 0 0"])
 def test_another_text_is_no_clock(text: str) -> None:
     """Refused with what to write instead."""
     with pytest.raises(ValueError, match=r"clock|isoformat"):

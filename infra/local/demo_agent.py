@@ -1,0 +1,69 @@
+"""A scripted agent that does real work: `python -m infra.local.demo_agent`.
+
+Its order is the file that TOWN_AGENT_CONTEXT names, its working directory is its own from generation to generation,
+its clock is TOWN_CLOCK, its way to the town TOWN_AGENT_POST or TOWN_AGENT_DATA (`infra.local.posting`), and
+TOWN_AGENT_PACE says how many seconds of the clock it thinks at each step. As polecat it commits a module on a branch
+and reports agent_done; as refinery it merges or asks for changes; on its bead's demand it crashes, hangs or lies
+(`infra.local.demo_order`).
+
+It ends with 0 when its report is in the town's inbox, and with 1 when it could not do its work: the reconciler sees
+the end of the process and starts the next generation, so an agent needs no cleverness about failure.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from infra.local.demo_git import Git, GitFailed, Repository
+from infra.local.demo_order import Order, order_from
+from infra.local.demo_reports import Heart, Reports
+from infra.local.demo_work import Agent
+from infra.local.posting import NotPosted, poster_from
+from shared.adapters import clock as clocks
+from shared.adapters.local_supervisor import MARK_VARIABLE
+
+PACE_VARIABLE: Final = "TOWN_AGENT_PACE"
+_DEFAULT_PACE_SECONDS: Final = 30.0
+
+
+def main() -> int:
+    """Work on the order that the environment names; the exit code."""
+    try:
+        order = order_from(json.loads(Path(os.environ[MARK_VARIABLE]).read_text(encoding="utf-8")))
+        agent = _agent(order, os.environ)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        print(
+            f"demo_agent: no order to work on: {error!r}; start it through a runtime, see its docstring",
+            file=sys.stderr,
+        )
+        return 2
+    print(f"{order.name} generation {order.generation}: {order.prompt_kind} {order.bead.id}", flush=True)
+    agent.heart.start()
+    try:
+        if order.merge_strategy != "direct":
+            raise GitFailed("a demo agent lands directly: set the town's merge_strategy to direct")
+        agent.work()
+    except (GitFailed, NotPosted, OSError) as error:
+        print(f"demo_agent: gave up: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _agent(order: Order, environment: Mapping[str, str]) -> Agent:
+    clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
+    reports = Reports(order, poster_from(environment, town_id=order.town_id, clock=clock), clock)
+    return Agent(
+        order=order,
+        repository=Repository(Path.cwd(), order.git_url, Git(order.name, environment)),
+        reports=reports,
+        heart=Heart(reports, clock),
+        clock=clock,
+        pace=float(environment.get(PACE_VARIABLE, _DEFAULT_PACE_SECONDS)),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

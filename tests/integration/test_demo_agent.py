@@ -1,0 +1,311 @@
+"""The demo agent does real work: real processes, real git, and reports as a town would receive them."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local import git_seed
+from infra.local.demo_runtime import demo_runtime
+from shared.adapters.clock import ScaledClock, wait_for
+from shared.domain.ports import ProcessStatus, Started
+
+PATIENCE_SECONDS = 60.0
+GIT_URL = "https://git.demo.invalid/town/work.git"
+BEAD = "0a1b2c3d-0000-8000-8000-000000000001"
+FEATURE = "convoy/demo/0a0a0a0a/head"
+MODULE = "features/add_a_parser_0a1b2c3d.py"
+BRANCH = "gt/toast/0a1b2c3d"
+
+
+class Bench:
+    """A bare repository, a runtime of demo agents, and the events that they have posted."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bare = git_seed.create_repository(directory / "work.git")
+        self.directory = directory
+        self.posted = directory / "posted.jsonl"
+        append = f"batch=$(cat); printf '%s\\n' \"$batch\" >> '{self.posted}'"  # one write, so agents do not mix lines
+        environment = {"TOWN_AGENT_POST": json.dumps(["sh", "-c", append]), **git_seed.redirect({GIT_URL: self.bare})}
+        clock = ScaledClock.starting_now(speed=400)
+        self.runtime = demo_runtime(directory / "runtime", clock=clock, pace=1.0, environment=environment)
+
+    def start(self, order: dict[str, Any]) -> None:
+        """Start one agent."""
+        effect_id = f"{order['agent_id']}-{order['generation']}"
+        assert isinstance(self.runtime.start(order, effect_id=effect_id), Started)
+
+    def end_of(self, order: dict[str, Any]) -> ProcessStatus:
+        """How the agent of this order ended, once it has."""
+        assert wait_for(lambda: self.status(order).status == "exited", seconds=PATIENCE_SECONDS), self.log(order)
+        return self.status(order)
+
+    def status(self, order: dict[str, Any]) -> ProcessStatus:
+        """What the runtime says of the agent now."""
+        return self.runtime.status("demo", order["agent_id"])
+
+    def run(self, order: dict[str, Any]) -> ProcessStatus:
+        """Start an agent and wait for its end."""
+        self.start(order)
+        return self.end_of(order)
+
+    def log(self, order: dict[str, Any]) -> str:
+        """What the agent printed."""
+        generation = f"{order['generation']:08d}"
+        return (self.directory / "runtime" / "demo" / order["agent_id"] / generation / "agent.log").read_text()
+
+    def events(self, *types: str) -> list[dict[str, Any]]:
+        """What was posted, in order, of these types."""
+        lines = self.posted.read_text().split("\n") if self.posted.exists() else []
+        posted = [event for line in lines if line for event in json.loads(line)]
+        return [event for event in posted if event["event_type"] in types]
+
+    def git(self, *words: str) -> str:
+        """Ask the bare repository."""
+        done = subprocess.run(["git", *words], cwd=self.bare, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def files(self, branch: str) -> set[str]:
+        """What stands on a branch."""
+        return set(self.git("ls-tree", "-r", "--name-only", branch).splitlines())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A fresh repository; no agent outlives the test."""
+    bench = Bench(tmp_path)
+    yield bench
+    assert bench.runtime.stop_all() == ()
+
+
+def work(*, bead_id: str = BEAD, title: str = "Add a parser", body: str = "", **changes: Any) -> dict[str, Any]:
+    """The start order of a polecat for an issue."""
+    order = {
+        "town_id": "demo",
+        "organization_id": None,
+        "agent_id": "polecat-1",
+        "role": "polecat",
+        "identity": "Toast-polecat-rig-1@demo",
+        "generation": 1,
+        "runtime": "local",
+        "rig": {"id": "rig-1", "name": "work", "git_url": GIT_URL, "default_branch": "main"},
+        "bead": {"id": bead_id, "type": "issue", "title": title, "body": body, "labels": [], "metadata": {}},
+        "prompt_kind": "work",
+        "branch": None,
+        "target_branch": None,
+        "pr_url": None,
+        "feature_branch": None,
+        "merge_strategy": "direct",
+    }
+    return {**order, **changes}
+
+
+def review(*, branch: str = BRANCH, target: str = "main", body: str = "", **changes: Any) -> dict[str, Any]:
+    """The start order of a refinery for a merge request."""
+    mr = {
+        "id": "mr-1",
+        "type": "merge_request",
+        "title": f"Review: {branch}",
+        "body": body,
+        "labels": [],
+        "metadata": {},
+    }
+    refinery = {"agent_id": "refinery-1", "role": "refinery", "identity": "Refinery-refinery-rig-1@demo"}
+    merge = {"prompt_kind": "review", "branch": branch, "target_branch": target, "bead": mr}
+    return {**work(), **refinery, **merge, **changes}
+
+
+def test_a_polecat_pushes_a_commit_and_reports_it(bench: Bench) -> None:
+    """The branch holds a module of the bead, by the agent, on top of main; the report names branch, bead and
+    generation.
+    """
+    assert bench.run(work()) == ProcessStatus("exited", "completed", 1)
+    assert bench.git("log", "--format=%an %s", "main.." + BRANCH) == "Toast Add a parser"
+    assert MODULE in bench.files(BRANCH)
+    [done] = bench.events("agent_done")
+    assert done["event_id"] == "polecat-1:1:done"
+    assert done["agent_id"] == "polecat-1"
+    assert done["payload"] == {"branch": BRANCH, "bead_id": BEAD, "generation": 1, "summary": f"Adds {MODULE}."}
+
+
+def test_an_agent_beats_from_its_start_with_its_generation(bench: Bench) -> None:
+    """Heartbeats carry the fence, and every one has an id of its own."""
+    bench.run(work(generation=3))
+    beats = bench.events("agent_heartbeat")
+    assert {beat["payload"]["generation"] for beat in beats} == {3}
+    assert [beat["event_id"] for beat in beats] == [f"polecat-1:3:heartbeat-{n}" for n in range(1, len(beats) + 1)]
+
+
+def test_a_refinery_merges_with_a_merge_commit(bench: Bench) -> None:
+    """The work is on main, by a commit with two parents; the report carries no pull request."""
+    bench.run(work())
+    assert bench.run(review()) == ProcessStatus("exited", "completed", 1)
+    assert MODULE in bench.files("main")
+    assert bench.git("log", "-1", "--format=%an %s", "main") == f"Refinery Merge {BRANCH}"
+    assert len(bench.git("log", "-1", "--format=%P", "main").split()) == 2
+    assert bench.events("agent_done")[-1]["payload"] == {"branch": BRANCH, "bead_id": "mr-1", "generation": 1}
+
+
+def test_a_review_that_was_done_before_is_only_reported(bench: Bench) -> None:
+    """The refinery was lost between push and report: the next generation merges nothing twice."""
+    bench.run(work())
+    bench.run(review())
+    landed = bench.git("rev-parse", "main")
+    assert bench.run(review(generation=2)) == ProcessStatus("exited", "completed", 2)
+    assert bench.git("rev-parse", "main") == landed
+    assert bench.events("agent_done")[-1]["event_id"] == "refinery-1:2:done"
+
+
+def test_a_task_of_a_convoy_builds_on_its_blocker_and_lands_with_it(bench: Bench) -> None:
+    """The feature branch is made from main, the second task sees the first one's module, and both land together."""
+    second = "ffff0000-0000-8000-8000-000000000002"
+    assert bench.run(work(feature_branch=FEATURE)).exit_reason == "completed"
+    assert bench.run(review(target=FEATURE)).exit_reason == "completed"
+    order = work(bead_id=second, title="Use it", feature_branch=FEATURE, generation=2)
+    assert bench.run(order).exit_reason == "completed"
+    assert "BUILDS_ON = ['add_a_parser_0a1b2c3d']" in bench.git("show", "gt/toast/ffff0000:features/use_it_ffff0000.py")
+    assert bench.run(review(branch="gt/toast/ffff0000", target=FEATURE, generation=2)).exit_reason == "completed"
+    assert MODULE not in bench.files("main")
+    landing = review(branch=FEATURE, generation=3, prompt_kind="landing")
+    assert bench.run(landing).exit_reason == "completed"
+    assert {MODULE, "features/use_it_ffff0000.py"} <= bench.files("main")
+
+
+def test_crash_once_crashes_before_the_report_and_not_again(bench: Bench) -> None:
+    """Exit code 3 with the work pushed; the next generation, and another agent too, takes it up and reports."""
+    body = "Please.\ndemo: crash-once\n"
+    assert bench.run(work(body=body)) == ProcessStatus("exited", "crashed (exit code 3)", 1)
+    assert bench.events("agent_done") == []
+    pushed = bench.git("rev-parse", BRANCH)
+    assert bench.run(work(body=body, generation=2)) == ProcessStatus("exited", "completed", 2)
+    assert bench.git("rev-parse", BRANCH) == pushed
+    assert [done["payload"]["generation"] for done in bench.events("agent_done")] == [2]
+    other = work(body=body, agent_id="polecat-2", identity="Maple-polecat-rig-1@demo")
+    assert bench.run(other).exit_reason == "completed"
+
+
+def test_a_hanging_agent_falls_silent_and_can_be_superseded(bench: Bench) -> None:
+    """It runs and beats no more; the next generation ends it and does the work."""
+    body = "demo: hang"
+    bench.start(work(body=body))
+    assert wait_for(lambda: "Hanging" in str(bench.events("agent_status")), seconds=PATIENCE_SECONDS)
+    assert bench.runtime.status("demo", "polecat-1").status == "running"
+    assert bench.run(work(body=body, generation=2)).exit_reason == "completed"
+    assert [done["payload"]["generation"] for done in bench.events("agent_done")] == [2]
+
+
+def test_a_liar_reports_another_generation_first(bench: Bench) -> None:
+    """The lie carries a generation that the town's fence refuses; the truth follows."""
+    bench.run(work(body="demo: lie", generation=5))
+    told = [(event["payload"]["generation"], event["payload"]["branch"]) for event in bench.events("agent_done")]
+    assert told == [(4, f"{BRANCH}-never-pushed"), (5, BRANCH)]
+
+
+def test_a_reviewer_asks_for_changes_once(bench: Bench) -> None:
+    """The summary carries the wish; the review asks for a test; after the rework it merges."""
+    bench.run(work(body="demo: changes-once"))
+    summary = bench.events("agent_done")[0]["payload"]["summary"]
+    bench.run(review(body=summary))
+    [asked] = bench.events("changes_requested")
+    assert asked["payload"] == {"feedback": f"Please add a test for {MODULE}.", "files": [MODULE], "generation": 1}
+    assert [event["event_type"] for event in bench.events("agent_done", "changes_requested")][1:] == [
+        "changes_requested",
+        "agent_done",
+    ]
+    assert MODULE not in bench.files("main")
+    rework = work(bead_id="rework-1", title="Rework: it", prompt_kind="rework", branch=BRANCH, target_branch="main")
+    assert bench.run(rework | {"generation": 2}).exit_reason == "completed"
+    assert bench.run(review(body=summary, generation=2)).exit_reason == "completed"
+    assert {MODULE, "tests/test_add_a_parser_0a1b2c3d.py"} <= bench.files("main")
+    assert len(bench.events("changes_requested")) == 1
+
+
+def test_a_conflict_is_asked_to_be_settled_and_is(bench: Bench) -> None:
+    """Two branches wrote the same file: the review names it, the rework settles it, the next review lands it."""
+    clash = "ffff0000-0000-8000-8000-000000000001"
+    bench.run(work())
+    _write(bench, branch="main", path=MODULE, text="BUILDS_ON = []\n\ndef describe() -> str:\n    return 'other'\n")
+    bench.run(review())
+    [asked] = bench.events("changes_requested")
+    assert asked["payload"]["files"] == [MODULE]
+    rework = work(bead_id=clash, prompt_kind="rework", branch=BRANCH, target_branch="main", generation=2)
+    assert bench.run(rework).exit_reason == "completed"
+    assert bench.run(review(generation=2)).exit_reason == "completed"
+    assert "Add a parser" in bench.git("show", f"main:{MODULE}")
+
+
+def test_five_agents_push_into_one_repository_at_once(bench: Bench) -> None:
+    """Four tasks of a convoy, all of them creating its feature branch, and one bead on main: nothing is lost."""
+    names = ["Toast", "Maple", "Birch", "Shadow", "Clover"]
+    orders = [
+        work(
+            agent_id=f"polecat-{n}",
+            identity=f"{name}-polecat-rig-1@demo",
+            bead_id=f"{n}{BEAD[1:]}",
+            feature_branch=None if n == 4 else FEATURE,
+        )
+        for n, name in enumerate(names)
+    ]
+    for order in orders:
+        bench.start(order)
+    assert {bench.end_of(order).exit_reason for order in orders} == {"completed"}
+    branches = bench.git("for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
+    assert set(branches) == {"main", FEATURE, *(f"gt/{name.lower()}/{n}a1b2c3d" for n, name in enumerate(names))}
+    assert len(bench.events("agent_done")) == 5
+
+
+def test_a_mirror_that_a_kill_has_spoilt_is_made_anew(bench: Bench) -> None:
+    """A lock file that nobody holds any more does not stop the next generation."""
+    bench.run(work())
+    mirror = bench.directory / "runtime" / "demo" / "polecat-1" / "work" / "mirror.git"
+    (mirror / "refs" / "remotes" / "origin" / "main.lock").write_text("")
+    _write(bench, branch="main", path="note.txt", text="news")
+    order = work(generation=2, bead_id="ffff0000-0000-8000-8000-000000000009")
+    assert bench.run(order).exit_reason == "completed"
+    assert "note.txt" in bench.files("gt/toast/ffff0000")
+
+
+def test_a_triage_polecat_answers_every_request(bench: Bench) -> None:
+    """Each request is resolved, and the batch is done, in one go."""
+    batch = {
+        "id": BEAD,
+        "type": "issue",
+        "title": "Triage",
+        "labels": ["gt:triage"],
+        "metadata": {"request_ids": ["r1", "r2"]},
+    }
+    assert bench.run(work(prompt_kind="triage") | {"bead": batch}).exit_reason == "completed"
+    answers = [(event["bead_id"], event["payload"]["action"]) for event in bench.events("triage_resolved")]
+    assert answers == [("r1", "RESTART"), ("r2", "RESTART")]
+    assert len(bench.events("agent_done")) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"merge_strategy": "pr"}, "set the town's merge_strategy to direct"),
+        ({"rig": {"git_url": "https://elsewhere.invalid/x.git", "default_branch": "main"}}, "not allowed"),
+        ({"rig": None}, "no order to work on"),
+    ],
+)
+def test_an_agent_that_cannot_work_says_why_and_fails(bench: Bench, change: dict[str, Any], said: str) -> None:
+    """No network, no pull requests, no rig: it ends with a code that counts as lost, and its log says what to do."""
+    order = work(**change)
+    assert str(bench.run(order).exit_reason).startswith("crashed")
+    assert said in bench.log(order)
+    assert bench.events("agent_done") == []
+
+
+def _write(bench: Bench, *, branch: str, path: str, text: str) -> None:
+    """Commit one file on a branch of the bare repository, as somebody else would."""
+    tree = bench.directory / "elsewhere"
+    settings = ["-c", "user.name=Else", "-c", "user.email=else@town.invalid"]
+    subprocess.run(["git", "clone", "--quiet", "--branch", branch, str(bench.bare), str(tree)], check=True)
+    (tree / path).parent.mkdir(exist_ok=True)
+    (tree / path).write_text(text)
+    subprocess.run(["git", "add", "."], cwd=tree, check=True)
+    subprocess.run(["git", *settings, "commit", "--quiet", "-m", "Elsewhere"], cwd=tree, check=True)
+    subprocess.run(["git", "push", "--quiet", "origin", branch], cwd=tree, check=True)
