@@ -30,6 +30,7 @@ class Effect:
     claimed_until: datetime | None
     deadline: datetime
     created_at: datetime
+    result: Mapping[str, Any] | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -62,7 +63,7 @@ def request(town: Town, kind: EffectKind, subject: str, generation: int, payload
 
 _COLUMNS = (
     "o.effect_id, o.seq, o.kind, o.subject, o.generation, o.payload, o.state, o.attempts, o.not_before, o.claimed_until, "
-    "o.deadline, o.created_at"
+    "o.deadline, o.created_at, o.result"
 )
 
 
@@ -80,6 +81,7 @@ def _effect_of(row: tuple[Any, ...]) -> Effect:
         claimed_until=time_or_none(row[9]),
         deadline=from_text(row[10]),
         created_at=from_text(row[11]),
+        result=None if row[12] is None else json.loads(row[12]),
     )
 
 
@@ -127,6 +129,15 @@ def finish(town: Town, effect: Effect, state: EffectState, result: Mapping[str, 
             "result": canonical.dumps(dict(result)),
             "now": town.tick.now_text,
         },
+    )
+
+
+def expire(town: Town, effect: Effect) -> None:
+    """Nobody starts the effect any more; the last result, if there was one, is kept."""
+    town.sql.execute(
+        "UPDATE outbox SET state = 'expired', claim = NULL, claimed_until = NULL, not_before = NULL, "
+        "finished_at = :now WHERE effect_id = :id",
+        {"id": effect.id, "now": town.tick.now_text},
     )
 
 

@@ -1,0 +1,50 @@
+"""Nudges: short texts for a running agent, each delivered at most once."""
+
+from datetime import datetime
+
+from shared.domain.times import to_text
+from shared.town.town import Town
+
+
+def create(
+    town: Town,
+    agent_id: str,
+    message: str,
+    *,
+    mode: str,
+    priority: str,
+    source: str,
+    expires_at: datetime | None = None,
+) -> str:
+    """Store an undelivered nudge; returns its id."""
+    nudge_id = town.tick.ids.new()
+    town.sql.execute(
+        "INSERT INTO agent_nudges (nudge_id, agent_bead_id, message, mode, priority, source, created_at, expires_at) "
+        "VALUES (:id, :agent, :message, :mode, :priority, :source, :now, :expires)",
+        {
+            "id": nudge_id,
+            "agent": agent_id,
+            "message": message,
+            "mode": mode,
+            "priority": priority,
+            "source": source,
+            "now": town.tick.now_text,
+            "expires": None if expires_at is None else to_text(expires_at),
+        },
+    )
+    return nudge_id
+
+
+def agent_of(town: Town, nudge_id: str) -> str | None:
+    """The agent that a nudge is for; None if there is no such nudge."""
+    row = town.sql.execute("SELECT agent_bead_id FROM agent_nudges WHERE nudge_id = :id", {"id": nudge_id}).fetchone()
+    return None if row is None else row[0]
+
+
+def deliver(town: Town, nudge_id: str) -> bool:
+    """The nudge arrived, or is over, now; False if it was before (the first time is kept) or does not exist."""
+    delivered = town.sql.execute(
+        "UPDATE agent_nudges SET delivered_at = :now WHERE nudge_id = :id AND delivered_at IS NULL",
+        {"id": nudge_id, "now": town.tick.now_text},
+    )
+    return delivered.rowcount > 0

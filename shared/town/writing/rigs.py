@@ -1,0 +1,94 @@
+"""Rigs: the repositories of a town, their names and overrides."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.domain import canonical
+from shared.domain.errors import RowUnreadable
+from shared.town.rows import RIG_COLUMNS, Rig, rig_of
+from shared.town.town import Town
+from shared.town.writing import agents
+
+
+def create(town: Town, rig_id: str, *, name: str, git_url: str, default_branch: str, config: Mapping[str, Any]) -> None:
+    """Insert a rig; its name is free."""
+    town.sql.execute(
+        "INSERT INTO rigs (id, name, git_url, default_branch, config, created_at) "
+        "VALUES (:id, :name, :git_url, :branch, :config, :now)",
+        {
+            "id": rig_id,
+            "name": name,
+            "git_url": git_url,
+            "branch": default_branch,
+            "config": canonical.dumps(dict(config)),
+            "now": town.tick.now_text,
+        },
+    )
+
+
+def update(
+    town: Town,
+    rig_id: str,
+    *,
+    name: str,
+    git_url: str,
+    default_branch: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Replace what is given of a rig; None keeps branch or overrides as they are."""
+    town.sql.execute(
+        "UPDATE rigs SET name = :name, git_url = :git_url, default_branch = COALESCE(:branch, default_branch), "
+        "config = COALESCE(:config, config) WHERE id = :id",
+        {
+            "id": rig_id,
+            "name": name,
+            "git_url": git_url,
+            "branch": default_branch,
+            "config": None if config is None else canonical.dumps(dict(config)),
+        },
+    )
+
+
+def exists(town: Town, rig_id: str) -> bool:
+    """Whether a rig of that id is registered, readable or not."""
+    return town.sql.execute("SELECT 1 FROM rigs WHERE id = :id", {"id": rig_id}).fetchone() is not None
+
+
+def named(town: Town, name: str) -> str | None:
+    """The id of the rig that holds a name."""
+    row = town.sql.execute("SELECT id FROM rigs WHERE name = :name", {"name": name}).fetchone()
+    return None if row is None else row[0]
+
+
+def readable(town: Town) -> list[Rig]:
+    """All rigs that can be read, by id; the others are noted for invariant 1."""
+    rigs = []
+    for row in town.sql.execute(f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id").fetchall():  # noqa: S608
+        try:
+            rigs.append(rig_of(row))
+        except RowUnreadable as error:
+            town.unreadable[(error.table, error.key)] = error.problem
+    return rigs
+
+
+def has_live_beads(town: Town, rig_id: str) -> bool:
+    """Whether a bead of the rig other than its agents is neither closed nor failed."""
+    row = town.sql.execute(
+        "SELECT 1 FROM beads WHERE rig_id = :id AND status IN ('open', 'in_progress', 'in_review') AND type <> 'agent' "
+        "LIMIT 1",
+        {"id": rig_id},
+    ).fetchone()
+    return row is not None
+
+
+def remove(town: Town, rig_id: str) -> None:
+    """Remove a rig with its agents; its beads keep their text and lose the rig."""
+    agent_ids = town.sql.execute(
+        "SELECT b.bead_id FROM beads b JOIN agent_metadata a ON a.bead_id = b.bead_id "
+        "WHERE b.rig_id = :id ORDER BY b.bead_id",
+        {"id": rig_id},
+    ).fetchall()
+    for (agent_id,) in agent_ids:
+        agents.delete(town, agent_id)
+    town.sql.execute("UPDATE beads SET rig_id = NULL WHERE rig_id = :id", {"id": rig_id})
+    town.sql.execute("DELETE FROM rigs WHERE id = :id", {"id": rig_id})
