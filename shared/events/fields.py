@@ -1,0 +1,126 @@
+"""The kinds of fields that payloads are made of (spec/events.md section 1, rules 4 and 5).
+
+Every text refuses U+0000. A text over its size limit is refused with the error type TOO_LARGE, which ingest answers
+with 413; every other error is one of shape (400). Nothing is coerced: a number is no text, `"true"` is no boolean.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from shared.domain import limits
+from shared.domain.times import parse_iso, whole_milliseconds
+
+TOO_LARGE: Final = "too_large"
+"""The pydantic error type of a text over its limit."""
+
+_LARGEST_INTEGER: Final = 2**63 - 1
+
+
+class Part(BaseModel):
+    """Base of objects inside a payload: as strict as the payload itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _text_of_at_most(limit: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if "\0" in text:
+            raise PydanticCustomError("nul_in_text", "U+0000 is not allowed in text")
+        if len(text) * 4 > limit and len(text.encode()) > limit:
+            raise PydanticCustomError(TOO_LARGE, "at most {limit} bytes of UTF-8", {"limit": limit})
+        return text
+
+    return check
+
+
+def _status_message(text: str) -> str:
+    message = text.strip()
+    if not message:
+        raise PydanticCustomError("blank_text", "at least one character that is not blank")
+    if len(message) > limits.STATUS_MESSAGE:
+        raise PydanticCustomError(TOO_LARGE, "at most {limit} characters", {"limit": limits.STATUS_MESSAGE})
+    return message
+
+
+def _time(given: Any) -> Any:
+    if isinstance(given, datetime):
+        return given
+    if not isinstance(given, str):
+        raise PydanticCustomError("time_type", "a time is ISO 8601 text")
+    try:
+        return parse_iso(given)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("time_text", "an ISO 8601 time with offset is due") from None
+
+
+def _plain_json(value: Any) -> Any:
+    """The value, if a town can store it: no U+0000, no NaN, no integer of more than 64 bits."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise PydanticCustomError("nul_in_text", "U+0000 is not allowed in text")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _plain_json(key)
+            _plain_json(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _plain_json(inner)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("not_a_number", "NaN and Infinity are not JSON")
+    elif isinstance(value, int) and not -_LARGEST_INTEGER - 1 <= value <= _LARGEST_INTEGER:
+        raise PydanticCustomError("integer_range", "an integer has at most 64 bits")
+    return value
+
+
+def _https_url(url: str) -> str:
+    if not url.startswith("https://"):
+        raise PydanticCustomError("https_url", "an address starting with https:// is due")
+    return url
+
+
+_HTTPS_REPOSITORY: Final = re.compile(r"https://[^\s/@]+/\S+")
+_SSH_REPOSITORY: Final = re.compile(r"ssh://([^\s/@:]+@)?[^\s/@]+/\S+")
+_SCP_REPOSITORY: Final = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!//)\S+")
+
+
+def _git_url(url: str) -> str:
+    """Take https and ssh, also in the short form git@host:path; refuse every password or token inside."""
+    if not any(form.fullmatch(url) for form in (_HTTPS_REPOSITORY, _SSH_REPOSITORY, _SCP_REPOSITORY)):
+        raise PydanticCustomError("git_url", "an https or ssh address of a repository, without credentials, is due")
+    return url
+
+
+FreeText = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE))]
+"""Text of at most 4 KiB; may be empty."""
+NonEmptyText = Annotated[str, Field(min_length=1), AfterValidator(_text_of_at_most(limits.FIELD_SIZE))]
+"""Text of 1 character to 4 KiB."""
+BodyText = Annotated[str, AfterValidator(_text_of_at_most(limits.BODY_SIZE))]
+"""A bead's body: at most 32 KiB."""
+StatusMessage = Annotated[str, AfterValidator(_text_of_at_most(limits.EVENT_SIZE)), AfterValidator(_status_message)]
+"""1 to 280 characters after trimming; the value is the trimmed text."""
+Id = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
+"""An id as in the envelope: 1 to 64 characters, no control characters."""
+Generation = Annotated[int, Field(ge=1, le=_LARGEST_INTEGER)]
+"""The fencing number of an agent."""
+Integer = Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=_LARGEST_INTEGER)]
+"""Any integer of 64 bits."""
+Time = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(whole_milliseconds)]
+"""ISO 8601 text with an offset, as an aware time of whole milliseconds."""
+Texts = Annotated[tuple[FreeText, ...], Field(strict=False)]
+"""A list of texts."""
+JsonList = Annotated[tuple[Any, ...], Field(strict=False), AfterValidator(_plain_json)]
+"""A list of anything that a town can store."""
+JsonObject = Annotated[dict[str, Any], AfterValidator(_plain_json)]
+"""An object of anything that a town can store."""
+HttpsUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_https_url)]
+"""An address that starts with https://."""
+GitUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_git_url)]
+"""Where a repository lies: https or ssh."""
+Priority = Literal["low", "medium", "high", "critical"]
+"""Priority of a bead, severity of an escalation."""
