@@ -154,6 +154,7 @@ class TownReader:
         self._config = config
         self.unreadable = unreadable
         self._settings: dict[str | None, Settings] = {}
+        self._recent_nudges: dict[datetime, Mapping[tuple[str, str], datetime]] = {}
 
     @cached_property
     def keys(self) -> Mapping[str, Any]:
@@ -257,8 +258,11 @@ class TownReader:
 
     def recent_nudges(self, since: datetime) -> Mapping[tuple[str, str], datetime]:
         """When a working or stalled agent was last nudged by a tier since then, by (agent, source)."""
-        rows = self._rows("recent_nudges", {"since": to_text(since)})
-        return {(row[0], row[1]): from_text(row[2]) for row in rows}
+        found = self._recent_nudges.get(since)
+        if found is None:
+            rows = self._rows("recent_nudges", {"since": to_text(since)})
+            found = self._recent_nudges[since] = {(row[0], row[1]): from_text(row[2]) for row in rows}
+        return found
 
     @cached_property
     def mail(self) -> tuple[live.Mail, ...]:

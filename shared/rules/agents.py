@@ -1,0 +1,189 @@
+"""Agents that fell silent, stalled, or hold a hook that leads nowhere (spec/rules.md section 1)."""
+
+from collections.abc import Iterator
+
+from shared.actions import (
+    ClearAgentCheckpoint,
+    ResetAgentDispatchAttempts,
+    StopAgent,
+    TransitionAgent,
+    TransitionBead,
+    UnhookAgent,
+)
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, Role
+from shared.domain.tick import Tick
+from shared.rules.base import Decision, Due
+from shared.town.reading import TownReader
+from shared.town.rows import Agent, Hooked
+
+
+def heartbeat_never_seen(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A1: a working agent that never gave a sign of life becomes idle."""
+    if tick.draining or tick.settling:
+        return
+    for agent in _workers(town):
+        if agent.last_activity_at is None:
+            yield TransitionAgent(
+                agent_id=agent.id,
+                from_=AgentStatus.WORKING,
+                to=AgentStatus.IDLE,
+                reason="no heartbeat received since dispatch",
+                dispatch_lost=True,
+            )
+
+
+def heartbeat_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A2: a working agent that missed three heartbeats becomes idle and keeps its hook."""
+    if tick.draining or tick.settling:
+        return
+    for agent in _workers(town):
+        if agent.last_activity_at is None:
+            continue
+        if tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
+            yield TransitionAgent(
+                agent_id=agent.id,
+                from_=AgentStatus.WORKING,
+                to=AgentStatus.IDLE,
+                reason="heartbeat lost (3 missed cycles)",
+                dispatch_lost=True,
+            )
+        else:
+            yield Due(agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND)
+
+
+def release_hookless_worker(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A3: nobody works without a bead."""
+    if tick.draining:
+        return
+    for agent in _workers(town):
+        if agent.hook is None and not tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
+            yield TransitionAgent(
+                agent_id=agent.id,
+                from_=AgentStatus.WORKING,
+                to=AgentStatus.IDLE,
+                reason="working agent has no hook",
+            )
+
+
+def retire_stalled(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A4: an agent that stalled two and a half hours ago gives its bead back, heartbeats or not."""
+    if tick.draining or tick.settling:
+        return
+    for agent in town.agents:
+        if agent.status is not AgentStatus.STALLED or agent.stalled_at is None:
+            continue
+        if not tick.stale(agent.stalled_at, limits.STALLED_IDLE_AFTER):
+            yield Due(agent.stalled_at + limits.STALLED_IDLE_AFTER + MILLISECOND)
+            continue
+        yield TransitionAgent(
+            agent_id=agent.id, from_=AgentStatus.STALLED, to=AgentStatus.IDLE, reason="stalled for 2 h 30 min"
+        )
+        if agent.hook is not None:
+            yield UnhookAgent(agent_id=agent.id, reason="stalled for 2 h 30 min")
+
+
+def cool_down_attempts(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A5: half an hour of quiet forgives an agent its attempts, and those of its hooked bead."""
+    for agent in town.agents:
+        if agent.dispatch_attempts < limits.ATTEMPTS_COOL_DOWN_FROM or agent.last_activity_at is None:
+            continue
+        if tick.stale(agent.last_activity_at, limits.ATTEMPTS_COOL_DOWN):
+            yield ResetAgentDispatchAttempts(agent_id=agent.id)
+        else:
+            yield Due(agent.last_activity_at + limits.ATTEMPTS_COOL_DOWN + MILLISECOND)
+
+
+def drop_dangling_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A6: a hook on a bead that does not exist is dropped."""
+    for agent in _resting(town):
+        if agent.hook is not None and agent.hooked is None:
+            yield UnhookAgent(agent_id=agent.id, reason="the hooked bead does not exist")
+            yield ClearAgentCheckpoint(agent_id=agent.id)
+
+
+def drop_finished_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A7: a resting agent lets go of a bead that is over."""
+    for agent in _resting(town):
+        if agent.hooked is not None and agent.hooked.status.terminal:
+            yield UnhookAgent(agent_id=agent.id, reason=f"the hooked bead is {agent.hooked.status}")
+            yield ClearAgentCheckpoint(agent_id=agent.id)
+
+
+def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A8: a resting agent that fell silent gives its live bead back, unless B2, R6 or R2 owns the row."""
+    for agent in _resting(town):
+        bead = agent.hooked
+        if bead is None or bead.status.terminal:
+            continue
+        recovered = _recovered(agent, bead)
+        if not recovered or _held_by_rejection(agent, bead):
+            continue
+        if not tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
+            if agent.last_activity_at is not None:
+                yield Due(agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND)
+            continue
+        yield from recovered
+
+
+def keep_review_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A9: an agent hooked to a bead in review stays so: the review decides."""
+    yield from ()
+
+
+def release_finished_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """A10: an agent that works on a bead that is over is stopped and freed."""
+    for agent in town.agents:
+        if agent.role is Role.POLECAT and _busy(agent) and agent.hooked is not None and agent.hooked.status.terminal:
+            yield StopAgent(agent_id=agent.id, reason=f"the hooked bead is {agent.hooked.status}")
+            yield TransitionAgent(
+                agent_id=agent.id, from_=agent.status, to=AgentStatus.IDLE, reason="the hooked bead is over"
+            )
+            yield UnhookAgent(agent_id=agent.id, reason=f"the hooked bead is {agent.hooked.status}")
+
+
+def _workers(town: TownReader) -> Iterator[Agent]:
+    """A0: working agents but the mayor, unless their bead is over (R7 or A10 owns those)."""
+    for agent in town.agents:
+        if agent.status is not AgentStatus.WORKING or agent.role is Role.MAYOR:
+            continue
+        if agent.hooked is not None and agent.hooked.status.terminal:
+            continue
+        yield agent
+
+
+def _resting(town: TownReader) -> Iterator[Agent]:
+    return (agent for agent in town.agents if agent.status in (AgentStatus.IDLE, AgentStatus.DEAD))
+
+
+def _busy(agent: Agent) -> bool:
+    return agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+
+
+def _recovered(agent: Agent, bead: Hooked) -> tuple[Decision, ...]:
+    """What A8 does with a silent agent; nothing where another rule owns the row."""
+    unhook = UnhookAgent(agent_id=agent.id, reason="silent since its bead was hooked")
+    is_review = bead.type is BeadType.MERGE_REQUEST
+    if agent.role is Role.REFINERY:
+        return (unhook,) if is_review and bead.status is BeadStatus.OPEN else ()
+    if bead.status is BeadStatus.IN_PROGRESS:
+        reopen = TransitionBead(
+            bead_id=bead.id,
+            from_=BeadStatus.IN_PROGRESS,
+            to=BeadStatus.OPEN,
+            reason="agent is silent",
+        )
+        return (unhook, reopen)
+    if bead.status is BeadStatus.OPEN and (agent.status is AgentStatus.DEAD or is_review):
+        return (unhook,)
+    return ()
+
+
+def _held_by_rejection(agent: Agent, bead: Hooked) -> bool:
+    """A rejected dispatch waits for its backoff only where B2 (or R6) tries again; nobody dispatches a dead agent."""
+    if agent.last_dispatch_outcome is not DispatchOutcome.REJECTED or agent.status is not AgentStatus.IDLE:
+        return False
+    return (agent.role is Role.REFINERY) == (bead.type is BeadType.MERGE_REQUEST) and not (
+        agent.role is Role.REFINERY and bead.status is BeadStatus.OPEN
+    )

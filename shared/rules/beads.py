@@ -1,0 +1,213 @@
+"""Issues: dispatch what is ready, take back what was lost, settle what was reviewed (spec/rules.md section 3)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from shared.actions import (
+    AssignBead,
+    ClearBeadAssignee,
+    DispatchAgent,
+    NotifyMayor,
+    TransitionBead,
+    UnhookAgent,
+)
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, DispatchOutcome, Label, Role
+from shared.domain.tick import Tick
+from shared.rules.base import Decision, Due
+from shared.town.live import Issue
+from shared.town.reading import TownReader
+from shared.town.rows import Agent, Hooked
+
+
+def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """B2: an idle polecat that is hooked to a waiting bead tries again. Judged before B1: it keeps its place."""
+    places = _Places(town)
+    for agent in town.agents:
+        bead = agent.hooked
+        if bead is None or not _waits_for_redispatch(agent, bead):
+            continue
+        cap = town.settings(bead.rig_id).max_dispatch_attempts
+        if bead.dispatch_attempts >= cap:
+            yield TransitionBead(
+                bead_id=bead.id,
+                from_=bead.status,
+                to=BeadStatus.FAILED,
+                reason=f"max dispatch attempts exceeded ({bead.dispatch_attempts})",
+            )
+            yield UnhookAgent(agent_id=agent.id, reason="max dispatch attempts exceeded")
+            continue
+        due = backoff_end(bead.last_dispatch_attempt_at, bead.dispatch_attempts, tick)
+        if due is not None:
+            yield Due(due)
+            continue
+        rig_id = bead.rig_id or agent.rig_id
+        if bead.id in town.blockers or tick.draining or tick.breaker.open or not places.take(rig_id):
+            continue
+        yield DispatchAgent(agent_id=agent.id, bead_id=bead.id, rig_id=rig_id or "")
+
+
+def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """B1: every issue that nothing holds back gets a polecat; after too many attempts it fails."""
+    if tick.draining:
+        return
+    places = _Places(town)
+    for decision in redispatch_hooked(town, tick):
+        if isinstance(decision, DispatchAgent):
+            places.take(decision.rig_id or None)
+    for issue in town.issues:
+        if not town.dispatchable(issue):
+            continue
+        cap = town.settings(issue.rig_id).max_dispatch_attempts
+        if issue.dispatch_attempts >= cap:
+            yield TransitionBead(
+                bead_id=issue.id,
+                from_=BeadStatus.OPEN,
+                to=BeadStatus.FAILED,
+                reason=f"max dispatch attempts exceeded ({issue.dispatch_attempts})",
+            )
+            continue
+        due = backoff_end(issue.last_dispatch_attempt_at, issue.dispatch_attempts, tick)
+        if due is not None:
+            yield Due(due)
+            continue
+        if tick.breaker.open or not places.take(issue.rig_id):
+            continue
+        yield DispatchAgent(agent_id="", bead_id=issue.id, rig_id=issue.rig_id or "")
+
+
+def clear_stale_assignee(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """B1b: an open issue belongs to whoever is hooked to it, or to nobody."""
+    for issue in sorted(town.issues, key=lambda each: each.id):
+        if issue.status is not BeadStatus.OPEN or issue.rig_id is None or Label.TRIAGE_REQUEST in issue.labels:
+            continue
+        if issue.assignee is None or issue.assignee == SYSTEM:
+            continue
+        hooked = town.hooks.get(issue.id)
+        if hooked is None:
+            yield ClearBeadAssignee(bead_id=issue.id)
+        elif hooked.id != issue.assignee:
+            yield AssignBead(bead_id=issue.id, agent_id=hooked.id)
+
+
+def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """B3: an issue in progress that no agent is hooked to goes back to the queue, or fails after its last attempt."""
+    if tick.settling:
+        return
+    for issue in sorted(town.issues, key=lambda each: each.id):
+        if issue.status is not BeadStatus.IN_PROGRESS or issue.id in town.hooks:
+            continue
+        if not tick.stale(issue.updated_at, limits.BEAD_LOST_AFTER):
+            yield Due(issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND)
+            continue
+        owner = _owner_still_beating(town, tick, issue)
+        if owner is not None and owner.last_activity_at is not None:
+            yield Due(
+                min(
+                    owner.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
+                    issue.updated_at + limits.BEAD_LOST_LATEST + MILLISECOND,
+                )
+            )
+            continue
+        yield from _reopened(town, issue)
+
+
+def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """B4: an issue whose reviews are over follows them: closed if one was merged, else open again."""
+    for issue in sorted(town.issues, key=lambda each: each.id):
+        if issue.status is not BeadStatus.IN_REVIEW:
+            continue
+        reviews = town.in_review.get(issue.id)
+        if reviews is None or reviews.live > 0:
+            continue
+        if not tick.stale(issue.updated_at, limits.REVIEW_RECOVERY_AFTER):
+            yield Due(issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND)
+            continue
+        if reviews.closed > 0:
+            yield TransitionBead(
+                bead_id=issue.id, from_=BeadStatus.IN_REVIEW, to=BeadStatus.CLOSED, reason="its review was merged"
+            )
+            continue
+        yield TransitionBead(
+            bead_id=issue.id, from_=BeadStatus.IN_REVIEW, to=BeadStatus.OPEN, reason="no review is left"
+        )
+        yield ClearBeadAssignee(bead_id=issue.id)
+
+
+def report_failed_blocker(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """B5: the mayor is told once of each failed bead that holds others back."""
+    held: dict[str, list[str]] = {}
+    for dependent, blockers in sorted(town.blockers.items()):
+        for blocker in blockers:
+            if blocker.status == BeadStatus.FAILED and not blocker.notified:
+                held.setdefault(blocker.id, []).append(dependent)
+    for blocker_id, dependents in sorted(held.items()):
+        yield NotifyMayor(
+            subject=f"failed_blocker:{blocker_id}",
+            message=f"bead {blocker_id} failed and holds back {', '.join(dependents[:10])}",
+        )
+
+
+def backoff_end(attempted_at: datetime | None, attempts: int, tick: Tick) -> datetime | None:
+    """When the wait after the last attempt is over; None if it is."""
+    wait = limits.backoff(attempts)
+    if attempted_at is None or tick.stale(attempted_at, wait):
+        return None
+    return attempted_at + wait + MILLISECOND
+
+
+class _Places:
+    """The free places for polecats in each rig, during one pass."""
+
+    def __init__(self, town: TownReader) -> None:
+        self._town = town
+        self._taken: dict[str | None, int] = {}
+        for agent in town.agents:
+            if agent.role is Role.POLECAT and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+                self._taken[agent.rig_id] = self._taken.get(agent.rig_id, 0) + 1
+
+    def take(self, rig_id: str | None) -> bool:
+        """Take one place; False if the rig is full."""
+        limit = self._town.settings(rig_id).max_polecats
+        taken = self._taken.get(rig_id, 0)
+        if limit is not None and taken >= limit:
+            return False
+        self._taken[rig_id] = taken + 1
+        return True
+
+
+def _waits_for_redispatch(agent: Agent, bead: Hooked) -> bool:
+    if agent.status is not AgentStatus.IDLE or agent.role is not Role.POLECAT:
+        return False
+    if bead.type is BeadType.MERGE_REQUEST:
+        return False
+    if bead.status is BeadStatus.OPEN:
+        return True
+    rejected = agent.last_dispatch_outcome is DispatchOutcome.REJECTED
+    return bead.status is BeadStatus.IN_PROGRESS and rejected
+
+
+def _owner_still_beating(town: TownReader, tick: Tick, issue: Issue) -> Agent | None:
+    """The assignee, if it was last dispatched for this issue and still beats: its "done" may be on the way."""
+    agent = town.agents_by_id.get(issue.assignee or "")
+    if agent is None or agent.last_dispatch_bead_id != issue.id:
+        return None
+    if tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
+        return None
+    return agent if tick.within(issue.updated_at, limits.BEAD_LOST_LATEST) else None
+
+
+def _reopened(town: TownReader, issue: Issue) -> Iterator[Decision]:
+    if issue.dispatch_attempts >= town.settings(issue.rig_id).max_dispatch_attempts:
+        yield TransitionBead(
+            bead_id=issue.id,
+            from_=BeadStatus.IN_PROGRESS,
+            to=BeadStatus.FAILED,
+            reason=f"agent lost, max dispatch attempts exhausted ({issue.dispatch_attempts})",
+        )
+    else:
+        yield TransitionBead(
+            bead_id=issue.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="agent lost"
+        )
+    yield ClearBeadAssignee(bead_id=issue.id)

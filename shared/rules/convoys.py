@@ -1,0 +1,154 @@
+"""Convoys: count, close, land or give up (spec/rules.md section 5).
+
+C2 to C10 form a chain in which the first match decides; `_stage` finds it, and each rule acts only at its own stage.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+from shared.actions import (
+    CloseConvoy,
+    CreateLandingMr,
+    EmitEvent,
+    FailConvoy,
+    SetConvoyReadyToLand,
+    UpdateConvoyProgress,
+)
+from shared.domain import limits
+from shared.domain.states import BeadStatus
+from shared.domain.tick import Tick
+from shared.domain.times import from_text
+from shared.rules.base import Decision, Due
+from shared.town.live import OpenConvoy
+from shared.town.reading import TownReader
+from shared.town.rows import truthy
+
+Stage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
+
+
+def record_progress(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C1: the stored counts follow the tracked issues."""
+    for convoy in town.convoys:
+        if (convoy.done, convoy.total) != (convoy.stored_done, convoy.stored_total):
+            yield UpdateConvoyProgress(convoy_id=convoy.id, closed_beads=convoy.done)
+
+
+def wait_for_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C2: nothing to do while tracked work is open or in review."""
+    yield from ()
+
+
+def fail_without_success(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C2f: a convoy of which every task failed fails."""
+    for convoy in _at(town, tick, "C2f"):
+        yield FailConvoy(convoy_id=convoy.id, reason="no work succeeded")
+
+
+def close(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C3: a convoy that does not land as a whole is over with its tasks."""
+    for convoy in _at(town, tick, "C3"):
+        yield CloseConvoy(convoy_id=convoy.id)
+
+
+def mark_ready_to_land(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C4: the tasks are done; landing starts in a later tick."""
+    for convoy in _at(town, tick, "C4"):
+        yield SetConvoyReadyToLand(convoy_id=convoy.id)
+
+
+def land(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C5: a merged landing MR closes the convoy."""
+    for convoy in _at(town, tick, "C5"):
+        yield CloseConvoy(convoy_id=convoy.id)
+
+
+def wait_for_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C6: one landing MR at a time."""
+    yield from ()
+
+
+def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C7: a landing MR that waited for a person is not respawned; that is said once per suppressed attempt."""
+    for convoy in _at(town, tick, "C7"):
+        attempt = _attempts(convoy) + 1
+        if convoy.metadata.get("respawn_suppressed_attempt") != attempt:
+            yield EmitEvent(
+                event_name="reconciler.respawn_suppressed",
+                data={"convoyId": convoy.id, "suppressedAttempt": attempt},
+            )
+
+
+def fail_exhausted(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C8: after five landing attempts the convoy fails."""
+    for convoy in _at(town, tick, "C8"):
+        yield FailConvoy(convoy_id=convoy.id, reason="Landing MR creation failed after 5 attempts")
+
+
+def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C9: landing attempts keep their distance."""
+    for convoy in _at(town, tick, "C9"):
+        last = _last_attempt(convoy)
+        if last is not None:
+            yield Due(last + limits.landing_cooldown(_attempts(convoy)))
+
+
+def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C10: the feature branch is put up for landing, in the rig of the first task that has one."""
+    for convoy in _at(town, tick, "C10"):
+        if convoy.first_rig is None or convoy.feature_branch is None:
+            continue
+        rig = town.rigs.get(convoy.first_rig)
+        yield CreateLandingMr(
+            convoy_id=convoy.id,
+            rig_id=convoy.first_rig,
+            feature_branch=convoy.feature_branch,
+            target_branch="main" if rig is None else rig.default_branch,
+        )
+
+
+def _at(town: TownReader, tick: Tick, stage: Stage) -> Iterator[OpenConvoy]:
+    return (convoy for convoy in town.convoys if _stage(town, tick, convoy) == stage)
+
+
+def _stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
+    if convoy.total == 0 or convoy.done < convoy.total or convoy.id in town.convoys_in_review:
+        return "C2"
+    if convoy.failed == convoy.total:
+        return "C2f"
+    if not convoy.lands:
+        return "C3"
+    if not truthy(convoy.metadata, "ready_to_land"):
+        return "C4"
+    return _landing_stage(town, tick, convoy)
+
+
+def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
+    landings = town.landings.get(convoy.id, ())
+    statuses = [landing.status for landing in landings]
+    if BeadStatus.CLOSED in statuses:
+        return "C5"
+    if BeadStatus.OPEN in statuses or BeadStatus.IN_PROGRESS in statuses:
+        return "C6"
+    if any(landing.status is BeadStatus.FAILED and landing.awaiting_approval for landing in landings):
+        return "C7"
+    attempts = _attempts(convoy)
+    if attempts >= limits.LANDING_ATTEMPTS:
+        return "C8"
+    last = _last_attempt(convoy)
+    if attempts > 0 and last is not None and tick.now - last < limits.landing_cooldown(attempts):
+        return "C9"
+    return "C10"
+
+
+def _attempts(convoy: OpenConvoy) -> int:
+    attempts = convoy.metadata.get("landing_mr_attempts", 0)
+    return attempts if isinstance(attempts, int) else 0
+
+
+def _last_attempt(convoy: OpenConvoy) -> datetime | None:
+    text = convoy.metadata.get("last_landing_mr_attempt_at")
+    try:
+        return from_text(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,28 @@
+"""Agents that nobody needed for a day (spec/rules.md section 7)."""
+
+from collections.abc import Iterator
+
+from shared.actions import DeleteAgent
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.states import AgentStatus, Role
+from shared.domain.tick import Tick
+from shared.rules.base import Decision, Due
+from shared.town.reading import TownReader
+
+
+def forget_idle_agent(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """GC: an idle or dead polecat or refinery without a hook is forgotten after 24 hours."""
+    rigs_in_review = {review.rig_id for review in town.reviews}
+    for agent in town.agents:
+        if agent.status not in (AgentStatus.IDLE, AgentStatus.DEAD) or agent.role is Role.MAYOR:
+            continue
+        if agent.hook is not None:
+            continue
+        if agent.role is Role.REFINERY and agent.status is AgentStatus.IDLE and agent.rig_id in rigs_in_review:
+            continue
+        last = agent.last_activity_at or agent.created_at
+        if tick.stale(last, limits.AGENT_FORGET_AFTER):
+            yield DeleteAgent(agent_id=agent.id, reason="idle for 24 h")
+        else:
+            yield Due(last + limits.AGENT_FORGET_AFTER + MILLISECOND)

@@ -1,0 +1,142 @@
+"""Escalations, triage, nudges, mail, the container's token and its sleep (spec/rules.md section 9)."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from shared.actions import (
+    BumpEscalation,
+    EscalateTriage,
+    ExpireNudge,
+    NotifyMayor,
+    RefreshContainerToken,
+    SendNudge,
+    StartTriageBatch,
+    StopContainer,
+    TransitionBead,
+)
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.states import AgentStatus, BeadStatus, EffectKind, Priority
+from shared.domain.tick import Tick
+from shared.domain.times import from_text
+from shared.rules.base import Decision, Due
+from shared.town.reading import TownReader
+from shared.town.rows import Agent
+
+_SEVERITIES = tuple(Priority)
+
+
+def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """H1: an escalation that nobody acknowledged is raised every four hours, three times."""
+    for escalation in town.escalations:
+        due = escalation.created_at + (escalation.bumps + 1) * limits.ESCALATION_BUMP
+        if tick.now <= due:
+            yield Due(due + MILLISECOND)
+            continue
+        severity = _next_severity(escalation.severity)
+        yield BumpEscalation(bead_id=escalation.bead_id, severity=severity)
+        yield NotifyMayor(
+            subject=f"escalation:{escalation.bead_id}",
+            message=f"escalation {escalation.bead_id} waits since {escalation.created_at:%Y-%m-%d %H:%M} UTC, now {severity}",
+        )
+
+
+def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """H2: open triage requests go to a polecat as one batch; fruitless batches grow rarer, then end in an escalation."""
+    requests = town.triage_requests
+    if tick.draining or tick.breaker.open or not town.rigs or not requests or town.triage_batch is not None:
+        return
+    state = town.keys.get("triage") or {}
+    fruitless = state.get("fruitless", 0)
+    if fruitless >= limits.TRIAGE_FRUITLESS_LIMIT:
+        if not state.get("escalated"):
+            yield EscalateTriage(requests=len(requests), batches=fruitless)
+            yield NotifyMayor(
+                subject=f"triage_exhausted:{town.triage_requests[0].id}",
+                message=f"{fruitless} triage batches brought no answer; {len(requests)} requests wait for a person",
+            )
+        return
+    last = _last_batch(town, state)
+    wait = limits.backoff(fruitless)
+    if last is not None and not tick.stale(last, wait):
+        yield Due(last + wait + MILLISECOND)
+        return
+    first_rig = min(town.rigs.values(), key=lambda rig: (rig.created_at, rig.id))
+    yield StartTriageBatch(
+        rig_id=first_rig.id, request_ids=tuple(request.id for request in requests[: limits.TRIAGE_BATCH_SIZE])
+    )
+
+
+def expire_nudge(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """H3: a nudge that nobody took in time is over."""
+    for nudge_id, expires_at in town.expiring_nudges:
+        if expires_at < tick.now:
+            yield ExpireNudge(nudge_id=nudge_id)
+        else:
+            yield Due(expires_at + MILLISECOND)
+
+
+def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """H4: a message reaches its agent while that works."""
+    for mail in town.mail:
+        agent = town.agents_by_id.get(mail.assignee or "")
+        if agent is None or agent.status is not AgentStatus.WORKING:
+            continue
+        yield SendNudge(agent_id=agent.id, message=mail.body, source="agent", mode="wait-idle", priority="normal")
+        yield TransitionBead(bead_id=mail.id, from_=BeadStatus.OPEN, to=BeadStatus.CLOSED, reason="delivered")
+
+
+def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """H5: while there is work, the container's token is never older than an hour."""
+    if (EffectKind.REFRESH_TOKEN, "container") in town.unfinished_effects:
+        return
+    if not _mayor_alive(town.mayor) and not town.has_active_work(tick.now):
+        return
+    last = _time(town.keys.get("last_token_refresh_at"))
+    if last is None or tick.now - last >= limits.TOKEN_REFRESH:
+        yield RefreshContainerToken()
+    else:
+        yield Due(last + limits.TOKEN_REFRESH)
+
+
+def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """H6: a container without work and with a mayor that rests is put to sleep."""
+    if tick.draining or tick.container not in ("running", "healthy"):
+        return
+    if (EffectKind.STOP_CONTAINER, "container") in town.unfinished_effects or town.has_active_work(tick.now):
+        return
+    mayor = town.mayor
+    if mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+        return
+    stopped = _time(town.keys.get("last_idle_stop_at"))
+    if stopped is not None and not tick.stale(stopped, limits.IDLE_STOP_THROTTLE):
+        yield Due(stopped + limits.IDLE_STOP_THROTTLE + MILLISECOND)
+        return
+    activity = None if mayor is None else mayor.last_activity_at
+    if activity is not None and not tick.stale(activity, limits.MAYOR_IDLE_STOP):
+        yield Due(activity + limits.MAYOR_IDLE_STOP + MILLISECOND)
+        return
+    if activity is None:
+        yield StopContainer(reason="no_active_work")
+    else:
+        yield StopContainer(reason=f"mayor_idle_{(tick.now - activity) // timedelta(minutes=1)}m")
+
+
+def _next_severity(severity: str) -> str:
+    position = _SEVERITIES.index(Priority(severity))
+    return _SEVERITIES[min(position + 1, len(_SEVERITIES) - 1)].value
+
+
+def _last_batch(town: TownReader, state: dict[str, str]) -> datetime | None:
+    """When the last batch was last touched: its end, if it ended, else its start."""
+    batch_id = state.get("last_batch_id")
+    touched = None if batch_id is None else town.updated_at(batch_id)
+    return touched or _time(state.get("last_batch_at"))
+
+
+def _mayor_alive(mayor: Agent | None) -> bool:
+    return mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED, AgentStatus.WAITING)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else from_text(text)

@@ -1,0 +1,138 @@
+"""Propulsion (GUPP): work on a hook must progress (spec/rules.md section 6). Silent agents are nudged, then reported, then stopped."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.actions import CreateTriageRequest, SendNudge, StopAgent, TransitionAgent
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.states import AgentStatus, Role
+from shared.domain.tick import Tick
+from shared.domain.times import from_text
+from shared.rules.base import Decision, Due
+from shared.town.reading import TownReader
+from shared.town.rows import Agent
+
+WARN = "reconciler:warn"
+ESCALATE = "reconciler:escalate"
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    agent: Agent
+    since: datetime
+    elapsed: timedelta
+
+    @property
+    def minutes(self) -> int:
+        return int(self.elapsed // timedelta(minutes=1))
+
+
+def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """G3: more than two hours without progress: the agent is stopped and stalls, and triage is asked for."""
+    for silence in _silences(town, tick):
+        agent = silence.agent
+        if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
+            yield Due(silence.since + limits.GUPP_FORCE_STOP_AFTER + MILLISECOND)
+        elif agent.status is AgentStatus.WORKING:
+            yield TransitionAgent(
+                agent_id=agent.id,
+                from_=AgentStatus.WORKING,
+                to=AgentStatus.STALLED,
+                reason="exceeded 2h GUPP limit",
+            )
+            yield StopAgent(agent_id=agent.id, reason="exceeded 2h GUPP limit")
+            yield CreateTriageRequest(agent_id=agent.id, triage_type="stuck_agent", reason="GUPP force stop")
+
+
+def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """G2: more than one hour: an urgent nudge and a question for triage, once an hour."""
+    nudges = _NudgesOf(town, tick, ESCALATE)
+    for silence in _silences(town, tick):
+        if silence.elapsed <= limits.GUPP_ESCALATE_AFTER:
+            yield Due(silence.since + limits.GUPP_ESCALATE_AFTER + MILLISECOND)
+        elif silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
+            again = nudges.next_at(silence.agent)
+            if again is not None:
+                yield Due(again)
+                continue
+            yield SendNudge(
+                agent_id=silence.agent.id,
+                tier="escalate",
+                message=(
+                    f"ESCALATE: no progress on your hook for {silence.minutes} minutes. "
+                    "Finish, ask for help or report what holds you."
+                ),
+            )
+            yield CreateTriageRequest(agent_id=silence.agent.id, triage_type="stuck_agent", reason="GUPP escalation")
+
+
+def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """G1: more than a quarter of an hour and no tool is running: a nudge, once an hour."""
+    nudges = _NudgesOf(town, tick, WARN)
+    for silence in _silences(town, tick):
+        if silence.elapsed <= limits.GUPP_WARN_AFTER:
+            yield Due(silence.since + limits.GUPP_WARN_AFTER + MILLISECOND)
+        elif silence.elapsed <= limits.GUPP_ESCALATE_AFTER and not _runs_tools(silence.agent):
+            again = nudges.next_at(silence.agent)
+            if again is not None:
+                yield Due(again)
+                continue
+            yield SendNudge(
+                agent_id=silence.agent.id,
+                tier="warn",
+                message=f"WARN: no progress on your hook for {silence.minutes} minutes. Go on, or report what holds you.",
+            )
+
+
+class _NudgesOf:
+    """When each agent may be nudged again by one tier."""
+
+    def __init__(self, town: TownReader, tick: Tick, source: str) -> None:
+        self._recent = town.recent_nudges(tick.ago(limits.NUDGE_WINDOW))
+        self._source = source
+
+    def next_at(self, agent: Agent) -> datetime | None:
+        """None = now."""
+        last = self._recent.get((agent.id, self._source))
+        return None if last is None else last + limits.NUDGE_WINDOW + MILLISECOND
+
+
+def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
+    """Agents that the tiers may speak to, and for how long they made no progress."""
+    if tick.draining or tick.settling:
+        return
+    for agent in town.agents:
+        if agent.role is Role.MAYOR or agent.hooked is None or agent.hooked.status.terminal:
+            continue
+        if agent.status is AgentStatus.WORKING:
+            if tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
+                continue
+        elif agent.status is not AgentStatus.STALLED or _belongs_to_retirement(agent, tick):
+            continue
+        since = _activity(agent)
+        if since is not None and since <= tick.now:
+            yield _Silence(agent, since, tick.now - since)
+
+
+def _belongs_to_retirement(agent: Agent, tick: Tick) -> bool:
+    return tick.stale(agent.stalled_at or agent.last_activity_at, limits.STALLED_IDLE_AFTER)
+
+
+def _activity(agent: Agent) -> datetime | None:
+    """The last progress: the agent's own watermark, else its last sign of life; None if unreadable."""
+    if agent.last_event_at is None:
+        return agent.last_activity_at
+    try:
+        return from_text(agent.last_event_at)
+    except ValueError:
+        return None
+
+
+def _runs_tools(agent: Agent) -> bool:
+    try:
+        return bool(json.loads(agent.active_tools))
+    except ValueError:
+        return False

@@ -1,0 +1,297 @@
+"""Merge requests: poll, merge, recover, and keep one refinery busy per rig (spec/rules.md section 4)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from shared.actions import (
+    ClearBeadAssignee,
+    DispatchAgent,
+    HookAgent,
+    MergePr,
+    PollPr,
+    StopAgent,
+    TransitionAgent,
+    TransitionBead,
+    UnhookAgent,
+)
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, MergeMode, Role
+from shared.domain.tick import Tick
+from shared.domain.times import from_text
+from shared.rules.base import Decision, Due
+from shared.rules.beads import backoff_end
+from shared.town.live import LiveReview
+from shared.town.reading import TownReader
+from shared.town.rows import Agent, truthy
+
+
+def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R4: a pull request that nobody could poll for half an hour is given up. Judged before R1."""
+    for review in town.reviews:
+        if _orphanable(town, tick, review):
+            if _orphaned(town, tick, review):
+                yield TransitionBead(
+                    bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.FAILED, reason="PR review orphaned"
+                )
+            else:
+                silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
+                yield Due(silent_since + limits.REVIEW_ORPHANED_AFTER + MILLISECOND)
+
+
+def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R1: every pull request in progress is looked at once a minute."""
+    for review in town.reviews:
+        if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
+            continue
+        last = _time_in(review, "last_poll_at")
+        due = tick.now if last is None else last + limits.PR_POLL_INTERVAL
+        not_before = _poll_not_before(review)
+        if not_before is not None:
+            due = max(due, not_before)
+        if due > tick.now:
+            yield Due(due)
+        else:
+            yield PollPr(bead_id=review.id, pr_url=review.pr_url)
+
+
+def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R1m: what is to be merged is merged, one attempt at a time."""
+    for review in town.reviews:
+        if (
+            review.status is BeadStatus.IN_PROGRESS
+            and review.pr_url is not None
+            and truthy(review.metadata, "auto_merge_pending")
+            and review.id not in town.blockers
+            and (EffectKind.MERGE_PR, review.id) not in town.unfinished_effects
+            and not _orphaned(town, tick, review)
+        ):
+            yield MergePr(bead_id=review.id, pr_url=review.pr_url)
+
+
+def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R2: a review that hangs on a dead refinery goes back to the queue."""
+    if tick.settling:
+        return
+    for review in town.reviews:
+        if not _without_pull_request(review) or review.id in town.blockers:
+            continue
+        agent = town.hooks.get(review.id)
+        if agent is None or agent.role is not Role.REFINERY or agent.status is not AgentStatus.DEAD:
+            continue
+        if not tick.stale(review.updated_at, limits.REVIEW_STUCK_AFTER):
+            yield Due(review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND)
+            continue
+        yield TransitionBead(
+            bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="stuck review"
+        )
+        yield UnhookAgent(agent_id=agent.id, reason="stuck review")
+
+
+def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R3: a review that nobody is hooked to goes back to the queue."""
+    if tick.settling:
+        return
+    for review in town.reviews:
+        if not _without_pull_request(review) or review.id in town.blockers or review.id in town.hooks:
+            continue
+        if not tick.stale(review.updated_at, limits.REVIEW_ABANDONED_AFTER):
+            yield Due(review.updated_at + limits.REVIEW_ABANDONED_AFTER + MILLISECOND)
+            continue
+        yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="abandoned")
+
+
+def fast_track(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R-ft: without code review a pull request needs only polling."""
+    for review in town.reviews:
+        if _unreviewed(town, review) and review.pr_url is not None:
+            yield TransitionBead(
+                bead_id=review.id, from_=BeadStatus.OPEN, to=BeadStatus.IN_PROGRESS, reason="reviews are off"
+            )
+
+
+def reject_unreviewable(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R-or: without code review and without a pull request nothing could ever land; the source starts again."""
+    for review in town.reviews:
+        if not _unreviewed(town, review) or review.pr_url is not None or review.created_by == SYSTEM:
+            continue
+        yield TransitionBead(
+            bead_id=review.id,
+            from_=BeadStatus.OPEN,
+            to=BeadStatus.FAILED,
+            reason="no pull request and reviews are off",
+        )
+        source = town.review_sources.get(review.id)
+        if source is not None and source[2] is BeadStatus.IN_REVIEW:
+            yield TransitionBead(
+                bead_id=source[0],
+                from_=BeadStatus.IN_REVIEW,
+                to=BeadStatus.OPEN,
+                reason="no pull request and reviews are off",
+            )
+            yield ClearBeadAssignee(bead_id=source[0])
+
+
+def start_babysitting(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R-bs: an adopted pull request is polled, never reviewed by a refinery."""
+    for review in town.reviews:
+        if review.status is BeadStatus.OPEN and review.pr_url is not None and review.babysat:
+            yield TransitionBead(
+                bead_id=review.id, from_=BeadStatus.OPEN, to=BeadStatus.IN_PROGRESS, reason="babysitting"
+            )
+
+
+def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R7: a refinery that works on a review that is over is stopped and freed."""
+    for agent in town.agents:
+        bead = agent.hooked
+        if agent.role is not Role.REFINERY or bead is None or not bead.status.terminal:
+            continue
+        if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+            yield StopAgent(agent_id=agent.id, reason=f"the review is {bead.status}")
+            yield TransitionAgent(
+                agent_id=agent.id, from_=agent.status, to=AgentStatus.IDLE, reason="the review is over"
+            )
+            yield UnhookAgent(agent_id=agent.id, reason=f"the review is {bead.status}")
+
+
+def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R5: each rig's refinery takes the oldest review that nothing holds back, one at a time."""
+    if tick.draining:
+        return
+    by_rig: dict[str, list[LiveReview]] = {}
+    for review in town.reviews:
+        if review.rig_id is not None:
+            by_rig.setdefault(review.rig_id, []).append(review)
+    for rig_id, reviews in sorted(by_rig.items()):
+        if not any(_without_pull_request(review) for review in reviews):
+            yield from _next_review(town, tick, rig_id, [each for each in reviews if _reviewable(town, each)])
+
+
+def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """R6: an idle refinery goes on with its review, or lets it go where it can only wait."""
+    for agent in town.agents:
+        bead = agent.hooked
+        if agent.role is not Role.REFINERY or agent.status is not AgentStatus.IDLE or bead is None:
+            continue
+        review = town.reviews_by_id.get(bead.id)
+        if review is None or review.status is not BeadStatus.IN_PROGRESS or _orphaned(town, tick, review):
+            continue
+        if review.awaiting_approval or review.id in town.blockers:
+            yield UnhookAgent(agent_id=agent.id, reason="the review can only wait")
+            if review.pr_url is None:
+                yield TransitionBead(
+                    bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="the review can only wait"
+                )
+            continue
+        yield from _tried_again(town, tick, agent, review)
+
+
+def _tried_again(town: TownReader, tick: Tick, agent: Agent, review: LiveReview) -> Iterator[Decision]:
+    if tick.draining:
+        return
+    if review.dispatch_attempts >= town.settings(review.rig_id).max_dispatch_attempts:
+        yield TransitionBead(
+            bead_id=review.id,
+            from_=BeadStatus.IN_PROGRESS,
+            to=BeadStatus.FAILED,
+            reason=f"refinery max dispatch attempts exceeded ({review.dispatch_attempts})",
+        )
+        yield UnhookAgent(agent_id=agent.id, reason="refinery max dispatch attempts exceeded")
+        return
+    due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
+    if due is not None:
+        yield Due(due)
+    elif not tick.breaker.open:
+        yield DispatchAgent(agent_id=agent.id, bead_id=review.id, rig_id=review.rig_id or agent.rig_id or "")
+
+
+def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[LiveReview]) -> Iterator[Decision]:
+    for review in candidates:
+        if review.id in town.blockers:
+            continue
+        if review.dispatch_attempts >= town.settings(rig_id).max_dispatch_attempts:
+            yield TransitionBead(
+                bead_id=review.id,
+                from_=BeadStatus.OPEN,
+                to=BeadStatus.FAILED,
+                reason=f"review dispatch attempts exceeded ({review.dispatch_attempts})",
+            )
+            continue
+        due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
+        if due is not None:
+            yield Due(due)
+            continue
+        if not tick.breaker.open:
+            yield from _taken(town, rig_id, review)
+        return
+
+
+def _taken(town: TownReader, rig_id: str, review: LiveReview) -> Iterator[Decision]:
+    refinery = _first_refinery(town, rig_id)
+    if refinery is not None and (refinery.status is not AgentStatus.IDLE or refinery.hook is not None):
+        return
+    yield TransitionBead(
+        bead_id=review.id, from_=BeadStatus.OPEN, to=BeadStatus.IN_PROGRESS, reason="review dispatched"
+    )
+    if refinery is not None:
+        yield HookAgent(agent_id=refinery.id, bead_id=review.id)
+    yield DispatchAgent(agent_id="" if refinery is None else refinery.id, bead_id=review.id, rig_id=rig_id)
+
+
+def _first_refinery(town: TownReader, rig_id: str) -> Agent | None:
+    refineries = [agent for agent in town.agents if agent.role is Role.REFINERY and agent.rig_id == rig_id]
+    return min(refineries, key=lambda agent: (agent.created_at, agent.id), default=None)
+
+
+def _reviewable(town: TownReader, review: LiveReview) -> bool:
+    """Whether R5 may take an MR: open, not babysat, unhooked, and somebody must judge it even with reviews off."""
+    if review.status is not BeadStatus.OPEN or review.babysat or review.id in town.hooks:
+        return False
+    if town.settings(review.rig_id).code_review or review.parent_mode is MergeMode.REVIEW_AND_MERGE:
+        return True
+    return review.created_by == SYSTEM and review.pr_url is None
+
+
+def _unreviewed(town: TownReader, review: LiveReview) -> bool:
+    """An open MR of a rig without code review that is neither babysat nor of a review-and-merge convoy."""
+    return (
+        review.status is BeadStatus.OPEN
+        and not town.settings(review.rig_id).code_review
+        and not review.babysat
+        and review.parent_mode is not MergeMode.REVIEW_AND_MERGE
+    )
+
+
+def _without_pull_request(review: LiveReview) -> bool:
+    return review.status is BeadStatus.IN_PROGRESS and review.pr_url is None
+
+
+def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
+    """Everything that R4 asks for but the time."""
+    if tick.settling or review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None:
+        return False
+    if review.rig_id is None or review.awaiting_approval or not town.settings(review.rig_id).code_review:
+        return False
+    agent = town.hooks.get(review.id)
+    if agent is None:
+        return True
+    return agent.role is Role.REFINERY and agent.status not in (AgentStatus.WORKING, AgentStatus.STALLED)
+
+
+def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:
+    """Whether R4 fails this MR in this pass; R1, R1m and R6 leave it alone then."""
+    silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
+    return tick.stale(silent_since, limits.REVIEW_ORPHANED_AFTER) and _orphanable(town, tick, review)
+
+
+def _poll_not_before(review: LiveReview) -> datetime | None:
+    return _time_in(review, "poll_not_before")
+
+
+def _time_in(review: LiveReview, key: str) -> datetime | None:
+    text = review.metadata.get(key)
+    try:
+        return from_text(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
