@@ -17,6 +17,7 @@ from shared.domain.ports import Clock
 
 CRASH_CODE: Final = 3
 _PUSH_TRIES: Final = 6
+_HANG_SECONDS: Final = 6 * 3600.0  # for ever, as a town sees it; but nobody has to hunt for it after a demo was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ class Agent:
         branch = f"gt/{order.name.lower()}/{bead.id[:8]}"
         self.repository.ensure_branch(order.base_branch, base=order.default_branch)
         self._think(f"Reading {bead.title!r}")
-        start = self.repository.tip(branch) or self.repository.existing_tip(order.base_branch)
-        tree = self._checkout(start)
+        base = self.repository.existing_tip(order.base_branch)
+        tree = self._checkout(self.repository.tip(branch) or base)
+        tree.merge_preferring_ours(base, message=f"Merge {order.base_branch} into {branch}")
         module = demo_module.write_module(tree.path, bead)
         self._think(f"Writing {module}")
         tree.commit(f"{bead.title}\n\nBead: {bead.id}")
@@ -147,8 +149,8 @@ class Agent:
             elif switch == "hang":
                 self.heart.stop()
                 self.reports.says("Hanging, as told")
-                while True:
-                    time.sleep(3600)
+                self.clock.sleep(_HANG_SECONDS)
+                os._exit(CRASH_CODE)
             else:
                 self.reports.done_by_another_generation(f"{branch}-never-pushed")
 

@@ -65,7 +65,7 @@ class LocalProcessRuntime:
     """
 
     def __init__(self, root: Path, *, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        self._directory = RuntimeDirectory(root.absolute())
+        self._directory = RuntimeDirectory(root.resolve())  # one spelling of each path, for it is the mark
         self._command = list(command)
         self._environment = dict(environment or {})
 
@@ -294,7 +294,7 @@ def _living(generation: Generation) -> set[int]:
 
 
 def _end(generation: Generation, budget: Budget) -> bool:
-    """End one generation, politely first, and say whether nothing of it is left. Its supervisor writes the exit code."""
+    """End one generation, politely first, and say whether nothing of it is left."""
     recorded = generation.recorded()
     if recorded is not None and recorded.agent_is_alive:
         with contextlib.suppress(ProcessLookupError, PermissionError):

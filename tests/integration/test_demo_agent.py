@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from infra.local import git_seed
+from infra.local.demo_order import order_from
 from infra.local.demo_runtime import demo_runtime
 from shared.adapters.clock import ScaledClock, wait_for
 from shared.domain.ports import ProcessStatus, Started
@@ -281,6 +282,29 @@ def test_a_triage_polecat_answers_every_request(bench: Bench) -> None:
     answers = [(event["bead_id"], event["payload"]["action"]) for event in bench.events("triage_resolved")]
     assert answers == [("r1", "RESTART"), ("r2", "RESTART")]
     assert len(bench.events("agent_done")) == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "body", "labels", "switches"),
+    [
+        ("polecat", "Do it.\ndemo: crash-once\n demo:  lie ", [], {"crash-once", "lie"}),
+        ("polecat", "", ["demo:hang", "gt:held"], {"hang"}),
+        ("polecat", "We demo: hang things; demo: juggle", [], set()),
+        ("polecat", "demo: review-lie", [], set()),
+        ("refinery", "Adds x.\ndemo: changes-once\ndemo: review-lie", [], {"changes-once", "lie"}),
+    ],
+)
+def test_a_bead_says_how_its_agent_is_to_misbehave(role: str, body: str, labels: list[str], switches: set[str]) -> None:
+    """Whole lines and labels count; what is meant for the reviewer reaches the reviewer only."""
+    context = work(body=body, role=role)
+    context["bead"]["labels"] = labels
+    assert order_from(context).switches == switches
+
+
+def test_the_summary_carries_what_the_reviewer_must_know() -> None:
+    """The reviewer's switches and no others."""
+    order = order_from(work(body="demo: review-hang\ndemo: crash-once\ndemo: changes-once"))
+    assert order.lines_for_the_reviewer == "\ndemo: changes-once\ndemo: review-hang"
 
 
 @pytest.mark.parametrize(

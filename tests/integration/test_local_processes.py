@@ -167,7 +167,7 @@ STUBBORN_FAMILY = """
 
 
 def test_stop_leaves_no_descendant(bench: Bench) -> None:
-    """An agent that ignores TERM, with a child in its group and one in a session of its own: all are gone after stop."""
+    """An agent that ignores TERM, with a child in its group and one in a session of its own: all are gone."""
     runtime = bench.runtime(STUBBORN_FAMILY.format(then="time.sleep(600)"))
     runtime.start(order(), effect_id="e1")
     family = [bench.recorded()["pid"], *map(int, bench.printed().split())]
