@@ -36,16 +36,13 @@ _NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class DirectoryObjects:
-    """The ObjectStore port over one directory, which is made if it is not there."""
+    """The ObjectStore port over one directory. The first write makes it; reading needs no right to write."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._writing = root / _WRITING
         self._locks = root / _LOCKS
-        with self._translated("open"):
-            self._writing.mkdir(parents=True, exist_ok=True)
-            self._locks.mkdir(exist_ok=True)
-            self._remove_abandoned()
+        self._is_ready = False
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""
@@ -96,6 +93,8 @@ class DirectoryObjects:
         """
         path = self._path(key)
         with self._translated(f"delete {key}"):
+            if not path.exists():
+                return
             with self._locked(key), contextlib.suppress(*_NO_FILE):
                 path.unlink()
             if self._root not in (path.parent, path.parent.parent):
@@ -136,6 +135,7 @@ class DirectoryObjects:
     @contextmanager
     def _written(self, body: bytes) -> Iterator[Path]:
         """A temporary file with this content, on the disk; removed afterwards if it was not moved away."""
+        self._make_ready()
         handle, name = tempfile.mkstemp(dir=self._writing)
         written = Path(name)
         try:
@@ -147,8 +147,19 @@ class DirectoryObjects:
         finally:
             written.unlink(missing_ok=True)
 
+    def _make_ready(self) -> None:
+        if self._is_ready:
+            return
+        self._writing.mkdir(parents=True, exist_ok=True)
+        self._locks.mkdir(exist_ok=True)
+        with contextlib.suppress(PermissionError):  # a directory above ours may be closed to us
+            _to_disk(self._root.parent)
+        self._remove_abandoned()
+        self._is_ready = True
+
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
+        self._make_ready()
         number = int.from_bytes(blake2b(key.encode(), digest_size=2).digest(), "big") % _LOCK_COUNT
         with (self._locks / f"{number:02}").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # closing the file, also by dying, lets go

@@ -39,9 +39,7 @@ def next_head(
         return found.etag == base_etag or _commit_id(found, town_id) == base_commit_id
 
     write = Call(f"replace {key}", partial(objects.replace, key, body, base_etag))
-    return (
-        yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, may_retry=is_still_the_base)
-    )
+    return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, may_retry=is_still_the_base))
 
 
 def _settled(

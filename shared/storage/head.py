@@ -112,9 +112,7 @@ def image_of(head: Head, *, key: str) -> bytes:
     """The whole image of a head that carries it, proved by the manifest's digest. Raises DamagedImage."""
     manifest = head.manifest
     if manifest.tail_start != 1 or manifest.snapshot is not None or manifest.spills:
-        raise SchemaMismatch(
-            f"{key} does not carry its whole image", hint="read it with the version that wrote it"
-        )
+        raise SchemaMismatch(f"{key} does not carry its whole image", hint="read it with the version that wrote it")
     expected = (manifest.page_size, manifest.pages, 1, manifest.txid)
     header = ltx.read_header(head.tail, key)
     if (header.page_size, header.pages, header.min_txid, header.max_txid) != expected:

@@ -125,9 +125,7 @@ class ObjectTownStore:
                 return tuple(sorted(found))
             after = keys.after_town_of(page.keys[-1])
 
-    def post(
-        self, town_id: str, body: bytes, *, received_at: datetime, batch_id: str, wake: bool
-    ) -> Steps[str]:
+    def post(self, town_id: str, body: bytes, *, received_at: datetime, batch_id: str, wake: bool) -> Steps[str]:
         """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
 
         Raises UnknownTown, and Refused (409) if that batch id was posted with another body. Posting the same
@@ -235,11 +233,7 @@ class ObjectTownStore:
         if not found:
             return []
         answers = yield from _all(tuple(Call(f"get {key}", partial(self._objects.get, key)) for key in found))
-        return [
-            InboxObject(key, answer.body)
-            for key, answer in zip(found, answers, strict=True)
-            if answer is not None
-        ]
+        return [InboxObject(key, answer.body) for key, answer in zip(found, answers, strict=True) if answer is not None]
 
     def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
         if strangers := [key for key in doomed if not only(key)]:

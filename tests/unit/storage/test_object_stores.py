@@ -1,0 +1,180 @@
+"""What every object store promises, asked of the one in memory and the one in a directory."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.errors import PreconditionFailed
+from shared.domain.ports import Listing, ObjectStore, StoredObject
+from shared.domain.steps import drive
+from shared.storage.probe import prove_conditional_writes
+
+
+@pytest.fixture(params=["memory", "directory"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return MemoryObjects() if request.param == "memory" else DirectoryObjects(tmp_path / "data")
+
+
+def test_a_created_object_is_read_back_with_its_etag(objects: ObjectStore) -> None:
+    etag = objects.create("towns/a/head", b"one")
+    assert objects.get("towns/a/head") == StoredObject(b"one", etag)
+
+
+def test_what_was_never_stored_is_none(objects: ObjectStore) -> None:
+    objects.create("towns/a/head", b"one")
+    for key in ("towns/b/head", "towns/a", "towns", "towns/a/head/below"):
+        assert objects.get(key) is None
+        assert objects.get_if_changed(key, "any") is None
+
+
+def test_a_second_create_is_refused_and_changes_nothing(objects: ObjectStore) -> None:
+    objects.create("towns/a/head", b"one")
+    with pytest.raises(PreconditionFailed):
+        objects.create("towns/a/head", b"two")
+    assert objects.get("towns/a/head") == StoredObject(b"one", _etag(objects, "towns/a/head"))
+
+
+def test_a_replacement_needs_the_etag_that_is_there(objects: ObjectStore) -> None:
+    first = objects.create("towns/a/head", b"one")
+    second = objects.replace("towns/a/head", b"two", first)
+    with pytest.raises(PreconditionFailed):
+        objects.replace("towns/a/head", b"three", first)
+    assert objects.get("towns/a/head") == StoredObject(b"two", second)
+    assert first != second
+
+
+def test_an_object_that_is_gone_cannot_be_replaced_but_created_again(objects: ObjectStore) -> None:
+    first = objects.create("towns/a/head", b"one")
+    objects.delete("towns/a/head")
+    with pytest.raises(PreconditionFailed):
+        objects.replace("towns/a/head", b"two", first)
+    objects.create("towns/a/head", b"three")
+    with pytest.raises(PreconditionFailed):
+        objects.replace("towns/b/head", b"two", first)
+
+
+def test_a_reader_that_knows_the_object_gets_no_bytes(objects: ObjectStore) -> None:
+    first = objects.create("towns/a/head", b"one")
+    assert objects.get_if_changed("towns/a/head", first) == "unchanged"
+    second = objects.replace("towns/a/head", b"two", first)
+    assert objects.get_if_changed("towns/a/head", first) == StoredObject(b"two", second)
+
+
+def test_put_stores_over_anything_and_delete_takes_anything(objects: ObjectStore) -> None:
+    objects.put("due/20260110T120000Z/a", b"")
+    objects.put("due/20260110T120000Z/a", b"again")
+    assert objects.get("due/20260110T120000Z/a") == StoredObject(b"again", _etag(objects, "due/20260110T120000Z/a"))
+    objects.delete("due/20260110T120000Z/a")
+    objects.delete("due/20260110T120000Z/a")
+    objects.delete("due/never/was")
+    assert objects.get("due/20260110T120000Z/a") is None
+    assert objects.list("") == Listing((), more=False)
+
+
+def test_an_empty_object_is_an_object(objects: ObjectStore) -> None:
+    objects.create("due/x", b"")
+    found = objects.get("due/x")
+    assert found is not None
+    assert found.body == b""
+    with pytest.raises(PreconditionFailed):
+        objects.create("due/x", b"")
+
+
+def test_keys_are_listed_in_text_order_not_folder_by_folder(objects: ObjectStore) -> None:
+    """A slash sorts after a hyphen and before a digit, so a folder's keys lie between those of its
+    neighbours.
+    """
+    keys = ["towns/a-b/head", "towns/a/head", "towns/a/inbox/1", "towns/a0/head", "towns/b", "u"]
+    for key in reversed(keys):
+        objects.put(key, b"")
+    assert objects.list("").keys == tuple(keys)
+    assert objects.list("towns/a").keys == tuple(keys[:4])
+    assert objects.list("towns/a/").keys == tuple(keys[1:3])
+    assert objects.list("towns/a/head").keys == ("towns/a/head",)
+    assert objects.list("nothing/").keys == ()
+    assert objects.list("towns/a/head/").keys == ()
+
+
+def test_a_listing_says_whether_more_keys_follow(objects: ObjectStore) -> None:
+    for number in range(5):
+        objects.put(f"due/{number}/a", b"")
+    assert objects.list("due/", limit=5) == Listing(tuple(f"due/{n}/a" for n in range(5)), more=False)
+    assert objects.list("due/", limit=4) == Listing(tuple(f"due/{n}/a" for n in range(4)), more=True)
+    assert objects.list("due/", after="due/3/a", limit=4) == Listing(("due/4/a",), more=False)
+    assert objects.list("due/", after="due/2", limit=1) == Listing(("due/2/a",), more=True)
+    assert objects.list("due/", after="e") == Listing((), more=False)
+
+
+_names = st.text(alphabet="ab-09~", min_size=1, max_size=3)
+_keys = st.lists(_names, min_size=1, max_size=3).map("/".join)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    keys=st.lists(_keys, max_size=12, unique=True),
+    prefix=st.one_of(st.just(""), _keys, _keys.map(lambda key: key + "/")),
+    after=st.one_of(st.just(""), _keys),
+    limit=st.integers(1, 5),
+)
+def test_both_stores_list_the_same(
+    tmp_path_factory: pytest.TempPathFactory, keys: list[str], prefix: str, after: str, limit: int
+) -> None:
+    in_memory, in_directory = MemoryObjects(), DirectoryObjects(tmp_path_factory.mktemp("data"))
+    for key in keys:
+        if not any(key.startswith(other + "/") or other.startswith(key + "/") for other in keys):
+            in_memory.put(key, b"")
+            in_directory.put(key, b"")
+    expected = in_memory.list(prefix, after=after, limit=limit)
+    assert in_directory.list(prefix, after=after, limit=limit) == expected
+
+
+def test_of_many_that_create_at_once_one_wins(objects: ObjectStore) -> None:
+    def create(number: int) -> int | None:
+        try:
+            objects.create("towns/a/head", b"%d" % number)
+        except PreconditionFailed:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        winners = [number for number in pool.map(create, range(40)) if number is not None]
+    found = objects.get("towns/a/head")
+    assert found is not None
+    assert [found.body] == [b"%d" % number for number in winners]
+
+
+def test_of_many_that_replace_at_once_none_is_lost(objects: ObjectStore) -> None:
+    objects.create("towns/a/head", b"0")
+
+    def increment(_: int) -> None:
+        while True:
+            found = objects.get("towns/a/head")
+            assert found is not None
+            try:
+                objects.replace("towns/a/head", b"%d" % (int(found.body) + 1), found.etag)
+            except PreconditionFailed:
+                continue
+            return
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(increment, range(40)))
+    found = objects.get("towns/a/head")
+    assert found is not None
+    assert found.body == b"40"
+
+
+def test_the_probe_accepts_the_store_and_leaves_nothing_behind(objects: ObjectStore) -> None:
+    drive(prove_conditional_writes(objects, "probe-1"))
+    drive(prove_conditional_writes(objects, "probe-1"))
+    assert objects.list("") == Listing((), more=False)
+
+
+def _etag(objects: ObjectStore, key: str) -> str:
+    found = objects.get(key)
+    assert found is not None
+    return found.etag

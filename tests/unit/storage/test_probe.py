@@ -1,0 +1,44 @@
+"""The probe refuses stores that take a condition and ignore it; some that speak S3 do."""
+
+import pytest
+
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.errors import StoreIncapable
+from shared.domain.steps import drive
+from shared.storage.probe import prove_conditional_writes
+
+
+class IgnoresIfNoneMatch(MemoryObjects):
+    def create(self, key: str, body: bytes) -> str:
+        return self.put(key, body)
+
+
+class IgnoresIfMatch(MemoryObjects):
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        return self.put(key, body)
+
+
+class ForgetsWhatWasDeleted(MemoryObjects):
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        return self.put(key, body) if self.get(key) is None else super().replace(key, body, etag)
+
+
+class ReadsWhatWasFirst(MemoryObjects):
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        super().replace(key, body, etag)
+        return self.put(key, b"1")
+
+
+@pytest.mark.parametrize(
+    ("store", "fault"),
+    [
+        (IgnoresIfNoneMatch, "creates an object that exists"),
+        (IgnoresIfMatch, "replaces what has changed"),
+        (ForgetsWhatWasDeleted, "replaces what is deleted"),
+        (ReadsWhatWasFirst, "does not read back what was written last"),
+    ],
+)
+def test_a_store_that_does_not_keep_a_promise_is_refused_by_name(store: type[MemoryObjects], fault: str) -> None:
+    with pytest.raises(StoreIncapable, match=fault) as refused:
+        drive(prove_conditional_writes(store(), "probe-1"))
+    assert refused.value.hint

@@ -1,0 +1,279 @@
+"""The town store when nothing fails: what is committed is loaded, what is posted waits, what is due is
+found.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.errors import (
+    Conflict,
+    DamagedImage,
+    ImageTooLarge,
+    Refused,
+    SchemaMismatch,
+    TownExists,
+    UnknownTown,
+    WrongTown,
+)
+from shared.domain.steps import drive
+from shared.domain.town_store import InboxObject, InboxReading, TownStore
+from shared.storage import digest, head
+from shared.storage.towns import ObjectTownStore
+from tests.fault_injection import Faults
+from tests.unit.storage.images import NOON, an_image, facts, operations_in
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def objects() -> MemoryObjects:
+    return MemoryObjects()
+
+
+@pytest.fixture
+def store(objects: MemoryObjects) -> TownStore:
+    return ObjectTownStore(objects)
+
+
+def test_a_created_town_is_loaded_as_it_was_created_and_is_due(store: TownStore) -> None:
+    created = drive(store.create("demo", an_image(["a"]), facts("0-x")))
+    assert drive(store.load("demo")) == created
+    assert (created.txid, created.town_id, operations_in(created.image)) == (1, "demo", ["a"])
+    assert [(marker.town_id, marker.at) for marker in drive(store.due(NOON))] == [("demo", NOON)]
+
+
+def test_a_commit_is_loaded_as_it_was_committed(store: TownStore) -> None:
+    base = drive(store.create("demo", an_image(), facts("0-x")))
+    next_due = NOON + timedelta(seconds=30, milliseconds=7, microseconds=9)
+    committed = drive(store.commit(base, an_image(["a"]), facts("1-x", tick_no=1, next_due=next_due)))
+    assert drive(store.load("demo")) == committed
+    assert committed.txid == 2
+    assert committed.facts.next_due == NOON + timedelta(seconds=30, milliseconds=7)
+    assert committed.image_digest == digest.digest_of(an_image(["a"]), 512)
+
+
+def test_an_image_may_grow_shrink_and_change_its_page_size(store: TownStore) -> None:
+    image = drive(store.create("demo", an_image(), facts("0-x")))
+    for number, (operations, page_size) in enumerate([(2000, 512), (1, 512), (1, 4096), (0, 512)], start=1):
+        after = an_image(["operation"] * operations, page_size=page_size)
+        image = drive(store.commit(image, after, facts(f"{number}-x", tick_no=number)))
+        assert drive(store.load("demo")) == image
+        assert image.image == after
+
+
+def test_a_load_that_knows_the_newest_image_moves_no_bytes(store: TownStore) -> None:
+    image = drive(store.create("demo", an_image(), facts("0-x")))
+    faults = Faults()
+    assert faults.drive(store.load("demo", known=image)) is image
+    assert faults.names == ["get_if_changed towns/demo/head"]
+    newer = drive(store.commit(image, an_image(["a"]), facts("1-x")))
+    assert drive(store.load("demo", known=image)) == newer
+
+
+def test_a_commit_is_one_write_and_nothing_else(store: TownStore) -> None:
+    base = drive(store.create("demo", an_image(), facts("0-x")))
+    faults = Faults()
+    faults.drive(store.commit(base, an_image(["a"]), facts("1-x")))
+    assert faults.names == ["replace towns/demo/head"]
+
+
+def test_of_two_commits_on_one_image_the_second_is_a_conflict_and_changes_nothing(store: TownStore) -> None:
+    base = drive(store.create("demo", an_image(), facts("0-x")))
+    first = drive(store.commit(base, an_image(["first"]), facts("1-x")))
+    with pytest.raises(Conflict):
+        drive(store.commit(base, an_image(["second"]), facts("1-y")))
+    assert drive(store.load("demo")) == first
+
+
+def test_a_town_that_was_never_created_is_unknown_to_every_call(store: TownStore) -> None:
+    for steps in (
+        store.load("demo"),
+        store.post("demo", b"{}", received_at=NOON, batch_id="b1", wake=True),
+    ):
+        with pytest.raises(UnknownTown):
+            drive(steps)
+    assert drive(store.due(NOON)) == ()
+    assert drive(store.read_inbox("demo", limit=10)) == InboxReading((), more=False)
+
+
+def test_a_town_is_created_once(store: TownStore) -> None:
+    created = drive(store.create("demo", an_image(["a"]), facts("0-x")))
+    with pytest.raises(TownExists):
+        drive(store.create("demo", an_image(["b"]), facts("0-y")))
+    assert drive(store.load("demo")) == created
+
+
+def test_a_damaged_head_is_refused_and_left_as_it_is(store: TownStore, objects: MemoryObjects) -> None:
+    base = drive(store.create("demo", an_image(), facts("0-x")))
+    stored = objects.get("towns/demo/head")
+    assert stored is not None
+    objects.put("towns/demo/head", stored.body[:-1])
+    with pytest.raises(DamagedImage, match="towns/demo/head is damaged"):
+        drive(store.load("demo"))
+    with pytest.raises(DamagedImage):
+        drive(store.commit(base, an_image(["a"]), facts("1-x")))
+    after = objects.get("towns/demo/head")
+    assert after is not None
+    assert after.body == stored.body[:-1]
+
+
+def test_the_head_of_another_town_is_not_opened(store: TownStore, objects: MemoryObjects) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    stored = objects.get("towns/demo/head")
+    assert stored is not None
+    objects.create("towns/other/head", stored.body)
+    with pytest.raises(WrongTown):
+        drive(store.load("other"))
+
+
+def test_bytes_that_are_no_database_and_images_over_the_guard_are_never_stored(
+    store: TownStore, objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SchemaMismatch):
+        drive(store.create("demo", b"no database", facts("0-x")))
+    monkeypatch.setattr(head, "MAX_IMAGE_BYTES", 1023)
+    with pytest.raises(ImageTooLarge):
+        drive(store.create("demo", an_image(), facts("0-x")))
+    assert objects.list("").keys == ()
+
+
+def test_an_image_of_another_town_id_is_never_taken_for_known(store: TownStore) -> None:
+    demo = drive(store.create("demo", an_image(["a"]), facts("0-x")))
+    other = drive(store.create("other", an_image(["b"]), facts("0-y")))
+    assert drive(store.load("other", known=demo)) == other
+
+
+def test_a_posted_batch_waits_and_its_town_is_due(store: TownStore) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    at = NOON + timedelta(seconds=7, milliseconds=250)
+    key = drive(store.post("demo", b"[1]", received_at=at, batch_id="b1", wake=True))
+    assert drive(store.read_inbox("demo", limit=10)) == InboxReading((InboxObject(key, b"[1]"),), more=False)
+    assert [marker.at for marker in drive(store.due(at))] == [NOON, NOON + 7 * SECOND]
+
+
+def test_a_batch_that_wakes_nobody_leaves_no_marker(store: TownStore) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    at = NOON + 7 * SECOND
+    drive(store.post("demo", b"[1]", received_at=at, batch_id="b1", wake=False))
+    assert [marker.at for marker in drive(store.due(at))] == [NOON]
+    assert len(drive(store.read_inbox("demo", limit=10)).objects) == 1
+
+
+def test_a_batch_that_is_posted_again_is_accepted_again_and_stored_once(store: TownStore) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    keys = {drive(store.post("demo", b"[1]", received_at=NOON, batch_id="b1", wake=True)) for _ in range(3)}
+    assert len(keys) == 1
+    assert len(drive(store.read_inbox("demo", limit=10)).objects) == 1
+
+
+def test_another_batch_under_the_same_id_is_refused_and_the_first_stays(store: TownStore) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    key = drive(store.post("demo", b"[1]", received_at=NOON, batch_id="b1", wake=True))
+    with pytest.raises(Refused) as refused:
+        drive(store.post("demo", b"[2]", received_at=NOON, batch_id="b1", wake=True))
+    assert refused.value.status == 409
+    assert drive(store.read_inbox("demo", limit=10)).objects == (InboxObject(key, b"[1]"),)
+
+
+def test_the_inbox_is_read_in_order_of_receipt_and_says_what_waits_behind(store: TownStore) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    for number in reversed(range(250)):
+        at = NOON + timedelta(milliseconds=number)
+        drive(store.post("demo", b"%d" % number, received_at=at, batch_id="b", wake=False))
+    reading = drive(store.read_inbox("demo", limit=220))
+    assert [batch.body for batch in reading.objects] == [b"%d" % number for number in range(220)]
+    assert reading.more
+    drive(store.clear_inbox(tuple(batch.key for batch in reading.objects)))
+    rest = drive(store.read_inbox("demo", limit=30))
+    assert [batch.body for batch in rest.objects] == [b"%d" % number for number in range(220, 250)]
+    assert not rest.more
+
+
+def test_a_reading_ends_before_it_fills_the_memory(store: TownStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.storage.towns._INBOX_BYTES", 1000)
+    drive(store.create("demo", an_image(), facts("0-x")))
+    for number in range(150):
+        drive(store.post("demo", b"x" * 100, received_at=NOON, batch_id=f"b{number:03}", wake=False))
+    reading = drive(store.read_inbox("demo", limit=1000))
+    assert (len(reading.objects), reading.more) == (100, True)
+
+
+def test_a_batch_that_vanishes_while_the_inbox_is_read_is_left_out(store: TownStore, objects: MemoryObjects) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    keys = [drive(store.post("demo", b"[]", received_at=NOON, batch_id=name, wake=False)) for name in "abc"]
+    steps = store.read_inbox("demo", limit=10)
+    listing = next(steps).make()  # type: ignore[union-attr]
+    objects.delete(keys[1])
+    calls = steps.send(listing)
+    with pytest.raises(StopIteration) as end:
+        steps.send([call.make() for call in calls.calls])  # type: ignore[union-attr]
+    assert [batch.key for batch in end.value.value.objects] == [keys[0], keys[2]]
+
+
+def test_clearing_twice_is_no_error(store: TownStore) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    key = drive(store.post("demo", b"[]", received_at=NOON, batch_id="b1", wake=True))
+    marker = drive(store.mark_due("demo", NOON))
+    for _ in range(2):
+        drive(store.clear_inbox((key,)))
+        drive(store.clear_due((marker.key,)))
+    drive(store.clear_inbox(()))
+    assert drive(store.due(NOON)) == ()
+    assert drive(store.read_inbox("demo", limit=10)) == InboxReading((), more=False)
+
+
+def test_clearing_never_takes_anything_but_batches_and_markers(store: TownStore) -> None:
+    created = drive(store.create("demo", an_image(), facts("0-x")))
+    for steps in (store.clear_inbox(("towns/demo/head",)), store.clear_due(("towns/demo/head",))):
+        with pytest.raises(ValueError, match="never deleted here"):
+            drive(steps)
+    assert drive(store.load("demo")) == created
+
+
+def test_markers_come_oldest_first_and_only_those_of_now_or_earlier(store: TownStore, objects: MemoryObjects) -> None:
+    for town, seconds in (("b", 0), ("a", 0), ("c", -60), ("a", 1), ("d", 3600)):
+        drive(store.mark_due(town, NOON + seconds * SECOND))
+    for stray in ("due/notes.txt", "due/20260110T120000Z/Not-A-Town", "due/20260199T120000Z/a", "due/0"):
+        objects.put(stray, b"")
+    found = [(marker.town_id, marker.at) for marker in drive(store.due(NOON + timedelta(milliseconds=999)))]
+    assert found == [("c", NOON - 60 * SECOND), ("a", NOON), ("b", NOON)]
+
+
+def test_more_markers_than_one_page_are_all_found(store: TownStore) -> None:
+    for number in range(2500):
+        drive(store.mark_due(f"town-{number}", NOON + (number % 5) * SECOND))
+    assert len(drive(store.due(NOON + 3 * SECOND))) == 2000
+
+
+def test_all_towns_are_found_and_long_inboxes_are_jumped_over(store: TownStore) -> None:
+    towns = ["a", "a-b", "a0", "b", *(f"t{number}" for number in range(30))]
+    for town in towns:
+        drive(store.create(town, an_image(), facts("0-x")))
+    for number in range(3500):
+        drive(store.post("a", b"[]", received_at=NOON, batch_id=f"{number}", wake=False))
+    faults = Faults()
+    assert faults.drive(store.towns()) == tuple(sorted(towns))
+    assert len(faults.names) == 2
+
+
+def test_an_inbox_without_a_head_is_no_town(store: TownStore, objects: MemoryObjects) -> None:
+    objects.put("towns/ghost/inbox/1768046400000-b.json", b"[]")
+    objects.put("towns/Not-A-Town/head", b"")
+    assert drive(store.towns()) == ()
+
+
+@pytest.mark.parametrize("town_id", ["../demo", "Demo", "", "a/b"])
+def test_a_hostile_town_id_never_reaches_the_store(store: TownStore, town_id: str) -> None:
+    for steps in (
+        store.load(town_id),
+        store.create(town_id, an_image(), facts("0-x")),
+        store.post(town_id, b"{}", received_at=NOON, batch_id="b1", wake=True),
+        store.read_inbox(town_id, limit=1),
+        store.mark_due(town_id, NOON),
+    ):
+        faults = Faults()
+        with pytest.raises(Refused):
+            faults.drive(steps)
+        assert faults.names == []
