@@ -106,6 +106,8 @@ StatusMessage = Annotated[str, AfterValidator(_text_of_at_most(limits.EVENT_SIZE
 """1 to 280 characters after trimming; the value is the trimmed text."""
 Id = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 """An id as in the envelope: 1 to 64 characters, no control characters."""
+Ids = Annotated[tuple[Id, ...], Field(strict=False)]
+"""A list of ids."""
 Generation = Annotated[int, Field(ge=1, le=_LARGEST_INTEGER)]
 """The fencing number of an agent."""
 Integer = Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=_LARGEST_INTEGER)]

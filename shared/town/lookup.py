@@ -98,6 +98,17 @@ def live_reviews_of(town: Town, source_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def failed_reviews_of(town: Town, source_id: str) -> list[str]:
+    """Ids of failed MR beads that track a bead, ascending."""
+    rows = town.sql.execute(
+        "SELECT m.bead_id FROM bead_dependencies d JOIN beads m ON m.bead_id = d.bead_id "
+        "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks' AND m.type = 'merge_request' "
+        "AND m.status = 'failed' ORDER BY m.bead_id",
+        {"id": source_id},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def unresolved_blockers(town: Town, bead_id: str) -> list[Bead]:
     """Readable beads that hold this one back (spec/data-model.md 3.10), by id; the others are noted for invariant 1."""
     dependent = bead(town, bead_id)
@@ -147,6 +158,12 @@ def convoy_of(town: Town, bead_id: str) -> tuple[str, str | None, str | None] | 
     return None if row is None else (row[0], row[1], row[2])
 
 
+def is_convoy(town: Town, bead_id: str) -> bool:
+    """Whether there is a convoy of that id."""
+    row = town.sql.execute("SELECT 1 FROM beads WHERE bead_id = :id AND type = 'convoy'", {"id": bead_id}).fetchone()
+    return row is not None
+
+
 def tracked_issues(town: Town, convoy_id: str) -> list[str]:
     """Ids of issue beads that track a convoy, ascending."""
     rows = town.sql.execute(
@@ -155,6 +172,17 @@ def tracked_issues(town: Town, convoy_id: str) -> list[str]:
         {"id": convoy_id},
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def live_escalation_about(town: Town, review_id: str, category: str) -> str | None:
+    """The first live escalation of a category whose metadata name an MR bead, by id."""
+    row = town.sql.execute(
+        "SELECT b.bead_id FROM beads b JOIN escalation_metadata e ON e.bead_id = b.bead_id "
+        "WHERE b.type = 'escalation' AND b.status IN ('open', 'in_progress', 'in_review') AND e.category = :category "
+        "AND json_valid(b.metadata) AND json_extract(b.metadata, '$.mr_bead_id') = :id ORDER BY b.bead_id LIMIT 1",
+        {"id": review_id, "category": category},
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def _readable(town: Town, rows: list[tuple[Any, ...]]) -> list[Bead]:
