@@ -1,0 +1,73 @@
+"""What every effect result has in common: it reports one attempt, and the outbox row learns of it first.
+
+Only the performer of the effect posts results. A result that comes after the row was settled is late and changes
+nothing, except that a success wins over the recorded failure of another attempt (spec/events.md 4.7).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Literal
+
+from shared.domain.effects import ALLOWANCE
+from shared.domain.outcomes import MISSING, Skipped
+from shared.domain.states import EffectKind, EffectState
+from shared.events.base import Event
+from shared.events.fields import Generation, Id
+from shared.town import outbox
+from shared.town.outbox import Effect
+from shared.town.town import Town
+
+LATE: Final = Skipped("late")
+
+
+class AttemptReport(Event):
+    """Base of all effect results: which attempt of which effect it reports."""
+
+    internal: ClassVar[bool] = True
+
+    effect_id: Id
+    attempt: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The outbox row after a result: `retry` says that it is pending again."""
+
+    effect: Effect
+    ended: Literal["done", "failed", "retry"]
+
+
+def record(
+    town: Town, report: AttemptReport, kind: EffectKind, *, success: bool, passing: bool = False
+) -> Recorded | Skipped:
+    """Settle the outbox row of a result (spec/tick.md 5.4), or say why the result does not count."""
+    effect = outbox.get(town, report.effect_id)
+    if effect is None or effect.kind is not kind:
+        return MISSING
+    if _late(effect, report.attempt, success=success):
+        return LATE
+    result = report.model_dump(mode="json", exclude={"effect_id"}, exclude_none=True)
+    if success:
+        outbox.finish(town, effect, EffectState.DONE, result)
+        return Recorded(effect, "done")
+    if passing and effect.attempts < ALLOWANCE[kind].attempts:
+        outbox.retry(town, effect, result)
+        return Recorded(effect, "retry")
+    outbox.finish(town, effect, EffectState.FAILED, result)
+    return Recorded(effect, "failed")
+
+
+def _late(effect: Effect, attempt: int, *, success: bool) -> bool:
+    if effect.state is EffectState.DONE:
+        return True
+    failed_before = _recorded_attempt(effect.result)
+    if success:
+        return not effect.unfinished and failed_before in (None, attempt)
+    if not effect.unfinished or attempt < effect.attempts:
+        return True
+    return effect.state is EffectState.PENDING and failed_before is not None and attempt <= failed_before
+
+
+def _recorded_attempt(result: Mapping[str, Any] | None) -> int | None:
+    attempt = None if result is None else result.get("attempt")
+    return attempt if isinstance(attempt, int) else None

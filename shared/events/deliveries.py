@@ -1,0 +1,102 @@
+"""What became of messages and of calls about the container (spec/actions.md sections 7 and 9)."""
+
+from typing import ClassVar, Literal
+
+from shared.domain.outcomes import MISSING, Applied, Skipped
+from shared.domain.states import AgentStatus, EffectKind
+from shared.events.attempts import AttemptReport, Recorded, record
+from shared.events.base import EventResult
+from shared.events.fields import FreeText, Id
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.town import Town
+from shared.town.writing import agents, audit, nudges
+
+
+class NudgeResult(AttemptReport):
+    """Whether a nudge reached its agent. An undelivered one stays so until it is acknowledged or expires."""
+
+    event_type: ClassVar[str] = "nudge_result"
+
+    nudge_id: Id
+    delivered: bool
+    error: FreeText | None = None
+    passing: bool = False
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+        """Note the first delivery; audit a failure that is final."""
+        recorded = record(town, self, EffectKind.SEND_NUDGE, success=self.delivered, passing=self.passing)
+        if isinstance(recorded, Skipped):
+            return EventResult(recorded)
+        agent_id = nudges.agent_of(town, self.nudge_id)
+        if agent_id is None:
+            return EventResult(MISSING)
+        if recorded.ended == "done":
+            nudges.deliver(town, self.nudge_id)
+        elif recorded.ended == "failed":
+            notes = {"nudge_id": self.nudge_id, "reason": self.error or "not delivered"}
+            audit.record(town, agent_id, "notification_failed", agent_id=agent_id, metadata=notes)
+        return EventResult(Applied())
+
+
+class MayorNotified(AttemptReport):
+    """Whether a message reached the mayor."""
+
+    event_type: ClassVar[str] = "mayor_notified"
+
+    delivered: bool
+    error: FreeText | None = None
+    passing: bool = False
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+        """A mayor that got a message works; audit the delivery or a failure that is final."""
+        recorded = record(town, self, EffectKind.NOTIFY_MAYOR, success=self.delivered, passing=self.passing)
+        if isinstance(recorded, Skipped):
+            return EventResult(recorded)
+        mayor = lookup.mayor(town)
+        if mayor is None:
+            return EventResult(MISSING)
+        subject = {"subject": recorded.effect.payload.get("subject")}
+        if recorded.ended == "done":
+            audit.record(town, mayor.id, "mail_sent", agent_id=mayor.id, metadata=subject)
+            if mayor.status in (AgentStatus.WAITING, AgentStatus.IDLE):
+                agents.move(town, mayor.id, AgentStatus.WORKING)
+        elif recorded.ended == "failed":
+            notes = {**subject, "reason": self.error or "not delivered"}
+            audit.record(town, mayor.id, "notification_failed", agent_id=mayor.id, metadata=notes)
+        return EventResult(Applied())
+
+
+class EffectDone(AttemptReport):
+    """What became of a token refresh, a container stop or a model change."""
+
+    event_type: ClassVar[str] = "effect_result"
+
+    kind: Literal["refresh_token", "stop_container", "update_model"]
+    ok: bool
+    error: FreeText | None = None
+    passing: bool = False
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+        """Note the time of a success; a failure changes nothing beyond its outbox row."""
+        recorded = record(town, self, EffectKind(self.kind), success=self.ok, passing=self.passing)
+        if isinstance(recorded, Skipped):
+            return EventResult(recorded)
+        if recorded.ended == "done":
+            _note_success(town, recorded)
+        return EventResult(Applied())
+
+
+def _note_success(town: Town, recorded: Recorded) -> None:
+    effect = recorded.effect
+    if effect.kind is EffectKind.REFRESH_TOKEN:
+        town.put("last_token_refresh_at", town.tick.now_text)
+    elif effect.kind is EffectKind.STOP_CONTAINER:
+        town.put("last_idle_stop_at", town.tick.now_text)
+        town.business_event("container.idle_stop", {"reason": effect.payload.get("reason")})
+    elif lookup.exists(town, effect.subject):
+        model = effect.payload.get("model")
+        new = model if isinstance(model, str) else None
+        audit.record(
+            town, effect.subject, "fields_updated", agent_id=effect.subject, new=new, metadata={"field": "model"}
+        )

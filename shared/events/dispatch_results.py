@@ -1,0 +1,123 @@
+"""What became of starts and stops of agents (spec/actions.md sections 3 and 4)."""
+
+from typing import ClassVar, Literal
+
+from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
+from shared.domain.states import PATROL, AgentStatus, BeadStatus, DispatchOutcome, EffectKind, Label
+from shared.events.attempts import LATE, AttemptReport, record
+from shared.events.base import EventResult
+from shared.events.fields import FreeText, Generation
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.outbox import Effect
+from shared.town.rows import Agent, Bead
+from shared.town.town import Town
+from shared.town.writing import agents, audit, beads
+from shared.town.writing.beads import Failure
+
+EXPIRED = "expired"
+
+
+class DispatchResult(AttemptReport):
+    """The runtime's answer to a start; every answer is final."""
+
+    event_type: ClassVar[str] = "dispatch_result"
+    needs = ("agent_id",)
+
+    generation: Generation
+    outcome: Literal["started", "rejected", "unknown"]
+    reason: FreeText | None = None
+    process_id: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Confirm the start, free the agent for the next try, or leave the matter to heartbeats."""
+        recorded = record(town, self, EffectKind.DISPATCH_AGENT, success=self.outcome == "started")
+        if isinstance(recorded, Skipped):
+            return EventResult(recorded)
+        agent = lookup.agent(town, fact.agent_id)
+        if agent is None:
+            return EventResult(MISSING)
+        if agent.generation != self.generation:
+            return EventResult(Skipped("stale generation"))
+        if self.outcome == "started":
+            return EventResult(_started(town, agent, self.process_id))
+        if self.outcome == "rejected":
+            return EventResult(_rejected(town, agent, self.reason or "the runtime gave no reason"))
+        return EventResult(_unknown(town, agent))
+
+
+def dispatch_expired(town: Town, effect: Effect) -> None:
+    """A dispatch that nobody starts any more (spec/tick.md 5.5), while its agent still works in that generation.
+
+    Never attempted: as rejected(expired). Attempted: as unknown, a heartbeat or its absence decides. The outbox row is
+    the caller's.
+    """
+    agent = lookup.agent(town, effect.subject)
+    if agent is None or agent.status is not AgentStatus.WORKING or agent.generation != effect.generation:
+        return
+    if effect.attempts == 0:
+        _rejected(town, agent, EXPIRED)
+    else:
+        _unknown(town, agent)
+
+
+def _started(town: Town, agent: Agent, process_id: str | None) -> EventOutcome:
+    agents.confirm_start(town, agent, process_id)
+    subject = agent.last_dispatch_bead_id or agent.id
+    audit.record(town, subject, "agent_spawned", agent_id=agent.id, metadata={"generation": agent.generation})
+    return Applied()
+
+
+def _rejected(town: Town, agent: Agent, reason: str) -> EventOutcome:
+    bead = lookup.bead(town, agent.last_dispatch_bead_id)
+    if (
+        bead is None
+        or agent.hook != bead.id
+        or agent.status is not AgentStatus.WORKING
+        or agent.last_dispatch_outcome is DispatchOutcome.ALIVE
+    ):
+        return LATE
+    agents.move(town, agent.id, AgentStatus.IDLE, from_=AgentStatus.WORKING)
+    agents.set_outcome(town, agent.id, DispatchOutcome.REJECTED.value)
+    beads.note_failed_start(town, bead.id)
+    if _is_triage_batch(bead):
+        agents.unhook(town, agent.id)
+        failure = Failure("container_start_failed", reason, "container")
+        beads.move(town, bead.id, BeadStatus.FAILED, reason=reason, failure=failure)
+    audit.record(town, bead.id, "notification_failed", agent_id=agent.id, metadata={"reason": reason})
+    return Applied()
+
+
+def _unknown(town: Town, agent: Agent) -> EventOutcome:
+    if agent.last_dispatch_outcome is DispatchOutcome.PENDING:
+        agents.set_outcome(town, agent.id, DispatchOutcome.UNKNOWN.value)
+    return Applied()
+
+
+def _is_triage_batch(bead: Bead) -> bool:
+    return Label.TRIAGE in bead.labels and bead.created_by == PATROL
+
+
+class StopResult(AttemptReport):
+    """The runtime's answer to a stop; `ok` also if nothing ran. No status changes."""
+
+    event_type: ClassVar[str] = "stop_result"
+    needs = ("agent_id",)
+
+    generation: Generation
+    ok: bool
+    error: FreeText | None = None
+    passing: bool = False
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Audit the exit, or let the outbox try again."""
+        recorded = record(town, self, EffectKind.STOP_AGENT, success=self.ok, passing=self.passing)
+        if isinstance(recorded, Skipped):
+            return EventResult(recorded)
+        agent = lookup.agent(town, fact.agent_id)
+        if agent is None:
+            return EventResult(MISSING)
+        if recorded.ended == "done":
+            notes = {"generation": self.generation, "reason": "stopped"}
+            audit.record(town, agent.id, "agent_exited", agent_id=agent.id, metadata=notes)
+        return EventResult(Applied())

@@ -1,0 +1,21 @@
+"""All effect results (spec/events.md 4.7): what the world answered to the calls that a town asked for."""
+
+from typing import Final
+
+from shared.events.base import Event
+from shared.events.deliveries import EffectDone, MayorNotified, NudgeResult
+from shared.events.dispatch_results import DispatchResult, StopResult, dispatch_expired
+from shared.events.merge_results import PrMergeResult
+from shared.events.polls import PrPolled
+
+RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
+    DispatchResult,
+    StopResult,
+    PrPolled,
+    PrMergeResult,
+    NudgeResult,
+    MayorNotified,
+    EffectDone,
+)
+
+__all__ = ["RESULT_EVENTS", "dispatch_expired"]

@@ -1,0 +1,60 @@
+"""What a forge answers about a pull request, as the results of polls and merges carry it."""
+
+from datetime import datetime
+
+from shared.domain.ports import ForgeErrorKind
+from shared.events.fields import FreeText, Integer, Part, Time
+
+
+class FeedbackSeen(Part):
+    """What stands between a pull request and its merge."""
+
+    has_unresolved_comments: bool
+    has_failing_checks: bool
+    has_unchecked_runs: bool
+    all_checks_pass: bool
+    awaiting_approval: bool
+    changes_requested: bool
+    review_decision: FreeText | None = None
+    merge_state_status: FreeText | None = None
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether an agent could do something about it."""
+        return self.has_unresolved_comments or self.has_failing_checks or self.has_unchecked_runs
+
+    @property
+    def green(self) -> bool:
+        """Whether nothing stands in the way (spec/actions.md section 5, step 8)."""
+        return (
+            self.all_checks_pass
+            and not self.has_unresolved_comments
+            and not self.has_failing_checks
+            and not self.awaiting_approval
+            and not self.changes_requested
+        )
+
+
+class ForgeProblem(Part):
+    """Why a forge call gave nothing."""
+
+    kind: ForgeErrorKind
+    http_status: Integer | None = None
+    message: FreeText = ""
+    retry_at: Time | None = None
+
+    @property
+    def effective_kind(self) -> ForgeErrorKind:
+        """The kind that decides: 5xx is transient; a limit (429, 403) counts as one only if it says when it ends."""
+        status = self.http_status if self.kind == "http" and self.http_status is not None else 0
+        limited = self.kind == "rate_limited" or status in (403, 429)
+        if limited and self.retry_at is not None:
+            return "rate_limited"
+        if self.kind == "rate_limited" or status == 429 or status >= 500:
+            return "transient"
+        return self.kind
+
+    @property
+    def wait_until(self) -> datetime | None:
+        """When the limit ends, if this is one."""
+        return self.retry_at if self.effective_kind == "rate_limited" else None

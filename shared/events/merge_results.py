@@ -1,0 +1,56 @@
+"""What became of a merge (spec/actions.md section 6)."""
+
+from typing import ClassVar
+
+from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
+from shared.domain.states import BeadType, EffectKind
+from shared.events.attempts import AttemptReport, Recorded, record
+from shared.events.base import EventResult
+from shared.events.fields import FreeText
+from shared.events.forge import FeedbackSeen, ForgeProblem
+from shared.town import inbox, lookup
+from shared.town.inbox import Fact
+from shared.town.town import Town
+from shared.town.writing import beads, reviews
+
+
+class PrMergeResult(AttemptReport):
+    """Whether the forge merged. `reason` says why not where that is no error: not green, another head, 405, 409."""
+
+    event_type: ClassVar[str] = "pr_merge_result"
+    needs = ("bead_id",)
+
+    merged: bool
+    sha: FreeText | None = None
+    reason: FreeText | None = None
+    error: ForgeProblem | None = None
+    feedback: FeedbackSeen | None = None
+    passing: bool = False
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """A merge completes the MR in the same drain; a refusal starts the all-green period anew."""
+        passing = self.passing or (
+            self.error is not None and self.error.effective_kind in ("rate_limited", "transient")
+        )
+        recorded = record(town, self, EffectKind.MERGE_PR, success=self.merged, passing=passing)
+        if isinstance(recorded, Skipped):
+            return EventResult(recorded)
+        bead = lookup.bead(town, fact.bead_id)
+        if bead is None or bead.type is not BeadType.MERGE_REQUEST:
+            return EventResult(MISSING)
+        if not bead.live:
+            return EventResult(TERMINAL)
+        if recorded.ended == "done":
+            self._append_merged(town, bead.id, recorded)
+        elif recorded.ended == "failed":
+            beads.set_metadata(town, bead.id, {"auto_merge_pending": None})
+            reviews.set_ready_since(town, bead.id, None)
+        return EventResult(Applied())
+
+    def _append_merged(self, town: Town, bead_id: str, recorded: Recorded) -> None:
+        review = lookup.review(town, bead_id)
+        stored_url = None if review is None else review.pr_url
+        payload = {"pr_url": recorded.effect.payload.get("pr_url") or stored_url, "pr_state": "merged"}
+        if self.sha is not None:
+            payload["sha"] = self.sha
+        inbox.append(town, "pr_status_changed", payload, bead_id=bead_id)

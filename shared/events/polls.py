@@ -1,0 +1,294 @@
+"""What a poll of a pull request saw, and what follows from it (spec/actions.md section 5).
+
+A poll decides nothing by itself beyond its own notes: what it finds is appended as an event of its own and applied in
+the same drain, so that a rule of the same tick already sees the result.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Literal, Self
+
+from pydantic import model_validator
+
+from shared.domain import limits
+from shared.domain.config import Settings
+from shared.domain.outcomes import MOVED_ON, Applied, Skipped
+from shared.domain.ports import ForgeErrorKind
+from shared.domain.states import BeadStatus, BeadType, EffectKind, Label
+from shared.domain.times import from_text, to_text
+from shared.events.attempts import AttemptReport, record
+from shared.events.base import EventResult
+from shared.events.fields import FreeText
+from shared.events.forge import FeedbackSeen, ForgeProblem
+from shared.town import inbox, lookup
+from shared.town.inbox import Fact
+from shared.town.rows import Bead, Review, truthy
+from shared.town.town import Town
+from shared.town.writing import beads, reviews
+from shared.town.writing.beads import Failure
+
+_CONFLICT_FREE: Final = ("clean", "blocked", "has_hooks")
+
+
+@dataclass(frozen=True, slots=True)
+class _Polled:
+    """The merge request that was polled, as it was before the result."""
+
+    town: Town
+    bead: Bead
+    review: Review
+    settings: Settings
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Set metadata of the MR."""
+        beads.set_metadata(self.town, self.bead.id, values)
+
+    def append(self, event_type: str, **payload: Any) -> None:
+        """Add an event about the pull request to this drain."""
+        given = {key: value for key, value in payload.items() if value is not None}
+        inbox.append(self.town, event_type, {"pr_url": self.review.pr_url, **given}, bead_id=self.bead.id)
+
+    def announce(self, name: str, **data: Any) -> None:
+        """Note a business event about the pull request."""
+        self.town.business_event(name, {"bead_id": self.bead.id, "pr_url": self.review.pr_url, **data})
+
+
+class PrPolled(AttemptReport):
+    """The answer to a poll. `sha` is the merge commit of a merged pull request."""
+
+    event_type: ClassVar[str] = "pr_polled"
+    needs = ("bead_id",)
+
+    ok: bool
+    state: Literal["open", "merged", "closed"] | None = None
+    head_sha: FreeText | None = None
+    sha: FreeText | None = None
+    mergeable_state: FreeText | None = None
+    feedback: FeedbackSeen | None = None
+    error: ForgeProblem | None = None
+
+    @model_validator(mode="after")
+    def _has_answer(self) -> Self:
+        if (self.state if self.ok else self.error) is None:
+            raise ValueError("a poll that is ok has a state, one that is not has an error")
+        return self
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Apply the answer to the MR, if that still waits for it."""
+        recorded = record(town, self, EffectKind.POLL_PR, success=self.ok)
+        if isinstance(recorded, Skipped):
+            return EventResult(recorded, transient=True)
+        polled = _polled(town, fact.bead_id, recorded.effect.payload.get("pr_url"))
+        if polled is None:
+            return EventResult(MOVED_ON, transient=True)
+        before = _trace(town, polled.bead.id)
+        if self.ok:
+            self._note_answer(polled)
+        elif self.error is not None:
+            _note_problem(polled, self.error)
+        return EventResult(Applied(), transient=_trace(town, polled.bead.id) == before)
+
+    def _note_answer(self, polled: _Polled) -> None:
+        polled.note({**_forgotten_problems(polled.bead), **({"head_sha": self.head_sha} if self.head_sha else {})})
+        if self.state in ("merged", "closed"):
+            polled.append("pr_status_changed", pr_state=self.state, sha=self.sha)
+            return
+        if self.mergeable_state in (None, "unknown"):
+            return
+        if self.mergeable_state == "dirty":
+            _note_conflict(polled)
+            return
+        if self.mergeable_state in _CONFLICT_FREE:
+            polled.note({"has_conflicts": None, "conflicts_detected_at": None})
+        if self.feedback is None:
+            return
+        _note_approval(polled, self.feedback)
+        _ask_for_work(polled, self.feedback)
+        _judge_auto_merge(polled, self.feedback)
+
+
+def _polled(town: Town, bead_id: str | None, asked_url: Any) -> _Polled | None:
+    bead = lookup.bead(town, bead_id)
+    if bead is None or bead.type is not BeadType.MERGE_REQUEST or bead.status is not BeadStatus.IN_PROGRESS:
+        return None
+    review = lookup.review(town, bead.id)
+    if review is None or review.pr_url is None or asked_url not in (None, review.pr_url):
+        return None
+    return _Polled(town, bead, review, town.settings(bead.rig_id))
+
+
+def _trace(town: Town, bead_id: str) -> tuple[Any, ...]:
+    """What a poll can change apart from its outbox row and the time of the last look at the feedback."""
+    bead = lookup.bead(town, bead_id)
+    review = lookup.review(town, bead_id)
+    return (
+        None if bead is None else (bead.status, dict(bead.metadata)),
+        None if review is None else review.auto_merge_ready_since,
+        town.next_event_seq,
+        len(town.business_events),
+    )
+
+
+# 1. The poll failed
+
+
+def _note_problem(polled: _Polled, error: ForgeProblem) -> None:
+    kind = error.effective_kind
+    if error.wait_until is not None:
+        latest = polled.town.tick.now + limits.RATE_LIMIT_AT_MOST
+        polled.note({"poll_error_kind": kind, "poll_not_before": to_text(min(error.wait_until, latest))})
+        return
+    if kind == "transient":
+        failures = _count(polled.bead, "poll_transient_count") + 1
+        polled.note({"poll_error_kind": kind, "poll_transient_count": failures, **_zero(polled, _INVALID)})
+        over = failures >= limits.POLL_TRANSIENT_LIMIT
+    elif kind == "invalid_response":
+        failures = _count(polled.bead, _INVALID) + 1
+        polled.note({"poll_error_kind": kind, _INVALID: failures, **_zero(polled, "poll_transient_count")})
+        over = failures >= limits.POLL_INVALID_LIMIT
+    else:
+        polled.note({"poll_error_kind": kind})
+        over = True
+    if over:
+        _fail(polled, kind, error)
+
+
+_INVALID: Final = "poll_non_transient_count"
+
+
+def _fail(polled: _Polled, kind: ForgeErrorKind, error: ForgeProblem) -> None:
+    message = f"Reading the pull request {polled.review.pr_url} {_advice(kind, error)}."
+    failure = Failure("pr_poll_failed", message, "review")
+    if beads.move(polled.town, polled.bead.id, BeadStatus.FAILED, reason=message, failure=failure) == "moved":
+        polled.note({"failureKind": kind})
+        polled.announce("pr.poll_failed", kind=kind, message=message)
+
+
+def _advice(kind: ForgeErrorKind, error: ForgeProblem) -> str:
+    """What went wrong and what to set, as the rest of one sentence."""
+    if kind == "no_token":
+        return "failed because no access token is stored for its host: store a token for this repository's host"
+    if kind == "unrecognized_url":
+        return "failed because its address is no pull request of a known forge: set the pull request's web address"
+    if kind == "host_mismatch":
+        return "failed because it is on another host than the rig's repository: set the rig's git_url to that host"
+    said = f" ({error.message})" if error.message else ""
+    if kind == "transient":
+        return (
+            f"failed {limits.POLL_TRANSIENT_LIMIT} times in a row{said}: see that its host can be reached, then reopen"
+        )
+    if kind == "invalid_response":
+        return (
+            f"gave {limits.POLL_INVALID_LIMIT} unreadable answers in a row{said}: see that the address leads to "
+            "the forge's API and not to a login page or proxy, then reopen"
+        )
+    status = "an error" if error.http_status is None else f"HTTP {error.http_status}"
+    return f"was answered with {status}{said}: store a token that may read this repository, or correct the address"
+
+
+# 2. It succeeded
+
+
+def _forgotten_problems(bead: Bead) -> dict[str, Any]:
+    """Both counters at 0 where they are stored, and no error kind."""
+    stored = [key for key in ("poll_transient_count", _INVALID) if key in bead.metadata]
+    return {"poll_error_kind": None, **dict.fromkeys(stored, 0)}
+
+
+def _zero(polled: _Polled, key: str) -> dict[str, int]:
+    return {key: 0} if key in polled.bead.metadata else {}
+
+
+def _count(bead: Bead, key: str) -> int:
+    value = bead.metadata.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+# 4. It conflicts with its target
+
+
+def _note_conflict(polled: _Polled) -> None:
+    town, bead = polled.town, polled.bead
+    reviews.set_ready_since(town, bead.id, None)
+    if not truthy(bead.metadata, "has_conflicts"):
+        polled.note({"has_conflicts": 1, "conflicts_detected_at": town.tick.now_text})
+    elif not _may_ask_again(polled):
+        return
+    source = lookup.source_of(town, bead.id)
+    source_id = None if source is None else source.id
+    polled.append("pr_conflict_detected", branch=polled.review.branch, source_bead_id=source_id)
+
+
+def _may_ask_again(polled: _Polled) -> bool:
+    """Whether nobody works on the known conflict although somebody should."""
+    if not polled.settings.auto_resolve_merge_conflicts or truthy(polled.bead.metadata, "conflict_cap_escalated"):
+        return False
+    return not any(
+        blocker.live and (Label.PR_CONFLICT in blocker.labels or truthy(blocker.metadata, "has_conflicts"))
+        for blocker in lookup.unresolved_blockers(polled.town, polled.bead.id)
+    )
+
+
+# 6. to 8. Feedback
+
+
+def _note_approval(polled: _Polled, feedback: FeedbackSeen) -> None:
+    now = polled.town.tick.now_text
+    awaited = truthy(polled.bead.metadata, "awaiting_approval")
+    notes: dict[str, Any] = {
+        "awaiting_approval": int(feedback.awaiting_approval),
+        "review_decision": feedback.review_decision,
+        "merge_state_status": feedback.merge_state_status,
+    }
+    if feedback.awaiting_approval and not awaited:
+        notes["awaiting_approval_observed_at"] = now
+        polled.announce("pr.awaiting_approval_detected")
+    elif awaited and not feedback.awaiting_approval:
+        notes["awaiting_approval_observed_at"] = None
+        polled.announce("pr.awaiting_approval_resolved", duration_ms=_waited(polled))
+    polled.note(notes)
+
+
+def _waited(polled: _Polled) -> int | None:
+    """For how many milliseconds approval was awaited; None if nobody noted when that began."""
+    try:
+        since = from_text(str(polled.bead.metadata.get("awaiting_approval_observed_at")))
+    except ValueError:
+        return None
+    return (polled.town.tick.now - since) // limits.MILLISECOND
+
+
+def _ask_for_work(polled: _Polled, feedback: FeedbackSeen) -> None:
+    town, bead = polled.town, polled.bead
+    if not polled.settings.auto_resolve_pr_feedback or not feedback.wants_work:
+        return
+    reviews.note_feedback_check(town, bead.id)
+    if truthy(bead.metadata, "feedback_cap_escalated"):
+        return
+    if lookup.live_blocker_with_label(town, bead.id, Label.PR_FEEDBACK) is not None:
+        return
+    polled.append(
+        "pr_feedback_detected",
+        branch=polled.review.branch,
+        has_unresolved_comments=feedback.has_unresolved_comments,
+        has_failing_checks=feedback.has_failing_checks,
+        has_unchecked_runs=feedback.has_unchecked_runs,
+    )
+
+
+def _judge_auto_merge(polled: _Polled, feedback: FeedbackSeen) -> None:
+    town, bead = polled.town, polled.bead
+    delay = polled.settings.auto_merge_delay
+    if not polled.settings.auto_merge or delay is None:
+        reviews.set_ready_since(town, bead.id, None)
+        return
+    if not feedback.green:
+        reviews.set_ready_since(town, bead.id, None)
+        polled.note({"auto_merge_pending": None})
+        return
+    since = polled.review.auto_merge_ready_since
+    if since is None:
+        since = town.tick.now
+        reviews.set_ready_since(town, bead.id, town.tick.now_text)
+    if town.tick.now - since >= delay and not truthy(bead.metadata, "auto_merge_pending"):
+        polled.append("pr_auto_merge")

@@ -1,0 +1,196 @@
+"""Facts about the town itself: its rigs, its configuration, its start, its escalations (spec/events.md 4.6)."""
+
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import Field
+
+from shared.actions import NotifyMayor, UpdateAgentModel
+from shared.actions.base import Action
+from shared.domain import limits
+from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
+from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
+from shared.domain.states import SYSTEM, AgentStatus, Role
+from shared.domain.times import to_text
+from shared.events.base import Event, EventResult
+from shared.events.fields import BodyText, FreeText, GitUrl, Id, JsonObject, NonEmptyText, Priority
+from shared.events.triage import TriageResolved
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.town import Town
+from shared.town.writing import escalations, rigs
+
+MAYOR_ALIVE: Final = (AgentStatus.WORKING, AgentStatus.STALLED, AgentStatus.WAITING)
+_LONGEST_PATH: Final = 100
+
+
+class RigRegistered(Event):
+    """A repository joined the town, or its address, branch or overrides changed. What is not given stays."""
+
+    event_type: ClassVar[str] = "rig_registered"
+
+    rig_id: Id
+    name: Annotated[NonEmptyText, Field(max_length=100)]
+    git_url: GitUrl
+    default_branch: NonEmptyText | None = None
+    config: JsonObject | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+        """Insert or update by id; a name passes on from a rig that has no live work left."""
+        if self.config is not None:
+            problem = first_problem(RigConfig, self.config)
+            if problem is not None:
+                return EventResult(_invalid(problem))
+            if _never_lands(_stored_config(town), RigConfig.model_validate(self.config)):
+                return EventResult(_invalid("merge_strategy"))
+        holder = rigs.named(town, self.name)
+        if holder not in (None, self.rig_id):
+            if rigs.has_live_beads(town, holder):
+                return EventResult(Rejected("name in use"))
+            rigs.remove(town, holder)
+        self._store(town)
+        return EventResult(Applied())
+
+    def _store(self, town: Town) -> None:
+        if rigs.exists(town, self.rig_id):
+            rigs.update(
+                town,
+                self.rig_id,
+                name=self.name,
+                git_url=self.git_url,
+                default_branch=self.default_branch,
+                config=self.config,
+            )
+            return
+        rigs.create(
+            town,
+            self.rig_id,
+            name=self.name,
+            git_url=self.git_url,
+            default_branch=self.default_branch or "main",
+            config=self.config or {},
+        )
+
+
+class TownConfigured(Event):
+    """Settings changed; they hold from the next tick on."""
+
+    event_type: ClassVar[str] = "town_configured"
+
+    config: JsonObject
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+        """Merge with what is stored, judge the whole, store it or nothing."""
+        stored = town.key("config") or {}
+        wanted = _without_removed_models(merged(stored, self.config))
+        problem = first_problem(TownConfig, wanted)
+        if problem is not None:
+            return EventResult(_invalid(problem))
+        old, new = TownConfig.model_validate(stored), TownConfig.model_validate(wanted)
+        if _never_lands(new, None) or any(_never_lands(new, rig.config) for rig in rigs.readable(town)):
+            return EventResult(_invalid("merge_strategy"))
+        if wanted != stored:
+            town.put("config", wanted)
+            town.config_changed = True
+        return EventResult(Applied(), returns=_tell_mayor_of_model(town, old, new))
+
+
+class TownStarted(Event):
+    """An imported town may act from now on, after a full look at what is there."""
+
+    event_type: ClassVar[str] = "town_started"
+
+    by: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+        """End the pause; the next ticks are settling."""
+        if town.key("paused") is not True:
+            return EventResult(Skipped("not paused"))
+        town.put("paused", False)
+        town.put("settling_until", to_text(town.tick.now + limits.SETTLE_FOR))
+        town.config_changed = True
+        return EventResult(Applied())
+
+
+class EscalationRaised(Event):
+    """Somebody asks for a person. It never creates triage work by itself."""
+
+    event_type: ClassVar[str] = "escalation_raised"
+
+    title: NonEmptyText
+    body: BodyText | None = None
+    severity: Priority
+    category: FreeText | None = None
+    rig_id: Id | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Create the escalation and tell the mayor."""
+        if self.rig_id is not None and not rigs.exists(town, self.rig_id):
+            return EventResult(Rejected("unknown rig"))
+        bead_id = escalations.escalate(
+            town,
+            self.title,
+            severity=self.severity,
+            category=self.category,
+            body=self.body,
+            rig_id=self.rig_id,
+            created_by=fact.agent_id or SYSTEM,
+        )
+        message = f"Escalation ({self.severity}): {self.title}"
+        return EventResult(Applied(), returns=(NotifyMayor(subject=f"escalation:{bead_id}", message=message),))
+
+
+class EscalationAcknowledged(Event):
+    """A person has seen an escalation; it is not raised any further."""
+
+    event_type: ClassVar[str] = "escalation_acknowledged"
+    needs = ("bead_id",)
+
+    by: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Note the first acknowledgement."""
+        seen = escalations.acknowledge(town, fact.bead_id or "")
+        if seen == "missing":
+            return EventResult(MISSING)
+        return EventResult(ALREADY if seen == "already" else Applied())
+
+
+def _invalid(path: str) -> Rejected:
+    return Rejected(f"invalid config {path[:_LONGEST_PATH]}")
+
+
+def _stored_config(town: Town) -> TownConfig:
+    """What is stored, which may be newer than what this tick was started with."""
+    return TownConfig.model_validate(town.key("config") or {})
+
+
+def _never_lands(town_config: TownConfig, rig_config: RigConfig | None) -> bool:
+    """Without reviews a merge needs a pull request: direct merging and no review is a dead end."""
+    settings = effective(town_config, rig_config)
+    return settings.merge_strategy == "direct" and not settings.code_review
+
+
+def _without_removed_models(config: dict[str, Any]) -> dict[str, Any]:
+    """A model given as null removes the one of that role: merging alone could never."""
+    models = config.get("role_models")
+    if not isinstance(models, dict):
+        return config
+    return {**config, "role_models": {role: model for role, model in models.items() if model is not None}}
+
+
+def _tell_mayor_of_model(town: Town, old: TownConfig, new: TownConfig) -> tuple[Action, ...]:
+    model = effective(new, None).model_for(Role.MAYOR)
+    mayor = lookup.mayor(town)
+    if model == effective(old, None).model_for(Role.MAYOR) or mayor is None or mayor.status not in MAYOR_ALIVE:
+        return ()
+    return (UpdateAgentModel(agent_id=mayor.id, model=model or ""),)
+
+
+TOWN_EVENTS: Final[tuple[type[Event], ...]] = (
+    RigRegistered,
+    TownConfigured,
+    TownStarted,
+    EscalationRaised,
+    EscalationAcknowledged,
+    TriageResolved,
+)

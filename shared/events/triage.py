@@ -1,0 +1,142 @@
+"""The answer to a triage request (spec/actions.md section 8)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from shared.actions import NotifyMayor, SendNudge, StopAgent
+from shared.actions.base import Action
+from shared.domain.outcomes import MISSING, Applied, Skipped
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label
+from shared.events.base import Event, EventResult
+from shared.events.fields import FreeText, NonEmptyText
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.rows import Agent, Bead
+from shared.town.town import Town
+from shared.town.writing import agents, audit, beads, escalations
+from shared.town.writing.beads import Failure
+
+_RESTARTS: Final = ("RESTART", "REASSIGN_BEAD", "RESTART_WITH_BACKOFF")
+_ESCALATES: Final = ("ESCALATE", "ESCALATE_TO_MAYOR")
+_RUNNING: Final = (AgentStatus.WORKING, AgentStatus.STALLED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A triage request with the agent and the bead that it is about, as they are now."""
+
+    request: Bead
+    agent: Agent | None
+    bead: Bead | None
+
+    @property
+    def on_it(self) -> bool:
+        """Whether that agent is still hooked to that bead."""
+        return self.agent is not None and self.bead is not None and self.agent.hook == self.bead.id
+
+
+class TriageResolved(Event):
+    """Somebody answered a triage request; a text that is no known action just closes it."""
+
+    event_type: ClassVar[str] = "triage_resolved"
+    needs = ("bead_id",)
+
+    action: NonEmptyText
+    notes: FreeText | None = None
+    by: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Do what the answer says, then close the request."""
+        request = lookup.bead(town, fact.bead_id)
+        if request is None:
+            return EventResult(MISSING)
+        if Label.TRIAGE_REQUEST not in request.labels or request.status is not BeadStatus.OPEN:
+            return EventResult(Skipped("not open"))
+        question = _Question(
+            request,
+            lookup.agent(town, _text(request.metadata.get("agent_bead_id"))),
+            lookup.bead(town, _text(request.metadata.get("hooked_bead_id"))),
+        )
+        returns = self._answer(town, question)
+        self._close(town, request, by=self.by or fact.agent_id or SYSTEM)
+        return EventResult(Applied(), returns=returns)
+
+    def _answer(self, town: Town, question: _Question) -> tuple[Action, ...]:
+        if self.action in _RESTARTS:
+            returns = _take_off(town, question)
+            _release(town, question.bead)
+            if self.action == "RESTART_WITH_BACKOFF" and question.bead is not None and question.bead.live:
+                beads.note_attempt_time(town, question.bead.id)
+            return returns
+        if self.action == "CLOSE_BEAD":
+            returns = _take_off(town, question)
+            if question.bead is not None:
+                message = self.notes or "closed by triage"
+                failure = Failure("triage_close", message, "triage")
+                beads.move(town, question.bead.id, BeadStatus.FAILED, reason=message, failure=failure)
+            return returns
+        if self.action in _ESCALATES:
+            return (self._escalate(town, question),)
+        if self.action == "NUDGE" and question.agent is not None and question.agent.status in _RUNNING:
+            return (self._nudge(question.agent, question.request),)
+        return ()
+
+    def _escalate(self, town: Town, question: _Question) -> Action:
+        bead_id = escalations.escalate(
+            town,
+            question.request.title,
+            severity="high",
+            body=self.notes,
+            rig_id=None if question.bead is None else question.bead.rig_id,
+            metadata={"triage_request_id": question.request.id},
+        )
+        message = f"{question.request.title}: {self.notes}" if self.notes else question.request.title
+        return NotifyMayor(subject=f"escalation:{bead_id}", message=message)
+
+    def _nudge(self, agent: Agent, request: Bead) -> Action:
+        return SendNudge(
+            agent_id=agent.id,
+            message=self.notes or request.title,
+            source="triage",
+            mode="immediate",
+            priority="normal",
+        )
+
+    def _close(self, town: Town, request: Bead, *, by: str) -> None:
+        beads.move(town, request.id, BeadStatus.CLOSED, actor=by, reason=f"triage: {self.action}")
+        resolution = {"resolution_action": self.action, "resolution_notes": self.notes, "resolved_by": by}
+        beads.set_metadata(town, request.id, resolution)
+        audit.record(town, request.id, "triage_resolved", new=self.action, metadata={"by": by})
+        linked = _text(request.metadata.get("escalation_bead_id"))
+        if linked is not None:
+            beads.move(town, linked, BeadStatus.CLOSED, actor=by, reason="triage resolved")
+        town.put("triage", {**escalations.triage_state(town), "fruitless": 0})
+
+
+def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
+    """Take the agent off the bead, if it is still on it; a running one is stopped."""
+    if not question.on_it or question.agent is None:
+        return ()
+    agents.unhook(town, question.agent.id)
+    if question.agent.status not in _RUNNING:
+        return ()
+    return (StopAgent(agent_id=question.agent.id, reason="triage"),)
+
+
+def _release(town: Town, bead: Bead | None) -> None:
+    """Let the rules dispatch an issue again that nobody works on, unless its attempts are used up."""
+    if bead is None or bead.type is not BeadType.ISSUE or lookup.agents_hooked_to(town, bead.id):
+        return
+    if bead.status not in (BeadStatus.OPEN, BeadStatus.IN_PROGRESS):
+        return
+    if bead.dispatch_attempts >= town.settings(bead.rig_id).max_dispatch_attempts:
+        message = f"max dispatch attempts exhausted ({bead.dispatch_attempts})"
+        failure = Failure("max_dispatch_attempts", message, "triage")
+        beads.move(town, bead.id, BeadStatus.FAILED, reason=message, failure=failure)
+        return
+    beads.move(town, bead.id, BeadStatus.OPEN, reason="released by triage")
+    beads.clear_assignee(town, bead.id)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
