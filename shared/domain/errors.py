@@ -16,6 +16,7 @@
         SchemaMismatch          the image has another schema version, or is no town at all
         ImageTooLarge           the image is over the size guard
       Refused                   bad input from outside; .status is the HTTP status, .path the place in the input
+      UnreadableEvent           a stored event is of no known type, or its payload is invalid
       RowUnreadable             one row holds a value outside its vocabulary (violation 1)
 
 Adapters translate foreign errors into these. An error says what was being done, to which town, and what to do about it.
@@ -98,6 +99,10 @@ class Refused(TownError):
         super().__init__(message, hint=hint)
         self.status = status
         self.path = path
+
+
+class UnreadableEvent(TownError):
+    """A stored event that no attempt can apply: unknown type, invalid JSON, a missing or wrong field. It is poisoned."""
 
 
 class RowUnreadable(TownError):
