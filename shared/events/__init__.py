@@ -1,4 +1,83 @@
 """What happened, in the past tense: one class per event, with its payload and what it does to a town.
 
-Only events change a town from outside. They say which actions follow; they never act beyond the image.
+Only events change a town from outside. They say which actions follow; they never act beyond the image. A new event is a
+class in the module of its noun and a line in EVENTS.
 """
+
+from typing import Final
+
+from pydantic import ValidationError
+
+from shared.domain.errors import UnreadableEvent
+from shared.events.agents import (
+    AgentCompleted,
+    AgentDone,
+    AgentHeartbeat,
+    AgentReported,
+    AgentReset,
+    ChangesRequested,
+    MayorWaiting,
+    NudgeAcknowledged,
+    NudgeTimeout,
+)
+from shared.events.base import Event, EventResult
+from shared.events.beads import BeadCancelled, BeadCreated, BeadReopened, BeadUpdated
+from shared.events.containers import ContainerEviction, ContainerReady, ContainerStatus
+from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
+from shared.events.pull_requests import PrAutoMerge, PrConflictDetected, PrFeedbackDetected, PrStatusChanged
+from shared.town.inbox import Fact
+
+EVENTS: Final[tuple[type[Event], ...]] = (
+    AgentDone,
+    AgentCompleted,
+    AgentHeartbeat,
+    AgentReported,
+    MayorWaiting,
+    AgentReset,
+    ChangesRequested,
+    NudgeAcknowledged,
+    NudgeTimeout,
+    ContainerStatus,
+    ContainerEviction,
+    ContainerReady,
+    BeadCreated,
+    BeadUpdated,
+    BeadCancelled,
+    BeadReopened,
+    ConvoyCreated,
+    ConvoyStarted,
+    ConvoyClosed,
+    PrStatusChanged,
+    PrFeedbackDetected,
+    PrConflictDetected,
+    PrAutoMerge,
+)
+"""Every event, in the order of the catalogue (spec/events.md section 4)."""
+
+BY_TYPE: Final[dict[str, type[Event]]] = {event.event_type: event for event in EVENTS}
+"""Every event by its wire name."""
+
+
+def read(event_type: str, payload: str) -> Event:
+    """The event that a type and a payload (JSON text) stand for. Raises UnreadableEvent."""
+    event = BY_TYPE.get(event_type)
+    if event is None:
+        raise UnreadableEvent("unknown event type")
+    try:
+        return event.model_validate_json(payload)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in ("payload", *problem["loc"]))
+        raise UnreadableEvent(f"{where}: {problem['type']}") from error
+
+
+def read_fact(fact: Fact) -> Event:
+    """The event that is stored as `fact`, with all that its type needs of the envelope. Raises UnreadableEvent."""
+    event = read(fact.event_type, fact.payload)
+    for name in event.needs:
+        if getattr(fact, name) is None:
+            raise UnreadableEvent(f"{name}: missing")
+    return event
+
+
+__all__ = ["BY_TYPE", "EVENTS", "Event", "EventResult", "read", "read_fact"]

@@ -1,0 +1,264 @@
+"""What agents report of themselves, and what is said to them (spec/events.md 4.1)."""
+
+from typing import Literal
+
+from shared.actions import StopAgent
+from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
+from shared.domain.times import from_text, to_text
+from shared.events.base import Event, EventResult
+from shared.events.fields import FreeText, Generation, Id, JsonList, NonEmptyText, StatusMessage, Texts, Time
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.rows import Agent, Bead
+from shared.town.town import Town
+from shared.town.writing import agents, audit, beads, nudges, reviews
+from shared.town.writing.agents import Watermark
+
+STALE_GENERATION = Skipped("stale generation")
+
+
+class AgentDone(Event):
+    """An agent finished its work; the envelope's bead id says which, if it is given."""
+
+    event_type = "agent_done"
+    needs = ("agent_id",)
+
+    branch: NonEmptyText
+    pr_url: FreeText | None = None
+    summary: FreeText | None = None
+    generation: Generation | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Submit the work to review, or end it (spec/data-model.md 3.13)."""
+        return EventResult(
+            reviews.agent_done(
+                town,
+                fact.agent_id or "",
+                branch=self.branch,
+                pr_url=self.pr_url,
+                summary=self.summary,
+                bead_id=fact.bead_id,
+                generation=self.generation,
+            )
+        )
+
+
+class AgentCompleted(Event):
+    """An agent process ended, with or without success; without an agent id it is the mayor's."""
+
+    event_type = "agent_completed"
+
+    status: Literal["completed", "failed"]
+    reason: FreeText | None = None
+    generation: Generation | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Take the agent off its hook, unless a review holds it (spec/data-model.md 3.14)."""
+        return EventResult(
+            reviews.agent_completed(
+                town, fact.agent_id, status=self.status, reason=self.reason, generation=self.generation
+            )
+        )
+
+
+class AgentHeartbeat(Event):
+    """The periodic sign of life of an agent process."""
+
+    event_type = "agent_heartbeat"
+    needs = ("agent_id",)
+    transient = True
+
+    last_event_type: FreeText | None = None
+    last_event_at: Time | None = None
+    active_tools: JsonList | None = None
+    container_instance_id: NonEmptyText | None = None
+    generation: Generation | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Record it; a container of another instance ends a drain (spec/tick.md section 8)."""
+        agent = lookup.agent(town, fact.agent_id)
+        if agent is None:
+            return EventResult(MISSING, transient=True)
+        if self.generation is not None and self.generation < agent.generation:
+            return EventResult(STALE_GENERATION, transient=True)
+        watermark = Watermark(self.last_event_type, self.last_event_at, self.active_tools)
+        agents.touch(town, agent, from_text(fact.received_at), watermark)
+        if self.container_instance_id is not None:
+            _note_instance(town, self.container_instance_id)
+        return EventResult(Applied(), transient=True)
+
+
+def _note_instance(town: Town, instance_id: str) -> None:
+    known = town.key("container_instance_id")
+    if known == instance_id:
+        return
+    if known is not None and town.key("drain") is not None:
+        town.put("drain", None)
+    town.put("container_instance_id", instance_id)
+
+
+class AgentReported(Event):
+    """An agent says in its own words what it does; for display only."""
+
+    event_type = "agent_status"
+    needs = ("agent_id",)
+    transient = True
+
+    message: StatusMessage
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Store the words and the time."""
+        agent = lookup.agent(town, fact.agent_id)
+        if agent is None:
+            return EventResult(MISSING, transient=True)
+        agents.set_message(town, agent.id, self.message)
+        return EventResult(Applied(), transient=True)
+
+
+class MayorWaiting(Event):
+    """The mayor has nothing to do until somebody writes to it."""
+
+    event_type = "mayor_waiting"
+
+    fired_at: Time
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Working to waiting, unless the report is older than the work."""
+        mayor = lookup.mayor(town) if fact.agent_id is None else lookup.agent(town, fact.agent_id)
+        if mayor is None:
+            return EventResult(MISSING)
+        if mayor.role is not Role.MAYOR:
+            return EventResult(Skipped("not the mayor"))
+        if mayor.status is not AgentStatus.WORKING:
+            return EventResult(Skipped("not working"))
+        working_since = town.key("mayor_working_since")
+        if working_since is not None and to_text(self.fired_at) < working_since:
+            return EventResult(Skipped("stale"))
+        agents.move(town, mayor.id, AgentStatus.WAITING, from_=AgentStatus.WORKING)
+        return EventResult(Applied())
+
+
+class AgentReset(Event):
+    """Somebody wants an agent, and the bead that it is hooked to, to begin anew."""
+
+    event_type = "agent_reset"
+    needs = ("agent_id",)
+
+    by: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Forget attempts and hook; the bead is dispatched again by the next tick, because its backoff is gone."""
+        agent = lookup.agent(town, fact.agent_id)
+        if agent is None:
+            return EventResult(MISSING)
+        returns: tuple[StopAgent, ...] = ()
+        agents.reset_attempts(town, agent.id)
+        if agent.hook is not None:
+            if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+                returns = (StopAgent(agent_id=agent.id, reason="agent reset"),)
+            agents.unhook(town, agent.id)
+            self._start_anew(town, agent.hook)
+        agents.move(town, agent.id, AgentStatus.IDLE)
+        agents.set_outcome(town, agent.id, None)
+        return EventResult(Applied(), returns)
+
+    def _start_anew(self, town: Town, bead_id: str) -> None:
+        bead = lookup.bead(town, bead_id)
+        if bead is None:
+            return
+        beads.set_dispatch_times(town, bead.id, attempts=0, attempted_at=None, failed_at=None)
+        if bead.status in (BeadStatus.OPEN, BeadStatus.IN_PROGRESS):
+            beads.move(town, bead.id, BeadStatus.OPEN, actor=self.by or SYSTEM, reason="agent reset")
+            beads.clear_assignee(town, bead.id)
+
+
+class ChangesRequested(Event):
+    """A refinery that reviews a merge request wants it changed first."""
+
+    event_type = "changes_requested"
+    needs = ("agent_id",)
+
+    feedback: NonEmptyText
+    files: Texts | None = None
+    generation: Generation | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Create the rework that the merge request waits for; the hook stays until agent_done."""
+        agent = lookup.agent(town, fact.agent_id)
+        if agent is None:
+            return EventResult(MISSING)
+        review = self._under_review_by(agent, town)
+        if review is None:
+            return EventResult(Skipped("not reviewing"))
+        self._create_rework(town, review, agent)
+        return EventResult(Applied())
+
+    def _under_review_by(self, agent: Agent, town: Town) -> Bead | None:
+        if agent.role is not Role.REFINERY or self.generation not in (None, agent.generation):
+            return None
+        hooked = lookup.bead(town, agent.hook)
+        if hooked is None or hooked.type is not BeadType.MERGE_REQUEST or not hooked.live:
+            return None
+        return hooked
+
+    def _create_rework(self, town: Town, review: Bead, agent: Agent) -> None:
+        source = lookup.source_of(town, review.id)
+        branches = lookup.review(town, review.id)
+        metadata = {
+            "rework_for": None if source is None else source.id,
+            "mr_bead_id": review.id,
+            "branch": None if branches is None else branches.branch,
+            "target_branch": None if branches is None else branches.target_branch,
+            "files": None if self.files is None else list(self.files),
+        }
+        rework = beads.create(
+            town,
+            beads.NewBead(
+                id=town.tick.ids.new(),
+                type=BeadType.ISSUE,
+                title=f"Rework: {review.title}",
+                body=self.feedback,
+                rig_id=review.rig_id,
+                parent_id=review.id,
+                priority="medium" if source is None else source.priority,
+                labels=(Label.REWORK,),
+                metadata={key: value for key, value in metadata.items() if value is not None},
+                created_by=agent.id,
+            ),
+        )
+        beads.add_edge(town, review.id, rework, "blocks")
+        audit.record(town, review.id, "rework_requested", agent_id=agent.id, new=rework)
+
+
+class NudgeAcknowledged(Event):
+    """An agent has read a nudge."""
+
+    event_type = "nudge_acknowledged"
+    needs = ("agent_id",)
+
+    nudge_id: Id
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """The nudge counts as delivered; the first time is kept."""
+        return EventResult(self._acknowledge(fact, town))
+
+    def _acknowledge(self, fact: Fact, town: Town) -> EventOutcome:
+        owner = nudges.agent_of(town, self.nudge_id)
+        if owner is None:
+            return MISSING
+        if owner != fact.agent_id:
+            return Skipped("not the agent's nudge")
+        return Applied() if nudges.deliver(town, self.nudge_id) else Skipped("already")
+
+
+class NudgeTimeout(Event):
+    """A nudge was not answered in time. Only noted: rules count nudges by their creation."""
+
+    event_type = "nudge_timeout"
+
+    nudge_id: Id | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - nothing changes
+        """Change nothing; the event itself is the record."""
+        return EventResult(Applied())

@@ -1,0 +1,296 @@
+"""Beads from outside: created, updated, cancelled, reopened (spec/events.md 4.3)."""
+
+from typing import Any, Final, Literal
+
+from shared.actions import StopAgent
+from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label
+from shared.events.base import Event, EventResult
+from shared.events.fields import BodyText, FreeText, HttpsUrl, Id, Ids, JsonObject, NonEmptyText, Part, Priority, Texts
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.rows import Bead, truthy
+from shared.town.town import Town
+from shared.town.writing import agents, audit, beads, convoys, reviews, rigs
+from shared.town.writing.beads import Failure
+
+RESERVED_METADATA: Final = frozenset(
+    """
+    source_bead_id source_agent_id pr_url convoy_id convoy_feature_branch last_poll_at poll_not_before
+    poll_transient_count poll_non_transient_count poll_error_kind has_conflicts conflicts_detected_at awaiting_approval
+    review_decision merge_state_status awaiting_approval_observed_at auto_merge_pending head_sha feedback_cap_escalated
+    conflict_cap_escalated failureReason failureKind failureMessage babysit force_push_allowed
+    feature_branch ready_to_land landing_mr_attempts last_landing_mr_attempt_at respawn_suppressed_attempt
+    mr_bead_id branch target_branch has_feedback conflict_target_branch
+    rework_for files
+    triage_type agent_bead_id hooked_bead_id context options escalation_bead_id resolution_action resolution_notes
+    resolved_by request_ids failed_blocker_notified
+    """.split()  # noqa: SIM905 - a table, as the specification has it
+)
+"""The metadata keys of spec/data-model.md section 2: the town's own; bead_updated cannot write them."""
+
+CREATABLE: Final = (BeadType.ISSUE, BeadType.MESSAGE, BeadType.MERGE_REQUEST, BeadType.MOLECULE)
+REOPENABLE: Final = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
+
+_FORGOTTEN_BY_REOPENING: Final = (
+    "failureReason",
+    "failureKind",
+    "failureMessage",
+    "failed_blocker_notified",
+    "feedback_cap_escalated",
+    "conflict_cap_escalated",
+)
+_FORGOTTEN_BY_A_CONVOY: Final = (
+    "landing_mr_attempts",
+    "last_landing_mr_attempt_at",
+    "respawn_suppressed_attempt",
+    "ready_to_land",
+)
+
+
+class GivenBead(Part):
+    """The bead as its producer wants it."""
+
+    bead_id: Id
+    type: FreeText
+    title: FreeText
+    body: BodyText | None = None
+    rig_id: Id | None = None
+    priority: Priority | None = None
+    labels: Texts = ()
+    metadata: JsonObject | None = None
+    parent_bead_id: Id | None = None
+    assignee_agent_id: Id | None = None
+    created_by: FreeText | None = None
+    depends_on: Ids = ()
+    convoy_id: Id | None = None
+    branch: NonEmptyText | None = None
+    target_branch: NonEmptyText | None = None
+    pr_url: HttpsUrl | None = None
+
+    @property
+    def babysat(self) -> bool:
+        """A merge request that is adopted from an existing pull request."""
+        return self.type == BeadType.MERGE_REQUEST and truthy(self.metadata or {}, "babysit")
+
+
+class BeadCreated(Event):
+    """Somebody wants a bead."""
+
+    event_type = "bead_created"
+
+    bead: GivenBead
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Create the bead with its edges, and its review if it is a merge request; or nothing at all."""
+        refusal = self._refusal(town)
+        if refusal is not None:
+            return EventResult(refusal)
+        self._create(fact, town)
+        return EventResult(Applied())
+
+    def _refusal(self, town: Town) -> EventOutcome | None:
+        given = self.bead
+        if lookup.exists(town, given.bead_id):
+            return Skipped("exists")
+        if given.type not in CREATABLE:
+            return Rejected("a bead of this type is not created by an event")
+        if given.rig_id is not None and not rigs.exists(town, given.rig_id):
+            return Rejected("unknown rig")
+        if given.parent_bead_id is not None and not lookup.exists(town, given.parent_bead_id):
+            return Rejected("unknown parent")
+        if given.type == BeadType.MERGE_REQUEST and given.branch is None:
+            return Rejected("a merge request needs a branch")
+        return self._refused_edge(town) or self._refused_assignee(town)
+
+    def _refused_edge(self, town: Town) -> EventOutcome | None:
+        given = self.bead
+        if given.convoy_id is not None and not lookup.is_convoy(town, given.convoy_id):
+            return MISSING
+        if any(beads.closes_cycle(town, given.bead_id, other) for other in self._blockers(town)):
+            return Rejected("cycle")
+        return None
+
+    def _refused_assignee(self, town: Town) -> EventOutcome | None:
+        given = self.bead
+        if given.assignee_agent_id is None:
+            return None
+        if given.type != BeadType.MESSAGE:
+            return Rejected("only a message is created with an assignee")
+        return MISSING if lookup.agent(town, given.assignee_agent_id) is None else None
+
+    def _blockers(self, town: Town) -> list[str]:
+        """The dependencies that exist, each once, in the order given."""
+        others = dict.fromkeys(other for other in self.bead.depends_on if other != self.bead.bead_id)
+        return [other for other in others if lookup.exists(town, other)]
+
+    def _create(self, fact: Fact, town: Town) -> None:
+        given = self.bead
+        labels = given.labels
+        if given.babysat and Label.BABYSIT not in labels:
+            labels = (*labels, Label.BABYSIT)
+        blockers = self._blockers(town)
+        beads.create(
+            town,
+            beads.NewBead(
+                id=given.bead_id,
+                type=BeadType(given.type),
+                title=given.title,
+                body=given.body,
+                rig_id=given.rig_id,
+                parent_id=given.parent_bead_id,
+                assignee=given.assignee_agent_id,
+                priority=given.priority or "medium",
+                labels=labels,
+                metadata=self._metadata(),
+                created_by=given.created_by or fact.agent_id,
+            ),
+        )
+        if given.convoy_id is not None:
+            beads.add_edge(town, given.bead_id, given.convoy_id, "tracks")
+            convoys.record_progress(town, given.convoy_id)
+        for blocker in blockers:
+            beads.add_edge(town, given.bead_id, blocker, "blocks")
+        if given.type == BeadType.MERGE_REQUEST:
+            self._create_review(town)
+
+    def _metadata(self) -> dict[str, Any]:
+        """As given; a fix-up carries its branches and its pull request here, where the start context looks for them."""
+        given = self.bead
+        metadata = dict(given.metadata or {})
+        if given.pr_url is not None:
+            metadata["pr_url"] = given.pr_url
+        if given.type != BeadType.MERGE_REQUEST:
+            branches = {"branch": given.branch, "target_branch": given.target_branch}
+            metadata |= {name: branch for name, branch in branches.items() if branch is not None}
+        return metadata
+
+    def _create_review(self, town: Town) -> None:
+        given = self.bead
+        rig = town.rig(given.rig_id)
+        default_branch = "main" if rig is None else rig.default_branch
+        reviews.create_metadata(
+            town,
+            given.bead_id,
+            branch=given.branch or "",
+            target_branch=given.target_branch or default_branch,
+            pr_url=given.pr_url,
+        )
+        if given.babysat:
+            audit.record(town, given.bead_id, "babysit_started", new=given.pr_url)
+
+
+class BeadUpdated(Event):
+    """Somebody edits a bead."""
+
+    event_type = "bead_updated"
+    needs = ("bead_id",)
+
+    title: FreeText | None = None
+    body: BodyText | None = None
+    priority: Priority | None = None
+    labels: Texts | None = None
+    metadata: JsonObject | None = None
+    rig_id: Id | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Replace the given fields of a live bead; its metadata is merged key by key, null removes one."""
+        bead = lookup.bead(town, fact.bead_id)
+        if bead is None:
+            return EventResult(MISSING)
+        if not bead.live:
+            return EventResult(TERMINAL)
+        values = self._replacements(bead)
+        if "rig_id" in values and not rigs.exists(town, values["rig_id"]):
+            return EventResult(Rejected("unknown rig"))
+        metadata = {key: value for key, value in (self.metadata or {}).items() if key not in RESERVED_METADATA}
+        beads.set_fields(town, bead.id, values)
+        beads.set_metadata(town, bead.id, metadata)
+        changed = [*sorted(values), *(f"metadata.{key}" for key in sorted(metadata))]
+        if changed:
+            audit.record(town, bead.id, "fields_updated", agent_id=fact.agent_id, metadata={"fields": changed})
+        return EventResult(Applied())
+
+    def _replacements(self, bead: Bead) -> dict[str, Any]:
+        given = {
+            "title": self.title,
+            "body": self.body,
+            "priority": self.priority,
+            "labels": self.labels,
+            "rig_id": self.rig_id if _may_be_given_a_rig(bead) else None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def _may_be_given_a_rig(bead: Bead) -> bool:
+    """An agent never changes its rig, and a convoy has none."""
+    return bead.rig_id is None and bead.type not in (BeadType.AGENT, BeadType.CONVOY)
+
+
+class BeadCancelled(Event):
+    """Somebody no longer wants a bead."""
+
+    event_type = "bead_cancelled"
+    needs = ("bead_id",)
+
+    cancel_status: Literal["closed", "failed"] = "failed"
+    by: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """End the bead and free its agent. Its live merge requests are not touched."""
+        bead_id = fact.bead_id
+        if bead_id is None or not lookup.exists(town, bead_id):
+            return EventResult(MISSING)
+        actor = self.by or fact.agent_id or SYSTEM
+        failure = Failure("cancelled", "the bead was cancelled", "user")
+        moved = beads.move(
+            town, bead_id, BeadStatus(self.cancel_status), actor=actor, reason="cancelled", failure=failure
+        )
+        stops = release(town, bead_id, reason="bead cancelled")
+        return EventResult(Applied() if moved == "moved" else TERMINAL, stops)
+
+
+def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
+    """Unhook every agent from a bead; returns the stops of those that were at work, by agent id."""
+    stops = []
+    for agent in lookup.agents_hooked_to(town, bead_id):
+        if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+            stops.append(StopAgent(agent_id=agent.id, reason=reason))
+        agents.unhook(town, agent.id)
+    return tuple(stops)
+
+
+class BeadReopened(Event):
+    """Somebody wants a failed bead to be tried again: the only way out of failed."""
+
+    event_type = "bead_reopened"
+    needs = ("bead_id",)
+
+    by: FreeText | None = None
+    reason: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Open again, as if nothing had been tried."""
+        bead = lookup.bead(town, fact.bead_id)
+        if bead is None:
+            return EventResult(MISSING)
+        if bead.status is not BeadStatus.FAILED:
+            return EventResult(Skipped("not failed"))
+        if bead.type not in REOPENABLE:
+            return EventResult(Skipped("not reopenable"))
+        beads.reopen(town, bead.id)
+        self._forget_failures(town, bead)
+        given = {"by": self.by or fact.agent_id, "reason": self.reason}
+        notes = {name: value for name, value in given.items() if value is not None}
+        audit.record(town, bead.id, "reopened", old=bead.status.value, new=BeadStatus.OPEN.value, metadata=notes)
+        return EventResult(Applied())
+
+    def _forget_failures(self, town: Town, bead: Bead) -> None:
+        changed: dict[str, Any] = dict.fromkeys(_FORGOTTEN_BY_REOPENING)
+        if bead.type is BeadType.MERGE_REQUEST:
+            changed |= {"poll_transient_count": 0, "poll_non_transient_count": 0}
+        if bead.type is BeadType.CONVOY:
+            changed |= dict.fromkeys(_FORGOTTEN_BY_A_CONVOY)
+            for review_id in lookup.failed_reviews_of(town, bead.id):
+                beads.set_metadata(town, review_id, {"awaiting_approval": None})
+        beads.set_metadata(town, bead.id, changed)

@@ -1,0 +1,170 @@
+"""Agent processes and the container they run in (spec/events.md 4.2).
+
+Observations become events only through the recording filter, so that a process that stays dead is one event, not one
+a tick. `observe` is the filter as the tick uses it; a pushed container_status passes the same one when it is applied.
+"""
+
+from typing import Literal
+
+from shared.domain import ids, limits
+from shared.domain.errors import RowUnreadable
+from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
+from shared.domain.ports import ProcessStatus
+from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
+from shared.events.base import Event, EventResult
+from shared.events.fields import FreeText, Generation, Id
+from shared.town import inbox, lookup
+from shared.town.inbox import Fact
+from shared.town.rows import Agent
+from shared.town.town import Town
+from shared.town.writing import agents, audit
+
+_GONE = ("exited", "not_found")
+_MAYOR_GONE = (*_GONE, "stopped", "failed", "error")
+
+
+def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
+    """Whether this status of the agent's process is news (the recording filter)."""
+    return (
+        status.status != "running"
+        and not _of_older_generation(agent, status.generation)
+        and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+        and not _too_early_to_miss(town, agent, status.status)
+        and status.status != agent.observed_status
+    )
+
+
+def observe(town: Town, agent_id: str, seen: ProcessStatus) -> None:
+    """Take in what the runtime said of an agent at the start of the tick: news becomes an event.
+
+    `running` is never an event; it ends the episode, so that the next other status is news again. A status without a
+    generation is ignored while the newest dispatch is pending: it may be that of an earlier process.
+    """
+    try:
+        agent = lookup.agent(town, agent_id)
+    except RowUnreadable as error:
+        town.unreadable[(error.table, error.key)] = error.problem
+        return
+    if agent is None or _of_older_generation(agent, seen.generation):
+        return
+    if seen.generation is None and agent.last_dispatch_outcome is DispatchOutcome.PENDING:
+        return
+    if seen.status == "running":
+        agents.observe(town, agent.id, None)
+    elif would_record(town, agent, seen):
+        payload = {"status": seen.status, "exit_reason": _field_text(seen.exit_reason), "generation": seen.generation}
+        given = {name: value for name, value in payload.items() if value}
+        inbox.append(town, ContainerStatus.event_type, given, source=EventSource.OBSERVATION, agent_id=agent.id)
+        agents.observe(town, agent.id, seen.status)
+
+
+def _field_text(reason: str | None) -> str | None:
+    """What the runtime said, cut to what a field may hold."""
+    if reason is None:
+        return None
+    return reason.replace("\0", "").encode(errors="replace")[: limits.FIELD_SIZE].decode(errors="ignore")
+
+
+def _of_older_generation(agent: Agent, generation: int | None) -> bool:
+    return generation is not None and generation < agent.generation
+
+
+def _too_early_to_miss(town: Town, agent: Agent, status: str) -> bool:
+    """A process that was heard of a moment ago is not missing yet."""
+    if status != "not_found" or agent.last_activity_at is None:
+        return False
+    return town.tick.now - agent.last_activity_at < limits.NOT_FOUND_GRACE
+
+
+class ContainerStatus(Event):
+    """The runtime says what became of an agent's process."""
+
+    event_type = "container_status"
+    needs = ("agent_id",)
+
+    status: Literal["starting", "running", "stopping", "stopped", "exited", "failed", "error", "not_found", "unknown"]
+    exit_reason: FreeText | None = None
+    generation: Generation | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """A process that is gone leaves its agent idle with its hook, so that the same work is dispatched again."""
+        agent = lookup.agent(town, fact.agent_id)
+        if agent is None:
+            return EventResult(MISSING)
+        if _of_older_generation(agent, self.generation):
+            return EventResult(Skipped("stale generation"))
+        if fact.source != EventSource.OBSERVATION and not self._record(town, agent):
+            return EventResult(Skipped("filtered"))
+        if self._ended(town, agent):
+            self._release(town, agent)
+        return EventResult(Applied())
+
+    def _record(self, town: Town, agent: Agent) -> bool:
+        """The recording filter in front of a pushed status."""
+        if self.status == "running":
+            agents.observe(town, agent.id, None)
+            return False
+        if not would_record(town, agent, ProcessStatus(self.status, self.exit_reason, self.generation)):
+            return False
+        agents.observe(town, agent.id, self.status)
+        return True
+
+    def _ended(self, town: Town, agent: Agent) -> bool:
+        return (
+            self.status in (_MAYOR_GONE if agent.role is Role.MAYOR else _GONE)
+            and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+            and not _too_early_to_miss(town, agent, self.status)
+        )
+
+    def _release(self, town: Town, agent: Agent) -> None:
+        agents.mark_lost(town, agent.id)
+        if agent.role is Role.REFINERY and _reviews_nothing_live(agent):
+            agents.unhook(town, agent.id)
+        agents.move(town, agent.id, AgentStatus.IDLE)
+        audit.record(
+            town,
+            agent.id if agent.hook is None else agent.hook,
+            "agent_exited",
+            agent_id=agent.id,
+            new=self.status,
+            metadata={"reason": self.exit_reason},
+        )
+
+
+def _reviews_nothing_live(agent: Agent) -> bool:
+    hooked = agent.hooked
+    return hooked is not None and hooked.type is BeadType.MERGE_REQUEST and hooked.status.terminal
+
+
+class ContainerEviction(Event):
+    """The town's container will be taken away: nothing is dispatched until it is replaced."""
+
+    event_type = "container_eviction"
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Begin a drain; a newer one replaces an older one."""
+        town.put("drain", {"nonce": drain_nonce(town.tick.town_id, fact.event_id), "started_at": town.tick.now_text})
+        return EventResult(Applied())
+
+
+def drain_nonce(town_id: str, event_id: str) -> str:
+    """The nonce of the drain that a container_eviction begins; whoever posts the event can know it in advance."""
+    return ids.derived_from(town_id, f"drain:{event_id}")
+
+
+class ContainerReady(Event):
+    """The new container is up; it proves with the nonce which drain it ends."""
+
+    event_type = "container_ready"
+
+    nonce: Id
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce says all
+        """End the drain."""
+        drain = town.key("drain")
+        if drain is None:
+            return EventResult(Applied())
+        if drain["nonce"] != self.nonce:
+            return EventResult(Rejected("wrong nonce"))
+        town.put("drain", None)
+        return EventResult(Applied())

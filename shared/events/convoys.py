@@ -1,0 +1,189 @@
+"""Convoys: created with their tasks, started, force-closed (spec/events.md 4.4)."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from shared.actions import StopAgent
+from shared.domain import ids
+from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
+from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
+from shared.events.base import Event, EventResult
+from shared.events.beads import release
+from shared.events.fields import BodyText, FreeText, Id, Integer, NonEmptyText, Part, Priority, Texts
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.town import Town
+from shared.town.writing import beads, convoys, rigs
+from shared.town.writing.beads import Failure
+
+TASKS_AT_MOST: Final = 100
+SLUG_AT_MOST: Final = 40
+
+
+class Task(Part):
+    """One issue of a convoy. `depends_on` counts tasks from 0."""
+
+    title: FreeText
+    body: BodyText | None = None
+    priority: Priority | None = None
+    labels: Texts = ()
+    depends_on: Annotated[tuple[Integer, ...], Field(strict=False)] = ()
+
+
+class ConvoyCreated(Event):
+    """Somebody wants a group of issues done and landed together."""
+
+    event_type = "convoy_created"
+
+    convoy_id: Id
+    title: FreeText
+    rig_id: Id
+    merge_mode: Literal["review-then-land", "review-and-merge"] | None = None
+    staged: bool | None = None
+    feature_branch: NonEmptyText | None = None
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1, max_length=TASKS_AT_MOST, strict=False)]
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Create the convoy and its tasks with their edges; or nothing at all."""
+        if lookup.exists(town, self.convoy_id):
+            return EventResult(Skipped("exists"))
+        if not rigs.exists(town, self.rig_id):
+            return EventResult(Rejected("unknown rig"))
+        needed = [_needed(task, index, len(self.tasks)) for index, task in enumerate(self.tasks)]
+        if _has_cycle(needed):
+            return EventResult(Rejected("cycle"))
+        self._create_convoy(fact, town)
+        self._create_tasks(fact, town, needed)
+        convoys.record_progress(town, self.convoy_id)
+        return EventResult(Applied())
+
+    def _create_convoy(self, fact: Fact, town: Town) -> None:
+        mode = MergeMode(self.merge_mode or town.settings(self.rig_id).convoy_merge_mode)
+        staged = town.tick.config.staged_convoys_default if self.staged is None else self.staged
+        branch = self._feature_branch(town) if mode is MergeMode.REVIEW_THEN_LAND else None
+        beads.create(
+            town,
+            beads.NewBead(
+                id=self.convoy_id,
+                type=BeadType.CONVOY,
+                title=self.title,
+                metadata={} if branch is None else {"feature_branch": branch},
+                created_by=fact.agent_id,
+            ),
+        )
+        convoys.create_metadata(town, self.convoy_id, merge_mode=mode, staged=staged, feature_branch=branch)
+
+    def _feature_branch(self, town: Town) -> str:
+        if self.feature_branch is not None:
+            return self.feature_branch
+        return f"convoy/{slug_of(self.title)}/{_eight_hex_digits(town.tick.town_id, self.convoy_id)}/head"
+
+    def _create_tasks(self, fact: Fact, town: Town, needed: Sequence[Sequence[int]]) -> None:
+        task_ids = [task_id(town.tick.town_id, self.convoy_id, index) for index in range(len(self.tasks))]
+        for bead_id, task in zip(task_ids, self.tasks, strict=True):
+            beads.create(
+                town,
+                beads.NewBead(
+                    id=bead_id,
+                    type=BeadType.ISSUE,
+                    title=task.title,
+                    body=task.body,
+                    rig_id=self.rig_id,
+                    priority=task.priority or "medium",
+                    labels=task.labels,
+                    created_by=fact.agent_id,
+                ),
+            )
+            beads.add_edge(town, bead_id, self.convoy_id, "tracks")
+        for bead_id, others in zip(task_ids, needed, strict=True):
+            for other in others:
+                beads.add_edge(town, bead_id, task_ids[other], "blocks")
+
+
+def task_id(town_id: str, convoy_id: str, index: int) -> str:
+    """The bead id of a convoy's task; whoever posts the convoy can know it in advance."""
+    return ids.derived_from(town_id, f"convoy:{convoy_id}:{index}")
+
+
+def slug_of(title: str) -> str:
+    """A title as part of a branch name: `Add User Auth!!` becomes `add-user-auth`."""
+    hyphenated = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    return hyphenated[:SLUG_AT_MOST].rstrip("-") or "convoy"
+
+
+def _eight_hex_digits(town_id: str, convoy_id: str) -> str:
+    """The first 8 hex digits of the id; of an id derived from it, where it is no UUID."""
+    start = convoy_id[:8].lower()
+    return start if re.fullmatch(r"[0-9a-f]{8}", start) else ids.derived_from(town_id, f"convoy:{convoy_id}")[:8]
+
+
+def _needed(task: Task, index: int, count: int) -> list[int]:
+    """The tasks that one waits for: each once, neither itself nor one that does not exist."""
+    return sorted({other for other in task.depends_on if 0 <= other < count and other != index})
+
+
+def _has_cycle(needed: Sequence[Sequence[int]]) -> bool:
+    """Whether tasks are left over once every task is taken whose dependencies were taken before."""
+    taken: set[int] = set()
+    while len(taken) < len(needed):
+        ready = [index for index, others in enumerate(needed) if index not in taken and taken.issuperset(others)]
+        if not ready:
+            return True
+        taken.update(ready)
+    return False
+
+
+class ConvoyStarted(Event):
+    """Somebody releases a planned convoy."""
+
+    event_type = "convoy_started"
+
+    convoy_id: Id
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the convoy is all that counts
+        """Let its tasks be dispatched."""
+        started = convoys.start(town, self.convoy_id)
+        return EventResult(Applied() if started == "started" else Skipped(started))
+
+
+class ConvoyClosed(Event):
+    """Somebody ends a convoy, whatever its tasks have come to."""
+
+    event_type = "convoy_closed"
+
+    convoy_id: Id
+    by: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Close its live tasks, fail the live reviews of its tasks and of itself, free their agents, close it."""
+        convoy = lookup.bead(town, self.convoy_id)
+        if convoy is None or convoy.type is not BeadType.CONVOY:
+            return EventResult(MISSING)
+        if not convoy.live:
+            return EventResult(TERMINAL)
+        actor = self.by or fact.agent_id or SYSTEM
+        tasks = lookup.tracked_issues(town, convoy.id)
+        sources = [*tasks, convoy.id]
+        review_ids = sorted({review for source in sources for review in lookup.live_reviews_of(town, source)})
+        stops = [*self._close(town, tasks, actor), *self._fail(town, review_ids, actor)]
+        if beads.move(town, convoy.id, BeadStatus.CLOSED, actor=actor, reason="convoy closed") == "moved":
+            convoys.set_landed(town, convoy.id)
+        return EventResult(Applied(), tuple(stops))
+
+    def _close(self, town: Town, tasks: Sequence[str], actor: str) -> list[StopAgent]:
+        stops: list[StopAgent] = []
+        for bead_id in tasks:
+            if beads.move(town, bead_id, BeadStatus.CLOSED, actor=actor, reason="convoy closed") == "moved":
+                stops += release(town, bead_id, reason="convoy closed")
+        return stops
+
+    def _fail(self, town: Town, review_ids: Sequence[str], actor: str) -> list[StopAgent]:
+        failure = Failure("convoy_closed", "the convoy was closed", "user")
+        stops: list[StopAgent] = []
+        for bead_id in review_ids:
+            beads.move(town, bead_id, BeadStatus.FAILED, actor=actor, reason="convoy closed", failure=failure)
+            stops += release(town, bead_id, reason="convoy closed")
+        return stops

@@ -1,0 +1,225 @@
+"""What happens to the pull requests of merge request beads (spec/events.md 4.5).
+
+Feedback and conflicts become issues that block the merge request, one of a kind at a time and five of a kind at most;
+then a person is asked, once.
+"""
+
+from typing import Final, Literal
+
+from shared.actions import NotifyMayor
+from shared.domain import limits
+from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
+from shared.domain.states import SYSTEM, BeadType, Label
+from shared.events.base import Event, EventResult
+from shared.events.fields import FreeText, Integer, NonEmptyText
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.rows import Bead, truthy
+from shared.town.town import Town
+from shared.town.writing import beads, escalations, reviews
+
+ALREADY: Final = EventResult(Skipped("already"))
+
+
+def _live_review(fact: Fact, town: Town) -> Bead | EventResult:
+    """The merge request that an event is about, or why there is nothing to do for it."""
+    review = lookup.bead(town, fact.bead_id)
+    if review is None or review.type is not BeadType.MERGE_REQUEST:
+        return EventResult(MISSING)
+    return review if review.live else EventResult(TERMINAL)
+
+
+def _create_follow_up(
+    town: Town, review: Bead, *, label: str, title: str, body: str, pr_url: str, branch: str | None
+) -> EventResult:
+    """Create the issue that the merge request waits for."""
+    branches = lookup.review(town, review.id)
+    metadata = {
+        "mr_bead_id": review.id,
+        "pr_url": pr_url,
+        "branch": branch if branches is None else branch or branches.branch,
+        "target_branch": None if branches is None else branches.target_branch,
+    }
+    issue = beads.create(
+        town,
+        beads.NewBead(
+            id=town.tick.ids.new(),
+            type=BeadType.ISSUE,
+            title=title,
+            body=body,
+            rig_id=review.rig_id,
+            parent_id=review.id,
+            labels=(label,),
+            metadata={key: value for key, value in metadata.items() if value is not None},
+            created_by=SYSTEM,
+        ),
+    )
+    beads.add_edge(town, review.id, issue, "blocks")
+    return EventResult(Applied())
+
+
+def _escalate_once(
+    town: Town, review: Bead, category: Literal["feedback_cap", "conflict_cap"], title: str
+) -> EventResult:
+    """Ask a person instead of creating one more bead; never twice for the same merge request and cap."""
+    flag = f"{category}_escalated"
+    if truthy(review.metadata, flag):
+        return EventResult(Skipped("cap"))
+    beads.set_metadata(town, review.id, {flag: 1})
+    escalations.escalate(
+        town,
+        title,
+        severity="high",
+        category=category,
+        rig_id=review.rig_id,
+        metadata={"mr_bead_id": review.id},
+    )
+    return EventResult(Applied(), (NotifyMayor(subject=f"cap:{review.id}", message=title),))
+
+
+class PrStatusChanged(Event):
+    """A pull request was merged or closed, or is open."""
+
+    event_type = "pr_status_changed"
+    needs = ("bead_id",)
+
+    pr_url: FreeText
+    pr_state: Literal["open", "merged", "closed"]
+    sha: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """End the review as the pull request ended; a merge is a fact, even while rework is open."""
+        review = _live_review(fact, town)
+        if isinstance(review, EventResult):
+            return review
+        if self.pr_state == "merged":
+            reviews.complete(town, review.id, "merged", message="the pull request was merged", sha=self.sha)
+        elif self.pr_state == "closed":
+            reviews.complete(town, review.id, "failed", message="closed without merge")
+        return EventResult(Applied())
+
+
+class PrFeedbackDetected(Event):
+    """A pull request has comments, failing checks or checks that nobody ran."""
+
+    event_type = "pr_feedback_detected"
+    needs = ("bead_id",)
+
+    pr_url: FreeText
+    pr_number: Integer | None = None
+    repo: FreeText | None = None
+    branch: NonEmptyText | None = None
+    has_unresolved_comments: bool
+    has_failing_checks: bool
+    has_unchecked_runs: bool
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Create a feedback bead that blocks the merge request, unless one is there or a conflict bead takes it on."""
+        review = _live_review(fact, town)
+        if isinstance(review, EventResult):
+            return review
+        if lookup.live_blocker_with_label(town, review.id, Label.PR_FEEDBACK) is not None:
+            return ALREADY
+        conflict = lookup.live_blocker_with_label(town, review.id, Label.PR_CONFLICT)
+        if conflict is not None:
+            beads.set_metadata(town, conflict.id, {"has_feedback": 1})
+            return EventResult(Applied())
+        if lookup.children_with_label(town, review.id, Label.PR_FEEDBACK) >= limits.FEEDBACK_BEAD_CAP:
+            return _escalate_once(town, review, "feedback_cap", f"Feedback does not end: {review.title}")
+        return _create_follow_up(
+            town,
+            review,
+            label=Label.PR_FEEDBACK,
+            title=f"PR feedback: {review.title}",
+            body=self._body(),
+            pr_url=self.pr_url,
+            branch=self.branch,
+        )
+
+    def _body(self) -> str:
+        kinds = {
+            "unresolved comments": self.has_unresolved_comments,
+            "failing checks": self.has_failing_checks,
+            "checks that did not run": self.has_unchecked_runs,
+        }
+        found = [kind for kind, is_there in kinds.items() if is_there is True]
+        return f"Resolve on {self.pr_url}: {', '.join(found) or 'the feedback'}."
+
+
+class PrConflictDetected(Event):
+    """A pull request cannot be merged into its target branch."""
+
+    event_type = "pr_conflict_detected"
+    needs = ("bead_id",)
+
+    pr_url: FreeText
+    branch: NonEmptyText | None = None
+    source_bead_id: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Have the conflict resolved by an agent, or ask a person where agents shall not."""
+        review = _live_review(fact, town)
+        if isinstance(review, EventResult):
+            return review
+        if lookup.live_blocker_with_label(town, review.id, Label.PR_CONFLICT) is not None:
+            return ALREADY
+        if not town.settings(review.rig_id).auto_resolve_merge_conflicts:
+            return self._ask_a_person(town, review)
+        feedback = lookup.live_blocker_with_label(town, review.id, Label.PR_FEEDBACK)
+        if feedback is not None:
+            target = lookup.review(town, review.id)
+            marks = {"has_conflicts": 1, "conflict_target_branch": None if target is None else target.target_branch}
+            beads.set_metadata(town, feedback.id, marks)
+            return EventResult(Applied())
+        if lookup.children_with_label(town, review.id, Label.PR_CONFLICT) >= limits.CONFLICT_BEAD_CAP:
+            return _escalate_once(town, review, "conflict_cap", f"Conflicts do not end: {review.title}")
+        return _create_follow_up(
+            town,
+            review,
+            label=Label.PR_CONFLICT,
+            title=f"Resolve conflicts: {review.title}",
+            body=f"{self.pr_url} conflicts with its target branch. Resolve the conflicts on its own branch.",
+            pr_url=self.pr_url,
+            branch=self.branch,
+        )
+
+    def _ask_a_person(self, town: Town, review: Bead) -> EventResult:
+        """Once, as long as that escalation is live."""
+        if lookup.live_escalation_about(town, review.id, "merge_conflict") is not None:
+            return ALREADY
+        title = f"Merge conflict: {review.title}"
+        escalation_id = escalations.escalate(
+            town,
+            title,
+            severity="high",
+            category="merge_conflict",
+            body=f"{self.pr_url} conflicts with its target branch, and agents do not resolve conflicts here.",
+            rig_id=review.rig_id,
+            metadata={"mr_bead_id": review.id, "pr_url": self.pr_url},
+        )
+        mayor = lookup.mayor(town)
+        escalations.open_triage_request(
+            town,
+            agent_id=None if mayor is None else mayor.id,
+            triage_type="escalation",
+            reason=title,
+            escalation_bead_id=escalation_id,
+        )
+        return EventResult(Applied())
+
+
+class PrAutoMerge(Event):
+    """A pull request was green for long enough."""
+
+    event_type = "pr_auto_merge"
+    needs = ("bead_id",)
+
+    pr_url: FreeText
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Have it merged: a rule of the same tick asks for it."""
+        review = _live_review(fact, town)
+        if isinstance(review, EventResult):
+            return review
+        beads.set_metadata(town, review.id, {"auto_merge_pending": 1})
+        return EventResult(Applied())
