@@ -131,11 +131,6 @@ class Repository:
             raise GitFailed(f"{self._url} has no branch {branch}")
         return commit
 
-    def contains(self, branch: str, commit: str) -> bool:
-        """Whether a commit has landed on a branch."""
-        tip = self.existing_tip(branch)
-        return self._git.attempt("merge-base", "--is-ancestor", commit, tip, at=self._mirror).returncode == 0
-
     def ensure_branch(self, branch: str, *, base: str) -> None:
         """Make a branch at the tip of another if there is none yet; several agents may want it at once."""
         if self.tip(branch) is None:

@@ -93,11 +93,8 @@ class Agent:
         """
         message = f"Merge {branch}\n\n{self.order.bead.title}\nBead: {self.order.bead.id}"
         for attempt in range(_PUSH_TRIES):
-            commit = self.repository.existing_tip(branch)
-            if self.repository.contains(target, commit):
-                return None
             tree = self._checkout(self.repository.existing_tip(target), attempt)
-            conflicts = tree.merge(commit, message=message)
+            conflicts = tree.merge(self.repository.existing_tip(branch), message=message)
             if conflicts:
                 return Missing(f"{branch} does not merge cleanly into {target}: merge it and settle it", conflicts)
             missing = self._judge(tree, target)

@@ -194,6 +194,8 @@ def test_a_hanging_agent_falls_silent_and_can_be_superseded(bench: Bench) -> Non
     bench.start(work(body=body))
     assert wait_for(lambda: "Hanging" in str(bench.events("agent_status")), seconds=PATIENCE_SECONDS)
     assert bench.runtime.status("demo", "polecat-1").status == "running"
+    under_way = len(bench.events("agent_heartbeat")) + 1
+    assert not wait_for(lambda: len(bench.events("agent_heartbeat")) > under_way, seconds=0.5)
     assert bench.run(work(body=body, generation=2)).exit_reason == "completed"
     assert [done["payload"]["generation"] for done in bench.events("agent_done")] == [2]
 

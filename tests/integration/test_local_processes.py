@@ -48,6 +48,10 @@ class Bench:
         facts: dict[str, Any] = json.loads((self.directory(agent_id, generation) / "process.json").read_text())
         return facts
 
+    def processes(self, agent_id: str = "a1", generation: int = 1) -> set[int]:
+        """Every process that belongs to that generation, its supervisor among them."""
+        return set(local_supervisor.marked(str(self.directory(agent_id, generation) / local_supervisor.CONTEXT)))
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
@@ -109,7 +113,7 @@ def test_eight_starts_at_once_are_one_process(bench: Bench) -> None:
         answers = set(pool.map(lambda _: bench.runtime().start(order(), effect_id="e1"), range(8)))
     assert len(answers) == 1
     assert isinstance(answers.pop(), Started)
-    assert len(bench.runtime().running()) == 1
+    assert bench.processes() == {bench.recorded()["pid"], bench.recorded()["supervisor_pid"]}
 
 
 def test_eight_agents_start_at_once(bench: Bench) -> None:
@@ -175,6 +179,46 @@ def test_stop_leaves_no_descendant(bench: Bench) -> None:
     assert all(is_alive(pid) for pid in family)
     assert runtime.stop("t1", "a1", generation=1, effect_id="s1") == Done()
     assert not any(is_alive(pid) for pid in [*family, supervisor])
+
+
+def test_stop_ends_a_child_without_environment(bench: Bench) -> None:
+    """A child that wiped its environment, and with it our mark, is still known by the agent's session."""
+    script = """
+        import subprocess, time
+        print(subprocess.Popen(["/bin/sleep", "600"], env={}, process_group=0).pid, flush=True)
+        time.sleep(600)
+    """
+    runtime = bench.runtime(script)
+    runtime.start(order(), effect_id="e1")
+    child = int(bench.printed())
+    assert runtime.stop("t1", "a1", generation=1, effect_id="s1") == Done()
+    assert wait_for(lambda: not is_alive(child), seconds=PATIENCE_SECONDS)
+
+
+def test_an_agent_may_say_goodbye(bench: Bench) -> None:
+    """TERM comes first: an agent that listens ends in its own way."""
+    script = """
+        import os, pathlib, signal, sys, time
+        place = pathlib.Path(os.environ["TOWN_AGENT_CONTEXT"]).with_name("exit-reason.txt")
+        signal.signal(signal.SIGTERM, lambda *_: (place.write_text("saved my work"), sys.exit(0)))
+        print("listening", flush=True)
+        time.sleep(600)
+    """
+    runtime = bench.runtime(script)
+    runtime.start(order(), effect_id="e1")
+    bench.printed()
+    assert runtime.stop("t1", "a1", generation=1, effect_id="s1") == Done()
+    assert runtime.status("t1", "a1") == ProcessStatus("exited", "saved my work", 1)
+
+
+def test_a_stop_waits_for_no_stuck_supervisor(bench: Bench) -> None:
+    """A supervisor that does nothing any more is ended too, and the end is noted in its place."""
+    runtime = bench.runtime()
+    runtime.start(order(), effect_id="e1")
+    os.kill(bench.recorded()["supervisor_pid"], signal.SIGSTOP)
+    assert runtime.stop("t1", "a1", generation=1, effect_id="s1") == Done()
+    assert wait_for(lambda: bench.processes() == set(), seconds=PATIENCE_SECONDS)
+    assert runtime.status("t1", "a1") == ProcessStatus("exited", "stopped", 1)
 
 
 def test_an_agent_that_ends_by_itself_leaves_no_descendant(bench: Bench) -> None:
@@ -292,8 +336,7 @@ LocalProcessRuntime(Path({str(bench.root)!r}), command=["sleep", "600"]).start({
     subprocess.run([sys.executable, "-c", starter], check=False)
     runtime = LocalProcessRuntime(bench.root, command=["sleep", "600"])
     assert isinstance(runtime.start(order(), effect_id="e1"), Started)
-    sleepers = set(local_supervisor.marked(str(bench.directory() / "context.json")))
-    assert sleepers == {bench.recorded()["pid"], bench.recorded()["supervisor_pid"]}
+    assert bench.processes() == {bench.recorded()["pid"], bench.recorded()["supervisor_pid"]}
 
 
 def test_a_message_is_delivered_once(bench: Bench) -> None:
