@@ -6,7 +6,6 @@ are ever sent again, under the same condition, so a first request that arrives l
 or the other way round.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -22,35 +21,25 @@ def first_head(objects: ObjectStore, town_id: str, body: bytes, *, commit_id: st
     """Store a town's first head and return its ETag; None if the town has a head of another commit."""
     key = keys.head(town_id)
     write = Call(f"create {key}", partial(objects.create, key, body))
-    return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, may_retry=_is_absent))
+    return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, base_commit_id=None))
 
 
 def next_head(
     objects: ObjectStore, town_id: str, body: bytes, *, commit_id: str, base_etag: str, base_commit_id: str
 ) -> Steps[str | None]:
-    """Replace the head of the commit that was read and return the new ETag; None if another commit stands
-    there.
-    """
+    """Replace the head of the commit that was read and return the new ETag; None if another commit stands there."""
     key = keys.head(town_id)
-
-    def is_still_the_base(found: StoredObject | None) -> bool:
-        if found is None:
-            return False
-        return found.etag == base_etag or _commit_id(found, town_id) == base_commit_id
-
     write = Call(f"replace {key}", partial(objects.replace, key, body, base_etag))
-    return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, may_retry=is_still_the_base))
+    return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, base_commit_id=base_commit_id))
 
 
 def _settled(
-    objects: ObjectStore,
-    write: Call,
-    *,
-    town_id: str,
-    commit_id: str,
-    may_retry: Callable[[StoredObject | None], bool],
+    objects: ObjectStore, write: Call, *, town_id: str, commit_id: str, base_commit_id: str | None
 ) -> Steps[str | None]:
-    """Write until it is certain whether the commit stands; at most TRIES times."""
+    """Write until it is certain whether the commit stands, as long as the base stands, at most TRIES times.
+
+    A base of None means that there was no head.
+    """
     tries = 0
     while True:
         tries += 1
@@ -58,9 +47,10 @@ def _settled(
             etag: str = yield write
         except (PreconditionFailed, ConditionRace, StoreUnavailable):
             found = yield from _read_head(objects, town_id, commit_id=commit_id)
-            if found is not None and _commit_id(found, town_id) == commit_id:
+            found_commit_id = _commit_id(found, town_id)
+            if found is not None and found_commit_id == commit_id:
                 return found.etag
-            if not may_retry(found):
+            if found_commit_id != base_commit_id:
                 return None
             if tries == TRIES:
                 raise
@@ -84,9 +74,7 @@ def _read_head(objects: ObjectStore, town_id: str, *, commit_id: str) -> Steps[S
     ) from failure
 
 
-def _commit_id(found: StoredObject, town_id: str) -> str:
+def _commit_id(found: StoredObject | None, town_id: str) -> str | None:
+    if found is None:
+        return None
     return head.decode(found.body, key=keys.head(town_id), town_id=town_id).manifest.commit_id
-
-
-def _is_absent(found: StoredObject | None) -> bool:
-    return found is None

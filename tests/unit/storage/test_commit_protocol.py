@@ -165,6 +165,17 @@ def test_a_town_is_created_once_or_not_at_all_and_never_without_its_marker(kind:
             assert drive(create(store, "0-y")).txid == 1, fault
 
 
+@pytest.mark.parametrize("before_call", [0, 1, 2])
+def test_a_new_town_has_its_marker_even_if_a_worker_that_found_no_town_deleted_it(before_call: int) -> None:
+    store = ObjectTownStore(MemoryObjects())
+
+    def find_no_town() -> None:
+        drive(store.clear_due(tuple(marker.key for marker in drive(store.due(NOON)))))
+
+    drive(interrupted(store.create("demo", an_image(), facts("0-x")), before_call=before_call, by=find_no_town))
+    assert [marker.town_id for marker in drive(store.due(NOON))] == ["demo"]
+
+
 @every_fault
 def test_a_load_gives_the_newest_image_or_an_error_and_never_an_empty_town(kind: FaultKind, *, for_ever: bool) -> None:
     store = a_store_with_a_town()

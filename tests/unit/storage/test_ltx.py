@@ -83,16 +83,39 @@ def test_the_lock_page_is_never_stored_and_comes_back_as_zeros() -> None:
 
 
 def test_every_flipped_bit_is_refused_or_changes_nothing() -> None:
-    """LTX sums pages as they were before compression, so another way to compress the same page is no damage
-    to it.
-    """
+    """LTX sums pages as they were before compression, so another way to compress the same page is no damage to it."""
     blob = ltx.encode_snapshot(an_image(["a", "b"]), page_size=512, txid=3, at=NOON)
     whole = ltx.decode(blob, "whole")
+    end_of_pages = len(blob) - 24 - int.from_bytes(blob[-24:-16], "big") - 6
     for bit in range(len(blob) * 8):
         flipped = bytearray(blob)
         flipped[bit // 8] ^= 1 << bit % 8
-        with suppress(DamagedImage):
+        may_pass = 110 <= bit // 8 < end_of_pages
+        with suppress(DamagedImage) if may_pass else pytest.raises(DamagedImage):
             assert ltx.decode(bytes(flipped), "flipped") == whole
+
+
+@pytest.mark.parametrize("pages", [[1], [2], [1, 3], [1, 2, 3, 4]])
+def test_a_snapshot_that_does_not_hold_each_page_once_is_refused(pages: list[int]) -> None:
+    blob = ltx._encode(ltx.LtxHeader(512, 3, 1, 5, 0), [(number, bytes(512)) for number in pages])
+    with pytest.raises(DamagedImage):
+        ltx.decode(blob, "a snapshot of three pages")
+
+
+def test_a_file_that_holds_the_lock_page_is_refused() -> None:
+    skipped = lock_page(65536)
+    blob = ltx._encode(ltx.LtxHeader(65536, skipped + 1, 2, 2, 0), [(skipped, bytes(65536))])
+    with pytest.raises(DamagedImage, match=f"page {skipped} of"):
+        ltx.decode(blob, "a delta")
+
+
+def test_a_snapshot_over_the_lock_page_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ltx, "lock_page", lambda _: 3)
+    image = b"".join(bytes([number]) * 512 for number in (1, 2, 0, 4, 5))
+    blob = ltx.encode_snapshot(image, page_size=512, txid=1, at=NOON)
+    snapshot = ltx.decode(blob, "a snapshot over the lock page")
+    assert list(snapshot.pages) == [1, 2, 4, 5]
+    assert ltx.image_of(snapshot) == image
 
 
 def test_a_refusal_names_the_object_and_says_what_to_do() -> None:

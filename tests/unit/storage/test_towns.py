@@ -2,6 +2,7 @@
 found.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -44,11 +45,21 @@ def test_a_created_town_is_loaded_as_it_was_created_and_is_due(store: TownStore)
     assert [(marker.town_id, marker.at) for marker in drive(store.due(NOON))] == [("demo", NOON)]
 
 
+def test_a_town_that_is_created_for_later_is_due_later(store: TownStore) -> None:
+    later = NOON + 90 * SECOND
+    drive(store.create("demo", an_image(), facts("0-x", next_due=later)))
+    assert drive(store.due(later - SECOND)) == ()
+    assert [marker.at for marker in drive(store.due(later))] == [later]
+
+
 def test_a_commit_is_loaded_as_it_was_committed(store: TownStore) -> None:
     base = drive(store.create("demo", an_image(), facts("0-x")))
     next_due = NOON + timedelta(seconds=30, milliseconds=7, microseconds=9)
-    committed = drive(store.commit(base, an_image(["a"]), facts("1-x", tick_no=1, next_due=next_due)))
+    now = NOON + timedelta(milliseconds=5, microseconds=999)
+    said = replace(facts("1-x", tick_no=1, next_due=next_due), time=now)
+    committed = drive(store.commit(base, an_image(["a"]), said))
     assert drive(store.load("demo")) == committed
+    assert committed.facts.time == NOON + timedelta(milliseconds=5)
     assert committed.txid == 2
     assert committed.facts.next_due == NOON + timedelta(seconds=30, milliseconds=7)
     assert committed.image_digest == digest.digest_of(an_image(["a"]), 512)
@@ -143,6 +154,7 @@ def test_an_image_of_another_town_id_is_never_taken_for_known(store: TownStore) 
     demo = drive(store.create("demo", an_image(["a"]), facts("0-x")))
     other = drive(store.create("other", an_image(["b"]), facts("0-y")))
     assert drive(store.load("other", known=demo)) == other
+    assert drive(store.load("other", known=replace(demo, etag=other.etag))) == other
 
 
 def test_a_posted_batch_waits_and_its_town_is_due(store: TownStore) -> None:
@@ -245,6 +257,14 @@ def test_more_markers_than_one_page_are_all_found(store: TownStore) -> None:
     for number in range(2500):
         drive(store.mark_due(f"town-{number}", NOON + (number % 5) * SECOND))
     assert len(drive(store.due(NOON + 3 * SECOND))) == 2000
+
+
+def test_markers_of_later_times_are_not_listed_to_their_end(store: TownStore) -> None:
+    for number in range(3000):
+        drive(store.mark_due("demo", NOON + number * SECOND))
+    faults = Faults()
+    assert len(faults.drive(store.due(NOON + SECOND))) == 2
+    assert faults.names == ["list due/"]
 
 
 def test_all_towns_are_found_and_long_inboxes_are_jumped_over(store: TownStore) -> None:
