@@ -1,0 +1,126 @@
+"""JSON as a town accepts it: what two readers could understand differently is refused (spec/events.md 1, rule 5).
+
+The nesting is counted on the raw text before anything is parsed, so no input can exhaust the stack.
+"""
+
+import json
+import math
+import re
+from typing import Any, Final
+
+from shared.domain.errors import Refused
+
+_LONGEST_NUMBER: Final = 64
+_SMALLEST_INTEGER: Final = -(2**63)
+_LARGEST_INTEGER: Final = 2**63 - 1
+_TEXT_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
+"""A text that does not end counts to the end of the body: the parser refuses it, and looking stays linear."""
+
+
+def parse(body: bytes, *, limit: int, depth: int) -> Any:
+    """The one JSON value of at most `limit` bytes and `depth` levels. Raises Refused and nothing else."""
+    if len(body) > limit:
+        raise Refused(f"{len(body)} bytes are too many: at most {limit} are accepted", status=413)
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise Refused("the body starts with a byte order mark", status=400, hint="send plain UTF-8")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"not UTF-8 text at byte {error.start}", status=400) from None
+    _require_depth(text, depth)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_refuse_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise Refused(
+            f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            status=400,
+        ) from None
+    if "\\u" in text:
+        require_storable_text(value)
+    return value
+
+
+def require_storable_text(value: Any, path: str = "") -> None:
+    """Refuse U+0000 and lone surrogates in every text of a value, keys too. Raises Refused."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Refused("U+0000 is not allowed in text", status=400, path=path)
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise Refused("a lone surrogate is not text", status=400, path=path)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            require_storable_text(key, path)
+            require_storable_text(inner, below(path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            require_storable_text(inner, f"{path}[{index}]")
+
+
+def depth_of(value: Any) -> int:
+    """How many levels of objects and lists a parsed value has."""
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+def below(path: str, key: str) -> str:
+    """The path of a field, for people: printable and not endless."""
+    shown = key if key.isprintable() and len(key) <= 100 else ascii(key[:100])
+    return f"{path}.{shown}" if path else shown
+
+
+def _require_depth(text: str, limit: int) -> None:
+    level = 0
+    for found in _TEXT_OR_BRACKET.finditer(text):
+        first = text[found.start()]
+        if first in "[{":
+            level += 1
+            if level > limit:
+                raise Refused(f"nested deeper than {limit} levels", status=400)
+        elif first in "]}":
+            level -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise Refused("the same key stands twice in one object", status=400, path=below("", key))
+        seen.add(key)
+    return found
+
+
+def _integer(literal: str) -> int:
+    _require_length(literal)
+    value = int(literal)
+    if not _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER:
+        raise Refused(f"the integer {literal} does not fit into 64 bits", status=400)
+    return value
+
+
+def _float(literal: str) -> float:
+    _require_length(literal)
+    value = float(literal)
+    if not math.isfinite(value):
+        raise Refused(f"the number {literal} is too large", status=400)
+    return value
+
+
+def _require_length(literal: str) -> None:
+    if len(literal) > _LONGEST_NUMBER:
+        raise Refused(f"a number has at most {_LONGEST_NUMBER} characters", status=400)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise Refused(f"{name} is not JSON", status=400)
