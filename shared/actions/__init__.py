@@ -1,1 +1,100 @@
-"""Intents: one class each, fields and apply. The registry stands at the end of this file's import list."""
+"""Every action there is: the intents of rules and events (spec/actions.md)."""
+
+from typing import Final
+
+from shared.actions.agents import (
+    ClearAgentCheckpoint,
+    DeleteAgent,
+    HookAgent,
+    ResetAgentDispatchAttempts,
+    TransitionAgent,
+    UnhookAgent,
+    UpdateAgentModel,
+)
+from shared.actions.base import Action
+from shared.actions.beads import AssignBead, ClearBeadAssignee, TransitionBead
+from shared.actions.container import RefreshContainerToken, StopContainer
+from shared.actions.convoys import (
+    CloseConvoy,
+    CreateLandingMr,
+    FailConvoy,
+    SetConvoyReadyToLand,
+    UpdateConvoyProgress,
+)
+from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
+from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
+from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
+from shared.actions.triage import BumpEscalation, CreateTriageRequest, EscalateTriage
+
+ACTIONS: Final[tuple[type[Action], ...]] = (
+    TransitionBead,
+    AssignBead,
+    ClearBeadAssignee,
+    CreateMrBead,
+    CreateLandingMr,
+    CloseSiblingMrs,
+    SetReviewPrUrl,
+    TransitionAgent,
+    ResetAgentDispatchAttempts,
+    HookAgent,
+    UnhookAgent,
+    ClearAgentCheckpoint,
+    DeleteAgent,
+    UpdateConvoyProgress,
+    SetConvoyReadyToLand,
+    CloseConvoy,
+    FailConvoy,
+    CreateTriageRequest,
+    EscalateTriage,
+    EmitEvent,
+    BumpEscalation,
+    ExpireNudge,
+    DispatchAgent,
+    StartTriageBatch,
+    StopAgent,
+    PollPr,
+    MergePr,
+    SendNudge,
+    NotifyMayor,
+    RefreshContainerToken,
+    StopContainer,
+    UpdateAgentModel,
+)
+"""In the order of spec/actions.md."""
+
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "AssignBead",
+    "BumpEscalation",
+    "ClearAgentCheckpoint",
+    "ClearBeadAssignee",
+    "CloseConvoy",
+    "CloseSiblingMrs",
+    "CreateLandingMr",
+    "CreateMrBead",
+    "CreateTriageRequest",
+    "DeleteAgent",
+    "DispatchAgent",
+    "EmitEvent",
+    "EscalateTriage",
+    "ExpireNudge",
+    "FailConvoy",
+    "HookAgent",
+    "MergePr",
+    "NotifyMayor",
+    "PollPr",
+    "RefreshContainerToken",
+    "ResetAgentDispatchAttempts",
+    "SendNudge",
+    "SetConvoyReadyToLand",
+    "SetReviewPrUrl",
+    "StartTriageBatch",
+    "StopAgent",
+    "StopContainer",
+    "TransitionAgent",
+    "TransitionBead",
+    "UnhookAgent",
+    "UpdateAgentModel",
+    "UpdateConvoyProgress",
+]

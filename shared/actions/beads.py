@@ -1,0 +1,90 @@
+"""Actions on the status and the assignee of a bead."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from shared.actions.base import Action, Want, outcome_of
+from shared.domain.outcomes import ALREADY, MISSING, TERMINAL, ActionOutcome, Applied, Skipped
+from shared.domain.states import SYSTEM, BeadStatus
+from shared.town import lookup
+from shared.town.town import Town
+from shared.town.writing import agents, beads
+from shared.town.writing.beads import Failure
+
+NO_AGENT = Skipped("missing agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionBead(Action):
+    """Move a bead to another status, if it still has the one that the rule saw."""
+
+    type: ClassVar[str] = "transition_bead"
+
+    bead_id: str
+    from_: BeadStatus | None = None
+    to: BeadStatus
+    reason: str
+    actor: str = SYSTEM
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Move it; a move to failed says that the scheduler gave up, and why."""
+        failure = Failure("reconciler", self.reason, "scheduler") if self.to is BeadStatus.FAILED else None
+        moved = beads.move(
+            town,
+            self.bead_id,
+            self.to,
+            from_=self.from_,
+            actor=self.actor,
+            reason=self.reason,
+            failure=failure,
+        )
+        return outcome_of(moved)
+
+    def wants(self) -> tuple[Want, ...]:
+        """The bead in its new status."""
+        return ((("bead", self.bead_id), self.to.value),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignBead(Action):
+    """Make an agent the assignee of a live bead."""
+
+    type: ClassVar[str] = "assign_bead"
+
+    bead_id: str
+    agent_id: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Assign it and audit that."""
+        bead = lookup.bead(town, self.bead_id)
+        if bead is None:
+            return MISSING
+        if not bead.live:
+            return TERMINAL
+        if lookup.agent(town, self.agent_id) is None:
+            return NO_AGENT
+        if bead.assignee == self.agent_id:
+            return ALREADY
+        beads.assign(town, self.bead_id, self.agent_id)
+        return Applied()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearBeadAssignee(Action):
+    """Take a bead away from everybody: its assignee and every hook on it."""
+
+    type: ClassVar[str] = "clear_bead_assignee"
+
+    bead_id: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Clear both; a bead that is free already is left alone."""
+        if not lookup.exists(town, self.bead_id):
+            return MISSING
+        hooked = lookup.hooked_agent_ids(town, self.bead_id)
+        for agent_id in hooked:
+            agents.unhook(town, agent_id)
+        cleared = beads.clear_assignee(town, self.bead_id)
+        if hooked and not cleared:
+            beads.touch(town, self.bead_id)
+        return Applied() if cleared or hooked else ALREADY
