@@ -18,4 +18,14 @@ RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
     EffectDone,
 )
 
-__all__ = ["RESULT_EVENTS", "dispatch_expired"]
+__all__ = [
+    "RESULT_EVENTS",
+    "DispatchResult",
+    "EffectDone",
+    "MayorNotified",
+    "NudgeResult",
+    "PrMergeResult",
+    "PrPolled",
+    "StopResult",
+    "dispatch_expired",
+]

@@ -194,3 +194,13 @@ TOWN_EVENTS: Final[tuple[type[Event], ...]] = (
     EscalationAcknowledged,
     TriageResolved,
 )
+
+__all__ = [
+    "TOWN_EVENTS",
+    "EscalationAcknowledged",
+    "EscalationRaised",
+    "RigRegistered",
+    "TownConfigured",
+    "TownStarted",
+    "TriageResolved",
+]
