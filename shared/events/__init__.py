@@ -8,7 +8,6 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from shared.domain.errors import UnreadableEvent
 from shared.events.agents import (
     AgentCompleted,
     AgentDone,
@@ -20,11 +19,13 @@ from shared.events.agents import (
     NudgeAcknowledged,
     NudgeTimeout,
 )
-from shared.events.base import Event, EventResult
+from shared.events.base import Event, EventResult, UnreadableEvent
 from shared.events.beads import BeadCancelled, BeadCreated, BeadReopened, BeadUpdated
 from shared.events.containers import ContainerEviction, ContainerReady, ContainerStatus
 from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
+from shared.events.effect_results import RESULT_EVENTS
 from shared.events.pull_requests import PrAutoMerge, PrConflictDetected, PrFeedbackDetected, PrStatusChanged
+from shared.events.town import TOWN_EVENTS
 from shared.town.inbox import Fact
 
 EVENTS: Final[tuple[type[Event], ...]] = (
@@ -51,6 +52,8 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     PrFeedbackDetected,
     PrConflictDetected,
     PrAutoMerge,
+    *TOWN_EVENTS,
+    *RESULT_EVENTS,
 )
 """Every event, in the order of the catalogue (spec/events.md section 4)."""
 
@@ -58,7 +61,16 @@ BY_TYPE: Final[dict[str, type[Event]]] = {event.event_type: event for event in E
 """Every event by its wire name."""
 
 
-def read(event_type: str, payload: str) -> Event:
+def read(fact: Fact) -> Event:
+    """The event that is stored as `fact`, with all that its type needs of the envelope. Raises UnreadableEvent."""
+    event = parse(fact.event_type, fact.payload)
+    for name in event.needs:
+        if getattr(fact, name) is None:
+            raise UnreadableEvent(f"{name}: missing")
+    return event
+
+
+def parse(event_type: str, payload: str) -> Event:
     """The event that a type and a payload (JSON text) stand for. Raises UnreadableEvent."""
     event = BY_TYPE.get(event_type)
     if event is None:
@@ -71,13 +83,4 @@ def read(event_type: str, payload: str) -> Event:
         raise UnreadableEvent(f"{where}: {problem['type']}") from error
 
 
-def read_fact(fact: Fact) -> Event:
-    """The event that is stored as `fact`, with all that its type needs of the envelope. Raises UnreadableEvent."""
-    event = read(fact.event_type, fact.payload)
-    for name in event.needs:
-        if getattr(fact, name) is None:
-            raise UnreadableEvent(f"{name}: missing")
-    return event
-
-
-__all__ = ["BY_TYPE", "EVENTS", "Event", "EventResult", "read", "read_fact"]
+__all__ = ["BY_TYPE", "EVENTS", "Event", "EventResult", "UnreadableEvent", "parse", "read"]

@@ -1,7 +1,7 @@
 """What every event is: a fact with a wire name, a strict payload and an `apply`.
 
-The class is the payload model; the envelope's `agent_id` and `bead_id` stand in the `Fact` that `apply` is given. `needs`
-names the envelope fields that the type requires.
+The class is the payload model; the envelope's `agent_id` and `bead_id` stand in the `Fact` that `apply` is given.
+`needs` names the envelope fields that the type requires.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,12 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from shared.actions.base import Action
+from shared.domain.errors import UnreadableEvent
 from shared.domain.outcomes import EventOutcome
 from shared.town.inbox import Fact
 from shared.town.town import Town
+
+__all__ = ["Event", "EventResult", "UnreadableEvent"]
 
 
 @dataclass(frozen=True, slots=True)
