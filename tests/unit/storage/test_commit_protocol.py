@@ -210,6 +210,15 @@ def test_an_acknowledged_batch_is_in_the_inbox_and_leads_a_worker_there(
         assert [batch.body for batch in drive(store.read_inbox("demo", limit=10)).objects] == [b"[1]"], fault
 
 
+@pytest.mark.parametrize("kind", ["race", "twice"])
+def test_a_batch_is_acknowledged_although_its_write_met_itself(kind: FaultKind) -> None:
+    store = a_store_with_a_town()
+    faults = Faults(Fault(kind, at=2))
+    key = faults.drive(store.post("demo", b"[1]", received_at=NOON, batch_id="b1", wake=True))
+    assert faults.names[2] == f"create {key}"
+    assert [batch.key for batch in drive(store.read_inbox("demo", limit=10)).objects] == [key]
+
+
 @every_fault
 def test_a_clearing_that_failed_is_made_good_by_the_next_one(kind: FaultKind, *, for_ever: bool) -> None:
     def world() -> tuple[ObjectTownStore, tuple[str, ...]]:
