@@ -306,7 +306,6 @@ def _end(generation: Generation, budget: Budget) -> bool:
         wait_for(lambda: not recorded.supervisor_is_alive, seconds=budget.left(at_most=_EXIT_CODE_SECONDS))
         if recorded.supervisor_is_alive:
             supervisor.kill_all({recorded.supervisor_pid})
-        generation.close()
     return True
 
 

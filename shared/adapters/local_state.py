@@ -99,20 +99,13 @@ class Generation:
         facts = _read(self.directory / supervisor.EXIT)
         if facts is None:
             return None
-        code = facts["code"]
-        return self._own_words() or (self.reason_without_code() if code is None else self._in_words(int(code)))
+        return self._own_words() or self._in_words(int(facts["code"]))
 
     def reason_without_code(self) -> str:
         """How it ended, where nobody was left to learn its exit code."""
         return (
             "stopped" if self.was_stopped else "ended without an exit code (its supervisor or this machine was stopped)"
         )
-
-    def close(self) -> None:
-        """Note that nothing of it is left, unless its supervisor has."""
-        path = self.directory / supervisor.EXIT
-        if not path.exists():
-            supervisor.write_atomically(path, {"code": None})
 
     def has_message(self, message_id: str) -> bool:
         """Whether this message lies in the mailbox."""

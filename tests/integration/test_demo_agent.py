@@ -271,6 +271,14 @@ def test_a_mirror_that_a_kill_has_spoilt_is_made_anew(bench: Bench) -> None:
     assert "note.txt" in bench.files("gt/toast/ffff0000")
 
 
+def test_a_branch_that_is_taken_up_again_holds_the_newest_base(bench: Bench) -> None:
+    """Main has moved on since the first attempt: the second one brings it in instead of a conflict."""
+    bench.run(work(body="demo: crash-once"))
+    _write(bench, branch="main", path="note.txt", text="news")
+    bench.run(work(body="demo: crash-once", generation=2))
+    assert {MODULE, "note.txt"} <= bench.files(BRANCH)
+
+
 def test_a_triage_polecat_answers_every_request(bench: Bench) -> None:
     """Each request is resolved, and the batch is done, in one go."""
     batch = {

@@ -1,5 +1,6 @@
 """Agents as local processes: real processes, real signals; what counts is the process table."""
 
+import fcntl
 import json
 import os
 import signal
@@ -116,6 +117,18 @@ def test_eight_starts_at_once_are_one_process(bench: Bench) -> None:
     assert bench.processes() == {bench.recorded()["pid"], bench.recorded()["supervisor_pid"]}
 
 
+def test_a_start_waits_for_everybody_who_looks(bench: Bench) -> None:
+    """The lock of a start is exclusive: as long as anybody else holds the file, nothing is started."""
+    lock = bench.root / "t1" / "a1" / "lock"
+    lock.parent.mkdir(parents=True)
+    with ThreadPoolExecutor() as pool, lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        starting = pool.submit(bench.runtime().start, order(), effect_id="e1")
+        assert not wait_for(starting.done, seconds=0.3)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert isinstance(starting.result(timeout=PATIENCE_SECONDS), Started)
+
+
 def test_eight_agents_start_at_once(bench: Bench) -> None:
     """Different agents do not wait for one another's processes, and none is lost."""
     runtime = bench.runtime()
@@ -181,7 +194,8 @@ def test_stop_leaves_no_descendant(bench: Bench) -> None:
     assert not any(is_alive(pid) for pid in [*family, supervisor])
 
 
-def test_stop_ends_a_child_without_environment(bench: Bench) -> None:
+@pytest.mark.parametrize("supervisor", ["lives", "was killed"])
+def test_stop_ends_a_child_without_environment(bench: Bench, supervisor: str) -> None:
     """A child that wiped its environment, and with it our mark, is still known by the agent's session."""
     script = """
         import subprocess, time
@@ -191,6 +205,8 @@ def test_stop_ends_a_child_without_environment(bench: Bench) -> None:
     runtime = bench.runtime(script)
     runtime.start(order(), effect_id="e1")
     child = int(bench.printed())
+    if supervisor == "was killed":
+        os.kill(bench.recorded()["supervisor_pid"], signal.SIGKILL)
     assert runtime.stop("t1", "a1", generation=1, effect_id="s1") == Done()
     assert wait_for(lambda: not is_alive(child), seconds=PATIENCE_SECONDS)
 
