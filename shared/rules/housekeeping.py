@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from shared.actions import (
     BumpEscalation,
-    EscalateTriage,
     ExpireNudge,
     NotifyMayor,
     RefreshContainerToken,
@@ -14,6 +13,7 @@ from shared.actions import (
     StopContainer,
     TransitionBead,
 )
+from shared.actions.triage_exhausted import EscalateTriage
 from shared.domain import limits
 from shared.domain.limits import MILLISECOND
 from shared.domain.states import AgentStatus, BeadStatus, EffectKind, Priority

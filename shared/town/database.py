@@ -18,6 +18,9 @@ APPLICATION_ID: Final = 0x47545231  # "GTR1"
 PAGE_SIZE: Final = 4096
 SQLITE_VERSION: Final = sqlite3.sqlite_version
 
+Database = sqlite3.Connection
+"""An open town; only `shared.town` looks inside."""
+
 _HERE = Path(__file__).parent
 _FORBIDDEN_FUNCTIONS: Final = frozenset(
     {

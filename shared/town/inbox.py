@@ -83,6 +83,14 @@ def pending(town: Town, *, after: int) -> list[Fact]:
     return [Fact(*row) for row in rows]
 
 
+def is_pending(town: Town, fact: Fact) -> bool:
+    """Whether an event is still to be applied: deleting its bead processes it."""
+    row = town.sql.execute(
+        "SELECT 1 FROM town_events WHERE event_id = :id AND processed_at IS NULL", {"id": fact.event_id}
+    ).fetchone()
+    return row is not None
+
+
 def pending_count(town: Town) -> int:
     """How many events wait."""
     count: int = town.sql.execute("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL").fetchone()[0]

@@ -159,12 +159,19 @@ def in_flight(town: Town, kind: EffectKind, subject: str) -> bool:
     return row is not None
 
 
-def remove_finished(town: Town, *, reads_before: datetime, others_before: datetime, limit: int) -> int:
-    """Delete finished effects: reads after an hour, others after the event retention; oldest first."""
-    deleted = town.sql.execute(
-        "DELETE FROM outbox WHERE effect_id IN (SELECT effect_id FROM outbox WHERE finished_at IS NOT NULL AND "
-        "finished_at < :reads_before AND (kind IN ('poll_pr', 'refresh_token', 'update_model') "
-        "OR finished_at < :others_before) ORDER BY finished_at, effect_id LIMIT :limit)",
-        {"reads_before": to_text(reads_before), "others_before": to_text(others_before), "limit": limit},
-    )
+def remove_finished(town: Town, *, before: datetime, limit: int, reads: bool) -> int:
+    """Delete effects that finished before a time, oldest first: reads (polls, refreshes) or all the others."""
+    deleted = town.sql.execute(_REMOVE_READS if reads else _REMOVE_OTHERS, {"before": to_text(before), "limit": limit})
     return deleted.rowcount
+
+
+_REMOVE_READS = (
+    "DELETE FROM outbox WHERE effect_id IN (SELECT effect_id FROM outbox WHERE finished_at IS NOT NULL "
+    "AND kind IN ('poll_pr', 'refresh_token', 'update_model') AND finished_at < :before "
+    "ORDER BY finished_at, effect_id LIMIT :limit)"
+)
+_REMOVE_OTHERS = (
+    "DELETE FROM outbox WHERE effect_id IN (SELECT effect_id FROM outbox WHERE finished_at IS NOT NULL "
+    "AND kind NOT IN ('poll_pr', 'refresh_token', 'update_model') AND finished_at < :before "
+    "ORDER BY finished_at, effect_id LIMIT :limit)"
+)

@@ -217,7 +217,10 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_state ON outbox (state, seq);
 CREATE INDEX outbox_by_subject ON outbox (kind, subject, generation);
-CREATE INDEX outbox_finished ON outbox (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX outbox_finished_reads ON outbox (finished_at)
+    WHERE finished_at IS NOT NULL AND kind IN ('poll_pr', 'refresh_token', 'update_model');
+CREATE INDEX outbox_finished ON outbox (finished_at)
+    WHERE finished_at IS NOT NULL AND kind NOT IN ('poll_pr', 'refresh_token', 'update_model');
 
 CREATE TABLE open_violations (
     invariant        INTEGER NOT NULL,

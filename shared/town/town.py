@@ -56,3 +56,16 @@ class Town:
     def business_event(self, name: str, data: dict[str, Any]) -> None:
         """Note a business event for journal and log."""
         self.business_events.append({"name": name, "data": data})
+
+    def next_free_effect_seq(self) -> int:
+        """The next number of the outbox."""
+        number: int = self.sql.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM outbox").fetchone()[0]
+        return number
+
+    def has_work_in_progress(self) -> bool:
+        """Whether an agent is working or an MR is in progress."""
+        row = self.sql.execute(
+            "SELECT EXISTS (SELECT 1 FROM agent_metadata WHERE status = 'working') "
+            "OR EXISTS (SELECT 1 FROM beads WHERE type = 'merge_request' AND status = 'in_progress')"
+        ).fetchone()
+        return bool(row[0])

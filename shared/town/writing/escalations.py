@@ -122,14 +122,19 @@ def open_triage_request(
             created_by=SYSTEM,
         ),
     )
-    town.put("triage", {**triage_state(town), "fruitless": 0})
+    town.put("triage", {**triage_state(town), "fruitless": 0, "escalated": False})
     return "created"
 
 
 def triage_state(town: Town) -> dict[str, Any]:
-    """The town key `triage`: when the last batch was made, and how many were fruitless since."""
-    state: dict[str, Any] = town.key("triage") or {"last_batch_at": None, "fruitless": 0}
+    """The town key `triage`: when the last batch was made and which, how many were fruitless since, and whether that
+    was escalated.
+    """
+    state: dict[str, Any] = town.key("triage") or dict(_NO_BATCH)
     return state
+
+
+_NO_BATCH = {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False}
 
 
 def _open_ordinary_requests(town: Town) -> int:

@@ -48,3 +48,13 @@ def deliver(town: Town, nudge_id: str) -> bool:
         {"id": nudge_id, "now": town.tick.now_text},
     )
     return delivered.rowcount > 0
+
+
+def remove_delivered(town: Town, *, before: datetime, limit: int) -> int:
+    """Delete nudges that were delivered before a time, oldest first."""
+    deleted = town.sql.execute(
+        "DELETE FROM agent_nudges WHERE nudge_id IN (SELECT nudge_id FROM agent_nudges "
+        "WHERE delivered_at IS NOT NULL AND delivered_at < :before ORDER BY delivered_at, nudge_id LIMIT :limit)",
+        {"before": to_text(before), "limit": limit},
+    )
+    return deleted.rowcount

@@ -1,0 +1,33 @@
+"""When triage brings no answer, a person is asked (rule H2)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from shared.actions.base import Action
+from shared.domain.outcomes import ALREADY, ActionOutcome, Applied
+from shared.town.town import Town
+from shared.town.writing import escalations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscalateTriage(Action):
+    """Raise one escalation for open triage requests that several batches did not answer."""
+
+    type: ClassVar[str] = "escalate_triage"
+
+    requests: int
+    batches: int
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Once, until a triage_resolved or a new request lets batches go on."""
+        state = escalations.triage_state(town)
+        if state.get("escalated"):
+            return ALREADY
+        escalations.escalate(
+            town,
+            f"{self.requests} triage requests are open after {self.batches} fruitless batches",
+            severity="high",
+            category="triage_exhausted",
+        )
+        town.put("triage", {**state, "escalated": True})
+        return Applied()

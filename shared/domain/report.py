@@ -1,0 +1,113 @@
+"""What a tick did, as a value: the journal's outputs, the answer of a dry run, the source of metrics and alerts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from shared.domain.ports import Alert
+from shared.domain.tick import TickInput
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedEvent:
+    """One event of the drain. `error` only where an attempt failed; `attempt` counts failed attempts."""
+
+    event_id: str
+    event_type: str
+    outcome: str
+    attempt: int = 0
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The event as the journal keeps it."""
+        shown: dict[str, Any] = {"event_id": self.event_id, "event_type": self.event_type, "outcome": self.outcome}
+        if self.error is not None:
+            shown["attempt"] = self.attempt
+            shown["error"] = self.error
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAction:
+    """One action with the rule that asked for it and what became of it. `action` is the action's wire form."""
+
+    rule: str
+    action: Mapping[str, Any]
+    outcome: str
+    reason: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The action as the journal keeps it."""
+        return {"rule": self.rule, "action": dict(self.action), "outcome": self.outcome, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEffect:
+    """An effect that the worker starts after the commit."""
+
+    effect_id: str
+    seq: int
+    kind: str
+    subject: str
+    generation: int
+    attempt: int
+    payload: Mapping[str, Any]
+    deadline: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """The effect as answers show it."""
+        return {
+            "effect_id": self.effect_id,
+            "kind": self.kind,
+            "subject": self.subject,
+            "generation": self.generation,
+            "attempt": self.attempt,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """An open violation of an invariant. `captured` says that this tick reports it."""
+
+    number: int
+    name: str
+    subject: str
+    message: str
+    captured: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The violation as the journal keeps it."""
+        return {"invariant": self.number, "name": self.name, "subject": self.subject, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """Everything that one tick decided. `quiet` = nothing happened and nothing is committed."""
+
+    town_id: str
+    input: TickInput
+    quiet: bool
+    events: tuple[AppliedEvent, ...] = ()
+    actions: tuple[JudgedAction, ...] = ()
+    effects: tuple[ClaimedEffect, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    next_due: datetime | None = None
+    waiting_counts: Mapping[str, int] = field(default_factory=dict)
+    business_events: tuple[Mapping[str, Any], ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    pending_before: int = 0
+    pending_after: int = 0
+
+    def outputs(self) -> dict[str, Any]:
+        """The column `outputs` of the journal."""
+        return {
+            "events": [event.as_json() for event in self.events],
+            "actions": [action.as_json() for action in self.actions],
+            "effects": [{"effect_id": effect.effect_id, "attempt": effect.attempt} for effect in self.effects],
+            "violations": [violation.as_json() for violation in self.violations],
+            "metrics": dict(self.metrics),
+            "waiting_counts": dict(self.waiting_counts),
+            "business_events": [dict(event) for event in self.business_events],
+        }

@@ -1,0 +1,65 @@
+"""What a tick tells people, and how often: the same failure in a row is one alert an hour."""
+
+from dataclasses import replace
+
+from shared.domain import canonical, limits
+from shared.domain.ports import Alert
+from shared.domain.report import TickReport, Violation
+from shared.domain.tick import Tick
+from shared.domain.times import from_text, to_text
+from shared.town.town import Town
+
+_REPEATED = frozenset({"rule_failed", "action_failed", "step_failed", "check_failed"})
+
+
+def problem(tick: Tick, kind: str, name: str, text: str) -> Alert:
+    """A rule, action, step or check that failed inside; the tick went on without it."""
+    return Alert(
+        kind=kind,
+        message=f"{kind.replace('_', ' ')} in town {tick.town_id}: {name}: {text}",
+        fingerprint=(kind, name, text),
+        tags={"townId": tick.town_id, "name": name},
+        extra={"tick_id": tick.id, "error": text},
+    )
+
+
+def conflicting_event(tick: Tick, event_id: str) -> Alert:
+    """An event whose id stands in the town with other content."""
+    return Alert(
+        kind="event_conflict",
+        message=f"event {event_id} of town {tick.town_id} came again with other content; the first one stays",
+        fingerprint=("event_conflict", event_id),
+        tags={"townId": tick.town_id},
+        extra={"event_id": event_id, "tick_id": tick.id},
+    )
+
+
+def violation(tick: Tick, broken: Violation) -> Alert:
+    """An open violation of an invariant."""
+    return Alert(
+        kind="invariant_violation",
+        message=broken.message,
+        fingerprint=("invariant_violation", str(broken.number), tick.town_id),
+        tags={"invariant": broken.name, "townId": tick.town_id},
+        extra={"number": broken.number, "message": broken.message, "townId": tick.town_id},
+    )
+
+
+def limit_repeats(town: Town, report: TickReport) -> TickReport:
+    """Drop alerts that were raised in the last hour; remember the others in town key `alerted`."""
+    stored = town.key("alerted") or {}
+    recent = {
+        key: at for key, at in stored.items() if town.tick.within(from_text(at), limits.ALERT_REPEAT)
+    }
+    kept = []
+    for alert in report.alerts:
+        if alert.kind not in _REPEATED:
+            kept.append(alert)
+            continue
+        key = canonical.digest(list(alert.fingerprint))[:16]
+        if key not in recent:
+            recent[key] = to_text(town.tick.now)
+            kept.append(alert)
+    if recent != stored:
+        town.put("alerted", recent)
+    return replace(report, alerts=tuple(kept))

@@ -1,0 +1,62 @@
+"""Phase 9: apply actions in order, each in a savepoint of its own, and say what became of each."""
+
+from dataclasses import dataclass, field
+
+from shared.actions.base import Action
+from shared.domain.outcomes import ActionOutcome, Applied, Failed, Skipped
+from shared.domain.report import JudgedAction
+from shared.engine.drain import error_text
+from shared.town import database
+from shared.town.town import Town
+
+
+@dataclass(slots=True)
+class Applications:
+    """The actions with their outcomes."""
+
+    actions: list[JudgedAction] = field(default_factory=list)
+    applied: int = 0
+    skipped: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+
+def all_intents(town: Town, intents: list[tuple[str, Action]]) -> Applications:
+    """Apply each intent (rule name, action). Of two that want one row in different states the first wins."""
+    done = Applications()
+    wanted: dict[tuple[str, str], str] = {}
+    for rule, action in intents:
+        wants = action.wants()
+        clash = next((row for row, state in wants if wanted.get(row, state) != state), None)
+        if clash is not None:
+            done.conflicts.append(f"{rule}: {action.type} of {clash[0]} {clash[1]}")
+            _note(done, rule, action, Skipped("conflict"))
+            continue
+        outcome = _apply(town, action)
+        if isinstance(outcome, Applied):
+            wanted.update(dict(wants))
+        _note(done, rule, action, outcome)
+    if done.conflicts:
+        counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
+        town.put("counters", {**counters, "conflicts": counters["conflicts"] + len(done.conflicts)})
+    return done
+
+
+def _apply(town: Town, action: Action) -> ActionOutcome:
+    try:
+        with database.savepoint(town.sql):
+            return action.apply(town)
+    except Exception as error:  # noqa: BLE001 - the one boundary per action: undone, counted, alerted by the tick
+        return Failed(error_text(error))
+
+
+def _note(done: Applications, rule: str, action: Action, outcome: ActionOutcome) -> None:
+    if isinstance(outcome, Applied):
+        done.applied += 1
+        done.actions.append(JudgedAction(rule, action.as_json(), "applied"))
+    elif isinstance(outcome, Skipped):
+        done.skipped += outcome.reason != "already"
+        done.actions.append(JudgedAction(rule, action.as_json(), "skipped", outcome.reason))
+    else:
+        done.failed.append((f"{rule}: {action.type}", outcome.error))
+        done.actions.append(JudgedAction(rule, action.as_json(), "failed", outcome.error))

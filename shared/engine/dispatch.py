@@ -1,0 +1,79 @@
+"""Who is due: markers in the past are the only reason to look at a town, and an idle town is not looked at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.domain.errors import TownError, UnknownTown
+from shared.domain.steps import Call, Steps
+from shared.domain.town_store import DueMarker, TownImage
+from shared.engine.worker import RunReport, Surroundings, run_town
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """A town whose run ended with an error: nothing of it was lost, the next pass tries again."""
+
+    town_id: str
+    error: Exception
+
+
+@dataclass(slots=True)
+class PassReport:
+    """What one look at all due towns did."""
+
+    runs: list[RunReport] = field(default_factory=list)
+    failed: list[FailedRun] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class WarmImages:
+    """The newest known image of each town, to ask the store only whether it changed; at most `limit` of them."""
+
+    limit: int = 32
+    images: dict[str, TownImage] = field(default_factory=dict)
+
+    def get(self, town_id: str) -> TownImage | None:
+        """The image that the last run of this town left."""
+        return self.images.get(town_id)
+
+    def keep(self, image: TownImage) -> None:
+        """Remember an image; the town that was not used for the longest time goes."""
+        self.images.pop(image.town_id, None)
+        self.images[image.town_id] = image
+        while len(self.images) > self.limit:
+            del self.images[next(iter(self.images))]
+
+    def forget(self, town_id: str) -> None:
+        """After an error nothing is assumed."""
+        self.images.pop(town_id, None)
+
+
+def due_towns(around: Surroundings) -> Steps[dict[str, tuple[DueMarker, ...]]]:
+    """The towns that have a marker of now or earlier, longest waiting first, with all such markers of each."""
+    now: datetime = yield Call("clock", around.clock.now)
+    markers = yield from around.store.due(now)
+    by_town: dict[str, tuple[DueMarker, ...]] = {}
+    for marker in markers:
+        by_town[marker.town_id] = (*by_town.get(marker.town_id, ()), marker)
+    return by_town
+
+
+def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable[[], str]) -> Steps[PassReport]:
+    """One pass: run every due town once. The error boundary is the town: one that fails does not hold up the others."""
+    report = PassReport()
+    for town_id, markers in (yield from due_towns(around)).items():
+        try:
+            run = yield from run_town(
+                town_id, around, worker_id=worker_id(), known=warm.get(town_id), markers=markers
+            )
+        except UnknownTown:
+            # The marker of a town that was never created, or was taken away.
+            yield from around.store.clear_due(tuple(marker.key for marker in markers))
+        except TownError as error:
+            warm.forget(town_id)
+            report.failed.append(FailedRun(town_id, error))
+        else:
+            warm.keep(run.image)
+            report.runs.append(run)
+    return report

@@ -1,0 +1,160 @@
+"""Phase 5: apply pending events in order, each in a savepoint of its own (spec/events.md sections 2 and 3)."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from shared import events
+from shared.actions.base import Action
+from shared.domain import limits
+from shared.domain.errors import RowUnreadable, UnreadableEvent
+from shared.domain.ports import Alert
+from shared.domain.report import AppliedEvent
+from shared.domain.times import from_text
+from shared.events.base import EventResult
+from shared.town import database, inbox
+from shared.town.inbox import Fact
+from shared.town.town import Town
+
+HEARTBEAT = "agent_heartbeat"
+
+
+@dataclass(slots=True)
+class Drained:
+    """What the drain did. `returned` holds (rule, action) in event order."""
+
+    events: list[AppliedEvent] = field(default_factory=list)
+    returned: list[tuple[str, Action]] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    processed: int = 0
+    poisoned: int = 0
+    still_failing: bool = False
+
+
+def pending_events(town: Town) -> Drained:
+    """Apply everything that is pending, including what applying appends."""
+    drained = Drained()
+    after = -1
+    while facts := inbox.pending(town, after=after):
+        outdone = _outdone_heartbeats(facts)
+        for fact in facts:
+            after = fact.seq
+            if fact.event_id in outdone:
+                inbox.remove(town, fact)
+                _note(drained, fact, "applied")
+            elif inbox.is_pending(town, fact):
+                _apply(town, fact, drained)
+    return drained
+
+
+def _apply(town: Town, fact: Fact, drained: Drained) -> None:
+    if _too_old(town, fact):
+        _poison(town, fact, "too old", drained)
+        return
+    try:
+        event = events.read_fact(fact)
+    except UnreadableEvent as error:
+        _poison(town, fact, error_text(error), drained)
+        return
+    try:
+        with database.savepoint(town.sql):
+            result = event.apply(fact, town)
+            _settle(town, fact, result, transient=type(event).transient or result.transient)
+    except Exception as error:  # noqa: BLE001 - the one boundary per event: it is retried, then poisoned and alerted
+        if isinstance(error, RowUnreadable):
+            town.unreadable[(error.table, error.key)] = error.problem
+        _failed(town, fact, error_text(error), drained)
+        return
+    rule = f"event:{fact.event_type}"
+    drained.returned.extend((rule, action) for action in result.returns)
+    _note(drained, fact, result.outcome.text)
+
+
+def _settle(town: Town, fact: Fact, result: EventResult, *, transient: bool) -> None:
+    if transient:
+        inbox.remove(town, fact)
+    else:
+        inbox.mark_processed(town, fact, result.outcome.text)
+
+
+def _failed(town: Town, fact: Fact, error: str, drained: Drained) -> None:
+    attempt = fact.retry_count + 1
+    if attempt >= limits.MAX_EVENT_RETRIES:
+        _poison(town, fact, error, drained)
+        return
+    inbox.mark_failed(town, fact, error)
+    drained.still_failing = True
+    drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "failed", attempt, error))
+
+
+def _poison(town: Town, fact: Fact, error: str, drained: Drained) -> None:
+    inbox.mark_poisoned(town, fact, error)
+    counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
+    town.put("counters", {**counters, "poisoned": counters["poisoned"] + 1})
+    attempt = fact.retry_count + 1
+    drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "poisoned", attempt, error))
+    drained.processed += 1
+    drained.poisoned += 1
+    drained.alerts.append(
+        Alert(
+            kind="event_poisoned",
+            message=f"event {fact.event_id} ({fact.event_type}) of town {town.tick.town_id} was poisoned: {error}",
+            fingerprint=("event_poisoned", fact.event_type, error.partition(":")[0]),
+            tags={"townId": town.tick.town_id, "eventType": fact.event_type},
+            extra={
+                "event_id": fact.event_id,
+                "event_type": fact.event_type,
+                "payload": fact.payload,
+                "retry_count": attempt,
+                "error": error,
+            },
+        )
+    )
+
+
+def _note(drained: Drained, fact: Fact, outcome: str) -> None:
+    drained.events.append(AppliedEvent(fact.event_id, fact.event_type, outcome))
+    drained.processed += 1
+
+
+def _too_old(town: Town, fact: Fact) -> bool:
+    horizon: timedelta = max(limits.EVENT_RETENTION, town.tick.restore_window)
+    if fact.source not in ("ingest", "operator") or fact.created_at == fact.received_at:
+        return False
+    try:
+        return from_text(fact.received_at) - from_text(fact.created_at) > horizon
+    except ValueError:
+        return False
+
+
+def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
+    """Ids of heartbeats that a newer one of the same agent and generation makes superfluous."""
+    newest: dict[tuple[str | None, object], tuple[tuple[str, str, int], str]] = {}
+    beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
+    if len(beats) < 2:
+        return frozenset()
+    outdone: list[str] = []
+    for fact in beats:
+        try:
+            payload = json.loads(fact.payload)
+            group = (fact.agent_id, payload.get("generation"))
+            rank = (str(payload.get("last_event_at") or fact.created_at), fact.received_at, fact.seq)
+            best = newest.get(group)
+        except (ValueError, AttributeError, TypeError):
+            continue
+        if best is None:
+            newest[group] = (rank, fact.event_id)
+        elif rank > best[0]:
+            outdone.append(best[1])
+            newest[group] = (rank, fact.event_id)
+        else:
+            outdone.append(fact.event_id)
+    return frozenset(outdone)
+
+
+def error_text(error: Exception) -> str:
+    """Class name and message in one line of at most 500 characters: the only form in which errors are stored."""
+    text = f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:500]
+
+

@@ -1,0 +1,94 @@
+"""The outbox inside the tick: what expires (phase 6), what this worker will start (phase 12), when to look again."""
+
+from datetime import datetime
+
+from shared.domain import limits
+from shared.domain.effects import ALLOWANCE
+from shared.domain.limits import MILLISECOND
+from shared.domain.report import ClaimedEffect
+from shared.domain.states import AgentStatus, EffectKind, EffectState
+from shared.events import dispatch_results
+from shared.town import lookup, outbox
+from shared.town.outbox import Effect
+from shared.town.town import Town
+
+
+def expire(town: Town) -> int:
+    """Give up effects that are too late, out of attempts or superseded; returns how many."""
+    expired = 0
+    for effect in outbox.unfinished(town):
+        if _in_flight(town, effect):
+            continue
+        if town.tick.now > effect.deadline or _used_up(effect) or _superseded(town, effect):
+            outbox.expire(town, effect)
+            if effect.kind is EffectKind.DISPATCH_AGENT:
+                dispatch_results.dispatch_expired(town, effect)
+            expired += 1
+    return expired
+
+
+def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
+    """Claim what may start now, oldest first; also when the outbox wants to be looked at again."""
+    claimed: list[ClaimedEffect] = []
+    due: datetime | None = None
+    for effect in outbox.unfinished(town):
+        if _claimable(town, effect) and len(claimed) < limits.EFFECTS_PER_TICK:
+            outbox.claim(town, effect)
+            claimed.append(
+                ClaimedEffect(
+                    effect_id=effect.id,
+                    seq=effect.seq,
+                    kind=effect.kind.value,
+                    subject=effect.subject,
+                    generation=effect.generation,
+                    attempt=effect.attempts + 1,
+                    payload=effect.payload,
+                    deadline=effect.deadline,
+                )
+            )
+            look = town.tick.now + limits.EFFECT_CLAIM + MILLISECOND
+        else:
+            look = _next_look(town, effect)
+        due = look if due is None else min(due, look)
+    return tuple(claimed), due
+
+
+def next_look(town: Town) -> datetime | None:
+    """When the outbox wants to be looked at, where nothing may be claimed."""
+    return min((_next_look(town, effect) for effect in outbox.unfinished(town)), default=None)
+
+
+def _in_flight(town: Town, effect: Effect) -> bool:
+    """Claimed, and the claim is not over: somebody may be performing it."""
+    return (
+        effect.state is EffectState.CLAIMED
+        and effect.claimed_until is not None
+        and effect.claimed_until >= town.tick.now
+    )
+
+
+def _used_up(effect: Effect) -> bool:
+    return effect.attempts >= ALLOWANCE[effect.kind].attempts
+
+
+def _claimable(town: Town, effect: Effect) -> bool:
+    if _in_flight(town, effect) or _used_up(effect) or effect.deadline < town.tick.now:
+        return False
+    return effect.not_before is None or effect.not_before <= town.tick.now
+
+
+def _next_look(town: Town, effect: Effect) -> datetime:
+    if effect.state is EffectState.CLAIMED and effect.claimed_until is not None:
+        return effect.claimed_until + MILLISECOND
+    start = max(effect.not_before or town.tick.now, town.tick.now)
+    return min(start, effect.deadline + MILLISECOND)
+
+
+def _superseded(town: Town, effect: Effect) -> bool:
+    if effect.kind is EffectKind.DISPATCH_AGENT:
+        agent = lookup.agent(town, effect.subject)
+        return agent is None or agent.status is not AgentStatus.WORKING or agent.generation != effect.generation
+    if effect.kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
+        review = lookup.bead(town, effect.subject)
+        return review is None or not review.live
+    return False

@@ -1,0 +1,331 @@
+"""Phase 15: the claimed effects, after the commit. Every result comes back as an event and only so changes state.
+
+Effects of one agent or one MR run one after another in order of creation (stop before dispatch), others side by side.
+Each attempt carries the effect id as its idempotency key. What cannot be started in time stays claimed; a later tick
+takes it up again under the same key.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from shared.domain import limits
+from shared.domain.ports import (
+    AgentRuntime,
+    Clock,
+    Done,
+    Feedback,
+    ForgeError,
+    Merged,
+    NotDone,
+    NotMerged,
+    PullRequest,
+    SourceForge,
+    Started,
+    StartRejected,
+)
+from shared.domain.report import ClaimedEffect
+from shared.domain.states import EffectKind
+from shared.domain.steps import Call, Steps, Together
+from shared.domain.times import to_text
+
+Result = dict[str, Any]
+"""The payload of a result event, without effect id and attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Whom effects call. A missing adapter answers with the typed failure of its kind."""
+
+    runtime: AgentRuntime | None = None
+    forge: SourceForge | None = None
+
+
+@dataclass(slots=True)
+class Performed:
+    """How the effects of one tick went."""
+
+    attempted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    not_started: int = 0
+
+
+def rounds_of(effects: tuple[ClaimedEffect, ...]) -> list[tuple[ClaimedEffect, ...]]:
+    """Effects that may run side by side, round after round: one of each agent or MR at a time, stops first."""
+    lanes: dict[str, list[ClaimedEffect]] = {}
+    for effect in sorted(effects, key=lambda each: (each.kind != EffectKind.STOP_AGENT, each.seq)):
+        lane = str(effect.payload.get("agent_id") or effect.subject)
+        lanes.setdefault(lane, []).append(effect)
+    longest = max((len(lane) for lane in lanes.values()), default=0)
+    return [tuple(lane[turn] for lane in lanes.values() if turn < len(lane)) for turn in range(longest)]
+
+
+def perform(
+    effects: tuple[ClaimedEffect, ...],
+    outside: Outside,
+    *,
+    clock: Clock,
+    committed_at: datetime,
+    post: Callable[[tuple[Result, ...]], Steps[None]],
+) -> Steps[Performed]:
+    """Start every effect that can still be started, and hand the result events of each round to `post`."""
+    done = Performed()
+    for round_ in rounds_of(effects):
+        now: datetime = yield Call("clock", clock.now)
+        if now - committed_at > limits.EFFECT_START_DEADLINE:
+            done.not_started += len(round_)
+            continue
+        answers = yield Together(
+            tuple(
+                Call(f"{effect.kind} {effect.subject} attempt {effect.attempt}", partial(_answer, effect, outside))
+                for effect in round_
+            )
+        )
+        results = []
+        for effect, answer in zip(round_, answers, strict=True):
+            result = _broken(effect, answer) if isinstance(answer, Exception) else answer
+            done.attempted += 1
+            if _went_well(effect, result):
+                done.succeeded += 1
+            else:
+                done.failed += 1
+            results.append(_event(effect, result))
+        yield from post(tuple(results))
+    return done
+
+
+def _answer(effect: ClaimedEffect, outside: Outside) -> Result:
+    return _PERFORM[EffectKind(effect.kind)](effect, outside)
+
+
+def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
+    result: Result = {"generation": effect.generation}
+    if effect.payload.get("rig") is None:
+        return {**result, "outcome": "rejected", "reason": "no_rig_config"}
+    if outside.runtime is None:
+        return {**result, "outcome": "rejected", "reason": "no agent runtime is configured"}
+    answer = outside.runtime.start(effect.payload, effect_id=effect.effect_id)
+    if isinstance(answer, Started):
+        return {**result, "outcome": "started", "process_id": answer.process_id}
+    outcome = "rejected" if isinstance(answer, StartRejected) else "unknown"
+    return {**result, "outcome": outcome, "reason": _short(answer.reason) or "no reason given"}
+
+
+def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return {"generation": effect.generation, "ok": False, "error": "no agent runtime is configured"}
+    answer = outside.runtime.stop(
+        effect.payload["town_id"],
+        effect.payload["agent_id"],
+        generation=effect.generation,
+        effect_id=effect.effect_id,
+    )
+    return {"generation": effect.generation, **_ok(answer)}
+
+
+def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.forge is None:
+        return {"ok": False, "error": _no_forge()}
+    answer = outside.forge.pull_request(
+        effect.payload["town_id"], effect.payload["pr_url"], want_feedback=bool(effect.payload.get("want_feedback"))
+    )
+    if isinstance(answer, ForgeError):
+        return {"ok": False, "error": _forge_error(answer)}
+    result: Result = {
+        "ok": True,
+        "state": answer.state,
+        "head_sha": answer.head_sha,
+        "sha": answer.merge_sha,
+        "mergeable_state": answer.mergeable_state,
+        "feedback": None if answer.feedback is None else asdict(answer.feedback),
+    }
+    return {key: value for key, value in result.items() if value is not None}
+
+
+def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
+    """PR state first, feedback again right before merging, then exactly the head that was judged."""
+    if outside.forge is None:
+        return {"merged": False, "error": _no_forge()}
+    town_id, pr_url = effect.payload["town_id"], effect.payload["pr_url"]
+    head_sha = effect.payload.get("head_sha")
+    seen = outside.forge.pull_request(town_id, pr_url, want_feedback=True)
+    if isinstance(seen, ForgeError):
+        return {"merged": False, "error": _forge_error(seen)}
+    if seen.state == "merged":
+        return _merged(seen.merge_sha)
+    problem = _not_mergeable(seen, head_sha)
+    if problem is not None:
+        return {"merged": False, "reason": problem}
+    answer = outside.forge.merge(town_id, pr_url, head_sha=head_sha, effect_id=effect.effect_id)
+    if isinstance(answer, Merged):
+        return _merged(answer.sha)
+    if isinstance(answer, NotMerged):
+        return {"merged": False, "reason": _short(answer.reason)}
+    return {"merged": False, "error": _forge_error(answer)}
+
+
+def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
+    payload = effect.payload
+    answer = _message(
+        outside, payload, message_id=payload["nudge_id"], text=payload["message"], mode=payload.get("mode", "immediate")
+    )
+    return {"nudge_id": payload["nudge_id"], **_delivered(answer)}
+
+
+def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
+    payload = effect.payload
+    if payload.get("agent_id") is None:
+        return {"delivered": False, "error": "the town has no mayor"}
+    text = payload["message"]
+    return _delivered(_message(outside, payload, message_id=effect.effect_id, text=text, mode="queue"))
+
+
+def _refresh_token(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return _unconfigured(effect)
+    return {"kind": effect.kind, **_ok(outside.runtime.refresh_token(_town_of(effect), effect_id=effect.effect_id))}
+
+
+def _stop_container(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return _unconfigured(effect)
+    return {"kind": effect.kind, **_ok(outside.runtime.stop_container(_town_of(effect), effect_id=effect.effect_id))}
+
+
+def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return _unconfigured(effect)
+    return {"kind": effect.kind, **_ok(outside.runtime.update_model(effect.payload, effect_id=effect.effect_id))}
+
+
+_PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]] = {
+    EffectKind.DISPATCH_AGENT: _dispatch,
+    EffectKind.STOP_AGENT: _stop,
+    EffectKind.POLL_PR: _poll,
+    EffectKind.MERGE_PR: _merge,
+    EffectKind.SEND_NUDGE: _nudge,
+    EffectKind.NOTIFY_MAYOR: _tell_mayor,
+    EffectKind.REFRESH_TOKEN: _refresh_token,
+    EffectKind.STOP_CONTAINER: _stop_container,
+    EffectKind.UPDATE_MODEL: _update_model,
+}
+
+_EVENT: Final[Mapping[EffectKind, str]] = {
+    EffectKind.DISPATCH_AGENT: "dispatch_result",
+    EffectKind.STOP_AGENT: "stop_result",
+    EffectKind.POLL_PR: "pr_polled",
+    EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.SEND_NUDGE: "nudge_result",
+    EffectKind.NOTIFY_MAYOR: "mayor_notified",
+    EffectKind.REFRESH_TOKEN: "effect_result",
+    EffectKind.STOP_CONTAINER: "effect_result",
+    EffectKind.UPDATE_MODEL: "effect_result",
+}
+
+
+def _event(effect: ClaimedEffect, result: Result) -> Result:
+    """The result event of one attempt; its id is the same whoever reports it."""
+    kind = EffectKind(effect.kind)
+    event: Result = {
+        "event_id": f"res-{effect.effect_id}-{effect.attempt}",
+        "event_type": _EVENT[kind],
+        "payload": {"effect_id": effect.effect_id, "attempt": effect.attempt, **result},
+    }
+    if kind in (EffectKind.DISPATCH_AGENT, EffectKind.STOP_AGENT):
+        event["agent_id"] = effect.subject
+    if kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
+        event["bead_id"] = effect.subject
+    return event
+
+
+def _broken(effect: ClaimedEffect, error: Exception) -> Result:
+    """An adapter that raised: nobody knows what became of the call."""
+    kind = EffectKind(effect.kind)
+    text = f"{type(error).__name__} in the adapter"
+    if kind is EffectKind.DISPATCH_AGENT:
+        return {"generation": effect.generation, "outcome": "unknown", "reason": text}
+    if kind is EffectKind.POLL_PR:
+        return {"ok": False, "error": {"kind": "transient", "message": text}}
+    if kind is EffectKind.MERGE_PR:
+        return {"merged": False, "error": {"kind": "transient", "message": text}}
+    if kind is EffectKind.STOP_AGENT:
+        return {"generation": effect.generation, "ok": False, "error": text, "passing": True}
+    if kind is EffectKind.SEND_NUDGE:
+        return {"nudge_id": effect.payload["nudge_id"], "delivered": False, "error": text, "passing": True}
+    if kind is EffectKind.NOTIFY_MAYOR:
+        return {"delivered": False, "error": text, "passing": True}
+    return {"kind": effect.kind, "ok": False, "error": text, "passing": True}
+
+
+def _went_well(effect: ClaimedEffect, result: Result) -> bool:
+    if effect.kind == EffectKind.DISPATCH_AGENT:
+        return bool(result["outcome"] == "started")
+    return bool(result.get("ok") or result.get("merged") or result.get("delivered"))
+
+
+def _message(outside: Outside, payload: Mapping[str, Any], *, message_id: str, text: str, mode: str) -> Done | NotDone:
+    if outside.runtime is None:
+        return NotDone("no agent runtime is configured", passing=True)
+    return outside.runtime.message(payload["town_id"], payload["agent_id"], message_id=message_id, text=text, mode=mode)
+
+
+def _ok(answer: Done | NotDone) -> Result:
+    if isinstance(answer, Done):
+        return {"ok": True}
+    return {"ok": False, "error": _short(answer.error), "passing": answer.passing}
+
+
+def _delivered(answer: Done | NotDone) -> Result:
+    if isinstance(answer, Done):
+        return {"delivered": True}
+    return {"delivered": False, "error": _short(answer.error), "passing": answer.passing}
+
+
+def _merged(sha: str | None) -> Result:
+    return {"merged": True} if sha is None else {"merged": True, "sha": sha}
+
+
+def _not_mergeable(seen: PullRequest, head_sha: str | None) -> str | None:
+    if seen.state == "closed":
+        return "the pull request was closed"
+    if head_sha is not None and seen.head_sha != head_sha:
+        return "the head moved since it was judged"
+    feedback = seen.feedback or Feedback()
+    stands_in_the_way = (
+        feedback.has_unresolved_comments
+        or feedback.has_failing_checks
+        or not feedback.all_checks_pass
+        or feedback.awaiting_approval
+        or feedback.changes_requested
+    )
+    return "new feedback since it was judged" if stands_in_the_way else None
+
+
+def _forge_error(error: ForgeError) -> Result:
+    shown: Result = {"kind": error.kind, "message": _short(error.message)}
+    if error.http_status is not None:
+        shown["http_status"] = error.http_status
+    if error.retry_at is not None:
+        shown["retry_at"] = to_text(error.retry_at)
+    return shown
+
+
+def _no_forge() -> Result:
+    return {"kind": "no_token", "message": "no source forge is configured for this deployment"}
+
+
+def _unconfigured(effect: ClaimedEffect) -> Result:
+    return {"kind": effect.kind, "ok": False, "error": "no agent runtime is configured"}
+
+
+def _town_of(effect: ClaimedEffect) -> str:
+    town_id: str = effect.payload["town_id"]
+    return town_id
+
+
+def _short(text: str) -> str:
+    """Texts from outside, cut to what an event may hold."""
+    return text.encode()[:1000].decode(errors="ignore")

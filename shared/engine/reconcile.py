@@ -1,0 +1,37 @@
+"""Phase 8: ask every rule what ought to happen, on one state, before any action of the pass."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.actions.base import Action
+from shared.domain.tick import Tick
+from shared.engine.drain import error_text
+from shared.rules import RULES
+from shared.rules.base import Due, Rule
+from shared.town.reading import TownReader
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What the rules want, in order, when they want to look again, and which of them failed."""
+
+    intents: list[tuple[str, Action]] = field(default_factory=list)
+    due: datetime | None = None
+    failed_rules: list[tuple[str, str]] = field(default_factory=list)
+
+
+def decide(reader: TownReader, tick: Tick, *, rules: tuple[Rule, ...] = RULES) -> Decisions:
+    """Run the rules in order. A rule that raises loses its own actions; the others go on."""
+    decisions = Decisions()
+    for rule in rules:
+        try:
+            wanted = list(rule.judge(reader, tick))
+        except Exception as error:  # noqa: BLE001 - one bad rule must not silence the others; it is alerted by name
+            decisions.failed_rules.append((rule.name, error_text(error)))
+            continue
+        for decision in wanted:
+            if isinstance(decision, Due):
+                decisions.due = decision.at if decisions.due is None else min(decisions.due, decision.at)
+            else:
+                decisions.intents.append((rule.name, decision))
+    return decisions

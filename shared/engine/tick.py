@@ -1,0 +1,314 @@
+"""The tick: `(image, input) -> (image', report)`, a pure function (spec/tick.md).
+
+Read `run` aloud: open the pass, drain the events, let the safety nets act, judge the breaker, reconcile, apply, keep
+house, check the invariants, claim effects, write the journal. Nothing here reads a clock, makes an id, or calls anybody.
+Whoever calls this decides what becomes of the image: the worker commits it, a dry run drops it, a replay compares it.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.domain import limits
+from shared.domain.config import TownConfig
+from shared.domain.ids import IdMaker
+from shared.domain.limits import MILLISECOND
+from shared.domain.ports import Alert
+from shared.domain.report import AppliedEvent, ClaimedEffect, TickReport
+from shared.domain.states import AgentStatus, BeadStatus, Role
+from shared.domain.tick import Breaker, Tick, TickInput
+from shared.domain.times import from_text, to_text
+from shared.engine import alerts, apply, drain, effects, housekeeping, invariants, reconcile, waiting
+from shared.engine.drain import error_text
+from shared.events import containers
+from shared.rules import breaker
+from shared.town import database, inbox, journal
+from shared.town.database import Database
+from shared.town.reading import TownReader
+from shared.town.town import Town
+from shared.town.writing import agents
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What the phases hand on to each other."""
+
+    town: Town
+    given: TickInput
+    previous_tick_at: datetime | None
+    previous_due: datetime | None
+    drained: drain.Drained = field(default_factory=drain.Drained)
+    decisions: reconcile.Decisions = field(default_factory=reconcile.Decisions)
+    applied: apply.Applications = field(default_factory=apply.Applications)
+    checked: invariants.Checked = field(default_factory=invariants.Checked)
+    claimed: tuple[ClaimedEffect, ...] = ()
+    effects_due: datetime | None = None
+    pending_before: int = 0
+    expired: int = 0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    conflicting_events: list[str] = field(default_factory=list)
+
+
+def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
+    """Run one tick on an open image and leave the result in it; a quiet tick leaves no trace.
+
+    An exception means that the tick could not be made: the image is as it was.
+    """
+    database.begin(sql)
+    try:
+        written = database.changes(sql)
+        state = _open_pass(sql, given, town_id)
+        state.drained = drain.pending_events(state.town)
+        _safety_nets(state)
+        _judge_breaker(state)
+        reader = _reconcile_and_apply(state)
+        state.problems += housekeeping.forget_old_rows(state.town, published_to=given.journal_published_to)
+        if _changed(sql, written):
+            reader = _reader(state)
+        state.checked = invariants.check(state.town, reader, error_text=error_text)
+        _claim_effects(state)
+        report = _report(state, reader, quiet=not _worth_a_commit(sql, state, reader, written))
+        if report.quiet:
+            database.rollback(sql)
+            return report
+        report = alerts.limit_repeats(state.town, report)
+        journal.record(state.town, report)
+        database.commit(sql)
+    except BaseException:
+        database.rollback(sql)
+        raise
+    return report
+
+
+def standing(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
+    """The state as it stands and a tick that sees it, for questions that change nothing (status, dry run of a pause)."""
+    town = _town(sql, given, town_id)
+    draining, settling = town.key("drain"), _time(town.key("settling_until"))
+    stored = town.key("breaker") or {"open": False, "since": None, "episode": 0}
+    town.tick = replace(
+        town.tick,
+        draining=draining is not None,
+        settling=settling is not None and town.tick.now < settling,
+        breaker=Breaker(open=stored["open"], since=_time(stored["since"]), episode=stored["episode"]),
+    )
+    reader = TownReader(sql, town.tick.config, {})
+    return reader, replace(town.tick, breaker=breaker.count_failures(reader, town.tick))
+
+
+def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
+    """Phase 4: what holds in this tick; store the new events, then what was observed."""
+    town = _town(sql, given, town_id)
+    town.next_event_seq = town.key("next_seq") or 1
+    town.next_audit_seq = town.key("next_audit_seq") or 1
+    town.next_effect_seq = town.next_free_effect_seq()
+    state = _Pass(
+        town=town,
+        given=given,
+        previous_tick_at=_time(town.key("last_tick_at")),
+        previous_due=_time(town.key("next_due_at")),
+    )
+    _begin_settling(state)
+    if given.tick_no == 1:
+        agents.get_or_create(town, Role.MAYOR, None)
+    for envelope in given.new_events:
+        if inbox.store(town, envelope) == "conflict":
+            state.conflicting_events.append(envelope.event_id)
+    if state.conflicting_events:
+        counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
+        town.put("counters", {**counters, "conflicts": counters["conflicts"] + len(state.conflicting_events)})
+    for agent_id, seen in given.observations.agents:
+        containers.observe(town, agent_id, seen)
+    state.pending_before = inbox.pending_count(town)
+    return state
+
+
+def _town(sql: Database, given: TickInput, town_id: str) -> Town:
+    tick = Tick(
+        town_id=town_id,
+        number=given.tick_no,
+        id=given.tick_id,
+        now=given.now,
+        config=TownConfig(),
+        ids=IdMaker(town_id, given.tick_no),
+        restore_window=given.restore_window,
+        container=given.observations.container,
+    )
+    town = Town(sql=sql, tick=tick)
+    config = TownConfig.model_validate(town.key("config") or {})
+    town.tick = replace(tick, config=config, paused=bool(town.key("paused")))
+    return town
+
+
+def _begin_settling(state: _Pass) -> None:
+    """After an outage time-based recovery waits for a full look (spec/tick.md section 9)."""
+    town = state.town
+    if state.previous_tick_at is None or town.tick.now - state.previous_tick_at <= limits.SETTLE_GAP:
+        return
+    if town.has_work_in_progress():
+        town.put("settling_until", to_text(town.tick.now + limits.SETTLE_FOR))
+
+
+def _safety_nets(state: _Pass) -> None:
+    """Phase 6: the drain ends by itself, effects expire, settling ends."""
+    town = state.town
+    draining = town.key("drain")
+    if draining is not None and town.tick.now - from_text(draining["started_at"]) > limits.DRAIN_TIMEOUT:
+        town.put("drain", None)
+        draining = None
+    settling_until = _time(town.key("settling_until"))
+    if settling_until is not None and town.tick.now >= settling_until:
+        town.put("settling_until", None)
+        settling_until = None
+    town.tick = replace(town.tick, draining=draining is not None, settling=settling_until is not None)
+    state.expired = effects.expire(town)
+
+
+def _judge_breaker(state: _Pass) -> None:
+    """Phase 7: count once; every rule of the pass uses this value."""
+    town = state.town
+    stored = town.key("breaker") or {"open": False, "since": None, "episode": 0}
+    before = Breaker(open=stored["open"], since=_time(stored["since"]), episode=stored["episode"])
+    town.tick = replace(town.tick, breaker=before)
+    try:
+        judged = breaker.count_failures(_reader(state), town.tick)
+    except Exception as error:  # noqa: BLE001 - the breaker keeps its last state; counted and alerted
+        state.problems.append(("breaker", error_text(error)))
+        return
+    if judged.turned:
+        since = None if judged.since is None else to_text(judged.since)
+        town.put("breaker", {"open": judged.open, "since": since, "episode": judged.episode})
+    town.tick = replace(town.tick, breaker=judged)
+
+
+def _reconcile_and_apply(state: _Pass) -> TownReader:
+    """Phases 8 and 9; returns the reader of the state before the actions. A paused town's rules do not act."""
+    town = state.town
+    reader = _reader(state)
+    if not town.tick.paused:
+        with database.rules_sandbox(town.sql):
+            state.decisions = reconcile.decide(reader, town.tick)
+    state.applied = apply.all_intents(town, [*state.drained.returned, *state.decisions.intents])
+    return reader
+
+
+def _claim_effects(state: _Pass) -> None:
+    """Phase 12: what this worker starts after the commit; a paused town starts nothing."""
+    if state.town.tick.paused:
+        state.effects_due = None
+    else:
+        state.claimed, state.effects_due = effects.claim(state.town)
+
+
+def _reader(state: _Pass) -> TownReader:
+    return TownReader(state.town.sql, state.town.tick.config, state.town.unreadable)
+
+
+def _changed(sql: Database, written: int) -> bool:
+    return database.changes(sql) != written
+
+
+def _worth_a_commit(sql: Database, state: _Pass, reader: TownReader, written: int) -> bool:
+    """A quiet tick is not committed (spec/tick.md section 1)."""
+    return (
+        bool(state.given.new_events)
+        or _changed(sql, written)
+        or bool(state.applied.failed or state.decisions.failed_rules or state.problems or state.checked.failed)
+        or state.given.tick_no == 1
+        or in_progress(reader)
+    )
+
+
+def in_progress(reader: TownReader) -> bool:
+    """Whether an agent is working or stalled or an MR is in progress: such a town is watched."""
+    return any(agent.status in (AgentStatus.WORKING, AgentStatus.STALLED) for agent in reader.agents) or any(
+        review.status is BeadStatus.IN_PROGRESS for review in reader.reviews
+    )
+
+
+def _report(state: _Pass, reader: TownReader, *, quiet: bool) -> TickReport:
+    town = state.town
+    pending_after = inbox.pending_count(town)
+    return TickReport(
+        town_id=town.tick.town_id,
+        input=state.given,
+        quiet=quiet,
+        events=(*state.drained.events, *_conflicts(state)),
+        actions=tuple(state.applied.actions),
+        effects=state.claimed,
+        violations=tuple(state.checked.open),
+        metrics=_metrics(state, pending_after),
+        next_due=_next_due(state, reader, pending_after),
+        waiting_counts=waiting.counts(reader, town.tick),
+        business_events=tuple(town.business_events),
+        alerts=tuple(_alerts(state)),
+        pending_before=state.pending_before,
+        pending_after=pending_after,
+    )
+
+
+def _conflicts(state: _Pass) -> list[AppliedEvent]:
+    return [AppliedEvent(event_id, "", "conflict") for event_id in state.conflicting_events]
+
+
+def _metrics(state: _Pass, pending_after: int) -> dict[str, Any]:
+    by_type: dict[str, int] = {}
+    for judged in state.applied.actions:
+        by_type[judged.action["type"]] = by_type.get(judged.action["type"], 0) + 1
+    return {
+        "eventsDrained": state.drained.processed,
+        "actionsEmitted": len(state.applied.actions),
+        "actionsByType": by_type,
+        "invariantViolations": len(state.checked.open),
+        "pendingEventCount": pending_after,
+        "eventsPoisoned": state.drained.poisoned,
+        "actionsSkipped": state.applied.skipped,
+        "circuitBreakerOpen": int(state.town.tick.breaker.open),
+        "tickLagMs": _lag(state),
+    }
+
+
+def _lag(state: _Pass) -> int:
+    """Milliseconds between the moment when this tick was wanted and its `now`."""
+    wanted = [at for at in (state.previous_due,) if at is not None]
+    wanted += [from_text(envelope.received_at) for envelope in state.given.new_events]
+    if not wanted or state.previous_tick_at is None:
+        return 0
+    return max((state.town.tick.now - max(state.previous_tick_at, min(wanted))) // MILLISECOND, 0)
+
+
+def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime | None:
+    """The earliest time at which a tick can have something to do (spec/tick.md section 6); None: only an event can."""
+    now = state.town.tick.now
+    candidates = [state.decisions.due, state.checked.due, state.effects_due]
+    if state.given.more_waiting or state.applied.applied or state.town.config_changed or state.expired:
+        candidates.append(now)
+    if pending_after or state.applied.failed or state.decisions.failed_rules or state.problems:
+        candidates.append(now + limits.FAILED_EVENT_RETRY)
+    draining = state.town.key("drain")
+    if draining is not None:
+        candidates.append(from_text(draining["started_at"]) + limits.DRAIN_TIMEOUT + MILLISECOND)
+    candidates.append(_time(state.town.key("settling_until")))
+    if in_progress(reader):
+        candidates.append(now + limits.WATCH_INTERVAL)
+    idle = state.town.tick.config.alarm_interval_idle
+    if idle is not None and (reader.issues or reader.reviews or reader.convoys or reader.mail):
+        candidates.append(now + timedelta(seconds=idle))
+    known = [at for at in candidates if at is not None]
+    return max(min(known), now) if known else None
+
+
+def _alerts(state: _Pass) -> list[Alert]:
+    tick = state.town.tick
+    raised = list(state.drained.alerts)
+    raised += [alerts.conflicting_event(tick, event_id) for event_id in state.conflicting_events]
+    raised += [alerts.problem(tick, "rule_failed", name, text) for name, text in state.decisions.failed_rules]
+    raised += [alerts.problem(tick, "action_failed", name, text) for name, text in state.applied.failed]
+    raised += [alerts.problem(tick, "step_failed", name, text) for name, text in state.problems]
+    raised += [alerts.problem(tick, "check_failed", name, text) for name, text in state.checked.failed]
+    raised += [alerts.problem(tick, "action_conflict", text, "two rules of one pass") for text in state.applied.conflicts]
+    raised += [alerts.violation(tick, violation) for violation in state.checked.open if violation.captured]
+    return raised
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else from_text(text)

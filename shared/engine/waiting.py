@@ -1,0 +1,174 @@
+"""Why each live bead waits: one reason of a closed list, since when, until when or for whom (spec/tick.md section 13)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.states import AgentStatus, BeadStatus, Label, Role
+from shared.domain.tick import Tick
+from shared.domain.times import from_text, to_text
+from shared.rules.beads import backoff_end
+from shared.town.live import Issue, LiveReview
+from shared.town.reading import TownReader
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why one bead waits. `due_at` is the next time at which a rule may act; else `actor` names who must."""
+
+    bead_id: str
+    reason: str
+    since: datetime
+    due_at: datetime | None = None
+    actor: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The reason as the status shows it."""
+        return {
+            "bead_id": self.bead_id,
+            "reason": self.reason,
+            "since": to_text(self.since),
+            "due_at": None if self.due_at is None else to_text(self.due_at),
+            "actor": self.actor,
+        }
+
+
+def reasons(town: TownReader, tick: Tick) -> list[Waiting]:
+    """The reason of every live issue, review and convoy that is not worked on right now."""
+    found = [_of_issue(town, tick, issue) for issue in town.issues]
+    found += [_of_review(town, tick, review) for review in town.reviews]
+    found += _of_convoys(town, tick)
+    return [waiting for waiting in found if waiting is not None]
+
+
+def counts(town: TownReader, tick: Tick) -> dict[str, int]:
+    """How many beads wait for each reason."""
+    counted: dict[str, int] = {}
+    for waiting in reasons(town, tick):
+        counted[waiting.reason] = counted.get(waiting.reason, 0) + 1
+    return counted
+
+
+def _of_issue(town: TownReader, tick: Tick, issue: Issue) -> Waiting | None:
+    if Label.TRIAGE_REQUEST in issue.labels:
+        return Waiting(issue.id, "agent_working", issue.created_at, actor="triage")
+    agent = town.hooks.get(issue.id)
+    if agent is not None and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+        return None
+    if issue.status is BeadStatus.IN_REVIEW:
+        return Waiting(
+            issue.id,
+            "awaiting_review",
+            issue.updated_at,
+            due_at=issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND,
+            actor="review",
+        )
+    if issue.status is BeadStatus.IN_PROGRESS and agent is None:
+        return Waiting(
+            issue.id, "cooldown", issue.updated_at, due_at=issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND
+        )
+    return _of_open_issue(town, tick, issue)
+
+
+def _of_open_issue(town: TownReader, tick: Tick, issue: Issue) -> Waiting:
+    if issue.rig_id is None:
+        return Waiting(issue.id, "no_rig", issue.created_at, actor="operator")
+    if Label.HELD in issue.labels and issue.id not in town.hooks:
+        return Waiting(issue.id, "held", issue.created_at, actor="operator")
+    if issue.id in town.staged_beads:
+        return Waiting(issue.id, "staged", issue.created_at, actor="operator")
+    blocked = _blocked(town, issue.id, issue.updated_at)
+    if blocked is not None:
+        return blocked
+    return _of_ready(town, tick, issue)
+
+
+def _of_ready(town: TownReader, tick: Tick, issue: Issue) -> Waiting:
+    if tick.draining:
+        return Waiting(issue.id, "draining", issue.updated_at, actor="container")
+    due = backoff_end(issue.last_dispatch_attempt_at, issue.dispatch_attempts, tick)
+    if due is not None:
+        return Waiting(issue.id, "cooldown", issue.last_dispatch_attempt_at or issue.updated_at, due_at=due)
+    if tick.breaker.open:
+        return Waiting(issue.id, "breaker_open", tick.breaker.since or issue.updated_at, due_at=tick.breaker.due)
+    limit = town.settings(issue.rig_id).max_polecats
+    if limit is not None and _places_taken(town, issue.rig_id) >= limit:
+        return Waiting(issue.id, "rig_full", issue.updated_at, actor="agent")
+    return Waiting(issue.id, "cooldown", issue.updated_at, due_at=tick.now)
+
+
+def _of_review(town: TownReader, tick: Tick, review: LiveReview) -> Waiting | None:
+    agent = town.hooks.get(review.id)
+    if agent is not None and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+        return None
+    if review.rig_id is None:
+        return Waiting(review.id, "no_rig", review.created_at, actor="operator")
+    blocked = _blocked(town, review.id, review.updated_at)
+    if blocked is not None:
+        return blocked
+    if review.status is BeadStatus.IN_PROGRESS and review.pr_url is not None:
+        return _of_pull_request(tick, review)
+    if tick.draining:
+        return Waiting(review.id, "draining", review.updated_at, actor="container")
+    due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
+    if due is not None:
+        return Waiting(review.id, "cooldown", review.last_dispatch_attempt_at or review.updated_at, due_at=due)
+    if tick.breaker.open:
+        return Waiting(review.id, "breaker_open", tick.breaker.since or review.updated_at, due_at=tick.breaker.due)
+    return Waiting(review.id, "awaiting_review", review.updated_at, actor="refinery")
+
+
+def _of_pull_request(tick: Tick, review: LiveReview) -> Waiting:
+    poll = _time(review.metadata.get("last_poll_at"))
+    due = tick.now if poll is None else poll + limits.PR_POLL_INTERVAL
+    limited = _time(review.metadata.get("poll_not_before"))
+    if limited is not None and limited > tick.now:
+        return Waiting(review.id, "rate_limited", review.updated_at, due_at=limited)
+    if review.awaiting_approval:
+        since = _time(review.metadata.get("awaiting_approval_observed_at")) or review.updated_at
+        return Waiting(review.id, "awaiting_approval", since, due_at=due, actor="reviewer")
+    return Waiting(review.id, "awaiting_ci", review.updated_at, due_at=due, actor="forge")
+
+
+def _of_convoys(town: TownReader, tick: Tick) -> list[Waiting | None]:
+    found: list[Waiting | None] = []
+    for convoy in town.convoys:
+        since = tick.now
+        if convoy.staged:
+            found.append(Waiting(convoy.id, "staged", since, actor="operator"))
+        elif convoy.total > convoy.done or convoy.id in town.convoys_in_review or town.landings.get(convoy.id):
+            found.append(Waiting(convoy.id, "awaiting_review" if convoy.done == convoy.total else "agent_working", since))
+        elif convoy.total > 0 and convoy.lands and convoy.first_rig is None:
+            found.append(Waiting(convoy.id, "no_rig", since, actor="operator"))
+        else:
+            found.append(Waiting(convoy.id, "cooldown", since, due_at=tick.now))
+    return found
+
+
+def _blocked(town: TownReader, bead_id: str, since: datetime) -> Waiting | None:
+    blockers = town.blockers.get(bead_id)
+    if not blockers:
+        return None
+    failed = [blocker for blocker in blockers if blocker.status == BeadStatus.FAILED]
+    if len(failed) == len(blockers):
+        return Waiting(bead_id, "failed_dependency", since, actor=failed[0].id)
+    live = next(blocker for blocker in blockers if blocker.status != BeadStatus.FAILED)
+    return Waiting(bead_id, "blocked_by", since, actor=live.id)
+
+
+def _places_taken(town: TownReader, rig_id: str | None) -> int:
+    return sum(
+        agent.role is Role.POLECAT
+        and agent.rig_id == rig_id
+        and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+        for agent in town.agents
+    )
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        return from_text(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,75 @@
+"""The logical digest: equal rows give equal digests, whatever SQLite version wrote the pages (spec/data-model.md 1.12)."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from shared.domain import canonical
+
+TABLES: Final[dict[str, tuple[str, str]]] = {
+    "agent_metadata": ("bead_id, role, identity, container_process_id, status, current_hook_bead_id, dispatch_attempts, "
+    "generation, last_dispatch_bead_id, last_dispatch_outcome, observed_status, checkpoint, last_activity_at, "
+    "agent_status_message, agent_status_updated_at, last_event_type, last_event_at, active_tools, stalled_at", "bead_id"),
+    "agent_nudges": (
+        "nudge_id, agent_bead_id, message, mode, priority, source, created_at, delivered_at, expires_at",
+        "nudge_id",
+    ),
+    "bead_dependencies": ("bead_id, depends_on_bead_id, dependency_type", "bead_id, depends_on_bead_id"),
+    "bead_events": (
+        "bead_event_id, seq, bead_id, agent_id, event_type, old_value, new_value, metadata, created_at",
+        "bead_event_id",
+    ),
+    "beads": (
+        "bead_id, type, status, title, body, rig_id, parent_bead_id, assignee_agent_bead_id, priority, labels, metadata, "
+        "dispatch_attempts, last_dispatch_attempt_at, last_dispatch_failed_at, created_by, created_at, updated_at, "
+        "closed_at",
+        "bead_id",
+    ),
+    "convoy_metadata": (
+        "bead_id, total_beads, closed_beads, landed_at, feature_branch, merge_mode, staged",
+        "bead_id",
+    ),
+    "escalation_metadata": (
+        "bead_id, severity, category, acknowledged, re_escalation_count, acknowledged_at",
+        "bead_id",
+    ),
+    "open_violations": (
+        "invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message",
+        "invariant, subject",
+    ),
+    "outbox": (
+        "effect_id, seq, kind, subject, generation, payload, state, attempts, not_before, claim, claimed_until, deadline, "
+        "result, created_at, finished_at",
+        "effect_id",
+    ),
+    "review_metadata": (
+        "bead_id, branch, target_branch, merge_commit, pr_url, retry_count, auto_merge_ready_since, "
+        "last_feedback_check_at",
+        "bead_id",
+    ),
+    "rigs": ("id, name, git_url, default_branch, config, created_at", "id"),
+    "town": ("key, value", "key"),
+    "town_events": (
+        "event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, processed_at, outcome, "
+        "retry_count, poisoned_at, last_error",
+        "event_id",
+    ),
+}
+"""Columns and key order of every table but `ticks`."""
+
+
+def rows(sql: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
+    """All rows of a table in key order."""
+    columns, order = TABLES[table]
+    yield from sql.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608 - constants
+
+
+def logical_digest(sql: sqlite3.Connection) -> str:
+    """The sha256 over every row of every table except `ticks`, in key order."""
+    digest = hashlib.sha256()
+    for table in TABLES:
+        digest.update(f"{table}\n".encode())
+        for row in rows(sql, table):
+            digest.update(canonical.dumps(list(row)).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,56 @@
+"""The first image of a town: our schema, its id, the configuration of a new town. Its first tick makes the mayor."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.domain import canonical
+from shared.domain.config import NEW_TOWN, TownConfig, first_problem, merged
+from shared.domain.errors import Refused
+from shared.town import database
+
+
+def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool = False) -> bytes:
+    """The image of a new town with the new-town configuration and what `config` changes in it. Raises Refused (400)."""
+    stored = merged(NEW_TOWN, dict(config or {}))
+    problem = first_problem(TownConfig, stored)
+    if problem is not None:
+        raise Refused(
+            f"the configuration of the new town {town_id} is not valid at {problem}",
+            status=400,
+            path=f"config.{problem}",
+            hint="see section 6 of the event specification for the settings and their ranges",
+        )
+    keys: dict[str, Any] = {
+        "id": town_id,
+        "schema_version": database.SCHEMA_VERSION,
+        "config": stored,
+        "tick_no": 0,
+        "tick_id": None,
+        "last_tick_at": None,
+        "next_seq": 1,
+        "next_audit_seq": 1,
+        "next_due_at": None,
+        "settling_until": None,
+        "drain": None,
+        "container_instance_id": None,
+        "breaker": {"open": False, "since": None, "episode": 0},
+        "last_idle_stop_at": None,
+        "last_token_refresh_at": None,
+        "mayor_working_since": None,
+        "mayor_waiting_since": None,
+        "counters": {"poisoned": 0, "conflicts": 0},
+        "triage": {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False},
+        "paused": paused,
+        "alerted": {},
+    }
+    sql = database.open_image(database.new_image())
+    try:
+        database.begin(sql)
+        sql.executemany(
+            "INSERT INTO town (key, value) VALUES (?, ?)",
+            [(key, canonical.dumps(value)) for key, value in sorted(keys.items())],
+        )
+        database.commit(sql)
+        return database.image_of(sql)
+    finally:
+        database.close(sql)

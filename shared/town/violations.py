@@ -1,0 +1,67 @@
+"""Broken invariants: first seen, open, captured, gone."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.times import from_text
+from shared.town.rows import time_or_none
+from shared.town.town import Town
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One row of open_violations."""
+
+    invariant: int
+    subject: str
+    first_seen_tick: int
+    first_seen_at: datetime
+    opened_at: datetime | None
+    last_captured_at: datetime | None
+    message: str
+
+
+def known(town: Town) -> dict[tuple[int, str], Known]:
+    """All rows by (invariant, subject)."""
+    rows = town.sql.execute(
+        "SELECT invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message "
+        "FROM open_violations ORDER BY invariant, subject"
+    ).fetchall()
+    return {
+        (row[0], row[1]): Known(
+            row[0], row[1], row[2], from_text(row[3]), time_or_none(row[4]), time_or_none(row[5]), row[6]
+        )
+        for row in rows
+    }
+
+
+def note(town: Town, invariant: int, subject: str, message: str) -> None:
+    """A condition was seen for the first time."""
+    town.sql.execute(
+        "INSERT INTO open_violations (invariant, subject, first_seen_tick, first_seen_at, message) "
+        "VALUES (:invariant, :subject, :tick, :now, :message)",
+        {
+            "invariant": invariant,
+            "subject": subject,
+            "tick": town.tick.number,
+            "now": town.tick.now_text,
+            "message": message,
+        },
+    )
+
+
+def capture(town: Town, invariant: int, subject: str) -> None:
+    """It is open and is reported now."""
+    town.sql.execute(
+        "UPDATE open_violations SET opened_at = COALESCE(opened_at, :now), last_captured_at = :now "
+        "WHERE invariant = :invariant AND subject = :subject",
+        {"invariant": invariant, "subject": subject, "now": town.tick.now_text},
+    )
+
+
+def forget(town: Town, invariant: int, subject: str) -> None:
+    """The condition is gone."""
+    town.sql.execute(
+        "DELETE FROM open_violations WHERE invariant = :invariant AND subject = :subject",
+        {"invariant": invariant, "subject": subject},
+    )
