@@ -296,11 +296,13 @@ def _living(generation: Generation) -> set[int]:
 def _end(generation: Generation, budget: Budget) -> bool:
     """End one generation, politely first, and say whether nothing of it is left."""
     recorded = generation.recorded()
+    # Who belongs to the agent's session can be told only as long as the agent lives; so it is noted before the TERM.
+    known = {pid: supervisor.identity(pid) for pid in _living(generation)}
     if recorded is not None and recorded.agent_is_alive:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(recorded.pid, signal.SIGTERM)
         wait_for(lambda: not recorded.agent_is_alive, seconds=budget.left(at_most=TERM_GRACE_SECONDS))
-    if not wait_for(lambda: _killed(generation), seconds=budget.left()):
+    if not wait_for(lambda: _killed(generation, known), seconds=budget.left()):
         return False
     if recorded is not None:
         wait_for(lambda: not recorded.supervisor_is_alive, seconds=budget.left(at_most=_EXIT_CODE_SECONDS))
@@ -309,9 +311,11 @@ def _end(generation: Generation, budget: Budget) -> bool:
     return True
 
 
-def _killed(generation: Generation) -> bool:
-    """Kill whatever lives of a generation; True when there was nothing."""
-    alive = _living(generation)
+def _killed(generation: Generation, known: Mapping[int, str | None]) -> bool:
+    """Kill whatever lives of a generation and of what was known of it before; True when there was nothing."""
+    alive = _living(generation) | {
+        pid for pid, started in known.items() if started and supervisor.is_alive(pid, started)
+    }
     supervisor.kill_all(alive)
     return not alive
 
