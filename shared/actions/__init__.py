@@ -24,7 +24,8 @@ from shared.actions.convoys import (
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
-from shared.actions.triage import BumpEscalation, CreateTriageRequest, EscalateTriage
+from shared.actions.triage import BumpEscalation, CreateTriageRequest
+from shared.actions.triage_exhausted import EscalateTriage
 
 ACTIONS: Final[tuple[type[Action], ...]] = (
     TransitionBead,

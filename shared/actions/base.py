@@ -1,9 +1,12 @@
 """What every action is: an intended change with a wire name, fields and an `apply` that is guarded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied
+from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Skipped
+from shared.domain.states import EffectKind
+from shared.town import outbox
 from shared.town.town import Town
 from shared.town.writing.beads import Moved
 
@@ -46,3 +49,13 @@ _OUTCOME: dict[Moved, ActionOutcome] = {
 def outcome_of(moved: Moved) -> ActionOutcome:
     """The outcome of an action that is one guarded move."""
     return _OUTCOME[moved]
+
+
+DUPLICATE_EFFECT = Skipped("duplicate effect")
+
+
+def outcome_of_request(
+    town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]
+) -> ActionOutcome:
+    """Ask for an effect; the same one twice is skipped, so an action asks first and changes the town afterwards."""
+    return Applied() if outbox.request(town, kind, subject, generation, payload) else DUPLICATE_EFFECT

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from shared.actions.base import Action, Want, outcome_of
-from shared.domain.outcomes import ALREADY, MISSING, TERMINAL, ActionOutcome, Applied, Skipped
+from shared.domain.outcomes import ALREADY, MISSING, TERMINAL, ActionOutcome, Applied
 from shared.domain.states import SYSTEM, BeadStatus
 from shared.town import lookup
 from shared.town.town import Town
 from shared.town.writing import agents, beads
 from shared.town.writing.beads import Failure
-
-NO_AGENT = Skipped("missing agent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +55,10 @@ class AssignBead(Action):
     def apply(self, town: Town) -> ActionOutcome:
         """Assign it and audit that."""
         bead = lookup.bead(town, self.bead_id)
-        if bead is None:
+        if bead is None or not agents.exists(town, self.agent_id):
             return MISSING
         if not bead.live:
             return TERMINAL
-        if lookup.agent(town, self.agent_id) is None:
-            return NO_AGENT
         if bead.assignee == self.agent_id:
             return ALREADY
         beads.assign(town, self.bead_id, self.agent_id)

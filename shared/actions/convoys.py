@@ -1,19 +1,34 @@
 """Actions on convoys: progress, landing, the end."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from shared.actions.base import Action, Want
+from shared.actions.base import Action, Want, outcome_of
+from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed
+from shared.domain.states import SYSTEM, BeadStatus, BeadType
+from shared.town import lookup
+from shared.town.rows import Bead, truthy
+from shared.town.town import Town
+from shared.town.writing import beads, convoys, reviews, rigs
+from shared.town.writing.beads import Failure
+
+NO_WORK_SUCCEEDED: Final = "no work succeeded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConvoyProgress(Action):
-    """Store how far a convoy is."""
+    """Store how far a convoy is. `closed_beads` is what the rule saw; what holds now is counted anew."""
 
     type: ClassVar[str] = "update_convoy_progress"
 
     convoy_id: str
     closed_beads: int
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Count and store."""
+        if not lookup.is_convoy(town, self.convoy_id):
+            return MISSING
+        return Applied() if convoys.record_progress(town, self.convoy_id) else ALREADY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +38,18 @@ class SetConvoyReadyToLand(Action):
     type: ClassVar[str] = "set_convoy_ready_to_land"
 
     convoy_id: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Set the flag of a live convoy."""
+        convoy = _convoy(town, self.convoy_id)
+        if convoy is None:
+            return MISSING
+        if not convoy.live:
+            return TERMINAL
+        if truthy(convoy.metadata, "ready_to_land"):
+            return ALREADY
+        beads.set_metadata(town, convoy.id, {"ready_to_land": 1})
+        return Applied()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +63,29 @@ class CreateLandingMr(Action):
     feature_branch: str
     target_branch: str
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Count the attempt and submit, unless the convoy is over or is being landed."""
+        convoy = _convoy(town, self.convoy_id)
+        if convoy is None:
+            return MISSING
+        if not convoy.live or lookup.live_reviews_of(town, convoy.id):
+            return MOVED_ON
+        if not rigs.exists(town, self.rig_id):
+            return Failed("no rig")
+        attempts = convoy.metadata.get("landing_mr_attempts", 0)
+        beads.set_metadata(
+            town,
+            convoy.id,
+            {
+                "landing_mr_attempts": (attempts if isinstance(attempts, int) else 0) + 1,
+                "last_landing_mr_attempt_at": town.tick.now_text,
+            },
+        )
+        reviews.submit(
+            town, convoy, self.feature_branch, by=SYSTEM, rig_id=self.rig_id, target_branch=self.target_branch
+        )
+        return Applied()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseConvoy(Action):
@@ -45,9 +95,18 @@ class CloseConvoy(Action):
 
     convoy_id: str
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Close it and note when it landed."""
+        if not lookup.is_convoy(town, self.convoy_id):
+            return MISSING
+        moved = beads.move(town, self.convoy_id, BeadStatus.CLOSED, reason="landed")
+        if moved == "moved":
+            convoys.set_landed(town, self.convoy_id)
+        return outcome_of(moved)
+
     def wants(self) -> tuple[Want, ...]:
         """The convoy closed."""
-        return ((("bead", self.convoy_id), "closed"),)
+        return ((("bead", self.convoy_id), BeadStatus.CLOSED.value),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +118,22 @@ class FailConvoy(Action):
     convoy_id: str
     reason: str
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Fail it and keep the reason where people look for it."""
+        if not lookup.is_convoy(town, self.convoy_id):
+            return MISSING
+        failure = Failure("reconciler", self.reason, "scheduler")
+        moved = beads.move(town, self.convoy_id, BeadStatus.FAILED, reason=self.reason, failure=failure)
+        if moved == "moved":
+            code = "no_work_succeeded" if self.reason == NO_WORK_SUCCEEDED else "landing_mr_exhausted"
+            beads.set_metadata(town, self.convoy_id, {"failureReason": code, "failureMessage": self.reason})
+        return outcome_of(moved)
+
     def wants(self) -> tuple[Want, ...]:
         """The convoy failed."""
-        return ((("bead", self.convoy_id), "failed"),)
+        return ((("bead", self.convoy_id), BeadStatus.FAILED.value),)
+
+
+def _convoy(town: Town, convoy_id: str) -> Bead | None:
+    bead = lookup.bead(town, convoy_id)
+    return bead if bead is not None and bead.type is BeadType.CONVOY else None

@@ -1,9 +1,22 @@
-"""Actions that start and stop agents."""
+"""Actions that start and stop agents (spec/actions.md sections 3, 4 and 8).
 
+Everything that can refuse a dispatch is asked before anything is written. Attempts are counted here and nowhere else.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from shared.actions.base import Action, Want
+from shared.actions.base import Action, Want, outcome_of_request
+from shared.actions.start_context import start_context
+from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
+from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, EffectKind, Label, Role
+from shared.town import lookup
+from shared.town.rows import Agent, Bead, truthy
+from shared.town.town import Town
+from shared.town.writing import agents, beads, escalations, rigs
+
+_TITLE_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,27 +29,143 @@ class DispatchAgent(Action):
     bead_id: str
     rig_id: str | None
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Choose the agent, let both counters and the generation grow, ask for the start."""
+        bead = lookup.bead(town, self.bead_id)
+        if bead is None:
+            return MISSING
+        if not bead.live:
+            return TERMINAL
+        if not self.agent_id and bead.type is BeadType.MERGE_REQUEST and truthy(bead.metadata, "babysit"):
+            return Skipped("babysat")
+        paused = _dispatching_paused(town)
+        if paused is not None:
+            return paused
+        if bead.status is BeadStatus.IN_REVIEW:
+            return MOVED_ON
+        rig_id = self.rig_id or bead.rig_id
+        if not self.agent_id:
+            return _start_whoever_fits(town, bead, rig_id)
+        agent = lookup.agent(town, self.agent_id)
+        if agent is None or agent.status is not AgentStatus.IDLE or agent.hook != bead.id:
+            return MOVED_ON
+        return _start(town, agent, bead, rig_id or agent.rig_id)
+
     def wants(self) -> tuple[Want, ...]:
         """The bead in progress, and the agent, if it is named, working."""
-        bead: Want = (("bead", self.bead_id), "in_progress")
-        return (bead, (("agent", self.agent_id), "working")) if self.agent_id else (bead,)
+        bead: Want = (("bead", self.bead_id), BeadStatus.IN_PROGRESS.value)
+        return (bead, (("agent", self.agent_id), AgentStatus.WORKING.value)) if self.agent_id else (bead,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTriageBatch(Action):
-    """Give open triage requests to a polecat, as one bead."""
+    """Give open triage requests to a polecat, as one bead that is in progress at once."""
 
     type: ClassVar[str] = "start_triage_batch"
 
     rig_id: str
     request_ids: tuple[str, ...]
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Create the batch and dispatch it, unless one is live."""
+        if lookup.live_triage_batch(town) is not None:
+            return ALREADY
+        paused = _dispatching_paused(town)
+        if paused is not None:
+            return paused
+        if not rigs.exists(town, self.rig_id):
+            return Failed("no rig")
+        batch = lookup.bead(town, self._create_batch(town))
+        if batch is None:
+            return MISSING
+        outcome = _start_whoever_fits(town, batch, self.rig_id)
+        if isinstance(outcome, Applied):
+            escalations.count_batch(town, batch.id)
+        return outcome
+
+    def _create_batch(self, town: Town) -> str:
+        return beads.create(
+            town,
+            beads.NewBead(
+                id=town.tick.ids.new(),
+                type=BeadType.ISSUE,
+                title=f"Triage: {len(self.request_ids)} requests",
+                body=_questions(town, self.request_ids),
+                rig_id=self.rig_id,
+                priority="high",
+                labels=(Label.TRIAGE,),
+                metadata={"request_ids": list(self.request_ids)},
+                created_by=PATROL,
+            ),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAgent(Action):
-    """Ask the runtime to end the agent's process of the present generation."""
+    """Ask the runtime to end the agent's process of the present generation. No status changes."""
 
     type: ClassVar[str] = "stop_agent"
 
     agent_id: str
     reason: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Ask for it, once for each generation."""
+        agent = lookup.agent(town, self.agent_id)
+        if agent is None:
+            return MISSING
+        if agent.generation == 0:
+            return Skipped("never dispatched")
+        payload = {
+            "town_id": town.tick.town_id,
+            "agent_id": agent.id,
+            "generation": agent.generation,
+            "reason": self.reason,
+        }
+        return outcome_of_request(town, EffectKind.STOP_AGENT, agent.id, agent.generation, payload)
+
+
+def _dispatching_paused(town: Town) -> Skipped | None:
+    """The second look at what the rules tested before."""
+    if town.tick.draining:
+        return Skipped("draining")
+    return Skipped("breaker open") if town.tick.breaker.open else None
+
+
+def _start_whoever_fits(town: Town, bead: Bead, rig_id: str | None) -> ActionOutcome:
+    if rig_id is None or not rigs.exists(town, rig_id):
+        return Failed("no rig")
+    unhookable = agents.why_unhookable(bead)
+    if unhookable is not None:
+        return Failed(unhookable)
+    role = Role.REFINERY if bead.type is BeadType.MERGE_REQUEST else Role.POLECAT
+    agent = lookup.agent(town, agents.get_or_create(town, role, rig_id))
+    if agent is None or agent.status is not AgentStatus.IDLE or agent.hook not in (None, bead.id):
+        return MOVED_ON
+    refused = agents.hook(town, agent.id, bead.id)
+    return _start(town, agent, bead, rig_id) if refused is None else Failed(refused)
+
+
+def _start(town: Town, agent: Agent, bead: Bead, rig_id: str | None) -> ActionOutcome:
+    generation = agent.generation + 1
+    context = start_context(town, agent, bead, generation=generation, rig_id=rig_id)
+    outcome = outcome_of_request(town, EffectKind.DISPATCH_AGENT, agent.id, generation, context)
+    if isinstance(outcome, Applied):
+        beads.move(town, bead.id, BeadStatus.IN_PROGRESS, reason="dispatched")
+        beads.count_attempt(town, bead.id, agent.id)
+        agents.begin_dispatch(town, agent.id, bead.id)
+    return outcome
+
+
+def _questions(town: Town, request_ids: Sequence[str]) -> str:
+    """What the batch asks, one line a request: the polecat sees no other bead."""
+    lines = []
+    for request in (lookup.bead(town, request_id) for request_id in request_ids):
+        if request is not None:
+            about = [
+                f"{word} {request.metadata[key]}"
+                for word, key in (("type", "triage_type"), ("agent", "agent_bead_id"), ("bead", "hooked_bead_id"))
+                if isinstance(request.metadata.get(key), str)
+            ]
+            lines.append(f"- {request.id}: {request.title[:_TITLE_SHOWN]} ({', '.join(about)})")
+    return "\n".join(lines)

@@ -2,13 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from shared.actions.base import Action
+from shared.actions.base import Action, outcome_of_request
+from shared.domain import limits
+from shared.domain.outcomes import ALREADY, MISSING, ActionOutcome, Applied
+from shared.domain.states import SYSTEM, EffectKind
+from shared.town import lookup
+from shared.town.town import Town
+from shared.town.writing import agents, beads, nudges
 
 Tier = Literal["warn", "escalate", "force_stop"]
 Mode = Literal["wait-idle", "immediate", "queue"]
 Urgency = Literal["normal", "urgent"]
+
+RESPAWN_SUPPRESSED: Final = "reconciler.respawn_suppressed"
+_FAILED_BLOCKER: Final = "failed_blocker:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +33,30 @@ class SendNudge(Action):
     mode: Mode | None = None
     priority: Urgency | None = None
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Store the nudge and ask for its delivery."""
+        if not agents.exists(town, self.agent_id):
+            return MISSING
+        mode, priority = ("immediate", "urgent") if self.tier else (self.mode or "wait-idle", self.priority or "normal")
+        nudge_id = nudges.create(
+            town,
+            self.agent_id,
+            self.message,
+            mode=mode,
+            priority=priority,
+            source=f"reconciler:{self.tier}" if self.tier else self.source or SYSTEM,
+            expires_at=town.tick.now + limits.NUDGE_LIFE if self.tier else None,
+        )
+        payload = {
+            "town_id": town.tick.town_id,
+            "agent_id": self.agent_id,
+            "nudge_id": nudge_id,
+            "message": self.message,
+            "mode": mode,
+            "priority": priority,
+        }
+        return outcome_of_request(town, EffectKind.SEND_NUDGE, nudge_id, 0, payload)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpireNudge(Action):
@@ -32,6 +65,12 @@ class ExpireNudge(Action):
     type: ClassVar[str] = "expire_nudge"
 
     nudge_id: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Note its end, unless it was delivered."""
+        if nudges.agent_of(town, self.nudge_id) is None:
+            return MISSING
+        return Applied() if nudges.deliver(town, self.nudge_id) else ALREADY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +82,20 @@ class NotifyMayor(Action):
     subject: str
     message: str
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Ask for it; of a failed blocker the mayor is told once."""
+        mayor = lookup.mayor(town)
+        payload = {
+            "town_id": town.tick.town_id,
+            "agent_id": None if mayor is None else mayor.id,
+            "subject": self.subject,
+            "message": self.message,
+        }
+        outcome = outcome_of_request(town, EffectKind.NOTIFY_MAYOR, self.subject, town.tick.number, payload)
+        if isinstance(outcome, Applied) and self.subject.startswith(_FAILED_BLOCKER):
+            beads.set_metadata(town, self.subject.removeprefix(_FAILED_BLOCKER), {"failed_blocker_notified": 1})
+        return outcome
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmitEvent(Action):
@@ -52,3 +105,11 @@ class EmitEvent(Action):
 
     event_name: str
     data: Mapping[str, Any]
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Note it; a suppressed landing is remembered on its convoy, so that it is told once."""
+        town.business_event(self.event_name, dict(self.data))
+        if self.event_name == RESPAWN_SUPPRESSED:
+            attempt = self.data["suppressedAttempt"]
+            beads.set_metadata(town, self.data["convoyId"], {"respawn_suppressed_attempt": attempt})
+        return Applied()

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from shared.actions.base import Action
+from shared.actions.base import Action, outcome_of_request
+from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
+from shared.domain.repositories import same_repository
+from shared.domain.states import SYSTEM, BeadStatus, BeadType, EffectKind
+from shared.town import lookup
+from shared.town.rows import Bead
+from shared.town.town import Town
+from shared.town.writing import agents, beads, reviews, rigs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +27,27 @@ class CreateMrBead(Action):
     pr_url: str | None = None
     summary: str | None = None
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Submit it with that rig and target."""
+        source = lookup.bead(town, self.source_bead_id)
+        if source is None or (self.agent_id != SYSTEM and not agents.exists(town, self.agent_id)):
+            return MISSING
+        if not source.live:
+            return TERMINAL
+        if not rigs.exists(town, self.rig_id):
+            return Failed("no rig")
+        reviews.submit(
+            town,
+            source,
+            self.branch,
+            by=self.agent_id,
+            pr_url=self.pr_url,
+            summary=self.summary,
+            rig_id=self.rig_id,
+            target_branch=self.target_branch,
+        )
+        return Applied()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseSiblingMrs(Action):
@@ -29,6 +57,15 @@ class CloseSiblingMrs(Action):
 
     source_bead_id: str
     exclude_mr_id: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Close each of them."""
+        if not lookup.exists(town, self.source_bead_id):
+            return MISSING
+        siblings = [one for one in lookup.live_reviews_of(town, self.source_bead_id) if one != self.exclude_mr_id]
+        for sibling in siblings:
+            beads.move(town, sibling, BeadStatus.CLOSED, reason=f"superseded by {self.exclude_mr_id}")
+        return Applied() if siblings else ALREADY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +77,20 @@ class SetReviewPrUrl(Action):
     bead_id: str
     pr_url: str
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Store an https address in both of its places."""
+        if not reviews.valid_pr_url(self.pr_url):
+            return Failed("the pull request address is not https")
+        bead, review = lookup.bead(town, self.bead_id), lookup.review(town, self.bead_id)
+        if bead is None or review is None:
+            return MISSING
+        if not bead.live:
+            return TERMINAL
+        if review.pr_url == self.pr_url and bead.metadata.get("pr_url") == self.pr_url:
+            return ALREADY
+        reviews.set_pr_url(town, self.bead_id, self.pr_url)
+        return Applied()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPr(Action):
@@ -50,6 +101,24 @@ class PollPr(Action):
     bead_id: str
     pr_url: str
 
+    def apply(self, town: Town) -> ActionOutcome:
+        """Ask for the poll and let the next minute begin."""
+        bead = _in_progress(town, self.bead_id, self.pr_url)
+        if isinstance(bead, Skipped):
+            return bead
+        settings = town.settings(bead.rig_id)
+        payload = {
+            "town_id": town.tick.town_id,
+            "bead_id": bead.id,
+            "pr_url": self.pr_url,
+            "want_feedback": settings.auto_resolve_pr_feedback or settings.wants_auto_merge,
+        }
+        outcome = outcome_of_request(town, EffectKind.POLL_PR, bead.id, town.tick.number, payload)
+        if isinstance(outcome, Applied):
+            beads.touch(town, bead.id)
+            beads.set_metadata(town, bead.id, {"last_poll_at": town.tick.now_text, "poll_not_before": None})
+        return outcome
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergePr(Action):
@@ -59,3 +128,28 @@ class MergePr(Action):
 
     bead_id: str
     pr_url: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Ask for the merge; a pull request of another repository than the rig's is never merged."""
+        bead = _in_progress(town, self.bead_id, self.pr_url)
+        if isinstance(bead, Skipped):
+            return bead
+        rig = town.rig(bead.rig_id)
+        if rig is None or not same_repository(self.pr_url, rig.git_url):
+            beads.set_metadata(town, bead.id, {"auto_merge_pending": None})
+            return Applied()
+        payload = {
+            "town_id": town.tick.town_id,
+            "bead_id": bead.id,
+            "pr_url": self.pr_url,
+            "head_sha": bead.metadata.get("head_sha"),
+        }
+        return outcome_of_request(town, EffectKind.MERGE_PR, bead.id, town.tick.number, payload)
+
+
+def _in_progress(town: Town, bead_id: str, pr_url: str) -> Bead | Skipped:
+    """The MR, if it is still in progress with that pull request."""
+    bead, review = lookup.bead(town, bead_id), lookup.review(town, bead_id)
+    if bead is None or review is None or bead.type is not BeadType.MERGE_REQUEST:
+        return MISSING
+    return bead if bead.status is BeadStatus.IN_PROGRESS and review.pr_url == pr_url else MOVED_ON

@@ -4,17 +4,33 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from shared.actions.base import Action
+from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Skipped
+from shared.domain.states import BeadType
+from shared.town import lookup
+from shared.town.town import Town
+from shared.town.writing import agents, escalations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTriageRequest(Action):
-    """Ask what to do about an agent."""
+    """Ask what to do about an agent. Types: spec/actions.md section 8."""
 
     type: ClassVar[str] = "create_triage_request"
 
     agent_id: str
     triage_type: str
     reason: str
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Ask, unless the same question is open or too many are."""
+        if not agents.exists(town, self.agent_id):
+            return MISSING
+        asked = escalations.open_triage_request(
+            town, agent_id=self.agent_id, triage_type=self.triage_type, reason=self.reason
+        )
+        if asked == "already":
+            return ALREADY
+        return Skipped("cap") if asked == "cap" else Applied()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +42,11 @@ class BumpEscalation(Action):
     bead_id: str
     severity: str
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EscalateTriage(Action):
-    """Ask for a person where triage batch after triage batch brought no answer (rule H2)."""
-
-    type: ClassVar[str] = "escalate_triage"
-
-    requests: int
-    batches: int
+    def apply(self, town: Town) -> ActionOutcome:
+        """Raise severity and priority, count the bump."""
+        bead = lookup.bead(town, self.bead_id)
+        if bead is None or bead.type is not BeadType.ESCALATION:
+            return MISSING
+        if not bead.live:
+            return TERMINAL
+        return Applied() if escalations.bump(town, bead.id, self.severity) else MOVED_ON

@@ -174,6 +174,16 @@ def tracked_issues(town: Town, convoy_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def live_triage_batch(town: Town) -> str | None:
+    """The first live triage batch, by creation."""
+    rows = town.sql.execute(
+        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.type = 'issue' "  # noqa: S608
+        "AND b.status IN ('open', 'in_progress', 'in_review') AND b.created_by = 'patrol' "
+        "ORDER BY b.created_at, b.bead_id"
+    ).fetchall()
+    return next((batch.id for batch in _readable(town, rows) if Label.TRIAGE in batch.labels), None)
+
+
 def live_escalation_about(town: Town, review_id: str, category: str) -> str | None:
     """The first live escalation of a category whose metadata name an MR bead, by id."""
     row = town.sql.execute(

@@ -8,7 +8,7 @@ from shared.domain import canonical
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import to_text
 from shared.town import lookup, outbox
-from shared.town.rows import Agent
+from shared.town.rows import Agent, Bead
 from shared.town.town import Town
 from shared.town.writing import audit, beads
 
@@ -32,12 +32,9 @@ def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
     bead = lookup.bead(town, bead_id)
     if agent is None or bead is None:
         return "agent or bead is missing"
-    if bead.type in (BeadType.ESCALATION, BeadType.CONVOY, BeadType.AGENT, BeadType.MESSAGE):
-        return f"a bead of type {bead.type} is never hooked"
-    if Label.TRIAGE_REQUEST in bead.labels:
-        return "a triage request is never hooked"
-    if not bead.live:
-        return f"the bead is {bead.status}"
+    unhookable = why_unhookable(bead)
+    if unhookable is not None:
+        return unhookable
     if agent.role is Role.MAYOR:
         return "the mayor has no hook"
     if agent.hook == bead_id:
@@ -57,6 +54,20 @@ def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
     )
     audit.record(town, bead_id, "hooked", agent_id=agent_id)
     return None
+
+
+def why_unhookable(bead: Bead) -> str | None:
+    """Why no agent may be hooked to a bead; None if one may."""
+    if bead.type in (BeadType.ESCALATION, BeadType.CONVOY, BeadType.AGENT, BeadType.MESSAGE):
+        return f"a bead of type {bead.type} is never hooked"
+    if Label.TRIAGE_REQUEST in bead.labels:
+        return "a triage request is never hooked"
+    return None if bead.live else f"the bead is {bead.status}"
+
+
+def exists(town: Town, agent_id: str) -> bool:
+    """Whether there is an agent of that id, readable or not."""
+    return town.sql.execute("SELECT 1 FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}).fetchone() is not None
 
 
 def unhook(town: Town, agent_id: str) -> bool:

@@ -4,19 +4,20 @@ from shared.domain.states import MergeMode
 from shared.town.town import Town
 
 
-def record_progress(town: Town, convoy_id: str) -> None:
-    """Count the tracked issue beads, and those of them in closed or failed (spec/data-model.md 3.9)."""
+def record_progress(town: Town, convoy_id: str) -> bool:
+    """Count the tracked issue beads, and those of them in closed or failed (3.9); False if that was known."""
     total, done = town.sql.execute(
         "SELECT COUNT(*), COALESCE(SUM(b.status IN ('closed', 'failed')), 0) FROM bead_dependencies d "
         "JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
         "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks'",
         {"id": convoy_id},
     ).fetchone()
-    town.sql.execute(
+    recorded = town.sql.execute(
         "UPDATE convoy_metadata SET total_beads = :total, closed_beads = :done "
         "WHERE bead_id = :id AND (total_beads <> :total OR closed_beads <> :done)",
         {"id": convoy_id, "total": total, "done": done},
     )
+    return recorded.rowcount > 0
 
 
 def create_metadata(town: Town, convoy_id: str, *, merge_mode: MergeMode, staged: bool, feature_branch: str | None) -> None:

@@ -66,7 +66,7 @@ def submit(
         town,
         review_id,
         branch=branch,
-        target_branch=target_branch or _target_branch(town, rig_id, convoy),
+        target_branch=target_branch or default_target(town, rig_id, convoy),
         pr_url=stored_url,
     )
     agent_id = None if by == SYSTEM else by
@@ -84,7 +84,8 @@ def create_metadata(town: Town, review_id: str, *, branch: str, target_branch: s
     )
 
 
-def _target_branch(town: Town, rig_id: str | None, convoy: tuple[str, str | None, str | None] | None) -> str:
+def default_target(town: Town, rig_id: str | None, convoy: tuple[str, str | None, str | None] | None) -> str:
+    """Where work of a convoy (as of lookup.convoy_of), or of none, is to be merged."""
     if convoy is not None and convoy[1] and (convoy[2] or MergeMode.REVIEW_THEN_LAND) == MergeMode.REVIEW_THEN_LAND:
         return convoy[1]
     rig = town.rig(rig_id)

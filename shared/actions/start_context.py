@@ -1,0 +1,100 @@
+"""The start context: everything that an agent process is told at its start (spec/actions.md section 3). No secrets."""
+
+import json
+from typing import Any, Final
+
+from shared.domain.config import effective
+from shared.domain.states import BeadType, Label
+from shared.town import lookup
+from shared.town.rows import Agent, Bead, Rig
+from shared.town.town import Town
+from shared.town.writing import reviews
+
+_BY_LABEL: Final = (
+    (Label.TRIAGE, "triage"),
+    (Label.REWORK, "rework"),
+    (Label.PR_FEEDBACK, "pr_feedback"),
+    (Label.PR_CONFLICT, "pr_conflict"),
+    (Label.PR_FIXUP, "pr_fixup"),
+)
+_ON_A_BRANCH: Final = ("rework", "pr_feedback", "pr_conflict", "pr_fixup")
+
+Convoy = tuple[str, str | None, str | None] | None
+
+
+def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_id: str | None) -> dict[str, Any]:
+    """The payload of dispatch_agent."""
+    rig = town.rig(rig_id)
+    settings = effective(town.tick.config, None if rig is None else rig.config)
+    runtime = town.tick.config.agent_runtime
+    source = lookup.source_of(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
+    convoy = lookup.convoy_of(town, bead.id) or (None if source is None else lookup.convoy_of(town, source.id))
+    prompt_kind = _prompt_kind(bead, source)
+    return {
+        "town_id": town.tick.town_id,
+        "organization_id": town.tick.config.organization_id,
+        "agent_id": agent.id,
+        "role": agent.role.value,
+        "identity": agent.identity,
+        "generation": generation,
+        "runtime": None if runtime is None else runtime.kind,
+        "rig": None if rig is None else _shown_rig(rig),
+        "bead": _shown_bead(bead),
+        "prompt_kind": prompt_kind,
+        **_branches(town, bead, prompt_kind, rig_id=rig_id, convoy=convoy),
+        "feature_branch": None if convoy is None else convoy[1],
+        "merge_strategy": settings.merge_strategy,
+        "review_mode": settings.review_mode,
+        "gates": list(settings.gates),
+        "require_clean_merge": settings.require_clean_merge,
+        "git_push_flags": settings.git_push_flags,
+        "custom_instructions": settings.custom_instructions,
+        "model": settings.model_for(agent.role),
+        "checkpoint": _decoded(agent.checkpoint),
+    }
+
+
+def _prompt_kind(bead: Bead, source: Bead | None) -> str:
+    for label, kind in _BY_LABEL:
+        if label in bead.labels:
+            return kind
+    if bead.type is not BeadType.MERGE_REQUEST:
+        return "work"
+    return "landing" if source is not None and source.type is BeadType.CONVOY else "review"
+
+
+def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, convoy: Convoy) -> dict[str, str | None]:
+    """Where the work lies and goes: as the review says, as the bead says, or not begun yet."""
+    if prompt_kind in _ON_A_BRANCH:
+        return {key: _text(bead.metadata.get(key)) for key in ("branch", "target_branch", "pr_url")}
+    review = lookup.review(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
+    if review is not None:
+        return {"branch": review.branch, "target_branch": review.target_branch, "pr_url": review.pr_url}
+    return {"branch": None, "target_branch": reviews.default_target(town, rig_id, convoy), "pr_url": None}
+
+
+def _shown_rig(rig: Rig) -> dict[str, str]:
+    return {"id": rig.id, "name": rig.name, "git_url": rig.git_url, "default_branch": rig.default_branch}
+
+
+def _shown_bead(bead: Bead) -> dict[str, Any]:
+    return {
+        "id": bead.id,
+        "type": bead.type.value,
+        "title": bead.title,
+        "body": bead.body,
+        "labels": list(bead.labels),
+        "metadata": dict(bead.metadata),
+    }
+
+
+def _decoded(checkpoint: str | None) -> Any:
+    """What the agent left for its successor; unreadable text is as good as none."""
+    try:
+        return None if checkpoint is None else json.loads(checkpoint)
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
