@@ -52,7 +52,7 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
         _poison(town, fact, "too old", drained)
         return
     try:
-        event = events.read_fact(fact)
+        event = events.read(fact)
     except UnreadableEvent as error:
         _poison(town, fact, error_text(error), drained)
         return

@@ -95,6 +95,12 @@ def standing(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownRead
     return reader, replace(town.tick, breaker=breaker.count_failures(reader, town.tick))
 
 
+def apply_events(sql: Database, given: TickInput, *, town_id: str) -> tuple[AppliedEvent, ...]:
+    """Phases 4 and 5 alone: store the new events and drain, without judging any rule."""
+    state = _open_pass(sql, given, town_id)
+    return tuple(drain.pending_events(state.town).events)
+
+
 def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
     """Phase 4: what holds in this tick; store the new events, then what was observed."""
     town = _town(sql, given, town_id)

@@ -118,7 +118,8 @@ def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
 
 
 def _belongs_to_retirement(agent: Agent, tick: Tick) -> bool:
-    return tick.stale(agent.stalled_at or agent.last_activity_at, limits.STALLED_IDLE_AFTER)
+    since = agent.stalled_at or agent.last_activity_at
+    return since is not None and tick.stale(since, limits.STALLED_IDLE_AFTER)
 
 
 def _activity(agent: Agent) -> datetime | None:

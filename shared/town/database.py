@@ -163,6 +163,11 @@ def _connect() -> sqlite3.Connection:
 def _settle(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cell_size_check = ON")
+    guard(connection)
+
+
+def guard(connection: sqlite3.Connection) -> None:
+    """Refuse clocks, dice, ATTACH, ANALYZE and pragmas on this connection from now on."""
     connection.set_authorizer(_authorize)
 
 

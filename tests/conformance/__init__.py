@@ -1,0 +1,1 @@
+"""Cases that an independent implementation of the rules decided; see __main__ for the runner."""
