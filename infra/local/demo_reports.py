@@ -48,8 +48,8 @@ class Reports:
     def done_by_another_generation(self, branch: str) -> None:
         """The lie: a report that the fence of the town must not let pass."""
         wrong = self._order.generation - 1 or self._order.generation + 1
-        payload = {"branch": branch, "bead_id": self._order.bead.id, "generation": wrong}
-        self._patiently([self._event("agent_done", "lie", payload, fenced=False)])
+        lie = self._event("agent_done", "lie", {"branch": branch, "generation": wrong}, fenced=False)
+        self._patiently([self._about(self._order.bead.id, lie)])
 
     def asks_for_changes(self, feedback: str, *, files: Sequence[str], branch: str) -> None:
         """Ask for rework and end the review: both in one batch, in this order."""
@@ -59,20 +59,22 @@ class Reports:
 
     def answers_triage(self, request_ids: Sequence[str], *, branch: str) -> None:
         """Let every silent agent of a triage batch be started again, and end the batch."""
+        answer = {"action": "RESTART", "by": self._order.agent_id}
         answers = [
-            {
-                **self._event("triage_resolved", f"triage-{request}", {"action": "RESTART"}, fenced=False),
-                "bead_id": request,
-            }
+            self._about(request, self._event("triage_resolved", f"triage-{request}", answer, fenced=False))
             for request in request_ids
         ]
         self._patiently([*answers, self._done(branch, None)])
 
     def _done(self, branch: str, summary: str | None) -> Event:
-        payload = {"branch": branch, "bead_id": self._order.bead.id}
+        payload = {"branch": branch}
         if summary is not None:
             payload["summary"] = summary[: FIELD_SIZE // 4]
-        return self._event("agent_done", "done", payload, fenced=True)
+        return self._about(self._order.bead.id, self._event("agent_done", "done", payload, fenced=True))
+
+    def _about(self, bead_id: str, event: dict[str, Any]) -> dict[str, Any]:
+        """The same event with the bead that it is about."""
+        return {**event, "bead_id": bead_id}
 
     def _event(self, event_type: str, purpose: str, payload: Mapping[str, Any], *, fenced: bool) -> dict[str, Any]:
         generation = self._order.generation

@@ -6,12 +6,15 @@ in Python posts into it by the same code that the command runs. Posting is repea
 are stable, so a report that arrives twice is one report.
 """
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
+from shared.domain.errors import Refused, TownError
 from shared.domain.ports import Clock
 
 POST_VARIABLE: Final = "TOWN_AGENT_POST"
@@ -58,6 +61,36 @@ class CommandPoster:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class DirectoryPoster:
+    """Posts into the towns of a data directory, as `townctl event post --data DIR` does, without a process of its own.
+
+    What is not needed by an agent that reports through a command is imported by the first report.
+    """
+
+    data: Path
+    town_id: str
+    clock: Clock
+
+    def post(self, events: Sequence[Event]) -> None:
+        """Judge the events and store them as one batch. Raises NotPosted with what is wrong and what to do."""
+        from shared.adapters.directory_objects import DirectoryObjects
+        from shared.domain.steps import drive
+        from shared.events import ingest
+        from shared.storage.towns import ObjectTownStore
+
+        now = self.clock.now()
+        try:
+            batch = ingest.accept(json.dumps(list(events), ensure_ascii=False).encode(), received_at=now)
+            store = ObjectTownStore(DirectoryObjects(self.data))
+            batch_id = hashlib.sha256(batch.body).hexdigest()[:32]
+            wake = not batch.transient_only
+            drive(store.post(self.town_id, batch.body, received_at=now, batch_id=batch_id, wake=wake))
+        except TownError as error:
+            place = f"{error.path}: " if isinstance(error, Refused) and error.path else ""
+            raise NotPosted(f"{place}{error.message}; {error.hint or f'see {DATA_VARIABLE}'}") from error
+
+
 def patiently(post: Callable[[], None], *, clock: Clock) -> None:
     """Try a few times, a little of the clock's time apart. Raises the last NotPosted."""
     for attempt in range(1, _TRIES + 1):
@@ -72,6 +105,8 @@ def patiently(post: Callable[[], None], *, clock: Clock) -> None:
 
 def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -> Poster:
     """The way to the town that the environment names. Raises ValueError if it names none."""
+    if environment.get(DATA_VARIABLE):
+        return DirectoryPoster(Path(environment[DATA_VARIABLE]), town_id, clock)
     if environment.get(POST_VARIABLE):
         words = json.loads(environment[POST_VARIABLE])
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):

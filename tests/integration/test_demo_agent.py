@@ -1,8 +1,11 @@
 """The demo agent does real work: real processes, real git, and reports as a town would receive them."""
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,17 @@ import pytest
 
 from infra.local import git_seed
 from infra.local.demo_order import order_from
+from infra.local.demo_reports import Reports
 from infra.local.demo_runtime import demo_runtime
-from shared.adapters.clock import ScaledClock, wait_for
+from infra.local.posting import NotPosted, patiently, poster_from
+from shared.adapters.clock import ScaledClock, SystemClock, wait_for
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.errors import Refused
 from shared.domain.ports import ProcessStatus, Started
+from shared.domain.steps import drive
+from shared.domain.town_store import CommitFacts
+from shared.events import ingest
+from shared.storage.towns import ObjectTownStore
 
 PATIENCE_SECONDS = 60.0
 GIT_URL = "https://git.demo.invalid/town/work.git"
@@ -60,9 +71,16 @@ class Bench:
 
     def events(self, *types: str) -> list[dict[str, Any]]:
         """What was posted, in order, of these types."""
-        lines = self.posted.read_text().split("\n") if self.posted.exists() else []
-        posted = [event for line in lines if line for event in json.loads(line)]
+        posted = [event for batch in self.batches() for event in json.loads(batch)]
         return [event for event in posted if event["event_type"] in types]
+
+    def batches(self) -> list[str]:
+        """What came in, a line each; a line is empty where an agent's end cut its last heartbeat short."""
+        return [line for line in self.posted.read_text().splitlines() if line] if self.posted.exists() else []
+
+    def refused(self) -> list[str]:
+        """What the one way into a town does not accept."""
+        return [problem for batch in self.batches() for problem in _problems(batch)]
 
     def git(self, *words: str) -> str:
         """Ask the bare repository."""
@@ -76,10 +94,11 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """A fresh repository; no agent outlives the test."""
+    """A fresh repository; no agent outlives the test, and whatever agents report is fit for a town."""
     bench = Bench(tmp_path)
     yield bench
     assert bench.runtime.stop_all() == ()
+    assert bench.refused() == []
 
 
 def work(*, bead_id: str = BEAD, title: str = "Add a parser", body: str = "", **changes: Any) -> dict[str, Any]:
@@ -129,7 +148,8 @@ def test_a_polecat_pushes_a_commit_and_reports_it(bench: Bench) -> None:
     [done] = bench.events("agent_done")
     assert done["event_id"] == "polecat-1:1:done"
     assert done["agent_id"] == "polecat-1"
-    assert done["payload"] == {"branch": BRANCH, "bead_id": BEAD, "generation": 1, "summary": f"Adds {MODULE}."}
+    assert done["bead_id"] == BEAD
+    assert done["payload"] == {"branch": BRANCH, "generation": 1, "summary": f"Adds {MODULE}."}
 
 
 def test_an_agent_beats_from_its_start_with_its_generation(bench: Bench) -> None:
@@ -147,7 +167,8 @@ def test_a_refinery_merges_with_a_merge_commit(bench: Bench) -> None:
     assert MODULE in bench.files("main")
     assert bench.git("log", "-1", "--format=%an %s", "main") == f"Refinery Merge {BRANCH}"
     assert len(bench.git("log", "-1", "--format=%P", "main").split()) == 2
-    assert bench.events("agent_done")[-1]["payload"] == {"branch": BRANCH, "bead_id": "mr-1", "generation": 1}
+    assert bench.events("agent_done")[-1]["bead_id"] == "mr-1"
+    assert bench.events("agent_done")[-1]["payload"] == {"branch": BRANCH, "generation": 1}
 
 
 def test_a_review_that_was_done_before_is_only_reported(bench: Bench) -> None:
@@ -331,6 +352,90 @@ def test_an_agent_that_cannot_work_says_why_and_fails(bench: Bench, change: dict
     assert str(bench.run(order).exit_reason).startswith("crashed")
     assert said in bench.log(order)
     assert bench.events("agent_done") == []
+
+
+def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
+    """The same code as behind the API, in the agent's process: the inbox holds the batch, and the town is woken."""
+    store = ObjectTownStore(DirectoryObjects(tmp_path))
+    clock = ScaledClock.starting_now(speed=40)
+    now = clock.now()
+    facts = CommitFacts(commit_id="c1", tick_no=0, time=now, next_due=None, schema_version=1)
+    town = drive(store.create("demo", sqlite_image(), facts))
+    drive(store.clear_due(tuple(marker.key for marker in drive(store.due(now + timedelta(hours=1))))))
+    poster = poster_from({"TOWN_AGENT_DATA": str(tmp_path)}, town_id=town.town_id, clock=clock)
+    order = order_from(work())
+    Reports(order, poster, clock).heartbeat()
+    assert drive(store.due(clock.now())) == ()
+    Reports(order, poster, clock).done(BRANCH)
+    assert [marker.town_id for marker in drive(store.due(clock.now()))] == ["demo"]
+    batches = drive(store.read_inbox("demo", limit=10)).objects
+    types = [event.event_type for batch in batches for event in ingest.read_object(batch.key, batch.body)]
+    assert types == ["agent_heartbeat", "agent_done"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "needs TOWN_AGENT_POST"),
+        ({"TOWN_AGENT_POST": '"townctl"'}, "JSON list of words"),
+        ({"TOWN_AGENT_POST": "[]"}, "JSON list of words"),
+    ],
+)
+def test_an_agent_without_a_way_to_its_town_says_so(environment: dict[str, str], said: str) -> None:
+    """The message names the variable and its form."""
+    with pytest.raises(ValueError, match=said):
+        poster_from(environment, town_id="demo", clock=SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"TOWN_AGENT_POST": '["/nowhere/townctl"]'}, "/nowhere/townctl"),
+        ({"TOWN_AGENT_POST": '["sh", "-c", "echo no such town >&2; exit 3"]'}, "ended with 3: no such town"),
+        ({"TOWN_AGENT_DATA": "{data}"}, "no town demo here"),
+    ],
+)
+def test_a_report_that_is_not_taken_says_why(environment: dict[str, str], said: str, tmp_path: Path) -> None:
+    """A command that is missing or fails, a town that is not there: NotPosted with the reason."""
+    settings = {name: value.format(data=tmp_path) for name, value in environment.items()}
+    poster = poster_from(settings, town_id="demo", clock=SystemClock())
+    with pytest.raises(NotPosted, match=said):
+        poster.post([{"event_id": "a1:1:heartbeat-1", "event_type": "agent_heartbeat", "agent_id": "a1"}])
+
+
+def test_a_report_is_repeated_until_it_is_taken() -> None:
+    """Two refusals and then an answer are one report; five refusals are given up."""
+    clock = ScaledClock.starting_now(speed=100_000)
+    answers = iter([NotPosted("busy"), NotPosted("busy"), None])
+
+    def post() -> None:
+        answer = next(answers)
+        if answer:
+            raise answer
+
+    patiently(post, clock=clock)
+    assert list(answers) == []
+    with pytest.raises(NotPosted, match="gone"):
+        patiently(_never_posted, clock=clock)
+
+
+def _never_posted() -> None:
+    raise NotPosted("gone")
+
+
+def _problems(line: str) -> list[str]:
+    try:
+        ingest.accept(line.encode(), received_at=SystemClock().now())
+    except Refused as problem:
+        return [f"{problem.path}: {problem.message}"]
+    return []
+
+
+def sqlite_image() -> bytes:
+    """A small database, as good as a town for a store that only keeps it."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE t (x)")
+        return db.serialize()
 
 
 def _write(bench: Bench, *, branch: str, path: str, text: str) -> None:
