@@ -87,6 +87,8 @@ def _require_depth(text: str, limit: int) -> None:
                 raise Refused(f"nested deeper than {limit} levels", status=400)
         elif first in "]}":
             level -= 1
+            if level < 0:
+                return  # no JSON; the parser says where
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
