@@ -28,11 +28,19 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _storable(text: str) -> bytes:
+    """The text as UTF-8, if it is a text that a town can store."""
+    if "\0" in text:
+        raise PydanticCustomError("nul_in_text", "U+0000 is not allowed in text")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("lone_surrogate", "a lone surrogate is no text") from None
+
+
 def _text_of_at_most(limit: int) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if "\0" in text:
-            raise PydanticCustomError("nul_in_text", "U+0000 is not allowed in text")
-        if len(text) * 4 > limit and len(text.encode()) > limit:
+        if len(_storable(text)) > limit:
             raise PydanticCustomError(TOO_LARGE, "at most {limit} bytes of UTF-8", {"limit": limit})
         return text
 
@@ -60,10 +68,9 @@ def _time(given: Any) -> Any:
 
 
 def _plain_json(value: Any) -> Any:
-    """The value, if a town can store it: no U+0000, no NaN, no integer of more than 64 bits."""
+    """The value, if a town can store it: no U+0000, no lone surrogate, no NaN, no integer of more than 64 bits."""
     if isinstance(value, str):
-        if "\0" in value:
-            raise PydanticCustomError("nul_in_text", "U+0000 is not allowed in text")
+        _storable(value)
     elif isinstance(value, dict):
         for key, inner in value.items():
             _plain_json(key)

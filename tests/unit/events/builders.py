@@ -168,8 +168,8 @@ class ATown:
     def everything(self) -> dict[str, list[dict[str, Any]]]:
         """The whole state, to show that nothing changed."""
         tables = (
-            "rigs beads agent_metadata review_metadata convoy_metadata bead_dependencies escalation_metadata bead_events "
-            "agent_nudges town_events town outbox"
+            "rigs beads agent_metadata review_metadata convoy_metadata bead_dependencies escalation_metadata "
+            "bead_events agent_nudges town_events town outbox"
         )
         return {table: self.rows(table) for table in tables.split()}
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from shared.actions import StopAgent
@@ -5,7 +7,7 @@ from shared.events.base import UnreadableEvent
 from tests.unit.events.builders import ATown, a_town, ago
 
 
-def a_working_polecat(**columns: object) -> ATown:
+def a_working_polecat(**columns: Any) -> ATown:
     """Polecat p1, generation 2, works on issue b1."""
     given = {"status": "working", "generation": 2, "last_dispatch_bead_id": "b1", "last_activity_at": ago(seconds=10)}
     return (

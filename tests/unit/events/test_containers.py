@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from shared.actions.base import Action
@@ -10,7 +12,7 @@ from tests.unit.events.builders import TOWN_ID, ATown, a_town, ago
 NO_ACTION: tuple[Action, ...] = ()
 
 
-def a_working_polecat(**columns: object) -> ATown:
+def a_working_polecat(**columns: Any) -> ATown:
     given = {"status": "working", "generation": 2, "last_dispatch_bead_id": "b1", "last_activity_at": ago(minutes=10)}
     return (
         a_town()
@@ -28,19 +30,15 @@ def observe(town: ATown, status: ProcessState, *, generation: int | None = 2, re
 def test_a_process_that_runs_is_never_an_event() -> None:
     town = a_working_polecat()
 
-    for _ in range(1_000):
-        waiting = observe(town, "running")
-
-    assert waiting == []
+    assert [observe(town, "running") for _ in range(1_000)] == [[]] * 1_000
 
 
 def test_a_process_that_stays_exited_is_one_event() -> None:
     town = a_working_polecat()
 
-    for _ in range(10):
-        waiting = observe(town, "exited", reason="signal 9")
+    waiting = [observe(town, "exited", reason="signal 9") for _ in range(10)]
 
-    assert waiting == ['{"exit_reason":"signal 9","generation":2,"status":"exited"}']
+    assert waiting[-1] == ['{"exit_reason":"signal 9","generation":2,"status":"exited"}']
     event = town.rows("town_events")[0]
     assert (event["source"], event["agent_id"]) == ("observation", "p1")
 
@@ -49,10 +47,9 @@ def test_each_other_status_is_news_and_running_begins_a_new_episode() -> None:
     town = a_working_polecat()
 
     statuses: list[ProcessState] = ["stopped", "error", "unknown", "unknown", "running", "unknown"]
-    for status in statuses:
-        waiting = observe(town, status)
+    waiting = [observe(town, status) for status in statuses]
 
-    assert [payload.split('"')[-2] for payload in waiting] == ["stopped", "error", "unknown", "unknown"]
+    assert [payload.split('"')[-2] for payload in waiting[-1]] == ["stopped", "error", "unknown", "unknown"]
 
 
 @pytest.mark.parametrize("status", ["idle", "dead", "waiting"])
