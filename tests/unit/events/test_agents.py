@@ -318,6 +318,16 @@ def test_a_reset_leaves_a_bead_under_review_where_it_is() -> None:
     assert (town.bead("b1")["status"], town.bead("b1")["assignee_agent_bead_id"]) == ("in_review", "p1")
 
 
+def test_a_reset_takes_a_hook_away_that_points_nowhere() -> None:
+    town = a_town().with_agent("p1", status="working")
+    town.sql.execute("PRAGMA foreign_keys = OFF")
+    town.sql.execute("UPDATE agent_metadata SET current_hook_bead_id = 'ghost'")  # a damaged image
+
+    assert town.outcome("agent_reset", agent_id="p1") == "applied"
+
+    assert (town.agent("p1")["status"], town.agent("p1")["current_hook_bead_id"]) == ("idle", None)
+
+
 # changes_requested
 
 
