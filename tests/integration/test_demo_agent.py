@@ -1,8 +1,6 @@
 """The demo agent does real work: real processes, real git, and reports as a town would receive them."""
 
-import contextlib
 import json
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.local import git_seed
+from infra.local import demo_scenario, git_seed
 from infra.local.demo_order import order_from
 from infra.local.demo_reports import Reports
 from infra.local.demo_runtime import demo_runtime
@@ -24,6 +22,7 @@ from shared.domain.steps import drive
 from shared.domain.town_store import CommitFacts
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
+from shared.town import founding
 
 PATIENCE_SECONDS = 60.0
 GIT_URL = "https://git.demo.invalid/town/work.git"
@@ -354,13 +353,19 @@ def test_an_agent_that_cannot_work_says_why_and_fails(bench: Bench, change: dict
     assert bench.events("agent_done") == []
 
 
+def test_the_story_of_the_demo_is_fit_for_a_town() -> None:
+    """Its events pass the strict way in, and its settings a town's configuration."""
+    assert _problems(json.dumps(demo_scenario.opening_events())) == []
+    assert founding.found(demo_scenario.TOWN_ID, config=demo_scenario.CONFIG)
+
+
 def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
     """The same code as behind the API, in the agent's process: the inbox holds the batch, and the town is woken."""
     store = ObjectTownStore(DirectoryObjects(tmp_path))
     clock = ScaledClock.starting_now(speed=40)
     now = clock.now()
     facts = CommitFacts(commit_id="c1", tick_no=0, time=now, next_due=None, schema_version=1)
-    town = drive(store.create("demo", sqlite_image(), facts))
+    town = drive(store.create("demo", founding.found("demo"), facts))
     drive(store.clear_due(tuple(marker.key for marker in drive(store.due(now + timedelta(hours=1))))))
     poster = poster_from({"TOWN_AGENT_DATA": str(tmp_path)}, town_id=town.town_id, clock=clock)
     order = order_from(work())
@@ -429,13 +434,6 @@ def _problems(line: str) -> list[str]:
     except Refused as problem:
         return [f"{problem.path}: {problem.message}"]
     return []
-
-
-def sqlite_image() -> bytes:
-    """A small database, as good as a town for a store that only keeps it."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        db.execute("CREATE TABLE t (x)")
-        return db.serialize()
 
 
 def _write(bench: Bench, *, branch: str, path: str, text: str) -> None:
