@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 MILLISECOND = timedelta(milliseconds=1)
 _TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
@@ -12,8 +13,12 @@ def to_text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
+@lru_cache(maxsize=8192)
 def from_text(text: str) -> datetime:
-    """The aware UTC time of a stored text. Raises ValueError if it is not exactly in the stored form."""
+    """The aware UTC time of a stored text. Raises ValueError if it is not exactly in the stored form.
+
+    Remembered, because a tick reads the same few hundred times as the tick before it.
+    """
     if len(text) != 24 or not _TEXT.fullmatch(text):
         raise ValueError(f"not a stored time: {text[:40]!r}")
     return datetime.fromisoformat(text)

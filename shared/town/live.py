@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.domain.states import BeadStatus, MergeMode
 from shared.domain.times import from_text
-from shared.town.rows import labels_of, object_of, time_or_none, truthy
+from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, time_or_none, truthy
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def issue_of(row: tuple[Any, ...]) -> Issue:
     """An Issue from its query's columns. Raises ValueError."""
     return Issue(
         id=row[0],
-        status=BeadStatus(row[1]),
+        status=member(BEAD_STATUSES, row[1]),
         rig_id=row[2],
         assignee=row[3],
         labels=labels_of(row[4]),
@@ -154,7 +154,7 @@ def review_of(row: tuple[Any, ...]) -> LiveReview:
     """A LiveReview from its query's columns. Raises ValueError."""
     return LiveReview(
         id=row[0],
-        status=BeadStatus(row[1]),
+        status=member(BEAD_STATUSES, row[1]),
         rig_id=row[2],
         parent_id=row[3],
         metadata=object_of(row[4]),
@@ -192,7 +192,7 @@ def landing_of(row: tuple[Any, ...]) -> LandingReview:
     return LandingReview(
         id=row[0],
         convoy_id=row[1],
-        status=BeadStatus(row[2]),
+        status=member(BEAD_STATUSES, row[2]),
         awaiting_approval=truthy(object_of(row[3]), "awaiting_approval"),
     )
 

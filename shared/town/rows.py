@@ -114,6 +114,21 @@ class Agent:
     stalled_at: datetime | None
 
 
+def member(vocabulary: Mapping[str, E], word: str) -> E:
+    """The member of a vocabulary (by wire word). Raises ValueError for any other word."""
+    found = vocabulary.get(word)
+    if found is None:
+        raise ValueError(f"{str(word)[:40]!r} is not one of {', '.join(sorted(vocabulary))}")
+    return found
+
+
+BEAD_TYPES = {each.value: each for each in BeadType}
+BEAD_STATUSES = {each.value: each for each in BeadStatus}
+ROLES = {each.value: each for each in Role}
+AGENT_STATUSES = {each.value: each for each in AgentStatus}
+OUTCOMES = {each.value: each for each in DispatchOutcome}
+
+
 def time_or_none(text: str | None) -> datetime | None:
     """A stored time. Raises ValueError if it is not exactly in the stored form."""
     return None if text is None else from_text(text)
@@ -157,8 +172,8 @@ def bead_of(row: tuple[Any, ...]) -> Bead:
     try:
         return Bead(
             id=row[0],
-            type=BeadType(row[1]),
-            status=BeadStatus(row[2]),
+            type=member(BEAD_TYPES, row[1]),
+            status=member(BEAD_STATUSES, row[2]),
             title=row[3],
             body=row[4],
             rig_id=row[5],
@@ -219,9 +234,9 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
     try:
         return Agent(
             id=row[0],
-            role=Role(row[1]),
+            role=member(ROLES, row[1]),
             identity=row[2],
-            status=AgentStatus(row[3]),
+            status=member(AGENT_STATUSES, row[3]),
             rig_id=row[4],
             created_at=from_text(row[5]),
             hook=row[6],
@@ -229,7 +244,7 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
             dispatch_attempts=row[13],
             generation=row[14],
             last_dispatch_bead_id=row[15],
-            last_dispatch_outcome=None if row[16] is None else DispatchOutcome(row[16]),
+            last_dispatch_outcome=None if row[16] is None else member(OUTCOMES, row[16]),
             observed_status=row[17],
             checkpoint=row[18],
             last_activity_at=time_or_none(row[19]),
@@ -244,8 +259,8 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
 def _hooked_of(row: tuple[Any, ...]) -> Hooked:
     return Hooked(
         id=row[6],
-        type=BeadType(row[7]),
-        status=BeadStatus(row[8]),
+        type=member(BEAD_TYPES, row[7]),
+        status=member(BEAD_STATUSES, row[8]),
         rig_id=row[9],
         dispatch_attempts=row[10],
         last_dispatch_attempt_at=time_or_none(row[11]),

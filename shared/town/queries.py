@@ -1,0 +1,130 @@
+"""Every query of the rules and invariants, by name; the plan test explains each of them.
+
+Indexes fit these queries term for term (a partial index serves only a query that repeats its WHERE term). Where the
+planner would start from the wrong side, CROSS JOIN fixes the order.
+"""
+
+from typing import Final
+
+from shared.town.rows import AGENT_COLUMNS, AGENT_TABLES, RIG_COLUMNS
+
+QUERIES: Final[dict[str, str]] = {
+    "keys": "SELECT key, value FROM town ORDER BY key",
+    "rigs": f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id",  # noqa: S608 - constants
+    "agents": f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} ORDER BY a.bead_id",  # noqa: S608 - constants
+    "issues": """
+        SELECT b.bead_id, b.status, b.rig_id, b.assignee_agent_bead_id, b.labels, b.metadata, b.dispatch_attempts,
+               b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at
+        FROM beads b
+        WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review')
+        ORDER BY b.created_at, b.bead_id""",
+    "reviews": """
+        SELECT b.bead_id, b.status, b.rig_id, b.parent_bead_id, b.metadata, b.dispatch_attempts,
+               b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at, r.branch, r.target_branch, r.pr_url,
+               c.bead_id, c.merge_mode
+        FROM beads b
+        JOIN review_metadata r ON r.bead_id = b.bead_id
+        LEFT JOIN convoy_metadata c ON c.bead_id = COALESCE(b.parent_bead_id,
+            json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.convoy_id'))
+        WHERE b.type = 'merge_request' AND b.status IN ('open', 'in_progress')
+        ORDER BY b.created_at, b.bead_id""",
+    "blockers": """
+        SELECT v.dependent_id, v.dependent_type, v.blocker_id, v.blocker_status, v.blocker_labels, v.blocker_metadata
+        FROM open_blockers v
+        ORDER BY v.blocker_id, v.dependent_id""",
+    "staged": """
+        SELECT d.bead_id
+        FROM convoy_metadata m
+        CROSS JOIN beads c ON c.bead_id = m.bead_id AND c.status NOT IN ('closed', 'failed')
+        JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'
+        WHERE m.staged = 1
+        ORDER BY d.bead_id""",
+    "in_review": """
+        SELECT i.bead_id, COALESCE(SUM(m.status IN ('open', 'in_progress')), 0), COALESCE(SUM(m.status = 'closed'), 0)
+        FROM beads i
+        LEFT JOIN bead_dependencies d ON d.depends_on_bead_id = i.bead_id AND d.dependency_type = 'tracks'
+        LEFT JOIN beads m ON m.bead_id = d.bead_id AND m.type = 'merge_request'
+        WHERE i.type = 'issue' AND i.status = 'in_review'
+        GROUP BY i.bead_id
+        ORDER BY i.bead_id""",
+    "review_sources": """
+        SELECT b.bead_id, d.depends_on_bead_id, s.type, s.status
+        FROM beads b
+        JOIN bead_dependencies d ON d.bead_id = b.bead_id AND d.dependency_type = 'tracks'
+        JOIN beads s ON s.bead_id = d.depends_on_bead_id
+        WHERE b.type = 'merge_request' AND b.status IN ('open', 'in_progress')
+        ORDER BY b.bead_id, d.depends_on_bead_id""",
+    "convoys": """
+        SELECT c.bead_id, c.metadata, m.total_beads, m.closed_beads, m.feature_branch, m.merge_mode, m.staged,
+               COUNT(b.bead_id), COALESCE(SUM(b.status IN ('closed', 'failed')), 0), COALESCE(SUM(b.status = 'failed'), 0),
+               (SELECT f.rig_id FROM bead_dependencies e JOIN beads f ON f.bead_id = e.bead_id AND f.type = 'issue'
+                WHERE e.depends_on_bead_id = c.bead_id AND e.dependency_type = 'tracks' AND f.rig_id IS NOT NULL
+                ORDER BY f.created_at, f.bead_id LIMIT 1)
+        FROM beads c
+        JOIN convoy_metadata m ON m.bead_id = c.bead_id
+        LEFT JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'
+        LEFT JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue'
+        WHERE c.type = 'convoy' AND c.status = 'open'
+        GROUP BY c.bead_id
+        ORDER BY c.bead_id""",
+    "convoys_in_review": """
+        SELECT DISTINCT t.depends_on_bead_id
+        FROM beads b
+        JOIN bead_dependencies s ON s.bead_id = b.bead_id AND s.dependency_type = 'tracks'
+        JOIN bead_dependencies t ON t.bead_id = s.depends_on_bead_id AND t.dependency_type = 'tracks'
+        WHERE b.type = 'merge_request' AND b.status IN ('open', 'in_progress')
+        ORDER BY t.depends_on_bead_id""",
+    "landings": """
+        SELECT b.bead_id, c.bead_id, b.status, b.metadata
+        FROM beads c
+        JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'
+        JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'merge_request'
+        WHERE c.type = 'convoy' AND c.status = 'open'
+        ORDER BY c.bead_id, b.bead_id""",
+    "recent_nudges": """
+        SELECT n.agent_bead_id, n.source, MAX(n.created_at)
+        FROM agent_metadata a
+        JOIN agent_nudges n ON n.agent_bead_id = a.bead_id
+            AND n.source IN ('reconciler:warn', 'reconciler:escalate') AND n.created_at >= :since
+        WHERE a.status IN ('working', 'stalled')
+        GROUP BY n.agent_bead_id, n.source
+        ORDER BY n.agent_bead_id, n.source""",
+    "mail": """
+        SELECT b.bead_id, COALESCE(b.body, b.title), b.assignee_agent_bead_id
+        FROM beads b
+        WHERE b.type = 'message' AND b.status = 'open'
+        ORDER BY b.created_at, b.bead_id""",
+    "escalations": """
+        SELECT b.bead_id, b.title, e.severity, e.re_escalation_count, b.created_at
+        FROM escalation_metadata e
+        CROSS JOIN beads b ON b.bead_id = e.bead_id AND b.status NOT IN ('closed', 'failed')
+        WHERE e.acknowledged = 0 AND e.re_escalation_count < 3
+        ORDER BY b.bead_id""",
+    "expiring_nudges": """
+        SELECT n.nudge_id, n.expires_at
+        FROM agent_nudges n
+        WHERE n.delivered_at IS NULL AND n.expires_at IS NOT NULL
+        ORDER BY n.nudge_id""",
+    "unfinished_effects": """
+        SELECT o.kind, o.subject
+        FROM outbox o
+        WHERE o.state IN ('pending', 'claimed')
+        ORDER BY o.seq""",
+    "failed_starts": """
+        SELECT COUNT(*), MIN(b.last_dispatch_failed_at)
+        FROM beads b
+        WHERE b.last_dispatch_failed_at IS NOT NULL AND b.last_dispatch_failed_at >= :since AND b.status <> 'closed'""",
+    "updated_at": "SELECT b.updated_at FROM beads b WHERE b.bead_id = :id",
+    "unknown_convoys": """
+        SELECT b.bead_id, b.status
+        FROM beads b
+        WHERE b.type = 'convoy' AND b.status NOT IN ('open', 'in_progress', 'in_review', 'closed', 'failed')
+        ORDER BY b.bead_id""",
+    "double_hooks": """
+        SELECT a.current_hook_bead_id, COUNT(*)
+        FROM agent_metadata a
+        WHERE a.current_hook_bead_id IS NOT NULL
+        GROUP BY a.current_hook_bead_id
+        HAVING COUNT(*) > 1
+        ORDER BY a.current_hook_bead_id""",
+}
