@@ -100,18 +100,11 @@ class LocalProcessRuntime:
         return Done() if ended else NotDone(f"processes of generation {generation} survived a KILL", passing=True)
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
-        """The newest process of the agent; `not_found` if there never was one."""
-        home = self._directory.agent(town_id, agent_id)
-        newest = home.newest()
-        if newest is None:
-            return ProcessStatus("not_found")
-        recorded = newest.recorded()
-        if recorded is None:
-            return _not_recorded(home, newest)
-        if recorded.agent_is_alive:
-            return ProcessStatus("running", generation=newest.number)
-        wait_for(lambda: _is_settled(newest, recorded), seconds=_EXIT_CODE_SECONDS)
-        return ProcessStatus("exited", newest.exit_reason() or newest.reason_without_code(), newest.number)
+        """The newest process of the agent: `not_found` if there never was one, `unknown` if nobody can tell."""
+        try:
+            return _status_in(self._directory.agent(town_id, agent_id))
+        except OSError as error:
+            return ProcessStatus("unknown", str(error))
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         """Put a text into the running agent's mailbox; an id that any generation of it has seen is Done."""
@@ -258,6 +251,20 @@ def _earlier_answer(generation: Generation, effect_id: str) -> Started | StartRe
     if recorded.effect_id != effect_id:
         return StartRejected(f"generation {generation.number} of this agent was started under another effect id before")
     return Started(str(recorded.pid))
+
+
+def _status_in(home: AgentHome) -> ProcessStatus:
+    """What the files of an agent and the process table say of its newest generation."""
+    newest = home.newest()
+    if newest is None:
+        return ProcessStatus("not_found")
+    recorded = newest.recorded()
+    if recorded is None:
+        return _not_recorded(home, newest)
+    if recorded.agent_is_alive:
+        return ProcessStatus("running", generation=newest.number)
+    wait_for(lambda: _is_settled(newest, recorded), seconds=_EXIT_CODE_SECONDS)
+    return ProcessStatus("exited", newest.exit_reason() or newest.reason_without_code(), newest.number)
 
 
 def _not_recorded(home: AgentHome, generation: Generation) -> ProcessStatus:

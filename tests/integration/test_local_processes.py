@@ -318,6 +318,21 @@ def test_an_unusable_directory_is_refused(tmp_path: Path) -> None:
     assert isinstance(runtime.stop("t1", "a1", generation=1, effect_id="s1"), NotDone)
 
 
+def test_unreadable_files_are_an_unknown_status(bench: Bench) -> None:
+    """A directory where the record should be: nobody knows, and nothing is raised."""
+    (bench.directory() / "process.json").mkdir(parents=True)
+    assert bench.runtime().status("t1", "a1").status == "unknown"
+
+
+def test_a_start_under_way_shows_as_starting(bench: Bench) -> None:
+    """The order is there, its process is not yet, and somebody holds the agent's lock; without him it is not found."""
+    bench.directory().mkdir(parents=True)
+    with (bench.root / "t1" / "a1" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert bench.runtime().status("t1", "a1") == ProcessStatus("starting", generation=1)
+    assert bench.runtime().status("t1", "a1") == ProcessStatus("not_found", generation=1)
+
+
 def test_a_recycled_pid_is_never_taken_for_the_agent(bench: Bench) -> None:
     """The record names the pid of a stranger with another start time: exited, and stop leaves the stranger alone."""
     runtime = bench.runtime("import os; os._exit(0)")
