@@ -158,7 +158,7 @@ def effective(town: TownConfig, rig: RigConfig | None) -> Settings:
         gates=refinery.gates,
         require_clean_merge=refinery.require_clean_merge,
         default_model=override.default_model or town.default_model,
-        role_models={**town.role_models, **(override.role_models or {})},
+        role_models=dict([*town.role_models.items(), *(override.role_models or {}).items()]),
     )
 
 

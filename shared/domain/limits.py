@@ -91,7 +91,8 @@ def backoff(attempts: int) -> timedelta:
 
 def landing_cooldown(attempts: int) -> timedelta:
     """The wait after so many landing attempts: 60, 120, 240, 480 s, at most 30 min."""
-    return min(LANDING_COOLDOWN_UNIT * 2 ** min(attempts, 10), LANDING_COOLDOWN_AT_MOST)
+    doubled: int = 2 ** min(attempts, 10)
+    return min(LANDING_COOLDOWN_UNIT * doubled, LANDING_COOLDOWN_AT_MOST)
 
 
 def stale(at: datetime | None, span: timedelta, *, now: datetime) -> bool:

@@ -10,6 +10,11 @@ from shared.town import database
 from shared.town.town import Town
 
 
+class _NotApplied(Exception):  # noqa: N818 - no error: it takes back what a skipped action wrote before its guard
+    def __init__(self, outcome: ActionOutcome) -> None:
+        self.outcome = outcome
+
+
 @dataclass(slots=True)
 class Applications:
     """The actions with their outcomes."""
@@ -43,10 +48,18 @@ def all_intents(town: Town, intents: list[tuple[str, Action]]) -> Applications:
 
 
 def _apply(town: Town, action: Action) -> ActionOutcome:
+    noted = town.noted()
     try:
         with database.savepoint(town.sql):
-            return action.apply(town)
+            outcome = action.apply(town)
+            if not isinstance(outcome, Applied):
+                raise _NotApplied(outcome)
+            return outcome
+    except _NotApplied as undone:
+        town.forget_since(noted)
+        return undone.outcome
     except Exception as error:  # noqa: BLE001 - the one boundary per action: undone, counted, alerted by the tick
+        town.forget_since(noted)
         return Failed(error_text(error))
 
 

@@ -8,6 +8,7 @@ from shared import events
 from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.errors import RowUnreadable, UnreadableEvent
+from shared.domain.outcomes import Rejected
 from shared.domain.ports import Alert
 from shared.domain.report import AppliedEvent
 from shared.domain.times import from_text
@@ -17,6 +18,11 @@ from shared.town.inbox import Fact
 from shared.town.town import Town
 
 HEARTBEAT = "agent_heartbeat"
+
+
+class _NothingStored(Exception):  # noqa: N818 - no error: a rejected event leaves nothing but its outcome
+    def __init__(self, outcome: Rejected) -> None:
+        self.outcome = outcome
 
 
 @dataclass(slots=True)
@@ -56,11 +62,20 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
     except UnreadableEvent as error:
         _poison(town, fact, error_text(error), drained)
         return
+    noted = town.noted()
     try:
         with database.savepoint(town.sql):
             result = event.apply(fact, town)
+            if isinstance(result.outcome, Rejected):
+                raise _NothingStored(result.outcome)
             _settle(town, fact, result, transient=type(event).transient or result.transient)
+    except _NothingStored as rejected:
+        town.forget_since(noted)
+        inbox.mark_processed(town, fact, rejected.outcome.text)
+        _note(drained, fact, rejected.outcome.text)
+        return
     except Exception as error:  # noqa: BLE001 - the one boundary per event: it is retried, then poisoned and alerted
+        town.forget_since(noted)
         if isinstance(error, RowUnreadable):
             town.unreadable[(error.table, error.key)] = error.problem
         _failed(town, fact, error_text(error), drained)

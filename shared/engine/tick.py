@@ -22,7 +22,7 @@ from shared.engine import alerts, apply, drain, effects, housekeeping, invariant
 from shared.engine.drain import error_text
 from shared.events import containers
 from shared.rules import breaker
-from shared.town import database, inbox, journal
+from shared.town import database, inbox, journal, migrations
 from shared.town.database import Database
 from shared.town.reading import TownReader
 from shared.town.town import Town
@@ -103,6 +103,7 @@ def apply_events(sql: Database, given: TickInput, *, town_id: str) -> tuple[Appl
 
 def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
     """Phase 4: what holds in this tick; store the new events, then what was observed."""
+    migrations.apply_pending(sql)
     town = _town(sql, given, town_id)
     town.next_event_seq = town.key("next_seq") or 1
     town.next_audit_seq = town.key("next_audit_seq") or 1

@@ -14,6 +14,7 @@ from typing import Any, Final
 from shared.domain.errors import SchemaMismatch, WrongTown
 
 SCHEMA_VERSION: Final = 1
+OLDEST_SCHEMA: Final = 1
 APPLICATION_ID: Final = 0x47545231  # "GTR1"
 PAGE_SIZE: Final = 4096
 SQLITE_VERSION: Final = sqlite3.sqlite_version
@@ -91,6 +92,12 @@ def schema_version(connection: sqlite3.Connection) -> int:
     return version
 
 
+def set_schema_version(connection: sqlite3.Connection, version: int) -> None:
+    """Record a schema version in the header and in the town, in the present transaction."""
+    connection.execute(f"PRAGMA user_version = {int(version)}")
+    connection.execute("UPDATE town SET value = :version WHERE key = 'schema_version'", {"version": str(int(version))})
+
+
 def check_identity(connection: sqlite3.Connection, town_id: str) -> None:
     """Refuse an image that is no town, or another town. Raises SchemaMismatch, WrongTown."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -103,6 +110,11 @@ def check_identity(connection: sqlite3.Connection, town_id: str) -> None:
         raise SchemaMismatch(
             f"town {town_id} has schema {schema_version(connection)}, this code knows {SCHEMA_VERSION}",
             hint="run a newer release; nothing was changed",
+        )
+    if schema_version(connection) < OLDEST_SCHEMA:
+        raise SchemaMismatch(
+            f"town {town_id} has schema {schema_version(connection)}, which no release ever wrote",
+            hint="restore an earlier commit of this town",
         )
     row = connection.execute("SELECT value FROM town WHERE key = 'id'").fetchone()
     if row is None or row[0] != f'"{town_id}"':

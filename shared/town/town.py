@@ -57,6 +57,15 @@ class Town:
         """Note a business event for journal and log."""
         self.business_events.append({"name": name, "data": data})
 
+    def noted(self) -> tuple[int, bool]:
+        """What has been noted outside the database so far; see `forget_since`."""
+        return len(self.business_events), self.config_changed
+
+    def forget_since(self, noted: tuple[int, bool]) -> None:
+        """Undo what was noted outside the database, where a savepoint undid what was written into it."""
+        del self.business_events[noted[0] :]
+        self.config_changed = noted[1]
+
     def next_free_effect_seq(self) -> int:
         """The next number of the outbox."""
         number: int = self.sql.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM outbox").fetchone()[0]

@@ -1,0 +1,69 @@
+"""Schema changes: numbered SQL files, each applied inside the tick's transaction together with its own record.
+
+`0002_what_it_does.sql` brings version 1 to version 2. schema.sql always describes the newest version; a new town never
+migrates. A change comes in two releases: first code that can live with both shapes, then the change.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shared.domain.errors import SchemaMismatch
+from shared.town import database
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The step to `version`."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+def read_migrations(folder: Path) -> tuple[Migration, ...]:
+    """The migrations of a folder, in order. Raises ValueError if a number is missing or double."""
+    found = []
+    for path in sorted(folder.glob("[0-9]*.sql")):
+        found.append(Migration(int(path.stem.split("_")[0]), path.stem, _statements(path.read_text(encoding="utf-8"))))
+    versions = [migration.version for migration in found]
+    if versions != list(range(2, 2 + len(versions))):
+        raise ValueError(f"migrations must be numbered 2, 3, 4 ... without gaps: {versions}")
+    return tuple(found)
+
+
+MIGRATIONS: Final = read_migrations(Path(__file__).parent)
+
+
+def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
+    """Bring the open image to the newest schema, inside the present transaction; returns the names of what was applied.
+
+    Raises SchemaMismatch for an image that is older than any migration knows.
+    """
+    version = database.schema_version(sql)
+    if version < 1:
+        raise SchemaMismatch(
+            f"the image has schema {version}, which no release ever wrote",
+            hint="restore an earlier commit of this town, or import it",
+        )
+    applied = []
+    for migration in migrations:
+        if migration.version > version:
+            for statement in migration.statements:
+                sql.execute(statement)
+            database.set_schema_version(sql, migration.version)
+            applied.append(migration.name)
+    return tuple(applied)
+
+
+def _statements(script: str) -> tuple[str, ...]:
+    """The statements of a script; `executescript` would end the transaction."""
+    statements: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    return (*statements, pending.strip()) if pending.strip() else tuple(statements)
