@@ -1,0 +1,317 @@
+"""The outside world for tests: a clock that stands still, a runtime and a forge with a state, alerts and metrics kept.
+
+Each fake does what it is asked and remembers it, so that a test looks at what is true afterwards: which processes run,
+what was merged. A test that needs trouble says so beforehand:
+
+    runtime.fails("stop", NotDone("no answer", passing=True), times=2)   # nothing is done, this is the answer
+    runtime.loses_answer("start")                                        # it is done, and nobody hears of it
+    runtime.fails("status", TimeoutError("late"), times=None)            # from now on, for ever
+
+All are safe for threads: the real loop asks many agents at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any, Literal
+
+from shared.domain.ports import (
+    Alert,
+    Done,
+    Feedback,
+    ForgeError,
+    Merged,
+    NotDone,
+    NotMerged,
+    ProcessState,
+    ProcessStatus,
+    PullRequest,
+    Started,
+    StartRejected,
+    StartUnknown,
+)
+from shared.engine.worker import RunReport
+
+
+@dataclass
+class FakeClock:
+    """A clock that shows `at` until somebody moves it. Sleeping moves it."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+    def move(self, *, ms: int = 0, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Let time pass."""
+        self.at += timedelta(milliseconds=ms, seconds=seconds, minutes=minutes, hours=hours, days=days)
+
+
+@dataclass
+class Faults:
+    """What the next calls of each verb answer instead of the truth: (answer, how often, done all the same)."""
+
+    planned: dict[str, list[tuple[Any, int | None, bool]]] = field(default_factory=dict)
+
+    def plan(self, verb: str, answer: Any, *, times: int | None, done: bool) -> None:
+        self.planned.setdefault(verb, []).append((answer, times, done))
+
+    def meet(self, verb: str, do: Callable[[], Any]) -> Any:
+        """Answer a call: the truth, or what was planned. A planned exception is raised."""
+        queue = self.planned.get(verb)
+        if not queue:
+            return do()
+        answer, times, done = queue[0]
+        if times is not None:
+            queue[0] = (answer, times - 1, done)
+            if times == 1:
+                queue.pop(0)
+        if done:
+            do()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+RuntimeVerb = Literal[
+    "start", "stop", "status", "message", "update_model", "refresh_token", "stop_container", "container_state"
+]
+
+
+@dataclass(frozen=True)
+class FakeProcess:
+    """The newest process of an agent."""
+
+    process_id: str
+    generation: int
+    status: ProcessState = "running"
+    exit_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class CallSeen:
+    """One call that reached the runtime or the forge, faulty or not."""
+
+    verb: str
+    subject: str
+    effect_id: str
+
+
+@dataclass
+class FakeRuntime:
+    """Agent processes that exist in a dictionary only, by (town, agent)."""
+
+    processes: dict[tuple[str, str], FakeProcess] = field(default_factory=dict)
+    orders: list[Mapping[str, Any]] = field(default_factory=list)
+    messages: dict[str, tuple[str, str]] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    calls: list[CallSeen] = field(default_factory=list)
+    container: str = "running"
+    tokens: int = 0
+    _faults: Faults = field(default_factory=Faults)
+    _answered: dict[str, Started] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    # what a test does to it
+
+    def fails(self, verb: RuntimeVerb, answer: Any, *, times: int | None = 1) -> None:
+        """The next calls of this verb do nothing and answer so; an exception is raised; None = for ever."""
+        self._faults.plan(verb, answer, times=times, done=False)
+
+    def loses_answer(self, verb: RuntimeVerb, *, times: int | None = 1) -> None:
+        """The next calls of this verb are carried out, but nobody learns of it."""
+        answer = StartUnknown("time-out") if verb == "start" else NotDone("time-out", passing=True)
+        self._faults.plan(verb, answer, times=times, done=True)
+
+    def exits(
+        self, agent_id: str, *, status: ProcessState = "exited", reason: str | None = None, town_id: str = "t1"
+    ) -> None:
+        """The process of an agent ends by itself."""
+        key = (town_id, agent_id)
+        self.processes[key] = replace(self.processes[key], status=status, exit_reason=reason)
+
+    def forgets(self, agent_id: str, *, town_id: str = "t1") -> None:
+        """Nothing is known of the agent any more."""
+        self.processes.pop((town_id, agent_id), None)
+
+    # what a test asks it
+
+    def seen(self, verb: RuntimeVerb, subject: str | None = None) -> list[CallSeen]:
+        """The calls of a verb, in order; those about one agent only."""
+        return [call for call in self.calls if call.verb == verb and subject in (None, call.subject)]
+
+    def running(self) -> dict[str, int]:
+        """Generation of every agent whose process runs, by agent id."""
+        return {
+            agent_id: process.generation
+            for (_, agent_id), process in sorted(self.processes.items())
+            if process.status in ("starting", "running")
+        }
+
+    # the port
+
+    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        return self._answer("start", order["agent_id"], effect_id, lambda: self._start(order, effect_id))
+
+    def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
+        return self._answer("stop", agent_id, effect_id, lambda: self._stop((town_id, agent_id), generation))
+
+    def status(self, town_id: str, agent_id: str) -> ProcessStatus:
+        return self._answer("status", agent_id, "", lambda: self._status((town_id, agent_id)))
+
+    def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
+        return self._answer("message", agent_id, message_id, lambda: self._message(agent_id, message_id, text))
+
+    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+        agent_id = order["agent_id"]
+        return self._answer("update_model", agent_id, effect_id, lambda: self._update_model(agent_id, order["model"]))
+
+    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        return self._answer("refresh_token", "container", effect_id, self._refresh_token)
+
+    def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        return self._answer("stop_container", "container", effect_id, self._stop_container)
+
+    def container_state(self, town_id: str) -> str:
+        state: str = self._answer("container_state", "container", "", lambda: self.container)
+        return state
+
+    def _answer(self, verb: RuntimeVerb, subject: str, effect_id: str, do: Callable[[], Any]) -> Any:
+        with self._lock:
+            self.calls.append(CallSeen(verb, subject, effect_id))
+            return self._faults.meet(verb, do)
+
+    def _start(self, order: Mapping[str, Any], effect_id: str) -> Started:
+        known = self._answered.get(effect_id)
+        if known is not None:
+            return known
+        self.orders.append(order)
+        process_id = f"p-{len(self.orders)}"
+        self.processes[order["town_id"], order["agent_id"]] = FakeProcess(process_id, order["generation"])
+        self._answered[effect_id] = Started(process_id)
+        return self._answered[effect_id]
+
+    def _stop(self, key: tuple[str, str], generation: int) -> Done:
+        process = self.processes.get(key)
+        if process is not None and process.generation == generation:
+            self.processes[key] = replace(process, status="exited", exit_reason="stopped")
+        return Done()
+
+    def _status(self, key: tuple[str, str]) -> ProcessStatus:
+        process = self.processes.get(key)
+        if process is None:
+            return ProcessStatus("not_found")
+        return ProcessStatus(process.status, process.exit_reason, process.generation)
+
+    def _message(self, agent_id: str, message_id: str, text: str) -> Done:
+        self.messages.setdefault(message_id, (agent_id, text))
+        return Done()
+
+    def _update_model(self, agent_id: str, model: str) -> Done:
+        self.models[agent_id] = model
+        return Done()
+
+    def _refresh_token(self) -> Done:
+        self.tokens += 1
+        return Done()
+
+    def _stop_container(self) -> Done:
+        self.container = "stopped"
+        return Done()
+
+
+GREEN = Feedback()
+"""Nothing stands between a pull request and its merge."""
+
+
+@dataclass
+class FakeForge:
+    """Pull requests by URL. What was never opened here is answered with 404."""
+
+    pull_requests: dict[str, PullRequest] = field(default_factory=dict)
+    calls: list[CallSeen] = field(default_factory=list)
+    _faults: Faults = field(default_factory=Faults)
+    _lock: Lock = field(default_factory=Lock)
+
+    def opens(
+        self, pr_url: str, *, head_sha: str = "head-1", mergeable_state: str = "clean", feedback: Feedback = GREEN
+    ) -> None:
+        """Somebody opens a pull request, or pushes to it, or reviews it."""
+        self.pull_requests[pr_url] = PullRequest(
+            "open", head_sha=head_sha, mergeable_state=mergeable_state, feedback=feedback
+        )
+
+    def closes(self, pr_url: str) -> None:
+        """Somebody closes it without merging."""
+        self.pull_requests[pr_url] = replace(self.pull_requests[pr_url], state="closed")
+
+    def fails(self, verb: Literal["pull_request", "merge"], answer: Any, *, times: int | None = 1) -> None:
+        """The next calls of this verb do nothing and answer so; an exception is raised; None = for ever."""
+        self._faults.plan(verb, answer, times=times, done=False)
+
+    def loses_answer(self, verb: Literal["pull_request", "merge"], *, times: int | None = 1) -> None:
+        """The next calls of this verb are carried out, but nobody learns of it."""
+        self._faults.plan(verb, ForgeError("transient", "time-out"), times=times, done=True)
+
+    def seen(self, verb: Literal["pull_request", "merge"]) -> list[CallSeen]:
+        """The calls of a verb, in order."""
+        return [call for call in self.calls if call.verb == verb]
+
+    # the port
+
+    def pull_request(self, town_id: str, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
+        def read() -> PullRequest | ForgeError:
+            found = self.pull_requests.get(pr_url)
+            if found is None:
+                return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
+            return found if want_feedback else replace(found, feedback=None)
+
+        return self._answer("pull_request", pr_url, "", read)
+
+    def merge(
+        self, town_id: str, pr_url: str, *, head_sha: str | None, effect_id: str
+    ) -> Merged | NotMerged | ForgeError:
+        def merge() -> Merged | NotMerged | ForgeError:
+            found = self.pull_requests.get(pr_url)
+            if found is None:
+                return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
+            if found.state != "open" or head_sha not in (None, found.head_sha):
+                return NotMerged("the head moved" if found.state == "open" else f"it is {found.state}")
+            sha = f"merge-of-{found.head_sha}"
+            self.pull_requests[pr_url] = replace(found, state="merged", merge_sha=sha)
+            return Merged(sha)
+
+        return self._answer("merge", pr_url, effect_id, merge)
+
+    def _answer(self, verb: str, subject: str, effect_id: str, do: Callable[[], Any]) -> Any:
+        with self._lock:
+            self.calls.append(CallSeen(verb, subject, effect_id))
+            return self._faults.meet(verb, do)
+
+
+@dataclass
+class RecordingAlerts:
+    """Every alert that was raised, in order."""
+
+    raised: list[Alert] = field(default_factory=list)
+
+    def raise_all(self, alerts: Sequence[Alert]) -> None:
+        self.raised.extend(alerts)
+
+    def kinds(self) -> list[str]:
+        """What kinds of alerts were raised, in order."""
+        return [alert.kind for alert in self.raised]
+
+
+@dataclass
+class RecordingMetrics:
+    """Every run whose figures were handed over, in order."""
+
+    runs: list[RunReport] = field(default_factory=list)
+
+    def tick_ran(self, report: RunReport) -> None:
+        self.runs.append(report)
