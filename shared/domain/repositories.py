@@ -19,9 +19,9 @@ class Repository:
 
 
 _HOST: Final = r"(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)"
-_USER: Final = r"(?:[^@/\s\\]*@)?"
+_USER: Final = r"(?:[^@/?#\s\\]*@)?"
 _WITH_SCHEME: Final = re.compile(rf"(?:https?|ssh|git)://{_USER}{_HOST}(?::\d+)?/(?P<path>[^?#]+)")
-_SCP_LIKE: Final = re.compile(rf"{_USER}{_HOST}:(?P<path>[^?#:]+)")
+_SCP_LIKE: Final = re.compile(rf"{_USER}{_HOST}:/?(?P<path>[^/?#:][^?#:]*)")
 _PULL_REQUEST: Final = re.compile(
     rf"https://{_USER}{_HOST}(?::\d+)?/(?P<path>[^?#]+?)/(?:pull|-/merge_requests|merge_requests)/\d+(?:[/?#].*)?"
 )
@@ -48,7 +48,7 @@ def same_repository(pr_url: str, git_url: str) -> bool:
 def _repository(found: re.Match[str] | None) -> Repository | None:
     if found is None:
         return None
-    *owner, name = found["path"].strip("/").removesuffix(".git").split("/")
+    *owner, name = found["path"].removesuffix("/").removesuffix(".git").split("/")
     parts = (*owner, name)
     if not owner or not all(_SEGMENT.fullmatch(part) and part not in (".", "..") for part in parts):
         return None

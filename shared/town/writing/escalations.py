@@ -139,9 +139,9 @@ _NO_BATCH = {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "esca
 
 def count_batch(town: Town, batch_id: str) -> None:
     """One more triage batch, fruitless until a request is answered or another one is made."""
-    state = {key: value for key, value in triage_state(town).items() if key != "escalated"}
+    state = triage_state(town)
     counted = {"last_batch_at": town.tick.now_text, "last_batch_id": batch_id, "fruitless": state["fruitless"] + 1}
-    town.put("triage", {**state, **counted})
+    town.put("triage", {**state, **counted, "escalated": False})
 
 
 def _open_ordinary_requests(town: Town) -> int:

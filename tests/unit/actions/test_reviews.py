@@ -1,0 +1,217 @@
+"""Merge requests and their pull requests."""
+
+from typing import Any
+
+import pytest
+
+from shared.actions import Action, CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
+from shared.domain.outcomes import Applied, Failed, Skipped
+from tests.towns import TownBuilder, a_town, ago, text
+from tests.unit.actions.builders import NOW, TICK_NO, Stage, on
+
+PR = "https://github.com/acme/main-rig/pull/7"
+EARLIER = text(ago(hours=1))
+
+
+def polled(**columns: Any) -> Stage:
+    """MR m of source s, in progress with a pull request."""
+    columns = {"status": "in_progress", "pr_url": PR, **columns}
+    return on(a_town().bead("s", status="in_review").review("m", of="s", **columns))
+
+
+# create_mr_bead
+
+
+def submit(**changed: Any) -> CreateMrBead:
+    given = {"source_bead_id": "b", "agent_id": "p", "rig_id": "rig-1", "branch": "gt/toast/1", "target_branch": "next"}
+    return CreateMrBead(**{**given, **changed})
+
+
+def test_a_source_is_submitted_with_the_given_rig_and_target() -> None:
+    stage = on(a_town().bead("b", rig_id=None).agent("p"))
+    assert stage.apply(submit(pr_url=PR, summary="done")) == Applied()
+    [review] = stage.created("merge_request")
+    assert stage.bead(review, "title", "body", "rig_id", "created_by", "status") == (
+        "Review: gt/toast/1",
+        "done",
+        "rig-1",
+        "p",
+        "open",
+    )
+    assert stage.rows.one("review_metadata", review, "branch", "target_branch", "pr_url") == ("gt/toast/1", "next", PR)
+    assert stage.rows.metadata(review) == {"source_bead_id": "b", "source_agent_id": "p", "pr_url": PR}
+    assert stage.audit("b") == [("review_submitted", None, review, {"branch": "gt/toast/1"})]
+
+
+def test_an_address_that_is_not_https_is_not_stored_with_a_submission() -> None:
+    stage = on(a_town().bead("b").agent("p"))
+    assert stage.apply(submit(pr_url="http://forge/1")) == Applied()
+    [review] = stage.created("merge_request")
+    assert stage.rows.one("review_metadata", review, "pr_url") is None
+    assert [entry[0] for entry in stage.audit("b")] == ["review_submitted", "pr_creation_failed"]
+
+
+def test_the_system_may_submit() -> None:
+    stage = on(a_town().bead("b"))
+    assert stage.apply(submit(agent_id="system")) == Applied()
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [
+        (submit(source_bead_id="gone"), Skipped("missing")),
+        (submit(agent_id="gone"), Skipped("missing")),
+        (submit(source_bead_id="over"), Skipped("terminal")),
+        (submit(rig_id="gone"), Failed("no rig")),
+    ],
+)
+def test_only_live_work_of_somebody_is_submitted(action: CreateMrBead, outcome: Any) -> None:
+    assert on(a_town().bead("b").bead("over", status="closed").agent("p")).refused(action) == outcome
+
+
+# close_sibling_mrs
+
+
+def test_the_other_live_reviews_of_a_source_are_closed() -> None:
+    rows = a_town().bead("b", status="in_review")
+    for review, status in {"m1": "open", "m2": "in_progress", "m3": "failed", "keep": "in_progress"}.items():
+        rows.review(review, status, of="b")
+    stage = on(rows.review("other", "open"))
+    assert stage.apply(CloseSiblingMrs(source_bead_id="b", exclude_mr_id="keep")) == Applied()
+    assert {each: stage.rows.status(each) for each in ("m1", "m2", "m3", "keep", "other", "b")} == {
+        "m1": "closed",
+        "m2": "closed",
+        "m3": "failed",
+        "keep": "in_progress",
+        "other": "open",
+        "b": "in_review",
+    }
+    again = CloseSiblingMrs(source_bead_id="b", exclude_mr_id="keep")
+    assert stage.refused(again) == Skipped("already")
+    assert stage.refused(CloseSiblingMrs(source_bead_id="gone", exclude_mr_id="keep")) == Skipped("missing")
+
+
+# set_review_pr_url
+
+
+def test_an_address_is_stored_in_both_places() -> None:
+    stage = on(a_town().review("m"))
+    assert stage.apply(SetReviewPrUrl(bead_id="m", pr_url=PR)) == Applied()
+    assert stage.rows.one("review_metadata", "m", "pr_url") == PR
+    assert stage.rows.metadata("m") == {"pr_url": PR}
+    assert stage.refused(SetReviewPrUrl(bead_id="m", pr_url=PR)) == Skipped("already")
+
+
+@pytest.mark.parametrize(
+    ("bead_id", "pr_url", "outcome"),
+    [
+        ("m", "http://forge/1", Failed("the pull request address is not https")),
+        ("b", PR, Skipped("missing")),
+        ("gone", PR, Skipped("missing")),
+        ("over", PR, Skipped("terminal")),
+    ],
+)
+def test_an_address_needs_a_live_review_and_https(bead_id: str, pr_url: str, outcome: Any) -> None:
+    stage = on(a_town().review("m").bead("b").review("over", "closed"))
+    assert stage.refused(SetReviewPrUrl(bead_id=bead_id, pr_url=pr_url)) == outcome
+
+
+# poll_pr
+
+
+def test_a_poll_is_asked_for_and_starts_the_next_minute() -> None:
+    stage = polled(metadata={"poll_not_before": EARLIER, "head_sha": "abc"}, updated_at=EARLIER)
+    assert stage.apply(PollPr(bead_id="m", pr_url=PR)) == Applied()
+    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, "want_feedback": False}
+    assert stage.effects == [("poll_pr", "m", TICK_NO, payload)]
+    assert stage.rows.metadata("m") == {"last_poll_at": NOW, "head_sha": "abc"}
+    assert stage.bead("m", "updated_at", "status") == (NOW, "in_progress")
+
+
+@pytest.mark.parametrize(
+    ("refinery", "wanted"),
+    [
+        ({"auto_resolve_pr_feedback": True}, True),
+        ({"auto_merge": True, "auto_merge_delay_minutes": 0}, True),
+        ({"auto_merge": False, "auto_merge_delay_minutes": 5}, False),
+        ({"auto_merge": True, "auto_merge_delay_minutes": None}, False),
+    ],
+)
+def test_feedback_is_read_where_somebody_acts_on_it(refinery: dict[str, Any], wanted: bool) -> None:
+    rows = a_town().config(refinery=refinery).review("m", "in_progress", pr_url=PR)
+    stage = on(rows)
+    stage.apply(PollPr(bead_id="m", pr_url=PR))
+    assert stage.effects[0][3]["want_feedback"] is wanted
+
+
+def test_a_rig_may_want_feedback_that_its_town_does_not() -> None:
+    rows = a_town().rig("rig-2", name="two", config={"auto_merge_delay_minutes": 5})
+    stage = on(rows.review("m", "in_progress", pr_url=PR, rig_id="rig-2"))
+    stage.apply(PollPr(bead_id="m", pr_url=PR))
+    assert stage.effects[0][3]["want_feedback"] is True
+
+
+def test_a_pull_request_is_polled_once_a_tick() -> None:
+    stage = polled()
+    stage.apply(PollPr(bead_id="m", pr_url=PR))
+    assert stage.refused(PollPr(bead_id="m", pr_url=PR)) == Skipped("duplicate effect")
+
+
+@pytest.mark.parametrize("kind", [PollPr, MergePr])
+@pytest.mark.parametrize("status", ["open", "in_review", "closed", "failed"])
+def test_only_a_review_in_progress_is_polled_or_merged(kind: type[PollPr] | type[MergePr], status: str) -> None:
+    assert polled(status=status).refused(kind(bead_id="m", pr_url=PR)) == Skipped("moved_on")
+
+
+@pytest.mark.parametrize("kind", [PollPr, MergePr])
+def test_another_pull_request_than_the_rule_saw_is_left_alone(kind: type[PollPr] | type[MergePr]) -> None:
+    assert polled().refused(kind(bead_id="m", pr_url=f"{PR}7")) == Skipped("moved_on")
+    assert polled(pr_url=None).refused(kind(bead_id="m", pr_url=PR)) == Skipped("moved_on")
+
+
+@pytest.mark.parametrize("action", [PollPr(bead_id="gone", pr_url=PR), MergePr(bead_id="s", pr_url=PR)])
+def test_what_is_no_review_is_missing(action: Action) -> None:
+    assert polled().refused(action) == Skipped("missing")
+
+
+# merge_pr
+
+
+def pending(rows: TownBuilder, **columns: Any) -> Stage:
+    """MR m, green and waiting for its merge."""
+    metadata = {"auto_merge_pending": 1, "head_sha": "abc", "last_poll_at": EARLIER}
+    return on(rows.review("m", "in_progress", pr_url=PR, metadata=metadata, **columns))
+
+
+def test_a_merge_names_the_head_that_was_judged() -> None:
+    stage = pending(a_town(), updated_at=EARLIER)
+    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
+    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, "head_sha": "abc"}
+    assert stage.effects == [("merge_pr", "m", TICK_NO, payload)]
+    assert stage.rows.metadata("m")["auto_merge_pending"] == 1
+    assert stage.bead("m", "status", "updated_at") == ("in_progress", EARLIER)
+    assert stage.refused(MergePr(bead_id="m", pr_url=PR)) == Skipped("duplicate effect")
+
+
+@pytest.mark.parametrize(
+    "git_url", ["https://github.com/acme/other.git", "git@gitlab.com:acme/main-rig.git", "", "/srv/git/main-rig"]
+)
+def test_a_pull_request_of_another_repository_is_never_merged(git_url: str) -> None:
+    stage = pending(a_town().rig("rig-2", name="two", git_url=git_url), rig_id="rig-2")
+    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
+    assert stage.effects == []
+    assert stage.rows.metadata("m") == {"head_sha": "abc", "last_poll_at": EARLIER}
+
+
+def test_without_a_rig_nothing_is_merged() -> None:
+    stage = pending(a_town(), rig_id=None)
+    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
+    assert stage.effects == []
+    assert "auto_merge_pending" not in stage.rows.metadata("m")
+
+
+@pytest.mark.parametrize("git_url", ["git@GitHub.com:Acme/Main-Rig.git", "ssh://git@github.com/acme/main-rig"])
+def test_the_same_repository_may_be_spelled_in_many_ways(git_url: str) -> None:
+    stage = pending(a_town().rig("rig-2", name="two", git_url=git_url), rig_id="rig-2")
+    stage.apply(MergePr(bead_id="m", pr_url=PR))
+    assert [effect[0] for effect in stage.effects] == ["merge_pr"]

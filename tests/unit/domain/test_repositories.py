@@ -1,0 +1,104 @@
+"""Which repository an address names, and whether a pull request is one of its own."""
+
+import pytest
+
+from shared.domain.repositories import Repository, repository_at, repository_of_pull_request, same_repository
+
+APP = Repository("github.com", "acme", "app")
+
+
+@pytest.mark.parametrize(
+    "git_url",
+    [
+        "https://github.com/acme/app.git",
+        "https://github.com/acme/app",
+        "https://github.com/acme/app/",
+        "https://github.com/acme/app.git/",
+        "http://github.com/acme/app",
+        "HTTPS://GitHub.com/Acme/App.GIT",
+        "https://x-access-token:secret@github.com/acme/app.git",
+        "https://github.com:443/acme/app.git",
+        "git@github.com:acme/app.git",
+        "git@github.com:acme/app",
+        "git@github.com:/acme/app.git",
+        "github.com:acme/app.git",
+        "ssh://git@github.com/acme/app.git",
+        "ssh://git@github.com:22/acme/app",
+        "git://github.com/acme/app.git",
+        " https://github.com/acme/app.git\n",
+    ],
+)
+def test_one_repository_has_many_addresses(git_url: str) -> None:
+    assert repository_at(git_url) == APP
+    assert same_repository("https://github.com/acme/app/pull/1", git_url)
+
+
+@pytest.mark.parametrize(
+    "git_url",
+    [
+        "",
+        "acme/app",
+        "/srv/git/acme/app.git",
+        "file:///srv/git/acme/app.git",
+        "https://github.com/app.git",
+        "https://github.com/acme/../app.git",
+        "https://github.com/acme//app.git",
+        "https://github.com/acme/.git",
+        "https://github.com/acme/%61pp.git",
+        "https://github.com/acme/app.git?ref=1",
+        "https://github.com\\@evil.example/acme/app",
+        "https:///acme/app",
+        "ext::sh -c whoami",
+    ],
+)
+def test_an_address_that_leaves_a_doubt_names_no_repository(git_url: str) -> None:
+    assert repository_at(git_url) is None
+    assert not same_repository("https://github.com/acme/app/pull/1", git_url)
+
+
+@pytest.mark.parametrize(
+    ("pr_url", "repository"),
+    [
+        ("https://github.com/acme/app/pull/12", APP),
+        ("https://GITHUB.com/Acme/App/pull/12/", APP),
+        ("https://github.com/acme/app/pull/12/files", APP),
+        ("https://github.com/acme/app/pull/12?w=1#discussion", APP),
+        ("https://github.com/acme/pull/pull/12", Repository("github.com", "acme", "pull")),
+        ("https://ghe.example:8443/acme/app/pull/1", Repository("ghe.example", "acme", "app")),
+        ("https://gitlab.com/acme/app/-/merge_requests/3", Repository("gitlab.com", "acme", "app")),
+        ("https://gitlab.com/acme/team/app/-/merge_requests/3", Repository("gitlab.com", "acme/team", "app")),
+        ("https://gitlab.com/acme/app/merge_requests/3", Repository("gitlab.com", "acme", "app")),
+        ("https://github.com@evil.example/acme/app/pull/1", Repository("evil.example", "acme", "app")),
+        ("http://github.com/acme/app/pull/12", None),
+        ("https://github.com/acme/app", None),
+        ("https://github.com/acme/app/pull/", None),
+        ("https://github.com/acme/app/pull/one", None),
+        ("https://github.com/acme/app/issues/12", None),
+        ("https://github.com/app/pull/12", None),
+        ("https://github.com/evil/app/../../acme/app/pull/1", None),
+        ("https://evil.example/?/github.com/acme/app/pull/1", None),
+        ("https://evil.example#@github.com/acme/app/pull/1", None),
+        ("", None),
+    ],
+)
+def test_a_pull_request_names_its_repository(pr_url: str, repository: Repository | None) -> None:
+    assert repository_of_pull_request(pr_url) == repository
+
+
+@pytest.mark.parametrize(
+    "git_url",
+    [
+        "https://github.com/acme/other.git",
+        "https://github.com/other/app.git",
+        "https://gitlab.com/acme/app.git",
+        "https://github.com/acme/app-2.git",
+        "git@gitlab.com:acme/team/app.git",
+    ],
+)
+def test_host_owner_and_name_must_all_agree(git_url: str) -> None:
+    assert repository_at(git_url) is not None
+    assert not same_repository("https://github.com/acme/app/pull/1", git_url)
+
+
+def test_two_unreadable_addresses_are_not_the_same_repository() -> None:
+    assert not same_repository("nonsense", "nonsense")
