@@ -159,13 +159,12 @@ def _start(town: Town, agent: Agent, bead: Bead, rig_id: str | None) -> ActionOu
 
 def _questions(town: Town, request_ids: Sequence[str]) -> str:
     """What the batch asks, one line a request: the polecat sees no other bead."""
-    lines = []
-    for request in (lookup.bead(town, request_id) for request_id in request_ids):
-        if request is not None:
-            about = [
-                f"{word} {request.metadata[key]}"
-                for word, key in (("type", "triage_type"), ("agent", "agent_bead_id"), ("bead", "hooked_bead_id"))
-                if isinstance(request.metadata.get(key), str)
-            ]
-            lines.append(f"- {request.id}: {request.title[:_TITLE_SHOWN]} ({', '.join(about)})")
-    return "\n".join(lines)
+    requests = [lookup.bead(town, request_id) for request_id in request_ids]
+    return "\n".join(_question(request) for request in requests if request is not None)
+
+
+def _question(request: Bead) -> str:
+    title = " ".join(request.title.split())[:_TITLE_SHOWN]
+    named = (("type", "triage_type"), ("agent", "agent_bead_id"), ("bead", "hooked_bead_id"))
+    about = [f"{word} {request.metadata[key]}" for word, key in named if isinstance(request.metadata.get(key), str)]
+    return f"- {request.id}: {title} ({', '.join(about)})" if about else f"- {request.id}: {title}"

@@ -1,7 +1,7 @@
 """A town to apply actions to: rows as in tests.towns, one tick at T, and questions about what came of it.
 
-    stage = on(a_town().bead("b"))
-    assert stage.apply(TransitionBead(...)) == Applied()
+stage = on(a_town().bead("b"))
+assert stage.apply(TransitionBead(...)) == Applied()
 """
 
 import json
@@ -67,7 +67,9 @@ class Stage:
 
     def created(self, bead_type: str) -> list[str]:
         """Ids of the beads of a type that this tick made."""
-        rows = self.rows.rows("SELECT bead_id FROM beads WHERE type = ? AND created_at = ? ORDER BY bead_id", bead_type, NOW)
+        rows = self.rows.rows(
+            "SELECT bead_id FROM beads WHERE type = ? AND created_at = ? ORDER BY bead_id", bead_type, NOW
+        )
         return [row[0] for row in rows]
 
 

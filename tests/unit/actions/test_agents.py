@@ -114,7 +114,12 @@ def test_an_agent_is_hooked_and_becomes_the_assignee() -> None:
         NOW,
     )
     assert stage.agent("p", "dispatch_attempts") == 2
-    assert stage.bead("b", "assignee_agent_bead_id", "status", "updated_at", "dispatch_attempts") == ("p", "open", NOW, 3)
+    assert stage.bead("b", "assignee_agent_bead_id", "status", "updated_at", "dispatch_attempts") == (
+        "p",
+        "open",
+        NOW,
+        3,
+    )
     assert stage.audit("b") == [("hooked", None, None, {})]
 
 
@@ -204,7 +209,9 @@ def test_a_resting_agent_is_forgotten_and_its_beads_are_free(status: str) -> Non
         "open": ("open", None),
         "in_progress": ("open", None),
     }
-    assert {bead: stage.bead(bead, "status", "assignee_agent_bead_id") for bead in ("in_review", "closed", "failed")} == {
+    assert {
+        bead: stage.bead(bead, "status", "assignee_agent_bead_id") for bead in ("in_review", "closed", "failed")
+    } == {
         "in_review": ("in_review", None),
         "closed": ("closed", None),
         "failed": ("failed", None),

@@ -8,7 +8,7 @@ import pytest
 from shared.actions import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.domain.outcomes import Applied, Skipped
 from shared.domain.times import to_text
-from tests.towns import T, TownBuilder, a_town, an_empty_town, ago, text
+from tests.towns import T, TownBuilder, a_town, ago, an_empty_town, text
 from tests.unit.actions.builders import NOW, TICK_NO, Stage, on
 
 IN_AN_HOUR = to_text(T + timedelta(minutes=60))

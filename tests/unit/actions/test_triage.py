@@ -12,7 +12,9 @@ from tests.unit.actions.builders import on
 ASK = CreateTriageRequest(agent_id="p", triage_type="stuck_agent", reason="GUPP escalation")
 
 
-def request(rows: TownBuilder, bead_id: str, *, agent: str = "p", kind: str = "stuck_agent", status: str = "open") -> None:
+def request(
+    rows: TownBuilder, bead_id: str, *, agent: str = "p", kind: str = "stuck_agent", status: str = "open"
+) -> None:
     rows.bead(
         bead_id,
         status=status,
@@ -101,7 +103,11 @@ BUMP = BumpEscalation(bead_id="e", severity="high")
 def test_a_bump_raises_severity_and_priority_and_counts() -> None:
     stage = on(escalation())
     assert stage.apply(BUMP) == Applied()
-    assert stage.rows.one("escalation_metadata", "e", "severity", "re_escalation_count", "acknowledged") == ("high", 1, 0)
+    assert stage.rows.one("escalation_metadata", "e", "severity", "re_escalation_count", "acknowledged") == (
+        "high",
+        1,
+        0,
+    )
     assert stage.bead("e", "priority", "status") == ("high", "open")
 
 
