@@ -41,6 +41,9 @@ class TownBuilder:
     tick_no: int = 1
     reports: list[TickReport] = field(default_factory=list)
 
+    def __del__(self) -> None:
+        database.close(self.sql)
+
     # rows -----------------------------------------------------------------------------------------
 
     def insert(self, table: str, **columns: Any) -> "TownBuilder":
