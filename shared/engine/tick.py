@@ -123,8 +123,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
     if state.conflicting_events:
         counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
         town.put("counters", {**counters, "conflicts": counters["conflicts"] + len(state.conflicting_events)})
-    for agent_id, seen in given.observations.agents:
-        containers.observe(town, agent_id, seen)
+    containers.observe(town, given.observations.agents)
     state.pending_before = inbox.pending_count(town)
     return state
 
@@ -312,7 +311,9 @@ def _alerts(state: _Pass) -> list[Alert]:
     raised += [alerts.problem(tick, "action_failed", name, text) for name, text in state.applied.failed]
     raised += [alerts.problem(tick, "step_failed", name, text) for name, text in state.problems]
     raised += [alerts.problem(tick, "check_failed", name, text) for name, text in state.checked.failed]
-    raised += [alerts.problem(tick, "action_conflict", text, "two rules of one pass") for text in state.applied.conflicts]
+    raised += [
+        alerts.problem(tick, "action_conflict", text, "two rules of one pass") for text in state.applied.conflicts
+    ]
     raised += [alerts.violation(tick, violation) for violation in state.checked.open if violation.captured]
     return raised
 

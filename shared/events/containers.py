@@ -4,10 +4,10 @@ Observations become events only through the recording filter, so that a process 
 a tick. `observe` is the filter as the tick uses it; a pushed container_status passes the same one when it is applied.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from shared.domain import ids, limits
-from shared.domain.errors import RowUnreadable
 from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
 from shared.domain.ports import ProcessStatus
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
@@ -34,23 +34,26 @@ def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
     )
 
 
-def observe(town: Town, agent_id: str, seen: ProcessStatus) -> None:
-    """Take in what the runtime said of an agent at the start of the tick: news becomes an event.
+def observe(town: Town, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+    """Take in what the runtime said of agents, by id, at the start of the tick: news becomes an event."""
+    known = lookup.agents(town, [agent_id for agent_id, _ in seen])
+    for agent_id, status in seen:
+        if agent_id in known:
+            _observe(town, known[agent_id], status)
 
-    `running` is never an event; it ends the episode, so that the next other status is news again. A status without a
-    generation is ignored while the newest dispatch is pending: it may be that of an earlier process.
+
+def _observe(town: Town, agent: Agent, seen: ProcessStatus) -> None:
+    """`running` is never an event; it ends the episode, so that the next other status is news again.
+
+    A status without a generation is ignored while the newest dispatch is pending: it may be that of an earlier process.
     """
-    try:
-        agent = lookup.agent(town, agent_id)
-    except RowUnreadable as error:
-        town.unreadable[(error.table, error.key)] = error.problem
-        return
-    if agent is None or _of_older_generation(agent, seen.generation):
+    if _of_older_generation(agent, seen.generation):
         return
     if seen.generation is None and agent.last_dispatch_outcome is DispatchOutcome.PENDING:
         return
     if seen.status == "running":
-        agents.observe(town, agent.id, None)
+        if agent.observed_status is not None:
+            agents.observe(town, agent.id, None)
     elif would_record(town, agent, seen):
         payload = {"status": seen.status, "exit_reason": _field_text(seen.exit_reason), "generation": seen.generation}
         given = {name: value for name, value in payload.items() if value}

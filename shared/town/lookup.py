@@ -1,7 +1,9 @@
 """Questions about single rows, for events and actions. Rules ask `shared.town.reading`, in sets."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import Label
 from shared.town.rows import (
@@ -17,6 +19,8 @@ from shared.town.rows import (
     review_of,
 )
 from shared.town.town import Town
+
+T = TypeVar("T")
 
 
 def bead(town: Town, bead_id: str | None) -> Bead | None:
@@ -41,6 +45,18 @@ def agent(town: Town, agent_id: str | None) -> Agent | None:
         {"id": agent_id},
     ).fetchone()
     return None if row is None else agent_of(row)
+
+
+def agents(town: Town, agent_ids: Sequence[str]) -> dict[str, Agent]:
+    """The readable ones of these agents by id, in one question; the others are noted for invariant 1."""
+    if not agent_ids:
+        return {}
+    rows = town.sql.execute(
+        f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} "  # noqa: S608
+        "WHERE a.bead_id IN (SELECT value FROM json_each(:ids)) ORDER BY a.bead_id",
+        {"ids": canonical.dumps(list(agent_ids))},
+    ).fetchall()
+    return {agent.id: agent for agent in _readable(town, rows, agent_of)}
 
 
 def review(town: Town, bead_id: str) -> Review | None:
@@ -119,7 +135,7 @@ def unresolved_blockers(town: Town, bead_id: str) -> list[Bead]:
         "WHERE d.bead_id = :id AND d.dependency_type = 'blocks' AND b.status <> 'closed' ORDER BY b.bead_id",
         {"id": bead_id},
     ).fetchall()
-    blockers = _readable(town, rows)
+    blockers = _readable(town, rows, bead_of)
     return [blocker for blocker in blockers if blocker.live or failed_blocker_holds(town, blocker, dependent)]
 
 
@@ -143,7 +159,7 @@ def children_with_label(town: Town, parent_id: str, label: str) -> int:
         f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id ORDER BY b.bead_id",  # noqa: S608
         {"id": parent_id},
     ).fetchall()
-    return sum(label in child.labels for child in _readable(town, rows))
+    return sum(label in child.labels for child in _readable(town, rows, bead_of))
 
 
 def convoy_of(town: Town, bead_id: str) -> tuple[str, str | None, str | None] | None:
@@ -181,7 +197,7 @@ def live_triage_batch(town: Town) -> str | None:
         "AND b.status IN ('open', 'in_progress', 'in_review') AND b.created_by = 'patrol' "
         "ORDER BY b.created_at, b.bead_id"
     ).fetchall()
-    return next((batch.id for batch in _readable(town, rows) if Label.TRIAGE in batch.labels), None)
+    return next((batch.id for batch in _readable(town, rows, bead_of) if Label.TRIAGE in batch.labels), None)
 
 
 def live_escalation_about(town: Town, review_id: str, category: str) -> str | None:
@@ -195,11 +211,11 @@ def live_escalation_about(town: Town, review_id: str, category: str) -> str | No
     return None if row is None else row[0]
 
 
-def _readable(town: Town, rows: list[tuple[Any, ...]]) -> list[Bead]:
-    beads = []
+def _readable(town: Town, rows: list[tuple[Any, ...]], read: Callable[[tuple[Any, ...]], T]) -> list[T]:
+    found = []
     for row in rows:
         try:
-            beads.append(bead_of(row))
+            found.append(read(row))
         except RowUnreadable as error:
             town.unreadable[(error.table, error.key)] = error.problem
-    return beads
+    return found

@@ -23,7 +23,7 @@ def a_working_polecat(**columns: Any) -> ATown:
 
 def observe(town: ATown, status: ProcessState, *, generation: int | None = 2, reason: str | None = None) -> list[str]:
     """Observe p1 once; the statuses of the events that wait now."""
-    containers.observe(town.town, "p1", ProcessStatus(status, reason, generation))
+    containers.observe(town.town, [("p1", ProcessStatus(status, reason, generation))])
     return [fact.payload for fact in inbox.pending(town.town, after=-1)]
 
 
