@@ -190,7 +190,7 @@ class FakeRuntime:
         if known is not None:
             return known
         self.orders.append(order)
-        process_id = f"p-{len(self.orders)}"
+        process_id = f"process-{effect_id[:12]}"
         self.processes[order["town_id"], order["agent_id"]] = FakeProcess(process_id, order["generation"])
         self._answered[effect_id] = Started(process_id)
         return self._answered[effect_id]
