@@ -75,13 +75,9 @@ class StartTriageBatch(Action):
             return paused
         if not rigs.exists(town, self.rig_id):
             return Failed("no rig")
-        batch = lookup.bead(town, self._create_batch(town))
-        if batch is None:
-            return MISSING
-        outcome = _start_whoever_fits(town, batch, self.rig_id)
-        if isinstance(outcome, Applied):
-            escalations.count_batch(town, batch.id)
-        return outcome
+        batch_id = self._create_batch(town)
+        escalations.count_batch(town, batch_id)
+        return DispatchAgent(agent_id="", bead_id=batch_id, rig_id=self.rig_id).apply(town)
 
     def _create_batch(self, town: Town) -> str:
         return beads.create(
@@ -89,7 +85,7 @@ class StartTriageBatch(Action):
             beads.NewBead(
                 id=town.tick.ids.new(),
                 type=BeadType.ISSUE,
-                title=f"Triage: {len(self.request_ids)} requests",
+                title=f"Triage batch of {len(self.request_ids)}",
                 body=_questions(town, self.request_ids),
                 rig_id=self.rig_id,
                 priority="high",

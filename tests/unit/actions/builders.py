@@ -5,7 +5,6 @@ assert stage.apply(TransitionBead(...)) == Applied()
 """
 
 import json
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +84,4 @@ def on(rows: TownBuilder, *, draining: bool = False, breaker_open: bool = False)
         draining=draining,
         breaker=Breaker(open=breaker_open),
     )
-    stage = Stage(rows, Town(sql=rows.sql, tick=tick, next_audit_seq=1, next_effect_seq=1))
-    weakref.finalize(stage, database.close, rows.sql)
-    return stage
+    return Stage(rows, Town(sql=rows.sql, tick=tick, next_audit_seq=1, next_effect_seq=1))

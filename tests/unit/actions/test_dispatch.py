@@ -255,7 +255,7 @@ def test_open_requests_become_one_bead_that_is_worked_on_at_once() -> None:
         '["gt:triage"]',
         "rig-1",
         "patrol",
-        "Triage: 2 requests",
+        "Triage batch of 2",
         1,
     )
     assert stage.rows.metadata(batch) == {"request_ids": ["q1", "q2"]}
