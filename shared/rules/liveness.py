@@ -32,7 +32,7 @@ class _Silence:
 
 def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """G3: more than two hours without progress: the agent is stopped and stalls, and triage is asked for."""
-    for silence in _silences(town, tick):
+    for silence in town.once("silences", lambda: list(_silences(town, tick))):
         agent = silence.agent
         if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
             yield Due(silence.since + limits.GUPP_FORCE_STOP_AFTER + MILLISECOND)
@@ -50,7 +50,7 @@ def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """G2: more than one hour: an urgent nudge and a question for triage, once an hour."""
     nudges = _NudgesOf(town, tick, ESCALATE)
-    for silence in _silences(town, tick):
+    for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_ESCALATE_AFTER:
             yield Due(silence.since + limits.GUPP_ESCALATE_AFTER + MILLISECOND)
         elif silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
@@ -72,7 +72,7 @@ def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """G1: more than a quarter of an hour and no tool is running: a nudge, once an hour."""
     nudges = _NudgesOf(town, tick, WARN)
-    for silence in _silences(town, tick):
+    for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_WARN_AFTER:
             yield Due(silence.since + limits.GUPP_WARN_AFTER + MILLISECOND)
         elif silence.elapsed <= limits.GUPP_ESCALATE_AFTER and not _runs_tools(silence.agent):

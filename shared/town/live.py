@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.domain.states import BeadStatus, MergeMode
 from shared.domain.times import from_text
 from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, time_or_none, truthy
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(NamedTuple):
     """A live issue."""
 
     id: str
@@ -136,17 +135,17 @@ class Mail:
 def issue_of(row: tuple[Any, ...]) -> Issue:
     """An Issue from its query's columns. Raises ValueError."""
     return Issue(
-        id=row[0],
-        status=member(BEAD_STATUSES, row[1]),
-        rig_id=row[2],
-        assignee=row[3],
-        labels=labels_of(row[4]),
-        metadata=object_of(row[5]),
-        dispatch_attempts=row[6],
-        last_dispatch_attempt_at=time_or_none(row[7]),
-        created_by=row[8],
-        created_at=from_text(row[9]),
-        updated_at=from_text(row[10]),
+        row[0],
+        member(BEAD_STATUSES, row[1]),
+        row[2],
+        row[3],
+        labels_of(row[4]),
+        object_of(row[5]),
+        row[6],
+        None if row[7] is None else from_text(row[7]),
+        row[8],
+        from_text(row[9]),
+        from_text(row[10]),
     )
 
 

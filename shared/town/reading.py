@@ -31,6 +31,7 @@ class TownReader:
         self._config = config
         self.unreadable = unreadable
         self._settings: dict[str | None, Settings] = {}
+        self._shared: dict[str, Any] = {}
         self._recent_nudges: dict[datetime, Mapping[tuple[str, str], datetime]] = {}
 
     @cached_property
@@ -42,6 +43,13 @@ class TownReader:
     def rigs(self) -> Mapping[str, Rig]:
         """All rigs by id."""
         return {rig.id: rig for rig in self._readable("rigs", rig_of)}
+
+    def once(self, name: str, answer: Callable[[], T]) -> T:
+        """An answer that several rules of this pass share; computed by the first that asks."""
+        if name not in self._shared:
+            self._shared[name] = answer()
+        found: T = self._shared[name]
+        return found
 
     def settings(self, rig_id: str | None) -> Settings:
         """What holds for a rig, or for the town where there is no such rig."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -74,8 +74,7 @@ class Review:
     last_feedback_check_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Hooked:
+class Hooked(NamedTuple):
     """What the rules need to know of the bead that an agent is hooked to."""
 
     id: str
@@ -87,8 +86,7 @@ class Hooked:
     pr_url: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(NamedTuple):
     """An agent with its hook. `hook` names the bead, `hooked` is None if that bead does not exist.
 
     `last_event_at` and `active_tools` stay text: only GUPP reads them, and unreadable values have a meaning there.
@@ -233,24 +231,24 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
     """An Agent from AGENT_COLUMNS. Raises RowUnreadable."""
     try:
         return Agent(
-            id=row[0],
-            role=member(ROLES, row[1]),
-            identity=row[2],
-            status=member(AGENT_STATUSES, row[3]),
-            rig_id=row[4],
-            created_at=from_text(row[5]),
-            hook=row[6],
-            hooked=None if row[7] is None else _hooked_of(row),
-            dispatch_attempts=row[13],
-            generation=row[14],
-            last_dispatch_bead_id=row[15],
-            last_dispatch_outcome=None if row[16] is None else member(OUTCOMES, row[16]),
-            observed_status=row[17],
-            checkpoint=row[18],
-            last_activity_at=time_or_none(row[19]),
-            last_event_at=row[20],
-            active_tools=row[21],
-            stalled_at=time_or_none(row[22]),
+            row[0],
+            member(ROLES, row[1]),
+            row[2],
+            member(AGENT_STATUSES, row[3]),
+            row[4],
+            from_text(row[5]),
+            row[6],
+            None if row[7] is None else _hooked_of(row),
+            row[13],
+            row[14],
+            row[15],
+            None if row[16] is None else member(OUTCOMES, row[16]),
+            row[17],
+            row[18],
+            None if row[19] is None else from_text(row[19]),
+            row[20],
+            row[21],
+            None if row[22] is None else from_text(row[22]),
         )
     except ValueError as error:
         raise RowUnreadable("agent_metadata", row[0], str(error)) from error
@@ -258,13 +256,13 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
 
 def _hooked_of(row: tuple[Any, ...]) -> Hooked:
     return Hooked(
-        id=row[6],
-        type=member(BEAD_TYPES, row[7]),
-        status=member(BEAD_STATUSES, row[8]),
-        rig_id=row[9],
-        dispatch_attempts=row[10],
-        last_dispatch_attempt_at=time_or_none(row[11]),
-        pr_url=row[12],
+        row[6],
+        member(BEAD_TYPES, row[7]),
+        member(BEAD_STATUSES, row[8]),
+        row[9],
+        row[10],
+        None if row[11] is None else from_text(row[11]),
+        row[12],
     )
 
 

@@ -1,0 +1,217 @@
+"""`make bench`: what a tick costs at 100 to 100,000 beads with the same 100 live agents, beside the bars of design section 8."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rich.console import Console
+from rich.table import Table
+
+from shared.domain.tick import TickInput
+from shared.engine import drain, invariants, reconcile, tick
+from shared.engine.drain import error_text
+from shared.town import database, inbox
+from shared.town.reading import TownReader
+from shared.town.town import Town
+from tests.benchmarks.towns import LIVE, an_aged_town, events_to_drain, heartbeat
+from tests.towns import T, TownBuilder
+
+SIZES = (100, 1_000, 10_000, 100_000)
+_DRAINED = 20
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Medians of one size; times in milliseconds."""
+
+    beads: int
+    image_mb: float
+    drain: float
+    rules: float
+    invariants: float
+    whole: float
+    statements: int
+
+    @property
+    def core(self) -> float:
+        """Drain, rules and invariants together."""
+        return self.drain + self.rules + self.invariants
+
+
+def measure(beads: int, *, rounds: int) -> Figures:
+    """The figures of a town of so many beads, of which 2 x 100 are live."""
+    town = an_aged_town(beads + LIVE)
+    _settle_in(town)
+    return Figures(
+        beads=beads,
+        image_mb=len(town.image()) / 1e6,
+        drain=_median_ms(lambda: _drain(town), rounds),
+        rules=_median_ms(lambda: _rules(town), rounds),
+        invariants=_median_ms(lambda: _invariants(town), rounds),
+        whole=_whole_tick_ms(town, rounds),
+        statements=_statements(town),
+    )
+
+
+def _settle_in(town: TownBuilder) -> None:
+    for number in range(3):
+        town.tick(at=T + timedelta(seconds=5 * number))
+
+
+def _median_ms(measured: Callable[[], float], rounds: int) -> float:
+    measured()
+    return statistics.median(measured() for _ in range(rounds)) * 1000
+
+
+def _open(town: TownBuilder) -> Town:
+    reader, about = tick.standing(town.sql, _given(town), town_id=town.town_id)
+    opened = Town(sql=town.sql, tick=about)
+    opened.next_event_seq = 10_000_000
+    opened.next_audit_seq = 10_000_000
+    opened.next_effect_seq = 10_000_000
+    assert reader is not None
+    return opened
+
+
+def _given(town: TownBuilder) -> TickInput:
+    return TickInput(
+        tick_no=town.tick_no + 1,
+        tick_id=f"{town.tick_no + 1}-bench",
+        now=T + timedelta(seconds=20),
+        code_version="bench",
+        sqlite_version=database.SQLITE_VERSION,
+        config_digest="",
+        prev_image_digest="",
+    )
+
+
+def _drain(town: TownBuilder) -> float:
+    database.begin(town.sql)
+    opened = _open(town)
+    for envelope in events_to_drain(_DRAINED):
+        inbox.store(opened, envelope)
+    start = time.perf_counter()
+    drained = drain.pending_events(opened)
+    spent = time.perf_counter() - start
+    database.rollback(town.sql)
+    assert drained.processed >= _DRAINED, drained
+    return spent
+
+
+def _rules(town: TownBuilder) -> float:
+    opened = _open(town)
+    start = time.perf_counter()
+    reader = TownReader(town.sql, opened.tick.config, {})
+    with database.rules_sandbox(town.sql):
+        decided = reconcile.decide(reader, opened.tick)
+    spent = time.perf_counter() - start
+    assert decided.failed_rules == []
+    return spent
+
+
+def _invariants(town: TownBuilder) -> float:
+    opened = _open(town)
+    reader = TownReader(town.sql, opened.tick.config, {})
+    reconcile.decide(reader, opened.tick)
+    database.begin(town.sql)
+    start = time.perf_counter()
+    checked = invariants.check(opened, reader, error_text=error_text)
+    spent = time.perf_counter() - start
+    database.rollback(town.sql)
+    assert checked.open == []
+    return spent
+
+
+def _whole_tick_ms(town: TownBuilder, rounds: int) -> float:
+    """A tick with the heartbeats of a third of the agents, committed into the image."""
+    spent = []
+    for number in range(rounds):
+        at = T + timedelta(seconds=30 + 5 * number)
+        beats = [heartbeat(agent, at) for agent in range(LIVE) if agent % 3 == number % 3]
+        start = time.perf_counter()
+        town.tick(*beats, at=at)
+        spent.append(time.perf_counter() - start)
+    return statistics.median(spent) * 1000
+
+
+def _statements(town: TownBuilder) -> int:
+    count = 0
+
+    def executed(_: str) -> None:
+        nonlocal count
+        count += 1
+
+    town.sql.set_trace_callback(executed)
+    town.tick(at=town.reports[-1].input.now + timedelta(seconds=5))
+    town.sql.set_trace_callback(None)
+    return count
+
+
+def events_per_second(count: int = 10_000) -> tuple[float, int]:
+    """Events applied a second from a backlog, and the ticks that it takes to drain it."""
+    town = an_aged_town(1_000)
+    _settle_in(town)
+    backlog = events_to_drain(count)
+    ticks = 0
+    start = time.perf_counter()
+    for first in range(0, count, 1_000):
+        town.tick(*backlog[first : first + 1_000], at=T + timedelta(seconds=20 + 5 * ticks), more_waiting=True)
+        ticks += 1
+    return count / (time.perf_counter() - start), ticks
+
+
+def replay_rate(ticks: int = 1_000) -> float:
+    """Ticks a second when recorded inputs are run again, with one event each."""
+    town = an_aged_town(1_000)
+    _settle_in(town)
+    given = []
+    for number in range(ticks):
+        at = T + timedelta(seconds=20 + 5 * number)
+        given.append(town.tick(heartbeat(number % LIVE, at), at=at).input)
+    again = an_aged_town(1_000)
+    _settle_in(again)
+    start = time.perf_counter()
+    for each in given:
+        again.tick(given=each)
+    return ticks / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print the table and say of each bar whether it is held."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=50)
+    rounds = parser.parse_args().rounds
+    console = Console()
+    table = Table(title=f"One tick, {LIVE} live agents and issues, the rest history (medians of {rounds}, ms)")
+    for heading in ("beads", "image MB", f"drain {_DRAINED} events", "rules", "invariants", "sum", "whole tick", "statements"):
+        table.add_column(heading, justify="right")
+    measured = [measure(beads, rounds=rounds) for beads in SIZES]
+    for row in measured:
+        times = (f"{value:.2f}" for value in (row.drain, row.rules, row.invariants, row.core, row.whole))
+        table.add_row(f"{row.beads:,}", f"{row.image_mb:.1f}", *times, str(row.statements))
+    console.print(table)
+    applied, ticks = events_per_second()
+    slowest, quickest = max(row.core for row in measured), min(row.core for row in measured)
+    bars = (
+        ("drain + rules + invariants <= 2 ms", f"{slowest:.2f} ms", slowest <= 2),
+        ("largest : smallest <= 3", f"{slowest / quickest:.2f}", slowest / quickest <= 3),
+        ("whole tick <= 5 ms at 1,000 beads", f"{measured[1].whole:.2f} ms", measured[1].whole <= 5),
+        ("whole tick <= 10 ms at 100,000 beads", f"{measured[3].whole:.2f} ms", measured[3].whole <= 10),
+        ("statements <= 60", str(max(row.statements for row in measured)), max(row.statements for row in measured) <= 60),
+        ("event applies >= 20,000/s", f"{applied:,.0f}/s", applied >= 20_000),
+        ("10,000 events drain in <= 12 ticks", str(ticks), ticks <= 12),
+        ("re-run of recorded ticks >= 1,000/s (bar of the replay issue)", f"{(rate := replay_rate()):,.0f}/s", rate >= 1_000),
+    )
+    held = Table(title="Bars of design section 8")
+    for heading in ("bar", "measured", "held"):
+        held.add_column(heading)
+    for bar, figure, holds in bars:
+        held.add_row(bar, figure, "yes" if holds else "NO")
+    console.print(held)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Towns of any age for measurements: a fixed live set, and history that only grows."""
+
+from datetime import datetime, timedelta
+
+from shared.domain.tick import Envelope
+from shared.domain.times import to_text
+from shared.town import database
+from tests.towns import T, TownBuilder, a_town, ago, event
+
+LIVE = 100
+
+
+def an_aged_town(beads: int, *, live: int = LIVE) -> TownBuilder:
+    """A town of so many beads, of which `live` issues are in progress with a working agent each."""
+    town = a_town()
+    sql = town.sql
+    sql.set_authorizer(None)
+    sql.execute("PRAGMA foreign_keys = OFF")
+    sql.execute("BEGIN")
+    body = "x" * 600
+    history = max(beads - 2 * live, 0)
+    sql.executemany(
+        "INSERT INTO beads (bead_id, type, status, title, body, rig_id, labels, metadata, created_at, updated_at, closed_at) "
+        "VALUES (?, 'issue', 'closed', ?, ?, 'rig-1', '[]', '{}', ?, ?, ?)",
+        [
+            (f"old-{number:07d}", f"task {number}", body, _at(number), _at(number), _at(number))
+            for number in range(history)
+        ],
+    )
+    sql.executemany(
+        "INSERT INTO bead_events (bead_event_id, seq, bead_id, event_type, created_at) VALUES (?, ?, ?, 'created', ?)",
+        [(f"audit-{number:07d}", number, f"old-{number:07d}", _at(number)) for number in range(history)],
+    )
+    sql.executemany(
+        "INSERT INTO town_events (event_id, seq, event_type, payload, source, created_at, received_at, processed_at, outcome) "
+        "VALUES (?, ?, 'bead_created', '{}', 'ingest', ?, ?, ?, 'applied')",
+        [(f"event-{number:07d}", number + 1, _at(number), _at(number), to_text(ago(hours=1))) for number in range(history)],
+    )
+    sql.executemany(
+        "INSERT INTO beads (bead_id, type, status, title, rig_id, assignee_agent_bead_id, created_at, updated_at) "
+        "VALUES (?, 'issue', 'in_progress', 'live', 'rig-1', ?, ?, ?)",
+        [(f"live-{n:04d}", f"agent-{n:04d}", to_text(ago(hours=1)), to_text(ago(seconds=20))) for n in range(live)],
+    )
+    sql.executemany(
+        "INSERT INTO beads (bead_id, type, status, title, rig_id, created_at, updated_at) "
+        "VALUES (?, 'agent', 'open', ?, 'rig-1', ?, ?)",
+        [(f"agent-{n:04d}", f"Polecat-{n}", to_text(ago(hours=2)), to_text(ago(hours=2))) for n in range(live)],
+    )
+    sql.executemany(
+        "INSERT INTO agent_metadata (bead_id, role, identity, status, current_hook_bead_id, generation, "
+        "last_dispatch_bead_id, last_dispatch_outcome, last_activity_at, last_event_at) "
+        "VALUES (?, 'polecat', ?, 'working', ?, 1, ?, 'alive', ?, ?)",
+        [
+            (f"agent-{n:04d}", f"p{n}", f"live-{n:04d}", f"live-{n:04d}", to_text(ago(seconds=10)), to_text(ago(seconds=10)))
+            for n in range(live)
+        ],
+    )
+    sql.execute("COMMIT")
+    town.key("next_seq", history + 1)
+    town.key("next_audit_seq", history + 1)
+    sql.execute("PRAGMA foreign_keys = ON")
+    database.guard(sql)
+    return town
+
+
+def _at(number: int) -> str:
+    return to_text(T - timedelta(hours=3) - timedelta(seconds=number % 80_000))
+
+
+def heartbeat(agent: int, at: datetime) -> Envelope:
+    """A sign of life of one of the live agents."""
+    payload = {"generation": 1, "last_event_at": to_text(at), "last_event_type": "tool"}
+    return event("agent_heartbeat", payload, agent=f"agent-{agent:04d}", at=at, event_id=f"beat-{agent:04d}-{to_text(at)}")
+
+
+def events_to_drain(count: int) -> list[Envelope]:
+    """A mixed bag: signs of life, status texts, updates, new and cancelled beads."""
+    return [_mixed(number) for number in range(count)]
+
+
+def _mixed(number: int) -> Envelope:
+    at = T + timedelta(seconds=19, milliseconds=number % 1000)
+    agent, event_id = f"agent-{number % LIVE:04d}", f"mixed-{number:07d}"
+    kind = number % 5
+    if kind == 0:
+        bead = {"bead_id": f"new-{number:07d}", "type": "issue", "title": "t", "rig_id": "rig-1", "labels": ["gt:held"]}
+        return event("bead_created", {"bead": bead}, at=at, event_id=event_id)
+    if kind == 1:
+        return event("agent_status", {"message": "at work"}, agent=agent, at=at, event_id=event_id)
+    if kind == 2:
+        return event("bead_updated", {"priority": "high"}, bead=f"live-{number % LIVE:04d}", at=at, event_id=event_id)
+    if kind == 3:
+        return event("agent_heartbeat", {"generation": 1}, agent=agent, at=at, event_id=event_id)
+    return event("nudge_timeout", {}, agent=agent, at=at, event_id=event_id)
