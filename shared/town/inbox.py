@@ -29,19 +29,20 @@ class Fact:
 
 def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflict"]:
     """Give a new event the next seq; the same id again changes nothing, whatever its content."""
-    row = town.sql.execute(
-        "SELECT event_type, agent_id, bead_id, payload FROM town_events WHERE event_id = :id", {"id": envelope.event_id}
-    ).fetchone()
-    if row is not None:
-        same = row == (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
-        return "known" if same else "conflict"
-    town.sql.execute(
+    inserted = town.sql.execute(
         "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at) "
-        "VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at)",
+        "VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at) "
+        "ON CONFLICT (event_id) DO NOTHING",
         {**envelope.as_json(), "seq": town.next_event_seq},
     )
-    town.next_event_seq += 1
-    return "stored"
+    if inserted.rowcount == 1:
+        town.next_event_seq += 1
+        return "stored"
+    known = town.sql.execute(
+        "SELECT event_type, agent_id, bead_id, payload FROM town_events WHERE event_id = :id", {"id": envelope.event_id}
+    ).fetchone()
+    same = known == (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
+    return "known" if same else "conflict"
 
 
 def append(
@@ -85,6 +86,8 @@ def pending(town: Town, *, after: int) -> list[Fact]:
 
 def is_pending(town: Town, fact: Fact) -> bool:
     """Whether an event is still to be applied: deleting its bead processes it."""
+    if not town.deleted_beads:
+        return True
     row = town.sql.execute(
         "SELECT 1 FROM town_events WHERE event_id = :id AND processed_at IS NULL", {"id": fact.event_id}
     ).fetchone()

@@ -16,13 +16,15 @@ class Town:
     """What events and actions are given. Only `shared.town` uses `sql`.
 
     `unreadable` collects rows that could not be read, by (table, key), for invariant 1. `config_changed` is set when an
-    event stored another configuration: it holds from the next tick on.
+    event stored another configuration: it holds from the next tick on. `deleted_beads` says that pending events may have been
+    processed on the way.
     """
 
     sql: sqlite3.Connection
     tick: Tick
     unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
     config_changed: bool = False
+    deleted_beads: bool = False
     next_audit_seq: int = 0
     next_event_seq: int = 0
     next_effect_seq: int = 0

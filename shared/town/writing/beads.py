@@ -250,6 +250,7 @@ def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
 
 def delete(town: Town, bead_id: str) -> None:
     """Remove a bead with its children, edges, audit, nudges and satellites; pending events about it are processed."""
+    town.deleted_beads = True
     children = town.sql.execute(
         "SELECT bead_id FROM beads WHERE parent_bead_id = :id ORDER BY bead_id", {"id": bead_id}
     ).fetchall()
