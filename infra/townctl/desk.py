@@ -1,0 +1,133 @@
+"""What every command is given: the data directory, the clock, the streams; how a person's files and JSON are read."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final, TextIO
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from infra.townctl import wiring
+from shared.adapters import clock as clocks
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.errors import Refused
+from shared.domain.ports import AgentRuntime, ObjectStore
+from shared.domain.times import parse_iso
+from shared.engine.worker import Surroundings
+from shared.events import strict_json
+from shared.storage.towns import ObjectTownStore
+
+DATA_VARIABLE: Final = "TOWNCTL_DATA"
+DEFAULT_DATA: Final = Path("town-data")
+_FILE_SIZE: Final = 64 << 20
+_FILE_DEPTH: Final = 64
+_WIDE: Final = 160  # columns where nobody's terminal says how many there are
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One call of townctl. `named_data` is what --data says, if anything."""
+
+    named_data: Path | None = None
+    wants_json: bool = False
+    objects: Callable[[Path], ObjectStore] = DirectoryObjects
+
+    @property
+    def data(self) -> Path:
+        """The data directory: --data, else TOWNCTL_DATA, else ./town-data."""
+        return self.named_data or Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
+
+    @property
+    def clock(self) -> wiring.LocalClock:
+        """The wall clock; in a process that an agent started, its town's clock."""
+        given = clocks.from_text(os.environ.get(clocks.CLOCK_VARIABLE, ""))
+        return given if isinstance(given, clocks.ScaledClock) else clocks.SystemClock()
+
+    def store(self, *, towns: tuple[str, ...] = ()) -> ObjectTownStore:
+        """The towns of the directory. Raises Refused if there is no such directory."""
+        if not self.data.is_dir():
+            problem = "is a file" if self.data.exists() else "does not exist"
+            hint = "`townctl town create TOWN` makes it; or name another one with --data DIR"
+            raise Refused(f"the data directory {self.data} {problem}", status=404, path="data", hint=hint)
+        return wiring.open_store(self.objects(self.data), towns=towns)
+
+    def founding_store(self) -> ObjectTownStore:
+        """The towns of the directory, which the first write makes."""
+        if self.data.exists() and not self.data.is_dir():
+            hint = "name a directory with --data DIR"
+            raise Refused(f"the data directory {self.data} is a file", status=400, path="data", hint=hint)
+        return wiring.open_store(self.objects(self.data))
+
+    def around(
+        self, store: ObjectTownStore, *, clock: wiring.LocalClock | None = None, runtime: AgentRuntime | None = None
+    ) -> Surroundings:
+        """What runs of this directory's towns need. Alerts are lines on standard error."""
+        return wiring.surroundings(
+            store,
+            clock=clock or self.clock,
+            runtime=runtime,
+            write_line=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+
+
+TheDesk = Annotated[Desk, Parameter(parse=False)]
+TownName = Annotated[str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens.")]
+
+
+def screen(stream: TextIO) -> Console:
+    """A console that takes no text for markup; wide where it is no terminal, so that pipes lose nothing."""
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=None if stream.isatty() else _WIDE)
+
+
+def content_of(name: str, *, what: str) -> bytes:
+    """The bytes of a file that a person named, `-` being standard input. Raises Refused."""
+    try:
+        if name == "-":
+            return _at_most(sys.stdin.buffer, what)
+        with Path(name).open("rb") as file:
+            return _at_most(file, what)
+    except OSError as error:
+        hint = f"name a file that can be read as {what}, or - for standard input"
+        raise Refused(f"cannot read {name}: {error.strerror or error}", status=400, path=what, hint=hint) from error
+
+
+def json_of(body: bytes, *, what: str) -> Any:
+    """One JSON value, read strictly. Raises Refused, which says at which place it is wrong."""
+    try:
+        return strict_json.parse(body, limit=_FILE_SIZE, depth=_FILE_DEPTH)
+    except Refused as problem:
+        hint = problem.hint or 'one JSON value is due, as in {"key": "text"}'
+        raise Refused(
+            f"{what} is no JSON that can be used: {problem.message}",
+            status=problem.status,
+            path=problem.path or what,
+            hint=hint,
+        ) from None
+
+
+def time_of(text: str | None, *, what: str) -> datetime | None:
+    """A time that a person wrote. Raises Refused."""
+    if text is None:
+        return None
+    try:
+        return parse_iso(text)
+    except (ValueError, OverflowError) as error:
+        hint = "write it as 2026-01-10T12:00:00Z"
+        raise Refused(f"{what} is no time: {text[:40]!r}", status=400, path=what, hint=hint) from error
+
+
+def compact(value: Any) -> str:
+    """The one JSON document of an answer, in ASCII: it passes every terminal, locale and pipe."""
+    return json.dumps(value, indent=2)
+
+
+def _at_most(file: BinaryIO, what: str) -> bytes:
+    body = file.read(_FILE_SIZE + 1)
+    if len(body) > _FILE_SIZE:
+        raise Refused(f"{what} is larger than {_FILE_SIZE >> 20} MiB", status=413, path=what)
+    return body

@@ -1,0 +1,121 @@
+"""The entry of townctl: find the command, run it, show its answer or say what is wrong and what to do.
+
+Exit codes: 0 done; 1 done, and something was found that a person should look at; 2 refused, nothing was done;
+70 a bug of townctl itself (with a traceback, the only case); 130 interrupted.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from infra.townctl import posts, ticks, towns
+from infra.townctl.answers import BROKEN, OK, REFUSED, Answer
+from infra.townctl.desk import Desk, compact, screen
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.errors import Refused, TownError
+from shared.domain.ports import ObjectStore
+
+INTERRUPTED = 130
+
+_HELP = """\
+Run towns on this machine, see what they do and why.
+
+A town is one data directory entry; nothing but ticks writes it. Try `townctl demo` first.
+Exit codes: 0 done, 1 something was found, 2 refused.
+"""
+
+
+def main() -> None:
+    """Run townctl with the arguments of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str], *, objects: Callable[[Path], ObjectStore] = DirectoryObjects) -> int:
+    """Run one command and return the exit code. `objects` opens the object store of a data directory."""
+    wants_json = "--json" in words
+    try:
+        return _run(words, objects)
+    except CycloptsError as error:
+        return _complain(
+            "usage", str(error), hint="see `townctl --help`, or --help behind any command", as_json=wants_json
+        )
+    except TownError as error:
+        place = error.path if isinstance(error, Refused) else ""
+        return _complain(type(error).__name__, error.message, path=place, hint=error.hint, as_json=wants_json)
+    except BrokenPipeError:
+        # Whoever read us has seen enough. Nothing may be flushed into the closed pipe at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:  # noqa: BLE001 - the last boundary: told apart from a finding by its exit code
+        traceback.print_exc()
+        print("townctl: this is a bug of townctl; please report it with the lines above", file=sys.stderr)
+        return BROKEN
+
+
+def _run(words: Sequence[str], objects: Callable[[Path], ObjectStore]) -> int:
+    app = _app(objects)
+    answer = app.meta(list(words), exit_on_error=False, print_error=False, result_action="return_value")
+    if not isinstance(answer, Answer):
+        return OK  # help or version were shown
+    desk_wants_json = "--json" in words
+    if desk_wants_json:
+        print(compact(answer.document))
+    else:
+        screen(sys.stdout).print(*answer.shown, sep="\n")
+    sys.stdout.flush()
+    return answer.code
+
+
+def _app(objects: Callable[[Path], ObjectStore]) -> App:
+    app = App(name="townctl", help=_HELP, version=_version, help_format="plaintext")
+    for part in (towns.app, posts.app):
+        app.command(part)
+    for command in (ticks.tick, ticks.dry_run, ticks.ticks):
+        app.command(command)
+
+    @app.meta.default
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        data: Annotated[Path | None, Parameter(help="The data directory; else TOWNCTL_DATA, else ./town-data.")] = None,
+        json: Annotated[bool, Parameter(negative="", help="Print one JSON document instead of tables.")] = False,
+    ) -> Any:
+        """Find the command and give it its desk."""
+        command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        desk = Desk(named_data=data, wants_json=json, objects=objects)
+        more = {"desk": desk} if "desk" in ignored else {}
+        return command(*bound.args, **bound.kwargs, **more)
+
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("town-reconciler")
+
+
+def _complain(kind: str, message: str, *, path: str = "", hint: str = "", as_json: bool) -> int:
+    """One line what happened and one what to do, on standard error."""
+    if as_json:
+        shown = {"kind": kind, "message": message, "path": path, "hint": hint}
+        print(compact({"error": shown}), file=sys.stderr)
+    else:
+        place = f"{path}: " if path and path not in message else ""
+        lines = " ".join(f"{place}{message}".split())
+        print(f"townctl: {lines}", file=sys.stderr)
+        if hint:
+            print(f"  hint: {hint}", file=sys.stderr)
+    return REFUSED
+
+
+if __name__ == "__main__":
+    main()

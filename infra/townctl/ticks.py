@@ -1,0 +1,256 @@
+"""`townctl tick`, `dry-run`, `ticks`: take a town a tick further, see what that would do and what past ones did."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.text import Text
+
+from infra.townctl import wiring
+from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
+from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
+from shared.adapters import ids
+from shared.domain.errors import Refused
+from shared.domain.ports import Clock
+from shared.domain.steps import drive
+from shared.domain.tick import Envelope, TickInput
+from shared.domain.times import to_text
+from shared.engine import dry_run as dry_runs
+from shared.engine.code_version import code_version
+from shared.engine.worker import RunReport, run_town
+from shared.events import ingest
+from shared.rules import RULES
+from shared.storage.digest import digest_of
+from shared.storage.pages import page_size_of
+from shared.town import database, journal
+
+CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
+"""The code of each rule in the specification, by its wire name."""
+
+_AHEAD: Final = timedelta(minutes=1)
+
+
+def tick(
+    town_id: TownName,
+    /,
+    *,
+    force: Annotated[bool, Parameter(negative="", help="Run it whether it is due or not.")] = False,
+    exact_input: Annotated[
+        str | None,
+        Parameter(name="--input", help="Run exactly the tick of this file of `dry-run --json`; `-` is standard input."),
+    ] = None,
+    agent_command: Annotated[
+        str | None, Parameter(help="The program that agents run; remembered for this data directory.")
+    ] = None,
+    desk: TheDesk,
+) -> Answer:
+    """Run one tick of a town, if it is due, and perform its effects.
+
+    Exit code 1 if another worker committed first (run it again), or if an invariant is broken.
+    """
+    store = desk.store()
+    clock = desk.clock
+    exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
+    runtime = wiring.local_runtime(desk.data, wiring.agent_command(desk.data, agent_command), clock)
+    around = desk.around(store, clock=clock, runtime=runtime)
+    run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
+    code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
+    return Answer(_run_document(run), tuple(_run_view(run)), code)
+
+
+def dry_run(
+    town_id: TownName,
+    /,
+    *,
+    observe: Annotated[
+        bool,
+        Parameter(negative="", help="Ask for the agents' processes, as the tick would; otherwise none are reported."),
+    ] = False,
+    now: Annotated[str | None, Parameter(help="What if it ran at that time: 2026-01-10T12:00:00Z.")] = None,
+    events: Annotated[
+        str | None, Parameter(help="What if these events came too: a file as for `event post`; `-` is standard input.")
+    ] = None,
+    desk: TheDesk,
+) -> Answer:
+    """Show what the next tick would do, and change nothing.
+
+    With --json the answer holds the whole input; `townctl tick --input` then runs exactly that tick.
+    """
+    store = desk.store()
+    clock = desk.clock
+    at = time_of(now, what="now")
+    extra: tuple[Envelope, ...] = ()
+    if events is not None:
+        extra = ingest.accept(content_of(events, what="events"), received_at=at or clock.now()).envelopes
+    runtime = wiring.local_runtime(desk.data, (), clock) if observe else None
+    around = desk.around(store, clock=clock, runtime=runtime)
+    shown = drive(
+        dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
+    )
+    document = shown.as_json(image_digest=digest_of(shown.image, page_size_of(shown.image)))
+    return Answer(document, tuple(dry_run_view(document)))
+
+
+def ticks(
+    town_id: TownName,
+    /,
+    *,
+    limit: Annotated[int, Parameter(help="How many ticks at most.")] = 20,
+    after: Annotated[int, Parameter(help="Only ticks with a greater number.")] = 0,
+    desk: TheDesk,
+) -> Answer:
+    """Show the journal: what each tick was given and what it did, newest last."""
+    if limit < 1:
+        raise Refused("--limit is 1 or more", status=400, path="limit")
+    image = drive(desk.store().load(town_id))
+    sql = database.open_image(image.image)
+    try:
+        records = journal.rows(sql, limit=limit, after=after)
+    finally:
+        database.close(sql)
+    rows = [
+        (
+            record["tick_no"],
+            record["now"],
+            *_done(record["outputs"]["events"], record["outputs"]["actions"]),
+            record["outputs"]["next_due_at"] or "an event",
+        )
+        for record in records
+    ]
+    shown = table("tick", "at", "events", "actions", "rules", "next due", rows=rows)
+    return Answer({"townId": town_id, "ticks": records}, (shown,) if rows else (f"{town_id} has no such ticks",))
+
+
+def counted(things: Iterable[str]) -> str:
+    """`3 heartbeat, 1 agent_done`: how many of each, in order of first appearance."""
+    return ", ".join(f"{count} {thing}" if count > 1 else thing for thing, count in Counter(things).items())
+
+
+def code_of(rule: str) -> str:
+    """A rule as people name it: its code, or the name of what asked for the action."""
+    return CODES.get(rule, rule)
+
+
+def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A dry run for people."""
+    given = document["input"]
+    yield Text(
+        f"tick {given['tick_no']} of {document['townId']} at {given['now']}: "
+        + ("quiet, nothing would be committed" if document["quiet"] else "would be committed")
+    )
+    if document["events"]:
+        yield table(
+            "event",
+            "type",
+            "outcome",
+            "error",
+            rows=[(e["event_id"], e["event_type"], e["outcome"], e.get("error")) for e in document["events"]],
+        )
+    if document["actions"]:
+        yield table("rule", "", "action", "subject", "outcome", rows=_action_rows(document["actions"]))
+    else:
+        yield Text("no actions")
+    for wanted in document["ifStarted"]:
+        yield Text(plain(f"paused; {code_of(wanted['rule'])} would: {wanted['action']['type']}"))
+    if document["effects"]:
+        yield Text("effects that would start: " + counted(effect["kind"] for effect in document["effects"]))
+    for violation in document["violations"]:
+        yield Text(plain(f"violation {violation['invariant']}: {violation['message']}"))
+    if document["waiting"]:
+        yield Text("waiting: " + ", ".join(f"{count} {reason}" for reason, count in document["waiting"].items()))
+    yield Text(f"next due: {document['nextDueAt'] or 'only an event can wake it'}")
+
+
+def _action_rows(actions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
+    for judged in actions:
+        action = judged["action"]
+        subject = action.get("bead_id") or action.get("agent_id") or action.get("subject")
+        outcome = judged["outcome"] if judged["reason"] is None else f"{judged['outcome']}: {judged['reason']}"
+        yield code_of(judged["rule"]), judged["rule"], action["type"], short(subject), outcome
+
+
+def _done(events: Iterable[Mapping[str, Any]], actions: list[Mapping[str, Any]]) -> tuple[str, str, str]:
+    """Events, actions and rules of a tick, each in a few words."""
+    return (
+        counted(
+            e["event_type"] if e["outcome"] == "applied" else f"{e['event_type']} ({e['outcome']})" for e in events
+        ),
+        counted(judged["action"]["type"] for judged in actions),
+        counted(code_of(judged["rule"]) for judged in actions),
+    )
+
+
+def _run_document(run: RunReport) -> dict[str, Any]:
+    """What a run did, for machines."""
+    report = run.tick
+    return {
+        "townId": run.town_id,
+        "outcome": run.outcome,
+        "tick": None if report is None else report.input.tick_no,
+        "tickId": None if report is None else report.input.tick_id,
+        "now": None if report is None else to_text(report.input.now),
+        "txid": run.image.txid,
+        "imageDigest": run.image.image_digest,
+        "outputs": None if report is None else report.outputs(),
+        "effects": {
+            "attempted": run.effects.attempted,
+            "succeeded": run.effects.succeeded,
+            "failed": run.effects.failed,
+            "notStarted": run.effects.not_started,
+        },
+        "nextDueAt": None if run.next_due is None else to_text(run.next_due),
+    }
+
+
+def _run_view(run: RunReport) -> Iterator[RenderableType]:
+    wake = "only an event can wake it" if run.next_due is None else f"next due at {to_text(run.next_due)}"
+    if run.outcome == "not_due":
+        yield Text(f"{run.town_id} is not due: {wake} (--force runs it all the same)")
+        return
+    if run.outcome == "lost":
+        yield Text(f"another worker committed {run.town_id} first; nothing was done, run it again")
+        return
+    report = run.tick
+    if report is not None:
+        events, actions, rules = _done(
+            [event.as_json() for event in report.events], [judged.as_json() for judged in report.actions]
+        )
+        yield Text(f"tick {report.input.tick_no} of {run.town_id}: {run.outcome}; {wake}")
+        rows = [("events", events), ("actions", actions), ("rules", rules)]
+        rows += [("violation", violation.message) for violation in report.violations]
+        yield table("what", "which", rows=[row for row in rows if row[1]])
+    if run.effects.attempted:
+        yield Text(f"effects: {run.effects.succeeded} succeeded, {run.effects.failed} failed")
+
+
+def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
+    """The input that a dry run printed. Raises Refused if it is none, of another town or of other code."""
+    document = json_of(body, what="input")
+    hint = f"give the file that `townctl dry-run {town_id} --json` printed"
+    if not isinstance(document, dict):
+        raise Refused("the input is no dry run", status=400, path="input", hint=hint)
+    if document.get("townId", town_id) != town_id:
+        raise Refused(
+            f"the input is of town {plain(document['townId'])[:64]}, not of {town_id}",
+            status=409,
+            path="input.townId",
+            hint=hint,
+        )
+    try:
+        given = TickInput.from_record(document["input"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"[:200]
+        raise Refused(f"the input is no dry run ({plain(problem)})", status=400, path="input", hint=hint) from error
+    if given.code_version != code_version() or given.sqlite_version != database.SQLITE_VERSION:
+        raise Refused("the dry run was taken by another version of the code", status=409, path="input", hint=hint)
+    if given.now > clock.now() + _AHEAD:
+        raise Refused(
+            f"the dry run was a what-if at {to_text(given.now)}; a town never runs ahead of its clock",
+            status=409,
+            path="input.now",
+            hint="take a dry run without --now and run its input",
+        )
+    return given

@@ -1,0 +1,124 @@
+"""A data directory, a clock and local agents, put together: the composition of a deployment that is one machine.
+
+<data>/towns, <data>/due      what a bucket would hold
+<data>/.agents                the local agents: their start orders, working directories and logs
+<data>/.agents/command.json   the program that agents run, remembered from the last --agent-command
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from infra.local.posting import DATA_VARIABLE
+from shared.adapters import clock as clocks
+from shared.adapters.local_processes import LocalProcessRuntime
+from shared.adapters.local_supervisor import write_atomically
+from shared.domain.errors import Refused, TownError
+from shared.domain.ports import AgentRuntime, Clock, ObjectStore, StartRejected
+from shared.domain.steps import Steps, drive
+from shared.domain.town_store import DueMarker
+from shared.engine.perform import Outside
+from shared.engine.worker import Surroundings
+from shared.storage.towns import ObjectTownStore
+from shared.telemetry.alert_log import AlertLog
+
+_COMMAND: Final = "command.json"
+
+LocalClock = clocks.SystemClock | clocks.ScaledClock
+
+
+class SomeTowns(ObjectTownStore):
+    """A town store whose due markers are those of a few towns."""
+
+    def __init__(self, objects: ObjectStore, towns: frozenset[str]) -> None:
+        super().__init__(objects)
+        self._towns = towns
+
+    def due(self, now: Any) -> Steps[tuple[DueMarker, ...]]:
+        """The due markers of these towns."""
+        markers = yield from super().due(now)
+        return tuple(marker for marker in markers if marker.town_id in self._towns)
+
+
+class NoAgentProgram(LocalProcessRuntime):
+    """Local agents that can be watched and stopped; none can be started, because nobody said what an agent runs."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, command=())
+
+    def start(self, order: Mapping[str, Any], *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
+        """Say what is missing."""
+        return StartRejected('no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"')
+
+
+def open_store(objects: ObjectStore, *, towns: Sequence[str] = ()) -> ObjectTownStore:
+    """The towns that are kept there; with `towns`, only those are ever due."""
+    return SomeTowns(objects, frozenset(towns)) if towns else ObjectTownStore(objects)
+
+
+def agents_root(data: Path) -> Path:
+    """Where local agents of a data directory live."""
+    return data / ".agents"
+
+
+def agent_command(data: Path, given: str | None) -> tuple[str, ...]:
+    """The program that agents run: the one given, which is remembered, else the remembered one, else nothing."""
+    path = agents_root(data) / _COMMAND
+    if given is None:
+        try:
+            return tuple(str(word) for word in json.loads(path.read_text(encoding="utf-8"))["command"])
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            hint = "give --agent-command again, or remove the file"
+            raise Refused(f"{path} cannot be read: {error}", status=400, path="command", hint=hint) from error
+    try:
+        words = tuple(shlex.split(given))
+    except ValueError as error:
+        raise Refused(f"--agent-command cannot be split into words: {error}", status=400, path="command") from error
+    if not words:
+        raise Refused(
+            "--agent-command is empty", status=400, path="command", hint="name the program that an agent runs"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(path, {"command": list(words)})
+    return words
+
+
+def local_runtime(data: Path, command: Sequence[str], clock: LocalClock) -> LocalProcessRuntime:
+    """The agents of a data directory; they find the way to their town in TOWN_AGENT_DATA (and TOWNCTL_DATA)."""
+    if not command:
+        return NoAgentProgram(agents_root(data))
+    place = str(data.resolve())
+    environment = {DATA_VARIABLE: place, "TOWNCTL_DATA": place, clocks.CLOCK_VARIABLE: clock.to_text()}
+    return LocalProcessRuntime(agents_root(data), command=command, environment=environment)
+
+
+def surroundings(
+    store: ObjectTownStore,
+    *,
+    clock: Clock,
+    runtime: AgentRuntime | None,
+    write_line: Callable[[str], object],
+) -> Surroundings:
+    """Everything outside a town that a run needs, on one machine. Alerts become lines."""
+    return Surroundings(store=store, clock=clock, outside=Outside(runtime=runtime), alerts=AlertLog(write_line, clock))
+
+
+def clock_for(store: ObjectTownStore, towns: Sequence[str], *, speed: float) -> LocalClock:
+    """The clock of a loop. Where a faster one has left a town in the future, it goes on from there and not before."""
+    if not 0 < speed < float("inf"):
+        raise Refused(f"a clock cannot run at speed {speed}", status=400, path="speed", hint="use 1 for real time")
+    started = clocks.ScaledClock.starting_now(speed=speed)
+    newest = started.epoch
+    for town_id in towns:
+        try:
+            newest = max(newest, drive(store.load(town_id)).facts.time)
+        except TownError:
+            continue  # the loop will say so
+    if newest > started.epoch + timedelta(seconds=1):
+        return clocks.ScaledClock(epoch=newest, wall_epoch=started.wall_epoch, speed=speed)
+    return clocks.SystemClock() if speed == 1 else started

@@ -1,0 +1,21 @@
+"""New ids that nobody can foresee: of workers, of batches, of events that a person posts.
+
+A commit is told from every other by its worker's id, so a worker id is used for one run and never again.
+"""
+
+import uuid
+
+
+def worker_id() -> str:
+    """The id of one run of a worker."""
+    return uuid.uuid4().hex[:16]
+
+
+def batch_id() -> str:
+    """The id of one batch in an inbox."""
+    return uuid.uuid4().hex
+
+
+def event_id(prefix: str) -> str:
+    """The id of an event whose sender chose none."""
+    return f"{prefix}-{uuid.uuid4()}"

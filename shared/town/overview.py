@@ -1,0 +1,155 @@
+"""What people ask of a town and no rule does: titles, progress, events that wait or failed for good."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.town.inbox import Fact
+
+_LIVE: Final = "('open', 'in_progress', 'in_review')"
+
+
+@dataclass(frozen=True, slots=True)
+class BeadLine:
+    """A live bead in one line."""
+
+    bead_id: str
+    type: str
+    status: str
+    title: str
+    rig_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvoyLine:
+    """A convoy in one line, live or over."""
+
+    bead_id: str
+    status: str
+    title: str
+    staged: bool
+    total: int
+    done: int
+    landed_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenViolation:
+    """A broken invariant that is open."""
+
+    invariant: int
+    subject: str
+    opened_at: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """A stored event in one line."""
+
+    event_id: str
+    seq: int
+    event_type: str
+    agent_id: str | None
+    bead_id: str | None
+    source: str
+    received_at: str
+    outcome: str | None
+    retry_count: int
+    last_error: str | None
+
+
+def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
+    """Every live bead but the agents, by creation."""
+    rows = sql.execute(
+        "SELECT bead_id, type, status, title, rig_id FROM beads "  # noqa: S608 - a constant
+        "WHERE type IN ('issue', 'message', 'escalation', 'merge_request', 'convoy', 'molecule') "
+        f"AND status IN {_LIVE} ORDER BY created_at, bead_id"
+    ).fetchall()
+    return [BeadLine(*row) for row in rows]
+
+
+def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
+    """The newest convoys, live and over, newest first."""
+    rows = sql.execute(
+        "SELECT b.bead_id, b.status, b.title, m.staged, m.total_beads, m.closed_beads, m.landed_at "
+        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id "
+        "WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
+        {"limit": limit},
+    ).fetchall()
+    return [ConvoyLine(row[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
+
+
+def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, str]:
+    """The status of each of these beads that exists."""
+    found = {}
+    for bead_id in bead_ids:
+        row = sql.execute("SELECT status FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
+        if row is not None:
+            found[bead_id] = row[0]
+    return found
+
+
+def titles(sql: sqlite3.Connection) -> dict[str, str]:
+    """The title of every bead, over or not. For small towns: its cost is that of all history."""
+    return dict(sql.execute("SELECT bead_id, title FROM beads ORDER BY bead_id").fetchall())
+
+
+def agent_messages(sql: sqlite3.Connection) -> dict[str, str]:
+    """What each agent last said of itself, by id."""
+    return dict(
+        sql.execute(
+            "SELECT bead_id, agent_status_message FROM agent_metadata "
+            "WHERE agent_status_message IS NOT NULL ORDER BY bead_id"
+        ).fetchall()
+    )
+
+
+def open_violations(sql: sqlite3.Connection) -> list[OpenViolation]:
+    """Invariants that are broken as of the last committed tick."""
+    rows = sql.execute(
+        "SELECT invariant, subject, opened_at, message FROM open_violations "
+        "WHERE opened_at IS NOT NULL ORDER BY invariant, subject"
+    ).fetchall()
+    return [OpenViolation(*row) for row in rows]
+
+
+Which = Literal["all", "pending", "poisoned"]
+
+_WHERE: Final[dict[Which, str]] = {
+    "all": "seq > 0",
+    "pending": "processed_at IS NULL",
+    "poisoned": "outcome = 'poisoned'",
+}
+
+
+def count_events(sql: sqlite3.Connection, which: Which) -> int:
+    """How many stored events are of that kind."""
+    count: int = sql.execute(f"SELECT COUNT(*) FROM town_events WHERE {_WHERE[which]}").fetchone()[0]  # noqa: S608
+    return count
+
+
+def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> list[EventLine]:
+    """The newest stored events of that kind, oldest first."""
+    rows = sql.execute(
+        "SELECT event_id, seq, event_type, agent_id, bead_id, source, received_at, outcome, retry_count, last_error "  # noqa: S608
+        f"FROM town_events WHERE {_WHERE[which]} ORDER BY seq DESC LIMIT :limit",
+        {"limit": limit},
+    ).fetchall()
+    return [EventLine(*row) for row in reversed(rows)]
+
+
+def poisoned_event(sql: sqlite3.Connection, event_id: str) -> Fact | None:
+    """A stored event that failed for good; None if there is none of that id."""
+    row = sql.execute(
+        "SELECT event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, retry_count "
+        "FROM town_events WHERE event_id = :id AND outcome = 'poisoned'",
+        {"id": event_id},
+    ).fetchone()
+    return None if row is None else Fact(*row)
+
+
+def event_exists(sql: sqlite3.Connection, event_id: str) -> bool:
+    """Whether an event of that id is stored."""
+    row = sql.execute("SELECT 1 FROM town_events WHERE event_id = :id", {"id": event_id}).fetchone()
+    return row is not None
