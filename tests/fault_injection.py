@@ -85,6 +85,26 @@ def interrupted(steps: Steps[T], *, before_call: int, by: Callable[[], object]) 
     return each_call(steps, changed)
 
 
+def meanwhile(steps: Steps[T], *, before: str, by: Callable[[], object]) -> Steps[T]:
+    """The same steps, but just before the first call whose name begins so, somebody else does something.
+
+    To let the process die there: `by=death`.
+    """
+    numbers = count()
+
+    def changed(call: Call) -> Call:
+        if call.name.startswith(before) and next(numbers) == 0:
+            return Call(call.name, partial(_after, by, call))
+        return call
+
+    return each_call(steps, changed)
+
+
+def death() -> None:
+    """The process dies here."""
+    raise Crash("before the call")
+
+
 def each_call(steps: Steps[T], changed: Callable[[Call], Call]) -> Steps[T]:
     """The same steps with every call changed. Calls that could be made at once are made in their order."""
     answer: Any = None

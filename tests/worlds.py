@@ -89,7 +89,7 @@ class World:
         source = EventSource(events[0].source)
         batch = ingest.batch_of(bodies, received_at=received_at, source=source, restore_window=self.restore_window)
         wake = not batch.transient_only if wake is None else wake
-        batch_id = f"b-{events[0].event_id}"
+        batch_id = f"b-{events[0].event_id}".replace(":", "_")
         return drive(self.store.post(town_id, batch.body, received_at=received_at, batch_id=batch_id, wake=wake))
 
     def put_raw(self, body: bytes, *, town_id: str = TOWN, name: str = "raw") -> None:
