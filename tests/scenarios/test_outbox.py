@@ -202,7 +202,7 @@ def test_a_dispatch_whose_claim_is_over_is_handled_as_unknown() -> None:
 
 @scenario(168)
 def test_a_dispatch_that_was_never_attempted_expires_as_a_rejection() -> None:
-    tried = {"dispatch_attempts": 3, "last_dispatch_attempt_at": ago(seconds=91)}
+    tried: dict[str, Any] = {"dispatch_attempts": 3, "last_dispatch_attempt_at": ago(seconds=91)}
     town = a_town().bead("b1", status="in_progress", assignee_agent_bead_id="p", **tried)
     town.agent("p", status="working", hook="b1", last_dispatch_outcome="pending", generation=1)
     an_effect(town, "dispatch_agent", "p", 1, deadline=ago(ms=1), not_before=T + MS)
