@@ -65,7 +65,9 @@ class TownBuilder:
             for name, value in columns.items()
         }
         sets = ", ".join(f"{name} = :{name}" for name in values)
-        key_column = {"rigs": "id", "town": "key", "outbox": "effect_id", "town_events": "event_id"}.get(table, "bead_id")
+        key_column = {"rigs": "id", "town": "key", "outbox": "effect_id", "town_events": "event_id"}.get(
+            table, "bead_id"
+        )
         with self._unguarded():
             self.sql.execute(f"UPDATE {table} SET {sets} WHERE {key_column} = :_key", {**values, "_key": key})
         return self
@@ -85,7 +87,9 @@ class TownBuilder:
         """Replace the stored configuration; what is not given has its default."""
         return self.key("config", values)
 
-    def rig(self, rig_id: str = "rig-1", *, name: str = "main-rig", config: Mapping[str, Any] | None = None, **columns: Any) -> "TownBuilder":
+    def rig(
+        self, rig_id: str = "rig-1", *, name: str = "main-rig", config: Mapping[str, Any] | None = None, **columns: Any
+    ) -> "TownBuilder":
         """A registered repository."""
         row = {
             "git_url": f"https://github.com/acme/{name}.git",
@@ -127,7 +131,9 @@ class TownBuilder:
             "last_dispatch_outcome": "alive" if hook else None,
             **columns,
         }
-        return self.insert("agent_metadata", bead_id=agent_id, role=role, status=status, current_hook_bead_id=hook, **row)
+        return self.insert(
+            "agent_metadata", bead_id=agent_id, role=role, status=status, current_hook_bead_id=hook, **row
+        )
 
     def review(
         self,
@@ -220,7 +226,13 @@ class TownBuilder:
 
     def one(self, table: str, key: str, *columns: str) -> Any:
         """A column of one row, or several as a tuple; None if there is no such row."""
-        key_column = {"rigs": "id", "town": "key", "outbox": "effect_id", "town_events": "event_id", "agent_nudges": "nudge_id"}.get(table, "bead_id")
+        key_column = {
+            "rigs": "id",
+            "town": "key",
+            "outbox": "effect_id",
+            "town_events": "event_id",
+            "agent_nudges": "nudge_id",
+        }.get(table, "bead_id")
         row = self.sql.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {key_column} = ?", (key,)).fetchone()
         if row is None:
             return None

@@ -144,9 +144,7 @@ def effective(town: TownConfig, rig: RigConfig | None) -> Settings:
         review_mode=override.review_mode or refinery.review_mode,
         auto_merge=refinery.auto_merge,
         auto_merge_delay=None if delay is None else timedelta(minutes=delay),
-        auto_resolve_pr_feedback=_either(
-            override.auto_resolve_pr_feedback, default=refinery.auto_resolve_pr_feedback
-        ),
+        auto_resolve_pr_feedback=_either(override.auto_resolve_pr_feedback, default=refinery.auto_resolve_pr_feedback),
         auto_resolve_merge_conflicts=_either(
             override.auto_resolve_merge_conflicts, default=refinery.auto_resolve_merge_conflicts
         ),
@@ -184,7 +182,7 @@ def _first(override: int | None, town: int | None) -> int | None:
     return override if override is not None else town
 
 
-def _either(override: bool | None, *, default: bool) -> bool:  # noqa: FBT001
+def _either(override: bool | None, *, default: bool) -> bool:
     return default if override is None else override
 
 

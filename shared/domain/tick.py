@@ -117,7 +117,9 @@ class TickInput:
             observations=Observations(asked=False)
             if seen == "none"
             else Observations(
-                agents=tuple((agent_id, ProcessStatus(**status)) for agent_id, status in sorted(seen["agents"].items())),
+                agents=tuple(
+                    (agent_id, ProcessStatus(**status)) for agent_id, status in sorted(seen["agents"].items())
+                ),
                 container=seen["container"],
             ),
             due_at=None if inputs["due_at"] is None else from_text(inputs["due_at"]),

@@ -48,9 +48,7 @@ def violation(tick: Tick, broken: Violation) -> Alert:
 def limit_repeats(town: Town, report: TickReport) -> TickReport:
     """Drop alerts that were raised in the last hour; remember the others in town key `alerted`."""
     stored = town.key("alerted") or {}
-    recent = {
-        key: at for key, at in stored.items() if town.tick.within(from_text(at), limits.ALERT_REPEAT)
-    }
+    recent = {key: at for key, at in stored.items() if town.tick.within(from_text(at), limits.ALERT_REPEAT)}
     kept = []
     for alert in report.alerts:
         if alert.kind not in _REPEATED:

@@ -10,7 +10,7 @@ from shared.town import database
 from shared.town.town import Town
 
 
-class _NotApplied(Exception):  # noqa: N818 - no error: it takes back what a skipped action wrote before its guard
+class _NotApplied(Exception):
     def __init__(self, outcome: ActionOutcome) -> None:
         self.outcome = outcome
 

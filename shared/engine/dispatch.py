@@ -64,9 +64,7 @@ def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable
     report = PassReport()
     for town_id, markers in (yield from due_towns(around)).items():
         try:
-            run = yield from run_town(
-                town_id, around, worker_id=worker_id(), known=warm.get(town_id), markers=markers
-            )
+            run = yield from run_town(town_id, around, worker_id=worker_id(), known=warm.get(town_id), markers=markers)
         except UnknownTown:
             # The marker of a town that was never created, or was taken away.
             yield from around.store.clear_due(tuple(marker.key for marker in markers))

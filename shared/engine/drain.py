@@ -20,7 +20,7 @@ from shared.town.town import Town
 HEARTBEAT = "agent_heartbeat"
 
 
-class _NothingStored(Exception):  # noqa: N818 - no error: a rejected event leaves nothing but its outcome
+class _NothingStored(Exception):
     def __init__(self, outcome: Rejected) -> None:
         self.outcome = outcome
 
@@ -171,5 +171,3 @@ def error_text(error: Exception) -> str:
     """Class name and message in one line of at most 500 characters: the only form in which errors are stored."""
     text = f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:500]
-
-

@@ -103,7 +103,11 @@ INVARIANTS: Final = (
 
 
 def check(
-    town: Town, reader: TownReader, *, error_text: Callable[[Exception], str], invariants: tuple[Invariant, ...] = INVARIANTS
+    town: Town,
+    reader: TownReader,
+    *,
+    error_text: Callable[[Exception], str],
+    invariants: tuple[Invariant, ...] = INVARIANTS,
 ) -> Checked:
     """Evaluate every invariant on the resulting state and bring open_violations up to date."""
     checked = Checked()
@@ -150,5 +154,3 @@ def _take_up(
 
 def _look_at(checked: Checked, at: datetime) -> None:
     checked.due = at if checked.due is None else min(checked.due, at)
-
-

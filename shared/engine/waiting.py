@@ -139,7 +139,9 @@ def _of_convoys(town: TownReader, tick: Tick) -> list[Waiting | None]:
         if convoy.staged:
             found.append(Waiting(convoy.id, "staged", since, actor="operator"))
         elif convoy.total > convoy.done or convoy.id in town.convoys_in_review or town.landings.get(convoy.id):
-            found.append(Waiting(convoy.id, "awaiting_review" if convoy.done == convoy.total else "agent_working", since))
+            found.append(
+                Waiting(convoy.id, "awaiting_review" if convoy.done == convoy.total else "agent_working", since)
+            )
         elif convoy.total > 0 and convoy.lands and convoy.first_rig is None:
             found.append(Waiting(convoy.id, "no_rig", since, actor="operator"))
         else:

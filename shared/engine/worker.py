@@ -216,9 +216,7 @@ def observe(town_id: str, around: Surroundings, watched: tuple[str, ...]) -> Ste
     runtime = around.outside.runtime
     if runtime is None:
         return Observations(asked=False)
-    calls = [
-        Call(f"status {agent_id}", partial(runtime.status, town_id, agent_id)) for agent_id in sorted(watched)
-    ]
+    calls = [Call(f"status {agent_id}", partial(runtime.status, town_id, agent_id)) for agent_id in sorted(watched)]
     calls.append(Call(CONTAINER, partial(runtime.container_state, town_id)))
     *statuses, container = yield Together(tuple(calls))
     seen = tuple(

@@ -207,7 +207,5 @@ def _reopened(town: TownReader, issue: Issue) -> Iterator[Decision]:
             reason=f"agent lost, max dispatch attempts exhausted ({issue.dispatch_attempts})",
         )
     else:
-        yield TransitionBead(
-            bead_id=issue.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="agent lost"
-        )
+        yield TransitionBead(bead_id=issue.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="agent lost")
     yield ClearBeadAssignee(bead_id=issue.id)

@@ -82,9 +82,7 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if not tick.stale(review.updated_at, limits.REVIEW_STUCK_AFTER):
             yield Due(review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND)
             continue
-        yield TransitionBead(
-            bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="stuck review"
-        )
+        yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="stuck review")
         yield UnhookAgent(agent_id=agent.id, reason="stuck review")
 
 
@@ -181,7 +179,10 @@ def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
             yield UnhookAgent(agent_id=agent.id, reason="the review can only wait")
             if review.pr_url is None:
                 yield TransitionBead(
-                    bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="the review can only wait"
+                    bead_id=review.id,
+                    from_=BeadStatus.IN_PROGRESS,
+                    to=BeadStatus.OPEN,
+                    reason="the review can only wait",
                 )
             continue
         yield from _tried_again(town, tick, agent, review)

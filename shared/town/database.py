@@ -45,7 +45,9 @@ _FORBIDDEN_FUNCTIONS: Final = frozenset(
 _FORBIDDEN_ACTIONS: Final = frozenset(
     {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_ANALYZE, sqlite3.SQLITE_REINDEX}
 )
-_READABLE_PRAGMAS: Final = frozenset({"query_only", "foreign_keys", "user_version", "application_id", "integrity_check"})
+_READABLE_PRAGMAS: Final = frozenset(
+    {"query_only", "foreign_keys", "user_version", "application_id", "integrity_check"}
+)
 
 
 def open_image(image: bytes) -> sqlite3.Connection:

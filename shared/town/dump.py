@@ -8,9 +8,12 @@ from typing import Final
 from shared.domain import canonical
 
 TABLES: Final[dict[str, tuple[str, str]]] = {
-    "agent_metadata": ("bead_id, role, identity, container_process_id, status, current_hook_bead_id, dispatch_attempts, "
-    "generation, last_dispatch_bead_id, last_dispatch_outcome, observed_status, checkpoint, last_activity_at, "
-    "agent_status_message, agent_status_updated_at, last_event_type, last_event_at, active_tools, stalled_at", "bead_id"),
+    "agent_metadata": (
+        "bead_id, role, identity, container_process_id, status, current_hook_bead_id, dispatch_attempts, "
+        "generation, last_dispatch_bead_id, last_dispatch_outcome, observed_status, checkpoint, last_activity_at, "
+        "agent_status_message, agent_status_updated_at, last_event_type, last_event_at, active_tools, stalled_at",
+        "bead_id",
+    ),
     "agent_nudges": (
         "nudge_id, agent_bead_id, message, mode, priority, source, created_at, delivered_at, expires_at",
         "nudge_id",

@@ -70,9 +70,7 @@ def append(
     )
 
 
-_COLUMNS = (
-    "e.event_id, e.seq, e.event_type, e.agent_id, e.bead_id, e.payload, e.source, e.created_at, e.received_at, e.retry_count"
-)
+_COLUMNS = "e.event_id, e.seq, e.event_type, e.agent_id, e.bead_id, e.payload, e.source, e.created_at, e.received_at, e.retry_count"
 
 
 def pending(town: Town, *, after: int) -> list[Fact]:

@@ -198,6 +198,4 @@ def landing_of(row: tuple[Any, ...]) -> LandingReview:
 
 def escalation_of(row: tuple[Any, ...]) -> OpenEscalation:
     """An OpenEscalation from its query's columns. Raises ValueError."""
-    return OpenEscalation(
-        bead_id=row[0], title=row[1], severity=row[2], bumps=row[3], created_at=from_text(row[4])
-    )
+    return OpenEscalation(bead_id=row[0], title=row[1], severity=row[2], bumps=row[3], created_at=from_text(row[4]))

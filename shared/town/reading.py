@@ -22,6 +22,7 @@ from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of,
 
 T = TypeVar("T")
 
+
 class TownReader:
     """The state as rules see it. `unreadable` collects rows that could not be read, by (table, key)."""
 
@@ -196,7 +197,10 @@ class TownReader:
             issue for issue in self.issues if issue.status is BeadStatus.OPEN and Label.TRIAGE_REQUEST in issue.labels
         ]
         return tuple(
-            sorted(requests, key=lambda issue: (issue.metadata.get("triage_type") != "escalation", issue.created_at, issue.id))
+            sorted(
+                requests,
+                key=lambda issue: (issue.metadata.get("triage_type") != "escalation", issue.created_at, issue.id),
+            )
         )
 
     @cached_property

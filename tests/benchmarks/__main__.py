@@ -186,7 +186,16 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     console = Console()
     table = Table(title=f"One tick, {LIVE} live agents and issues, the rest history (medians of {rounds}, ms)")
-    for heading in ("beads", "image MB", f"drain {_DRAINED} events", "rules", "invariants", "sum", "whole tick", "statements"):
+    for heading in (
+        "beads",
+        "image MB",
+        f"drain {_DRAINED} events",
+        "rules",
+        "invariants",
+        "sum",
+        "whole tick",
+        "statements",
+    ):
         table.add_column(heading, justify="right")
     measured = [measure(beads, rounds=rounds) for beads in SIZES]
     for row in measured:
@@ -200,10 +209,18 @@ def main() -> None:
         ("largest : smallest <= 3", f"{slowest / quickest:.2f}", slowest / quickest <= 3),
         ("whole tick <= 5 ms at 1,000 beads", f"{measured[1].whole:.2f} ms", measured[1].whole <= 5),
         ("whole tick <= 10 ms at 100,000 beads", f"{measured[3].whole:.2f} ms", measured[3].whole <= 10),
-        ("statements <= 60", str(max(row.statements for row in measured)), max(row.statements for row in measured) <= 60),
+        (
+            "statements <= 60",
+            str(max(row.statements for row in measured)),
+            max(row.statements for row in measured) <= 60,
+        ),
         ("event applies >= 20,000/s", f"{applied:,.0f}/s", applied >= 20_000),
         ("10,000 events drain in <= 12 ticks", str(ticks), ticks <= 12),
-        ("re-run of recorded ticks >= 1,000/s (bar of the replay issue)", f"{(rate := replay_rate()):,.0f}/s", rate >= 1_000),
+        (
+            "re-run of recorded ticks >= 1,000/s (bar of the replay issue)",
+            f"{(rate := replay_rate()):,.0f}/s",
+            rate >= 1_000,
+        ),
     )
     held = Table(title="Bars of design section 8")
     for heading in ("bar", "measured", "held"):

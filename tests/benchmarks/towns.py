@@ -34,7 +34,10 @@ def an_aged_town(beads: int, *, live: int = LIVE) -> TownBuilder:
     sql.executemany(
         "INSERT INTO town_events (event_id, seq, event_type, payload, source, created_at, received_at, processed_at, outcome) "
         "VALUES (?, ?, 'bead_created', '{}', 'ingest', ?, ?, ?, 'applied')",
-        [(f"event-{number:07d}", number + 1, _at(number), _at(number), to_text(ago(hours=1))) for number in range(history)],
+        [
+            (f"event-{number:07d}", number + 1, _at(number), _at(number), to_text(ago(hours=1)))
+            for number in range(history)
+        ],
     )
     sql.executemany(
         "INSERT INTO beads (bead_id, type, status, title, rig_id, assignee_agent_bead_id, created_at, updated_at) "
@@ -51,7 +54,14 @@ def an_aged_town(beads: int, *, live: int = LIVE) -> TownBuilder:
         "last_dispatch_bead_id, last_dispatch_outcome, last_activity_at, last_event_at) "
         "VALUES (?, 'polecat', ?, 'working', ?, 1, ?, 'alive', ?, ?)",
         [
-            (f"agent-{n:04d}", f"p{n}", f"live-{n:04d}", f"live-{n:04d}", to_text(ago(seconds=10)), to_text(ago(seconds=10)))
+            (
+                f"agent-{n:04d}",
+                f"p{n}",
+                f"live-{n:04d}",
+                f"live-{n:04d}",
+                to_text(ago(seconds=10)),
+                to_text(ago(seconds=10)),
+            )
             for n in range(live)
         ],
     )
@@ -70,7 +80,9 @@ def _at(number: int) -> str:
 def heartbeat(agent: int, at: datetime) -> Envelope:
     """A sign of life of one of the live agents."""
     payload = {"generation": 1, "last_event_at": to_text(at), "last_event_type": "tool"}
-    return event("agent_heartbeat", payload, agent=f"agent-{agent:04d}", at=at, event_id=f"beat-{agent:04d}-{to_text(at)}")
+    return event(
+        "agent_heartbeat", payload, agent=f"agent-{agent:04d}", at=at, event_id=f"beat-{agent:04d}-{to_text(at)}"
+    )
 
 
 def events_to_drain(count: int) -> list[Envelope]:

@@ -162,9 +162,11 @@ def _event(case: Mapping[str, Any]) -> str:
     got["new_beads"] = sorted(canonical.dumps(bead) for bead in got["new_beads"])
     expected["new_beads"] = sorted(canonical.dumps(_with_sorted_edges(bead)) for bead in expected.get("new_beads", ()))
     differing = [part for part in sorted({*got, *expected}) if got.get(part, {}) != expected.get(part, {})]
-    return "; ".join(f"{part}: expected {expected.get(part)}, got {got.get(part)}" for part in differing if not (
-        not got.get(part) and not expected.get(part)
-    ))
+    return "; ".join(
+        f"{part}: expected {expected.get(part)}, got {got.get(part)}"
+        for part in differing
+        if not (not got.get(part) and not expected.get(part))
+    )
 
 
 def _seen(town: TownBuilder) -> dict[str, dict[str, Any]]:
@@ -186,7 +188,8 @@ def _seen(town: TownBuilder) -> dict[str, dict[str, Any]]:
             for row in town.rows("SELECT bead_id, status, current_hook_bead_id FROM agent_metadata ORDER BY bead_id")
         },
         "review_metadata": {
-            row[0]: {"pr_url": row[1]} for row in town.rows("SELECT bead_id, pr_url FROM review_metadata ORDER BY bead_id")
+            row[0]: {"pr_url": row[1]}
+            for row in town.rows("SELECT bead_id, pr_url FROM review_metadata ORDER BY bead_id")
         },
         "staged": {row[0]: row[1] for row in town.rows("SELECT bead_id, staged FROM convoy_metadata ORDER BY bead_id")},
     }
@@ -203,9 +206,7 @@ def _changes(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]
     changed["staged"] = {
         key: value for key, value in after["staged"].items() if before["staged"].get(key, value) != value
     }
-    changed["new_beads"] = [
-        _new_bead(town, key) for key in after["beads"] if key not in before["beads"]
-    ]
+    changed["new_beads"] = [_new_bead(town, key) for key in after["beads"] if key not in before["beads"]]
     return {part: value for part, value in changed.items() if part == "new_beads" or value}
 
 
@@ -219,7 +220,9 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]
 
 
 def _new_bead(town: TownBuilder, bead_id: str) -> dict[str, Any]:
-    row = town.rows("SELECT type, status, rig_id, parent_bead_id, labels, priority FROM beads WHERE bead_id = ?", bead_id)[0]
+    row = town.rows(
+        "SELECT type, status, rig_id, parent_bead_id, labels, priority FROM beads WHERE bead_id = ?", bead_id
+    )[0]
     edges = town.rows(
         "SELECT bead_id, depends_on_bead_id, dependency_type FROM bead_dependencies "
         "WHERE bead_id = ? OR depends_on_bead_id = ? ORDER BY 1, 2",

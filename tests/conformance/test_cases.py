@@ -40,7 +40,9 @@ def test_a_case_that_cannot_be_loaded_fails() -> None:
 def test_the_runner_prints_failing_cases_and_the_totals_and_exits_1(tmp_path: Path) -> None:
     case = next(case for case in read_cases(HERE / "reconcile.jsonl.gz") if case["expected_actions"])
     file = tmp_path / "other.jsonl"
-    file.write_text("\n".join([json.dumps(case), json.dumps({**case, "id": "bad", "expected_actions": []}), "{"]) + "\n")
+    file.write_text(
+        "\n".join([json.dumps(case), json.dumps({**case, "id": "bad", "expected_actions": []}), "{"]) + "\n"
+    )
     run = subprocess.run(
         [sys.executable, "-m", "tests.conformance", str(file)], capture_output=True, text=True, check=False
     )

@@ -12,9 +12,28 @@ from shared.town.rows import Agent, Bead
 from shared.town.town import Town
 from shared.town.writing import audit, beads
 
-POLECAT_NAMES: Final = (
-    "Toast Maple Birch Shadow Clover Ember Sage Dusk Flint Coral Slate Reed Thorn Pike Moss Wren Blaze Gale Drift Lark"
-).split()
+POLECAT_NAMES: Final = [
+    "Toast",
+    "Maple",
+    "Birch",
+    "Shadow",
+    "Clover",
+    "Ember",
+    "Sage",
+    "Dusk",
+    "Flint",
+    "Coral",
+    "Slate",
+    "Reed",
+    "Thorn",
+    "Pike",
+    "Moss",
+    "Wren",
+    "Blaze",
+    "Gale",
+    "Drift",
+    "Lark",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +185,8 @@ def set_outcome(town: Town, agent_id: str, outcome: str | None) -> None:
 def reset_attempts(town: Town, agent_id: str) -> None:
     """The agent's own counter becomes 0."""
     town.sql.execute(
-        "UPDATE agent_metadata SET dispatch_attempts = 0 WHERE bead_id = :id AND dispatch_attempts <> 0", {"id": agent_id}
+        "UPDATE agent_metadata SET dispatch_attempts = 0 WHERE bead_id = :id AND dispatch_attempts <> 0",
+        {"id": agent_id},
     )
 
 
@@ -275,9 +295,7 @@ def _create(town: Town, role: Role, rig_id: str | None) -> str:
     name = _free_polecat_name(town) if role is Role.POLECAT else role.value.capitalize()
     agent_id = beads.create(
         town,
-        beads.NewBead(
-            id=town.tick.ids.new(), type=BeadType.AGENT, title=name, rig_id=rig_id, created_by=SYSTEM
-        ),
+        beads.NewBead(id=town.tick.ids.new(), type=BeadType.AGENT, title=name, rig_id=rig_id, created_by=SYSTEM),
     )
     town.sql.execute(
         "INSERT INTO agent_metadata (bead_id, role, identity) VALUES (:id, :role, :identity)",
@@ -301,5 +319,3 @@ def _free_polecat_name(town: Town) -> str:
     while f"Polecat-{number}" in used:
         number += 1
     return f"Polecat-{number}"
-
-

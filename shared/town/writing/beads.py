@@ -159,7 +159,9 @@ def reset_attempts(town: Town, bead_id: str) -> None:
     town.sql.execute("UPDATE review_metadata SET retry_count = 0 WHERE bead_id = :id", {"id": bead_id})
 
 
-def set_dispatch_times(town: Town, bead_id: str, *, attempts: int, attempted_at: str | None, failed_at: str | None) -> None:
+def set_dispatch_times(
+    town: Town, bead_id: str, *, attempts: int, attempted_at: str | None, failed_at: str | None
+) -> None:
     """Set the attempt counter and times outright (agent_reset, triage)."""
     town.sql.execute(
         "UPDATE beads SET dispatch_attempts = :attempts, last_dispatch_attempt_at = :attempted_at, "
@@ -171,7 +173,8 @@ def set_dispatch_times(town: Town, bead_id: str, *, attempts: int, attempted_at:
 def note_attempt_time(town: Town, bead_id: str) -> None:
     """Let the backoff start now, without counting an attempt."""
     town.sql.execute(
-        "UPDATE beads SET last_dispatch_attempt_at = :now WHERE bead_id = :id", {"id": bead_id, "now": town.tick.now_text}
+        "UPDATE beads SET last_dispatch_attempt_at = :now WHERE bead_id = :id",
+        {"id": bead_id, "now": town.tick.now_text},
     )
 
 
@@ -185,7 +188,9 @@ def note_failed_start(town: Town, bead_id: str) -> None:
 
 def touch(town: Town, bead_id: str) -> None:
     """Set updated_at to now."""
-    town.sql.execute("UPDATE beads SET updated_at = :now WHERE bead_id = :id", {"id": bead_id, "now": town.tick.now_text})
+    town.sql.execute(
+        "UPDATE beads SET updated_at = :now WHERE bead_id = :id", {"id": bead_id, "now": town.tick.now_text}
+    )
 
 
 def set_metadata(town: Town, bead_id: str, values: Mapping[str, Any]) -> bool:

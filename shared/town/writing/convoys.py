@@ -20,7 +20,9 @@ def record_progress(town: Town, convoy_id: str) -> bool:
     return recorded.rowcount > 0
 
 
-def create_metadata(town: Town, convoy_id: str, *, merge_mode: MergeMode, staged: bool, feature_branch: str | None) -> None:
+def create_metadata(
+    town: Town, convoy_id: str, *, merge_mode: MergeMode, staged: bool, feature_branch: str | None
+) -> None:
     """The convoy's satellite row."""
     town.sql.execute(
         "INSERT INTO convoy_metadata (bead_id, feature_branch, merge_mode, staged) VALUES (:id, :branch, :mode, :staged)",

@@ -90,9 +90,9 @@ def open_triage_request(
     same = town.sql.execute(
         "SELECT b.bead_id FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
         "AND b.assignee_agent_bead_id IS :agent "
-        "AND json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.triage_type') = :type "
-        "AND (:escalation IS NULL OR json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.escalation_bead_id') = :escalation) "
-        "AND EXISTS (SELECT 1 FROM json_each(CASE WHEN json_valid(b.labels) THEN b.labels ELSE '[]' END) l WHERE l.value = 'gt:triage-request') "
+        "AND json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.triage_type') = :type "
+        "AND (:escalation IS NULL OR json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.escalation_bead_id') = :escalation) "
+        "AND EXISTS (SELECT 1 FROM json_each(IIF(json_valid(b.labels), b.labels, '[]')) l WHERE l.value = 'gt:triage-request') "
         "ORDER BY b.bead_id LIMIT 1",
         {"agent": agent_id, "type": triage_type, "escalation": escalation_bead_id},
     ).fetchone()
@@ -147,7 +147,7 @@ def count_batch(town: Town, batch_id: str) -> None:
 def _open_ordinary_requests(town: Town) -> int:
     count: int = town.sql.execute(
         "SELECT COUNT(*) FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
-        "AND COALESCE(json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.triage_type'), '') <> 'escalation' "
-        "AND EXISTS (SELECT 1 FROM json_each(CASE WHEN json_valid(b.labels) THEN b.labels ELSE '[]' END) l WHERE l.value = 'gt:triage-request')"
+        "AND COALESCE(json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.triage_type'), '') <> 'escalation' "
+        "AND EXISTS (SELECT 1 FROM json_each(IIF(json_valid(b.labels), b.labels, '[]')) l WHERE l.value = 'gt:triage-request')"
     ).fetchone()[0]
     return count

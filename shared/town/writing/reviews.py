@@ -261,9 +261,7 @@ def _closes_without_review(target: Bead) -> bool:
 def _pull_request_opened(town: Town, agent: Agent, target: Bead, pr_url: str) -> None:
     if not valid_pr_url(pr_url):
         complete(town, target.id, "failed", message="the pull request address is not https")
-        audit.record(
-            town, target.id, "pr_creation_failed", agent_id=agent.id, metadata={"reason": "not an https URL"}
-        )
+        audit.record(town, target.id, "pr_creation_failed", agent_id=agent.id, metadata={"reason": "not an https URL"})
         return
     set_pr_url(town, target.id, pr_url)
     beads.touch(town, target.id)
