@@ -45,6 +45,18 @@ def violation(tick: Tick, broken: Violation) -> Alert:
     )
 
 
+def town_failed(town_id: str, error: Exception) -> Alert:
+    """A run that ended with an error which will not pass by itself: a wrong, damaged or missing image, no access, a bug."""
+    name = type(error).__name__
+    return Alert(
+        kind="town_failed",
+        message=f"town {town_id} was not ticked: {name}: {error}",
+        fingerprint=("town_failed", name, town_id),
+        tags={"townId": town_id, "error": name},
+        extra={"townId": town_id, "hint": getattr(error, "hint", "")},
+    )
+
+
 def limit_repeats(town: Town, report: TickReport) -> TickReport:
     """Drop alerts that were raised in the last hour; remember the others in town key `alerted`."""
     stored = town.key("alerted") or {}

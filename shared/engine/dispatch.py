@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
-from shared.domain.errors import TownError, UnknownTown
+from shared.domain.errors import Retryable, UnknownTown
 from shared.domain.steps import Call, Steps
 from shared.domain.town_store import DueMarker, TownImage
+from shared.engine import alerts
 from shared.engine.worker import RunReport, Surroundings, run_town
 
 
@@ -65,13 +67,22 @@ def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable
     for town_id, markers in (yield from due_towns(around)).items():
         try:
             run = yield from run_town(town_id, around, worker_id=worker_id(), known=warm.get(town_id), markers=markers)
-        except UnknownTown:
+        except UnknownTown as error:
             # The marker of a town that was never created, or was taken away.
             yield from around.store.clear_due(tuple(marker.key for marker in markers))
-        except TownError as error:
             warm.forget(town_id)
-            report.failed.append(FailedRun(town_id, error))
+            yield from _fail(around, report, town_id, error)
+        except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+            warm.forget(town_id)
+            yield from _fail(around, report, town_id, error)
         else:
             warm.keep(run.image)
             report.runs.append(run)
     return report
+
+
+def _fail(around: Surroundings, report: PassReport, town_id: str, error: Exception) -> Steps[None]:
+    """What will pass by itself is only noted; for the rest somebody must act."""
+    report.failed.append(FailedRun(town_id, error))
+    if around.alerts is not None and not isinstance(error, Retryable):
+        yield Call("alerts", partial(around.alerts.raise_all, (alerts.town_failed(town_id, error),)))

@@ -1,4 +1,7 @@
-"""Propulsion (GUPP): work on a hook must progress (spec/rules.md section 6). Silent agents are nudged, then reported, then stopped."""
+"""Propulsion (GUPP): work on a hook must progress (spec/rules.md section 6).
+
+An agent that beats and makes no progress is nudged, then reported, then stopped.
+"""
 
 import json
 from collections.abc import Iterator

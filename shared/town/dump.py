@@ -8,56 +8,73 @@ from typing import Final
 from shared.domain import canonical
 
 TABLES: Final[dict[str, tuple[str, str]]] = {
-    "agent_metadata": (
-        "bead_id, role, identity, container_process_id, status, current_hook_bead_id, dispatch_attempts, "
-        "generation, last_dispatch_bead_id, last_dispatch_outcome, observed_status, checkpoint, last_activity_at, "
-        "agent_status_message, agent_status_updated_at, last_event_type, last_event_at, active_tools, stalled_at",
-        "bead_id",
-    ),
-    "agent_nudges": (
-        "nudge_id, agent_bead_id, message, mode, priority, source, created_at, delivered_at, expires_at",
-        "nudge_id",
-    ),
-    "bead_dependencies": ("bead_id, depends_on_bead_id, dependency_type", "bead_id, depends_on_bead_id"),
-    "bead_events": (
-        "bead_event_id, seq, bead_id, agent_id, event_type, old_value, new_value, metadata, created_at",
-        "bead_event_id",
-    ),
-    "beads": (
-        "bead_id, type, status, title, body, rig_id, parent_bead_id, assignee_agent_bead_id, priority, labels, metadata, "
-        "dispatch_attempts, last_dispatch_attempt_at, last_dispatch_failed_at, created_by, created_at, updated_at, "
-        "closed_at",
-        "bead_id",
-    ),
-    "convoy_metadata": (
-        "bead_id, total_beads, closed_beads, landed_at, feature_branch, merge_mode, staged",
-        "bead_id",
-    ),
-    "escalation_metadata": (
-        "bead_id, severity, category, acknowledged, re_escalation_count, acknowledged_at",
-        "bead_id",
-    ),
-    "open_violations": (
-        "invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message",
-        "invariant, subject",
-    ),
-    "outbox": (
-        "effect_id, seq, kind, subject, generation, payload, state, attempts, not_before, claim, claimed_until, deadline, "
-        "result, created_at, finished_at",
-        "effect_id",
-    ),
-    "review_metadata": (
-        "bead_id, branch, target_branch, merge_commit, pr_url, retry_count, auto_merge_ready_since, "
-        "last_feedback_check_at",
-        "bead_id",
-    ),
-    "rigs": ("id, name, git_url, default_branch, config, created_at", "id"),
-    "town": ("key, value", "key"),
-    "town_events": (
-        "event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, processed_at, outcome, "
-        "retry_count, poisoned_at, last_error",
-        "event_id",
-    ),
+    table: (" ".join(columns.split()), key)
+    for table, key, columns in (
+        (
+            "agent_metadata",
+            "bead_id",
+            """bead_id, role, identity, container_process_id, status, current_hook_bead_id, dispatch_attempts, generation,
+            last_dispatch_bead_id, last_dispatch_outcome, observed_status, checkpoint, last_activity_at,
+            agent_status_message, agent_status_updated_at, last_event_type, last_event_at, active_tools, stalled_at""",
+        ),
+        (
+            "agent_nudges",
+            "nudge_id",
+            "nudge_id, agent_bead_id, message, mode, priority, source, created_at, delivered_at, expires_at",
+        ),
+        (
+            "bead_dependencies",
+            "bead_id, depends_on_bead_id",
+            "bead_id, depends_on_bead_id, dependency_type",
+        ),
+        (
+            "bead_events",
+            "bead_event_id",
+            "bead_event_id, seq, bead_id, agent_id, event_type, old_value, new_value, metadata, created_at",
+        ),
+        (
+            "beads",
+            "bead_id",
+            """bead_id, type, status, title, body, rig_id, parent_bead_id, assignee_agent_bead_id, priority, labels, metadata,
+            dispatch_attempts, last_dispatch_attempt_at, last_dispatch_failed_at, created_by, created_at, updated_at,
+            closed_at""",
+        ),
+        (
+            "convoy_metadata",
+            "bead_id",
+            "bead_id, total_beads, closed_beads, landed_at, feature_branch, merge_mode, staged",
+        ),
+        (
+            "escalation_metadata",
+            "bead_id",
+            "bead_id, severity, category, acknowledged, re_escalation_count, acknowledged_at",
+        ),
+        (
+            "open_violations",
+            "invariant, subject",
+            "invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message",
+        ),
+        (
+            "outbox",
+            "effect_id",
+            """effect_id, seq, kind, subject, generation, payload, state, attempts, not_before, claim, claimed_until,
+            deadline, result, created_at, finished_at""",
+        ),
+        (
+            "review_metadata",
+            "bead_id",
+            """bead_id, branch, target_branch, merge_commit, pr_url, retry_count, auto_merge_ready_since,
+            last_feedback_check_at""",
+        ),
+        ("rigs", "id", "id, name, git_url, default_branch, config, created_at"),
+        ("town", "key", "key, value"),
+        (
+            "town_events",
+            "event_id",
+            """event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, processed_at,
+            outcome, retry_count, poisoned_at, last_error""",
+        ),
+    )
 }
 """Columns and key order of every table but `ticks`."""
 

@@ -100,7 +100,7 @@ def unfinished(town: Town) -> list[Effect]:
 
 
 def claim(town: Town, effect: Effect) -> None:
-    """This tick's worker will start the effect."""
+    """The worker of this tick will start the effect."""
     town.sql.execute(
         "UPDATE outbox SET state = 'claimed', attempts = attempts + 1, claim = :claim, claimed_until = :until "
         "WHERE effect_id = :id",

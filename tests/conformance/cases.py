@@ -59,15 +59,16 @@ class Verdict:
 
 def read_cases(path: Path) -> Iterator[dict[str, Any]]:
     """The cases of a file of JSON lines, gzip or plain. A line that is no JSON object is a case that fails."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    case = json.loads(line)
-                except ValueError as error:
-                    case = {"id": f"line {number}", "broken": str(error)}
-                yield case if isinstance(case, dict) else {"id": f"line {number}", "broken": "not a JSON object"}
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                case = json.loads(line)
+            except ValueError as error:
+                case = {"id": f"line {number}", "broken": str(error)}
+            yield case if isinstance(case, dict) else {"id": f"line {number}", "broken": "not a JSON object"}
 
 
 def judge(case: Mapping[str, Any]) -> Verdict:

@@ -24,9 +24,10 @@ class Migration:
 
 def read_migrations(folder: Path) -> tuple[Migration, ...]:
     """The migrations of a folder, in order. Raises ValueError if a number is missing or double."""
-    found = []
-    for path in sorted(folder.glob("[0-9]*.sql")):
-        found.append(Migration(int(path.stem.split("_")[0]), path.stem, _statements(path.read_text(encoding="utf-8"))))
+    found = [
+        Migration(int(path.stem.split("_")[0]), path.stem, _statements(path.read_text(encoding="utf-8")))
+        for path in sorted(folder.glob("[0-9]*.sql"))
+    ]
     versions = [migration.version for migration in found]
     if versions != list(range(2, 2 + len(versions))):
         raise ValueError(f"migrations must be numbered 2, 3, 4 ... without gaps: {versions}")

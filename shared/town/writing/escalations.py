@@ -91,7 +91,8 @@ def open_triage_request(
         "SELECT b.bead_id FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
         "AND b.assignee_agent_bead_id IS :agent "
         "AND json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.triage_type') = :type "
-        "AND (:escalation IS NULL OR json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.escalation_bead_id') = :escalation) "
+        "AND (:escalation IS NULL OR "
+        "json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.escalation_bead_id') = :escalation) "
         "AND EXISTS (SELECT 1 FROM json_each(IIF(json_valid(b.labels), b.labels, '[]')) l WHERE l.value = 'gt:triage-request') "
         "ORDER BY b.bead_id LIMIT 1",
         {"agent": agent_id, "type": triage_type, "escalation": escalation_bead_id},
