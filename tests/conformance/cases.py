@@ -62,7 +62,7 @@ def read_cases(path: Path) -> Iterator[dict[str, Any]]:
     content = path.read_bytes()
     if content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
-    for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+    for number, line in enumerate(content.decode("utf-8").split("\n"), start=1):
         if line.strip():
             try:
                 case = json.loads(line)
