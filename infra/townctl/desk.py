@@ -48,6 +48,11 @@ class Desk:
         given = clocks.from_text(os.environ.get(clocks.CLOCK_VARIABLE, ""))
         return given if isinstance(given, clocks.ScaledClock) else clocks.SystemClock()
 
+    def clock_of(self, store: ObjectTownStore, *towns: str, speed: float = 1) -> wiring.LocalClock:
+        """The clock of these towns: as `clock`; and where a faster one has left them in the future, it goes on there."""
+        clock = self.clock
+        return clock if isinstance(clock, clocks.ScaledClock) else wiring.clock_for(store, towns, speed=speed)
+
     def store(self, *, towns: tuple[str, ...] = ()) -> ObjectTownStore:
         """The towns of the directory. Raises Refused if there is no such directory."""
         if not self.data.is_dir():
@@ -73,6 +78,10 @@ class Desk:
             runtime=runtime,
             write_line=lambda line: print(line, file=sys.stderr, flush=True),
         )
+
+    def talk(self, line: str) -> None:
+        """Say something while a command runs: on standard output, or beside the JSON document on standard error."""
+        print(line, file=sys.stderr if self.wants_json else sys.stdout, flush=True)
 
 
 TheDesk = Annotated[Desk, Parameter(parse=False)]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from infra.townctl import posts, ticks, towns
+from infra.townctl import loop, posts, ticks, towns
 from infra.townctl.answers import BROKEN, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
 from shared.adapters.directory_objects import DirectoryObjects
@@ -79,7 +79,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     app = App(name="townctl", help=_HELP, version=_version, help_format="plaintext")
     for part in (towns.app, posts.app):
         app.command(part)
-    for command in (ticks.tick, ticks.dry_run, ticks.ticks):
+    for command in (loop.run, ticks.tick, ticks.dry_run, ticks.ticks):
         app.command(command)
 
     @app.meta.default

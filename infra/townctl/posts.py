@@ -30,7 +30,10 @@ def post(
     *,
     file: Annotated[
         str | None,
-        Parameter(help='A file with one event, a list of 1 to 100, or {"events": [...]}; `-` is standard input.'),
+        Parameter(
+            allow_leading_hyphen=True,
+            help='A file with one event, a list of 1 to 100, or {"events": [...]}; `-` is standard input.',
+        ),
     ] = None,
     event_type: Annotated[
         str | None, Parameter(name="--type", help="Instead of a file: its type, as in bead_created.")

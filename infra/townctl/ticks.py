@@ -1,6 +1,5 @@
 """`townctl tick`, `dry-run`, `ticks`: take a town a tick further, see what that would do and what past ones did."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final
@@ -12,6 +11,7 @@ from rich.text import Text
 from infra.townctl import wiring
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
+from infra.townctl.words import code_of, counted, done_by, done_in
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.ports import Clock
@@ -22,13 +22,9 @@ from shared.engine import dry_run as dry_runs
 from shared.engine.code_version import code_version
 from shared.engine.worker import RunReport, run_town
 from shared.events import ingest
-from shared.rules import RULES
 from shared.storage.digest import digest_of
 from shared.storage.pages import page_size_of
 from shared.town import database, journal
-
-CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
-"""The code of each rule in the specification, by its wire name."""
 
 _AHEAD: Final = timedelta(minutes=1)
 
@@ -40,7 +36,11 @@ def tick(
     force: Annotated[bool, Parameter(negative="", help="Run it whether it is due or not.")] = False,
     exact_input: Annotated[
         str | None,
-        Parameter(name="--input", help="Run exactly the tick of this file of `dry-run --json`; `-` is standard input."),
+        Parameter(
+            name="--input",
+            allow_leading_hyphen=True,
+            help="Run exactly the tick of this file of `dry-run --json`; `-` is standard input.",
+        ),
     ] = None,
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
@@ -52,9 +52,9 @@ def tick(
     Exit code 1 if another worker committed first (run it again), or if an invariant is broken.
     """
     store = desk.store()
-    clock = desk.clock
+    clock = desk.clock_of(store, town_id)
     exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
-    runtime = wiring.local_runtime(desk.data, wiring.agent_command(desk.data, agent_command), clock)
+    runtime = wiring.local_runtime(desk.data, wiring.program(desk.data, agent_command), clock)
     around = desk.around(store, clock=clock, runtime=runtime)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
@@ -71,7 +71,11 @@ def dry_run(
     ] = False,
     now: Annotated[str | None, Parameter(help="What if it ran at that time: 2026-01-10T12:00:00Z.")] = None,
     events: Annotated[
-        str | None, Parameter(help="What if these events came too: a file as for `event post`; `-` is standard input.")
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="What if these events came too: a file as for `event post`; `-` is standard input.",
+        ),
     ] = None,
     desk: TheDesk,
 ) -> Answer:
@@ -80,12 +84,12 @@ def dry_run(
     With --json the answer holds the whole input; `townctl tick --input` then runs exactly that tick.
     """
     store = desk.store()
-    clock = desk.clock
+    clock = desk.clock_of(store, town_id)
     at = time_of(now, what="now")
     extra: tuple[Envelope, ...] = ()
     if events is not None:
         extra = ingest.accept(content_of(events, what="events"), received_at=at or clock.now()).envelopes
-    runtime = wiring.local_runtime(desk.data, (), clock) if observe else None
+    runtime = wiring.local_runtime(desk.data, wiring.AgentProgram(), clock) if observe else None
     around = desk.around(store, clock=clock, runtime=runtime)
     shown = drive(
         dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
@@ -115,23 +119,16 @@ def ticks(
         (
             record["tick_no"],
             record["now"],
-            *_done(record["outputs"]["events"], record["outputs"]["actions"]),
+            done.events,
+            done.actions,
+            done.rules,
             record["outputs"]["next_due_at"] or "an event",
         )
         for record in records
+        for done in [done_in(record["outputs"])]
     ]
     shown = table("tick", "at", "events", "actions", "rules", "next due", rows=rows)
     return Answer({"townId": town_id, "ticks": records}, (shown,) if rows else (f"{town_id} has no such ticks",))
-
-
-def counted(things: Iterable[str]) -> str:
-    """`3 heartbeat, 1 agent_done`: how many of each, in order of first appearance."""
-    return ", ".join(f"{count} {thing}" if count > 1 else thing for thing, count in Counter(things).items())
-
-
-def code_of(rule: str) -> str:
-    """A rule as people name it: its code, or the name of what asked for the action."""
-    return CODES.get(rule, rule)
 
 
 def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -172,17 +169,6 @@ def _action_rows(actions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object,
         yield code_of(judged["rule"]), judged["rule"], action["type"], short(subject), outcome
 
 
-def _done(events: Iterable[Mapping[str, Any]], actions: list[Mapping[str, Any]]) -> tuple[str, str, str]:
-    """Events, actions and rules of a tick, each in a few words."""
-    return (
-        counted(
-            e["event_type"] if e["outcome"] == "applied" else f"{e['event_type']} ({e['outcome']})" for e in events
-        ),
-        counted(judged["action"]["type"] for judged in actions),
-        counted(code_of(judged["rule"]) for judged in actions),
-    )
-
-
 def _run_document(run: RunReport) -> dict[str, Any]:
     """What a run did, for machines."""
     report = run.tick
@@ -215,13 +201,12 @@ def _run_view(run: RunReport) -> Iterator[RenderableType]:
         return
     report = run.tick
     if report is not None:
-        events, actions, rules = _done(
-            [event.as_json() for event in report.events], [judged.as_json() for judged in report.actions]
-        )
+        done = done_by(report)
         yield Text(f"tick {report.input.tick_no} of {run.town_id}: {run.outcome}; {wake}")
-        rows = [("events", events), ("actions", actions), ("rules", rules)]
+        rows = [("events", done.events), ("actions", done.actions), ("rules", done.rules)]
         rows += [("violation", violation.message) for violation in report.violations]
-        yield table("what", "which", rows=[row for row in rows if row[1]])
+        if any(which for _, which in rows):
+            yield table("what", "which", rows=[row for row in rows if row[1]])
     if run.effects.attempted:
         yield Text(f"effects: {run.effects.succeeded} succeeded, {run.effects.failed} failed")
 

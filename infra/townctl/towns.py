@@ -27,7 +27,10 @@ def create(
     *,
     config: Annotated[
         str | None,
-        Parameter(help="A file with a JSON object of settings that differ from a new town's; `-` is standard input."),
+        Parameter(
+            allow_leading_hyphen=True,
+            help="A file with a JSON object of settings that differ from a new town's; `-` is standard input.",
+        ),
     ] = None,
     paused: Annotated[
         bool,
@@ -81,7 +84,8 @@ def status(town_id: TownName, /, *, desk: TheDesk) -> Answer:
 
     Exit code 1 if an invariant is broken or a row cannot be read.
     """
-    report = drive(reports.status(town_id, desk.around(desk.store())))
+    store = desk.store()
+    report = drive(reports.status(town_id, desk.around(store, clock=desk.clock_of(store, town_id))))
     code = FOUND if report.violations or report.unreadable else OK
     return Answer(report.as_json(), tuple(_view(report)), code)
 

@@ -8,6 +8,7 @@
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,7 @@ from shared.engine.worker import Surroundings
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 
-_COMMAND: Final = "command.json"
+_PROGRAM: Final = "program.json"
 
 LocalClock = clocks.SystemClock | clocks.ScaledClock
 
@@ -64,37 +65,64 @@ def agents_root(data: Path) -> Path:
     return data / ".agents"
 
 
-def agent_command(data: Path, given: str | None) -> tuple[str, ...]:
-    """The program that agents run: the one given, which is remembered, else the remembered one, else nothing."""
-    path = agents_root(data) / _COMMAND
-    if given is None:
+@dataclass(frozen=True, slots=True)
+class AgentProgram:
+    """What agents of a data directory run, and what they find in their environment besides the way to their town."""
+
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_text(cls, text: str) -> "AgentProgram":
+        """The program of a command line. Raises Refused."""
         try:
-            return tuple(str(word) for word in json.loads(path.read_text(encoding="utf-8"))["command"])
-        except FileNotFoundError:
-            return ()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            hint = "give --agent-command again, or remove the file"
-            raise Refused(f"{path} cannot be read: {error}", status=400, path="command", hint=hint) from error
-    try:
-        words = tuple(shlex.split(given))
-    except ValueError as error:
-        raise Refused(f"--agent-command cannot be split into words: {error}", status=400, path="command") from error
-    if not words:
-        raise Refused(
-            "--agent-command is empty", status=400, path="command", hint="name the program that an agent runs"
-        )
+            words = tuple(shlex.split(text))
+        except ValueError as error:
+            problem = f"--agent-command cannot be split into words: {error}"
+            raise Refused(problem, status=400, path="agent-command") from error
+        if not words:
+            hint = "name the program that an agent runs"
+            raise Refused("--agent-command is empty", status=400, path="agent-command", hint=hint)
+        return cls(words)
+
+
+def remember_program(data: Path, program: AgentProgram) -> None:
+    """Let later commands on this directory start the same agents."""
+    path = agents_root(data) / _PROGRAM
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(path, {"command": list(words)})
-    return words
+    write_atomically(path, {"command": list(program.command), "environment": dict(program.environment)})
 
 
-def local_runtime(data: Path, command: Sequence[str], clock: LocalClock) -> LocalProcessRuntime:
+def remembered_program(data: Path) -> AgentProgram:
+    """What agents of this directory run; an empty command if nobody said. Raises Refused if that cannot be read."""
+    path = agents_root(data) / _PROGRAM
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        command = tuple(str(word) for word in stored["command"])
+        return AgentProgram(command, {str(name): str(value) for name, value in stored["environment"].items()})
+    except FileNotFoundError:
+        return AgentProgram()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "give --agent-command again, or remove the file"
+        raise Refused(f"{path} cannot be read: {error}", status=400, path="agent-command", hint=hint) from error
+
+
+def program(data: Path, given: str | None) -> AgentProgram:
+    """The program that --agent-command names, which is remembered, else the remembered one."""
+    if given is None:
+        return remembered_program(data)
+    named = AgentProgram.from_text(given)
+    remember_program(data, named)
+    return named
+
+
+def local_runtime(data: Path, runs: AgentProgram, clock: LocalClock) -> LocalProcessRuntime:
     """The agents of a data directory; they find the way to their town in TOWN_AGENT_DATA (and TOWNCTL_DATA)."""
-    if not command:
+    if not runs.command:
         return NoAgentProgram(agents_root(data))
     place = str(data.resolve())
-    environment = {DATA_VARIABLE: place, "TOWNCTL_DATA": place, clocks.CLOCK_VARIABLE: clock.to_text()}
-    return LocalProcessRuntime(agents_root(data), command=command, environment=environment)
+    way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place, clocks.CLOCK_VARIABLE: clock.to_text()}
+    return LocalProcessRuntime(agents_root(data), command=runs.command, environment={**runs.environment, **way})
 
 
 def surroundings(

@@ -1,0 +1,45 @@
+"""What a person sees of a loop: a line for every tick that did something."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from infra.townctl.answers import plain
+from infra.townctl.words import done_by, message_of
+from shared.engine.dispatch import FailedRun
+from shared.engine.worker import RunReport
+
+
+class Watcher(Protocol):
+    """Sees what a loop does."""
+
+    def ran(self, run: RunReport) -> None:
+        """One run of one town."""
+        ...
+
+    def failed(self, failed: FailedRun) -> None:
+        """A run that ended with an error."""
+        ...
+
+
+class Lines:
+    """A line for each tick that did something, and for each failure."""
+
+    def __init__(self, talk: Callable[[str], None]) -> None:
+        self._talk = talk
+
+    def ran(self, run: RunReport) -> None:
+        """Say what a run did, unless it did nothing worth a line."""
+        report = run.tick
+        if run.outcome == "lost":
+            self._talk(f"{run.town_id}: another worker committed first; nothing was done")
+        if report is None or report.quiet:
+            return
+        done = done_by(report)
+        if done.worth_a_line or run.effects.failed:
+            failed = f"; {run.effects.failed} effects failed" if run.effects.failed else ""
+            clock = report.input.now.strftime("%H:%M:%S")
+            self._talk(plain(f"{clock} {run.town_id} tick {report.input.tick_no}: {done.sentence}{failed}"))
+
+    def failed(self, failed: FailedRun) -> None:
+        """Say what is wrong and what to do."""
+        self._talk(plain(f"{failed.town_id}: {message_of(failed.error)}"))

@@ -1,0 +1,192 @@
+"""`townctl run`: pass after pass over the towns that are due, every five seconds of the clock, until somebody says stop.
+
+Several loops may run on one directory: who commits second has done nothing. A loop that is killed at any instruction
+has lost nothing: what it committed stands, what it claimed another one takes up, and its agents run on and are found.
+"""
+
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import FrameType
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from infra.townctl import wiring
+from infra.townctl.answers import FOUND, OK, Answer
+from infra.townctl.desk import Desk, TheDesk
+from infra.townctl.live import Lines, Watcher
+from infra.townctl.words import message_of
+from shared.adapters import ids
+from shared.domain import limits
+from shared.domain.errors import TownError, UnknownTown
+from shared.domain.steps import drive
+from shared.engine.dispatch import FailedRun, PassReport, WarmImages, run_due_towns
+from shared.engine.worker import Surroundings
+
+EVERYTHING: Final = "*"
+"""The name under which a pass that could not even begin is reported: it concerns every town."""
+
+_SAY_AGAIN_AFTER: Final = limits.SWEEP_INTERVAL / 60
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a loop has done so far."""
+
+    passes: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    effects: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def add(self, report: PassReport) -> None:
+        """Count one pass."""
+        self.passes += 1
+        for run in report.runs:
+            self.outcomes[run.outcome] += 1
+            self.effects["succeeded"] += run.effects.succeeded
+            self.effects["failed"] += run.effects.failed
+            self.failures.pop(run.town_id, None)
+        for failed in report.failed:
+            self.failures[failed.town_id] = message_of(failed.error)
+
+    def as_json(self) -> dict[str, Any]:
+        """The tally as `townctl run --json` prints it. `failing` are the towns whose last run failed, and why."""
+        return {
+            "passes": self.passes,
+            "ticks": {name: self.outcomes[name] for name in ("committed", "quiet", "not_due", "lost")},
+            "effects": {name: self.effects[name] for name in ("succeeded", "failed")},
+            "failing": dict(sorted(self.failures.items())),
+        }
+
+
+class Stop:
+    """Set by the first SIGINT or SIGTERM: the pass that is going on is finished. The second one interrupts it."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Listen to SIGINT and SIGTERM while it lasts. Outside the main thread nobody listens."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so many real seconds, or until somebody asks; True if somebody did."""
+        return self.asked.wait(seconds)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's shape
+        if self.asked.is_set():
+            raise KeyboardInterrupt
+        self.asked.set()
+
+
+class TownLoop:
+    """Passes over due towns, with warm images from one to the next. A town that fails does not hold up the others."""
+
+    def __init__(self, around: Surroundings, watcher: Watcher, *, speed: float) -> None:
+        self._around = around
+        self._watcher = watcher
+        self._pause = limits.ACTIVE_INTERVAL.total_seconds() / speed
+        self._warm = WarmImages()
+        self._said: dict[tuple[str, str], datetime] = {}
+        self.tally = Tally()
+
+    def passes(self, stop: Stop) -> Iterator[PassReport]:
+        """One pass after another, five seconds of the clock apart, until somebody asks to stop."""
+        while not stop.asked.is_set():
+            yield self.one_pass()
+            stop.wait(self._pause)
+
+    def one_pass(self) -> PassReport:
+        """Run every town that is due once."""
+        try:
+            report = drive(run_due_towns(self._around, self._warm, worker_id=ids.worker_id))
+        except TownError as error:
+            report = PassReport(failed=[FailedRun(EVERYTHING, error)])
+        else:
+            self.tally.failures.pop(EVERYTHING, None)
+        self.tally.add(report)
+        for run in report.runs:
+            self._watcher.ran(run)
+        for failed in report.failed:
+            self._say(failed)
+        return report
+
+    def _say(self, failed: FailedRun) -> None:
+        """The same failure of one town is said once a minute, not at every pass."""
+        now = self._around.clock.now()
+        what = (failed.town_id, message_of(failed.error))
+        said = self._said.get(what)
+        if said is None or now - said >= _SAY_AGAIN_AFTER:
+            self._said[what] = now
+            self._watcher.failed(failed)
+
+
+def run(
+    *,
+    speed: Annotated[float, Parameter(help="How many times as fast as the wall the clock runs.")] = 1,
+    towns: Annotated[list[str] | None, Parameter(help="Only these towns.", consume_multiple=True, negative="")] = None,
+    once: Annotated[bool, Parameter(help="One pass over the due towns, and no more.", negative="")] = False,
+    agent_command: Annotated[
+        str | None, Parameter(help="The program that agents run; remembered for this data directory.")
+    ] = None,
+    desk: TheDesk,
+) -> Answer:
+    """Tick the towns of the data directory whenever they are due, until Ctrl-C or SIGTERM.
+
+    Two loops on one directory are safe. Agents run on when it ends; the next `townctl run` finds them again. Exit
+    code 1 if the last run of some town failed.
+    """
+    wanted = tuple(towns or ())
+    store = desk.store(towns=wanted)
+    known = drive(store.towns())
+    _require_known(wanted, known)
+    clock = desk.clock_of(store, *(wanted or known), speed=speed)
+    runtime = wiring.local_runtime(desk.data, wiring.program(desk.data, agent_command), clock)
+    around = desk.around(store, clock=clock, runtime=runtime)
+    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
+    if once:
+        loop.one_pass()
+    else:
+        _announce(desk, wanted or known, clock)
+        stop = Stop()
+        with stop.on_signals():
+            for _ in loop.passes(stop):
+                pass
+        left = runtime.running()
+        if left:
+            desk.talk(f"{len(left)} agents run on; the next `townctl run` finds them")
+    tally = loop.tally
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "no town was due"
+    return Answer(tally.as_json(), (f"{tally.passes} passes: {counts}",), FOUND if tally.failures else OK)
+
+
+def speed_of(clock: wiring.LocalClock) -> float:
+    """How many seconds of the clock pass in a real one."""
+    return getattr(clock, "speed", 1.0)
+
+
+def _announce(desk: Desk, towns: tuple[str, ...], clock: wiring.LocalClock) -> None:
+    speed = speed_of(clock)
+    what = f"{len(towns)} towns" if len(towns) != 1 else f"town {towns[0]}"
+    pace = "" if speed == 1 else f" on a clock {speed:g} times as fast as the wall"
+    desk.talk(f"running {what} of {desk.data}{pace}; Ctrl-C stops after the pass that is going on")
+
+
+def _require_known(wanted: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for town_id in wanted:
+        if town_id not in known:
+            raise UnknownTown(f"there is no town {town_id} here", hint="see which there are: townctl town list")

@@ -1,0 +1,78 @@
+"""What ticks did, in few words: the same ones in every table, line and live view."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.domain.errors import TownError
+from shared.domain.report import TickReport
+from shared.events import BY_TYPE
+from shared.rules import RULES
+
+CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
+"""The code of each rule in the specification, by its wire name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one tick did. `news` are its events but the signs of life."""
+
+    events: str
+    news: str
+    actions: str
+    rules: str
+
+    @property
+    def worth_a_line(self) -> bool:
+        """Whether more happened than signs of life."""
+        return bool(self.news or self.actions)
+
+    @property
+    def sentence(self) -> str:
+        """Events, then actions with their rules."""
+        parts = (self.news, f"-> {self.actions} [{self.rules}]" if self.actions else "")
+        return " ".join(part for part in parts if part) or "nothing new"
+
+
+def counted(things: Iterable[str]) -> str:
+    """`3 agent_heartbeat, agent_done`: how many of each, in order of first appearance."""
+    return ", ".join(f"{count} {thing}" if count > 1 else thing for thing, count in Counter(things).items())
+
+
+def code_of(rule: str) -> str:
+    """A rule as people name it: its code, or the name of what asked for the action."""
+    return CODES.get(rule, rule)
+
+
+def done_in(outputs: Mapping[str, Any]) -> Done:
+    """What a tick did, from the outputs in its journal row."""
+    events, actions = outputs["events"], outputs["actions"]
+    return Done(
+        events=counted(_named(event) for event in events),
+        news=counted(_named(event) for event in events if _is_news(event)),
+        actions=counted(judged["action"]["type"] for judged in actions),
+        rules=counted(code_of(judged["rule"]) for judged in actions),
+    )
+
+
+def done_by(report: TickReport) -> Done:
+    """What a tick did, from its report."""
+    return done_in(report.outputs())
+
+
+def message_of(error: Exception) -> str:
+    """What went wrong, with what to do about it."""
+    if not isinstance(error, TownError):
+        return f"{type(error).__name__}: {error} (a bug of ours: nothing was committed)"
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _named(event: Mapping[str, Any]) -> str:
+    outcome = event["outcome"]
+    return event["event_type"] if outcome == "applied" else f"{event['event_type']} ({outcome})"
+
+
+def _is_news(event: Mapping[str, Any]) -> bool:
+    known = BY_TYPE.get(event["event_type"])
+    return known is None or not known.transient or event["outcome"] != "applied"
