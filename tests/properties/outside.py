@@ -1,0 +1,184 @@
+"""What the outside does: how it answers the effects of a tick, and how agents behave while time passes.
+
+`Answers` says one word for each kind of effect; `BEHAVIOURS` has one word for all agents that are at work.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from shared.domain.ports import ProcessState, ProcessStatus
+from shared.domain.report import ClaimedEffect
+from shared.domain.times import to_text
+from tests.properties.facts import Fact
+from tests.properties.views import AgentRow, EffectRow, View
+
+GREEN: Final = {
+    "has_unresolved_comments": False,
+    "has_failing_checks": False,
+    "has_unchecked_runs": False,
+    "all_checks_pass": True,
+    "awaiting_approval": False,
+    "changes_requested": False,
+}
+
+POLLS: Final[dict[str, dict[str, Any] | None]] = {
+    "green": {"ok": True, "state": "open", "head_sha": "h1", "mergeable_state": "clean", "feedback": GREEN},
+    "comments": {
+        "ok": True,
+        "state": "open",
+        "head_sha": "h2",
+        "mergeable_state": "blocked",
+        "feedback": {**GREEN, "has_unresolved_comments": True},
+    },
+    "approval": {
+        "ok": True,
+        "state": "open",
+        "mergeable_state": "blocked",
+        "feedback": {**GREEN, "awaiting_approval": True, "review_decision": "REVIEW_REQUIRED"},
+    },
+    "dirty": {"ok": True, "state": "open", "head_sha": "h1", "mergeable_state": "dirty"},
+    "unknown": {"ok": True, "state": "open", "head_sha": "h1", "mergeable_state": "unknown"},
+    "merged": {"ok": True, "state": "merged", "sha": "m1"},
+    "closed": {"ok": True, "state": "closed"},
+    "limited": {"ok": False, "error": {"kind": "rate_limited", "http_status": 429, "message": "slow down"}},
+    "transient": {"ok": False, "error": {"kind": "transient", "http_status": 503, "message": "try later"}},
+    "invalid": {"ok": False, "error": {"kind": "invalid_response", "message": "no JSON"}},
+    "no_token": {"ok": False, "error": {"kind": "no_token", "message": "no token"}},
+    "never": None,
+}
+STARTS: Final = ("started", "rejected", "unknown", "never", "late")
+MERGES: Final = ("merged", "refused", "transient", "never")
+CALLS: Final = ("ok", "passing", "failed", "never")
+"""Answers to everything else: done, failed for now, failed for good, none at all."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How the outside answers for a while."""
+
+    start: str = "started"
+    poll: str = "green"
+    merge: str = "merged"
+    call: str = "ok"
+
+    def to(self, effect: ClaimedEffect | EffectRow, now: datetime) -> tuple[timedelta, str, Fact] | None:
+        """Delay, event type and fact; None if no answer ever comes."""
+        if effect.kind == "dispatch_agent":
+            return self._start(effect)
+        if effect.kind == "poll_pr":
+            return self._poll(effect, now)
+        if effect.kind == "merge_pr":
+            return self._merge(effect)
+        return self._call(effect)
+
+    def _start(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
+        if self.start == "never":
+            return None
+        delay = timedelta(seconds=100) if self.start == "late" else timedelta(seconds=1)
+        outcome = "started" if self.start == "late" else self.start
+        payload = {"generation": effect.generation, "outcome": outcome, "reason": "no capacity"}
+        return delay, "dispatch_result", Fact({**_attempt(effect), **payload}, effect.subject)
+
+    def _poll(self, effect: ClaimedEffect | EffectRow, now: datetime) -> tuple[timedelta, str, Fact] | None:
+        answer = POLLS[self.poll]
+        if answer is None:
+            return None
+        if self.poll == "limited":
+            retry_at = to_text(now + timedelta(minutes=3))
+            answer = {**answer, "error": {**answer["error"], "retry_at": retry_at}}
+        return timedelta(seconds=1), "pr_polled", Fact({**_attempt(effect), **answer}, bead=effect.subject)
+
+    def _merge(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
+        payload: dict[str, Any] = {"merged": self.merge == "merged"}
+        if self.merge == "never":
+            return None
+        if self.merge == "merged":
+            payload["sha"] = "m1"
+        elif self.merge == "refused":
+            payload["reason"] = "the head moved"
+        else:
+            payload["error"] = {"kind": "transient", "message": "try later"}
+        return timedelta(seconds=2), "pr_merge_result", Fact({**_attempt(effect), **payload}, bead=effect.subject)
+
+    def _call(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
+        if self.call == "never":
+            return None
+        done = {} if self.call == "ok" else {"error": "no answer", "passing": self.call == "passing"}
+        ok = self.call == "ok"
+        fact = {
+            "stop_agent": ("stop_result", Fact({"ok": ok, "generation": max(effect.generation, 1)}, effect.subject)),
+            "send_nudge": ("nudge_result", Fact({"delivered": ok, "nudge_id": effect.subject})),
+            "notify_mayor": ("mayor_notified", Fact({"delivered": ok})),
+        }.get(effect.kind, ("effect_result", Fact({"ok": ok, "kind": effect.kind})))
+        event_type, (payload, agent, bead) = fact
+        return timedelta(seconds=1), event_type, Fact({**_attempt(effect), **done, **payload}, agent, bead)
+
+
+def _attempt(effect: ClaimedEffect | EffectRow) -> dict[str, Any]:
+    if isinstance(effect, ClaimedEffect):
+        return {"effect_id": effect.effect_id, "attempt": effect.attempt}
+    return {"effect_id": effect.id, "attempt": max(effect.attempts, 1)}
+
+
+RESULTS: Final = ("dispatch_result", "stop_result", "pr_polled", "pr_merge_result", "nudge_result", "mayor_notified", "effect_result")
+
+BEHAVIOURS: Final = (
+    "beat",
+    "progress",
+    "tools",
+    "silent",
+    "exited",
+    "not_found",
+    "stopped",
+    "done",
+    "pull_request",
+    "failed",
+    "completed",
+    "evicted",
+    "changes",
+)
+"""What all agents at work do in a while; `beat` and `tools` are alive without progress."""
+
+_SEEN: Final[dict[str, ProcessState]] = {
+    "silent": "unknown",
+    "exited": "exited",
+    "not_found": "not_found",
+    "stopped": "stopped",
+}
+
+
+def facts_of(behaviour: str, town: View) -> list[tuple[str, Fact]]:
+    """What the agents at work report."""
+    return [each for agent in town.at_work() for each in _reports(behaviour, agent, town)]
+
+
+def seen_of(behaviour: str, town: View) -> dict[str, ProcessStatus]:
+    """What the runtime says of their processes."""
+    state = _SEEN.get(behaviour, "running")
+    return {agent.id: ProcessStatus(state, None, agent.generation or None) for agent in town.at_work()}
+
+
+def _reports(behaviour: str, agent: AgentRow, town: View) -> list[tuple[str, Fact]]:
+    generation = {"generation": max(agent.generation, 1)}
+    beat = ("agent_heartbeat", Fact({**generation, "container_instance_id": "c-1"}, agent.id))
+    if behaviour in _SEEN:
+        return []
+    if behaviour == "progress":
+        event = {"last_event_type": "tool", "last_event_at": to_text(town.now), "active_tools": []}
+        return [("agent_heartbeat", Fact({**generation, **event}, agent.id))]
+    if behaviour == "tools":
+        return [("agent_heartbeat", Fact({**generation, "active_tools": ["bash"]}, agent.id))]
+    if behaviour == "beat" or agent.role == "mayor":
+        return [beat]
+    if behaviour in ("failed", "completed", "evicted"):
+        status = "failed" if behaviour == "failed" else "completed"
+        reason = "container eviction" if behaviour == "evicted" else "over"
+        return [("agent_completed", Fact({**generation, "status": status, "reason": reason}, agent.id))]
+    done = {**generation, "branch": f"gt/{agent.id[:8]}/{town.count}"}
+    if behaviour == "pull_request":
+        return [("agent_done", Fact({**done, "pr_url": town.pr_url(agent.rig)}, agent.id))]
+    if behaviour == "changes" and agent.role == "refinery":
+        asked = ("changes_requested", Fact({**generation, "feedback": "tests are missing"}, agent.id))
+        return [asked, ("agent_done", Fact(done, agent.id))]
+    return [beat] if behaviour == "changes" else [("agent_done", Fact(done, agent.id))]

@@ -1,0 +1,141 @@
+"""Where histories begin: towns in the middle of their lives, so that short histories reach deep states.
+
+All but `IMPORTED` are made by events alone, from the founding on: whatever they hold is legal. Each is lived once and
+kept as an image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from shared.domain.times import from_text
+from shared.town import database, founding
+from tests.properties.life import Life
+from tests.properties.outside import Answers
+from tests.properties.steps import Gap, Live, Post, Step
+from tests.towns import TOWN, T, TownBuilder, a_town, ago
+
+_RIGS: Final = (Post("rig_registered", 0, 6), Post("rig_registered", 1, 6))
+_THREE_BEADS: Final = (Post("bead_created", 0, 0), Post("bead_created", 1, 0), Post("bead_created", 0, 2))
+_CONVOY: Final = (Post("convoy_created", 1, 1),)
+_QUIET: Final = Answers(poll="unknown")
+_BUSY: Final = (*_RIGS, *_CONVOY, *_THREE_BEADS, Live(3, "due", "beat", _QUIET))
+_DIRECT: Final = {"merge_strategy": "direct", "staged_convoys_default": False}
+_PULLS: Final = {"staged_convoys_default": False}
+
+STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
+    "young": ({}, (*_RIGS, *_THREE_BEADS, Post("convoy_created", 3, 2))),
+    "busy": (_DIRECT, _BUSY),
+    "in review": (_DIRECT, (*_BUSY, Live(1, "due", "done", _QUIET), Live(2, "due", "beat", _QUIET))),
+    "reworked": (
+        _DIRECT,
+        (*_BUSY, Live(1, "due", "done"), Live(1, "due", "beat"), Live(1, "due", "changes"), Live(2, "due", "beat")),
+    ),
+    "pull requests": (
+        _PULLS,
+        (*_BUSY, Live(1, "due", "pull_request", _QUIET), Live(2, "due", "pull_request", _QUIET), Live(2, "5s", "beat", _QUIET)),
+    ),
+    "approval": (
+        _PULLS,
+        (*_BUSY, Live(2, "due", "pull_request", Answers(poll="approval")), Live(3, "due", "beat", Answers(poll="approval"))),
+    ),
+    "reviews off": (
+        _PULLS,
+        (
+            *_BUSY,
+            Post("rig_registered", 0, 1),
+            Post("bead_created", 1, 4),
+            Live(1, "due", "pull_request", _QUIET),
+            Live(1, "due", "done", _QUIET),
+        ),
+    ),
+    "landing": (
+        _DIRECT,
+        (
+            *_RIGS,
+            Post("convoy_created", 1, 0),
+            Post("convoy_created", 0, 2),
+            *(Live(1, "due", "done") for _ in range(4)),
+        ),
+    ),
+    "stuck": (
+        _DIRECT,
+        (*_BUSY, Gap(3_400_000), Live(4, "30s", "beat"), Gap(1_800_000), Live(4, "30s", "beat"), Gap(1_800_000)),
+    ),
+    "asking": (
+        _DIRECT,
+        (
+            *_RIGS,
+            *_THREE_BEADS,
+            Live(2, "due", "beat"),
+            Gap(3_700_000),
+            Live(4, "30s", "beat"),
+            Post("escalation_raised", 1, 1),
+            Post("bead_created", 0, 5),
+            Live(2, "due", "beat", Answers(start="rejected")),
+        ),
+    ),
+    "failing": (
+        _DIRECT,
+        (*_RIGS, *(Post("bead_created", index, 0) for index in range(20)), Live(2, "due", "silent", Answers(start="rejected"))),
+    ),
+    "tired": (
+        {**_DIRECT, "max_dispatch_attempts": 2},
+        (*_RIGS, *_THREE_BEADS, Live(5, "due", "silent", Answers(start="rejected")), Gap(100_000)),
+    ),
+    "idle": (_DIRECT, (*_RIGS, Post("bead_created", 0, 0), Live(3, "due", "done"), Live(4, "due", "done"), Gap(90_000_000))),
+}
+"""Configuration and steps, by name."""
+
+NOTHING_LEGAL: Final = "imported"
+"""The start that no events lead to: an imported town with dead agents, hooks that lead nowhere, workers without a hook."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    image: bytes
+    now: datetime
+    next_due: datetime | None
+    count: int
+
+
+def begin(name: str) -> Life:
+    """A life that begins there."""
+    begun = _imported() if name == NOTHING_LEGAL else _lived(name)
+    town = TownBuilder(sql=database.open_image(begun.image))
+    return Life(town, now=begun.now, next_due=begun.next_due, count=begun.count)
+
+
+@cache
+def _lived(name: str) -> _Begun:
+    config, steps = STARTS[name]
+    town = TownBuilder(sql=database.open_image(founding.found(TOWN, config=config)), tick_no=0)
+    life = Life(town).play(*steps)
+    if life.waiting:
+        life.tick()
+    begun = _Begun(town.image(), life.now, life.next_due, life.count)
+    life.close()
+    return begun
+
+
+@cache
+def _imported() -> _Begun:
+    town = (
+        a_town()
+        .rig("rig-2", name="rig-2", git_url="https://github.com/acme/rig-2.git")
+        .update("rigs", "rig-1", name="rig-1", git_url="https://github.com/acme/rig-1.git")
+        .bead("waits")
+        .bead("lost", status="in_progress", updated_at=ago(minutes=6))
+        .bead("reviewed", status="in_review", updated_at=ago(minutes=6))
+        .bead("held-by-dead", status="in_progress")
+        .review("stuck", "in_progress", of="reviewed", updated_at=ago(minutes=31))
+        .review("silent-pr", "in_progress", pr_url="https://github.com/acme/rig-2/pull/9", rig_id="rig-2", updated_at=ago(minutes=31))
+        .agent("dead-refinery", "refinery", "dead", hook="stuck", last_activity_at=ago(minutes=31))
+        .agent("dead-polecat", "polecat", "dead", hook="held-by-dead", last_activity_at=ago(minutes=3))
+        .agent("dangling", "polecat", "idle", hook="no-such-bead")
+        .agent("hookless", "polecat", "working", generation=2)
+        .agent("unheard", "polecat", "working", hook="waits", last_activity_at=None, last_dispatch_outcome="pending")
+    )
+    return _Begun(town.image(), T, from_text(town.value("last_tick_at")) + timedelta(seconds=5), 0)

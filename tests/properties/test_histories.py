@@ -1,0 +1,151 @@
+"""Random histories of whole towns: facts, time, runtime and forge drawn step by step; everything judged after every tick.
+
+The last test looks at what the examples of the others reached: a rule that never acted and an event that never came
+would make all of this an empty promise.
+"""
+
+from collections import Counter
+from datetime import timedelta
+from functools import cache
+from typing import Any, ClassVar, Final
+
+from hypothesis import event as note
+from hypothesis import settings, target
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from shared.events import EVENTS
+from shared.rules import RULES
+from tests.properties import steps
+from tests.properties.checks import Checks, acts, in_progress
+from tests.properties.life import Life, Ticked
+from tests.properties.starts import NOTHING_LEGAL, STARTS, begin
+from tests.properties.steps import Step
+from tests.towns import MS
+
+SILENT_RULES: Final = {"A9", "C2", "C6", "C9", "CB"}
+"""Rules that only wait: they leave a row to somebody else, or say when to look again."""
+
+ACTED: Counter[str] = Counter()
+CAME: Counter[str] = Counter()
+
+
+class Histories(RuleBasedStateMachine):
+    """A town from one of the starts, and anything that may happen to it."""
+
+    starts: ClassVar[tuple[str, ...]] = tuple(STARTS)
+    life: Life
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(self.starts), label="start")
+        self.life = begin(name)
+        Checks(self.life, legal=name != NOTHING_LEGAL)
+        self.life.checks = (*self.life.checks, _remember)
+
+    @rule(step=steps.lives())
+    def live(self, step: Step) -> None:
+        self.life.play(step)
+
+    @rule(step=steps.posts())
+    def post(self, step: Step) -> None:
+        self.life.play(step)
+
+    @rule(posts=st.lists(steps.posts(), min_size=2, max_size=5))
+    def post_many(self, posts: list[Step]) -> None:
+        self.life.play(*posts)
+
+    @rule(step=steps.strays())
+    def stray(self, step: Step) -> None:
+        self.life.play(step)
+
+    @rule(step=steps.gaps())
+    def gap(self, step: Step) -> None:
+        self.life.play(step)
+
+    @rule()
+    def nothing_acts_before_it_is_due(self) -> None:
+        nothing_acts_before_it_is_due(self.life)
+
+    @rule()
+    def a_town_that_is_left_alone_comes_to_rest(self) -> None:
+        a_town_that_is_left_alone_comes_to_rest(self.life)
+
+    def teardown(self) -> None:
+        if hasattr(self, "life"):
+            nothing_acts_before_it_is_due(self.life)
+            a_town_that_is_left_alone_comes_to_rest(self.life)
+            self.life.close()
+
+
+class Imports(Histories):
+    """The same with a town that no events lead to; its broken invariants are for the rules to repair."""
+
+    starts = (NOTHING_LEGAL,)
+
+
+def nothing_acts_before_it_is_due(life: Life) -> None:
+    """The boundary of "only when due" to the millisecond: a tick right before next_due_at does nothing."""
+    if life.waiting or life.next_due is None:
+        return
+    early = life.next_due - MS
+    if early <= life.now or any(at <= early for at, _ in life.coming):
+        return
+    with life.copied() as copy:
+        copy.now = early
+        report = copy.tick()
+        assert acts(report) == [], f"at {early}, before it was due"
+        assert [violation for violation in report.violations if violation.captured] == []
+        assert report.next_due is not None
+        assert report.next_due <= life.next_due or in_progress(copy)
+
+
+def a_town_that_is_left_alone_comes_to_rest(life: Life) -> None:
+    """No facts, no answers, hardly any time: after at most 8 ticks nothing is left to do."""
+    with life.copied() as copy:
+        copy.coming = []
+        history = [acts(copy.tick())]
+        while history[-1] or copy.town.rows("SELECT 1 FROM town_events WHERE processed_at IS NULL"):
+            assert len(history) <= 8, f"still busy: {history[-2:]}"
+            copy.now += MS
+            history.append(acts(copy.tick()))
+        copy.now += MS
+        report = copy.tick()
+        assert acts(report) == []
+        assert report.quiet or in_progress(copy)
+
+
+def _remember(life: Life, ticked: Ticked) -> None:
+    """What this tick reached, for the last test and for `--hypothesis-show-statistics`."""
+    for judged in ticked.report.actions:
+        if judged.outcome == "applied":
+            ACTED[judged.rule] += 1
+    for seen in ticked.report.events:
+        if seen.outcome == "applied":
+            CAME[seen.event_type] += 1
+
+
+_SETTINGS: Final = settings(stateful_step_count=25)
+
+
+@cache
+def _explore(machine: type[RuleBasedStateMachine], examples: int) -> None:
+    chosen = settings.default
+    assert chosen is not None
+    run_state_machine_as_test(machine, settings=settings(chosen, max_examples=max(examples, chosen.max_examples if chosen.max_examples > 100 else 0), stateful_step_count=25))
+
+
+def test_every_history_of_a_town_keeps_its_promises() -> None:
+    _explore(Histories, 60)
+
+
+def test_an_imported_town_keeps_its_promises() -> None:
+    _explore(Imports, 10)
+
+
+def test_the_histories_reach_every_rule_and_every_event() -> None:
+    test_every_history_of_a_town_keeps_its_promises()
+    test_an_imported_town_keeps_its_promises()
+    names = {rule_.name: rule_.code for rule_ in RULES if rule_.code not in SILENT_RULES}
+    assert {code for name, code in names.items() if not ACTED[name]} == set()
+    assert {event.event_type for event in EVENTS if not CAME[event.event_type]} == set()
