@@ -96,6 +96,12 @@ def test_a_failed_bead_keeps_its_attempts_and_its_status() -> None:
     assert stage.agent("p", "dispatch_attempts") == 0
 
 
+def test_an_agent_without_a_hook_is_forgiven_its_own_attempts() -> None:
+    stage = on(a_town().agent("p", dispatch_attempts=5))
+    assert stage.apply(ResetAgentDispatchAttempts(agent_id="p")) == Applied()
+    assert stage.agent("p", "dispatch_attempts") == 0
+
+
 def test_attempts_of_nobody_are_not_forgiven() -> None:
     assert on(a_town()).refused(ResetAgentDispatchAttempts(agent_id="p")) == Skipped("missing")
 

@@ -116,6 +116,12 @@ def test_an_address_needs_a_live_review_and_https(bead_id: str, pr_url: str, out
     assert stage.refused(SetReviewPrUrl(bead_id=bead_id, pr_url=pr_url)) == outcome
 
 
+def test_an_address_in_one_place_only_is_stored_in_the_other_too() -> None:
+    stage = on(a_town().review("m", pr_url=PR))
+    assert stage.apply(SetReviewPrUrl(bead_id="m", pr_url=PR)) == Applied()
+    assert stage.rows.metadata("m") == {"pr_url": PR}
+
+
 # poll_pr
 
 
@@ -172,6 +178,16 @@ def test_another_pull_request_than_the_rule_saw_is_left_alone(kind: type[PollPr]
 @pytest.mark.parametrize("action", [PollPr(bead_id="gone", pr_url=PR), MergePr(bead_id="s", pr_url=PR)])
 def test_what_is_no_review_is_missing(action: Action) -> None:
     assert polled().refused(action) == Skipped("missing")
+
+
+def test_a_review_without_its_metadata_is_missing() -> None:
+    stage = on(a_town().bead("m", "merge_request", "in_progress"))
+    assert stage.refused(PollPr(bead_id="m", pr_url=PR)) == Skipped("missing")
+
+
+def test_an_issue_with_the_metadata_of_a_review_is_no_review() -> None:
+    stage = on(a_town().bead("m", status="in_progress").insert("review_metadata", bead_id="m", branch="x", pr_url=PR))
+    assert stage.refused(PollPr(bead_id="m", pr_url=PR)) == Skipped("missing")
 
 
 # merge_pr
