@@ -19,7 +19,7 @@ from shared.domain.ports import ObjectStore
 from shared.domain.states import EventSource
 from shared.domain.steps import Steps, drive
 from shared.domain.tick import Envelope, TickInput
-from shared.domain.times import from_text
+from shared.domain.times import from_text, to_text
 from shared.domain.town_store import CommitFacts, TownImage
 from shared.engine.dispatch import PassReport, WarmImages, run_due_towns
 from shared.engine.dry_run import DryRun, dry_run
@@ -71,7 +71,9 @@ class World:
     # what a test does ------------------------------------------------------------------------------
 
     def put_in(self, town: TownBuilder) -> "World":
-        """Commit the image of a built town as its first one, due at once."""
+        """Commit the image of a built town as its first one, due at T unless the town says otherwise."""
+        if town.value("next_due_at") is None:
+            town.key("next_due_at", to_text(T))
         facts = CommitFacts(
             commit_id=f"{town.tick_no}-built-{town.town_id}",
             tick_no=town.tick_no,
@@ -114,7 +116,7 @@ class World:
         runs: list[RunReport] = []
         end = self.clock.now() + span
         while self.clock.now() < end:
-            self.clock.at += every
+            self.clock.at = min(self.clock.at + every, end)
             runs += self.look().runs
         return runs
 
