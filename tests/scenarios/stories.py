@@ -1,12 +1,16 @@
 """How the scenario tests speak of a tick: what it did as lines of text, what the outside answered, what waits in the outbox."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain.report import TickReport
 from shared.domain.tick import Envelope
-from tests.towns import MS, TownBuilder, event
+from shared.domain.times import to_text
+from tests.towns import MS, TownBuilder, ago, event
+
+Given = Callable[[TownBuilder], TownBuilder]
+"""What is so in a town before its tick."""
 
 _SAID = (
     "agent_id",
@@ -30,14 +34,17 @@ def deeds(report: TickReport, *, of: str = "") -> list[str]:
     `agents.heartbeat_lost: transition_agent p idle`; what was not applied says why: `... (skipped: already)`.
     """
     return [
-        f"{judged.rule}: {_shown(judged.action)}" + ("" if judged.outcome == "applied" else f" ({judged.outcome}: {judged.reason})")
+        f"{judged.rule}: {_shown(judged.action)}"
+        + ("" if judged.outcome == "applied" else f" ({judged.outcome}: {judged.reason})")
         for judged in report.actions
         if judged.rule == of or judged.rule.startswith(f"{of}." if of else "")
     ]
 
 
 def _shown(action: Any) -> str:
-    said = [str(action[name]) for name in _SAID if action.get(name) and (name != "rig_id" or action["type"] in _WITH_RIG)]
+    said = [
+        str(action[name]) for name in _SAID if action.get(name) and (name != "rig_id" or action["type"] in _WITH_RIG)
+    ]
     return " ".join([action["type"], *said])
 
 
@@ -61,7 +68,12 @@ def beat(agent: str, at: datetime, **payload: Any) -> Envelope:
 
 
 def answers(
-    report: TickReport, at: datetime, *, starts: str = "started", reason: str = "no capacity", only: Iterable[str] | None = None
+    report: TickReport,
+    at: datetime,
+    *,
+    starts: str = "started",
+    reason: str = "no capacity",
+    only: Iterable[str] | None = None,
 ) -> list[Envelope]:
     """The results of the effects that a tick claimed: everything succeeds, starts end as told."""
     found = []
@@ -108,3 +120,18 @@ def around(span: timedelta) -> list[tuple[timedelta, bool]]:
 
 
 BOUNDARY = ["-1 ms", "exactly", "+1 ms"]
+
+
+def as_usual(town: TownBuilder) -> TownBuilder:
+    """Nothing special."""
+    return town
+
+
+def draining(town: TownBuilder) -> TownBuilder:
+    """The town's container is being evicted."""
+    return town.key("drain", {"nonce": "n", "started_at": to_text(ago(minutes=1))})
+
+
+def settling(town: TownBuilder) -> TownBuilder:
+    """Nobody looked at the town for three minutes; where somebody works, the next tick settles."""
+    return town.key("last_tick_at", to_text(ago(minutes=3)))

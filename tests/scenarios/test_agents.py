@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.times import to_text
-from tests.scenarios.stories import BOUNDARY, around, beat, deeds, outbox
+from tests.scenarios.stories import BOUNDARY, Given, around, as_usual, beat, deeds, draining, outbox, settling
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
 
@@ -20,16 +20,6 @@ def a_town_at_work(**agent: object) -> TownBuilder:
         .bead("b", "issue", "in_progress", assignee_agent_bead_id="p")
         .agent("p", **{"status": "working", "hook": "b", **agent})  # type: ignore[arg-type]
     )
-
-
-def draining(town: TownBuilder) -> TownBuilder:
-    """The town's container is being evicted."""
-    return town.key("drain", {"nonce": "n", "started_at": to_text(ago(minutes=1))})
-
-
-def settling(town: TownBuilder) -> TownBuilder:
-    """The town was not looked at for three minutes."""
-    return town.key("last_tick_at", to_text(ago(minutes=3)))
 
 
 # --- A0 to A3: heartbeats ---------------------------------------------------------------------------
@@ -94,7 +84,7 @@ def test_the_mayor_is_not_held_to_heartbeats_or_hooks(seen: object) -> None:
 @scenario(7)
 @pytest.mark.parametrize("circumstance", [draining, settling])
 @pytest.mark.parametrize("seen", [ago(seconds=90, ms=1), None])
-def test_nobody_is_lost_while_the_town_drains_or_settles(circumstance, seen) -> None:  # type: ignore[no-untyped-def]
+def test_nobody_is_lost_while_the_town_drains_or_settles(circumstance: Given, seen: object) -> None:
     town = circumstance(a_town_at_work(last_activity_at=seen))
     assert deeds(town.tick()) == []
     assert town.doing("p") == ("working", "b")
@@ -169,7 +159,7 @@ def test_heartbeats_of_a_stalled_agent_do_not_put_off_its_retirement() -> None:
 
 @scenario(11)
 @pytest.mark.parametrize("circumstance", [draining, settling])
-def test_nobody_is_retired_while_the_town_drains_or_settles(circumstance) -> None:  # type: ignore[no-untyped-def]
+def test_nobody_is_retired_while_the_town_drains_or_settles(circumstance: Given) -> None:
     town = a_town_at_work(status="stalled", stalled_at=ago(hours=2, minutes=30, ms=1))
     town.agent("q", status="working", hook="c").bead("c", "issue", "in_progress", assignee_agent_bead_id="q")
     assert deeds(circumstance(town).tick()) == []
@@ -216,8 +206,8 @@ def a_tired_agent(bead_status: str, *, attempts: int = 3) -> TownBuilder:
 
 
 @scenario(13)
-@pytest.mark.parametrize("circumstance", [lambda town: town, draining])
-def test_the_hooked_bead_is_forgiven_too(circumstance) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("circumstance", [as_usual, draining])
+def test_the_hooked_bead_is_forgiven_too(circumstance: Given) -> None:
     town = circumstance(a_tired_agent("open"))
     assert deeds(town.tick()) == ["agents.cool_down_attempts: reset_agent_dispatch_attempts p"]
     assert town.one("beads", "b", "dispatch_attempts", "last_dispatch_attempt_at", "status") == (0, None, "open")
@@ -249,10 +239,10 @@ def test_a_hook_on_a_bead_that_does_not_exist_is_dropped(status: str) -> None:
 
 
 @scenario(15)
-@pytest.mark.parametrize("circumstance", [lambda town: town, draining])
+@pytest.mark.parametrize("circumstance", [as_usual, draining])
 @pytest.mark.parametrize("role", ["polecat", "refinery"])
 @pytest.mark.parametrize("bead_status", ["closed", "failed"])
-def test_an_idle_agent_lets_go_of_a_bead_that_is_over(circumstance, role: str, bead_status: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_idle_agent_lets_go_of_a_bead_that_is_over(circumstance: Given, role: str, bead_status: str) -> None:
     town = a_town().agent("p", role, hook="b", checkpoint='{"step":1}')
     town = town.bead("b", status=bead_status) if role == "polecat" else town.review("b", bead_status)
     assert deeds(circumstance(town).tick()) == [
