@@ -371,7 +371,7 @@ def a_town_with_a_future() -> TownBuilder:
         .bead("e1", "escalation", created_at=ago(hours=3, minutes=50))
         .insert("escalation_metadata", bead_id="e1", severity="low")
         .insert("agent_nudges", nudge_id="n1", agent_bead_id="p3", message="x", created_at=ago(hours=1), expires_at=T)
-        .agent("f9", "refinery", last_activity_at=ago(hours=23, minutes=55))
+        .agent("f9", "refinery", rig="rig-2", last_activity_at=ago(hours=23, minutes=55))
     )
 
 
