@@ -36,7 +36,6 @@ class _Pass:
     town: Town
     given: TickInput
     previous_tick_at: datetime | None
-    previous_due: datetime | None
     drained: drain.Drained = field(default_factory=drain.Drained)
     decisions: reconcile.Decisions = field(default_factory=reconcile.Decisions)
     applied: apply.Applications = field(default_factory=apply.Applications)
@@ -112,7 +111,6 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
         town=town,
         given=given,
         previous_tick_at=_time(town.key("last_tick_at")),
-        previous_due=_time(town.key("next_due_at")),
     )
     _begin_settling(state)
     if given.tick_no == 1:
@@ -275,7 +273,7 @@ def _metrics(state: _Pass, pending_after: int) -> dict[str, Any]:
 
 def _lag(state: _Pass) -> int:
     """Milliseconds between the moment when this tick was wanted and its `now`."""
-    wanted = [at for at in (state.previous_due,) if at is not None]
+    wanted = [at for at in (state.given.due_at,) if at is not None]
     wanted += [from_text(envelope.received_at) for envelope in state.given.new_events]
     if not wanted or state.previous_tick_at is None:
         return 0

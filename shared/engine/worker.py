@@ -5,7 +5,7 @@ drive the same code. Nothing outside is touched before the commit stands; who lo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal
@@ -96,7 +96,8 @@ def run_town(
                 yield from _keep_due(around, image, markers, due=later.at, now=now)
                 return RunReport(town_id, "not_due", image, next_due=later.at)
         reading = read_batches(waiting)
-        given = exactly or (yield from _input(around, image, reading, about, worker_id=worker_id))
+        wanted = _as_marked(about, markers)
+        given = exactly or (yield from _input(around, image, reading, wanted, worker_id=worker_id))
         report = tick.run(sql, given, town_id=town_id)
         if report.quiet:
             yield from _keep_due(around, image, markers, due=report.next_due, now=given.now)
@@ -171,6 +172,17 @@ def _not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, im
     if about.last_tick_at is not None and now < about.last_tick_at + about.interval:
         return _Later(about.last_tick_at + about.interval)
     return None
+
+
+def _as_marked(about: summary.BeforeTick, markers: tuple[DueMarker, ...]) -> summary.BeforeTick:
+    """What the image says, without a due time that a quiet tick has dealt with: its marker is gone, and it was no commit.
+
+    It would count as waiting time of this tick (tickLagMs). Where no marker led here (a tick by hand) it stands.
+    """
+    due = about.next_due
+    if due is None or not markers or any(marker.at <= due < marker.at + timedelta(seconds=1) for marker in markers):
+        return about
+    return replace(about, next_due=None)
 
 
 def _input(
