@@ -196,9 +196,11 @@ class TownBuilder:
         container: str = "unknown",
         restore_window: timedelta = limits.RESTORE_WINDOW,
         more_waiting: bool = False,
+        published_to: int = 0,
         given: TickInput | None = None,
     ) -> TickReport:
-        """Run the next tick; its report. A quiet tick does not count."""
+        """Run the next tick; its report. A quiet tick does not count. `published_to`: journal rows that lie elsewhere."""
+        due = self.value("next_due_at")
         given = given or TickInput(
             tick_no=self.tick_no + 1,
             tick_id=f"{self.tick_no + 1}-test",
@@ -210,6 +212,8 @@ class TownBuilder:
             new_events=events,
             more_waiting=more_waiting,
             observations=Observations(agents=tuple(sorted((seen or {}).items())), container=container),
+            due_at=None if due is None else from_text(due),
+            journal_published_to=published_to,
             restore_window=restore_window,
         )
         report = tick.run(self.sql, given, town_id=self.town_id)
