@@ -136,3 +136,14 @@ def escalations(town: TownBuilder) -> list[tuple[str, str | None]]:
 def review_column(town: TownBuilder, column: str, bead_id: str = "m") -> Any:
     """A column of an MR's review metadata."""
     return town.one("review_metadata", bead_id, column)
+
+
+def failure_of(town: TownBuilder, bead_id: str) -> tuple[str, str, str]:
+    """Code, message and source of a bead's failure, as the audit has it."""
+    row: tuple[str, str, str] = town.rows(
+        "SELECT json_extract(metadata, '$.failure_reason.code'), json_extract(metadata, '$.failure_reason.message'), "
+        "json_extract(metadata, '$.failure_reason.source') FROM bead_events "
+        "WHERE bead_id = ? AND event_type = 'status_changed' AND new_value = 'failed' ORDER BY seq DESC LIMIT 1",
+        bead_id,
+    )[0]
+    return row
