@@ -19,6 +19,8 @@ REFUSED: Final = 2
 """The command did not do what it was asked to, and says why."""
 BROKEN: Final = 70
 """The command met a bug of its own."""
+INTERRUPTED: Final = 130
+"""Somebody stopped the command before it was done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,12 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from infra.townctl import loop, posts, ticks, towns
-from infra.townctl.answers import BROKEN, OK, REFUSED, Answer
+from infra.townctl import demo, doctor, loop, posts, ticks, towns
+from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.errors import Refused, TownError
 from shared.domain.ports import ObjectStore
-
-INTERRUPTED = 130
 
 _HELP = """\
 Run towns on this machine, see what they do and why.
@@ -79,7 +77,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     app = App(name="townctl", help=_HELP, version=_version, help_format="plaintext")
     for part in (towns.app, posts.app):
         app.command(part)
-    for command in (loop.run, ticks.tick, ticks.dry_run, ticks.ticks):
+    for command in (demo.demo, loop.run, ticks.tick, ticks.dry_run, ticks.ticks, doctor.doctor):
         app.command(command)
 
     @app.meta.default

@@ -21,6 +21,19 @@ class BeadLine:
 
 
 @dataclass(frozen=True, slots=True)
+class BoardLine:
+    """A piece of work with the agent that is hooked to it, if any, and what that one says of itself."""
+
+    bead_id: str
+    type: str
+    status: str
+    title: str
+    agent_identity: str | None
+    agent_status: str | None
+    agent_says: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ConvoyLine:
     """A convoy in one line, live or over."""
 
@@ -90,9 +103,14 @@ def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, st
     return found
 
 
-def titles(sql: sqlite3.Connection) -> dict[str, str]:
-    """The title of every bead, over or not. For small towns: its cost is that of all history."""
-    return dict(sql.execute("SELECT bead_id, title FROM beads ORDER BY bead_id").fetchall())
+def board(sql: sqlite3.Connection) -> list[BoardLine]:
+    """Every piece of work, live and over, by creation. For small towns: its cost is that of all history."""
+    rows = sql.execute(
+        "SELECT b.bead_id, b.type, b.status, b.title, a.identity, a.status, a.agent_status_message "
+        "FROM beads b LEFT JOIN agent_metadata a ON a.current_hook_bead_id = b.bead_id "
+        "WHERE b.type IN ('issue', 'merge_request', 'convoy') ORDER BY b.created_at, b.bead_id"
+    ).fetchall()
+    return [BoardLine(*row) for row in rows]
 
 
 def agent_messages(sql: sqlite3.Connection) -> dict[str, str]:

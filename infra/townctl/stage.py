@@ -1,0 +1,151 @@
+"""The stage of the demo: a fresh directory with a bare repository, a town, and agents that do real work in it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from infra.local import demo_runtime, demo_scenario, git_seed
+from infra.local.demo_agent import PACE_VARIABLE
+from infra.townctl import wiring
+from infra.townctl.wiring import AgentProgram
+from shared.adapters import ids
+from shared.adapters.clock import ScaledClock
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.local_processes import LocalProcessRuntime
+from shared.domain import ids as derived
+from shared.domain.errors import Refused
+from shared.domain.steps import drive
+from shared.engine import founding
+from shared.engine.worker import Surroundings
+from shared.events import ingest
+from shared.storage.towns import ObjectTownStore
+
+TOWN: Final = demo_scenario.TOWN_ID
+HOME: Final = Path("demo-data")
+PACE_SECONDS: Final = 20.0
+_MARK: Final = ".demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that the demo plays with."""
+
+    data: Path
+    repository: Path
+    clock: ScaledClock
+    runtime: LocalProcessRuntime
+    store: ObjectTownStore
+    around: Surroundings
+
+    def file(self, *events: Any) -> None:
+        """Post events through the ordinary way in, as one batch."""
+        now = self.clock.now()
+        batch = ingest.accept(json.dumps(list(events)).encode(), received_at=now)
+        drive(self.store.post(TOWN, batch.body, received_at=now, batch_id=ids.batch_id(), wake=True))
+
+
+@contextmanager
+def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
+    """A new directory, marked as in use while it lasts. Without a name: below ./demo-data, where earlier demos that
+    nobody kept make room for it.
+    """
+    if named is not None:
+        if named.exists() and (not named.is_dir() or any(named.iterdir())):
+            hint = "the demo wants a fresh one: name a directory that does not exist yet, or none"
+            raise Refused(f"{named} is not empty", status=409, path="data", hint=hint)
+        data = named
+    else:
+        _remove_earlier_ones()
+        data = _unused()
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / _MARK).open("w", encoding="utf-8") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        mark.write("kept" if kept or named is not None else "made room for by the next demo")
+        mark.flush()
+        yield data
+
+
+def set_up(data: Path, *, speed: float, write_line: Any) -> Stage:
+    """Make repository and town and put the runtime together; nothing runs yet."""
+    repository = git_seed.create_repository(data / "work.git")
+    clock = ScaledClock.starting_now(speed=speed)
+    environment = {
+        "PYTHONPATH": str(Path(demo_runtime.__file__).resolve().parents[2]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        PACE_VARIABLE: str(PACE_SECONDS),
+        **git_seed.redirect({demo_scenario.GIT_URL: repository}),
+    }
+    program = AgentProgram(demo_runtime.AGENT_COMMAND, environment)
+    wiring.remember_program(data, program)
+    runtime = wiring.local_runtime(data, program, clock)
+    store = wiring.open_store(DirectoryObjects(data))
+    around = wiring.surroundings(store, clock=clock, runtime=runtime, write_line=write_line)
+    drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_config()))
+    return Stage(data, repository, clock, runtime, store, around)
+
+
+def opening_events() -> list[Any]:
+    """The scenario's events; its convoy is only planned."""
+    return list(demo_scenario.opening_events())
+
+
+def start_of_the_convoy() -> Any:
+    """Somebody lets the planned convoy begin."""
+    payload = {"convoy_id": demo_scenario.CONVOY_ID}
+    return {"event_id": "demo:start", "event_type": "convoy_started", "payload": payload}
+
+
+def task_ids() -> tuple[str, ...]:
+    """The ids that the convoy's tasks will have."""
+    [convoy] = [event for event in opening_events() if event["event_type"] == "convoy_created"]
+    tasks = convoy["payload"]["tasks"]
+    return tuple(derived.derived_from(TOWN, f"convoy:{demo_scenario.CONVOY_ID}:{index}") for index in range(len(tasks)))
+
+
+def crashing_task() -> tuple[str, str]:
+    """Id and title of the task whose agent crashes on purpose."""
+    [convoy] = [event for event in opening_events() if event["event_type"] == "convoy_created"]
+    for bead_id, task in zip(task_ids(), convoy["payload"]["tasks"], strict=True):
+        if "demo: crash-once" in task.get("body", ""):
+            return bead_id, task["title"]
+    raise LookupError("the scenario has no task whose agent crashes")
+
+
+def _config() -> dict[str, Any]:
+    """The scenario's configuration; convoys wait for their start, as in every new town."""
+    return {**demo_scenario.CONFIG, "staged_convoys_default": True}
+
+
+def _unused() -> Path:
+    """A name below ./demo-data that no other demo has."""
+    stem = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        path = HOME / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise Refused(f"{HOME} is full of demos", status=409, path="data", hint=f"remove {HOME}")
+
+
+def _remove_earlier_ones() -> None:
+    """Remove the directories of demos that ended and that nobody asked to keep."""
+    for mark in sorted(HOME.glob(f"*/{_MARK}")):
+        with contextlib.suppress(OSError), mark.open("r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_kept = file.read() == "kept"
+            survivors = LocalProcessRuntime(wiring.agents_root(mark.parent), command=()).running()
+            if not is_kept and not survivors:
+                shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def offline_environment() -> dict[str, str]:
+    """Our environment with git kept away from this user's configuration and from any network."""
+    return {**os.environ, **git_seed.OFFLINE}
