@@ -17,6 +17,8 @@ from rich.text import Text
 from infra.townctl import wiring
 from infra.townctl.answers import FOUND, OK, Answer, plain, table
 from infra.townctl.desk import Desk, TheDesk
+from shared.adapters.clock import wait_for
+from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
 from shared.domain.errors import TownError
 from shared.domain.steps import drive
@@ -26,6 +28,7 @@ from shared.events import BY_TYPE, ingest
 from shared.storage.towns import ObjectTownStore
 from shared.town import checkup, database, overview
 
+_ENDING_SECONDS: Final = 2.0
 _END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -103,7 +106,7 @@ _RESTORE: Final = "keep a copy of the data directory and restore the town to an 
 def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
     """What the manifest says of the image against what the image says of itself."""
     facts = image.facts
-    said = {"tick_no": facts.tick_no}
+    said: dict[str, Any] = {"tick_no": facts.tick_no}
     if facts.tick_no:
         said |= {
             "tick_id": facts.commit_id,
@@ -149,29 +152,41 @@ def _of_markers(
     if wakes:
         wanted = now if wanted is None else min(wanted, now)
     if wanted is not None and not any(marker.at <= wanted for marker in markers):
-        # A commit writes the new marker right after it: look once more before crying.
-        if any(marker.at <= wanted for marker in drive(store.due(_END_OF_TIME)) if marker.town_id == town_id):
+        if _is_being_ticked(store, image, wanted):
             return
         hint = f"townctl tick {town_id} (a tick sets its marker again)"
         yield Finding(town_id, "due marker", town_id, f"it wants a tick at {to_text(wanted)} and has no marker", hint)
 
 
+def _is_being_ticked(store: ObjectTownStore, image: TownImage, wanted: datetime) -> bool:
+    """Whether the marker was only on its way: it is there now, or the town has moved on."""
+    markers = drive(store.due(_END_OF_TIME))
+    if any(marker.at <= wanted for marker in markers if marker.town_id == image.town_id):
+        return True
+    return drive(store.load(image.town_id)).etag != image.etag
+
+
 def _of_agents(desk: Desk, store: ObjectTownStore, towns: tuple[str, ...], known: tuple[str, ...]) -> list[Finding]:
-    """Agent processes that no town believes to be at work."""
+    """Agent processes that no town believes to be at work; one that is just ending gets a moment to do so."""
     runtime = wiring.NoAgentProgram(wiring.agents_root(desk.data))
-    found = []
-    busy: dict[str, dict[str, int]] = {}
-    for agent in runtime.running():
-        if agent.town_id not in towns and agent.town_id in known:
-            continue
-        if agent.town_id not in busy:
-            busy[agent.town_id] = _busy(store, agent.town_id) if agent.town_id in known else {}
-        if busy[agent.town_id].get(agent.agent_id) == agent.generation:
-            continue
-        problem = f"process {agent.pid} of generation {agent.generation} runs, and the town does not expect it"
-        hint = f"if it does not end within a minute: kill {agent.pid}"
-        found.append(Finding(agent.town_id, "agent process", agent.agent_id, problem, hint))
-    return found
+
+    def strangers() -> list[RunningAgent]:
+        # Processes first: an agent is started after the commit that expects it.
+        running = [agent for agent in runtime.running() if agent.town_id in towns or agent.town_id not in known]
+        busy = {town_id: _busy(store, town_id) for town_id in known if any(a.town_id == town_id for a in running)}
+        return [a for a in running if busy.get(a.town_id, {}).get(a.agent_id) != a.generation]
+
+    wait_for(lambda: not strangers(), seconds=_ENDING_SECONDS, every=0.25)
+    return [
+        Finding(
+            agent.town_id,
+            "agent process",
+            agent.agent_id,
+            f"process {agent.pid} of generation {agent.generation} runs, and the town does not expect it",
+            f"if it does not end within a minute: kill {agent.pid}",
+        )
+        for agent in strangers()
+    ]
 
 
 def _busy(store: ObjectTownStore, town_id: str) -> dict[str, int]:

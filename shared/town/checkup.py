@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -146,6 +147,6 @@ def _journal(sql: sqlite3.Connection) -> Iterator[Problem]:
     last = keys(sql).get("tick_no")
     if numbers and numbers[-1] != last:
         yield Problem("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
-    for before, after in zip(numbers, numbers[1:], strict=False):
+    for before, after in pairwise(numbers):
         if after != before + 1:
             yield Problem("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")
