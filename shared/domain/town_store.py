@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from shared.domain.steps import Steps
+from shared.domain.steps import Call, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,10 @@ class CommitFacts:
 
 @dataclass(frozen=True, slots=True)
 class TownImage:
-    """One committed image of one town, verified. `etag` is the fence: a commit replaces exactly this version."""
+    """One committed image of one town, verified. `etag` is the fence: a commit replaces exactly this version.
+
+    `layers` is the storage layer's own: what the image stands on in the store.
+    """
 
     town_id: str
     image: bytes
@@ -34,6 +37,37 @@ class TownImage:
     txid: int
     image_digest: str
     facts: CommitFacts
+    layers: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalBlock:
+    """Journal rows that are to leave the image: the oldest ones, from one tick to another, as JSON."""
+
+    min_tick: int
+    max_tick: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was made immutable of a committed image: the storage layer's `layer`, and the journal up to a tick (0: none)."""
+
+    layer: object = None
+    journal_to: int = 0
+
+
+class Publication(Protocol):
+    """What a committed image has grown enough for: calls that may be made beside others, and what follows of the answers."""
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The creates, in no order; often none."""
+        ...
+
+    def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
+        """What stands, given the answers (results or exceptions) in the order of `calls`. Raises DamagedImage, AccessDenied."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +106,13 @@ class TownStore(Protocol):
         """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
         ...
 
-    def commit(self, base: TownImage, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
+    def publication(self, image: TownImage, block: JournalBlock | None) -> Publication:
+        """What is to be made immutable of a committed image before its successor refers to it."""
+        ...
+
+    def commit(
+        self, base: TownImage, image: bytes, facts: CommitFacts, *, published: Published = Published()
+    ) -> Steps[TownImage]:
         """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are resolved."""
         ...
 

@@ -4,7 +4,7 @@ Every call to the outside is yielded (`shared.domain.steps`), so that the real l
 drive the same code. Nothing outside is touched before the commit stands; who loses the race has called nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,12 +18,20 @@ from shared.domain.report import TickReport
 from shared.domain.states import EventSource
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.tick import Envelope, Observations, TickInput, config_digest
-from shared.domain.town_store import CommitFacts, DueMarker, InboxReading, TownImage, TownStore
+from shared.domain.town_store import (
+    CommitFacts,
+    DueMarker,
+    InboxReading,
+    Publication,
+    Published,
+    TownImage,
+    TownStore,
+)
 from shared.engine import tick
 from shared.engine.code_version import code_version
 from shared.engine.perform import Outside, Performed, Result, perform
 from shared.events import ingest
-from shared.town import database, summary
+from shared.town import database, journal, summary
 
 RunOutcome = Literal["committed", "quiet", "not_due", "lost"]
 
@@ -97,30 +105,37 @@ def run_town(
                 return RunReport(town_id, "not_due", image, next_due=later.at)
         reading = read_batches(waiting)
         wanted = _as_marked(about, markers)
-        given = exactly or (yield from _input(around, image, reading, wanted, worker_id=worker_id))
+        given, published = exactly, Published()
+        if given is None:
+            publication = around.store.publication(image, journal.oldest_block(sql))
+            given, published = yield from _input(around, image, reading, wanted, publication, worker_id=worker_id)
         report = tick.run(sql, given, town_id=town_id)
         if report.quiet:
             yield from _keep_due(around, image, markers, due=report.next_due, now=given.now)
             done = RunReport(town_id, "quiet", image, tick=report, next_due=report.next_due)
         else:
             new_image = database.image_of(sql)
-            done = yield from _commit(around, image, new_image, report, _taken(reading, given), markers)
+            base = _Base(image, published, _taken(reading, given), markers)
+            done = yield from _commit(around, base, new_image, report)
     finally:
         database.close(sql)
     yield from _tell(around, done)
     return done
 
 
-def _commit(
-    around: Surroundings,
-    base: TownImage,
-    image: bytes,
-    report: TickReport,
-    taken: tuple[str, ...],
-    markers: tuple[DueMarker, ...],
-) -> Steps[RunReport]:
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What a commit starts from, and what it clears when it stands."""
+
+    image: TownImage
+    published: Published
+    batches: tuple[str, ...]
+    markers: tuple[DueMarker, ...]
+
+
+def _commit(around: Surroundings, base: _Base, image: bytes, report: TickReport) -> Steps[RunReport]:
     """Phases 14 and 15. A lost race discards everything."""
-    town_id = base.town_id
+    town_id = report.town_id
     facts = CommitFacts(
         commit_id=report.input.tick_id,
         tick_no=report.input.tick_no,
@@ -129,12 +144,12 @@ def _commit(
         schema_version=database.SCHEMA_VERSION,
     )
     try:
-        committed = yield from around.store.commit(base, image, facts)
+        committed = yield from around.store.commit(base.image, image, facts, published=base.published)
     except Conflict:
-        return RunReport(town_id, "lost", base, save_conflicts=1)
+        return RunReport(town_id, "lost", base.image, save_conflicts=1)
     committed_at: datetime = yield Call("clock", around.clock.now)
-    yield from around.store.clear_inbox(taken)
-    yield from _keep_due(around, base, markers, due=report.next_due, now=report.input.now)
+    yield from around.store.clear_inbox(base.batches)
+    yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
     done = yield from perform(
         report.effects,
         around.outside,
@@ -186,12 +201,34 @@ def _as_marked(about: summary.BeforeTick, markers: tuple[DueMarker, ...]) -> sum
 
 
 def _input(
-    around: Surroundings, image: TownImage, reading: Reading, about: summary.BeforeTick, *, worker_id: str
-) -> Steps[TickInput]:
-    """Phases 1 to 3: the events, the observations, the one clock reading."""
-    observations = yield from observe(image.town_id, around, about.watched)
+    around: Surroundings,
+    image: TownImage,
+    reading: Reading,
+    about: summary.BeforeTick,
+    publication: Publication,
+    *,
+    worker_id: str,
+) -> Steps[tuple[TickInput, Published]]:
+    """Phases 1 to 3: the events, the observations, the one clock reading. What the committed image has grown enough for
+    is made immutable beside it.
+    """
+    asking = _questions(image.town_id, around, about.watched)
+    calls = (*publication.calls, *asking)
+    answers = (yield Together(calls)) if calls else []
+    published = yield from publication.settled(tuple(answers[: len(publication.calls)]))
+    observations = _observations(about.watched, answers[len(publication.calls) :])
     wall: datetime = yield Call("clock", around.clock.now)
-    return fix_input(around, image, about, now=wall, worker_id=worker_id, reading=reading, observations=observations)
+    given = fix_input(
+        around,
+        image,
+        about,
+        now=wall,
+        worker_id=worker_id,
+        reading=reading,
+        observations=observations,
+        journal_published_to=published.journal_to,
+    )
+    return given, published
 
 
 def fix_input(
@@ -203,6 +240,7 @@ def fix_input(
     worker_id: str,
     reading: Reading,
     observations: Observations,
+    journal_published_to: int = 0,
 ) -> TickInput:
     """Phase 3: what the tick will be given. Time strictly increases from tick to tick, whatever the wall clock says."""
     tick_no = image.facts.tick_no + 1
@@ -218,6 +256,7 @@ def fix_input(
         more_waiting=reading.more,
         observations=observations,
         due_at=about.next_due,
+        journal_published_to=journal_published_to,
         restore_window=around.restore_window,
         settings=around.settings,
     )
@@ -225,12 +264,23 @@ def fix_input(
 
 def observe(town_id: str, around: Surroundings, watched: tuple[str, ...]) -> Steps[Observations]:
     """Phase 2: ask for the status of every agent in working or stalled, and of the container; no answer is `unknown`."""
+    asking = _questions(town_id, around, watched)
+    answers = (yield Together(asking)) if asking else []
+    return _observations(watched, answers)
+
+
+def _questions(town_id: str, around: Surroundings, watched: tuple[str, ...]) -> tuple[Call, ...]:
     runtime = around.outside.runtime
     if runtime is None:
+        return ()
+    agents = [Call(f"status {agent_id}", partial(runtime.status, town_id, agent_id)) for agent_id in sorted(watched)]
+    return (*agents, Call(CONTAINER, partial(runtime.container_state, town_id)))
+
+
+def _observations(watched: tuple[str, ...], answers: Sequence[Any]) -> Observations:
+    if not answers:
         return Observations(asked=False)
-    calls = [Call(f"status {agent_id}", partial(runtime.status, town_id, agent_id)) for agent_id in sorted(watched)]
-    calls.append(Call(CONTAINER, partial(runtime.container_state, town_id)))
-    *statuses, container = yield Together(tuple(calls))
+    *statuses, container = answers
     seen = tuple(
         (agent_id, ProcessStatus("unknown") if isinstance(status, Exception) else status)
         for agent_id, status in zip(sorted(watched), statuses, strict=True)

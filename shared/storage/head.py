@@ -17,11 +17,10 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
 from shared.domain.times import from_text, to_text
-from shared.storage import digest, ltx
 
 FORMAT: Final = 1
 MAX_IMAGE_BYTES: Final = 1 << 30
@@ -35,15 +34,35 @@ def _from_stored_text(value: object) -> object:
 
 
 StoredTime = Annotated[datetime, BeforeValidator(_from_stored_text), PlainSerializer(to_text)]
-Span = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+Txid = Annotated[int, Field(ge=1)]
+
+
+class _Ref(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SnapshotRef(_Ref):
+    """A snapshot object: the whole image as it was after commit `txid`, made at `time`."""
+
+    txid: Txid
+    size: int
+    time: StoredTime
+
+
+class SpillRef(_Ref):
+    """A spill object: every page that the commits `min_txid` to `max_txid` changed."""
+
+    min_txid: Txid
+    max_txid: Txid
+    size: int
 
 
 class Manifest(BaseModel):
     """What a head says of its commit. Times are whole milliseconds; `image_digest` is of the whole image.
 
-    `snapshot` is the last TXID of the snapshot object that the image starts from, `spills` are the first and
-    last TXIDs of the spill objects that follow it, `tail_start` is the first TXID of the tail. A head that
-    carries its whole image has no snapshot, no spills and tail_start 1.
+    `snapshot` is the snapshot object that the image starts from, `spills` are the objects that follow it without a gap,
+    `tail_start` is the first TXID of the tail. A head that carries its whole image has no snapshot, no spills and
+    tail_start 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -56,12 +75,25 @@ class Manifest(BaseModel):
     page_size: int
     pages: int = Field(ge=1)
     image_digest: str
-    snapshot: int | None = None
-    spills: tuple[Span, ...] = ()
+    snapshot: SnapshotRef | None = None
+    spills: tuple[SpillRef, ...] = ()
     tail_start: int = Field(default=1, ge=1)
     schema_version: int
     next_due: StoredTime | None
     tick_no: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _gapless(self) -> "Manifest":
+        if self.snapshot is None and (self.spills or self.tail_start != 1):
+            raise ValueError("spills and tails stand on a snapshot")
+        end = 0 if self.snapshot is None else self.snapshot.txid
+        for spill in self.spills:
+            if spill.min_txid != end + 1 or spill.max_txid < spill.min_txid:
+                raise ValueError("the spills leave a gap")
+            end = spill.max_txid
+        if self.tail_start != end + 1 or self.txid < self.tail_start:
+            raise ValueError("the tail does not follow what it stands on")
+        return self
 
     @property
     def image_bytes(self) -> int:
@@ -106,21 +138,6 @@ def decode(body: bytes, *, key: str, town_id: str) -> Head:
         )
     guard_size(manifest.image_bytes, what=key)
     return Head(manifest, bytes(sealed[end:]))
-
-
-def image_of(head: Head, *, key: str) -> bytes:
-    """The whole image of a head that carries it, proved by the manifest's digest. Raises DamagedImage."""
-    manifest = head.manifest
-    if manifest.tail_start != 1 or manifest.snapshot is not None or manifest.spills:
-        raise SchemaMismatch(f"{key} does not carry its whole image", hint="read it with the version that wrote it")
-    expected = (manifest.page_size, manifest.pages, 1, manifest.txid)
-    header = ltx.read_header(head.tail, key)
-    if (header.page_size, header.pages, header.min_txid, header.max_txid) != expected:
-        raise _damaged(key, "its manifest and its pages belong to different commits")
-    image = ltx.image_of(ltx.decode(head.tail, key))
-    if digest.digest_of(image, manifest.page_size) != manifest.image_digest:
-        raise _damaged(key, "its pages do not give the image digest of its manifest")
-    return image
 
 
 def guard_size(image_bytes: int, *, what: str) -> None:

@@ -1,7 +1,10 @@
 """Every key in the bucket, built and read here and nowhere else.
 
-    towns/<town>/head                                   the town's newest commit, the only object that is
-    replaced towns/<town>/inbox/<received ms>-<batch id>.json    events that wait, in order of receipt
+    towns/<town>/head                                   the town's newest commit, the only object that is replaced
+    towns/<town>/ltx/0001/<min>-<max>.ltx               a spill: pages that a range of commits changed
+    towns/<town>/ltx/0009/<1>-<max>.ltx                 a snapshot: the whole image after a commit
+    towns/<town>/journal/<min>-<max>.json.lz4           journal rows that left the image
+    towns/<town>/inbox/<received ms>-<batch id>.json    events that wait, in order of receipt
     due/<UTC second>/<town>                             empty: this town wants a tick at that second
 
 A key is only ever made from checked parts, so no town id can reach another town's objects or leave the
@@ -44,6 +47,31 @@ def checked_town_id(town_id: str) -> str:
 def head(town_id: str) -> str:
     """The key of the town's newest commit."""
     return f"{TOWNS}{checked_town_id(town_id)}/head"
+
+
+def snapshot(town_id: str, txid: int) -> str:
+    """The key of the snapshot of a commit, as Litestream names it."""
+    return f"{ltx_prefix(town_id)}0009/{1:016x}-{txid:016x}.ltx"
+
+
+def spill(town_id: str, min_txid: int, max_txid: int) -> str:
+    """The key of the spill of a range of commits, as Litestream names it."""
+    return f"{ltx_prefix(town_id)}0001/{min_txid:016x}-{max_txid:016x}.ltx"
+
+
+def ltx_prefix(town_id: str) -> str:
+    """The prefix of a town's snapshots and spills: what Litestream is pointed at."""
+    return f"{TOWNS}{checked_town_id(town_id)}/ltx/"
+
+
+def journal(town_id: str, min_tick: int, max_tick: int) -> str:
+    """The key of a journal object: the rows of the ticks from one to another."""
+    return f"{journal_prefix(town_id)}{min_tick:016x}-{max_tick:016x}.json.lz4"
+
+
+def journal_prefix(town_id: str) -> str:
+    """The prefix of a town's journal objects, in order of ticks."""
+    return f"{TOWNS}{checked_town_id(town_id)}/journal/"
 
 
 def town_of_head(key: str) -> str | None:

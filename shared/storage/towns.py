@@ -9,7 +9,7 @@ Every method is a generator that yields its store calls. Two orders matter and a
 * A first head is written after its due marker, for the same reason.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
@@ -26,9 +26,19 @@ from shared.domain.errors import (
 from shared.domain.ports import Listing, ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.times import whole_milliseconds
-from shared.domain.town_store import CommitFacts, DueMarker, InboxObject, InboxReading, TownImage
-from shared.storage import commit, digest, head, keys, ltx
-from shared.storage.pages import changed_pages, page_size_of
+from shared.domain.town_store import (
+    CommitFacts,
+    DueMarker,
+    InboxObject,
+    InboxReading,
+    JournalBlock,
+    Published,
+    TownImage,
+)
+from shared.storage import commit, digest, head, keys, layers, publish
+from shared.storage.pages import PageChange, changed_pages, page_size_of
+
+NOTHING_PUBLISHED: Final = Published()
 
 _PAGE: Final = 1000  # keys a listing, the most that S3 gives
 _READ_AT_ONCE: Final = 100
@@ -57,7 +67,8 @@ class ObjectTownStore:
         if not isinstance(found, StoredObject):
             raise _unknown(town_id)
         read = head.decode(found.body, key=key, town_id=town_id)
-        return _town_image(read.manifest, image=head.image_of(read, key=key), etag=found.etag)
+        image, below = yield from layers.read_layers(self._objects, read, key=key)
+        return _town_image(read.manifest, image=image, etag=found.etag, below=below)
 
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
         """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
@@ -71,14 +82,21 @@ class ObjectTownStore:
             image_digest=digest.digest_of(image, page_size),
         )
         marker = yield from self.mark_due(town_id, facts.next_due or facts.time)
-        body = _head_body(manifest, image)
+        manifest, below = layers.next_layers(None, None, image, (), manifest=manifest)
+        body = head.encode(manifest, below.tail)
         etag = yield from commit.first_head(self._objects, town_id, body, commit_id=facts.commit_id)
         if etag is None:
             raise TownExists(f"town {town_id} exists already", hint="use it, or choose another id")
         yield from self._ensure(marker)
-        return _town_image(manifest, image=image, etag=etag)
+        return _town_image(manifest, image=image, etag=etag, below=below)
 
-    def commit(self, base: TownImage, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
+    def publication(self, image: TownImage, block: JournalBlock | None) -> publish.Publication:
+        """What is to be made immutable of a committed image before its successor refers to it."""
+        return publish.Publication.of(self._objects, image, _manifest_of(image), block)
+
+    def commit(
+        self, base: TownImage, image: bytes, facts: CommitFacts, *, published: Published = NOTHING_PUBLISHED
+    ) -> Steps[TownImage]:
         """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are
         resolved.
 
@@ -87,18 +105,24 @@ class ObjectTownStore:
         longer names it.
         """
         page_size = page_size_of(image)
+        changed = _changed(base, image, page_size)
         manifest = _manifest(
             base.town_id,
             image,
             facts,
             txid=base.txid + 1,
             page_size=page_size,
-            image_digest=_digest_after(base, image, page_size),
+            image_digest=digest.digest_of(image, page_size)
+            if changed is None
+            else digest.updated(base.image_digest, changed),
+        )
+        manifest, below = layers.next_layers(
+            None if changed is None else _layers_of(base), _layer_of(published), image, changed or (), manifest=manifest
         )
         etag = yield from commit.next_head(
             self._objects,
             base.town_id,
-            _head_body(manifest, image),
+            head.encode(manifest, below.tail),
             commit_id=facts.commit_id,
             base_etag=base.etag,
             base_commit_id=base.facts.commit_id,
@@ -108,7 +132,7 @@ class ObjectTownStore:
                 f"town {base.town_id}: another commit followed {base.txid} first",
                 hint="drop this run's work; the next trigger starts from the newest image",
             )
-        return _town_image(manifest, image=image, etag=etag)
+        return _town_image(manifest, image=image, etag=etag, below=below)
 
     def towns(self) -> Steps[tuple[str, ...]]:
         """The ids of all towns that have a head, ascending.
@@ -278,19 +302,43 @@ def _manifest(
     )
 
 
-def _head_body(manifest: head.Manifest, image: bytes) -> bytes:
-    tail = ltx.encode_snapshot(image, page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
-    return head.encode(manifest, tail)
+def _changed(base: TownImage, image: bytes, page_size: int) -> Mapping[int, PageChange] | None:
+    """The pages that differ from the base; None if the page size does, and so everything."""
+    return changed_pages(base.image, image, page_size) if page_size_of(base.image) == page_size else None
 
 
-def _digest_after(base: TownImage, image: bytes, page_size: int) -> str:
-    """The digest of `image`, at the cost of what differs from `base`."""
-    if page_size_of(base.image) != page_size:
-        return digest.digest_of(image, page_size)
-    return digest.updated(base.image_digest, changed_pages(base.image, image, page_size))
+def _layers_of(image: TownImage) -> layers.Layers:
+    if not isinstance(image.layers, layers.Layers):
+        raise TypeError("a base image comes from load, create or commit of a town store")
+    return image.layers
 
 
-def _town_image(manifest: head.Manifest, *, image: bytes, etag: str) -> TownImage:
+def _layer_of(published: Published) -> layers.Object | None:
+    return published.layer if isinstance(published.layer, layers.Object) else None
+
+
+def _manifest_of(image: TownImage) -> head.Manifest:
+    """The manifest of a committed image, made again of what is known of it."""
+    below = _layers_of(image)
+    size = page_size_of(image.image)
+    return head.Manifest(
+        town=image.town_id,
+        txid=image.txid,
+        commit_id=image.facts.commit_id,
+        time=image.facts.time,
+        page_size=size,
+        pages=len(image.image) // size,
+        image_digest=image.image_digest,
+        snapshot=below.snapshot,
+        spills=below.spills,
+        tail_start=below.tail_start,
+        schema_version=image.facts.schema_version,
+        next_due=image.facts.next_due,
+        tick_no=image.facts.tick_no,
+    )
+
+
+def _town_image(manifest: head.Manifest, *, image: bytes, etag: str, below: layers.Layers) -> TownImage:
     return TownImage(
         town_id=manifest.town,
         image=image,
@@ -304,6 +352,7 @@ def _town_image(manifest: head.Manifest, *, image: bytes, etag: str) -> TownImag
             next_due=manifest.next_due,
             schema_version=manifest.schema_version,
         ),
+        layers=below,
     )
 
 

@@ -1,11 +1,13 @@
 """What each tick was given and what it did: the material of replay. The table is a window on the newest ticks."""
 
 import json
+import sqlite3
 from typing import Any
 
-from shared.domain import canonical
+from shared.domain import canonical, limits
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
+from shared.domain.town_store import JournalBlock
 from shared.town.town import Town
 
 
@@ -36,29 +38,56 @@ def record(town: Town, report: TickReport) -> None:
     town.put("next_due_at", next_due)
 
 
-def rows(town_sql: Any, *, limit: int = 100, after: int = 0) -> list[dict[str, Any]]:
-    """The newest journal rows with a greater tick number, oldest first, inputs and outputs decoded."""
-    found = town_sql.execute(
-        "SELECT tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, inputs, outputs "
-        "FROM ticks WHERE tick_no > :after ORDER BY tick_no DESC LIMIT :limit",
-        {"after": after, "limit": limit},
-    ).fetchall()
-    names = (
-        "tick_no",
-        "tick_id",
-        "now",
-        "code_version",
-        "sqlite_version",
-        "config_digest",
-        "prev_image_digest",
-        "inputs",
-        "outputs",
-    )
-    records = [dict(zip(names, row, strict=True)) for row in reversed(found)]
+def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: bool = False) -> list[dict[str, Any]]:
+    """Journal rows with a greater tick number, oldest first, inputs and outputs decoded: the newest ones, or the oldest."""
+    found = sql.execute(_OLDEST if oldest else _NEWEST, {"after": after, "limit": limit}).fetchall()
+    records = [dict(zip(_COLUMNS, row, strict=True)) for row in (found if oldest else reversed(found))]
     for record_ in records:
         record_["inputs"] = json.loads(record_["inputs"])
         record_["outputs"] = json.loads(record_["outputs"])
     return records
+
+
+_COLUMNS = (
+    "tick_no",
+    "tick_id",
+    "now",
+    "code_version",
+    "sqlite_version",
+    "config_digest",
+    "prev_image_digest",
+    "inputs",
+    "outputs",
+)
+_SELECT = (
+    "SELECT tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, inputs, outputs "
+    "FROM ticks WHERE tick_no > :after "
+)
+_NEWEST = _SELECT + "ORDER BY tick_no DESC LIMIT :limit"
+_OLDEST = _SELECT + "ORDER BY tick_no LIMIT :limit"
+
+
+def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
+    """The rows that are to leave the image, if the window is full (128 rows or 256 KiB); None if it is not.
+
+    A block is made of the oldest rows alone, half a window of them: whoever makes it from any later image, before it is
+    deleted there, makes the same bytes.
+    """
+    count, size = sql.execute(
+        "SELECT COUNT(*), COALESCE(SUM(LENGTH(inputs) + LENGTH(outputs)), 0) FROM ticks "
+        "WHERE tick_no < (SELECT MAX(tick_no) FROM ticks)"
+    ).fetchone()
+    if count < limits.JOURNAL_WINDOW_ROWS and size <= limits.JOURNAL_WINDOW_BYTES:
+        return None
+    block: list[dict[str, Any]] = []
+    weight = 0
+    for record_ in rows(sql, limit=limits.JOURNAL_WINDOW_ROWS // 2, oldest=True):
+        block.append(record_)
+        weight += len(canonical.dumps(record_["inputs"])) + len(canonical.dumps(record_["outputs"]))
+        if weight > limits.JOURNAL_WINDOW_BYTES // 2:
+            break
+    body = canonical.dumps({"format": 1, "ticks": block}).encode()
+    return JournalBlock(block[0]["tick_no"], block[-1]["tick_no"], body)
 
 
 def remove_published(town: Town, up_to: int, *, limit: int) -> int:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
-from shared.storage import digest, head, ltx
+from shared.domain.steps import drive
+from shared.storage import digest, head, layers, ltx
 from tests.unit.storage.images import NOON, an_image
 
 KEY = "towns/demo/head"
@@ -41,13 +43,14 @@ def fields(**changes: Any) -> dict[str, Any]:
 
 
 def image_in(body: bytes) -> bytes:
-    return head.image_of(head.decode(body, key=KEY, town_id="demo"), key=KEY)
+    image, _ = drive(layers.read_layers(MemoryObjects(), head.decode(body, key=KEY, town_id="demo"), key=KEY))
+    return image
 
 
 def test_a_head_gives_back_its_manifest_and_its_image() -> None:
     read = head.decode(BODY, key=KEY, town_id="demo")
     assert read == head.Head(MANIFEST, TAIL)
-    assert head.image_of(read, key=KEY) == IMAGE
+    assert drive(layers.read_layers(MemoryObjects(), read, key=KEY))[0] == IMAGE
 
 
 def test_the_manifest_is_json_with_sorted_keys_and_stored_times() -> None:
@@ -137,6 +140,29 @@ def test_pages_that_do_not_give_the_digest_are_refused() -> None:
         image_in(sealed(fields(image_digest=digest.digest_of(IMAGE[:512], 512))))
 
 
-def test_a_head_that_needs_other_objects_is_refused_until_they_can_be_read() -> None:
-    with pytest.raises(SchemaMismatch):
-        image_in(sealed(fields(tail_start=3, snapshot=2)))
+def test_a_head_whose_snapshot_is_missing_is_refused_by_the_name_of_the_snapshot() -> None:
+    below = {"txid": 2, "size": 100, "time": "2026-01-10T12:00:00.000Z"}
+    with pytest.raises(
+        DamagedImage, match=r"ltx/0009/0000000000000001-0000000000000002\.ltx is damaged: it is missing"
+    ):
+        image_in(sealed(fields(tail_start=3, snapshot=below)))
+
+
+@pytest.mark.parametrize(
+    "gap",
+    [
+        {"tail_start": 3},
+        {"snapshot": 2, "tail_start": 4},
+        {"snapshot": 2, "spills": [(4, 4)], "tail_start": 5},
+        {"snapshot": 1, "spills": [(2, 3)], "tail_start": 3},
+        {"spills": [(1, 3)], "tail_start": 4},
+    ],
+)
+def test_a_head_whose_layers_leave_a_gap_is_refused(gap: dict[str, Any]) -> None:
+    changes = dict(gap)
+    if "snapshot" in gap:
+        changes["snapshot"] = {"txid": gap["snapshot"], "size": 1, "time": "2026-01-10T12:00:00.000Z"}
+    if "spills" in gap:
+        changes["spills"] = [{"min_txid": low, "max_txid": high, "size": 1} for low, high in gap["spills"]]
+    with pytest.raises(DamagedImage, match="manifest is not in order"):
+        image_in(sealed(fields(**changes)))

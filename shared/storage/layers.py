@@ -1,0 +1,198 @@
+"""What a head stands on: an optional snapshot, the spills that follow it, and the tail that the head carries itself.
+
+Every page that changed since the last spill or snapshot is in the tail, so a commit is one object. When a committed
+tail has grown, it becomes an immutable object, byte for byte: a spill, or, where it holds the whole image, a snapshot.
+When the spills weigh more than half a snapshot, or the snapshot is a day old, the committed image becomes a new
+snapshot. So nothing immutable is ever written from uncommitted state: whoever dies after writing one has written
+history, and whoever finds one there has found the same bytes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from shared.domain.errors import ConditionRace, DamagedImage, PreconditionFailed, StoreUnavailable
+from shared.domain.ports import ObjectStore, StoredObject
+from shared.domain.steps import Call, Steps, Together
+from shared.storage import digest, keys, ltx
+from shared.storage.head import Head, Manifest, SnapshotRef, SpillRef
+from shared.storage.pages import lock_page
+
+SPILL_ABOVE: Final = 512 * 1024
+SNAPSHOT_EVERY: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail."""
+
+    snapshot: SnapshotRef | None
+    spills: tuple[SpillRef, ...]
+    tail_start: int
+    tail: bytes
+    tail_pages: frozenset[int]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the head carries the whole image."""
+        return self.tail_start == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An immutable object that follows from a committed image."""
+
+    key: str
+    body: bytes
+    snapshot: SnapshotRef | None = None
+    spill: SpillRef | None = None
+
+
+def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[bytes, Layers]]:
+    """The whole image of a head and what it stands on: snapshot, spills, tail, proved by the digest of the manifest.
+
+    Raises DamagedImage, which names the object that is missing or does not fit.
+    """
+    manifest = head.manifest
+    below = _objects_below(manifest)
+    answers: list[Any] = []
+    if below:
+        answers = yield Together(tuple(Call(f"get {ref}", partial(objects.get, ref)) for ref, _ in below))
+    image = bytearray(manifest.image_bytes)
+    for (ref, span), answer in zip(below, answers, strict=True):
+        if isinstance(answer, Exception):
+            raise answer
+        _lay(image, _checked(answer, ref, span))
+    tail = ltx.decode(head.tail, key)
+    expected = (manifest.page_size, manifest.pages, manifest.tail_start, manifest.txid)
+    if (tail.header.page_size, tail.header.pages, tail.header.min_txid, tail.header.max_txid) != expected:
+        raise damaged(key, "its manifest and its pages belong to different commits")
+    _lay(image, tail)
+    found = bytes(image)
+    if digest.digest_of(found, manifest.page_size) != manifest.image_digest:
+        raise damaged(key, "its pages do not give the image digest of its manifest")
+    return found, Layers(manifest.snapshot, manifest.spills, manifest.tail_start, head.tail, frozenset(tail.pages))
+
+
+def next_layers(
+    below: Layers | None, published: Object | None, image: bytes, changed: Iterable[int], *, manifest: Manifest
+) -> tuple[Manifest, Layers]:
+    """What the commit of `manifest` stands on, and the manifest that says so.
+
+    `below` are the layers of the commit before it (None: the head carries its whole image), `published` what was made
+    immutable of that commit, `changed` the numbers of the pages that differ from it.
+    """
+    if below is None or (published is None and below.whole):
+        return manifest, _whole(image, manifest)
+    if published is None:
+        snapshot, spills, start, since = below.snapshot, below.spills, below.tail_start, below.tail_pages
+    elif published.snapshot is not None:
+        snapshot, spills, start, since = published.snapshot, (), manifest.txid, _NO_PAGES
+    else:
+        snapshot, spills, start, since = below.snapshot, _with(below.spills, published.spill), manifest.txid, _NO_PAGES
+    size, skipped = manifest.page_size, lock_page(manifest.page_size)
+    numbers = frozenset(number for number in (*since, *changed) if number <= manifest.pages and number != skipped)
+    tail = ltx.encode_delta(
+        {number: image[(number - 1) * size : number * size] for number in sorted(numbers)},
+        page_size=size,
+        pages=manifest.pages,
+        min_txid=start,
+        max_txid=manifest.txid,
+        at=manifest.time,
+    )
+    fields = manifest.model_dump() | {"snapshot": snapshot, "spills": spills, "tail_start": start}
+    return Manifest(**fields), Layers(snapshot, spills, start, tail, numbers)
+
+
+def _whole(image: bytes, manifest: Manifest) -> Layers:
+    tail = ltx.encode_snapshot(image, page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
+    return Layers(None, (), 1, tail, frozenset(range(1, manifest.pages + 1)) - {lock_page(manifest.page_size)})
+
+
+def _with(spills: tuple[SpillRef, ...], spill: SpillRef | None) -> tuple[SpillRef, ...]:
+    return spills if spill is None else (*spills, spill)
+
+
+_NO_PAGES: Final[frozenset[int]] = frozenset()
+
+
+def to_publish(below: Layers, image: bytes, manifest: Manifest) -> Object | None:
+    """The immutable object that the committed image has grown enough for; None if it has not."""
+    town = manifest.town
+    if _wants_snapshot(below, manifest):
+        body = ltx.encode_snapshot(image, page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
+        ref = SnapshotRef(txid=manifest.txid, size=len(body), time=manifest.time)
+        return Object(keys.snapshot(town, manifest.txid), body, snapshot=ref)
+    if len(below.tail) <= SPILL_ABOVE:
+        return None
+    if below.whole:
+        ref = SnapshotRef(txid=manifest.txid, size=len(below.tail), time=manifest.time)
+        return Object(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
+    spill = SpillRef(min_txid=below.tail_start, max_txid=manifest.txid, size=len(below.tail))
+    return Object(keys.spill(town, spill.min_txid, spill.max_txid), below.tail, spill=spill)
+
+
+def settle_publication(objects: ObjectStore, wanted: Object, answer: object) -> Steps[bool]:
+    """Whether the object stands, after its create was answered. An object that was there holds the same bytes."""
+    if isinstance(answer, StoreUnavailable | ConditionRace | PreconditionFailed):
+        try:
+            there: StoredObject | None = yield Call(f"get {wanted.key}", partial(objects.get, wanted.key))
+        except StoreUnavailable:
+            return False
+        if there is None:
+            return False
+        if there.body != wanted.body:
+            raise damaged(wanted.key, "it holds other bytes than the commit that it is named after")
+        return True
+    if isinstance(answer, Exception):
+        raise answer
+    return True
+
+
+def damaged(key: str, problem: str) -> DamagedImage:
+    """The error for an object that does not hold what its name or its manifest says."""
+    return DamagedImage(
+        f"{key} is damaged: {problem}",
+        hint="the object was left as it is; restore the town to an earlier commit",
+    )
+
+
+def _wants_snapshot(below: Layers, manifest: Manifest) -> bool:
+    if below.snapshot is None:
+        return False
+    weight = sum(spill.size for spill in below.spills)
+    return weight > below.snapshot.size / 2 or (
+        bool(below.spills) and manifest.time - below.snapshot.time >= SNAPSHOT_EVERY
+    )
+
+
+def _objects_below(manifest: Manifest) -> list[tuple[str, tuple[int, int]]]:
+    town_id = manifest.town
+    found: list[tuple[str, tuple[int, int]]] = []
+    if manifest.snapshot is not None:
+        found.append((keys.snapshot(town_id, manifest.snapshot.txid), (1, manifest.snapshot.txid)))
+    found += [
+        (keys.spill(town_id, spill.min_txid, spill.max_txid), (spill.min_txid, spill.max_txid))
+        for spill in manifest.spills
+    ]
+    return found
+
+
+def _checked(answer: StoredObject | None, key: str, span: tuple[int, int]) -> ltx.LtxFile:
+    if answer is None:
+        raise damaged(key, "it is missing, though the head of its town needs it")
+    file = ltx.decode(answer.body, key)
+    if (file.header.min_txid, file.header.max_txid) != span:
+        raise damaged(key, "it holds other transactions than its name says")
+    return file
+
+
+def _lay(image: bytearray, file: ltx.LtxFile) -> None:
+    """Put the pages of a file into the image; pages that the newest commit no longer has are passed over."""
+    size = file.header.page_size
+    for number, page in file.pages.items():
+        start = (number - 1) * size
+        if start < len(image):
+            image[start : start + size] = page

@@ -1,0 +1,76 @@
+"""Publishing: what a committed image has grown enough for is made immutable, before its successor refers to it.
+
+The object of pages (a spill or a snapshot) and the block of journal rows are created side by side with whatever else the
+worker does at the start of a tick. Both follow from committed state alone, so every worker that starts from that state
+makes the same bytes, and one that finds them there goes on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lz4.frame
+
+from shared.domain.ports import ObjectStore
+from shared.domain.steps import Call, Steps
+from shared.domain.town_store import JournalBlock, Published, TownImage
+from shared.storage import keys, layers
+from shared.storage.head import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What is to be made immutable of one committed image; often nothing."""
+
+    objects: ObjectStore
+    pages: layers.Object | None
+    rows: layers.Object | None
+    journal_to: int
+
+    @classmethod
+    def of(
+        cls, objects: ObjectStore, image: TownImage, manifest: Manifest, block: JournalBlock | None
+    ) -> "Publication":
+        """What follows from a committed image and the oldest rows of its journal."""
+        below = image.layers
+        pages = layers.to_publish(below, image.image, manifest) if isinstance(below, layers.Layers) else None
+        if block is None:
+            return cls(objects, pages, None, 0)
+        rows = layers.Object(keys.journal(image.town_id, block.min_tick, block.max_tick), _compressed(block.body))
+        return cls(objects, pages, rows, block.max_tick)
+
+    @property
+    def wanted(self) -> tuple[layers.Object, ...]:
+        """The objects in the order of `calls`."""
+        return tuple(each for each in (self.pages, self.rows) if each is not None)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The creates."""
+        return tuple(Call(f"create {each.key}", _creating(self.objects, each)) for each in self.wanted)
+
+    def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
+        """What stands. What does not is tried again by the next tick; nothing refers to it."""
+        layer: layers.Object | None = None
+        journal_to = 0
+        for wanted, answer in zip(self.wanted, answers, strict=True):
+            stands = yield from layers.settle_publication(self.objects, wanted, answer)
+            if stands and wanted is self.pages:
+                layer = wanted
+            elif stands:
+                journal_to = self.journal_to
+        return Published(layer, journal_to)
+
+
+def read_block(body: bytes) -> bytes:
+    """The JSON of a journal object. Raises RuntimeError for what is no LZ4 frame."""
+    content: bytes = lz4.frame.decompress(body)
+    return content
+
+
+def _compressed(body: bytes) -> bytes:
+    packed: bytes = lz4.frame.compress(body, compression_level=0, content_checksum=True, store_size=True)
+    return packed
+
+
+def _creating(objects: ObjectStore, wanted: layers.Object) -> Callable[[], str]:
+    return lambda: objects.create(wanted.key, wanted.body)
