@@ -62,7 +62,7 @@ class Manifest(BaseModel):
 
     `snapshot` is the snapshot object that the image starts from, `spills` are the objects that follow it without a gap,
     `tail_start` is the first TXID of the tail. A head that carries its whole image has no snapshot, no spills and
-    tail_start 1.
+    tail_start 1. `base` is the newest snapshot that was published, also where the head does not stand on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -76,6 +76,7 @@ class Manifest(BaseModel):
     pages: int = Field(ge=1)
     image_digest: str
     snapshot: SnapshotRef | None = None
+    base: SnapshotRef | None = None
     spills: tuple[SpillRef, ...] = ()
     tail_start: int = Field(default=1, ge=1)
     schema_version: int

@@ -2,9 +2,10 @@
 
 Every page that changed since the last spill or snapshot is in the tail, so a commit is one object. When a committed
 tail has grown, it becomes an immutable object, byte for byte: a spill, or, where it holds the whole image, a snapshot.
-When the spills weigh more than half a snapshot, or the snapshot is a day old, the committed image becomes a new
-snapshot. So nothing immutable is ever written from uncommitted state: whoever dies after writing one has written
-history, and whoever finds one there has found the same bytes.
+When the spills weigh more than half a snapshot, or the newest snapshot is a day old, the committed image becomes a new
+snapshot. A small town has one a day too, though its head does not stand on it. So nothing immutable is ever written
+from uncommitted state: whoever dies after writing one has written history, and whoever finds one there has found the
+same bytes.
 """
 
 from collections.abc import Iterable
@@ -26,9 +27,14 @@ SNAPSHOT_EVERY: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail."""
+    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail.
+
+    `base` is the newest snapshot that was published, also of a head that carries its whole image: whoever rebuilds the past
+    starts from it.
+    """
 
     snapshot: SnapshotRef | None
+    base: SnapshotRef | None
     spills: tuple[SpillRef, ...]
     tail_start: int
     tail: bytes
@@ -73,7 +79,9 @@ def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[by
     found = bytes(image)
     if digest.digest_of(found, manifest.page_size) != manifest.image_digest:
         raise damaged(key, "its pages do not give the image digest of its manifest")
-    return found, Layers(manifest.snapshot, manifest.spills, manifest.tail_start, head.tail, frozenset(tail.pages))
+    return found, Layers(
+        manifest.snapshot, manifest.base, manifest.spills, manifest.tail_start, head.tail, frozenset(tail.pages)
+    )
 
 
 def next_layers(
@@ -84,8 +92,11 @@ def next_layers(
     `below` are the layers of the commit before it (None: the head carries its whole image), `published` what was made
     immutable of that commit, `changed` the numbers of the pages that differ from it.
     """
-    if below is None or (published is None and below.whole):
-        return manifest, _whole(image, manifest)
+    if below is None:
+        return manifest, _whole(image, manifest, base=None)
+    if below.whole and (published is None or len(below.tail) <= SPILL_ABOVE):
+        base = below.base if published is None else published.snapshot
+        return manifest.model_copy(update={"base": base}), _whole(image, manifest, base=base)
     if published is None:
         snapshot, spills, start, since = below.snapshot, below.spills, below.tail_start, below.tail_pages
     elif published.snapshot is not None:
@@ -102,13 +113,13 @@ def next_layers(
         max_txid=manifest.txid,
         at=manifest.time,
     )
-    fields = manifest.model_dump() | {"snapshot": snapshot, "spills": spills, "tail_start": start}
-    return Manifest(**fields), Layers(snapshot, spills, start, tail, numbers)
+    fields = manifest.model_dump() | {"snapshot": snapshot, "base": snapshot, "spills": spills, "tail_start": start}
+    return Manifest(**fields), Layers(snapshot, snapshot, spills, start, tail, numbers)
 
 
-def _whole(image: bytes, manifest: Manifest) -> Layers:
+def _whole(image: bytes, manifest: Manifest, *, base: SnapshotRef | None) -> Layers:
     tail = ltx.encode_snapshot(image, page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
-    return Layers(None, (), 1, tail, frozenset(range(1, manifest.pages + 1)) - {lock_page(manifest.page_size)})
+    return Layers(None, base, (), 1, tail, frozenset(range(1, manifest.pages + 1)) - {lock_page(manifest.page_size)})
 
 
 def _with(spills: tuple[SpillRef, ...], spill: SpillRef | None) -> tuple[SpillRef, ...]:
@@ -121,15 +132,17 @@ _NO_PAGES: Final[frozenset[int]] = frozenset()
 def to_publish(below: Layers, image: bytes, manifest: Manifest) -> Object | None:
     """The immutable object that the committed image has grown enough for; None if it has not."""
     town = manifest.town
-    if _wants_snapshot(below, manifest):
+    if below.whole:
+        if len(below.tail) <= SPILL_ABOVE and not _base_is_old(below, manifest):
+            return None
+        ref = SnapshotRef(txid=manifest.txid, size=len(below.tail), time=manifest.time)
+        return Object(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
+    if _spills_weigh(below) or _base_is_old(below, manifest):
         body = ltx.encode_snapshot(image, page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
         ref = SnapshotRef(txid=manifest.txid, size=len(body), time=manifest.time)
         return Object(keys.snapshot(town, manifest.txid), body, snapshot=ref)
     if len(below.tail) <= SPILL_ABOVE:
         return None
-    if below.whole:
-        ref = SnapshotRef(txid=manifest.txid, size=len(below.tail), time=manifest.time)
-        return Object(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
     spill = SpillRef(min_txid=below.tail_start, max_txid=manifest.txid, size=len(below.tail))
     return Object(keys.spill(town, spill.min_txid, spill.max_txid), below.tail, spill=spill)
 
@@ -159,13 +172,13 @@ def damaged(key: str, problem: str) -> DamagedImage:
     )
 
 
-def _wants_snapshot(below: Layers, manifest: Manifest) -> bool:
-    if below.snapshot is None:
-        return False
-    weight = sum(spill.size for spill in below.spills)
-    return weight > below.snapshot.size / 2 or (
-        bool(below.spills) and manifest.time - below.snapshot.time >= SNAPSHOT_EVERY
-    )
+def _spills_weigh(below: Layers) -> bool:
+    return below.snapshot is not None and sum(spill.size for spill in below.spills) > below.snapshot.size / 2
+
+
+def _base_is_old(below: Layers, manifest: Manifest) -> bool:
+    """A day without a snapshot, or a town that has none: the past could not be rebuilt for as long as is promised."""
+    return below.base is None or manifest.time - below.base.time >= SNAPSHOT_EVERY
 
 
 def _objects_below(manifest: Manifest) -> list[tuple[str, tuple[int, int]]]:

@@ -330,6 +330,7 @@ def _manifest_of(image: TownImage) -> head.Manifest:
         pages=len(image.image) // size,
         image_digest=image.image_digest,
         snapshot=below.snapshot,
+        base=below.base,
         spills=below.spills,
         tail_start=below.tail_start,
         schema_version=image.facts.schema_version,

@@ -67,6 +67,7 @@ def test_the_manifest_is_json_with_sorted_keys_and_stored_times() -> None:
         "pages": len(IMAGE) // 512,
         "image_digest": digest.digest_of(IMAGE, 512),
         "snapshot": None,
+        "base": None,
         "spills": [],
         "tail_start": 1,
         "schema_version": 3,

@@ -71,11 +71,16 @@ def _ref(level: str, low: int, high: int) -> str:
     return f"{level}/{low:016x}-{high:016x}.ltx"
 
 
-def test_a_small_town_is_one_object(store: ObjectTownStore, objects: MemoryObjects) -> None:
+def test_a_small_town_is_one_object_and_a_snapshot_a_day(store: ObjectTownStore, objects: MemoryObjects) -> None:
     town = drive(store.create("t1", _image(4, 0), _facts(0)))
     for number in range(1, 10):
         town = _step(store, town, _changed(town.image, 2, seed=number), number)
-    assert _keys(objects) == []
+    assert _keys(objects) == [_ref("0009", 1, 1)]
+    town = _step(store, town, _changed(town.image, 3, seed=10), 10, at_hours=24)
+    town = _step(store, town, _changed(town.image, 3, seed=11), 11, at_hours=24)
+    assert _keys(objects) == [_ref("0009", 1, 1), _ref("0009", 1, 11)]
+    for key in _keys(objects):
+        objects.delete(f"towns/t1/ltx/{key}")
     assert drive(store.load("t1")).image == town.image
 
 
