@@ -6,6 +6,10 @@ whole or not at all. A link fails where a file is, which makes `create` conditio
 lets go of its lock. The ETag is a hash of the content, so it also holds for files that were copied here by
 hand.
 
+What `replace` overwrites stays as a second name of the same file, `.versions/<key>/<ms>-<etag>`, until somebody deletes
+that version. The name holds the time of writing, and a replacement is always at least a millisecond younger than what
+it replaces, whatever the clocks of the writers say: so the order of the names is the order of the writes.
+
 Names that start with a dot are ours and never keys. What a crash leaves under `.writing/` is removed an hour
 later.
 """
@@ -14,20 +18,25 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
-from shared.domain.ports import Listing, StoredObject
+from shared.domain.ports import Listing, ObjectVersion, StoredObject
 
 _WRITING: Final = ".writing"
 _LOCKS: Final = ".locks"
+_VERSIONS: Final = ".versions"
+_VERSION_ID: Final = re.compile(r"(\d{13})-([0-9a-f]{32})", re.ASCII)
 _LOCK_COUNT: Final = 64
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ABANDONED_SECONDS: Final = 3600
 _PLACING_TRIES: Final = 100  # a directory may be removed as empty between making it and moving a file into it
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -36,7 +45,9 @@ _NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class DirectoryObjects:
-    """The ObjectStore port over one directory. The first write makes it; reading needs no right to write."""
+    """The ObjectStore and VersionedObjects ports over one directory. The first write makes it; reading needs no right
+    to write.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -67,12 +78,16 @@ class DirectoryObjects:
         return _etag(body)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object of that ETag. Raises PreconditionFailed if it is another or gone."""
+        """Replace the object of that ETag and keep it as a version. Raises PreconditionFailed if it is another or
+        gone.
+        """
         path = self._path(key)
         with self._translated(f"replace {key}"), self._written(body) as written, self._locked(key):
             found = _content(path)
             if found is None or _etag(found) != etag:
                 raise PreconditionFailed(f"replace {key}: it has changed")
+            self._keep(key, path, etag)
+            _make_younger(written, than=path)
             written.rename(path)
             _to_disk(path.parent)
         return _etag(body)
@@ -110,6 +125,53 @@ class DirectoryObjects:
         with self._translated(f"list {prefix}"):
             found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
         return Listing(tuple(found[:limit]), more=len(found) > limit)
+
+    def versions(self, key: str) -> tuple[ObjectVersion, ...]:
+        """The present state and those that were replaced, newest first."""
+        path, kept = self._path(key), self._versions_of(key)
+        with self._translated(f"versions {key}"):
+            present = _present(path)  # first, because what is replaced meanwhile is found among the past then
+            names = [name for name, _ in reversed(_entries(kept)) if _VERSION_ID.fullmatch(name)]
+            # a writer that died before its rename leaves the present state there too
+            past = [_past_version(kept / name) for name in names]
+        if present is None:
+            return tuple(each for each in past if each is not None)
+        version_id, body = present
+        current = ObjectVersion(version_id, _etag(body), _time_of(version_id), len(body), current=True)
+        return (current, *(each for each in past if each is not None and each.version_id != version_id))
+
+    def get_version(self, key: str, version_id: str) -> StoredObject | None:
+        """The object as it was; None if that version is not kept."""
+        path = self._path(key)
+        with self._translated(f"get version {version_id} of {key}"):
+            present = _present(path)  # first, as in versions
+            if present is not None and present[0] == version_id:
+                return StoredObject(present[1], _etag(present[1]))
+            body = _content(self._versions_of(key) / version_id) if _VERSION_ID.fullmatch(version_id) else None
+            return None if body is None else StoredObject(body, _etag(body))
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """Forget one past state; no error if it is gone. Raises Refused for the current one."""
+        path = self._path(key)
+        with self._translated(f"delete version {version_id} of {key}"), self._locked(key):
+            present = _present(path)
+            if present is not None and present[0] == version_id:
+                raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
+            if _VERSION_ID.fullmatch(version_id):
+                (self._versions_of(key) / version_id).unlink(missing_ok=True)
+
+    def _versions_of(self, key: str) -> Path:
+        return self._root.joinpath(_VERSIONS, *key.split("/"))
+
+    def _keep(self, key: str, path: Path, etag: str) -> None:
+        """Give the present state of an object a second name, which stays when the first one goes to another file."""
+        kept = self._versions_of(key) / _version_id(path.stat(), etag)
+        with contextlib.suppress(FileExistsError):  # of a writer that died just here
+            try:
+                os.link(path, kept)
+            except FileNotFoundError:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                os.link(path, kept)
 
     def _keys_below(self, directory: str, *, prefix: str, after: str) -> Iterator[str]:
         path = self._path(directory) if directory else self._root
@@ -234,6 +296,39 @@ def _content(path: Path) -> bytes | None:
 
 def _etag(body: bytes) -> str:
     return f'"{blake2b(body, digest_size=16).hexdigest()}"'
+
+
+def _present(path: Path) -> tuple[str, bytes] | None:
+    """The version id and the content of an object's file; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            body = file.read()
+            return _version_id(os.fstat(file.fileno()), _etag(body)), body
+    except _NO_FILE:
+        return None
+
+
+def _past_version(path: Path) -> ObjectVersion | None:
+    """What a version's file holds; None if it was removed meanwhile."""
+    _, _, digest = path.name.partition("-")
+    with contextlib.suppress(FileNotFoundError):
+        return ObjectVersion(path.name, f'"{digest}"', _time_of(path.name), path.stat().st_size, current=False)
+    return None
+
+
+def _version_id(status: os.stat_result, etag: str) -> str:
+    return f"{status.st_mtime_ns // 1_000_000:013d}-" + etag.strip('"')
+
+
+def _time_of(version_id: str) -> datetime:
+    return _EPOCH + timedelta(milliseconds=int(version_id.partition("-")[0]))
+
+
+def _make_younger(path: Path, *, than: Path) -> None:
+    """Let a file be a millisecond younger than another one, if it is not."""
+    oldest = than.stat().st_mtime_ns + 1_000_000
+    if path.stat().st_mtime_ns < oldest:
+        os.utime(path, ns=(oldest, oldest))
 
 
 def _to_disk(directory: Path) -> None:

@@ -4,21 +4,42 @@ ETags count writes and never come again, so a writer that holds an old one can n
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from threading import Lock
-from typing import Literal
+from typing import Final, Literal
 
-from shared.domain.errors import PreconditionFailed
-from shared.domain.ports import Listing, StoredObject
+from shared.domain.errors import PreconditionFailed, Refused
+from shared.domain.ports import Listing, ObjectVersion, StoredObject
+
+KEPT_VERSIONS: Final = 100
+
+_FIRST_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_second_apart() -> Callable[[], datetime]:
+    """A clock for stores whose users do not care for time: each reading is a second after the one before."""
+    seconds = count()
+    return lambda: _FIRST_TIME + timedelta(seconds=next(seconds))
 
 
 class MemoryObjects:
-    """The ObjectStore port over a dictionary; safe for threads, gone with the process."""
+    """The ObjectStore and VersionedObjects ports over a dictionary; safe for threads, gone with the process.
 
-    def __init__(self) -> None:
+    Of each object the last `kept_versions` states that were replaced are kept. `now` says when a write happens.
+    """
+
+    def __init__(self, *, kept_versions: int = KEPT_VERSIONS, now: Callable[[], datetime] | None = None) -> None:
         self._lock = Lock()
         self._objects: dict[str, StoredObject] = {}
+        self._times: dict[str, datetime] = {}
+        self._past: dict[str, deque[tuple[StoredObject, datetime]]] = {}
         self._keys: list[str] = []
         self._writes = 0
+        self._kept_versions = kept_versions
+        self._now = now or a_second_apart()
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""
@@ -39,11 +60,15 @@ class MemoryObjects:
             return self._write(key, body)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object of that ETag. Raises PreconditionFailed if it is another or gone."""
+        """Replace the object of that ETag and keep it as a version. Raises PreconditionFailed if it is another or
+        gone.
+        """
         with self._lock:
             found = self._objects.get(key)
             if found is None or found.etag != etag:
                 raise PreconditionFailed(f"replace {key}: it has changed")
+            past = self._past.setdefault(key, deque(maxlen=self._kept_versions))
+            past.appendleft((found, self._times[key]))
             return self._write(key, body)
 
     def put(self, key: str, body: bytes) -> str:
@@ -55,6 +80,7 @@ class MemoryObjects:
         """Remove the object; no error if there is none."""
         with self._lock:
             if self._objects.pop(key, None) is not None:
+                del self._times[key]
                 del self._keys[bisect_left(self._keys, key)]
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
@@ -64,10 +90,43 @@ class MemoryObjects:
             found = [key for key in self._keys[start : start + limit + 1] if key.startswith(prefix)]
             return Listing(tuple(found[:limit]), more=len(found) > limit)
 
+    def versions(self, key: str) -> tuple[ObjectVersion, ...]:
+        """The present state and those that were replaced, newest first."""
+        with self._lock:
+            past = [_version(found, at, current=False) for found, at in self._past.get(key, ())]
+            present = self._objects.get(key)
+            return (*([] if present is None else [_version(present, self._times[key], current=True)]), *past)
+
+    def get_version(self, key: str, version_id: str) -> StoredObject | None:
+        """The object as it was; None if that version is not kept."""
+        with self._lock:
+            present = self._objects.get(key)
+            kept = [found for found, _ in self._past.get(key, ())]
+            states = kept if present is None else [present, *kept]
+            return next((found for found in states if _version_id(found) == version_id), None)
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """Forget one past state; no error if it is gone. Raises Refused for the current one."""
+        with self._lock:
+            present = self._objects.get(key)
+            if present is not None and _version_id(present) == version_id:
+                raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
+            kept = [(found, at) for found, at in self._past.get(key, ()) if _version_id(found) != version_id]
+            self._past[key] = deque(kept, maxlen=self._kept_versions)
+
     def _write(self, key: str, body: bytes) -> str:
         if key not in self._objects:
             insort(self._keys, key)
         self._writes += 1
         stored = StoredObject(bytes(body), f'"{self._writes}"')
         self._objects[key] = stored
+        self._times[key] = self._now()
         return stored.etag
+
+
+def _version(found: StoredObject, at: datetime, *, current: bool) -> ObjectVersion:
+    return ObjectVersion(_version_id(found), found.etag, at, len(found.body), current)
+
+
+def _version_id(found: StoredObject) -> str:
+    return found.etag.strip('"')

@@ -9,6 +9,7 @@
       Terminal                  will fail the same way again; a person must act
         AccessDenied            the store refused our credentials, or the directory our rights
         StoreIncapable          the store ignores conditions and cannot be used
+        StoreNotFound           there is no such bucket, or not in that region or at that endpoint
         UnknownTown             no head object: the town was never created
         TownExists              a town of that id is there already
         DamagedImage            a stored object fails its checks and was not opened
@@ -66,6 +67,10 @@ class AccessDenied(Terminal):
 
 class StoreIncapable(Terminal):
     """The store does not honour conditional writes."""
+
+
+class StoreNotFound(Terminal):
+    """No such bucket, or it lies in another region or behind another endpoint."""
 
 
 class UnknownTown(Terminal):

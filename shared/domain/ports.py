@@ -72,6 +72,36 @@ class ObjectStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One state that an object has or had. `at` is when it was written, by the store's clock, often in whole seconds."""
+
+    version_id: str
+    etag: str
+    at: datetime
+    size: int
+    current: bool
+
+
+class VersionedObjects(Protocol):
+    """The past of objects that were replaced. A store without versions shows the present and no past.
+
+    Methods raise as those of ObjectStore do.
+    """
+
+    def versions(self, key: str) -> tuple[ObjectVersion, ...]:
+        """Every state that is still kept, newest first; the first one is current unless the object was deleted."""
+        ...
+
+    def get_version(self, key: str, version_id: str) -> StoredObject | None:
+        """The object as it was; None if that version is not kept."""
+        ...
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """Forget one past state; no error if it is gone. The current one is left alone: Refused (409)."""
+        ...
+
+
 ProcessState = Literal[
     "starting", "running", "stopping", "stopped", "exited", "failed", "error", "not_found", "unknown"
 ]

@@ -135,7 +135,7 @@ def _of_pull_request(tick: Tick, review: LiveReview) -> Waiting:
 def _of_convoys(town: TownReader, tick: Tick) -> list[Waiting | None]:
     found: list[Waiting | None] = []
     for convoy in town.convoys:
-        since = tick.now
+        since = convoy.updated_at
         if convoy.staged:
             found.append(Waiting(convoy.id, "staged", since, actor="operator"))
         elif convoy.total > convoy.done or convoy.id in town.convoys_in_review or town.landings.get(convoy.id):

@@ -85,6 +85,7 @@ class OpenConvoy:
     done: int
     failed: int
     first_rig: str | None
+    updated_at: datetime
 
     @property
     def lands(self) -> bool:
@@ -183,6 +184,7 @@ def convoy_of(row: tuple[Any, ...]) -> OpenConvoy:
         done=row[8],
         failed=row[9],
         first_rig=row[10],
+        updated_at=from_text(row[11]),
     )
 
 

@@ -59,7 +59,7 @@ QUERIES: Final[dict[str, str]] = {
                COUNT(b.bead_id), COALESCE(SUM(b.status IN ('closed', 'failed')), 0), COALESCE(SUM(b.status = 'failed'), 0),
                (SELECT f.rig_id FROM bead_dependencies e JOIN beads f ON f.bead_id = e.bead_id AND f.type = 'issue'
                 WHERE e.depends_on_bead_id = c.bead_id AND e.dependency_type = 'tracks' AND f.rig_id IS NOT NULL
-                ORDER BY f.created_at, f.bead_id LIMIT 1)
+                ORDER BY f.created_at, f.bead_id LIMIT 1), c.updated_at
         FROM beads c
         JOIN convoy_metadata m ON m.bead_id = c.bead_id
         LEFT JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'

@@ -117,6 +117,12 @@ def test_a_worker_without_a_hook_is_left_alone_while_draining() -> None:
     assert town.doing("p") == ("working", None)
 
 
+@scenario(8)
+def test_a_silent_worker_without_a_hook_belongs_to_the_heartbeat_rule_alone() -> None:
+    town = a_town().agent("p", status="working", last_activity_at=ago(seconds=90, ms=1))
+    assert deeds(town.tick()) == ["agents.heartbeat_lost: transition_agent p idle"]
+
+
 # --- A4: stalled ------------------------------------------------------------------------------------
 
 
@@ -138,6 +144,11 @@ def test_a_stalled_agent_is_retired_after_more_than_two_and_a_half_hours(stalled
 def test_a_stalled_agent_without_a_hook_just_becomes_idle() -> None:
     town = a_town().agent("p", status="stalled", stalled_at=ago(hours=3))
     assert deeds(town.tick()) == ["agents.retire_stalled: transition_agent p idle"]
+
+
+@scenario(9)
+def test_only_a_stalled_agent_is_retired() -> None:
+    assert deeds(a_town_at_work(stalled_at=ago(hours=3)).tick()) == []
 
 
 @scenario(10)
@@ -357,6 +368,17 @@ def test_a_silent_agent_stays_hooked_to_a_bead_in_review() -> None:
     assert (town.doing("p"), town.status("b")) == (("idle", "b"), "in_review")
 
 
+@scenario(21)
+@pytest.mark.parametrize("status", ["idle", "dead"])
+def test_a_hook_in_review_is_not_even_looked_at(status: str) -> None:
+    town = an_idle_agent_on("in_review", silent_for=timedelta(seconds=5), status=status)
+    town.bead("held", labels=["gt:held"]).review("m", of="b").edge("m", "held")
+    assert (deeds(town.tick()), town.tick().next_due) == ([], ago(minutes=1) + limits.TOKEN_REFRESH)
+    later = T + timedelta(hours=1)
+    assert deeds(town.tick(at=later), of="agents") == []
+    assert town.doing("p") == (status, "b")
+
+
 @scenario(22)
 @pytest.mark.parametrize("bead_status", ["closed", "failed"])
 @pytest.mark.parametrize("status", ["working", "stalled"])
@@ -379,6 +401,27 @@ def test_an_agent_that_works_on_a_bead_that_is_over_is_stopped_and_freed(bead_st
 def test_a_silent_worker_on_a_bead_that_is_over_belongs_to_no_other_rule(silent: object) -> None:
     town = a_town_at_work(last_activity_at=silent).update("beads", "b", status="closed")
     assert {line.partition(":")[0] for line in deeds(town.tick())} == {"agents.release_finished_work"}
+
+
+@scenario(22)
+def test_a_refinery_on_a_review_that_is_over_is_not_touched_by_the_rule_for_polecats() -> None:
+    town = a_town().review("m", "closed").agent("f", "refinery", "working", hook="m")
+    assert {line.partition(":")[0] for line in deeds(town.tick())} == {"reviews.release_finished_refinery"}
+
+
+@scenario(23)
+@pytest.mark.parametrize("outcome", ["alive", "rejected"])
+def test_a_silent_polecat_on_a_review_gives_it_back_even_after_a_rejection(outcome: str) -> None:
+    """Nobody dispatches a polecat on a review, so nothing is gained by waiting for a backoff."""
+    town = a_town().bead("held", labels=["gt:held"])
+    for review, agent, status in (("m1", "p1", "open"), ("m2", "p2", "in_progress")):
+        town.review(review, status).edge(review, "held")
+        town.agent(agent, hook=review, last_activity_at=ago(minutes=5), last_dispatch_outcome=outcome)
+    assert deeds(town.tick()) == [
+        "agents.recover_silent_hook: unhook_agent p1",
+        "agents.recover_silent_hook: unhook_agent p2",
+        "agents.recover_silent_hook: transition_bead m2 open",
+    ]
 
 
 @scenario(23)

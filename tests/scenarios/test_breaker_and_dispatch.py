@@ -10,7 +10,7 @@ import pytest
 from shared.actions import DispatchAgent, UnhookAgent
 from shared.domain import limits
 from shared.domain.times import to_text
-from shared.engine import reconcile
+from shared.engine import perform, reconcile
 from shared.rules.base import Decision, Rule
 from tests.scenarios.stories import BOUNDARY, Given, answers, around, as_usual, beat, deeds, draining, outbox, outcomes
 from tests.scenarios.table import scenario
@@ -427,9 +427,20 @@ def test_an_idle_agent_is_dispatched_again_on_its_hook() -> None:
     assert town.doing("p") == ("working", "b")
 
 
+@scenario(44)
+@pytest.mark.parametrize(
+    ("role", "status"), [("polecat", "working"), ("polecat", "stalled"), ("polecat", "dead"), ("refinery", "idle")]
+)
+def test_only_an_idle_polecat_is_dispatched_again(role: str, status: str) -> None:
+    town = a_town().bead("b", assignee_agent_bead_id="p", dispatch_attempts=5)
+    town.agent("p", role, status, hook="b", stalled_at=ago(minutes=1) if status == "stalled" else None)
+    assert deeds(town.tick()) == []
+
+
 @scenario(45)
-def test_a_hooked_bead_at_its_cap_fails_even_while_draining() -> None:
-    town = draining(a_waiting_agent(attempts=5))
+@pytest.mark.parametrize("circumstance", [as_usual, draining])
+def test_a_hooked_bead_at_its_cap_fails_even_while_draining(circumstance: Given) -> None:
+    town = circumstance(a_waiting_agent(attempts=5))
     assert deeds(town.tick()) == [
         "beads.redispatch_hooked: transition_bead b failed",
         "beads.redispatch_hooked: unhook_agent p",
@@ -457,6 +468,13 @@ def test_a_rejected_agent_is_dispatched_again_when_the_backoff_is_over(waited: t
     assert deeds(town.tick()) == ([AGAIN] if over else [])
     assert town.one("beads", "b", "dispatch_attempts", "status") == (2 if over else 1, "in_progress")
     assert town.rows("SELECT * FROM bead_events WHERE event_type = 'status_changed'") == []
+
+
+@scenario(47)
+def test_a_rejected_agent_on_a_bead_in_review_waits_for_the_review() -> None:
+    town = a_waiting_agent("in_review", last_dispatch_outcome="rejected")
+    town.bead("first", labels=["gt:held"]).review("m", of="b").edge("m", "first")
+    assert deeds(town.tick()) == []
 
 
 # --- B3: lost beads ---------------------------------------------------------------------------------
@@ -661,6 +679,11 @@ def test_a_dispatch_without_a_rig_is_rejected_until_its_bead_fails() -> None:
     town = a_waiting_agent(attempts=0, rig=None).update("beads", "b", rig_id=None)
     report = town.tick()
     assert report.effects[0].payload["rig"] is None
+    assert perform._answer(report.effects[0], perform.Outside()) == {
+        "generation": 2,
+        "outcome": "rejected",
+        "reason": "no_rig_config",
+    }
     now = T
     while town.status("b") != "failed":
         results = answers(report, now + SECOND, starts="rejected", reason="no_rig_config", only=["dispatch_agent"])

@@ -142,6 +142,23 @@ def test_a_refinery_that_opened_a_pull_request_leaves_the_rest_to_the_polls() ->
     assert deeds(report, of="reviews") == ["reviews.poll_pull_request: poll_pr m"]
 
 
+@scenario(129)
+def test_a_refinery_without_its_hook_is_done_with_a_pull_request_that_is_polled_already() -> None:
+    town = a_town_in_review(pr=PR, status="idle", hook=None)
+    report = town.tick(event("agent_done", {**BRANCH, "generation": 2}, agent="f"))
+    assert outcomes(report) == [("agent_done", "skipped: already done")]
+    assert (town.status("m"), town.status("b")) == ("in_progress", "in_review")
+
+
+@scenario(129)
+def test_a_pull_request_at_an_insecure_address_fails_its_review() -> None:
+    town = a_town_in_review()
+    report = town.tick(event("agent_done", {**BRANCH, "pr_url": "http://github.com/acme/main-rig/pull/7"}, agent="f"))
+    assert outcomes(report) == [("agent_done", "applied")]
+    assert (town.status("m"), review_column(town, "pr_url"), town.doing("f")) == ("failed", None, ("idle", None))
+    assert len(audits(town, "m", "pr_creation_failed")) == 1
+
+
 # --- changes_requested ----------------------------------------------------------------------------------
 
 

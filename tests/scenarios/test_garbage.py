@@ -115,3 +115,15 @@ def test_a_dead_refinery_is_forgotten_even_if_its_rig_needs_one() -> None:
         "reviews.dispatch_refinery: transition_bead m in_progress",
         "reviews.dispatch_refinery: dispatch_agent m",
     ]
+
+
+@scenario(199)
+def test_a_polecat_that_gets_work_after_a_day_is_not_forgotten() -> None:
+    """Both rules saw it idle; the guard of the deletion sees that it works now."""
+    town = a_town().agent("p", last_activity_at=ago(hours=25)).bead("b")
+    report = town.tick()
+    assert deeds(report) == [
+        "beads.dispatch_ready: dispatch_agent b",
+        "garbage.forget_idle_agent: delete_agent p (skipped: moved_on)",
+    ]
+    assert (town.doing("p"), report.metrics["actionsSkipped"]) == (("working", "b"), 1)

@@ -12,7 +12,7 @@ from shared.actions import Action, HookAgent, TransitionBead
 from shared.domain.report import TickReport
 from shared.domain.states import BeadStatus
 from shared.domain.times import to_text
-from shared.engine import reconcile
+from shared.engine import perform, reconcile
 from shared.rules.base import Decision, Rule
 from shared.town.writing.agents import POLECAT_NAMES
 from tests.scenarios.stories import Given, as_usual, deeds, outbox, outcomes
@@ -322,5 +322,8 @@ def test_an_agent_that_is_stopped_and_started_in_one_tick_is_stopped_first_in_it
         ("stop_agent", "p", 1),
         ("dispatch_agent", "p", 2),
     ]
-    assert report.effects[0].seq < report.effects[1].seq
+    assert [[effect.kind for effect in turn] for turn in perform.rounds_of(report.effects)] == [
+        ["stop_agent"],
+        ["dispatch_agent"],
+    ]
     assert (town.status("b"), town.doing("p")) == ("failed", ("working", "b2"))

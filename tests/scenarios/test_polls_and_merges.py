@@ -363,6 +363,19 @@ def test_an_override_of_the_rig_merges_at_once() -> None:
     assert outcomes_of(Polling(town).sees(feedback=GREEN, **CLEAN), "pr_auto_merge") == ["applied"]
 
 
+@scenario(96)
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [("in_progress", "applied"), ("closed", "skipped: terminal"), ("failed", "skipped: terminal")],
+)
+def test_only_a_live_review_is_merged(status: str, outcome: str) -> None:
+    town = a_town_polling(last_poll_at=to_text(T))
+    town.update("beads", "m", status=status)
+    report = town.tick(event("pr_auto_merge", {"pr_url": PR}, bead="m"))
+    assert outcomes_of(report, "pr_auto_merge") == [outcome]
+    assert len(effects(town, "merge_pr")) == (1 if outcome == "applied" else 0)
+
+
 @scenario(97)
 @pytest.mark.parametrize(
     "red",

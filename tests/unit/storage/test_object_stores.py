@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,15 +10,24 @@ from hypothesis import strategies as st
 
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import PreconditionFailed
-from shared.domain.ports import Listing, ObjectStore, StoredObject
+from shared.domain.errors import PreconditionFailed, Refused
+from shared.domain.ports import Listing, ObjectStore, StoredObject, VersionedObjects
 from shared.domain.steps import drive
 from shared.storage.probe import prove_conditional_writes
 
 
+class Store(ObjectStore, VersionedObjects, Protocol):
+    """Both ports."""
+
+
 @pytest.fixture(params=["memory", "directory"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return MemoryObjects() if request.param == "memory" else DirectoryObjects(tmp_path / "data")
+
+
+@pytest.fixture
+def objects(store: Store) -> ObjectStore:
+    return store
 
 
 def test_a_created_object_is_read_back_with_its_etag(objects: ObjectStore) -> None:
@@ -166,6 +176,54 @@ def test_of_many_that_replace_at_once_none_is_lost(objects: ObjectStore) -> None
     found = objects.get("towns/a/head")
     assert found is not None
     assert found.body == b"40"
+
+
+def test_what_is_replaced_stays_as_a_version_newest_first(store: Store) -> None:
+    first = store.create("towns/a/head", b"one")
+    second = store.replace("towns/a/head", b"two", first)
+    third = store.replace("towns/a/head", b"one", second)
+    found = store.versions("towns/a/head")
+    assert [(each.etag, each.size, each.current) for each in found] == [
+        (third, 3, True),
+        (second, 3, False),
+        (first, 3, False),
+    ]
+    assert len({each.version_id for each in found}) == 3
+    assert list(found) == sorted(found, key=lambda each: each.at, reverse=True)
+    assert all(each.at.tzinfo is not None for each in found)
+    bodies = [store.get_version("towns/a/head", each.version_id) for each in found]
+    assert bodies == [StoredObject(b"one", third), StoredObject(b"two", second), StoredObject(b"one", first)]
+
+
+def test_versions_belong_to_one_key(store: Store) -> None:
+    store.replace("towns/a/head", b"two", store.create("towns/a/head", b"one"))
+    store.create("towns/a/head2", b"other")
+    assert store.versions("towns/a/hea") == ()
+    assert len(store.versions("towns/a/head")) == 2
+    assert len(store.versions("towns/a/head2")) == 1
+    assert store.get_version("towns/a/head2", store.versions("towns/a/head")[1].version_id) is None
+
+
+def test_a_past_version_can_be_forgotten_and_the_current_one_cannot(store: Store) -> None:
+    second = store.replace("towns/a/head", b"two", store.create("towns/a/head", b"one"))
+    current, past = store.versions("towns/a/head")
+    for _ in range(2):
+        store.delete_version("towns/a/head", past.version_id)
+    with pytest.raises(Refused, match="it is current"):
+        store.delete_version("towns/a/head", current.version_id)
+    assert store.versions("towns/a/head") == (current,)
+    assert store.get_version("towns/a/head", past.version_id) is None
+    assert store.get("towns/a/head") == StoredObject(b"two", second)
+
+
+def test_versions_of_what_never_was_are_none(store: Store) -> None:
+    assert store.versions("towns/a/head") == ()
+    assert store.get_version("towns/a/head", "1768046400000-00000000000000000000000000000000") is None
+
+
+def test_versions_are_no_keys(store: Store) -> None:
+    store.replace("towns/a/head", b"two", store.create("towns/a/head", b"one"))
+    assert store.list("").keys == ("towns/a/head",)
 
 
 def test_the_probe_accepts_the_store_and_leaves_nothing_behind(objects: ObjectStore) -> None:

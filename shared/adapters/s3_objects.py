@@ -1,0 +1,220 @@
+"""An object store in an S3 bucket, or in anything that speaks S3 and honours conditional writes.
+
+The SDK repeats a request whose answer was lost, and so may turn our own success into a 412. Nothing is done about it
+here: `shared.storage.commit` takes no failed condition for a lost race before it has read the head again.
+
+boto3 takes a quarter of a second to import, so that happens at the first request and not before.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from shared.adapters import s3_errors
+from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
+from shared.domain.ports import Listing, ObjectVersion, StoredObject
+
+LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
+"""Bytes of the largest object that is downloaded: an image at the size guard that nothing could compress."""
+
+_KEYS_PER_PAGE: Final = 1000
+_CONNECT_SECONDS: Final = 2.0
+_READ_SECONDS: Final = 10.0
+_ATTEMPTS: Final = 3
+_CONNECTIONS: Final = 16  # as many as calls are made at once (shared.domain.steps)
+
+
+class S3Objects:
+    """The ObjectStore and VersionedObjects ports over one bucket.
+
+    Credentials, and the region if none is given, come from where the SDK finds them: the role of the Lambda, the
+    environment, the user's profile. `endpoint_url` is for stores that are not AWS.
+    """
+
+    def __init__(
+        self, bucket: str, *, endpoint_url: str | None = None, region: str | None = None, largest: int = LARGEST_OBJECT
+    ) -> None:
+        self._bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._largest = largest
+        self._made: Any = None
+        self._making = Lock()
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, safe for threads, made at the first use."""
+        with self._making:
+            if self._made is None:
+                self._made = _client(self._endpoint_url, self._region)
+            return self._made
+
+    def get(self, key: str) -> StoredObject | None:
+        """The object, or None if there is none. Raises ImageTooLarge before such an object is downloaded."""
+        with self._translated(f"get {key}"):
+            try:
+                return self._read(key)
+            except s3_errors.sdk_errors() as error:
+                if s3_errors.says_no_such_object(error):
+                    return None
+                raise
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
+        """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        with self._translated(f"get {key}"):
+            try:
+                return self._read(key, IfNoneMatch=etag)
+            except s3_errors.sdk_errors() as error:
+                if s3_errors.says_unchanged(error):
+                    return "unchanged"
+                if s3_errors.says_no_such_object(error):
+                    return None
+                raise
+
+    def create(self, key: str, body: bytes) -> str:
+        """Store a new object and return its ETag. Raises PreconditionFailed if the key exists, ConditionRace."""
+        with self._translated(f"create {key}"):
+            return self._write(key, body, IfNoneMatch="*")
+
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        """Replace the object of that ETag. Raises PreconditionFailed if it is another or gone, ConditionRace."""
+        with self._translated(f"replace {key}"):
+            try:
+                return self._write(key, body, IfMatch=etag)
+            except s3_errors.sdk_errors() as error:
+                if s3_errors.says_no_such_object(error):
+                    raise PreconditionFailed(f"replace {key}: it is gone") from error
+                raise
+
+    def put(self, key: str, body: bytes) -> str:
+        """Store unconditionally."""
+        with self._translated(f"put {key}"):
+            return self._write(key, body)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error if there is none."""
+        with self._translated(f"delete {key}"):
+            try:
+                self.client.delete_object(Bucket=self._bucket, Key=key)
+            except s3_errors.sdk_errors() as error:
+                if not s3_errors.says_no_such_object(error):
+                    raise
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """At most `limit` keys that start with `prefix` and are greater than `after`, ascending."""
+        found: list[str] = []
+        more = True
+        with self._translated(f"list {prefix}"):
+            while more and len(found) < limit:
+                page = self.client.list_objects_v2(
+                    Bucket=self._bucket,
+                    Prefix=prefix,
+                    StartAfter=found[-1] if found else after,
+                    MaxKeys=min(limit - len(found), _KEYS_PER_PAGE),
+                )
+                found += [each["Key"] for each in page.get("Contents", ())]
+                more = bool(page.get("IsTruncated")) and bool(page.get("Contents"))
+        return Listing(tuple(found), more=more)
+
+    def versions(self, key: str) -> tuple[ObjectVersion, ...]:
+        """Every state that the bucket still keeps, newest first. Without versioning: the present one."""
+        with self._translated(f"versions {key}"):
+            return tuple(self._versions(key))
+
+    def get_version(self, key: str, version_id: str) -> StoredObject | None:
+        """The object as it was; None if that version is not kept."""
+        with self._translated(f"get version {version_id} of {key}"):
+            try:
+                return self._read(key, VersionId=version_id)
+            except s3_errors.sdk_errors() as error:
+                if s3_errors.says_no_such_version(error):
+                    return None
+                raise
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """Forget one past state; no error if it is gone. Raises Refused for the current one.
+
+        Asks for the current one first: to delete it would let the state before it come back.
+        """
+        with self._translated(f"delete version {version_id} of {key}"):
+            if self._current_version(key) == version_id:
+                raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
+            try:
+                self.client.delete_object(Bucket=self._bucket, Key=key, VersionId=version_id)
+            except s3_errors.sdk_errors() as error:
+                if not s3_errors.says_no_such_version(error):
+                    raise
+
+    def _read(self, key: str, **conditions: str) -> StoredObject:
+        answer = self.client.get_object(Bucket=self._bucket, Key=key, **conditions)
+        with answer["Body"] as content:
+            size = int(answer["ContentLength"])
+            if size > self._largest:
+                raise ImageTooLarge(
+                    f"get {key}: the object has {size} bytes, more than {self._largest}; it was not downloaded",
+                    hint="delete what the town no longer needs, or split the town",
+                )
+            return StoredObject(content.read(), str(answer["ETag"]))
+
+    def _write(self, key: str, body: bytes, **conditions: str) -> str:
+        answer = self.client.put_object(Bucket=self._bucket, Key=key, Body=body, **conditions)
+        return str(answer["ETag"])
+
+    def _versions(self, key: str) -> Iterator[ObjectVersion]:
+        marker: dict[str, str] = {}
+        while True:
+            page = self.client.list_object_versions(Bucket=self._bucket, Prefix=key, **marker)
+            for each in page.get("Versions", ()):
+                if each["Key"] == key:
+                    yield ObjectVersion(
+                        version_id=str(each["VersionId"]),
+                        etag=str(each["ETag"]),
+                        at=each["LastModified"],
+                        size=int(each["Size"]),
+                        current=bool(each["IsLatest"]),
+                    )
+            if not page.get("IsTruncated") or page["NextKeyMarker"] > key:
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    def _current_version(self, key: str) -> str | None:
+        try:
+            answer = self.client.head_object(Bucket=self._bucket, Key=key)
+        except s3_errors.sdk_errors() as error:
+            if s3_errors.says_no_such_object(error):
+                return None
+            raise
+        return str(answer.get("VersionId", "null"))
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except s3_errors.sdk_errors() as error:
+            where = f"bucket {self._bucket}"
+            if self._endpoint_url:
+                where += f" at {_without_userinfo(self._endpoint_url)}"
+            raise s3_errors.ours(error, doing=doing, where=where, bucket=self._bucket) from error
+
+
+def _client(endpoint_url: str | None, region: str | None) -> Any:
+    import boto3  # noqa: PLC0415 - slow, and not needed by whoever only imports us
+    from botocore.config import Config  # noqa: PLC0415
+
+    settings = Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        max_pool_connections=_CONNECTIONS,
+        tcp_keepalive=True,
+        s3={"addressing_style": "path" if endpoint_url else "auto"},
+    )
+    # a session of its own: the default one may not be shared by threads while a client is made
+    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=settings)
+
+
+def _without_userinfo(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,93 @@
+"""townctl as tests call it: in this process, with everything that it wrote, or as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.townctl import main
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.ports import ObjectStore
+
+REPOSITORY = Path(__file__).parents[2]
+TOWNCTL = [sys.executable, "-m", "infra.townctl.main"]
+
+RIG = {"rig_id": "rig-1", "name": "work", "git_url": "https://git.demo.invalid/town/work.git"}
+
+
+@dataclass(frozen=True)
+class Called:
+    """What one call of townctl left: exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, str]:
+        """The error of a call with --json."""
+        error: dict[str, str] = json.loads(self.err)["error"]
+        return error
+
+
+@dataclass
+class Townctl:
+    """townctl on one data directory."""
+
+    data: Path
+    capsys: pytest.CaptureFixture[str]
+    objects: Callable[[Path], ObjectStore] = DirectoryObjects
+
+    def __call__(self, *words: str) -> Called:
+        """Call it in this process."""
+        self.capsys.readouterr()
+        code = main.run(["--data", str(self.data), *words], objects=self.objects)
+        seen = self.capsys.readouterr()
+        return Called(code, seen.out, seen.err)
+
+    def document(self, *words: str) -> Any:
+        """The JSON answer of a call that must succeed."""
+        called = self(*words, "--json")
+        assert called.code == 0, called.err
+        return called.document
+
+    def process(self, *words: str, **how: Any) -> Called:
+        """Call it as a process of its own."""
+        done = subprocess.run(self.line(*words), capture_output=True, text=True, check=False, cwd=REPOSITORY, **how)
+        return Called(done.returncode, done.stdout, done.stderr)
+
+    def started(self, *words: str) -> "subprocess.Popen[str]":
+        """Start it as a process of its own and do not wait."""
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(
+            self.line(*words), cwd=REPOSITORY, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **streams
+        )
+
+    def line(self, *words: str) -> list[str]:
+        """The command line."""
+        return [*TOWNCTL, "--data", str(self.data), *words]
+
+    def post(self, event_type: str, payload: dict[str, Any], **about: str) -> str:
+        """Post one event; its id."""
+        options = [part for name, value in about.items() for part in (f"--{name}", value)]
+        words = ("event", "post", "alpha", "--type", event_type, "--payload", json.dumps(payload), *options)
+        [event_id] = self.document(*words)["accepted"]
+        return str(event_id)
+
+    def with_work(self) -> "Townctl":
+        """A town with a rig and an issue that nobody works on yet; its inbox is not read."""
+        self.document("town", "create", "alpha")
+        self.post("rig_registered", RIG)
+        self.post("bead_created", {"bead": {"bead_id": "b1", "type": "issue", "title": "Do it", "rig_id": "rig-1"}})
+        return self

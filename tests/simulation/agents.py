@@ -1,0 +1,277 @@
+"""Agents, and the runtime that starts them: they work, report, ask for changes, and do everything else that they do.
+
+A `Life` is one process of one agent and generation. What becomes of it is drawn when it starts: most do their work and
+say so; others crash, vanish, hang, fall silent and come back as zombies. Once the world is calm, all do their work.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any, Literal, get_args
+
+from shared.domain.ports import (
+    Done,
+    NotDone,
+    ProcessState,
+    ProcessStatus,
+    Started,
+    StartRejected,
+    StartUnknown,
+)
+from shared.domain.times import to_text
+from tests.simulation.forge import SimulatedForge
+from tests.simulation.ground import Ground, Post
+from tests.simulation.scheduler import MINUTE, SECOND
+
+_Trouble = Literal["agent_crashes", "agent_vanishes", "agent_hangs", "agent_mute"]
+_FATES: tuple[_Trouble, ...] = get_args(_Trouble)
+Fate = Literal["works"] | _Trouble
+_HEARTBEAT = 30 * SECOND
+_TRIAGE_ANSWERS = ("RESTART", "RESTART_WITH_BACKOFF", "CLOSE_BEAD", "ESCALATE", "NUDGE", "whatever")
+
+
+@dataclass(eq=False)
+class Life:
+    """One process. `order` is the start context; the mayor has none and generation 0."""
+
+    town_id: str
+    agent_id: str
+    generation: int
+    order: Mapping[str, Any]
+    process_id: str
+    fate: Fate = "works"
+    alive: bool = True
+    status: ProcessState = "running"
+    reason: str | None = None
+    progress_at: int = 0
+    asked_for_changes: bool = False
+
+    @property
+    def mayor(self) -> bool:
+        return self.generation == 0
+
+
+@dataclass
+class SimulatedRuntime:
+    """The AgentRuntime port over lives in simulated time."""
+
+    ground: Ground
+    post: Post
+    forge: SimulatedForge
+    lives: dict[tuple[str, str], list[Life]] = field(default_factory=dict)
+    answers: dict[str, Started | StartRejected | StartUnknown] = field(default_factory=dict)
+    messages: set[str] = field(default_factory=set)
+    instances: dict[str, int] = field(default_factory=dict)
+    reviewed: set[str] = field(default_factory=set)
+    calm: bool = False
+    started: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = Random(f"{self.ground.random.random()} agents")
+
+    # the port
+
+    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        self.ground.checks.key_used(order["town_id"], effect_id)
+        known = self.answers.get(effect_id)
+        if known is None:
+            known = self.answers[effect_id] = self._start(order, effect_id)
+        return known
+
+    def _start(self, order: Mapping[str, Any], effect_id: str) -> Started | StartRejected | StartUnknown:
+        happens = self.ground.plan.happens
+        if happens("start_rejected"):
+            return StartRejected("no capacity")
+        if happens("start_unseen"):
+            return StartUnknown("connection lost")
+        self.ground.checks.process_started(order["town_id"], order["agent_id"], order["generation"], effect_id)
+        life = self._begin(order["town_id"], order["agent_id"], order["generation"], order)
+        return StartUnknown("connection lost") if happens("start_unknown") else Started(life.process_id)
+
+    def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
+        self.ground.checks.key_used(town_id, effect_id)
+        if self.ground.plan.happens("stop_fails"):
+            return NotDone("no answer", passing=self._random.random() < 0.8)
+        for life in self.lives.get((town_id, agent_id), ()):
+            if life.generation == generation:
+                self._end(life, "exited", "stopped")
+        return Done()
+
+    def status(self, town_id: str, agent_id: str) -> ProcessStatus:
+        if self.ground.plan.happens("status_lies"):
+            return ProcessStatus(self._random.choice(("not_found", "unknown", "running", "starting", "stopping")))
+        lives = self.lives.get((town_id, agent_id))
+        if not lives:
+            return ProcessStatus("not_found")
+        life = lives[-1]
+        return ProcessStatus(life.status, life.reason, life.generation or None)
+
+    def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
+        if self.ground.plan.happens("message_fails"):
+            return NotDone("no answer", passing=self._random.random() < 0.8)
+        if message_id in self.messages:
+            return Done()
+        lives = [life for life in self.lives.get((town_id, agent_id), ()) if life.alive]
+        if not lives and mode != "queue":
+            return NotDone("it is not running", passing=False)
+        self.messages.add(message_id)
+        for life in lives:
+            self._nudged(life)
+        if not lives:
+            self._begin(town_id, agent_id, 0, {})
+        return Done()
+
+    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+        self.ground.checks.key_used(order["town_id"], effect_id)
+        return Done()
+
+    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        self.ground.checks.key_used(town_id, effect_id)
+        return NotDone("no answer", passing=True) if self.ground.plan.happens("message_fails") else Done()
+
+    def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        self.ground.checks.key_used(town_id, effect_id)
+        return Done()
+
+    def container_state(self, town_id: str) -> str:
+        alive = any(life.alive for (town, _), lives in self.lives.items() if town == town_id for life in lives)
+        return "running" if alive else "stopped"
+
+    # lives
+
+    def _begin(self, town_id: str, agent_id: str, generation: int, order: Mapping[str, Any]) -> Life:
+        self.started += 1
+        fate: Fate = "works"
+        for drawn in _FATES:
+            if fate == "works" and generation and self.ground.plan.happens(drawn):
+                fate = drawn
+        life = Life(
+            town_id, agent_id, generation, order, f"p{self.started}", fate, progress_at=self.ground.scheduler.now
+        )
+        self.lives.setdefault((town_id, agent_id), []).append(life)
+        self._after(1, 5, partial(self._beat, life))
+        if life.mayor:
+            self._after(60, 100, partial(self._mayor_waits, life))
+        elif fate in ("agent_crashes", "agent_vanishes"):
+            status: ProcessState = "exited" if fate == "agent_crashes" else "not_found"
+            self._after(1, 120, partial(self._end, life, status, "crashed"))
+        elif fate == "agent_mute":
+            self._after(100, 900, partial(self._comes_back, life))
+        elif fate == "works":
+            self._after(10, 100, partial(self._finish, life))
+        return life
+
+    def calm_down(self) -> None:
+        """From now on everybody does his work; who hangs or is silent comes to an end within some minutes."""
+        self.calm = True
+        for lives in self.lives.values():
+            for life in lives:
+                if life.alive and life.fate != "works":
+                    do = self._comes_back if life is lives[-1] else partial(self._end, status="exited", reason="old")
+                    self._after(1, 300, partial(do, life))
+
+    def _end(self, life: Life, status: ProcessState, reason: str) -> None:
+        if life.alive:
+            life.alive, life.status, life.reason = False, status, reason
+
+    def evict(self, town_id: str) -> None:
+        """The container goes: its processes end, the next ones run in another one."""
+        self.instances[town_id] = self.instances.get(town_id, 0) + 1
+        for (town, _), lives in self.lives.items():
+            for life in lives if town == town_id else ():
+                if life.alive and self._random.random() < 0.8:
+                    self._after(5, 60, partial(self._end, life, "exited", "container eviction"))
+
+    def _nudged(self, life: Life) -> None:
+        life.progress_at = self.ground.scheduler.now
+        if life.fate == "agent_hangs" and self._random.random() < 0.5:
+            life.fate = "works"
+            self._after(5, 60, partial(self._finish, life))
+
+    def _comes_back(self, life: Life) -> None:
+        if life.alive:
+            life.fate = "works"
+            self._beat(life)
+            self._after(1, 60, partial(self._finish, life))
+
+    # reports
+
+    def _after(self, least: int, most: int, do: Callable[[], None]) -> None:
+        self.ground.scheduler.after(self._random.randrange(least * SECOND, most * SECOND + 1), do)
+
+    def _beat(self, life: Life) -> None:
+        if not life.alive:
+            return
+        self.ground.scheduler.after(_HEARTBEAT, partial(self._beat, life))
+        if life.fate == "agent_mute":
+            return
+        if life.fate != "agent_hangs":
+            life.progress_at = self.ground.scheduler.now
+        payload: dict[str, Any] = {"container_instance_id": f"i{self.instances.get(life.town_id, 0)}"}
+        if life.generation:
+            payload["generation"] = life.generation
+            payload["last_event_at"] = to_text(
+                self.ground.scheduler.time(skew=life.progress_at - self.ground.scheduler.now)
+            )
+            payload["last_event_type"] = "text"
+        self._report(life, "agent_heartbeat", payload, repetitions=1)
+        if self.ground.plan.happens("agent_reports_old") and life.generation > 1:
+            old = {**payload, "generation": life.generation - 1}
+            self._report(life, "agent_heartbeat", old, repetitions=0)
+            self._report(life, "agent_completed", {"status": "failed", "generation": life.generation - 1})
+
+    def _report(self, life: Life, event_type: str, payload: dict[str, Any], **more: Any) -> str:
+        return self.post.send(life.town_id, event_type, payload, agent=life.agent_id, **more)
+
+    def _mayor_waits(self, life: Life) -> None:
+        if life.alive:
+            fired_at = to_text(self.ground.scheduler.time())
+            self._report(life, "mayor_waiting", {"fired_at": fired_at})
+            self._after(30, 600, partial(self._end, life, "exited", "idle"))
+
+    def _finish(self, life: Life) -> None:
+        if not life.alive:
+            return
+        kind = life.order["prompt_kind"]
+        if kind == "triage":
+            for request in life.order["bead"]["metadata"].get("request_ids", ()):
+                action = self._random.choice(_TRIAGE_ANSWERS)
+                self._report(life, "triage_resolved", {"action": action, "by": life.agent_id}, bead=request)
+        if kind in ("review", "landing") and self._wants_changes(life):
+            self._report(life, "changes_requested", {"feedback": "smaller, please", "generation": life.generation})
+            self._after(5, 20, partial(self._say_done, life))
+            return
+        self._say_done(life)
+
+    def _wants_changes(self, life: Life) -> bool:
+        bead_id = life.order["bead"]["id"]
+        if bead_id in self.reviewed or self.calm:
+            return False
+        self.reviewed.add(bead_id)
+        return self._random.random() < 0.25
+
+    def _say_done(self, life: Life) -> None:
+        if not life.alive:
+            return
+        payload = {"branch": life.order["branch"] or f"gt/{life.agent_id[:8]}", "generation": life.generation}
+        if life.order["prompt_kind"] in ("review", "landing") and life.order["merge_strategy"] == "pr":
+            payload["pr_url"] = self.forge.opened(life.order)
+        if life.order["prompt_kind"] in ("pr_feedback", "pr_conflict", "rework"):
+            self.forge.improved(life.order.get("pr_url"))
+        event_id = self._report(life, "agent_done", payload, then=lambda _: self._leave(life))
+        if self.ground.plan.happens("agent_done_twice"):
+            again = partial(self._report, life, "agent_done", payload)
+            self._after(0, 60, lambda: _ignore(again(event_id=event_id)))
+            self._after(0, 300, lambda: _ignore(again()))
+
+    def _leave(self, life: Life) -> None:
+        if self._random.random() < 0.3:
+            self._report(life, "agent_completed", {"status": "completed", "generation": life.generation})
+        self.ground.scheduler.after(
+            self._random.randrange(SECOND, 2 * MINUTE), partial(self._end, life, "exited", "idle")
+        )
+
+
+def _ignore(_: str) -> None:
+    """The event id is of no use."""

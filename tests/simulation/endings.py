@@ -1,0 +1,93 @@
+"""How a calm world must end: every bead is over, or waits for a person who is named; no event is missing."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.domain import limits
+from shared.domain.tick import Tick, TickInput
+from shared.engine import tick, waiting
+from shared.engine.waiting import Waiting
+from shared.town import database, journal
+from shared.town.reading import TownReader
+from tests.simulation.agents import SimulatedRuntime
+from tests.simulation.checks import Ledger, transient
+from tests.simulation.ground import Ground
+
+_OVER: Final = ("closed", "failed")
+_KINDS: Final = ("issue", "merge_request", "convoy")
+_UNTIL_A_PERSON_ACTS: Final = ("failed_dependency", "held", "staged", "no_rig", "awaiting_approval")
+
+
+def unsettled(ground: Ground, runtime: SimulatedRuntime) -> bool:
+    """Whether something still goes on by itself."""
+    return any(True for _ in _still_going_on(ground, runtime))
+
+
+def unfinished(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
+    """What should have come to an end and has not; and what was acknowledged and is nowhere."""
+    yield from _still_going_on(ground, runtime)
+    for ledger in ground.checks.ledgers.values():
+        yield from _lost_events(ledger, frozenset(ground.objects.inbox(ledger.town_id)))
+
+
+def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
+    for town_id, ledger in ground.checks.ledgers.items():
+        live = [bead for bead, (kind, status) in ledger.statuses.items() if kind in _KINDS and status not in _OVER]
+        waits = _waits(ledger, ground.scheduler.time()) if live else {}
+        for bead_id in live:
+            wait = waits.get(bead_id)
+            if wait is None:
+                yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and waits for nothing that has a name"
+            elif wait.reason not in _UNTIL_A_PERSON_ACTS and not _for_an_answer(wait, waits):
+                yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and still waits: {wait.as_json()}"
+        for (town, agent), lives in runtime.lives.items():
+            if town == town_id and any(life.alive and not life.mayor for life in lives):
+                yield f"{town_id}: agent {agent} is still running"
+        pending = _acknowledged(ledger) - ledger.outcomes.keys()
+        if pending:
+            yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
+
+
+def _for_an_answer(wait: Waiting, waits: dict[str, Waiting]) -> bool:
+    """A triage request that nobody answers any more; what waits for something that itself waits for a person."""
+    if wait.actor == "triage":
+        return True
+    behind = waits.get(wait.actor or "")
+    return wait.reason == "blocked_by" and behind is not None and behind.reason in _UNTIL_A_PERSON_ACTS
+
+
+def _waits(ledger: Ledger, now: datetime) -> dict[str, Waiting]:
+    sql = database.open_image(ledger.image)
+    try:
+        reader, about = _standing(sql, ledger, now)
+        return {wait.bead_id: wait for wait in waiting.reasons(reader, about)}
+    finally:
+        database.close(sql)
+
+
+def _standing(sql: database.Database, ledger: Ledger, now: datetime) -> tuple[TownReader, Tick]:
+    last = TickInput.from_record(journal.rows(sql, limit=1)[0])
+    at = max(now, last.now + timedelta(milliseconds=1))
+    given = TickInput(
+        tick_no=last.tick_no + 1,
+        tick_id="a look",
+        now=at,
+        code_version=last.code_version,
+        sqlite_version=last.sqlite_version,
+        config_digest=last.config_digest,
+        prev_image_digest="",
+        restore_window=limits.RESTORE_WINDOW,
+    )
+    return tick.standing(sql, given, town_id=ledger.town_id)
+
+
+def _acknowledged(ledger: Ledger) -> set[str]:
+    return {event_id for event_id, event in ledger.acknowledged.items() if not transient(event)}
+
+
+def _lost_events(ledger: Ledger, inbox: frozenset[str]) -> Iterator[str]:
+    """A transient event may still lie in the inbox: it wakes nobody."""
+    for event_id, event in ledger.acknowledged.items():
+        if event_id not in ledger.given and not (transient(event) and inbox):
+            yield f"{ledger.town_id}: {event_id} ({event.event_type}) was acknowledged and never reached a tick"

@@ -1,0 +1,227 @@
+"""The ground that everything stands on: the store, watched key by key, and the way in for events.
+
+What is posted is posted as ingest does it, by hosts with clocks of their own, and repeated by its producer until it is
+acknowledged or the producer gives up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from random import Random
+from typing import Any
+
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.states import EventSource
+from shared.domain.steps import Call, Steps
+from shared.domain.tick import Envelope
+from shared.events import ingest
+from shared.storage import keys
+from shared.storage.towns import ObjectTownStore
+from tests.simulation.checks import Checks
+from tests.simulation.faults import Plan
+from tests.simulation.processes import Driver, Ending
+from tests.simulation.scheduler import HOUR, SECOND, Scheduler, SkewedClock
+
+Payload = dict[str, Any]
+_REPETITIONS = 8
+
+
+class WatchedObjects(MemoryObjects):
+    """The store in memory; the checkers see every write, and whose it is."""
+
+    def __init__(self, checks: Checks) -> None:
+        super().__init__()
+        self._checks = checks
+        self.driver: Driver | None = None
+        self.listings = 0
+        self.requests = 0
+
+    def get(self, key: str) -> Any:
+        self._seen(key)
+        return super().get(key)
+
+    def get_if_changed(self, key: str, etag: str) -> Any:
+        self._seen(key)
+        return super().get_if_changed(key, etag)
+
+    def create(self, key: str, body: bytes) -> str:
+        self._seen(key)
+        etag = super().create(key, body)
+        self._written(key, body)
+        return etag
+
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        self._seen(key)
+        new = super().replace(key, body, etag)
+        self._written(key, body)
+        return new
+
+    def put(self, key: str, body: bytes) -> str:
+        self._seen(key)
+        return super().put(key, body)
+
+    def delete(self, key: str) -> None:
+        self._seen(key)
+        gone = super().get(key)
+        super().delete(key)
+        if gone is not None:
+            self._checks.object_deleted(key, gone.body, markers=self.markers)
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Any:
+        self._seen(prefix)
+        if prefix == keys.DUE:
+            self.listings += 1
+        return super().list(prefix, after=after, limit=limit)
+
+    def markers(self, town_id: str) -> tuple[str, ...]:
+        """The town's due markers, unseen by the checkers."""
+        return tuple(key for key in super().list(keys.DUE, limit=100_000).keys if key.endswith(f"/{town_id}"))
+
+    def inbox(self, town_id: str) -> tuple[str, ...]:
+        """The keys of a town's batches, unseen by the checkers."""
+        keys_: tuple[str, ...] = super().list(keys.inbox(town_id), limit=100_000).keys
+        return keys_
+
+    def _seen(self, key: str) -> None:
+        self.requests += 1
+        process = None if self.driver is None else self.driver.running
+        if process is not None and process.town is not None and process.town not in key.split("/"):
+            self._checks.fail("isolation", f"{process.name}, a run of {process.town}, touches {key}")
+
+    def _written(self, key: str, body: bytes) -> None:
+        if key.endswith("/head"):
+            self._checks.head_written(self, key, body)
+
+
+@dataclass
+class Ground:
+    """What all parts of a world share."""
+
+    scheduler: Scheduler
+    plan: Plan
+    checks: Checks
+    driver: Driver
+    objects: WatchedObjects
+    random: Random
+    skew: "Skew"
+    store: ObjectTownStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = ObjectTownStore(self.objects)
+        self.objects.driver = self.driver
+
+
+class Skew:
+    """How wrong the clocks of this seed are: not at all, up to a minute, or here and there a whole hour."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        drawn = random.random()
+        self.kind = "none" if drawn < 0.3 else "minute" if drawn < 0.85 else "hour"
+
+    def draw(self) -> int:
+        """The skew of a new host, in milliseconds."""
+        if self.kind == "none":
+            return 0
+        if self.kind == "hour" and self._random.random() < 0.2:
+            return self._random.choice((-HOUR, HOUR))
+        return self._random.randrange(-60 * SECOND, 60 * SECOND + 1)
+
+
+class Post:
+    """The way in. `on_wake` is called with the town when an acknowledged batch may wake it."""
+
+    def __init__(self, ground: Ground, *, hosts: int = 2) -> None:
+        self._ground = ground
+        self._random = Random(f"{ground.random.random()} post")
+        self._hosts = [SkewedClock(ground.scheduler, ground.skew.draw()) for _ in range(hosts)]
+        self._ids = count(1)
+        self._batches = count(1)
+        self.on_wake: Callable[[str], None] = lambda _: None
+
+    def new_id(self, word: str) -> str:
+        """An event id that was never used."""
+        return f"{word}-{next(self._ids):06d}"
+
+    def send(
+        self,
+        town_id: str,
+        event_type: str,
+        payload: Payload | None = None,
+        *,
+        agent: str | None = None,
+        bead: str | None = None,
+        event_id: str | None = None,
+        repetitions: int = _REPETITIONS,
+        then: Callable[[bool], None] | None = None,
+    ) -> str:
+        """Post one event until it is acknowledged; `then` hears whether it ever was. Returns the event id."""
+        event_id = event_id or self.new_id(event_type.replace("_", "-"))
+        event = {
+            "event_id": event_id,
+            "event_type": event_type,
+            "agent_id": agent,
+            "bead_id": bead,
+            "payload": payload or {},
+        }
+        event = {name: value for name, value in event.items() if value is not None}
+        self._try(town_id, event, repetitions, then or (lambda _: None))
+        return event_id
+
+    def _try(self, town_id: str, event: Payload, left: int, then: Callable[[bool], None]) -> None:
+        host = self._random.choice(self._hosts)
+        batch_id = f"b{next(self._batches)}"
+
+        def ended(ending: Ending) -> None:
+            if ending.error is None and not ending.crashed:
+                self._acknowledged(town_id, event, *ending.result)
+                then(True)
+            elif left > 0:
+                self._ground.scheduler.after(
+                    self._random.randrange(SECOND, 15 * SECOND), partial(self._try, town_id, event, left - 1, then)
+                )
+            else:
+                then(False)
+
+        steps = self._posting(town_id, event, batch_id, host)
+        self._ground.driver.start(f"ingest {event['event_id']}", steps, ended, town=town_id)
+
+    def _posting(
+        self, town_id: str, event: Payload, batch_id: str, host: SkewedClock
+    ) -> Steps[tuple[str, ingest.AcceptedBatch]]:
+        now = yield Call("clock", host.now)
+        batch = ingest.batch_of([event], received_at=now, source=EventSource.INGEST)
+        self._ground.checks.offered(town_id, batch.envelopes)
+        wake = not batch.transient_only
+        key = yield from self._ground.store.post(town_id, batch.body, received_at=now, batch_id=batch_id, wake=wake)
+        return key, batch
+
+    def _acknowledged(self, town_id: str, event: Payload, key: str, batch: ingest.AcceptedBatch) -> None:
+        ground = self._ground
+        ground.checks.acknowledged(town_id, batch.envelopes)
+        if not batch.transient_only:
+            self.on_wake(town_id)
+        if ground.plan.happens("posted_twice"):
+            again = partial(self._try, town_id, event, 0, lambda _: None)
+            ground.scheduler.after(self._random.randrange(SECOND, 300 * SECOND), again)
+        if ground.plan.happens("redelivered"):
+            after = self._random.randrange(SECOND, 300 * SECOND)
+            ground.scheduler.after(after, lambda: _ignore(ground.objects.put(key, batch.body)))
+
+    def poison(self, town_id: str) -> None:
+        """Somebody writes an event into the inbox that no code knows."""
+        now = self._ground.scheduler.time()
+        event_id = self.new_id("poison")
+        body = f'{{"event_id": "{event_id}", "event_type": "no_such_event", "payload": {{}}}}'.encode()
+        key = keys.inbox_object(town_id, now, f"b{next(self._batches)}")
+        self._ground.objects.put(keys.due_marker(town_id, now).key, b"")
+        self._ground.objects.put(key, body)
+        envelopes: tuple[Envelope, ...] = ingest.read_object(key, body)
+        self._ground.checks.offered(town_id, envelopes)
+        self._ground.checks.acknowledged(town_id, envelopes)
+        self._ground.checks.poisonous.update(envelope.event_id for envelope in envelopes)
+
+
+def _ignore(_: str) -> None:
+    """The ETag is of no use."""

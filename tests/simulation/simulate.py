@@ -1,0 +1,217 @@
+"""One world from one seed: it is set up, lives under faults for some time, becomes calm, and must come to an end."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from shared.domain.steps import drive
+from shared.engine.founding import found_town
+from shared.engine.worker import Surroundings
+from shared.events import ingest
+from tests.simulation.agents import SimulatedRuntime
+from tests.simulation.checks import Checks
+from tests.simulation.endings import unfinished, unsettled
+from tests.simulation.faults import Plan, Swarm
+from tests.simulation.fleet import Fleet
+from tests.simulation.forge import SimulatedForge
+from tests.simulation.ground import Ground, Post, Skew, WatchedObjects
+from tests.simulation.people import RIG, People
+from tests.simulation.processes import Driver
+from tests.simulation.scheduler import HOUR, MINUTE, SECOND, Scheduler, SkewedClock
+
+_CALM_AT_MOST: Final = 6 * HOUR
+_TICKS_AT_LEAST: Final = 45
+_IDLE: Final = 20 * MINUTE
+
+
+@dataclass
+class Outcome:
+    """What became of a world. `problems` is empty if nothing was seen that must not be."""
+
+    seed: int
+    problems: list[str]
+    ticks: int
+    simulated_minutes: float
+    calls: int
+    faults: Counter[str]
+    figures: Counter[str]
+    rules: Counter[str]
+    trace: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        """The failure as a person wants to read it."""
+        return "\n".join(
+            (
+                f"seed {self.seed}: {len(self.problems)} problems",
+                *(f"  {problem}" for problem in self.problems[:10]),
+                "the last calls:",
+                *(f"  {line}" for line in self.trace),
+                f"again: python -m tests.simulation --seeds 1 --start {self.seed}",
+            )
+        )
+
+
+class World:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, plan: Plan, *, skew: Skew | None = None) -> None:
+        self.seed = seed
+        self.random = Random(f"{seed} world")
+        self.plan = plan
+        self.scheduler = Scheduler()
+        self.skew = skew or Skew(Random(f"{seed} skew"))
+        self.checks = Checks(self.scheduler, close_clocks=self.skew.kind != "hour")
+        objects = WatchedObjects(self.checks)
+        driver = Driver(self.scheduler, plan, Random(f"{seed} driver"), self.checks)
+        self.ground = Ground(self.scheduler, plan, self.checks, driver, objects, self.random, self.skew)
+        self.post = Post(self.ground)
+        self.forge = SimulatedForge(self.ground)
+        self.runtime = SimulatedRuntime(self.ground, self.post, self.forge)
+        self.fleet = Fleet(self.ground, self.post, self.runtime, self.forge)
+        self.people: list[People] = []
+
+    # set-up
+
+    def found(self, town_id: str, config: dict[str, Any], *, rig: dict[str, Any] | None = None) -> People:
+        """A town with one rig, before anything can go wrong."""
+        clock = SkewedClock(self.scheduler, 0)
+        drive(found_town(town_id, Surroundings(self.ground.store, clock), worker_id="founder", config=config))
+        payload = {"rig_id": RIG, "name": "main", "git_url": f"https://github.com/acme/{town_id}.git", **(rig or {})}
+        event = {"event_id": f"rig-of-{town_id}", "event_type": "rig_registered", "payload": payload}
+        batch = ingest.batch_of([event], received_at=clock.now())
+        self.checks.offered(town_id, batch.envelopes)
+        drive(self.ground.store.post(town_id, batch.body, received_at=clock.now(), batch_id="b0", wake=True))
+        self.checks.acknowledged(town_id, batch.envelopes)
+        people = People(self.ground, self.post, self.runtime, town_id)
+        self.people.append(people)
+        return people
+
+    # phases
+
+    def live(self, *, until: int) -> None:
+        """Let the world go on until that time, or until something is wrong."""
+        self.scheduler.run(until=until, enough=lambda: bool(self.checks.problems))
+
+    def calm_down(self) -> None:
+        """Nothing goes wrong any more, and everybody does what he should."""
+        if isinstance(self.plan, Swarm):
+            self.plan.calm_down()
+        self.runtime.calm_down()
+        self.forge.calm_down()
+        for people in self.people:
+            people.calm_down()
+
+    def come_to_an_end(self, *, at_most: int) -> None:
+        """Live until everything is over or waits for a person; then nothing may be missing, and idle must mean idle."""
+        limit = self.scheduler.now + at_most
+        while self.scheduler.now < limit and not self.checks.problems and unsettled(self.ground, self.runtime):
+            self.live(until=min(self.scheduler.now + MINUTE, limit))
+        if not self.checks.problems:
+            for problem in unfinished(self.ground, self.runtime):
+                self.checks.fail("liveness", problem)
+
+    def idle(self, *, span: int = _IDLE) -> None:
+        """Towns that wait for nothing but an event cost nothing but the listing of due markers."""
+        objects, ledgers = self.ground.objects, self.checks.ledgers.values()
+        if self.checks.problems or any(ledger.manifest.next_due is not None for ledger in ledgers):
+            return
+        self.live(until=self.scheduler.now + 10 * SECOND)  # the last markers
+        if any(objects.markers(town) or objects.inbox(town) for town in self.checks.ledgers):
+            return
+        requests, listings = objects.requests, objects.listings
+        self.live(until=self.scheduler.now + span)
+        more = (objects.requests - requests) - (objects.listings - listings)
+        self.checks.figures["idle worlds"] += 1
+        if more:
+            self.checks.fail("idle", f"{more} requests beside the listing of markers in {span // MINUTE} min")
+
+    def close(self) -> None:
+        for ledger in self.checks.ledgers.values():
+            ledger.close()
+
+    def outcome(self) -> Outcome:
+        """What came of it."""
+        rules: Counter[str] = Counter()
+        for ledger in self.checks.ledgers.values():
+            rules.update(ledger.rules)
+        figures = self.checks.figures
+        figures["rescued by the sweep"] = self.fleet.rescued
+        figures["agents started"] = self.runtime.started
+        figures[f"seeds with {self.skew.kind} skew"] = 1
+        return Outcome(
+            seed=self.seed,
+            problems=self.checks.problems,
+            ticks=figures["ticks"],
+            simulated_minutes=self.scheduler.now / MINUTE,
+            calls=self.ground.driver.calls,
+            faults=self.plan.counts,
+            figures=figures,
+            rules=rules,
+            trace=[
+                f"{at / SECOND:10.3f} {who}: {what}" + (f"   <- {fault}" if fault else "")
+                for at, who, what, fault in self.ground.driver.trace
+            ],
+        )
+
+
+def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
+    """Everything that this seed stands for. `minutes` is the length of the phase with faults; else the seed draws it."""
+    plan = Swarm(seed)
+    world = World(seed, plan)
+    random = Random(f"{seed} set-up")
+    world.checks.markers_may_be_missing = "late" in plan.call_rates
+    for number in range(1 + (random.random() < 0.2)):
+        world.found(f"town-{number + 1}", _config(random))
+    troubled = bool(plan.call_rates)
+    world.fleet.begin(sweep=troubled)
+    for people in world.people:
+        people.begin()
+    _ask_now_and_then(world, random)
+    _live_under_faults(world, int((minutes or random.uniform(8, 40)) * MINUTE))
+    world.calm_down()
+    if troubled:
+        world.fleet.sweep()
+    world.come_to_an_end(at_most=_CALM_AT_MOST)
+    world.idle()
+    _keep_towns_apart(world)
+    world.close()
+    return world.outcome()
+
+
+def _live_under_faults(world: World, span: int) -> None:
+    """For that time, and longer if hardly anything happened (a clock that was an hour ahead holds a town up)."""
+    world.live(until=span)
+    while world.checks.figures["ticks"] < _TICKS_AT_LEAST and world.scheduler.now < span + 2 * HOUR:
+        if world.checks.problems:
+            return
+        world.live(until=world.scheduler.now + 5 * MINUTE)
+
+
+def _config(random: Random) -> dict[str, Any]:
+    if random.random() < 0.55:
+        return {"merge_strategy": "direct", "staged_convoys_default": False}
+    return {
+        "merge_strategy": "pr",
+        "refinery": {
+            "auto_merge_delay_minutes": random.choice((None, 0, 1, 5)),
+            "auto_resolve_pr_feedback": random.random() < 0.6,
+        },
+    }
+
+
+def _ask_now_and_then(world: World, random: Random) -> None:
+    """An operator asks for a dry run at any time."""
+
+    def ask() -> None:
+        world.fleet.dry_run(f"town-{random.randrange(len(world.people)) + 1}")
+        world.scheduler.after(random.randrange(20 * SECOND, 5 * MINUTE), ask)
+
+    world.scheduler.after(random.randrange(MINUTE), ask)
+
+
+def _keep_towns_apart(world: World) -> None:
+    for town_id, ledger in world.checks.ledgers.items():
+        for other in world.checks.ledgers:
+            if other != town_id and f"canary of {other}".encode() in ledger.image:
+                world.checks.fail("isolation", f"{town_id} holds what belongs to {other}")
