@@ -108,9 +108,7 @@ class Archive:
         """One kept head, taken apart. Raises DamagedImage."""
         key = keys.head(self.town_id)
         name = f"get_version {key} {version.version_id}"
-        found: StoredObject | None = yield Call(
-            name, partial(self.versions.get_version, key, version.version_id)
-        )
+        found: StoredObject | None = yield Call(name, partial(self.versions.get_version, key, version.version_id))
         if found is None:
             raise layers.damaged(key, f"its version {version.version_id} is listed but cannot be read")
         return head.decode(found.body, key=key, town_id=self.town_id)
@@ -169,11 +167,12 @@ class Archive:
             first, key = ending[0]
             chain.append(key)
             end = first - 1
-        image = b""
-        for key in reversed(chain):
+        snapshot = yield from self._file(chain[-1])
+        image, point = ltx.image_of(snapshot), _point_of_file(snapshot, chain[-1])
+        for key in reversed(chain[:-1]):
             file = yield from self._file(key)
-            image = ltx.image_of(file) if file.header.is_snapshot else ltx.applied(image, file)
-        return Restored(_point_of_file(file, key), image)
+            image, point = ltx.applied(image, file), _point_of_file(file, key)
+        return Restored(point, image)
 
     def _no_point(self, wanted: str, files: dict[str, tuple[int, int]], txid: int) -> Refused:
         ends = sorted({max_txid for _, max_txid in files.values()}, key=lambda end: abs(end - txid))[:3]
@@ -237,7 +236,9 @@ def _create(objects: ObjectStore, wanted: layers.Object) -> Steps[str]:
     except Exception as raised:  # noqa: BLE001 - judged by settle_publication, which raises what is final
         answer = raised
     if not (yield from layers.settle_publication(objects, wanted, answer)):
-        raise StoreUnavailable(f"create {wanted.key}: nobody knows whether it stands", hint="do it again, it does no harm")
+        raise StoreUnavailable(
+            f"create {wanted.key}: nobody knows whether it stands", hint="do it again, it does no harm"
+        )
     return wanted.key
 
 
@@ -264,6 +265,4 @@ def _point_of(manifest: head.Manifest) -> RestorePoint:
 def _point_of_file(file: ltx.LtxFile, key: str) -> RestorePoint:
     header = file.header
     kind: Literal["spill", "snapshot"] = "snapshot" if "/0009/" in key else "spill"
-    return RestorePoint(
-        header.max_txid, from_milliseconds(header.time_ms), header.pages * header.page_size, kind
-    )
+    return RestorePoint(header.max_txid, from_milliseconds(header.time_ms), header.pages * header.page_size, kind)
