@@ -28,6 +28,10 @@ _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _HEAD: Final = re.compile(r"towns/([a-z0-9][a-z0-9-]{0,63})/head", re.ASCII)
 _INBOX_OBJECT: Final = re.compile(r"towns/[a-z0-9][a-z0-9-]{0,63}/inbox/[^/]+", re.ASCII)
 _MARKER: Final = re.compile(r"due/(\d{8}T\d{6}Z)/([a-z0-9][a-z0-9-]{0,63})", re.ASCII)
+_LTX: Final = re.compile(r"towns/[a-z0-9][a-z0-9-]{0,63}/ltx/000[0-9]/([0-9a-f]{16})-([0-9a-f]{16})\.ltx", re.ASCII)
+_JOURNAL: Final = re.compile(
+    r"towns/[a-z0-9][a-z0-9-]{0,63}/journal/([0-9a-f]{16})-([0-9a-f]{16})\.json\.lz4", re.ASCII
+)
 _SECOND: Final = "%Y%m%dT%H%M%SZ"
 _LAST_MILLISECOND: Final = 9_999_999_999_999  # the greatest of 13 digits, in November 2286
 
@@ -62,6 +66,18 @@ def spill(town_id: str, min_txid: int, max_txid: int) -> str:
 def ltx_prefix(town_id: str) -> str:
     """The prefix of a town's snapshots and spills: what Litestream is pointed at."""
     return f"{TOWNS}{checked_town_id(town_id)}/ltx/"
+
+
+def txids_of(key: str) -> tuple[int, int] | None:
+    """First and last TXID of a spill or snapshot; None for every other key."""
+    found = _LTX.fullmatch(key)
+    return (int(found[1], 16), int(found[2], 16)) if found else None
+
+
+def ticks_of(key: str) -> tuple[int, int] | None:
+    """First and last tick of a journal object; None for every other key."""
+    found = _JOURNAL.fullmatch(key)
+    return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
 def journal(town_id: str, min_tick: int, max_tick: int) -> str:

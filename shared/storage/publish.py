@@ -35,7 +35,7 @@ class Publication:
         pages = layers.to_publish(below, image.image, manifest) if isinstance(below, layers.Layers) else None
         if block is None:
             return cls(objects, pages, None, 0)
-        rows = layers.Object(keys.journal(image.town_id, block.min_tick, block.max_tick), _compressed(block.body))
+        rows = layers.Object(keys.journal(image.town_id, block.min_tick, block.max_tick), compressed(block.body))
         return cls(objects, pages, rows, block.max_tick)
 
     @property
@@ -67,7 +67,8 @@ def read_block(body: bytes) -> bytes:
     return content
 
 
-def _compressed(body: bytes) -> bytes:
+def compressed(body: bytes) -> bytes:
+    """The body of a journal object: one LZ4 frame with a checksum of its content."""
     packed: bytes = lz4.frame.compress(body, compression_level=0, content_checksum=True, store_size=True)
     return packed
 

@@ -86,8 +86,18 @@ def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
         weight += len(canonical.dumps(record_["inputs"])) + len(canonical.dumps(record_["outputs"]))
         if weight > limits.JOURNAL_WINDOW_BYTES // 2:
             break
-    body = canonical.dumps({"format": 1, "ticks": block}).encode()
-    return JournalBlock(block[0]["tick_no"], block[-1]["tick_no"], body)
+    return _block_of(block)
+
+
+def block_after(sql: sqlite3.Connection, published_to: int) -> JournalBlock | None:
+    """All rows after a tick; None if there are none."""
+    found = rows(sql, limit=1_000_000, after=published_to)
+    return _block_of(found) if found else None
+
+
+def _block_of(records: list[dict[str, Any]]) -> JournalBlock:
+    body = canonical.dumps({"format": 1, "ticks": records}).encode()
+    return JournalBlock(records[0]["tick_no"], records[-1]["tick_no"], body)
 
 
 def remove_published(town: Town, up_to: int, *, limit: int) -> int:

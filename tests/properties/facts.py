@@ -56,7 +56,9 @@ def _agent_done(town: View, pick: int, variant: int) -> Fact:
     agent = town.an_agent(pick)
     url = {1: town.pr_url(agent.rig), 2: "http://insecure.example/pull/1"}.get(variant)
     bead = {3: agent.hook, 4: town.an_issue(pick)}.get(variant)
-    payload = _without_none(branch=f"gt/{agent.id[:8]}/{town.count}", pr_url=url, generation=_generation(agent, variant))
+    payload = _without_none(
+        branch=f"gt/{agent.id[:8]}/{town.count}", pr_url=url, generation=_generation(agent, variant)
+    )
     return Fact(payload, agent.id, bead)
 
 
@@ -122,7 +124,12 @@ def _container_ready(town: View, pick: int, variant: int) -> Fact:
 
 def _bead_created(town: View, pick: int, variant: int) -> Fact:
     rig = RIGS[pick % 2]
-    bead: dict[str, Any] = {"bead_id": f"bead-{town.count}", "type": "issue", "title": f"Bead {town.count}", "rig_id": rig}
+    bead: dict[str, Any] = {
+        "bead_id": f"bead-{town.count}",
+        "type": "issue",
+        "title": f"Bead {town.count}",
+        "rig_id": rig,
+    }
     if variant == 1:
         bead["labels"] = ["gt:held"]
     elif variant == 2:
@@ -137,7 +144,9 @@ def _bead_created(town: View, pick: int, variant: int) -> Fact:
     elif variant == 6:
         bead |= {"labels": ["gt:pr-fixup"], "branch": "gt/fix", "pr_url": town.pr_url(rig)}
     elif variant == 7:
-        bead |= ({"rig_id": FOREIGN}, {"type": "molecule"}, {"rig_id": None}, {"type": "merge_request", "branch": "b"})[pick % 4]
+        bead |= ({"rig_id": FOREIGN}, {"type": "molecule"}, {"rig_id": None}, {"type": "merge_request", "branch": "b"})[
+            pick % 4
+        ]
     return Fact({"bead": _without_none(**bead)})
 
 
@@ -190,11 +199,18 @@ def _convoy_closed(town: View, pick: int, variant: int) -> Fact:
 
 def _pr_status_changed(town: View, pick: int, variant: int) -> Fact:
     state = ("merged", "closed", "open")[variant % 3]
-    return Fact(_without_none(pr_url=town.pr_url("rig-1"), pr_state=state, sha="abc" if variant == 0 else None), bead=town.a_review(pick))
+    return Fact(
+        _without_none(pr_url=town.pr_url("rig-1"), pr_state=state, sha="abc" if variant == 0 else None),
+        bead=town.a_review(pick),
+    )
 
 
 def _pr_feedback_detected(town: View, pick: int, variant: int) -> Fact:
-    kinds = {"has_unresolved_comments": variant % 2 == 0, "has_failing_checks": variant > 3, "has_unchecked_runs": False}
+    kinds = {
+        "has_unresolved_comments": variant % 2 == 0,
+        "has_failing_checks": variant > 3,
+        "has_unchecked_runs": False,
+    }
     return Fact({"pr_url": town.pr_url("rig-1"), **kinds}, bead=town.a_review(pick))
 
 
@@ -219,7 +235,9 @@ def _rig_registered(town: View, pick: int, variant: int) -> Fact:
         {"merge_strategy": "direct", "code_review": False},
     )
     name = RIGS[(pick + 1) % 2] if variant == 0 and pick > 3 else rig
-    return Fact(_without_none(rig_id=rig, name=name, git_url=f"https://github.com/acme/{rig}.git", config=overrides[variant]))
+    return Fact(
+        _without_none(rig_id=rig, name=name, git_url=f"https://github.com/acme/{rig}.git", config=overrides[variant])
+    )
 
 
 def _town_configured(town: View, pick: int, variant: int) -> Fact:

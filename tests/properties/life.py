@@ -22,7 +22,7 @@ from tests.properties.facts import Fact
 from tests.properties.outside import Answers
 from tests.properties.steps import Answer, Gap, Live, Post, PostAgain, PostPoison, Step
 from tests.properties.views import View
-from tests.towns import MS, TOWN, TownBuilder, T, event
+from tests.towns import MS, TOWN, T, TownBuilder, event
 
 Check = Callable[["Life", "Ticked"], None]
 
@@ -85,7 +85,7 @@ class Life:
     def _post_again(self, step: PostAgain) -> None:
         if self.posted:
             known = list(self.posted.values())[step.pick % len(self.posted)]
-            again = replace(known, received_at=to_text(self.now), created_at=to_text(self.now))
+            again = replace(known, received_at=to_text(self.now))
             self.waiting.append(replace(again, payload='{"other":"content"}') if step.changed else again)
 
     def _answer(self, step: Answer) -> None:
@@ -143,9 +143,7 @@ class Life:
         self.waiting.append(envelope)
         return envelope.event_id
 
-    def _envelope(
-        self, event_type: str, fact: Fact, *, source: str = "ingest", at: datetime | None = None
-    ) -> Envelope:
+    def _envelope(self, event_type: str, fact: Fact, *, source: str = "ingest", at: datetime | None = None) -> Envelope:
         self.count += 1
         return event(
             event_type,

@@ -121,7 +121,15 @@ def _attempt(effect: ClaimedEffect | EffectRow) -> dict[str, Any]:
     return {"effect_id": effect.id, "attempt": max(effect.attempts, 1)}
 
 
-RESULTS: Final = ("dispatch_result", "stop_result", "pr_polled", "pr_merge_result", "nudge_result", "mayor_notified", "effect_result")
+RESULTS: Final = (
+    "dispatch_result",
+    "stop_result",
+    "pr_polled",
+    "pr_merge_result",
+    "nudge_result",
+    "mayor_notified",
+    "effect_result",
+)
 
 BEHAVIOURS: Final = (
     "beat",

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from shared.domain.times import from_text
 from shared.town import database, founding
+from tests.properties.checks import Checks, remember
 from tests.properties.life import Life
 from tests.properties.outside import Answers
 from tests.properties.steps import Gap, Live, Post, Step
@@ -20,72 +21,128 @@ from tests.towns import TOWN, T, TownBuilder, a_town, ago
 _RIGS: Final = (Post("rig_registered", 0, 6), Post("rig_registered", 1, 6))
 _THREE_BEADS: Final = (Post("bead_created", 0, 0), Post("bead_created", 1, 0), Post("bead_created", 0, 2))
 _CONVOY: Final = (Post("convoy_created", 1, 1),)
-_QUIET: Final = Answers(poll="unknown")
-_BUSY: Final = (*_RIGS, *_CONVOY, *_THREE_BEADS, Live(3, "due", "beat", _QUIET))
+_SLOW: Final = Answers(poll="unknown")
+_REJECTED: Final = Answers(start="rejected")
+_APPROVAL: Final = Answers(poll="approval")
+_BUSY: Final = (*_RIGS, *_CONVOY, *_THREE_BEADS, Live(3, "due", "progress", _SLOW))
+_REVIEWED: Final = (*_BUSY, Live(1, "due", "done", _SLOW), Live(2, "due", "beat", _SLOW))
 _DIRECT: Final = {"merge_strategy": "direct", "staged_convoys_default": False}
 _PULLS: Final = {"staged_convoys_default": False}
+_ONE_BEAD: Final = (*_RIGS, Post("bead_created", 0, 0), Live(2, "due", "progress"))
+_READY_TO_LAND: Final = (*_RIGS, Post("convoy_created", 1, 0), *(Live(1, "due", "done") for _ in range(4)))
+
+
+def _silence(minutes: int, answers: Answers = _SLOW) -> tuple[Step, ...]:
+    """Agents that beat and make no progress for so long; nobody ticks meanwhile, so the town settles first."""
+    return (Gap(minutes * 60_000, "beat"), Live(4, "30s", "beat", answers))
+
+
+_APPROVED_LANDING: Final = (
+    *_READY_TO_LAND,
+    Live(2, "due", "beat"),
+    Live(1, "due", "pull_request", _APPROVAL),
+    Live(3, "due", "beat", _APPROVAL),
+)
+_FAILED_LANDING: Final = (Live(2, "due", "beat"), Post("bead_cancelled", 0, 1), Gap(490_000, "beat"))
+_MERGING: Final = (*_BUSY, *(Live(2, "due", "pull_request", Answers(merge="never")) for _ in range(3)))
+_STALLED: Final = (*_BUSY, *_silence(46), *_silence(61), Live(2, "due", "beat"), *_silence(30))
+
+
+def _second_thoughts(answers: Answers) -> tuple[Step, ...]:
+    """A pull request is closed, its issue starts again, and the pull request is opened again."""
+    return (
+        *_ONE_BEAD,
+        Live(1, "due", "pull_request", _SLOW),
+        Live(2, "due", "pull_request", _SLOW),
+        Post("pr_status_changed", 0, 1),
+        Live(2, "30s", "beat", answers),
+        Post("bead_reopened", 0, 0),
+        Live(1, "5s", "beat", answers),
+    )
+
 
 STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
     "young": ({}, (*_RIGS, *_THREE_BEADS, Post("convoy_created", 3, 2))),
     "busy": (_DIRECT, _BUSY),
-    "in review": (_DIRECT, (*_BUSY, Live(1, "due", "done", _QUIET), Live(2, "due", "beat", _QUIET))),
-    "reworked": (
-        _DIRECT,
-        (*_BUSY, Live(1, "due", "done"), Live(1, "due", "beat"), Live(1, "due", "changes"), Live(2, "due", "beat")),
-    ),
+    "in review": (_DIRECT, _REVIEWED),
+    "reworked": (_DIRECT, (*_REVIEWED, Live(1, "due", "changes"), Live(2, "due", "beat"))),
     "pull requests": (
         _PULLS,
-        (*_BUSY, Live(1, "due", "pull_request", _QUIET), Live(2, "due", "pull_request", _QUIET), Live(2, "5s", "beat", _QUIET)),
+        (
+            *_BUSY,
+            Live(1, "due", "pull_request", _SLOW),
+            Live(2, "due", "pull_request", _SLOW),
+            Live(2, "5s", "beat", _SLOW),
+        ),
     ),
-    "approval": (
-        _PULLS,
-        (*_BUSY, Live(2, "due", "pull_request", Answers(poll="approval")), Live(3, "due", "beat", Answers(poll="approval"))),
-    ),
+    "approval": (_PULLS, (*_BUSY, Live(2, "due", "pull_request", _APPROVAL), Live(3, "due", "beat", _APPROVAL))),
     "reviews off": (
         _PULLS,
         (
             *_BUSY,
             Post("rig_registered", 0, 1),
             Post("bead_created", 1, 4),
-            Live(1, "due", "pull_request", _QUIET),
-            Live(1, "due", "done", _QUIET),
+            Live(1, "due", "pull_request", _SLOW),
+            Live(1, "due", "done", _SLOW),
         ),
     ),
-    "landing": (
-        _DIRECT,
-        (
-            *_RIGS,
-            Post("convoy_created", 1, 0),
-            Post("convoy_created", 0, 2),
-            *(Live(1, "due", "done") for _ in range(4)),
-        ),
+    "unreviewable": (_PULLS, (*_BUSY, Post("rig_registered", 0, 1), Live(2, "due", "done", _SLOW))),
+    "merging": (_PULLS, _MERGING),
+    "merged": (
+        _PULLS,
+        (*_MERGING, *(Live(1, "5min", "beat", Answers(merge="never")) for _ in range(2)), Live(2, "due", "beat")),
     ),
-    "stuck": (
+    "landing": (_DIRECT, (*_RIGS, Post("convoy_created", 1, 0), Post("convoy_created", 0, 2), *_READY_TO_LAND[3:])),
+    "landing closed": (_DIRECT, (*_READY_TO_LAND, Live(2, "due", "beat"), Post("bead_cancelled", 0, 5), Live(1))),
+    "landing approval": (_DIRECT, _APPROVED_LANDING),
+    "landing held": (_DIRECT, (*_APPROVED_LANDING, Post("bead_cancelled", 0, 1), Live(2))),
+    "landing fails": (_DIRECT, (*_READY_TO_LAND, *(_FAILED_LANDING * 4))),
+    "landing failed": (_DIRECT, (*_READY_TO_LAND, *(_FAILED_LANDING * 5))),
+    "stuck": (_DIRECT, (*_BUSY, *_silence(16), *_silence(45))),
+    "unheard": (_DIRECT, (*_BUSY, *_silence(16, Answers(call="never")), Gap(3_700_000, "beat"))),
+    "silent": (_DIRECT, (*_BUSY, Live(5, "30s", "silent"))),
+    "stalled": (_DIRECT, _STALLED),
+    "retired": (_DIRECT, (*_STALLED, *_silence(152))),
+    "stalled review": (
         _DIRECT,
-        (*_BUSY, Gap(3_400_000), Live(4, "30s", "beat"), Gap(1_800_000), Live(4, "30s", "beat"), Gap(1_800_000)),
+        (*_REVIEWED, Live(1, "due", "progress"), *_silence(61), *_silence(62), Post("triage_resolved", 0, 0), Live(2)),
     ),
     "asking": (
         _DIRECT,
         (
-            *_RIGS,
-            *_THREE_BEADS,
-            Live(2, "due", "beat"),
-            Gap(3_700_000),
-            Live(4, "30s", "beat"),
+            *_BUSY,
+            *_silence(61),
             Post("escalation_raised", 1, 1),
             Post("bead_created", 0, 5),
-            Live(2, "due", "beat", Answers(start="rejected")),
+            Live(2, "due", "beat", _REJECTED),
         ),
     ),
     "failing": (
         _DIRECT,
-        (*_RIGS, *(Post("bead_created", index, 0) for index in range(20)), Live(2, "due", "silent", Answers(start="rejected"))),
+        (*_RIGS, *(Post("bead_created", index, 0) for index in range(20)), Live(2, "due", "silent", _REJECTED)),
     ),
     "tired": (
         {**_DIRECT, "max_dispatch_attempts": 2},
-        (*_RIGS, *_THREE_BEADS, Live(5, "due", "silent", Answers(start="rejected")), Gap(100_000)),
+        (*_RIGS, *_THREE_BEADS, Live(5, "due", "silent", _REJECTED), Gap(100_000)),
     ),
-    "idle": (_DIRECT, (*_RIGS, Post("bead_created", 0, 0), Live(3, "due", "done"), Live(4, "due", "done"), Gap(90_000_000))),
+    "hopeless": (
+        {**_DIRECT, "max_dispatch_attempts": 1},
+        (*_RIGS, *_CONVOY, Post("convoy_created", 0, 0), Live(4, "due", "silent", _REJECTED)),
+    ),
+    "second thoughts": (_PULLS, _second_thoughts(_SLOW)),
+    "merged after all": (
+        _PULLS,
+        (*_second_thoughts(_SLOW), Post("pr_status_changed", 0, 0), Live(1, "5s", "beat", _SLOW)),
+    ),
+    "merged meanwhile": (
+        _PULLS,
+        (*_second_thoughts(_REJECTED), Post("pr_status_changed", 0, 0), Live(1, "5s", "silent")),
+    ),
+    "idle": (
+        _DIRECT,
+        (*_RIGS, Post("bead_created", 0, 0), Live(3, "due", "done"), Live(4, "due", "done"), Gap(90_000_000)),
+    ),
+    "paused": (_PULLS, (*_RIGS, *_THREE_BEADS, *_CONVOY, Live(1))),
 }
 """Configuration and steps, by name."""
 
@@ -111,8 +168,11 @@ def begin(name: str) -> Life:
 @cache
 def _lived(name: str) -> _Begun:
     config, steps = STARTS[name]
-    town = TownBuilder(sql=database.open_image(founding.found(TOWN, config=config)), tick_no=0)
-    life = Life(town).play(*steps)
+    town = TownBuilder(sql=database.open_image(founding.found(TOWN, config=config, paused=name == "paused")), tick_no=0)
+    life = Life(town)
+    Checks(life)
+    life.checks = (*life.checks, remember)
+    life.play(*steps)
     if life.waiting:
         life.tick()
     begun = _Begun(town.image(), life.now, life.next_due, life.count)
@@ -131,7 +191,13 @@ def _imported() -> _Begun:
         .bead("reviewed", status="in_review", updated_at=ago(minutes=6))
         .bead("held-by-dead", status="in_progress")
         .review("stuck", "in_progress", of="reviewed", updated_at=ago(minutes=31))
-        .review("silent-pr", "in_progress", pr_url="https://github.com/acme/rig-2/pull/9", rig_id="rig-2", updated_at=ago(minutes=31))
+        .review(
+            "silent-pr",
+            "in_progress",
+            pr_url="https://github.com/acme/rig-2/pull/9",
+            rig_id="rig-2",
+            updated_at=ago(minutes=31),
+        )
         .agent("dead-refinery", "refinery", "dead", hook="stuck", last_activity_at=ago(minutes=31))
         .agent("dead-polecat", "polecat", "dead", hook="held-by-dead", last_activity_at=ago(minutes=3))
         .agent("dangling", "polecat", "idle", hook="no-such-bead")

@@ -44,7 +44,7 @@ class Answer:
     """A result of an effect comes, whether it was claimed or is long over."""
 
     pick: int
-    answers: Answers = Answers()
+    answers: Answers = field(default_factory=Answers)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ class View:
 
     def a_nudge(self, pick: int) -> tuple[str, str]:
         """The nth nudge, undelivered ones first, and its agent."""
-        rows = self.town.rows("SELECT nudge_id, agent_bead_id FROM agent_nudges ORDER BY delivered_at IS NOT NULL, nudge_id")
+        rows = self.town.rows(
+            "SELECT nudge_id, agent_bead_id FROM agent_nudges ORDER BY delivered_at IS NOT NULL, nudge_id"
+        )
         return _nth([(row[0], row[1]) for row in rows], pick, (NOTHING, NOBODY.id))
 
     def an_effect(self, pick: int) -> EffectRow | None:

@@ -64,6 +64,11 @@ def test_nineteen_failed_starts_leave_the_breaker_closed() -> None:
 
 
 @scenario(24)
+def test_a_closed_breaker_wakes_nobody() -> None:
+    assert failed_starts(a_town(), *[ago(minutes=1)] * 19).tick().next_due is None
+
+
+@scenario(24)
 def test_twenty_failed_starts_open_the_breaker_and_the_mayor_is_told() -> None:
     town = failed_starts(a_town().bead("b"), *[ago(minutes=1)] * 20)
     report = town.tick()

@@ -143,6 +143,15 @@ def test_a_refinery_that_opened_a_pull_request_leaves_the_rest_to_the_polls() ->
 
 
 @scenario(129)
+def test_a_pull_request_for_a_review_that_went_back_to_the_queue_takes_it_out_again() -> None:
+    town = a_town_in_review("open", status="idle", hook=None)
+    report = town.tick(event("agent_done", {**BRANCH, "pr_url": PR, "generation": 2}, agent="f"))
+    assert outcomes(report) == [("agent_done", "applied")]
+    assert audits(town, "m", "status_changed") == [("open", "in_progress")]
+    assert deeds(report, of="reviews") == ["reviews.poll_pull_request: poll_pr m"]
+
+
+@scenario(129)
 def test_a_refinery_without_its_hook_is_done_with_a_pull_request_that_is_polled_already() -> None:
     town = a_town_in_review(pr=PR, status="idle", hook=None)
     report = town.tick(event("agent_done", {**BRANCH, "generation": 2}, agent="f"))
@@ -253,11 +262,12 @@ def test_under_proceed_a_review_goes_on_without_its_failed_rework() -> None:
     ("town", "agent", "generation"),
     [
         (a_town_at_work(), "p", None),
+        (a_town_in_review(status="idle", hook=None).agent("p", status="working", hook="m"), "p", None),
         (a_town_in_review(status="idle", hook=None), "f", None),
         (a_town_in_review(), "f", 1),
         (a_town_in_review("closed"), "f", None),
     ],
-    ids=["a polecat", "an unhooked refinery", "an old generation", "a review that is over"],
+    ids=["a polecat", "a polecat on a review", "an unhooked refinery", "an old generation", "a review that is over"],
 )
 def test_only_the_refinery_that_reviews_now_asks_for_changes(
     town: TownBuilder, agent: str, generation: int | None
@@ -283,6 +293,15 @@ def test_exits_of_an_old_generation_burn_nothing() -> None:
     assert (town.status("b"), town.doing("p"), deeds(report)) == ("in_progress", ("working", "b"), [])
     assert town.one("beads", "b", "dispatch_attempts") == 0
     assert town.one("agent_metadata", "p", "dispatch_attempts") == 1
+
+
+@scenario(132)
+@pytest.mark.parametrize("generation", [2, 3])
+def test_an_exit_of_the_present_generation_counts(generation: int) -> None:
+    town = a_town_at_work()
+    report = town.tick(event("agent_completed", {"status": "failed", "generation": generation}, agent="p"))
+    assert outcomes(report) == [("agent_completed", "applied")]
+    assert (town.status("b"), town.doing("p")) == ("failed", ("idle", None))
 
 
 @scenario(133)
@@ -336,6 +355,14 @@ def test_a_refinery_that_ends_between_two_turns_keeps_its_review() -> None:
     assert (town.status("m"), town.doing("f")) == ("in_progress", ("working", "m"))
     assert town.one("agent_metadata", "f", "dispatch_attempts") == 3
     assert deeds(report) == []
+
+
+@scenario(134)
+@pytest.mark.parametrize(("status", "becomes"), [("working", "idle"), ("stalled", "idle"), ("dead", "dead")])
+def test_a_refinery_that_ends_without_a_review_rests(status: str, becomes: str) -> None:
+    town = a_town().agent("f", "refinery", status, stalled_at=ago(minutes=1) if status == "stalled" else None)
+    town.tick(event("agent_completed", {"status": "completed"}, agent="f"))
+    assert town.doing("f") == (becomes, None)
 
 
 @scenario(134)
@@ -539,6 +566,18 @@ def test_a_refinery_that_is_gone_after_its_review_was_over_is_unhooked() -> None
     assert outcomes(report) == [("container_status", "applied")]
     assert (town.doing("f"), town.one("agent_metadata", "f", "checkpoint")) == (("idle", None), None)
     assert actions(report, rule="reviews.release_finished_refinery") == []
+
+
+@scenario(138)
+def test_a_polecat_that_is_gone_after_its_bead_was_over_is_left_to_the_rule() -> None:
+    town = a_town_at_work()
+    town.update("beads", "b", status="closed")
+    report = town.tick(seen={"p": ProcessStatus("exited", None, 2)})
+    assert deeds(report, of="agents") == [
+        "agents.drop_finished_hook: unhook_agent p",
+        "agents.drop_finished_hook: clear_agent_checkpoint p (skipped: already)",
+    ]
+    assert town.doing("p") == ("idle", None)
 
 
 @scenario(138)

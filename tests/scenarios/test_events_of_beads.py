@@ -179,6 +179,23 @@ def test_an_adopted_pull_request_is_babysat() -> None:
     assert audits(town, "m", "babysit_started") == [(None, PR)]
 
 
+@scenario(149)
+@pytest.mark.parametrize(
+    ("kind", "to", "answer"),
+    [
+        ("message", "p", "applied"),
+        ("message", "nobody", "skipped: missing"),
+        ("issue", "p", "rejected: only a message is created with an assignee"),
+    ],
+)
+def test_a_message_has_a_receiver_and_nothing_else_has(kind: str, to: str, answer: str) -> None:
+    town = a_town().agent("p")
+    wish = {"bead_id": "new", "type": kind, "title": "Hello", "assignee_agent_id": to}
+    report = town.tick(event("bead_created", {"bead": wish}))
+    assert outcomes_of(report, "bead_created") == [answer]
+    assert town.one("beads", "new", "assignee_agent_bead_id") == ("p" if answer == "applied" else None)
+
+
 # --- bead_updated --------------------------------------------------------------------------------------------
 
 

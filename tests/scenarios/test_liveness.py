@@ -180,14 +180,38 @@ def test_a_stalled_agent_belongs_to_its_retirement_after_two_and_a_half_hours(
     assert rules == ({"agents.retire_stalled"} if retired else {"liveness.escalate"})
 
 
+@scenario(120)
+@pytest.mark.parametrize(
+    ("last_activity_at", "wanted"),
+    [(ago(hours=2, minutes=30), ESCALATED), (ago(hours=2, minutes=30, ms=1), []), (None, ESCALATED)],
+)
+def test_an_agent_that_stalled_nobody_knows_when_is_measured_by_its_last_sign_of_life(
+    last_activity_at: datetime | None, wanted: list[str]
+) -> None:
+    town = a_quiet_worker(ago(minutes=90), status="stalled", stalled_at=None, last_activity_at=last_activity_at)
+    assert deeds(town.tick()) == wanted
+
+
+@scenario(117, 119, 120)
+@pytest.mark.parametrize("tier", [limits.GUPP_WARN_AFTER, limits.GUPP_ESCALATE_AFTER, limits.GUPP_FORCE_STOP_AFTER])
+def test_a_quiet_worker_is_looked_at_the_moment_the_next_tier_begins(tier: timedelta) -> None:
+    town = a_quiet_worker(T - tier + 10 * SECOND)
+    for source in ("reconciler:warn", "reconciler:escalate"):
+        nudge = {"source": source, "created_at": ago(minutes=1), "delivered_at": ago(minutes=1)}
+        town.insert("agent_nudges", nudge_id=source, agent_bead_id="p", message="x", **nudge)
+    report = town.tick()
+    assert (deeds(report), report.next_due) == ([], T + 10 * SECOND + MS)
+
+
 # --- Whom the tiers leave alone ---------------------------------------------------------------------
 
 
 @scenario(121)
-def test_a_silent_mayor_is_left_alone() -> None:
-    town = a_town().update(
-        "agent_metadata", "mayor", status="working", last_activity_at=ago(minutes=20), last_event_at=ago(hours=3)
-    )
+@pytest.mark.parametrize("hook", [None, "b"])
+def test_a_silent_mayor_is_left_alone(hook: str | None) -> None:
+    """Not even in an image where somebody gave it a hook."""
+    town = a_town().bead("b", status="in_progress")
+    town.update("agent_metadata", "mayor", status="working", last_event_at=ago(hours=3), current_hook_bead_id=hook)
     assert deeds(town.tick(), of="liveness") == []
 
 
@@ -203,7 +227,14 @@ def test_nobody_is_pushed_while_the_town_drains_or_settles(circumstance: Given, 
 @scenario(121)
 @pytest.mark.parametrize("last_event", [T + MS, T + timedelta(hours=3), "yesterday, I think"])
 def test_an_activity_in_the_future_or_unreadable_counts_for_nothing(last_event: datetime | str) -> None:
-    assert deeds(a_quiet_worker(last_event).tick()) == []
+    report = a_quiet_worker(last_event).tick()
+    assert (deeds(report), report.alerts) == ([], ())
+
+
+@scenario(121)
+@pytest.mark.parametrize("status", ["idle", "dead"])
+def test_an_agent_that_rests_is_not_pushed(status: str) -> None:
+    assert deeds(a_quiet_worker(ago(minutes=90), status=status).tick(), of="liveness") == []
 
 
 @scenario(121)
@@ -211,7 +242,8 @@ def test_an_activity_in_the_future_or_unreadable_counts_for_nothing(last_event: 
 def test_an_agent_of_whom_nothing_is_known_is_not_pushed(status: str) -> None:
     stalled_at = ago(minutes=1) if status == "stalled" else None
     town = a_quiet_worker(None, status=status, last_activity_at=None, stalled_at=stalled_at)
-    assert deeds(town.tick(), of="liveness") == []
+    report = town.tick()
+    assert (deeds(report, of="liveness"), report.alerts) == ([], ())
 
 
 @scenario(121)

@@ -194,6 +194,12 @@ def test_a_conflict_is_given_to_one_agent_and_forgotten_when_it_is_gone() -> Non
     assert poll.town.rows(
         "SELECT bead_id, dependency_type FROM bead_dependencies WHERE depends_on_bead_id = ?", conflict
     ) == [("m", "blocks")]
+    assert poll.town.metadata(conflict) == {
+        "mr_bead_id": "m",
+        "pr_url": PR,
+        "branch": "gt/toast/1",
+        "target_branch": "main",
+    }
     poll.sees(feedback=GREEN, **CLEAN)
     assert [key for key in poll.town.metadata("m") if "conflicts" in key] == []
 
@@ -273,6 +279,31 @@ def test_comments_that_do_not_end_are_answered_five_times_and_then_a_person_is_a
     assert escalations(poll.town) == [("high", "feedback_cap")]
     assert [row[1] for row in outbox(poll.town, "notify_mayor")] == ["cap:m"]
     assert poll.town.metadata("m")["feedback_cap_escalated"] == 1
+
+
+@scenario(94)
+@pytest.mark.parametrize(
+    ("seen", "named"),
+    [
+        (COMMENTS, "unresolved comments"),
+        (FAILING, "failing checks"),
+        ({**GREEN, "has_unchecked_runs": True}, "checks that did not run"),
+        ({**COMMENTS, "has_failing_checks": True}, "unresolved comments, failing checks"),
+    ],
+)
+def test_a_feedback_bead_says_what_was_found_and_blocks_its_review(seen: dict[str, Any], named: str) -> None:
+    poll = polls({"auto_resolve_pr_feedback": True})
+    poll.sees(feedback=seen, **CLEAN)
+    ((bead, _),) = beads_labelled(poll.town, "gt:pr-feedback")
+    assert poll.town.one("beads", bead, "title", "body", "parent_bead_id", "rig_id") == (
+        "PR feedback: m",
+        f"Resolve on {PR}: {named}.",
+        "m",
+        "rig-1",
+    )
+    edges = poll.town.rows("SELECT bead_id, dependency_type FROM bead_dependencies WHERE depends_on_bead_id = ?", bead)
+    assert edges == [("m", "blocks")]
+    assert review_column(poll.town, "last_feedback_check_at") == text(T + 5 * SECOND)
 
 
 @scenario(94)

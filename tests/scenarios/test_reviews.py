@@ -301,6 +301,12 @@ def test_what_the_town_itself_submitted_is_reviewed_even_where_reviews_are_off()
     assert town.status("m") == "in_progress"
 
 
+@scenario(71)
+def test_what_the_town_itself_submitted_with_a_pull_request_only_waits_for_its_polls() -> None:
+    town = a_town_in_review("open", code_review=False, created_by="system")
+    assert deeds(town.tick()) == ["reviews.fast_track: transition_bead m in_progress"]
+
+
 @scenario(72)
 @pytest.mark.parametrize("code_review", [True, False])
 def test_an_adopted_pull_request_is_polled_and_never_reviewed_by_a_refinery(code_review: bool) -> None:
@@ -442,6 +448,12 @@ def test_an_idle_refinery_goes_on_when_the_wait_is_over(waited: timedelta, dispa
     assert dispatched or report.next_due == T - waited + limits.backoff(1) + MS
 
 
+@scenario(78)
+def test_a_review_without_rig_is_started_in_the_rig_of_its_refinery() -> None:
+    town = with_refinery(a_town_in_review(pr=None, rig_id=None))
+    assert actions(town.tick()) == [{"type": "dispatch_agent", "agent_id": "f", "bead_id": "m", "rig_id": "rig-1"}]
+
+
 @scenario(79)
 def test_a_review_fails_after_its_last_attempt() -> None:
     town = with_refinery(a_town_in_review(pr=None, dispatch_attempts=5, last_dispatch_attempt_at=ago(hours=1)))
@@ -524,6 +536,17 @@ def test_a_refinery_that_works_on_a_review_that_is_over_is_stopped_and_freed(sta
         "reviews.release_finished_refinery: unhook_agent f",
     ]
     assert (town.doing("f"), outbox(town)) == (("idle", None), [("stop_agent", "f", 1, "claimed")])
+
+
+@scenario(81)
+def test_another_agent_on_a_review_that_is_over_is_freed_by_the_rule_for_agents() -> None:
+    town = a_town_in_review("closed", pr=None).agent("p", status="working", hook="m")
+    town.update("beads", "b", status="closed")
+    assert deeds(town.tick()) == [
+        "agents.release_finished_work: stop_agent p",
+        "agents.release_finished_work: transition_agent p idle",
+        "agents.release_finished_work: unhook_agent p",
+    ]
 
 
 # --- from done to merged ------------------------------------------------------------------------------

@@ -239,6 +239,29 @@ def test_a_rig_is_updated_by_its_id_and_keeps_what_is_not_given() -> None:
     )
 
 
+@scenario(155)
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ({"max_dispatch_attempts": 0}, "max_dispatch_attempts"),
+        ({"unknown": 1}, "unknown"),
+        ({"code_review": False}, "merge_strategy"),
+    ],
+)
+def test_a_rig_with_invalid_settings_is_rejected(config: dict[str, Any], path: str) -> None:
+    town = a_town()
+    report = town.tick(registered("rig-2", "other", config=config))
+    assert outcomes(report) == [("rig_registered", f"rejected: invalid config {path}")]
+    assert town.rows("SELECT id FROM rigs") == [("rig-1",)]
+
+
+@scenario(155)
+def test_a_rig_may_do_without_reviews_where_pull_requests_are_merged() -> None:
+    town = a_town()
+    report = town.tick(registered("rig-2", "other", config={"code_review": False, "merge_strategy": "pr"}))
+    assert outcomes(report) == [("rig_registered", "applied")]
+
+
 # --- escalations ---------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,268 @@
+"""The image as it was: at any retained commit or time, read back or made the newest one again.
+
+Every commit of the last day is a noncurrent version of the head; before that the ends of spills and the snapshots remain.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal
+
+from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
+from shared.domain.ports import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
+from shared.domain.steps import Call, Steps
+from shared.domain.times import from_milliseconds, to_text
+from shared.domain.town_store import CommitFacts, JournalBlock, TownImage
+from shared.storage import head, keys, layers, ltx, publish
+from shared.storage.pages import page_size_of
+from shared.storage.towns import ObjectTownStore
+from shared.town import database, journal, restoring
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePoint:
+    """A commit that can be restored. `tick_no` is unknown where only pages are left of it."""
+
+    txid: int
+    time: datetime
+    size: int
+    kind: Literal["head", "spill", "snapshot"]
+    tick_no: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The point as answers show it."""
+        return {
+            "txid": self.txid,
+            "time": to_text(self.time),
+            "size": self.size,
+            "kind": self.kind,
+            "tick": self.tick_no,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """An old image and the commit that it was."""
+
+    point: RestorePoint
+    image: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The store with its old versions, for one town."""
+
+    objects: ObjectStore
+    versions: VersionedObjects
+    town_id: str
+
+    def points(self, *, limit: int = 50) -> Steps[list[RestorePoint]]:
+        """The newest restore points, newest first. Raises UnknownTown."""
+        found: list[RestorePoint] = []
+        for version in (yield from self.head_versions())[:limit]:
+            read = yield from self.head_of(version)
+            found.append(_point_of(read.manifest))
+        known = {point.txid for point in found}
+        files = yield from self.files()
+        for key, (_, max_txid) in sorted(files.items(), key=lambda item: -item[1][1]):
+            if len(found) < limit and max_txid not in known:
+                known.add(max_txid)
+                found.append(_point_of_file((yield from self._file(key)), key))
+        return sorted(found, key=lambda point: -point.txid)
+
+    def at_txid(self, txid: int) -> Steps[Restored]:
+        """The image right after commit `txid`. Raises Refused (404) with the nearest points, UnknownTown, DamagedImage."""
+        read = yield from self._newest_head(lambda manifest: manifest.txid <= txid)
+        if read is not None and read.manifest.txid == txid:
+            return (yield from self._of_head(read))
+        files = yield from self.files()
+        if txid not in {max_txid for _, max_txid in files.values()}:
+            raise self._no_point(f"commit {txid}", files, txid)
+        return (yield from self._of_files(files, txid))
+
+    def at_time(self, at: datetime) -> Steps[Restored]:
+        """The image of the newest commit at or before a time."""
+        read = yield from self._newest_head(lambda manifest: manifest.time <= at)
+        if read is not None:
+            return (yield from self._of_head(read))
+        files = yield from self.files()
+        for end in sorted({max_txid for _, max_txid in files.values()}, reverse=True):
+            key = next(key for key, (_, max_txid) in files.items() if max_txid == end)
+            if from_milliseconds((yield from self._file(key)).header.time_ms) <= at:
+                return (yield from self._of_files(files, end))
+        raise self._no_point(to_text(at), files, 0)
+
+    def head_versions(self) -> Steps[tuple[ObjectVersion, ...]]:
+        """Every head that is kept, newest first. Raises UnknownTown."""
+        key = keys.head(self.town_id)
+        found: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(self.versions.versions, key))
+        if not found:
+            raise UnknownTown(
+                f"there is no town {self.town_id} here",
+                hint="look at the data directory or bucket that is named, or list the towns",
+            )
+        return found
+
+    def head_of(self, version: ObjectVersion) -> Steps[head.Head]:
+        """One kept head, taken apart. Raises DamagedImage."""
+        key = keys.head(self.town_id)
+        name = f"get_version {key} {version.version_id}"
+        found: StoredObject | None = yield Call(name, partial(self.versions.get_version, key, version.version_id))
+        if found is None:
+            raise layers.damaged(key, f"its version {version.version_id} is listed but cannot be read")
+        return head.decode(found.body, key=key, town_id=self.town_id)
+
+    def _newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
+        """The newest head version whose manifest fits, where all older ones fit too; few reads among many versions."""
+        versions = yield from self.head_versions()
+        low, high = 0, len(versions)
+        best: head.Head | None = None
+        while low < high:
+            middle = (low + high) // 2
+            read = yield from self.head_of(versions[middle])
+            if fits(read.manifest):
+                best, high = read, middle
+            else:
+                low = middle + 1
+        return best
+
+    def _of_head(self, read: head.Head) -> Steps[Restored]:
+        image, _ = yield from layers.read_layers(self.objects, read, key=keys.head(self.town_id))
+        return Restored(_point_of(read.manifest), image)
+
+    def files(self) -> Steps[dict[str, tuple[int, int]]]:
+        """First and last TXID of every spill and snapshot, by key."""
+        prefix = keys.ltx_prefix(self.town_id)
+        found: dict[str, tuple[int, int]] = {}
+        after = ""
+        while True:
+            listing = yield Call(f"list {prefix}", partial(self.objects.list, prefix, after=after))
+            found |= {key: span for key in listing.keys if (span := keys.txids_of(key)) is not None}
+            if not listing.more:
+                return found
+            after = listing.keys[-1]
+
+    def header_of(self, key: str) -> Steps[tuple[int, ltx.LtxHeader]]:
+        """Size and header of a spill or snapshot; its pages are not decoded."""
+        found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
+        if found is None:
+            raise layers.damaged(key, "it is listed but cannot be read")
+        return len(found.body), ltx.read_header(found.body, key)
+
+    def _file(self, key: str) -> Steps[ltx.LtxFile]:
+        found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
+        if found is None:
+            raise layers.damaged(key, "it is listed but cannot be read")
+        return ltx.decode(found.body, key)
+
+    def _of_files(self, files: dict[str, tuple[int, int]], txid: int) -> Steps[Restored]:
+        """The image at the end of a file: back along spills to a snapshot, then forward over their pages."""
+        chain: list[str] = []
+        end = txid
+        while end > 0:
+            ending = sorted((span[0], key) for key, span in files.items() if span[1] == end)
+            if not ending:
+                raise self._no_point(f"commit {txid}", files, txid)
+            first, key = ending[0]
+            chain.append(key)
+            end = first - 1
+        snapshot = yield from self._file(chain[-1])
+        image, point = ltx.image_of(snapshot), _point_of_file(snapshot, chain[-1])
+        for key in reversed(chain[:-1]):
+            file = yield from self._file(key)
+            image, point = ltx.applied(image, file), _point_of_file(file, key)
+        return Restored(point, image)
+
+    def _no_point(self, wanted: str, files: dict[str, tuple[int, int]], txid: int) -> Refused:
+        ends = sorted({max_txid for _, max_txid in files.values()}, key=lambda end: abs(end - txid))[:3]
+        nearest = ", ".join(str(end) for end in sorted(ends)) or "none"
+        return Refused(
+            f"town {self.town_id} cannot be restored to {wanted}: that commit is not retained",
+            status=404,
+            path="txid",
+            hint=f"list the restore points; the nearest older commits that are left: {nearest}",
+        )
+
+
+def restore_in_place(
+    store: ObjectTownStore, objects: ObjectStore, old: Restored, *, town_id: str, now: datetime, worker_id: str
+) -> Steps[TownImage]:
+    """Make an old image the newest one, as a new commit: history goes on, and this too can be undone. Raises Conflict.
+
+    The journal of the present is published first, so that no recorded input is lost.
+    """
+    present: TownImage = yield from store.load(town_id)
+    yield from _publish_journal(objects, present)
+    image = restoring.carried_over(old.image, present.image, now=now)
+    facts = CommitFacts(
+        commit_id=f"{present.facts.tick_no}-restore-{worker_id}",
+        tick_no=present.facts.tick_no,
+        time=max(now, present.facts.time),
+        next_due=now,
+        schema_version=present.facts.schema_version,
+    )
+    yield from store.mark_due(town_id, now)
+    committed: TownImage = yield from store.commit(present, image, facts)
+    yield from publish_snapshot(objects, committed)
+    return committed
+
+
+def publish_snapshot(objects: ObjectStore, image: TownImage) -> Steps[str]:
+    """Publish a committed image as a snapshot: from here on the past can be rebuilt without what lies before."""
+    size = page_size_of(image.image)
+    body = ltx.encode_snapshot(image.image, page_size=size, txid=image.txid, at=image.facts.time)
+    return (yield from _create(objects, layers.Object(keys.snapshot(image.town_id, image.txid), body)))
+
+
+def flush(objects: ObjectStore, image: TownImage) -> Steps[str]:
+    """Publish the tail of the newest commit, however small, so that Litestream sees that commit; returns its key."""
+    below = image.layers
+    if not isinstance(below, layers.Layers):
+        raise TypeError("an image to flush comes from a town store")
+    key = (
+        keys.snapshot(image.town_id, image.txid)
+        if below.whole
+        else keys.spill(image.town_id, below.tail_start, image.txid)
+    )
+    return (yield from _create(objects, layers.Object(key, below.tail)))
+
+
+def _create(objects: ObjectStore, wanted: layers.Object) -> Steps[str]:
+    """Create an immutable object, or find the same bytes there. Raises StoreUnavailable, DamagedImage, AccessDenied."""
+    answer: object = None
+    try:
+        yield Call(f"create {wanted.key}", partial(objects.create, wanted.key, wanted.body))
+    except Exception as raised:  # noqa: BLE001 - judged by settle_publication, which raises what is final
+        answer = raised
+    if not (yield from layers.settle_publication(objects, wanted, answer)):
+        raise StoreUnavailable(
+            f"create {wanted.key}: nobody knows whether it stands", hint="do it again, it does no harm"
+        )
+    return wanted.key
+
+
+def _publish_journal(objects: ObjectStore, image: TownImage) -> Steps[None]:
+    prefix = keys.journal_prefix(image.town_id)
+    listing = yield Call(f"list {prefix}", partial(objects.list, prefix))
+    spans = [keys.ticks_of(key) for key in listing.keys]
+    published = max((span[1] for span in spans if span is not None), default=0)
+    sql = database.open_image(image.image)
+    try:
+        block: JournalBlock | None = journal.block_after(sql, published)
+    finally:
+        database.close(sql)
+    if block is None:
+        return
+    key = keys.journal(image.town_id, block.min_tick, block.max_tick)
+    yield from _create(objects, layers.Object(key, publish.compressed(block.body)))
+
+
+def _point_of(manifest: head.Manifest) -> RestorePoint:
+    return RestorePoint(manifest.txid, manifest.time, manifest.image_bytes, "head", manifest.tick_no)
+
+
+def _point_of_file(file: ltx.LtxFile, key: str) -> RestorePoint:
+    header = file.header
+    kind: Literal["spill", "snapshot"] = "snapshot" if "/0009/" in key else "spill"
+    return RestorePoint(header.max_txid, from_milliseconds(header.time_ms), header.pages * header.page_size, kind)

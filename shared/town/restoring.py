@@ -1,0 +1,62 @@
+"""An old image that is to become the newest one: the past comes back, but not its numbers.
+
+Tick numbers and times go on from the present, every agent gets a generation that nobody has used, and what the old image
+still wanted to call is not called again. So a restore can be told from the history that it undoes, and undone itself.
+"""
+
+from datetime import datetime
+
+from shared.domain import canonical, limits
+from shared.domain.times import to_text
+from shared.town import database
+
+
+def carried_over(restored: bytes, present: bytes, *, now: datetime) -> bytes:
+    """The image to commit: the rows of `restored` under the numbers of `present`. Raises WrongTown, SchemaMismatch."""
+    old, new = database.open_image(restored), database.open_image(present)
+    try:
+        keys = dict(new.execute("SELECT key, value FROM town ORDER BY key").fetchall())
+        database.check_identity(old, _text(keys["id"]))
+        database.begin(old)
+        for key in ("tick_no", "tick_id", "last_tick_at"):
+            old.execute("UPDATE town SET value = :value WHERE key = :key", {"key": key, "value": keys[key]})
+        for key in ("next_seq", "next_audit_seq"):
+            old.execute(
+                "UPDATE town SET value = MAX(CAST(value AS INTEGER), :value) WHERE key = :key",
+                {"key": key, "value": int(keys[key])},
+            )
+        _set(old, "next_due_at", to_text(now))
+        _set(old, "settling_until", to_text(now + limits.SETTLE_FOR))
+        unused = max(_newest_generation(old), _newest_generation(new)) + 1
+        old.execute("UPDATE agent_metadata SET generation = :unused", {"unused": unused})
+        old.execute(
+            "UPDATE outbox SET state = 'expired', claim = NULL, claimed_until = NULL, not_before = NULL, "
+            "finished_at = :now WHERE state IN ('pending', 'claimed')",
+            {"now": to_text(now)},
+        )
+        old.execute("DELETE FROM ticks")
+        database.commit(old)
+        return database.image_of(old)
+    finally:
+        database.close(old)
+        database.close(new)
+
+
+def _newest_generation(sql: database.Database) -> int:
+    """The greatest generation that any agent of this image ever had, deleted ones included as long as effects are kept."""
+    found: int = sql.execute(
+        "SELECT MAX((SELECT COALESCE(MAX(generation), 0) FROM agent_metadata), "
+        "(SELECT COALESCE(MAX(generation), 0) FROM outbox WHERE kind IN ('dispatch_agent', 'stop_agent')))"
+    ).fetchone()[0]
+    return found
+
+
+def _set(sql: database.Database, key: str, value: str) -> None:
+    sql.execute(
+        "INSERT INTO town (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        {"key": key, "value": canonical.dumps(value)},
+    )
+
+
+def _text(stored: str) -> str:
+    return stored.strip('"')

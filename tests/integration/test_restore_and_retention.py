@@ -1,0 +1,300 @@
+"""A town of many days: every retained commit comes back, a restore can be undone, and forgetting forgets nothing needed."""
+
+import json
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.errors import Refused, UnknownTown
+from shared.domain.steps import drive
+from shared.domain.tick import TickInput
+from shared.domain.times import from_milliseconds, from_text
+from shared.engine import tick
+from shared.engine.founding import found_town
+from shared.engine.worker import RunReport, Surroundings, run_town
+from shared.events import ingest
+from shared.storage import keys, layers, ltx, publish, restore, retention
+from shared.storage.restore import Archive
+from shared.storage.towns import ObjectTownStore
+from shared.town import database, journal
+from tests.fakes import FakeClock
+from tests.towns import T
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as it was made."""
+
+    txid: int
+    time: datetime
+    image: bytes
+    tick_no: int
+
+
+@dataclass
+class History:
+    """A town in a store that keeps versions, and everything that was ever committed."""
+
+    clock: FakeClock = field(default_factory=lambda: FakeClock(T))
+    commits: list[Commit] = field(default_factory=list)
+    events: int = 0
+
+    def __post_init__(self) -> None:
+        self.objects = MemoryObjects(kept_versions=100_000, now=self.clock.now)
+        self.store = ObjectTownStore(self.objects)
+        self.around = Surroundings(store=self.store, clock=self.clock)
+        self.archive = Archive(self.objects, self.objects, "t1")
+        image = drive(found_town("t1", self.around, worker_id="founder"))
+        self.commits.append(Commit(image.txid, image.facts.time, image.image, 0))
+        self.post("rig_registered", {"rig_id": "r1", "name": "main", "git_url": "https://example.org/a/b.git"})
+
+    def post(self, event_type: str, payload: dict[str, object], *, bead: str | None = None) -> RunReport:
+        """One event and the tick that takes it."""
+        self.events += 1
+        event: dict[str, object] = {
+            "event_id": f"event-{self.events:05d}",
+            "event_type": event_type,
+            "payload": payload,
+        }
+        if bead is not None:
+            event["bead_id"] = bead
+        batch = ingest.accept(json.dumps(event).encode(), received_at=self.clock.now())
+        drive(self.store.post("t1", batch.body, received_at=self.clock.now(), batch_id=f"b{self.events}", wake=True))
+        run = drive(run_town("t1", self.around, worker_id=f"w{self.events}", force=True))
+        assert run.outcome == "committed"
+        self.commits.append(Commit(run.image.txid, run.image.facts.time, run.image.image, run.image.facts.tick_no))
+        return run
+
+    def bead(self, number: int, body: str = "") -> RunReport:
+        """A held bead: work that no rule touches."""
+        bead = {"bead_id": f"bead-{number:04d}", "type": "issue", "title": "t", "body": body, "labels": ["gt:held"]}
+        return self.post("bead_created", {"bead": bead})
+
+    def live_on(self, commits: int, *, seed: int, longest: timedelta) -> None:
+        """So many commits with random pauses."""
+        rng = random.Random(seed)
+        for number in range(commits):
+            self.clock.at += timedelta(seconds=rng.randint(5, int(longest.total_seconds())))
+            self.bead(1000 * seed + number, rng.randbytes(rng.choice((10, 200, 1500))).hex())
+
+    def at(self, moment: datetime) -> Commit:
+        """The newest commit at or before a moment."""
+        return [commit for commit in self.commits if commit.time <= moment][-1]
+
+    def forget(self) -> retention.RetentionPlan:
+        """Run retention now."""
+        plan = drive(retention.plan(self.archive, retention.Keep(), now=self.clock.now()))
+        drive(retention.carry_out(self.archive, plan))
+        return plan
+
+
+@pytest.fixture(autouse=True)
+def _small_spills(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "SPILL_ABOVE", 48 * 1024)
+
+
+@pytest.fixture(scope="module")
+def ten_days() -> History:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(layers, "SPILL_ABOVE", 48 * 1024)
+        history = History()
+        history.live_on(150, seed=1, longest=timedelta(hours=3))
+    return history
+
+
+def test_every_commit_comes_back_by_its_number_as_long_as_its_head_is_kept(ten_days: History) -> None:
+    for commit in ten_days.commits:
+        restored = drive(ten_days.archive.at_txid(commit.txid))
+        assert (restored.image, restored.point.tick_no) == (commit.image, commit.tick_no)
+
+
+def test_every_instant_gives_the_newest_commit_before_it(ten_days: History) -> None:
+    rng = random.Random(7)
+    span = int((ten_days.clock.at - T).total_seconds())
+    for _ in range(60):
+        moment = T + timedelta(seconds=rng.randrange(span))
+        assert drive(ten_days.archive.at_time(moment)).image == ten_days.at(moment).image
+
+
+def test_restore_points_are_listed_newest_first_with_what_they_are(ten_days: History) -> None:
+    points = drive(ten_days.archive.points(limit=1000))
+    assert [point.txid for point in points] == sorted({commit.txid for commit in ten_days.commits}, reverse=True)
+    assert {point.kind for point in points} == {"head"}
+    assert points[0].time == ten_days.commits[-1].time
+
+
+def test_an_unknown_town_and_a_commit_that_is_not_retained_are_refused_with_what_to_do(ten_days: History) -> None:
+    with pytest.raises(UnknownTown):
+        drive(Archive(ten_days.objects, ten_days.objects, "nobody").points())
+    with pytest.raises(Refused, match="cannot be restored to commit 999") as refused:
+        drive(ten_days.archive.at_txid(999))
+    assert "nearest" in refused.value.hint
+    with pytest.raises(Refused):
+        drive(ten_days.archive.at_time(T - timedelta(days=1)))
+
+
+def test_after_retention_the_ends_of_files_remain_restore_points_and_give_what_was_committed() -> None:
+    history = History()
+    history.live_on(120, seed=2, longest=timedelta(hours=3))
+    plan = history.forget()
+    assert plan.freed_bytes > 0
+    images = {commit.txid: commit.image for commit in history.commits}
+    kinds = set()
+    for point in drive(history.archive.points(limit=1000)):
+        assert drive(history.archive.at_txid(point.txid)).image == images[point.txid]
+        kinds.add(point.kind)
+    assert {"head", "snapshot"} <= kinds
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_every_instant_of_the_window_can_be_rebuilt_exactly_after_retention(seed: int) -> None:
+    history = History()
+    for part in range(3):
+        history.live_on(50, seed=10 * seed + part, longest=timedelta(hours=6))
+        history.forget()
+    start = history.clock.now() - retention.Keep().window
+    wanted = [commit for commit in history.commits if commit.time >= start and commit.tick_no > 0]
+    assert len(wanted) > 20
+    rebuilt = _rebuild(history, start)
+    for commit in wanted:
+        assert rebuilt[commit.tick_no] == commit.image
+
+
+def _rebuild(history: History, start: datetime) -> dict[int, bytes]:
+    """The image after every tick since the newest snapshot at or before `start`, from what is left in the store."""
+    objects = history.objects
+    snapshots = [key for key in objects.list(keys.ltx_prefix("t1")).keys if "/0009/" in key]
+    files = [ltx.decode(found.body, key) for key in snapshots if (found := objects.get(key)) is not None]
+    before = [file for file in files if from_milliseconds(file.header.time_ms) <= start]
+    base = max(before, key=lambda file: file.header.max_txid)
+    rows = []
+    for key in objects.list(keys.journal_prefix("t1")).keys:
+        found = objects.get(key)
+        assert found is not None
+        rows += json.loads(publish.read_block(found.body))["ticks"]
+    newest = database.open_image(history.commits[-1].image)
+    rows += journal.rows(newest, limit=10_000)
+    database.close(newest)
+    sql = database.open_image(ltx.image_of(base))
+    first = int(sql.execute("SELECT value FROM town WHERE key = 'tick_no'").fetchone()[0])
+    rebuilt = {}
+    for expected, row in enumerate((row for row in rows if row["tick_no"] > first), start=first + 1):
+        assert row["tick_no"] == expected
+        tick.run(sql, TickInput.from_record(row), town_id="t1")
+        rebuilt[expected] = database.image_of(sql)
+        assert from_text(row["now"]) <= history.clock.now()
+    database.close(sql)
+    return rebuilt
+
+
+def test_retention_again_finds_nothing_more_to_do() -> None:
+    history = History()
+    history.live_on(60, seed=6, longest=timedelta(hours=8))
+    assert history.forget().doomed
+    assert history.forget().doomed == ()
+
+
+def test_planning_deletes_nothing() -> None:
+    history = History()
+    history.live_on(30, seed=7, longest=timedelta(hours=8))
+    before = [history.objects.list(prefix).keys for prefix in ("towns/", "due/")]
+    versions = history.objects.versions("towns/t1/head")
+    drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    assert [history.objects.list(prefix).keys for prefix in ("towns/", "due/")] == before
+    assert history.objects.versions("towns/t1/head") == versions
+
+
+def test_a_commit_that_runs_beside_retention_keeps_everything_it_refers_to() -> None:
+    history = History()
+    history.live_on(40, seed=8, longest=timedelta(hours=8))
+    plan = drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    history.live_on(5, seed=9, longest=timedelta(minutes=1))
+    drive(retention.carry_out(history.archive, plan))
+    assert drive(history.store.load("t1")).image == history.commits[-1].image
+    history.live_on(5, seed=10, longest=timedelta(minutes=1))
+    assert drive(history.store.load("t1")).image == history.commits[-1].image
+
+
+def _restore_in_place(history: History, txid: int) -> None:
+    old = drive(history.archive.at_txid(txid))
+    image = drive(
+        restore.restore_in_place(
+            history.store, history.objects, old, town_id="t1", now=history.clock.now(), worker_id="operator"
+        )
+    )
+    history.commits.append(Commit(image.txid, image.facts.time, image.image, image.facts.tick_no))
+
+
+def _beads(image: bytes) -> list[str]:
+    sql = database.open_image(image)
+    rows = sql.execute("SELECT bead_id FROM beads WHERE type = 'issue' ORDER BY bead_id").fetchall()
+    database.close(sql)
+    return [row[0] for row in rows]
+
+
+def test_a_restore_in_place_is_a_new_commit_with_old_rows_and_can_be_undone() -> None:
+    history = History()
+    history.live_on(10, seed=11, longest=timedelta(minutes=5))
+    before, then = history.commits[-1], history.commits[5]
+    history.clock.move(minutes=1)
+    _restore_in_place(history, then.txid)
+    restored = drive(history.store.load("t1"))
+    assert restored.txid == before.txid + 1
+    assert restored.facts.tick_no == before.tick_no
+    assert _beads(restored.image) == _beads(then.image)
+    history.bead(9001)
+    assert "bead-9001" in _beads(history.commits[-1].image)
+    history.clock.move(minutes=1)
+    _restore_in_place(history, before.txid)
+    assert _beads(drive(history.store.load("t1")).image) == _beads(before.image)
+
+
+def test_after_a_restore_every_agent_has_a_generation_that_nobody_has_used() -> None:
+    history = History()
+    history.post("bead_created", {"bead": {"bead_id": "work-1", "type": "issue", "title": "t", "rig_id": "r1"}})
+    then = history.commits[-1]
+    used = []
+    for number in range(4):
+        history.clock.move(minutes=10)
+        run = history.post("nudge_timeout", {"nudge_id": f"n{number}"})
+        assert run.tick is not None
+        used += [effect.generation for effect in run.tick.effects if effect.kind == "dispatch_agent"]
+    history.clock.move(minutes=1)
+    _restore_in_place(history, then.txid)
+    sql = database.open_image(history.commits[-1].image)
+    generations = [row[0] for row in sql.execute("SELECT generation FROM agent_metadata ORDER BY bead_id")]
+    unfinished = sql.execute("SELECT COUNT(*) FROM outbox WHERE state IN ('pending', 'claimed')").fetchone()[0]
+    database.close(sql)
+    assert min(generations) > max(used, default=0)
+    assert unfinished == 0
+
+
+def test_no_recorded_input_is_lost_by_a_restore_in_place() -> None:
+    history = History()
+    history.live_on(20, seed=12, longest=timedelta(minutes=5))
+    _restore_in_place(history, history.commits[4].txid)
+    history.live_on(3, seed=13, longest=timedelta(minutes=5))
+    rows = []
+    for key in history.objects.list(keys.journal_prefix("t1")).keys:
+        found = history.objects.get(key)
+        assert found is not None
+        rows += json.loads(publish.read_block(found.body))["ticks"]
+    newest = database.open_image(history.commits[-1].image)
+    rows += journal.rows(newest, limit=10_000)
+    database.close(newest)
+    assert [row["tick_no"] for row in rows] == list(range(1, history.commits[-1].tick_no + 1))
+
+
+def test_flush_publishes_the_newest_commit_and_commits_go_on_after_it() -> None:
+    history = History()
+    history.live_on(6, seed=14, longest=timedelta(minutes=5))
+    key = drive(restore.flush(history.objects, drive(history.store.load("t1"))))
+    found = history.objects.get(key)
+    assert found is not None
+    assert ltx.decode(found.body, key).header.max_txid == history.commits[-1].txid
+    assert drive(restore.flush(history.objects, drive(history.store.load("t1")))) == key
+    history.live_on(6, seed=15, longest=timedelta(minutes=5))
+    assert drive(history.store.load("t1")).image == history.commits[-1].image
