@@ -1,4 +1,4 @@
-"""A town in a directory: several processes that die at random, a full disk, left-over files, and what is never read."""
+"""Towns in a directory: a writer that is killed, a full disk, left-over files, and what is never read."""
 
 import errno
 import os
@@ -14,10 +14,6 @@ import pytest
 
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
-from shared.domain.steps import drive
-from shared.storage.towns import ObjectTownStore
-from tests.unit.storage import directory_writers
-from tests.unit.storage.images import an_image, facts, operations_in
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,32 +26,6 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def objects(root: Path) -> DirectoryObjects:
     return DirectoryObjects(root)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_processes_that_die_at_random_calls_lose_and_repeat_nothing(root: Path, seed: int) -> None:
-    """Four processes make 25 increments each on one town; each call may be its process's last."""
-    store = ObjectTownStore(DirectoryObjects(root))
-    drive(store.create("demo", an_image(), facts("0-x")))
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.unit.storage.directory_writers", str(root), str(seed)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert int(run.stdout) > 0
-
-    town = drive(store.load("demo"))
-    expected = {f"{w}-{n}" for w in range(directory_writers.WRITERS) for n in range(directory_writers.OPERATIONS)}
-    assert set(operations_in(town.image)) == expected
-    assert len(operations_in(town.image)) == len(expected)
-    assert town.txid == 1 + len(expected)
-
-    acknowledged = set((root.parent / "acknowledged").read_text().split())
-    waiting = {batch.body.decode() for batch in drive(store.read_inbox("demo", limit=1000)).objects}
-    assert acknowledged <= waiting == expected
 
 
 @pytest.mark.slow

@@ -1,0 +1,87 @@
+"""Six processes work on one town, die at random calls, and lose and repeat nothing: on a directory and on SeaweedFS."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.local.s3_servers import S3Server
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.s3_objects import S3Objects
+from shared.domain.steps import drive
+from shared.storage import head, keys, ltx
+from shared.storage.towns import ObjectTownStore
+from tests.integration import town_writers
+from tests.stores import BUCKET, Store
+from tests.unit.storage.images import an_image, facts, operations_in
+
+REPOSITORY = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=["directory", "seaweedfs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, as_owner: None) -> tuple[str, Store]:
+    if request.param == "directory":
+        return str(tmp_path / "data"), DirectoryObjects(tmp_path / "data")
+    server: S3Server = request.getfixturevalue("seaweedfs")
+    server.empty(BUCKET)
+    return f"{BUCKET}@{server.endpoint_url}", S3Objects(BUCKET, endpoint_url=server.endpoint_url)
+
+
+@pytest.mark.parametrize(("operations", "deaths_per_call"), [(40, 0.01), (15, 0.0)], ids=["dying", "contending"])
+def test_each_increment_of_six_processes_happens_once(
+    place: tuple[str, Store], tmp_path: Path, operations: int, deaths_per_call: float
+) -> None:
+    where, objects = place
+    store = ObjectTownStore(objects)
+    drive(store.create("demo", an_image(), facts("0-x")))
+    program = [sys.executable, "-m", "tests.integration.town_writers"]
+    run = subprocess.run(
+        [*program, where, str(tmp_path / "acknowledged"), str(operations), str(deaths_per_call)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    happened = json.loads(run.stdout)
+    assert (happened["deaths"] > 0) == (deaths_per_call > 0)
+    assert happened["lost"] > 0
+
+    everything = {f"{writer}-{number}" for writer in range(town_writers.WRITERS) for number in range(operations)}
+    commits = 1 + len(everything)
+    town = drive(store.load("demo"))
+    assert set(operations_in(town.image)) == everything
+    assert (len(operations_in(town.image)), town.txid) == (len(everything), commits)
+
+    acknowledged = set((tmp_path / "acknowledged").read_text().split())
+    waiting = {batch.body.decode() for batch in drive(store.read_inbox("demo", limit=1000)).objects}
+    assert acknowledged <= waiting == everything
+    assert _committed(objects) == list(range(commits, 0, -1))
+    _every_snapshot_is_the_image_of_its_commit(objects)
+
+
+def _committed(objects: Store) -> list[int]:
+    """The TXIDs of all heads that ever stood, newest first."""
+    key = keys.head("demo")
+    found = []
+    for version in objects.versions(key):
+        stored = objects.get_version(key, version.version_id)
+        assert stored is not None
+        found.append(head.decode(stored.body, key=key, town_id="demo").manifest.txid)
+    return found
+
+
+def _every_snapshot_is_the_image_of_its_commit(objects: Store) -> None:
+    """Each commit adds one operation, so a snapshot after TXID n holds n - 1."""
+    written = [key for key in objects.list(keys.ltx_prefix("demo")).keys if "/0009/" in key]
+    assert len(written) > 2
+    for key in written:
+        stored = objects.get(key)
+        assert stored is not None
+        file = ltx.decode(stored.body, key)
+        image = b"".join(file.pages[number] for number in range(1, file.header.pages + 1))
+        assert len(operations_in(image)) == file.header.max_txid - 1
