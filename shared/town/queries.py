@@ -36,7 +36,7 @@ QUERIES: Final[dict[str, str]] = {
         SELECT d.bead_id
         FROM convoy_metadata m
         CROSS JOIN beads c ON c.bead_id = m.bead_id AND c.status NOT IN ('closed', 'failed')
-        JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'
+        CROSS JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'
         WHERE m.staged = 1
         ORDER BY d.bead_id""",
     "in_review": """
@@ -104,7 +104,7 @@ QUERIES: Final[dict[str, str]] = {
         SELECT n.nudge_id, n.expires_at
         FROM agent_nudges n
         WHERE n.delivered_at IS NULL AND n.expires_at IS NOT NULL
-        ORDER BY n.nudge_id""",
+        ORDER BY +n.nudge_id""",
     "unfinished_effects": """
         SELECT o.kind, o.subject
         FROM outbox o

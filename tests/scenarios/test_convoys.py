@@ -203,6 +203,20 @@ def test_landing_attempts_keep_their_distance(attempts: int, seconds: int) -> No
     assert town.metadata("c")["landing_mr_attempts"] == attempts + 1
 
 
+@scenario(109)
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"last_landing_mr_attempt_at": to_text(ago(seconds=1))},
+        {"landing_mr_attempts": 2},
+        {"landing_mr_attempts": "two"},
+    ],
+)
+def test_a_cooldown_needs_both_an_attempt_and_its_time(metadata: dict[str, Any]) -> None:
+    report = a_convoy("closed", ready=True, metadata=metadata).tick()
+    assert (deeds(report), report.alerts) == ([LANDS], ())
+
+
 @scenario(110)
 def test_after_five_landing_attempts_a_convoy_fails() -> None:
     town = a_convoy("closed", ready=True)

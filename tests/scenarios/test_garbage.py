@@ -127,3 +127,9 @@ def test_a_polecat_that_gets_work_after_a_day_is_not_forgotten() -> None:
         "garbage.forget_idle_agent: delete_agent p (skipped: moved_on)",
     ]
     assert (town.doing("p"), report.metrics["actionsSkipped"]) == (("working", "b"), 1)
+
+
+@scenario(199)
+def test_a_polecat_is_forgotten_whatever_is_reviewed_in_its_rig() -> None:
+    town = a_town().agent("p", last_activity_at=ago(hours=25)).bead("held", labels=["gt:held"]).review("m")
+    assert deeds(town.edge("m", "held").tick()) == FORGOTTEN
