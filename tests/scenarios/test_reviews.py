@@ -171,6 +171,16 @@ def test_a_stuck_review_that_waits_for_rework_or_in_a_settling_town_is_left_alon
     assert (blocked.status("m"), settling.status("m")) == ("in_progress", "in_progress")
 
 
+@scenario(65)
+def test_a_review_on_the_hook_of_another_dead_agent_is_not_taken_for_a_stuck_one() -> None:
+    town = a_town_in_review(pr=None, updated=T - limits.REVIEW_STUCK_AFTER - MS).agent("p", status="dead", hook="m")
+    town.update("agent_metadata", "p", last_activity_at=ago(minutes=2))
+    assert deeds(town.tick()) == [
+        "agents.recover_silent_hook: unhook_agent p",
+        "agents.recover_silent_hook: transition_bead m open",
+    ]
+
+
 @scenario(66)
 def test_the_same_review_on_the_hook_of_an_idle_refinery_belongs_to_redispatch_alone() -> None:
     town = with_refinery(a_town_in_review(pr=None, updated=T - limits.REVIEW_STUCK_AFTER - MS))
@@ -569,6 +579,32 @@ def test_done_work_is_submitted_and_the_next_tick_reviews_it() -> None:
         f"reviews.dispatch_refinery: transition_bead {review} in_progress",
         f"reviews.dispatch_refinery: dispatch_agent {review}",
     ]
+
+
+@scenario(82)
+@pytest.mark.parametrize(
+    ("url", "stored", "complaints"),
+    [(PR, PR, []), (None, None, []), ("http://github.com/acme/main-rig/pull/7", None, [(None, None)])],
+)
+def test_only_a_secure_address_of_a_pull_request_is_submitted(
+    url: str | None, stored: str | None, complaints: list[tuple[None, None]]
+) -> None:
+    town = a_town().bead("b", "issue", "in_progress", assignee_agent_bead_id="p").agent("p", status="working", hook="b")
+    town.tick(event("agent_done", {"branch": "gt/toast/1"} | ({} if url is None else {"pr_url": url}), agent="p"))
+    assert town.rows("SELECT pr_url FROM review_metadata") == [(stored,)]
+    assert audits(town, "b", "pr_creation_failed") == complaints
+
+
+@scenario(82)
+@pytest.mark.parametrize(
+    ("mode", "target"),
+    [("review-then-land", "convoy/x/head"), (None, "convoy/x/head"), ("review-and-merge", "trunk")],
+)
+def test_work_of_a_convoy_is_merged_where_the_convoy_lands(mode: str | None, target: str) -> None:
+    town = a_town().bead("b", "issue", "in_progress", assignee_agent_bead_id="p").agent("p", status="working", hook="b")
+    town.convoy("c", tracked=["b"], mode=mode).update("rigs", "rig-1", default_branch="trunk")
+    town.tick(event("agent_done", {"branch": "gt/toast/1"}, agent="p"))
+    assert town.rows("SELECT target_branch FROM review_metadata") == [(target,)]
 
 
 def a_town_with_siblings() -> TownBuilder:

@@ -151,6 +151,14 @@ def test_an_invalid_setting_is_rejected_and_the_old_ones_stay(config: dict[str, 
 
 
 @scenario(154)
+def test_settings_that_leave_one_rig_without_any_way_to_land_are_rejected() -> None:
+    town = a_town().config(merge_strategy="pr").update("rigs", "rig-1", config={"code_review": False})
+    report = town.tick(event("town_configured", {"config": {"merge_strategy": "direct"}}))
+    assert outcomes(report) == [("town_configured", "rejected: invalid config merge_strategy")]
+    assert town.value("config") == {"merge_strategy": "pr"}
+
+
+@scenario(154)
 def test_settings_are_merged_section_by_section_and_hold_from_the_next_tick_on() -> None:
     town = a_town().config(refinery={"auto_merge_delay_minutes": 5, "gates": ["make test"]}, max_dispatch_attempts=3)
     town.bead("b", "issue", dispatch_attempts=3)
