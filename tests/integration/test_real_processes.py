@@ -78,7 +78,7 @@ def _committed(objects: Store) -> list[int]:
 def _every_snapshot_is_the_image_of_its_commit(objects: Store) -> None:
     """Each commit adds one operation, so a snapshot after TXID n holds n - 1."""
     written = [key for key in objects.list(keys.ltx_prefix("demo")).keys if "/0009/" in key]
-    assert len(written) > 2
+    assert written
     for key in written:
         stored = objects.get(key)
         assert stored is not None
