@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from shared.actions.base import Action
+from shared.domain.errors import RowUnreadable
 from shared.domain.outcomes import ActionOutcome, Applied, Failed, Skipped
 from shared.domain.report import JudgedAction
 from shared.engine.drain import error_text
@@ -60,6 +61,8 @@ def _apply(town: Town, action: Action) -> ActionOutcome:
         return undone.outcome
     except Exception as error:  # noqa: BLE001 - the one boundary per action: undone, counted, alerted by the tick
         town.forget_since(noted)
+        if isinstance(error, RowUnreadable):
+            town.note_unreadable(error)
         return Failed(error_text(error))
 
 

@@ -77,7 +77,7 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
     except Exception as error:  # noqa: BLE001 - the one boundary per event: it is retried, then poisoned and alerted
         town.forget_since(noted)
         if isinstance(error, RowUnreadable):
-            town.unreadable[(error.table, error.key)] = error.problem
+            town.note_unreadable(error)
         _failed(town, fact, error_text(error), drained)
         return
     rule = f"event:{fact.event_type}"

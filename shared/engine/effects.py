@@ -4,11 +4,12 @@ from datetime import datetime
 
 from shared.domain import limits
 from shared.domain.effects import ALLOWANCE
+from shared.domain.errors import RowUnreadable
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import AgentStatus, EffectKind, EffectState
 from shared.events import dispatch_results
-from shared.town import lookup, outbox
+from shared.town import database, lookup, outbox
 from shared.town.outbox import Effect
 from shared.town.town import Town
 
@@ -22,7 +23,7 @@ def expire(town: Town) -> int:
         if town.tick.now > effect.deadline or _used_up(effect) or _superseded(town, effect):
             outbox.expire(town, effect)
             if effect.kind is EffectKind.DISPATCH_AGENT:
-                dispatch_results.dispatch_expired(town, effect)
+                _tell_agent(town, effect)
             expired += 1
     return expired
 
@@ -58,6 +59,15 @@ def next_look(town: Town) -> datetime | None:
     return min((_next_look(town, effect) for effect in outbox.unfinished(town)), default=None)
 
 
+def _tell_agent(town: Town, effect: Effect) -> None:
+    """What an expired dispatch means for its agent; one that cannot be read is left as it is."""
+    try:
+        with database.savepoint(town.sql):
+            dispatch_results.dispatch_expired(town, effect)
+    except RowUnreadable as error:
+        town.note_unreadable(error)
+
+
 def _in_flight(town: Town, effect: Effect) -> bool:
     """Claimed, and the claim is not over: somebody may be performing it."""
     return (
@@ -85,6 +95,15 @@ def _next_look(town: Town, effect: Effect) -> datetime:
 
 
 def _superseded(town: Town, effect: Effect) -> bool:
+    """Whether its agent or review has moved on; an effect of one that cannot be read waits for its deadline."""
+    try:
+        return _moved_on(town, effect)
+    except RowUnreadable as error:
+        town.note_unreadable(error)
+        return False
+
+
+def _moved_on(town: Town, effect: Effect) -> bool:
     if effect.kind is EffectKind.DISPATCH_AGENT:
         agent = lookup.agent(town, effect.subject)
         return agent is None or agent.status is not AgentStatus.WORKING or agent.generation != effect.generation

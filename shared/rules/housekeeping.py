@@ -122,8 +122,8 @@ def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
         yield StopContainer(reason=f"mayor_idle_{(tick.now - activity) // timedelta(minutes=1)}m")
 
 
-def _next_severity(severity: str) -> str:
-    position = _SEVERITIES.index(Priority(severity))
+def _next_severity(severity: Priority) -> str:
+    position = _SEVERITIES.index(severity)
     return _SEVERITIES[min(position + 1, len(_SEVERITIES) - 1)].value
 
 

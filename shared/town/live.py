@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from shared.domain.states import BeadStatus, MergeMode
+from shared.domain.errors import RowUnreadable
+from shared.domain.states import BeadStatus, MergeMode, Priority
 from shared.domain.times import from_text
 from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, time_or_none, truthy
 
@@ -47,6 +48,7 @@ class LiveReview:
     target_branch: str
     pr_url: str | None
     parent_mode: MergeMode | None
+    labels: tuple[str, ...]
 
     @property
     def babysat(self) -> bool:
@@ -119,7 +121,7 @@ class OpenEscalation:
 
     bead_id: str
     title: str
-    severity: str
+    severity: Priority
     bumps: int
     created_at: datetime
 
@@ -167,6 +169,7 @@ def review_of(row: tuple[Any, ...]) -> LiveReview:
         target_branch=row[11],
         pr_url=row[12],
         parent_mode=None if row[13] is None else MergeMode(row[14] or MergeMode.REVIEW_THEN_LAND),
+        labels=labels_of(row[15]),
     )
 
 
@@ -199,5 +202,9 @@ def landing_of(row: tuple[Any, ...]) -> LandingReview:
 
 
 def escalation_of(row: tuple[Any, ...]) -> OpenEscalation:
-    """An OpenEscalation from its query's columns. Raises ValueError."""
-    return OpenEscalation(bead_id=row[0], title=row[1], severity=row[2], bumps=row[3], created_at=from_text(row[4]))
+    """An OpenEscalation from its query's columns. Raises ValueError, RowUnreadable."""
+    try:
+        severity = Priority(row[2])
+    except ValueError as error:
+        raise RowUnreadable("escalation_metadata", row[0], str(error)) from error
+    return OpenEscalation(bead_id=row[0], title=row[1], severity=severity, bumps=row[3], created_at=from_text(row[4]))

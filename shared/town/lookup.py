@@ -217,5 +217,5 @@ def _readable(town: Town, rows: list[tuple[Any, ...]], read: Callable[[tuple[Any
         try:
             found.append(read(row))
         except RowUnreadable as error:
-            town.unreadable[(error.table, error.key)] = error.problem
+            town.note_unreadable(error)
     return found

@@ -21,7 +21,7 @@ QUERIES: Final[dict[str, str]] = {
     "reviews": """
         SELECT b.bead_id, b.status, b.rig_id, b.parent_bead_id, b.metadata, b.dispatch_attempts,
                b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at, r.branch, r.target_branch, r.pr_url,
-               c.bead_id, c.merge_mode
+               c.bead_id, c.merge_mode, b.labels
         FROM beads b
         JOIN review_metadata r ON r.bead_id = b.bead_id
         LEFT JOIN convoy_metadata c ON c.bead_id = COALESCE(b.parent_bead_id,

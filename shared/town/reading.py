@@ -163,7 +163,7 @@ class TownReader:
     @cached_property
     def expiring_nudges(self) -> tuple[tuple[str, datetime], ...]:
         """Undelivered nudges with an end, by id."""
-        return tuple((row[0], from_text(row[1])) for row in self._rows("expiring_nudges"))
+        return tuple(self._readable("expiring_nudges", lambda row: (row[0], from_text(row[1])), table="agent_nudges"))
 
     @cached_property
     def unfinished_effects(self) -> frozenset[tuple[str, str]]:

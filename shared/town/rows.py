@@ -255,15 +255,18 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
 
 
 def _hooked_of(row: tuple[Any, ...]) -> Hooked:
-    return Hooked(
-        row[6],
-        member(BEAD_TYPES, row[7]),
-        member(BEAD_STATUSES, row[8]),
-        row[9],
-        row[10],
-        None if row[11] is None else from_text(row[11]),
-        row[12],
-    )
+    try:
+        return Hooked(
+            row[6],
+            member(BEAD_TYPES, row[7]),
+            member(BEAD_STATUSES, row[8]),
+            row[9],
+            row[10],
+            None if row[11] is None else from_text(row[11]),
+            row[12],
+        )
+    except ValueError as error:
+        raise RowUnreadable("beads", row[6], str(error)) from error
 
 
 RIG_COLUMNS = "g.id, g.name, g.git_url, g.default_branch, g.config, g.created_at"

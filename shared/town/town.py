@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.domain import canonical
 from shared.domain.config import Settings, effective
+from shared.domain.errors import RowUnreadable
 from shared.domain.tick import Tick
 from shared.town.rows import RIG_COLUMNS, Rig, rig_of
 
@@ -54,6 +55,10 @@ class Town:
         """What holds for a rig, or for the town where there is no such rig."""
         rig = self.rig(rig_id)
         return effective(self.tick.config, None if rig is None else rig.config)
+
+    def note_unreadable(self, error: RowUnreadable) -> None:
+        """Remember a row that could not be read, for invariant 1."""
+        self.unreadable[(error.table, error.key)] = error.problem
 
     def business_event(self, name: str, data: dict[str, Any]) -> None:
         """Note a business event for journal and log."""

@@ -25,7 +25,7 @@ class History:
     events: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
     conflicts: int = 0
-    reopenable: set[str] = field(default_factory=set)
+    reopened: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Checks:
@@ -88,7 +88,7 @@ class Checks:
     def only_reopening_changes_a_terminal_bead(self, life: Life) -> None:
         """Closed is for ever; failed until bead_reopened."""
         now = _statuses(life)
-        reopened = _reopened(life) - self._seen.reopenable
+        reopened = _reopened(life) - self._seen.reopened
         for bead_id, before in self._seen.beads.items():
             if before in TERMINAL and bead_id in now and now[bead_id] != before:
                 assert before == "failed", f"bead {bead_id} left closed for {now[bead_id]}"
@@ -105,7 +105,7 @@ class Checks:
         self._seen.beads = _statuses(life)
         self._seen.events = _events(life)
         self._seen.conflicts = life.town.value("counters")["conflicts"]
-        self._seen.reopenable = _reopened(life)
+        self._seen.reopened = _reopened(life)
 
 
 def _statuses(life: Life) -> dict[str, str]:

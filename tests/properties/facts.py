@@ -161,7 +161,7 @@ def _bead_updated(town: View, pick: int, variant: int) -> Fact:
         {"priority": "critical"},
         {"body": "more"},
     )
-    return Fact(changes[variant], bead=town.a_bead(pick))
+    return Fact(changes[variant], bead=town.an_agent(pick).id if variant == 0 else town.a_bead(pick))
 
 
 def _bead_cancelled(town: View, pick: int, variant: int) -> Fact:

@@ -18,18 +18,26 @@ from tests.properties.outside import Answers
 from tests.properties.steps import Gap, Live, Post, Step
 from tests.towns import TOWN, T, TownBuilder, a_town, ago
 
-_RIGS: Final = (Post("rig_registered", 0, 6), Post("rig_registered", 1, 6))
-_THREE_BEADS: Final = (Post("bead_created", 0, 0), Post("bead_created", 1, 0), Post("bead_created", 0, 2))
-_CONVOY: Final = (Post("convoy_created", 1, 1),)
+_RIGS: Final[tuple[Step, ...]] = (Post("rig_registered", 0, 6), Post("rig_registered", 1, 6))
+_THREE_BEADS: Final[tuple[Step, ...]] = (
+    Post("bead_created", 0, 0),
+    Post("bead_created", 1, 0),
+    Post("bead_created", 0, 2),
+)
+_CONVOY: Final[tuple[Step, ...]] = (Post("convoy_created", 1, 1),)
 _SLOW: Final = Answers(poll="unknown")
 _REJECTED: Final = Answers(start="rejected")
 _APPROVAL: Final = Answers(poll="approval")
-_BUSY: Final = (*_RIGS, *_CONVOY, *_THREE_BEADS, Live(3, "due", "progress", _SLOW))
-_REVIEWED: Final = (*_BUSY, Live(1, "due", "done", _SLOW), Live(2, "due", "beat", _SLOW))
+_BUSY: Final[tuple[Step, ...]] = (*_RIGS, *_CONVOY, *_THREE_BEADS, Live(3, "due", "progress", _SLOW))
+_REVIEWED: Final[tuple[Step, ...]] = (*_BUSY, Live(1, "due", "done", _SLOW), Live(2, "due", "beat", _SLOW))
 _DIRECT: Final = {"merge_strategy": "direct", "staged_convoys_default": False}
 _PULLS: Final = {"staged_convoys_default": False}
-_ONE_BEAD: Final = (*_RIGS, Post("bead_created", 0, 0), Live(2, "due", "progress"))
-_READY_TO_LAND: Final = (*_RIGS, Post("convoy_created", 1, 0), *(Live(1, "due", "done") for _ in range(4)))
+_ONE_BEAD: Final[tuple[Step, ...]] = (*_RIGS, Post("bead_created", 0, 0), Live(2, "due", "progress"))
+_READY_TO_LAND: Final[tuple[Step, ...]] = (
+    *_RIGS,
+    Post("convoy_created", 1, 0),
+    *(Live(1, "due", "done") for _ in range(4)),
+)
 
 
 def _silence(minutes: int, answers: Answers = _SLOW) -> tuple[Step, ...]:
@@ -37,15 +45,18 @@ def _silence(minutes: int, answers: Answers = _SLOW) -> tuple[Step, ...]:
     return (Gap(minutes * 60_000, "beat"), Live(4, "30s", "beat", answers))
 
 
-_APPROVED_LANDING: Final = (
+_APPROVED_LANDING: Final[tuple[Step, ...]] = (
     *_READY_TO_LAND,
     Live(2, "due", "beat"),
     Live(1, "due", "pull_request", _APPROVAL),
     Live(3, "due", "beat", _APPROVAL),
 )
-_FAILED_LANDING: Final = (Live(2, "due", "beat"), Post("bead_cancelled", 0, 1), Gap(490_000, "beat"))
-_MERGING: Final = (*_BUSY, *(Live(2, "due", "pull_request", Answers(merge="never")) for _ in range(3)))
-_STALLED: Final = (*_BUSY, *_silence(46), *_silence(61), Live(2, "due", "beat"), *_silence(30))
+_FAILED_LANDING: Final[tuple[Step, ...]] = (Live(2, "due", "beat"), Post("bead_cancelled", 0, 1), Gap(490_000, "beat"))
+_MERGING: Final[tuple[Step, ...]] = (
+    *_BUSY,
+    *(Live(2, "due", "pull_request", Answers(merge="never")) for _ in range(3)),
+)
+_STALLED: Final[tuple[Step, ...]] = (*_BUSY, *_silence(46), *_silence(61), Live(2, "due", "beat"), *_silence(30))
 
 
 def _second_thoughts(answers: Answers) -> tuple[Step, ...]:

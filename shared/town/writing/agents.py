@@ -305,13 +305,11 @@ def _create(town: Town, role: Role, rig_id: str | None) -> str:
 
 
 def _free_polecat_name(town: Town) -> str:
-    used = {
-        row[0]
-        for row in town.sql.execute(
-            "SELECT b.title FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id WHERE a.role = 'polecat' "
-            "ORDER BY b.title"
-        )
-    }
+    """A name that no polecat has, and none had when its identity was made: titles can be edited, roles be unreadable."""
+    agents = town.sql.execute(
+        "SELECT b.title, a.identity FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
+    ).fetchall()
+    used = {name for title, identity in agents for name in (title, identity.partition("-polecat-")[0])}
     for name in POLECAT_NAMES:
         if name not in used:
             return name

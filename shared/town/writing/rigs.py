@@ -67,7 +67,7 @@ def readable(town: Town) -> list[Rig]:
         try:
             rigs.append(rig_of(row))
         except RowUnreadable as error:
-            town.unreadable[(error.table, error.key)] = error.problem
+            town.note_unreadable(error)
     return rigs
 
 
