@@ -96,7 +96,11 @@ def _of_town(
     except TownError as error:
         return [Finding(town_id, "identity", type(error).__name__, error.message, error.hint)], 0
     except Exception as error:  # noqa: BLE001 - a doctor reports what no reader was made for
-        return [Finding(town_id, "image", type(error).__name__, f"it cannot be read: {type(error).__name__}: {error}", _RESTORE)], 0
+        return [
+            Finding(
+                town_id, "image", type(error).__name__, f"it cannot be read: {type(error).__name__}: {error}", _RESTORE
+            )
+        ], 0
     finally:
         database.close(sql)
     found += _of_inbox(store, town_id)

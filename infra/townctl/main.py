@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from rich.text import Text
 
 from infra.townctl import demo, doctor, loop, posts, ticks, towns
 from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
@@ -67,7 +68,10 @@ def _run(words: Sequence[str], objects: Callable[[Path], ObjectStore]) -> int:
     if "--json" in words:
         print(compact(answer.document))
     else:
-        screen(sys.stdout).print(*answer.shown, sep="\n")
+        out = screen(sys.stdout)
+        for part in answer.shown:
+            # A line that is too long is the terminal's to break, so that a command can be copied from it.
+            out.print(part, soft_wrap=isinstance(part, str | Text))
     sys.stdout.flush()
     return answer.code
 

@@ -30,7 +30,7 @@ from shared.storage.towns import ObjectTownStore
 
 TOWN: Final = demo_scenario.TOWN_ID
 HOME: Final = Path("demo-data")
-PACE_SECONDS: Final = 20.0
+PACE_SECONDS: Final = 10.0
 _MARK: Final = ".demo"
 
 

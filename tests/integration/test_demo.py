@@ -51,7 +51,9 @@ def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsy
     demo = demo_in(tmp_path / "data", "--json")
     out, err = demo.communicate(timeout=PATIENCE_SECONDS)
     assert demo.returncode == 0, (out, err)
-    assert time.monotonic() - started_at < BAR_SECONDS
+    # The bar is that of a machine that has nothing else to do.
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert time.monotonic() - started_at < BAR_SECONDS * busy
     told = json.loads(out)
     assert told["ok"] is True
 
