@@ -38,7 +38,7 @@ FASTEST: Final = 100.0
 
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0
-_PROBLEMS: Final = {"interrupted": INTERRUPTED}
+_INTERRUPTED: Final = "somebody interrupted it"
 
 
 def demo(
@@ -92,7 +92,7 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
                 return _what_is_missing(_reports(view))
             if budget.left() == 0:
                 return "it did not finish in time"
-    return "interrupted"
+    return _INTERRUPTED
 
 
 def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
@@ -101,7 +101,8 @@ def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
     document: dict[str, Any] = {"data": str(stage.data), "ok": not problem, "problem": problem}
     if problem:
         document["hint"] = f"look at it: townctl --data {stage.data} town status {TOWN}"
-        return Answer(document, (f"the demo failed: {problem}", document["hint"]), _PROBLEMS.get(problem, FOUND))
+        shown = (f"the demo did not come to its end: {problem}", document["hint"])
+        return Answer(document, shown, INTERRUPTED if problem == _INTERRUPTED else FOUND)
     dry_run = _dry_run(stage)
     document |= {
         "ticks": len(reports),

@@ -161,9 +161,9 @@ def run(
     if once:
         loop.one_pass()
     else:
-        _announce(desk, wanted or known, clock)
         stop = Stop()
         with stop.on_signals():
+            _announce(desk, wanted or known, clock)
             for _ in loop.passes(stop):
                 pass
         left = runtime.running()

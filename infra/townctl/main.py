@@ -64,8 +64,7 @@ def _run(words: Sequence[str], objects: Callable[[Path], ObjectStore]) -> int:
     answer = app.meta(list(words), exit_on_error=False, print_error=False, result_action="return_value")
     if not isinstance(answer, Answer):
         return OK  # help or version were shown
-    desk_wants_json = "--json" in words
-    if desk_wants_json:
+    if "--json" in words:
         print(compact(answer.document))
     else:
         screen(sys.stdout).print(*answer.shown, sep="\n")
@@ -105,6 +104,7 @@ def _version() -> str:
 
 def _complain(kind: str, message: str, *, path: str = "", hint: str = "", as_json: bool) -> int:
     """One line what happened and one what to do, on standard error."""
+    hint = hint or "correct it and try again; --help behind a command says what it takes"
     if as_json:
         shown = {"kind": kind, "message": message, "path": path, "hint": hint}
         print(compact({"error": shown}), file=sys.stderr)
@@ -112,8 +112,7 @@ def _complain(kind: str, message: str, *, path: str = "", hint: str = "", as_jso
         place = f"{path}: " if path and path not in message else ""
         lines = " ".join(f"{place}{message}".split())
         print(f"townctl: {lines}", file=sys.stderr)
-        if hint:
-            print(f"  hint: {hint}", file=sys.stderr)
+        print(f"  hint: {hint}", file=sys.stderr)
     return REFUSED
 
 

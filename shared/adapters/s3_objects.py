@@ -8,6 +8,7 @@ boto3 takes a quarter of a second to import, so that happens at the first reques
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from threading import Lock
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -112,11 +113,13 @@ class S3Objects:
                     Bucket=self._bucket,
                     Prefix=prefix,
                     StartAfter=found[-1] if found else after,
-                    MaxKeys=min(limit - len(found), _KEYS_PER_PAGE),
+                    # one more than is wanted: SeaweedFS says of a full page that more follows, whether it does or not
+                    MaxKeys=min(limit - len(found) + 1, _KEYS_PER_PAGE),
                 )
-                found += [each["Key"] for each in page.get("Contents", ())]
-                more = bool(page.get("IsTruncated")) and bool(page.get("Contents"))
-        return Listing(tuple(found), more=more)
+                keys = [str(each["Key"]) for each in page.get("Contents", ())]
+                found += keys
+                more = bool(page.get("IsTruncated")) and bool(keys)
+        return Listing(tuple(found[:limit]), more=more or len(found) > limit)
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """Every state that the bucket still keeps, newest first. Without versioning: the present one."""
@@ -171,7 +174,7 @@ class S3Objects:
                     yield ObjectVersion(
                         version_id=str(each["VersionId"]),
                         etag=str(each["ETag"]),
-                        at=each["LastModified"],
+                        at=each["LastModified"].astimezone(UTC),
                         size=int(each["Size"]),
                         current=bool(each["IsLatest"]),
                     )

@@ -62,8 +62,6 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
         _judge_breaker(state)
         reader = _reconcile_and_apply(state)
         state.problems += housekeeping.forget_old_rows(state.town, published_to=given.journal_published_to)
-        if _changed(sql, written):
-            reader = _reader(state)
         state.checked = invariants.check(state.town, reader, error_text=error_text)
         _claim_effects(state)
         report = _report(state, reader, quiet=not _worth_a_commit(sql, state, reader, written))
@@ -185,14 +183,18 @@ def _judge_breaker(state: _Pass) -> None:
 
 
 def _reconcile_and_apply(state: _Pass) -> TownReader:
-    """Phases 8 and 9; returns the reader of the state before the actions. A paused town's rules do not act."""
+    """Phases 8 and 9; returns a reader of the resulting state. A paused town's rules do not act.
+
+    Where no action changed anything, what the rules have read still holds. Housekeeping, which follows, removes nothing
+    that a reader shows.
+    """
     town = state.town
-    reader = _reader(state)
+    reader, written = _reader(state), database.changes(town.sql)
     if not town.tick.paused:
         with database.rules_sandbox(town.sql):
             state.decisions = reconcile.decide(reader, town.tick)
     state.applied = apply.all_intents(town, [*state.drained.returned, *state.decisions.intents])
-    return reader
+    return _reader(state) if _changed(town.sql, written) else reader
 
 
 def _claim_effects(state: _Pass) -> None:

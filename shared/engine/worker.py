@@ -307,7 +307,8 @@ def _keep_due(
 ) -> Steps[None]:
     """The new marker first, then the old ones go; so a town with something to do always has one not later than it.
 
-    Whoever deletes a marker looks at the inbox again afterwards: an event may have come after it was read.
+    Whoever deletes a marker looks at inbox and head again afterwards: an event may have come, and another worker may
+    have committed and rely on a marker of the same second.
     """
     keep = None
     if due is not None:
@@ -317,7 +318,8 @@ def _keep_due(
         return
     yield from around.store.clear_due(old)
     waiting = yield from around.store.read_inbox(image.town_id, limit=1)
-    if waiting.objects:
+    newest = yield from around.store.load(image.town_id, known=image)
+    if waiting.objects or newest.etag != image.etag:
         yield from around.store.mark_due(image.town_id, now)
 
 

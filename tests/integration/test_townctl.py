@@ -370,6 +370,17 @@ def test_the_doctor_reads_every_row(townctl: Townctl) -> None:
     assert townctl("town", "status", "alpha").code == 1
 
 
+def test_the_doctor_survives_an_image_whose_keys_cannot_be_read(townctl: Townctl) -> None:
+    townctl.document("town", "create", "alpha")
+    store = ObjectTownStore(DirectoryObjects(townctl.data))
+    image = stored(townctl.data)
+    sql = database.open_image(image.image)
+    sql.execute("UPDATE town SET value = '5' WHERE key = 'config'")
+    drive(store.commit(image, database.image_of(sql), image.facts))
+    database.close(sql)
+    assert townctl("doctor", "--json").code == 1
+
+
 def test_text_of_a_town_cannot_play_with_the_terminal(townctl: Townctl) -> None:
     townctl.document("town", "create", "alpha")
     title = "[red]bold\x1b[2J\x07[/red]"

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Townctl:
     data: Path
     capsys: pytest.CaptureFixture[str]
     objects: Callable[[Path], ObjectStore] = DirectoryObjects
+    running: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def __call__(self, *words: str) -> Called:
         """Call it in this process."""
@@ -59,7 +60,7 @@ class Townctl:
     def document(self, *words: str) -> Any:
         """The JSON answer of a call that must succeed."""
         called = self(*words, "--json")
-        assert called.code == 0, called.err
+        assert called.code == 0, (called.out, called.err)
         return called.document
 
     def process(self, *words: str, **how: Any) -> Called:
@@ -69,10 +70,23 @@ class Townctl:
 
     def started(self, *words: str) -> "subprocess.Popen[str]":
         """Start it as a process of its own and do not wait."""
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(
-            self.line(*words), cwd=REPOSITORY, env={**os.environ, "PYTHONUNBUFFERED": "1"}, **streams
+        started = subprocess.Popen(
+            self.line(*words),
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        self.running.append(started)
+        return started
+
+    def kill_all(self) -> None:
+        """End whatever was started and still runs."""
+        for started in self.running:
+            if started.returncode is None:
+                started.kill()
+                started.communicate()
 
     def line(self, *words: str) -> list[str]:
         """The command line."""

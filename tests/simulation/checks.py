@@ -5,10 +5,10 @@ acknowledged and what became of it; which attempts of which effects the line all
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shared.domain import ids
 from shared.domain.effects import ALLOWANCE
@@ -31,15 +31,37 @@ _MAY_REPEAT: Final = ("agent_heartbeat", "agent_status")
 _REPLAYS_IN_A_ROW: Final = 8
 _SPACING: Final = timedelta(seconds=10)  # the longest alarm_interval_active that anybody sets here
 _FAR: Final = timedelta(hours=20)
+_CLAIMS_ALLOW: Final = timedelta(minutes=2)
+
+
+class Holdings(Protocol):
+    """What the store holds, looked at without a request."""
+
+    def markers(self, town_id: str) -> tuple[str, ...]:
+        """The town's due markers."""
+        ...
+
+    def inbox(self, town_id: str) -> tuple[str, ...]:
+        """The keys of the town's batches."""
+        ...
+
+
+class _Nothing:
+    def markers(self, town_id: str) -> tuple[str, ...]:
+        return ()
+
+    def inbox(self, town_id: str) -> tuple[str, ...]:
+        return ()
 
 
 class Checks:
     """All ledgers of a world. `problems` is empty as long as all is well."""
 
-    def __init__(self, scheduler: Scheduler, *, close_clocks: bool) -> None:
-        """`close_clocks`: no two clocks are more than two minutes apart, so claims keep attempts apart."""
+    def __init__(self, scheduler: Scheduler, *, clocks_differ_by: timedelta) -> None:
         self._scheduler = scheduler
-        self._close_clocks = close_clocks
+        self._clocks_differ_by = clocks_differ_by
+        self._close_clocks = clocks_differ_by <= _CLAIMS_ALLOW  # else claims cannot keep attempts apart
+        self.holdings: Holdings = _Nothing()
         self.problems: list[str] = []
         self.ledgers: dict[str, Ledger] = {}
         self.poisonous: set[str] = set()
@@ -64,7 +86,7 @@ class Checks:
         else:
             ledger.committed(read.manifest, image)
 
-    def object_deleted(self, key: str, body: bytes, *, markers: Callable[[str], tuple[str, ...]]) -> None:
+    def object_deleted(self, key: str, body: bytes) -> None:
         """Nothing is deleted that is still needed."""
         if keys.is_inbox_object(key):
             ledger = self.ledgers[key.split("/")[1]]
@@ -72,14 +94,14 @@ class Checks:
                 if event.event_id not in ledger.given:
                     self.fail("lost event", f"{key} was deleted before {event.event_id} was committed")
         elif key.startswith(keys.DUE) and not self.markers_may_be_missing:
-            self._require_marker(key.rsplit("/", 1)[1], markers)
+            self._require_marker(key.rsplit("/", 1)[1])
 
-    def _require_marker(self, town_id: str, markers: Callable[[str], tuple[str, ...]]) -> None:
+    def _require_marker(self, town_id: str) -> None:
         ledger = self.ledgers.get(town_id)
         if ledger is None or ledger.manifest.next_due is None:
             return
         latest = keys.due_marker(town_id, max(ledger.manifest.next_due, ledger.manifest.time + _SPACING)).key
-        left = sorted(markers(town_id))
+        left = sorted(self.holdings.markers(town_id))
         if left and left[0] <= latest:
             return
         # A quiet tick moves only the marker. So see what would be missed until the first one that is left.
@@ -91,6 +113,18 @@ class Checks:
                 "no marker", f"{town_id} would act at {until} by {missed.actions[:2]} and is not looked at by then"
             )
 
+    def at_rest(self) -> None:
+        """Nobody is on the way: whatever was acknowledged and waits has a marker that is due by now."""
+        if self.markers_may_be_missing or not self._close_clocks:
+            return
+        by_now = self._scheduler.time() + self._clocks_differ_by
+        for town_id, ledger in self.ledgers.items():
+            if ledger.waiting_for_a_tick and self.holdings.inbox(town_id):
+                latest = keys.due_marker(town_id, by_now).key
+                if not any(key <= latest for key in self.holdings.markers(town_id)):
+                    waiting = sorted(ledger.waiting_for_a_tick)
+                    self.fail("not woken", f"{town_id} has no marker that is due, and {waiting[:5]} wait")
+
     # the way in
 
     def offered(self, town_id: str, envelopes: Sequence[Envelope]) -> None:
@@ -99,8 +133,11 @@ class Checks:
 
     def acknowledged(self, town_id: str, envelopes: Sequence[Envelope]) -> None:
         """Somebody was told that these are safe."""
+        ledger = self.ledgers[town_id]
         for event in envelopes:
-            self.ledgers[town_id].acknowledged[event.event_id] = event
+            ledger.acknowledged[event.event_id] = event
+            if not transient(event) and event.event_id not in ledger.given:
+                ledger.waiting_for_a_tick.add(event.event_id)
         self.figures["events"] += len(envelopes)
 
     # effects
@@ -155,6 +192,7 @@ class Ledger:
         self.statuses: dict[str, tuple[str, str]] = {}
         self.offered: set[str] = set()
         self.acknowledged: dict[str, Envelope] = {}
+        self.waiting_for_a_tick: set[str] = set()
         self.given: dict[str, Envelope] = {}
         self.outcomes: dict[str, list[str]] = {}
         self.allowed: dict[tuple[str, int], str] = {}
@@ -247,6 +285,7 @@ class Ledger:
             if event.source in ("ingest", "operator") and event.event_id not in self.offered:
                 self._fail("event", f"{event.event_id} was never posted by anybody")
             first = self.given.setdefault(event.event_id, event)
+            self.waiting_for_a_tick.discard(event.event_id)
             if (first.event_type, first.payload) != (event.event_type, event.payload):
                 self._fail("event", f"{event.event_id} came with another content")
         for seen in outcomes:

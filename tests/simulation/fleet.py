@@ -151,6 +151,13 @@ class Fleet:
             steps = dry_run.dry_run(town_id, host.around, worker_id=self._worker_id(), ask_runtime=ask)
             self._start(host, "dry run", steps, partial(self._run_exactly, host), town=town_id)
 
+    def tick_now(self, town_id: str) -> None:
+        """A tick by hand, whether it is due or not."""
+        host = self._free_host()
+        if host is not None:
+            steps = worker.run_town(town_id, host.around, worker_id=self._worker_id(), force=True)
+            self._start(host, "by hand", steps, partial(self._keep, host), town=town_id)
+
     def _run_exactly(self, host: Host, dry: DryRun) -> None:
         self.dry_runs += 1
         if host.busy or self._random.random() < 0.3:

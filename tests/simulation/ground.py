@@ -6,6 +6,7 @@ acknowledged or the producer gives up.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from random import Random
@@ -33,6 +34,7 @@ class WatchedObjects(MemoryObjects):
     def __init__(self, checks: Checks) -> None:
         super().__init__()
         self._checks = checks
+        checks.holdings = self
         self.driver: Driver | None = None
         self.listings = 0
         self.requests = 0
@@ -66,7 +68,9 @@ class WatchedObjects(MemoryObjects):
         gone = super().get(key)
         super().delete(key)
         if gone is not None:
-            self._checks.object_deleted(key, gone.body, markers=self.markers)
+            self._checks.object_deleted(key, gone.body)
+            if key.startswith(keys.DUE) and self.driver is not None and self.driver.running is not None:
+                self.driver.running.unwatched = True
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Any:
         self._seen(prefix)
@@ -119,6 +123,7 @@ class Skew:
         self._random = random
         drawn = random.random()
         self.kind = "none" if drawn < 0.3 else "minute" if drawn < 0.85 else "hour"
+        self.at_most = timedelta(0) if self.kind == "none" else timedelta(minutes=2 if self.kind == "minute" else 120)
 
     def draw(self) -> int:
         """The skew of a new host, in milliseconds."""

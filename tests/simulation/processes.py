@@ -37,13 +37,17 @@ class Ending:
 
 @dataclass(eq=False, slots=True)
 class Process:
-    """One generator on its way. `town` is the only town that it may touch; None = any."""
+    """One generator on its way. `town` is the only town that it may touch; None = any.
+
+    `unwatched`: it has deleted a due marker; who dies then may leave an event that nobody is told of, but the sweep.
+    """
 
     name: str
     steps: Steps[Any]
     ended: Callable[[Ending], None]
     town: str | None
     alive: bool = True
+    unwatched: bool = False
 
 
 class Watch(Protocol):
@@ -51,6 +55,12 @@ class Watch(Protocol):
 
     def effect_started(self, effect: ClaimedEffect, *, start: int, end: int) -> None:
         """An attempt of an effect is on its way, from start to end."""
+        ...
+
+    markers_may_be_missing: bool
+
+    def at_rest(self) -> None:
+        """No process is on its way."""
         ...
 
     def fail(self, what: str, detail: str) -> None:
@@ -67,6 +77,7 @@ class Driver:
         self._random = random
         self._watch = watch
         self.running: Process | None = None
+        self._alive = 0
         self.calls = 0
         self.trace: deque[tuple[int, str, str, str]] = deque(maxlen=_TRACE)
 
@@ -74,6 +85,7 @@ class Driver:
         self, name: str, steps: Steps[Any], ended: Callable[[Ending], None] | None = None, *, town: str | None = None
     ) -> None:
         """Begin with a process; `ended` is told how it ended."""
+        self._alive += 1
         self._go_on(Process(name, steps, ended or (lambda _: None), town), None, None)
 
     def _go_on(self, process: Process, answer: Any, error: Exception | None) -> None:
@@ -94,16 +106,21 @@ class Driver:
             else:
                 self._issue(process, step, partial(self._go_on, process))
 
-    def _end(self, process: Process, ending: Ending) -> None:
-        process.alive = False
-        self._note(process, "ends" if ending.error is None else f"ends: {ending.error}", "")
-        process.ended(ending)
-
     def _crash(self, process: Process) -> None:
         if process.alive:
-            process.alive = False
             process.steps.close()
-            process.ended(Ending(crashed=True))
+            self._end(process, Ending(crashed=True))
+
+    def _end(self, process: Process, ending: Ending) -> None:
+        process.alive = False
+        self._alive -= 1
+        if process.unwatched and (ending.crashed or ending.error is not None):
+            self._watch.markers_may_be_missing = True
+        how = "crashed" if ending.crashed else "ends" if ending.error is None else f"ends: {ending.error}"
+        self._note(process, how, "")
+        process.ended(ending)
+        if self._alive == 0:
+            self._watch.at_rest()
 
     def _issue_all(self, process: Process, calls: tuple[Call, ...]) -> None:
         answers: list[Any] = [None] * len(calls)

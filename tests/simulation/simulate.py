@@ -61,7 +61,7 @@ class World:
         self.plan = plan
         self.scheduler = Scheduler()
         self.skew = skew or Skew(Random(f"{seed} skew"))
-        self.checks = Checks(self.scheduler, close_clocks=self.skew.kind != "hour")
+        self.checks = Checks(self.scheduler, clocks_differ_by=self.skew.at_most)
         objects = WatchedObjects(self.checks)
         driver = Driver(self.scheduler, plan, Random(f"{seed} driver"), self.checks)
         self.ground = Ground(self.scheduler, plan, self.checks, driver, objects, self.random, self.skew)
@@ -168,7 +168,7 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     for people in world.people:
         people.begin()
     _ask_now_and_then(world, random)
-    _live_under_faults(world, int((minutes or random.uniform(8, 40)) * MINUTE))
+    _live_under_faults(world, int((minutes or random.uniform(6, 25)) * MINUTE))
     world.calm_down()
     if troubled:
         world.fleet.sweep()
@@ -201,10 +201,11 @@ def _config(random: Random) -> dict[str, Any]:
 
 
 def _ask_now_and_then(world: World, random: Random) -> None:
-    """An operator asks for a dry run at any time."""
+    """An operator asks for a dry run at any time, or for a tick."""
 
     def ask() -> None:
-        world.fleet.dry_run(f"town-{random.randrange(len(world.people)) + 1}")
+        do = world.fleet.dry_run if random.random() < 0.7 else world.fleet.tick_now
+        do(f"town-{random.randrange(len(world.people)) + 1}")
         world.scheduler.after(random.randrange(20 * SECOND, 5 * MINUTE), ask)
 
     world.scheduler.after(random.randrange(MINUTE), ask)

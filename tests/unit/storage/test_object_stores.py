@@ -1,8 +1,6 @@
-"""What every object store promises, asked of the one in memory and the one in a directory."""
+"""What every object store promises, asked of each of them: memory, directory, and three servers that speak S3."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,19 +8,11 @@ from hypothesis import strategies as st
 
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import PreconditionFailed, Refused
-from shared.domain.ports import Listing, ObjectStore, StoredObject, VersionedObjects
+from shared.domain.errors import ConditionRace, PreconditionFailed, Refused
+from shared.domain.ports import Listing, ObjectStore, StoredObject
 from shared.domain.steps import drive
 from shared.storage.probe import prove_conditional_writes
-
-
-class Store(ObjectStore, VersionedObjects, Protocol):
-    """Both ports."""
-
-
-@pytest.fixture(params=["memory", "directory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryObjects() if request.param == "memory" else DirectoryObjects(tmp_path / "data")
+from tests.stores import Store
 
 
 @pytest.fixture
@@ -116,8 +106,16 @@ def test_a_listing_says_whether_more_keys_follow(objects: ObjectStore) -> None:
     assert objects.list("due/", limit=5) == Listing(tuple(f"due/{n}/a" for n in range(5)), more=False)
     assert objects.list("due/", limit=4) == Listing(tuple(f"due/{n}/a" for n in range(4)), more=True)
     assert objects.list("due/", after="due/3/a", limit=4) == Listing(("due/4/a",), more=False)
-    assert objects.list("due/", after="due/2", limit=1) == Listing(("due/2/a",), more=True)
+    assert objects.list("due/", after="due/1/~", limit=1) == Listing(("due/2/a",), more=True)
     assert objects.list("due/", after="e") == Listing((), more=False)
+
+
+@pytest.mark.parametrize("store", ["memory", "directory", "moto in process"], indirect=True)
+def test_a_listing_may_start_at_the_name_of_a_folder(objects: ObjectStore) -> None:
+    """SeaweedFS 4.48 passes over the whole folder; therefore keys.py only makes places within one (`towns/a/~`)."""
+    for number in range(3):
+        objects.put(f"due/{number}/a", b"")
+    assert objects.list("due/", after="due/1") == Listing(("due/1/a", "due/2/a"), more=False)
 
 
 _names = st.text(alphabet="ab-09~", min_size=1, max_size=3)
@@ -143,37 +141,37 @@ def test_both_stores_list_the_same(
     assert in_directory.list(prefix, after=after, limit=limit) == expected
 
 
-def test_of_many_that_create_at_once_one_wins(objects: ObjectStore) -> None:
+def test_of_many_that_create_at_once_one_wins(racing_store: Store) -> None:
     def create(number: int) -> int | None:
         try:
-            objects.create("towns/a/head", b"%d" % number)
-        except PreconditionFailed:
+            racing_store.create("towns/a/head", b"%d" % number)
+        except (PreconditionFailed, ConditionRace):
             return None
         return number
 
     with ThreadPoolExecutor(8) as pool:
         winners = [number for number in pool.map(create, range(40)) if number is not None]
-    found = objects.get("towns/a/head")
+    found = racing_store.get("towns/a/head")
     assert found is not None
     assert [found.body] == [b"%d" % number for number in winners]
 
 
-def test_of_many_that_replace_at_once_none_is_lost(objects: ObjectStore) -> None:
-    objects.create("towns/a/head", b"0")
+def test_of_many_that_replace_at_once_none_is_lost(racing_store: Store) -> None:
+    racing_store.create("towns/a/head", b"0")
 
     def increment(_: int) -> None:
         while True:
-            found = objects.get("towns/a/head")
+            found = racing_store.get("towns/a/head")
             assert found is not None
             try:
-                objects.replace("towns/a/head", b"%d" % (int(found.body) + 1), found.etag)
-            except PreconditionFailed:
+                racing_store.replace("towns/a/head", b"%d" % (int(found.body) + 1), found.etag)
+            except (PreconditionFailed, ConditionRace):
                 continue
             return
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(increment, range(40)))
-    found = objects.get("towns/a/head")
+    found = racing_store.get("towns/a/head")
     assert found is not None
     assert found.body == b"40"
 

@@ -1,0 +1,142 @@
+"""The demo, end to end, as `make demo` runs it: real processes, a real repository, a clock that runs 40 times as fast."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.townctl import demo_story, stage, wiring
+from shared.adapters.clock import wait_for
+from tests.integration.townctl_calls import REPOSITORY, Townctl
+
+PATIENCE_SECONDS = 120.0
+BAR_SECONDS = 60.0
+
+
+def demo_in(data: Path, *words: str) -> "subprocess.Popen[str]":
+    """Start the demo as a process, in a directory of its own."""
+    line = [sys.executable, "-m", "infra.townctl.main", "--data", str(data), "demo", *words]
+    return subprocess.Popen(
+        line,
+        cwd=data.parent,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def processes_of(data: Path) -> list[int]:
+    """Every process on this machine that has the demo's directory in its command line or environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(data).encode() in text and int(path.name) != os.getpid():
+            found.append(int(path.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The slowest test of all. What the demo says is checked against the repository, the journal and the town."""
+    started_at = time.monotonic()
+    demo = demo_in(tmp_path / "data", "--json")
+    out, err = demo.communicate(timeout=PATIENCE_SECONDS)
+    assert demo.returncode == 0, (out, err)
+    assert time.monotonic() - started_at < BAR_SECONDS
+    told = json.loads(out)
+    assert told["ok"] is True
+
+    by = [beat["by"] for beat in told["recovery"]]
+    assert [code for code in by if code in demo_story.RECOVERY] == ["B1", "A8", "A8", "B1b", "B1"]
+    assert "crashed (exit code 3)" in next(b["what"] for b in told["recovery"] if b["by"] == "observed")
+
+    log = subprocess.run(
+        ["git", "log", "--format=%s", "main"],
+        cwd=tmp_path / "data" / "work.git",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for title in (
+        "Define the grammar",
+        "Write the lexer",
+        "Write the parser",
+        "Wire them together",
+        "Greet the reader",
+    ):
+        assert title in log.splitlines()
+    assert any(line.startswith("Merge convoy/") for line in log.splitlines())
+
+    assert told["dryRun"]["actions"] == []
+    assert told["dryRun"]["effects"] == []
+    assert processes_of(tmp_path / "data") == []
+
+    townctl = Townctl(tmp_path / "data", capsys)
+    assert townctl.document("doctor")["findings"] == []
+    report = townctl.document("town", "status", "demo")
+    assert report["beads"] == []
+    assert [(convoy["state"], convoy["done"], convoy["total"]) for convoy in report["convoys"]] == [("landed", 4, 4)]
+    rows = townctl.document("ticks", "demo", "--limit", "1000")["ticks"]
+    rules = {judged["rule"] for row in rows for judged in row["outputs"]["actions"]}
+    assert {"agents.recover_silent_hook", "beads.clear_stale_assignee", "beads.dispatch_ready"} <= rules
+    types = {event["event_type"] for row in rows for event in row["inputs"]["new_events"]}
+    assert {"convoy_started", "agent_heartbeat", "agent_done", "changes_requested"} <= types
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_interrupted_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
+    data = tmp_path / "data"
+    demo = demo_in(data)
+    runtime = wiring.NoAgentProgram(data / ".agents")
+    try:
+        assert wait_for(lambda: len(runtime.running()) > 0, seconds=PATIENCE_SECONDS)
+        demo.send_signal(number)
+        out, err = demo.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert demo.returncode == 130, (out, err)
+    assert "somebody interrupted it" in out
+    assert "Traceback" not in err
+    assert processes_of(data) == []
+
+
+def test_earlier_demos_make_room_unless_they_are_kept_or_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def left() -> set[str]:
+        return {path.name for path in (tmp_path / "demo-data").glob("*/of-*")}
+
+    with stage.fresh_directory(None, kept=False) as data:
+        (data / "of-the-first").touch()
+    with stage.fresh_directory(None, kept=True) as data:
+        (data / "of-a-kept-one").touch()
+    assert left() == {"of-a-kept-one"}
+    with stage.fresh_directory(None, kept=False) as data:
+        (data / "of-a-running-one").touch()
+        with stage.fresh_directory(None, kept=False):
+            assert left() == {"of-a-kept-one", "of-a-running-one"}
+    (tmp_path / "demo-data" / "mine").mkdir()
+    (tmp_path / "demo-data" / "mine" / "of-somebody-else").touch()
+    with stage.fresh_directory(None, kept=False):
+        assert left() == {"of-a-kept-one", "of-somebody-else"}
+    with stage.fresh_directory(tmp_path / "named", kept=False) as named:
+        assert named == tmp_path / "named"
+
+
+def test_a_recovery_that_lacks_a_rule_is_said_to_lack_it() -> None:
+    beats = [demo_story.Beat(None, by, "") for by in ("B1", "observed", "A8", "A8", "B1b", "B1")]  # type: ignore[arg-type]
+    assert demo_story.missing_of(beats) == ""
+    assert "never observed" in demo_story.missing_of(beats[:1])
+    assert "B1" in demo_story.missing_of(beats[:-1])
+    assert "A8 and B1b and B1" in demo_story.missing_of(beats[:2])

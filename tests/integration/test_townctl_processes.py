@@ -1,0 +1,177 @@
+"""Processes of townctl that are killed, that run side by side, that are stopped; nothing is lost, nothing done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from infra.townctl import wiring
+from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, wait_for
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.steps import drive
+from shared.domain.town_store import TownImage
+from shared.storage.towns import ObjectTownStore
+from shared.town import database, journal
+from tests.integration.townctl_calls import REPOSITORY, Townctl
+
+PATIENCE_SECONDS = 60.0
+AGENT = "sleep 600"
+
+
+@pytest.fixture
+def townctl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Townctl]:
+    """The command on a fresh directory; no process outlives the test."""
+    called = Townctl(tmp_path / "data", capsys)
+    yield called
+    called.kill_all()
+    for agents in tmp_path.rglob(".agents"):
+        assert wiring.NoAgentProgram(agents).stop_all() == ()
+
+
+def stored(townctl: Townctl) -> TownImage:
+    """What is committed."""
+    return drive(ObjectTownStore(DirectoryObjects(townctl.data)).load("alpha"))
+
+
+def rows(townctl: Townctl) -> list[dict[str, object]]:
+    """The whole journal."""
+    sql = database.open_image(stored(townctl).image)
+    found = journal.rows(sql, limit=10_000)
+    database.close(sql)
+    return found
+
+
+def outcomes(townctl: Townctl) -> list[tuple[str, str]]:
+    """Every event that any tick drained, with its outcome."""
+    return [
+        (event["event_id"], event["outcome"])
+        for row in rows(townctl)
+        for event in row["outputs"]["events"]  # type: ignore[index]
+    ]
+
+
+@pytest.mark.slow
+def test_a_tick_that_is_killed_at_any_call_is_made_good_by_the_next(
+    townctl: Townctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL before and after each store call: events apply once, the agent starts once, the directory is healthy."""
+    townctl.with_work()
+    wiring.remember_program(townctl.data, wiring.AgentProgram(("sleep", "600")))
+    place = tmp_path / "killed"
+    place.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.townctl_killed", str(townctl.data), str(place)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 10
+
+    # Claims of the dead are taken up after five minutes.
+    later = ScaledClock(epoch=datetime.now(UTC) + timedelta(minutes=6), wall_epoch=time.time(), speed=1)
+    for data in sorted(place.iterdir()):
+        killed = Townctl(data, townctl.capsys)
+        for clock in ("", later.to_text(), later.to_text()):
+            monkeypatch.setenv(CLOCK_VARIABLE, clock)
+            killed.document("tick", "alpha", "--force")
+        monkeypatch.delenv(CLOCK_VARIABLE)
+
+        applied = [outcome for _, outcome in outcomes(killed)]
+        assert applied.count("applied") == len(applied), (data, outcomes(killed))
+        assert len({event_id for event_id, _ in outcomes(killed)}) == len(applied), data
+        generations = list((data / ".agents" / "alpha").glob("*/0*"))
+        assert len(generations) <= 1, data
+        assert drive(ObjectTownStore(DirectoryObjects(data)).read_inbox("alpha", limit=10)).objects == () or generations
+        wiring.NoAgentProgram(wiring.agents_root(data)).stop_all()
+
+
+@pytest.mark.slow
+def test_two_loops_on_one_directory_share_the_work_and_lose_nothing(townctl: Townctl) -> None:
+    townctl.document("town", "create", "alpha")
+    loops = [townctl.started("run", "--speed", "40", "--json") for _ in range(2)]
+    for loop in loops:
+        assert loop.stderr is not None
+        assert "running town alpha" in loop.stderr.readline()
+    posted = []
+    for number in range(12):
+        posted.append(townctl.post("escalation_raised", {"title": f"number {number}", "severity": "low"}))
+        time.sleep(0.2)
+    applied = {event_id for event_id, outcome in outcomes(townctl) if outcome == "applied"}
+    settled = wait_for(
+        lambda: set(posted) <= {e for e, outcome in outcomes(townctl) if outcome == "applied"},
+        seconds=PATIENCE_SECONDS,
+        every=0.2,
+    )
+    assert settled, applied
+    for loop in loops:
+        loop.send_signal(signal.SIGTERM)
+    ends = [loop.communicate(timeout=PATIENCE_SECONDS) for loop in loops]
+    assert [loop.returncode for loop in loops] == [0, 0], ends
+
+    tallies = [json.loads(out) for out, _ in ends]
+    assert all(tally["failing"] == {} for tally in tallies)
+    assert sum(tally["ticks"]["committed"] for tally in tallies) == len(rows(townctl))
+    assert sorted(event_id for event_id, _ in outcomes(townctl) if event_id in posted) == sorted(posted)
+    assert [row["tick_no"] for row in rows(townctl)] == list(range(1, len(rows(townctl)) + 1))
+    assert townctl.document("doctor")["findings"] == []
+
+
+@pytest.mark.slow
+def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townctl: Townctl) -> None:
+    townctl.with_work()
+    runtime = wiring.NoAgentProgram(wiring.agents_root(townctl.data))
+    loop = townctl.started("run", "--speed", "20", "--agent-command", AGENT)
+    try:
+        assert wait_for(lambda: len(runtime.running()) == 1, seconds=PATIENCE_SECONDS)
+    finally:
+        loop.kill()
+        loop.communicate()
+    [agent] = runtime.running()
+
+    assert townctl.document("doctor")["findings"] == []
+    assert townctl.document("dry-run", "alpha", "--observe")["input"]["inputs"]["observations"]["agents"] == {
+        agent.agent_id: {"status": "running", "exit_reason": None, "generation": 1}
+    }
+    next_loop = townctl.started("run", "--speed", "1")
+    assert next_loop.stdout is not None
+    assert "running town alpha" in next_loop.stdout.readline()
+    next_loop.send_signal(signal.SIGINT)
+    out, err = next_loop.communicate(timeout=PATIENCE_SECONDS)
+    assert next_loop.returncode == 0, err
+    assert "1 agents run on" in out
+    assert [(found.agent_id, found.generation) for found in runtime.running()] == [(agent.agent_id, 1)]
+
+
+@pytest.mark.slow
+def test_the_doctor_finds_an_agent_that_no_town_knows_of(townctl: Townctl) -> None:
+    townctl.document("town", "create", "alpha")
+    townctl.document("tick", "alpha")
+    runtime = wiring.local_runtime(
+        townctl.data, wiring.AgentProgram(("sleep", "600")), ScaledClock.starting_now(speed=1)
+    )
+    runtime.start({"town_id": "alpha", "agent_id": "stranger", "generation": 1}, effect_id="e1")
+    found = townctl("doctor", "--json")
+    assert found.code == 1
+    [finding] = found.document["findings"]
+    assert (finding["check"], finding["subject"]) == ("agent process", "stranger")
+    assert "kill" in finding["hint"]
+
+
+def test_a_loop_in_a_terminal_ends_at_the_first_signal(townctl: Townctl) -> None:
+    townctl.document("town", "create", "alpha")
+    loop = townctl.started("run")
+    assert loop.stdout is not None
+    assert "Ctrl-C stops" in loop.stdout.readline()
+    os.kill(loop.pid, signal.SIGINT)
+    out, err = loop.communicate(timeout=PATIENCE_SECONDS)
+    assert (loop.returncode, err) == (0, "")
+    assert "passes" in out

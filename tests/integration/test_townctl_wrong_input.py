@@ -1,0 +1,296 @@
+"""townctl under the hands of somebody new: every mistake gets a line that says what happened and one what to do."""
+
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.townctl import main
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.steps import drive
+from shared.storage.towns import ObjectTownStore
+from tests.integration.townctl_calls import RIG, Called, Townctl
+
+
+@pytest.fixture
+def townctl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Townctl:
+    return Townctl(tmp_path / "data", capsys)
+
+
+@pytest.fixture
+def ticked(townctl: Townctl) -> Townctl:
+    """A town one tick old."""
+    townctl.document("town", "create", "alpha")
+    townctl.document("tick", "alpha")
+    return townctl
+
+
+def refusal(called: Called) -> dict[str, str]:
+    """The error of a refused call with --json: nothing on standard output, always something to do."""
+    assert called.code == 2, (called.out, called.err)
+    assert called.out == ""
+    assert called.error["message"]
+    assert called.error["hint"]
+    return called.error
+
+
+POST = ("event", "post", "alpha")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        pytest.param(("town", "statsu", "alpha"), "statsu", "--help", id="a command that does not exist"),
+        pytest.param(("tick",), "TOWN_ID", "--help", id="a town is missing"),
+        pytest.param(("tick", "alpha", "--foce"), "--foce", "--help", id="an option that does not exist"),
+        pytest.param(("ticks", "alpha", "--limit", "many"), "many", "--help", id="a number that is none"),
+        pytest.param(("ticks", "alpha", "--limit", "0"), "1 or more", "", id="a limit of nothing"),
+        pytest.param(("tick", "beta"), "no town beta", "create", id="an unknown town"),
+        pytest.param(("town", "status", "beta"), "no town beta", "create", id="status of an unknown town"),
+        pytest.param(("doctor", "beta"), "no town beta", "create", id="doctor of an unknown town"),
+        pytest.param(("run", "--once", "--towns", "beta"), "no town beta", "town list", id="run of an unknown town"),
+        pytest.param(("run", "--speed", "0"), "speed", "1 for real time", id="a clock that stands still"),
+        pytest.param(("demo", "--speed", "1000"), "1 to 100", "40", id="a demo that is too fast"),
+        pytest.param(("town", "create", "Alpha/.."), "not a town id", "lower-case", id="a town id that is a path"),
+        pytest.param(("town", "create", "alpha"), "exists already", "another id", id="a town that exists"),
+        pytest.param(
+            ("town", "create", "b", "--config", "/nowhere"), "/nowhere", "standard input", id="a missing file"
+        ),
+        pytest.param((*POST, "--file", "/"), "cannot read /", "file", id="a directory for a file"),
+        pytest.param((*POST,), "--type", "as in", id="nothing to post"),
+        pytest.param((*POST, "--file", "x", "--type", "y"), "--type", "", id="a file and flags"),
+        pytest.param((*POST, "--type", "bead_creatd"), "bead_creatd", "bead_created", id="an unknown event type"),
+        pytest.param((*POST, "--type", "dispatch_result"), "made by the town", "types: ", id="an event of ours"),
+        pytest.param((*POST, "--type", "town_started", "--payload", "{'a': 1}"), "line 1", "JSON", id="malformed JSON"),
+        pytest.param(
+            (*POST, "--type", "town_started", "--payload", "[1]"), "object", "", id="a payload that is a list"
+        ),
+        pytest.param((*POST, "--type", "town_started", "--payload", '{"a":1,"a":2}'), "a", "JSON", id="a key twice"),
+        pytest.param((*POST, "--type", "town_started", "--payload", '{"x": 1}'), "Extra", "", id="an unknown field"),
+        pytest.param((*POST, "--type", "convoy_started"), "required", "", id="a missing field"),
+        pytest.param((*POST, "--type", "bead_cancelled"), "bead_id", "", id="a missing bead"),
+        pytest.param((*POST, "--type", "town_started", "--id", "short"), "8 to 128", "keep it", id="a short event id"),
+        pytest.param(("dry-run", "alpha", "--now", "tomorrow"), "tomorrow", "2026-01-10T12:00:00Z", id="no time"),
+        pytest.param(("tick", "alpha", "--input", "/dev/null"), "JSON", "", id="an empty input"),
+        pytest.param(("tick", "alpha", "--agent-command", "'open"), "split", "", id="an open quote"),
+        pytest.param(("event", "list", "alpha", "--pending", "--poisoned"), "not both", "", id="two filters"),
+        pytest.param(
+            ("event", "redrive", "alpha", "event-0001"), "no poisoned event", "--poisoned", id="nothing poisoned"
+        ),
+    ],
+)
+def test_a_mistake_is_refused_with_what_to_do(ticked: Townctl, words: tuple[str, ...], message: str, hint: str) -> None:
+    before = tree(ticked.data)
+    error = refusal(ticked(*words, "--json"))
+    assert message in error["message"]
+    assert hint in error["hint"]
+    assert tree(ticked.data) == before
+
+
+def tree(data: Path) -> dict[str, bytes]:
+    """Every object of the directory."""
+    files = (path for path in data.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(data)): path.read_bytes()
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(data).parts)
+    }
+
+
+def test_people_get_two_lines_and_machines_one_document(ticked: Townctl) -> None:
+    shown = ticked("tick", "beta")
+    assert shown.code == 2
+    assert shown.out == ""
+    what, todo = shown.err.splitlines()
+    assert what == "townctl: there is no town beta here"
+    assert todo.startswith("  hint: ")
+
+
+def test_a_directory_that_does_not_exist_is_not_made_by_looking(townctl: Townctl) -> None:
+    error = refusal(townctl("town", "list", "--json"))
+    assert str(townctl.data) in error["message"]
+    assert "town create" in error["hint"]
+    assert not townctl.data.exists()
+
+
+def test_a_file_is_no_data_directory(townctl: Townctl) -> None:
+    townctl.data.write_text("mine")
+    assert "is a file" in refusal(townctl("town", "list", "--json"))["message"]
+    assert "is a file" in refusal(townctl("town", "create", "alpha", "--json"))["message"]
+    assert townctl.data.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        ('{"merge_strategy": "rebase"}', "config.merge_strategy"),
+        ('{"refinery": {"auto_merge_delay_minutes": -1}}', "config.refinery.auto_merge_delay_minutes"),
+        ('{"merge_stratgy": "direct"}', "config.merge_stratgy"),
+        ("[]", "config"),
+        ('{"a": 1, "a": 2}', "a"),
+    ],
+)
+def test_a_configuration_that_is_wrong_names_its_place(
+    townctl: Townctl, tmp_path: Path, config: str, place: str
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    error = refusal(townctl("town", "create", "alpha", "--config", str(tmp_path / "config.json"), "--json"))
+    assert error["path"] == place
+    assert not (townctl.data / "towns").exists()
+
+
+@pytest.mark.parametrize(
+    ("payload", "place"),
+    [
+        ({"title": "x" * 4097, "severity": "low"}, "events[0].payload.title"),
+        ({"title": "x", "severity": "low", "body": "x" * (32 * 1024 + 1)}, "events[0].payload.body"),
+        ({"title": "x", "severity": "low", "body": "x" * 70_000}, "events[0]"),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_stored(
+    ticked: Townctl, tmp_path: Path, payload: dict[str, str], place: str
+) -> None:
+    event = {"event_id": "event-0001", "event_type": "escalation_raised", "payload": payload}
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    error = refusal(ticked("event", "post", "alpha", "--file", str(tmp_path / "event.json"), "--json"))
+    assert error["path"] == place
+    assert ticked.document("event", "list", "alpha")["inbox"] == []
+
+
+def test_an_event_for_a_town_that_does_not_exist_stores_nothing(ticked: Townctl) -> None:
+    refusal(ticked("event", "post", "beta", "--type", "town_started", "--json"))
+    assert not (ticked.data / "towns" / "beta").exists()
+
+
+def test_an_event_about_a_foreign_bead_is_taken_and_skipped_in_plain_sight(ticked: Townctl) -> None:
+    ticked.post("bead_cancelled", {}, bead="of-another-town")
+    ticked.document("tick", "alpha", "--force")
+    [event] = ticked.document("event", "list", "alpha")["stored"]
+    assert event["outcome"] == "skipped: missing"
+    assert "skipped: missing" in ticked("ticks", "alpha").out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda head: b"", id="emptied"),
+        pytest.param(lambda head: head[:-100], id="cut short"),
+        pytest.param(lambda head: head[:200] + bytes([head[200] ^ 1]) + head[201:], id="one bit"),
+        pytest.param(lambda head: b"garbage" * 1000, id="something else"),
+    ],
+)
+def test_a_damaged_head_is_refused_by_name_and_left_as_it_is(ticked: Townctl, damage: Callable[[bytes], bytes]) -> None:
+    ticked.post("town_started", {})
+    path = ticked.data / "towns" / "alpha" / "head"
+    path.write_bytes(damage(path.read_bytes()))
+    damaged = tree(ticked.data)
+    for words in (("tick", "alpha"), ("tick", "alpha", "--force"), ("dry-run", "alpha"), ("town", "status", "alpha")):
+        error = refusal(ticked(*words, "--json"))
+        assert "towns/alpha/head" in error["message"]
+        assert "restore" in error["hint"]
+    assert ticked("run", "--once").code == 1
+    found = ticked("doctor", "--json")
+    assert found.code == 1
+    assert [finding["check"] for finding in found.document["findings"]] == ["head"]
+    assert ticked("town", "list", "--json").code == 1
+    assert tree(ticked.data) == damaged
+
+
+def test_the_head_of_another_town_is_not_taken_for_ones_own(ticked: Townctl) -> None:
+    ticked.document("town", "create", "beta")
+    head = (ticked.data / "towns" / "beta" / "head").read_bytes()
+    (ticked.data / "towns" / "alpha" / "head").write_bytes(head)
+    assert "'beta', not 'alpha'" in refusal(ticked("tick", "alpha", "--json"))["message"]
+
+
+def test_on_a_full_disk_nothing_is_lost_and_nothing_is_half_done(
+    ticked: Townctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticked.post("rig_registered", RIG)
+    before = tree(ticked.data)
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        for words in (
+            ("tick", "alpha", "--force"),
+            ("event", "post", "alpha", "--type", "town_started"),
+            ("town", "create", "b"),
+        ):
+            error = refusal(ticked(*words, "--json"))
+            assert error["kind"] == "StoreUnavailable"
+            assert "No space left" in error["message"]
+            assert "disk is full" in error["hint"]
+        assert ticked("run", "--once").code == 1
+    assert tree(ticked.data) == before
+
+    assert ticked.document("tick", "alpha", "--force")["outcome"] == "committed"
+    assert [e["outcome"] for e in ticked.document("event", "list", "alpha")["stored"]] == ["applied"]
+
+
+def test_an_input_of_another_town_or_of_other_code_is_refused(ticked: Townctl, tmp_path: Path) -> None:
+    ticked.document("town", "create", "beta")
+    path = tmp_path / "input.json"
+    document = json.loads(ticked("dry-run", "beta", "--json").out)
+    path.write_text(json.dumps(document))
+    assert "of town beta" in refusal(ticked("tick", "alpha", "--input", str(path), "--json"))["message"]
+    path.write_text(json.dumps({**document, "input": {**document["input"], "code_version": "0123456789abcdef"}}))
+    assert "another version" in refusal(ticked("tick", "beta", "--input", str(path), "--json"))["message"]
+    inputs: list[object] = [
+        {"input": {}},
+        {"input": 5},
+        [],
+        {"input": {**document["input"], "inputs": {"new_events": [{}]}}},
+    ]
+    for broken in inputs:
+        path.write_text(json.dumps(broken))
+        assert "no dry run" in refusal(ticked("tick", "beta", "--input", str(path), "--json"))["message"]
+
+
+def test_a_directory_for_the_demo_must_be_fresh(townctl: Townctl) -> None:
+    townctl.data.mkdir()
+    (townctl.data / "precious").write_text("mine")
+    assert "not empty" in refusal(townctl("demo", "--json"))["message"]
+    assert [path.name for path in townctl.data.iterdir()] == ["precious"]
+
+
+def test_a_program_file_that_somebody_spoilt_is_named(ticked: Townctl) -> None:
+    (ticked.data / ".agents").mkdir(exist_ok=True)
+    (ticked.data / ".agents" / "program.json").write_text("[]")
+    error = refusal(ticked("tick", "alpha", "--json"))
+    assert "program.json" in error["message"]
+    assert "--agent-command" in error["hint"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(townctl: Townctl) -> None:
+    townctl.with_work()
+    done = townctl.process("ticks", "alpha")
+    assert done.code == 0
+    line = " ".join(f"'{word}'" for word in townctl.line("dry-run", "alpha", "--json"))
+    piped = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line} | head -c 1"], capture_output=True, text=True, check=False
+    )
+    assert piped.stderr == ""
+    assert piped.returncode == 0
+
+
+def test_a_bug_of_ours_is_not_taken_for_a_finding(ticked: Townctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ObjectTownStore, "load", lambda *_, **__: 1 / 0)
+    called = ticked("tick", "alpha")
+    assert called.code == 70
+    assert "ZeroDivisionError" in called.err
+    assert "please report it" in called.err
+
+
+def test_no_name_reaches_out_of_the_directory(ticked: Townctl, tmp_path: Path) -> None:
+    (tmp_path / "towns").mkdir()
+    for name in ("../alpha", "..", "a/../b", "alpha/../../x", "\x00", "a" * 65, "-", ""):
+        assert main.run(["--data", str(ticked.data), "tick", "--", name]) == 2
+    assert drive(ObjectTownStore(DirectoryObjects(ticked.data)).towns()) == ("alpha",)
+    assert list((tmp_path / "towns").iterdir()) == []

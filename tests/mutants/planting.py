@@ -1,0 +1,101 @@
+"""Puts a mutant into a process: into functions that are loaded already, or into a module while it is imported.
+
+A function is exchanged by its code object, a constant wherever a module or a default value holds it. What a class body
+took from a constant (the longest text of a model's field) cannot be exchanged: such a mutant needs a fresh process.
+"""
+
+import gc
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+from tests.mutants.catalogue import ROOT, Mutant
+
+Functions = dict[tuple[str, str], list[FunctionType]]
+
+
+def loaded_functions() -> Functions:
+    """Every function of shared/ in this process, by path and qualified name."""
+    found: Functions = {}
+    home = f"{ROOT}/shared/"
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType) and thing.__code__.co_filename.startswith(home):
+            path = Path(thing.__code__.co_filename).relative_to(ROOT).as_posix()
+            found.setdefault((path, thing.__code__.co_qualname), []).append(thing)
+    return found
+
+
+def plant(mutant: Mutant, functions: Functions) -> None:
+    """Plant it in the loaded modules of this process."""
+    code = compile(mutant.tree(), str(ROOT / mutant.path), "exec")
+    if mutant.function:
+        changed = next(inner for inner in _inside(code) if inner.co_qualname == mutant.function)
+        for function in functions[mutant.path, mutant.function]:
+            function.__code__ = changed
+        return
+    module = sys.modules[mutant.module]
+    values = {"__name__": f"{mutant.module}.mutant", "__file__": str(ROOT / mutant.path)}
+    sys.modules[values["__name__"]] = ModuleType(values["__name__"])
+    exec(code, values)
+    for name, new in values.items():
+        old = getattr(module, name, None)
+        if name.isupper() and isinstance(old, int | timedelta | tuple | dict) and _differs(old, new):
+            _exchange(name, old, new)
+
+
+def _inside(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _inside(constant)
+
+
+def _differs(old: object, new: object) -> bool:
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        return len(old) != len(new) or old != new
+    return old != new
+
+
+def _exchange(name: str, old: object, new: object) -> None:
+    for module in list(sys.modules.values()):
+        if module.__name__.partition(".")[0] not in ("shared", "functions", "infra", "tests"):
+            continue
+        held = vars(module)
+        if name in held and held[name] == old:
+            held[name] = new
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType) and thing.__kwdefaults__ and not isinstance(old, int):
+            for key, value in thing.__kwdefaults__.items():
+                if value is old:
+                    thing.__kwdefaults__[key] = new
+
+
+class Hook(MetaPathFinder):
+    """Plants a mutant while its module is imported; for processes that have not imported it yet."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's own spec, with a loader that changes the source."""
+        if fullname != self._mutant.module:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.origin is not None:
+            spec.loader = _Loader(fullname, spec.origin, self._mutant)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, fullname: str, path: str, mutant: Mutant) -> None:
+        super().__init__(fullname, path)
+        self._mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._mutant.tree(), self.path, "exec")

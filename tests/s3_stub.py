@@ -1,0 +1,181 @@
+"""An S3 of a few lines that does what a test tells it: lose an answer, cut a body short, refuse, ignore conditions.
+
+It speaks HTTP on the loopback address, so what the SDK makes of a fault is what it makes of it in production.
+
+    with stub_s3() as stub:
+        stub.faults.append(lose_the_answer)
+        S3Objects("towns", endpoint_url=stub.url).create("towns/demo/head", b"...")
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from shared.domain.ports import StoredObject
+
+_NO_ANSWER: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: a status (0: the connection is closed instead), headers, a body and how much of it is sent."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    sent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What came in."""
+
+    method: str
+    key: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Fault = Callable[[Request, Callable[[Request], Answer]], Answer]
+"""What happens instead of the ordinary answer, which the second argument would give."""
+
+
+def lose_the_answer(request: Request, ordinary: Callable[[Request], Answer]) -> Answer:
+    """Do what is asked, and close the connection without a word."""
+    ordinary(request)
+    return Answer(_NO_ANSWER)
+
+
+def drop_the_request(request: Request, ordinary: Callable[[Request], Answer]) -> Answer:
+    """Close the connection and do nothing."""
+    return Answer(_NO_ANSWER)
+
+
+def cut_the_body_short(request: Request, ordinary: Callable[[Request], Answer]) -> Answer:
+    """Promise the whole body and send half of it."""
+    answer = ordinary(request)
+    return Answer(answer.status, answer.body, answer.headers, sent=len(answer.body) // 2)
+
+
+def wait_too_long(request: Request, ordinary: Callable[[Request], Answer]) -> Answer:
+    """Answer after more than half a second."""
+    time.sleep(0.6)
+    return ordinary(request)
+
+
+def refuse(status: int, code: str, message: str = "", **headers: str) -> Fault:
+    """Answer with an error of S3."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request, ordinary: _error(status, code, message, named)
+
+
+class IgnoresConditions:
+    """A store that takes conditional writes for plain ones, as some that speak S3 do."""
+
+    def holds(self, there: StoredObject | None, headers: Mapping[str, str]) -> bool:
+        return True
+
+
+class HonoursConditions:
+    """A store that does as S3 does."""
+
+    def holds(self, there: StoredObject | None, headers: Mapping[str, str]) -> bool:
+        if headers.get("if-none-match") == "*":
+            return there is None
+        return "if-match" not in headers or (there is not None and there.etag == headers["if-match"])
+
+
+@dataclass(slots=True)
+class StubS3:
+    """The stub: its objects, the faults that strike the next requests one by one, and what it was asked for."""
+
+    url: str = ""
+    conditions: IgnoresConditions | HonoursConditions = field(default_factory=HonoursConditions)
+    faults: deque[Fault] = field(default_factory=deque)
+    objects: dict[str, StoredObject] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to one request, under the next fault if there is one."""
+        with self.lock:
+            self.requests.append(f"{request.method} {request.key}")
+            fault = self.faults.popleft() if self.faults else None
+            return self._ordinary(request) if fault is None else fault(request, self._ordinary)
+
+    def _ordinary(self, request: Request) -> Answer:
+        there = self.objects.get(request.key)
+        match request.method:
+            case "PUT":
+                if not self.conditions.holds(there, request.headers):
+                    return _error(412, "PreconditionFailed")
+                etag = f'"{md5(request.body).hexdigest()}"'
+                self.objects[request.key] = StoredObject(request.body, etag)
+                return Answer(200, headers={"ETag": etag})
+            case "DELETE":
+                self.objects.pop(request.key, None)
+                return Answer(204)
+            case _ if there is None:
+                return _error(404, "NoSuchKey")
+            case _ if request.headers.get("if-none-match") == there.etag:
+                return Answer(304, headers={"ETag": there.etag})
+            case _:
+                return Answer(200, there.body, {"ETag": there.etag})
+
+
+@contextmanager
+def stub_s3(conditions: IgnoresConditions | HonoursConditions | None = None) -> Iterator[StubS3]:
+    """A stub that listens while the block lasts."""
+    stub = StubS3(conditions=conditions or HonoursConditions())
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            _, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
+            named = {name.lower(): value for name, value in self.headers.items()}
+            self._send(stub.answer(Request(self.command, key, named, body)))
+
+        def _send(self, answer: Answer) -> None:
+            if answer.status == _NO_ANSWER:
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            if answer.status not in (204, 304):
+                self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body[: answer.sent])
+            self.close_connection = self.close_connection or answer.sent is not None
+
+        do_GET = do_PUT = do_DELETE = do_HEAD = _do
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    stub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _error(status: int, code: str, message: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Answer(status, body.encode(), headers or {})

@@ -1,0 +1,131 @@
+"""The protocol, broken on purpose: what a worker must not do. The checkers must see every one of these.
+
+A mutant replaces one piece of the real code while it is installed; everything else stays what it is.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+from unittest.mock import patch
+
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain import ids, limits
+from shared.domain.errors import Conflict
+from shared.domain.report import TickReport
+from shared.domain.steps import Call, Steps
+from shared.domain.tick import Envelope, TickInput
+from shared.domain.town_store import CommitFacts, DueMarker, TownImage
+from shared.engine import worker
+from shared.engine.perform import Performed, perform
+from shared.engine.worker import RunReport, Surroundings
+from shared.storage.towns import ObjectTownStore
+from shared.town import inbox, outbox
+from shared.town.town import Town
+
+_commit = worker._commit
+_perform = perform
+_store_commit = ObjectTownStore.commit
+_store_event = inbox.store
+_fix_input = worker.fix_input
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One way to do it wrong: `name` says what is done."""
+
+    name: str
+    target: Any
+    attribute: str
+    instead: Any
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(self.target, self.attribute, self.instead))
+            yield
+
+
+def _effects_first(around: Surroundings, base: Any, image: bytes, report: TickReport) -> Steps[RunReport]:
+    at: datetime = yield Call("clock", around.clock.now)
+    post = partial(worker._post_results, around, report.town_id, report.input.tick_id)
+    yield from _perform(report.effects, around.outside, clock=around.clock, committed_at=at, post=post)
+    return (yield from _commit(around, base, image, replace(report, effects=())))
+
+
+def _clear_first(around: Surroundings, base: Any, image: bytes, report: TickReport) -> Steps[RunReport]:
+    yield from around.store.clear_inbox(base.batches)
+    return (yield from _commit(around, base, image, report))
+
+
+def _conflict_is_success(
+    self: ObjectTownStore, base: TownImage, image: bytes, facts: CommitFacts, **more: Any
+) -> Steps[TownImage]:
+    try:
+        return (yield from _store_commit(self, base, image, facts, **more))
+    except Conflict:
+        return replace(base, image=image, facts=facts, txid=base.txid + 1)
+
+
+def _store_again(town: Town, envelope: Envelope) -> str:
+    town.sql.execute("DELETE FROM town_events WHERE event_id = ? AND processed_at IS NOT NULL", (envelope.event_id,))
+    return _store_event(town, envelope)
+
+
+def _key_of_attempt(effects: tuple[Any, ...], *arguments: Any, **more: Any) -> Steps[Performed]:
+    other = tuple(replace(effect, effect_id=f"{effect.effect_id}{effect.attempt}") for effect in effects)
+    return (yield from _perform(other, *arguments, **more))
+
+
+def _delete_markers_first(
+    around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
+) -> Steps[None]:
+    yield from around.store.clear_due(tuple(marker.key for marker in markers))
+    if due is not None:
+        yield from around.store.mark_due(image.town_id, due)
+
+
+def _never_look_again(
+    around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
+) -> Steps[None]:
+    keep = None if due is None else (yield from around.store.mark_due(image.town_id, due)).key
+    yield from around.store.clear_due(tuple(marker.key for marker in markers if marker.key != keep))
+
+
+def _wall_clock(around: Surroundings, image: TownImage, about: Any, *, now: datetime, **more: Any) -> TickInput:
+    return replace(_fix_input(around, image, about, now=now, **more), now=now)
+
+
+def _replace_anyway(self: MemoryObjects, key: str, body: bytes, etag: str) -> str:
+    return self.put(key, body)
+
+
+def _claim_uncounted(town: Town, effect: outbox.Effect) -> None:
+    until = town.tick.now + limits.EFFECT_CLAIM
+    town.sql.execute(
+        "UPDATE outbox SET state = 'claimed', claimed_until = ? WHERE effect_id = ?",
+        (until.isoformat(timespec="milliseconds")[:23] + "Z", effect.id),
+    )
+
+
+def _random_id(_: ids.IdMaker) -> str:
+    return str(uuid.uuid4())
+
+
+MUTANTS: Final = (
+    Mutant("effects are performed before the commit", worker, "_commit", _effects_first),
+    Mutant("the inbox is cleared before the commit", worker, "_commit", _clear_first),
+    Mutant("a lost race is taken for a commit", ObjectTownStore, "commit", _conflict_is_success),
+    Mutant("heads are written without a condition", MemoryObjects, "replace", _replace_anyway),
+    Mutant("event ids are not de-duplicated", inbox, "store", _store_again),
+    Mutant("the key depends on the attempt", worker, "perform", _key_of_attempt),
+    Mutant("claims end at once", limits, "EFFECT_CLAIM", timedelta(0)),
+    Mutant("attempts are not counted", outbox, "claim", _claim_uncounted),
+    Mutant("old markers go before the new one comes", worker, "_keep_due", _delete_markers_first),
+    Mutant("the inbox is not looked at again", worker, "_keep_due", _never_look_again),
+    Mutant("time is the wall clock's", worker, "fix_input", _wall_clock),
+    Mutant("ids are random", ids.IdMaker, "new", _random_id),
+)

@@ -1,0 +1,100 @@
+"""The object stores that tests run on. What may run concurrently, or loses answers, does not run on moto: it answers
+500 under concurrent overwrites and never 409.
+
+`store` is each of them in turn, empty; `racing_store` each of those that stand concurrency; `seaweedfs` the server of
+this test process, which is started by the first test that wants it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from infra.local.s3_servers import S3Server, moto_server
+from infra.local.s3_servers import seaweedfs as seaweedfs_server
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.memory_objects import MemoryObjects
+from shared.adapters.s3_objects import S3Objects
+from shared.domain.ports import ObjectStore, VersionedObjects
+
+BUCKET: Final = "towns-of-tests"
+
+
+class Store(ObjectStore, VersionedObjects, Protocol):
+    """A store that keeps what was replaced."""
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs")) as server:
+        server.make_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with moto_server(tmp_path_factory.mktemp("moto")) as server:
+        server.make_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def as_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK finds the credentials of test servers and nothing of this user's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in S3Server("").environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(params=["memory", "directory", "moto in process", "moto server", "seaweedfs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with _opened(request, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["memory", "directory", "seaweedfs"])
+def racing_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with _opened(request, tmp_path) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryObjects()
+        return
+    if request.param == "directory":
+        yield DirectoryObjects(tmp_path / "data")
+        return
+    request.getfixturevalue("as_owner")
+    if request.param == "moto in process":
+        with mocked_bucket():
+            yield _client_of(None)
+        return
+    server: S3Server = request.getfixturevalue("seaweedfs" if request.param == "seaweedfs" else "moto")
+    server.empty(BUCKET)
+    yield _client_of(server.endpoint_url)
+
+
+@cache
+def _client_of(endpoint_url: str | None) -> S3Objects:
+    """One client for all tests of this process: to make one takes longer than most tests."""
+    return S3Objects(BUCKET, endpoint_url=endpoint_url)
+
+
+@contextmanager
+def mocked_bucket() -> Iterator[None]:
+    """The SDK of this process talks to moto's model of S3, in which our bucket exists and keeps versions."""
+    import boto3
+    from moto import mock_aws
+
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield

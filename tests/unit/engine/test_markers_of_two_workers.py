@@ -1,0 +1,66 @@
+"""Two workers on one town: neither deletes the marker that the other one has just relied on."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.domain import limits
+from shared.domain.steps import drive
+from shared.engine.dispatch import WarmImages, run_due_towns
+from tests.fault_injection import Crash, interrupted
+from tests.towns import a_town, event
+from tests.worlds import World, a_world, in_order
+
+
+def a_quiet_town_with_a_marker() -> World:
+    """Nothing is left to do for minutes; a marker of this very second is still there, so that a pass will look."""
+    world = a_world(a_town())
+    world.post(event("town_started"))
+    world.run()
+    world.clock.move(seconds=10)
+    world.look()
+    world.clock.move(seconds=10)
+    next_due = world.image().facts.next_due
+    assert next_due is None or next_due > world.clock.now() + timedelta(minutes=1)
+    drive(world.store.mark_due("t1", world.clock.now()))
+    return world
+
+
+def another_worker_ticks(world: World) -> None:
+    """In the same second; its tick changes the configuration, so the town wants the next tick at once."""
+    world.post(event("town_configured", {"config": {"max_dispatch_attempts": 3}}))
+    world.run()
+
+
+@pytest.mark.parametrize("call", range(16))
+def test_a_pass_that_saw_an_older_image_leaves_the_town_a_marker(call: int) -> None:
+    world = a_quiet_town_with_a_marker()
+    done: list[int] = []
+
+    def once() -> None:
+        done.append(1)
+        another_worker_ticks(world)
+
+    in_order(
+        interrupted(run_due_towns(world.around, WarmImages(), worker_id=world.worker_id), before_call=call, by=once)
+    )
+    if not done:
+        another_worker_ticks(world)  # the pass had fewer calls: one after the other
+    next_due = world.image().facts.next_due
+    assert next_due is not None
+    assert any(marker <= next_due + limits.ACTIVE_INTERVAL for marker in world.markers())
+
+
+def test_the_pass_has_calls_to_interrupt() -> None:
+    world = a_quiet_town_with_a_marker()
+
+    def stop() -> None:
+        raise Crash
+
+    for call in range(4):
+        with pytest.raises(Crash):
+            in_order(
+                interrupted(
+                    run_due_towns(world.around, WarmImages(), worker_id=world.worker_id), before_call=call, by=stop
+                )
+            )
