@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,7 +60,11 @@ def restore(
     past = _archive(desk, town_id)
     moment = time_of(at, what="at")
     old = drive(past.at_txid(txid) if txid is not None else past.at_time(moment))  # type: ignore[arg-type]
-    document: dict[str, Any] = {"townId": town_id, "restored": old.point.as_json(), "to": None if to is None else str(to)}
+    document: dict[str, Any] = {
+        "townId": town_id,
+        "restored": old.point.as_json(),
+        "to": None if to is None else str(to),
+    }
     lines = [f"town {town_id} as it was at commit {old.point.txid}, {to_text(old.point.time)}"]
     code = OK
     if verify_with_litestream:
@@ -138,9 +143,14 @@ def _archive(desk: Desk, town_id: str) -> Archive:
     return Archive(objects, objects, town_id)
 
 
+def litestream_program() -> str | None:
+    """The litestream on the path, or the one beside our Python."""
+    return shutil.which("litestream") or shutil.which("litestream", path=str(Path(sys.executable).parent))
+
+
 def _litestream_agrees(desk: Desk, town_id: str, old: Restored) -> bool:
     """Whether `litestream restore` of the same commit gives the same bytes; its tail is published if need be."""
-    program = shutil.which("litestream")
+    program = litestream_program()
     if program is None:
         raise Refused(
             "there is no litestream on the path",
