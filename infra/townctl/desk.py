@@ -61,6 +61,11 @@ class Desk:
             raise Refused(f"the data directory {self.data} {problem}", status=404, path="data", hint=hint)
         return wiring.open_store(self.objects(self.data), towns=towns)
 
+    def kept(self) -> Any:
+        """The objects of the directory with their past. Raises Refused if there is no such directory."""
+        self.store()
+        return self.objects(self.data)
+
     def founding_store(self) -> ObjectTownStore:
         """The towns of the directory, which the first write makes."""
         if self.data.exists() and not self.data.is_dir():
