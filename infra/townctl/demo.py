@@ -48,7 +48,9 @@ def demo(
     *,
     speed: Annotated[
         float | None,
-        Parameter(help="How many times as fast as the wall the demo's clock runs: 1 to 100; else 40, with a server 15."),
+        Parameter(
+            help="How many times as fast as the wall the demo's clock runs: 1 to 100; else 40, with a server 15."
+        ),
     ] = None,
     keep: Annotated[
         bool, Parameter(help="Keep its directory; else the next demo makes room for itself.", negative="")

@@ -70,13 +70,17 @@ class Desk:
 
     def store(self, *, towns: tuple[str, ...] = ()) -> ObjectTownStore:
         """The towns of the bucket or directory. Raises Refused if there is no such directory."""
+        return wiring.open_store(self.kept(), towns=towns)
+
+    def kept(self) -> Any:
+        """The objects of the bucket or directory with their past. Raises Refused if there is no such directory."""
         if self.bucket is not None:
-            return wiring.open_store(self.bucket.objects(), towns=towns)
+            return self.bucket.objects()
         if not self.data.is_dir():
             problem = "is a file" if self.data.exists() else "does not exist"
             hint = "`townctl town create TOWN` makes it; or name another one with --data DIR"
             raise Refused(f"the data directory {self.data} {problem}", status=404, path="data", hint=hint)
-        return wiring.open_store(self.objects(self.data), towns=towns)
+        return self.objects(self.data)
 
     def founding_store(self) -> ObjectTownStore:
         """The towns of the bucket, or of the directory, which the first write makes."""

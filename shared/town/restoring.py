@@ -42,6 +42,12 @@ def carried_over(restored: bytes, present: bytes, *, now: datetime) -> bytes:
         database.close(new)
 
 
+def tick_no(sql: database.Database) -> int:
+    """The number of the last tick of an open town."""
+    row = sql.execute("SELECT value FROM town WHERE key = 'tick_no'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def _newest_generation(sql: database.Database) -> int:
     """The greatest generation that any agent of this image ever had, deleted ones included as long as effects are kept."""
     found: int = sql.execute(
@@ -60,3 +66,21 @@ def _set(sql: database.Database, key: str, value: str) -> None:
 
 def _text(stored: str) -> str:
     return stored.strip('"')
+
+
+def renamed(image: bytes, town_id: str) -> bytes:
+    """The same town under an id, with no tick done yet in its new place. Raises SchemaMismatch if it is no town."""
+    sql = database.open_image(image)
+    try:
+        stored = dict(sql.execute("SELECT key, value FROM town WHERE key = 'id'").fetchall()) if _is_town(sql) else {}
+        database.check_identity(sql, _text(stored.get("id", canonical.dumps(town_id))))
+        database.begin(sql)
+        _set(sql, "id", town_id)
+        database.commit(sql)
+        return database.image_of(sql)
+    finally:
+        database.close(sql)
+
+
+def _is_town(sql: database.Database) -> bool:
+    return sql.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'town'").fetchone() is not None

