@@ -1,13 +1,17 @@
 """Six processes work on one town, die at random calls, and lose and repeat nothing: on a directory and on SeaweedFS."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from infra.local.s3_servers import S3Server
+from infra.litestream import config as litestream
+from infra.local.buckets import Bucket
+from infra.local.s3_servers import REGION, S3Server
+from infra.townctl.past import litestream_program
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.steps import drive
@@ -62,6 +66,7 @@ def test_each_increment_of_six_processes_happens_once(
     assert acknowledged <= waiting == everything
     assert _committed(objects) == list(range(commits, 0, -1))
     _every_snapshot_is_the_image_of_its_commit(objects)
+    _litestream_restores_what_was_published(where, objects, tmp_path / "restored")
 
 
 def _committed(objects: Store) -> list[int]:
@@ -85,3 +90,24 @@ def _every_snapshot_is_the_image_of_its_commit(objects: Store) -> None:
         file = ltx.decode(stored.body, key)
         image = b"".join(file.pages[number] for number in range(1, file.header.pages + 1))
         assert len(operations_in(image)) == file.header.max_txid - 1
+
+
+def _litestream_restores_what_was_published(where: str, objects: Store, files: Path) -> None:
+    """The real Litestream brings back the newest published commits; each holds an operation for each commit before it."""
+    files.mkdir()
+    bucket, at, endpoint = where.partition("@")
+    named = Bucket(bucket, endpoint, REGION) if at else None
+    (files / "litestream.yml").write_text(litestream.for_place(named, Path(where).resolve(), ["demo"], files=files))
+    written = sorted(int(key[-20:-4], 16) for key in objects.list(keys.ltx_prefix("demo")).keys)
+    program = litestream_program()
+    assert program is not None
+    for txid in written[-3:]:
+        target = files / f"{txid}.db"
+        config = ["-config", str(files / "litestream.yml")]
+        subprocess.run(
+            [program, "restore", *config, "-txid", f"{txid:016x}", "-o", str(target), str(files / "demo.db")],
+            env={name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"},
+            capture_output=True,
+            check=True,
+        )
+        assert len(operations_in(target.read_bytes())) == txid - 1

@@ -167,6 +167,14 @@ def test_litestream_is_told_of_the_bucket(townctl: OnABucket) -> None:
     assert "path: 'towns/alpha/ltx'" in shown
 
 
+def test_the_real_litestream_restores_the_town_from_the_bucket(townctl: OnABucket, tmp_path: Path) -> None:
+    townctl.document("town", "create", "alpha")
+    townctl.post("rig_registered", RIG)
+    txid = townctl.document("tick", "alpha", "--force")["txid"]
+    words = ("restore", "alpha", "--txid", str(txid), "--to", str(tmp_path / "now.db"), "--verify-with-litestream")
+    assert townctl.document(*words)["litestreamAgrees"] is True
+
+
 def test_two_towns_in_one_bucket_are_strangers(townctl: OnABucket) -> None:
     """A head that somebody copied to another town's key is refused, by name, and the other town is not made anew."""
     townctl.document("town", "create", "alpha")
