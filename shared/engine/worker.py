@@ -200,9 +200,10 @@ def _not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, im
     wanted = about.next_due if not waiting.objects else now
     if wanted is None or wanted > now:
         return _Later(wanted)
-    if about.last_tick_at is not None and now < about.last_tick_at + about.interval:
-        return _Later(about.last_tick_at + about.interval)
-    return None
+    last = about.last_tick_at
+    if last is not None and last - about.interval <= now < last + about.interval:
+        return _Later(last + about.interval)
+    return None  # a last tick further ahead of us was made by another clock; to wait for ours to catch up helps nobody
 
 
 def _as_marked(about: summary.BeforeTick, markers: tuple[DueMarker, ...]) -> summary.BeforeTick:
