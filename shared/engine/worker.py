@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from shared.domain import limits
-from shared.domain.errors import Conflict, Refused
+from shared.domain.errors import Conflict, OutOfTime, Refused
 from shared.domain.limits import MILLISECOND
 from shared.domain.ports import Alerts, Clock, Metrics, ProcessStatus
 from shared.domain.report import TickReport
@@ -47,6 +47,8 @@ class Surroundings:
     metrics: Metrics | None = None
     restore_window: timedelta = limits.RESTORE_WINDOW
     settings: Mapping[str, Any] = field(default_factory=dict)
+    commit_until: datetime | None = None
+    """No commit is begun after it: the last seconds of a Lambda's life are for ending. None = the process is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,13 @@ def _commit(around: Surroundings, base: _Base, image: bytes, report: TickReport)
         next_due=report.next_due,
         schema_version=database.SCHEMA_VERSION,
     )
+    if around.commit_until is not None:
+        now: datetime = yield Call("clock", around.clock.now)
+        if now > around.commit_until:
+            raise OutOfTime(
+                f"town {town_id}: the tick was ready too late to be committed safely",
+                hint="nothing was done; the next run does it. Give the worker more time or fewer towns",
+            )
     try:
         committed = yield from around.store.commit(base.image, image, facts, published=base.published)
     except Conflict:
