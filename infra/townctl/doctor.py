@@ -229,5 +229,5 @@ def _view(towns: tuple[str, ...], rows: int, findings: list[Finding]) -> Iterato
         columns = ("town", "check", "what", "problem", "what to do")
         cells = [(f.town_id, f.check, f.subject, f.problem, f.hint) for f in findings]
         yield table(*columns, rows=cells)
-    count = f"{len(findings)} findings" if findings else "nothing is wrong"
-    yield Text(plain(f"{len(towns)} towns with {rows} rows were looked at: {count}"))
+    found = f"{len(findings)} to look at" if findings else "nothing is wrong"
+    yield Text(plain(f"looked at {', '.join(towns) or 'no town'} ({rows} rows): {found}"))

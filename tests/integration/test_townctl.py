@@ -1,6 +1,7 @@
 """townctl on a data directory, as an operator uses it: towns, events, ticks, dry runs, journal, loop, doctor."""
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.town import database, journal
 from tests.fakes import FakeClock
-from tests.integration.townctl_calls import RIG, Townctl
+from tests.integration.townctl_calls import REPOSITORY, RIG, Townctl
 from tests.towns import T
 
 
@@ -439,3 +440,14 @@ def test_every_command_has_a_sentence_of_help(capsys: pytest.CaptureFixture[str]
     for words in (["town", "create"], ["event", "post"], ["event", "redrive"], ["tick"], ["run"], ["demo"], ["doctor"]):
         assert main.run([*words, "--help"]) == 0
         assert f"townctl {' '.join(words)}" in capsys.readouterr().out
+
+
+def test_the_readme_names_every_command_and_every_file_that_it_points_to() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    rows = [line for line in readme.splitlines() if line.startswith("| `")]
+    commands = {"demo", "run", "tick TOWN", "dry-run TOWN", "ticks TOWN", "doctor", "town create", "town list"}
+    commands |= {"town status", "event post", "event list", "event redrive"}
+    assert {command for command in commands if not any(row.startswith(f"| `{command}") for row in rows)} == set()
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    assert [link for link in links if not (REPOSITORY / link).exists()] == []
+    assert len(links) >= 6

@@ -36,9 +36,9 @@ def main() -> int:
         print(f"  {len(known.ids)} tests, {time.monotonic() - began:.0f} s", flush=True)
     for name in known.failing:
         print(f"  fails without any mutant, left out: {name}")
-    killers = _killers(mutants, known, jobs=asked.jobs)
-    reach_killers = {mutants[index].name: killer for index, killer in killers.items() if killer}
-    known.remember(reach_killers)
+    excuses = _excuses()
+    killers = _killers([mutant for mutant in mutants if mutant.name not in excuses], known, jobs=asked.jobs)
+    known.remember({name: killer for name, killer in killers.items() if killer})
     return _report(mutants, killers, asked.survivors, seconds=time.monotonic() - began)
 
 
@@ -64,12 +64,12 @@ def _wanted(asked: argparse.Namespace) -> list[Mutant]:
     return mutants
 
 
-def _killers(mutants: list[Mutant], known: reach.Reach, *, jobs: int) -> dict[int, str | None]:
-    """Who killed each mutant, by its place in the list."""
+def _killers(mutants: list[Mutant], known: reach.Reach, *, jobs: int) -> dict[str, str | None]:
+    """Who killed each mutant, by its name."""
     numbered = list(enumerate(mutants))
     fresh = [pair for pair in numbered if _needs_a_fresh_process(pair[1])]
     loaded = [pair for pair in numbered if not _needs_a_fresh_process(pair[1])]
-    killers: dict[int, str | None] = {}
+    killers: dict[str, str | None] = {}
     began = time.monotonic()
     if fresh:
         for name in running.third_party():
@@ -78,13 +78,16 @@ def _killers(mutants: list[Mutant], known: reach.Reach, *, jobs: int) -> dict[in
         if not some:
             continue
         for verdict in run(some, known.choose, jobs=jobs):
-            killers[verdict.index] = verdict.killer
             mutant = mutants[verdict.index]
+            killers[mutant.name] = verdict.killer
             what = f"killed by {verdict.killer}" if verdict.killer else f"SURVIVED {verdict.tests} tests"
             passed = f"[{len(killers)}/{len(mutants)} {time.monotonic() - began:.0f} s, this {verdict.seconds:.1f} s]"
             print(
                 f"{passed} {mutant.path}:{mutant.line} {mutant.kind}: {mutant.was} => {mutant.now}: {what}", flush=True
             )
+    missing = [mutant.name for mutant in mutants if mutant.name not in killers]
+    if missing:
+        raise RuntimeError(f"no verdict for {len(missing)} mutants, the first: {missing[0]}")
     return killers
 
 
@@ -100,11 +103,10 @@ def _import_quietly(name: str) -> None:
         return
 
 
-def _report(mutants: list[Mutant], killers: dict[int, str | None], survivors_file: Path, *, seconds: float) -> int:
-    survivors = [mutant for index, mutant in enumerate(mutants) if killers.get(index) is None]
+def _report(mutants: list[Mutant], killers: dict[str, str | None], survivors_file: Path, *, seconds: float) -> int:
     excuses = _excuses()
-    accepted = [mutant for mutant in survivors if mutant.name in excuses]
-    open_ones = [mutant for mutant in survivors if mutant.name not in excuses]
+    accepted = [mutant for mutant in mutants if mutant.name in excuses]
+    open_ones = [mutant for mutant in mutants if mutant.name not in excuses and killers[mutant.name] is None]
     print(f"\n{'kind':<12}{'mutants':>8}{'killed':>8}{'accepted':>10}{'survived':>10}")
     for kind in (*KINDS, "all"):
         all_, good, bad = (

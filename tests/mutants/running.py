@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -22,9 +23,19 @@ from tests.mutants.catalogue import Mutant
 SUITES: Final = ("tests/unit", "tests/scenarios", "tests/conformance")
 TEST_TIME: Final = 10
 """Seconds of the processor that one test may take before it counts as failed."""
+MUTANT_TIME: Final = 12
+"""Seconds of the processor after which no further test is tried against a mutant."""
 _MEMORY: Final = 4 << 30
 _OPTIONS: Final = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "-p", "no:terminal", "-s")
-_SETTINGS: Final = ("-o", "addopts=", "--import-mode=importlib", "-m", "not slow")
+_SETTINGS: Final = (
+    "-o",
+    "addopts=",
+    "--import-mode=importlib",
+    "-m",
+    "not slow",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)
 
 Choose = Callable[[Mutant, list[str]], list[str]]
 
@@ -59,6 +70,7 @@ class Watch:
 
     def run(self, items: list[pytest.Item]) -> None:
         """Run the tests in this order, up to the first that fails."""
+        began = time.process_time()
         for item, following in zip(items, [*items[1:], None], strict=True):
             signal.signal(signal.SIGPROF, _too_slow)
             signal.setitimer(signal.ITIMER_PROF, TEST_TIME)
@@ -67,7 +79,7 @@ class Watch:
             finally:
                 signal.setitimer(signal.ITIMER_PROF, 0)
             self.ran += 1
-            if self.failed is not None:
+            if self.failed is not None or time.process_time() - began > MUTANT_TIME:
                 return
 
 
@@ -198,7 +210,7 @@ class _Forks:
         ((pid, (reading, _)),) = self._running.items()
         with os.fdopen(reading) as lines:
             for line in lines:
-                yield Verdict(**json.loads(line))
+                yield _verdict(line)
         os.waitpid(pid, 0)
         self._running.clear()
 
@@ -206,8 +218,15 @@ class _Forks:
         pid, _ = os.wait()
         reading, if_lost = self._running.pop(pid)
         with os.fdopen(reading) as lines:
-            said: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        return [Verdict(**line) for line in said] or ([] if if_lost is None else [if_lost])
+            said = [_verdict(line) for line in lines]
+        return said or ([] if if_lost is None else [if_lost])
+
+
+def _verdict(line: str) -> Verdict:
+    said: dict[str, Any] = json.loads(line)
+    if "error" in said:
+        raise RuntimeError(f"a fork could not do its work:\n{said['error']}")
+    return Verdict(**said)
 
 
 def _in_child(work: Callable[[Callable[[Verdict], None]], None], writing: int) -> None:
@@ -219,7 +238,11 @@ def _in_child(work: Callable[[Callable[[Verdict], None]], None], writing: int) -
                 out.write(json.dumps(asdict(verdict)) + "\n")
                 out.flush()
 
-            work(say)
+            try:
+                work(say)
+            except BaseException:
+                out.write(json.dumps({"error": traceback.format_exc()}) + "\n")
+                raise
         status = 0
     finally:
         os._exit(status)

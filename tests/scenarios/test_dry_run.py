@@ -128,6 +128,7 @@ def test_the_effects_of_the_tick_that_was_shown_are_performed() -> None:
 # 179: poison
 
 
+@pytest.mark.illegal_state
 @scenario(179)
 def test_a_dry_run_lists_what_fails_and_all_the_rest() -> None:
     world = a_world(a_town().agent("stranger", "witness", "working").bead("ready"))
@@ -162,6 +163,7 @@ def test_a_dry_run_lists_what_fails_and_all_the_rest() -> None:
     assert shown["metrics"]["eventsPoisoned"] == 1
 
 
+@pytest.mark.illegal_state
 @scenario(179)
 def test_a_dry_run_counts_the_attempts_that_were_made_before() -> None:
     world = a_world(a_town().agent("stranger", "witness", "working"))

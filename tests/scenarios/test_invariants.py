@@ -89,6 +89,7 @@ def captured(report: TickReport) -> list[tuple[int, str, str]]:
     return shown
 
 
+@pytest.mark.illegal_state
 @scenario(186)
 def test_two_reviews_in_one_rig_are_captured_at_once_then_hourly_and_forgotten_when_mended() -> None:
     town = two_reviews_at_once()
@@ -110,6 +111,7 @@ def test_two_reviews_in_one_rig_are_captured_at_once_then_hourly_and_forgotten_w
     assert town.rows("SELECT 1 FROM open_violations") == []
 
 
+@pytest.mark.illegal_state
 @scenario(186)
 def test_a_capture_says_which_invariant_of_which_town_is_broken() -> None:
     [alert] = look(two_reviews_at_once(), T).alerts
@@ -119,6 +121,7 @@ def test_a_capture_says_which_invariant_of_which_town_is_broken() -> None:
     assert alert.extra == {"number": 3, "message": alert.message, "townId": "t1"}
 
 
+@pytest.mark.illegal_state
 @scenario(186)
 def test_a_violation_that_comes_back_is_captured_anew() -> None:
     town = two_reviews_at_once()
@@ -132,6 +135,7 @@ def test_a_violation_that_comes_back_is_captured_anew() -> None:
     assert [number for number, _, _ in captured(again)] == [3]
 
 
+@pytest.mark.illegal_state
 @scenario(186)
 def test_a_tick_that_sees_a_violation_open_is_committed_and_the_next_look_is_due_in_an_hour() -> None:
     town = a_town().bead("c1", "convoy", "shelved")
@@ -146,6 +150,7 @@ def test_a_tick_that_sees_a_violation_open_is_committed_and_the_next_look_is_due
     assert again.next_due == T + timedelta(minutes=60)
 
 
+@pytest.mark.illegal_state
 @scenario(186)
 @pytest.mark.parametrize(
     ("number", "subject", "broken"),
@@ -187,6 +192,7 @@ def test_two_agents_on_one_bead_cannot_even_be_injected() -> None:
         town.agent("p2", status="working", hook="b1")
 
 
+@pytest.mark.illegal_state
 @scenario(186)
 def test_violations_are_reported_in_the_order_of_the_specification() -> None:
     town = two_reviews_at_once().bead("c1", "convoy", "shelved").bead("torn", labels="{no")

@@ -53,6 +53,7 @@ def test_processed_events_are_kept_seven_days_and_as_long_as_can_be_restored(
     assert report.quiet is stays  # forgetting is a change, and a change is committed
 
 
+@pytest.mark.illegal_state
 @scenario(183)
 def test_an_event_that_is_pending_for_30_days_stays() -> None:
     town = a_town().agent("stranger", "witness")  # what names this row fails, and stays pending

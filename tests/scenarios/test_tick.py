@@ -44,6 +44,7 @@ def a_busy_town() -> TownBuilder:
 # 171: one bad row
 
 
+@pytest.mark.illegal_state
 @scenario(171)
 def test_bad_rows_are_reported_and_all_others_reconcile_as_without_them() -> None:
     well = a_busy_town()
@@ -66,6 +67,7 @@ def test_bad_rows_are_reported_and_all_others_reconcile_as_without_them() -> Non
     assert report.metrics["invariantViolations"] == 2
 
 
+@pytest.mark.illegal_state
 @scenario(171)
 def test_an_event_about_a_bad_row_fails_alone() -> None:
     town = a_town().agent("stranger", "witness", "working").bead("b1")

@@ -88,6 +88,7 @@ def test_a_batch_that_holds_anything_else_wakes_the_town() -> None:
     assert run.outcome == "committed"
 
 
+@pytest.mark.illegal_state
 @scenario(210)
 def test_a_heartbeat_that_fails_stays_until_it_is_poisoned() -> None:
     town = a_town().agent("stranger", "witness", "working")
