@@ -1,7 +1,8 @@
 # Everything a developer, CI and the build do here. A bare machine needs python3 >= 3.11 with pip, make and git.
 
 UV_VERSION := 0.13.8
-SPEED ?= 40
+SPEED ?=
+STORE ?= directory
 JOBS ?= 2
 SEEDS ?= 1000
 ARGS ?=
@@ -50,8 +51,8 @@ help: ## Print this help
 setup: $(READY) ## Create .venv and install everything from the lock (other targets do it when needed)
 
 .PHONY: demo
-demo: $(READY) ## Run a whole town on this machine, sped up (SPEED=40)
-	@.venv/bin/townctl demo --speed $(SPEED)
+demo: $(READY) ## Run a whole town on this machine, sped up (SPEED=40, STORE=directory|s3|moto)
+	@.venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE)
 
 .PHONY: test
 test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)

@@ -1,9 +1,9 @@
 """`litestream.yml` for towns: where Litestream finds each of them. For restore and inspection only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local.buckets import Bucket
 from shared.storage.keys import checked_town_id
 
 _WARNING = """\
@@ -13,13 +13,9 @@ _WARNING = """\
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A bucket with towns, as Litestream is told of it. `endpoint` only for stores that are not AWS."""
-
-    name: str
-    region: str | None = None
-    endpoint: str | None = None
+def for_place(bucket: Bucket | None, data: Path, towns: Sequence[str], *, files: Path) -> str:
+    """The configuration for towns in a bucket, or, if it is None, in a data directory."""
+    return for_directory(data, towns, files=files) if bucket is None else for_bucket(bucket, towns, files=files)
 
 
 def for_bucket(bucket: Bucket, towns: Sequence[str], *, files: Path) -> str:
@@ -35,8 +31,8 @@ def for_bucket(bucket: Bucket, towns: Sequence[str], *, files: Path) -> str:
         ]
         if bucket.region is not None:
             lines.append(f"      region: {_quoted(bucket.region)}")
-        if bucket.endpoint is not None:
-            lines += [f"      endpoint: {_quoted(bucket.endpoint)}", "      force-path-style: true"]
+        if bucket.endpoint_url is not None:
+            lines += [f"      endpoint: {_quoted(bucket.endpoint_url)}", "      force-path-style: true"]
     return "\n".join(lines) + "\n"
 
 

@@ -101,7 +101,7 @@ def moto_server(directory: Path) -> AbstractContextManager[S3Server]:
 def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) -> Iterator[S3Server]:
     """Start it, on other ports if somebody takes one of them meanwhile, and wait until it makes a bucket."""
     for attempt in range(1, _TRIES + 1):
-        home = directory / f"start-{attempt}"
+        home = directory.resolve() / f"start-{attempt}"
         home.mkdir(parents=True)
         launch = launch_in(home)
         server = S3Server(launch.url)

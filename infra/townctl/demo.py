@@ -21,7 +21,7 @@ from infra.townctl.answers import FOUND, INTERRUPTED, OK, Answer
 from infra.townctl.demo_view import DemoView, open_view
 from infra.townctl.desk import TheDesk, screen
 from infra.townctl.loop import Stop, TownLoop
-from infra.townctl.stage import TOWN, Stage
+from infra.townctl.stage import TOWN, Stage, StoreName
 from shared.adapters import ids
 from shared.adapters.clock import Budget
 from shared.domain.errors import Refused
@@ -36,6 +36,9 @@ from shared.town import database, overview
 FASTEST: Final = 100.0
 """Above that, an agent process takes longer to start than the town waits for its first heartbeat."""
 
+_SPEEDS: Final[dict[StoreName, float]] = {"directory": 40, "s3": 15, "moto": 15}
+"""Each agent process that speaks S3 imports the SDK first, and the town must not lose patience meanwhile."""
+
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0
 _INTERRUPTED: Final = "somebody interrupted it"
@@ -43,10 +46,21 @@ _INTERRUPTED: Final = "somebody interrupted it"
 
 def demo(
     *,
-    speed: Annotated[float, Parameter(help="How many times as fast as the wall the demo's clock runs: 1 to 100.")] = 40,
+    speed: Annotated[
+        float | None,
+        Parameter(
+            help="How many times as fast as the wall the demo's clock runs: 1 to 100; else 40, with a server 15."
+        ),
+    ] = None,
     keep: Annotated[
         bool, Parameter(help="Keep its directory; else the next demo makes room for itself.", negative="")
     ] = False,
+    store: Annotated[
+        StoreName,
+        Parameter(
+            help="Where its town is kept: a directory, or s3 (SeaweedFS) or moto, started for as long as it runs."
+        ),
+    ] = "directory",
     desk: TheDesk,
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
@@ -54,6 +68,7 @@ def demo(
     A convoy of four beads that depend on one another and a bead that stands alone are worked on, reviewed and merged;
     one agent crashes on purpose and its bead is recovered. Takes under a minute. Exit code 1 if it does not finish.
     """
+    speed = _SPEEDS[store] if speed is None else speed
     if not 1 <= speed <= FASTEST:
         hint = "40 takes half a minute, 1 a quarter of an hour"
         raise Refused(f"--speed is 1 to {FASTEST:g}, not {speed:g}", status=400, path="speed", hint=hint)
@@ -63,9 +78,10 @@ def demo(
     view = open_view(out)
     with ExitStack() as cleanup:
         data = cleanup.enter_context(stages.fresh_directory(desk.named_data, kept=keep))
-        out.print(f"A town in {data}, on a clock that runs {speed:g} times as fast as the wall.")
+        bucket = cleanup.enter_context(stages.a_bucket(store, data))
+        out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as the wall.")
         cleanup.enter_context(stop.on_signals())
-        stage = stages.set_up(data, speed=speed, write_line=view.alert)
+        stage = stages.set_up(data, bucket=bucket, speed=speed, write_line=view.alert)
         cleanup.callback(_leave_nobody, stage, out)
         problem = _play(stage, view, stop, speed=speed)
         return _answer(stage, view, problem)
@@ -98,9 +114,11 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
 def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
     """The end of the demo, told; or what went wrong and where to look."""
     reports = _reports(view)
-    document: dict[str, Any] = {"data": str(stage.data), "ok": not problem, "problem": problem}
+    document: dict[str, Any] = {"data": str(stage.bucket or stage.data), "ok": not problem, "problem": problem}
     if problem:
         document["hint"] = f"look at it: townctl --data {stage.data} town status {TOWN}"
+        if stage.bucket is not None:
+            document["hint"] = f"its store is gone, its agents' logs are in {stage.data}; try the demo without --store"
         shown = (f"the demo did not come to its end: {problem}", document["hint"])
         return Answer(document, shown, INTERRUPTED if problem == _INTERRUPTED else FOUND)
     dry_run = _dry_run(stage)

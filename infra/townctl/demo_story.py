@@ -23,6 +23,12 @@ RECOVERY: Final = ("A8", "B1b", "B1")
 """The rules that must bring the bead of the crashed agent back, in this order."""
 
 
+_WITH_A_BUCKET: Final = """\
+  townctl demo                              (in a directory, where its town can be looked at afterwards)
+  townctl --bucket NAME town create alpha   (a town in a bucket of yours; with --endpoint URL if it is not at AWS)
+  townctl --bucket NAME run"""
+
+
 @dataclass(frozen=True, slots=True)
 class Beat:
     """One thing that happened to a bead: at which tick, by which rule or event, and what."""
@@ -98,6 +104,8 @@ def git_log(stage: Stage) -> str:
 
 def what_to_try(stage: Stage) -> str:
     """Commands that work on what the demo has left."""
+    if stage.bucket is not None:
+        return _WITH_A_BUCKET
     on = f"townctl --data {shlex.quote(str(stage.data))}"
     bead = '{"bead": {"bead_id": "mine", "type": "issue", "title": "Say goodbye", "rig_id": "rig-demo"}}'
     return "\n".join(

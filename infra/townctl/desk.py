@@ -1,4 +1,4 @@
-"""What every command is given: the data directory, the clock, the streams; how a person's files and JSON are read."""
+"""What every command is given: the place of the towns, the clock, the streams; how a person's files and JSON are read."""
 
 import json
 import os
@@ -12,9 +12,11 @@ from typing import Annotated, Any, BinaryIO, Final, TextIO
 from cyclopts import Parameter
 from rich.console import Console
 
+from infra.local.buckets import Bucket
 from infra.townctl import wiring
 from shared.adapters import clock as clocks
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused
 from shared.domain.ports import AgentRuntime, ObjectStore
 from shared.domain.times import parse_iso
@@ -31,9 +33,10 @@ _WIDE: Final = 160  # columns where nobody's terminal says how many there are
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One call of townctl. `named_data` is what --data says, if anything."""
+    """One call of townctl. `named_data` is what --data says, `named_bucket` what --bucket says, if anything."""
 
     named_data: Path | None = None
+    named_bucket: Bucket | None = None
     wants_json: bool = False
     objects: Callable[[Path], ObjectStore] = DirectoryObjects
 
@@ -41,6 +44,18 @@ class Desk:
     def data(self) -> Path:
         """The data directory: --data, else TOWNCTL_DATA, else ./town-data."""
         return self.named_data or Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The bucket that holds the towns: --bucket, else TOWNCTL_BUCKET unless --data was named; None: a directory does."""
+        if self.named_bucket is not None or self.named_data is not None:
+            return self.named_bucket
+        return Bucket.from_environment(os.environ)
+
+    @property
+    def place(self) -> str:
+        """Where the towns are kept, for people."""
+        return str(self.bucket or self.data)
 
     @property
     def clock(self) -> wiring.LocalClock:
@@ -54,24 +69,36 @@ class Desk:
         return clock if isinstance(clock, clocks.ScaledClock) else wiring.clock_for(store, towns, speed=speed)
 
     def store(self, *, towns: tuple[str, ...] = ()) -> ObjectTownStore:
-        """The towns of the directory. Raises Refused if there is no such directory."""
+        """The towns of the bucket or directory. Raises Refused if there is no such directory."""
+        return wiring.open_store(self.kept(), towns=towns)
+
+    def kept(self) -> Any:
+        """The objects of the bucket or directory with their past. Raises Refused if there is no such directory."""
+        if self.bucket is not None:
+            return self.bucket.objects()
         if not self.data.is_dir():
             problem = "is a file" if self.data.exists() else "does not exist"
             hint = "`townctl town create TOWN` makes it; or name another one with --data DIR"
             raise Refused(f"the data directory {self.data} {problem}", status=404, path="data", hint=hint)
-        return wiring.open_store(self.objects(self.data), towns=towns)
-
-    def kept(self) -> Any:
-        """The objects of the directory with their past. Raises Refused if there is no such directory."""
-        self.store()
         return self.objects(self.data)
 
     def founding_store(self) -> ObjectTownStore:
-        """The towns of the directory, which the first write makes."""
+        """The towns of the bucket, or of the directory, which the first write makes."""
+        if self.bucket is not None:
+            return wiring.open_store(self.bucket.objects())
         if self.data.exists() and not self.data.is_dir():
             hint = "name a directory with --data DIR"
             raise Refused(f"the data directory {self.data} is a file", status=400, path="data", hint=hint)
         return wiring.open_store(self.objects(self.data))
+
+    def prove_store(self) -> None:
+        """See that a bucket honours conditions, once in this process; a directory does. Raises StoreIncapable."""
+        if self.bucket is not None:
+            wiring.prove(self.bucket)
+
+    def runtime(self, runs: wiring.AgentProgram, clock: wiring.LocalClock) -> LocalProcessRuntime:
+        """The local agents of these towns."""
+        return wiring.local_runtime(self.data, runs, clock, bucket=self.bucket)
 
     def around(
         self, store: ObjectTownStore, *, clock: wiring.LocalClock | None = None, runtime: AgentRuntime | None = None

@@ -69,7 +69,7 @@ def doctor(
     findings += _of_agents(desk, store, towns, known)
     if town_id is None:
         findings += _of_strangers(markers, known)
-    document = {"data": str(desk.data), "towns": list(towns), "rows": rows, "findings": [asdict(f) for f in findings]}
+    document = {"data": desk.place, "towns": list(towns), "rows": rows, "findings": [asdict(f) for f in findings]}
     return Answer(document, tuple(_view(towns, rows, findings)), FOUND if findings else OK)
 
 

@@ -24,7 +24,7 @@ def config(
 ) -> Answer:
     """Print a litestream.yml for all or some towns: for restore and inspection only."""
     chosen = list(towns) or list(drive(desk.store().towns()))
-    text = litestream.for_directory(desk.data.resolve(), chosen, files=files.resolve())
+    text = litestream.for_place(desk.bucket, desk.data.resolve(), chosen, files=files.resolve())
     return Answer({"towns": chosen, "config": text}, (text.rstrip(),))
 
 

@@ -154,17 +154,18 @@ def run(
     ] = None,
     desk: TheDesk,
 ) -> Answer:
-    """Tick the towns of the data directory whenever they are due, until Ctrl-C or SIGTERM.
+    """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
 
-    Two loops on one directory are safe. Agents run on when it ends; the next `townctl run` finds them again. Exit
+    Two loops on one place are safe. Agents run on when it ends; the next `townctl run` finds them again. Exit
     code 1 if the last run of some town failed.
     """
     wanted = tuple(towns or ())
     store = desk.store(towns=wanted)
+    desk.prove_store()
     known = drive(store.towns())
     _require_known(wanted, known)
     clock = desk.clock_of(store, *(wanted or known), speed=speed)
-    runtime = wiring.local_runtime(desk.data, wiring.program(desk.data, agent_command), clock)
+    runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
     around = desk.around(store, clock=clock, runtime=runtime)
     loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
     if once:
@@ -192,7 +193,7 @@ def _announce(desk: Desk, towns: tuple[str, ...], clock: wiring.LocalClock) -> N
     speed = speed_of(clock)
     what = f"{len(towns)} towns" if len(towns) != 1 else f"town {towns[0]}"
     pace = "" if speed == 1 else f" on a clock {speed:g} times as fast as the wall"
-    desk.talk(f"running {what} of {desk.data}{pace}; Ctrl-C stops after the pass that is going on")
+    desk.talk(f"running {what} of {desk.place}{pace}; Ctrl-C stops after the pass that is going on")
 
 
 def _require_known(wanted: tuple[str, ...], known: tuple[str, ...]) -> None:

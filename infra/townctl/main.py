@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from rich.text import Text
 
+from infra.local.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
 from infra.townctl import demo, doctor, litestream_commands, loop, past, posts, ticks, towns
 from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
@@ -25,7 +26,7 @@ from shared.domain.ports import ObjectStore
 _HELP = """\
 Run towns on this machine, see what they do and why.
 
-A town is one data directory entry; nothing but ticks writes it. Try `townctl demo` first.
+Towns are kept in a data directory or in an S3 bucket; nothing but ticks writes them. Try `townctl demo` first.
 Exit codes: 0 done, 1 something was found, 2 refused.
 """
 
@@ -89,15 +90,39 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     def launch(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         data: Annotated[Path | None, Parameter(help="The data directory; else TOWNCTL_DATA, else ./town-data.")] = None,
+        bucket: Annotated[
+            str | None,
+            Parameter(
+                help="Towns are in this S3 bucket; else TOWNCTL_BUCKET. Local agents stay in the data directory."
+            ),
+        ] = None,
+        endpoint: Annotated[
+            str | None, Parameter(help="The bucket's endpoint, where it is not AWS; else TOWNCTL_ENDPOINT.")
+        ] = None,
+        region: Annotated[str | None, Parameter(help="The bucket's region; else TOWNCTL_REGION or the SDK's.")] = None,
         json: Annotated[bool, Parameter(negative="", help="Print one JSON document instead of tables.")] = False,
     ) -> Any:
         """Find the command and give it its desk."""
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        desk = Desk(named_data=data, wants_json=json, objects=objects)
+        named = _bucket(bucket, endpoint, region)
+        desk = Desk(named_data=data, named_bucket=named, wants_json=json, objects=objects)
         more = {"desk": desk} if "desk" in ignored else {}
         return command(*bound.args, **bound.kwargs, **more)
 
     return app
+
+
+def _bucket(name: str | None, endpoint_url: str | None, region: str | None) -> Bucket | None:
+    """The bucket that the options name; what they leave out, the environment says. Raises Refused."""
+    known = Bucket.from_environment(os.environ)
+    name = name or (known.name if known is not None and (endpoint_url or region) else None)
+    if name is None:
+        if endpoint_url or region:
+            hint = "name the bucket too: --bucket NAME"
+            raise Refused("--endpoint and --region belong to a bucket", status=400, path="bucket", hint=hint)
+        return None
+    endpoint_url = endpoint_url or os.environ.get(ENDPOINT_VARIABLE) or None
+    return Bucket(name, endpoint_url, region or os.environ.get(REGION_VARIABLE) or None)
 
 
 def _version() -> str:

@@ -163,7 +163,7 @@ def _litestream_agrees(desk: Desk, town_id: str, old: Restored) -> bool:
         drive(archive.flush(desk.kept(), image))
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "litestream.yml"
-        configuration.write_text(litestream.for_directory(desk.data.resolve(), [town_id], files=Path(folder)))
+        configuration.write_text(litestream.for_place(desk.bucket, desk.data.resolve(), [town_id], files=Path(folder)))
         target = Path(folder) / "restored.db"
         environment = {name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}
         run = subprocess.run(

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from infra.local import demo_runtime, demo_scenario, git_seed
+from infra.local.buckets import Bucket
 from infra.local.demo_agent import PACE_VARIABLE
+from infra.local.s3_servers import REGION, moto_server, seaweedfs
 from infra.townctl import wiring
 from infra.townctl.wiring import AgentProgram
 from shared.adapters import ids
@@ -32,6 +34,10 @@ TOWN: Final = demo_scenario.TOWN_ID
 HOME: Final = Path("demo-data")
 PACE_SECONDS: Final = 10.0
 _MARK: Final = ".demo"
+_BUCKET: Final = "towns-of-the-demo"
+
+StoreName = Literal["directory", "s3", "moto"]
+"""Where the demo keeps its town: its directory, or a server that it starts: SeaweedFS, or moto's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Stage:
     """Everything that the demo plays with."""
 
     data: Path
+    bucket: Bucket | None
     repository: Path
     clock: ScaledClock
     runtime: LocalProcessRuntime
@@ -73,7 +80,33 @@ def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
         yield data
 
 
-def set_up(data: Path, *, speed: float, write_line: Any) -> Stage:
+@contextmanager
+def a_bucket(store: StoreName, data: Path) -> Iterator[Bucket | None]:
+    """A fresh bucket in a server of this machine, which runs while the block does; None if the directory is the store."""
+    if store == "directory":
+        yield None
+        return
+    server_in = moto_server if store == "moto" else seaweedfs
+    with server_in(data / ".s3") as server, _environment_with(server.environment):
+        yield Bucket(server.make_bucket(_BUCKET), server.endpoint_url, REGION)
+
+
+@contextmanager
+def _environment_with(settings: dict[str, str]) -> Iterator[None]:
+    """The SDK of this process finds these settings and none of this user's own."""
+    ours = {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in settings}
+    for name in ours:
+        del os.environ[name]
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            os.environ.pop(name, None)
+        os.environ.update(ours)
+
+
+def set_up(data: Path, *, bucket: Bucket | None = None, speed: float, write_line: Any) -> Stage:
     """Make repository and town and put the runtime together; nothing runs yet."""
     repository = git_seed.create_repository(data / "work.git")
     clock = ScaledClock.starting_now(speed=speed)
@@ -85,11 +118,13 @@ def set_up(data: Path, *, speed: float, write_line: Any) -> Stage:
     }
     program = AgentProgram(demo_runtime.AGENT_COMMAND, environment)
     wiring.remember_program(data, program)
-    runtime = wiring.local_runtime(data, program, clock)
-    store = wiring.open_store(DirectoryObjects(data))
+    runtime = wiring.local_runtime(data, program, clock, bucket=bucket)
+    if bucket is not None:
+        wiring.prove(bucket)
+    store = wiring.open_store(DirectoryObjects(data) if bucket is None else bucket.objects())
     around = wiring.surroundings(store, clock=clock, runtime=runtime, write_line=write_line)
     drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_config()))
-    return Stage(data, repository, clock, runtime, store, around)
+    return Stage(data, bucket, repository, clock, runtime, store, around)
 
 
 def opening_events() -> list[Any]:

@@ -54,7 +54,7 @@ def tick(
     store = desk.store()
     clock = desk.clock_of(store, town_id)
     exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
-    runtime = wiring.local_runtime(desk.data, wiring.program(desk.data, agent_command), clock)
+    runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
     around = desk.around(store, clock=clock, runtime=runtime)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
@@ -89,7 +89,7 @@ def dry_run(
     extra: tuple[Envelope, ...] = ()
     if events is not None:
         extra = ingest.accept(content_of(events, what="events"), received_at=at or clock.now()).envelopes
-    runtime = wiring.local_runtime(desk.data, wiring.AgentProgram(), clock) if observe else None
+    runtime = desk.runtime(wiring.AgentProgram(), clock) if observe else None
     around = desk.around(store, clock=clock, runtime=runtime)
     shown = drive(
         dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)

@@ -50,8 +50,8 @@ def create(
             raise Refused("the configuration is no JSON object", status=400, path="config", hint=hint)
     around = desk.around(desk.founding_store())
     image = drive(founding.found_town(town_id, around, worker_id=ids.worker_id(), config=settings, paused=paused))
-    document = {"townId": town_id, "data": str(desk.data), "txid": image.txid, "imageDigest": image.image_digest}
-    shown = f"town {town_id} was created in {desk.data}; register a rig next: townctl event post {town_id} --help"
+    document = {"townId": town_id, "data": desk.place, "txid": image.txid, "imageDigest": image.image_digest}
+    shown = f"town {town_id} was created in {desk.place}; register a rig next: townctl event post {town_id} --help"
     return Answer(document, (shown,))
 
 
@@ -72,7 +72,7 @@ def list_(*, desk: TheDesk) -> Answer:
         found.append(line)
     code = FOUND if any(line["problem"] for line in found) else OK
     if not found:
-        hint = f"there are no towns in {desk.data} yet: townctl town create TOWN"
+        hint = f"there are no towns in {desk.place} yet: townctl town create TOWN"
         return Answer({"towns": []}, (hint,))
     rows = [(line["townId"], line["tick"], line["time"], line["nextDueAt"], line["problem"]) for line in found]
     return Answer({"towns": found}, (table("town", "tick", "at", "next due", "problem", rows=rows),), code)

@@ -1,4 +1,6 @@
-"""A data directory, a clock and local agents, put together: the composition of a deployment that is one machine.
+"""A store, a clock and local agents, put together: the composition of a deployment that is one machine.
+
+The store is a data directory, or a bucket; local agents live in the data directory either way.
 
 <data>/towns, <data>/due      what a bucket would hold
 <data>/.agents                the local agents: their start orders, working directories and logs
@@ -13,8 +15,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from infra.local.buckets import Bucket
 from infra.local.posting import DATA_VARIABLE
 from shared.adapters import clock as clocks
+from shared.adapters import ids
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain.errors import Refused, TownError
@@ -23,6 +27,7 @@ from shared.domain.steps import Steps, drive
 from shared.domain.town_store import DueMarker
 from shared.engine.perform import Outside
 from shared.engine.worker import Surroundings
+from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 
@@ -116,13 +121,28 @@ def program(data: Path, given: str | None) -> AgentProgram:
     return named
 
 
-def local_runtime(data: Path, runs: AgentProgram, clock: LocalClock) -> LocalProcessRuntime:
-    """The agents of a data directory; they find the way to their town in TOWN_AGENT_DATA (and TOWNCTL_DATA)."""
+def local_runtime(
+    data: Path, runs: AgentProgram, clock: LocalClock, *, bucket: Bucket | None = None
+) -> LocalProcessRuntime:
+    """The agents of a data directory; they find the way to their town in TOWN_AGENT_DATA (and TOWNCTL_DATA), or, if it is
+    kept in a bucket, in TOWNCTL_BUCKET and its companions.
+    """
     if not runs.command:
         return NoAgentProgram(agents_root(data))
     place = str(data.resolve())
-    way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place, clocks.CLOCK_VARIABLE: clock.to_text()}
-    return LocalProcessRuntime(agents_root(data), command=runs.command, environment={**runs.environment, **way})
+    way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
+    around = {**runs.environment, **way, clocks.CLOCK_VARIABLE: clock.to_text()}
+    return LocalProcessRuntime(agents_root(data), command=runs.command, environment=around)
+
+
+_PROVEN: Final[set[Bucket]] = set()
+
+
+def prove(bucket: Bucket) -> None:
+    """See, once in a process, that a bucket honours conditions before anything relies on it. Raises StoreIncapable."""
+    if bucket not in _PROVEN:
+        drive(prove_conditional_writes(bucket.objects(), ids.batch_id()))
+        _PROVEN.add(bucket)
 
 
 def surroundings(

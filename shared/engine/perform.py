@@ -68,14 +68,18 @@ def perform(
     outside: Outside,
     *,
     clock: Clock,
-    committed_at: datetime,
+    claimed_at: datetime,
     post: Callable[[tuple[Result, ...]], Steps[None]],
 ) -> Steps[Performed]:
-    """Start every effect that can still be started, and hand the result events of each round to `post`."""
+    """Start every effect that can still be started, and hand the result events of each round to `post`.
+
+    Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
+    take minutes, and when the claim is over, another worker makes the next attempt.
+    """
     done = Performed()
     for round_ in rounds_of(effects):
         now: datetime = yield Call("clock", clock.now)
-        if now - committed_at > limits.EFFECT_START_DEADLINE:
+        if now - claimed_at > limits.EFFECT_START_DEADLINE:
             done.not_started += len(round_)
             continue
         answers = yield Together(

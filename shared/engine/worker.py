@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from shared.domain import limits
-from shared.domain.errors import Conflict, OutOfTime, Refused
+from shared.domain.errors import Conflict, OutOfTime, Refused, Retryable, TownError
 from shared.domain.limits import MILLISECOND
 from shared.domain.ports import Alerts, Clock, Metrics, ProcessStatus
 from shared.domain.report import TickReport
@@ -53,7 +53,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What one run did. `image` is the newest image that it knows, to be handed to the next run as `known`."""
+    """What one run did. `image` is the newest image that it knows, to be handed to the next run as `known`.
+
+    `trouble` is what went wrong after the commit stood: nothing is lost, a later run does what is missing.
+    """
 
     town_id: str
     outcome: RunOutcome
@@ -62,6 +65,7 @@ class RunReport:
     effects: Performed = field(default_factory=Performed)
     save_conflicts: int = 0
     next_due: datetime | None = None
+    trouble: TownError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,8 @@ def run_town(
     finally:
         database.close(sql)
     yield from _tell(around, done)
+    if done.trouble is not None:
+        raise done.trouble
     return done
 
 
@@ -156,17 +162,27 @@ def _commit(around: Surroundings, base: _Base, image: bytes, report: TickReport)
         committed = yield from around.store.commit(base.image, image, facts, published=base.published)
     except Conflict:
         return RunReport(town_id, "lost", base.image, save_conflicts=1)
-    committed_at: datetime = yield Call("clock", around.clock.now)
-    yield from around.store.clear_inbox(base.batches)
-    yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
-    done = yield from perform(
-        report.effects,
-        around.outside,
-        clock=around.clock,
-        committed_at=committed_at,
-        post=partial(_post_results, around, town_id, report.input.tick_id),
+    trouble: TownError | None = None
+    effects = Performed()
+    try:
+        yield from around.store.clear_inbox(base.batches)
+        yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
+    except TownError as error:
+        # what is not tidied up is found by the next run; the effects are claimed and cannot wait
+        trouble = error
+    try:
+        effects = yield from perform(
+            report.effects,
+            around.outside,
+            clock=around.clock,
+            claimed_at=report.input.now,
+            post=partial(_post_results, around, town_id, report.input.tick_id),
+        )
+    except TownError as error:
+        trouble = error
+    return RunReport(
+        town_id, "committed", committed, tick=report, effects=effects, next_due=report.next_due, trouble=trouble
     )
-    return RunReport(town_id, "committed", committed, tick=report, effects=done, next_due=report.next_due)
 
 
 def _post_results(around: Surroundings, town_id: str, tick_id: str, results: tuple[Result, ...]) -> Steps[None]:
@@ -317,7 +333,7 @@ def _keep_due(
     """The new marker first, then the old ones go; so a town with something to do always has one not later than it.
 
     Whoever deletes a marker looks at inbox and head again afterwards: an event may have come, and another worker may
-    have committed and rely on a marker of the same second.
+    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can.
     """
     keep = None
     if due is not None:
@@ -325,10 +341,14 @@ def _keep_due(
     old = tuple(marker.key for marker in markers if marker.key != keep)
     if not old:
         return
-    yield from around.store.clear_due(old)
-    waiting = yield from around.store.read_inbox(image.town_id, limit=1)
-    newest = yield from around.store.load(image.town_id, known=image)
-    if waiting.objects or newest.etag != image.etag:
+    try:
+        yield from around.store.clear_due(old)
+        waiting = yield from around.store.read_inbox(image.town_id, limit=1)
+        newest = yield from around.store.load(image.town_id, known=image)
+        missed = bool(waiting.objects) or newest.etag != image.etag
+    except Retryable:
+        missed = True
+    if missed:
         yield from around.store.mark_due(image.town_id, now)
 
 

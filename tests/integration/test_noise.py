@@ -85,7 +85,7 @@ class Day:
             if effect.kind == "dispatch_agent":
                 self.started[effect.subject] = now
         outside, clock = Outside(runtime=self.runtime), FakeClock(now)
-        in_order(perform(report.effects, outside, clock=clock, committed_at=now, post=self._take))
+        in_order(perform(report.effects, outside, clock=clock, claimed_at=now, post=self._take))
 
     def _take(self, results: tuple[Result, ...]) -> Steps[None]:
         yield from ()

@@ -40,12 +40,13 @@ class Reach:
         reaching = {self.ids[number] for place in mutant.reach for number in self._at(place)}
         if any(not place.function for place in mutant.reach):
             reaching.update(self.ids)
-        near = {Path(place.path).stem for place in mutant.reach}
+        near = {Path(path).stem for path in (mutant.path, *(place.path for place in mutant.reach))}
+        reaching.update(name for name in self.ids if _subject(name) == Path(mutant.path).stem)
         killer = self.killers.get(mutant.name)
 
         def order(name: str) -> tuple[bool, bool, bool, float]:
             path = name.partition("::")[0]
-            far = Path(path).stem.removeprefix("test_") not in near
+            far = _subject(name) not in near
             return name != killer, "conformance" in path, far and name in spent, spent.get(name, 0)
 
         return sorted((name for name in collected if self._useful(name, reaching, spent)), key=order)
@@ -65,6 +66,10 @@ class Reach:
         """Keep who killed what, for the next run."""
         self.killers.update(killers)
         _KILLERS.write_text(json.dumps(self.killers, indent=0, sort_keys=True), encoding="utf-8")
+
+
+def _subject(test: str) -> str:
+    return Path(test.partition("::")[0]).stem.removeprefix("test_")
 
 
 def known() -> Reach | None:

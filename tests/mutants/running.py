@@ -91,11 +91,19 @@ def in_session(watch: Watch, loop: Callable[[list[pytest.Item]], None]) -> None:
     """A pytest session in this process that hands its collected tests to `loop` instead of running them."""
 
     class Session:
+        problem: BaseException | None = None
+
         def pytest_runtestloop(self, session: pytest.Session) -> bool:
-            loop(session.items)
+            try:
+                loop(session.items)
+            except BaseException as problem:  # noqa: BLE001 - pytest would keep it to itself
+                self.problem = problem
             return True
 
-    pytest.main([*_OPTIONS, *_SETTINGS, "--continue-on-collection-errors", *SUITES], plugins=[watch, Session()])
+    holder = Session()
+    pytest.main([*_OPTIONS, *_SETTINGS, "--continue-on-collection-errors", *SUITES], plugins=[watch, holder])
+    if holder.problem is not None:
+        raise holder.problem
 
 
 def verdicts(mutants: list[tuple[int, Mutant]], choose: Choose, *, jobs: int) -> Iterator[Verdict]:

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from tests.simulation.simulate import Outcome, simulate
+from tests.simulation.single import all_faults, problems_of
 
 
 def main() -> int:
@@ -16,8 +17,26 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--minutes", type=float, help="simulated minutes with faults (default: each seed draws them)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--sweep", action="store_true", help="every single fault of a small story instead")
     parser.add_argument("--rules", action="store_true", help="also count which rules acted")
     given = parser.parse_args()
+    return _sweep(given.jobs) if given.sweep else _worlds(given)
+
+
+def _sweep(jobs: int) -> int:
+    began = time.perf_counter()
+    faults = list(all_faults())
+    failed = 0
+    with ProcessPoolExecutor(jobs) as pool:
+        for problem in pool.map(problems_of, faults, chunksize=8):
+            if problem is not None:
+                failed += 1
+                print(problem, flush=True)
+    print(f"{len(faults)} single faults in {time.perf_counter() - began:.1f} s, {failed} with violations")
+    return 1 if failed else 0
+
+
+def _worlds(given: argparse.Namespace) -> int:
     began = time.perf_counter()
     seeds = range(given.start, given.start + given.seeds)
     total = Total()

@@ -9,6 +9,7 @@ from collections import Counter
 from random import Random
 from typing import Final, Literal, Protocol, get_args
 
+from shared.domain import limits
 from shared.domain.steps import Call
 
 CallFault = Literal["error", "lost_answer", "late", "twice", "race", "delay", "crash_before", "crash_after"]
@@ -60,9 +61,15 @@ def applies(kind: CallFault, name: str) -> bool:
 
 
 class Plan(Protocol):
-    """Who decides about faults. `counts` is what has struck so far."""
+    """Who decides about faults.
+
+    `counts` is what has struck so far; `pause` how many milliseconds a delay lasts, if not as chance will have it;
+    `slow_effects` says that calls of the performer take nearly all the time that they may take.
+    """
 
     counts: Counter[str]
+    pause: int | None
+    slow_effects: bool
 
     def strike(self, call: Call) -> CallFault | None:
         """The fault that befalls this call."""
@@ -80,6 +87,8 @@ class Swarm:
         self._random = Random(f"{seed} faults")
         self.counts: Counter[str] = Counter()
         self.calm = False
+        self.pause: int | None = None
+        self.slow_effects = self._random.random() < 0.3
         quiet = self._random.random() < 0.1
         self.call_rates: dict[CallFault, float] = {
             kind: self._rate(0.003, 0.04) for kind in CALL_FAULTS if self._random.random() < 0.5 and not quiet
@@ -116,10 +125,15 @@ class Swarm:
 
 
 class One:
-    """The call number `at` is struck, and for `times` > 1 the next calls of the same name too. Nothing else fails."""
+    """The call number `at` is struck, and for `times` > 1 the next calls of the same name too. Nothing else fails.
+
+    A delay lasts longer than a claim.
+    """
 
     def __init__(self, kind: CallFault | None = None, at: int = -1, *, times: int = 1) -> None:
         self.counts: Counter[str] = Counter()
+        self.pause: int | None = limits.EFFECT_CLAIM // limits.MILLISECOND + 10_000
+        self.slow_effects = True
         self.names: list[str] = []
         self._kind = kind
         self._at = at

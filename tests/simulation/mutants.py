@@ -52,7 +52,7 @@ class Mutant:
 def _effects_first(around: Surroundings, base: Any, image: bytes, report: TickReport) -> Steps[RunReport]:
     at: datetime = yield Call("clock", around.clock.now)
     post = partial(worker._post_results, around, report.town_id, report.input.tick_id)
-    yield from _perform(report.effects, around.outside, clock=around.clock, committed_at=at, post=post)
+    yield from _perform(report.effects, around.outside, clock=around.clock, claimed_at=at, post=post)
     return (yield from _commit(around, base, image, replace(report, effects=())))
 
 

@@ -201,9 +201,11 @@ class Driver:
             most = ALLOWANCE[EffectKind(effect.kind)].timeout.seconds * SECOND
             if kind in ("delay", "lost_answer", "error"):
                 return draw(_PAUSE_BEFORE_EFFECT), draw(100, most)
-            return 0, draw(50, 2 * SECOND)
+            return 0, draw(most // 2, most) if self._plan.slow_effects else draw(50, 2 * SECOND)
         span = 1 if name == "clock" else draw(2, 40)
         if kind == "delay":
+            if self._plan.pause is not None:
+                return self._plan.pause, span
             return int(SECOND * (_PAUSE_AT_MOST / SECOND) ** self._random.random()), span
         if kind in ("error", "lost_answer", "late"):
             return 0, draw(10, 10 * SECOND)

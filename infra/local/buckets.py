@@ -1,0 +1,58 @@
+"""A bucket as a person, or an environment, names it. It may lie at AWS, or behind the endpoint of another store.
+
+TOWNCTL_BUCKET, TOWNCTL_ENDPOINT and TOWNCTL_REGION name it for townctl and for local agents alike. Local agents also
+get the settings of the AWS SDK that this process has, credentials among them: they are this user's own processes. In
+a deployment agents have no rights on the bucket; they post through the API with a town token.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared.adapters.s3_objects import S3Objects
+
+BUCKET_VARIABLE: Final = "TOWNCTL_BUCKET"
+ENDPOINT_VARIABLE: Final = "TOWNCTL_ENDPOINT"
+REGION_VARIABLE: Final = "TOWNCTL_REGION"
+
+_SDK_PREFIX: Final = "AWS_"
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One bucket. Without an endpoint it is AWS's; without a region, that of the SDK's settings."""
+
+    name: str
+    endpoint_url: str | None = None
+    region: str | None = None
+
+    def __str__(self) -> str:
+        return f"s3://{self.name}" + (f" at {self.endpoint_url}" if self.endpoint_url else "")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Bucket | None":
+        """The bucket that an environment names, if it names one."""
+        name = environment.get(BUCKET_VARIABLE)
+        endpoint_url, region = environment.get(ENDPOINT_VARIABLE), environment.get(REGION_VARIABLE)
+        return cls(name, endpoint_url or None, region or None) if name else None
+
+    def objects(self) -> S3Objects:
+        """The store in it. Nothing is asked for yet."""
+        return S3Objects(self.name, endpoint_url=self.endpoint_url, region=self.region)
+
+    def way(self) -> dict[str, str]:
+        """What another process of this user needs in its environment to come to the same bucket."""
+        named = {
+            BUCKET_VARIABLE: self.name,
+            ENDPOINT_VARIABLE: self.endpoint_url or "",
+            REGION_VARIABLE: self.region or "",
+        }
+        sdk = {name: value for name, value in os.environ.items() if name.startswith(_SDK_PREFIX) or name in _PROXIES}
+        return {**sdk, **named}
+
+    def options(self) -> tuple[str, ...]:
+        """The same as options of a command line."""
+        named = {"--bucket": self.name, "--endpoint": self.endpoint_url, "--region": self.region}
+        return tuple(word for option, value in named.items() if value for word in (option, value))

@@ -1,0 +1,193 @@
+"""townctl on a bucket does what it does on a directory; what can be wrong with a bucket is said in words."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.buckets import Bucket
+from infra.local.posting import poster_from
+from infra.local.s3_servers import REGION, S3Server
+from infra.townctl import main, wiring
+from shared.adapters.clock import SystemClock
+from shared.domain.steps import drive
+from shared.storage.towns import ObjectTownStore
+from tests.integration.townctl_calls import RIG, Called
+from tests.s3_stub import IgnoresConditions, StubS3, stub_s3
+from tests.stores import BUCKET
+
+BEAD = {"bead": {"bead_id": "b1", "type": "issue", "title": "Do it", "rig_id": "rig-1"}}
+
+
+@dataclass
+class OnABucket:
+    """townctl, told of one bucket; local agents would live in `data`."""
+
+    bucket: Bucket
+    data: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> Called:
+        self.capsys.readouterr()
+        code = main.run([*self.bucket.options(), "--data", str(self.data), *words])
+        seen = self.capsys.readouterr()
+        return Called(code, seen.out, seen.err)
+
+    def document(self, *words: str) -> Any:
+        called = self(*words, "--json")
+        assert called.code == 0, (called.out, called.err)
+        return called.document
+
+    def post(self, event_type: str, payload: dict[str, Any]) -> None:
+        self.document("event", "post", "alpha", "--type", event_type, "--payload", json.dumps(payload))
+
+
+@pytest.fixture
+def townctl(seaweedfs: S3Server, as_owner: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> OnABucket:
+    seaweedfs.empty(BUCKET)
+    wiring._PROVEN.clear()
+    return OnABucket(Bucket(BUCKET, seaweedfs.endpoint_url), tmp_path / "data", capsys)
+
+
+@pytest.fixture
+def stub(as_owner: None) -> Iterator[StubS3]:
+    wiring._PROVEN.clear()
+    with stub_s3() as running:
+        yield running
+
+
+def test_a_town_in_a_bucket_is_made_fed_ticked_looked_at_and_brought_back(townctl: OnABucket, tmp_path: Path) -> None:
+    created = townctl.document("town", "create", "alpha")
+    assert created["data"] == f"s3://{BUCKET} at {townctl.bucket.endpoint_url}"
+    townctl.post("rig_registered", RIG)
+    townctl.post("bead_created", BEAD)
+    assert len(townctl.document("event", "list", "alpha", "--pending")["inbox"]) == 2
+
+    shown = townctl("dry-run", "alpha", "--json")
+    (tmp_path / "input.json").write_text(shown.out)
+    ran = townctl.document("tick", "alpha", "--input", str(tmp_path / "input.json"))
+    assert ran["outcome"] == "committed"
+    assert ran["imageDigest"] == shown.document["digests"]["image"]
+    again = townctl.document("run", "--once")
+    assert (again["passes"], again["failing"]) == (1, {})
+
+    [line] = townctl.document("town", "list")["towns"]
+    assert (line["townId"], line["problem"]) == ("alpha", None)
+    assert townctl.document("town", "status", "alpha")["townId"] == "alpha"
+    ticks = townctl.document("ticks", "alpha")["ticks"]
+    assert len(ticks) == line["tick"] > 0
+    assert townctl("doctor").code == 0
+
+    points = townctl.document("points", "alpha")["points"]
+    assert [point["txid"] for point in points] == list(range(len(points), 0, -1))
+    townctl.document("restore", "alpha", "--txid", "1", "--to", str(tmp_path / "first.db"))
+    assert (tmp_path / "first.db").read_bytes().startswith(b"SQLite format 3")
+    assert not townctl.data.exists()
+
+
+def test_the_bucket_may_be_named_by_the_environment(townctl: OnABucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    townctl.document("town", "create", "alpha")
+    for name, value in townctl.bucket.way().items():
+        monkeypatch.setenv(name, value)
+    townctl.capsys.readouterr()
+    assert main.run(["town", "list", "--json"]) == 0
+    assert [town["townId"] for town in json.loads(townctl.capsys.readouterr().out)["towns"]] == ["alpha"]
+    assert main.run(["--data", str(townctl.data), "town", "list", "--json"]) == 2
+    assert "does not exist" in townctl.capsys.readouterr().err
+
+
+def test_an_agent_reports_into_the_bucket_that_its_environment_names(townctl: OnABucket) -> None:
+    townctl.document("town", "create", "alpha")
+    runtime = wiring.local_runtime(townctl.data, wiring.AgentProgram(("true",)), SystemClock(), bucket=townctl.bucket)
+    poster = poster_from(runtime._environment, town_id="alpha", clock=SystemClock())
+    event = {"event_id": "polecat:1:done", "event_type": "rig_registered", "payload": RIG}
+    poster.post([event])
+    poster.post([event])
+    waiting = townctl.document("event", "list", "alpha", "--pending")["inbox"]
+    assert {each["event_id"] for each in waiting} == {"polecat:1:done"}
+
+
+def test_a_bucket_is_probed_once_by_the_loop_and_by_no_other_command(
+    stub: StubS3, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket = Bucket("towns", stub.url)
+    for _ in range(2):
+        wiring.prove(bucket)
+    assert sum(request.startswith("PUT probe/") for request in stub.requests) == 5
+    stub.requests.clear()
+    OnABucket(bucket, tmp_path, capsys)("town", "status", "alpha")
+    assert not any("probe/" in request for request in stub.requests)
+
+
+def test_the_loop_refuses_a_store_that_ignores_conditions(
+    as_owner: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stub_s3(IgnoresConditions()) as careless:
+        refused = OnABucket(Bucket("towns", careless.url), tmp_path, capsys)("run", "--once", "--json")
+    assert refused.code == 2
+    assert refused.error["kind"] == "StoreIncapable"
+    assert "would lose updates" in refused.error["hint"]
+    assert not any(request.startswith("PUT towns/") for request in careless.requests)
+
+
+def test_a_bucket_that_is_not_there_is_named_with_what_to_do(townctl: OnABucket) -> None:
+    missing = OnABucket(Bucket("no-such-bucket", townctl.bucket.endpoint_url), townctl.data, townctl.capsys)
+    for words in (["town", "list"], ["town", "create", "alpha"], ["run", "--once"], ["doctor"], ["tick", "alpha"]):
+        called = missing(*words, "--json")
+        assert (called.code, called.error["kind"]) == (2, "StoreNotFound")
+        assert called.error["hint"] == "create the bucket no-such-bucket, or name the one that holds the towns"
+
+
+def test_somebody_without_rights_is_told_which_are_missing(
+    townctl: OnABucket, seaweedfs: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in seaweedfs.environment_of_a_stranger.items():
+        monkeypatch.setenv(name, value)
+    called = townctl("town", "list", "--json")
+    assert (called.code, called.error["kind"]) == (2, "AccessDenied")
+    assert "s3:ListBucket" in called.error["hint"]
+
+
+@pytest.mark.parametrize("option", [["--endpoint", "http://127.0.0.1:1"], ["--region", REGION]])
+def test_an_endpoint_or_a_region_without_a_bucket_is_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str], as_owner: None
+) -> None:
+    assert main.run([*option, "town", "list"]) == 2
+    assert "name the bucket too: --bucket NAME" in capsys.readouterr().err
+
+
+def test_litestream_is_told_of_the_bucket(townctl: OnABucket) -> None:
+    townctl.document("town", "create", "alpha")
+    shown = townctl.document("litestream", "config", "--files", str(townctl.data))["config"]
+    assert f"bucket: '{BUCKET}'" in shown
+    assert f"endpoint: '{townctl.bucket.endpoint_url}'" in shown
+    assert "path: 'towns/alpha/ltx'" in shown
+
+
+def test_two_towns_in_one_bucket_are_strangers(townctl: OnABucket) -> None:
+    """A head that somebody copied to another town's key is refused, by name, and the other town is not made anew."""
+    townctl.document("town", "create", "alpha")
+    objects = townctl.bucket.objects()
+    stored = objects.get("towns/alpha/head")
+    assert stored is not None
+    objects.create("towns/beta/head", stored.body)
+    called = townctl("tick", "beta", "--force", "--json")
+    assert (called.code, called.error["kind"]) == (2, "WrongTown")
+    assert "put the town's own head back" in called.error["hint"]
+    assert townctl("town", "create", "beta", "--json").code == 2
+    assert objects.get("towns/beta/head") == stored
+
+
+def test_a_known_town_whose_head_is_missing_is_never_created_empty(townctl: OnABucket) -> None:
+    townctl.document("town", "create", "alpha")
+    townctl.post("rig_registered", RIG)
+    townctl.bucket.objects().delete("towns/alpha/head")
+    for words in (["tick", "alpha", "--force"], ["town", "status", "alpha"], ["dry-run", "alpha"]):
+        called = townctl(*words, "--json")
+        assert (called.code, called.error["kind"]) == (2, "UnknownTown")
+    townctl("run", "--once")
+    assert townctl.bucket.objects().get("towns/alpha/head") is None
+    assert drive(ObjectTownStore(townctl.bucket.objects()).towns()) == ()

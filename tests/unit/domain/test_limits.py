@@ -1,0 +1,155 @@
+"""The constants of the specification, written down a second time.
+
+The scenarios speak of limits by name, so that they read well; here stands what the names mean. To move a boundary is to
+change this table, and that ought to be a decision.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.domain import limits
+from shared.domain.effects import ALLOWANCE, Allowance
+from shared.domain.states import EffectKind
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+KIB = 1024
+
+# spec/README.md section 3, spec/tick.md sections 5 to 7
+CONSTANTS: dict[str, timedelta | int] = {
+    "ACTIVE_INTERVAL": 5 * SECOND,
+    "SWEEP_INTERVAL": HOUR,
+    "JOURNAL_WINDOW_ROWS": 128,
+    "JOURNAL_WINDOW_BYTES": 256 * KIB,
+    "WATCH_INTERVAL": 30 * SECOND,
+    "HEARTBEAT_CADENCE": 30 * SECOND,
+    "HEARTBEAT_LOST_AFTER": 90 * SECOND,
+    "NOT_FOUND_GRACE": 180 * SECOND,
+    "STALLED_IDLE_AFTER": 2 * HOUR + 30 * MINUTE,
+    "GUPP_WARN_AFTER": 15 * MINUTE,
+    "GUPP_ESCALATE_AFTER": HOUR,
+    "GUPP_FORCE_STOP_AFTER": 2 * HOUR,
+    "NUDGE_WINDOW": 60 * MINUTE,
+    "AGENT_FORGET_AFTER": 24 * HOUR,
+    "BEAD_LOST_AFTER": 5 * MINUTE,
+    "BEAD_LOST_LATEST": 30 * MINUTE,
+    "REVIEW_RECOVERY_AFTER": 5 * MINUTE,
+    "REVIEW_STUCK_AFTER": 30 * MINUTE,
+    "REVIEW_ABANDONED_AFTER": 2 * MINUTE,
+    "REVIEW_ORPHANED_AFTER": 30 * MINUTE,
+    "PR_POLL_INTERVAL": 60 * SECOND,
+    "POLL_TRANSIENT_LIMIT": 10,
+    "POLL_INVALID_LIMIT": 3,
+    "RATE_LIMIT_AT_MOST": 60 * MINUTE,
+    "FEEDBACK_BEAD_CAP": 5,
+    "CONFLICT_BEAD_CAP": 5,
+    "MAX_DISPATCH_ATTEMPTS": 5,
+    "ATTEMPTS_COOL_DOWN": 30 * MINUTE,
+    "ATTEMPTS_COOL_DOWN_FROM": 5,
+    "BREAKER_THRESHOLD": 20,
+    "BREAKER_WINDOW": 30 * MINUTE,
+    "LANDING_ATTEMPTS": 5,
+    "LANDING_COOLDOWN_UNIT": 30 * SECOND,
+    "LANDING_COOLDOWN_AT_MOST": 30 * MINUTE,
+    "TRIAGE_OPEN_CAP": 5,
+    "TRIAGE_BATCH_SIZE": 20,
+    "TRIAGE_FRUITLESS_LIMIT": 5,
+    "ESCALATION_BUMP": 4 * HOUR,
+    "ESCALATION_BUMPS": 3,
+    "DRAIN_TIMEOUT": 7 * MINUTE,
+    "SETTLE_GAP": 2 * MINUTE,
+    "SETTLE_FOR": 90 * SECOND,
+    "MAX_EVENT_RETRIES": 3,
+    "EVENT_RETENTION": 7 * DAY,
+    "RESTORE_WINDOW": 7 * DAY,
+    "EVENTS_PER_TICK": 1000,
+    "EVENTS_PER_BATCH": 100,
+    "EVENT_SIZE": 64 * KIB,
+    "FIELD_SIZE": 4 * KIB,
+    "BODY_SIZE": 32 * KIB,
+    "STATUS_MESSAGE": 280,
+    "EFFECTS_PER_TICK": 100,
+    "EFFECT_CLAIM": 300 * SECOND,
+    "EFFECT_START_DEADLINE": 60 * SECOND,
+    "EFFECT_RETRY_UNIT": 5 * SECOND,
+    "EFFECT_RETRY_AT_MOST": 5 * MINUTE,
+    "FINISHED_READS_KEPT": HOUR,
+    "RETENTION_ROWS_PER_TICK": 5000,
+    "FAILED_EVENT_RETRY": 5 * SECOND,
+    "TOKEN_REFRESH": HOUR,
+    "MAYOR_IDLE_STOP": 5 * MINUTE,
+    "IDLE_STOP_THROTTLE": 2 * MINUTE,
+    "STALLED_ACTIVE_FOR": 30 * MINUTE,
+    "NUDGE_LIFE": 60 * MINUTE,
+    "VIOLATION_REPEAT": 60 * MINUTE,
+    "ALERT_REPEAT": 60 * MINUTE,
+    "MILLISECOND": timedelta(milliseconds=1),
+}
+
+# spec/tick.md section 5; the time-outs are EFFECT_TIMEOUT of spec/README.md section 3
+ALLOWANCES = {
+    "dispatch_agent": Allowance(1, 90 * SECOND, 60 * SECOND),
+    "stop_agent": Allowance(5, 15 * MINUTE, 30 * SECOND),
+    "poll_pr": Allowance(1, 60 * SECOND, 30 * SECOND),
+    "merge_pr": Allowance(3, 10 * MINUTE, 30 * SECOND),
+    "send_nudge": Allowance(3, 30 * MINUTE, 30 * SECOND),
+    "notify_mayor": Allowance(5, 60 * MINUTE, 30 * SECOND),
+    "refresh_token": Allowance(3, 30 * MINUTE, 30 * SECOND),
+    "stop_container": Allowance(1, 2 * MINUTE, 30 * SECOND),
+    "update_model": Allowance(3, 10 * MINUTE, 30 * SECOND),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CONSTANTS.items(), ids=CONSTANTS)
+def test_every_constant_is_what_the_specification_says(name: str, value: timedelta | int) -> None:
+    assert getattr(limits, name) == value
+
+
+def test_no_constant_stands_outside_the_table() -> None:
+    assert {name for name in vars(limits) if name.isupper() and not name.startswith("_")} == CONSTANTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("attempts", "wait"),
+    [
+        (-1, 30 * SECOND),
+        (0, 30 * SECOND),
+        (1, 30 * SECOND),
+        (2, 60 * SECOND),
+        (3, 2 * MINUTE),
+        (4, 5 * MINUTE),
+        (5, 10 * MINUTE),
+        (6, 10 * MINUTE),
+        (1_000, 10 * MINUTE),
+    ],
+)
+def test_the_backoff_grows_with_the_attempts_and_ends_at_ten_minutes(attempts: int, wait: timedelta) -> None:
+    assert limits.backoff(attempts) == wait
+
+
+@pytest.mark.parametrize(
+    ("attempts", "wait"),
+    [
+        (1, 60 * SECOND),
+        (2, 120 * SECOND),
+        (3, 240 * SECOND),
+        (4, 480 * SECOND),
+        (5, 960 * SECOND),
+        (6, 30 * MINUTE),
+        (1_000, 30 * MINUTE),
+    ],
+)
+def test_the_wait_between_landings_doubles_up_to_half_an_hour(attempts: int, wait: timedelta) -> None:
+    assert limits.landing_cooldown(attempts) == wait
+
+
+@pytest.mark.parametrize("kind", list(EffectKind))
+def test_every_effect_may_cost_what_the_specification_says(kind: EffectKind) -> None:
+    assert ALLOWANCE[kind] == ALLOWANCES[kind.value]
+
+
+def test_every_kind_of_effect_has_an_allowance() -> None:
+    assert {kind.value for kind in ALLOWANCE} == ALLOWANCES.keys()
