@@ -26,8 +26,8 @@ from shared.domain import limits
 from shared.domain.errors import TownError, UnknownTown
 from shared.domain.steps import drive
 from shared.engine.dispatch import FailedRun, PassReport, WarmImages, run_due_towns
+from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
-from shared.engine.worker import Surroundings
 
 EVERYTHING: Final = "*"
 """The name under which a pass that could not even begin is reported: it concerns every town."""

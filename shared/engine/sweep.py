@@ -11,7 +11,7 @@ from shared.domain.errors import TownError
 from shared.domain.steps import Call, Steps
 from shared.domain.town_store import DueMarker
 from shared.engine.dispatch import FailedRun
-from shared.engine.worker import Surroundings
+from shared.engine.surroundings import Surroundings
 
 _EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 

@@ -7,6 +7,7 @@ import pytest
 from shared.domain.errors import OutOfTime
 from shared.domain.steps import drive
 from shared.engine import worker
+from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import SweepReport, sweep
 from tests.scenarios.table import scenario
 from tests.towns import T, a_town, event
@@ -97,12 +98,12 @@ def test_a_town_that_cannot_be_read_does_not_hold_up_the_others() -> None:
 
 def test_a_worker_whose_life_ends_commits_nothing_and_calls_nobody() -> None:
     world = a_world(a_town().bead("b1"))
-    around = worker.Surroundings(
+    around = Surroundings(
         store=world.store, clock=world.clock, outside=world.around.outside, commit_until=T - timedelta(milliseconds=1)
     )
     with pytest.raises(OutOfTime, match="too late"):
         drive(worker.run_town("t1", around, worker_id="late", force=True))
     assert world.image().txid == 1
     assert world.runtime.processes == {}
-    in_time = worker.Surroundings(store=world.store, clock=world.clock, outside=world.around.outside, commit_until=T)
+    in_time = Surroundings(store=world.store, clock=world.clock, outside=world.around.outside, commit_until=T)
     assert drive(worker.run_town("t1", in_time, worker_id="in-time", force=True)).outcome == "committed"
