@@ -6,6 +6,7 @@ A mutant is an edit of one node. Its name has no line number, so it survives cha
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -69,8 +70,10 @@ class Mutant:
 
     def tree(self) -> ast.Module:
         """The syntax tree of the module with the bug in it."""
-        tree = ast.parse((ROOT / self.path).read_text(encoding="utf-8"), self.path)
-        planted = _Planter(self.edit).visit(tree)
+        planter = _Planter(self.edit)
+        planted = planter.visit(ast.parse(source(self.path), self.path))
+        if not planter.found:
+            raise LookupError(f"{self.path} has no such place: {self.name}")
         return ast.fix_missing_locations(planted)
 
 
@@ -79,23 +82,28 @@ class Edit:
     """What to do with the node of that type and place."""
 
     node: str
-    line: int
-    column: int
+    span: tuple[int, int, int, int]
     change: str
     index: int = 0
+
+
+@cache
+def source(path: str) -> str:
+    """The text of a module, read once: a run is about one state of the sources."""
+    return (ROOT / path).read_text(encoding="utf-8")
 
 
 class _Planter(ast.NodeTransformer):
     def __init__(self, edit: Edit) -> None:
         self._edit = edit
+        self.found = False
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         edit = self._edit
-        found = type(node).__name__ == edit.node and (getattr(node, "lineno", 0), getattr(node, "col_offset", 0)) == (
-            edit.line,
-            edit.column,
-        )
-        return changed(node, edit.change, edit.index) if found else super().generic_visit(node)
+        if type(node).__name__ != edit.node or _span(node) != edit.span:
+            return super().generic_visit(node)
+        self.found = True
+        return changed(node, edit.change, edit.index)
 
 
 def changed(node: ast.AST, change: str, index: int) -> ast.AST:
@@ -164,8 +172,8 @@ class Sources:
 
     def __init__(self) -> None:
         self.trees = {
-            path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-            for path in sorted((ROOT / "shared").rglob("*.py"))
+            path: ast.parse(source(path))
+            for path in sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "shared").rglob("*.py"))
         }
 
     def users_of(self, name: str) -> tuple[Place, ...]:
@@ -212,7 +220,13 @@ def _place(path: str, function: str, node: ast.AST) -> Place:
 
 
 def _edit(node: ast.AST, change: str, index: int = 0) -> Edit:
-    return Edit(type(node).__name__, getattr(node, "lineno", 0), getattr(node, "col_offset", 0), change, index)
+    return Edit(type(node).__name__, _span(node), change, index)
+
+
+def _span(node: ast.AST) -> tuple[int, int, int, int]:
+    ends = (getattr(node, name, None) or 0 for name in ("lineno", "col_offset", "end_lineno", "end_col_offset"))
+    first, column, last, end = ends
+    return first, column, last, end
 
 
 def _registered(sources: Sources, path: str, table: str, kind: str) -> Iterator[Mutant]:
@@ -301,7 +315,7 @@ def _in_functions(sources: Sources) -> Iterator[Mutant]:
             for finder in finders:
                 for kind, was, now, edit in finder(node) if function else ():
                     told = node.body[0] if isinstance(node, ast.If) else node
-                    yield Mutant(kind, path, function, edit.line, was, now, edit, (_place(path, function, told),))
+                    yield Mutant(kind, path, function, edit.span[0], was, now, edit, (_place(path, function, told),))
 
 
 def _finders(path: str) -> list[Callable[[ast.AST], _Found]]:

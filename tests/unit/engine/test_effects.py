@@ -1,0 +1,81 @@
+"""When an effect of the outbox is claimed, left alone or given up (spec/tick.md section 5), to the millisecond."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain import limits
+from tests.towns import MS, T, TownBuilder, a_town, ago
+
+LATER = T + timedelta(minutes=30)
+
+
+def with_message(town: TownBuilder, number: int = 1, **columns: Any) -> TownBuilder:
+    """A message to the mayor that waits in the outbox."""
+    row = {"state": "pending", "attempts": 0, "deadline": LATER, "created_at": ago(minutes=1), **columns}
+    key = f"e{number:03}"
+    return town.insert(
+        "outbox", effect_id=key, seq=number, kind="notify_mayor", subject=key, generation=1, payload={}, **row
+    )
+
+
+def state_of(town: TownBuilder, key: str = "e001") -> str:
+    found: str = town.one("outbox", key, "state")
+    return found
+
+
+@pytest.mark.parametrize(("after_now", "state"), [(-MS, "expired"), (0 * MS, "claimed"), (MS, "claimed")])
+def test_an_effect_may_start_up_to_its_deadline(after_now: timedelta, state: str) -> None:
+    town = with_message(a_town(), deadline=T + after_now)
+    town.tick()
+    assert state_of(town) == state
+
+
+@pytest.mark.parametrize(("attempts", "state"), [(4, "claimed"), (5, "expired"), (6, "expired")])
+def test_an_effect_without_attempts_left_expires(attempts: int, state: str) -> None:
+    town = with_message(a_town(), attempts=attempts)
+    town.tick()
+    assert state_of(town) == state
+
+
+@pytest.mark.parametrize(("after_now", "state"), [(-MS, "claimed"), (0 * MS, "claimed"), (MS, "pending")])
+def test_a_retry_waits_for_its_time(after_now: timedelta, state: str) -> None:
+    town = with_message(a_town(), attempts=1, not_before=T + after_now)
+    report = town.tick()
+    assert state_of(town) == state
+    if state == "pending":
+        assert report.next_due == T + after_now
+
+
+@pytest.mark.parametrize(("after_now", "attempts"), [(-MS, 2), (0 * MS, 1), (MS, 1)])
+def test_a_claim_holds_up_to_its_end_and_is_looked_at_a_millisecond_later(after_now: timedelta, attempts: int) -> None:
+    town = with_message(a_town(), state="claimed", attempts=1, claim="1-gone", claimed_until=T + after_now)
+    report = town.tick()
+    assert (state_of(town), town.one("outbox", "e001", "attempts")) == ("claimed", attempts)
+    assert report.next_due == (T + limits.EFFECT_CLAIM + MS if attempts == 2 else T + after_now + MS)
+
+
+def test_a_claim_of_the_last_attempt_expires_when_it_is_over() -> None:
+    town = with_message(a_town(), state="claimed", attempts=5, claim="1-gone", claimed_until=T)
+    assert town.tick().next_due == T + MS
+    assert state_of(town) == "claimed"
+    town.tick(at=T + MS)
+    assert state_of(town) == "expired"
+
+
+def test_what_waits_for_its_retry_is_looked_at_when_its_deadline_is_over() -> None:
+    town = with_message(a_town(), attempts=1, not_before=T + 2 * MS, deadline=T + MS)
+    assert town.tick().next_due == T + 2 * MS
+    assert state_of(town) == "pending"
+    town.tick(at=T + 2 * MS)
+    assert state_of(town) == "expired"
+
+
+def test_a_hundred_effects_are_claimed_in_order_and_the_rest_is_due_at_once() -> None:
+    town = a_town()
+    for number in range(1, 102):
+        with_message(town, number)
+    report = town.tick()
+    assert [effect.subject for effect in report.effects] == [f"e{number:03}" for number in range(1, 101)]
+    assert (state_of(town, "e100"), state_of(town, "e101"), report.next_due) == ("claimed", "pending", T)
