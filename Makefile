@@ -83,6 +83,10 @@ fix: $(READY) ## Format, and repair what ruff can repair
 bench: $(READY) ## Measure the performance bars of the design
 	.venv/bin/python -m tests.benchmarks $(ARGS)
 
+.PHONY: bench-storage
+bench-storage: $(READY) ## Measure commits of towns of 200 KB to 100 MB on a local S3, beside whole files and Litestream
+	.venv/bin/python -m tests.benchmarks.storage $(ARGS)
+
 .PHONY: mutants
 mutants: $(READY) ## Plant bugs in rules and actions and see that the tests find them
 	.venv/bin/python -m tests.mutants $(ARGS)

@@ -24,7 +24,8 @@ from shared.domain.town_store import CommitFacts, TownImage
 from shared.engine.dispatch import PassReport, WarmImages, run_due_towns
 from shared.engine.dry_run import DryRun, dry_run
 from shared.engine.perform import Outside
-from shared.engine.worker import RunReport, Surroundings, run_town
+from shared.engine.surroundings import Surroundings
+from shared.engine.worker import RunReport, run_town
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal

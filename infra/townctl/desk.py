@@ -20,7 +20,7 @@ from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused
 from shared.domain.ports import AgentRuntime, ObjectStore
 from shared.domain.times import parse_iso
-from shared.engine.worker import Surroundings
+from shared.engine.surroundings import Surroundings
 from shared.events import strict_json
 from shared.storage.towns import ObjectTownStore
 

@@ -26,7 +26,8 @@ from shared.domain import limits
 from shared.domain.errors import TownError, UnknownTown
 from shared.domain.steps import drive
 from shared.engine.dispatch import FailedRun, PassReport, WarmImages, run_due_towns
-from shared.engine.worker import Surroundings
+from shared.engine.surroundings import Surroundings
+from shared.engine.sweep import sweep
 
 EVERYTHING: Final = "*"
 """The name under which a pass that could not even begin is reported: it concerns every town."""
@@ -102,6 +103,7 @@ class TownLoop:
         self._pause = limits.ACTIVE_INTERVAL.total_seconds() / speed
         self._warm = WarmImages()
         self._said: dict[tuple[str, str], datetime] = {}
+        self._swept_at: datetime | None = None
         self.tally = Tally()
 
     def passes(self, stop: Stop) -> Iterator[PassReport]:
@@ -111,8 +113,9 @@ class TownLoop:
             stop.wait(self._pause)
 
     def one_pass(self) -> PassReport:
-        """Run every town that is due once."""
+        """Run every town that is due once; first and then every hour look for lost markers too."""
         try:
+            self._sweep()
             report = drive(run_due_towns(self._around, self._warm, worker_id=ids.worker_id))
         except TownError as error:
             report = PassReport(failed=[FailedRun(EVERYTHING, error)])
@@ -124,6 +127,12 @@ class TownLoop:
         for failed in report.failed:
             self._say(failed)
         return report
+
+    def _sweep(self) -> None:
+        now = self._around.clock.now()
+        if self._swept_at is None or now - self._swept_at >= limits.SWEEP_INTERVAL:
+            drive(sweep(self._around))
+            self._swept_at = now
 
     def _say(self, failed: FailedRun) -> None:
         """The same failure of one town is said once a minute, not at every pass."""

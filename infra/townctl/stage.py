@@ -26,7 +26,7 @@ from shared.domain import ids as derived
 from shared.domain.errors import Refused
 from shared.domain.steps import drive
 from shared.engine import founding
-from shared.engine.worker import Surroundings
+from shared.engine.surroundings import Surroundings
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
 

@@ -26,7 +26,7 @@ from shared.domain.ports import AgentRuntime, Clock, ObjectStore, StartRejected
 from shared.domain.steps import Steps, drive
 from shared.domain.town_store import DueMarker
 from shared.engine.perform import Outside
-from shared.engine.worker import Surroundings
+from shared.engine.surroundings import Surroundings
 from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog

@@ -3,6 +3,7 @@
     TownError                   base; .hint says what to do about it
       Retryable                 try again later: nothing is wrong with the request
         StoreUnavailable        the object store did not answer, or answered 5xx
+        OutOfTime               the worker's life ends too soon for a safe commit
       Conflict                  somebody else wrote first; drop this run's work
         PreconditionFailed      a conditional write met another version (412)
         ConditionRace           two conditional writes met at the store (409)
@@ -43,6 +44,10 @@ class Retryable(TownError):
 
 class StoreUnavailable(Retryable):
     """The store did not answer or failed inside; the request may or may not have been carried out."""
+
+
+class OutOfTime(Retryable):
+    """The worker would not live to see the answer of its commit; nothing was done."""
 
 
 class Conflict(TownError):

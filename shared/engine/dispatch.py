@@ -9,7 +9,8 @@ from shared.domain.errors import Retryable, UnknownTown
 from shared.domain.steps import Call, Steps
 from shared.domain.town_store import DueMarker, TownImage
 from shared.engine import alerts
-from shared.engine.worker import RunReport, Surroundings, run_town
+from shared.engine.surroundings import Surroundings
+from shared.engine.worker import RunReport, run_town
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from shared.domain.tick import Envelope, Observations, TickInput
 from shared.domain.times import to_text
 from shared.domain.town_store import TownImage
 from shared.engine import reconcile, tick
-from shared.engine.worker import Reading, Surroundings, fix_input, observe, read_batches
+from shared.engine.inputs import Reading, fix_input, observe, read_batches
+from shared.engine.surroundings import Surroundings
 from shared.town import database, dump, summary
 
 

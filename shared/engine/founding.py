@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.domain.steps import Call, Steps
 from shared.domain.town_store import CommitFacts, TownImage
-from shared.engine.worker import Surroundings
+from shared.engine.surroundings import Surroundings
 from shared.town import database, founding
 
 

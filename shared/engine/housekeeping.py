@@ -21,8 +21,6 @@ def forget_old_rows(town: Town, *, published_to: int) -> list[tuple[str, str]]:
             budget -= forget(town, published_to, budget)
         except Exception as error:  # noqa: BLE001 - counted and alerted by the tick; the next step goes on
             failed.append((name, error_text(error)))
-        if budget <= 0:
-            break
     return failed
 
 

@@ -15,8 +15,9 @@ from shared.domain.tick import Breaker, Observations, Tick
 from shared.domain.times import to_text
 from shared.domain.town_store import TownImage
 from shared.engine import tick, waiting
+from shared.engine.inputs import Reading, fix_input
+from shared.engine.surroundings import Surroundings
 from shared.engine.waiting import Waiting
-from shared.engine.worker import Reading, Surroundings, fix_input
 from shared.town import database, overview, summary
 from shared.town.overview import BeadLine, ConvoyLine, OpenViolation
 from shared.town.reading import TownReader

@@ -9,8 +9,9 @@ from shared.domain.limits import MILLISECOND
 from shared.domain.states import AgentStatus, BeadStatus, Label, Role
 from shared.domain.tick import Tick
 from shared.domain.times import from_text, to_text
+from shared.rules import convoys
 from shared.rules.beads import backoff_end
-from shared.town.live import Issue, LiveReview
+from shared.town.live import Issue, LiveReview, OpenConvoy
 from shared.town.reading import TownReader
 
 
@@ -39,7 +40,7 @@ def reasons(town: TownReader, tick: Tick) -> list[Waiting]:
     """The reason of every live issue, review and convoy that is not worked on right now."""
     found = [_of_issue(town, tick, issue) for issue in town.issues]
     found += [_of_review(town, tick, review) for review in town.reviews]
-    found += _of_convoys(town, tick)
+    found += [_of_convoy(town, tick, convoy) for convoy in town.convoys]
     return [waiting for waiting in found if waiting is not None]
 
 
@@ -132,21 +133,23 @@ def _of_pull_request(tick: Tick, review: LiveReview) -> Waiting:
     return Waiting(review.id, "awaiting_ci", review.updated_at, due_at=due, actor="forge")
 
 
-def _of_convoys(town: TownReader, tick: Tick) -> list[Waiting | None]:
-    found: list[Waiting | None] = []
-    for convoy in town.convoys:
-        since = convoy.updated_at
-        if convoy.staged:
-            found.append(Waiting(convoy.id, "staged", since, actor="operator"))
-        elif convoy.total > convoy.done or convoy.id in town.convoys_in_review or town.landings.get(convoy.id):
-            found.append(
-                Waiting(convoy.id, "awaiting_review" if convoy.done == convoy.total else "agent_working", since)
-            )
-        elif convoy.total > 0 and convoy.lands and convoy.first_rig is None:
-            found.append(Waiting(convoy.id, "no_rig", since, actor="operator"))
-        else:
-            found.append(Waiting(convoy.id, "cooldown", since, due_at=tick.now))
-    return found
+def _of_convoy(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Waiting:
+    since = convoy.updated_at
+    if convoy.staged:
+        return Waiting(convoy.id, "staged", since, actor="operator")
+    match convoys.stage_of(town, tick, convoy):
+        case "C2" if convoy.done < convoy.total:
+            return Waiting(convoy.id, "agent_working", since, actor="agent")
+        case "C2" | "C6":
+            return Waiting(convoy.id, "awaiting_review", since, actor="review")
+        case "C7":
+            return Waiting(convoy.id, "awaiting_approval", since, actor="reviewer")
+        case "C9":
+            return Waiting(convoy.id, "cooldown", since, due_at=convoys.next_landing(convoy))
+        case "C10" if convoy.first_rig is None:
+            return Waiting(convoy.id, "no_rig", since, actor="operator")
+        case _:
+            return Waiting(convoy.id, "cooldown", since, due_at=tick.now)
 
 
 def _blocked(town: TownReader, bead_id: str, since: datetime) -> Waiting | None:

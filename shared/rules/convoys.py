@@ -1,6 +1,6 @@
 """Convoys: count, close, land or give up (spec/rules.md section 5).
 
-C2 to C10 form a chain in which the first match decides; `_stage` finds it, and each rule acts only at its own stage.
+C2 to C10 form a chain in which the first match decides; `stage_of` finds it, and each rule acts only at its own stage.
 """
 
 from collections.abc import Iterator
@@ -88,9 +88,9 @@ def fail_exhausted(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """C9: landing attempts keep their distance."""
     for convoy in _at(town, tick, "C9"):
-        last = _last_attempt(convoy)
-        if last is not None:
-            yield Due(last + limits.landing_cooldown(_attempts(convoy)))
+        due = next_landing(convoy)
+        if due is not None:
+            yield Due(due)
 
 
 def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -108,10 +108,11 @@ def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def _at(town: TownReader, tick: Tick, stage: Stage) -> Iterator[OpenConvoy]:
-    return (convoy for convoy in town.convoys if _stage(town, tick, convoy) == stage)
+    return (convoy for convoy in town.convoys if stage_of(town, tick, convoy) == stage)
 
 
-def _stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
+def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
+    """Where in the chain a convoy stands."""
     if convoy.total == 0 or convoy.done < convoy.total or convoy.id in town.convoys_in_review:
         return "C2"
     if convoy.failed == convoy.total:
@@ -139,6 +140,12 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
     if attempts > 0 and last is not None and tick.now - last < limits.landing_cooldown(attempts):
         return "C9"
     return "C10"
+
+
+def next_landing(convoy: OpenConvoy) -> datetime | None:
+    """When the distance to the last landing attempt is kept; None if there was none."""
+    last = _last_attempt(convoy)
+    return None if last is None else last + limits.landing_cooldown(_attempts(convoy))
 
 
 def _attempts(convoy: OpenConvoy) -> int:

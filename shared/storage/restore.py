@@ -79,7 +79,7 @@ class Archive:
         files = yield from self.files()
         if txid not in {max_txid for _, max_txid in files.values()}:
             raise self._no_point(f"commit {txid}", files, txid)
-        return (yield from self._of_files(files, txid))
+        return (yield from self.of_files(txid))
 
     def at_time(self, at: datetime) -> Steps[Restored]:
         """The image of the newest commit at or before a time."""
@@ -90,7 +90,7 @@ class Archive:
         for end in sorted({max_txid for _, max_txid in files.values()}, reverse=True):
             key = next(key for key, (_, max_txid) in files.items() if max_txid == end)
             if from_milliseconds((yield from self._file(key)).header.time_ms) <= at:
-                return (yield from self._of_files(files, end))
+                return (yield from self.of_files(end))
         raise self._no_point(to_text(at), files, 0)
 
     def head_versions(self) -> Steps[tuple[ObjectVersion, ...]]:
@@ -156,8 +156,12 @@ class Archive:
             raise layers.damaged(key, "it is listed but cannot be read")
         return ltx.decode(found.body, key)
 
-    def _of_files(self, files: dict[str, tuple[int, int]], txid: int) -> Steps[Restored]:
-        """The image at the end of a file: back along spills to a snapshot, then forward over their pages."""
+    def of_files(self, txid: int) -> Steps[Restored]:
+        """The image at the end of a file: back along spills to a snapshot, then forward over their pages.
+
+        Raises Refused (404) where the chain has a gap, DamagedImage.
+        """
+        files = yield from self.files()
         chain: list[str] = []
         end = txid
         while end > 0:

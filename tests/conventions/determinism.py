@@ -195,9 +195,7 @@ def _is_set(node: ast.expr) -> bool:
 
 def _texts(tree: ast.AST) -> Iterator[Finding]:
     docstrings = {id(node) for node in _docstrings(tree)}
-    inside_f_strings = {
-        id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
-    }
+    inside_f_strings = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             parts = [part.value if isinstance(part, ast.Constant) else " ? " for part in node.values]
@@ -231,9 +229,7 @@ def _findings_in_statement(sql: str, *, first_line: int) -> Iterator[Finding]:
     yield from _matches(without_comments, (*_ANYWHERE, *_IN_SQL), first_line=first_line)
 
 
-def _matches(
-    text: str, patterns: tuple[tuple[re.Pattern[str], str], ...], *, first_line: int
-) -> Iterator[Finding]:
+def _matches(text: str, patterns: tuple[tuple[re.Pattern[str], str], ...], *, first_line: int) -> Iterator[Finding]:
     for pattern, rule in patterns:
         for match in pattern.finditer(text):
             yield Finding(first_line + text.count("\n", 0, match.start()), rule, match[0].strip())

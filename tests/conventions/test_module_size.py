@@ -12,8 +12,7 @@ LONGER: Final[dict[str, tuple[int, str]]] = {}
 
 def _lengths() -> dict[str, int]:
     return {
-        name_of(path): len(path.read_text(encoding="utf-8").splitlines())
-        for path in files_under("shared", "functions")
+        name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files_under("shared", "functions")
     }
 
 

@@ -73,3 +73,11 @@ def test_a_polecat_that_was_renamed_keeps_its_identity_to_itself() -> None:
     assert outcome_of(report, "renamed-1") == "applied"
     [dispatched] = [judged for judged in report.actions if judged.rule == "beads.dispatch_ready"]
     assert (dispatched.outcome, dispatched.reason) == ("applied", None)
+
+
+def test_a_convoy_says_whether_its_landing_waits_for_a_person_or_for_its_next_attempt() -> None:
+    for approval, reason in ((1, "awaiting_approval"), (0, "cooldown")):
+        tried = {"ready_to_land": 1, "landing_mr_attempts": 1, "last_landing_mr_attempt_at": "2026-01-10T11:59:50.000Z"}
+        town = a_town().bead("b1", status="closed").convoy("c1", tracked=["b1"], closed=1, metadata=tried)
+        town.review("m1", "failed", of="c1", metadata={"awaiting_approval": approval})
+        assert town.tick().waiting_counts == {reason: 1}

@@ -12,7 +12,8 @@ from shared.domain.tick import TickInput
 from shared.domain.town_store import TownImage
 from shared.engine import tick
 from shared.engine.founding import found_town
-from shared.engine.worker import RunReport, Surroundings, run_town
+from shared.engine.surroundings import Surroundings
+from shared.engine.worker import RunReport, run_town
 from shared.events import ingest
 from shared.storage import publish
 from shared.storage.towns import ObjectTownStore
@@ -68,9 +69,7 @@ class _World:
 def test_after_a_thousand_ticks_the_image_holds_a_window_and_a_replay_over_all_of_them_is_exact() -> None:
     world = _World()
     first = world.found()
-    digests = [first.image_digest]
-    for _ in range(1_000):
-        digests.append(world.run().image.image_digest)
+    digests = [first.image_digest, *(world.run().image.image_digest for _ in range(1_000))]
     kept, published = world.in_the_image(), world.published()
     assert len(kept) <= limits.JOURNAL_WINDOW_ROWS
     assert [row["tick_no"] for row in (*published, *kept)] == list(range(1, 1_001))

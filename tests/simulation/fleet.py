@@ -16,7 +16,8 @@ from shared.engine import dispatch, dry_run, worker
 from shared.engine.dispatch import PassReport, WarmImages
 from shared.engine.dry_run import DryRun
 from shared.engine.perform import Outside
-from shared.engine.worker import RunReport, Surroundings
+from shared.engine.surroundings import Surroundings
+from shared.engine.worker import RunReport
 from shared.storage import keys
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.differences import first_difference

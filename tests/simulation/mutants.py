@@ -19,9 +19,10 @@ from shared.domain.report import TickReport
 from shared.domain.steps import Call, Steps
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.town_store import CommitFacts, DueMarker, TownImage
-from shared.engine import worker
+from shared.engine import inputs, worker
 from shared.engine.perform import Performed, perform
-from shared.engine.worker import RunReport, Surroundings
+from shared.engine.surroundings import Surroundings
+from shared.engine.worker import RunReport
 from shared.storage.towns import ObjectTownStore
 from shared.town import inbox, outbox
 from shared.town.town import Town
@@ -30,7 +31,7 @@ _commit = worker._commit
 _perform = perform
 _store_commit = ObjectTownStore.commit
 _store_event = inbox.store
-_fix_input = worker.fix_input
+_fix_input = inputs.fix_input
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,6 @@ MUTANTS: Final = (
     Mutant("attempts are not counted", outbox, "claim", _claim_uncounted),
     Mutant("old markers go before the new one comes", worker, "_keep_due", _delete_markers_first),
     Mutant("the inbox is not looked at again", worker, "_keep_due", _never_look_again),
-    Mutant("time is the wall clock's", worker, "fix_input", _wall_clock),
+    Mutant("time is the wall clock's", inputs, "fix_input", _wall_clock),
     Mutant("ids are random", ids.IdMaker, "new", _random_id),
 )

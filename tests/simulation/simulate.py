@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from shared.domain.steps import drive
 from shared.engine.founding import found_town
-from shared.engine.worker import Surroundings
+from shared.engine.surroundings import Surroundings
 from shared.events import ingest
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.checks import Checks

@@ -5,10 +5,16 @@ from typing import Any
 import pytest
 
 from shared.domain.steps import drive
+from shared.domain.town_store import CommitFacts, TownImage
 from shared.engine import tick
 from shared.engine.dispatch import WarmImages, run_due_towns
-from tests.towns import a_town, event
+from tests.towns import T, a_town, event
 from tests.worlds import World
+
+
+def an_image(town_id: str) -> TownImage:
+    facts = CommitFacts(tick_no=1, time=T, commit_id="1-x", next_due=None, schema_version=1)
+    return TownImage(town_id, b"", etag="e", txid=1, image_digest="d", facts=facts)
 
 
 def test_a_town_that_meets_a_bug_does_not_hold_up_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +36,10 @@ def test_a_town_that_meets_a_bug_does_not_hold_up_those_behind_it(monkeypatch: p
     assert isinstance(report.failed[0].error, KeyError)
     assert [run.town_id for run in report.runs] == ["b-healthy"]
     assert warm.get("a-broken") is None
+
+
+def test_as_many_images_are_kept_warm_as_are_allowed_and_the_longest_unused_goes() -> None:
+    warm = WarmImages(limit=2)
+    for town_id in ("a", "b", "a", "c"):
+        warm.keep(an_image(town_id))
+    assert [warm.get(town_id) is not None for town_id in ("a", "b", "c")] == [True, False, True]

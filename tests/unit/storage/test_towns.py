@@ -204,7 +204,7 @@ def test_the_inbox_is_read_in_order_of_receipt_and_says_what_waits_behind(store:
 
 
 def test_a_reading_ends_before_it_fills_the_memory(store: TownStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.storage.towns._INBOX_BYTES", 1000)
+    monkeypatch.setattr("shared.storage.waiting._INBOX_BYTES", 1000)
     drive(store.create("demo", an_image(), facts("0-x")))
     for number in range(150):
         drive(store.post("demo", b"x" * 100, received_at=NOON, batch_id=f"b{number:03}", wake=False))

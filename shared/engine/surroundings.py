@@ -1,0 +1,26 @@
+"""What is around a town: its store, the clock, whom effects call, who hears of alerts and figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.domain import limits
+from shared.domain.ports import Alerts, Clock, Metrics
+from shared.domain.town_store import TownStore
+from shared.engine.perform import Outside
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything outside a town that a run needs."""
+
+    store: TownStore
+    clock: Clock
+    outside: Outside = field(default_factory=Outside)
+    alerts: Alerts | None = None
+    metrics: Metrics | None = None
+    restore_window: timedelta = limits.RESTORE_WINDOW
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    commit_until: datetime | None = None
+    """No commit is begun after it: the last seconds of a Lambda's life are for ending. None = the process is its own."""

@@ -1,0 +1,23 @@
+"""What the status report says of a town as it stands, without a tick."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.domain.steps import drive
+from shared.domain.times import to_text
+from shared.engine.status import status
+from tests.towns import MS, T, a_town
+from tests.worlds import a_world
+
+
+@pytest.mark.parametrize(("until", "shown"), [(T - MS, False), (T, False), (T + MS, True)], ids=str)
+def test_a_town_settles_until_its_time_and_not_at_it(until: datetime, shown: bool) -> None:
+    world = a_world(a_town().key("settling_until", to_text(until)))
+    assert drive(status("t1", world.around)).settling is shown
+
+
+@pytest.mark.parametrize("minutes", [0, 6, 8])
+def test_a_town_drains_until_a_tick_ends_it(minutes: int) -> None:
+    drain = {"nonce": "n", "started_at": to_text(T - timedelta(minutes=minutes))}
+    assert drive(status("t1", a_world(a_town().key("drain", drain)).around)).draining
