@@ -4,6 +4,7 @@ A function is exchanged by its code object, a constant wherever a module or a de
 took from a constant (the longest text of a model's field) cannot be exchanged: such a mutant needs a fresh process.
 """
 
+import ast
 import gc
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,20 +32,20 @@ def loaded_functions() -> Functions:
 
 def plant(mutant: Mutant, functions: Functions) -> None:
     """Plant it in the loaded modules of this process."""
-    code = compile(mutant.tree(), str(ROOT / mutant.path), "exec")
+    tree = mutant.tree()
     if mutant.function:
+        code = compile(tree, str(ROOT / mutant.path), "exec")
         changed = next(inner for inner in _inside(code) if inner.co_qualname == mutant.function)
         for function in functions[mutant.path, mutant.function]:
             function.__code__ = changed
         return
-    module = sys.modules[mutant.module]
-    values = {"__name__": f"{mutant.module}.mutant", "__file__": str(ROOT / mutant.path)}
-    sys.modules[values["__name__"]] = ModuleType(values["__name__"])
-    exec(code, values)
-    for name, new in values.items():
-        old = getattr(module, name, None)
-        if name.isupper() and isinstance(old, int | timedelta | tuple | dict) and _differs(old, new):
-            _exchange(name, old, new)
+    tree.body = [statement for statement in tree.body if isinstance(statement, ast.Assign | ast.AnnAssign)]
+    before = vars(sys.modules[mutant.module])
+    after = dict(before)
+    exec(compile(tree, mutant.path, "exec"), after)
+    for name, old in list(before.items()):
+        if name.isupper() and isinstance(old, int | timedelta | tuple | dict) and old != after[name]:
+            _exchange(name, old, after[name])
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
@@ -52,12 +53,6 @@ def _inside(code: CodeType) -> Iterator[CodeType]:
         if isinstance(constant, CodeType):
             yield constant
             yield from _inside(constant)
-
-
-def _differs(old: object, new: object) -> bool:
-    if isinstance(old, tuple) and isinstance(new, tuple):
-        return len(old) != len(new) or old != new
-    return old != new
 
 
 def _exchange(name: str, old: object, new: object) -> None:

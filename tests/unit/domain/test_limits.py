@@ -9,8 +9,6 @@ from datetime import timedelta
 import pytest
 
 from shared.domain import limits
-from shared.domain.effects import ALLOWANCE, Allowance
-from shared.domain.states import EffectKind
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -89,19 +87,6 @@ CONSTANTS: dict[str, timedelta | int] = {
     "MILLISECOND": timedelta(milliseconds=1),
 }
 
-# spec/tick.md section 5; the time-outs are EFFECT_TIMEOUT of spec/README.md section 3
-ALLOWANCES = {
-    "dispatch_agent": Allowance(1, 90 * SECOND, 60 * SECOND),
-    "stop_agent": Allowance(5, 15 * MINUTE, 30 * SECOND),
-    "poll_pr": Allowance(1, 60 * SECOND, 30 * SECOND),
-    "merge_pr": Allowance(3, 10 * MINUTE, 30 * SECOND),
-    "send_nudge": Allowance(3, 30 * MINUTE, 30 * SECOND),
-    "notify_mayor": Allowance(5, 60 * MINUTE, 30 * SECOND),
-    "refresh_token": Allowance(3, 30 * MINUTE, 30 * SECOND),
-    "stop_container": Allowance(1, 2 * MINUTE, 30 * SECOND),
-    "update_model": Allowance(3, 10 * MINUTE, 30 * SECOND),
-}
-
 
 @pytest.mark.parametrize(("name", "value"), CONSTANTS.items(), ids=CONSTANTS)
 def test_every_constant_is_what_the_specification_says(name: str, value: timedelta | int) -> None:
@@ -144,12 +129,3 @@ def test_the_backoff_grows_with_the_attempts_and_ends_at_ten_minutes(attempts: i
 )
 def test_the_wait_between_landings_doubles_up_to_half_an_hour(attempts: int, wait: timedelta) -> None:
     assert limits.landing_cooldown(attempts) == wait
-
-
-@pytest.mark.parametrize("kind", list(EffectKind))
-def test_every_effect_may_cost_what_the_specification_says(kind: EffectKind) -> None:
-    assert ALLOWANCE[kind] == ALLOWANCES[kind.value]
-
-
-def test_every_kind_of_effect_has_an_allowance() -> None:
-    assert {kind.value for kind in ALLOWANCE} == ALLOWANCES.keys()
