@@ -74,6 +74,7 @@ def _second_thoughts(answers: Answers) -> tuple[Step, ...]:
 
 STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
     "young": ({}, (*_RIGS, *_THREE_BEADS, Post("convoy_created", 3, 2))),
+    "released": ({}, (*_RIGS, Post("convoy_created", 3, 2), Live(1), Post("convoy_started", 0, 0), Live(1))),
     "busy": (_DIRECT, _BUSY),
     "in review": (_DIRECT, _REVIEWED),
     "reworked": (_DIRECT, (*_REVIEWED, Live(1, "due", "changes"), Live(2, "due", "beat"))),
@@ -149,11 +150,47 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
         _PULLS,
         (*_second_thoughts(_REJECTED), Post("pr_status_changed", 0, 0), Live(1, "5s", "silent")),
     ),
+    "forgiven": (
+        _DIRECT,
+        (*_RIGS, Post("bead_created", 0, 0), Live(16, "due", "silent", _REJECTED), Gap(1_900_000, "silent")),
+    ),
+    "unassigned": (_DIRECT, (*_BUSY, Live(7, "30s", "silent"))),
+    "unreviewed": (_DIRECT, (*_REVIEWED, Post("bead_cancelled", 0, 1), Live(1), Gap(310_000, "beat"))),
+    "refused": (_DIRECT, (*_BUSY, Live(1, "due", "done", _REJECTED), Live(4, "30s", "silent", _REJECTED))),
+    "landed": (_DIRECT, (*_RIGS, Post("convoy_created", 0, 2), *(Live(1, "due", "done") for _ in range(8)))),
+    "raised": (_DIRECT, (*_RIGS, Post("escalation_raised", 0, 0), Live(2), Gap(16_000_000))),
+    "talkative": (
+        _PULLS,
+        (
+            *_BUSY,
+            Post("convoy_created", 3, 0),
+            Post("escalation_raised", 0, 0),
+            Post("agent_status", 0, 0),
+            Post("bead_updated", 0, 6),
+            Post("town_configured", 0, 2),
+            Live(2, "due", "pull_request", _SLOW),
+            Post("pr_feedback_detected", 0, 0),
+            Post("pr_conflict_detected", 1, 0),
+            Post("escalation_acknowledged", 0, 0),
+            Post("mayor_waiting", 0, 0),
+            Post("nudge_timeout", 0, 0),
+            Live(1, "due", "beat", _SLOW),
+            Post("agent_reset", 0, 0),
+            Post("agent_completed", 1, 0),
+            Post("container_eviction", 0, 0),
+            Live(1, "due", "beat", _SLOW),
+            Post("container_ready", 0, 0),
+            Post("convoy_closed", 1, 0),
+            Live(1, "due", "beat", _SLOW),
+        ),
+    ),
+    "nudged": (_DIRECT, (*_BUSY, *_silence(16, Answers(call="never")), Post("nudge_acknowledged", 0, 0), Live(1))),
     "idle": (
         _DIRECT,
         (*_RIGS, Post("bead_created", 0, 0), Live(3, "due", "done"), Live(4, "due", "done"), Gap(90_000_000)),
     ),
     "paused": (_PULLS, (*_RIGS, *_THREE_BEADS, *_CONVOY, Live(1))),
+    "started": (_PULLS, (*_RIGS, *_THREE_BEADS, *_CONVOY, Live(1), Post("town_started", 0, 0), Live(2))),
 }
 """Configuration and steps, by name."""
 
@@ -179,7 +216,9 @@ def begin(name: str) -> Life:
 @cache
 def _lived(name: str) -> _Begun:
     config, steps = STARTS[name]
-    town = TownBuilder(sql=database.open_image(founding.found(TOWN, config=config, paused=name == "paused")), tick_no=0)
+    town = TownBuilder(
+        sql=database.open_image(founding.found(TOWN, config=config, paused=name in ("paused", "started"))), tick_no=0
+    )
     life = Life(town)
     Checks(life)
     life.checks = (*life.checks, remember)
@@ -198,6 +237,8 @@ def _imported() -> _Begun:
         .rig("rig-2", name="rig-2", git_url="https://github.com/acme/rig-2.git")
         .update("rigs", "rig-1", name="rig-1", git_url="https://github.com/acme/rig-1.git")
         .bead("waits")
+        .bead("counted-wrong", status="closed")
+        .convoy("wrong", tracked=["counted-wrong"], mode="review-and-merge", branch=None)
         .bead("lost", status="in_progress", updated_at=ago(minutes=6))
         .bead("reviewed", status="in_review", updated_at=ago(minutes=6))
         .bead("held-by-dead", status="in_progress")

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.properties import steps
+from tests.properties.amount import examples
 from tests.properties.checks import acts
 from tests.properties.life import Life
 from tests.properties.starts import STARTS, begin
@@ -80,7 +81,7 @@ DAMAGES = (
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     start=st.sampled_from(tuple(name for name in STARTS if name != "paused")),  # no rule reads there
     history=st.lists(steps.lives(), max_size=3),

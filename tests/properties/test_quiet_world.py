@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import limits
 from shared.domain.times import to_text
 from shared.engine import tick, waiting
 from tests.properties import steps
+from tests.properties.amount import examples
 from tests.properties.checks import acts
 from tests.properties.facts import Fact
 from tests.properties.life import Life
@@ -45,7 +46,7 @@ def _reasons(life: Life) -> dict[str, waiting.Waiting]:
     return {each.bead_id: each for each in waiting.reasons(reader, about)}
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(start=st.sampled_from((*STARTS, NOTHING_LEGAL)), history=st.lists(steps.steps(), max_size=10))
 def test_every_bead_ends_or_waits_for_a_named_reason(start: str, history: list[Step]) -> None:
     life = begin(start)

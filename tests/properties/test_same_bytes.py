@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.tick import TickInput
 from shared.engine import tick
 from shared.town import database, journal
 from tests.properties import facts, outside, play, steps
+from tests.properties.amount import examples
 from tests.properties.life import Life, Ticked
 from tests.properties.outside import Answers
 from tests.properties.starts import NOTHING_LEGAL, STARTS, begin
@@ -95,7 +96,7 @@ def every_committed_tick_replays_from_its_journal_row(life: Life, ticked: Ticked
         database.close(again)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(start=st.sampled_from((*STARTS, NOTHING_LEGAL)), history=st.lists(steps.steps(), max_size=12))
 def test_every_committed_tick_replays_from_its_journal_row(start: str, history: list[Step]) -> None:
     life = begin(start)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.ports import ProcessStatus
@@ -25,6 +25,7 @@ from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.town import dump
 from tests.properties import outside, steps
+from tests.properties.amount import examples
 from tests.properties.checks import acts
 from tests.properties.facts import Fact
 from tests.properties.life import Life
@@ -117,13 +118,13 @@ def _same(start: str, plan: list[Stretch], every: timedelta) -> None:
 STARTING = st.sampled_from((*STARTS, NOTHING_LEGAL))
 
 
-@settings(max_examples=25)
+@examples(18)
 @given(start=STARTING, plan=stretches(at_most=60))
 def test_only_when_due_is_as_good_as_every_five_seconds(start: str, plan: list[Stretch]) -> None:
     _same(start, plan, timedelta(seconds=5))
 
 
-@settings(max_examples=25)
+@examples(18)
 @given(start=STARTING, plan=stretches(at_most=90))
 def test_only_when_due_is_as_good_as_every_minute_and_a_half_for_many_hours(start: str, plan: list[Stretch]) -> None:
     _same(start, plan, timedelta(seconds=90))

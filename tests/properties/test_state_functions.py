@@ -17,6 +17,7 @@ from shared.town import database, lookup
 from shared.town.town import Town
 from shared.town.writing import agents, beads, reviews
 from shared.town.writing.agents import Watermark
+from tests.properties.amount import examples
 from tests.towns import TOWN, T, TownBuilder, a_town, ago
 
 BEADS = ("issue", "review", "message", "escalation", "question", "done", "lost")
@@ -96,6 +97,7 @@ def _agents(town: Town) -> dict[str, Any]:
     return {name: lookup.agent(town, name) for name in AGENTS}
 
 
+@examples(60)
 @given(st.lists(CALLS, max_size=12))
 def test_terminal_beads_stay_and_hooks_are_legal_after_any_calls(calls: list[Call]) -> None:
     with _a_town() as town:
@@ -115,6 +117,7 @@ def test_terminal_beads_stay_and_hooks_are_legal_after_any_calls(calls: list[Cal
                 assert agent.status is not AgentStatus.WAITING or agent.role is Role.MAYOR
 
 
+@examples(60)
 @given(
     st.lists(CALLS, max_size=8),
     st.sampled_from(BEADS),
@@ -142,6 +145,7 @@ def test_a_bead_moves_as_its_table_says(calls: list[Call], bead: str, to: BeadSt
         assert beads.move(town, bead, to) in (("already",) if moved in ("moved", "already") else ("terminal", "moved"))
 
 
+@examples(60)
 @given(st.lists(CALLS, max_size=8), st.sampled_from(AGENTS))
 def test_unhooking_twice_is_unhooking_once(calls: list[Call], name: str) -> None:
     with _a_town() as town:
@@ -159,6 +163,7 @@ def test_unhooking_twice_is_unhooking_once(calls: list[Call], name: str) -> None
         assert before.status is not AgentStatus.DEAD or after.status is AgentStatus.DEAD
 
 
+@examples(60)
 @given(st.lists(CALLS, max_size=8), st.sampled_from(AGENTS), st.sampled_from(BEADS))
 def test_a_hook_takes_the_bead_from_whoever_had_it_or_changes_nothing(calls: list[Call], name: str, bead: str) -> None:
     with _a_town() as town:
@@ -182,6 +187,7 @@ def test_a_hook_takes_the_bead_from_whoever_had_it_or_changes_nothing(calls: lis
             assert taken.assignee == name
 
 
+@examples(60)
 @given(st.lists(CALLS, max_size=8), st.sampled_from(AGENTS), st.integers(-100, 200))
 def test_a_heartbeat_only_moves_time_forward(calls: list[Call], name: str, seconds: int) -> None:
     with _a_town() as town:

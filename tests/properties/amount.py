@@ -1,0 +1,10 @@
+"""How much is tried: little in every run, ten times as much with `--hypothesis-profile=explore`."""
+
+from hypothesis import settings
+
+
+def examples(usual: int) -> settings:
+    """The present profile with so many examples, or with ten times as many where it explores."""
+    profile = settings.default
+    assert profile is not None
+    return settings(profile, max_examples=usual * profile.max_examples // 100)
