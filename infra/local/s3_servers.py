@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from infra.local import leash
 from shared.adapters.clock import wait_for
 from shared.domain.errors import Refused
 
@@ -116,19 +117,21 @@ def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) ->
 @contextmanager
 def _running(launch: _Launch, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with (home / "log").open("wb") as log:
+        # On a leash, because a test run may be killed, and nothing here may outlive it. In a session of its own, because
+        # a Ctrl-C goes to the whole group, and the demo finishes its pass before it ends.
         process = subprocess.Popen(
-            launch.command,
+            [sys.executable, "-I", "-S", leash.__file__, *launch.command],
             cwd=home,
             env={**_without_aws(), "HOME": str(home)},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
     try:
         yield process
     finally:
-        process.kill()  # politely it takes many seconds, and nothing here outlives the block
-        process.wait()
+        process.communicate()
         for left in launch.sockets:
             left.unlink(missing_ok=True)
 
