@@ -35,9 +35,11 @@ def plant(mutant: Mutant, functions: Functions) -> None:
     tree = mutant.tree()
     if mutant.function:
         code = compile(tree, str(ROOT / mutant.path), "exec")
-        changed = next(inner for inner in _inside(code) if inner.co_qualname == mutant.function)
-        for function in functions[mutant.path, mutant.function]:
-            function.__code__ = changed
+        for changed in _inside(code):
+            # Closures that are alive already have the name of their maker in theirs.
+            if changed.co_qualname == mutant.function or changed.co_qualname.startswith(f"{mutant.function}.<locals>."):
+                for function in functions.get((mutant.path, changed.co_qualname), ()):
+                    function.__code__ = changed
         return
     tree.body = [statement for statement in tree.body if isinstance(statement, ast.Assign | ast.AnnAssign)]
     before = vars(sys.modules[mutant.module])

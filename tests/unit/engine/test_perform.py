@@ -1,14 +1,15 @@
-"""In which order effects are started, and up to when (spec/tick.md section 5, number 3)."""
+"""In which order effects are started and up to when (spec/tick.md section 5), and what each answer is told as."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from shared.domain.ports import Feedback, ForgeError, NotDone
 from shared.domain.report import ClaimedEffect
 from shared.domain.steps import Steps, drive
 from shared.engine.perform import Outside, Performed, perform, rounds_of
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeForge, FakeRuntime
 from tests.towns import MS, T
 
 
@@ -37,22 +38,204 @@ def test_nothing_to_start_makes_no_rounds() -> None:
     assert rounds_of(()) == []
 
 
-@pytest.mark.parametrize(("later", "started"), [(-MS, True), (0 * MS, True), (MS, False)])
-def test_an_effect_is_started_up_to_a_minute_after_its_claim(later: timedelta, started: bool) -> None:
+def performed(effect: ClaimedEffect, outside: Outside, *, at: datetime = T) -> tuple[Performed, list[dict[str, Any]]]:
+    """How it went, and the result events that were posted."""
     posted: list[dict[str, Any]] = []
 
     def post(results: tuple[dict[str, Any], ...]) -> Steps[None]:
         posted.extend(results)
         yield from ()
 
-    done = drive(
-        perform(
-            (an_effect("notify_mayor", "x", 1),),
-            Outside(),
-            clock=FakeClock(T + timedelta(seconds=60) + later),
-            claimed_at=T,
-            post=post,
-        )
-    )
+    return drive(perform((effect,), outside, clock=FakeClock(at), claimed_at=T, post=post)), posted
+
+
+def told(effect: ClaimedEffect, outside: Outside) -> dict[str, Any]:
+    """What the result event says, without the attempt that it is about."""
+    _, [posted] = performed(effect, outside)
+    assert posted["payload"].pop("effect_id") == effect.effect_id
+    assert posted["payload"].pop("attempt") == effect.attempt
+    payload: dict[str, Any] = posted["payload"]
+    return payload
+
+
+@pytest.mark.parametrize(("later", "started"), [(-MS, True), (0 * MS, True), (MS, False)])
+def test_an_effect_is_started_up_to_a_minute_after_its_claim(later: timedelta, started: bool) -> None:
+    done, posted = performed(an_effect("notify_mayor", "x", 1), Outside(), at=T + timedelta(seconds=60) + later)
     assert done == (Performed(attempted=1, failed=1) if started else Performed(not_started=1))
     assert len(posted) == started
+
+
+RIG = {"id": "rig-1"}
+PR = "https://github.com/acme/main-rig/pull/1"
+EFFECTS = {
+    "dispatch_agent": an_effect("dispatch_agent", "p", 1, town_id="t1", agent_id="p", rig=RIG, generation=1),
+    "stop_agent": an_effect("stop_agent", "p", 2, town_id="t1", agent_id="p"),
+    "poll_pr": an_effect("poll_pr", "m", 3, town_id="t1", pr_url=PR),
+    "merge_pr": an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR, head_sha="head-1"),
+    "send_nudge": an_effect("send_nudge", "n", 5, town_id="t1", agent_id="p", nudge_id="n", message="x"),
+    "notify_mayor": an_effect("notify_mayor", "x", 6, town_id="t1", agent_id="mayor", message="x"),
+    "refresh_token": an_effect("refresh_token", "container", 7, town_id="t1"),
+    "stop_container": an_effect("stop_container", "container", 8, town_id="t1"),
+    "update_model": an_effect("update_model", "p", 9, town_id="t1", agent_id="p", model="m"),
+}
+NO_RUNTIME = "no agent runtime is configured"
+NO_FORGE = {"kind": "no_token", "message": "no source forge is configured for this deployment"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("dispatch_agent", {"generation": 1, "outcome": "rejected", "reason": NO_RUNTIME}),
+        ("stop_agent", {"generation": 1, "ok": False, "error": NO_RUNTIME}),
+        ("poll_pr", {"ok": False, "error": NO_FORGE}),
+        ("merge_pr", {"merged": False, "error": NO_FORGE}),
+        ("send_nudge", {"nudge_id": "n", "delivered": False, "error": NO_RUNTIME, "passing": True}),
+        ("notify_mayor", {"delivered": False, "error": NO_RUNTIME, "passing": True}),
+        ("refresh_token", {"kind": "refresh_token", "ok": False, "error": NO_RUNTIME}),
+        ("stop_container", {"kind": "stop_container", "ok": False, "error": NO_RUNTIME}),
+        ("update_model", {"kind": "update_model", "ok": False, "error": NO_RUNTIME}),
+    ],
+)
+def test_an_effect_without_an_adapter_comes_back_as_its_typed_failure(kind: str, answer: dict[str, Any]) -> None:
+    assert told(EFFECTS[kind], Outside()) == answer
+
+
+class Raises:
+    """An adapter whose every call ends in an exception."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: object, **__: object) -> None:
+            raise KeyError(name)
+
+        return fail
+
+
+RAISED = "KeyError in the adapter"
+TRANSIENT = {"kind": "transient", "message": RAISED}
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("dispatch_agent", {"generation": 1, "outcome": "unknown", "reason": RAISED}),
+        ("stop_agent", {"generation": 1, "ok": False, "error": RAISED, "passing": True}),
+        ("poll_pr", {"ok": False, "error": TRANSIENT}),
+        ("merge_pr", {"merged": False, "error": TRANSIENT}),
+        ("send_nudge", {"nudge_id": "n", "delivered": False, "error": RAISED, "passing": True}),
+        ("notify_mayor", {"delivered": False, "error": RAISED, "passing": True}),
+        ("refresh_token", {"kind": "refresh_token", "ok": False, "error": RAISED, "passing": True}),
+        ("stop_container", {"kind": "stop_container", "ok": False, "error": RAISED, "passing": True}),
+        ("update_model", {"kind": "update_model", "ok": False, "error": RAISED, "passing": True}),
+    ],
+)
+def test_an_adapter_that_raises_leaves_the_outcome_open(kind: str, answer: dict[str, Any]) -> None:
+    adapter: Any = Raises()
+    assert told(EFFECTS[kind], Outside(runtime=adapter, forge=adapter)) == answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "verb", "well"),
+    [
+        ("stop_agent", "stop", {"generation": 1, "ok": True}),
+        ("send_nudge", "message", {"nudge_id": "n", "delivered": True}),
+        ("notify_mayor", "message", {"delivered": True}),
+        ("refresh_token", "refresh_token", {"kind": "refresh_token", "ok": True}),
+        ("stop_container", "stop_container", {"kind": "stop_container", "ok": True}),
+        ("update_model", "update_model", {"kind": "update_model", "ok": True}),
+    ],
+)
+def test_what_the_runtime_answers_is_told(kind: str, verb: Any, well: dict[str, Any]) -> None:
+    runtime = FakeRuntime()
+    assert told(EFFECTS[kind], Outside(runtime=runtime)) == well
+    runtime.fails(verb, NotDone("down for now", passing=True))
+    badly = {name: value for name, value in well.items() if name not in ("ok", "delivered")}
+    failed = "delivered" if "delivered" in well else "ok"
+    assert told(EFFECTS[kind], Outside(runtime=runtime)) == {
+        **badly,
+        failed: False,
+        "error": "down for now",
+        "passing": True,
+    }
+
+
+def test_a_start_without_a_rig_is_rejected_without_a_call() -> None:
+    runtime = FakeRuntime()
+    effect = an_effect("dispatch_agent", "p", 1, town_id="t1", agent_id="p", rig=None)
+    assert told(effect, Outside(runtime=runtime)) == {"generation": 1, "outcome": "rejected", "reason": "no_rig_config"}
+    assert runtime.calls == []
+
+
+def test_a_town_without_a_mayor_cannot_be_told_anything() -> None:
+    effect = an_effect("notify_mayor", "x", 1, town_id="t1", agent_id=None, message="x")
+    assert told(effect, Outside(runtime=FakeRuntime())) == {"delivered": False, "error": "the town has no mayor"}
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (ForgeError("transient", "x"), {"kind": "transient", "message": "x"}),
+        (ForgeError("http", "x", http_status=404), {"kind": "http", "message": "x", "http_status": 404}),
+        (
+            ForgeError("rate_limited", "x", retry_at=T),
+            {"kind": "rate_limited", "message": "x", "retry_at": "2026-01-10T12:00:00.000Z"},
+        ),
+    ],
+    ids=["transient", "http", "limited"],
+)
+def test_an_error_of_the_forge_is_told_with_what_it_knows(error: ForgeError, shown: dict[str, Any]) -> None:
+    forge = FakeForge()
+    forge.fails("pull_request", error, times=2)
+    assert told(EFFECTS["poll_pr"], Outside(forge=forge)) == {"ok": False, "error": shown}
+    assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {"merged": False, "error": shown}
+    assert forge.seen("merge") == []
+
+
+def test_a_poll_leaves_out_what_the_forge_did_not_say() -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    assert told(EFFECTS["poll_pr"], Outside(forge=forge)) == {
+        "ok": True,
+        "state": "open",
+        "head_sha": "head-1",
+        "mergeable_state": "clean",
+    }
+
+
+def test_a_green_pull_request_is_merged_and_a_merged_one_is_not_merged_again() -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    for _ in range(2):
+        assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {"merged": True, "sha": "merge-of-head-1"}
+    assert len(forge.seen("merge")) == 1
+
+
+def test_a_closed_pull_request_is_not_merged() -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    forge.closes(PR)
+    answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
+    assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "the pull request was closed"}, [])
+
+
+def test_another_head_than_the_judged_one_is_not_merged() -> None:
+    forge = FakeForge()
+    forge.opens(PR, head_sha="head-2")
+    answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
+    assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "the head moved since it was judged"}, [])
+
+
+@pytest.mark.parametrize(
+    "feedback",
+    [
+        Feedback(has_unresolved_comments=True),
+        Feedback(has_failing_checks=True),
+        Feedback(all_checks_pass=False),
+        Feedback(awaiting_approval=True),
+        Feedback(changes_requested=True),
+    ],
+)
+def test_a_pull_request_that_is_no_longer_green_is_not_merged(feedback: Feedback) -> None:
+    forge = FakeForge()
+    forge.opens(PR, feedback=feedback)
+    answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
+    assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "new feedback since it was judged"}, [])

@@ -469,3 +469,34 @@ def test_a_failing_refresh_is_tried_again() -> None:
     assert done(stage, effect, ok=False, passing=True) == Applied()
     assert stage.effect_row(effect.id).state is EffectState.PENDING
     assert stage.town.key("last_token_refresh_at") is None
+
+
+# the answer to an effect that was settled before
+
+
+@pytest.mark.parametrize(
+    ("kind", "event_type", "report", "outcome"),
+    [
+        (EffectKind.SEND_NUDGE, "nudge_result", {"nudge_id": "gone", "delivered": True}, MISSING),
+        (EffectKind.NOTIFY_MAYOR, "mayor_notified", {"delivered": True}, MISSING),
+        (EffectKind.REFRESH_TOKEN, "effect_result", {"kind": "refresh_token", "ok": True}, Applied()),
+    ],
+    ids=["a nudge that is gone", "a message to no mayor", "a token"],
+)
+def test_an_answer_that_comes_twice_is_late_the_second_time(
+    kind: EffectKind, event_type: str, report: dict[str, Any], outcome: Applied | Skipped
+) -> None:
+    stage = SmallTown()
+    effect = stage.effect(kind, "x", 0)
+    first, second = (
+        stage.apply(event_type, **{"effect_id": effect.id, "attempt": 1, **report}).outcome for _ in range(2)
+    )
+    assert (first, second) == (outcome, LATE)
+
+
+def test_the_answer_to_the_stop_of_an_agent_that_is_gone_is_missing() -> None:
+    stage = SmallTown()
+    effect = stage.effect(EffectKind.STOP_AGENT, "p", 1)
+    given = {"effect_id": effect.id, "attempt": 1, "generation": 1, "ok": True}
+    assert stage.apply("stop_result", agent_id="p", **given).outcome == MISSING
+    assert stage.apply("stop_result", agent_id="p", **given).outcome == LATE

@@ -178,6 +178,64 @@ def test_a_status_message_has_1_to_280_characters(message: str, status: int) -> 
     assert judged(body(event)) == status
 
 
+@pytest.mark.parametrize(
+    ("length", "problem"),
+    [
+        (0, "event_type is one of the catalogue"),
+        (1, f"unknown event_type {'x'!r}"),
+        (64, f"unknown event_type {'x' * 64!r}"),
+        (65, "event_type is one of the catalogue"),
+    ],
+)
+def test_a_type_of_1_to_64_characters_is_looked_up(length: int, problem: str) -> None:
+    assert problem in str(refused(body(done(event_type="x" * length))))
+
+
+@pytest.mark.parametrize(("length", "status"), [(0, 400), (1, 202), (64, 202), (65, 400)])
+def test_an_agent_id_has_1_to_64_characters(length: int, status: int) -> None:
+    assert judged(body(done(agent_id="x" * length))) == status
+
+
+@pytest.mark.parametrize(
+    ("character", "status"),
+    [("\x1f", 400), (" ", 202), ("~", 202), ("\x7f", 400), ("\x80", 400), ("\x9f", 400), ("\xa0", 202)],
+    ids=ascii,
+)
+def test_an_agent_id_has_no_control_characters(character: str, status: int) -> None:
+    assert judged(body(done(agent_id=f"a{character}b"))) == status
+
+
+@pytest.mark.parametrize(("length", "status"), [(63, 202), (64, 202), (65, 400)])
+def test_a_time_has_at_most_64_characters(length: int, status: int) -> None:
+    start = "2026-01-10T11:59:00."
+    assert judged(body(done(occurred_at=start + "0" * (length - len(start) - 1) + "Z"))) == status
+
+
+@pytest.mark.parametrize(("limit", "accepted"), [(1, False), (2, True)])
+def test_a_body_of_exactly_the_limit_is_parsed(limit: int, accepted: bool) -> None:
+    if accepted:
+        assert strict_json.parse(b"[]", limit=limit, depth=1) == []
+    else:
+        with pytest.raises(Refused, match="2 bytes are too many"):
+            strict_json.parse(b"[]", limit=limit, depth=1)
+
+
+@pytest.mark.parametrize("code", [0xD7FF, 0xE000])
+def test_the_neighbours_of_the_surrogates_are_text(code: int) -> None:
+    assert strict_json.parse(b'"\\u%04x"' % code, limit=100, depth=1) == chr(code)
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
+def test_a_lone_surrogate_of_either_end_is_no_text(code: int) -> None:
+    with pytest.raises(Refused, match="a lone surrogate is not text"):
+        strict_json.parse(b'"\\u%04x"' % code, limit=100, depth=1)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(100, "x" * 100), (101, ascii("x" * 100))])
+def test_a_path_shows_a_key_of_100_characters_whole(length: int, shown: str) -> None:
+    assert strict_json.below("", "x" * length) == shown
+
+
 @pytest.mark.parametrize(("count", "status"), [(0, 400), (1, 202), (100, 202), (101, 400)])
 def test_a_batch_has_1_to_100_events(count: int, status: int) -> None:
     assert judged(body([done(event_id=f"event-{index:04}") for index in range(count)])) == status

@@ -1,0 +1,76 @@
+"""When a rule wants to look again. In a town that is watched every 30 s the tick does not show it; so the rule is asked."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain import limits
+from shared.domain.tick import Observations, TickInput
+from shared.domain.times import to_text
+from shared.engine import tick
+from shared.rules import liveness, reviews
+from shared.rules.base import Due, Judge
+from shared.town import database
+from tests.towns import MS, T, TownBuilder, a_town, ago
+
+PR = "https://github.com/acme/main-rig/pull/1"
+
+
+def dues(town: TownBuilder, judge: Judge) -> list[datetime]:
+    """The times that a rule names for a town at T."""
+    given = TickInput(
+        tick_no=2,
+        tick_id="2-test",
+        now=T,
+        code_version="test",
+        sqlite_version=database.SQLITE_VERSION,
+        config_digest="test",
+        prev_image_digest="test",
+        observations=Observations(),
+    )
+    reader, about = tick.standing(town.sql, given, town_id="t1")
+    return [decision.at for decision in judge(reader, about) if isinstance(decision, Due)]
+
+
+def a_review(updated_at: datetime, **columns: Any) -> TownBuilder:
+    return a_town().review("m", "in_progress", updated_at=updated_at, **columns)
+
+
+def a_worker(last_event_at: datetime) -> TownBuilder:
+    town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p")
+    return town.agent("p", status="working", hook="b", last_event_at=last_event_at)
+
+
+@pytest.mark.parametrize(
+    ("town", "judge", "due"),
+    [
+        (lambda: a_review(ago(minutes=2)), reviews.reopen_abandoned, T + MS),
+        (lambda: a_review(ago(minutes=30), pr_url=PR), reviews.fail_orphaned, T + MS),
+        (
+            lambda: a_review(ago(minutes=31), pr_url=PR, metadata={"poll_not_before": to_text(ago(minutes=1))}),
+            reviews.fail_orphaned,
+            ago(minutes=1) + limits.REVIEW_ORPHANED_AFTER + MS,
+        ),
+        (
+            lambda: a_town().review("m", dispatch_attempts=2, last_dispatch_attempt_at=ago(seconds=60)),
+            reviews.dispatch_refinery,
+            T + MS,
+        ),
+        (lambda: a_worker(T), liveness.warn, T + limits.GUPP_WARN_AFTER + MS),
+        (lambda: a_worker(T), liveness.escalate, T + limits.GUPP_ESCALATE_AFTER + MS),
+        (lambda: a_worker(T), liveness.force_stop, T + limits.GUPP_FORCE_STOP_AFTER + MS),
+        (lambda: a_worker(ago(minutes=15)), liveness.warn, T + MS),
+        (lambda: a_worker(ago(hours=1)), liveness.escalate, T + MS),
+        (lambda: a_worker(ago(hours=2)), liveness.force_stop, T + MS),
+    ],
+)
+def test_a_rule_looks_again_a_millisecond_after_its_boundary(
+    town: Callable[[], TownBuilder], judge: Judge, due: datetime
+) -> None:
+    assert dues(town(), judge) == [due]
+
+
+def test_a_worker_whose_progress_lies_ahead_of_us_is_not_judged() -> None:
+    assert dues(a_worker(T + timedelta(milliseconds=1)), liveness.warn) == []
