@@ -190,6 +190,7 @@ class Ledger:
         self.now: datetime | None = None
         self.line: dict[str, int] = {manifest.commit_id: manifest.tick_no}
         self.statuses: dict[str, tuple[str, str]] = {}
+        self.tracks: dict[str, list[str]] = {}
         self.offered: set[str] = set()
         self.acknowledged: dict[str, Envelope] = {}
         self.waiting_for_a_tick: set[str] = set()
@@ -273,6 +274,7 @@ class Ledger:
         self._events(events, row["outputs"]["events"])
         self._effects(row)
         self._beads(sql, row["outputs"]["events"])
+        self.tracks = _tracks(sql)
         self._outbox(sql)
         self._agents(sql)
         self._reviews(sql)
@@ -382,6 +384,17 @@ def _newest_row(image: bytes) -> dict[str, Any]:
         return journal.rows(sql, limit=1)[0]
     finally:
         database.close(sql)
+
+
+def _tracks(sql: database.Database) -> dict[str, list[str]]:
+    query = (
+        "SELECT depends_on_bead_id, bead_id FROM bead_dependencies WHERE dependency_type = 'tracks' "
+        "ORDER BY depends_on_bead_id, bead_id"
+    )
+    tracks: dict[str, list[str]] = {}
+    for tracked, bead_id in sql.execute(query):
+        tracks.setdefault(tracked, []).append(bead_id)
+    return tracks
 
 
 def _derived(event_id: str) -> bool:

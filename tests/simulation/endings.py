@@ -1,6 +1,6 @@
 """How a calm world must end: every bead is over, or waits for a person who is named; no event is missing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,7 +39,7 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
             wait = waits.get(bead_id)
             if wait is None:
                 yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and waits for nothing that has a name"
-            elif wait.reason not in _UNTIL_A_PERSON_ACTS and not _for_an_answer(wait, waits):
+            elif not _for_a_person(bead_id, waits, ledger.tracks.get(bead_id, ())):
                 yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and still waits: {wait.as_json()}"
         for (town, agent), lives in runtime.lives.items():
             if town == town_id and any(life.alive and not life.mayor for life in lives):
@@ -49,12 +49,17 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
             yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
 
 
-def _for_an_answer(wait: Waiting, waits: dict[str, Waiting]) -> bool:
-    """A triage request that nobody answers any more; what waits for something that itself waits for a person."""
-    if wait.actor == "triage":
+def _for_a_person(bead_id: str, waits: dict[str, Waiting], tracked_by: Sequence[str]) -> bool:
+    """Whether only a person can end this: by itself, or because what it waits for does; a convoy waits for its tasks."""
+    wait = waits.get(bead_id)
+    if wait is None:
+        return False
+    if wait.reason in _UNTIL_A_PERSON_ACTS or wait.actor == "triage":
         return True
-    behind = waits.get(wait.actor or "")
-    return wait.reason == "blocked_by" and behind is not None and behind.reason in _UNTIL_A_PERSON_ACTS
+    if wait.reason == "blocked_by" and wait.actor is not None:
+        return _for_a_person(wait.actor, waits, ())
+    tasks = [task for task in tracked_by if task in waits]
+    return bool(tasks) and all(_for_a_person(task, waits, ()) for task in tasks)
 
 
 def _waits(ledger: Ledger, now: datetime) -> dict[str, Waiting]:

@@ -12,13 +12,13 @@ from typing import Any
 
 from shared.domain.errors import Conflict, Refused, Retryable
 from shared.domain.steps import Steps
-from shared.engine import dispatch, dry_run, worker
+from shared.engine import dispatch, dry_run, sweep, worker
 from shared.engine.dispatch import PassReport, WarmImages
 from shared.engine.dry_run import DryRun
 from shared.engine.perform import Outside
 from shared.engine.surroundings import Surroundings
+from shared.engine.sweep import SweepReport
 from shared.engine.worker import RunReport
-from shared.storage import keys
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.differences import first_difference
 from tests.simulation.forge import SimulatedForge
@@ -50,6 +50,7 @@ class Fleet:
         self.passes = 0
         self.rescued = 0
         self.dry_runs = 0
+        self.resting = False
         self.quick = self._random.random() < 0.7
         post.on_wake = self._wake
 
@@ -195,17 +196,12 @@ class Fleet:
         self.sweep()
 
     def sweep(self) -> None:
-        """Every town that waits for something has a marker again. It never moves an existing one."""
-        objects = self._ground.objects
-        for town_id, ledger in self._ground.checks.ledgers.items():
-            markers, next_due = objects.markers(town_id), ledger.manifest.next_due
-            now = keys.due_marker(town_id, self._ground.scheduler.time()).key
-            if objects.inbox(town_id):
-                missing = not any(key <= now for key in markers)
-            else:
-                missing = next_due is not None and not any(
-                    key <= keys.due_marker(town_id, next_due).key for key in markers
-                )
-            if missing:
-                self.rescued += 1
-                objects.put(now, b"")
+        """Every town that waits for something has a marker again."""
+        host = self._free_host()
+        if host is not None and not self.resting:
+            self._start(host, "sweep", sweep.sweep(host.around), self._swept)
+
+    def _swept(self, report: SweepReport) -> None:
+        self.rescued += len(report.restored)
+        for failed in report.failed:
+            self._judge_error(f"sweep of {failed.town_id}", failed.error)

@@ -80,7 +80,7 @@ def test_who_cannot_look_again_leaves_a_marker() -> None:
                 if not world.inbox():
                     world.post(event("bead_created", {"bead": {"bead_id": "b2", "type": "issue", "title": "b2"}}))
 
-            faults = Faults(Fault(kind, at=delete_marker + later))  # type: ignore[arg-type]
+            faults = Faults(Fault(kind, at=delete_marker + later))
             with suppress(StoreUnavailable):
                 drive(interrupted(faults.into(_pass(world)), before_call=delete_marker, by=post))
             assert [at for at in world.markers() if at <= world.clock.now()], f"{kind} at call {delete_marker + later}"
