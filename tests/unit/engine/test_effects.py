@@ -13,11 +13,17 @@ LATER = T + timedelta(minutes=30)
 
 def with_message(town: TownBuilder, number: int = 1, **columns: Any) -> TownBuilder:
     """A message to the mayor that waits in the outbox."""
-    row = {"state": "pending", "attempts": 0, "deadline": LATER, "created_at": ago(minutes=1), **columns}
     key = f"e{number:03}"
-    return town.insert(
-        "outbox", effect_id=key, seq=number, kind="notify_mayor", subject=key, generation=1, payload={}, **row
-    )
+    row = {
+        "kind": "notify_mayor",
+        "subject": key,
+        "state": "pending",
+        "attempts": 0,
+        "deadline": LATER,
+        "created_at": ago(minutes=1),
+        **columns,
+    }
+    return town.insert("outbox", effect_id=key, seq=number, generation=1, payload={}, **row)
 
 
 def state_of(town: TownBuilder, key: str = "e001") -> str:
@@ -79,3 +85,38 @@ def test_a_hundred_effects_are_claimed_in_order_and_the_rest_is_due_at_once() ->
     report = town.tick()
     assert [effect.subject for effect in report.effects] == [f"e{number:03}" for number in range(1, 101)]
     assert (state_of(town, "e100"), state_of(town, "e101"), report.next_due) == ("claimed", "pending", T)
+
+
+@pytest.mark.parametrize(
+    ("status", "generation", "state"),
+    [("working", 1, "claimed"), ("idle", 1, "expired"), ("working", 2, "expired")],
+)
+def test_a_start_that_its_agent_has_outgrown_expires(status: str, generation: int, state: str) -> None:
+    town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p", updated_at=ago(seconds=1))
+    town.agent("p", status=status, hook="b", generation=generation)
+    with_message(town, kind="dispatch_agent", subject="p")
+    town.tick()
+    assert state_of(town) == state
+
+
+def test_a_start_of_an_agent_that_is_gone_expires() -> None:
+    town = with_message(a_town(), kind="dispatch_agent", subject="gone")
+    town.tick()
+    assert state_of(town) == "expired"
+
+
+@pytest.mark.parametrize("kind", ["poll_pr", "merge_pr"])
+@pytest.mark.parametrize(("status", "state"), [("in_progress", "claimed"), ("closed", "expired"), (None, "expired")])
+def test_a_look_at_a_review_that_is_over_expires(kind: str, status: str | None, state: str) -> None:
+    town = a_town()
+    if status is not None:
+        town.review("m", status, pr_url="https://github.com/acme/main-rig/pull/1")
+    with_message(town, kind=kind, subject="m")
+    town.tick()
+    assert state_of(town) == state
+
+
+def test_a_message_does_not_depend_on_whom_it_is_about() -> None:
+    town = with_message(a_town().bead("m", status="closed"), subject="m")
+    town.tick()
+    assert state_of(town) == "claimed"

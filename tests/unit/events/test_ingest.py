@@ -231,6 +231,34 @@ def test_a_lone_surrogate_of_either_end_is_no_text(code: int) -> None:
         strict_json.parse(b'"\\u%04x"' % code, limit=100, depth=1)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"\xef\xbb\xbf[]", "the body starts with a byte order mark"),
+        (b'"\\u0000"', "U+0000 is not allowed in text"),
+        (b"9223372036854775808", "the integer 9223372036854775808 does not fit into 64 bits"),
+        (b"-9223372036854775809", "the integer -9223372036854775809 does not fit into 64 bits"),
+        (b"][", "not JSON"),
+    ],
+)
+def test_the_strict_parser_says_what_it_refuses(text: bytes, problem: str) -> None:
+    with pytest.raises(Refused) as caught:
+        strict_json.parse(text, limit=100, depth=1)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("event", "problem"),
+    [
+        (done(event_type=7), "event_type is one of the catalogue"),
+        (done(event_type="agent\ndone"), "event_type is one of the catalogue"),
+        (done(payload=[]), "payload is a JSON object"),
+    ],
+)
+def test_the_envelope_says_what_it_refuses(event: dict[str, Any], problem: str) -> None:
+    assert problem in str(refused(body(event)))
+
+
 @pytest.mark.parametrize(("length", "shown"), [(100, "x" * 100), (101, ascii("x" * 100))])
 def test_a_path_shows_a_key_of_100_characters_whole(length: int, shown: str) -> None:
     assert strict_json.below("", "x" * length) == shown
