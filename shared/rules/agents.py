@@ -115,7 +115,7 @@ def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """A8: a resting agent that fell silent gives its live bead back, unless B2, R6 or R2 owns the row."""
     for agent in _resting(town):
         bead = agent.hooked
-        if bead is None or bead.status.terminal:
+        if bead is None:
             continue
         recovered = _recovered(agent, bead)
         if not recovered or _held_by_rejection(agent, bead):

@@ -21,3 +21,23 @@ def test_a_town_settles_until_its_time_and_not_at_it(until: datetime, shown: boo
 def test_a_town_drains_until_a_tick_ends_it(minutes: int) -> None:
     drain = {"nonce": "n", "started_at": to_text(T - timedelta(minutes=minutes))}
     assert drive(status("t1", a_world(a_town().key("drain", drain)).around)).draining
+
+
+@pytest.mark.parametrize(
+    ("bead", "reason", "due"),
+    [
+        ("in_review", "awaiting_review", T + timedelta(minutes=4, milliseconds=1)),
+        ("in_progress", "cooldown", T + timedelta(minutes=4, milliseconds=1)),
+    ],
+)
+def test_what_waits_for_a_rule_says_when_it_may_act(bead: str, reason: str, due: datetime) -> None:
+    town = a_town().bead("b", status=bead, updated_at=T - timedelta(minutes=1))
+    [waiting] = drive(status("t1", a_world(town).around)).waiting
+    assert (waiting.bead_id, waiting.reason, waiting.due_at) == ("b", reason, due)
+
+
+@pytest.mark.parametrize(("until", "reason"), [(T, "awaiting_ci"), (T + MS, "rate_limited")])
+def test_a_pull_request_is_rate_limited_until_its_time(until: datetime, reason: str) -> None:
+    town = a_town().review("m", "in_progress", pr_url="https://x/1", metadata={"poll_not_before": to_text(until)})
+    [waiting] = drive(status("t1", a_world(town).around)).waiting
+    assert waiting.reason == reason
