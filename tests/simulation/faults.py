@@ -94,7 +94,7 @@ class Swarm:
             kind: self._rate(0.003, 0.04) for kind in CALL_FAULTS if self._random.random() < 0.5 and not quiet
         }
         self.world_rates: dict[WorldFault, float] = {
-            kind: self._rate(0.02, 0.4) for kind in WORLD_FAULTS if self._random.random() < 0.45 and not quiet
+            kind: self._rate(0.02, 0.3) for kind in WORLD_FAULTS if self._random.random() < 0.45 and not quiet
         }
 
     def _rate(self, least: float, most: float) -> float:

@@ -16,6 +16,7 @@ from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.states import EventSource
 from shared.domain.steps import Call, Steps
 from shared.domain.tick import Envelope
+from shared.domain.town_store import CommitFacts, TownImage
 from shared.events import ingest
 from shared.storage import keys
 from shared.storage.towns import ObjectTownStore
@@ -98,6 +99,18 @@ class WatchedObjects(MemoryObjects):
             self._checks.head_written(self, key, body)
 
 
+class WatchedTowns(ObjectTownStore):
+    """The town store; the checkers learn what a worker wants to commit."""
+
+    def __init__(self, objects: MemoryObjects, checks: Checks) -> None:
+        super().__init__(objects)
+        self._checks = checks
+
+    def commit(self, base: TownImage, image: bytes, facts: CommitFacts, **more: Any) -> Steps[TownImage]:
+        self._checks.image_offered(facts.commit_id, image)
+        return (yield from super().commit(base, image, facts, **more))
+
+
 @dataclass
 class Ground:
     """What all parts of a world share."""
@@ -112,7 +125,7 @@ class Ground:
     store: ObjectTownStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = ObjectTownStore(self.objects)
+        self.store = WatchedTowns(self.objects, self.checks)
         self.objects.driver = self.driver
 
 

@@ -190,7 +190,7 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
 
 def _length(random: Random) -> float:
     """Minutes with faults. Now and then so many that an agent which hangs meets everything that awaits it."""
-    return random.uniform(150, 200) if random.random() < 0.03 else random.uniform(6, 25)
+    return random.uniform(150, 200) if random.random() < 0.03 else random.uniform(6, 20)
 
 
 def _live_under_faults(world: World, span: int) -> None:
