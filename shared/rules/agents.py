@@ -181,9 +181,9 @@ def _recovered(agent: Agent, bead: Hooked) -> tuple[Decision, ...]:
 
 
 def _held_by_rejection(agent: Agent, bead: Hooked) -> bool:
-    """A rejected dispatch waits for its backoff only where B2 (or R6) tries again; nobody dispatches a dead agent."""
-    if agent.last_dispatch_outcome is not DispatchOutcome.REJECTED or agent.status is not AgentStatus.IDLE:
-        return False
-    return (agent.role is Role.REFINERY) == (bead.type is BeadType.MERGE_REQUEST) and not (
-        agent.role is Role.REFINERY and bead.status is BeadStatus.OPEN
+    """A rejected dispatch waits for its backoff where B2 tries again: not on an MR, and nobody dispatches a dead agent."""
+    return (
+        agent.last_dispatch_outcome is DispatchOutcome.REJECTED
+        and agent.status is AgentStatus.IDLE
+        and bead.type is not BeadType.MERGE_REQUEST
     )
