@@ -16,7 +16,7 @@ ALLOWANCES: Final = "shared/domain/effects.py"
 RULES: Final = "shared/rules/__init__.py"
 INVARIANTS: Final = "shared/engine/invariants.py"
 _ENGINE: Final = tuple(
-    f"shared/engine/{name}.py" for name in ("drain", "apply", "effects", "invariants", "worker", "perform")
+    f"shared/engine/{name}.py" for name in ("drain", "apply", "effects", "invariants", "inputs", "worker", "perform")
 )
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Lt: ast.LtE,
