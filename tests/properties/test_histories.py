@@ -4,6 +4,7 @@ The last test looks at what the examples of the others reached: a rule that neve
 would make all of this an empty promise.
 """
 
+from datetime import timedelta
 from functools import cache
 from typing import ClassVar, Final
 
@@ -85,19 +86,22 @@ class Imports(Histories):
 
 
 def nothing_acts_before_it_is_due(life: Life) -> None:
-    """The boundary of "only when due" to the millisecond: a tick right before next_due_at does nothing."""
-    if life.waiting or life.next_due is None:
-        return
-    early = life.next_due - MS
-    if early <= life.now or any(at <= early for at, _ in life.coming):
+    """The boundary of "only when due" to the millisecond: a tick right before next_due_at does nothing and calls nobody.
+
+    A town that is never due does nothing for as long as one cares to wait.
+    """
+    early = life.now + timedelta(days=30) if life.next_due is None else life.next_due - MS
+    if life.waiting or early <= life.now or any(at <= early for at, _ in life.coming):
         return
     with life.copied() as copy:
         copy.now = early
         report = copy.tick()
         assert acts(report) == [], f"at {early}, before it was due"
+        assert report.effects == (), f"at {early}, before it was due"
         assert [violation for violation in report.violations if violation.captured] == []
-        assert report.next_due is not None
-        assert report.next_due <= life.next_due or in_progress(copy)
+        if life.next_due is not None:
+            assert report.next_due is not None
+            assert report.next_due <= life.next_due or in_progress(copy)
 
 
 def a_town_that_is_left_alone_comes_to_rest(life: Life) -> None:

@@ -81,3 +81,10 @@ def test_a_convoy_says_whether_its_landing_waits_for_a_person_or_for_its_next_at
         town = a_town().bead("b1", status="closed").convoy("c1", tracked=["b1"], closed=1, metadata=tried)
         town.review("m1", "failed", of="c1", metadata={"awaiting_approval": approval})
         assert town.tick().waiting_counts == {reason: 1}
+
+
+def test_a_free_polecat_that_cannot_be_read_does_not_stand_in_the_way_of_its_rig() -> None:
+    town = a_town().agent("p1", last_dispatch_outcome="perhaps").agent("p2").bead("b1")
+    report = town.tick()
+    assert town.doing("p2") == ("working", "b1")
+    assert _unreadable(report) == ["agent_metadata p1"]

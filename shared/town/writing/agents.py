@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.domain import canonical
+from shared.domain.errors import RowUnreadable
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import to_text
 from shared.town import lookup, outbox
@@ -268,8 +269,19 @@ def refinery_of(town: Town, rig_id: str) -> str | None:
 
 
 def _existing(town: Town, role: Role, rig_id: str | None) -> str | None:
-    row = town.sql.execute(_FIND[role], {"rig": rig_id}).fetchone()
-    return None if row is None else row[0]
+    """The first that there is; of the polecats, which can stand in for each other, the first that can be read."""
+    found = [row[0] for row in town.sql.execute(_FIND[role], {"rig": rig_id}).fetchall()]
+    if role is not Role.POLECAT:
+        return next(iter(found), None)
+    return next((agent_id for agent_id in found if _readable(town, agent_id)), None)
+
+
+def _readable(town: Town, agent_id: str) -> bool:
+    try:
+        return lookup.agent(town, agent_id) is not None
+    except RowUnreadable as error:
+        town.note_unreadable(error)
+        return False
 
 
 _FIND: Final[dict[Role, str]] = {
@@ -286,7 +298,7 @@ _FIND: Final[dict[Role, str]] = {
         "AND a.status = 'idle' AND a.current_hook_bead_id IS NULL AND b.rig_id = :rig "
         "AND NOT EXISTS (SELECT 1 FROM beads w WHERE w.assignee_agent_bead_id = a.bead_id "
         "AND w.type IN ('issue', 'merge_request', 'molecule') AND w.status = 'in_progress') "
-        "ORDER BY b.created_at, b.bead_id LIMIT 1"
+        "ORDER BY b.created_at, b.bead_id"
     ),
 }
 

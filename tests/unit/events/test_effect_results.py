@@ -497,6 +497,6 @@ def test_an_answer_that_comes_twice_is_late_the_second_time(
 def test_the_answer_to_the_stop_of_an_agent_that_is_gone_is_missing() -> None:
     stage = SmallTown()
     effect = stage.effect(EffectKind.STOP_AGENT, "p", 1)
-    given = {"effect_id": effect.id, "attempt": 1, "generation": 1, "ok": True}
+    given: dict[str, Any] = {"effect_id": effect.id, "attempt": 1, "generation": 1, "ok": True}
     assert stage.apply("stop_result", agent_id="p", **given).outcome == MISSING
     assert stage.apply("stop_result", agent_id="p", **given).outcome == LATE
