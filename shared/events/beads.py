@@ -120,9 +120,8 @@ class BeadCreated(Event):
         return MISSING if lookup.agent(town, given.assignee_agent_id) is None else None
 
     def _blockers(self, town: Town) -> list[str]:
-        """The dependencies that exist, each once, in the order given."""
-        others = dict.fromkeys(other for other in self.bead.depends_on if other != self.bead.bead_id)
-        return [other for other in others if lookup.exists(town, other)]
+        """The dependencies that exist (so not the bead itself, which is to be), each once, in the order given."""
+        return [other for other in dict.fromkeys(self.bead.depends_on) if lookup.exists(town, other)]
 
     def _create(self, fact: Fact, town: Town) -> None:
         given = self.bead

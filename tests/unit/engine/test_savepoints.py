@@ -43,7 +43,9 @@ def test_what_a_skipped_action_wrote_is_undone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_row_that_an_event_could_not_read_is_reported() -> None:
-    report = a_town().bead("c", labels="{no list").tick(event("bead_updated", {"title": "x"}, bead="c"))
+    report = (
+        a_town().bead("c", status="closed", labels="{no list").tick(event("bead_updated", {"title": "x"}, bead="c"))
+    )
     assert [outcome for _, outcome in outcomes(report)] == ["failed"]
     assert ("row_readable", "beads c") in [(seen.name, seen.subject) for seen in report.violations]
 
@@ -56,3 +58,12 @@ def test_a_row_that_an_action_could_not_read_is_reported(monkeypatch: pytest.Mon
     report = with_a_late_nudge(a_town()).tick()
     assert [judged.outcome for judged in report.actions] == ["failed"]
     assert [(seen.name, seen.subject) for seen in report.violations] == [("row_readable", "beads b")]
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome"), [("effect", "applied"), ("observation", "applied"), ("ingest", "poisoned")]
+)
+def test_only_what_comes_from_outside_can_be_too_old(source: str, outcome: str) -> None:
+    town = a_town()
+    report = town.tick(event("nudge_timeout", source=source, created_at=ago(days=8)))
+    assert outcomes(report) == [("nudge_timeout", outcome)]

@@ -61,7 +61,7 @@ def test_tasks_wait_for_the_tasks_they_depend_on() -> None:
 def test_a_dependency_on_itself_or_on_no_task_is_ignored_and_a_repeated_one_counts_once() -> None:
     town = a_town().with_rig()
 
-    assert created(town, [], [1, -1, 9, 0, 0, 2**63 - 1]) == "applied"
+    assert created(town, [], [1, -1, 2, 9, 0, 0, 2**63 - 1]) == "applied"
 
     assert [edge for edge in town.edges() if edge[2] == "blocks"] == [(task(1), task(0), "blocks")]
 

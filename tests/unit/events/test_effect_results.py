@@ -349,6 +349,22 @@ def test_a_lost_answer_is_made_good_by_the_attempt_that_sees_the_merge() -> None
     assert len(stage.appended()) == 1
 
 
+def test_a_merge_that_is_told_twice_is_handed_on_once() -> None:
+    stage, effect = merging(claims=2)
+    assert merge(stage, effect, 2, merged=True, sha="c0ffee") == Applied()
+    assert merge(stage, effect, 1, merged=True, sha="c0ffee") == LATE
+    assert len(stage.appended()) == 1
+
+
+@pytest.mark.parametrize("bead", [None, "issue"])
+def test_a_merge_result_about_no_review_is_missing(bead: str | None) -> None:
+    stage = SmallTown()
+    if bead is not None:
+        stage.bead("m", bead)
+    effect = stage.effect(EffectKind.MERGE_PR, "m", pr_url=PR)
+    assert merge(stage, effect, merged=True) == MISSING
+
+
 def test_a_merge_result_for_a_finished_mr_is_skipped() -> None:
     stage = SmallTown()
     stage.merge_request(status="closed")
@@ -378,6 +394,13 @@ def test_a_delivered_nudge_keeps_its_first_time() -> None:
     result = stage.apply("nudge_result", effect_id=effect.id, attempt=1, nudge_id=nudge_id, delivered=True)
     assert result.outcome == Applied()
     assert delivered_at(stage, nudge_id) == to_text(T)
+
+
+def test_a_nudge_is_delivered_when_the_answer_says_so() -> None:
+    stage, nudge_id, effect = nudging()
+    outbox.claim(stage.later(timedelta(seconds=1)).town, effect)
+    stage.apply("nudge_result", effect_id=effect.id, attempt=1, nudge_id=nudge_id, delivered=True)
+    assert delivered_at(stage, nudge_id) == to_text(T + timedelta(seconds=1))
 
 
 def test_a_nudge_that_three_attempts_could_not_deliver_stays_undelivered_and_is_audited() -> None:

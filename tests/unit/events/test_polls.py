@@ -64,7 +64,7 @@ def metadata(stage: SmallTown) -> Any:
 @pytest.mark.parametrize(
     ("kind", "more", "words"),
     [
-        ("no_token", {}, "store a token"),
+        ("no_token", {}, "no access token is stored for its host"),
         ("unrecognized_url", {}, "set the pull request's web address"),
         ("host_mismatch", {}, "git_url"),
         ("http", {"http_status": 404}, "HTTP 404"),
@@ -106,6 +106,7 @@ def test_the_tenth_passing_failure_in_a_row_fails_the_mr(kind: str, more: dict[s
     fails(stage, kind, **more)
     assert stage.the_bead("m").status is BeadStatus.FAILED
     assert metadata(stage)["failureKind"] == "transient"
+    assert "failed 10 times in a row (it said no)" in metadata(stage)["failureMessage"]
 
 
 def test_a_success_ends_the_row_of_failures() -> None:
@@ -127,6 +128,7 @@ def test_the_third_unreadable_answer_in_a_row_fails_the_mr() -> None:
     assert stage.the_bead("m").status is BeadStatus.IN_PROGRESS
     fails(stage, "invalid_response")
     assert stage.the_bead("m").status is BeadStatus.FAILED
+    assert "gave 3 unreadable answers in a row (it said no)" in metadata(stage)["failureMessage"]
 
 
 def test_each_kind_of_failure_ends_the_row_of_the_other() -> None:

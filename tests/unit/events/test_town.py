@@ -307,6 +307,13 @@ def test_a_bead_that_another_agent_has_is_left_to_it() -> None:
     assert stage.the_agent("p2").hook == "b"
 
 
+def test_a_bead_in_review_is_not_released() -> None:
+    stage = asked(hooked=False)
+    stage.town.sql.execute("UPDATE beads SET status = 'in_review' WHERE bead_id = 'b'")
+    resolve(stage, "RESTART")
+    assert (stage.the_bead("b").status, stage.the_bead("b").assignee) == (BeadStatus.IN_REVIEW, "p")
+
+
 def test_closing_the_bead_fails_it_with_the_notes() -> None:
     stage = asked()
     assert resolve(stage, "CLOSE_BEAD", notes="cannot be done") == EventResult(Applied(), returns=STOP)

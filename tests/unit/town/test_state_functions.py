@@ -5,6 +5,7 @@ import pytest
 from shared.domain.outcomes import Applied, Skipped
 from shared.domain.states import AgentStatus
 from shared.town.writing import agents, beads, reviews
+from shared.town.writing.escalations import bump
 from tests.towns import TownBuilder, a_town, ago, event, outcome_of
 from tests.unit.actions.builders import on
 
@@ -173,3 +174,27 @@ def test_an_agent_that_ends_on_a_bead_that_is_gone_lets_go_of_it() -> None:
     stage = on(a_town().agent("p", status="working", hook="gone"))
     assert reviews.agent_completed(stage.town, "p", status="failed", reason="crash") == Applied()
     assert stage.agent("p", "status", "current_hook_bead_id") == ("idle", None)
+
+
+def test_a_triage_batch_that_is_done_is_closed_without_a_review() -> None:
+    town = a_town().bead(
+        "t", status="in_progress", labels=["gt:triage"], created_by="patrol", assignee_agent_bead_id="p"
+    )
+    town.agent("p", status="working", hook="t").tick(event("agent_done", {"branch": "x"}, agent="p"))
+    assert town.status("t") == "closed"
+
+
+def test_a_label_of_triage_on_the_bead_of_a_person_is_only_a_label() -> None:
+    town = a_town().bead(
+        "t", status="in_progress", labels=["gt:triage"], created_by="mayor", assignee_agent_bead_id="p"
+    )
+    town.agent("p", status="working", hook="t").tick(event("agent_done", {"branch": "x"}, agent="p"))
+    assert town.status("t") == "in_review"
+
+
+@pytest.mark.parametrize("status", ["closed", "failed"])
+def test_an_escalation_that_is_over_is_not_raised(status: str) -> None:
+    stage = on(a_town().bead("e", "escalation", status).insert("escalation_metadata", bead_id="e", severity="low"))
+    assert not bump(stage.town, "e", "medium")
+    assert not bump(stage.town, "gone", "medium")
+    assert escalations(stage.rows) == [("low", None)]
