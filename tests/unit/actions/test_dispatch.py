@@ -332,3 +332,10 @@ def test_nothing_is_stopped_that_was_never_started() -> None:
         "never dispatched"
     )
     assert on(a_town()).refused(StopAgent(agent_id="p", reason="x")) == Skipped("missing")
+
+
+def test_a_question_that_is_gone_is_left_out_of_its_batch() -> None:
+    stage = on(a_town().bead("q1", rig_id=None, labels=["gt:triage-request"], title="P is stuck"))
+    assert stage.apply(StartTriageBatch(rig_id="rig-1", request_ids=("gone", "q1"))) == Applied()
+    [(_, _, _, payload)] = stage.effects
+    assert payload["bead"]["body"] == "- q1: P is stuck"

@@ -41,3 +41,10 @@ def test_a_pull_request_is_rate_limited_until_its_time(until: datetime, reason: 
     town = a_town().review("m", "in_progress", pr_url="https://x/1", metadata={"poll_not_before": to_text(until)})
     [waiting] = drive(status("t1", a_world(town).around)).waiting
     assert waiting.reason == reason
+
+
+def test_a_convoy_whose_work_is_done_waits_for_the_last_review() -> None:
+    town = a_town().bead("b", status="closed").review("m", "in_progress", of="b", pr_url="https://x/1")
+    town.convoy("c", tracked=["b"], closed=1)
+    waiting = {each.bead_id: each.reason for each in drive(status("t1", a_world(town).around)).waiting}
+    assert waiting["c"] == "awaiting_review"

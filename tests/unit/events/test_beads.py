@@ -427,3 +427,12 @@ def test_only_work_is_reopened(bead_type: str) -> None:
     town = a_town().with_bead("b1", type=bead_type, status="failed")
 
     assert town.outcome("bead_reopened", bead_id="b1") == "skipped: not reopenable"
+
+
+def test_a_bead_that_nobody_in_particular_reopened_is_audited_without_a_name() -> None:
+    town = a_town().with_bead("b1", status="failed")
+
+    assert town.outcome("bead_reopened", {}, bead_id="b1") == "applied"
+
+    [reopened] = [row for row in town.rows("bead_events") if row["event_type"] == "reopened"]
+    assert reopened["metadata"] in ("{}", {})

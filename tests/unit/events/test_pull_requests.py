@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -260,3 +261,13 @@ def test_a_green_pull_request_is_marked_for_merging(status: str) -> None:
     assert town.outcome("pr_auto_merge", {"pr_url": PR}, bead_id="m1") == "applied"
 
     assert town.bead("m1")["metadata"]["auto_merge_pending"] == 1
+
+
+def test_a_follow_up_knows_no_branch_that_its_review_does_not_know() -> None:
+    town = a_town_with_a_pull_request()
+    town.town.sql.execute("DELETE FROM review_metadata")
+
+    assert feedback(town, has_failing_checks=True) == "applied"
+
+    [follow_up] = [bead for bead in town.rows("beads") if bead["parent_bead_id"] == "m1"]
+    assert json.loads(follow_up["metadata"]).keys() == {"mr_bead_id", "pr_url"}
