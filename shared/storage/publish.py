@@ -32,7 +32,7 @@ class Publication:
     ) -> "Publication":
         """What follows from a committed image and the oldest rows of its journal."""
         below = image.layers
-        pages = layers.to_publish(below, image.image, manifest) if isinstance(below, layers.Layers) else None
+        pages = layers.to_publish(below, image.content, manifest) if isinstance(below, layers.Layers) else None
         if block is None:
             return cls(objects, pages, None, 0)
         rows = layers.Object(keys.journal(image.town_id, block.min_tick, block.max_tick), compressed(block.body))

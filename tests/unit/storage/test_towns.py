@@ -21,6 +21,7 @@ from shared.domain.errors import (
 from shared.domain.steps import drive
 from shared.domain.town_store import InboxObject, InboxReading, TownStore
 from shared.storage import digest, head
+from shared.storage.layers import LARGE_ABOVE
 from shared.storage.towns import ObjectTownStore
 from tests.fault_injection import Faults
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
@@ -33,9 +34,9 @@ def objects() -> MemoryObjects:
     return MemoryObjects()
 
 
-@pytest.fixture
-def store(objects: MemoryObjects) -> TownStore:
-    return ObjectTownStore(objects)
+@pytest.fixture(params=[LARGE_ABOVE, 0], ids=["in memory", "in files"])
+def store(objects: MemoryObjects, request: pytest.FixtureRequest) -> TownStore:
+    return ObjectTownStore(objects, large_above=request.param)
 
 
 def test_a_created_town_is_loaded_as_it_was_created_and_is_due(store: TownStore) -> None:
