@@ -8,8 +8,8 @@ from uncommitted state: whoever dies after writing one has written history, and 
 same bytes.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -29,7 +29,8 @@ SNAPSHOT_EVERY: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail.
+    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail, `blocks`
+    those of them that this process has compressed: the next tail carries most of them again.
 
     `base` is the newest snapshot that was published, also of a head that carries its whole image: whoever rebuilds the past
     starts from it.
@@ -41,6 +42,7 @@ class Layers:
     tail_start: int
     tail: bytes
     tail_pages: frozenset[int]
+    blocks: Mapping[int, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def whole(self) -> bool:
@@ -87,7 +89,7 @@ def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[by
 
 
 def next_layers(
-    below: Layers | None, published: Object | None, image: Content, changed: Iterable[int], *, manifest: Manifest
+    below: Layers | None, published: Object | None, image: Content, changed: Collection[int], *, manifest: Manifest
 ) -> tuple[Manifest, Layers]:
     """What the commit of `manifest` stands on, and the manifest that says so.
 
@@ -107,16 +109,23 @@ def next_layers(
         snapshot, spills, start, since = below.snapshot, _with(below.spills, published.spill), manifest.txid, _NO_PAGES
     size, skipped = manifest.page_size, lock_page(manifest.page_size)
     numbers = frozenset(number for number in (*since, *changed) if number <= manifest.pages and number != skipped)
+    pages = some_pages(image, sorted(numbers), page_size=size)
+    kept = since - frozenset(changed)
+    blocks = {
+        number: below.blocks[number] if number in kept and number in below.blocks else ltx.block_of(page)
+        for number, page in pages.items()
+    }
     tail = ltx.encode_delta(
-        some_pages(image, sorted(numbers), page_size=size),
+        pages,
         page_size=size,
         pages=manifest.pages,
         min_txid=start,
         max_txid=manifest.txid,
         at=manifest.time,
+        blocks=blocks,
     )
     fields = manifest.model_dump() | {"snapshot": snapshot, "base": snapshot, "spills": spills, "tail_start": start}
-    return Manifest(**fields), Layers(snapshot, snapshot, spills, start, tail, numbers)
+    return Manifest(**fields), Layers(snapshot, snapshot, spills, start, tail, numbers, blocks)
 
 
 def _whole(image: Content, manifest: Manifest, *, base: SnapshotRef | None) -> Layers:
