@@ -18,12 +18,14 @@ from shared.storage.scratch import Scratch
 from shared.town.large_images import large_image
 
 NOTHING_PUBLISHED: Final = Published()
+IN_FILES_ABOVE: Final = 1024 * 1024
+"""Above this, a file and its journal cost less than to copy and compare the image, and above 8 MiB they alone will do."""
 
 
 class ObjectTownStore(waiting.Waiting):
     """The TownStore port over any ObjectStore. Images of more than `large_above` bytes lie in files while they are in use."""
 
-    def __init__(self, objects: ObjectStore, *, large_above: int = layers.LARGE_ABOVE) -> None:
+    def __init__(self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE) -> None:
         super().__init__(objects)
         self._large_above = large_above
         self._scratch = Scratch()

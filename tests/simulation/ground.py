@@ -18,9 +18,9 @@ from shared.domain.steps import Call, Steps
 from shared.domain.tick import Envelope
 from shared.domain.town_store import CommitFacts, Content, TownImage
 from shared.events import ingest
-from shared.storage import keys, layers
+from shared.storage import keys
 from shared.storage.pages import bytes_of
-from shared.storage.towns import ObjectTownStore
+from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Plan
 from tests.simulation.processes import Driver, Ending
@@ -123,7 +123,7 @@ class Ground:
     objects: WatchedObjects
     random: Random
     skew: "Skew"
-    large_above: int = layers.LARGE_ABOVE
+    large_above: int = IN_FILES_ABOVE
     store: ObjectTownStore = field(init=False)
 
     def __post_init__(self) -> None:

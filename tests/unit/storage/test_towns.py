@@ -21,8 +21,7 @@ from shared.domain.errors import (
 from shared.domain.steps import drive
 from shared.domain.town_store import InboxObject, InboxReading, TownStore
 from shared.storage import digest, head
-from shared.storage.layers import LARGE_ABOVE
-from shared.storage.towns import ObjectTownStore
+from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
 from tests.fault_injection import Faults
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
 
@@ -34,7 +33,7 @@ def objects() -> MemoryObjects:
     return MemoryObjects()
 
 
-@pytest.fixture(params=[LARGE_ABOVE, 0], ids=["in memory", "in files"])
+@pytest.fixture(params=[IN_FILES_ABOVE, 0], ids=["in memory", "in files"])
 def store(objects: MemoryObjects, request: pytest.FixtureRequest) -> TownStore:
     return ObjectTownStore(objects, large_above=request.param)
 
