@@ -15,9 +15,9 @@ from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds, to_text
 from shared.domain.town_store import CommitFacts, JournalBlock, TownImage
 from shared.storage import head, keys, layers, ltx, publish
-from shared.storage.pages import page_size_of
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal, restoring
+from shared.town.pages import page_size_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from shared.storage.pages import PageChange
+from shared.town.pages import PageChange
 
 _MODULUS: Final = 1 << 256
 _PAGES_DIGITS: Final = 8

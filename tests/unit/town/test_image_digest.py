@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import SchemaMismatch
-from shared.storage.digest import digest_of, updated
-from shared.storage.pages import changed_pages, page_size_of
+from shared.town.image_digest import digest_of, updated
+from shared.town.pages import changed_pages, page_size_of
 from tests.unit.storage.images import an_image
 
 PAGE = 512
