@@ -56,28 +56,36 @@ def of_accounts(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) 
     )
 
 
-def of_rows(
+def of_row(
+    table: str, key: str, expected: tuple[object, ...] | None, got: tuple[object, ...] | None
+) -> Iterator[Difference]:
+    """Where two states of one row differ; None where there is no such row."""
+    columns = dump.columns_of(table)
+    if expected is None or got is None:
+        yield Difference(table, key, "*", _whole(columns, expected), _whole(columns, got))
+        return
+    for column, left, right in zip(columns, expected, got, strict=True):
+        if left != right:
+            yield Difference(table, key, column, left, right)
+
+
+def _whole(columns: tuple[str, ...], row: tuple[object, ...] | None) -> str:
+    if row is None:
+        return ABSENT
+    return canonical.dumps({name: value for name, value in zip(columns, row, strict=True) if value is not None})
+
+
+def _of_rows(
     table: str, expected: Mapping[str, tuple[object, ...]], got: Mapping[str, tuple[object, ...]]
 ) -> Iterator[Difference]:
-    """Where two sets of rows of one table, by key, differ."""
-    columns = dump.columns_of(table)
     for key in sorted({*expected, *got}):
-        wanted, found = expected.get(key), got.get(key)
-        if wanted == found:
-            continue
-        if wanted is None or found is None:
-            whole = dict(zip(columns, wanted or found or (), strict=True))
-            shown = canonical.dumps({name: value for name, value in whole.items() if value is not None})
-            yield Difference(table, key, "*", ABSENT if wanted is None else shown, ABSENT if found is None else shown)
-            continue
-        for column, left, right in zip(columns, wanted, found, strict=True):
-            if left != right:
-                yield Difference(table, key, column, left, right)
+        if expected.get(key) != got.get(key):
+            yield from of_row(table, key, expected.get(key), got.get(key))
 
 
 def _of_towns(expected: database.Database, got: database.Database) -> Iterator[Difference]:
     for table in dump.CAUSES_FIRST:
-        yield from of_rows(table, dump.by_key(expected, table), dump.by_key(got, table))
+        yield from _of_rows(table, dump.by_key(expected, table), dump.by_key(got, table))
 
 
 def _paths(path: str, expected: Any, got: Any) -> Iterator[tuple[str, Any, Any]]:

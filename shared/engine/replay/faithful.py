@@ -25,9 +25,9 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = window.
     Reads only. It ends at the first difference, or where a page is full: then the answer has a cursor.
     """
     newest = yield from past.newest(town_id)
-    base, rows = yield from _start(town_id, past, wanted, newest)
+    base, rows = yield from start(town_id, past, wanted, newest)
     with rerun(base) as running:
-        again = _Again(running, Judge(past, newest, running), past, rows, newest)
+        again = Again(running, past, rows, newest)
         told: list[ReplayedTick] = []
         warm_up, size, cursor = 0, 0, None
         page_end = min(wanted.end, wanted.start + page.span)
@@ -60,7 +60,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = window.
         )
 
 
-def _start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, Rows]]:
+def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, Rows]]:
     """The image to start from, and the rows after it. Raises Refused where nothing reaches back so far."""
     base = yield from past.before(town_id, wanted.start)
     first = base if base is not None else (yield from past.oldest(town_id))
@@ -75,16 +75,17 @@ def _start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> S
     return first, rows
 
 
-class _Again:
-    """The ticks as they run again, in segments of one code version each."""
+class Again:
+    """The ticks as they run again, in segments of one code version each. `parted`: the state is no longer history's."""
 
-    def __init__(self, running: Rerun, judge: Judge, past: TownPast, rows: Rows, newest: PastImage) -> None:
+    def __init__(self, running: Rerun, past: TownPast, rows: Rows, newest: PastImage) -> None:
+        """Run `rows` on `running`, and compare with what is kept of the past."""
         self._running = running
-        self._judge = judge
+        self._judge = Judge(past, newest, running)
         self._past = past
         self._rows = rows
         self._newest = newest
-        self._parted = False
+        self.parted = False
         self._results: results.Results = {}
         self.segments: list[Segment] = []
         self.divergence: Divergence | None = None
@@ -110,9 +111,9 @@ class _Again:
     def run(self, row: JournalRow) -> Steps[ReplayedTick]:
         """Run a row and judge it."""
         same_code = row["code_version"] == code_version()
-        if same_code and self._parted:
+        if same_code and self.parted:
             yield from self._follow_history_again(row["tick_no"] - 1)
-        parted = self._parted
+        parted = self.parted
         report = self._running.run(input_of(row))
         digest, outputs = self._running.digest, journal.outputs_of(report)
         yield from self._rows.advance()
@@ -121,7 +122,7 @@ class _Again:
             judged = self._judge.accounted(row, outputs)
         else:
             judged = yield from self._judge.judged(row, self._rows.next, outputs, same_code=same_code)
-            self._parted = judged.equal is False
+            self.parted = judged.equal is False
         self.divergence = judged.divergence
         self._count(row, judged.equal, "replay" if same_code and not parted else "what_if")
         return ReplayedTick(row, report, digest, judged)
@@ -144,7 +145,7 @@ class _Again:
         kept = yield from self._past.after_tick(self._running.town_id, tick_no)
         if kept:
             self._running.restart(kept[-1])
-            self._parted = False
+            self.parted = False
         elif not any("is not kept" in note for note in self.notes):
             self.notes.append(f"the commit of tick {tick_no} is not kept: what follows goes on from the what-if")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from shared.domain.past import JournalRow, PastImage
@@ -46,6 +47,10 @@ class Rerun:
             self.image = database.image_of(self.sql)
             self._digest.follow(self.image)
         return report
+
+    def as_past(self, start: PastImage) -> PastImage:
+        """The present state as an image to start from."""
+        return replace(start, image=self.image, txid=self.txid, tick_no=self.tick_no, committed_digest=None)
 
     def restart(self, image: PastImage) -> None:
         """Go on from another committed image."""
