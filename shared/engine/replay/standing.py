@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from shared.domain.limits import MILLISECOND
 from shared.domain.tick import Observations, TickInput
@@ -13,6 +13,8 @@ from shared.engine.replay.rerun import Rerun
 from shared.engine.status import AgentLine
 from shared.town import database, outbox, overview, summary
 from shared.town.overview import BeadLine, ConvoyLine
+
+BEADS_SHOWN: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class State:
         """The state as answers show it."""
         return {
             "agents": [asdict(agent) for agent in self.agents],
-            "nonTerminalBeads": [asdict(bead) for bead in self.beads],
+            "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
+            "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
             "convoys": [{**asdict(convoy), "state": status.state_of(convoy)} for convoy in self.convoys],
             "queue": asdict(self.queue),
             "draining": self.draining,
