@@ -5,8 +5,10 @@ worker does at the start of a tick. Both follow from committed state alone, so e
 makes the same bytes, and one that finds them there goes on.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
 import lz4.frame
 
@@ -15,6 +17,8 @@ from shared.domain.steps import Call, Steps
 from shared.domain.town_store import JournalBlock, Published, TownImage
 from shared.storage import keys, layers
 from shared.storage.head import Manifest
+
+JOURNAL_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,28 @@ class Publication:
 
 
 def read_block(body: bytes) -> bytes:
-    """The JSON of a journal object. Raises RuntimeError for what is no LZ4 frame."""
-    content: bytes = lz4.frame.decompress(body)
+    """The JSON of a journal object. Raises RuntimeError for what is not one whole LZ4 frame."""
+    content: bytes
+    content, length = lz4.frame.decompress(body, return_bytes_read=True)
+    if length != len(body):
+        raise RuntimeError("bytes follow the frame")
     return content
+
+
+def rows_of(body: bytes, key: str) -> list[dict[str, Any]]:
+    """The journal rows of an object: those that its name tells of. Raises DamagedImage, which names it."""
+    try:
+        content = json.loads(read_block(body))
+        rows: list[dict[str, Any]] = content["ticks"]
+        numbers = [row["tick_no"] for row in rows]
+        known = content["format"] == JOURNAL_FORMAT
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise layers.damaged(key, "it holds no journal rows that can be read") from error
+    if not known:
+        raise layers.damaged(key, f"it has format {content['format']!r}, this version reads format {JOURNAL_FORMAT}")
+    if numbers != sorted(set(numbers)) or (numbers[:1] + numbers[-1:]) != list(keys.ticks_of(key) or ()):
+        raise layers.damaged(key, "it holds other ticks than its name says")
+    return rows
 
 
 def compressed(body: bytes) -> bytes:

@@ -94,6 +94,10 @@ class PageFile:
                 file.truncate((min(missing) - 1) * self.page_size)
         self._shown = version
 
+    def shows(self, version: int) -> bool:
+        """Whether the file holds that image now."""
+        return version == self._shown
+
     def advanced(self, changed: Mapping[int, PageChange]) -> int:
         """The file has been changed so; the version that it now shows."""
         self._base, self._changed = self._shown, changed
@@ -205,7 +209,7 @@ class FollowedConnection(sqlite3.Connection):
         self.close()
         if not self._path.exists():
             return  # a run that was dropped in its midst is closed after its image, if the garbage collector likes
-        if self._counted != self._change_counter():
+        if self._image.file.shows(self._image.version) and self._counted != self._change_counter():
             self._image.file.give_up()
         elif self._changed:
             self._image.file.advanced(self._changed)

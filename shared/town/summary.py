@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.domain import limits
+from shared.domain import canonical, limits
 from shared.town.rows import time_or_none
 
 
@@ -39,3 +39,8 @@ def before_tick(sql: sqlite3.Connection) -> BeforeTick:
         interval=timedelta(seconds=config.get("alarm_interval_active", limits.ACTIVE_INTERVAL.seconds)),
         watched=tuple(row[0] for row in watched),
     )
+
+
+def store_config(sql: sqlite3.Connection, config: Any) -> None:
+    """Put another configuration into a private copy."""
+    sql.execute("UPDATE town SET value = :config WHERE key = 'config'", {"config": canonical.dumps(config)})

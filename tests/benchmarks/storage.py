@@ -33,9 +33,9 @@ from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import CommitFacts, TownImage
 from shared.storage import layers
-from shared.storage.pages import change_between, some_pages
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
+from shared.town.pages import change_between, some_pages
 from tests.benchmarks.towns import an_aged_town, some_text
 from tests.towns import T, TownBuilder
 

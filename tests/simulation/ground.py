@@ -19,8 +19,8 @@ from shared.domain.tick import Envelope
 from shared.domain.town_store import CommitFacts, Content, TownImage
 from shared.events import ingest
 from shared.storage import keys
-from shared.storage.pages import bytes_of
 from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
+from shared.town.pages import bytes_of
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Plan
 from tests.simulation.processes import Driver, Ending

@@ -51,11 +51,18 @@ def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] 
     applied = []
     for migration in migrations:
         if migration.version > version:
-            for statement in migration.statements:
-                sql.execute(statement)
+            with database.migrating(sql):
+                for statement in migration.statements:
+                    sql.execute(statement)
             database.set_schema_version(sql, migration.version)
             applied.append(migration.name)
     return tuple(applied)
+
+
+def pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
+    """The names of what `apply_pending` would apply."""
+    version = database.schema_version(sql)
+    return tuple(migration.name for migration in migrations if migration.version > version)
 
 
 def _statements(script: str) -> tuple[str, ...]:

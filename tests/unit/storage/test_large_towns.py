@@ -8,9 +8,9 @@ from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Conflict, StoreUnavailable
 from shared.domain.steps import Steps, Together, drive
 from shared.domain.town_store import Content, TownImage
-from shared.storage import digest, layers
+from shared.storage import layers
 from shared.storage.towns import ObjectTownStore
-from shared.town import database
+from shared.town import database, image_digest
 from shared.town.large_images import LargeImage
 from tests.unit.storage.images import an_image, facts
 
@@ -77,16 +77,16 @@ def test_lost_races_and_lost_answers_leave_every_head_with_the_digest_of_its_ima
             drive(_committed(theirs, other, _ticked(other, f"theirs {number}"), 1_000 + number))
             with pytest.raises(Conflict):
                 drive(_committed(ours, town, content, number))
-            assert digest.digest_of(town.image, 512) == town.image_digest
+            assert image_digest.digest_of(town.image, 512) == town.image_digest
             town, lost = drive(ours.load("demo", known=town)), lost + 1
         elif rng.random() < 0.3:
             with pytest.raises(StoreUnavailable):
                 _without_a_store(_committed(ours, town, content, number))
             town, lost = drive(ours.load("demo", known=town)), lost + 1
-            assert town.image_digest == digest.digest_of(town.image, 512)
+            assert town.image_digest == image_digest.digest_of(town.image, 512)
         else:
             town = drive(_committed(ours, town, content, number))
-        assert digest.digest_of(town.image, 512) == town.image_digest
+        assert image_digest.digest_of(town.image, 512) == town.image_digest
     assert drive(ObjectTownStore(objects).load("demo")).image == town.image
     assert 10 < lost < 40
 

@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from shared.domain.town_store import PageChange
-from shared.storage.pages import changed_pages
 from shared.storage.scratch import Scratch
 from shared.town import database
 from shared.town.large_images import LargeImage, large_image
+from shared.town.pages import changed_pages
 
 PAGE = 512
 
@@ -146,6 +146,21 @@ def test_a_transaction_of_which_nobody_took_the_outcome_leaves_no_trace(folder: 
         database.close(sql)
         assert town.whole() == plain
     assert _in_its_file(town, "next").whole() == _in_memory(plain, "next")
+
+
+def test_base_and_outcome_may_both_be_read_before_the_connection_is_closed(folder: Folder) -> None:
+    """As the self-check does, which runs a committed tick again on its base."""
+    plain = _an_image(Random(2))
+    town = large_image(plain, folder, page_size=PAGE)
+    sql = database.open_image(town)
+    _write_at_random(sql, Random("self-check"))
+    database.commit(sql)
+    after = database.content_of(sql)
+    assert isinstance(after, LargeImage)
+    images = (after.whole(), town.whole())
+    database.close(sql)
+    assert images == (_in_memory(plain, "self-check"), plain)
+    assert (after.whole(), _in_its_file(after, "next").whole()) == (images[0], _in_memory(images[0], "next"))
 
 
 def test_two_transactions_of_one_connection_are_one_change(folder: Folder) -> None:
