@@ -112,7 +112,7 @@ def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
     """What the manifest says of the image against what the image says of itself."""
     facts = image.facts
     said: dict[str, Any] = {"tick_no": facts.tick_no}
-    if facts.tick_no:
+    if facts.tick_no and facts.by_tick:
         said |= {
             "tick_id": facts.commit_id,
             "last_tick_at": to_text(facts.time),
