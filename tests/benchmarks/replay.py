@@ -51,6 +51,7 @@ def replay_of(world: World, *, live: int) -> Replayed:
         if page.cursor is None:
             return Replayed(live, ticks, time.perf_counter() - began)
         start = page.ticks[-1].at + timedelta(milliseconds=1)
+        del page
 
 
 def peak_megabytes(world: World, *, live: int) -> float:
