@@ -9,7 +9,6 @@ from shared.actions.base import Action
 from shared.domain.tick import Tick
 from shared.town.reading import TownReader
 
-
 Wait = Literal[
     "attempts_cool_down",
     "backoff",
