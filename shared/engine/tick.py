@@ -80,7 +80,7 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
 def standing(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
     """The state as it stands and a tick that sees it, for questions that change nothing (status, dry run of a pause)."""
     town = _town(sql, given, town_id)
-    draining, settling = _drain_of(town), _time(town.key("settling_until"))
+    draining, settling = town.key("drain"), _time(town.key("settling_until"))
     stored = town.key("breaker") or {"open": False, "since": None, "episode": 0}
     town.tick = replace(
         town.tick,
@@ -153,23 +153,16 @@ def _begin_settling(state: _Pass) -> None:
 def _safety_nets(state: _Pass) -> None:
     """Phase 6: the drain ends by itself, effects expire, settling ends."""
     town = state.town
-    draining = _drain_of(town)
-    if draining is None and town.key("drain") is not None:
+    draining = town.key("drain")
+    if draining is not None and town.tick.now - from_text(draining["started_at"]) > limits.DRAIN_TIMEOUT:
         town.put("drain", None)
+        draining = None
     settling_until = _time(town.key("settling_until"))
     if settling_until is not None and town.tick.now >= settling_until:
         town.put("settling_until", None)
         settling_until = None
     town.tick = replace(town.tick, draining=draining is not None, settling=settling_until is not None)
     state.expired = effects.expire(town)
-
-
-def _drain_of(town: Town) -> Any:
-    """The drain as this tick sees it: it ends by itself (spec/tick.md section 8)."""
-    draining = town.key("drain")
-    if draining is not None and town.tick.now - from_text(draining["started_at"]) > limits.DRAIN_TIMEOUT:
-        return None
-    return draining
 
 
 def _judge_breaker(state: _Pass) -> None:

@@ -104,7 +104,9 @@ class _Future:
         self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
     ) -> tuple[Tick, reconcile.Decisions]:
         _, moment = tick.standing(self.sql, replace(self.given, now=at), town_id=self.town_id)
-        moment = relaxed_tick(moment, without)
+        end = drain_end(self.sql)
+        drains = moment.draining and end is not None and at < end
+        moment = relaxed_tick(replace(moment, draining=drains), without)
         if moment.paused:
             return moment, reconcile.Decisions()
         reader = RelaxedReader(self.sql, moment.config, without=without, rows=self.rows)
