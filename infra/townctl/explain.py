@@ -113,8 +113,11 @@ def _now(found: Explanation, now: Now) -> Iterator[RenderableType]:
             plain(f"event {event.event_id} ({event.event_type}) is {state}: {event.last_error or 'not tried yet'}")
         )
     if now.comes:
-        rows = [(act.rule, to_text(act.at), act.action["type"]) for act in now.comes[:_AHEAD]]
-        yield table("rule", "due", "action", rows=rows, title="what comes if nothing else happens")
+        rows = [
+            (act.rule, to_text(act.at), act.action["type"], act.promised and act.promised.wait)
+            for act in now.comes[:_AHEAD]
+        ]
+        yield table("rule", "due", "action", "guard", rows=rows, title="what comes if nothing else happens")
 
 
 def _only_town(towns: tuple[str, ...]) -> str:

@@ -133,7 +133,13 @@ def violations(sql: sqlite3.Connection, row_id: str) -> list[tuple[int, str, int
     """(invariant, message, first tick, since) of violations about a row."""
     rows = sql.execute(
         "SELECT invariant, message, first_seen_tick, first_seen_at FROM open_violations "
-        "WHERE subject = :id OR subject LIKE '%:' || :id ORDER BY invariant, subject",
+        "WHERE subject = :id OR subject IN ('beads ' || :id, 'agent_metadata ' || :id) ORDER BY invariant, subject",
         {"id": row_id},
     ).fetchall()
     return [(row[0], row[1], row[2], from_text(row[3])) for row in rows]
+
+
+def hooked_agent(sql: sqlite3.Connection, bead_id: str) -> str | None:
+    """The agent that is hooked to a bead."""
+    row = sql.execute("SELECT bead_id FROM agent_metadata WHERE current_hook_bead_id = :id", {"id": bead_id}).fetchone()
+    return None if row is None else row[0]

@@ -90,7 +90,13 @@ def _explain(
     with rerun(start) as running:
         notes = [] if at is None else (yield from _roll_forward(running, past, at))
         row = _row(running.sql, kind, subject)
-        story = Story(subject, lives.audit_trail(running.sql, subject), _effects(newest), is_agent=kind == "agent")
+        story = Story(
+            subject,
+            lives.audit_trail(running.sql, subject),
+            _effects(newest),
+            is_agent=kind == "agent",
+            hooked_now=lives.hooked_agent(running.sql, subject),
+        )
         until = at or now
         yield from _read(story, past, town_id, row, until)
         told = story.told()

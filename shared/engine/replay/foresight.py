@@ -40,7 +40,15 @@ class Foreseen:
 
     def as_json(self) -> dict[str, Any]:
         """The act as answers show it."""
-        return {"rule": self.rule, "name": self.name, "action": dict(self.action), "dueAt": to_text(self.at)}
+        since = None if self.promised is None else self.promised.since
+        return {
+            "rule": self.rule,
+            "name": self.name,
+            "action": dict(self.action),
+            "dueAt": to_text(self.at),
+            "guard": None if self.promised is None else self.promised.wait,
+            "since": None if since is None else to_text(since),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Guards in words: what holds a bead or agent back, since when, until when, and who could change it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +16,7 @@ from shared.rules import convoys
 from shared.rules.base import Wait
 from shared.town import lives
 from shared.town.database import Database
+from shared.town.lives import WaitingEvent
 from shared.town.reading import TownReader
 
 WAITS: Final[Mapping[Wait, str]] = {
@@ -144,6 +145,19 @@ def unreadable(table: str, problem: str, since: datetime | None) -> Guard:
     """The row of the bead or agent is damaged."""
     says = f"its row in {table} cannot be read ({problem}): every rule leaves it out until a person repairs it"
     return Guard("unreadable", says, since, actor="operator")
+
+
+def of_events(events: Iterable[WaitingEvent], next_due: datetime | None) -> Iterator[Guard]:
+    """Events that a bead or agent still waits for: tried again by the next tick, or failed for good."""
+    for event in events:
+        since = from_text(event.received_at)
+        said = f"{event.event_type} {event.event_id} failed {event.retry_count} times: {event.last_error}"
+        if event.outcome is None:
+            yield Guard("event_pending", f"{said}; the next tick tries it again", since, next_due)
+        else:
+            yield Guard(
+                "event_poisoned", f"{said}; it is not tried again until somebody redrives it", since, actor="operator"
+            )
 
 
 def _of_stage(town: TownReader, moment: Tick, convoy_id: str, since: datetime | None) -> tuple[str, Guard]:

@@ -14,12 +14,14 @@ from shared.engine.replay.foresight import Foreseen, Outlook, outlook
 from shared.engine.replay.guards import Guard
 from shared.engine.replay.rerun import Rerun
 from shared.engine.replay.story import Entry, Story
-from shared.town import database, lives
+from shared.town import database, lives, summary
 from shared.town.lives import WaitingEvent
 from shared.town.reading import TownReader
 
 Kind = Literal["bead", "agent"]
 _READY_SHOWN: Final = 5
+_OF_THE_TOWN: Final = ("paused", "settling", "draining", "breaker_open")
+_CAUSES: Final = ("event", "rule", "effect", "observed", "invariant")
 _REPORTED: Final = ("backoff", "review_recovery", "triage_backoff")
 """Waits that begin with an attempt: what was reported of it afterwards tells more than the attempt."""
 
@@ -78,6 +80,7 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
     ahead = outlook(sql, given, town_id=running.town_id, rows=rows)
     rule, due, held_by = _guards(sql, reader, moment, subject, ahead)
     reason = reasons.get(subject)
+    events, standing_due = tuple(lives.waiting_events(sql, subject)), summary.before_tick(sql).next_due
     since = held_by[0].since if held_by else None
     says = _of_agent(reader, subject, reasons) if kind == "agent" else _of_bead(reader, subject)
     return Now(
@@ -86,10 +89,10 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
         since=since or (None if reason is None else reason.since),
         rule=rule,
         due_at=due,
-        guards=held_by,
+        guards=(*held_by, *guards.of_events(events, standing_due)),
         cause=_cause(story, told, held_by[0] if held_by else None),
         comes=ahead.acts,
-        events=tuple(lives.waiting_events(sql, subject)),
+        events=events,
         says=tuple(says),
     )
 
@@ -129,9 +132,10 @@ def _cause(story: Story, told: tuple[Entry, ...], guard: Guard | None) -> Entry 
     seen = story.tick_since(guard.since)
     if seen is None:
         return next((entry for entry in reversed(told) if entry.time <= guard.since), None)
-    for entry in told:
-        if entry.tick == seen.tick and entry.by in ("event", "rule", "effect", "observed", "invariant"):
-            return entry
+    causes = ("invariant",) if guard.name == "unreadable" else _CAUSES
+    about = [each for each in told if each.tick == seen.tick and each.by in causes]
+    if about and guard.name not in _OF_THE_TOWN:
+        return min(about, key=lambda entry: causes.index(entry.by))
     return Entry(seen.tick, seen.time, "tick", f"tick {seen.tick}", seen.what, source=seen.source)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from shared.domain.past import JournalRow
@@ -19,6 +20,9 @@ By = Literal["observed", "event", "rule", "effect", "invariant", "tick", "audit"
 
 CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
 _ORDER: Final[tuple[By, ...]] = ("observed", "event", "rule", "effect", "invariant", "tick", "audit")
+
+
+_HOOKING: Final = ("hooked", "unhooked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Story:
     trail: list[AuditLine]
     effects: dict[str, EffectLife]
     is_agent: bool
+    hooked_now: str | None = None
     signs_of_life: int = 0
     _entries: list[Entry] = field(default_factory=list)
     _ticks: list[_Seen] = field(default_factory=list)
@@ -101,7 +106,7 @@ class Story:
         self._entries += self._actions(row, at, rows)
         for violation in outputs["violations"]:
             key = (violation["invariant"], violation["subject"])
-            if mentions(violation["subject"], rows) and key not in self._violated:
+            if violation["subject"].rpartition(" ")[2] in rows and key not in self._violated:
                 self._violated.add(key)
                 self._entries.append(Entry(tick, at, "invariant", f"invariant {key[0]}", violation["message"]))
         self._claims += [(tick, at, claim["effect_id"], claim["attempt"]) for claim in outputs["effects"]]
@@ -121,7 +126,7 @@ class Story:
         """The subject and, of a bead, the agents that were hooked to it at that time; both ends belong to it."""
         if self.is_agent:
             return frozenset((self.subject,))
-        hooked: set[str] = set()
+        hooked = set(self._hooked_before)
         for line in self.trail:
             if from_text(line.at) > at or line.agent_id is None:
                 continue
@@ -136,12 +141,26 @@ class Story:
             return True
         if event["bead_id"] is None and event["agent_id"] in rows:
             return True
+        if event["bead_id"] is not None and event["bead_id"] in self._reviews:
+            return True
         if self.subject not in event["payload"]:
             return False
         try:
             return mentions(json.loads(event["payload"]), frozenset((self.subject,)))
         except ValueError:
             return False
+
+    @cached_property
+    def _hooked_before(self) -> frozenset[str]:
+        """Agents that were hooked to the bead before its audit trail begins, as in an imported town."""
+        first = {line.agent_id: line.event_type for line in reversed(self.trail) if line.event_type in _HOOKING}
+        before = {agent for agent, what in first.items() if agent is not None and what == "unhooked"}
+        return frozenset(before | ({self.hooked_now} if self.hooked_now and self.hooked_now not in first else set()))
+
+    @property
+    def _reviews(self) -> frozenset[str]:
+        """The reviews of a bead: what is reported of them is part of its life."""
+        return frozenset(line.new for line in self.trail if line.event_type == "review_submitted" and line.new)
 
     def _events(self, row: JournalRow, at: datetime) -> Iterator[Entry]:
         for event in row["outputs"]["events"]:
@@ -155,7 +174,7 @@ class Story:
                 at,
                 "event",
                 kind,
-                f"{kind} of {by}" if by and by != self.subject else kind,
+                " ".join((kind, *(each for each in (by, known["bead_id"]) if each and each != self.subject))),
                 outcome,
                 f"attempt {event['attempt']}: {event['error']}" if "error" in event else _said(known["payload"]),
                 event["event_id"],
@@ -190,7 +209,7 @@ class Story:
                 row["tick_no"],
                 at,
                 "rule" if rule in CODES else "event",
-                CODES.get(rule, rule),
+                CODES.get(rule, rule.removeprefix("event:")),
                 sentence(action),
                 judged["outcome"],
                 judged["reason"] or action.get("reason"),
