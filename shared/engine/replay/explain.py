@@ -95,7 +95,7 @@ def _explain(
             lives.audit_trail(running.sql, subject),
             _effects(newest),
             is_agent=kind == "agent",
-            hooked_now=lives.hooked_agent(running.sql, subject),
+            hooked_now=row.get("current_hook_bead_id") or lives.hooked_agent(running.sql, subject),
         )
         until = at or now
         yield from _read(story, past, town_id, row, until)

@@ -76,6 +76,8 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
     reader, moment = tick.standing(sql, given, town_id=running.town_id)
     reasons = {each.bead_id: each for each in waiting.reasons(reader, moment)}
     hooked = reader.hooks.get(subject)
+    if hooked is not None and (hooked.hooked is None or hooked.hooked.status.terminal):
+        hooked = None  # what becomes of the agent is no longer this bead's life
     rows = frozenset((subject,) if hooked is None else (subject, hooked.id))
     ahead = outlook(sql, given, town_id=running.town_id, rows=rows)
     rule, due, held_by = _guards(sql, reader, moment, subject, ahead)
@@ -131,7 +133,9 @@ def _cause(story: Story, told: tuple[Entry, ...], guard: Guard | None) -> Entry 
             return reported[-1]
     seen = story.tick_since(guard.since)
     if seen is None:
-        return next((entry for entry in reversed(told) if entry.time <= guard.since), None)
+        earlier = [entry for entry in told if entry.time <= guard.since]
+        recorded = [entry for entry in earlier if entry.by in _CAUSES]
+        return next(reversed(recorded or earlier), None)
     causes = ("invariant",) if guard.name == "unreadable" else _CAUSES
     about = [each for each in told if each.tick == seen.tick and each.by in causes]
     if about and guard.name not in _OF_THE_TOWN:

@@ -123,18 +123,24 @@ class Story:
         return next((seen for seen in self._ticks if seen.time >= at), None)
 
     def _rows_at(self, at: datetime) -> frozenset[str]:
-        """The subject and, of a bead, the agents that were hooked to it at that time; both ends belong to it."""
-        if self.is_agent:
-            return frozenset((self.subject,))
+        """The subject and, of a bead, the agents that were hooked to it at that time."""
+        return frozenset((self.subject,)) if self.is_agent else frozenset((self.subject, *self._hooked_at(at)))
+
+    def _hooked_at(self, at: datetime) -> set[str]:
+        """The agents that were hooked to the bead, or the bead that the agent was hooked to; both ends belong to it."""
         hooked = set(self._hooked_before)
         for line in self.trail:
-            if from_text(line.at) > at or line.agent_id is None:
+            other = self._other(line)
+            if from_text(line.at) > at or other is None:
                 continue
             if line.event_type == "hooked":
-                hooked.add(line.agent_id)
+                hooked.add(other)
             elif line.event_type == "unhooked" and from_text(line.at) < at:
-                hooked.discard(line.agent_id)
-        return frozenset((self.subject, *hooked))
+                hooked.discard(other)
+        return hooked
+
+    def _other(self, line: AuditLine) -> str | None:
+        return line.bead_id if self.is_agent else line.agent_id
 
     def _concerns(self, event: Mapping[str, Any], rows: frozenset[str]) -> bool:
         if self.subject in (event["bead_id"], event["agent_id"]):
@@ -152,9 +158,9 @@ class Story:
 
     @cached_property
     def _hooked_before(self) -> frozenset[str]:
-        """Agents that were hooked to the bead before its audit trail begins, as in an imported town."""
-        first = {line.agent_id: line.event_type for line in reversed(self.trail) if line.event_type in _HOOKING}
-        before = {agent for agent, what in first.items() if agent is not None and what == "unhooked"}
+        """What was hooked before the audit trail begins, as in an imported town."""
+        first = {self._other(line): line.event_type for line in reversed(self.trail) if line.event_type in _HOOKING}
+        before = {other for other, what in first.items() if other is not None and what == "unhooked"}
         return frozenset(before | ({self.hooked_now} if self.hooked_now and self.hooked_now not in first else set()))
 
     @property
@@ -199,11 +205,11 @@ class Story:
                 yield Entry(row["tick_no"], at, "observed", "container_status", what, reason=status["exit_reason"])
 
     def _actions(self, row: JournalRow, at: datetime, rows: frozenset[str]) -> Iterator[Entry]:
-        hooked = {line.bead_id for line in self.trail if line.event_type == "hooked" and from_text(line.at) == at}
+        hooks = self._hooked_at(at) if self.is_agent else set()
         for judged in row["outputs"]["actions"]:
             action, rule = judged["action"], judged["rule"]
-            sent = self.is_agent and action["type"] == "dispatch_agent" and action["bead_id"] in hooked
-            if not sent and not mentions(action, rows):
+            its_bead = action["type"] in ("dispatch_agent", "transition_bead") and action["bead_id"] in hooks
+            if not its_bead and not mentions(action, rows):
                 continue
             yield Entry(
                 row["tick_no"],
