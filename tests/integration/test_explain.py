@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-
 from shared.domain import limits
 from shared.domain.ports import NotDone, StartRejected
 from shared.domain.steps import drive

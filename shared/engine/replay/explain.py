@@ -15,13 +15,12 @@ from shared.domain.past import PastImage, TownPast
 from shared.domain.steps import Steps
 from shared.domain.times import from_text, to_text
 from shared.engine.code_version import code_version
-from shared.engine.replay import standing, window
+from shared.engine.replay import standing
 from shared.engine.replay.now import Kind, Now, now_of
 from shared.engine.replay.rerun import Rerun, input_of, rerun, time_of
 from shared.engine.replay.rows import Rows
 from shared.engine.replay.story import Entry, Story
 from shared.town import database, lives, summary
-from shared.town.lives import EffectLife
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +84,17 @@ def _explain(
             path="at",
             hint="leave it out: the answer says what comes next",
         )
-    newest = yield from past.newest(town_id)
-    start = newest if at is None else (yield from _standing_before(town_id, past, at))
+    if at is None:
+        start = yield from past.newest(town_id)
+    else:
+        start = yield from _standing_before(town_id, past, at)
     with rerun(start) as running:
         notes = [] if at is None else (yield from _roll_forward(running, past, at))
         row = _row(running.sql, kind, subject)
         story = Story(
             subject,
             lives.audit_trail(running.sql, subject),
-            _effects(newest),
+            {life.effect_id: life for life in lives.effects(running.sql)},
             is_agent=kind == "agent",
             hooked_now=row.get("current_hook_bead_id") or lives.hooked_agent(running.sql, subject),
         )
@@ -124,8 +125,14 @@ def _standing_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastIm
     if found is not None:
         return found
     oldest = yield from past.oldest(town_id)
-    if (oldest.tick_at or oldest.committed_at) > at:
-        raise window.too_old(oldest.tick_at or oldest.committed_at)
+    since = oldest.tick_at or oldest.committed_at
+    if since > at:
+        raise Refused(
+            f"at lies before what is kept: this town is known from {to_text(since)} on",
+            status=400,
+            path="at",
+            hint=f"ask for {to_text(since)} or later",
+        )
     return oldest
 
 
@@ -183,14 +190,6 @@ def _unknown(town_id: str, kind: Kind, subject: str, at: datetime | None) -> Ref
         path=kind,
         hint=f"`townctl town status {town_id} --json` names every live bead and every agent",
     )
-
-
-def _effects(newest: PastImage) -> dict[str, EffectLife]:
-    sql = database.open_image(newest.image)
-    try:
-        return {life.effect_id: life for life in lives.effects(sql)}
-    finally:
-        database.close(sql)
 
 
 def _what_is_missing(story: Story, row: Mapping[str, Any]) -> list[str]:
