@@ -36,7 +36,12 @@ def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 )
             else:
                 silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
-                yield Due(silent_since + limits.REVIEW_ORPHANED_AFTER + MILLISECOND)
+                yield Due(
+                    silent_since + limits.REVIEW_ORPHANED_AFTER + MILLISECOND,
+                    (review.id,),
+                    "review_orphaned",
+                    silent_since,
+                )
 
 
 def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -47,10 +52,11 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
         last = _time_in(review, "last_poll_at")
         due = tick.now if last is None else last + limits.PR_POLL_INTERVAL
         not_before = _poll_not_before(review)
+        limited = not_before is not None and not_before > due
         if not_before is not None:
             due = max(due, not_before)
         if due > tick.now:
-            yield Due(due)
+            yield Due(due, (review.id,), "rate_limited" if limited else "poll_interval", last)
         else:
             yield PollPr(bead_id=review.id, pr_url=review.pr_url)
 
@@ -80,7 +86,12 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if agent is None or agent.role is not Role.REFINERY or agent.status is not AgentStatus.DEAD:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_STUCK_AFTER):
-            yield Due(review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND)
+            yield Due(
+                review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND,
+                (agent.id, review.id),
+                "review_stuck",
+                review.updated_at,
+            )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="stuck review")
         yield UnhookAgent(agent_id=agent.id, reason="stuck review")
@@ -94,7 +105,12 @@ def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if not _without_pull_request(review) or review.id in town.blockers or review.id in town.hooks:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_ABANDONED_AFTER):
-            yield Due(review.updated_at + limits.REVIEW_ABANDONED_AFTER + MILLISECOND)
+            yield Due(
+                review.updated_at + limits.REVIEW_ABANDONED_AFTER + MILLISECOND,
+                (review.id,),
+                "review_abandoned",
+                review.updated_at,
+            )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="abandoned")
 
@@ -202,7 +218,7 @@ def _tried_again(town: TownReader, tick: Tick, agent: Agent, review: LiveReview)
         return
     due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
     if due is not None:
-        yield Due(due)
+        yield Due(due, (agent.id, review.id), "backoff", review.last_dispatch_attempt_at)
     elif not tick.breaker.open:
         yield DispatchAgent(agent_id=agent.id, bead_id=review.id, rig_id=review.rig_id or agent.rig_id or "")
 
@@ -221,7 +237,7 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
             continue
         due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
         if due is not None:
-            yield Due(due)
+            yield Due(due, (review.id,), "backoff", review.last_dispatch_attempt_at)
             continue
         if not tick.breaker.open:
             yield from _taken(town, rig_id, review)
