@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from shared.domain.ports import (
     Alert,
+    Asker,
     Done,
     Feedback,
     ForgeError,
@@ -263,7 +264,7 @@ class FakeForge:
 
     # the port
 
-    def pull_request(self, town_id: str, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
+    def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
         def read() -> PullRequest | ForgeError:
             found = self.pull_requests.get(pr_url)
             if found is None:
@@ -273,7 +274,7 @@ class FakeForge:
         return self._answer("pull_request", pr_url, "", read)
 
     def merge(
-        self, town_id: str, pr_url: str, *, head_sha: str | None, effect_id: str
+        self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
     ) -> Merged | NotMerged | ForgeError:
         def merge() -> Merged | NotMerged | ForgeError:
             found = self.pull_requests.get(pr_url)
