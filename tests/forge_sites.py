@@ -187,10 +187,10 @@ class Served:
 
 
 @contextmanager
-def served(server: FakeGitHub | FakeGitLab) -> Iterator[Served]:
+def served(server: FakeGitHub | FakeGitLab, *, clock: FakeClock | None = None) -> Iterator[Served]:
     """An adapter on a fake server, each of whose REST answers was as GitHub describes it."""
     with server.serving():
-        clock, secrets = FakeClock(T), FakeSecrets({f"platform/forges/{server.host}": TOKEN})
+        clock, secrets = clock or FakeClock(T), FakeSecrets({f"platform/forges/{server.host}": TOKEN})
         kind: Literal["github", "gitlab"] = "github" if isinstance(server, FakeGitHub) else "gitlab"
         hosts = (*USUAL_HOSTS, ForgeHost.of(kind, server.host, server.api_url))
         yield Served(server, clock, secrets, Forges(secrets, clock, hosts=hosts))
