@@ -270,7 +270,9 @@ class FakeForgeServer:
         if trouble.status is not None:
             if trouble.carried_out:
                 self.answer(request)
-            return Reply(trouble.status, trouble.body or {"message": "trouble"}, trouble.headers), trouble
+            return Reply(
+                trouble.status, {"message": "trouble"} if trouble.body is None else trouble.body, trouble.headers
+            ), trouble
         reply = self.answer(request)
         return (reply if trouble.lie is None else Reply(reply.status, trouble.lie(reply.body), reply.headers)), trouble
 

@@ -9,6 +9,7 @@ PyGithub keeps a request's parts in its connection, and effects run side by side
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -46,7 +47,7 @@ _R = TypeVar("_R")
 class GitHubPullRequests:
     """The pull requests of GitHub and of GitHub Enterprise Servers."""
 
-    def __init__(self, limits: ForgeLimits, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, limits: ForgeLimits, *, timeout_seconds: int = TIMEOUT_SECONDS) -> None:
         self._limits = limits
         self._timeout = timeout_seconds
 
@@ -205,7 +206,7 @@ class _Call:
 
 
 @contextmanager
-def _client(api_url: str, token: Secret, timeout_seconds: float) -> Iterator[Any]:
+def _client(api_url: str, token: Secret, timeout_seconds: int) -> Iterator[Any]:
     """A GitHub client for one call, which never waits, tries again or follows."""
     import github  # noqa: PLC0415 - half a second that a town without pull requests need not spend
 
@@ -217,10 +218,11 @@ def _client(api_url: str, token: Secret, timeout_seconds: float) -> Iterator[Any
         raise_on_status=True,
         respect_retry_after_header=False,
     )
+    logging.getLogger("github.Requester").setLevel(logging.INFO)  # below that it logs whole answers
     client = github.Github(
         base_url=api_url,
         auth=github.Auth.Token(token.reveal()),
-        timeout=timeout_seconds,  # type: ignore[arg-type]  # requests takes fractions
+        timeout=timeout_seconds,
         user_agent="town-reconciler",
         per_page=100,
         retry=never,

@@ -5,7 +5,6 @@ servers of this machine.
 """
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -100,7 +99,7 @@ HARMLESS = {
 
 
 @pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Every host and port that anybody looked up or connected to. Only this machine's loopback answers."""
     met: list[tuple[str, int]] = []
     really_connect, really_look_up = socket.socket.connect, socket.getaddrinfo
@@ -119,7 +118,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    yield met
+    return met
 
 
 def test_there_are_sixty_of_them() -> None:
