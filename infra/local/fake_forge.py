@@ -79,11 +79,13 @@ class Site:
     ways_to_merge: tuple[str, ...] = ("merge", "squash", "rebase")
     on_open: Callable[[Pull], None] = lambda _pull: None
     pulls: list[Pull] = field(default_factory=list)
+    projects: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def opens(self, project: str, *, head: str = "work", base: str = "main", title: str = "Work") -> Pull:
         """Somebody opens a pull request; the one that is open already for that branch is it."""
         with self.lock:
+            self.projects.add(project.lower())
             for pull in self.pulls:
                 if (pull.project.lower(), pull.head, pull.state) == (project.lower(), head, "open"):
                     return pull

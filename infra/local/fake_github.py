@@ -71,6 +71,10 @@ class FakeGitHub(FakeForgeServer):
         return self._merge(pull, body) if name.endswith("/merge") else self._comment(pull, body)
 
     def _open(self, project: str, body: Mapping[str, Any]) -> Reply:
+        if any(
+            (each.project, each.head, each.state) == (project, body.get("head"), "open") for each in self.site.pulls
+        ):
+            return _no(422, f"A pull request already exists for {body.get('head')}.")
         try:
             pull = self.site.opens(project, head=body["head"], base=body["base"], title=body["title"])
         except (KeyError, LookupError):
@@ -146,9 +150,23 @@ class FakeGitHub(FakeForgeServer):
 
     def _repository(self, _info: Any, *, owner: str, name: str, **_: Any) -> Any:
         project = f"{owner}/{name}"
-        if not any(pull.project.lower() == project.lower() for pull in self.site.pulls):
+        if project.lower() not in self.site.projects:
             raise _not_resolved(f"Could not resolve to a Repository with the name '{project}'.")
-        return {"name": name, "pullRequest": lambda _info, number: self._graphql_pull(project, number)}
+        return {
+            "name": name,
+            "pullRequest": lambda _info, number: self._graphql_pull(project, number),
+            "pullRequests": lambda _info, **given: self._graphql_pulls(project, **given),
+        }
+
+    def _graphql_pulls(self, project: str, *, headRefName: str = "", states: Any = (), **page: Any) -> Any:  # noqa: N803 - GitHub's
+        pulls = [
+            self._graphql_pull(project, pull.number)
+            for pull in self.site.pulls
+            if pull.project.lower() == project.lower()
+            and headRefName in ("", pull.head)
+            and (not states or pull.state.upper() in states)
+        ]
+        return _page(pulls, **{key: value for key, value in page.items() if key in ("first", "last", "after")})
 
     def _graphql_pull(self, project: str, number: int) -> Any:
         pull = self.site.find(project, number)
@@ -158,6 +176,7 @@ class FakeGitHub(FakeForgeServer):
         commit = {"commit": {"oid": pull.sha, "statusCheckRollup": _rollup(pull)}}
         return {
             "number": number,
+            "url": self.url_of(pull),
             "state": pull.state.upper(),
             "isDraft": pull.draft,
             "merged": pull.state == "merged",

@@ -21,7 +21,7 @@ from infra.townctl.answers import FOUND, INTERRUPTED, OK, Answer
 from infra.townctl.demo_view import DemoView, open_view
 from infra.townctl.desk import TheDesk, screen
 from infra.townctl.loop import Stop, TownLoop
-from infra.townctl.stage import TOWN, Stage, StoreName
+from infra.townctl.stage import TOWN, Stage, StoreName, Strategy
 from shared.adapters import ids
 from shared.adapters.clock import Budget
 from shared.domain.errors import Refused
@@ -61,6 +61,10 @@ def demo(
             help="Where its town is kept: a directory, or s3 (SeaweedFS) or moto, started for as long as it runs."
         ),
     ] = "directory",
+    strategy: Annotated[
+        Strategy,
+        Parameter(help="How work lands: direct by agents, or pr, by pull requests at a fake GitHub that it starts."),
+    ] = "direct",
     desk: TheDesk,
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
@@ -81,7 +85,8 @@ def demo(
         bucket = cleanup.enter_context(stages.a_bucket(store, data))
         out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as the wall.")
         cleanup.enter_context(stop.on_signals())
-        stage = stages.set_up(data, bucket=bucket, speed=speed, write_line=view.alert)
+        github = cleanup.enter_context(stages.a_forge(strategy, data))
+        stage = stages.set_up(data, bucket=bucket, github=github, speed=speed, write_line=view.alert)
         cleanup.callback(_leave_nobody, stage, out)
         problem = _play(stage, view, stop, speed=speed)
         return _answer(stage, view, problem)
@@ -95,6 +100,8 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
     is_started = False
     with view:
         for _ in loop.passes(stop):
+            if stage.people is not None:
+                stage.people.act()
             image = drive(stage.store.load(TOWN))
             statuses = _statuses(image)
             view.town(image, processes=len(stage.runtime.running()))

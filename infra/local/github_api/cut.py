@@ -28,14 +28,17 @@ OPERATIONS: Final = (
     ("/repos/{owner}/{repo}/pulls/{pull_number}/comments", "post"),
     ("/repos/{owner}/{repo}/commits/{ref}/status", "get"),
 )
+_BUILT_IN: Final = frozenset({"String", "Int", "Boolean", "ID", "Float"})
 _PROSE: Final = frozenset({"description", "example", "examples", "externalDocs", "title", "summary"})
 
 KEPT: Final = {
     "Query": ("repository",),
     "Mutation": ("resolveReviewThread",),
-    "Repository": ("name", "pullRequest"),
+    "Repository": ("name", "pullRequest", "pullRequests"),
+    "PullRequestConnection": ("nodes", "pageInfo", "totalCount"),
     "PullRequest": [
         "number",
+        "url",
         "state",
         "isDraft",
         "merged",
@@ -107,8 +110,8 @@ def graphql_slice(whole: DocumentNode) -> str:
             chosen = tuple(field for field in node.fields or () if field.name.value in fields)
             node = ObjectTypeDefinitionNode(name=node.name, fields=chosen, interfaces=())
         kept[name] = node
-    wanted = {used for node in kept.values() for used in _types_in(node)}
-    for name in sorted(wanted - set(kept) - {"String", "Int", "Boolean", "ID", "Float"}):
+    while wanted := sorted({used for node in kept.values() for used in _types_in(node)} - set(kept) - _BUILT_IN):
+        name = wanted[0]
         if isinstance(types[name], ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode):
             raise LookupError(  # noqa: TRY004 - no argument of ours has a wrong type
                 f"a kept field leads to {name}: keep it or drop the field"
