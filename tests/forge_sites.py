@@ -43,7 +43,10 @@ Change = Literal[
 class ForgeSite(Protocol):
     """A forge with people."""
 
-    forge: SourceForge
+    @property
+    def forge(self) -> SourceForge:
+        """What the reconciler sees of it."""
+        ...
 
     def opens(self) -> str:
         """Somebody opens a pull request; returns its address."""

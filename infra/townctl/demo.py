@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from infra.local import demo_scenario
-from infra.townctl import demo_story
+from infra.townctl import demo_pulls, demo_story
 from infra.townctl import stage as stages
 from infra.townctl.answers import FOUND, INTERRUPTED, OK, Answer
 from infra.townctl.demo_view import DemoView, open_view
@@ -112,7 +112,8 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
             if failed:
                 return f"bead {failed[0]} failed"
             if _all_landed(statuses) and _is_quiet(stage):
-                return _what_is_missing(_reports(view))
+                reports = _reports(view)
+                return _what_is_missing(reports) or demo_pulls.missing_of_pulls(stage, reports)
             if budget.left() == 0:
                 return "it did not finish in time"
     return _INTERRUPTED
@@ -137,6 +138,7 @@ def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
             {"tick": beat.report.input.tick_no, "by": beat.by, "what": beat.what}
             for beat in demo_story.history_of(stages.crashing_task()[0], reports)
         ],
+        "pullRequests": demo_pulls.pulls_as_json(stage),
         "dryRun": dry_run,
     }
     return Answer(document, tuple(demo_story.tell(stage, reports, dry_run)), OK)

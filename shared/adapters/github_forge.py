@@ -17,12 +17,16 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 from urllib3.util.retry import Retry
 
+from shared.adapters.clock import Budget
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.github_answers import PAGES_AT_MOST, Around, Merge, Pull, Status, feedback_of
 from shared.domain.ports import Feedback, ForgeError, Merged, NotMerged, PullRequest, Secret
 
 TIMEOUT_SECONDS: Final = 5
+TOGETHER_SECONDS: Final = 25
+"""For all requests about one pull request: below the 30 s that an effect may take."""
+
 API_VERSION: Final = "2022-11-28"
 _REDIRECTS: Final = (202, 301, 302, 303, 307, 308)
 
@@ -124,6 +128,7 @@ class _Call:
         self._target = target
         self._token = token
         self._limits = limits
+        self._budget = Budget(TOGETHER_SECONDS)
 
     def get(self, shape: type[Any], path: str) -> Any:
         return self._ask(shape, "GET", self._path(path))
@@ -142,6 +147,8 @@ class _Call:
         return f"/repos/{self._target.owner}/{self._target.name}{path}"
 
     def _ask(self, shape: type[Any], verb: str, url: str, body: Any = None) -> Any:
+        if self._budget.left() == 0:
+            return ForgeError("transient", f"the forge took longer than {TOGETHER_SECONDS} s over one look")
         import requests  # noqa: PLC0415 - as PyGithub
 
         try:

@@ -12,7 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.domain.ports import Feedback, PullRequest
 
 _STILL_COMPUTED: Final = frozenset({"unchecked", "checking", "preparing", "approvals_syncing"})
-_IN_OUR_WORDS: Final = {"mergeable": "clean", "conflict": "dirty", "need_rebase": "behind", "draft_status": "draft"}
+_IN_OUR_WORDS: Final = {
+    "mergeable": "clean",
+    "conflict": "dirty",
+    "broken_status": "dirty",
+    "need_rebase": "behind",
+    "draft_status": "draft",
+}
 _FAILED: Final = frozenset({"failed", "canceled", "canceling"})
 _PASSED: Final = frozenset({"success", "skipped"})
 

@@ -13,12 +13,16 @@ from urllib.parse import quote
 import urllib3
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from shared.adapters.clock import Budget
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.gitlab_answers import Approvals, Discussion, Merge, MergeRequest, feedback_of
 from shared.domain.ports import Feedback, ForgeError, Merged, NotMerged, PullRequest, Secret
 
 TIMEOUT_SECONDS: Final = 5.0
+TOGETHER_SECONDS: Final = 25
+"""For all requests about one merge request: below the 30 s that an effect may take."""
+
 PAGES_AT_MOST: Final = 10
 _LARGEST: Final = 8 << 20
 _DISCUSSIONS: Final = TypeAdapter(list[Discussion])
@@ -71,7 +75,9 @@ def _feedback(call: "_Call", request: MergeRequest) -> Feedback | ForgeError:
             break
     approvals = call.ask(Approvals, "GET", "/approvals")
     if isinstance(approvals, ForgeError):
-        return approvals
+        if approvals.http_status not in (403, 404):
+            return approvals
+        approvals = Approvals()  # not for this token, or not in this edition: then `not_approved` alone says so
     return feedback_of(request, discussions, approvals, unread=bool(page))
 
 
@@ -85,6 +91,7 @@ class _Call:
         self._token = token
         self._limits = limits
         self._timeout = timeout_seconds
+        self._budget = Budget(TOGETHER_SECONDS)
 
     def ask(self, shape: type[_M], verb: str, path: str, body: Any = None) -> _M | ForgeError:
         """One answer of that shape."""
@@ -127,6 +134,8 @@ class _Call:
         return said, headers
 
     def _send(self, verb: str, path: str, body: Any) -> tuple[int, dict[str, str], bytes] | ForgeError:
+        if self._budget.left() == 0:
+            return ForgeError("transient", f"the forge took longer than {TOGETHER_SECONDS} s over one look")
         headers = {"PRIVATE-TOKEN": self._token.reveal(), "User-Agent": "town-reconciler", "Accept": "application/json"}
         try:
             with urllib3.PoolManager(retries=False, timeout=self._timeout) as pool:

@@ -402,3 +402,22 @@ def test_a_token_that_cannot_be_read_is_passing_trouble_without_a_request(github
 
 def test_the_tests_secrets_are_secrets() -> None:
     assert repr(FakeSecrets({"a": "b"}).get("a")) == "Secret(...)"
+
+
+@pytest.mark.parametrize("module", ["github_forge", "gitlab_forge"])
+def test_all_requests_of_one_look_share_one_budget(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(FakeGitHub() if module == "github_forge" else FakeGitLab()) as site:
+        url = site.opens()
+        monkeypatch.setattr(f"shared.adapters.{module}.TOGETHER_SECONDS", 0)
+        assert error(site, url).kind == "transient"
+        assert site.server.requests == []
+
+
+@pytest.mark.parametrize(("status", "decision", "awaits"), [(403, None, False), (404, "REVIEW_REQUIRED", True)])
+def test_a_gitlab_that_does_not_tell_approvals_still_says_whether_one_is_missing(
+    gitlab: Served, status: int, decision: Any, awaits: bool
+) -> None:
+    url = gitlab.opens()
+    gitlab.pull(url).decision = decision
+    gitlab.server.trouble.plan(Trouble(status, path="/approvals"))
+    assert feedback(gitlab, url).awaiting_approval is awaits
