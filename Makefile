@@ -54,6 +54,10 @@ setup: $(READY) ## Create .venv and install everything from the lock (other targ
 demo: $(READY) ## Run a whole town on this machine, sped up (SPEED=40, STORE=directory|s3|moto)
 	@.venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE)
 
+.PHONY: demo-pr
+demo-pr: $(READY) ## The demo by pull requests: a fake GitHub, reviews, approvals, merges (SPEED=50)
+	@.venv/bin/townctl demo --strategy pr $(if $(SPEED),--speed $(SPEED))
+
 .PHONY: test
 test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from infra.townctl import wiring
+from infra.townctl import forges, wiring
 from infra.townctl.answers import FOUND, OK, Answer
 from infra.townctl.desk import Desk, TheDesk
 from infra.townctl.live import Lines, Watcher
@@ -152,6 +152,10 @@ def run(
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
+    forge_host: Annotated[
+        list[str] | None, Parameter(help=forges.HOST_HELP, negative="", consume_multiple=True)
+    ] = None,
+    secrets_prefix: Annotated[str | None, Parameter(help=forges.PREFIX_HELP)] = None,
     desk: TheDesk,
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
@@ -166,7 +170,9 @@ def run(
     _require_known(wanted, known)
     clock = desk.clock_of(store, *(wanted or known), speed=speed)
     runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
-    around = desk.around(store, clock=clock, runtime=runtime)
+    hosts = forges.hosts_of(desk.data, forge_host or ())
+    forge = forges.forge_of(desk.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
+    around = desk.around(store, clock=clock, runtime=runtime, forge=forge)
     loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
     if once:
         loop.one_pass()

@@ -20,6 +20,7 @@ from infra.townctl import (
     demo,
     doctor,
     explain,
+    forges,
     litestream_commands,
     loop,
     past,
@@ -90,7 +91,7 @@ def _run(words: Sequence[str], objects: Callable[[Path], ObjectStore]) -> int:
 
 def _app(objects: Callable[[Path], ObjectStore]) -> App:
     app = App(name="townctl", help=_HELP, version=_version, help_format="plaintext")
-    for part in (towns.app, posts.app, explain.app, litestream_commands.app):
+    for part in (towns.app, posts.app, explain.app, forges.app, litestream_commands.app):
         app.command(part)
     for command in (demo.demo, loop.run, ticks.tick, ticks.dry_run, ticks.ticks, doctor.doctor):
         app.command(command)

@@ -45,7 +45,8 @@ def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1: every pull request in progress is looked at once a minute."""
+    """R1: every pull request in progress is looked at once a minute, those first at which nobody looked for longest."""
+    due_now: list[tuple[datetime, LiveReview]] = []
     for review in town.reviews:
         if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
             continue
@@ -58,7 +59,14 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if due > tick.now:
             yield Due(due, (review.id,), "rate_limited" if limited else "poll_interval", last)
         else:
+            due_now.append((review.created_at if last is None else last, review))
+    by_age = sorted(due_now, key=lambda each: (each[0], each[1].created_at, each[1].id))
+    left_for_later = [review.id for _, review in by_age[limits.POLLS_PER_TICK :]]
+    for _, review in due_now:
+        if review.pr_url is not None and review.id not in left_for_later:
             yield PollPr(bead_id=review.id, pr_url=review.pr_url)
+    if left_for_later:
+        yield Due(tick.now + limits.ACTIVE_INTERVAL)
 
 
 def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
