@@ -39,6 +39,8 @@ from shared.adapters.prompts import told
 from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
 
 CALL_BUDGET_SECONDS: Final = 10.0
+HOME_VARIABLE: Final = "TOWN_AGENT_HOME"
+"""The agent's own directory, which its later generations find again; it may work in another one."""
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
@@ -263,16 +265,17 @@ class LocalProcessRuntime:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=place,
-            env=self._agent_environment(generation) | dict(launch.environment),
+            env=self._agent_environment(generation, launch),
             pass_fds=(lock,),
             start_new_session=True,
         )
         # Whoever starts a process must ask for its end, or it stays in the process table as a zombie.
         threading.Thread(target=process.wait, name=f"reaper-{process.pid}", daemon=True).start()
 
-    def _agent_environment(self, generation: Generation) -> dict[str, str]:
+    def _agent_environment(self, generation: Generation, launch: Launch) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return inherited | self._environment | {supervisor.MARK_VARIABLE: generation.mark}
+        ours = {supervisor.MARK_VARIABLE: generation.mark, HOME_VARIABLE: str(generation.directory.parent / "work")}
+        return inherited | self._environment | dict(launch.environment) | ours
 
 
 def _overtaken(home: AgentHome, generation: Generation) -> str | None:
