@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
+from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.ports import AgentRuntime
 from tests.control_servers import SLEEPER, a_control_server
+from tests.fargate import Fargate, a_fargate
 
 QUICK = CallSeconds(start=8.0, status=3.0, health=2.0, other=8.0)
 
@@ -62,4 +64,46 @@ def control_ground(root: Path) -> Iterator[Ground]:
         )
 
 
-GROUNDS = {"local processes": local_ground, "control server": control_ground}
+def crash_in(fargate: Fargate, agent_id: str) -> None:
+    """Kill an agent's process, in whichever task it is."""
+    [server] = [server for server in fargate.servers.values() if server.generations(agent_id)]
+    crash(server.runtime, agent_id)
+
+
+@contextmanager
+def ecs_agents_ground(root: Path) -> Iterator[Ground]:
+    """A task for each generation of an agent."""
+    with a_fargate(root) as fargate:
+        runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of, seconds=QUICK)
+        yield Ground(
+            runtime,
+            live=lambda agent_id: sorted(
+                g for server in fargate.servers.values() for g in server.generations(agent_id)
+            ),
+            crash=lambda agent_id: crash_in(fargate, agent_id),
+            idle_container="none",
+        )
+
+
+@contextmanager
+def ecs_containers_ground(root: Path) -> Iterator[Ground]:
+    """A control-server task for the town, run when the first agent is wanted."""
+    with a_fargate(root) as fargate:
+        containers = EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.05)
+        runtime = ControlServerRuntime(containers, seconds=QUICK)
+        yield Ground(
+            runtime,
+            live=lambda agent_id: sorted(
+                g for server in fargate.servers.values() for g in server.generations(agent_id)
+            ),
+            crash=lambda agent_id: crash_in(fargate, agent_id),
+            idle_container="stopped",
+        )
+
+
+GROUNDS = {
+    "local processes": local_ground,
+    "control server": control_ground,
+    "ECS, a task for each agent": ecs_agents_ground,
+    "ECS, a task for each town": ecs_containers_ground,
+}

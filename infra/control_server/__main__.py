@@ -1,4 +1,6 @@
-"""`python -m infra.control_server`: run until SIGTERM (the container is being taken away) or SIGINT."""
+"""`python -m infra.control_server`: run until SIGTERM (the container is being taken away) or SIGINT; with TOWN_START_URL
+until the one agent that is wanted there has ended.
+"""
 
 import os
 import signal
@@ -8,7 +10,9 @@ from types import FrameType
 
 from infra.control_server.server import Running
 from infra.control_server.settings import Settings
+from infra.control_server.single import NothingToDo, request_at, run_one
 from infra.local.posting import poster_from
+from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 
 
 def main() -> int:
@@ -29,11 +33,27 @@ def main() -> int:
         signal.signal(number, end)
     running = Running(settings, poster)
     print(f"control server of {settings.town_id} at {running.address}, instance {settings.instance_id}", flush=True)
-    ended.wait()
+    url, code = os.environ.get(START_URL_VARIABLE), 0
+    if url is None:
+        ended.wait()
+    else:
+        key = os.environ.get(START_KEY_VARIABLE, "")
+        code = _one(running, url, key, ended)
+        if not ended.is_set():
+            running.finish()
+            return code
     for line in running.evict():
         print(line, flush=True)
     print("evicted", flush=True)
-    return 0
+    return code
+
+
+def _one(running: Running, url: str, effect_id: str, ended: threading.Event) -> int:
+    try:
+        return run_one(running, request_at(url), effect_id=effect_id, ended=ended.is_set)
+    except NothingToDo as error:
+        print(f"control server: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

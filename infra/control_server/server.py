@@ -1,6 +1,7 @@
 """All parts of a control server put together, to be started and ended by a process or by a test."""
 
 import threading
+from typing import Final
 
 from infra.control_server.eviction import announce_ready, evict
 from infra.control_server.http import ControlServer
@@ -9,6 +10,8 @@ from infra.control_server.sessions import Sessions
 from infra.control_server.settings import Settings
 from infra.control_server.watch import Watch
 from infra.local.posting import Poster
+
+_LAST_REPORTS_SECONDS: Final = 10.0
 
 
 class Running:
@@ -39,6 +42,12 @@ class Running:
         told = evict(self.settings, self.sessions, self.watch, self.reporter)
         self._close()
         return told
+
+    def finish(self) -> None:
+        """End where nothing is left to do: what was seen last is told."""
+        self.watch.look()
+        self.reporter.finish(seconds=_LAST_REPORTS_SECONDS)
+        self._close()
 
     def kill(self) -> None:
         """End as a container that lost its power does: agents die, nobody is told."""
