@@ -13,13 +13,11 @@ from typing import Final
 
 from infra.control_server.reporter import Reporter
 from infra.control_server.settings import Settings
+from infra.town_agent.order import WAITING
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_generations import is_running
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain import limits, times
-
-WAITING: Final = "waiting.json"
-"""`town-agent waiting` writes it beside the start file, with the time; whatever the agent does later outdates it."""
 
 _IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
 _IDLE_EXIT_DRAINING: Final = timedelta(seconds=10)
