@@ -15,7 +15,6 @@ from infra.control_server.reporter import Reporter
 from infra.control_server.settings import Settings
 from infra.town_agent.order import WAITING
 from shared.adapters import local_supervisor as supervisor
-from shared.adapters.local_generations import is_running
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain import limits, times
 
@@ -68,12 +67,14 @@ class Watch:
                 if key not in self._sessions:
                     self._sessions[key] = self._met(*key)
             for key, session in list(self._sessions.items()):
-                newest = self._runtime.newest(self._settings.town_id, session.agent_id)
-                if newest is not None and newest.number == session.generation and is_running(newest):
+                seen = self._runtime.status(self._settings.town_id, session.agent_id)
+                if seen.generation != session.generation:
+                    del self._sessions[key]  # superseded: the newer one speaks for the agent
+                elif seen.status == "running":
                     self._alive(session)
-                else:
+                elif seen.status == "exited":
                     del self._sessions[key]
-                    self._over(session)
+                    self._over(session, seen.exit_reason or "ended")
 
     def report_end(self, agent_id: str, generation: int, reason: str, *, clean: bool = False) -> None:
         """Tell the town how a generation ended."""
@@ -133,12 +134,8 @@ class Watch:
             self._reporter.event("agent_heartbeat", event_id, payload, agent_id=session.agent_id)
         )
 
-    def _over(self, session: Session) -> None:
-        if self.draining:
-            return  # the eviction says it, once everything is saved
-        status = self._runtime.status(self._settings.town_id, session.agent_id)
-        if status.generation == session.generation:
-            reason = status.exit_reason or "ended"
+    def _over(self, session: Session, reason: str) -> None:
+        if not self.draining:  # else the eviction says it, once everything is saved
             self.report_end(session.agent_id, session.generation, reason, clean=reason == "completed")
 
     def _patience(self, role: str) -> timedelta:
