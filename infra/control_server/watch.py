@@ -13,7 +13,7 @@ from typing import Final
 
 from infra.control_server.reporter import Reporter
 from infra.control_server.settings import Settings
-from infra.town_agent.order import WAITING
+from infra.town_agent.order import SPOKE, WAITING
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain import limits, times
@@ -32,7 +32,9 @@ class Session:
     role: str
     active_at: datetime
     doing: str = "started"
-    output: int = 0
+    signs: tuple[int, int] = (0, 0)
+    said: str = ""
+    waiting_since: datetime | None = None
     beats: int = 0
     beat_at: datetime | None = None
 
@@ -103,12 +105,8 @@ class Watch:
         newest = self._runtime.newest(self._settings.town_id, session.agent_id)
         if newest is None:
             return
-        log = newest.directory / supervisor.LOG
-        size = log.stat().st_size if log.exists() else 0
-        if size != session.output:
-            session.output, session.active_at, session.doing = size, now, "output"
-        waiting_since = self._waiting_since(newest.directory / WAITING, session)
-        if waiting_since is not None and now - waiting_since > self._patience(session.role):
+        self._notice(session, newest.directory, now)
+        if session.waiting_since is not None and now - session.waiting_since > self._patience(session.role):
             newest.directory.joinpath("exit-reason.txt").write_text("idle: it only waited", encoding="utf-8")
             self._runtime.stop(
                 self._settings.town_id, session.agent_id, generation=session.generation, effect_id="idle-exit"
@@ -144,13 +142,35 @@ class Watch:
             return _IDLE_EXIT_DRAINING
         return _IDLE_EXIT.get(role, timedelta.max)
 
-    def _waiting_since(self, path: Path, session: Session) -> datetime | None:
-        """Since when the agent has said that it waits and done nothing else."""
-        try:
-            said = times.from_text(json.loads(path.read_text(encoding="utf-8"))["since"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return said if session.active_at <= said + limits.ACTIVE_INTERVAL else None
+    def _notice(self, session: Session, place: Path, now: datetime) -> None:
+        """What the agent has done since the last look: printed, spoken, or said that it only waits."""
+        signs = (_size(place / supervisor.LOG), _touched(place / SPOKE))
+        said = _text(place / WAITING)
+        if signs != session.signs:
+            session.doing = "output" if signs[0] != session.signs[0] else "town-agent"
+            session.signs, session.active_at, session.waiting_since = signs, now, None
+        if said != session.said:
+            session.said, session.waiting_since = said, _since(said)
+
+
+def _since(said: str) -> datetime | None:
+    """The time in a note of `town-agent waiting`; None for a note that nobody can read."""
+    try:
+        return times.from_text(json.loads(said)["since"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _touched(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def as_part(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from infra.local.posting import NotPosted, Poster, patiently, poster_from
 from infra.town_agent import events, mailbox
-from infra.town_agent.order import WAITING, Caller, NoOrder, caller
+from infra.town_agent.order import SPOKE, WAITING, Caller, NoOrder, caller
 from shared.adapters import clock as clocks
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
@@ -55,7 +55,10 @@ def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
         return ended.code if isinstance(ended.code, int) else REFUSED
     try:
         command: Callable[[Talk, argparse.Namespace], None] = arguments.command
-        command(Talk(environment), arguments)
+        talk = Talk(environment)
+        if command is not _waiting:
+            (talk.caller.place / SPOKE).touch()
+        command(talk, arguments)
     except (NoOrder, ValueError) as error:
         return _complain(error, REFUSED)
     except NotPosted as error:

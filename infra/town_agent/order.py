@@ -12,6 +12,9 @@ from shared.adapters.local_supervisor import MARK_VARIABLE
 WAITING: Final = "waiting.json"
 """`town-agent waiting` writes it beside the start file, with the time; whatever the agent does later outdates it."""
 
+SPOKE: Final = "spoke"
+"""Every other command touches it: who speaks does something."""
+
 
 class NoOrder(Exception):
     """There is no start file, or it does not say whose it is."""

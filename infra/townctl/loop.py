@@ -135,9 +135,13 @@ class TownLoop:
 
     def passes(self, stop: Stop) -> Iterator[PassReport]:
         """One pass after another, five seconds of the clock apart, until somebody asks to stop."""
-        while not stop.asked.is_set():
-            yield self._pass(self._patience)
-            stop.wait(self._pause)
+        try:
+            while not stop.asked.is_set():
+                yield self._pass(self._patience)
+                stop.wait(self._pause)
+        except GeneratorExit:
+            self.finish()  # whoever has seen enough may take the store away next
+            raise
         yield self.finish()
 
     def one_pass(self) -> PassReport:
