@@ -83,6 +83,10 @@ fix: $(READY) ## Format, and repair what ruff can repair
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
+.PHONY: drain-test
+drain-test: $(READY) ## Evict a town's container while an agent works, and watch the drain (ARGS="--how nonce")
+	.venv/bin/python -m infra.local.drain_test $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure the performance bars of the design
 	.venv/bin/python -m tests.benchmarks $(ARGS)

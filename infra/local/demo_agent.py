@@ -24,6 +24,7 @@ from infra.local.demo_reports import Heart, Reports
 from infra.local.demo_work import Agent
 from infra.local.posting import NotPosted, poster_from
 from shared.adapters import clock as clocks
+from shared.adapters.local_processes import HOME_VARIABLE
 from shared.adapters.local_supervisor import MARK_VARIABLE
 
 PACE_VARIABLE: Final = "TOWN_AGENT_PACE"
@@ -59,7 +60,9 @@ def _agent(order: Order, environment: Mapping[str, str]) -> Agent:
     reports = Reports(order, poster_from(environment, town_id=order.town_id, clock=clock), clock)
     return Agent(
         order=order,
-        repository=Repository(Path.cwd(), order.git_url, Git(order.name, environment)),
+        repository=Repository(
+            Path(environment.get(HOME_VARIABLE) or Path.cwd()), order.git_url, Git(order.name, environment)
+        ),
         reports=reports,
         heart=Heart(reports, clock),
         clock=clock,

@@ -114,11 +114,17 @@ class Started:
     process_id: str
 
 
+RejectKind = Literal["refused", "no_capacity", "bad_configuration"]
+
+
 @dataclass(frozen=True, slots=True)
 class StartRejected:
-    """Nothing was started. `reason` is a short text for people, never empty."""
+    """Nothing was started. `reason` is a short text for people, never empty; `kind` says who can help: nobody need (it is
+    `refused`), time (`no_capacity`), or whoever configured it.
+    """
 
     reason: str
+    kind: RejectKind = "refused"
 
 
 @dataclass(frozen=True, slots=True)

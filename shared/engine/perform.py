@@ -32,6 +32,8 @@ from shared.domain.states import EffectKind
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.times import to_text
 
+_NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
+
 Result = dict[str, Any]
 """The payload of a result event, without effect id and attempt."""
 
@@ -186,11 +188,19 @@ def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
 
 
 def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
+    """Into the mayor's session; where the runtime says that none runs, with the start of one."""
     payload = effect.payload
     if payload.get("agent_id") is None:
         return {"delivered": False, "error": "the town has no mayor"}
     text = payload["message"]
-    return _delivered(_message(outside, payload, message_id=effect.effect_id, text=text, mode="queue"))
+    told = _message(outside, payload, message_id=effect.effect_id, text=text, mode="queue")
+    order = payload.get("start")
+    if isinstance(told, Done) or outside.runtime is None or order is None:
+        return _delivered(told)
+    if outside.runtime.status(payload["town_id"], payload["agent_id"]).status not in _NO_SESSION:
+        return _delivered(told)
+    started = outside.runtime.start({**order, "message": text}, effect_id=effect.effect_id)
+    return _delivered(Done() if isinstance(started, Started) else NotDone(started.reason, passing=True))
 
 
 def _refresh_token(effect: ClaimedEffect, outside: Outside) -> Result:
