@@ -23,6 +23,7 @@ Wait = Literal[
     "nudge_window",
     "owner_beats",
     "poll_interval",
+    "poll_turn",
     "progress",
     "rate_limited",
     "review_abandoned",

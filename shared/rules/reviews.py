@@ -66,7 +66,7 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if review.pr_url is not None and review.id not in left_for_later:
             yield PollPr(bead_id=review.id, pr_url=review.pr_url)
     if left_for_later:
-        yield Due(tick.now + limits.ACTIVE_INTERVAL)
+        yield Due(tick.now + limits.ACTIVE_INTERVAL, tuple(left_for_later), "poll_turn", tick.now)
 
 
 def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:

@@ -32,6 +32,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "nudge_life": "the nudge is still valid",
     "nudge_window": "it was nudged within the hour",
     "owner_beats": "the agent that worked on it still gives signs of life",
+    "poll_turn": "a tick looks at so many pull requests only, and others waited longer",
     "poll_interval": "its pull request was looked at less than a minute ago",
     "progress": "its last progress is recent enough",
     "rate_limited": "the forge asked for patience",
