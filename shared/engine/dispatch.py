@@ -31,9 +31,13 @@ class PassReport:
 
 @dataclass(slots=True)
 class WarmImages:
-    """The newest known image of each town, to ask the store only whether it changed; at most `limit` of them."""
+    """The newest known image of each town, to ask the store only whether it changed; at most `limit` of them.
+
+    They hold at most `limit_bytes` together, or one image: that is what a Lambda has of memory and of /tmp.
+    """
 
     limit: int = 32
+    limit_bytes: int = 256 << 20
     images: dict[str, TownImage] = field(default_factory=dict)
 
     def get(self, town_id: str) -> TownImage | None:
@@ -44,8 +48,9 @@ class WarmImages:
         """Remember an image; the town that was not used for the longest time goes."""
         self.images.pop(image.town_id, None)
         self.images[image.town_id] = image
-        while len(self.images) > self.limit:
-            del self.images[next(iter(self.images))]
+        held = sum(each.size for each in self.images.values())
+        while len(self.images) > self.limit or (held > self.limit_bytes and len(self.images) > 1):
+            held -= self.images.pop(next(iter(self.images))).size
 
     def forget(self, town_id: str) -> None:
         """After an error nothing is assumed."""
