@@ -82,13 +82,12 @@ class Scrubbing:
             self.masks.effects[row["effect_id"]] = made
 
     def _row(self, table: str, row: Row) -> Row:
+        masks = self.masks
         if table == "ticks":
             return {**row, "inputs": "{}", "outputs": "{}"}
         if table == "town":
-            kept = row["key"] in _KEPT_KEYS
-            return (
-                row if kept else {"key": self.masks.key(row["key"]), "value": self._document(row["value"], row["key"])}
-            )
+            key, value = row["key"], row["value"]
+            return row if key in _KEPT_KEYS else {"key": masks.key(key), "value": masks.document(value, key)}
         return {column: self._cell(table, column, value) for column, value in row.items()}
 
     def _cell(self, table: str, column: str, value: Any) -> Any:
@@ -139,8 +138,8 @@ def decisions_of(report: TickReport) -> list[tuple[Any, ...]]:
 def require_clean(image: bytes, rows: Iterable[JournalRow]) -> None:
     """The last look: nothing that gives itself away is left. Raises Refused, which names the place and not the text."""
     for table, found in rewriting.all_rows(image).items():
-        for row in found:
-            for column, value in row.items():
+        for stored in found:
+            for column, value in stored.items():
                 if column != "identity" and isinstance(value, str) and SECRET.search(value):
                     raise _not_clean(f"{table}.{column}")
     for row in rows:
