@@ -120,11 +120,10 @@ def crash_loop(world: World) -> None:
 def breaker(world: World) -> None:
     """Nothing can be started: the breaker opens, the mayor hears of it, and closes when half an hour is over."""
     _founded(world, *(f"refused-{number:02}" for number in range(22)))
-    world.runtime.fails("start", StartRejected("no capacity"), times=44)
+    world.runtime.fails("start", StartRejected("no capacity"), times=22)
     _live(world, 6)
-    _live(world, 34, beating=False)
-    _beat(world)
-    _live(world, 2)
+    _live(world, 20, beating=False)
+    _live(world, 12)
 
 
 def drain(world: World) -> None:
@@ -249,7 +248,7 @@ def thousand_beads(world: World) -> None:
         world.runtime.processes[TOWN, f"agent-{agent:04d}"] = FakeProcess(f"process-{agent}", 1)
     for step in range(24):
         world.clock.at += timedelta(seconds=30)
-        for agent in range(step % 5, 30, 5):
+        for agent in range(step % 3, 30, 3):
             now = {"generation": 1, "last_event_at": to_text(world.clock.now())}
             _say(world, "agent_heartbeat", now, agent=f"agent-{agent:04d}")
         if step % 4 == 3:
