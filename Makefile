@@ -103,6 +103,10 @@ mutants: $(READY) ## Plant bugs in rules and actions and see that the tests find
 simulate: $(READY) ## Run whole fleets under faults from many seeds (SEEDS=1000)
 	.venv/bin/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
+.PHONY: recordings-accept
+recordings-accept: $(READY) ## Make the golden recordings anew and say what changed (ARGS="NAME" or --look)
+	.venv/bin/python -m tests.recordings.make $(ARGS)
+
 .PHONY: cover
 cover: $(READY) ## Run the tests and show which branches none of them took
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term-missing $(ARGS)

@@ -25,6 +25,7 @@ from infra.townctl import (
     loop,
     past,
     posts,
+    recordings,
     replays,
     ticks,
     towns,
@@ -95,7 +96,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
         app.command(part)
     for command in (demo.demo, loop.run, ticks.tick, ticks.dry_run, ticks.ticks, doctor.doctor):
         app.command(command)
-    for about_the_past in (past.points, past.restore, past.flush, past.retention, replays.replay):
+    for about_the_past in (past.points, past.restore, past.flush, past.retention, recordings.record, replays.replay):
         app.command(about_the_past)
 
     @app.meta.default

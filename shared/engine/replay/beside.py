@@ -98,10 +98,10 @@ class Beside:
         parting = Parting(
             tick_no=row["tick_no"],
             at=time_of(row),
-            events=_only(then["events"], now["events"]),
-            actions=_only(then["actions"], now["actions"]),
-            effects=_only(then["effects"], now["effects"]),
-            violations=_only(then["violations"], now["violations"]),
+            events=only(then["events"], now["events"]),
+            actions=only(then["actions"], now["actions"]),
+            effects=only(then["effects"], now["effects"]),
+            violations=only(then["violations"], now["violations"]),
             rows=tuple(islice(self._differences(changed), SHOWN)),
         )
         accounts = (parting.events, parting.actions, parting.effects, parting.violations)
@@ -135,7 +135,7 @@ class Beside:
         return all(left == right or _shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))
 
 
-def _only(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Account:
+def only(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Account:
     """What one side has more often than the other, in order."""
     left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
     return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))
