@@ -291,3 +291,16 @@ def test_a_known_town_whose_head_is_missing_is_never_created_empty(townctl: OnAB
     townctl("run", "--once")
     assert townctl.bucket.objects().get("towns/alpha/head") is None
     assert drive(ObjectTownStore(townctl.bucket.objects()).towns()) == ()
+
+
+def test_a_life_is_told_from_a_bucket(townctl: OnABucket) -> None:
+    townctl.document("town", "create", "alpha")
+    townctl.post("rig_registered", RIG)
+    townctl.post("bead_created", BEAD)
+    for _ in range(2):
+        townctl.document("tick", "alpha", "--force")
+    told = townctl.document("explain", "bead", "b1")
+    assert [entry["code"] for entry in told["story"] if entry["by"] == "rule"] == ["B1"]
+    assert (told["now"]["rule"], told["now"]["guards"][0]["guard"]) == ("B2", "backoff")
+    then = townctl.document("explain", "bead", "b1", "--at", told["story"][0]["time"])
+    assert (then["asOf"]["tick"], then["state"]["status"]) == (told["story"][0]["tick"], "in_progress")
