@@ -54,6 +54,10 @@ setup: $(READY) ## Create .venv and install everything from the lock (other targ
 demo: $(READY) ## Run a whole town on this machine, sped up (SPEED=40, STORE=directory|s3|moto)
 	@.venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE)
 
+.PHONY: demo-pr
+demo-pr: $(READY) ## The demo by pull requests: a fake GitHub, reviews, approvals, merges (SPEED=50)
+	@.venv/bin/townctl demo --strategy pr $(if $(SPEED),--speed $(SPEED))
+
 .PHONY: test
 test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
@@ -78,6 +82,10 @@ lint-lock: $(READY)
 fix: $(READY) ## Format, and repair what ruff can repair
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+
+.PHONY: drain-test
+drain-test: $(READY) ## Evict a town's container while an agent works, and watch the drain (ARGS="--how nonce")
+	.venv/bin/python -m infra.local.drain_test $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## Measure the performance bars of the design

@@ -121,7 +121,7 @@ def _replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     state = document["stateSnapshot"]
     yield Text(
         f"at {document['to']}: {len(state['agents'])} agents, {len(state['nonTerminalBeads'])} live beads, "
-        f"{state['queue']['pending_events']} events and {len(state['queue']['effects'])} effects wait"
+        f"{state['queue']['pendingEvents']} events and {len(state['queue']['effects'])} effects wait"
     )
     following = counted(code_of(judged["rule"]) for judged in document["nextActions"])
     yield Text(f"next: {following}" if following else "next: nothing")

@@ -74,6 +74,8 @@ class Beside:
         touched.watch(history.sql)
         touched.watch(other.sql)
         self.compared = 0
+        self.events = 0
+        self.actions: list[dict[str, Any]] = []
         self.partings: list[Parting] = []
 
     @property
@@ -88,6 +90,9 @@ class Beside:
     def compare(self, row: JournalRow, report: TickReport, *, rows_too: bool) -> None:
         """Compare a tick of history, as its journal row tells it, with the other town's."""
         self.compared += 1
+        self.events += len(report.events)
+        own = {"tick": report.input.tick_no, "time": to_text(report.input.now)}
+        self.actions += [{**own, **action.as_json()} for action in report.actions]
         then, now = row["outputs"], report.outputs()
         changed = self._newly_apart() if rows_too else []
         parting = Parting(

@@ -12,6 +12,7 @@ from shared.engine.code_version import code_version
 from shared.engine.replay.rerun import Rerun
 from shared.engine.status import AgentLine
 from shared.town import database, outbox, overview, summary
+from shared.town.outbox import EffectLine
 from shared.town.overview import BeadLine, ConvoyLine
 
 BEADS_SHOWN: Final = 5_000
@@ -23,7 +24,7 @@ class Queue:
 
     pending_events: int
     poisoned_events: int
-    effects: tuple[dict[str, Any], ...]
+    effects: tuple[EffectLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ class State:
             "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
             "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
             "convoys": [{**asdict(convoy), "state": status.state_of(convoy)} for convoy in self.convoys],
-            "queue": asdict(self.queue),
+            "queue": {
+                "pendingEvents": self.queue.pending_events,
+                "poisonedEvents": self.queue.poisoned_events,
+                "effects": [asdict(effect) for effect in self.queue.effects],
+            },
             "draining": self.draining,
             "settling": self.settling,
             "paused": self.paused,
@@ -72,7 +77,7 @@ class State:
 def state_of(running: Rerun, at: datetime) -> State:
     """The state after the last tick that ran, seen at a time."""
     about = summary.before_tick(running.sql)
-    reader, moment = tick.standing(running.sql, _given(running, at), town_id=running.town_id)
+    reader, moment = tick.standing(running.sql, given_at(running, at), town_id=running.town_id)
     return State(
         tick_no=running.tick_no,
         txid=running.txid,
@@ -83,7 +88,7 @@ def state_of(running: Rerun, at: datetime) -> State:
         queue=Queue(
             overview.count_events(running.sql, "pending"),
             overview.count_events(running.sql, "poisoned"),
-            tuple(asdict(line) for line in outbox.unfinished_lines(running.sql)),
+            tuple(outbox.unfinished_lines(running.sql)),
         ),
         draining=moment.draining,
         settling=moment.settling,
@@ -97,13 +102,14 @@ def next_actions(running: Rerun, at: datetime) -> tuple[dict[str, Any], ...]:
     """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
     copy = database.open_image(running.image)
     try:
-        report = tick.run(copy, _given(running, at), town_id=running.town_id)
+        report = tick.run(copy, given_at(running, at), town_id=running.town_id)
     finally:
         database.close(copy)
     return tuple(action.as_json() for action in report.actions)
 
 
-def _given(running: Rerun, at: datetime) -> TickInput:
+def given_at(running: Rerun, at: datetime) -> TickInput:
+    """What a tick at that time would be given if nobody reported anything; never before the last tick."""
     about = summary.before_tick(running.sql)
     last = about.last_tick_at
     return TickInput(
