@@ -97,6 +97,10 @@ class Life:
         """What failed and why, as `townctl town status` says."""
         return {bead.bead_id: bead for bead in drive(reports.status(TOWN, self.world.around)).failed}
 
+    def refused(self) -> dict[str, str]:
+        """What the forge said no to, as `townctl town status` says, by kind of call."""
+        return {line.effect: line.said for line in drive(reports.status(TOWN, self.world.around)).refused}
+
     # agents
 
     def _agents_act(self) -> None:

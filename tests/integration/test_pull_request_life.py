@@ -247,6 +247,7 @@ def test_a_merge_that_is_forbidden_is_tried_again_after_each_grace_period_and_ha
     with a_life() as life:
         task, review = in_progress(life)
         life.github.trouble.plan(Trouble(status, body={"message": "no"}, path="/merge", method="PUT"), times=2)
+        life.until(lambda: life.refused() == {"merge_pr": "http: no"})
         life.until(lambda: life.status(review) == "closed", minutes=40)
         tries = [request for request in life.github.requests if request.method == "PUT"]
         assert (len(tries), life.pull.merges, life.status(task)) == (3, 1, "closed")
@@ -269,3 +270,24 @@ def test_a_comment_that_comes_right_before_the_merge_stops_it() -> None:
         assert (life.status(review), life.pull.state) == ("in_progress", "open")
         assert life.labelled("gt:pr-feedback") == ["in_progress"]
         assert not any(request.method == "PUT" for request in life.github.requests)
+
+
+def test_while_a_forge_is_down_a_person_sees_what_it_said_last_and_no_longer() -> None:
+    with a_life() as life:
+        _, review = in_progress(life)
+        life.github.trouble.plan(Trouble(503, body={"message": "Unicorn!"}), times=3)
+        life.until(lambda: life.refused() == {"poll_pr": "transient: Unicorn!"}, minutes=2)
+        assert life.status(review) == "in_progress"
+        life.passes(4 * MINUTE)
+        assert life.refused() == {}
+
+
+def test_a_merge_that_the_forge_refuses_says_why_until_it_succeeds() -> None:
+    with a_life() as life:
+        _, review = in_progress(life)
+        life.github.site.ways_to_merge = ()
+        life.until(lambda: "merge_pr" in life.refused(), minutes=10)
+        assert life.refused() == {"merge_pr": "Merge commits are not allowed on this repository."}
+        life.github.site.ways_to_merge = ("squash",)
+        life.until(lambda: life.status(review) == "closed", minutes=15)
+        assert life.refused() == {}
