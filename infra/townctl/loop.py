@@ -224,6 +224,12 @@ def run(
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
+    control_server: Annotated[
+        str | None,
+        Parameter(
+            help="Agents live behind this control server (a base URL, {town} for the town's id) instead of here."
+        ),
+    ] = None,
     desk: TheDesk,
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
@@ -238,7 +244,8 @@ def run(
     _require_known(wanted, known)
     clock = desk.clock_of(store, *(wanted or known), speed=speed)
     runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
-    around = desk.around(store, clock=clock, runtime=runtime)
+    elsewhere = None if control_server is None else wiring.behind_a_control_server(control_server)
+    around = desk.around(store, clock=clock, runtime=elsewhere or runtime)
     loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
     if once:
         loop.one_pass()

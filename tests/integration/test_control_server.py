@@ -470,7 +470,7 @@ def test_settings_come_from_the_environment_and_say_what_is_missing() -> None:
 
 def test_as_a_process_it_serves_until_it_is_told_that_its_container_goes(tmp_path: Path, clock: FakeClock) -> None:
     world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
-    environment = {"TOWN_AGENT_DATA": str(tmp_path / "towns")}
+    environment = {"TOWN_AGENT_DATA": str(tmp_path / "towns"), "TOWN_EVICTION_SECONDS": "0.2"}
     run = container.start(
         "t1", tmp_path / "disk", instance_id="one", key="k", command="sleep 600", environment=environment
     )
