@@ -31,9 +31,13 @@ class PassReport:
 
 @dataclass(slots=True)
 class WarmImages:
-    """The newest known image of each town, to ask the store only whether it changed; at most `limit` of them."""
+    """The newest known image of each town, to ask the store only whether it changed.
+
+    At most `limit` of them, and not more than `size` bytes together, so that a warm process never runs out of memory.
+    """
 
     limit: int = 32
+    size: int = 128 << 20
     images: dict[str, TownImage] = field(default_factory=dict)
 
     def get(self, town_id: str) -> TownImage | None:
@@ -44,7 +48,7 @@ class WarmImages:
         """Remember an image; the town that was not used for the longest time goes."""
         self.images.pop(image.town_id, None)
         self.images[image.town_id] = image
-        while len(self.images) > self.limit:
+        while len(self.images) > self.limit or sum(len(each.image) for each in self.images.values()) > self.size:
             del self.images[next(iter(self.images))]
 
     def forget(self, town_id: str) -> None:
@@ -52,38 +56,48 @@ class WarmImages:
         self.images.pop(town_id, None)
 
 
-def due_towns(around: Surroundings) -> Steps[dict[str, tuple[DueMarker, ...]]]:
-    """The towns that have a marker of now or earlier, longest waiting first, with all such markers of each."""
-    now: datetime = yield Call("clock", around.clock.now)
-    markers = yield from around.store.due(now)
-    by_town: dict[str, tuple[DueMarker, ...]] = {}
+def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict[str, tuple[DueMarker, ...]]]:
+    """The towns that have a marker of now (or `by`) or earlier, longest waiting first, with all such markers of each."""
+    until: datetime = by or (yield Call("clock", around.clock.now))
+    markers = yield from around.store.due(until)
+    by_town: dict[str, list[DueMarker]] = {}
     for marker in markers:
-        by_town[marker.town_id] = (*by_town.get(marker.town_id, ()), marker)
-    return by_town
+        by_town.setdefault(marker.town_id, []).append(marker)
+    return {town_id: tuple(found) for town_id, found in by_town.items()}
 
 
 def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable[[], str]) -> Steps[PassReport]:
     """One pass: run every due town once. The error boundary is the town: one that fails does not hold up the others."""
     report = PassReport()
     for town_id, markers in (yield from due_towns(around)).items():
-        try:
-            run = yield from run_town(town_id, around, worker_id=worker_id(), known=warm.get(town_id), markers=markers)
-        except UnknownTown as error:
-            # The marker of a town that was never created, or was taken away.
-            yield from around.store.clear_due(tuple(marker.key for marker in markers))
-            warm.forget(town_id)
-            yield from _fail(around, report, town_id, error)
-        except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
-            warm.forget(town_id)
-            yield from _fail(around, report, town_id, error)
+        done = yield from run_one(town_id, around, warm, worker_id=worker_id(), markers=markers)
+        if isinstance(done, FailedRun):
+            report.failed.append(done)
         else:
-            warm.keep(run.image)
-            report.runs.append(run)
+            report.runs.append(done)
     return report
 
 
-def _fail(around: Surroundings, report: PassReport, town_id: str, error: Exception) -> Steps[None]:
+def run_one(
+    town_id: str, around: Surroundings, warm: WarmImages, *, worker_id: str, markers: tuple[DueMarker, ...]
+) -> Steps[RunReport | FailedRun]:
+    """The one boundary per town: whatever goes wrong in its run is told and returned, and never raised."""
+    try:
+        try:
+            run = yield from run_town(town_id, around, worker_id=worker_id, known=warm.get(town_id), markers=markers)
+        except UnknownTown:
+            # The marker of a town that was never created, or was taken away.
+            yield from around.store.clear_due(tuple(marker.key for marker in markers))
+            raise
+    except Exception as error:  # noqa: BLE001 - the boundary: it is told, and the others go on
+        warm.forget(town_id)
+        return (yield from _fail(around, town_id, error))
+    warm.keep(run.image)
+    return run
+
+
+def _fail(around: Surroundings, town_id: str, error: Exception) -> Steps[FailedRun]:
     """What will pass by itself is only noted; for the rest somebody must act."""
-    report.failed.append(FailedRun(town_id, error))
     if around.alerts is not None and not isinstance(error, Retryable):
         yield Call("alerts", partial(around.alerts.raise_all, (alerts.town_failed(town_id, error),)))
+    return FailedRun(town_id, error)

@@ -104,6 +104,11 @@ def after_town_of(key: str) -> str:
     return f"{TOWNS}{name}{slash}{_AFTER_EVERYTHING}" if slash else key
 
 
+def town(town_id: str) -> str:
+    """The prefix of everything that a town owns; its head comes first, its inbox next."""
+    return f"{TOWNS}{checked_town_id(town_id)}/"
+
+
 def inbox(town_id: str) -> str:
     """The prefix of all events that wait for the town."""
     return f"{TOWNS}{checked_town_id(town_id)}/inbox/"
