@@ -1,6 +1,8 @@
 """The composition of the functions: which adapter stands behind which port. Made once for each cold start."""
 
+import json
 import sys
+import traceback
 from typing import Final
 
 from functions.settings import QueueSettings, Settings, StoreSettings
@@ -23,6 +25,13 @@ CLOCK: Final[Clock] = SystemClock()
 def write_line(line: str) -> None:
     """One line of the function's log."""
     print(line, file=sys.stdout, flush=True)  # noqa: T201 - standard output is the log of a Lambda
+
+
+def tell_bug(error: Exception) -> None:
+    """Say in the log, with the place and without any content, that a request met a bug of ours."""
+    frames = traceback.extract_tb(error.__traceback__)[-5:]
+    where = [f"{frame.name}:{frame.lineno}" for frame in frames]
+    write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
 
 
 def store(settings: StoreSettings) -> ObjectTownStore:

@@ -39,3 +39,10 @@ def before_tick(sql: sqlite3.Connection) -> BeforeTick:
         interval=timedelta(seconds=config.get("alarm_interval_active", limits.ACTIVE_INTERVAL.seconds)),
         watched=tuple(row[0] for row in watched),
     )
+
+
+def drain_nonce(sql: sqlite3.Connection) -> str | None:
+    """The nonce of the drain that goes on; None if the town does not drain."""
+    row = sql.execute("SELECT value FROM town WHERE key = 'drain'").fetchone()
+    drain = None if row is None else json.loads(row[0])
+    return drain["nonce"] if drain else None
