@@ -29,9 +29,9 @@ from shared.domain.report import TickReport
 from shared.domain.steps import drive
 from shared.domain.town_store import TownImage
 from shared.engine import dry_run as dry_runs
-from shared.storage.digest import digest_of
-from shared.storage.pages import page_size_of
 from shared.town import database, overview
+from shared.town.image_digest import digest_of
+from shared.town.pages import page_size_of
 
 FASTEST: Final = 100.0
 """Above that, an agent process takes longer to start than the town waits for its first heartbeat."""

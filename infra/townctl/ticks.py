@@ -22,9 +22,9 @@ from shared.engine import dry_run as dry_runs
 from shared.engine.code_version import code_version
 from shared.engine.worker import RunReport, run_town
 from shared.events import ingest
-from shared.storage.digest import digest_of
-from shared.storage.pages import page_size_of
 from shared.town import database, journal
+from shared.town.image_digest import digest_of
+from shared.town.pages import page_size_of
 
 _AHEAD: Final = timedelta(minutes=1)
 

@@ -101,6 +101,11 @@ def perform(
     return done
 
 
+def unanswered(effect: ClaimedEffect, why: str) -> Result:
+    """The result event of an attempt of which nobody knows what became."""
+    return _event(effect, _unknown(effect, why))
+
+
 def _answer(effect: ClaimedEffect, outside: Outside) -> Result:
     return _PERFORM[EffectKind(effect.kind)](effect, outside)
 
@@ -247,8 +252,11 @@ def _event(effect: ClaimedEffect, result: Result) -> Result:
 
 def _broken(effect: ClaimedEffect, error: Exception) -> Result:
     """An adapter that raised: nobody knows what became of the call."""
+    return _unknown(effect, f"{type(error).__name__} in the adapter")
+
+
+def _unknown(effect: ClaimedEffect, text: str) -> Result:
     kind = EffectKind(effect.kind)
-    text = f"{type(error).__name__} in the adapter"
     if kind is EffectKind.DISPATCH_AGENT:
         return {"generation": effect.generation, "outcome": "unknown", "reason": text}
     if kind is EffectKind.POLL_PR:

@@ -1,5 +1,6 @@
 """Phase 8: ask every rule what ought to happen, on one state, before any action of the pass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from shared.actions.base import Action
 from shared.domain.tick import Tick
 from shared.engine.drain import error_text
 from shared.rules import RULES
-from shared.rules.base import Due, Rule
+from shared.rules.base import Decision, Due, Rule
 from shared.town.reading import TownReader
 
 
@@ -23,15 +24,26 @@ class Decisions:
 def decide(reader: TownReader, tick: Tick, *, rules: tuple[Rule, ...] = RULES) -> Decisions:
     """Run the rules in order. A rule that raises loses its own actions; the others go on."""
     decisions = Decisions()
-    for rule in rules:
-        try:
-            wanted = list(rule.judge(reader, tick))
-        except Exception as error:  # noqa: BLE001 - one bad rule must not silence the others; it is alerted by name
-            decisions.failed_rules.append((rule.name, error_text(error)))
-            continue
-        for decision in wanted:
-            if isinstance(decision, Due):
-                decisions.due = decision.at if decisions.due is None else min(decisions.due, decision.at)
-            else:
-                decisions.intents.append((rule.name, decision))
+    with reader.sandbox() as undo_writes:
+        for rule in rules:
+            try:
+                wanted = _judged(rule, reader, tick, undo_writes=undo_writes)
+            except Exception as error:  # noqa: BLE001 - one bad rule must not silence the others; it is alerted by name
+                decisions.failed_rules.append((rule.name, error_text(error)))
+                continue
+            for decision in wanted:
+                if isinstance(decision, Due):
+                    decisions.due = decision.at if decisions.due is None else min(decisions.due, decision.at)
+                else:
+                    decisions.intents.append((rule.name, decision))
     return decisions
+
+
+def _judged(rule: Rule, reader: TownReader, tick: Tick, *, undo_writes: Callable[[], bool]) -> list[Decision]:
+    try:
+        wanted = list(rule.judge(reader, tick))
+    finally:
+        wrote = undo_writes()
+    if wrote:
+        raise RuntimeError("a rule wrote to the town; that was undone")
+    return wanted

@@ -144,7 +144,7 @@ def _status(
         draining=moment.draining,
         settling=moment.settling,
         breaker=moment.breaker,
-        agents=_agents(sql, reader),
+        agents=agent_lines(sql, reader),
         beads=tuple(overview.live_beads(sql)),
         waiting=reasons,
         convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
@@ -156,7 +156,8 @@ def _status(
     )
 
 
-def _agents(sql: database.Database, reader: TownReader) -> tuple[AgentLine, ...]:
+def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, ...]:
+    """Every agent in one line, in order of id."""
     says = overview.agent_messages(sql)
     return tuple(
         AgentLine(

@@ -191,8 +191,7 @@ def _reconcile_and_apply(state: _Pass) -> TownReader:
     town = state.town
     reader, written = _reader(state), database.changes(town.sql)
     if not town.tick.paused:
-        with database.rules_sandbox(town.sql):
-            state.decisions = reconcile.decide(reader, town.tick)
+        state.decisions = reconcile.decide(reader, town.tick)
     state.applied = apply.all_intents(town, [*state.drained.returned, *state.decisions.intents])
     return _reader(state) if _changed(town.sql, written) else reader
 

@@ -74,6 +74,12 @@ def txids_of(key: str) -> tuple[int, int] | None:
     return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
+def is_snapshot(key: str) -> bool:
+    """Whether the key is one of a snapshot."""
+    span = txids_of(key)
+    return span is not None and span[0] == 1 and "/ltx/0009/" in key
+
+
 def ticks_of(key: str) -> tuple[int, int] | None:
     """First and last tick of a journal object; None for every other key."""
     found = _JOURNAL.fullmatch(key)

@@ -17,9 +17,10 @@ from typing import Any, Final
 from shared.domain.errors import ConditionRace, DamagedImage, PreconditionFailed, StoreUnavailable
 from shared.domain.ports import ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps, Together
-from shared.storage import digest, keys, ltx
+from shared.storage import keys, ltx
 from shared.storage.head import Head, Manifest, SnapshotRef, SpillRef
-from shared.storage.pages import lock_page
+from shared.town import image_digest
+from shared.town.pages import lock_page
 
 SPILL_ABOVE: Final = 512 * 1024
 SNAPSHOT_EVERY: Final = timedelta(hours=24)
@@ -77,7 +78,7 @@ def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[by
         raise damaged(key, "its manifest and its pages belong to different commits")
     _lay(image, tail)
     found = bytes(image)
-    if digest.digest_of(found, manifest.page_size) != manifest.image_digest:
+    if image_digest.digest_of(found, manifest.page_size) != manifest.image_digest:
         raise damaged(key, "its pages do not give the image digest of its manifest")
     return found, Layers(
         manifest.snapshot, manifest.base, manifest.spills, manifest.tail_start, head.tail, frozenset(tail.pages)

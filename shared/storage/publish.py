@@ -5,8 +5,10 @@ worker does at the start of a tick. Both follow from committed state alone, so e
 makes the same bytes, and one that finds them there goes on.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import lz4.frame
 
@@ -65,6 +67,15 @@ def read_block(body: bytes) -> bytes:
     """The JSON of a journal object. Raises RuntimeError for what is no LZ4 frame."""
     content: bytes = lz4.frame.decompress(body)
     return content
+
+
+def rows_of(body: bytes, key: str) -> list[dict[str, Any]]:
+    """The journal rows of an object. Raises DamagedImage, which names it."""
+    try:
+        rows: list[dict[str, Any]] = json.loads(read_block(body))["ticks"]
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise layers.damaged(key, "it holds no journal rows that can be read") from error
+    return rows
 
 
 def compressed(body: bytes) -> bytes:

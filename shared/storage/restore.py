@@ -15,9 +15,9 @@ from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds, to_text
 from shared.domain.town_store import CommitFacts, JournalBlock, TownImage
 from shared.storage import head, keys, layers, ltx, publish
-from shared.storage.pages import page_size_of
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal, restoring
+from shared.town.pages import page_size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,11 @@ class RestorePoint:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """An old image and the commit that it was."""
+    """An old image and the commit that it was. `digest` is what that commit said of itself, if its head is kept."""
 
     point: RestorePoint
     image: bytes
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class Archive:
 
     def at_txid(self, txid: int) -> Steps[Restored]:
         """The image right after commit `txid`. Raises Refused (404) with the nearest points, UnknownTown, DamagedImage."""
-        read = yield from self._newest_head(lambda manifest: manifest.txid <= txid)
+        read = yield from self.newest_head(lambda manifest: manifest.txid <= txid)
         if read is not None and read.manifest.txid == txid:
-            return (yield from self._of_head(read))
+            return (yield from self.of_head(read))
         files = yield from self.files()
         if txid not in {max_txid for _, max_txid in files.values()}:
             raise self._no_point(f"commit {txid}", files, txid)
@@ -83,9 +84,9 @@ class Archive:
 
     def at_time(self, at: datetime) -> Steps[Restored]:
         """The image of the newest commit at or before a time."""
-        read = yield from self._newest_head(lambda manifest: manifest.time <= at)
+        read = yield from self.newest_head(lambda manifest: manifest.time <= at)
         if read is not None:
-            return (yield from self._of_head(read))
+            return (yield from self.of_head(read))
         files = yield from self.files()
         for end in sorted({max_txid for _, max_txid in files.values()}, reverse=True):
             key = next(key for key, (_, max_txid) in files.items() if max_txid == end)
@@ -113,23 +114,39 @@ class Archive:
             raise layers.damaged(key, f"its version {version.version_id} is listed but cannot be read")
         return head.decode(found.body, key=key, town_id=self.town_id)
 
-    def _newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
-        """The newest head version whose manifest fits, where all older ones fit too; few reads among many versions."""
+    def newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
+        """The newest head version whose manifest fits, where all older ones fit too."""
         versions = yield from self.head_versions()
+        position = yield from self._position(versions, fits)
+        return (yield from self.head_of(versions[position])) if position < len(versions) else None
+
+    def _position(self, versions: tuple[ObjectVersion, ...], fits: Callable[[head.Manifest], bool]) -> Steps[int]:
+        """Where the first version that fits stands, newest first, found with few reads among many."""
         low, high = 0, len(versions)
-        best: head.Head | None = None
         while low < high:
             middle = (low + high) // 2
-            read = yield from self.head_of(versions[middle])
-            if fits(read.manifest):
-                best, high = read, middle
+            if fits((yield from self.head_of(versions[middle])).manifest):
+                high = middle
             else:
                 low = middle + 1
-        return best
+        return low
 
-    def _of_head(self, read: head.Head) -> Steps[Restored]:
+    def heads_of_tick(self, tick_no: int) -> Steps[list[head.Head]]:
+        """The kept heads whose last tick is this one, oldest first: the tick's own commit, then restores in place."""
+        versions = yield from self.head_versions()
+        position = yield from self._position(versions, lambda manifest: manifest.tick_no <= tick_no)
+        found: list[head.Head] = []
+        for version in versions[position:]:
+            read = yield from self.head_of(version)
+            if read.manifest.tick_no != tick_no:
+                break
+            found.insert(0, read)
+        return found
+
+    def of_head(self, read: head.Head) -> Steps[Restored]:
+        """The image of a kept head. Raises DamagedImage."""
         image, _ = yield from layers.read_layers(self.objects, read, key=keys.head(self.town_id))
-        return Restored(_point_of(read.manifest), image)
+        return Restored(_point_of(read.manifest), image, read.manifest.image_digest)
 
     def files(self) -> Steps[dict[str, tuple[int, int]]]:
         """First and last TXID of every spill and snapshot, by key."""

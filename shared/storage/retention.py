@@ -6,7 +6,6 @@ before it and all journal rows since; so it can be rebuilt exactly. What a commi
 younger than the newest head, and is never looked at.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -174,7 +173,7 @@ def _journal(archive: Archive, base: datetime | None) -> Steps[tuple[list[int], 
             found: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
             if found is None:
                 continue
-            last = json.loads(publish.read_block(found.body))["ticks"][-1]
+            last = publish.rows_of(found.body, key)[-1]
             if base is None or from_text(last["now"]) > base:
                 kept.append(len(found.body))
             else:

@@ -13,8 +13,9 @@ from shared.domain.ports import StoredObject
 from shared.domain.steps import Call, Steps
 from shared.domain.times import whole_milliseconds
 from shared.domain.town_store import CommitFacts, JournalBlock, Published, TownImage
-from shared.storage import commit, digest, head, keys, layers, publish, waiting
-from shared.storage.pages import PageChange, changed_pages, page_size_of
+from shared.storage import commit, head, keys, layers, publish, waiting
+from shared.town import image_digest
+from shared.town.pages import PageChange, changed_pages, page_size_of
 
 NOTHING_PUBLISHED: Final = Published()
 
@@ -50,7 +51,7 @@ class ObjectTownStore(waiting.Waiting):
             facts,
             txid=1,
             page_size=page_size,
-            image_digest=digest.digest_of(image, page_size),
+            image_digest=image_digest.digest_of(image, page_size),
         )
         marker = yield from self.mark_due(town_id, facts.next_due or facts.time)
         manifest, below = layers.next_layers(None, None, image, (), manifest=manifest)
@@ -83,9 +84,9 @@ class ObjectTownStore(waiting.Waiting):
             facts,
             txid=base.txid + 1,
             page_size=page_size,
-            image_digest=digest.digest_of(image, page_size)
+            image_digest=image_digest.digest_of(image, page_size)
             if changed is None
-            else digest.updated(base.image_digest, changed),
+            else image_digest.updated(base.image_digest, changed),
         )
         manifest, below = layers.next_layers(
             None if changed is None else _layers_of(base), _layer_of(published), image, changed or (), manifest=manifest

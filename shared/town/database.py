@@ -6,7 +6,7 @@ an authorizer for the life of the connection.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,31 @@ SQLITE_VERSION: Final = sqlite3.sqlite_version
 
 Database = sqlite3.Connection
 """An open town; only `shared.town` looks inside."""
+
+
+class _Guard:
+    """What a connection may do. While `reading_only`, no statement that writes can be prepared on it."""
+
+    __slots__ = ("reading_only",)
+
+    def __init__(self) -> None:
+        self.reading_only = False
+
+    def __call__(self, action: int, first: str | None, second: str | None, *_: Any) -> int:
+        if action == sqlite3.SQLITE_FUNCTION and second is not None and second.lower() in _FORBIDDEN_FUNCTIONS:
+            return sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _READABLE_PRAGMAS:
+            return sqlite3.SQLITE_DENY
+        if action in _FORBIDDEN_ACTIONS or (self.reading_only and action in _WRITES):
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+
+class _Guarded(sqlite3.Connection):
+    """A connection that knows its guard."""
+
+    guard: _Guard | None = None
+
 
 _HERE = Path(__file__).parent
 _FORBIDDEN_FUNCTIONS: Final = frozenset(
@@ -45,9 +70,13 @@ _FORBIDDEN_FUNCTIONS: Final = frozenset(
 _FORBIDDEN_ACTIONS: Final = frozenset(
     {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_ANALYZE, sqlite3.SQLITE_REINDEX}
 )
-_READABLE_PRAGMAS: Final = frozenset(
-    {"query_only", "foreign_keys", "user_version", "application_id", "integrity_check"}
+_WRITES: Final = frozenset(
+    code
+    for name, code in vars(sqlite3).items()
+    if name.startswith(("SQLITE_CREATE_", "SQLITE_DROP_"))
+    or name in ("SQLITE_INSERT", "SQLITE_UPDATE", "SQLITE_DELETE", "SQLITE_ALTER_TABLE")
 )
+_READABLE_PRAGMAS: Final = frozenset({"foreign_keys", "user_version", "application_id", "integrity_check"})
 
 
 def open_image(image: bytes) -> sqlite3.Connection:
@@ -140,13 +169,32 @@ def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def rules_sandbox(connection: sqlite3.Connection) -> Iterator[None]:
-    """While rules run, every write is refused by SQLite itself."""
-    connection.execute("PRAGMA query_only = ON")
+def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]]:
+    """While rules run, SQLite refuses to prepare any statement that writes. Yields a function that undoes what a statement
+    prepared before has written all the same, and says whether there was anything: ask it after each rule.
+
+    `PRAGMA query_only` would do, but it makes SQLite prepare every statement again, twice a tick: a quarter of its time.
+    """
+    guard = connection.guard if isinstance(connection, _Guarded) else None
+    connection.execute("SAVEPOINT rules")
+    written = connection.total_changes
+
+    def undo_writes() -> bool:
+        nonlocal written
+        if connection.total_changes == written:
+            return False
+        connection.execute("ROLLBACK TO rules")
+        written = connection.total_changes
+        return True
+
+    if guard is not None:
+        guard.reading_only = True
     try:
-        yield
+        yield undo_writes
     finally:
-        connection.execute("PRAGMA query_only = OFF")
+        if guard is not None:
+            guard.reading_only = False
+        connection.execute("RELEASE rules")
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -171,7 +219,9 @@ def changes(connection: sqlite3.Connection) -> int:
 
 
 def _connect() -> sqlite3.Connection:
-    return sqlite3.connect(":memory:", isolation_level=None, cached_statements=256, check_same_thread=False)
+    return sqlite3.connect(
+        ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False, factory=_Guarded
+    )
 
 
 def _settle(connection: sqlite3.Connection) -> None:
@@ -182,14 +232,7 @@ def _settle(connection: sqlite3.Connection) -> None:
 
 def guard(connection: sqlite3.Connection) -> None:
     """Refuse clocks, dice, ATTACH, ANALYZE and pragmas on this connection from now on."""
-    connection.set_authorizer(_authorize)
-
-
-def _authorize(action: int, first: str | None, second: str | None, *_: Any) -> int:
-    if action == sqlite3.SQLITE_FUNCTION and second is not None and second.lower() in _FORBIDDEN_FUNCTIONS:
-        return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _READABLE_PRAGMAS:
-        return sqlite3.SQLITE_DENY
-    if action in _FORBIDDEN_ACTIONS:
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+    watching = _Guard()
+    if isinstance(connection, _Guarded):
+        connection.guard = watching
+    connection.set_authorizer(watching)

@@ -78,6 +78,35 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
 }
 """Columns and key order of every table but `ticks`."""
 
+_JOURNAL: Final = (
+    "tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, inputs, outputs",
+    "tick_no",
+)
+CAUSES_FIRST: Final = (
+    "town_events",
+    *(table for table in TABLES if table not in ("town_events", "town")),
+    "town",
+    "ticks",
+)
+"""Every table in the order in which a difference is best told: what was said, what became of it, the journal of it."""
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """The columns of a table, `ticks` too."""
+    return tuple(name.strip() for name in _columns_and_key(table)[0].split(","))
+
+
+def by_key(sql: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
+    """All rows of a table, `ticks` too, by the text of their key."""
+    columns, key = _columns_and_key(table)
+    width = key.count(",") + 1
+    found = sql.execute(f"SELECT {key}, {columns} FROM {table} ORDER BY {key}")  # noqa: S608 - constants
+    return {" ".join(str(part) for part in row[:width]): tuple(row[width:]) for row in found}
+
+
+def _columns_and_key(table: str) -> tuple[str, str]:
+    return _JOURNAL if table == "ticks" else TABLES[table]
+
 
 def rows(sql: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
     """All rows of a table in key order."""

@@ -14,7 +14,6 @@ from shared.town.town import Town
 def record(town: Town, report: TickReport) -> None:
     """Write the row of this tick and the town keys that follow from it."""
     given = report.input
-    next_due = None if report.next_due is None else to_text(report.next_due)
     town.sql.execute(
         "INSERT INTO ticks (tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, "
         "inputs, outputs) VALUES (:tick_no, :tick_id, :now, :code, :sqlite, :config, :previous, :inputs, :outputs)",
@@ -27,7 +26,7 @@ def record(town: Town, report: TickReport) -> None:
             "config": given.config_digest,
             "previous": given.prev_image_digest,
             "inputs": canonical.dumps(given.as_json()),
-            "outputs": canonical.dumps({**report.outputs(), "next_due_at": next_due}),
+            "outputs": canonical.dumps(outputs_of(report)),
         },
     )
     town.put("tick_no", given.tick_no)
@@ -35,7 +34,16 @@ def record(town: Town, report: TickReport) -> None:
     town.put("last_tick_at", to_text(given.now))
     town.put("next_seq", town.next_event_seq)
     town.put("next_audit_seq", town.next_audit_seq)
-    town.put("next_due_at", next_due)
+    town.put("next_due_at", _next_due(report))
+
+
+def outputs_of(report: TickReport) -> dict[str, Any]:
+    """What the row of a tick says that the tick did."""
+    return {**report.outputs(), "next_due_at": _next_due(report)}
+
+
+def _next_due(report: TickReport) -> str | None:
+    return None if report.next_due is None else to_text(report.next_due)
 
 
 def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: bool = False) -> list[dict[str, Any]]:
@@ -46,6 +54,11 @@ def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: b
         record_["inputs"] = json.loads(record_["inputs"])
         record_["outputs"] = json.loads(record_["outputs"])
     return records
+
+
+def has_row(sql: sqlite3.Connection, tick_no: int) -> bool:
+    """Whether the window holds the row of a tick."""
+    return sql.execute("SELECT 1 FROM ticks WHERE tick_no = :tick", {"tick": tick_no}).fetchone() is not None
 
 
 _COLUMNS = (

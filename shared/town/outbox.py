@@ -1,6 +1,7 @@
 """The outbox: calls to the outside that applied actions asked for (spec/tick.md section 5)."""
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,38 @@ class Effect:
     def unfinished(self) -> bool:
         """Pending or claimed."""
         return self.state in (EffectState.PENDING, EffectState.CLAIMED)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectLine:
+    """An effect in one line. `result` only of a finished one."""
+
+    effect_id: str
+    kind: str
+    subject: str
+    generation: int
+    state: str
+    attempts: int
+    deadline: str
+    result: str | None = None
+
+
+def unfinished_lines(sql: sqlite3.Connection) -> list[EffectLine]:
+    """Every effect that is not finished, in order of creation."""
+    found = sql.execute(
+        "SELECT effect_id, kind, subject, generation, state, attempts, deadline FROM outbox "
+        "WHERE state IN ('pending', 'claimed') ORDER BY seq"
+    ).fetchall()
+    return [EffectLine(*row) for row in found]
+
+
+def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> Any:
+    """The result of the last attempt of a finished effect; None if that is not known here."""
+    row = sql.execute(
+        "SELECT result FROM outbox WHERE effect_id = :id AND attempts = :attempt AND result IS NOT NULL",
+        {"id": effect_id, "attempt": attempt},
+    ).fetchone()
+    return None if row is None else json.loads(row[0])
 
 
 def request(town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]) -> bool:

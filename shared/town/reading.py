@@ -7,6 +7,7 @@ has a total order; none reads terminal history except through an index of a live
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from shared.domain.config import Settings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, to_text
-from shared.town import live
+from shared.town import database, live
 from shared.town.queries import QUERIES
 from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of, truthy
 
@@ -34,6 +35,10 @@ class TownReader:
         self._settings: dict[str | None, Settings] = {}
         self._shared: dict[str, Any] = {}
         self._recent_nudges: dict[datetime, Mapping[tuple[str, str], datetime]] = {}
+
+    def sandbox(self) -> AbstractContextManager[Callable[[], bool]]:
+        """While rules run: see `database.rules_sandbox`."""
+        return database.rules_sandbox(self._sql)
 
     @cached_property
     def keys(self) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.domain import limits
+from shared.domain import canonical, limits
 from shared.town.rows import time_or_none
 
 
@@ -46,3 +46,8 @@ def drain_nonce(sql: sqlite3.Connection) -> str | None:
     row = sql.execute("SELECT value FROM town WHERE key = 'drain'").fetchone()
     drain = None if row is None else json.loads(row[0])
     return drain["nonce"] if drain else None
+
+
+def store_config(sql: sqlite3.Connection, config: Any) -> None:
+    """Put another configuration into a private copy."""
+    sql.execute("UPDATE town SET value = :config WHERE key = 'config'", {"config": canonical.dumps(config)})

@@ -31,9 +31,9 @@ from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import CommitFacts
 from shared.storage import layers
-from shared.storage.pages import changed_pages
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
+from shared.town.pages import changed_pages
 from tests.benchmarks.towns import an_aged_town
 from tests.towns import T, TownBuilder
 

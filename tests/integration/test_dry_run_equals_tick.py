@@ -17,9 +17,9 @@ import pytest
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
-from shared.storage.digest import digest_of
-from shared.storage.pages import page_size_of
 from shared.town import dump
+from shared.town.image_digest import digest_of
+from shared.town.pages import page_size_of
 from tests.towns import T, TownBuilder, a_town, ago, event
 from tests.worlds import World, a_world
 

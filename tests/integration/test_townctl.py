@@ -15,11 +15,11 @@ from shared.domain.ports import Alert
 from shared.domain.steps import drive
 from shared.domain.times import from_text, to_text
 from shared.domain.town_store import TownImage
-from shared.storage.digest import digest_of
-from shared.storage.pages import page_size_of
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.town import database, journal
+from shared.town.image_digest import digest_of
+from shared.town.pages import page_size_of
 from tests.fakes import FakeClock
 from tests.integration.townctl_calls import REPOSITORY, RIG, Townctl
 from tests.towns import T

@@ -58,6 +58,12 @@ def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] 
     return tuple(applied)
 
 
+def pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
+    """The names of what `apply_pending` would apply."""
+    version = database.schema_version(sql)
+    return tuple(migration.name for migration in migrations if migration.version > version)
+
+
 def _statements(script: str) -> tuple[str, ...]:
     """The statements of a script; `executescript` would end the transaction."""
     statements: list[str] = []

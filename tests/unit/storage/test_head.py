@@ -10,7 +10,8 @@ import pytest
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
 from shared.domain.steps import drive
-from shared.storage import digest, head, layers, ltx
+from shared.storage import head, layers, ltx
+from shared.town import image_digest
 from tests.unit.storage.images import NOON, an_image
 
 KEY = "towns/demo/head"
@@ -23,7 +24,7 @@ MANIFEST = head.Manifest(
     time=NOON,
     page_size=512,
     pages=len(IMAGE) // 512,
-    image_digest=digest.digest_of(IMAGE, 512),
+    image_digest=image_digest.digest_of(IMAGE, 512),
     schema_version=3,
     next_due=None,
     tick_no=3,
@@ -65,7 +66,7 @@ def test_the_manifest_is_json_with_sorted_keys_and_stored_times() -> None:
         "time": "2026-01-10T12:00:00.000Z",
         "page_size": 512,
         "pages": len(IMAGE) // 512,
-        "image_digest": digest.digest_of(IMAGE, 512),
+        "image_digest": image_digest.digest_of(IMAGE, 512),
         "snapshot": None,
         "base": None,
         "spills": [],
@@ -138,7 +139,7 @@ def test_a_manifest_with_the_pages_of_another_commit_is_refused(change: dict[str
 
 def test_pages_that_do_not_give_the_digest_are_refused() -> None:
     with pytest.raises(DamagedImage, match="image digest"):
-        image_in(sealed(fields(image_digest=digest.digest_of(IMAGE[:512], 512))))
+        image_in(sealed(fields(image_digest=image_digest.digest_of(IMAGE[:512], 512))))
 
 
 def test_a_head_whose_snapshot_is_missing_is_refused_by_the_name_of_the_snapshot() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import DamagedImage
 from shared.storage import ltx
-from shared.storage.pages import changed_pages, lock_page
+from shared.town.pages import changed_pages, lock_page
 from tests.unit.storage.images import NOON, an_image
 
 # Written by Litestream 0.5.17 (`replicate -once`) from a database with 512-byte pages, a table t(a) and the row 'x'.

@@ -20,8 +20,9 @@ from shared.domain.errors import (
 )
 from shared.domain.steps import drive
 from shared.domain.town_store import InboxObject, InboxReading, TownStore
-from shared.storage import digest, head
+from shared.storage import head
 from shared.storage.towns import ObjectTownStore
+from shared.town import image_digest
 from tests.fault_injection import Faults
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
 
@@ -62,7 +63,7 @@ def test_a_commit_is_loaded_as_it_was_committed(store: TownStore) -> None:
     assert committed.facts.time == NOON + timedelta(milliseconds=5)
     assert committed.txid == 2
     assert committed.facts.next_due == NOON + timedelta(seconds=30, milliseconds=7)
-    assert committed.image_digest == digest.digest_of(an_image(["a"]), 512)
+    assert committed.image_digest == image_digest.digest_of(an_image(["a"]), 512)
 
 
 def test_an_image_may_grow_shrink_and_change_its_page_size(store: TownStore) -> None:

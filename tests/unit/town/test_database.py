@@ -33,14 +33,37 @@ def test_clocks_dice_and_foreign_files_are_refused(statement: str) -> None:
         town.sql.execute(statement)
 
 
-def test_rules_can_read_and_nothing_else() -> None:
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE beads SET status = 'failed'",
+        "INSERT INTO town (key, value) VALUES ('k', '1')",
+        "DELETE FROM beads",
+        "CREATE TABLE t (a)",
+        "DROP TABLE beads",
+        "ALTER TABLE beads ADD COLUMN x",
+    ],
+)
+def test_rules_can_read_and_nothing_else(statement: str) -> None:
     town = a_town().bead("b1")
-    with database.rules_sandbox(town.sql):
+    with database.rules_sandbox(town.sql) as undo_writes:
         assert town.status("b1") == "open"
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            town.sql.execute("UPDATE beads SET status = 'closed'")
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            town.sql.execute(statement)
+        assert undo_writes() is False
     town.sql.execute("UPDATE beads SET title = 'written' WHERE bead_id = 'b1'")
     assert town.one("beads", "b1", "title") == "written"
+
+
+def test_what_a_rule_writes_by_a_statement_prepared_before_is_undone_and_told() -> None:
+    town = a_town().bead("b1")
+    statement = "UPDATE beads SET title = :title WHERE bead_id = 'b1'"
+    town.sql.execute(statement, {"title": "before"})
+    with database.rules_sandbox(town.sql) as undo_writes:
+        town.sql.execute(statement, {"title": "smuggled"})
+        assert undo_writes() is True
+        assert undo_writes() is False
+    assert town.one("beads", "b1", "title") == "before"
 
 
 def test_a_savepoint_undoes_everything_written_inside_when_its_body_raises() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from shared.storage.pages import PageChange
+from shared.town.pages import PageChange, changed_pages
 
 _MODULUS: Final = 1 << 256
 _PAGES_DIGITS: Final = 8
@@ -50,3 +50,40 @@ def _page_hash(number: int, page: bytes | memoryview) -> int:
 
 def _text(pages: int, total: int) -> str:
     return f"{pages:0{_PAGES_DIGITS}x}{total % _MODULUS:0{_SUM_DIGITS}x}"
+
+
+class RunningDigest:
+    """The digest of an image that changes again and again: every page is hashed once each time that it changes.
+
+    Reading `digest` costs nothing; `follow` costs a comparison of the bytes and a hash of every page that differs.
+    """
+
+    def __init__(self, image: bytes, page_size: int) -> None:
+        """Begin with an image, of which every page is hashed."""
+        self._image = image
+        self._size = page_size
+        view = memoryview(image)
+        self._hashes = [
+            _page_hash(number, view[at : at + page_size])
+            for number, at in enumerate(range(0, len(image), page_size), start=1)
+        ]
+        self._total = sum(self._hashes)
+
+    @property
+    def digest(self) -> str:
+        """Equal to `digest_of` of the newest image."""
+        return _text(len(self._hashes), self._total)
+
+    def follow(self, image: bytes) -> str:
+        """The digest of the image that came of the last one. A page that is gone counts 0 until the list is cut."""
+        for number, (_, new) in changed_pages(self._image, image, self._size).items():
+            known = self._hashes[number - 1] if number <= len(self._hashes) else 0
+            hashed = 0 if new is None else _page_hash(number, new)
+            self._total += hashed - known
+            if number > len(self._hashes):
+                self._hashes.append(hashed)
+            else:
+                self._hashes[number - 1] = hashed
+        del self._hashes[len(image) // self._size :]
+        self._image = image
+        return self.digest

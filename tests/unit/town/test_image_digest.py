@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import SchemaMismatch
-from shared.storage.digest import digest_of, updated
-from shared.storage.pages import changed_pages, page_size_of
+from shared.town.image_digest import RunningDigest, digest_of, updated
+from shared.town.pages import changed_pages, page_size_of
 from tests.unit.storage.images import an_image
 
 PAGE = 512
@@ -20,6 +20,14 @@ def test_the_digest_followed_over_a_change_is_the_digest_of_the_new_image(old: l
     before, after = b"".join(old), b"".join(new)
     changed = changed_pages(before, after, PAGE)
     assert updated(digest_of(before, PAGE), changed) == digest_of(after, PAGE)
+
+
+@given(pages, st.lists(pages, min_size=1, max_size=4))
+def test_the_running_digest_is_at_every_change_that_of_the_image(first: list[bytes], later: list[list[bytes]]) -> None:
+    running = RunningDigest(b"".join(first), PAGE)
+    assert running.digest == digest_of(b"".join(first), PAGE)
+    for image in map(b"".join, later):
+        assert running.follow(image) == running.digest == digest_of(image, PAGE)
 
 
 @given(pages, pages)

@@ -1,0 +1,116 @@
+"""The town at the end of a replay: who does what, what waits, and what the next tick would do."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.domain.limits import MILLISECOND
+from shared.domain.tick import Observations, TickInput
+from shared.domain.times import to_text
+from shared.engine import status, tick
+from shared.engine.code_version import code_version
+from shared.engine.replay.rerun import Rerun
+from shared.engine.status import AgentLine
+from shared.town import database, outbox, overview, summary
+from shared.town.overview import BeadLine, ConvoyLine
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits to be done: events that no tick has applied, effects that are not finished."""
+
+    pending_events: int
+    poisoned_events: int
+    effects: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A town after a tick."""
+
+    tick_no: int
+    txid: int
+    at: datetime | None
+    agents: tuple[AgentLine, ...]
+    beads: tuple[BeadLine, ...]
+    convoys: tuple[ConvoyLine, ...]
+    queue: Queue
+    draining: bool
+    settling: bool
+    paused: bool
+    breaker_open: bool
+    next_due: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The state as answers show it."""
+        return {
+            "agents": [asdict(agent) for agent in self.agents],
+            "nonTerminalBeads": [asdict(bead) for bead in self.beads],
+            "convoys": [{**asdict(convoy), "state": status.state_of(convoy)} for convoy in self.convoys],
+            "queue": asdict(self.queue),
+            "draining": self.draining,
+            "settling": self.settling,
+            "paused": self.paused,
+            "breakerOpen": self.breaker_open,
+            "nextDueAt": None if self.next_due is None else to_text(self.next_due),
+        }
+
+    def as_of(self) -> dict[str, Any]:
+        """Which state this is."""
+        return {
+            "txid": self.txid,
+            "tick": self.tick_no,
+            "time": None if self.at is None else to_text(self.at),
+            "sqliteVersion": database.SQLITE_VERSION,
+            "codeVersion": code_version(),
+        }
+
+
+def state_of(running: Rerun, at: datetime) -> State:
+    """The state after the last tick that ran, seen at a time."""
+    about = summary.before_tick(running.sql)
+    reader, moment = tick.standing(running.sql, _given(running, at), town_id=running.town_id)
+    return State(
+        tick_no=running.tick_no,
+        txid=running.txid,
+        at=about.last_tick_at,
+        agents=status.agent_lines(running.sql, reader),
+        beads=tuple(overview.live_beads(running.sql)),
+        convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
+        queue=Queue(
+            overview.count_events(running.sql, "pending"),
+            overview.count_events(running.sql, "poisoned"),
+            tuple(asdict(line) for line in outbox.unfinished_lines(running.sql)),
+        ),
+        draining=moment.draining,
+        settling=moment.settling,
+        paused=moment.paused,
+        breaker_open=moment.breaker.open,
+        next_due=about.next_due,
+    )
+
+
+def next_actions(running: Rerun, at: datetime) -> tuple[dict[str, Any], ...]:
+    """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
+    copy = database.open_image(running.image)
+    try:
+        report = tick.run(copy, _given(running, at), town_id=running.town_id)
+    finally:
+        database.close(copy)
+    return tuple(action.as_json() for action in report.actions)
+
+
+def _given(running: Rerun, at: datetime) -> TickInput:
+    about = summary.before_tick(running.sql)
+    last = about.last_tick_at
+    return TickInput(
+        tick_no=running.tick_no + 1,
+        tick_id=f"{running.tick_no + 1}-next",
+        now=at if last is None else max(at, last + MILLISECOND),
+        code_version=code_version(),
+        sqlite_version=database.SQLITE_VERSION,
+        config_digest="",
+        prev_image_digest=running.digest,
+        observations=Observations(asked=False),
+        due_at=about.next_due,
+    )

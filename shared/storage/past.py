@@ -1,0 +1,131 @@
+"""The retained past of a town as replay reads it: images from heads and files, journal rows from objects and the newest image."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from shared.domain.past import JournalRow, PastImage
+from shared.domain.ports import ObjectStore, StoredObject, VersionedObjects
+from shared.domain.steps import Call, Steps
+from shared.domain.times import from_milliseconds
+from shared.storage import keys, layers, publish
+from shared.storage.restore import Archive, Restored
+from shared.town import database, journal, restoring, summary
+
+T = TypeVar("T")
+
+
+@dataclass
+class StoredPast:
+    """The TownPast port over a store that keeps versions. Keeps what it has listed: one of these serves one request."""
+
+    objects: ObjectStore
+    versions: VersionedObjects
+    _blocks: dict[str, tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
+    _newest: dict[str, Restored] = field(default_factory=dict)
+
+    def newest(self, town_id: str) -> Steps[PastImage]:
+        """The image that is committed now."""
+        return _past(town_id, (yield from self._newest_of(town_id)))
+
+    def oldest(self, town_id: str) -> Steps[PastImage]:
+        """The first image that is still kept: a snapshot, or else the oldest head."""
+        archive = self._archive(town_id)
+        files = yield from archive.files()
+        versions = yield from archive.head_versions()
+        oldest_head = yield from archive.head_of(versions[-1])
+        ends = [span[1] for key, span in files.items() if keys.is_snapshot(key)]
+        if ends and min(ends) < oldest_head.manifest.txid:
+            return _past(town_id, (yield from archive.of_files(min(ends))))
+        return _past(town_id, (yield from archive.of_head(oldest_head)))
+
+    def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
+        """The newest kept image whose commit is earlier than `at`; None if none is."""
+        archive = self._archive(town_id)
+        found = yield from archive.newest_head(lambda manifest: manifest.time < at)
+        if found is not None:
+            return _past(town_id, (yield from archive.of_head(found)))
+        for key, (_, end) in sorted((yield from archive.files()).items(), key=lambda item: -item[1][1]):
+            _, header = yield from archive.header_of(key)
+            if from_milliseconds(header.time_ms) < at:
+                return _past(town_id, (yield from archive.of_files(end)))
+        return None
+
+    def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
+        """Every kept commit whose last tick is this one, in order."""
+        archive = self._archive(town_id)
+        found: dict[int, PastImage] = {}
+        for read in (yield from archive.heads_of_tick(tick_no)):
+            found[read.manifest.txid] = _past(town_id, (yield from archive.of_head(read)))
+        ends = {span[1] for span in (yield from archive.files()).values()} - set(found)
+        for end in sorted(ends):
+            restored = yield from archive.of_files(end)
+            past = _past(town_id, restored)
+            if past.tick_no == tick_no:
+                found[end] = past
+        return tuple(found[txid] for txid in sorted(found))
+
+    def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+        """The next rows of the journal after a tick; those of the newest image come last."""
+        for _, last, key in (yield from self._journal_of(town_id)):
+            if last > tick_no:
+                rows = yield from self._block(key)
+                return tuple(row for row in rows if row["tick_no"] > tick_no)
+        newest = yield from self._newest_of(town_id)
+        return _in_image(newest.image, lambda sql: tuple(journal.rows(sql, limit=1_000_000, after=tick_no)))
+
+    def _archive(self, town_id: str) -> Archive:
+        return Archive(self.objects, self.versions, town_id)
+
+    def _newest_of(self, town_id: str) -> Steps[Restored]:
+        if town_id not in self._newest:
+            archive = self._archive(town_id)
+            version = (yield from archive.head_versions())[0]
+            self._newest[town_id] = yield from archive.of_head((yield from archive.head_of(version)))
+        return self._newest[town_id]
+
+    def _journal_of(self, town_id: str) -> Steps[tuple[tuple[int, int, str], ...]]:
+        """First tick, last tick and key of every journal object, in order."""
+        if town_id not in self._blocks:
+            prefix = keys.journal_prefix(town_id)
+            found: list[tuple[int, int, str]] = []
+            after = ""
+            while True:
+                listing = yield Call(f"list {prefix}", partial(self.objects.list, prefix, after=after))
+                found += [(*span, key) for key in listing.keys if (span := keys.ticks_of(key)) is not None]
+                if not listing.more:
+                    break
+                after = listing.keys[-1]
+            self._blocks[town_id] = tuple(sorted(found))
+        return self._blocks[town_id]
+
+    def _block(self, key: str) -> Steps[list[dict[str, Any]]]:
+        found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
+        if found is None:
+            raise layers.damaged(key, "it is listed but cannot be read")
+        return publish.rows_of(found.body, key)
+
+
+def _past(town_id: str, restored: Restored) -> PastImage:
+    tick_no, tick_at = _in_image(
+        restored.image, lambda sql: (restoring.tick_no(sql), summary.before_tick(sql).last_tick_at)
+    )
+    return PastImage(
+        town_id=town_id,
+        image=restored.image,
+        txid=restored.point.txid,
+        tick_no=tick_no,
+        tick_at=tick_at,
+        committed_at=restored.point.time,
+        committed_digest=restored.digest,
+    )
+
+
+def _in_image(image: bytes, question: Callable[[database.Database], T]) -> T:
+    sql = database.open_image(image)
+    try:
+        return question(sql)
+    finally:
+        database.close(sql)
