@@ -23,6 +23,8 @@ M = TypeVar("M", bound=BaseModel)
 
 BODY_SIZE: Final = 64 * 1024
 NO_ROUTE: Final = "there is no such route, or not for this town"
+ANSWER_SIZE: Final = 5_500_000
+"""Characters of ASCII, a little less than the 6 MB that a Lambda may answer."""
 _DEPTH: Final = 32
 
 
@@ -48,8 +50,11 @@ def resolver() -> APIGatewayHttpResolver:
 
 
 def answer(status: int, document: Mapping[str, Any]) -> Response[str]:
-    """A JSON answer that nobody keeps."""
+    """A JSON answer that nobody keeps. Raises Refused (413) if it is more than a Lambda may say."""
     body = json.dumps(document, separators=(",", ":"))
+    if len(body) > ANSWER_SIZE:
+        hint = "ask for less at a time, or look at the town's image itself: townctl --bucket"
+        raise Refused("the answer would be too large", status=413, hint=hint)
     return Response(status_code=status, content_type="application/json", headers=dict(problems.NO_STORE), body=body)
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import traceback
+from functools import cache
 from typing import Final
 
 from functions.settings import QueueSettings, Settings, StoreSettings
@@ -10,10 +11,12 @@ from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.sqs_queue import SqsQueue
+from shared.domain.past import TownPast
 from shared.domain.ports import Alerts, Clock, Metrics
 from shared.domain.steps import drive
 from shared.engine.perform import Outside
 from shared.engine.surroundings import Surroundings
+from shared.storage.past import StoredPast
 from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
@@ -34,9 +37,21 @@ def tell_bug(error: Exception) -> None:
     write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
 
 
+@cache
+def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
+    """The objects of a bucket, over one client for the life of this environment."""
+    return S3Objects(bucket, endpoint_url=endpoint_url)
+
+
 def store(settings: StoreSettings) -> ObjectTownStore:
     """The towns of the bucket. Nothing is asked for yet."""
-    return ObjectTownStore(S3Objects(settings.town_bucket, endpoint_url=settings.store_endpoint))
+    return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint))
+
+
+def past(settings: StoreSettings) -> TownPast:
+    """What the bucket retains of its towns' past; it remembers what it has listed, so it serves one request."""
+    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    return StoredPast(objects, objects)
 
 
 def proven_store(settings: StoreSettings) -> ObjectTownStore:
@@ -45,7 +60,7 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
     Raises StoreIncapable. Of a bucket of AWS `townctl doctor --stack` sees to it.
     """
     if settings.store_endpoint is not None:
-        objects = S3Objects(settings.town_bucket, endpoint_url=settings.store_endpoint)
+        objects = objects_of(settings.town_bucket, settings.store_endpoint)
         drive(prove_conditional_writes(objects, ids.batch_id()))
     return store(settings)
 
