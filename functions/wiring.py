@@ -16,6 +16,7 @@ from shared.domain.ports import Alerts, Clock, Metrics
 from shared.domain.steps import drive
 from shared.engine.perform import Outside
 from shared.engine.surroundings import Surroundings
+from shared.storage import keys
 from shared.storage.past import StoredPast
 from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore
@@ -40,7 +41,7 @@ def tell_bug(error: Exception) -> None:
 @cache
 def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
     """The objects of a bucket, over one client for the life of this environment."""
-    return S3Objects(bucket, endpoint_url=endpoint_url)
+    return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of)
 
 
 def store(settings: StoreSettings) -> ObjectTownStore:

@@ -140,6 +140,11 @@ def is_inbox_object(key: str) -> bool:
     return _INBOX_OBJECT.fullmatch(key) is not None
 
 
+def kind_of(key: str) -> str | None:
+    """What the bucket's lifecycle must know of an object and no prefix says: `inbox`, or nothing."""
+    return "inbox" if is_inbox_object(key) else None
+
+
 def due_marker(town_id: str, at: datetime) -> DueMarker:
     """The marker of the second that `at` lies in, so never later than `at`."""
     second = at.astimezone(UTC).replace(microsecond=0)
