@@ -69,11 +69,16 @@ def body_of(event: Mapping[str, Any]) -> bytes:
         raise Refused("the body is not what the gateway sends", status=400, path="body") from None
 
 
+def json_of(body: bytes, *, limit: int = BODY_SIZE) -> Any:
+    """The decoded body; None if there is none. Raises Refused: 400 for what is no strict JSON, 413."""
+    return strict_json.parse(body, limit=limit, depth=_DEPTH) if body.strip() else None
+
+
 def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
     """The body as a model; nothing at all is an empty object. Raises Refused: 400 for what is no strict JSON, 413, 422."""
-    value = strict_json.parse(body, limit=limit, depth=_DEPTH) if body.strip() else {}
+    value = json_of(body, limit=limit)
     try:
-        return model.model_validate(value)
+        return model.model_validate({} if value is None else value)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in problem["loc"])

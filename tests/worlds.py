@@ -47,6 +47,7 @@ class World:
     alerts: RecordingAlerts = field(default_factory=RecordingAlerts)
     metrics: RecordingMetrics = field(default_factory=RecordingMetrics)
     restore_window: timedelta = limits.RESTORE_WINDOW
+    self_check_share: float = 0
     warm: WarmImages = field(default_factory=WarmImages)
     _workers: int = 0
 
@@ -65,6 +66,7 @@ class World:
             alerts=self.alerts,
             metrics=self.metrics,
             restore_window=self.restore_window,
+            self_check_share=self.self_check_share,
         )
 
     def worker_id(self) -> str:

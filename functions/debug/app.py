@@ -10,21 +10,17 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from functions import api, wiring
 from functions.access import Access, Verb, request_of
 from functions.debug import views
-from functions.debug.schemas import DryRunWish, ReplayWish
 from functions.problems import not_found
 from functions.settings import DebugSettings
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.past import TownPast
 from shared.domain.steps import drive
+from shared.engine import debugging
 from shared.engine import status as reports
 from shared.engine.code_version import code_version
-from shared.engine.dry_run import dry_run
 from shared.engine.surroundings import Surroundings
-from shared.events import ingest
 from shared.storage import keys
-from shared.town.image_digest import digest_of
-from shared.town.pages import page_size_of
 
 BODY_SIZE: Final = 7 << 20
 
@@ -95,37 +91,17 @@ def bead(
 def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
     """The next tick on a private copy, stopped before its commit, with the whole input that it would be given."""
     here = _allowed(townId, "debug")
-    wish = api.read(DryRunWish, api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
-    at = wish.now or here.around.clock.now()
-    extra = ingest.batch_of(wish.events, received_at=at).envelopes if wish.events else ()
-    shown = drive(
-        dry_run(
-            townId,
-            here.around,
-            worker_id=ids.worker_id(),
-            ask_runtime=wish.observe,
-            now=wish.now,
-            extra_events=extra,
-        )
-    )
-    return api.answer(200, shown.as_json(image_digest=digest_of(shown.image, page_size_of(shown.image))))
+    wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    shown = debugging.reconcile_dry_run(townId, here.around, wish, worker_id=ids.worker_id())
+    return api.answer(200, drive(shown))
 
 
 @app.post("/api/towns/<townId>/debug/replay-events", summary="What past ticks did, run again", tags=["debug"])
 def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
     """The recorded ticks of a window run again, each compared with what was committed. A page at a time: see `cursor`."""
-    from shared.engine.replay import faithful, window  # noqa: PLC0415 - the largest part, and the other routes do without
-
     here = _allowed(townId, "debug")
-    wish = api.read(ReplayWish, api.body_of(app.current_event.raw_event))
-    wanted = window.window_of(
-        wish.from_,
-        wish.to,
-        now=here.around.clock.now(),
-        restore_window=here.around.restore_window,
-        cursor=wish.cursor,
-    )
-    return api.answer(200, drive(faithful.replay(townId, here.past(), wanted, page=window.HTTP)).as_json())
+    wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    return api.answer(200, drive(debugging.replay_events(townId, here.past(), here.around, wish)))
 
 
 def _allowed(town_id: str, verb: Verb) -> Deployment:

@@ -61,7 +61,11 @@ RECONCILER: Final = (
 """The row `Reconciler` of the specification, in its order."""
 
 FLEET: Final = (
-    Panel("Ticks", "timeseries", (("ticksRun", _SUM), ("ticksQuiet", _SUM), ("townsFailed", _SUM))),
+    Panel(
+        "Ticks",
+        "timeseries",
+        (("ticksRun", _SUM), ("ticksQuiet", _SUM), ("ticksCheckedAgain", _SUM), ("townsFailed", _SUM)),
+    ),
     Panel(
         "Towns due, handed over, left",
         "timeseries",
@@ -82,6 +86,7 @@ FLEET: Final = (
             ("circuitBreakerOpen", _MAX),
             ("sideEffectsNotStarted", _SUM),
             ("actionsSkipped", _SUM),
+            ("ticksDiverged", _SUM),
         ),
     ),
     Panel(

@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.text import Text
 
 from infra.local.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
-from infra.townctl import demo, doctor, litestream_commands, loop, past, posts, ticks, towns
+from infra.townctl import demo, doctor, litestream_commands, loop, past, posts, replays, ticks, towns
 from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
 from shared.adapters.directory_objects import DirectoryObjects
@@ -83,7 +83,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
         app.command(part)
     for command in (demo.demo, loop.run, ticks.tick, ticks.dry_run, ticks.ticks, doctor.doctor):
         app.command(command)
-    for about_the_past in (past.points, past.restore, past.flush, past.retention):
+    for about_the_past in (past.points, past.restore, past.flush, past.retention, replays.replay):
         app.command(about_the_past)
 
     @app.meta.default

@@ -59,6 +59,7 @@ BODY_SIZE: Final = 32 * 1024
 STATUS_MESSAGE: Final = 280
 EFFECTS_PER_TICK: Final = 100
 EFFECT_CLAIM: Final = timedelta(seconds=300)
+OBSERVE_WITHIN: Final = timedelta(seconds=10)
 EFFECT_START_DEADLINE: Final = timedelta(seconds=60)
 EFFECT_RETRY_UNIT: Final = timedelta(seconds=5)
 EFFECT_RETRY_AT_MOST: Final = timedelta(minutes=5)

@@ -5,7 +5,7 @@ which may fail, delay, repeat or abandon any single call. A generator never touc
 """
 
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,10 +14,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to the outside that was not made yet. `name` is verb and subject, as in `put towns/t1/head`."""
+    """One call to the outside that was not made yet. `name` is verb and subject, as in `put towns/t1/head`.
+
+    Among calls that are made together, one that has no answer after `seconds` answers with a TimeoutError: whether it
+    was made, nobody knows.
+    """
 
     name: str
     make: Callable[[], Any]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,22 @@ def drive(steps: Steps[T]) -> T:
 
 
 def _make_all(calls: tuple[Call, ...]) -> list[Any]:
-    if len(calls) <= 1:
+    hurried = [call.seconds for call in calls if call.seconds is not None]
+    if len(calls) <= 1 and not hurried:
         return [answer_of(call) for call in calls]
-    with ThreadPoolExecutor(min(len(calls), _PARALLEL_CALLS)) as pool:
-        return list(pool.map(answer_of, calls))
+    pool = ThreadPoolExecutor(min(len(calls), _PARALLEL_CALLS))
+    try:
+        asked = [(call, pool.submit(answer_of, call)) for call in calls]
+        wait([future for call, future in asked if call.seconds is not None], timeout=max(hurried, default=None))
+        return [
+            _late(call) if call.seconds is not None and not future.done() else future.result() for call, future in asked
+        ]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _late(call: Call) -> TimeoutError:
+    return TimeoutError(f"{call.name}: no answer within {call.seconds} s")
 
 
 def answer_of(call: Call) -> Any:

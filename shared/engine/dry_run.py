@@ -1,5 +1,6 @@
 """What the next tick would do: the same tick on a private copy, stopped before its commit (spec/tick.md section 10)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from shared.domain.times import to_text
 from shared.domain.town_store import TownImage
 from shared.engine import reconcile, tick
 from shared.engine.inputs import Reading, fix_input, observe, read_batches
+from shared.engine.other_config import lay_over
 from shared.engine.surroundings import Surroundings
 from shared.town import database, dump, summary
 
@@ -73,16 +75,20 @@ def dry_run(
     ask_runtime: bool = False,
     now: datetime | None = None,
     extra_events: tuple[Envelope, ...] = (),
+    config: Mapping[str, Any] | None = None,
 ) -> Steps[DryRun]:
     """Take the newest image and the waiting inbox and run the next tick on a copy; nothing outside is written.
 
-    `ask_runtime` observes the agents' processes as the real tick would; otherwise the journal says `none`.
+    `ask_runtime` observes the agents' processes as the real tick would; otherwise the journal says `none`. `config` is laid
+    over the town's. Raises Refused (422) if it is none.
     """
     image = yield from around.store.load(town_id)
     reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
     sql = database.open_image(image.image)
     try:
         database.check_identity(sql, town_id)
+        if config:
+            lay_over(sql, config, path="config")
         about = summary.before_tick(sql)
         observations = Observations(asked=False)
         if ask_runtime:

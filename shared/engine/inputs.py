@@ -120,8 +120,11 @@ def _questions(town_id: str, around: Surroundings, watched: tuple[str, ...]) -> 
     runtime = around.outside.runtime
     if runtime is None:
         return ()
-    agents = [Call(f"status {agent_id}", partial(runtime.status, town_id, agent_id)) for agent_id in sorted(watched)]
-    return (*agents, Call(CONTAINER, partial(runtime.container_state, town_id)))
+    within = limits.OBSERVE_WITHIN.total_seconds()
+    agents = [
+        Call(f"status {agent_id}", partial(runtime.status, town_id, agent_id), within) for agent_id in sorted(watched)
+    ]
+    return (*agents, Call(CONTAINER, partial(runtime.container_state, town_id), within))
 
 
 def _observations(watched: tuple[str, ...], answers: Sequence[Any]) -> Observations:

@@ -25,6 +25,8 @@ from shared.domain.town_store import (
 from shared.engine import tick
 from shared.engine.inputs import as_marked, gathered, read_batches, taken_by
 from shared.engine.perform import Performed, Result, perform
+from shared.engine.replay import self_check
+from shared.engine.replay.differences import Difference
 from shared.engine.surroundings import Surroundings
 from shared.events import ingest
 from shared.town import database, journal, summary
@@ -36,7 +38,8 @@ RunOutcome = Literal["committed", "quiet", "not_due", "lost"]
 class RunReport:
     """What one run did. `image` is the newest image that it knows, to be handed to the next run as `known`.
 
-    `trouble` is what went wrong after the commit stood: nothing is lost, a later run does what is missing. `wall_clock`
+    `trouble` is what went wrong after the commit stood: nothing is lost, a later run does what is missing. `diverged` is
+    where the tick came to something else when the self-check ran it again; None where it was not checked. `wall_clock`
     is how long tick and commit took (phases 4 to 14); it is looked at only where somebody wants figures.
     """
 
@@ -48,6 +51,7 @@ class RunReport:
     save_conflicts: int = 0
     next_due: datetime | None = None
     trouble: TownError | None = None
+    diverged: tuple[Difference, ...] | None = None
     wall_clock: timedelta = timedelta(0)
 
 
@@ -164,6 +168,7 @@ def _commit(around: Surroundings, base: _Base, image: bytes, report: TickReport)
         effects=effects,
         next_due=report.next_due,
         trouble=trouble,
+        diverged=_checked_again(around, base.image, committed),
         wall_clock=max(ended - base.begun, timedelta(0)),
     )
 
@@ -174,6 +179,13 @@ def _moment(around: Surroundings) -> Steps[datetime]:
         return datetime.min  # noqa: DTZ901 - only ever subtracted from itself
     now: datetime = yield Call("clock", around.clock.now)
     return now
+
+
+def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) -> tuple[Difference, ...] | None:
+    """The self-check of a share of the ticks: after commit and effects, from what is recorded."""
+    if not self_check.chosen(committed.facts.commit_id, around.self_check_share):
+        return None
+    return self_check.differences(base, committed)
 
 
 def _post_results(around: Surroundings, town_id: str, tick_id: str, results: tuple[Result, ...]) -> Steps[None]:
@@ -233,8 +245,11 @@ def _keep_due(
 
 def _tell(around: Surroundings, done: RunReport) -> Steps[None]:
     """Phase 16: alerts and metrics, after the commit and never for a lost race's decisions."""
-    if around.alerts is not None and done.tick is not None and done.tick.alerts:
-        yield Call("alerts", partial(around.alerts.raise_all, done.tick.alerts))
+    told = () if done.tick is None else done.tick.alerts
+    if done.diverged:
+        told = (*told, self_check.alert(done.image, done.diverged))
+    if around.alerts is not None and told:
+        yield Call("alerts", partial(around.alerts.raise_all, told))
     if around.metrics is not None:
         yield Call("metrics", partial(around.metrics.tick_ran, done))
 

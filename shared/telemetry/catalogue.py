@@ -139,6 +139,14 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("ticksRun", Unit.COUNT, Statistic.SUM, "Ticks that ran to their end, quiet ones included."),
     Metric("ticksQuiet", Unit.COUNT, Statistic.SUM, "Ticks that found nothing to commit."),
+    Metric("ticksCheckedAgain", Unit.COUNT, Statistic.SUM, "Ticks that the self-check ran again from their record."),
+    Metric(
+        "ticksDiverged",
+        Unit.COUNT,
+        Statistic.SUM,
+        "Ticks that came to something else when they ran again.",
+        alarms=(Alarm("replay-diverged", Statistic.SUM, 0, "a tick comes to something else when it runs again"),),
+    ),
     Metric("sideEffectsNotStarted", Unit.COUNT, Statistic.SUM, "Calls that came too late; a later tick takes them up."),
     Metric("imageBytes", Unit.BYTES, Statistic.MAXIMUM, "Size of the largest town that was ticked."),
     Metric(

@@ -90,6 +90,8 @@ def values_of(report: RunReport) -> dict[str, float]:
         "circuitBreakerOpen": tick.metrics["circuitBreakerOpen"],
         "ticksRun": 1,
         "ticksQuiet": int(report.outcome == "quiet"),
+        "ticksCheckedAgain": int(report.diverged is not None),
+        "ticksDiverged": int(bool(report.diverged)),
         "sideEffectsNotStarted": report.effects.not_started,
         "imageBytes": len(report.image.image),
     }

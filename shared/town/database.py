@@ -24,17 +24,22 @@ Database = sqlite3.Connection
 
 
 class _Guard:
-    """What a connection may do. While `reading_only`, no statement that writes can be prepared on it."""
+    """What a connection may do. While `reading_only`, no statement that writes can be prepared on it; while `migrating`,
+    indexes may be built.
+    """
 
-    __slots__ = ("reading_only",)
+    __slots__ = ("migrating", "reading_only")
 
     def __init__(self) -> None:
         self.reading_only = False
+        self.migrating = False
 
     def __call__(self, action: int, first: str | None, second: str | None, *_: Any) -> int:
         if action == sqlite3.SQLITE_FUNCTION and second is not None and second.lower() in _FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _READABLE_PRAGMAS:
+            return sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_REINDEX and not self.migrating:
             return sqlite3.SQLITE_DENY
         if action in _FORBIDDEN_ACTIONS or (self.reading_only and action in _WRITES):
             return sqlite3.SQLITE_DENY
@@ -67,9 +72,7 @@ _FORBIDDEN_FUNCTIONS: Final = frozenset(
         "last_insert_rowid",
     }
 )
-_FORBIDDEN_ACTIONS: Final = frozenset(
-    {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_ANALYZE, sqlite3.SQLITE_REINDEX}
-)
+_FORBIDDEN_ACTIONS: Final = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_ANALYZE})
 _WRITES: Final = frozenset(
     code
     for name, code in vars(sqlite3).items()
@@ -195,6 +198,19 @@ def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]
         if guard is not None:
             guard.reading_only = False
         connection.execute("RELEASE rules")
+
+
+@contextmanager
+def migrating(connection: sqlite3.Connection) -> Iterator[None]:
+    """While the schema changes, indexes may be built; at all other times that is refused."""
+    guard = connection.guard if isinstance(connection, _Guarded) else None
+    if guard is not None:
+        guard.migrating = True
+    try:
+        yield
+    finally:
+        if guard is not None:
+            guard.migrating = False
 
 
 def begin(connection: sqlite3.Connection) -> None:

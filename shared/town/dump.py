@@ -84,7 +84,17 @@ _JOURNAL: Final = (
 )
 CAUSES_FIRST: Final = (
     "town_events",
-    *(table for table in TABLES if table not in ("town_events", "town")),
+    "beads",
+    "agent_metadata",
+    "review_metadata",
+    "convoy_metadata",
+    "escalation_metadata",
+    "bead_dependencies",
+    "agent_nudges",
+    "rigs",
+    "open_violations",
+    "outbox",
+    "bead_events",
     "town",
     "ticks",
 )

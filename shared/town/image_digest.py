@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from shared.town.pages import PageChange, changed_pages
+from shared.town.pages import PageChange, changed_pages, page_size_of
 
 _MODULUS: Final = 1 << 256
 _PAGES_DIGITS: Final = 8
@@ -87,3 +87,8 @@ class RunningDigest:
         del self._hashes[len(image) // self._size :]
         self._image = image
         return self.digest
+
+
+def of_image(image: bytes) -> str:
+    """The digest of a whole image, whose header says how large its pages are. Raises SchemaMismatch."""
+    return digest_of(image, page_size_of(image))

@@ -10,7 +10,6 @@ NUMBERS = frozenset(range(1, 208)) | frozenset(range(208, LAST + 1))
 
 LATER: dict[int, tuple[str, str]] = {
     180: ("Replay: run the past again, exactly", "shared.engine.replay"),
-    181: ("Replay: run the past again, exactly", "shared.engine.replay"),
 }
 """Scenarios that need what a later issue builds: the issue, and the package whose existence ends the excuse."""
 

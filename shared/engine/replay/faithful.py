@@ -40,7 +40,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = window.
                 warm_up += 1
                 continue
             told.append(tick)
-            size += len(canonical.dumps(tick.as_json({}))) if page.size else 0
+            size += len(canonical.dumps(tick.as_json(again.results))) if page.size else 0
         again.ends()
         seen = wanted.end if cursor is None else told[-1].at
         return Replay(
@@ -86,7 +86,7 @@ class Again:
         self._rows = rows
         self._newest = newest
         self.parted = False
-        self._results: results.Results = {}
+        self.results: results.Results = {}
         self.segments: list[Segment] = []
         self.divergence: Divergence | None = None
         self.stopped: str | None = None
@@ -117,7 +117,7 @@ class Again:
         report = self._running.run(input_of(row))
         digest, outputs = self._running.digest, journal.outputs_of(report)
         yield from self._rows.advance()
-        self._results |= results.in_row(row)
+        self.results |= results.in_row(row)
         if parted:
             judged = self._judge.accounted(row, outputs)
         else:
@@ -137,8 +137,8 @@ class Again:
     def results_of(self, told: list[ReplayedTick]) -> results.Results:
         """What became of the effects of these ticks."""
         claimed = [effect for tick in told for effect in tick.report.effects]
-        late = [effect for effect in claimed if (effect.effect_id, effect.attempt) not in self._results]
-        return self._results | results.of_today(self._newest.image, late)
+        late = [effect for effect in claimed if (effect.effect_id, effect.attempt) not in self.results]
+        return self.results | results.of_today(self._newest.image, late)
 
     def _follow_history_again(self, tick_no: int) -> Steps[None]:
         """The installed code went on from what other code had left: start from there, if it is kept."""

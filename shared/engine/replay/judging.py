@@ -35,6 +35,8 @@ class Judge:
         """Judge the tick that just ran. Where history then went on from a restored image, so does the rerun."""
         if row["sqlite_version"] != database.SQLITE_VERSION:
             return self._by_outputs(row, outputs, same_code=same_code)
+        if following is not None and following["tick_no"] != row["tick_no"] + 1:
+            following = None  # rows are missing: they say nothing of this tick
         wanted = self._after(row, following)
         if wanted == self._running.digest:
             return Judgement(equal=True, proof="image")
@@ -46,6 +48,8 @@ class Judge:
             return Judgement(
                 equal=True, proof="image", divergence=_next_record_changed(self._running.digest, following)
             )
+        if own is None and wanted is None:
+            return Judgement(equal=None, proof="none")
         if not proven and (own is not None or restored is None):
             return self._different(row, wanted, own, outputs, same_code=same_code)
         if restored is None:

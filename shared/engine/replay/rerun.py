@@ -74,7 +74,7 @@ def rerun(start: PastImage) -> Iterator[Rerun]:
 
 def digest_of(image: PastImage) -> str:
     """The image digest, made of the pages."""
-    return image_digest.digest_of(image.image, page_size_of(image.image))
+    return image_digest.of_image(image.image)
 
 
 def input_of(row: JournalRow) -> TickInput:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from shared.domain.limits import MILLISECOND
 from shared.domain.tick import Observations, TickInput
@@ -12,7 +12,10 @@ from shared.engine.code_version import code_version
 from shared.engine.replay.rerun import Rerun
 from shared.engine.status import AgentLine
 from shared.town import database, outbox, overview, summary
+from shared.town.outbox import EffectLine
 from shared.town.overview import BeadLine, ConvoyLine
+
+BEADS_SHOWN: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Queue:
 
     pending_events: int
     poisoned_events: int
-    effects: tuple[dict[str, Any], ...]
+    effects: tuple[EffectLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,14 @@ class State:
         """The state as answers show it."""
         return {
             "agents": [asdict(agent) for agent in self.agents],
-            "nonTerminalBeads": [asdict(bead) for bead in self.beads],
+            "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
+            "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
             "convoys": [{**asdict(convoy), "state": status.state_of(convoy)} for convoy in self.convoys],
-            "queue": asdict(self.queue),
+            "queue": {
+                "pendingEvents": self.queue.pending_events,
+                "poisonedEvents": self.queue.poisoned_events,
+                "effects": [asdict(effect) for effect in self.queue.effects],
+            },
             "draining": self.draining,
             "settling": self.settling,
             "paused": self.paused,
@@ -80,7 +88,7 @@ def state_of(running: Rerun, at: datetime) -> State:
         queue=Queue(
             overview.count_events(running.sql, "pending"),
             overview.count_events(running.sql, "poisoned"),
-            tuple(asdict(line) for line in outbox.unfinished_lines(running.sql)),
+            tuple(outbox.unfinished_lines(running.sql)),
         ),
         draining=moment.draining,
         settling=moment.settling,

@@ -6,9 +6,10 @@ the two part: in what ticks did, and in rows.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any, Final
 
-from shared.domain.config import TownConfig, first_problem, merged
+from shared.domain import canonical
 from shared.domain.errors import Refused
 from shared.domain.past import TownPast
 from shared.domain.report import ClaimedEffect
@@ -16,6 +17,7 @@ from shared.domain.steps import Steps
 from shared.domain.tick import Envelope, config_digest
 from shared.domain.times import to_text
 from shared.engine.code_version import code_version
+from shared.engine.other_config import lay_over
 from shared.engine.replay import results, standing, window
 from shared.engine.replay.beside import Beside, Parting
 from shared.engine.replay.differences import Difference
@@ -26,7 +28,7 @@ from shared.engine.replay.rows import Rows
 from shared.engine.replay.standing import State
 from shared.engine.replay.told import Divergence
 from shared.engine.replay.window import Page, Window
-from shared.town import outbox, summary
+from shared.town import outbox
 
 _HOUR: Final = timedelta(hours=1)
 
@@ -54,9 +56,10 @@ class WhatIf:
     state: State
     notes: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """The answer of replay-events with overrides."""
+    def as_json(self, *, size: int | None = None) -> dict[str, Any]:
+        """The answer of replay-events with overrides; at most so many bytes of partings, the first ones."""
         only_then, only_now = Parting.sums(self.partings)
+        shown = _within(size, [parting.as_json() for parting in self.partings])
         return {
             "townId": self.town_id,
             "from": to_text(self.window.start),
@@ -73,7 +76,8 @@ class WhatIf:
                 "eventsLeftOut": self.left_out,
                 "eventsAdded": self.added,
             },
-            "partings": [parting.as_json() for parting in self.partings],
+            "partings": shown,
+            "partingsOmitted": len(self.partings) - len(shown),
             "rows": [row.as_json() for row in self.rows],
             "unknownEffects": [effect.as_json() for effect in self.unknown],
             "historyDivergence": None if self.history is None else self.history.as_json(),
@@ -102,8 +106,8 @@ def what_if(
             codes: dict[str, None] = {}
             while (row := rows.next) is not None and time_of(row) <= wanted.end and again.goes_on(row):
                 yield from again.run(row)
-                configured = _lay_over(other, overrides)
-                report = other.run(inputs.of(row, image_digest=other.digest, config_digest=configured))
+                config = lay_over(other.sql, overrides.config, path="overrides.config")
+                report = other.run(inputs.of(row, image_digest=other.digest, config_digest=config_digest(config)))
                 inputs.claimed(report.effects)
                 beside.compare(row, report, rows_too=not again.parted)
                 codes[row["code_version"]] = None
@@ -124,6 +128,14 @@ def what_if(
                 state=standing.state_of(other, wanted.end + overrides.shift),
                 notes=_notes(again, inputs),
             )
+
+
+def _within(size: int | None, partings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the first ones as have room."""
+    if size is None:
+        return partings
+    lengths = accumulate(len(canonical.dumps(parting)) for parting in partings)
+    return [parting for parting, length in zip(partings, lengths, strict=True) if length <= size]
 
 
 def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Page) -> Steps[Recorded]:
@@ -155,22 +167,6 @@ def _under_way(town: Rerun) -> frozenset[Attempt]:
     """Attempts that had been started before the window, and had no answer yet."""
     lines = outbox.unfinished_lines(town.sql)
     return frozenset((line.effect_id, line.attempts) for line in lines if line.state == "claimed")
-
-
-def _lay_over(town: Rerun, overrides: Overrides) -> str:
-    """See that the other configuration holds; returns its digest. Raises Refused (422) if it is none."""
-    stored = summary.before_tick(town.sql).config
-    if overrides.config:
-        wanted = merged(stored, dict(overrides.config))
-        problem = first_problem(TownConfig, wanted)
-        if problem is not None:
-            raise Refused(
-                f"the overriding configuration is not valid at {problem}", status=422, path="overrides.config"
-            )
-        if wanted != stored:
-            summary.store_config(town.sql, wanted)
-            stored = wanted
-    return config_digest(stored)
 
 
 def _notes(again: Again, inputs: Inputs) -> tuple[str, ...]:

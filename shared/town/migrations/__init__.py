@@ -51,8 +51,9 @@ def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] 
     applied = []
     for migration in migrations:
         if migration.version > version:
-            for statement in migration.statements:
-                sql.execute(statement)
+            with database.migrating(sql):
+                for statement in migration.statements:
+                    sql.execute(statement)
             database.set_schema_version(sql, migration.version)
             applied.append(migration.name)
     return tuple(applied)

@@ -1,0 +1,194 @@
+"""Commands that run the past again: exactly, or with something changed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.text import Text
+
+from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
+from infra.townctl.desk import Desk, TheDesk, TownName, content_of, json_of
+from infra.townctl.words import code_of, counted
+from shared.domain.errors import Refused
+from shared.domain.steps import drive
+from shared.engine.replay import faithful, what_if
+from shared.engine.replay.differences import ABSENT
+from shared.engine.replay.requests import OverridesRequest
+from shared.engine.replay.window import Window, window_of
+from shared.storage.past import StoredPast
+
+_KINDS: Final = ("events", "actions", "effects", "violations")
+_SIDES: Final = ("onlyInHistory", "onlyNow")
+_WORTH_A_LINE: Final = frozenset(
+    (
+        "agent_metadata",
+        "beads",
+        "bead_dependencies",
+        "convoy_metadata",
+        "review_metadata",
+        "escalation_metadata",
+        "rigs",
+    )
+)
+_ROWS_SHOWN: Final = 6
+
+
+def replay(
+    town_id: TownName,
+    /,
+    *,
+    from_: Annotated[str, Parameter(name="--from", help="The beginning: 2026-01-10T12:00:00Z. It belongs to it.")],
+    to: Annotated[str | None, Parameter(help="The end, which belongs to it too; else now.")] = None,
+    cursor: Annotated[str | None, Parameter(help="Go on where the last answer ended.")] = None,
+    overrides: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help='What if? A file with {"config": {}, "leaveOut": [], "add": [], "shiftMs": 0}; `-` is standard input.',
+        ),
+    ] = None,
+    desk: TheDesk,
+) -> Answer:
+    """Run the recorded ticks of a window again and prove that they are what happened; or see what else would have been.
+
+    Exit code 1 if they are not what happened, or other code made them.
+    """
+    store = desk.store()
+    now = desk.clock_of(store, town_id).now()
+    around = desk.around(store)
+    end = to if to is not None else now.isoformat()
+    wanted = window_of(from_, end, now=now, restore_window=around.restore_window, cursor=cursor)
+    if overrides is not None:
+        return _otherwise(desk, town_id, wanted, overrides)
+    again = drive(faithful.replay(town_id, _past(desk), wanted))
+    document = again.as_json()
+    return Answer(document, tuple(_replay_view(document)), OK if again.exact else FOUND)
+
+
+def _otherwise(desk: Desk, town_id: str, wanted: Window, file: str) -> Answer:
+    if wanted.resumed_after is not None:
+        hint = "ask for a narrower window"
+        raise Refused("a what-if cannot be resumed", status=400, path="cursor", hint=hint)
+    request = OverridesRequest.read(json_of(content_of(file, what="overrides"), what="overrides"))
+    other = drive(what_if.what_if(town_id, _past(desk), wanted, request.overrides()))
+    document = other.as_json()
+    return Answer(document, tuple(_what_if_view(document)), OK if other.history is None else FOUND)
+
+
+def _past(desk: Desk) -> StoredPast:
+    objects = desk.kept()
+    return StoredPast(objects, objects)
+
+
+def _replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+    ticks = document["ticks"]
+    first, started = document["from"], document["startedFrom"]
+    yield Text(f"{document['townId']} from {first} to {document['to']}, started from commit {started['txid']}")
+    if ticks:
+        yield table("tick", "at", "events", "actions", "rules", "same", rows=[_tick_row(tick) for tick in ticks])
+    for segment in document["segments"]:
+        yield Text(_segment_line(segment))
+    for note in document["notes"]:
+        yield Text(plain(note))
+    if document["stopped"] is not None:
+        yield Text(plain(document["stopped"]), style="bold")
+    if document["divergence"] is not None:
+        yield from _divergence_view(document["divergence"])
+    state = document["stateSnapshot"]
+    yield Text(
+        f"at {document['to']}: {len(state['agents'])} agents, {len(state['nonTerminalBeads'])} live beads, "
+        f"{state['queue']['pendingEvents']} events and {len(state['queue']['effects'])} effects wait"
+    )
+    following = counted(code_of(judged["rule"]) for judged in document["nextActions"])
+    yield Text(f"next: {following}" if following else "next: nothing")
+    if document["cursor"] is not None:
+        yield Text(f"there is more: --cursor {document['cursor']}")
+
+
+def _tick_row(tick: Mapping[str, Any]) -> tuple[object, ...]:
+    same = {True: "yes", False: "NO", None: "?"}[tick["equal"]]
+    return (
+        tick["tick"],
+        tick["time"],
+        counted(event["event_type"] for event in tick["events"]),
+        counted(judged["action"]["type"] for judged in tick["actions"]),
+        counted(code_of(judged["rule"]) for judged in tick["actions"]),
+        same if tick["comparedBy"] != "outputs" else f"{same} (what it did)",
+    )
+
+
+def _segment_line(segment: Mapping[str, Any]) -> str:
+    ticks = f"ticks {segment['firstTick']} to {segment['lastTick']}"
+    if segment["kind"] == "what_if":
+        found = {True: "comes to the same", False: "comes to something else", None: "cannot be compared"}
+        return f"{ticks} were made by code {segment['codeVersion']}; the installed code {found[segment['equal']]}"
+    found = {
+        True: "are exactly what happened",
+        False: "ARE NOT WHAT HAPPENED",
+        None: "have nothing to be compared with",
+    }
+    return f"{ticks} {found[segment['equal']]}"
+
+
+def _divergence_view(divergence: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield Text(plain(f"first difference in tick {divergence['tick']}: {divergence['reason']}"), style="bold")
+    yield table("table", "key", "column", "committed", "now", rows=_difference_rows(divergence["differences"]))
+
+
+def _difference_rows(differences: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]:
+    return [(each["table"], each["key"], each["column"], each["expected"], each["got"]) for each in differences]
+
+
+def _what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+    otherwise = sum(any(parting[kind][side] for kind in _KINDS for side in _SIDES) for parting in document["partings"])
+    yield Text(
+        f"{document['townId']} from {document['from']} to {document['to']}: of {document['ticksCompared']} ticks "
+        f"{otherwise} do something else, {document['ticksParted']} leave something else"
+    )
+    for parting in document["partings"]:
+        rows = [row for row in parting["rows"] if row["table"] in _WORTH_A_LINE]
+        if not rows and not any(parting[kind][side] for kind in _KINDS for side in _SIDES):
+            continue
+        yield Text(f"tick {parting['tick']} at {parting['time']}")
+        for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
+            for event in parting["events"][side]:
+                yield Text(plain(f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"))
+            for judged in parting["actions"][side]:
+                yield Text(plain(f"  {sign} {_action_line(judged)}"))
+            for broken in parting["violations"][side]:
+                yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
+        for row in rows[:_ROWS_SHOWN]:
+            yield Text(plain(f"    {row['table']} {short(row['key'])} {_change(row)}"[:160]))
+        if len(rows) > _ROWS_SHOWN:
+            yield Text(f"    and {len(rows) - _ROWS_SHOWN} more (--json shows them)")
+    counts = document["sum"]
+    yield table(
+        "action",
+        "only in history",
+        "only now",
+        rows=[
+            (name, counts["actionsOnlyInHistory"].get(name, 0), counts["actionsOnlyNow"].get(name, 0))
+            for name in sorted({*counts["actionsOnlyInHistory"], *counts["actionsOnlyNow"]})
+        ],
+    )
+    yield Text(f"{counts['rowsApart']} rows differ at the end")
+    for note in document["notes"]:
+        yield Text(plain(note))
+    if document["historyDivergence"] is not None:
+        yield Text("history itself does not run again as it happened:")
+        yield from _divergence_view(document["historyDivergence"])
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    if row["column"] != "*":
+        return f"{row['column']}: {row['expected']} -> {row['got']}"
+    return "is there only now" if row["expected"] == ABSENT else "is there only in history"
+
+
+def _action_line(judged: Mapping[str, Any]) -> str:
+    action = judged["action"]
+    subject = action.get("bead_id") or action.get("agent_id") or action.get("subject") or ""
+    change = f" {action['from']} -> {action['to']}" if "from" in action and "to" in action else ""
+    outcome = judged["outcome"] if judged["reason"] is None else f"{judged['outcome']}: {judged['reason']}"
+    return f"{code_of(judged['rule'])} {action['type']} {short(subject)}{change} ({outcome})"

@@ -1,0 +1,366 @@
+"""A window of a town's past runs again from what the store has kept, and is proven to be what happened."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.domain import limits
+from shared.domain.errors import Refused
+from shared.domain.past import JournalRow
+from shared.domain.ports import ObjectVersion
+from shared.domain.steps import Steps, drive
+from shared.engine import code_version as versions
+from shared.engine import inputs
+from shared.engine.replay import faithful
+from shared.engine.replay.differences import Difference
+from shared.engine.replay.window import Page, window_of
+from shared.storage import layers, restore, retention
+from shared.storage.past import StoredPast
+from shared.storage.restore import Archive
+from shared.town import dump, migrations
+from shared.town.migrations import Migration
+from tests.replayed import SECOND, a_busy_world, a_world_with_a_past, past_of, replayed
+from tests.towns import MS, T, TownBuilder, a_town, ago, event
+from tests.worlds import World
+
+PACE = timedelta(seconds=10)
+
+
+@pytest.fixture(scope="module")
+def busy() -> World:
+    return a_busy_world()
+
+
+def lived(world: World, ticks: int, *, bead: str = "bead") -> World:
+    """So many ticks, each with a bead that nobody may touch."""
+    for _ in range(ticks):
+        world.clock.at += PACE
+        number = world.image().facts.tick_no + 1
+        held = {"bead_id": f"{bead}-{number:05d}", "type": "issue", "title": "t", "labels": ["gt:held"]}
+        world.post(event("bead_created", {"bead": held}, event_id=f"create-{bead}-{number:05d}"))
+        assert world.run().outcome == "committed"
+    return world
+
+
+def times(world: World) -> dict[int, datetime]:
+    """The time of every tick."""
+    return {tick.report.input.tick_no: tick.at for tick in replayed(world).ticks}
+
+
+# what is told ---------------------------------------------------------------------------------------
+
+
+def test_every_tick_of_a_busy_history_is_what_happened_and_the_end_is_the_present(busy: World) -> None:
+    again = replayed(busy)
+    assert again.exact
+    assert [tick.row["tick_no"] for tick in again.ticks] == list(range(1, 121))
+    assert again.ticks[-1].digest == busy.image().image_digest
+    assert (again.state.tick_no, again.state.txid) == (busy.image().facts.tick_no, busy.image().txid)
+    town = busy.town()
+    live = town.rows(
+        "SELECT bead_id FROM beads WHERE type <> 'agent' AND status IN ('open', 'in_progress', 'in_review') "
+        "ORDER BY created_at, bead_id"
+    )
+    assert [bead.bead_id for bead in again.state.beads] == [row[0] for row in live]
+    agents = town.rows("SELECT bead_id, status, current_hook_bead_id FROM agent_metadata ORDER BY bead_id")
+    assert [(agent.agent_id, agent.status, agent.hook) for agent in again.state.agents] == agents
+    assert (
+        again.state.queue.pending_events
+        == town.rows("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL")[0][0]
+    )
+
+
+def test_what_a_tick_did_is_told_as_its_journal_row_tells_it(busy: World) -> None:
+    for tick in replayed(busy).ticks:
+        told, row = tick.as_json({}), tick.row["outputs"]
+        assert [told["events"], told["actions"], told["violations"]] == [
+            row["events"],
+            row["actions"],
+            row["violations"],
+        ]
+        assert [(each["effect_id"], each["attempt"]) for each in told["effects"]] == [
+            (each["effect_id"], each["attempt"]) for each in row["effects"]
+        ]
+
+
+def test_effects_are_told_with_the_results_that_history_recorded_also_when_they_came_after_the_window(
+    busy: World,
+) -> None:
+    whole = replayed(busy).as_json()["ticks"]
+    results = {(each["effect_id"], each["attempt"]): each["result"] for tick in whole for each in tick["effects"]}
+    assert {result["outcome"] for result in results.values() if "outcome" in result} == {
+        "started",
+        "rejected",
+        "unknown",
+    }
+    first = next(tick for tick in whole if tick["effects"])
+    at = datetime.fromisoformat(first["time"])
+    alone = replayed(busy, at, at).as_json()["ticks"]
+    assert [tick["tick"] for tick in alone] == [first["tick"]]
+    assert all(each["result"] != "unknown" for each in alone[0]["effects"])
+
+
+def test_both_ends_belong_to_the_window(busy: World) -> None:
+    at = times(busy)
+    assert [tick.row["tick_no"] for tick in replayed(busy, at[10], at[12]).ticks] == [10, 11, 12]
+    assert [tick.row["tick_no"] for tick in replayed(busy, at[10] + MS, at[12] - MS).ticks] == [11]
+    between = replayed(busy, at[10] + MS, at[11] - MS)
+    assert (between.ticks, between.exact, between.state.tick_no) == ((), True, 10)
+
+
+def test_the_next_actions_are_those_of_the_next_tick_where_nobody_reports_anything() -> None:
+    world = a_world_with_a_past(a_town().bead("lost", status="in_progress", updated_at=ago(seconds=20)))
+    world.runtime.container = "unknown"
+    lived(world, 1)
+    world.clock.move(minutes=10)
+    shown = replayed(world).next_actions
+    done = world.run().tick
+    assert done is not None
+    assert [(each["rule"], each["action"]["type"]) for each in shown] == [
+        (each.rule, each.action["type"]) for each in done.actions
+    ]
+    assert shown
+
+
+# pages -----------------------------------------------------------------------------------------------
+
+
+def pages(world: World, page: Page) -> Iterator[list[int]]:
+    """The ticks of every page of the whole past."""
+    now, cursor = world.clock.now(), None
+    while True:
+        wanted = window_of(T.isoformat(), now.isoformat(), now=now, restore_window=timedelta(days=30), cursor=cursor)
+        answer = drive(faithful.replay("t1", past_of(world), wanted, page=page))
+        assert answer.exact
+        yield [tick.row["tick_no"] for tick in answer.ticks]
+        cursor = answer.cursor
+        if cursor is None:
+            return
+
+
+@pytest.mark.parametrize(
+    "page", [Page(ticks=50), Page(span=timedelta(minutes=5)), Page(size=20_000), Page(size=1)], ids=str
+)
+def test_a_wide_window_is_told_in_pages_that_follow_one_another(busy: World, page: Page) -> None:
+    told = list(pages(busy, page))
+    assert len(told) > 2
+    assert [tick for part in told for tick in part] == list(range(1, 121))
+
+
+def test_a_pause_longer_than_a_page_does_not_end_the_telling() -> None:
+    world = lived(a_world_with_a_past(a_town()), 2)
+    world.clock.move(days=3)
+    lived(world, 2)
+    assert [tick for part in pages(world, Page()) for tick in part] == [2, 3, 4, 5]
+
+
+def test_ticks_whose_rows_left_the_image_are_run_again() -> None:
+    world = lived(a_world_with_a_past(a_town()), 300)
+    assert len(world.objects.list("towns/t1/journal/").keys) > 2
+    again = replayed(world)
+    assert again.exact
+    assert len(again.ticks) == 300
+
+
+# what is not kept --------------------------------------------------------------------------------------
+
+
+class OnlyTheNewest:
+    """The versions of a store that forgot all but the present."""
+
+    def __init__(self, world: World) -> None:
+        self._objects = past_of(world).versions
+
+    def versions(self, key: str) -> tuple[ObjectVersion, ...]:
+        return self._objects.versions(key)[:1]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._objects, name)
+
+
+def test_where_only_a_snapshot_is_kept_the_town_rolls_forward_to_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "SPILL_ABOVE", 40 * 1024)
+    world = lived(a_world_with_a_past(a_town()), 120)
+    at = times(world)
+    past = past_of(world)
+    past.versions = OnlyTheNewest(world)  # type: ignore[assignment]
+    wanted = window_of(
+        at[100].isoformat(), at[110].isoformat(), now=world.clock.now(), restore_window=timedelta(days=7)
+    )
+    again = drive(faithful.replay("t1", past, wanted))
+    assert again.exact
+    assert [tick.row["tick_no"] for tick in again.ticks] == list(range(100, 111))
+    assert again.warm_up > 0
+
+
+def test_a_window_before_the_first_tick_is_refused_with_the_time_from_which_it_can_be_told(busy: World) -> None:
+    with pytest.raises(Refused) as refused:
+        replayed(busy, T - SECOND)
+    assert (refused.value.status, refused.value.path) == (400, "from")
+    first = replayed(busy).ticks[0].at
+    assert first.strftime("%H:%M:%S") in refused.value.message
+
+
+def test_after_retention_a_window_is_told_exactly_or_refused_with_the_time_from_which_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layers, "SPILL_ABOVE", 8 * 1024)
+    world = a_world_with_a_past(a_town())
+    at: dict[int, datetime] = {}
+    for _ in range(12):
+        for _ in range(12):
+            lived(world, 1)
+            at[world.image().facts.tick_no] = world.clock.now()
+        world.clock.move(days=1)
+    archive = Archive(past_of(world).objects, past_of(world).versions, "t1")
+    plan = drive(retention.plan(archive, retention.Keep(), now=world.clock.now()))
+    drive(retention.carry_out(archive, plan))
+    assert plan.doomed
+    window = world.clock.now() - limits.RESTORE_WINDOW
+    answers = {tick_no: _told_or_refused(world, time) for tick_no, time in at.items() if tick_no % 3 == 0}
+    assert all(answers[tick_no] == [tick_no] for tick_no in answers if at[tick_no] >= window)
+    refused = [answer for answer in answers.values() if isinstance(answer, str)]
+    assert refused
+    assert all("can be replayed from" in answer for answer in refused)
+
+
+def _told_or_refused(world: World, at: datetime) -> list[int] | str:
+    """The ticks at that time, proven, or the reason why they cannot be told."""
+    try:
+        again = replayed(world, at, at)
+    except Refused as problem:
+        return problem.message
+    assert again.exact
+    return [tick.row["tick_no"] for tick in again.ticks]
+
+
+# what changed in between ---------------------------------------------------------------------------------
+
+
+def _restore_in_place(world: World, txid: int) -> None:
+    objects = past_of(world).objects
+    archive = Archive(objects, past_of(world).versions, "t1")
+    old = drive(archive.at_txid(txid))
+    drive(
+        restore.restore_in_place(
+            world.store, objects, old, town_id="t1", now=world.clock.now(), worker_id=world.worker_id()
+        )
+    )
+
+
+def test_a_restore_in_place_is_no_tick_and_the_replay_goes_on_from_it() -> None:
+    world = lived(a_world_with_a_past(a_town()), 10)
+    world.clock.move(seconds=1)
+    _restore_in_place(world, 4)
+    lived(world, 5, bead="later")
+    world.clock.move(seconds=1)
+    _restore_in_place(world, 9)
+    lived(world, 3, bead="last")
+    again = replayed(world)
+    assert again.exact
+    assert [tick.row["tick_no"] for tick in again.ticks] == list(range(2, 20))
+    told = {tick.row["tick_no"]: tick.judged.note for tick in again.ticks if tick.judged.note}
+    assert list(told) == [11, 16]
+    assert "brought back an older state" in str(told[11])
+    assert again.ticks[-1].digest == world.image().image_digest
+
+
+def made_by(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on ticks are recorded as made by this code."""
+    monkeypatch.setattr(inputs, "code_version", lambda: code)
+
+
+def test_ticks_of_other_code_are_a_what_if_even_where_they_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = lived(a_world_with_a_past(a_town()), 5)
+    made_by("older", monkeypatch)
+    lived(world, 5)
+    made_by(versions.code_version(), monkeypatch)
+    lived(world, 5)
+    again = replayed(world)
+    assert [(part.first, part.last, part.kind, part.equal) for part in again.segments] == [
+        (2, 6, "replay", True),
+        (7, 11, "what_if", True),
+        (12, 16, "replay", True),
+    ]
+    assert not again.exact
+    assert again.divergence is None
+
+
+def test_where_other_code_did_otherwise_its_differences_are_told_and_replay_goes_on_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = lived(a_world_with_a_past(a_town().bead("ready")), 0)
+    made_by("older", monkeypatch)
+    with monkeypatch.context() as then:
+        then.setattr("shared.engine.apply.all_intents", _no_actions)
+        lived(world, 2, bead="before")
+    made_by(versions.code_version(), monkeypatch)
+    world.clock.move(seconds=10)
+    lived(world, 3)
+    again = replayed(world)
+    assert [(part.kind, part.equal) for part in again.segments] == [("what_if", False), ("replay", True)]
+    assert again.divergence is None
+    told = again.ticks[0].judged.differences
+    assert Difference("beads", "ready", "status", "open", "in_progress") in told
+    assert again.ticks[-1].digest == world.image().image_digest
+
+
+def _no_actions(town: object, intents: object) -> object:
+    from shared.engine.apply import Applications
+
+    return Applications()
+
+
+def test_a_window_from_before_a_schema_change_stops_with_its_name_and_one_from_the_change_on_is_exact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_by("older", monkeypatch)
+    world = lived(a_world_with_a_past(a_town()), 4)
+    change = (Migration(2, "0002_a_new_index", ("CREATE INDEX beads_by_title ON beads (title)",)),)
+    monkeypatch.setattr(
+        migrations, "apply_pending", lambda sql, apply=migrations.apply_pending: apply(sql, migrations=change)
+    )
+    monkeypatch.setattr(migrations, "pending", lambda sql, ask=migrations.pending: ask(sql, migrations=change))
+    monkeypatch.setattr("shared.town.database.SCHEMA_VERSION", 2)
+    made_by(versions.code_version(), monkeypatch)
+    lived(world, 4)
+    at = {row["tick_no"]: row["now"] for row in world.journal()}
+    stopped = replayed(world)
+    assert stopped.stopped is not None
+    assert "0002_a_new_index" in stopped.stopped
+    assert "tick 2" in stopped.stopped
+    assert not stopped.exact
+    behind = replayed(world, datetime.fromisoformat(at[6]))
+    assert behind.exact
+    assert [tick.row["tick_no"] for tick in behind.ticks] == [6, 7, 8, 9]
+
+
+# what was tampered with ------------------------------------------------------------------------------------
+
+
+def test_rows_of_every_table_can_be_named() -> None:
+    town: TownBuilder = a_town()
+    assert {*dump.CAUSES_FIRST} == {*dump.TABLES, "ticks"}
+    for table in dump.CAUSES_FIRST:
+        names = [column[0] for column in town.sql.execute(f"SELECT * FROM {table} LIMIT 0").description]
+        assert sorted(dump.columns_of(table)) == sorted(names)
+
+
+def test_a_journal_that_lacks_ticks_is_told_with_the_ticks_that_are_missing(busy: World) -> None:
+    past = past_of(busy)
+
+    class Gap(StoredPast):
+        def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+            rows = yield from super().rows_after(town_id, tick_no)
+            return tuple(row for row in rows if row["tick_no"] not in (31, 32))
+
+    broken = Gap(past.objects, past.versions)
+    wanted = window_of(
+        (T + SECOND).isoformat(), busy.clock.now().isoformat(), now=busy.clock.now(), restore_window=timedelta(days=7)
+    )
+    again = drive(faithful.replay("t1", broken, wanted))
+    assert again.divergence is not None
+    assert (again.divergence.tick_no, again.divergence.differences[0].key) == (31, "31 to 32")
+    assert replace(again, divergence=None).ticks[-1].row["tick_no"] == 30

@@ -1,0 +1,72 @@
+"""Replays for tests: a world that keeps its past, and windows of it run again."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.steps import drive
+from shared.domain.times import to_text
+from shared.engine import debugging
+from shared.engine.replay import faithful, what_if
+from shared.engine.replay.overrides import Overrides
+from shared.engine.replay.told import Replay
+from shared.engine.replay.what_if import WhatIf
+from shared.engine.replay.window import WHOLE_DAY, Page, Window
+from shared.storage.past import StoredPast
+from tests import histories
+from tests.towns import T, TownBuilder
+from tests.worlds import World
+
+
+def a_world_with_a_past(*towns: TownBuilder) -> World:
+    """A world whose store keeps every version of every head."""
+    world = World()
+    world.objects = MemoryObjects(kept_versions=100_000, now=world.clock.now)
+    for town in towns:
+        world.put_in(town)
+    return world
+
+
+def a_busy_world() -> World:
+    """The long history of `tests.histories`: 120 ticks with everything in them, the last one at the world's time."""
+    world = a_world_with_a_past()
+    for _ in histories.told(world, dry_runs=False):
+        pass
+    return world
+
+
+def past_of(world: World) -> StoredPast:
+    """What is kept of the past, as a request reads it."""
+    assert isinstance(world.objects, MemoryObjects)
+    return StoredPast(world.objects, world.objects)
+
+
+def replayed(
+    world: World, start: datetime = T, end: datetime | None = None, *, page: Page = WHOLE_DAY, after: int | None = None
+) -> Replay:
+    """A window run again; to the world's present time unless told otherwise."""
+    wanted = Window(start, end or world.clock.now(), after)
+    return drive(faithful.replay("t1", past_of(world), wanted, page=page))
+
+
+def otherwise(world: World, overrides: Overrides, *, start: datetime = T, end: datetime | None = None) -> WhatIf:
+    """A window run with something changed."""
+    return drive(what_if.what_if("t1", past_of(world), Window(start, end or world.clock.now()), overrides))
+
+
+def asked(world: World, body: object, *, town_id: str = "t1") -> dict[str, Any]:
+    """The answer of replay-events."""
+    return drive(debugging.replay_events(town_id, past_of(world), world.around, body))
+
+
+def asked_for(world: World, start: datetime, end: datetime, **more: Any) -> dict[str, Any]:
+    """The answer of replay-events for a window."""
+    return asked(world, {"from": to_text(start), "to": to_text(end), **more})
+
+
+def dry_run_of(world: World, body: object = None, *, town_id: str = "t1") -> dict[str, Any]:
+    """The answer of reconcile-dry-run."""
+    return drive(debugging.reconcile_dry_run(town_id, world.around, body, worker_id="debug"))
+
+
+SECOND = timedelta(seconds=1)

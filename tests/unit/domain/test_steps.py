@@ -1,0 +1,44 @@
+"""Calls that are made together: at once, in order of their answers, and not longer than they may take."""
+
+import threading
+from typing import Any
+
+from shared.domain.steps import Call, Steps, Together, drive
+
+
+def asked(*calls: Call) -> Steps[list[Any]]:
+    return (yield Together(calls))
+
+
+def test_answers_come_back_in_order_and_an_error_is_an_answer() -> None:
+    def broken() -> None:
+        raise ValueError("no")
+
+    first, second, third = drive(asked(Call("a", lambda: 1), Call("b", broken), Call("c", lambda: 3)))
+    assert (first, str(second), third) == (1, "no", 3)
+
+
+def test_a_call_without_an_answer_in_its_time_is_a_time_out_and_the_others_are_not_kept_waiting() -> None:
+    release = threading.Event()
+    try:
+        quick, slow, alone = drive(
+            asked(
+                Call("quick", lambda: "here", 0.2),
+                Call("slow", release.wait, 0.2),
+                Call("without a limit", lambda: "too"),
+            )
+        )
+    finally:
+        release.set()
+    assert (quick, alone) == ("here", "too")
+    assert isinstance(slow, TimeoutError)
+    assert str(slow) == "slow: no answer within 0.2 s"
+
+
+def test_a_single_call_keeps_to_its_time_too() -> None:
+    release = threading.Event()
+    try:
+        (answer,) = drive(asked(Call("slow", release.wait, 0.1)))
+    finally:
+        release.set()
+    assert isinstance(answer, TimeoutError)
