@@ -34,7 +34,6 @@ class Settings(BaseModel):
 
     stage: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
     release: Name = "unknown"
-    sentry_dsn: Url | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -50,6 +49,26 @@ class Settings(BaseModel):
             wrong = sorted({str(problem["loc"][0]).upper() for problem in error.errors(include_input=False)})
             problem = f"the environment of this function lacks or has wrong: {', '.join(wrong)}"
             raise Terminal(problem, hint="see Globals and Environment in template.yaml") from None
+
+
+class ErrorSettings(BaseModel):
+    """Where errors go. Read before anything else, and so without what only one function needs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dsn: str = ""
+    stage: str = "unknown"
+    release: str = "unknown"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ErrorSettings":
+        """An empty DSN: errors go nowhere but to the log."""
+        given = os.environ if environment is None else environment
+        return cls(
+            dsn=given.get("SENTRY_DSN", ""),
+            stage=given.get("STAGE", "unknown"),
+            release=given.get("RELEASE", "unknown"),
+        )
 
 
 class StoreSettings(Settings):

@@ -3,22 +3,20 @@
 import json
 import sys
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Final
 
-from functions.settings import QueueSettings, Settings, StoreSettings
+from functions.settings import ErrorSettings, QueueSettings, Settings, StoreSettings
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
-from shared.adapters.sqs_queue import SqsQueue
 from shared.domain.past import TownPast
-from shared.domain.ports import Alerts, Clock, Metrics
+from shared.domain.ports import Alerts, Clock, Metrics, Queue
 from shared.domain.steps import drive
 from shared.engine.perform import Outside
 from shared.engine.surroundings import Surroundings
 from shared.storage import keys
-from shared.storage.past import StoredPast
-from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
@@ -36,6 +34,10 @@ def tell_bug(error: Exception) -> None:
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = [f"{frame.name}:{frame.lineno}" for frame in frames]
     write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
+    if errors_watched():
+        from shared.telemetry import errors  # noqa: PLC0415 - as above
+
+        errors.tell(error)
 
 
 @cache
@@ -51,6 +53,8 @@ def store(settings: StoreSettings) -> ObjectTownStore:
 
 def past(settings: StoreSettings) -> TownPast:
     """What the bucket retains of its towns' past; it remembers what it has listed, so it serves one request."""
+    from shared.storage.past import StoredPast  # noqa: PLC0415 - the debug API alone looks back
+
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
     return StoredPast(objects, objects)
 
@@ -61,18 +65,52 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
     Raises StoreIncapable. Of a bucket of AWS `townctl doctor --stack` sees to it.
     """
     if settings.store_endpoint is not None:
+        from shared.storage.probe import prove_conditional_writes  # noqa: PLC0415 - not at AWS
+
         objects = objects_of(settings.town_bucket, settings.store_endpoint)
         drive(prove_conditional_writes(objects, ids.batch_id()))
     return store(settings)
 
 
-def alerts(settings: Settings) -> Alerts:  # noqa: ARG001 - who else listens is named there
-    """Who hears of alerts: the log."""
-    return SeldomAlerts(EveryAlert(AlertLog(write_line, CLOCK)), CLOCK)
+def watch_errors() -> bool:
+    """Begin to send errors to Sentry, if the deployment names one; called while a handler is loaded. Whether it does."""
+    named = ErrorSettings.from_environment()
+    if not named.dsn:
+        return False
+    from shared.telemetry import errors  # noqa: PLC0415 - a tenth of a second that only those pay who use it
+
+    errors.start(named.dsn, stage=named.stage, release=named.release)
+    return True
 
 
-def queue(settings: QueueSettings) -> SqsQueue:
+def errors_watched() -> bool:
+    """Whether `watch_errors` has begun it."""
+    return "shared.telemetry.errors" in sys.modules
+
+
+def schedule_watched() -> AbstractContextManager[None]:
+    """Tells Sentry's monitor that a scheduled call came, and how it ended; nothing where nobody listens."""
+    if not errors_watched():
+        return nullcontext()
+    from shared.telemetry import errors  # noqa: PLC0415 - as above
+
+    return errors.schedule_watched()
+
+
+def alerts() -> Alerts:
+    """Who hears of alerts: the log, and Sentry if the deployment names one."""
+    log = AlertLog(write_line, CLOCK)
+    if not errors_watched():
+        return SeldomAlerts(log, CLOCK)
+    from shared.telemetry import errors  # noqa: PLC0415 - as above
+
+    return SeldomAlerts(EveryAlert(log, errors.SentryAlerts()), CLOCK)
+
+
+def queue(settings: QueueSettings) -> Queue:
     """The wakes on their way to workers."""
+    from shared.adapters.sqs_queue import SqsQueue  # noqa: PLC0415 - dispatcher and events API alone have a queue
+
     return SqsQueue(settings.queue_url, endpoint_url=settings.queue_endpoint)
 
 

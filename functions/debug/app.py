@@ -24,6 +24,8 @@ from shared.storage import keys
 
 BODY_SIZE: Final = 7 << 20
 
+wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+
 app = api.resolver()
 
 TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]

@@ -25,6 +25,8 @@ from shared.telemetry.emf import EmfMetrics
 
 TOWNS_AT_MOST: Final = 1000
 
+wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+
 app = api.resolver()
 
 TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]
@@ -43,7 +45,7 @@ def deployment() -> Deployment:
     """Made by the first request. Raises Terminal if the settings are wrong."""
     settings = EventsSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
-    around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(settings), metrics=metrics)
+    around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, wiring.write_line)
     return Deployment(ingestion, Access(settings.access_rules, wiring.write_line))
 

@@ -11,6 +11,8 @@ from functions.tick.schemas import ScheduledTick
 from shared.adapters import ids
 from shared.telemetry.emf import EmfMetrics
 
+wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+
 
 @cache
 def dispatcher() -> Dispatcher:
@@ -18,9 +20,7 @@ def dispatcher() -> Dispatcher:
     settings = TickSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
     return Dispatcher(
-        around=wiring.surroundings(
-            settings, wiring.proven_store(settings), alerts=wiring.alerts(settings), metrics=metrics
-        ),
+        around=wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics),
         queue=wiring.queue(settings),
         metrics=metrics,
         worker_id=ids.worker_id,
@@ -33,7 +33,8 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Work for one scheduled minute."""
     call = ScheduledTick.read(event)
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    report = dispatcher().minute(call, remaining=remaining)
+    with wiring.schedule_watched():
+        report = dispatcher().minute(call, remaining=remaining)
     return {
         "late": report.late,
         "passes": report.passes,

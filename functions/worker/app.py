@@ -10,15 +10,15 @@ from functions.worker.batch import Worker
 from shared.adapters import ids
 from shared.telemetry.emf import EmfMetrics
 
+wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+
 
 @cache
 def worker() -> Worker:
     """What this environment keeps for its life. Raises Terminal if the settings are wrong."""
     settings = StoreSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
-    around = wiring.surroundings(
-        settings, wiring.proven_store(settings), alerts=wiring.alerts(settings), metrics=metrics
-    )
+    around = wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics)
     return Worker(around, metrics, ids.worker_id)
 
 
