@@ -122,13 +122,22 @@ build: $(SAM) ## Build the Lambda bundles (arm64) into .aws-sam/build
 	.tools/sam-$(SAM_VERSION)/bin/sam build
 
 .PHONY: build-x86
-build-x86: $(SAM) ## Build the same bundles for this machine's emulator into build/sam-x86_64
-	BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64
+build-x86: build/sam-x86_64/.ready ## Build the same bundles for this machine's emulator into build/sam-x86_64
+
+.PHONY: e2e
+e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run a town through the whole stack in Lambda's runtime emulator
+	.venv/bin/python -m pytest tests/e2e $(ARGS)
+
+SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql')
+build/sam-x86_64/.ready: template.yaml uv.lock $(SOURCES) $(SAM)
+	@BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
+		{ cat build/sam-x86_64.log >&2; exit 1; }
+	@touch $@
 
 .PHONY: transformed
 transformed: build/template.json ## Write what the SAM transform makes of the template into build/template.json
 
-test: build/template.json
+test: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
 build/template.json: template.yaml infra/local/transformed.py $(SAM)
 	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/local/transformed.py $< $@
 
@@ -150,14 +159,14 @@ build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFun
 	@find "$(ARTIFACTS_DIR)" -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The locked runtime dependencies as wheels for Lambda's platform, every hash verified; nothing is compiled here.
-$(BUNDLE)/.ready: uv.lock $(UV)
-	@rm -rf $(BUNDLE); mkdir -p $(BUNDLE)
+build/bundle-%/.ready: uv.lock $(UV)
+	@rm -rf $(@D); mkdir -p $(@D)
 	@$(find_python); $(UV) export --quiet --locked $(OFFLINE) --python "$$py" --no-default-groups --no-emit-project \
-		--output-file $(BUNDLE)/requirements.txt >/dev/null 2>.tools/export.log
-	@$(find_python); $(use_pips_index); $(UV) pip install --quiet --no-config --python "$$py" --target $(BUNDLE)/python \
-		--python-platform $(BUNDLE_ARCH)-manylinux_2_28 --python-version 3.13 --only-binary :all: --require-hashes \
-		--requirements $(BUNDLE)/requirements.txt
-	@rm -rf $(BUNDLE)/python/bin $(BUNDLE)/python/.lock; touch $@
+		--output-file $(@D)/requirements.txt >/dev/null 2>.tools/export.log
+	@$(find_python); $(use_pips_index); $(UV) pip install --quiet --no-config --python "$$py" --target $(@D)/python \
+		--python-platform $*-manylinux_2_28 --python-version 3.13 --only-binary :all: --require-hashes \
+		--requirements $(@D)/requirements.txt
+	@rm -rf $(@D)/python/bin $(@D)/python/.lock; touch $@
 
 # aws-sam-cli pins libraries that the project needs in other versions, so it lives alone; pip fetches it as configured.
 $(SAM): $(UV)
