@@ -5,6 +5,7 @@ it is an environment that was lost in the middle of what it did.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import files
 from pathlib import Path
 from threading import Lock
@@ -69,13 +71,23 @@ class Emulator:
 
 
 def built(function: str) -> Path:
-    """The folder that sam built for this machine. Raises Refused if it did not."""
-    folder = BUILT / function
+    """The folder that sam built for this machine. Raises Refused if it did not, or from other sources than those here."""
+    folder, hint = BUILT / function, "run: make build-x86"
     if not folder.is_dir():
-        raise Refused(
-            f"{function} was not built for this machine", status=500, path="build", hint="run: make build-x86"
-        )
+        raise Refused(f"{function} was not built for this machine", status=500, path="build", hint=hint)
+    if _sources(folder) != _sources(ROOT):
+        raise Refused(f"{function} was built from older sources", status=500, path="build", hint=hint)
     return folder
+
+
+@cache
+def _sources(root: Path) -> str:
+    """A digest of the project's own files below a folder."""
+    digest = hashlib.sha256()
+    found = (path for package in ("functions", "shared") for path in (root / package).rglob("*"))
+    for path in sorted(path for path in found if path.suffix in (".py", ".sql")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\n" + path.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager
