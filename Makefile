@@ -60,6 +60,10 @@ setup: $(READY) ## Create .venv and install everything from the lock (other targ
 demo: $(READY) ## Run a whole town on this machine, sped up (SPEED=40, STORE=directory|s3|moto)
 	@.venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE)
 
+.PHONY: demo-pr
+demo-pr: $(READY) ## The demo by pull requests: a fake GitHub, reviews, approvals, merges (SPEED=50)
+	@.venv/bin/townctl demo --strategy pr $(if $(SPEED),--speed $(SPEED))
+
 .PHONY: test
 test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
@@ -85,6 +89,10 @@ fix: $(READY) ## Format, and repair what ruff can repair
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
+.PHONY: drain-test
+drain-test: $(READY) ## Evict a town's container while an agent works, and watch the drain (ARGS="--how nonce")
+	.venv/bin/python -m infra.local.drain_test $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure the performance bars of the design
 	.venv/bin/python -m tests.benchmarks $(ARGS)
@@ -100,6 +108,10 @@ mutants: $(READY) ## Plant bugs in rules and actions and see that the tests find
 .PHONY: simulate
 simulate: $(READY) ## Run whole fleets under faults from many seeds (SEEDS=1000)
 	.venv/bin/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+.PHONY: recordings-accept
+recordings-accept: $(READY) ## Make the golden recordings anew and say what changed (ARGS="NAME" or --look)
+	.venv/bin/python -m tests.recordings.make $(ARGS)
 
 .PHONY: cover
 cover: $(READY) ## Run the tests and show which branches none of them took

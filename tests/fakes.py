@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from shared.domain.ports import (
     Alert,
+    Asker,
     Done,
     Feedback,
     ForgeError,
@@ -27,6 +28,7 @@ from shared.domain.ports import (
     ProcessState,
     ProcessStatus,
     PullRequest,
+    Secret,
     Started,
     StartRejected,
     StartUnknown,
@@ -228,6 +230,9 @@ GREEN = Feedback()
 """Nothing stands between a pull request and its merge."""
 
 
+_NOT_MERGEABLE = ("dirty", "blocked", "draft")
+
+
 @dataclass
 class FakeForge:
     """Pull requests by URL. What was never opened here is answered with 404."""
@@ -263,7 +268,7 @@ class FakeForge:
 
     # the port
 
-    def pull_request(self, town_id: str, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
+    def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
         def read() -> PullRequest | ForgeError:
             found = self.pull_requests.get(pr_url)
             if found is None:
@@ -273,14 +278,18 @@ class FakeForge:
         return self._answer("pull_request", pr_url, "", read)
 
     def merge(
-        self, town_id: str, pr_url: str, *, head_sha: str | None, effect_id: str
+        self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
     ) -> Merged | NotMerged | ForgeError:
         def merge() -> Merged | NotMerged | ForgeError:
             found = self.pull_requests.get(pr_url)
             if found is None:
                 return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
+            if found.state == "merged" and found.merge_sha is not None:
+                return Merged(found.merge_sha)
             if found.state != "open" or head_sha not in (None, found.head_sha):
                 return NotMerged("the head moved" if found.state == "open" else f"it is {found.state}")
+            if found.mergeable_state in _NOT_MERGEABLE:
+                return NotMerged(f"it is {found.mergeable_state}")
             sha = f"merge-of-{found.head_sha}"
             self.pull_requests[pr_url] = replace(found, state="merged", merge_sha=sha)
             return Merged(sha)
@@ -291,6 +300,21 @@ class FakeForge:
         with self._lock:
             self.calls.append(CallSeen(verb, subject, effect_id))
             return self._faults.meet(verb, do)
+
+
+@dataclass
+class FakeSecrets:
+    """Secrets by name. `asked` are the names that somebody wanted, in order."""
+
+    stored: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    def get(self, name: str) -> Secret | None:
+        self.asked.append(name)
+        if self.trouble is not None:
+            raise self.trouble
+        return Secret(self.stored[name]) if name in self.stored else None
 
 
 @dataclass

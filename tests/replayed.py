@@ -18,10 +18,10 @@ from tests.towns import T, TownBuilder
 from tests.worlds import World
 
 
-def a_world_with_a_past(*towns: TownBuilder) -> World:
-    """A world whose store keeps every version of every head."""
+def a_world_with_a_past(*towns: TownBuilder, kept_versions: int = 100_000) -> World:
+    """A world whose store keeps every version of every head, or so many."""
     world = World()
-    world.objects = MemoryObjects(kept_versions=100_000, now=world.clock.now)
+    world.objects = MemoryObjects(kept_versions=kept_versions, now=world.clock.now)
     for town in towns:
         world.put_in(town)
     return world

@@ -10,7 +10,7 @@ from typing import Any, Final
 from functions.settings import AuthorizerSettings
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
-from shared.adapters.secrets import RotatedSecret
+from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import Claims
 from shared.domain.errors import Refused
 

@@ -42,7 +42,7 @@ def status_document(report: Status) -> dict[str, Any]:
 
 def ticks_document(image: TownImage, *, after: int | None, limit: int) -> dict[str, Any]:
     """Rows of the journal: the newest ones, or those that follow a tick. `next` is the `after` of the rest, if any."""
-    sql = database.open_image(image.image)
+    sql = database.open_image(image.content)
     try:
         database.check_identity(sql, image.town_id)
         rows = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
@@ -63,7 +63,7 @@ def ticks_document(image: TownImage, *, after: int | None, limit: int) -> dict[s
 
 def bead_document(image: TownImage, bead_id: str) -> dict[str, Any]:
     """One bead with its history. Raises Refused (404)."""
-    sql = database.open_image(image.image)
+    sql = database.open_image(image.content)
     try:
         database.check_identity(sql, image.town_id)
         found = bead_view(sql, bead_id)
@@ -76,7 +76,7 @@ def bead_document(image: TownImage, bead_id: str) -> dict[str, Any]:
 
 def _last_tick(image: TownImage) -> dict[str, Any] | None:
     """Number, time and metrics of the newest journal row; None before the first tick."""
-    sql = database.open_image(image.image)
+    sql = database.open_image(image.content)
     try:
         rows = journal.rows(sql, limit=1)
     finally:

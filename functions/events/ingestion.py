@@ -88,7 +88,7 @@ class Ingestion:
         """The nonce of a drain in the last committed image."""
         image: TownImage = drive(self.around.store.load(town_id, known=self.warm.get(town_id)))
         self.warm.keep(image)
-        sql = database.open_image(image.image)
+        sql = database.open_image(image.content)
         try:
             return summary.drain_nonce(sql)
         finally:

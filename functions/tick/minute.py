@@ -18,7 +18,7 @@ from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import FailedRun, WarmImages, due_towns, run_one
+from shared.engine.dispatch import FailedRun, WarmImages, due_towns, run_due_town
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
 from shared.telemetry.emf import EmfMetrics, zeros
@@ -176,10 +176,13 @@ class _Shift:
                 self._report.left += len(due) - number
                 return
             worker_id = self._at.worker_id()
-            done = drive(run_one(town, self._around, self._at.warm, worker_id=worker_id, markers=markers))
+            warm = self._at.warm
+            done = drive(run_due_town(self._around, town, markers, known=warm.get(town), worker_id=worker_id))
             if isinstance(done, FailedRun):
+                warm.forget(town)
                 self._failed(done)
             else:
+                warm.keep(done.image)
                 self._report.outcomes[done.outcome] += 1
 
     def _failed(self, failed: FailedRun) -> None:

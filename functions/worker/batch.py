@@ -13,7 +13,7 @@ from shared.adapters.sqs_queue import wake_of
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.ports import Wake
 from shared.domain.steps import drive
-from shared.engine.dispatch import FailedRun, WarmImages, run_one
+from shared.engine.dispatch import FailedRun, WarmImages, run_due_town
 from shared.engine.surroundings import Surroundings
 from shared.storage import keys
 from shared.telemetry.emf import EmfMetrics
@@ -44,9 +44,12 @@ class Worker:
     def _run(self, wake: Wake, around: Surroundings) -> bool:
         """Whether the messages of this town are done with."""
         markers = tuple(keys.due_marker(wake.town_id, at) for at in wake.due)
-        done = drive(run_one(wake.town_id, around, self.warm, worker_id=self.worker_id(), markers=markers))
+        known = self.warm.get(wake.town_id)
+        done = drive(run_due_town(around, wake.town_id, markers, known=known, worker_id=self.worker_id()))
         if not isinstance(done, FailedRun):
+            self.warm.keep(done.image)
             return True
+        self.warm.forget(wake.town_id)
         self.metrics.town_failed(done)
         return isinstance(done.error, UnknownTown)  # to come again would not make it known
 

@@ -19,10 +19,12 @@ from typing import Final
 
 from infra.local.demo_git import Git, GitFailed, Repository
 from infra.local.demo_order import Order, order_from
+from infra.local.demo_pull_requests import ForgeFailed, PullRequests
 from infra.local.demo_reports import Heart, Reports
 from infra.local.demo_work import Agent
 from infra.local.posting import NotPosted, poster_from
 from shared.adapters import clock as clocks
+from shared.adapters.local_processes import HOME_VARIABLE
 from shared.adapters.local_supervisor import MARK_VARIABLE
 
 PACE_VARIABLE: Final = "TOWN_AGENT_PACE"
@@ -34,6 +36,9 @@ def main() -> int:
     try:
         order = order_from(json.loads(Path(os.environ[MARK_VARIABLE]).read_text(encoding="utf-8")))
         agent = _agent(order, os.environ)
+    except ForgeFailed as error:
+        print(f"demo_agent: gave up: {error}", file=sys.stderr)
+        return 1
     except (KeyError, TypeError, ValueError, OSError) as error:
         print(
             f"demo_agent: no order to work on: {error!r}; start it through a runtime, see its docstring",
@@ -43,10 +48,8 @@ def main() -> int:
     print(f"{order.name} generation {order.generation}: {order.prompt_kind} {order.bead.id}", flush=True)
     agent.heart.start()
     try:
-        if order.merge_strategy != "direct":
-            raise GitFailed("a demo agent lands directly: set the town's merge_strategy to direct")
         agent.work()
-    except (GitFailed, NotPosted, OSError) as error:
+    except (ForgeFailed, GitFailed, NotPosted, OSError) as error:
         print(f"demo_agent: gave up: {error}", file=sys.stderr)
         return 1
     return 0
@@ -57,11 +60,14 @@ def _agent(order: Order, environment: Mapping[str, str]) -> Agent:
     reports = Reports(order, poster_from(environment, town_id=order.town_id, clock=clock), clock)
     return Agent(
         order=order,
-        repository=Repository(Path.cwd(), order.git_url, Git(order.name, environment)),
+        repository=Repository(
+            Path(environment.get(HOME_VARIABLE) or Path.cwd()), order.git_url, Git(order.name, environment)
+        ),
         reports=reports,
         heart=Heart(reports, clock),
         clock=clock,
         pace=float(environment.get(PACE_VARIABLE, _DEFAULT_PACE_SECONDS)),
+        pull_requests=None if order.merge_strategy == "direct" else PullRequests.of(order.git_url, environment),
     )
 
 

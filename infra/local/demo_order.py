@@ -52,6 +52,7 @@ class Order:
     target_branch: str | None
     feature_branch: str | None
     merge_strategy: str
+    pr_url: str | None = None
 
     @property
     def base_branch(self) -> str:
@@ -99,6 +100,7 @@ def order_from(context: Mapping[str, Any]) -> Order:
         target_branch=context.get("target_branch"),
         feature_branch=context.get("feature_branch"),
         merge_strategy=context.get("merge_strategy") or "direct",
+        pr_url=context.get("pr_url"),
     )
 
 

@@ -41,9 +41,9 @@ class Reports:
         message = {"message": line.strip()[:STATUS_MESSAGE]}
         self._once(self._event("agent_status", f"status-{self._lines}", message, fenced=False))
 
-    def done(self, branch: str, *, summary: str | None = None) -> None:
-        """Report the work of this order done."""
-        self._patiently([self._done(branch, summary)])
+    def done(self, branch: str, *, summary: str | None = None, pr_url: str | None = None) -> None:
+        """Report the work of this order done, with its pull request if it has one."""
+        self._patiently([self._done(branch, summary, pr_url)])
 
     def done_by_another_generation(self, branch: str) -> None:
         """The lie: a report that the fence of the town must not let pass."""
@@ -66,8 +66,10 @@ class Reports:
         ]
         self._patiently([*answers, self._done(branch, None)])
 
-    def _done(self, branch: str, summary: str | None) -> Event:
+    def _done(self, branch: str, summary: str | None, pr_url: str | None = None) -> Event:
         payload = {"branch": branch}
+        if pr_url is not None:
+            payload["pr_url"] = pr_url
         if summary is not None:
             payload["summary"] = summary[: FIELD_SIZE // 4]
         return self._about(self._order.bead.id, self._event("agent_done", "done", payload, fenced=True))

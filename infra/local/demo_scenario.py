@@ -12,7 +12,9 @@ TOWN_ID: Final = "demo"
 RIG_ID: Final = "rig-demo"
 CONVOY_ID: Final = "c0de0000-0000-4000-8000-000000000001"
 BEAD_ID: Final = "bead0000-0000-4000-8000-000000000001"
-GIT_URL: Final = "https://git.demo.invalid/town/work.git"
+HOST: Final = "git.demo.invalid"
+PROJECT: Final = "town/work"
+GIT_URL: Final = f"https://{HOST}/{PROJECT}.git"
 """An address that cannot exist; `git_seed.redirect({GIT_URL: directory})` leads git to the repository on this disk."""
 
 CONFIG: Final[dict[str, Any]] = {
@@ -21,6 +23,12 @@ CONFIG: Final[dict[str, Any]] = {
     "agent_runtime": {"kind": "local"},
 }
 """What differs from a new town: agents land directly, because there is no forge, and a convoy starts at once."""
+
+PULL_REQUESTS: Final[dict[str, Any]] = {
+    "merge_strategy": "pr",
+    "refinery": {"review_mode": "comments", "auto_merge_delay_minutes": 1, "auto_resolve_pr_feedback": True},
+}
+"""What differs further where everything lands by pull requests: a minute of grace, and comments are answered."""
 
 _TASKS: Final[list[dict[str, Any]]] = [
     {"title": "Define the grammar", "depends_on": []},

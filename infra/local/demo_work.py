@@ -12,6 +12,7 @@ from typing import Final
 from infra.local import demo_module
 from infra.local.demo_git import GitFailed, Repository, Worktree
 from infra.local.demo_order import Order
+from infra.local.demo_pull_requests import PullRequests
 from infra.local.demo_reports import Heart, Reports
 from shared.domain.ports import Clock
 
@@ -22,7 +23,11 @@ _HANG_SECONDS: Final = 6 * 3600.0  # for ever, as a town sees it; but nobody has
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent at work on one order. `pace` is how many seconds of the clock it thinks at each step."""
+    """One agent at work on one order. `pace` is how many seconds of the clock it thinks at each step.
+
+    `pull_requests` are None where the town lands directly; else a branch is handed over by a pull request, what a
+    reviewer misses is said there, and it is the town that merges.
+    """
 
     order: Order
     repository: Repository
@@ -30,6 +35,7 @@ class Agent:
     heart: Heart
     clock: Clock
     pace: float
+    pull_requests: PullRequests | None = None
 
     def work(self) -> None:
         """Carry out the order and report it."""
@@ -57,7 +63,11 @@ class Agent:
         tree.commit(f"{bead.title}\n\nBead: {bead.id}")
         self._push(tree, branch)
         self._misbehave(branch)
-        self.reports.done(branch, summary=f"Adds {module}.{order.lines_for_the_reviewer}")
+        self.reports.done(
+            branch,
+            summary=f"Adds {module}.{order.lines_for_the_reviewer}",
+            pr_url=self._opened(branch, order.base_branch),
+        )
 
     def _rework(self, branch: str) -> None:
         """Do on an existing branch what a reviewer, a check or a conflict asks for: newest target merged in, tests
@@ -74,18 +84,42 @@ class Agent:
         tree.commit(f"{order.bead.title}\n\nBead: {order.bead.id}")
         self._push(tree, branch)
         self._misbehave(branch)
+        if self.pull_requests is not None and order.pr_url:
+            self._say(f"Settled {self.pull_requests.resolve_all(order.pr_url)} threads of {order.pr_url}")
         self.reports.done(branch, summary="Merged the newest target and added tests.")
 
     def _review(self) -> None:
         """Judge a branch; land it on its target or say what is missing."""
         branch = self.order.branch or ""
         self._think(f"Reviewing {branch}")
+        if self.pull_requests is not None:
+            self._review_pull_request(self.pull_requests, branch)
+            return
         missing = self._land(branch, self.order.target_branch or self.order.default_branch)
         self._misbehave(branch)
         if missing:
             self.reports.asks_for_changes(missing.feedback, files=missing.files, branch=branch)
         else:
             self.reports.done(branch)
+
+    def _review_pull_request(self, pull_requests: PullRequests, branch: str) -> None:
+        """Say on the pull request what is missing, or nothing; the landing of a convoy first gets one."""
+        target = self.order.target_branch or self.order.default_branch
+        pr_url = self.order.pr_url or self._opened(branch, target)
+        commit = self.repository.existing_tip(branch)
+        tree = self._checkout(commit)
+        missing = self._judge(tree, target)
+        self._misbehave(branch)
+        if missing and pr_url is not None:
+            pull_requests.comment(pr_url, missing.feedback, path=missing.files[0], commit=commit)
+        self.reports.done(branch, pr_url=pr_url)
+
+    def _opened(self, branch: str, target: str) -> str | None:
+        """The pull request of a branch; None where there are none."""
+        if self.pull_requests is None:
+            return None
+        bead = self.order.bead
+        return self.pull_requests.open(branch, target, title=bead.title, body=f"Bead: {bead.id}")
 
     def _land(self, branch: str, target: str) -> "Missing | None":
         """Merge a branch into its target, unless something is missing. Others land at the same time: the loser tries
@@ -151,9 +185,12 @@ class Agent:
             else:
                 self.reports.done_by_another_generation(f"{branch}-never-pushed")
 
+    def _say(self, line: str) -> None:
+        print(line, flush=True)
+        self.reports.says(line)
+
     def _think(self, about: str) -> None:
-        print(about, flush=True)
-        self.reports.says(about)
+        self._say(about)
         self.clock.sleep(self.pace * (5 if "slow" in self.order.switches else 1))
 
     def _checkout(self, commit: str, attempt: int = 0) -> Worktree:

@@ -71,10 +71,12 @@ class S3Server:
 @cache
 def _owners_client(endpoint_url: str) -> Any:
     import boto3
+    import botocore.session
     from botocore.config import Config
 
     access, secret = _OWNER
-    session = boto3.session.Session(aws_access_key_id=access, aws_secret_access_key=secret, region_name=REGION)
+    without_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    session = boto3.session.Session(access, secret, region_name=REGION, botocore_session=without_profile)
     settings = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}, proxies={})
     return session.client("s3", endpoint_url=endpoint_url, config=settings)
 

@@ -15,13 +15,13 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from infra.local import demo_scenario
-from infra.townctl import demo_story
+from infra.townctl import demo_pulls, demo_story
 from infra.townctl import stage as stages
 from infra.townctl.answers import FOUND, INTERRUPTED, OK, Answer
 from infra.townctl.demo_view import DemoView, open_view
 from infra.townctl.desk import TheDesk, screen
 from infra.townctl.loop import Stop, TownLoop
-from infra.townctl.stage import TOWN, Stage, StoreName
+from infra.townctl.stage import TOWN, Stage, StoreName, Strategy
 from shared.adapters import ids
 from shared.adapters.clock import Budget
 from shared.domain.errors import Refused
@@ -61,6 +61,10 @@ def demo(
             help="Where its town is kept: a directory, or s3 (SeaweedFS) or moto, started for as long as it runs."
         ),
     ] = "directory",
+    strategy: Annotated[
+        Strategy,
+        Parameter(help="How work lands: direct by agents, or pr, by pull requests at a fake GitHub that it starts."),
+    ] = "direct",
     desk: TheDesk,
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
@@ -81,7 +85,8 @@ def demo(
         bucket = cleanup.enter_context(stages.a_bucket(store, data))
         out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as the wall.")
         cleanup.enter_context(stop.on_signals())
-        stage = stages.set_up(data, bucket=bucket, speed=speed, write_line=view.alert)
+        github = cleanup.enter_context(stages.a_forge(strategy, data))
+        stage = stages.set_up(data, bucket=bucket, github=github, speed=speed, write_line=view.alert)
         cleanup.callback(_leave_nobody, stage, out)
         problem = _play(stage, view, stop, speed=speed)
         return _answer(stage, view, problem)
@@ -95,6 +100,8 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
     is_started = False
     with view:
         for _ in loop.passes(stop):
+            if stage.people is not None:
+                stage.people.act()
             image = drive(stage.store.load(TOWN))
             statuses = _statuses(image)
             view.town(image, processes=len(stage.runtime.running()))
@@ -105,7 +112,8 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
             if failed:
                 return f"bead {failed[0]} failed"
             if _all_landed(statuses) and _is_quiet(stage):
-                return _what_is_missing(_reports(view))
+                reports = _reports(view)
+                return _what_is_missing(reports) or demo_pulls.missing_of_pulls(stage, reports)
             if budget.left() == 0:
                 return "it did not finish in time"
     return _INTERRUPTED
@@ -130,6 +138,7 @@ def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
             {"tick": beat.report.input.tick_no, "by": beat.by, "what": beat.what}
             for beat in demo_story.history_of(stages.crashing_task()[0], reports)
         ],
+        "pullRequests": demo_pulls.pulls_as_json(stage),
         "dryRun": dry_run,
     }
     return Answer(document, tuple(demo_story.tell(stage, reports, dry_run)), OK)

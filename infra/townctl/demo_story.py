@@ -12,6 +12,7 @@ from rich.text import Text
 
 from infra.townctl import stage as stages
 from infra.townctl.answers import table
+from infra.townctl.demo_pulls import tell_pulls
 from infra.townctl.demo_view import since
 from infra.townctl.stage import TOWN, Stage
 from infra.townctl.ticks import dry_run_view
@@ -27,6 +28,10 @@ _WITH_A_BUCKET: Final = """\
   townctl demo                              (in a directory, where its town can be looked at afterwards)
   townctl --bucket NAME town create alpha   (a town in a bucket of yours; with --endpoint URL if it is not at AWS)
   townctl --bucket NAME run"""
+
+
+_WITH_A_FORGE: Final = """\
+  townctl secret set TOWN github < FILE     (a token of yours for a town of yours; then its pull requests are polled)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ def tell(stage: Stage, reports: Sequence[TickReport], dry_run: dict[str, Any]) -
     """The whole end of the demo, for people."""
     yield Text("\nMerged into main:\n", style="bold")
     yield Text(git_log(stage))
+    if stage.github is not None:
+        yield from tell_pulls(stage)
     yield _ticks(reports)
     yield from _recovery(reports)
     yield Text("\nThe next tick of the now quiet town (dry run):\n", style="bold")
@@ -107,12 +114,13 @@ def what_to_try(stage: Stage) -> str:
     if stage.bucket is not None:
         return _WITH_A_BUCKET
     on = f"townctl --data {shlex.quote(str(stage.data))}"
+    looking = (f"  {on} town status {TOWN}", f"  {on} ticks {TOWN} --limit 200", f"  {on} doctor")
+    if stage.github is not None:
+        return "\n".join((*looking, f"  {on} secret list", _WITH_A_FORGE))
     bead = '{"bead": {"bead_id": "mine", "type": "issue", "title": "Say goodbye", "rig_id": "rig-demo"}}'
     return "\n".join(
         (
-            f"  {on} town status {TOWN}",
-            f"  {on} ticks {TOWN} --limit 200",
-            f"  {on} doctor",
+            *looking,
             f"  {on} event post {TOWN} --type bead_created --payload '{bead}'",
             f"  {on} dry-run {TOWN}",
             f"  {on} run --speed 40      (Ctrl-C when the bead is closed)",

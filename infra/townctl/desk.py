@@ -18,7 +18,7 @@ from shared.adapters import clock as clocks
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused
-from shared.domain.ports import AgentRuntime, ObjectStore
+from shared.domain.ports import AgentRuntime, ObjectStore, SourceForge
 from shared.domain.times import parse_iso
 from shared.engine.surroundings import Surroundings
 from shared.events import strict_json
@@ -101,13 +101,19 @@ class Desk:
         return wiring.local_runtime(self.data, runs, clock, bucket=self.bucket)
 
     def around(
-        self, store: ObjectTownStore, *, clock: wiring.LocalClock | None = None, runtime: AgentRuntime | None = None
+        self,
+        store: ObjectTownStore,
+        *,
+        clock: wiring.LocalClock | None = None,
+        runtime: AgentRuntime | None = None,
+        forge: SourceForge | None = None,
     ) -> Surroundings:
         """What runs of this directory's towns need. Alerts are lines on standard error."""
         return wiring.surroundings(
             store,
             clock=clock or self.clock,
             runtime=runtime,
+            forge=forge,
             write_line=lambda line: print(line, file=sys.stderr, flush=True),
         )
 

@@ -7,31 +7,36 @@ has lost nothing: what it committed stands, what it claimed another one takes up
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from types import FrameType
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from infra.townctl import wiring
+from infra.townctl import forges, wiring
 from infra.townctl.answers import FOUND, OK, Answer
 from infra.townctl.desk import Desk, TheDesk
 from infra.townctl.live import Lines, Watcher
 from infra.townctl.words import message_of
 from shared.adapters import ids
+from shared.adapters.clock import Budget
 from shared.domain import limits
 from shared.domain.errors import TownError, UnknownTown
 from shared.domain.steps import drive
-from shared.engine.dispatch import FailedRun, PassReport, WarmImages, run_due_towns
+from shared.domain.town_store import DueMarker
+from shared.engine.dispatch import FailedRun, PassReport, WarmImages, due_towns, run_due_town, take_in
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
+from shared.engine.worker import RunReport
 
 EVERYTHING: Final = "*"
 """The name under which a pass that could not even begin is reported: it concerns every town."""
 
+_PATIENCE_SECONDS: Final = 2.0
 _SAY_AGAIN_AFTER: Final = limits.SWEEP_INTERVAL / 60
 
 
@@ -94,8 +99,28 @@ class Stop:
         self.asked.set()
 
 
+class _TownRun(threading.Thread):
+    """One run of one town, beside those of the others. It dies with the process: what it has not finished another does."""
+
+    def __init__(self, town_id: str, run: Callable[[], RunReport | FailedRun]) -> None:
+        super().__init__(name=f"town {town_id}", daemon=True)
+        self.town_id = town_id
+        self.outcome: RunReport | FailedRun | None = None
+        self.is_slow = False
+        self._run_town = run
+
+    def run(self) -> None:
+        """Run the town; a bug is an outcome too, for whoever waits."""
+        try:
+            self.outcome = self._run_town()
+        except Exception as error:  # noqa: BLE001 - handed to the loop, which says it
+            self.outcome = FailedRun(self.town_id, error)
+
+
 class TownLoop:
-    """Passes over due towns, with warm images from one to the next. A town that fails does not hold up the others."""
+    """Passes over due towns, with warm images from one to the next. A town that fails, or whose runtime or forge lets it
+    wait, does not hold up the others: each runs in a thread, and a pass goes on without those that take longer.
+    """
 
     def __init__(self, around: Surroundings, watcher: Watcher, *, speed: float) -> None:
         self._around = around
@@ -104,23 +129,70 @@ class TownLoop:
         self._warm = WarmImages()
         self._said: dict[tuple[str, str], datetime] = {}
         self._swept_at: datetime | None = None
+        self._going: dict[str, _TownRun] = {}
+        self._patience = max(self._pause, _PATIENCE_SECONDS)
         self.tally = Tally()
 
     def passes(self, stop: Stop) -> Iterator[PassReport]:
         """One pass after another, five seconds of the clock apart, until somebody asks to stop."""
-        while not stop.asked.is_set():
-            yield self.one_pass()
-            stop.wait(self._pause)
+        try:
+            while not stop.asked.is_set():
+                yield self._pass(self._patience)
+                stop.wait(self._pause)
+        except GeneratorExit:
+            self.finish()  # whoever has seen enough may take the store away next
+            raise
+        yield self.finish()
 
     def one_pass(self) -> PassReport:
-        """Run every town that is due once; first and then every hour look for lost markers too."""
+        """Run every town that is due once, to its end; first and then every hour look for lost markers too."""
+        return self._pass(None)
+
+    def finish(self) -> PassReport:
+        """Wait for the runs that are going on."""
+        return self._told(self._ended(None))
+
+    def _pass(self, patience: float | None) -> PassReport:
+        """Begin what is due and not going on already; report what has ended within so many real seconds."""
+        problem: TownError | None = None
         try:
             self._sweep()
-            report = drive(run_due_towns(self._around, self._warm, worker_id=ids.worker_id))
+            due = drive(due_towns(self._around))
         except TownError as error:
-            report = PassReport(failed=[FailedRun(EVERYTHING, error)])
+            due, problem = {}, error
+        for town_id, markers in due.items():
+            if town_id not in self._going:
+                self._begin(town_id, markers)
+        report = self._ended(patience)
+        if problem is not None:
+            report.failed.append(FailedRun(EVERYTHING, problem))
         else:
             self.tally.failures.pop(EVERYTHING, None)
+        return self._told(report)
+
+    def _begin(self, town_id: str, markers: tuple[DueMarker, ...]) -> None:
+        known, worker_id = self._warm.get(town_id), ids.worker_id()
+        steps = run_due_town(self._around, town_id, markers, known=known, worker_id=worker_id)
+        self._going[town_id] = run = _TownRun(town_id, partial(drive, steps))
+        run.start()
+
+    def _ended(self, patience: float | None) -> PassReport:
+        """Take in the runs that have ended, having waited for all of them for so many real seconds; None = to the end.
+
+        One that was waited for in vain is only looked at.
+        """
+        report = PassReport()
+        budget = None if patience is None else Budget(patience)
+        for town_id, run in list(self._going.items()):
+            run.join(None if budget is None else 0 if run.is_slow else budget.left())
+            if run.outcome is not None:
+                del self._going[town_id]
+                take_in(run.outcome, report, self._warm)
+            else:
+                run.is_slow = True
+        return report
+
+    def _told(self, report: PassReport) -> PassReport:
         self.tally.add(report)
         for run in report.runs:
             self._watcher.ran(run)
@@ -152,6 +224,10 @@ def run(
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
+    forge_host: Annotated[
+        list[str] | None, Parameter(help=forges.HOST_HELP, negative="", consume_multiple=True)
+    ] = None,
+    secrets_prefix: Annotated[str | None, Parameter(help=forges.PREFIX_HELP)] = None,
     desk: TheDesk,
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
@@ -166,7 +242,9 @@ def run(
     _require_known(wanted, known)
     clock = desk.clock_of(store, *(wanted or known), speed=speed)
     runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
-    around = desk.around(store, clock=clock, runtime=runtime)
+    hosts = forges.hosts_of(desk.data, forge_host or ())
+    forge = forges.forge_of(desk.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
+    around = desk.around(store, clock=clock, runtime=runtime, forge=forge)
     loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
     if once:
         loop.one_pass()

@@ -16,7 +16,20 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.text import Text
 
 from infra.local.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
-from infra.townctl import demo, doctor, litestream_commands, loop, past, posts, replays, ticks, towns
+from infra.townctl import (
+    demo,
+    doctor,
+    explain,
+    forges,
+    litestream_commands,
+    loop,
+    past,
+    posts,
+    recordings,
+    replays,
+    ticks,
+    towns,
+)
 from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
 from shared.adapters.directory_objects import DirectoryObjects
@@ -79,11 +92,11 @@ def _run(words: Sequence[str], objects: Callable[[Path], ObjectStore]) -> int:
 
 def _app(objects: Callable[[Path], ObjectStore]) -> App:
     app = App(name="townctl", help=_HELP, version=_version, help_format="plaintext")
-    for part in (towns.app, posts.app, litestream_commands.app):
+    for part in (towns.app, posts.app, explain.app, forges.app, litestream_commands.app):
         app.command(part)
     for command in (demo.demo, loop.run, ticks.tick, ticks.dry_run, ticks.ticks, doctor.doctor):
         app.command(command)
-    for about_the_past in (past.points, past.restore, past.flush, past.retention, replays.replay):
+    for about_the_past in (past.points, past.restore, past.flush, past.retention, recordings.record, replays.replay):
         app.command(about_the_past)
 
     @app.meta.default

@@ -73,7 +73,7 @@ def restore(
         lines.append("Litestream brings back the same bytes" if same else "LITESTREAM BRINGS BACK OTHER BYTES")
         code = OK if same else FOUND
     if to is not None:
-        _write(to, old.image)
+        write_whole(to, old.image, path="to")
         lines.append(f"written to {to} ({len(old.image)} bytes); look into it with sqlite3 {to}")
     else:
         store = desk.store()
@@ -123,17 +123,17 @@ def retention(
     return Answer({**plan.as_json(), "carriedOut": carry_out}, (line,))
 
 
-def _write(to: Path, image: bytes) -> None:
-    """Write a file whole or not at all."""
+def write_whole(to: Path, body: bytes, *, path: str) -> None:
+    """Write a file whole or not at all. Raises Refused, which blames the argument `path`."""
     try:
         with tempfile.NamedTemporaryFile(dir=to.resolve().parent, prefix=f".{to.name}.", delete=False) as file:
-            file.write(image)
+            file.write(body)
         Path(file.name).replace(to)
     except OSError as error:
         raise Refused(
             f"cannot write {to}: {error.strerror or error}",
             status=400,
-            path="to",
+            path=path,
             hint="name a file in a directory that exists and can be written",
         ) from error
 

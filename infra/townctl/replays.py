@@ -1,14 +1,16 @@
 """Commands that run the past again: exactly, or with something changed."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
+from infra.townctl import recordings
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
-from infra.townctl.desk import Desk, TheDesk, TownName, content_of, json_of
+from infra.townctl.desk import Desk, TheDesk, content_of, json_of
 from infra.townctl.words import code_of, counted
 from shared.domain.errors import Refused
 from shared.domain.steps import drive
@@ -32,13 +34,16 @@ _WORTH_A_LINE: Final = frozenset(
     )
 )
 _ROWS_SHOWN: Final = 6
+_IN_TOWN_NAMES: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 def replay(
-    town_id: TownName,
+    target: Annotated[str, Parameter(help="A town, or a recording: a file that `townctl record` has written.")],
     /,
     *,
-    from_: Annotated[str, Parameter(name="--from", help="The beginning: 2026-01-10T12:00:00Z. It belongs to it.")],
+    from_: Annotated[
+        str | None, Parameter(name="--from", help="The beginning, for a town: 2026-01-10T12:00:00Z. It belongs to it.")
+    ] = None,
     to: Annotated[str | None, Parameter(help="The end, which belongs to it too; else now.")] = None,
     cursor: Annotated[str | None, Parameter(help="Go on where the last answer ended.")] = None,
     overrides: Annotated[
@@ -54,6 +59,10 @@ def replay(
 
     Exit code 1 if they are not what happened, or other code made them.
     """
+    if _is_file(target):
+        _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
+        return recordings.replay_file(desk, Path(target))
+    town_id = target
     store = desk.store()
     now = desk.clock_of(store, town_id).now()
     around = desk.around(store)
@@ -64,6 +73,20 @@ def replay(
     again = drive(faithful.replay(town_id, _past(desk), wanted))
     document = again.as_json()
     return Answer(document, tuple(_replay_view(document)), OK if again.exact else FOUND)
+
+
+def _is_file(target: str) -> bool:
+    """Whether this is no name of a town, or the name of a file that is there."""
+    return not set(target) <= _IN_TOWN_NAMES or Path(target).is_file()
+
+
+def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            hint = "give only the file; or name a town"
+            raise Refused(
+                f"--{name} belongs to a town, a recording is replayed whole", status=400, path=name, hint=hint
+            )
 
 
 def _otherwise(desk: Desk, town_id: str, wanted: Window, file: str) -> Answer:

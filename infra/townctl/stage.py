@@ -15,15 +15,23 @@ from typing import Any, Final, Literal
 from infra.local import demo_runtime, demo_scenario, git_seed
 from infra.local.buckets import Bucket
 from infra.local.demo_agent import PACE_VARIABLE
+from infra.local.demo_people import People
+from infra.local.demo_pull_requests import FORGE_VARIABLE, TOKEN_VARIABLE
+from infra.local.fake_forge import TOKEN, Site
+from infra.local.fake_git import GitRepository
+from infra.local.fake_github import FakeGitHub
 from infra.local.s3_servers import REGION, moto_server, seaweedfs
-from infra.townctl import wiring
+from infra.townctl import forges, wiring
 from infra.townctl.wiring import AgentProgram
 from shared.adapters import ids
 from shared.adapters.clock import ScaledClock
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.forge_hosts import ForgeHost
+from shared.adapters.forge_tokens import secret_name
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain import ids as derived
 from shared.domain.errors import Refused
+from shared.domain.ports import Secret
 from shared.domain.steps import drive
 from shared.engine import founding
 from shared.engine.surroundings import Surroundings
@@ -31,10 +39,14 @@ from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
 
 TOWN: Final = demo_scenario.TOWN_ID
+REPOSITORY: Final = "work.git"
 HOME: Final = Path("demo-data")
 PACE_SECONDS: Final = 10.0
 _MARK: Final = ".demo"
 _BUCKET: Final = "towns-of-the-demo"
+
+Strategy = Literal["direct", "pr"]
+"""How the demo's work lands: agents merge themselves, or by pull requests at a fake GitHub of this machine."""
 
 StoreName = Literal["directory", "s3", "moto"]
 """Where the demo keeps its town: its directory, or a server that it starts: SeaweedFS, or moto's."""
@@ -51,6 +63,8 @@ class Stage:
     runtime: LocalProcessRuntime
     store: ObjectTownStore
     around: Surroundings
+    github: FakeGitHub | None = None
+    people: People | None = None
 
     def file(self, *events: Any) -> None:
         """Post events through the ordinary way in, as one batch."""
@@ -106,9 +120,23 @@ def _environment_with(settings: dict[str, str]) -> Iterator[None]:
         os.environ.update(ours)
 
 
-def set_up(data: Path, *, bucket: Bucket | None = None, speed: float, write_line: Any) -> Stage:
+@contextmanager
+def a_forge(strategy: Strategy, data: Path) -> Iterator[FakeGitHub | None]:
+    """A fake GitHub for the demo's repository, which serves while the block lasts; None where nothing needs one."""
+    if strategy == "direct":
+        yield None
+        return
+    github = FakeGitHub(Site(repository=GitRepository(data / REPOSITORY), projects={demo_scenario.PROJECT}))
+    github.host = demo_scenario.HOST
+    with github.serving():
+        yield github
+
+
+def set_up(
+    data: Path, *, bucket: Bucket | None = None, github: FakeGitHub | None = None, speed: float, write_line: Any
+) -> Stage:
     """Make repository and town and put the runtime together; nothing runs yet."""
-    repository = git_seed.create_repository(data / "work.git")
+    repository = git_seed.create_repository(data / REPOSITORY)
     clock = ScaledClock.starting_now(speed=speed)
     environment = {
         "PYTHONPATH": str(Path(demo_runtime.__file__).resolve().parents[2]),
@@ -118,13 +146,21 @@ def set_up(data: Path, *, bucket: Bucket | None = None, speed: float, write_line
     }
     program = AgentProgram(demo_runtime.AGENT_COMMAND, environment)
     wiring.remember_program(data, program)
+    forge = people = None
+    if github is not None:
+        # not remembered: the forge ends with the demo
+        way = {FORGE_VARIABLE: github.api_url, TOKEN_VARIABLE: TOKEN}
+        program = AgentProgram(program.command, {**environment, **way})
+        forges.secret_files(data).put(secret_name(github.host, town_id=TOWN), Secret(TOKEN))
+        forge = forges.forge_of(data, clock, hosts=[ForgeHost.of("github", github.host, github.api_url)])
+        people = People(github.site, clock)
     runtime = wiring.local_runtime(data, program, clock, bucket=bucket)
     if bucket is not None:
         wiring.prove(bucket)
     store = wiring.open_store(DirectoryObjects(data) if bucket is None else bucket.objects())
-    around = wiring.surroundings(store, clock=clock, runtime=runtime, write_line=write_line)
-    drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_config()))
-    return Stage(data, bucket, repository, clock, runtime, store, around)
+    around = wiring.surroundings(store, clock=clock, runtime=runtime, forge=forge, write_line=write_line)
+    drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_config(github)))
+    return Stage(data, bucket, repository, clock, runtime, store, around, github, people)
 
 
 def opening_events() -> list[Any]:
@@ -154,9 +190,10 @@ def crashing_task() -> tuple[str, str]:
     raise LookupError("the scenario has no task whose agent crashes")
 
 
-def _config() -> dict[str, Any]:
+def _config(github: FakeGitHub | None) -> dict[str, Any]:
     """The scenario's configuration; convoys wait for their start, as in every new town."""
-    return {**demo_scenario.CONFIG, "staged_convoys_default": True}
+    strategy = {} if github is None else demo_scenario.PULL_REQUESTS
+    return {**demo_scenario.CONFIG, **strategy, "staged_convoys_default": True}
 
 
 def _unused() -> Path:

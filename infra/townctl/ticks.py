@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl import wiring
+from infra.townctl import forges, wiring
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
 from infra.townctl.words import code_of, counted, done_by, done_in
@@ -45,6 +45,7 @@ def tick(
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
+    secrets_prefix: Annotated[str | None, Parameter(help=forges.PREFIX_HELP)] = None,
     desk: TheDesk,
 ) -> Answer:
     """Run one tick of a town, if it is due, and perform its effects.
@@ -55,7 +56,8 @@ def tick(
     clock = desk.clock_of(store, town_id)
     exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
     runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
-    around = desk.around(store, clock=clock, runtime=runtime)
+    forge = forges.forge_of(desk.data, clock, hosts=forges.hosts_of(desk.data, ()), secrets_prefix=secrets_prefix)
+    around = desk.around(store, clock=clock, runtime=runtime, forge=forge)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
     return Answer(_run_document(run), tuple(_run_view(run)), code)

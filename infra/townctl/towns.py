@@ -110,6 +110,18 @@ def _view(report: Status) -> Iterator[RenderableType]:
         )
     if report.beads:
         yield table("bead", "type", "status", "title", "waits for", rows=_bead_rows(report))
+    if report.failed:
+        yield table(
+            "failed",
+            "type",
+            "at",
+            "title",
+            "why",
+            rows=[
+                (short(bead.bead_id), bead.type, bead.failed_at, bead.title, bead.message or bead.reason)
+                for bead in report.failed
+            ],
+        )
     if report.convoys:
         yield table(
             "convoy",

@@ -22,7 +22,7 @@ from shared.adapters import ids
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain.errors import Refused, TownError
-from shared.domain.ports import AgentRuntime, Clock, ObjectStore, StartRejected
+from shared.domain.ports import AgentRuntime, Clock, ObjectStore, SourceForge, StartRejected
 from shared.domain.steps import Steps, drive
 from shared.domain.town_store import DueMarker
 from shared.engine.perform import Outside
@@ -150,10 +150,12 @@ def surroundings(
     *,
     clock: Clock,
     runtime: AgentRuntime | None,
+    forge: SourceForge | None = None,
     write_line: Callable[[str], object],
 ) -> Surroundings:
     """Everything outside a town that a run needs, on one machine. Alerts become lines."""
-    return Surroundings(store=store, clock=clock, outside=Outside(runtime=runtime), alerts=AlertLog(write_line, clock))
+    outside = Outside(runtime=runtime, forge=forge)
+    return Surroundings(store=store, clock=clock, outside=outside, alerts=AlertLog(write_line, clock))
 
 
 def clock_for(store: ObjectTownStore, towns: Sequence[str], *, speed: float) -> LocalClock:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 from shared.actions.base import Action, outcome_of_request
+from shared.actions.start_context import mayor_context
 from shared.domain import limits
 from shared.domain.outcomes import ALREADY, MISSING, ActionOutcome, Applied
 from shared.domain.states import SYSTEM, EffectKind
@@ -83,13 +84,14 @@ class NotifyMayor(Action):
     message: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Ask for it; of a failed blocker the mayor is told once."""
+        """Ask for it, with what a runtime needs to start a mayor that sleeps; of a failed blocker the mayor is told once."""
         mayor = lookup.mayor(town)
         payload = {
             "town_id": town.tick.town_id,
             "agent_id": None if mayor is None else mayor.id,
             "subject": self.subject,
             "message": self.message,
+            "start": None if mayor is None else mayor_context(town, mayor),
         }
         outcome = outcome_of_request(town, EffectKind.NOTIFY_MAYOR, self.subject, town.tick.number, payload)
         if isinstance(outcome, Applied) and self.subject.startswith(_FAILED_BLOCKER):

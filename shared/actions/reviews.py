@@ -1,11 +1,11 @@
 """Actions on merge requests and their pull requests."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from shared.actions.base import Action, outcome_of_request
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
-from shared.domain.repositories import same_repository
+from shared.domain.repositories import repository_at, same_repository
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, EffectKind
 from shared.town import lookup
 from shared.town.rows import Bead
@@ -111,6 +111,7 @@ class PollPr(Action):
             "town_id": town.tick.town_id,
             "bead_id": bead.id,
             "pr_url": self.pr_url,
+            **_rig_of(town, bead),
             "want_feedback": settings.auto_resolve_pr_feedback or settings.wants_auto_merge,
         }
         outcome = outcome_of_request(town, EffectKind.POLL_PR, bead.id, town.tick.number, payload)
@@ -142,9 +143,17 @@ class MergePr(Action):
             "town_id": town.tick.town_id,
             "bead_id": bead.id,
             "pr_url": self.pr_url,
+            **_rig_of(town, bead),
             "head_sha": bead.metadata.get("head_sha"),
         }
         return outcome_of_request(town, EffectKind.MERGE_PR, bead.id, town.tick.number, payload)
+
+
+def _rig_of(town: Town, bead: Bead) -> dict[str, Any]:
+    """What decides which token the forge is asked with, and at which host."""
+    rig = town.rig(bead.rig_id)
+    repository = None if rig is None else repository_at(rig.git_url)
+    return {"rig_id": bead.rig_id, "rig_host": None if repository is None else repository.host}
 
 
 def _in_progress(town: Town, bead_id: str, pr_url: str) -> Bead | Skipped:

@@ -17,6 +17,7 @@ _BY_LABEL: Final = (
     (Label.PR_CONFLICT, "pr_conflict"),
     (Label.PR_FIXUP, "pr_fixup"),
 )
+_MOST_RIGS: Final = 100
 _ON_A_BRANCH: Final = ("rework", "pr_feedback", "pr_conflict", "pr_fixup")
 
 Convoy = tuple[str, str | None, str | None] | None
@@ -51,6 +52,30 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
         "custom_instructions": settings.custom_instructions,
         "model": settings.model_for(agent.role),
         "checkpoint": _decoded(agent.checkpoint),
+    }
+
+
+def mayor_context(town: Town, mayor: Agent) -> dict[str, Any]:
+    """The start order of a mayor's session, for a runtime where none runs when the mayor is told something.
+
+    No dispatch counts a mayor's sessions; the tick number does: it grows, and so a newer session supersedes an older one.
+    """
+    runtime = town.tick.config.agent_runtime
+    settings = effective(town.tick.config, None)
+    return {
+        "town_id": town.tick.town_id,
+        "organization_id": town.tick.config.organization_id,
+        "agent_id": mayor.id,
+        "role": mayor.role.value,
+        "identity": mayor.identity,
+        "generation": max(town.tick.number, mayor.generation),
+        "runtime": None if runtime is None else runtime.kind,
+        "rig": None,
+        "rigs": [_shown_rig(rig) for rig in lookup.rigs(town, limit=_MOST_RIGS)],
+        "bead": None,
+        "prompt_kind": "mayor",
+        "custom_instructions": settings.custom_instructions,
+        "model": settings.model_for(mayor.role),
     }
 
 

@@ -7,9 +7,12 @@ townctl, or the same one after a restart, finds what runs. Three rules make that
   it go when it has written down what it started; so a townctl that dies in the middle leaves either a record or no
   process.
 - A newer generation supersedes: what is left of older ones is killed before the new one starts, and a start order
-  older than the newest generation, or one that was stopped before it started, is refused.
+  older than the newest generation, or one that was stopped before it started, is refused. Both wishes are written down
+  before the lock is taken: a start that still prepares its working directory sees them and gives up.
 - A generation is killed by the identity of its processes (pid with start time, mark in the environment), never by a
   bare pid; and it counts as ended only when nothing of it is left.
+
+The control server (`infra.control_server`) runs its agents by this very class, with a `prepare` that clones.
 
 Needs a POSIX system. On Linux descendants are found wherever they went; elsewhere only those in the agent's process
 group.
@@ -18,26 +21,26 @@ group.
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
-from shared.adapters.local_state import AgentHome, Generation, Recorded, RuntimeDirectory
+from shared.adapters.local_state import AgentHome, Generation, RuntimeDirectory
+from shared.adapters.prompts import told
 from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
 
 CALL_BUDGET_SECONDS: Final = 10.0
-TERM_GRACE_SECONDS: Final = 2.0
-_EXIT_CODE_SECONDS: Final = 1.0
-_KEPT_GENERATIONS: Final = 10
+HOME_VARIABLE: Final = "TOWN_AGENT_HOME"
+"""The agent's own directory, which its later generations find again; it may work in another one."""
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
@@ -51,8 +54,32 @@ class RunningAgent:
     pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One start: the order under its effect id, and what only the process may see (`environment` is never stored)."""
+
+    order: Mapping[str, Any]
+    effect_id: str
+    environment: Mapping[str, str]
+
+
+class NotPrepared(Exception):
+    """The place where the agent is to work could not be made; the text says why, for people."""
+
+
+Prepare = Callable[[Launch, Path, Callable[[], bool]], Path]
+"""Makes ready where an agent works: (launch, the agent's own directory, "was it cancelled?") -> its working directory.
+
+It may take long and asks now and then whether it was cancelled. Raises NotPrepared.
+"""
+
+
 class _Busy(Exception):
     """Another start or stop of the same agent did not end in time."""
+
+
+def _own_directory(launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:  # noqa: ARG001 - a Prepare
+    return work
 
 
 class LocalProcessRuntime:
@@ -64,19 +91,31 @@ class LocalProcessRuntime:
     `environment`.
     """
 
-    def __init__(self, root: Path, *, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        prepare: Prepare = _own_directory,
+    ) -> None:
         self._directory = RuntimeDirectory(root.resolve())  # one spelling of each path, for it is the mark
         self._command = list(command)
         self._environment = dict(environment or {})
+        self._prepare = prepare
 
     def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent process; the same effect id again gives the first answer."""
-        home = self._directory.agent(order["town_id"], order["agent_id"])
-        generation = home.generation(int(order["generation"]))
-        budget = Budget(CALL_BUDGET_SECONDS)
+        return self.launch(Launch(order, effect_id, {}))
+
+    def launch(self, launch: Launch) -> Started | StartRejected | StartUnknown:
+        """As `start`, with an environment for this one process. Takes as long as `prepare` does."""
+        home = self._directory.agent(launch.order["town_id"], launch.order["agent_id"])
+        generation = home.generation(int(launch.order["generation"]))
         try:
-            with _locked(home, budget) as lock:
-                return self._start_locked(home, generation, order, effect_id=effect_id, lock=lock, budget=budget)
+            generation.announce()
+            with _locked(home, Budget(CALL_BUDGET_SECONDS)) as lock:
+                return self._start_locked(home, generation, launch, lock=lock)
         except _Busy:
             return StartUnknown("another start or stop of this agent is still going on")
         except OSError as error:
@@ -84,15 +123,26 @@ class LocalProcessRuntime:
                 f"cannot start under {home.directory}: {error}; check its rights and this machine's limits"
             )
 
-    def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
-        """Stop that generation of the agent and no other, with all its descendants; "not running" is Done."""
+    def stop(
+        self,
+        town_id: str,
+        agent_id: str,
+        *,
+        generation: int,
+        effect_id: str,
+        polite: signal.Signals = signal.SIGTERM,
+    ) -> Done | NotDone:
+        """Stop that generation of the agent and no other, with all its descendants; "not running" is Done.
+
+        `polite` is the signal that it is sent first; what does not heed it is killed.
+        """
         home = self._directory.agent(town_id, agent_id)
         budget = Budget(CALL_BUDGET_SECONDS)
         try:
+            target = home.generation(generation)
+            target.mark_stopped(effect_id)
             with _locked(home, budget):
-                target = home.generation(generation)
-                target.mark_stopped(effect_id)
-                ended = _end(target, budget)
+                ended = generations.end(target, budget, polite=polite)
         except _Busy:
             return NotDone("another start or stop of this agent is still going on", passing=True)
         except OSError as error:
@@ -101,22 +151,23 @@ class LocalProcessRuntime:
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
         """The newest process of the agent: `not_found` if there never was one, `unknown` if nobody can tell."""
+        home = self._directory.agent(town_id, agent_id)
         try:
-            return _status_in(self._directory.agent(town_id, agent_id))
+            return generations.status_in(home, is_locked=lambda: _is_locked(home))
         except OSError as error:
             return ProcessStatus("unknown", str(error))
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         """Put a text into the running agent's mailbox; an id that any generation of it has seen is Done."""
-        generations = self._directory.agent(town_id, agent_id).generations()
-        if any(generation.has_message(message_id) for generation in generations):
+        known = self._directory.agent(town_id, agent_id).generations()
+        if any(generation.has_message(message_id) for generation in known):
             return Done()
-        if not generations or not _is_running(generations[0]):
+        if not known or not generations.is_running(known[0]):
             return NotDone("the agent is not running", passing=True)
         try:
-            generations[0].deliver(message_id, {"message_id": message_id, "text": text, "mode": mode})
+            known[0].deliver(message_id, {"message_id": message_id, "text": text, "mode": mode})
         except OSError as error:
-            return NotDone(f"cannot write into {generations[0].directory}: {error.strerror}", passing=True)
+            return NotDone(f"cannot write into {known[0].directory}: {error.strerror}", passing=True)
         return Done()
 
     def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
@@ -138,13 +189,17 @@ class LocalProcessRuntime:
         """`none`: local agents live in no container."""
         return "none"
 
+    def newest(self, town_id: str, agent_id: str) -> Generation | None:
+        """The files of the agent's newest generation."""
+        return self._directory.agent(town_id, agent_id).newest()
+
     def running(self, town_id: str | None = None) -> tuple[RunningAgent, ...]:
         """Every generation of which a process lives, of one town or of all."""
         return tuple(
             RunningAgent(str(order.get("town_id")), str(order.get("agent_id")), generation.number, min(alive))
             for home in self._directory.agents(town_id)
             for generation in home.generations()
-            if (alive := _living(generation))
+            if (alive := generations.living(generation))
             for order in [generation.context()]
         )
 
@@ -160,38 +215,41 @@ class LocalProcessRuntime:
         self.stop(agent.town_id, agent.agent_id, generation=agent.generation, effect_id="stop-all")
 
     def _start_locked(
-        self,
-        home: AgentHome,
-        generation: Generation,
-        order: Mapping[str, Any],
-        *,
-        effect_id: str,
-        lock: int,
-        budget: Budget,
+        self, home: AgentHome, generation: Generation, launch: Launch, *, lock: int
     ) -> Started | StartRejected | StartUnknown:
         """Give the answer of an earlier attempt, or make the attempt."""
-        earlier = _earlier_answer(generation, effect_id)
+        earlier = generations.earlier_answer(generation, launch.effect_id)
         if earlier is not None:
             return earlier
-        newest = home.newest()
-        if newest is not None and newest.number > generation.number:
-            return StartRejected(f"superseded: generation {newest.number} of this agent was started before")
-        if generation.was_stopped:
-            return StartRejected("this generation was stopped before it was started")
-        for living in home.generations():
-            if not _end(living, budget):
-                return StartRejected(f"generation {living.number} of this agent does not end; kill its processes")
-        _forget_old(home)
-        generation.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        supervisor.write_atomically(Path(generation.mark), dict(order))
-        self._spawn(home, generation, effect_id=effect_id, lock=lock)
-        wait_for(lambda: _earlier_answer(generation, effect_id) is not None, seconds=budget.left())
-        return _earlier_answer(generation, effect_id) or StartUnknown("the supervisor has not answered in time")
-
-    def _spawn(self, home: AgentHome, generation: Generation, *, effect_id: str, lock: int) -> None:
-        """Start the supervisor, which starts the agent, holding our lock until it has written down what it did."""
+        overtaken = _overtaken(home, generation)
+        if overtaken is not None:
+            return StartRejected(overtaken)
+        budget = Budget(CALL_BUDGET_SECONDS)
+        for older in home.generations():
+            if not generations.end(older, budget):
+                return StartRejected(f"generation {older.number} of this agent does not end; kill its processes")
+        generations.forget_old(home)
         work = home.directory / "work"
         work.mkdir(exist_ok=True)
+        supervisor.write_atomically(Path(generation.mark), told(launch.order))
+        try:
+            place = self._prepare(launch, work, lambda: _overtaken(home, generation) is not None)
+        except NotPrepared as error:
+            reason = _overtaken(home, generation) or str(error)
+            generation.reject(launch.effect_id, reason)
+            return StartRejected(reason)
+        overtaken = _overtaken(home, generation)
+        if overtaken is not None:
+            return StartRejected(overtaken)
+        self._spawn(generation, launch, place, lock=lock)
+        wait_for(
+            lambda: generations.earlier_answer(generation, launch.effect_id) is not None, seconds=CALL_BUDGET_SECONDS
+        )
+        answer = generations.earlier_answer(generation, launch.effect_id)
+        return answer or StartUnknown("the supervisor has not answered in time")
+
+    def _spawn(self, generation: Generation, launch: Launch, place: Path, *, lock: int) -> None:
+        """Start the supervisor, which starts the agent, holding our lock until it has written down what it did."""
         script = [
             sys.executable,
             "-I",
@@ -199,24 +257,35 @@ class LocalProcessRuntime:
             supervisor.__file__,
             str(generation.directory),
             str(lock),
-            effect_id,
+            launch.effect_id,
         ]
         process = subprocess.Popen(
             script + self._command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            cwd=work,
-            env=self._agent_environment(generation),
+            cwd=place,
+            env=self._agent_environment(generation, launch),
             pass_fds=(lock,),
             start_new_session=True,
         )
         # Whoever starts a process must ask for its end, or it stays in the process table as a zombie.
         threading.Thread(target=process.wait, name=f"reaper-{process.pid}", daemon=True).start()
 
-    def _agent_environment(self, generation: Generation) -> dict[str, str]:
+    def _agent_environment(self, generation: Generation, launch: Launch) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return inherited | self._environment | {supervisor.MARK_VARIABLE: generation.mark}
+        ours = {supervisor.MARK_VARIABLE: generation.mark, HOME_VARIABLE: str(generation.directory.parent / "work")}
+        return inherited | self._environment | dict(launch.environment) | ours
+
+
+def _overtaken(home: AgentHome, generation: Generation) -> str | None:
+    """Why this generation must not start (any more), if it must not."""
+    newest = home.newest()
+    if newest is not None and newest.number > generation.number:
+        return f"superseded: generation {newest.number} of this agent was started before"
+    if generation.was_stopped:
+        return "this generation was stopped before it was started"
+    return None
 
 
 @contextlib.contextmanager
@@ -232,102 +301,16 @@ def _locked(home: AgentHome, budget: Budget) -> Iterator[int]:
         os.close(lock)
 
 
+def _is_locked(home: AgentHome) -> bool:
+    """Whether a start or stop of the agent is going on."""
+    with contextlib.suppress(OSError), (home.directory / "lock").open("rb") as lock:
+        return not _try_lock(lock.fileno())
+    return False
+
+
 def _try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-def _earlier_answer(generation: Generation, effect_id: str) -> Started | StartRejected | None:
-    """What became of an earlier attempt to start this generation; None if there was none that got so far."""
-    reason = generation.rejection()
-    if reason is not None:
-        return StartRejected(reason)
-    recorded = generation.recorded()
-    if recorded is None:
-        return None
-    if recorded.effect_id != effect_id:
-        return StartRejected(f"generation {generation.number} of this agent was started under another effect id before")
-    return Started(str(recorded.pid))
-
-
-def _status_in(home: AgentHome) -> ProcessStatus:
-    """What the files of an agent and the process table say of its newest generation."""
-    newest = home.newest()
-    if newest is None:
-        return ProcessStatus("not_found")
-    recorded = newest.recorded()
-    if recorded is None:
-        return _not_recorded(home, newest)
-    if recorded.agent_is_alive:
-        return ProcessStatus("running", generation=newest.number)
-    wait_for(lambda: _is_settled(newest, recorded), seconds=_EXIT_CODE_SECONDS)
-    return ProcessStatus("exited", newest.exit_reason() or newest.reason_without_code(), newest.number)
-
-
-def _not_recorded(home: AgentHome, generation: Generation) -> ProcessStatus:
-    """The status of a generation without process: it is being started now, or it never ran."""
-    with contextlib.suppress(OSError), (home.directory / "lock").open("rb") as lock:
-        if not _try_lock(lock.fileno()):
-            return ProcessStatus("starting", generation=generation.number)
-    return ProcessStatus("not_found", generation.rejection(), generation.number)
-
-
-def _is_running(generation: Generation) -> bool:
-    recorded = generation.recorded()
-    return recorded is not None and recorded.agent_is_alive
-
-
-def _is_settled(generation: Generation, recorded: Recorded) -> bool:
-    """Whether no more will be learned about an end: the code stands, or nobody is left to write it."""
-    return generation.exit_reason() is not None or not recorded.supervisor_is_alive
-
-
-def _living(generation: Generation) -> set[int]:
-    """The agent's process, if it is still the recorded one, and everything that belongs to it; without the
-    supervisor.
-    """
-    if generation.exit_reason() is not None:
-        return set()
-    recorded = generation.recorded()
-    alive = set(supervisor.marked(generation.mark))
-    if recorded is None:
-        return alive
-    if recorded.agent_is_alive:
-        alive |= {recorded.pid, *supervisor.in_session(recorded.pid)}
-    return alive - {recorded.supervisor_pid}
-
-
-def _end(generation: Generation, budget: Budget) -> bool:
-    """End one generation, politely first, and say whether nothing of it is left."""
-    recorded = generation.recorded()
-    # Who belongs to the agent's session can be told only as long as the agent lives; so it is noted before the TERM.
-    known = {pid: supervisor.identity(pid) for pid in _living(generation)}
-    if recorded is not None and recorded.agent_is_alive:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(recorded.pid, signal.SIGTERM)
-        wait_for(lambda: not recorded.agent_is_alive, seconds=budget.left(at_most=TERM_GRACE_SECONDS))
-    if not wait_for(lambda: _killed(generation, known), seconds=budget.left()):
-        return False
-    if recorded is not None:
-        wait_for(lambda: not recorded.supervisor_is_alive, seconds=budget.left(at_most=_EXIT_CODE_SECONDS))
-        if recorded.supervisor_is_alive:
-            supervisor.kill_all({recorded.supervisor_pid})
-    return True
-
-
-def _killed(generation: Generation, known: Mapping[int, str | None]) -> bool:
-    """Kill whatever lives of a generation and of what was known of it before; True when there was nothing."""
-    alive = _living(generation) | {
-        pid for pid, started in known.items() if started and supervisor.is_alive(pid, started)
-    }
-    supervisor.kill_all(alive)
-    return not alive
-
-
-def _forget_old(home: AgentHome) -> None:
-    """Remove the files of generations long gone; logs and mailboxes would pile up otherwise."""
-    for old in home.generations()[_KEPT_GENERATIONS:]:
-        shutil.rmtree(old.directory, ignore_errors=True)

@@ -84,6 +84,14 @@ class Generation:
         facts = _read(self.directory / supervisor.REJECTED)
         return str(facts["reason"]) if facts else None
 
+    def reject(self, effect_id: str, reason: str) -> None:
+        """Note why it will never run; the same start again gets the same answer."""
+        supervisor.write_atomically(self.directory / supervisor.REJECTED, {"effect_id": effect_id, "reason": reason})
+
+    def announce(self) -> None:
+        """Make its place before its turn has come: a start of an older generation that still prepares gives up."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     @property
     def was_stopped(self) -> bool:
         """Whether somebody asked for its end."""
@@ -91,7 +99,7 @@ class Generation:
 
     def mark_stopped(self, effect_id: str) -> None:
         """Remember that this generation must not run, before a kill and even if it never started."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.announce()
         supervisor.write_atomically(self.directory / _STOPPED, {"effect_id": effect_id})
 
     def exit_reason(self) -> str | None:

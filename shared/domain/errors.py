@@ -4,6 +4,7 @@
       Retryable                 try again later: nothing is wrong with the request
         StoreUnavailable        the object store did not answer, or answered 5xx
         QueueUnavailable        the queue did not answer, or answered 5xx
+        SecretsUnavailable      the place where tokens are kept did not answer
         OutOfTime               the worker's life ends too soon for a safe commit
       Conflict                  somebody else wrote first; drop this run's work
         PreconditionFailed      a conditional write met another version (412)
@@ -49,6 +50,10 @@ class StoreUnavailable(Retryable):
 
 class QueueUnavailable(Retryable):
     """The queue did not answer or failed inside; wakes may or may not have been taken. Due markers are not touched."""
+
+
+class SecretsUnavailable(Retryable):
+    """The place where tokens are kept did not answer, or failed inside."""
 
 
 class OutOfTime(Retryable):

@@ -27,6 +27,9 @@ REVIEW_STUCK_AFTER: Final = timedelta(minutes=30)
 REVIEW_ABANDONED_AFTER: Final = timedelta(minutes=2)
 REVIEW_ORPHANED_AFTER: Final = timedelta(minutes=30)
 PR_POLL_INTERVAL: Final = timedelta(seconds=60)
+POLLS_PER_TICK: Final = 30
+"""Further pull requests wait for the next tick, so that a hundred of them do not hold up every other effect."""
+
 POLL_TRANSIENT_LIMIT: Final = 10
 POLL_INVALID_LIMIT: Final = 3
 RATE_LIMIT_AT_MOST: Final = timedelta(minutes=60)

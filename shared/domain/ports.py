@@ -137,11 +137,17 @@ class Started:
     process_id: str
 
 
+RejectKind = Literal["refused", "no_capacity", "bad_configuration"]
+
+
 @dataclass(frozen=True, slots=True)
 class StartRejected:
-    """Nothing was started. `reason` is a short text for people, never empty."""
+    """Nothing was started. `reason` is a short text for people, never empty; `kind` says who can help: nobody need (it is
+    `refused`), time (`no_capacity`), or whoever configured it.
+    """
 
     reason: str
+    kind: RejectKind = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,17 +273,50 @@ class NotMerged:
     reason: str
 
 
-class SourceForge(Protocol):
-    """Where pull requests live."""
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose behalf a forge is asked. `host` is where the rig's repository is, None where nobody can tell."""
 
-    def pull_request(self, town_id: str, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
+    town_id: str
+    rig_id: str | None = None
+    host: str | None = None
+
+
+class SourceForge(Protocol):
+    """Where pull requests live. No method raises for an expected answer, waits out a limit or tries again by itself."""
+
+    def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
         """Read one pull request."""
         ...
 
     def merge(
-        self, town_id: str, pr_url: str, *, head_sha: str | None, effect_id: str
+        self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
     ) -> Merged | NotMerged | ForgeError:
-        """Merge exactly `head_sha`."""
+        """Merge exactly `head_sha`; one that is merged already is Merged."""
+        ...
+
+
+class Secret:
+    """A text that shows itself to nobody who does not ask for it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one request that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+class Secrets(Protocol):
+    """Where tokens are kept, by names like `towns/t1/rigs/r1/forges/github.com`."""
+
+    def get(self, name: str) -> Secret | None:
+        """The secret of that name, or None if there is none. Raises SecretsUnavailable and AccessDenied."""
         ...
 
 

@@ -1,12 +1,12 @@
 """Whether a pull request belongs to a repository: the address of one against the git address of the other.
 
 Only what can be read beyond doubt counts. An address with unusual characters, dot segments or too few parts names no
-repository, so nothing is merged on its account.
+repository, so nothing is read or merged on its account. This is the only place that takes such an address apart.
 """
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,31 +18,65 @@ class Repository:
     name: str
 
 
+ForgeKind = Literal["github", "gitlab"]
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestAddress:
+    """A pull request that an address names beyond doubt. `authority` is the host as it was written: with a user or a port,
+    if the address has one. `kind` is the forge whose style of address it is.
+    """
+
+    repository: Repository
+    number: int
+    authority: str
+    kind: ForgeKind
+
+
 _HOST: Final = r"(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)"
 _USER: Final = r"(?:[^@/?#\s\\]*@)?"
-_WITH_SCHEME: Final = re.compile(rf"(?:https?|ssh|git)://{_USER}{_HOST}(?::\d+)?/(?P<path>[^?#]+)")
+_PORT: Final = r"(?::[0-9]{1,5})?"
+_WITH_SCHEME: Final = re.compile(rf"(?:https?|ssh|git)://{_USER}{_HOST}{_PORT}/(?P<path>[^?#]+)")
 _SCP_LIKE: Final = re.compile(rf"{_USER}{_HOST}:/?(?P<path>[^/?#:][^?#:]*)")
 _PULL_REQUEST: Final = re.compile(
-    rf"https://{_USER}{_HOST}(?::\d+)?/(?P<path>[^?#]+?)/(?:pull|-/merge_requests|merge_requests)/\d+(?:[/?#].*)?"
+    rf"https://(?P<authority>{_USER}{_HOST}{_PORT})/(?P<path>[^?#]+?)"
+    r"/(?P<style>pull|-/merge_requests|merge_requests)/(?P<number>[1-9][0-9]{0,9})(?:[/?#].*)?"
 )
 _SEGMENT: Final = re.compile(r"[a-z0-9_.+~-]+", re.ASCII)
 
 
 def repository_at(git_url: str) -> Repository | None:
     """The repository that a git address names: https, ssh:// or user@host:path; None if that is not certain."""
-    address = git_url.strip().lower()
+    address = _plain(git_url)
     return _repository(_WITH_SCHEME.fullmatch(address) or _SCP_LIKE.fullmatch(address))
+
+
+def pull_request_at(pr_url: str) -> PullRequestAddress | None:
+    """The pull request whose page at GitHub or GitLab this is; None if that is not certain."""
+    found = _PULL_REQUEST.fullmatch(_plain(pr_url))
+    repository = _repository(found)
+    if found is None or repository is None:
+        return None
+    kind: ForgeKind = "github" if found["style"] == "pull" else "gitlab"
+    return PullRequestAddress(repository, int(found["number"]), found["authority"], kind)
 
 
 def repository_of_pull_request(pr_url: str) -> Repository | None:
     """The repository of a pull request's page at GitHub or GitLab; None if that is not certain."""
-    return _repository(_PULL_REQUEST.fullmatch(pr_url.strip().lower()))
+    address = pull_request_at(pr_url)
+    return None if address is None else address.repository
 
 
 def same_repository(pr_url: str, git_url: str) -> bool:
     """Whether a pull request belongs to the repository at a git address."""
     of_pull_request = repository_of_pull_request(pr_url)
     return of_pull_request is not None and of_pull_request == repository_at(git_url)
+
+
+def _plain(address: str) -> str:
+    """An address in lower case; empty if it holds what none does, such as a letter that only looks like an ASCII one."""
+    stripped = address.strip()
+    return stripped.lower() if stripped.isascii() and stripped.isprintable() else ""
 
 
 def _repository(found: re.Match[str] | None) -> Repository | None:

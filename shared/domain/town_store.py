@@ -3,7 +3,7 @@
 Every method is a generator of steps (`shared.domain.steps`): it yields each store call and touches nothing between them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -25,20 +25,66 @@ class CommitFacts:
     schema_version: int
 
 
+PageChange = tuple[bytes | None, bytes | None]
+"""A page before and after; None where the image did not reach so far."""
+
+
+class PagedImage(Protocol):
+    """An image too large to be copied, compared and hashed for each commit: it lies outside the memory of this process."""
+
+    @property
+    def page_size(self) -> int:
+        """Bytes a page."""
+        ...
+
+    @property
+    def pages(self) -> int:
+        """How many pages it has."""
+        ...
+
+    def whole(self) -> bytes:
+        """All bytes, as a copy. Raises RuntimeError if two images were made after this one."""
+        ...
+
+    def some(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
+        """The named pages, as copies. Raises RuntimeError as `whole` does."""
+        ...
+
+    def changed_since(self, base: object) -> Mapping[int, PageChange] | None:
+        """The pages that differ from `base`, if that is the image which this one was made of; else None."""
+        ...
+
+
+Content = bytes | PagedImage
+"""An image: its bytes, or, of a large one, where they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class TownImage:
     """One committed image of one town, verified. `etag` is the fence: a commit replaces exactly this version.
 
-    `layers` is the storage layer's own: what the image stands on in the store.
+    `layers` is the storage layer's own: what the image stands on in the store. A large image can be read until the second
+    commit after it.
     """
 
     town_id: str
-    image: bytes
+    content: Content
     etag: str
     txid: int
     image_digest: str
     facts: CommitFacts
     layers: object = None
+
+    @property
+    def image(self) -> bytes:
+        """The bytes; of a large image a copy."""
+        return self.content if isinstance(self.content, bytes) else self.content.whole()
+
+    @property
+    def size(self) -> int:
+        """How many bytes the image has."""
+        content = self.content
+        return len(content) if isinstance(content, bytes) else content.page_size * content.pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +158,7 @@ class TownStore(Protocol):
         ...
 
     def commit(
-        self, base: TownImage, image: bytes, facts: CommitFacts, *, published: Published = Published()
+        self, base: TownImage, image: Content, facts: CommitFacts, *, published: Published = Published()
     ) -> Steps[TownImage]:
         """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are resolved."""
         ...

@@ -22,7 +22,7 @@ def replay_events(town_id: str, past: TownPast, around: Surroundings, body: obje
     if request.overrides is None:
         return (yield from replay(town_id, past, wanted, page=HTTP)).as_json()
     otherwise = yield from what_if(town_id, past, wanted, request.overrides.overrides(), page=HTTP)
-    return otherwise.as_json(size=2 * HTTP_SIZE)
+    return otherwise.as_json(size=HTTP_SIZE)
 
 
 def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[dict[str, Any]]:

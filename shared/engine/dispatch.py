@@ -31,13 +31,13 @@ class PassReport:
 
 @dataclass(slots=True)
 class WarmImages:
-    """The newest known image of each town, to ask the store only whether it changed.
+    """The newest known image of each town, to ask the store only whether it changed; at most `limit` of them.
 
-    At most `limit` of them, and not more than `size` bytes together, so that a warm process never runs out of memory.
+    They hold at most `limit_bytes` together, or one image: that is what a Lambda has of memory and of /tmp.
     """
 
     limit: int = 32
-    size: int = 128 << 20
+    limit_bytes: int = 256 << 20
     images: dict[str, TownImage] = field(default_factory=dict)
 
     def get(self, town_id: str) -> TownImage | None:
@@ -48,8 +48,9 @@ class WarmImages:
         """Remember an image; the town that was not used for the longest time goes."""
         self.images.pop(image.town_id, None)
         self.images[image.town_id] = image
-        while len(self.images) > self.limit or sum(len(each.image) for each in self.images.values()) > self.size:
-            del self.images[next(iter(self.images))]
+        held = sum(each.size for each in self.images.values())
+        while len(self.images) > self.limit or (held > self.limit_bytes and len(self.images) > 1):
+            held -= self.images.pop(next(iter(self.images))).size
 
     def forget(self, town_id: str) -> None:
         """After an error nothing is assumed."""
@@ -67,36 +68,39 @@ def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict
 
 
 def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable[[], str]) -> Steps[PassReport]:
-    """One pass: run every due town once. The error boundary is the town: one that fails does not hold up the others."""
+    """One pass: run every due town once, one after another."""
     report = PassReport()
     for town_id, markers in (yield from due_towns(around)).items():
-        done = yield from run_one(town_id, around, warm, worker_id=worker_id(), markers=markers)
-        if isinstance(done, FailedRun):
-            report.failed.append(done)
-        else:
-            report.runs.append(done)
+        known = warm.get(town_id)
+        take_in((yield from run_due_town(around, town_id, markers, known=known, worker_id=worker_id())), report, warm)
     return report
 
 
-def run_one(
-    town_id: str, around: Surroundings, warm: WarmImages, *, worker_id: str, markers: tuple[DueMarker, ...]
+def run_due_town(
+    around: Surroundings, town_id: str, markers: tuple[DueMarker, ...], *, known: TownImage | None, worker_id: str
 ) -> Steps[RunReport | FailedRun]:
-    """The one boundary per town: whatever goes wrong in its run is told and returned, and never raised."""
+    """Run one due town. The error boundary is the town: one that fails does not hold up the others."""
     try:
-        try:
-            run = yield from run_town(town_id, around, worker_id=worker_id, known=warm.get(town_id), markers=markers)
-        except UnknownTown:
-            # The marker of a town that was never created, or was taken away.
-            yield from around.store.clear_due(tuple(marker.key for marker in markers))
-            raise
-    except Exception as error:  # noqa: BLE001 - the boundary: it is told, and the others go on
-        warm.forget(town_id)
-        return (yield from _fail(around, town_id, error))
-    warm.keep(run.image)
-    return run
+        return (yield from run_town(town_id, around, worker_id=worker_id, known=known, markers=markers))
+    except UnknownTown as error:
+        # The marker of a town that was never created, or was taken away.
+        yield from around.store.clear_due(tuple(marker.key for marker in markers))
+        return (yield from _failed(around, town_id, error))
+    except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+        return (yield from _failed(around, town_id, error))
 
 
-def _fail(around: Surroundings, town_id: str, error: Exception) -> Steps[FailedRun]:
+def take_in(run: RunReport | FailedRun, report: PassReport, warm: WarmImages) -> None:
+    """Note what one town's run did, and which image the next one may know."""
+    if isinstance(run, FailedRun):
+        warm.forget(run.town_id)
+        report.failed.append(run)
+    else:
+        warm.keep(run.image)
+        report.runs.append(run)
+
+
+def _failed(around: Surroundings, town_id: str, error: Exception) -> Steps[FailedRun]:
     """What will pass by itself is only noted; for the rest somebody must act."""
     if around.alerts is not None and not isinstance(error, Retryable):
         yield Call("alerts", partial(around.alerts.raise_all, (alerts.town_failed(town_id, error),)))

@@ -14,6 +14,7 @@ from typing import Any, Final
 from shared.domain import limits
 from shared.domain.ports import (
     AgentRuntime,
+    Asker,
     Clock,
     Done,
     Feedback,
@@ -30,6 +31,8 @@ from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.times import to_text
+
+_NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
 
 Result = dict[str, Any]
 """The payload of a result event, without effect id and attempt."""
@@ -139,7 +142,7 @@ def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.forge is None:
         return {"ok": False, "error": _no_forge()}
     answer = outside.forge.pull_request(
-        effect.payload["town_id"], effect.payload["pr_url"], want_feedback=bool(effect.payload.get("want_feedback"))
+        _asker(effect), effect.payload["pr_url"], want_feedback=bool(effect.payload.get("want_feedback"))
     )
     if isinstance(answer, ForgeError):
         return {"ok": False, "error": _forge_error(answer)}
@@ -158,9 +161,9 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     """PR state first, feedback again right before merging, then exactly the head that was judged."""
     if outside.forge is None:
         return {"merged": False, "error": _no_forge()}
-    town_id, pr_url = effect.payload["town_id"], effect.payload["pr_url"]
+    asker, pr_url = _asker(effect), effect.payload["pr_url"]
     head_sha = effect.payload.get("head_sha")
-    seen = outside.forge.pull_request(town_id, pr_url, want_feedback=True)
+    seen = outside.forge.pull_request(asker, pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
         return {"merged": False, "error": _forge_error(seen)}
     if seen.state == "merged":
@@ -168,7 +171,7 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     problem = _not_mergeable(seen, head_sha)
     if problem is not None:
         return {"merged": False, "reason": problem}
-    answer = outside.forge.merge(town_id, pr_url, head_sha=head_sha, effect_id=effect.effect_id)
+    answer = outside.forge.merge(asker, pr_url, head_sha=head_sha, effect_id=effect.effect_id)
     if isinstance(answer, Merged):
         return _merged(answer.sha)
     if isinstance(answer, NotMerged):
@@ -185,11 +188,19 @@ def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
 
 
 def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
+    """Into the mayor's session; where the runtime says that none runs, with the start of one."""
     payload = effect.payload
     if payload.get("agent_id") is None:
         return {"delivered": False, "error": "the town has no mayor"}
     text = payload["message"]
-    return _delivered(_message(outside, payload, message_id=effect.effect_id, text=text, mode="queue"))
+    told = _message(outside, payload, message_id=effect.effect_id, text=text, mode="queue")
+    order = payload.get("start")
+    if isinstance(told, Done) or outside.runtime is None or order is None:
+        return _delivered(told)
+    if outside.runtime.status(payload["town_id"], payload["agent_id"]).status not in _NO_SESSION:
+        return _delivered(told)
+    started = outside.runtime.start({**order, "message": text}, effect_id=effect.effect_id)
+    return _delivered(Done() if isinstance(started, Started) else NotDone(started.reason, passing=True))
 
 
 def _refresh_token(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -323,6 +334,10 @@ def _forge_error(error: ForgeError) -> Result:
     if error.retry_at is not None:
         shown["retry_at"] = to_text(error.retry_at)
     return shown
+
+
+def _asker(effect: ClaimedEffect) -> Asker:
+    return Asker(_town_of(effect), effect.payload.get("rig_id"), effect.payload.get("rig_host"))
 
 
 def _no_forge() -> Result:

@@ -17,8 +17,13 @@ class Decisions:
     """What the rules want, in order, when they want to look again, and which of them failed."""
 
     intents: list[tuple[str, Action]] = field(default_factory=list)
-    due: datetime | None = None
+    dues: list[tuple[str, Due]] = field(default_factory=list)
     failed_rules: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def due(self) -> datetime | None:
+        """The earliest time at which a rule wants to look again."""
+        return min((due.at for _, due in self.dues), default=None)
 
 
 def decide(reader: TownReader, tick: Tick, *, rules: tuple[Rule, ...] = RULES) -> Decisions:
@@ -33,7 +38,7 @@ def decide(reader: TownReader, tick: Tick, *, rules: tuple[Rule, ...] = RULES) -
                 continue
             for decision in wanted:
                 if isinstance(decision, Due):
-                    decisions.due = decision.at if decisions.due is None else min(decisions.due, decision.at)
+                    decisions.dues.append((rule.name, decision))
                 else:
                     decisions.intents.append((rule.name, decision))
     return decisions

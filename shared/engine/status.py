@@ -5,7 +5,7 @@ tick uses. Nothing is written and nobody outside is asked.
 """
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from shared.domain import limits
@@ -19,10 +19,12 @@ from shared.engine.inputs import Reading, fix_input
 from shared.engine.surroundings import Surroundings
 from shared.engine.waiting import Waiting
 from shared.town import database, overview, summary
-from shared.town.overview import BeadLine, ConvoyLine, OpenViolation
+from shared.town.overview import BeadLine, ConvoyLine, FailedLine, OpenViolation
 from shared.town.reading import TownReader
 
 CONVOYS_SHOWN: Final = 50
+FAILED_SHOWN: Final = 20
+FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 _NOTHING_NEW: Final = Reading((), (), more=False)
 _WORKS: Final = (AgentStatus.WORKING, AgentStatus.STALLED)
 
@@ -57,6 +59,7 @@ class Status:
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
     waiting: tuple[Waiting, ...]
+    failed: tuple[FailedLine, ...]
     convoys: tuple[ConvoyLine, ...]
     violations: tuple[OpenViolation, ...]
     unreadable: tuple[tuple[str, str, str], ...]
@@ -85,6 +88,7 @@ class Status:
             "agents": [asdict(agent) for agent in self.agents],
             "beads": [asdict(bead) for bead in self.beads],
             "waiting": [reason.as_json() for reason in self.waiting],
+            "failed": [asdict(bead) for bead in self.failed],
             "convoys": [{**asdict(convoy), "state": state_of(convoy)} for convoy in self.convoys],
             "violations": [asdict(violation) for violation in self.violations],
             "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
@@ -152,6 +156,7 @@ def _status(
         agents=agent_lines(sql, reader),
         beads=tuple(overview.live_beads(sql)),
         waiting=reasons,
+        failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
         convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
         violations=tuple(overview.open_violations(sql)),
         unreadable=unread,

@@ -17,6 +17,7 @@ from shared.domain.steps import Call, Steps
 from shared.domain.tick import TickInput
 from shared.domain.town_store import (
     CommitFacts,
+    Content,
     DueMarker,
     InboxReading,
     Published,
@@ -72,7 +73,7 @@ def run_town(
     """
     image = yield from around.store.load(town_id, known=known)
     waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
-    sql = database.open_image(image.image)
+    sql = database.open_image(image.content)
     try:
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
@@ -98,7 +99,7 @@ def run_town(
             took = max(ended - begun, timedelta(0))
             done = RunReport(town_id, "quiet", image, tick=report, next_due=report.next_due, wall_clock=took)
         else:
-            new_image = database.image_of(sql)
+            new_image = database.content_of(sql)
             base = _Base(image, published, taken_by(reading, given), markers, begun)
             done = yield from _commit(around, base, new_image, report)
     finally:
@@ -120,7 +121,7 @@ class _Base:
     begun: datetime
 
 
-def _commit(around: Surroundings, base: _Base, image: bytes, report: TickReport) -> Steps[RunReport]:
+def _commit(around: Surroundings, base: _Base, image: Content, report: TickReport) -> Steps[RunReport]:
     """Phases 14 and 15. A lost race discards everything."""
     town_id = report.town_id
     facts = CommitFacts(

@@ -50,7 +50,12 @@ def heartbeat_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 dispatch_lost=True,
             )
         else:
-            yield Due(agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND)
+            yield Due(
+                agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
+                (agent.id,),
+                "heartbeat",
+                agent.last_activity_at,
+            )
 
 
 def release_hookless_worker(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -75,7 +80,9 @@ def retire_stalled(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if agent.status is not AgentStatus.STALLED or agent.stalled_at is None:
             continue
         if not tick.stale(agent.stalled_at, limits.STALLED_IDLE_AFTER):
-            yield Due(agent.stalled_at + limits.STALLED_IDLE_AFTER + MILLISECOND)
+            yield Due(
+                agent.stalled_at + limits.STALLED_IDLE_AFTER + MILLISECOND, (agent.id,), "stalled", agent.stalled_at
+            )
             continue
         yield TransitionAgent(
             agent_id=agent.id, from_=AgentStatus.STALLED, to=AgentStatus.IDLE, reason="stalled for 2 h 30 min"
@@ -92,7 +99,12 @@ def cool_down_attempts(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if tick.stale(agent.last_activity_at, limits.ATTEMPTS_COOL_DOWN):
             yield ResetAgentDispatchAttempts(agent_id=agent.id)
         else:
-            yield Due(agent.last_activity_at + limits.ATTEMPTS_COOL_DOWN + MILLISECOND)
+            yield Due(
+                agent.last_activity_at + limits.ATTEMPTS_COOL_DOWN + MILLISECOND,
+                (agent.id,),
+                "attempts_cool_down",
+                agent.last_activity_at,
+            )
 
 
 def drop_dangling_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -122,7 +134,12 @@ def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         if not tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
             if agent.last_activity_at is not None:
-                yield Due(agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND)
+                yield Due(
+                    agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
+                    (agent.id, bead.id),
+                    "heartbeat",
+                    agent.last_activity_at,
+                )
             continue
         yield from recovered
 

@@ -40,7 +40,7 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         due = backoff_end(bead.last_dispatch_attempt_at, bead.dispatch_attempts, tick)
         if due is not None:
-            yield Due(due)
+            yield Due(due, (agent.id, bead.id), "backoff", bead.last_dispatch_attempt_at)
             continue
         rig_id = bead.rig_id or agent.rig_id
         if bead.id in town.blockers or tick.draining or tick.breaker.open or not places.take(rig_id):
@@ -70,7 +70,7 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         due = backoff_end(issue.last_dispatch_attempt_at, issue.dispatch_attempts, tick)
         if due is not None:
-            yield Due(due)
+            yield Due(due, (issue.id,), "backoff", issue.last_dispatch_attempt_at)
             continue
         if tick.breaker.open or not places.take(issue.rig_id):
             continue
@@ -99,7 +99,9 @@ def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if issue.status is not BeadStatus.IN_PROGRESS or issue.id in town.hooks:
             continue
         if not tick.stale(issue.updated_at, limits.BEAD_LOST_AFTER):
-            yield Due(issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND)
+            yield Due(
+                issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND, (issue.id,), "bead_lost", issue.updated_at
+            )
             continue
         owner = _owner_still_beating(town, tick, issue)
         if owner is not None and owner.last_activity_at is not None:
@@ -107,7 +109,10 @@ def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 min(
                     owner.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
                     issue.updated_at + limits.BEAD_LOST_LATEST + MILLISECOND,
-                )
+                ),
+                (issue.id,),
+                "owner_beats",
+                owner.last_activity_at,
             )
             continue
         yield from _reopened(town, issue)
@@ -122,7 +127,12 @@ def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if reviews is None or reviews.live > 0:
             continue
         if not tick.stale(issue.updated_at, limits.REVIEW_RECOVERY_AFTER):
-            yield Due(issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND)
+            yield Due(
+                issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND,
+                (issue.id,),
+                "review_recovery",
+                issue.updated_at,
+            )
             continue
         if reviews.closed > 0:
             yield TransitionBead(

@@ -32,7 +32,7 @@ def count_failures(town: TownReader, tick: Tick) -> Breaker:
 def dispatch_failures(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """CB: while it is open, look again when the oldest counted failure leaves the window."""
     if tick.breaker.open and tick.breaker.due is not None:
-        yield Due(tick.breaker.due)
+        yield Due(tick.breaker.due, (), "breaker_open", tick.breaker.since)
 
 
 def announce(town: TownReader, tick: Tick) -> Iterator[Decision]:

@@ -90,7 +90,7 @@ def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
     for convoy in _at(town, tick, "C9"):
         due = next_landing(convoy)
         if due is not None:
-            yield Due(due)
+            yield Due(due, (convoy.id,), "landing_cooldown", _last_attempt(convoy))
 
 
 def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:

@@ -25,4 +25,4 @@ def forget_idle_agent(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if tick.stale(last, limits.AGENT_FORGET_AFTER):
             yield DeleteAgent(agent_id=agent.id, reason="idle for 24 h")
         else:
-            yield Due(last + limits.AGENT_FORGET_AFTER + MILLISECOND)
+            yield Due(last + limits.AGENT_FORGET_AFTER + MILLISECOND, (agent.id,), "forgetting", last)

@@ -31,7 +31,7 @@ def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
     for escalation in town.escalations:
         due = escalation.created_at + (escalation.bumps + 1) * limits.ESCALATION_BUMP
         if tick.now <= due:
-            yield Due(due + MILLISECOND)
+            yield Due(due + MILLISECOND, (escalation.bead_id,), "escalation_bump", due - limits.ESCALATION_BUMP)
             continue
         severity = _next_severity(escalation.severity)
         yield BumpEscalation(bead_id=escalation.bead_id, severity=severity)
@@ -59,7 +59,7 @@ def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
     last = _last_batch(town, state)
     wait = limits.backoff(fruitless)
     if last is not None and not tick.stale(last, wait):
-        yield Due(last + wait + MILLISECOND)
+        yield Due(last + wait + MILLISECOND, tuple(request.id for request in requests), "triage_backoff", last)
         return
     first_rig = min(town.rigs.values(), key=lambda rig: (rig.created_at, rig.id))
     yield StartTriageBatch(
@@ -73,7 +73,7 @@ def expire_nudge(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if expires_at < tick.now:
             yield ExpireNudge(nudge_id=nudge_id)
         else:
-            yield Due(expires_at + MILLISECOND)
+            yield Due(expires_at + MILLISECOND, (nudge_id,), "nudge_life")
 
 
 def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -96,7 +96,7 @@ def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
     if last is None or tick.now - last >= limits.TOKEN_REFRESH:
         yield RefreshContainerToken()
     else:
-        yield Due(last + limits.TOKEN_REFRESH)
+        yield Due(last + limits.TOKEN_REFRESH, (), "token_fresh", last)
 
 
 def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -110,11 +110,11 @@ def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
         return
     stopped = _time(town.keys.get("last_idle_stop_at"))
     if stopped is not None and not tick.stale(stopped, limits.IDLE_STOP_THROTTLE):
-        yield Due(stopped + limits.IDLE_STOP_THROTTLE + MILLISECOND)
+        yield Due(stopped + limits.IDLE_STOP_THROTTLE + MILLISECOND, (), "mayor_idle", stopped)
         return
     activity = None if mayor is None else mayor.last_activity_at
     if activity is not None and not tick.stale(activity, limits.MAYOR_IDLE_STOP):
-        yield Due(activity + limits.MAYOR_IDLE_STOP + MILLISECOND)
+        yield Due(activity + limits.MAYOR_IDLE_STOP + MILLISECOND, (), "mayor_idle", activity)
         return
     if activity is None:
         yield StopContainer(reason="no_active_work")

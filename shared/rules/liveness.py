@@ -38,7 +38,9 @@ def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         agent = silence.agent
         if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
-            yield Due(silence.since + limits.GUPP_FORCE_STOP_AFTER + MILLISECOND)
+            yield Due(
+                silence.since + limits.GUPP_FORCE_STOP_AFTER + MILLISECOND, (agent.id,), "progress", silence.since
+            )
         elif agent.status is AgentStatus.WORKING:
             yield TransitionAgent(
                 agent_id=agent.id,
@@ -55,11 +57,13 @@ def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
     nudges = _NudgesOf(town, tick, ESCALATE)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_ESCALATE_AFTER:
-            yield Due(silence.since + limits.GUPP_ESCALATE_AFTER + MILLISECOND)
+            yield Due(
+                silence.since + limits.GUPP_ESCALATE_AFTER + MILLISECOND, (silence.agent.id,), "progress", silence.since
+            )
         elif silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
             again = nudges.next_at(silence.agent)
             if again is not None:
-                yield Due(again)
+                yield Due(again, (silence.agent.id,), "nudge_window", silence.since)
                 continue
             yield SendNudge(
                 agent_id=silence.agent.id,
@@ -77,11 +81,13 @@ def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
     nudges = _NudgesOf(town, tick, WARN)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_WARN_AFTER:
-            yield Due(silence.since + limits.GUPP_WARN_AFTER + MILLISECOND)
+            yield Due(
+                silence.since + limits.GUPP_WARN_AFTER + MILLISECOND, (silence.agent.id,), "progress", silence.since
+            )
         elif silence.elapsed <= limits.GUPP_ESCALATE_AFTER and not _runs_tools(silence.agent):
             again = nudges.next_at(silence.agent)
             if again is not None:
-                yield Due(again)
+                yield Due(again, (silence.agent.id,), "nudge_window", silence.since)
                 continue
             yield SendNudge(
                 agent_id=silence.agent.id,

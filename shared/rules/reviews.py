@@ -36,23 +36,37 @@ def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 )
             else:
                 silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
-                yield Due(silent_since + limits.REVIEW_ORPHANED_AFTER + MILLISECOND)
+                yield Due(
+                    silent_since + limits.REVIEW_ORPHANED_AFTER + MILLISECOND,
+                    (review.id,),
+                    "review_orphaned",
+                    silent_since,
+                )
 
 
 def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1: every pull request in progress is looked at once a minute."""
+    """R1: every pull request in progress is looked at once a minute, those first at which nobody looked for longest."""
+    due_now: list[tuple[datetime, LiveReview]] = []
     for review in town.reviews:
         if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
             continue
         last = _time_in(review, "last_poll_at")
         due = tick.now if last is None else last + limits.PR_POLL_INTERVAL
         not_before = _poll_not_before(review)
+        limited = not_before is not None and not_before > due
         if not_before is not None:
             due = max(due, not_before)
         if due > tick.now:
-            yield Due(due)
+            yield Due(due, (review.id,), "rate_limited" if limited else "poll_interval", last)
         else:
+            due_now.append((review.created_at if last is None else last, review))
+    by_age = sorted(due_now, key=lambda each: (each[0], each[1].created_at, each[1].id))
+    left_for_later = [review.id for _, review in by_age[limits.POLLS_PER_TICK :]]
+    for _, review in due_now:
+        if review.pr_url is not None and review.id not in left_for_later:
             yield PollPr(bead_id=review.id, pr_url=review.pr_url)
+    if left_for_later:
+        yield Due(tick.now + limits.ACTIVE_INTERVAL, tuple(left_for_later), "poll_turn", tick.now)
 
 
 def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -80,7 +94,12 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if agent is None or agent.role is not Role.REFINERY or agent.status is not AgentStatus.DEAD:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_STUCK_AFTER):
-            yield Due(review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND)
+            yield Due(
+                review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND,
+                (agent.id, review.id),
+                "review_stuck",
+                review.updated_at,
+            )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="stuck review")
         yield UnhookAgent(agent_id=agent.id, reason="stuck review")
@@ -94,7 +113,12 @@ def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if not _without_pull_request(review) or review.id in town.blockers or review.id in town.hooks:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_ABANDONED_AFTER):
-            yield Due(review.updated_at + limits.REVIEW_ABANDONED_AFTER + MILLISECOND)
+            yield Due(
+                review.updated_at + limits.REVIEW_ABANDONED_AFTER + MILLISECOND,
+                (review.id,),
+                "review_abandoned",
+                review.updated_at,
+            )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="abandoned")
 
@@ -202,7 +226,7 @@ def _tried_again(town: TownReader, tick: Tick, agent: Agent, review: LiveReview)
         return
     due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
     if due is not None:
-        yield Due(due)
+        yield Due(due, (agent.id, review.id), "backoff", review.last_dispatch_attempt_at)
     elif not tick.breaker.open:
         yield DispatchAgent(agent_id=agent.id, bead_id=review.id, rig_id=review.rig_id or agent.rig_id or "")
 
@@ -221,7 +245,7 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
             continue
         due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
         if due is not None:
-            yield Due(due)
+            yield Due(due, (review.id,), "backoff", review.last_dispatch_attempt_at)
             continue
         if not tick.breaker.open:
             yield from _taken(town, rig_id, review)

@@ -8,8 +8,8 @@ from uncommitted state: whoever dies after writing one has written history, and 
 same bytes.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -17,18 +17,21 @@ from typing import Any, Final
 from shared.domain.errors import ConditionRace, DamagedImage, PreconditionFailed, StoreUnavailable
 from shared.domain.ports import ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps, Together
+from shared.domain.town_store import Content
 from shared.storage import keys, ltx
 from shared.storage.head import Head, Manifest, SnapshotRef, SpillRef
 from shared.town import image_digest
-from shared.town.pages import lock_page
+from shared.town.pages import bytes_of, lock_page, some_pages
 
 SPILL_ABOVE: Final = 512 * 1024
+LARGE_ABOVE: Final = 8 * 1024 * 1024
 SNAPSHOT_EVERY: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail.
+    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail, `blocks`
+    those of them that this process has compressed: the next tail carries most of them again.
 
     `base` is the newest snapshot that was published, also of a head that carries its whole image: whoever rebuilds the past
     starts from it.
@@ -40,6 +43,7 @@ class Layers:
     tail_start: int
     tail: bytes
     tail_pages: frozenset[int]
+    blocks: Mapping[int, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def whole(self) -> bool:
@@ -86,7 +90,7 @@ def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[by
 
 
 def next_layers(
-    below: Layers | None, published: Object | None, image: bytes, changed: Iterable[int], *, manifest: Manifest
+    below: Layers | None, published: Object | None, image: Content, changed: Collection[int], *, manifest: Manifest
 ) -> tuple[Manifest, Layers]:
     """What the commit of `manifest` stands on, and the manifest that says so.
 
@@ -95,7 +99,7 @@ def next_layers(
     """
     if below is None:
         return manifest, _whole(image, manifest, base=None)
-    if below.whole and (published is None or len(below.tail) <= SPILL_ABOVE):
+    if below.whole and (published is None or not _outgrown(below, manifest)):
         base = below.base if published is None else published.snapshot
         return manifest.model_copy(update={"base": base}), _whole(image, manifest, base=base)
     if published is None:
@@ -106,20 +110,27 @@ def next_layers(
         snapshot, spills, start, since = below.snapshot, _with(below.spills, published.spill), manifest.txid, _NO_PAGES
     size, skipped = manifest.page_size, lock_page(manifest.page_size)
     numbers = frozenset(number for number in (*since, *changed) if number <= manifest.pages and number != skipped)
+    pages = some_pages(image, sorted(numbers), page_size=size)
+    kept = since - frozenset(changed)
+    blocks = {
+        number: below.blocks[number] if number in kept and number in below.blocks else ltx.block_of(page)
+        for number, page in pages.items()
+    }
     tail = ltx.encode_delta(
-        {number: image[(number - 1) * size : number * size] for number in sorted(numbers)},
+        pages,
         page_size=size,
         pages=manifest.pages,
         min_txid=start,
         max_txid=manifest.txid,
         at=manifest.time,
+        blocks=blocks,
     )
     fields = manifest.model_dump() | {"snapshot": snapshot, "base": snapshot, "spills": spills, "tail_start": start}
-    return Manifest(**fields), Layers(snapshot, snapshot, spills, start, tail, numbers)
+    return Manifest(**fields), Layers(snapshot, snapshot, spills, start, tail, numbers, blocks)
 
 
-def _whole(image: bytes, manifest: Manifest, *, base: SnapshotRef | None) -> Layers:
-    tail = ltx.encode_snapshot(image, page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
+def _whole(image: Content, manifest: Manifest, *, base: SnapshotRef | None) -> Layers:
+    tail = ltx.encode_snapshot(bytes_of(image), page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
     return Layers(None, base, (), 1, tail, frozenset(range(1, manifest.pages + 1)) - {lock_page(manifest.page_size)})
 
 
@@ -130,16 +141,16 @@ def _with(spills: tuple[SpillRef, ...], spill: SpillRef | None) -> tuple[SpillRe
 _NO_PAGES: Final[frozenset[int]] = frozenset()
 
 
-def to_publish(below: Layers, image: bytes, manifest: Manifest) -> Object | None:
+def to_publish(below: Layers, image: Content, manifest: Manifest) -> Object | None:
     """The immutable object that the committed image has grown enough for; None if it has not."""
     town = manifest.town
     if below.whole:
-        if len(below.tail) <= SPILL_ABOVE and not _base_is_old(below, manifest):
+        if not _outgrown(below, manifest) and not _base_is_old(below, manifest):
             return None
         ref = SnapshotRef(txid=manifest.txid, size=len(below.tail), time=manifest.time)
         return Object(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
     if _spills_weigh(below) or _base_is_old(below, manifest):
-        body = ltx.encode_snapshot(image, page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
+        body = ltx.encode_snapshot(bytes_of(image), page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
         ref = SnapshotRef(txid=manifest.txid, size=len(body), time=manifest.time)
         return Object(keys.snapshot(town, manifest.txid), body, snapshot=ref)
     if len(below.tail) <= SPILL_ABOVE:
@@ -171,6 +182,11 @@ def damaged(key: str, problem: str) -> DamagedImage:
         f"{key} is damaged: {problem}",
         hint="the object was left as it is; restore the town to an earlier commit",
     )
+
+
+def _outgrown(below: Layers, manifest: Manifest) -> bool:
+    """Whether a head should carry this image no longer: it is too long, or too large to be encoded for each commit."""
+    return len(below.tail) > SPILL_ABOVE or manifest.image_bytes > LARGE_ABOVE
 
 
 def _spills_weigh(below: Layers) -> bool:

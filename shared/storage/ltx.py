@@ -34,6 +34,7 @@ _END_OF_FRAMES: Final = bytes(6)
 _U64: Final = struct.Struct(">Q")
 _TRAILER: Final = struct.Struct(">QQ")
 _TOP_BIT: Final = 1 << 63
+_NO_BLOCKS: Final[Mapping[int, bytes]] = {}
 _CRC_CHUNK: Final = 512  # pieces that are joined before they are checksummed, to save calls
 
 
@@ -79,16 +80,30 @@ def encode_snapshot(image: bytes, *, page_size: int, txid: int, at: datetime) ->
 
 
 def encode_delta(
-    changed: Mapping[int, bytes], *, page_size: int, pages: int, min_txid: int, max_txid: int, at: datetime
+    changed: Mapping[int, bytes],
+    *,
+    page_size: int,
+    pages: int,
+    min_txid: int,
+    max_txid: int,
+    at: datetime,
+    blocks: Mapping[int, bytes] = _NO_BLOCKS,
 ) -> bytes:
     """The pages that the transactions `min_txid` to `max_txid` changed, of a database that then has `pages`
-    pages.
+    pages. `blocks` are pages that are compressed already.
     """
     if min_txid < 2:
         raise ValueError("a file from transaction 1 on is a snapshot")
     header = LtxHeader(page_size, pages, min_txid, max_txid, to_milliseconds(at))
     skipped = lock_page(page_size)
-    return _encode(header, ((number, changed[number]) for number in sorted(changed) if number != skipped))
+    numbers = (number for number in sorted(changed) if number != skipped)
+    return _encode(header, ((number, changed[number]) for number in numbers), blocks)
+
+
+def block_of(page: bytes | memoryview) -> bytes:
+    """A page as files hold it."""
+    block: bytes = lz4.block.compress(page, store_size=False)
+    return block
 
 
 def image_of(snapshot: LtxFile) -> bytes:
@@ -183,7 +198,9 @@ class _Checksum:
         self._pieces.clear()
 
 
-def _encode(header: LtxHeader, pages: Iterable[tuple[int, bytes | memoryview]]) -> bytes:
+def _encode(
+    header: LtxHeader, pages: Iterable[tuple[int, bytes | memoryview]], blocks: Mapping[int, bytes] = _NO_BLOCKS
+) -> bytes:
     head = _HEADER.pack(
         _MAGIC,
         _NO_CHECKSUM,
@@ -200,7 +217,7 @@ def _encode(header: LtxHeader, pages: Iterable[tuple[int, bytes | memoryview]]) 
     checksum.add(head)
     at = len(head)
     for number, page in pages:
-        block = lz4.block.compress(page, store_size=False)
+        block = blocks[number] if number in blocks else block_of(page)
         frame = _FRAME.pack(number, _SIZE_FOLLOWS, len(block))
         parts += (frame, block)
         checksum.add(frame)

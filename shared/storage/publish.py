@@ -8,7 +8,7 @@ makes the same bytes, and one that finds them there goes on.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import lz4.frame
 
@@ -17,6 +17,8 @@ from shared.domain.steps import Call, Steps
 from shared.domain.town_store import JournalBlock, Published, TownImage
 from shared.storage import keys, layers
 from shared.storage.head import Manifest
+
+JOURNAL_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Publication:
     ) -> "Publication":
         """What follows from a committed image and the oldest rows of its journal."""
         below = image.layers
-        pages = layers.to_publish(below, image.image, manifest) if isinstance(below, layers.Layers) else None
+        pages = layers.to_publish(below, image.content, manifest) if isinstance(below, layers.Layers) else None
         if block is None:
             return cls(objects, pages, None, 0)
         rows = layers.Object(keys.journal(image.town_id, block.min_tick, block.max_tick), compressed(block.body))
@@ -64,17 +66,27 @@ class Publication:
 
 
 def read_block(body: bytes) -> bytes:
-    """The JSON of a journal object. Raises RuntimeError for what is no LZ4 frame."""
-    content: bytes = lz4.frame.decompress(body)
+    """The JSON of a journal object. Raises RuntimeError for what is not one whole LZ4 frame."""
+    content: bytes
+    content, length = lz4.frame.decompress(body, return_bytes_read=True)
+    if length != len(body):
+        raise RuntimeError("bytes follow the frame")
     return content
 
 
 def rows_of(body: bytes, key: str) -> list[dict[str, Any]]:
-    """The journal rows of an object. Raises DamagedImage, which names it."""
+    """The journal rows of an object: those that its name tells of. Raises DamagedImage, which names it."""
     try:
-        rows: list[dict[str, Any]] = json.loads(read_block(body))["ticks"]
+        content = json.loads(read_block(body))
+        rows: list[dict[str, Any]] = content["ticks"]
+        numbers = [row["tick_no"] for row in rows]
+        known = content["format"] == JOURNAL_FORMAT
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise layers.damaged(key, "it holds no journal rows that can be read") from error
+    if not known:
+        raise layers.damaged(key, f"it has format {content['format']!r}, this version reads format {JOURNAL_FORMAT}")
+    if numbers != sorted(set(numbers)) or (numbers[:1] + numbers[-1:]) != list(keys.ticks_of(key) or ()):
+        raise layers.damaged(key, "it holds other ticks than its name says")
     return rows
 
 

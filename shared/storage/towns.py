@@ -4,24 +4,32 @@ Every method is a generator that yields its store calls. A first head is written
 that `waiting` gives.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final, Literal
 
 from shared.domain.errors import Conflict, TownExists
-from shared.domain.ports import StoredObject
+from shared.domain.ports import ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps
 from shared.domain.times import whole_milliseconds
-from shared.domain.town_store import CommitFacts, JournalBlock, Published, TownImage
+from shared.domain.town_store import CommitFacts, Content, JournalBlock, Published, TownImage
 from shared.storage import commit, head, keys, layers, publish, waiting
+from shared.storage.scratch import Scratch
 from shared.town import image_digest
-from shared.town.pages import PageChange, changed_pages, page_size_of
+from shared.town.large_images import large_image
+from shared.town.pages import bytes_of, change_between, page_size_in, page_size_of
 
 NOTHING_PUBLISHED: Final = Published()
+IN_FILES_ABOVE: Final = 1024 * 1024
+"""Above this, a file and its journal cost less than to copy and compare the image, and above 8 MiB they alone will do."""
 
 
 class ObjectTownStore(waiting.Waiting):
-    """The TownStore port over any ObjectStore."""
+    """The TownStore port over any ObjectStore. Images of more than `large_above` bytes lie in files while they are in use."""
+
+    def __init__(self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE) -> None:
+        super().__init__(objects)
+        self._large_above = large_above
+        self._scratch = Scratch()
 
     def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
         """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown,
@@ -40,7 +48,7 @@ class ObjectTownStore(waiting.Waiting):
             raise waiting.unknown(town_id)
         read = head.decode(found.body, key=key, town_id=town_id)
         image, below = yield from layers.read_layers(self._objects, read, key=key)
-        return _town_image(read.manifest, image=image, etag=found.etag, below=below)
+        return self._town_image(read.manifest, image=image, etag=found.etag, below=below)
 
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
         """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
@@ -60,14 +68,14 @@ class ObjectTownStore(waiting.Waiting):
         if etag is None:
             raise TownExists(f"town {town_id} exists already", hint="use it, or choose another id")
         yield from self.ensure(marker)
-        return _town_image(manifest, image=image, etag=etag, below=below)
+        return self._town_image(manifest, image=image, etag=etag, below=below)
 
     def publication(self, image: TownImage, block: JournalBlock | None) -> publish.Publication:
         """What is to be made immutable of a committed image before its successor refers to it."""
         return publish.Publication.of(self._objects, image, _manifest_of(image), block)
 
     def commit(
-        self, base: TownImage, image: bytes, facts: CommitFacts, *, published: Published = NOTHING_PUBLISHED
+        self, base: TownImage, image: Content, facts: CommitFacts, *, published: Published = NOTHING_PUBLISHED
     ) -> Steps[TownImage]:
         """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are
         resolved.
@@ -76,15 +84,15 @@ class ObjectTownStore(waiting.Waiting):
         was lost and which another one has already followed is reported as Conflict, because the head no
         longer names it.
         """
-        page_size = page_size_of(image)
-        changed = _changed(base, image, page_size)
+        page_size = page_size_in(image)
+        changed = change_between(base.content, image)
         manifest = _manifest(
             base.town_id,
             image,
             facts,
             txid=base.txid + 1,
             page_size=page_size,
-            image_digest=image_digest.digest_of(image, page_size)
+            image_digest=image_digest.digest_of(bytes_of(image), page_size)
             if changed is None
             else image_digest.updated(base.image_digest, changed),
         )
@@ -104,7 +112,7 @@ class ObjectTownStore(waiting.Waiting):
                 f"town {base.town_id}: another commit followed {base.txid} first",
                 hint="drop this run's work; the next trigger starts from the newest image",
             )
-        return _town_image(manifest, image=image, etag=etag, below=below)
+        return self._town_image(manifest, image=image, etag=etag, below=below)
 
     def towns(self, *, after: str = "", limit: int | None = None) -> Steps[tuple[str, ...]]:
         """The ids of all towns that have a head, ascending; with `limit` the next ones behind the town `after`, in the order
@@ -124,28 +132,43 @@ class ObjectTownStore(waiting.Waiting):
                 return tuple(sorted(found))
             place = keys.after_town_of(page.keys[-1])
 
+    def _town_image(self, manifest: head.Manifest, *, image: Content, etag: str, below: layers.Layers) -> TownImage:
+        if isinstance(image, bytes) and len(image) > self._large_above:
+            image = large_image(image, self._scratch, page_size=manifest.page_size)
+        return TownImage(
+            town_id=manifest.town,
+            content=image,
+            etag=etag,
+            txid=manifest.txid,
+            image_digest=manifest.image_digest,
+            facts=CommitFacts(
+                commit_id=manifest.commit_id,
+                tick_no=manifest.tick_no,
+                time=manifest.time,
+                next_due=manifest.next_due,
+                schema_version=manifest.schema_version,
+            ),
+            layers=below,
+        )
+
 
 def _manifest(
-    town_id: str, image: bytes, facts: CommitFacts, *, txid: int, page_size: int, image_digest: str
+    town_id: str, image: Content, facts: CommitFacts, *, txid: int, page_size: int, image_digest: str
 ) -> head.Manifest:
-    head.guard_size(len(image), what=f"town {town_id}")
+    size = len(image) if isinstance(image, bytes) else image.page_size * image.pages
+    head.guard_size(size, what=f"town {town_id}")
     return head.Manifest(
         town=town_id,
         txid=txid,
         commit_id=facts.commit_id,
         time=whole_milliseconds(facts.time),
         page_size=page_size,
-        pages=len(image) // page_size,
+        pages=size // page_size,
         image_digest=image_digest,
         schema_version=facts.schema_version,
         next_due=None if facts.next_due is None else whole_milliseconds(facts.next_due),
         tick_no=facts.tick_no,
     )
-
-
-def _changed(base: TownImage, image: bytes, page_size: int) -> Mapping[int, PageChange] | None:
-    """The pages that differ from the base; None if the page size does, and so everything."""
-    return changed_pages(base.image, image, page_size) if page_size_of(base.image) == page_size else None
 
 
 def _layers_of(image: TownImage) -> layers.Layers:
@@ -161,14 +184,14 @@ def _layer_of(published: Published) -> layers.Object | None:
 def _manifest_of(image: TownImage) -> head.Manifest:
     """The manifest of a committed image, made again of what is known of it."""
     below = _layers_of(image)
-    size = page_size_of(image.image)
+    page_size = page_size_in(image.content)
     return head.Manifest(
         town=image.town_id,
         txid=image.txid,
         commit_id=image.facts.commit_id,
         time=image.facts.time,
-        page_size=size,
-        pages=len(image.image) // size,
+        page_size=page_size,
+        pages=image.size // page_size,
         image_digest=image.image_digest,
         snapshot=below.snapshot,
         base=below.base,
@@ -177,22 +200,4 @@ def _manifest_of(image: TownImage) -> head.Manifest:
         schema_version=image.facts.schema_version,
         next_due=image.facts.next_due,
         tick_no=image.facts.tick_no,
-    )
-
-
-def _town_image(manifest: head.Manifest, *, image: bytes, etag: str, below: layers.Layers) -> TownImage:
-    return TownImage(
-        town_id=manifest.town,
-        image=image,
-        etag=etag,
-        txid=manifest.txid,
-        image_digest=manifest.image_digest,
-        facts=CommitFacts(
-            commit_id=manifest.commit_id,
-            tick_no=manifest.tick_no,
-            time=manifest.time,
-            next_due=manifest.next_due,
-            schema_version=manifest.schema_version,
-        ),
-        layers=below,
     )

@@ -93,7 +93,7 @@ def values_of(report: RunReport) -> dict[str, float]:
         "ticksCheckedAgain": int(report.diverged is not None),
         "ticksDiverged": int(bool(report.diverged)),
         "sideEffectsNotStarted": report.effects.not_started,
-        "imageBytes": len(report.image.image),
+        "imageBytes": report.image.size,
     }
 
 

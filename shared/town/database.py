@@ -1,8 +1,8 @@
 """A town's database as a connection: open an image, take the image, savepoints, the sandbox of the rules.
 
-The database lives in memory and is rollback-journalled; its bytes are a pure function of the start image and the
-statements (for one SQLite version). VACUUM, ANALYZE, ATTACH and every function that reads a clock or dice are refused by
-an authorizer for the life of the connection.
+The database lives in memory, a large one in a private file (`large_images`), and is rollback-journalled; its bytes are the
+same either way, a pure function of the start image and the statements (for one SQLite version). VACUUM, ANALYZE, ATTACH
+and every function that reads a clock or dice are refused by an authorizer for the life of the connection.
 """
 
 import sqlite3
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.domain.errors import SchemaMismatch, WrongTown
+from shared.domain.town_store import Content
+from shared.town.large_images import FollowedConnection, LargeImage
 
 SCHEMA_VERSION: Final = 1
 OLDEST_SCHEMA: Final = 1
@@ -52,6 +54,10 @@ class _Guarded(sqlite3.Connection):
     guard: _Guard | None = None
 
 
+class _GuardedFile(_Guarded, FollowedConnection):
+    """The same to the file of a large image."""
+
+
 _HERE = Path(__file__).parent
 _FORBIDDEN_FUNCTIONS: Final = frozenset(
     {
@@ -79,14 +85,20 @@ _WRITES: Final = frozenset(
     if name.startswith(("SQLITE_CREATE_", "SQLITE_DROP_"))
     or name in ("SQLITE_INSERT", "SQLITE_UPDATE", "SQLITE_DELETE", "SQLITE_ALTER_TABLE")
 )
-_READABLE_PRAGMAS: Final = frozenset({"foreign_keys", "user_version", "application_id", "integrity_check"})
+_READABLE_PRAGMAS: Final = frozenset(
+    {"foreign_keys", "user_version", "application_id", "integrity_check", "page_count"}
+)
 
 
-def open_image(image: bytes) -> sqlite3.Connection:
-    """A private in-memory copy of `image`. Raises SchemaMismatch if that is no database at all."""
-    connection = _connect()
+def open_image(image: Content) -> sqlite3.Connection:
+    """A private in-memory copy of `image`; a LargeImage is opened where it lies, and no second time before it is closed.
+
+    Raises SchemaMismatch if that is no database at all.
+    """
+    connection = _connect_to(image) if isinstance(image, LargeImage) else _connect()
     try:
-        connection.deserialize(image)
+        if not isinstance(image, LargeImage):
+            connection.deserialize(image if isinstance(image, bytes) else image.whole())
         connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()
@@ -115,9 +127,17 @@ def image_of(connection: sqlite3.Connection) -> bytes:
     return connection.serialize()
 
 
+def content_of(connection: sqlite3.Connection) -> Content:
+    """The image as its transactions left it: bytes, or of a LargeImage the one that follows it."""
+    return connection.outcome() if isinstance(connection, FollowedConnection) else connection.serialize()
+
+
 def close(connection: sqlite3.Connection) -> None:
-    """End the connection; an open transaction is undone."""
-    connection.close()
+    """End the connection; an open transaction is undone, and so is what nobody has taken out of a LargeImage."""
+    if isinstance(connection, FollowedConnection):
+        connection.take_back()
+    else:
+        connection.close()
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
@@ -220,7 +240,10 @@ def begin(connection: sqlite3.Connection) -> None:
 
 def commit(connection: sqlite3.Connection) -> None:
     """End the transaction; the image now holds its changes."""
-    connection.execute("COMMIT")
+    if isinstance(connection, FollowedConnection):
+        connection.commit_followed()
+    else:
+        connection.execute("COMMIT")
 
 
 def rollback(connection: sqlite3.Connection) -> None:
@@ -240,7 +263,17 @@ def _connect() -> sqlite3.Connection:
     )
 
 
+def _connect_to(image: LargeImage) -> sqlite3.Connection:
+    image.file.show(image.version)
+    connection = _GuardedFile(
+        str(image.file.path()), isolation_level=None, cached_statements=256, check_same_thread=False
+    )
+    connection.follow(image)
+    return connection
+
+
 def _settle(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA cache_spill = OFF")  # what is written early would depend on the size of the cache
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cell_size_check = ON")
     guard(connection)

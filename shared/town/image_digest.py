@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from shared.town.pages import PageChange, changed_pages, page_size_of
+from shared.domain.town_store import PageChange
+from shared.town.pages import changed_pages, page_size_of
 
 _MODULUS: Final = 1 << 256
 _PAGES_DIGITS: Final = 8

@@ -61,6 +61,11 @@ def has_row(sql: sqlite3.Connection, tick_no: int) -> bool:
     return sql.execute("SELECT 1 FROM ticks WHERE tick_no = :tick", {"tick": tick_no}).fetchone() is not None
 
 
+def numbers(sql: sqlite3.Connection) -> set[int]:
+    """The ticks whose rows the window holds."""
+    return {row[0] for row in sql.execute("SELECT tick_no FROM ticks")}
+
+
 _COLUMNS = (
     "tick_no",
     "tick_id",

@@ -11,12 +11,15 @@ from shared.town.rows import (
     AGENT_TABLES,
     BEAD_COLUMNS,
     REVIEW_COLUMNS,
+    RIG_COLUMNS,
     Agent,
     Bead,
     Review,
+    Rig,
     agent_of,
     bead_of,
     review_of,
+    rig_of,
 )
 from shared.town.town import Town
 
@@ -66,6 +69,15 @@ def review(town: Town, bead_id: str) -> Review | None:
         {"id": bead_id},
     ).fetchone()
     return None if row is None else review_of(row)
+
+
+def rigs(town: Town, *, limit: int) -> list[Rig]:
+    """The first rigs, by creation; unreadable ones are noted for invariant 1."""
+    rows = town.sql.execute(
+        f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.created_at, g.id LIMIT :limit",  # noqa: S608
+        {"limit": limit},
+    ).fetchall()
+    return list(_readable(town, rows, rig_of))
 
 
 def mayor(town: Town) -> Agent | None:

@@ -21,6 +21,18 @@ class BeadLine:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedLine:
+    """A bead that failed: when, by which code, and the sentence that says why and what to do."""
+
+    bead_id: str
+    type: str
+    title: str
+    failed_at: str
+    reason: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BoardLine:
     """A piece of work with the agent that is hooked to it, if any, and what that one says of itself."""
 
@@ -80,6 +92,20 @@ def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
         f"AND status IN {_LIVE} ORDER BY created_at, bead_id"
     ).fetchall()
     return [BeadLine(*row) for row in rows]
+
+
+def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[FailedLine]:
+    """The beads that failed last, newest first; none that failed before `since`."""
+    rows = sql.execute(
+        "SELECT b.bead_id, b.type, b.title, e.created_at, json_extract(e.metadata, '$.failure_reason.code'), "
+        "coalesce(json_extract(b.metadata, '$.failureMessage'), json_extract(e.metadata, '$.failure_reason.message'), "
+        "json_extract(e.metadata, '$.reason')) "
+        "FROM bead_events e JOIN beads b ON b.bead_id = e.bead_id "
+        "WHERE e.created_at >= :since AND e.event_type = 'status_changed' AND e.new_value = 'failed' "
+        "AND b.status = 'failed' ORDER BY e.seq DESC LIMIT :limit",
+        {"since": since, "limit": limit},
+    ).fetchall()
+    return [FailedLine(*row) for row in rows]
 
 
 def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:

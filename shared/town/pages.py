@@ -3,17 +3,15 @@
 Page 1 is the first. The page at 1 GiB belongs to SQLite's file locks, holds no data and is never stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from shared.domain.errors import SchemaMismatch
+from shared.domain.town_store import Content, PageChange
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _LOCK_BYTE: Final = 0x40000000  # sqlite3: PENDING_BYTE
 _CHUNK_PAGES: Final = 64
-
-PageChange = tuple[bytes | None, bytes | None]
-"""A page before and after; None where the image did not reach so far."""
 
 
 def page_size_of(image: bytes) -> int:
@@ -33,6 +31,34 @@ def page_size_of(image: bytes) -> int:
             hint="serialize the database after its transaction ended",
         )
     return page_size
+
+
+def page_size_in(content: Content) -> int:
+    """Bytes a page. Raises SchemaMismatch as `page_size_of` does."""
+    return page_size_of(content) if isinstance(content, bytes) else content.page_size
+
+
+def bytes_of(content: Content) -> bytes:
+    """The whole image; of a large one a copy."""
+    return content if isinstance(content, bytes) else content.whole()
+
+
+def some_pages(content: Content, numbers: Iterable[int], *, page_size: int) -> Mapping[int, bytes]:
+    """The named pages."""
+    if not isinstance(content, bytes):
+        return content.some(numbers)
+    return {number: content[(number - 1) * page_size : number * page_size] for number in numbers}
+
+
+def change_between(old: Content, new: Content) -> Mapping[int, PageChange] | None:
+    """The pages that differ; None if the page size does, and so everything.
+
+    A large image that was made of the old one knows them; all others are compared.
+    """
+    if page_size_in(old) != page_size_in(new):
+        return None
+    known = None if isinstance(new, bytes) else new.changed_since(old)
+    return changed_pages(bytes_of(old), bytes_of(new), page_size_in(new)) if known is None else known
 
 
 def is_page_size(size: int) -> bool:

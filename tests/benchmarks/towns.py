@@ -1,6 +1,8 @@
 """Towns of any age for measurements: a fixed live set, and history that only grows."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
@@ -10,20 +12,38 @@ from tests.towns import T, TownBuilder, a_town, ago, event
 LIVE = 100
 
 
-def an_aged_town(beads: int, *, live: int = LIVE) -> TownBuilder:
+_PROSE = (
+    "the of and to in is that for it as was with be by on not he this are or his from at which but have an they you were "
+    "agent bead branch build cache check client commit config convoy deploy error event failing fix handler image journal "
+    "limit load merge module page parser patch queue refinery request retry review rig rule schema server session state "
+    "storage table test tick timeout town update user value version witness worker because should never after before while"
+)
+WORDS = _PROSE.split()
+
+
+def some_text(number: int) -> str:
+    """About 600 characters of prose, the same for the same number: it compresses as what people and agents write does."""
+    rng = Random(number)
+    return " ".join(
+        word if rng.random() < 0.85 else f"{word}-{rng.getrandbits(24):x}" for word in rng.choices(WORDS, k=95)
+    )
+
+
+def an_aged_town(
+    beads: int, *, live: int = LIVE, text_of: Callable[[int], str] = lambda number: "x" * 600
+) -> TownBuilder:
     """A town of so many beads, of which `live` issues are in progress with a working agent each."""
     town = a_town()
     sql = town.sql
     sql.set_authorizer(None)
     sql.execute("PRAGMA foreign_keys = OFF")
     sql.execute("BEGIN")
-    body = "x" * 600
     history = max(beads - 2 * live, 0)
     sql.executemany(
         "INSERT INTO beads (bead_id, type, status, title, body, rig_id, labels, metadata, created_at, updated_at, closed_at) "
         "VALUES (?, 'issue', 'closed', ?, ?, 'rig-1', '[]', '{}', ?, ?, ?)",
         [
-            (f"old-{number:07d}", f"task {number}", body, _at(number), _at(number), _at(number))
+            (f"old-{number:07d}", f"task {number}", text_of(number), _at(number), _at(number), _at(number))
             for number in range(history)
         ],
     )

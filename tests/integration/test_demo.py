@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.fake_forge import TOKEN
 from infra.townctl import demo_story, stage, wiring
 from shared.adapters.clock import wait_for
 from tests.integration.townctl_calls import REPOSITORY, Townctl
@@ -92,6 +93,38 @@ def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsy
     assert {"agents.recover_silent_hook", "beads.clear_stale_assignee", "beads.dispatch_ready"} <= rules
     types = {event["event_type"] for row in rows for event in row["inputs"]["new_events"]}
     assert {"convoy_started", "agent_heartbeat", "agent_done", "changes_requested"} <= types
+
+
+@pytest.mark.slow
+def test_a_convoy_lands_by_pull_requests_that_people_and_agents_talk_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `make demo-pr` runs it. What it says is checked against the repository and the journal."""
+    demo = demo_in(tmp_path / "data", "--strategy", "pr", "--json")
+    out, err = demo.communicate(timeout=PATIENCE_SECONDS)
+    assert demo.returncode == 0, (out, err)
+    told = json.loads(out)
+    assert told["ok"] is True
+    assert processes_of(tmp_path / "data") == []
+
+    pulls = told["pullRequests"]
+    assert len(pulls) == 6
+    assert {(pull["state"], pull["merges"]) for pull in pulls} == {("merged", 1)}
+    assert [pull["base"] for pull in pulls if pull["approved"]] == ["main", "main"]
+    assert [pull["title"] for pull in pulls if pull["threads"]] == ["Write the parser"]
+    for pull in pulls:
+        assert f"Merge pull request #{pull['number']}: {pull['title']}" in "\n".join(told["merged"])
+    by = [beat["by"] for beat in told["recovery"]]
+    assert [code for code in by if code in demo_story.RECOVERY] == ["B1", "A8", "A8", "B1b", "B1"]
+
+    townctl = Townctl(tmp_path / "data", capsys)
+    report = townctl.document("town", "status", "demo")
+    assert (report["beads"], report["failed"]) == ([], [])
+    rows = townctl.document("ticks", "demo", "--limit", "1000")["ticks"]
+    types = {event["event_type"] for row in rows for event in row["inputs"]["new_events"]}
+    assert {"pr_polled", "pr_merge_result"} <= types
+    everything = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and ".secrets" not in path.parts]
+    assert not any(TOKEN.encode() in path.read_bytes() for path in everything)
 
 
 @pytest.mark.slow

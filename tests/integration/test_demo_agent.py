@@ -340,7 +340,7 @@ def test_the_summary_carries_what_the_reviewer_must_know() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"merge_strategy": "pr"}, "set the town's merge_strategy to direct"),
+        ({"merge_strategy": "pr"}, "or the town's merge_strategy to direct"),
         ({"rig": {"git_url": "https://elsewhere.invalid/x.git", "default_branch": "main"}}, "not allowed"),
         ({"rig": None}, "no order to work on"),
     ],

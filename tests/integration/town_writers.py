@@ -31,7 +31,7 @@ from tests.fault_injection import each_call
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
 
 WRITERS: Final = 6
-SPILL_ABOVE: Final = 1500
+SPILL_ABOVE: Final = 450
 """Bytes of a tail that has grown: little, so that spills and snapshots are made all the time."""
 
 _DIED: Final = 77

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain import limits
 from shared.domain.ports import Feedback, NotMerged
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
@@ -27,7 +28,7 @@ from tests.scenarios.outside import (
 )
 from tests.scenarios.stories import BOUNDARY, deeds, outbox
 from tests.scenarios.table import scenario
-from tests.towns import MS, T, TownBuilder, a_town, ago, event, outcome_of, text, types_of
+from tests.towns import MS, T, TownBuilder, a_town, actions, ago, event, outcome_of, text, types_of
 from tests.worlds import World, a_world
 
 SECOND = timedelta(seconds=1)
@@ -585,3 +586,32 @@ def test_a_poll_of_another_pull_request_than_the_present_one_changes_nothing() -
     late = answer(town, "poll_pr", **DIRTY)
     assert outcome_of(town.tick(late), late.event_id) == "skipped: moved_on"
     assert "has_conflicts" not in town.metadata("m")
+
+
+# --- many of them --------------------------------------------------------------------------------------
+
+
+def test_of_many_pull_requests_those_are_polled_first_at_which_nobody_looked_for_longest() -> None:
+    town = a_town()
+    for number in range(limits.POLLS_PER_TICK + 5):
+        looked_at = to_text(ago(minutes=2) + number * SECOND)
+        url = f"https://github.com/acme/main-rig/pull/{number + 1}"
+        town.review(f"m{99 - number}", "in_progress", pr_url=url, metadata={"last_poll_at": looked_at})
+    first = town.tick()
+    polled = [action["bead_id"] for action in actions(first, rule="reviews.poll_pull_request")]
+    assert sorted(polled) == sorted(f"m{99 - number}" for number in range(limits.POLLS_PER_TICK))
+    second = town.tick(at=T + limits.ACTIVE_INTERVAL)
+    rest = [action["bead_id"] for action in actions(second, rule="reviews.poll_pull_request")]
+    assert sorted(rest) == sorted(
+        f"m{99 - number}" for number in range(limits.POLLS_PER_TICK, limits.POLLS_PER_TICK + 5)
+    )
+
+
+def test_a_pull_request_that_was_never_polled_waits_no_longer_than_its_age_allows() -> None:
+    town = a_town()
+    for number in range(limits.POLLS_PER_TICK):
+        looked_at = to_text(ago(minutes=2))
+        url = f"https://github.com/acme/main-rig/pull/{number + 1}"
+        town.review(f"m{number}", "in_progress", pr_url=url, metadata={"last_poll_at": looked_at})
+    town.review("old", "in_progress", pr_url=PR, created_at=ago(hours=2))
+    assert "old" in [action["bead_id"] for action in actions(town.tick(), rule="reviews.poll_pull_request")]

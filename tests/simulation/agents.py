@@ -80,6 +80,8 @@ class SimulatedRuntime:
         return known
 
     def _start(self, order: Mapping[str, Any], effect_id: str) -> Started | StartRejected | StartUnknown:
+        if order["role"] == "mayor":
+            return self._start_session(order["town_id"], order["agent_id"])
         happens = self.ground.plan.happens
         if happens("start_rejected"):
             return StartRejected("no capacity")
@@ -88,6 +90,12 @@ class SimulatedRuntime:
         self.ground.checks.process_started(order["town_id"], order["agent_id"], order["generation"], effect_id)
         life = self._begin(order["town_id"], order["agent_id"], order["generation"], order)
         return StartUnknown("connection lost") if happens("start_unknown") else Started(life.process_id)
+
+    def _start_session(self, town_id: str, agent_id: str) -> Started:
+        """A mayor that is told something while none runs. It is no dispatch, and has no generation."""
+        for life in self.lives.get((town_id, agent_id), ()):
+            self._end(life, "exited", "superseded")
+        return Started(self._begin(town_id, agent_id, 0, {}).process_id)
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
         self.ground.checks.key_used(town_id, effect_id)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from shared.domain.ports import Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.domain.ports import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
 from tests.simulation.ground import Ground
 from tests.simulation.scheduler import MINUTE, SECOND
 
@@ -79,7 +79,7 @@ class SimulatedForge:
 
     # the port
 
-    def pull_request(self, town_id: str, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
+    def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
         refused = self._refusal(pr_url)
         if refused is not None:
             return refused
@@ -97,9 +97,9 @@ class SimulatedForge:
         return PullRequest("open", head_sha=f"head-{pull.head}", mergeable_state=state, feedback=feedback)
 
     def merge(
-        self, town_id: str, pr_url: str, *, head_sha: str | None, effect_id: str
+        self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
     ) -> Merged | NotMerged | ForgeError:
-        self.ground.checks.key_used(town_id, effect_id)
+        self.ground.checks.key_used(asker.town_id, effect_id)
         refused = self._refusal(pr_url)
         if refused is not None:
             return refused

@@ -16,10 +16,11 @@ from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.states import EventSource
 from shared.domain.steps import Call, Steps
 from shared.domain.tick import Envelope
-from shared.domain.town_store import CommitFacts, TownImage
+from shared.domain.town_store import CommitFacts, Content, TownImage
 from shared.events import ingest
 from shared.storage import keys
-from shared.storage.towns import ObjectTownStore
+from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
+from shared.town.pages import bytes_of
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Plan
 from tests.simulation.processes import Driver, Ending
@@ -102,12 +103,12 @@ class WatchedObjects(MemoryObjects):
 class WatchedTowns(ObjectTownStore):
     """The town store; the checkers learn what a worker wants to commit."""
 
-    def __init__(self, objects: MemoryObjects, checks: Checks) -> None:
-        super().__init__(objects)
+    def __init__(self, objects: MemoryObjects, checks: Checks, *, large_above: int) -> None:
+        super().__init__(objects, large_above=large_above)
         self._checks = checks
 
-    def commit(self, base: TownImage, image: bytes, facts: CommitFacts, **more: Any) -> Steps[TownImage]:
-        self._checks.image_offered(facts.commit_id, image)
+    def commit(self, base: TownImage, image: Content, facts: CommitFacts, **more: Any) -> Steps[TownImage]:
+        self._checks.image_offered(facts.commit_id, bytes_of(image))
         return (yield from super().commit(base, image, facts, **more))
 
 
@@ -122,10 +123,11 @@ class Ground:
     objects: WatchedObjects
     random: Random
     skew: "Skew"
+    large_above: int = IN_FILES_ABOVE
     store: ObjectTownStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = WatchedTowns(self.objects, self.checks)
+        self.store = WatchedTowns(self.objects, self.checks, large_above=self.large_above)
         self.objects.driver = self.driver
 
 

@@ -18,7 +18,7 @@ from shared.domain.errors import Conflict
 from shared.domain.report import TickReport
 from shared.domain.steps import Call, Steps
 from shared.domain.tick import Envelope, TickInput
-from shared.domain.town_store import CommitFacts, DueMarker, TownImage
+from shared.domain.town_store import CommitFacts, Content, DueMarker, TownImage
 from shared.engine import inputs, worker
 from shared.engine.perform import Performed, perform
 from shared.engine.surroundings import Surroundings
@@ -50,25 +50,25 @@ class Mutant:
             yield
 
 
-def _effects_first(around: Surroundings, base: Any, image: bytes, report: TickReport) -> Steps[RunReport]:
+def _effects_first(around: Surroundings, base: Any, image: Content, report: TickReport) -> Steps[RunReport]:
     at: datetime = yield Call("clock", around.clock.now)
     post = partial(worker._post_results, around, report.town_id, report.input.tick_id)
     yield from _perform(report.effects, around.outside, clock=around.clock, claimed_at=at, post=post)
     return (yield from _commit(around, base, image, replace(report, effects=())))
 
 
-def _clear_first(around: Surroundings, base: Any, image: bytes, report: TickReport) -> Steps[RunReport]:
+def _clear_first(around: Surroundings, base: Any, image: Content, report: TickReport) -> Steps[RunReport]:
     yield from around.store.clear_inbox(base.batches)
     return (yield from _commit(around, base, image, report))
 
 
 def _conflict_is_success(
-    self: ObjectTownStore, base: TownImage, image: bytes, facts: CommitFacts, **more: Any
+    self: ObjectTownStore, base: TownImage, image: Content, facts: CommitFacts, **more: Any
 ) -> Steps[TownImage]:
     try:
         return (yield from _store_commit(self, base, image, facts, **more))
     except Conflict:
-        return replace(base, image=image, facts=facts, txid=base.txid + 1)
+        return replace(base, content=image, facts=facts, txid=base.txid + 1)
 
 
 def _store_again(town: Town, envelope: Envelope) -> str:

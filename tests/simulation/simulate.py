@@ -9,6 +9,7 @@ from shared.domain.steps import drive
 from shared.engine.founding import found_town
 from shared.engine.surroundings import Surroundings
 from shared.events import ingest
+from shared.storage.towns import IN_FILES_ABOVE
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.checks import Checks
 from tests.simulation.endings import unfinished, unsettled
@@ -65,7 +66,8 @@ class World:
         self.checks = Checks(self.scheduler, clocks_differ_by=self.skew.at_most)
         objects = WatchedObjects(self.checks)
         driver = Driver(self.scheduler, plan, Random(f"{seed} driver"), self.checks)
-        self.ground = Ground(self.scheduler, plan, self.checks, driver, objects, self.random, self.skew)
+        large_above = 0 if seed % 3 == 1 else IN_FILES_ABOVE  # in every third world all images lie in files
+        self.ground = Ground(self.scheduler, plan, self.checks, driver, objects, self.random, self.skew, large_above)
         self.post = Post(self.ground)
         self.forge = SimulatedForge(self.ground)
         self.runtime = SimulatedRuntime(self.ground, self.post, self.forge)

@@ -74,6 +74,8 @@ class Beside:
         touched.watch(history.sql)
         touched.watch(other.sql)
         self.compared = 0
+        self.events = 0
+        self.actions: list[dict[str, Any]] = []
         self.partings: list[Parting] = []
 
     @property
@@ -88,15 +90,18 @@ class Beside:
     def compare(self, row: JournalRow, report: TickReport, *, rows_too: bool) -> None:
         """Compare a tick of history, as its journal row tells it, with the other town's."""
         self.compared += 1
+        self.events += len(report.events)
+        own = {"tick": report.input.tick_no, "time": to_text(report.input.now)}
+        self.actions += [{**own, **action.as_json()} for action in report.actions]
         then, now = row["outputs"], report.outputs()
         changed = self._newly_apart() if rows_too else []
         parting = Parting(
             tick_no=row["tick_no"],
             at=time_of(row),
-            events=_only(then["events"], now["events"]),
-            actions=_only(then["actions"], now["actions"]),
-            effects=_only(then["effects"], now["effects"]),
-            violations=_only(then["violations"], now["violations"]),
+            events=only(then["events"], now["events"]),
+            actions=only(then["actions"], now["actions"]),
+            effects=only(then["effects"], now["effects"]),
+            violations=only(then["violations"], now["violations"]),
             rows=tuple(islice(self._differences(changed), SHOWN)),
         )
         accounts = (parting.events, parting.actions, parting.effects, parting.violations)
@@ -130,7 +135,7 @@ class Beside:
         return all(left == right or _shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))
 
 
-def _only(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Account:
+def only(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Account:
     """What one side has more often than the other, in order."""
     left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
     return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))

@@ -56,6 +56,12 @@ def of_accounts(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) 
     )
 
 
+def of_values(table: str, key: str, column: str, expected: Any, got: Any) -> Iterator[Difference]:
+    """Where two JSON values in one column differ; the column is a path from there."""
+    for path, wanted, seen in _paths(column, expected, got):
+        yield Difference(table, key, path, wanted, seen)
+
+
 def of_row(
     table: str, key: str, expected: tuple[object, ...] | None, got: tuple[object, ...] | None
 ) -> Iterator[Difference]:

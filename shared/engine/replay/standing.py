@@ -77,7 +77,7 @@ class State:
 def state_of(running: Rerun, at: datetime) -> State:
     """The state after the last tick that ran, seen at a time."""
     about = summary.before_tick(running.sql)
-    reader, moment = tick.standing(running.sql, _given(running, at), town_id=running.town_id)
+    reader, moment = tick.standing(running.sql, given_at(running, at), town_id=running.town_id)
     return State(
         tick_no=running.tick_no,
         txid=running.txid,
@@ -102,13 +102,14 @@ def next_actions(running: Rerun, at: datetime) -> tuple[dict[str, Any], ...]:
     """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
     copy = database.open_image(running.image)
     try:
-        report = tick.run(copy, _given(running, at), town_id=running.town_id)
+        report = tick.run(copy, given_at(running, at), town_id=running.town_id)
     finally:
         database.close(copy)
     return tuple(action.as_json() for action in report.actions)
 
 
-def _given(running: Rerun, at: datetime) -> TickInput:
+def given_at(running: Rerun, at: datetime) -> TickInput:
+    """What a tick at that time would be given if nobody reported anything; never before the last tick."""
     about = summary.before_tick(running.sql)
     last = about.last_tick_at
     return TickInput(

@@ -35,7 +35,8 @@ _HOUR: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """A window as it would have been. `partings` are the ticks that come out otherwise, `rows` what differs at the end.
+    """A window as it would have been. `partings` are the ticks that come out otherwise, `rows` what differs at the end;
+    `events` and `actions` are the other town's.
 
     `history` is None where history itself ran again exactly, up to the divergence otherwise. `unknown` are effects that
     history never tried.
@@ -53,13 +54,16 @@ class WhatIf:
     left_out: int
     added: int
     history: Divergence | None
+    events: int
+    actions: tuple[dict[str, Any], ...]
     state: State
     notes: tuple[str, ...]
 
     def as_json(self, *, size: int | None = None) -> dict[str, Any]:
-        """The answer of replay-events with overrides; at most so many bytes of partings, the first ones."""
+        """The answer of replay-events with overrides; at most so many bytes of partings, and of actions, the first ones."""
         only_then, only_now = Parting.sums(self.partings)
         shown = _within(size, [parting.as_json() for parting in self.partings])
+        actions = _within(size, list(self.actions))
         return {
             "townId": self.town_id,
             "from": to_text(self.window.start),
@@ -78,6 +82,9 @@ class WhatIf:
             },
             "partings": shown,
             "partingsOmitted": len(self.partings) - len(shown),
+            "eventsReplayed": self.events,
+            "actions": actions,
+            "actionsOmitted": len(self.actions) - len(actions),
             "rows": [row.as_json() for row in self.rows],
             "unknownEffects": [effect.as_json() for effect in self.unknown],
             "historyDivergence": None if self.history is None else self.history.as_json(),
@@ -125,17 +132,19 @@ def what_if(
                 left_out=inputs.left_out,
                 added=inputs.added,
                 history=again.divergence,
+                events=beside.events,
+                actions=tuple(beside.actions),
                 state=standing.state_of(other, wanted.end + overrides.shift),
                 notes=_notes(again, inputs),
             )
 
 
-def _within(size: int | None, partings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _within(size: int | None, each: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As many of the first ones as have room."""
     if size is None:
-        return partings
-    lengths = accumulate(len(canonical.dumps(parting)) for parting in partings)
-    return [parting for parting, length in zip(partings, lengths, strict=True) if length <= size]
+        return each
+    lengths = accumulate(len(canonical.dumps(one)) for one in each)
+    return [one for one, length in zip(each, lengths, strict=True) if length <= size]
 
 
 def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Page) -> Steps[Recorded]:

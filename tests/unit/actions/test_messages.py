@@ -106,9 +106,33 @@ def test_a_nudge_that_is_gone_is_missing() -> None:
 def test_the_mayor_is_told() -> None:
     stage = on(a_town())
     assert stage.apply(NotifyMayor(subject="breaker:1:open", message="dispatch paused")) == Applied()
-    payload = {"town_id": "t1", "agent_id": "mayor", "subject": "breaker:1:open", "message": "dispatch paused"}
-    assert stage.effects == [("notify_mayor", "breaker:1:open", TICK_NO, payload)]
+    [(kind, subject, generation, payload)] = stage.effects
+    order = payload.pop("start")
+    assert (kind, subject, generation) == ("notify_mayor", "breaker:1:open", TICK_NO)
+    assert payload == {
+        "town_id": "t1",
+        "agent_id": "mayor",
+        "subject": "breaker:1:open",
+        "message": "dispatch paused",
+    }
+    assert (order["role"], order["prompt_kind"], order["generation"], order["rig"]) == ("mayor", "mayor", TICK_NO, None)
     assert stage.rows.doing("mayor") == ("idle", None)
+
+
+def test_a_sleeping_mayor_is_started_with_model_organization_and_repositories() -> None:
+    town = a_town().rig("rig-2", name="second").config(organization_id="org-1", role_models={"mayor": "large"})
+    stage = on(town)
+    stage.apply(NotifyMayor(subject="cap:m", message="x"))
+    order = stage.effects[0][3]["start"]
+    assert (order["organization_id"], order["model"]) == ("org-1", "large")
+    assert [rig["id"] for rig in order["rigs"]] == ["rig-1", "rig-2"]
+
+
+def test_a_mayors_sessions_are_numbered_above_every_generation_it_had() -> None:
+    """After a restore in place generations were raised, and tick numbers go on."""
+    stage = on(a_town().update("agent_metadata", "mayor", generation=900))
+    stage.apply(NotifyMayor(subject="cap:m", message="x"))
+    assert stage.effects[0][3]["start"]["generation"] == 900
 
 
 def test_a_message_names_no_agent_where_there_is_no_mayor() -> None:

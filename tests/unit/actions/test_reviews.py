@@ -128,7 +128,8 @@ def test_an_address_in_one_place_only_is_stored_in_the_other_too() -> None:
 def test_a_poll_is_asked_for_and_starts_the_next_minute() -> None:
     stage = polled(metadata={"poll_not_before": EARLIER, "head_sha": "abc"}, updated_at=EARLIER)
     assert stage.apply(PollPr(bead_id="m", pr_url=PR)) == Applied()
-    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, "want_feedback": False}
+    rig = {"rig_id": "rig-1", "rig_host": "github.com"}
+    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, **rig, "want_feedback": False}
     assert stage.effects == [("poll_pr", "m", TICK_NO, payload)]
     assert stage.rows.metadata("m") == {"last_poll_at": NOW, "head_sha": "abc"}
     assert stage.bead("m", "updated_at", "status") == (NOW, "in_progress")
@@ -202,7 +203,8 @@ def pending(rows: TownBuilder, **columns: Any) -> Stage:
 def test_a_merge_names_the_head_that_was_judged() -> None:
     stage = pending(a_town(), updated_at=EARLIER)
     assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
-    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, "head_sha": "abc"}
+    rig = {"rig_id": "rig-1", "rig_host": "github.com"}
+    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, **rig, "head_sha": "abc"}
     assert stage.effects == [("merge_pr", "m", TICK_NO, payload)]
     assert stage.rows.metadata("m")["auto_merge_pending"] == 1
     assert stage.bead("m", "status", "updated_at") == ("in_progress", EARLIER)

@@ -1,113 +1,211 @@
-"""The keys of town tokens in Secrets Manager, over a rotation."""
+"""Where tokens are kept: files that only their owner reads, and AWS Secrets Manager."""
 
-from collections.abc import Iterator
+import stat
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from functions.authorizer import app as authorizer
-from shared.adapters import town_tokens
-from shared.adapters.secrets import RotatedSecret
-from shared.adapters.town_tokens import Claims
-from shared.domain.errors import AccessDenied, Refused
-from tests.fakes import FakeClock
-from tests.http_events import Context, request
+from shared.adapters.forge_tokens import secret_name, token_for
+from shared.adapters.secret_files import SecretFiles
+from shared.adapters.secrets_manager import KEPT_FOR, SecretsManager
+from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
+from shared.domain.ports import Asker, Secret
+from tests.fakes import FakeClock, FakeSecrets
 from tests.towns import T
 
-FIRST, SECOND, THIRD = "1" * 40, "2" * 40, "3" * 40
+NAME = "towns/t1/forges/github.com"
+
+
+def revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
+
+
+# --- names ---------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_shows_itself_to_nobody_who_does_not_ask() -> None:
+    secret = Secret("hunter2")
+    for shown in (repr(secret), str(secret), f"{secret}", f"{[secret]}"):
+        assert "hunter2" not in shown
+    assert secret.reveal() == "hunter2"
+
+
+def test_names_of_rigs_towns_and_the_platform_differ() -> None:
+    names = [
+        secret_name("github.com", town_id="t1", rig_id="r1"),
+        secret_name("github.com", town_id="t1"),
+        secret_name("github.com"),
+    ]
+    assert names == ["towns/t1/rigs/r1/forges/github.com", "towns/t1/forges/github.com", "platform/forges/github.com"]
+
+
+@pytest.mark.parametrize("rig_id", ["..", ".", "", "a/b", "../../platform", "=2F", "R1", "ri g", "é", "a\\b"])
+def test_no_id_leads_to_the_secret_of_another(rig_id: str) -> None:
+    name = secret_name("github.com", town_id="t1", rig_id=rig_id)
+    parts = name.split("/")
+    assert len(parts) == 6
+    assert parts[:3] == ["towns", "t1", "rigs"]
+    assert parts[3] not in ("", ".", "..", "r1", "rig")
+    assert all(character.isalnum() or character in "=_-" for character in parts[3])
+    plain = [secret_name("h", town_id="t", rig_id=each) for each in ("a/b", "a=2Fb", "a=2fb", "A", "a", "")]
+    assert len(set(plain)) == len(plain)
+
+
+def test_the_nearest_token_is_taken() -> None:
+    secrets = FakeSecrets({"platform/forges/github.com": "p"})
+    assert revealed(token_for(Asker("t1", "r1"), "github.com", secrets)) == "p"
+    assert secrets.asked == ["towns/t1/rigs/r1/forges/github.com", NAME, "platform/forges/github.com"]
+    assert token_for(Asker("t1"), "gitlab.com", secrets) is None
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_stored_secret_is_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+    files = SecretFiles(tmp_path / "secrets")
+    files.put(NAME, Secret("hunter2"))
+    files.put(NAME, Secret("hunter3"))
+    assert revealed(files.get(NAME)) == "hunter3"
+    assert files.names() == (NAME,)
+    for path in [tmp_path / "secrets", *(tmp_path / "secrets").rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_what_is_not_there_is_nothing(tmp_path: Path) -> None:
+    files = SecretFiles(tmp_path / "secrets")
+    assert files.get(NAME) is None
+    assert files.names() == ()
+    assert not files.remove(NAME)
+    files.put(NAME, Secret("hunter2"))
+    assert files.remove(NAME)
+    assert files.get(NAME) is None
+    assert files.get(f"{NAME}/deeper") is None
+
+
+def test_an_empty_file_holds_no_token(tmp_path: Path) -> None:
+    files = SecretFiles(tmp_path)
+    files.put(NAME, Secret(" \n"))
+    assert files.get(NAME) is None
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    files = SecretFiles(tmp_path)
+    files.put(NAME, Secret("hunter2"))
+    (tmp_path / NAME).chmod(mode)
+    with pytest.raises(AccessDenied) as refused:
+        files.get(NAME)
+    assert "hunter2" not in f"{refused.value} {refused.value.hint}"
+
+
+def test_a_file_that_is_no_text_says_so_without_its_bytes(tmp_path: Path) -> None:
+    files = SecretFiles(tmp_path)
+    files.put(NAME, Secret("x"))
+    (tmp_path / NAME).write_bytes(b"\xff\xfe")
+    with pytest.raises(SecretsUnavailable):
+        files.get(NAME)
+
+
+@pytest.mark.parametrize("name", ["", "/", "../x", "a/../b", "a//b", ".hidden", "a/.b", "a\0b", "a\\b", "/etc/passwd"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    for ask in (SecretFiles(tmp_path).get, SecretFiles(tmp_path).remove):
+        with pytest.raises(Refused):
+            ask(name)
+
+
+def test_a_directory_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_text("a file")
+    with pytest.raises(AccessDenied):
+        SecretFiles(tmp_path / "secrets").put(NAME, Secret("hunter2"))
+    assert [path.name for path in tmp_path.iterdir()] == ["secrets"]
+
+
+# --- Secrets Manager -----------------------------------------------------------------------------------------
+
+
+class CountingClient:
+    """A client of moto's Secrets Manager that counts what it is asked."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.asked = 0
+
+    def get_secret_value(self, **given: Any) -> Any:
+        self.asked += 1
+        return self._client.get_secret_value(**given)
 
 
 @pytest.fixture
-def manager(as_owner: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def aws(monkeypatch: pytest.MonkeyPatch) -> Any:
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
     with mock_aws():
-        client = boto3.client("secretsmanager")
-        client.create_secret(Name="tokens", SecretString=FIRST)
-        yield client
+        yield boto3.client("secretsmanager", region_name="us-east-1")
 
 
-def test_before_the_first_rotation_there_is_one_value(manager: Any) -> None:
-    assert RotatedSecret("tokens", FakeClock(T)).values() == (FIRST,)
+def test_secrets_below_the_prefix_are_found(aws: Any) -> None:
+    aws.create_secret(Name=f"towns-of/prod/{NAME}", SecretString="hunter2\n")
+    assert revealed(SecretsManager("/towns-of/prod/", FakeClock(T), client=aws).get(NAME)) == "hunter2"
+    assert SecretsManager("towns-of/other", FakeClock(T), client=aws).get(NAME) is None
 
 
-def test_after_a_rotation_both_values_are_valid_and_the_new_one_comes_first(manager: Any) -> None:
-    manager.put_secret_value(SecretId="tokens", SecretString=SECOND)
-    assert RotatedSecret("tokens", FakeClock(T)).values() == (SECOND, FIRST)
-    manager.put_secret_value(SecretId="tokens", SecretString=THIRD)
-    assert RotatedSecret("tokens", FakeClock(T)).values() == (THIRD, SECOND)
+def test_an_answer_is_remembered_for_five_minutes_whatever_it_was(aws: Any) -> None:
+    client, clock = CountingClient(aws), FakeClock(T)
+    manager = SecretsManager("p", clock, client=client)
+    assert manager.get(NAME) is None
+    aws.create_secret(Name=f"p/{NAME}", SecretString="hunter2")
+    clock.at = T + KEPT_FOR - timedelta(milliseconds=1)
+    assert manager.get(NAME) is None
+    clock.at = T + KEPT_FOR
+    assert revealed(manager.get(NAME)) == "hunter2"
+    assert client.asked == 2
 
 
-def test_values_are_remembered_and_a_refresh_has_patience(manager: Any) -> None:
-    clock = FakeClock(T)
-    secret = RotatedSecret("tokens", clock)
-    assert secret.values() == (FIRST,)
-    manager.put_secret_value(SecretId="tokens", SecretString=SECOND)
-
-    assert secret.values() == (FIRST,)
-    clock.move(seconds=9)
-    assert secret.refreshed() == (FIRST,)
-    clock.move(seconds=1)
-    assert secret.refreshed() == (SECOND, FIRST)
-    manager.put_secret_value(SecretId="tokens", SecretString=THIRD)
-    clock.move(minutes=5)
-    assert secret.values() == (THIRD, SECOND)
+def test_a_secret_that_is_marked_for_deletion_is_none(aws: Any) -> None:
+    aws.create_secret(Name=f"p/{NAME}", SecretString="hunter2")
+    aws.delete_secret(SecretId=f"p/{NAME}")
+    assert SecretsManager("p", FakeClock(T), client=aws).get(NAME) is None
 
 
-def test_a_secret_that_is_not_there_says_what_the_role_needs(manager: Any) -> None:
-    with pytest.raises(AccessDenied) as error:
-        RotatedSecret("others", FakeClock(T)).values()
-    assert "GetSecretValue" in error.value.hint
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("AccessDeniedException", AccessDenied),
+        ("ExpiredTokenException", AccessDenied),
+        ("ThrottlingException", SecretsUnavailable),
+        ("InternalServiceError", SecretsUnavailable),
+    ],
+)
+def test_a_refusal_and_a_failure_are_told_apart_and_not_remembered(code: str, expected: type[Exception]) -> None:
+    from botocore.exceptions import ClientError
+
+    class Failing:
+        asked = 0
+
+        def get_secret_value(self, **_: Any) -> Any:
+            self.asked += 1
+            raise ClientError({"Error": {"Code": code, "Message": "hunter2"}}, "GetSecretValue")
+
+    client = Failing()
+    manager = SecretsManager("p", FakeClock(T), client=client)
+    for _ in range(2):
+        with pytest.raises(expected) as raised:
+            manager.get(NAME)
+        assert "hunter2" not in str(raised.value)
+    assert client.asked == 2
 
 
-def authorized(
-    token: str | None, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, secret: RotatedSecret
-) -> dict[str, Any]:
-    monkeypatch.setattr(authorizer, "secret", lambda: secret)
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
-    return authorizer.lambda_handler(request("POST", "/api/towns/one/events", headers=headers), Context())
+def test_no_way_to_aws_is_passing_trouble() -> None:
+    from botocore.exceptions import EndpointConnectionError
 
+    class Nowhere:
+        def get_secret_value(self, **_: Any) -> Any:
+            raise EndpointConnectionError(endpoint_url="nowhere")
 
-def test_the_authorizer_hands_the_claims_of_a_valid_token_on(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = FakeClock(T)
-    token = town_tokens.issue(Claims("one", "agent", "toast", 3), [FIRST], now=T)
-    assert authorized(token, clock, monkeypatch, RotatedSecret("tokens", clock)) == {
-        "isAuthorized": True,
-        "context": {
-            "town": "one",
-            "scope": "agent",
-            "agent": "toast",
-            "generation": "3",
-            "expires": str(int((T + town_tokens.LIFE).timestamp())),
-        },
-    }
-
-
-def test_a_token_of_a_key_that_came_since_is_known_after_one_more_look(
-    manager: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = FakeClock(T)
-    secret = RotatedSecret("tokens", clock)
-    assert secret.values() == (FIRST,)
-    manager.put_secret_value(SecretId="tokens", SecretString=SECOND)
-    clock.move(seconds=30)
-    token = town_tokens.issue(Claims("one", "container"), [SECOND], now=clock.now())
-
-    assert authorized(token, clock, monkeypatch, secret)["isAuthorized"] is True
-
-
-@pytest.mark.parametrize("token", [None, "", "x", town_tokens.issue(Claims("one", "container"), [THIRD], now=T)])
-def test_no_token_and_a_wrong_one_are_not_authorized(
-    token: str | None, manager: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = FakeClock(T)
-    assert authorized(token, clock, monkeypatch, RotatedSecret("tokens", clock)) == {"isAuthorized": False}
-
-
-def test_another_scheme_is_not_authorized(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authorizer, "secret", lambda: RotatedSecret("tokens", FakeClock(T)))
-    event = request("POST", "/api/towns/one/events", headers={"authorization": "Basic eDp4"})
-    assert authorizer.lambda_handler(event, Context()) == {"isAuthorized": False}
-    with pytest.raises(Refused):
-        town_tokens.read("Basic eDp4", [FIRST], now=T)
+    with pytest.raises(SecretsUnavailable):
+        SecretsManager("p", FakeClock(T), client=Nowhere()).get(NAME)

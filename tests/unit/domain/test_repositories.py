@@ -2,7 +2,14 @@
 
 import pytest
 
-from shared.domain.repositories import Repository, repository_at, repository_of_pull_request, same_repository
+from shared.domain.repositories import (
+    PullRequestAddress,
+    Repository,
+    pull_request_at,
+    repository_at,
+    repository_of_pull_request,
+    same_repository,
+)
 
 APP = Repository("github.com", "acme", "app")
 
@@ -102,3 +109,29 @@ def test_host_owner_and_name_must_all_agree(git_url: str) -> None:
 
 def test_two_unreadable_addresses_are_not_the_same_repository() -> None:
     assert not same_repository("nonsense", "nonsense")
+
+
+def test_a_pull_request_has_a_number_and_says_where_it_claims_to_be() -> None:
+    found = pull_request_at("https://user@GHE.example:8443/Acme/App/pull/12/files")
+    app = Repository("ghe.example", "acme", "app")
+    assert found == PullRequestAddress(app, number=12, authority="user@ghe.example:8443", kind="github")
+
+
+@pytest.mark.parametrize("style", ["-/merge_requests", "merge_requests"])
+def test_a_merge_request_is_one_of_gitlab(style: str) -> None:
+    found = pull_request_at(f"https://gitlab.com/acme/team/app/{style}/3")
+    app = Repository("gitlab.com", "acme/team", "app")
+    assert found == PullRequestAddress(app, number=3, authority="gitlab.com", kind="gitlab")
+
+
+@pytest.mark.parametrize("number", ["0", "01", "-1", "12345678901", "\u0661", "1e3", "1\n2"])
+def test_a_number_is_a_number(number: str) -> None:
+    assert pull_request_at(f"https://github.com/acme/app/pull/{number}") is None
+
+
+def test_a_letter_that_only_looks_like_one_names_no_repository() -> None:
+    kelvin = "\u212a"
+    assert kelvin.lower() == "k"
+    assert repository_of_pull_request(f"https://github.com/acme/{kelvin}it/pull/1") is None
+    assert not same_repository(f"https://github.com/acme/{kelvin}it/pull/1", "https://github.com/acme/kit.git")
+    assert repository_at(f"https://github.com/acme/{kelvin}it.git") is None

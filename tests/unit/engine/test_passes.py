@@ -12,9 +12,9 @@ from tests.towns import T, a_town, event
 from tests.worlds import World
 
 
-def an_image(town_id: str) -> TownImage:
+def an_image(town_id: str, content: bytes = b"") -> TownImage:
     facts = CommitFacts(tick_no=1, time=T, commit_id="1-x", next_due=None, schema_version=1)
-    return TownImage(town_id, b"", etag="e", txid=1, image_digest="d", facts=facts)
+    return TownImage(town_id, content, etag="e", txid=1, image_digest="d", facts=facts)
 
 
 def test_a_town_that_meets_a_bug_does_not_hold_up_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +43,12 @@ def test_as_many_images_are_kept_warm_as_are_allowed_and_the_longest_unused_goes
     for town_id in ("a", "b", "a", "c"):
         warm.keep(an_image(town_id))
     assert [warm.get(town_id) is not None for town_id in ("a", "b", "c")] == [True, False, True]
+
+
+def test_warm_images_hold_no_more_bytes_than_are_allowed_or_one_image() -> None:
+    warm = WarmImages(limit_bytes=100)
+    for town_id, size in (("a", 40), ("b", 50), ("c", 20), ("huge", 500)):
+        warm.keep(an_image(town_id, bytes(size)))
+        assert sum(image.size for image in warm.images.values()) <= 100 or list(warm.images) == ["huge"]
+    warm.keep(an_image("d", bytes(10)))
+    assert list(warm.images) == ["d"]

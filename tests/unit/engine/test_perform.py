@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from shared.domain.ports import Feedback, ForgeError, NotDone
+from shared.domain.ports import Feedback, ForgeError, NotDone, StartRejected
 from shared.domain.report import ClaimedEffect
 from shared.domain.steps import Steps, drive
 from shared.engine.perform import Outside, Performed, perform, rounds_of
-from tests.fakes import FakeClock, FakeForge, FakeRuntime
+from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime
 from tests.towns import MS, T
 
 
@@ -168,6 +168,37 @@ def test_a_start_without_a_rig_is_rejected_without_a_call() -> None:
 def test_a_town_without_a_mayor_cannot_be_told_anything() -> None:
     effect = an_effect("notify_mayor", "x", 1, town_id="t1", agent_id=None, message="x")
     assert told(effect, Outside(runtime=FakeRuntime())) == {"delivered": False, "error": "the town has no mayor"}
+
+
+MAYORS_START = {"town_id": "t1", "agent_id": "mayor", "generation": 6, "role": "mayor"}
+TOLD_WITH_START = an_effect(
+    "notify_mayor", "x", 6, town_id="t1", agent_id="mayor", message="wake up", start=MAYORS_START
+)
+
+
+def test_a_mayor_without_a_session_is_started_with_what_it_is_told() -> None:
+    runtime = FakeRuntime()
+    runtime.fails("message", NotDone("the agent is not running", passing=True))
+    assert told(TOLD_WITH_START, Outside(runtime=runtime)) == {"delivered": True}
+    assert runtime.orders == [{**MAYORS_START, "message": "wake up"}]
+    assert [call.effect_id for call in runtime.seen("start")] == [TOLD_WITH_START.effect_id]
+
+
+@pytest.mark.parametrize("status", ["running", "starting", "stopping", "unknown"])
+def test_a_mayor_that_may_have_a_session_is_not_started_a_second_time(status: Any) -> None:
+    runtime = FakeRuntime(processes={("t1", "mayor"): FakeProcess("p", 5, status)})
+    runtime.fails("message", NotDone("time-out", passing=True))
+    expected = {"delivered": False, "error": "time-out", "passing": True}
+    assert told(TOLD_WITH_START, Outside(runtime=runtime)) == expected
+    assert runtime.orders == []
+
+
+def test_a_mayor_that_cannot_be_started_is_tried_again() -> None:
+    runtime = FakeRuntime()
+    runtime.fails("message", NotDone("the agent is not running", passing=True))
+    runtime.fails("start", StartRejected("no capacity", kind="no_capacity"))
+    expected = {"delivered": False, "error": "no capacity", "passing": True}
+    assert told(TOLD_WITH_START, Outside(runtime=runtime)) == expected
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,11 @@ def test_a_rule_looks_again_a_millisecond_after_its_boundary(
 
 def test_a_worker_whose_progress_lies_ahead_of_us_is_not_judged() -> None:
     assert dues(a_worker(T + timedelta(milliseconds=1)), liveness.warn) == []
+
+
+def test_pull_requests_that_are_too_many_for_one_tick_are_looked_at_in_the_next() -> None:
+    town = a_town()
+    for number in range(limits.POLLS_PER_TICK + 1):
+        url = f"https://github.com/acme/main-rig/pull/{number + 1}"
+        town.review(f"m{number}", "in_progress", pr_url=url, updated_at=ago(seconds=5))
+    assert dues(town, reviews.poll_pull_request) == [T + limits.ACTIVE_INTERVAL]

@@ -96,6 +96,18 @@ def test_a_grown_image_becomes_a_snapshot_and_later_commits_carry_only_what_chan
     assert drive(store.load("t1")).image == town.image
 
 
+def test_a_large_image_leaves_the_head_however_well_it_compresses(
+    store: ObjectTownStore, objects: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "LARGE_ABOVE", 40 * PAGE)
+    flat = _image(1, 0) + bytes(PAGE * 40)
+    town = drive(store.create("t1", flat, _facts(0)))
+    town = _step(store, town, _changed(flat, 3), 1)
+    assert _keys(objects) == [_ref("0009", 1, 1)]
+    assert drive(store.load("t1")).layers.tail_start == 2  # type: ignore[attr-defined]
+    assert drive(store.load("t1")).image == town.image
+
+
 def test_a_grown_tail_becomes_a_spill_verbatim(store: ObjectTownStore, objects: MemoryObjects) -> None:
     town = drive(store.create("t1", _image(40, 0), _facts(0)))
     tails = {}

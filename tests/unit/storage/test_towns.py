@@ -21,7 +21,7 @@ from shared.domain.errors import (
 from shared.domain.steps import drive
 from shared.domain.town_store import InboxObject, InboxReading, TownStore
 from shared.storage import head
-from shared.storage.towns import ObjectTownStore
+from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
 from shared.town import image_digest
 from tests.fault_injection import Faults
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
@@ -34,9 +34,9 @@ def objects() -> MemoryObjects:
     return MemoryObjects()
 
 
-@pytest.fixture
-def store(objects: MemoryObjects) -> TownStore:
-    return ObjectTownStore(objects)
+@pytest.fixture(params=[IN_FILES_ABOVE, 0], ids=["in memory", "in files"])
+def store(objects: MemoryObjects, request: pytest.FixtureRequest) -> TownStore:
+    return ObjectTownStore(objects, large_above=request.param)
 
 
 def test_a_created_town_is_loaded_as_it_was_created_and_is_due(store: TownStore) -> None:

@@ -1,0 +1,76 @@
+"""The orderly end of a container: the town is told, agents save their work, the town is told what became of them.
+
+1. No start is taken any more; `container_eviction` goes out, so that the town dispatches nothing until it is replaced.
+2. Every agent is written to ("commit and push"), given some seconds, and then ended.
+3. What lies uncommitted or unpushed in a worktree is pushed on the agent's branch.
+4. `agent_completed` with the reason `container eviction` for each.
+
+The nonce of the drain follows from the event's id. Whoever keeps the directory (a volume) or TOWN_DRAIN_NONCE can end the
+drain at once with `container_ready`; else the first heartbeat of another instance does, else the seven minutes.
+"""
+
+import json
+import os
+from typing import Final
+
+from infra.control_server.reporter import Reporter
+from infra.control_server.sessions import Sessions
+from infra.control_server.settings import Settings
+from infra.control_server.watch import EVICTED, Watch
+from shared.adapters.clock import wait_for
+from shared.adapters.local_processes import RunningAgent
+from shared.adapters.local_supervisor import write_atomically
+from shared.events.containers import drain_nonce
+
+_DRAIN: Final = "drain.json"
+_LAST_WORDS: Final = "Your container is about to be taken away. Commit and push what you have, then end."
+_REPORT_SECONDS: Final = 10.0
+
+
+def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
+    """End everything in order; a line for each agent that says what became of its work."""
+    sessions.evicting = True
+    watch.draining = True
+    event_id = f"evict:{settings.instance_id}"[:128]
+    nonce = drain_nonce(settings.town_id, event_id)
+    settings.root.mkdir(parents=True, exist_ok=True)
+    write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
+    reporter.fact(reporter.event("container_eviction", event_id, {}))
+    agents = sessions.runtime.running(settings.town_id)
+    for agent in agents:
+        sessions.runtime.message(agent.town_id, agent.agent_id, message_id=event_id, text=_LAST_WORDS, mode="immediate")
+    wait_for(lambda: not sessions.runtime.running(settings.town_id), seconds=settings.eviction_seconds, every=0.1)
+    told = [_end(agent, sessions, watch) for agent in agents]
+    reporter.finish(seconds=_REPORT_SECONDS)
+    return told
+
+
+def announce_ready(settings: Settings, reporter: Reporter) -> bool:
+    """End the drain that an earlier instance began, if its nonce is known; whether it was."""
+    path = settings.root / _DRAIN
+    nonce = os.environ.get("TOWN_DRAIN_NONCE") or _kept_nonce(settings)
+    if not nonce:
+        return False
+    reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_id}"[:128], {"nonce": nonce}))
+    path.unlink(missing_ok=True)
+    return True
+
+
+def _kept_nonce(settings: Settings) -> str | None:
+    try:
+        kept = json.loads((settings.root / _DRAIN).read_text(encoding="utf-8"))
+        return str(kept["nonce"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _end(agent: RunningAgent, sessions: Sessions, watch: Watch) -> str:
+    """End one agent, save its work, tell the town."""
+    newest = sessions.runtime.newest(agent.town_id, agent.agent_id)
+    order = newest.context() if newest is not None else {}
+    sessions.runtime.stop(agent.town_id, agent.agent_id, generation=agent.generation, effect_id=EVICTED)
+    saved = "nothing to save"
+    if newest is not None:
+        saved = sessions.workspaces.save(newest.directory.parent / "work", order)
+    watch.report_end(agent.agent_id, agent.generation, EVICTED, clean=True)
+    return f"{agent.agent_id} generation {agent.generation}: {saved}"

@@ -1,0 +1,186 @@
+"""Where an agent works: one clone for each repository of the container, a worktree for each start.
+
+The clone is bare and fetched before every start; worktrees are cheap. A worktree stands on the branch of the order: as it
+is at the origin, else begun at the start point. What an evicted agent has not pushed is committed and pushed on its
+branch, so that the next generation finds it.
+
+Git may hang on a network; every command is watched and ended when its start was overtaken. What git says reaches people
+without credentials.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from shared.adapters.clock import Budget, wait_for
+from shared.adapters.local_processes import Launch, NotPrepared
+from shared.adapters.start_request import branch_of
+
+TREE: Final = "tree"
+GIT_SECONDS: Final = 600.0
+_SETTINGS: Final = ("core.hooksPath=/dev/null", "gc.auto=0", "advice.detachedHead=false", "commit.gpgSign=false")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_SAFE_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*")
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False
+
+
+class Workspaces:
+    """Clones below `root`. Safe for threads."""
+
+    def __init__(self, root: Path, *, environment: Mapping[str, str]) -> None:
+        self._root = root
+        self._environment = {**os.environ, **environment, "GIT_TERMINAL_PROMPT": "0"}
+        self._locks: dict[Path, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def prepare(self, launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:
+        """A fresh worktree for this start, or the agent's own directory where it needs no repository. Raises NotPrepared."""
+        order = launch.order
+        url = str((order.get("rig") or {}).get("git_url") or "")
+        tree = work / TREE
+        if order.get("lightweight") or not url:
+            return work
+        clone = self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
+        with self._locked(clone, cancelled):
+            self._fetch(clone, url, cancelled)
+            shutil.rmtree(tree, ignore_errors=True)
+            self.git("worktree", "prune", at=clone, cancelled=cancelled)
+            self._add(clone, tree, order, cancelled)
+        return tree
+
+    def fetch(self, url: str) -> None:
+        """Have a clone of a repository ready before the first start wants it. Raises NotPrepared."""
+        clone = self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
+        with self._locked(clone, never):
+            self._fetch(clone, url, never)
+
+    def save(self, work: Path, order: Mapping[str, Any]) -> str:
+        """Commit and push what an agent leaves in its worktree; what became of it, in words."""
+        tree, branch = work / TREE, branch_of(order)
+        if not tree.is_dir():
+            return "nothing to save"
+        try:
+            self.git("add", "--all", at=tree)
+            if self.git("status", "--porcelain", at=tree):
+                who = ["-c", "user.name=Town", "-c", "user.email=town@town.invalid"]
+                self.git(
+                    *who, "commit", "--quiet", "--no-verify", "-m", "Work of an evicted agent, unfinished", at=tree
+                )
+            if self.git("log", "--oneline", "-1", "HEAD", "--not", "--remotes", at=tree):
+                self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", at=tree)
+                return f"saved on {branch}"
+        except NotPrepared as error:
+            return f"could not be saved: {error}"
+        return "nothing to save"
+
+    def git(self, *words: str, at: Path, cancelled: Callable[[], bool] = never) -> str:
+        """The output of a git command. Raises NotPrepared with what git said."""
+        flags = [word for setting in _SETTINGS for word in ("-c", setting)]
+        process = subprocess.Popen(
+            ["git", *flags, *words],
+            cwd=at,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        output: list[bytes] = []
+        reader = threading.Thread(target=lambda: output.extend(process.communicate()), daemon=True)
+        reader.start()
+        budget = Budget(GIT_SECONDS)
+        wait_for(lambda: not reader.is_alive() or cancelled() or budget.left() == 0, seconds=GIT_SECONDS, every=0.02)
+        if reader.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+            reader.join()
+            raise NotPrepared("cancelled" if cancelled() else f"git {words[0]} took longer than {GIT_SECONDS:g} s")
+        if process.returncode != 0:
+            raise NotPrepared(f"git {words[0]}: {_said(output[1])}")
+        return output[0].decode(errors="replace").strip()
+
+    def _fetch(self, clone: Path, url: str, cancelled: Callable[[], bool]) -> None:
+        """Bring the clone up to date; one that is spoilt is thrown away and made anew."""
+        if (clone / "HEAD").exists():
+            try:
+                self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
+            except NotPrepared:
+                if cancelled() or self._is_sound(clone):
+                    raise
+            else:
+                return
+        shutil.rmtree(clone, ignore_errors=True)
+        clone.mkdir(parents=True)
+        self.git("init", "--quiet", "--bare", ".", at=clone, cancelled=cancelled)
+        self.git("remote", "add", "origin", url, at=clone, cancelled=cancelled)
+        self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
+
+    def _is_sound(self, clone: Path) -> bool:
+        """Whether the clone itself is well, so that a failed fetch was the network's fault."""
+        try:
+            self.git("rev-parse", "--git-dir", at=clone)
+            self.git("for-each-ref", "--count=1", at=clone)
+        except NotPrepared:
+            return False
+        return True
+
+    def _add(self, clone: Path, tree: Path, order: Mapping[str, Any], cancelled: Callable[[], bool]) -> None:
+        rig = order.get("rig") or {}
+        default = str(rig.get("default_branch") or "main")
+        branch = branch_of(order)
+        begin = str(order.get("start_point") or order.get("feature_branch") or order.get("target_branch") or default)
+        found = next((name for name in (branch, begin, default) if self._has(clone, name)), None)
+        if found is None:
+            raise NotPrepared(f"the repository has neither {branch} nor {begin} nor {default}")
+        origin = f"refs/remotes/origin/{found}"
+        if order.get("role") == "refinery":
+            self.git(
+                "worktree", "add", "--quiet", "--force", "--detach", str(tree), origin, at=clone, cancelled=cancelled
+            )
+            return
+        if not _SAFE_BRANCH.fullmatch(branch):
+            raise NotPrepared("the branch of the order is no name that git takes")
+        words = ["worktree", "add", "--quiet", "--force", "--no-track", "-B", branch, str(tree), origin]
+        self.git(*words, at=clone, cancelled=cancelled)
+
+    def _has(self, clone: Path, branch: str) -> bool:
+        try:
+            self.git("rev-parse", "--quiet", "--verify", f"refs/remotes/origin/{branch}^{{commit}}", at=clone)
+        except NotPrepared:
+            return False
+        return True
+
+    @contextmanager
+    def _locked(self, clone: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """The right to work on a clone, one at a time; who is cancelled waits no longer. Raises NotPrepared."""
+        with self._guard:
+            lock = self._locks.setdefault(clone, threading.Lock())
+        held = False
+
+        def taken_or_given_up() -> bool:
+            nonlocal held
+            held = lock.acquire(blocking=False)
+            return held or cancelled()
+
+        wait_for(taken_or_given_up, seconds=GIT_SECONDS)
+        if not held:
+            raise NotPrepared("cancelled while it waited for its repository")
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _said(stderr: bytes) -> str:
+    return _CREDENTIALS.sub("", stderr.decode(errors="replace")).strip()[-500:] or "no word of why"

@@ -1,0 +1,86 @@
+"""What GitHub's own description says about an answer: whether it is one, and what the smallest one looks like."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+_TIME: Final = "2026-01-10T12:00:00Z"
+
+
+@cache
+def rest() -> dict[str, Any]:
+    """The slice of the REST description, as JSON Schema: what may be null says so."""
+    described: dict[str, Any] = _with_null(json.loads((HERE / "rest.json").read_text(encoding="utf-8")))
+    return described
+
+
+def schema_of(operation: str, status: int) -> dict[str, Any] | None:
+    """The schema of an answer, as in ("GET /repos/{owner}/{repo}/pulls/{pull_number}", 200); None if none is described.
+
+    Raises KeyError for an operation that is not in the slice.
+    """
+    found = rest()["operations"][operation].get(str(status))
+    return None if found is None else {**found, "components": rest()["components"]}
+
+
+def problems_of(operation: str, status: int, body: Any) -> list[str]:
+    """Where an answer is not what GitHub describes; empty if it is."""
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+    schema = schema_of(operation, status)
+    if schema is None:
+        return []
+    found = Draft202012Validator(schema).iter_errors(body)
+    return [f"{'/'.join(str(part) for part in error.absolute_path)}: {error.message[:200]}" for error in found]
+
+
+def smallest(operation: str, status: int) -> Any:
+    """An answer with everything that must be there and nothing else."""
+    return smallest_of(rest()["operations"][operation][str(status)])
+
+
+def smallest_of(schema: Any) -> Any:
+    """As `smallest`, of one schema."""
+    return _smallest(schema, rest())
+
+
+def _smallest(schema: Any, root: Any) -> Any:
+    if "$ref" in schema:
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            root = root[part]
+        return _smallest(root, rest())
+    for choice in ("allOf", "oneOf", "anyOf"):
+        if choice in schema:
+            parts = [_smallest(each, rest()) for each in schema[choice]]
+            return {key: value for part in parts for key, value in part.items()} if choice == "allOf" else parts[0]
+    kinds = schema.get("type", "object" if "properties" in schema else "null")
+    if isinstance(kinds, list) and "null" in kinds:
+        return None
+    kind = kinds[0] if isinstance(kinds, list) else kinds
+    if "enum" in schema:
+        return schema["enum"][0]
+    if kind == "object":
+        properties = schema.get("properties", {})
+        return {name: _smallest(properties.get(name, {}), root) for name in schema.get("required", ())}
+    if kind == "string":
+        return {"date-time": _TIME, "uri": "https://github.invalid/"}.get(schema.get("format", ""), "text")
+    return {"integer": 1, "number": 1, "boolean": False, "array": []}.get(kind)
+
+
+def _with_null(value: Any) -> Any:
+    """OpenAPI 3.0 says `nullable`; JSON Schema has a type for it."""
+    if isinstance(value, list):
+        return [_with_null(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    schema = {key: _with_null(each) for key, each in value.items() if key != "nullable"}
+    if value.get("nullable") is not True:
+        return schema
+    if "type" in schema:
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+        return schema
+    return {"anyOf": [schema, {"type": "null"}]}

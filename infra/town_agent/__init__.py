@@ -1,0 +1,1 @@
+"""`town-agent`: what an agent calls to talk to its town, whatever language it is written in."""

@@ -1,0 +1,268 @@
+"""Agents behind a control server: one HTTP server for each town, in the container that runs the town's agents.
+
+    GET   /health                    POST /agents/start             POST  /agents/{id}/stop     GET /agents/{id}/status
+    POST  /agents/{id}/message       PATCH /agents/{id}/model       POST  /refresh-token        POST /sync-config
+
+`infra.control_server` is one; `start_request` says what it is sent. Beside the bodies, two headers: Idempotency-Key is
+the effect id (of a message: the message id), Town-Generation the generation that a call is meant for. The agent's order
+and token travel in `envVars`, so a server that knows nothing of generations still hands them to its agent.
+
+Every call has a time of its own. What went out and was not answered is unknown, never a no; what could not be sent is a
+no, never unknown. A start that was overtaken while it was still starting is cancelled by the server, which keeps at most
+one session of an agent: the newest generation's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, get_args
+from urllib.parse import quote
+
+from shared.adapters.clock import Budget
+from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
+from shared.adapters.start_request import start_request
+from shared.adapters.town_containers import TownContainers
+from shared.domain.errors import TownError
+from shared.domain.ports import Done, NotDone, ProcessState, ProcessStatus, Started, StartRejected, StartUnknown
+
+TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
+API_VARIABLE: Final = "TOWN_API"
+_NOT_RUNNING: Final = "the agent is not running"
+
+
+class MintToken(Protocol):
+    """Makes a town token: for the town's container, or for one generation of an agent. It lives 8 hours."""
+
+    def __call__(
+        self,
+        town_id: str,
+        *,
+        scope: Literal["container", "agent"],
+        agent_id: str | None = None,
+        generation: int | None = None,
+    ) -> str:
+        """The token. Raises TownError if it cannot be made; then nothing is sent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallSeconds:
+    """How long one call of each kind may take (EFFECT_TIMEOUT of spec/README.md section 3)."""
+
+    start: float = 60.0
+    status: float = 10.0
+    health: float = 5.0
+    other: float = 30.0
+
+
+class ControlServerRuntime:
+    """`AgentRuntime` over the control servers of `containers`. Safe for threads.
+
+    `mint` makes tokens (None: the agents of this deployment need none); `key_of` names the secret that a town's server
+    asks for; `api` is the base URL of the events API that agents report to; `default_model` is asked for where neither
+    town nor rig names one.
+    """
+
+    def __init__(
+        self,
+        containers: TownContainers,
+        *,
+        mint: MintToken | None = None,
+        key_of: Callable[[str], str | None] = lambda _: None,
+        api: str | None = None,
+        default_model: str = "default",
+        small_model: str | None = None,
+        seconds: CallSeconds = CallSeconds(),
+    ) -> None:
+        self._containers = containers
+        self._mint = mint
+        self._key_of = key_of
+        self._api = api
+        self._models = {"model": default_model, "small_model": small_model}
+        self._seconds = seconds
+
+    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        """Start one agent; the same effect id again gives the first answer."""
+        town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
+        budget = Budget(self._seconds.start)
+        awake = self._containers.wake(town_id, effect_id=effect_id, seconds=budget.left())
+        if isinstance(awake, StartRejected | StartUnknown):
+            return awake
+        try:
+            if awake.fresh:
+                self._give_tokens(town_id, awake.address, effect_id, None)
+            environment = self._environment(town_id, agent_id, generation)
+        except TownError as error:
+            return StartRejected(f"no token can be made: {error.message}", kind="bad_configuration")
+        request = start_request(order, **self._models, environment=environment)
+        headers = self._headers(town_id, effect_id, generation)
+        answer = call(
+            "POST", f"{awake.address}/agents/start", body=request, headers=headers, seconds=max(0.1, budget.left())
+        )
+        return _start_answer(answer, f"{agent_id}:{generation}")
+
+    def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
+        """Stop that generation of the agent and no other; "not running" is Done."""
+        answer = self._ask(
+            "POST", town_id, f"/agents/{_part(agent_id)}/stop", {}, effect_id=effect_id, generation=generation
+        )
+        if answer is None or (isinstance(answer, Answered) and answer.status in (404, 409, 410)):
+            return Done()
+        return _done(answer)
+
+    def status(self, town_id: str, agent_id: str) -> ProcessStatus:
+        """The newest process of the agent; `not_found` where there is no container; `unknown` where nobody answers."""
+        answer = self._ask("GET", town_id, f"/agents/{_part(agent_id)}/status", None, seconds=self._seconds.status)
+        if answer is None or (isinstance(answer, Answered) and answer.status == 404):
+            return ProcessStatus("not_found")
+        if not isinstance(answer, Answered):
+            return ProcessStatus("unknown", answer.reason)
+        status = _state(answer.body.get("status"))
+        if not answer.ok or status is None:
+            return ProcessStatus("unknown", answer.said)
+        generation, reason = answer.body.get("generation"), answer.body.get("exitReason")
+        known = isinstance(generation, int) and not isinstance(generation, bool)
+        return ProcessStatus(status, str(reason)[:1000] if reason else None, generation if known else None)
+
+    def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
+        """Give the running agent a text; a message id that it has seen is Done."""
+        path, body = f"/agents/{_part(agent_id)}/message", {"prompt": text}
+        answer = self._ask("POST", town_id, path, body, effect_id=message_id, headers={"Town-Message-Mode": mode})
+        if answer is None or (isinstance(answer, Answered) and answer.status in (404, 409, 410)):
+            return NotDone(_NOT_RUNNING, passing=True)
+        return _done(answer)
+
+    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+        """Change the model of a running agent; one that does not run gets it in its next order."""
+        body = {
+            "model": order["model"] or self._models["model"],
+            "smallModel": order.get("small_model") or self._models["small_model"],
+            "organizationId": order.get("organization_id"),
+        }
+        body = {name: value for name, value in body.items() if value is not None}
+        path = f"/agents/{_part(order['agent_id'])}/model"
+        answer = self._ask("PATCH", order["town_id"], path, body, effect_id=effect_id)
+        if answer is None or (isinstance(answer, Answered) and answer.status in (404, 409, 410)):
+            return Done()
+        return _done(answer)
+
+    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        """Give the container a fresh token, and one to each agent that it says it runs. A container that starts later gets
+        its own at its start.
+        """
+        address = self._containers.address(town_id)
+        if self._mint is None or address is None:
+            return Done()
+        health = call("GET", f"{address}/health", headers=self._headers(town_id), seconds=self._seconds.health)
+        agents = health.body.get("agents") if isinstance(health, Answered) and health.ok else None
+        try:
+            return self._give_tokens(town_id, address, effect_id, agents)
+        except TownError as error:
+            return NotDone(f"no token can be made: {error.message}", passing=True)
+
+    def sync_config(self, town_id: str, config: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+        """Tell the container what its agents should find: `rigs` to keep clones of, `envVars` for every later start."""
+        answer = self._ask("POST", town_id, "/sync-config", dict(config), effect_id=effect_id)
+        return Done() if answer is None else _done(answer)
+
+    def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        """Stop the town's idle container."""
+        return self._containers.stop(town_id, effect_id=effect_id)
+
+    def container_state(self, town_id: str) -> str:
+        """As the containers say; one that runs and answers is `healthy`."""
+        state = self._containers.state(town_id)
+        if state != "running":
+            return state
+        answer = self._ask("GET", town_id, "/health", None, seconds=self._seconds.health)
+        return "healthy" if isinstance(answer, Answered) and answer.ok else "running"
+
+    def _environment(self, town_id: str, agent_id: str, generation: int) -> dict[str, str]:
+        found = {}
+        if self._mint is not None:
+            found[TOKEN_VARIABLE] = self._mint(town_id, scope="agent", agent_id=agent_id, generation=generation)
+        if self._api is not None:
+            found[API_VARIABLE] = self._api
+        return found
+
+    def _tokens_of_agents(self, town_id: str, agents: Any) -> dict[str, str]:
+        """Fresh tokens of the agents that run, by id."""
+        if self._mint is None or not isinstance(agents, list):
+            return {}
+        running = [(each.get("agentId"), each.get("generation")) for each in agents if isinstance(each, dict)]
+        return {
+            agent_id: self._mint(town_id, scope="agent", agent_id=agent_id, generation=generation)
+            for agent_id, generation in running
+            if isinstance(agent_id, str) and isinstance(generation, int)
+        }
+
+    def _give_tokens(self, town_id: str, address: str, effect_id: str, agents: Any) -> Done | NotDone:
+        """Hand over the container's token, and those of the agents that its /health named."""
+        if self._mint is None:
+            return Done()
+        body: dict[str, Any] = {"token": self._mint(town_id, scope="container")}
+        tokens = self._tokens_of_agents(town_id, agents)
+        if tokens:
+            body["agentTokens"] = tokens
+        headers = self._headers(town_id, effect_id)
+        return _done(call("POST", f"{address}/refresh-token", body=body, headers=headers, seconds=self._seconds.other))
+
+    def _ask(
+        self,
+        method: str,
+        town_id: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        effect_id: str = "",
+        generation: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> Answered | NotSent | NoAnswer | None:
+        """One call to the town's server; None if the town has no container."""
+        address = self._containers.address(town_id)
+        if address is None:
+            return None
+        sent = {**self._headers(town_id, effect_id, generation), **(headers or {})}
+        return call(method, f"{address}{path}", body=body, headers=sent, seconds=seconds or self._seconds.other)
+
+    def _headers(self, town_id: str, effect_id: str = "", generation: int | None = None) -> dict[str, str]:
+        key = self._key_of(town_id)
+        found = {"Authorization": f"Bearer {key}"} if key else {}
+        if effect_id:
+            found["Idempotency-Key"] = effect_id
+        if generation is not None:
+            found["Town-Generation"] = str(generation)
+        return found
+
+
+def _start_answer(answer: Answered | NotSent | NoAnswer, session: str) -> Started | StartRejected | StartUnknown:
+    """What an answer to a start means. A server that failed inside, or a gateway before it, may have started the agent."""
+    if isinstance(answer, NotSent):
+        return StartRejected(f"the control server cannot be reached: {answer.reason}")
+    if isinstance(answer, NoAnswer):
+        return StartUnknown(f"the control server did not answer the start: {answer.reason}")
+    if answer.ok and answer.is_json:
+        return Started(str(answer.body.get("processId") or session)[:200])
+    if answer.ok:
+        return StartUnknown("the control server answered with nothing that can be read")
+    if answer.status in (429, 503):
+        return StartRejected(f"the control server takes no start now ({answer.said})", kind="no_capacity")
+    if answer.status >= 500:
+        return StartUnknown(f"the control server failed ({answer.said})")
+    return StartRejected(f"the control server refused the start ({answer.said})")
+
+
+def _done(answer: Answered | NotSent | NoAnswer) -> Done | NotDone:
+    if not isinstance(answer, Answered):
+        return NotDone(f"the control server did not answer: {answer.reason}", passing=True)
+    return Done() if answer.ok else NotDone(f"the control server refused ({answer.said})", passing=answer.may_pass)
+
+
+def _state(text: Any) -> ProcessState | None:
+    """The state of that name, if there is one."""
+    return next((state for state in get_args(ProcessState) if state == text), None)
+
+
+def _part(text: str) -> str:
+    """An id as one segment of a path."""
+    return quote(text, safe="")

@@ -1,0 +1,310 @@
+"""Agents on Amazon ECS, in one of two ways.
+
+- `EcsAgents`: one task for each generation of an agent. RunTask is the start; the task fetches what it is to do from
+  `TOWN_START_URL` and ends with its agent. The body is too large for RunTask's overrides (8,192 characters) and holds a
+  token, so it lies on a shelf under an address that ends to be valid soon.
+- `EcsContainers`: one control-server task for each town, started when an agent is wanted and stopped when the town is
+  idle; `ControlServerRuntime` speaks to it.
+
+Both run the same image (`infra/control_server/Dockerfile`).
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any, Final
+
+from shared.adapters.clock import Budget
+from shared.adapters.control_server import CallSeconds, ControlServerRuntime, MintToken
+from shared.adapters.ecs_tasks import EcsTask, EcsTasks, NotSeen
+from shared.adapters.http_json import Answered, call
+from shared.adapters.start_request import start_request
+from shared.adapters.town_containers import Awake, FixedAddresses
+from shared.domain.errors import TownError
+from shared.domain.ports import Done, NotDone, ProcessState, ProcessStatus, Started, StartRejected, StartUnknown
+
+START_URL_VARIABLE: Final = "TOWN_START_URL"
+START_KEY_VARIABLE: Final = "TOWN_START_KEY"
+TOWN_VARIABLE: Final = "TOWN_ID"
+_ROLE_TAG, _AGENT_TAG, _GENERATION_TAG, _EFFECT_TAG = "town-role", "town-agent", "town-generation", "town-effect"
+_SECONDS: Final = CallSeconds()
+_SEEN_SECONDS: Final = 2.0
+_LOOK_EVERY_SECONDS: Final = 1.0
+_STATE: Final[Mapping[str, ProcessState]] = {
+    "PROVISIONING": "starting",
+    "PENDING": "starting",
+    "ACTIVATING": "starting",
+    "RUNNING": "running",
+    "DEACTIVATING": "stopping",
+    "STOPPING": "stopping",
+    "DEPROVISIONING": "stopping",
+    "STOPPED": "exited",
+    "DELETED": "exited",
+}
+
+Shelf = Callable[[str, bytes], str]
+"""Keeps a start request for its task: (name, body) -> an https address from which the task alone can fetch it for a while.
+
+Raises TownError if it cannot.
+"""
+
+AddressOf = Callable[[EcsTask], str | None]
+
+
+def address_in_vpc(port: int) -> AddressOf:
+    """The base URL of the control server in a task: its private address."""
+    return lambda task: None if task.ip is None else f"http://{task.ip}:{port}"
+
+
+class EcsAgents:
+    """`AgentRuntime` with a task for each generation of an agent. Safe for threads."""
+
+    def __init__(
+        self,
+        tasks: EcsTasks,
+        *,
+        shelf: Shelf,
+        mint: MintToken | None = None,
+        key_of: Callable[[str], str | None] = lambda _: None,
+        api: str | None = None,
+        address_of: AddressOf | None = None,
+        default_model: str = "default",
+        seconds: CallSeconds = _SECONDS,
+    ) -> None:
+        self._tasks = tasks
+        self._shelf = shelf
+        self._mint = mint
+        self._key_of = key_of
+        self._api = api
+        self._address_of = address_of or address_in_vpc(tasks.settings.port)
+        self._default_model = default_model
+        self._seconds = seconds
+        self._seen: dict[str, tuple[float, tuple[EcsTask, ...]]] = {}
+        self._guard = Lock()
+
+    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        """Run the task of this generation; the same effect id again gives the same task."""
+        town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
+        found = self._of_agent(town_id, agent_id)
+        if isinstance(found, NotSeen):
+            return StartRejected(f"ECS does not say what runs already: {found.reason}")
+        known = _known_start(found, generation, effect_id)
+        if known is not None:
+            return known
+        for older in found:
+            if older.lives and isinstance(self._tasks.stop(older.arn, reason="superseded"), NotDone):
+                return StartRejected(f"generation {older.generation} of this agent cannot be stopped")
+        try:
+            url = self._shelf(effect_id, self._request(order))
+        except TownError as error:
+            return StartRejected(f"the order cannot be handed over: {error.message}", kind="bad_configuration")
+        tags = {_ROLE_TAG: "agent", _AGENT_TAG: agent_id, _GENERATION_TAG: str(generation), _EFFECT_TAG: effect_id}
+        environment = {TOWN_VARIABLE: town_id, START_URL_VARIABLE: url, START_KEY_VARIABLE: effect_id}
+        answer = self._tasks.run(town_id, token=effect_id, environment=environment, tags=tags)
+        self._forget(town_id)
+        if isinstance(answer, StartUnknown):
+            # The same token with another address is refused: then the first start stands, and can be seen.
+            again = self._of_agent(town_id, agent_id)
+            known = None if isinstance(again, NotSeen) else _known_start(again, generation, effect_id)
+            return answer if known is None else known
+        return Started(answer.arn) if isinstance(answer, EcsTask) else answer
+
+    def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - stopping is idempotent
+        """Stop the tasks of that generation; none is Done."""
+        found = self._of_agent(town_id, agent_id)
+        if isinstance(found, NotSeen):
+            return NotDone(found.reason, passing=True)
+        for task in found:
+            if task.generation == generation and task.lives:
+                done = self._tasks.stop(task.arn, reason="stop_agent")
+                if isinstance(done, NotDone):
+                    return done
+        self._forget(town_id)
+        return Done()
+
+    def status(self, town_id: str, agent_id: str) -> ProcessStatus:
+        """The newest task of the agent; a look at the town's tasks is shared for two seconds."""
+        found = self._of_agent(town_id, agent_id, recent=True)
+        if isinstance(found, NotSeen):
+            return ProcessStatus("unknown", found.reason)
+        if not found:
+            return ProcessStatus("not_found")
+        newest = found[-1]
+        status = _STATE.get(newest.status, "unknown")
+        reason = newest.stopped_reason if status == "exited" else None
+        if reason is not None and newest.exit_code is not None:
+            reason = f"{reason} (exit code {newest.exit_code})"
+        return ProcessStatus(status, reason or ("ended" if status == "exited" else None), newest.generation)
+
+    def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
+        """Give the agent's task a text, over the control server that runs in it."""
+        server = self._server_of(town_id, agent_id)
+        if server is None:
+            return NotDone("the agent is not running", passing=True)
+        return server.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
+
+    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+        """Change the model of a running agent; one that does not run gets it in its next order."""
+        server = self._server_of(order["town_id"], order["agent_id"])
+        return Done() if server is None else server.update_model(order, effect_id=effect_id)
+
+    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        """Give every task of the town fresh tokens."""
+        found = self._tasks.find(town_id, ended=False)
+        if isinstance(found, NotSeen):
+            return NotDone(found.reason, passing=True)
+        answers = [
+            server.refresh_token(town_id, effect_id=effect_id)
+            for task in found
+            if task.lives and (server := self._server(task)) is not None
+        ]
+        return next((answer for answer in answers if isinstance(answer, NotDone)), Done())
+
+    def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
+        """Nothing to do: a task ends with its agent."""
+        return Done()
+
+    def container_state(self, town_id: str) -> str:  # noqa: ARG002 - as above
+        """`none`: agents share no container."""
+        return "none"
+
+    def _request(self, order: Mapping[str, Any]) -> bytes:
+        environment = {} if self._api is None else {"TOWN_API": self._api}
+        if self._mint is not None:
+            environment["TOWN_TOKEN"] = self._mint(
+                order["town_id"], scope="agent", agent_id=order["agent_id"], generation=int(order["generation"])
+            )
+        request = start_request(order, model=self._default_model, small_model=None, environment=environment)
+        return json.dumps(request, ensure_ascii=False).encode()
+
+    def _of_agent(self, town_id: str, agent_id: str, *, recent: bool = False) -> tuple[EcsTask, ...] | NotSeen:
+        """The agent's tasks, oldest generation first."""
+        found = self._recent(town_id) if recent else self._tasks.find(town_id, ended=True)
+        if isinstance(found, NotSeen):
+            return found
+        ours = [task for task in found if task.tags.get(_AGENT_TAG) == agent_id]
+        return tuple(sorted(ours, key=lambda task: (task.generation, task.lives, task.created_at, task.arn)))
+
+    def _recent(self, town_id: str) -> tuple[EcsTask, ...] | NotSeen:
+        with self._guard:
+            at, tasks = self._seen.get(town_id, (float("-inf"), ()))
+            if time.monotonic() - at < _SEEN_SECONDS:
+                return tasks
+            found = self._tasks.find(town_id, ended=True)
+            if not isinstance(found, NotSeen):
+                self._seen[town_id] = (time.monotonic(), found)
+            return found
+
+    def _forget(self, town_id: str) -> None:
+        with self._guard:
+            self._seen.pop(town_id, None)
+
+    def _server_of(self, town_id: str, agent_id: str) -> ControlServerRuntime | None:
+        found = self._of_agent(town_id, agent_id)
+        if isinstance(found, NotSeen) or not found or not found[-1].lives:
+            return None
+        return self._server(found[-1])
+
+    def _server(self, task: EcsTask) -> ControlServerRuntime | None:
+        address = self._address_of(task)
+        if address is None:
+            return None
+        return ControlServerRuntime(
+            FixedAddresses(address), mint=self._mint, key_of=self._key_of, seconds=self._seconds
+        )
+
+
+class EcsContainers:
+    """`TownContainers`: one control-server task for each town. Safe for threads."""
+
+    def __init__(
+        self, tasks: EcsTasks, *, address_of: AddressOf | None = None, look_every: float = _LOOK_EVERY_SECONDS
+    ) -> None:
+        self._tasks = tasks
+        self._address_of = address_of or address_in_vpc(tasks.settings.port)
+        self._look_every = look_every
+        self._waking: dict[str, Lock] = {}
+        self._guard = Lock()
+
+    def address(self, town_id: str) -> str | None:
+        """The base URL of the town's task, if one runs."""
+        found = self._living(town_id)
+        return None if isinstance(found, NotSeen) or not found else self._address_of(found[0])
+
+    def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:  # noqa: ARG002 - the token follows from the town's tasks
+        """The town's task, run if there is none, once it answers. Of several the oldest stays."""
+        budget = Budget(seconds)
+        with self._turn(town_id):
+            found = self._living(town_id)
+            if isinstance(found, NotSeen):
+                return StartRejected(f"ECS does not say what runs already: {found.reason}")
+            fresh = not found
+            if fresh:
+                ran = self._run(town_id)
+                if not isinstance(ran, EcsTask):
+                    return ran
+        while True:
+            found = self._living(town_id)
+            tasks = () if isinstance(found, NotSeen) else found
+            for surplus in tasks[1:]:
+                self._tasks.stop(surplus.arn, reason="another container of this town is older")
+            address = self._address_of(tasks[0]) if tasks else None
+            if address is not None and self._answers(address):
+                return Awake(address, fresh=fresh)
+            fresh = True
+            if budget.left() < self._look_every:
+                return StartRejected("the town's container is starting; the next attempt finds it", kind="no_capacity")
+            time.sleep(self._look_every)
+
+    def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - stopping is idempotent
+        """Stop the town's tasks."""
+        found = self._living(town_id)
+        if isinstance(found, NotSeen):
+            return NotDone(found.reason, passing=True)
+        answers = [self._tasks.stop(task.arn, reason="idle") for task in found]
+        return next((answer for answer in answers if isinstance(answer, NotDone)), Done())
+
+    def state(self, town_id: str) -> str:
+        """running, starting, stopping, stopped; unknown where ECS does not say."""
+        found = self._tasks.find(town_id, ended=False)
+        if isinstance(found, NotSeen):
+            return "unknown"
+        states = {_STATE.get(task.status, "unknown") for task in found if task.tags.get(_ROLE_TAG) == "town"}
+        return next((state for state in ("running", "starting", "stopping") if state in states), "stopped")
+
+    def _living(self, town_id: str) -> tuple[EcsTask, ...] | NotSeen:
+        found = self._tasks.find(town_id, ended=False)
+        if isinstance(found, NotSeen):
+            return found
+        return tuple(task for task in found if task.lives and task.tags.get(_ROLE_TAG) == "town")
+
+    def _run(self, town_id: str) -> EcsTask | StartRejected | StartUnknown:
+        """Run the town's task. Whoever runs it at the same time names the same token: it follows from what was before."""
+        known = self._tasks.find(town_id, ended=True)
+        before = () if isinstance(known, NotSeen) else tuple(task.arn for task in known)
+        token = hashlib.sha256("\n".join([town_id, *sorted(before)]).encode()).hexdigest()
+        return self._tasks.run(town_id, token=token, environment={TOWN_VARIABLE: town_id}, tags={_ROLE_TAG: "town"})
+
+    def _answers(self, address: str) -> bool:
+        health = call("GET", f"{address}/health", headers={}, seconds=_SECONDS.health)
+        return isinstance(health, Answered) and (health.ok or health.status == 401)
+
+    def _turn(self, town_id: str) -> Lock:
+        """Of the threads of one process, one at a time looks and runs."""
+        with self._guard:
+            return self._waking.setdefault(town_id, Lock())
+
+
+def _known_start(tasks: tuple[EcsTask, ...], generation: int, effect_id: str) -> Started | StartRejected | None:
+    """The answer that an earlier start of this generation, or of a newer one, stands for."""
+    for task in tasks:
+        if task.generation == generation:
+            if task.tags.get(_EFFECT_TAG) == effect_id:
+                return Started(task.arn)
+            return StartRejected(f"generation {generation} of this agent was started under another effect id before")
+    newest = tasks[-1].generation if tasks else 0
+    if newest > generation:
+        return StartRejected(f"superseded: generation {newest} of this agent was started before")
+    return None

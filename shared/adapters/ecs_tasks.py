@@ -1,0 +1,238 @@
+"""Tasks of Amazon ECS, as far as towns need them: run one, find a town's, stop one. Every expected answer is a value.
+
+A town's tasks carry `startedBy` = town/<town id> and tags. ECS is eventually consistent: a task that was just started may
+not be found for some seconds. RunTask is made safe by its clientToken (64 characters, as long as an effect id); a 200 may
+still hold `failures` instead of a task.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, Final
+
+from shared.adapters.s3_errors import sdk_errors
+from shared.domain.ports import Done, NotDone, StartRejected, StartUnknown
+
+_CONNECT_SECONDS: Final = 2.0
+_READ_SECONDS: Final = 10.0
+_ATTEMPTS: Final = 2
+_PAGE: Final = 100
+_LONGEST_SENTENCE: Final = 300
+_PASSING: Final = frozenset({"ThrottlingException", "TooManyRequestsException", "LimitExceededException"})
+_NOTHING_SENT: Final = frozenset(
+    {"EndpointConnectionError", "ConnectTimeoutError", "NoCredentialsError", "NoRegionError", "ParamValidationError"}
+)
+_OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class EcsSettings:
+    """Where tasks run. Several subnets, of several zones: a zone without capacity is then no outage."""
+
+    cluster: str
+    task_definition: str
+    subnets: Sequence[str]
+    security_groups: Sequence[str]
+    container: str = "agent"
+    port: int = 8080
+    launch_type: str = "FARGATE"
+    assign_public_ip: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EcsTask:
+    """One task as ECS describes it."""
+
+    arn: str
+    status: str
+    wanted: str
+    ip: str | None
+    tags: Mapping[str, str]
+    created_at: datetime
+    stopped_reason: str | None
+    exit_code: int | None
+
+    @property
+    def lives(self) -> bool:
+        """Whether it runs or will run, and nobody has asked for its end."""
+        return self.wanted == "RUNNING" and self.status in ("PROVISIONING", "PENDING", "ACTIVATING", "RUNNING")
+
+    @property
+    def generation(self) -> int:
+        """The generation of the agent that it was started for; 0 for none."""
+        text = self.tags.get("town-generation", "0")
+        return int(text) if text.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotSeen:
+    """ECS did not say which tasks there are."""
+
+    reason: str
+
+
+class EcsTasks:
+    """The ECS API of one cluster. `client` makes the boto3 client at the first use; safe for threads."""
+
+    def __init__(self, settings: EcsSettings, *, client: Callable[[], Any] | None = None) -> None:
+        self.settings = settings
+        self._make = client or _client
+        self._made: Any = None
+        self._making = Lock()
+
+    def find(self, town_id: str, *, ended: bool) -> tuple[EcsTask, ...] | NotSeen:
+        """The town's tasks, oldest first; with `ended` also those that stopped (ECS forgets them after about an hour)."""
+        try:
+            arns = [
+                arn
+                for wanted in (("RUNNING", "STOPPED") if ended else ("RUNNING",))
+                for arn in self._list(town_id, wanted)
+            ]
+            found = [
+                task for start in range(0, len(arns), _PAGE) for task in self._describe(arns[start : start + _PAGE])
+            ]
+        except sdk_errors() as error:
+            return NotSeen(_sentence(error))
+        return tuple(sorted(found, key=lambda task: (task.created_at, task.arn)))
+
+    def run(
+        self, town_id: str, *, token: str, environment: Mapping[str, str], tags: Mapping[str, str]
+    ) -> EcsTask | StartRejected | StartUnknown:
+        """Run one task; the same token and the same rest again is the same task."""
+        settings = self.settings
+        network = {
+            "subnets": list(settings.subnets),
+            "securityGroups": list(settings.security_groups),
+            "assignPublicIp": "ENABLED" if settings.assign_public_ip else "DISABLED",
+        }
+        variables = [
+            {"name": name, "value": value} for name, value in sorted({**settings.environment, **environment}.items())
+        ]
+        try:
+            answer = self._client.run_task(
+                cluster=settings.cluster,
+                taskDefinition=settings.task_definition,
+                launchType=settings.launch_type,
+                count=1,
+                clientToken=token[:64],
+                startedBy=started_by(town_id),
+                networkConfiguration={"awsvpcConfiguration": network},
+                overrides={"containerOverrides": [{"name": settings.container, "environment": variables}]},
+                tags=[{"key": key, "value": value} for key, value in sorted(tags.items())],
+                enableECSManagedTags=True,
+                enableExecuteCommand=False,
+                propagateTags="TASK_DEFINITION",
+            )
+        except sdk_errors() as error:
+            return _not_run(error)
+        if answer.get("tasks"):
+            return _task(answer["tasks"][0])
+        return _failure(answer.get("failures") or [])
+
+    def stop(self, arn: str, *, reason: str) -> Done | NotDone:
+        """Ask for the end of a task; one that is gone is Done."""
+        try:
+            self._client.stop_task(cluster=self.settings.cluster, task=arn, reason=reason[:255])
+        except sdk_errors() as error:
+            if _code(error) == "InvalidParameterException" and "not found" in str(error).lower():
+                return Done()
+            return NotDone(_sentence(error), passing=_may_pass(error))
+        return Done()
+
+    @property
+    def _client(self) -> Any:
+        with self._making:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _list(self, town_id: str, wanted: str) -> list[str]:
+        found: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            answer = self._client.list_tasks(
+                cluster=self.settings.cluster,
+                startedBy=started_by(town_id),
+                desiredStatus=wanted,
+                maxResults=_PAGE,
+                **more,
+            )
+            found += answer["taskArns"]
+            if not answer.get("nextToken"):
+                return found
+            more = {"nextToken": answer["nextToken"]}
+
+    def _describe(self, arns: Sequence[str]) -> list[EcsTask]:
+        answer = self._client.describe_tasks(cluster=self.settings.cluster, tasks=list(arns), include=["TAGS"])
+        return [_task(task) for task in answer["tasks"]]
+
+
+def started_by(town_id: str) -> str:
+    """What every task of a town is found by."""
+    return f"town/{town_id}"
+
+
+def _client() -> Any:
+    import boto3  # noqa: PLC0415 - takes a quarter of a second; only where tasks are really run
+    from botocore.config import Config  # noqa: PLC0415
+
+    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
+    return boto3.client(
+        "ecs", config=Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
+    )
+
+
+def _task(shown: Mapping[str, Any]) -> EcsTask:
+    details = [detail for part in shown.get("attachments") or () for detail in part.get("details") or ()]
+    codes = [part["exitCode"] for part in shown.get("containers") or () if part.get("exitCode") is not None]
+    return EcsTask(
+        arn=shown["taskArn"],
+        status=shown.get("lastStatus") or "UNKNOWN",
+        wanted=shown.get("desiredStatus") or "UNKNOWN",
+        ip=next((detail["value"] for detail in details if detail.get("name") == "privateIPv4Address"), None),
+        tags={tag["key"]: tag["value"] for tag in shown.get("tags") or ()},
+        created_at=shown.get("createdAt") or _OLDEST,
+        stopped_reason=shown.get("stoppedReason") or None,
+        exit_code=next(iter(codes), None),
+    )
+
+
+def _not_run(error: Exception) -> StartRejected | StartUnknown:
+    """What an error of RunTask means: a no, or nobody knows."""
+    name, code = type(error).__name__, _code(error)
+    if code in _PASSING:
+        return StartRejected(f"ECS takes no start now: {_sentence(error)}", kind="no_capacity")
+    if name in _NOTHING_SENT or (code and _status(error) < 500 and code != "ConflictException"):
+        return StartRejected(f"ECS refused the start: {_sentence(error)}", kind="bad_configuration")
+    return StartUnknown(f"ECS did not say whether it started the task: {_sentence(error)}")
+
+
+def _failure(failures: Sequence[Mapping[str, Any]]) -> StartRejected:
+    """A 200 without a task: the reason of the first failure."""
+    first = failures[0] if failures else {}
+    reason = " ".join(str(first[key]) for key in ("reason", "detail") if first.get(key)) or "no reason given"
+    capacity = reason.startswith("RESOURCE") or "capacity" in reason.lower()
+    said = f"ECS started no task: {reason[:_LONGEST_SENTENCE]}"
+    return StartRejected(said, kind="no_capacity" if capacity else "refused")
+
+
+def _may_pass(error: Exception) -> bool:
+    return not _code(error) or _code(error) in _PASSING or _status(error) >= 500
+
+
+def _code(error: Exception) -> str:
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: Exception) -> int:
+    response = getattr(error, "response", None) or {}
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
+
+
+def _sentence(error: Exception) -> str:
+    response = getattr(error, "response", None) or {}
+    said = str(response.get("Error", {}).get("Message", ""))[:_LONGEST_SENTENCE]
+    return f"{_code(error) or type(error).__name__}: {said}" if said else _code(error) or type(error).__name__

@@ -1,0 +1,90 @@
+"""Which hosts are forges, and what of them a pull request's address means.
+
+Only a host that is configured, letter for letter, is ever spoken to, and only at the API address that the configuration
+gives it: nothing of an address that came from an agent goes into a request but owner, repository and number.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from shared.domain.errors import Refused
+from shared.domain.ports import Asker, ForgeError
+from shared.domain.repositories import ForgeKind, pull_request_at
+
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?", re.ASCII)
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeHost:
+    """One forge: the host (with its port, unless it is 443) of its web pages, and where its API is."""
+
+    host: str
+    kind: ForgeKind
+    api_url: str
+
+    @classmethod
+    def of(cls, kind: ForgeKind, host: str, api_url: str = "") -> "ForgeHost":
+        """A forge at its usual API address, or at another one. Raises Refused: an API is spoken to by https, on this
+        machine also by http.
+        """
+        host = host.lower()
+        if not _HOST.fullmatch(host):
+            raise Refused(
+                f"{host[:80]!r} is no host", status=400, path="forge-host", hint="write it as git.example.com"
+            )
+        address = (api_url or _usual_api(kind, host)).rstrip("/")
+        parts = urlsplit(address)
+        is_ours = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        if not (parts.scheme == "https" or is_ours) or not parts.hostname or parts.username or parts.query:
+            hint = "write it as https://git.example.com/api/v3"
+            raise Refused(f"the API address of {host} must be https", status=400, path="forge-host", hint=hint)
+        return cls(host, kind, address)
+
+
+def _usual_api(kind: ForgeKind, host: str) -> str:
+    if host == "github.com":
+        return "https://api.github.com"
+    return f"https://{host}/api/{'v3' if kind == 'github' else 'v4'}"
+
+
+USUAL_HOSTS: Final = (ForgeHost.of("github", "github.com"), ForgeHost.of("gitlab", "gitlab.com"))
+"""What needs no configuration. Any other host does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A pull request at a known forge."""
+
+    at: ForgeHost
+    owner: str
+    name: str
+    number: int
+
+    @property
+    def project(self) -> str:
+        """Owner and name, as one path."""
+        return f"{self.owner}/{self.name}"
+
+
+class ForgeHosts:
+    """The forges of a deployment."""
+
+    def __init__(self, hosts: Iterable[ForgeHost] = USUAL_HOSTS) -> None:
+        self._hosts = {each.host: each for each in hosts}
+
+    def target(self, pr_url: str, asker: Asker) -> Target | ForgeError:
+        """The pull request that an address means, if it is one of a known forge and of the host of the asker's rig."""
+        address = pull_request_at(pr_url)
+        at = None if address is None else self._hosts.get(address.authority)
+        if address is None or at is None or at.kind != address.kind:
+            return ForgeError("unrecognized_url", "this is no pull request of a forge that is known here")
+        repository = address.repository
+        if asker.host is not None and asker.host != repository.host:
+            return ForgeError("host_mismatch", f"it is at {repository.host}, its rig's repository at {asker.host}")
+        if at.kind == "github" and "/" in repository.owner:
+            return ForgeError("unrecognized_url", "a repository of GitHub has one owner")
+        return Target(at, repository.owner, repository.name, address.number)

@@ -1,0 +1,35 @@
+"""Which token a forge is asked with: the rig's own, else the town's, else the platform's.
+
+A token is kept under the name of its host, so it cannot reach another one.
+"""
+
+import re
+from typing import Final
+
+from shared.domain.ports import Asker, Secret, Secrets
+
+_UNUSUAL: Final = re.compile(r"[^a-z0-9_-]|^$")
+
+
+def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = None) -> str:
+    """The name of a token: of a rig, of a town, or, without either, of the platform.
+
+    Ids may hold anything; a character that a file or Secrets Manager would not take is written as its code, =2F for a
+    slash, so that two ids never share a name and none leads elsewhere.
+    """
+    parts = ["platform"] if town_id is None else ["towns", _part(town_id)]
+    if rig_id is not None:
+        parts += ["rigs", _part(rig_id)]
+    return "/".join([*parts, "forges", re.sub(r"[^a-z0-9.-]", lambda found: f"={ord(found[0]):02X}", host)])
+
+
+def token_for(asker: Asker, host: str, secrets: Secrets) -> Secret | None:
+    """The nearest token for a host. Raises what the secrets raise."""
+    names = [secret_name(host, town_id=asker.town_id), secret_name(host)]
+    if asker.rig_id is not None:
+        names.insert(0, secret_name(host, town_id=asker.town_id, rig_id=asker.rig_id))
+    return next((token for token in map(secrets.get, names) if token is not None), None)
+
+
+def _part(given: str) -> str:
+    return _UNUSUAL.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()) or "=", given)

@@ -1,0 +1,224 @@
+"""What GitHub answers, as far as it matters here, and what follows from it for a merge.
+
+Fields that are not named are ignored; those that are must be what GitHub documents, or the answer is not GitHub's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain.ports import Feedback, PullRequest
+
+PAGES_AT_MOST: Final = 10
+"""A thousand threads and a thousand checks are looked at; where there are more, nothing passes."""
+
+_FAILED: Final = frozenset(
+    {"FAILURE", "TIMED_OUT", "CANCELLED", "ACTION_REQUIRED", "STARTUP_FAILURE", "STALE", "ERROR"}
+)
+_PASSED: Final = frozenset({"SUCCESS", "NEUTRAL", "SKIPPED"})
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class _Head(_Answer):
+    sha: str = Field(min_length=1, max_length=64)
+
+
+class _Ways(_Answer):
+    allow_merge_commit: bool | None = None
+    allow_squash_merge: bool | None = None
+    allow_rebase_merge: bool | None = None
+
+
+class _Base(_Answer):
+    repo: _Ways = _Ways()
+
+
+class Pull(_Answer):
+    """A pull request, as REST shows it."""
+
+    state: Literal["open", "closed"]
+    merged: bool = False
+    merged_at: str | None = None
+    merge_commit_sha: str | None = None
+    mergeable_state: str = "unknown"
+    draft: bool = False
+    head: _Head
+    base: _Base = _Base()
+
+    @property
+    def head_sha(self) -> str:
+        """The newest commit of its branch."""
+        return self.head.sha
+
+    @property
+    def state_of_it(self) -> Literal["open", "merged", "closed"]:
+        """Merged is merged, whatever else the answer says: GitHub's copies differ for moments."""
+        return "merged" if self.merged or self.merged_at is not None else self.state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is merged or closed."""
+        return self.state_of_it != "open"
+
+    def seen(self, feedback: Feedback | None) -> PullRequest:
+        """The same in our words."""
+        state = self.state_of_it
+        return PullRequest(
+            state,
+            head_sha=self.head_sha,
+            merge_sha=self.merge_commit_sha if state == "merged" else None,
+            mergeable_state=self.mergeable_state,
+            feedback=feedback,
+        )
+
+    def other_way_to_merge(self) -> Literal["squash", "rebase"] | None:
+        """How its repository wants it merged, if not by a merge commit; None if it does not say so."""
+        ways = self.base.repo
+        if ways.allow_merge_commit is not False:
+            return None
+        return "squash" if ways.allow_squash_merge else "rebase" if ways.allow_rebase_merge else None
+
+
+class Merge(_Answer):
+    """The answer to a merge that was made."""
+
+    sha: str = Field(min_length=1, max_length=64)
+    merged: Literal[True]
+
+
+class _LegacyStatus(_Answer):
+    state: str
+
+
+class Status(_Answer):
+    """The combined legacy status of a commit."""
+
+    total_count: int
+    statuses: list[_LegacyStatus]
+
+
+class _Page(_Answer):
+    has_next: bool = Field(alias="hasNextPage")
+    end: str | None = Field(alias="endCursor", default=None)
+
+
+class _Thread(_Answer):
+    is_resolved: bool = Field(alias="isResolved")
+
+
+class _Threads(_Answer):
+    nodes: list[_Thread]
+    page: _Page = Field(alias="pageInfo")
+
+
+class _Check(_Answer):
+    kind: Literal["CheckRun", "StatusContext"] = Field(alias="__typename")
+    status: str | None = None
+    conclusion: str | None = None
+    state: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """How it ended; PENDING if it has not."""
+        return (self.state if self.kind == "StatusContext" else self.conclusion) or "PENDING"
+
+
+class _Checks(_Answer):
+    nodes: list[_Check]
+    page: _Page = Field(alias="pageInfo")
+
+
+class _Rollup(_Answer):
+    contexts: _Checks
+
+
+class _Commit(_Answer):
+    oid: str
+    rollup: _Rollup | None = Field(alias="statusCheckRollup")
+
+
+class _CommitNode(_Answer):
+    commit: _Commit
+
+
+class _Commits(_Answer):
+    nodes: list[_CommitNode] = Field(min_length=1, max_length=1)
+
+
+class _AroundPull(_Answer):
+    is_draft: bool = Field(alias="isDraft")
+    merge_state_status: str = Field(alias="mergeStateStatus")
+    review_decision: str | None = Field(alias="reviewDecision")
+    head_sha: str = Field(alias="headRefOid")
+    threads: _Threads = Field(alias="reviewThreads")
+    commits: _Commits
+
+    @property
+    def checks(self) -> _Checks | None:
+        rollup = self.commits.nodes[0].commit.rollup
+        return None if rollup is None else rollup.contexts
+
+
+class _Repository(_Answer):
+    pull: _AroundPull = Field(alias="pullRequest")
+
+
+class _Data(_Answer):
+    repository: _Repository
+
+
+class Around(_Answer):
+    """One page of what stands around a pull request, as GraphQL shows it."""
+
+    data: _Data
+
+    @property
+    def pull(self) -> _AroundPull:
+        """The pull request's part of it."""
+        return self.data.repository.pull
+
+    @property
+    def has_no_rollup(self) -> bool:
+        """Whether GraphQL knows of no check at all."""
+        return self.pull.checks is None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is another page, of threads or of checks."""
+        checks = self.pull.checks
+        return self.pull.threads.page.has_next or (checks is not None and checks.page.has_next)
+
+    def next_after(self, before: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Where the next page begins. What has ended stays at its end, so that nothing is counted twice."""
+        checks = self.pull.checks
+        return {
+            "threads": self.pull.threads.page.end or before["threads"],
+            "checks": before["checks"] if checks is None else checks.page.end or before["checks"],
+        }
+
+
+def feedback_of(pages: Sequence[Around], statuses: Status | None, *, head_sha: str) -> Feedback:
+    """What stands between a pull request and its merge. What was not looked at, or at another head, does not pass.
+
+    A draft awaits a person: nobody else can make it ready, and GitHub refuses to merge it.
+    """
+    newest = pages[-1].pull
+    outcomes = [check.outcome for page in pages if page.pull.checks is not None for check in page.pull.checks.nodes]
+    if statuses is not None:
+        outcomes += [status.state.upper() for status in statuses.statuses]
+    unread = pages[-1].has_more or (statuses is not None and statuses.total_count > len(statuses.statuses))
+    same_head = all(page.pull.head_sha == head_sha == page.pull.commits.nodes[0].commit.oid for page in pages)
+    return Feedback(
+        has_unresolved_comments=any(not thread.is_resolved for page in pages for thread in page.pull.threads.nodes),
+        has_failing_checks=any(outcome in _FAILED for outcome in outcomes),
+        has_unchecked_runs=unread,
+        all_checks_pass=same_head and not unread and all(outcome in _PASSED for outcome in outcomes),
+        awaiting_approval=newest.review_decision == "REVIEW_REQUIRED" or newest.is_draft,
+        changes_requested=newest.review_decision == "CHANGES_REQUESTED",
+        review_decision=newest.review_decision,
+        merge_state_status=newest.merge_state_status,
+    )

@@ -1,0 +1,135 @@
+"""What GitLab answers, as far as it matters here, and what it means in the words that polls use.
+
+GitLab says with one word why a merge request cannot be merged (`detailed_merge_status`); a new word of a later GitLab
+counts as blocked, which decides nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain.ports import Feedback, PullRequest
+
+_STILL_COMPUTED: Final = frozenset({"unchecked", "checking", "preparing", "approvals_syncing"})
+_IN_OUR_WORDS: Final = {
+    "mergeable": "clean",
+    "conflict": "dirty",
+    "broken_status": "dirty",
+    "need_rebase": "behind",
+    "draft_status": "draft",
+}
+_FAILED: Final = frozenset({"failed", "canceled", "canceling"})
+_PASSED: Final = frozenset({"success", "skipped"})
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class _Pipeline(_Answer):
+    status: str
+
+
+class MergeRequest(_Answer):
+    """A merge request."""
+
+    state: Literal["opened", "closed", "locked", "merged"]
+    sha: str | None
+    merge_commit_sha: str | None = None
+    squash_commit_sha: str | None = None
+    merged_at: str | None = None
+    detailed_merge_status: str = "unchecked"
+    has_conflicts: bool = False
+    draft: bool = False
+    head_pipeline: _Pipeline | None = None
+
+    @property
+    def state_of_it(self) -> Literal["open", "merged", "closed"]:
+        """Merged is merged; `locked` is the moment in which GitLab merges."""
+        if self.state == "merged" or self.merged_at is not None:
+            return "merged"
+        return "closed" if self.state == "closed" else "open"
+
+    @property
+    def merge_sha(self) -> str | None:
+        """The commit that it became: of a merge, of a squash, or, fast forward, its own head."""
+        return self.merge_commit_sha or self.squash_commit_sha or self.sha
+
+    @property
+    def mergeable_state(self) -> str:
+        """As GitHub would say it."""
+        if self.state == "locked" or self.detailed_merge_status in _STILL_COMPUTED:
+            return "unknown"
+        if self.has_conflicts:
+            return "dirty"
+        return _IN_OUR_WORDS.get(self.detailed_merge_status, "blocked")
+
+    def seen(self, feedback: Feedback | None) -> PullRequest:
+        """The same in our words."""
+        state = self.state_of_it
+        return PullRequest(
+            state,
+            head_sha=self.sha,
+            merge_sha=self.merge_sha if state == "merged" else None,
+            mergeable_state=self.mergeable_state,
+            feedback=feedback,
+        )
+
+
+class _Note(_Answer):
+    resolvable: bool = False
+    resolved: bool = False
+
+
+class Discussion(_Answer):
+    """A thread."""
+
+    notes: list[_Note]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to settle it."""
+        return any(note.resolvable and not note.resolved for note in self.notes)
+
+
+class Approvals(_Answer):
+    """Who must still agree."""
+
+    approved: bool = True
+    approvals_left: int = Field(default=0)
+
+
+class Merge(_Answer):
+    """The answer to a merge that was made."""
+
+    state: Literal["merged"]
+    sha: str | None = None
+    merge_commit_sha: str | None = None
+    squash_commit_sha: str | None = None
+
+
+def feedback_of(
+    request: MergeRequest, discussions: Sequence[Discussion], approvals: Approvals, *, unread: bool
+) -> Feedback:
+    """What stands between a merge request and its merge. No pipeline at all passes; one that waits does not."""
+    status = None if request.head_pipeline is None else request.head_pipeline.status
+    word = request.detailed_merge_status
+    changes_requested = word == "requested_changes"
+    awaiting = approvals.approvals_left > 0 or not approvals.approved or word == "not_approved" or request.draft
+    if changes_requested:
+        decision = "CHANGES_REQUESTED"
+    elif awaiting:
+        decision = "REVIEW_REQUIRED"
+    else:
+        decision = "APPROVED"
+    return Feedback(
+        has_unresolved_comments=any(each.is_open for each in discussions) or word == "discussions_not_resolved",
+        has_failing_checks=status in _FAILED,
+        has_unchecked_runs=unread,
+        all_checks_pass=not unread and (status is None or status in _PASSED) and word != "ci_must_pass",
+        awaiting_approval=awaiting,
+        changes_requested=changes_requested,
+        review_decision=decision,
+        merge_state_status=word.upper(),
+    )

@@ -1,0 +1,112 @@
+"""What lives of one generation of a local agent, how it is ended, and what it is said to be.
+
+Everything is read from the agent's files (`local_state`) and the process table (`local_supervisor`); nothing is held in
+memory. A generation counts as ended only when nothing of it is left.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from shared.adapters import local_supervisor as supervisor
+from shared.adapters.clock import Budget, wait_for
+from shared.adapters.local_state import AgentHome, Generation, Recorded
+from shared.domain.ports import ProcessStatus, Started, StartRejected
+
+TERM_GRACE_SECONDS: Final = 2.0
+_EXIT_CODE_SECONDS: Final = 1.0
+_KEPT_GENERATIONS: Final = 10
+
+
+def earlier_answer(generation: Generation, effect_id: str) -> Started | StartRejected | None:
+    """What became of an earlier attempt to start this generation; None if there was none that got so far."""
+    reason = generation.rejection()
+    if reason is not None:
+        return StartRejected(reason)
+    recorded = generation.recorded()
+    if recorded is None:
+        return None
+    if recorded.effect_id != effect_id:
+        return StartRejected(f"generation {generation.number} of this agent was started under another effect id before")
+    return Started(str(recorded.pid))
+
+
+def status_in(home: AgentHome, *, is_locked: Callable[[], bool]) -> ProcessStatus:
+    """What files and process table say of an agent's newest generation. While it has no process and somebody holds the
+    agent's lock, it is being started.
+    """
+    newest = home.newest()
+    if newest is None:
+        return ProcessStatus("not_found")
+    recorded = newest.recorded()
+    if recorded is None and is_locked():
+        return ProcessStatus("starting", generation=newest.number)
+    recorded = recorded or newest.recorded()  # the lock may have been let go because the record was written
+    if recorded is None:
+        return ProcessStatus("not_found", newest.rejection(), newest.number)
+    if recorded.agent_is_alive:
+        return ProcessStatus("running", generation=newest.number)
+    wait_for(lambda: _is_settled(newest, recorded), seconds=_EXIT_CODE_SECONDS)
+    return ProcessStatus("exited", newest.exit_reason() or newest.reason_without_code(), newest.number)
+
+
+def is_running(generation: Generation) -> bool:
+    """Whether the agent's own process lives."""
+    recorded = generation.recorded()
+    return recorded is not None and recorded.agent_is_alive
+
+
+def living(generation: Generation) -> set[int]:
+    """The agent's process, if it is still the recorded one, and everything that belongs to it; without the
+    supervisor.
+    """
+    if generation.exit_reason() is not None:
+        return set()
+    recorded = generation.recorded()
+    alive = set(supervisor.marked(generation.mark))
+    if recorded is None:
+        return alive
+    if recorded.agent_is_alive:
+        alive |= {recorded.pid, *supervisor.in_session(recorded.pid)}
+    return alive - {recorded.supervisor_pid}
+
+
+def end(generation: Generation, budget: Budget, *, polite: signal.Signals = signal.SIGTERM) -> bool:
+    """End one generation, politely first (unless `polite` is SIGKILL), and say whether nothing of it is left."""
+    recorded = generation.recorded()
+    # Who belongs to the agent's session can be told only as long as the agent lives; so it is noted before the TERM.
+    known = {pid: supervisor.identity(pid) for pid in living(generation)}
+    if recorded is not None and recorded.agent_is_alive and polite is not signal.SIGKILL:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(recorded.pid, polite)
+        wait_for(lambda: not recorded.agent_is_alive, seconds=budget.left(at_most=TERM_GRACE_SECONDS))
+    if not wait_for(lambda: _killed(generation, known), seconds=budget.left()):
+        return False
+    if recorded is not None:
+        wait_for(lambda: not recorded.supervisor_is_alive, seconds=budget.left(at_most=_EXIT_CODE_SECONDS))
+        if recorded.supervisor_is_alive:
+            supervisor.kill_all({recorded.supervisor_pid})
+    return True
+
+
+def forget_old(home: AgentHome) -> None:
+    """Remove the files of generations long gone; logs and mailboxes would pile up otherwise."""
+    for old in home.generations()[_KEPT_GENERATIONS + 1 :]:
+        shutil.rmtree(old.directory, ignore_errors=True)
+
+
+def _is_settled(generation: Generation, recorded: Recorded) -> bool:
+    """Whether no more will be learned about an end: the code stands, or nobody is left to write it."""
+    return generation.exit_reason() is not None or not recorded.supervisor_is_alive
+
+
+def _killed(generation: Generation, known: Mapping[int, str | None]) -> bool:
+    """Kill whatever lives of a generation and of what was known of it before; True when there was nothing."""
+    alive = living(generation) | {
+        pid for pid, started in known.items() if started and supervisor.is_alive(pid, started)
+    }
+    supervisor.kill_all(alive)
+    return not alive

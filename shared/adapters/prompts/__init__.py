@@ -1,0 +1,138 @@
+"""What an agent is told in words: templates beside this module, filled from the start context.
+
+    told(order)      the start context as an agent's file holds it: the order, and its prompts
+    system_prompt    who the agent is: polecat.md, refinery.md, mayor.md or triage.md
+    prompt           what it is to do now: one template for each prompt kind
+
+Rendering is pure. It happens when an order is performed and not in the tick: the texts would stand in every outbox row,
+and a better sentence would be another `code_version`. A template is `string.Template`; what comes from beads, agents and
+forges never meets it raw: it is cleaned, cut and quoted (`quoting`), so it can neither end its own quotation nor pass for
+instructions. Only `custom_instructions`, which the town's people configure, stand as they are, cleaned and cut.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+from shared.adapters.prompts.quoting import block, cleaned, line
+
+_HERE: Final = Path(__file__).parent
+_INSTRUCTIONS_LIMIT: Final = 8_000
+_BODY_LIMIT: Final = 32_768
+_COMMENT_LIMIT: Final = 2_000
+_MOST_COMMENTS: Final = 50
+_MOST_FILES: Final = 200
+_MOST_RIGS: Final = 100
+
+_TASKS: Final = {
+    **{kind: kind for kind in ("work", "review", "landing", "rework", "pr_feedback", "pr_conflict", "pr_fixup")},
+    "triage": "triage_task",
+    "mayor": "mayor_task",
+}
+_ROLES: Final = frozenset({"polecat", "refinery", "mayor"})
+_FACTS: Final = (
+    ("Bead", "id", "bead"),
+    ("Title", "title", "bead"),
+    ("Labels", "labels", "bead"),
+    ("Repository", "name", "rig"),
+    ("Branch", "branch", ""),
+    ("Target branch", "target_branch", ""),
+    ("Feature branch of the convoy", "feature_branch", ""),
+    ("Pull request", "pr_url", ""),
+    ("Merge strategy", "merge_strategy", ""),
+    ("Review mode", "review_mode", ""),
+    ("Gates that must pass", "gates", ""),
+    ("Flags of every push", "git_push_flags", ""),
+)
+_METADATA_FACTS: Final = (
+    ("Merge request bead", "mr_bead_id"),
+    ("Rework for", "rework_for"),
+    ("Conflicts with", "conflict_target_branch"),
+)
+
+
+def told(order: Mapping[str, Any]) -> dict[str, Any]:
+    """The order with its prompts; those that it brings (a control server was sent them) stay."""
+    return {"system_prompt": system_prompt(order), "prompt": prompt(order), **order}
+
+
+def system_prompt(order: Mapping[str, Any]) -> str:
+    """Who the agent is and how it reports, whatever it is to do."""
+    role = str(order.get("role"))
+    name = "triage" if order.get("prompt_kind") == "triage" else role if role in _ROLES else "polecat"
+    instructions = cleaned(str(order.get("custom_instructions") or ""))[:_INSTRUCTIONS_LIMIT].strip()
+    return _filled(
+        name,
+        identity=line(order.get("identity")),
+        town=line(order.get("town_id")),
+        ground_rules=_filled("ground_rules").rstrip(),
+        instructions=f"\n# What the people of this town ask of you\n\n{instructions}\n" if instructions else "",
+    )
+
+
+def prompt(order: Mapping[str, Any]) -> str:
+    """What the agent is to do now."""
+    kind = str(order.get("prompt_kind"))
+    bead = _section(order, "bead")
+    metadata = _section(bead, "metadata")
+    return _filled(
+        _TASKS.get(kind, "work"),
+        facts="\n".join(_facts(order, metadata)) or "(none)",
+        body=block(bead.get("body"), limit=_BODY_LIMIT),
+        files=_listed(metadata.get("files"), most=_MOST_FILES),
+        comments=_comments(metadata.get("comments")),
+        checkpoint=block(order.get("checkpoint"), limit=_BODY_LIMIT),
+        clean_merge=_CLEAN_MERGE if order.get("require_clean_merge") else "",
+        rigs=_rigs(order.get("rigs")),
+        message=block(order.get("message"), limit=_BODY_LIMIT),
+    )
+
+
+_CLEAN_MERGE: Final = "The merge must be clean: if it conflicts, ask for changes and do not settle it yourself.\n"
+
+
+def _facts(order: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
+    """A line for each thing that is known; what is not known is left out."""
+    found = [(label, (_section(order, part) if part else order).get(key)) for label, key, part in _FACTS]
+    found += [(label, metadata.get(key)) for label, key in _METADATA_FACTS]
+    return [f"- {label}: {line(value)}" for label, value in found if value not in (None, "", [], ())]
+
+
+def _comments(value: Any) -> str:
+    comments = value if isinstance(value, list) else []
+    shown = [block(comment, limit=_COMMENT_LIMIT) for comment in comments[:_MOST_COMMENTS]]
+    return "\n\n".join([*shown, *_left_out(comments, _MOST_COMMENTS)]) or "> (none)"
+
+
+def _listed(value: Any, *, most: int) -> str:
+    names = value if isinstance(value, list) else []
+    return "\n".join([*(f"- {line(name)}" for name in names[:most]), *_left_out(names, most)]) or "- (none)"
+
+
+def _rigs(value: Any) -> str:
+    rigs = [rig for rig in value if isinstance(rig, Mapping)] if isinstance(value, list) else []
+    shown = [
+        f"- {line(rig.get('id'))}: {line(rig.get('name'))}, branch {line(rig.get('default_branch'))}" for rig in rigs
+    ]
+    return "\n".join([*shown[:_MOST_RIGS], *_left_out(rigs, _MOST_RIGS)]) or "- (none)"
+
+
+def _left_out(values: list[Any], most: int) -> list[str]:
+    return [f"({len(values) - most} more are left out)"] if len(values) > most else []
+
+
+def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = value.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _filled(name: str, **values: str) -> str:
+    """A template with exactly these values. Raises KeyError for a name in it that nobody gave."""
+    return _template(name).substitute(values)
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((_HERE / f"{name}.md").read_text(encoding="utf-8"))

@@ -1,0 +1,73 @@
+"""Secrets as files of one directory, readable by their owner alone: for a deployment that is one machine."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
+from shared.domain.ports import Secret
+
+LARGEST: Final = 8 << 10
+_PRIVATE_FILE: Final = 0o600
+_PRIVATE_DIRECTORY: Final = 0o700
+
+
+class SecretFiles:
+    """A directory of secrets; the name of each is its path below it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get(self, name: str) -> Secret | None:
+        """The secret of that name. Raises AccessDenied if others may read its file, SecretsUnavailable."""
+        path = self._path(name)
+        try:
+            with path.open("rb") as file:
+                if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                    hint = f"chmod 600 {path}, and store a new token: this one may have been read"
+                    raise AccessDenied(f"the secret {name} can be read by others", hint=hint)
+                text = file.read(LARGEST).decode().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            hint = f"see that {path} can be read, or store it again"
+            raise SecretsUnavailable(f"the secret {name} cannot be read: {type(error).__name__}", hint=hint) from error
+        return Secret(text) if text else None
+
+    def put(self, name: str, secret: Secret) -> None:
+        """Store a secret, in place of an older one. Raises AccessDenied."""
+        path = self._path(name)
+        try:
+            for directory in [*reversed(path.relative_to(self._directory).parents)]:
+                (self._directory / directory).mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            self._directory.chmod(_PRIVATE_DIRECTORY)
+            fresh = path.with_name(f".{path.name}.new")
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "w") as file:
+                file.write(secret.reveal())
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except OSError as error:
+            hint = "see that the directory may be written"
+            raise AccessDenied(f"the secret {name} cannot be stored: {error.strerror}", hint=hint) from error
+
+    def remove(self, name: str) -> bool:
+        """Forget a secret; False if there was none."""
+        try:
+            self._path(name).unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def names(self) -> tuple[str, ...]:
+        """What is stored, without what it says."""
+        found = (path for path in self._directory.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return tuple(sorted(path.relative_to(self._directory).as_posix() for path in found))
+
+    def _path(self, name: str) -> Path:
+        parts = name.split("/")
+        if not all(parts) or any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
+            raise Refused(f"{name[:80]!r} is no name of a secret", status=400, path="secret")
+        return self._directory.joinpath(*parts)

@@ -1,0 +1,67 @@
+"""Where the control server of a town is to be reached, and who starts and stops the container that it runs in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.domain.ports import Done, NotDone, StartRejected, StartUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class Awake:
+    """The town's control server answers at `address` (a base URL). `fresh`: it has just begun and knows no token yet."""
+
+    address: str
+    fresh: bool = False
+
+
+class TownContainers(Protocol):
+    """The containers of all towns, one each. No method raises for an expected answer."""
+
+    def address(self, town_id: str) -> str | None:
+        """The base URL of the town's control server; None if the town has no container now."""
+        ...
+
+    def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:
+        """The town's control server, started if need be, within so many seconds."""
+        ...
+
+    def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        """End the town's container; none is Done."""
+        ...
+
+    def state(self, town_id: str) -> str:
+        """running, starting, stopping, stopped; `unmanaged` where nobody here starts and stops it; unknown."""
+        ...
+
+
+class FixedAddresses:
+    """Control servers that somebody else runs, at addresses of the deployment's configuration: never of a town's own, for
+    whoever may configure a town must not choose who is sent its tokens.
+
+    `pattern` is a base URL that may hold {town}; `exceptions` are base URLs of single towns.
+    """
+
+    def __init__(self, pattern: str | None = None, *, exceptions: Mapping[str, str] | None = None) -> None:
+        self._pattern = pattern
+        self._exceptions = dict(exceptions or {})
+
+    def address(self, town_id: str) -> str | None:
+        """The configured base URL; None if there is none for this town."""
+        found = self._exceptions.get(town_id, self._pattern)
+        return None if found is None else found.replace("{town}", town_id).rstrip("/")
+
+    def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:  # noqa: ARG002 - the protocol's shape
+        """The address, whoever answers there."""
+        address = self.address(town_id)
+        if address is None:
+            return StartRejected(f"no control server is configured for town {town_id}", kind="bad_configuration")
+        return Awake(address)
+
+    def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - as above
+        """Not ours to stop."""
+        return NotDone("this deployment does not manage the containers of its towns", passing=False)
+
+    def state(self, town_id: str) -> str:  # noqa: ARG002 - as above
+        """`unmanaged`: so no rule asks for its stop."""
+        return "unmanaged"

@@ -1,0 +1,80 @@
+"""Where the files of large images lie: a directory of this process below the system's temporary one.
+
+A lock on the directory says that its process lives. What a killed process left behind, as a Lambda that ran out of time
+does, goes when the next one begins.
+"""
+
+import atexit
+import fcntl
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "town-images-"
+_numbers = itertools.count(1)
+_homes: dict[int, tuple[Path, int]] = {}
+"""The directory of each process id, with the open file that locks it; after a fork the child has its own."""
+
+
+class Scratch:
+    """Names files for images, and removes them."""
+
+    def new(self) -> Path:
+        """A path that nobody uses."""
+        process = os.getpid()
+        if process not in _homes:
+            _remove_abandoned()
+            _homes[process] = _own_directory()
+        return _homes[process][0] / f"{next(_numbers)}.sqlite"
+
+    def remove(self, path: Path) -> None:
+        """Remove a file and its journal; a fork of the process that made them leaves them alone."""
+        home = _homes.get(os.getpid())
+        if home is None or path.parent != home[0]:
+            return
+        for each in (path, Path(f"{path}-journal")):
+            each.unlink(missing_ok=True)
+
+
+def _own_directory() -> tuple[Path, int]:
+    """A locked directory; another process that tidies up may take it away before it is locked."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        try:
+            _, handle = _locked(directory)
+        except (FileNotFoundError, BlockingIOError):
+            continue
+        if directory.exists():
+            atexit.register(_leave, directory, os.getpid())
+            return directory, handle
+        os.close(handle)
+
+
+def _leave(directory: Path, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _locked(directory: Path) -> tuple[Path, int]:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return directory, handle
+
+
+def _remove_abandoned() -> None:
+    for directory in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
+        try:
+            _, handle = _locked(directory)
+        except OSError:
+            continue  # its process lives, or it belongs to somebody else
+        try:
+            shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            os.close(handle)

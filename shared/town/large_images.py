@@ -1,0 +1,271 @@
+"""Large images: one private file each, and the pages that a transaction changed, found at the cost of the change.
+
+Right before COMMIT the file still is what it was, because nothing is written early (`cache_spill` is off), and the
+rollback journal beside it names every page that is about to be overwritten. Three kinds of page are not in it: page 1,
+where the commit itself counts; pages beyond the old end; and leaves of the free list that came into use, whose old
+content SQLite holds for worthless. The journal does name the trunk page that lists such leaves. So these pages are read
+before and after, and what then differs is the change.
+
+An image is a value, the file is not: it can show the newest image that was made of it and the one before, so that whoever
+loses a race finds its base unharmed. Reading an older one is an error, never other bytes.
+"""
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from shared.domain.town_store import PageChange
+
+_JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
+_CHANGE_COUNTER_AT: Final = 24
+_JOURNAL_HEADER: Final = 28
+_FREE_LIST_AT: Final = 32
+
+
+class Scratch(Protocol):
+    """Where the files of large images lie while they are in use."""
+
+    def new(self) -> Path:
+        """A path that nobody uses."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Nobody holds the image at this path any more."""
+        ...
+
+
+class PageFile:
+    """A file that shows one image of a line, its newest or the one before, and is removed when nobody holds it any more.
+
+    It is written when first opened: until then `image` is kept as it came.
+    """
+
+    def __init__(self, image: bytes, scratch: Scratch, *, page_size: int) -> None:
+        self.page_size = page_size
+        self._unwritten: bytes | None = image
+        self._scratch = scratch
+        self._path: Path | None = None
+        self._base = self._newest = self._shown = 0
+        self._changed: Mapping[int, PageChange] = {}
+
+    def path(self) -> Path:
+        """The file; its journal lies beside it."""
+        if self._path is None:
+            self._path = self._scratch.new()
+            weakref.finalize(self, self._scratch.remove, self._path)
+            self._path.write_bytes(self._unwritten or b"")
+            self._unwritten = None
+        return self._path
+
+    def whole(self, version: int) -> bytes:
+        """The bytes of one image."""
+        if self._unwritten is not None:
+            return self._unwritten
+        self.show(version)
+        return self.path().read_bytes()
+
+    def pages(self, version: int, numbers: Iterable[int]) -> dict[int, bytes]:
+        """Some pages of one image."""
+        if self._unwritten is not None:
+            size = self.page_size
+            return {number: self._unwritten[(number - 1) * size : number * size] for number in numbers}
+        self.show(version)
+        return read_pages(self.path(), numbers, page_size=self.page_size)
+
+    def show(self, version: int) -> None:
+        """Make the file hold that image. Raises RuntimeError if two others were made after it."""
+        if version == self._shown:
+            return
+        if version not in (self._base, self._newest):
+            raise RuntimeError(f"image {version} of {self._path} is gone: others were made after it")
+        after = int(version == self._newest)
+        with self.path().open("r+b") as file:
+            for number, change in self._changed.items():
+                page = change[after]
+                if page is not None:
+                    file.seek((number - 1) * self.page_size)
+                    file.write(page)
+            missing = [number for number, change in self._changed.items() if change[after] is None]
+            if missing:
+                file.truncate((min(missing) - 1) * self.page_size)
+        self._shown = version
+
+    def shows(self, version: int) -> bool:
+        """Whether the file holds that image now."""
+        return version == self._shown
+
+    def advanced(self, changed: Mapping[int, PageChange]) -> int:
+        """The file has been changed so; the version that it now shows."""
+        self._base, self._changed = self._shown, changed
+        self._newest = self._shown = self._newest + 1
+        return self._newest
+
+    def give_up(self) -> None:
+        """The file was changed and nobody noted how: no image of its line can be read any more."""
+        self._base = self._newest = self._shown = -1
+
+    def changed_between(self, base: int, version: int) -> Mapping[int, PageChange] | None:
+        """The change from one image to its successor; None if they are not that."""
+        return self._changed if (base, version) == (self._base, self._newest) and base != version else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargeImage:
+    """One image of a PageFile."""
+
+    file: PageFile
+    version: int
+    pages: int
+
+    @property
+    def page_size(self) -> int:
+        """Bytes a page."""
+        return self.file.page_size
+
+    def whole(self) -> bytes:
+        """All bytes, as a copy. Raises RuntimeError if two images were made after this one."""
+        return self.file.whole(self.version)
+
+    def some(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
+        """The named pages, as copies. Raises RuntimeError as `whole` does."""
+        return self.file.pages(self.version, numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, LargeImage) and self.whole() == other.whole())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def changed_since(self, base: object) -> Mapping[int, PageChange] | None:
+        """The pages that differ from `base`, if that is the image which this one was made of; else None."""
+        if not isinstance(base, LargeImage) or base.file is not self.file:
+            return None
+        return self.file.changed_between(base.version, self.version)
+
+
+def large_image(image: bytes, scratch: Scratch, *, page_size: int) -> LargeImage:
+    """An image that will lie in a file of `scratch` as soon as it is opened."""
+    return LargeImage(PageFile(image, scratch, page_size=page_size), 0, len(image) // page_size)
+
+
+class FollowedConnection(sqlite3.Connection):
+    """A connection to the file of a large image that notes which pages its transactions change."""
+
+    def __init__(self, path: str, **settings: Any) -> None:
+        super().__init__(path, **settings)
+        self._path = Path(path)
+        self._changed: dict[int, PageChange] = {}
+
+    def follow(self, image: LargeImage) -> None:
+        """Start from this image, which the file shows."""
+        self._image = image
+        self._counted = self._change_counter()
+        mode = self.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
+        if mode != "truncate":
+            raise RuntimeError(f"SQLite keeps the journal of {self._path} as {mode!r}: changed pages would go unseen")
+        self.execute("PRAGMA synchronous = OFF")  # the file outlives no process; the store is what lasts
+
+    def commit_followed(self) -> None:
+        """End the transaction and note what it changed."""
+        size = self._image.page_size
+        named = _named_by_journal(self._path, size)
+        end_before = self._path.stat().st_size // size
+        end_after: int = self.execute("PRAGMA page_count").fetchone()[0]
+        if named is None:
+            named = set(range(1, end_before + 1))
+        first = read_pages(self._path, (1,), page_size=size)[1]
+        touched = named | {1} | set(_free_leaves(self._path, first, named, page_size=size))
+        touched |= set(range(end_after + 1, end_before + 1))
+        before = read_pages(self._path, (number for number in touched if number <= end_before), page_size=size)
+        self.execute("COMMIT")
+        self._counted = self._change_counter()
+        touched |= set(range(end_before + 1, end_after + 1))
+        after = read_pages(self._path, (number for number in touched if number <= end_after), page_size=size)
+        changed = {
+            number: (before.get(number), after.get(number))
+            for number in sorted(touched)
+            if before.get(number) != after.get(number)
+        }
+        self._add(changed)
+        if changed and not named:
+            raise RuntimeError(f"SQLite changed {self._path} without a journal beside it")
+
+    def outcome(self) -> LargeImage:
+        """The image as its transactions left it; the one that was opened, if they changed nothing."""
+        if self.in_transaction or self._counted != self._change_counter():
+            raise RuntimeError("rows were changed outside a followed transaction; use database.begin and commit")
+        if self._changed:
+            file = self._image.file
+            pages = self._path.stat().st_size // file.page_size
+            self._image = LargeImage(file, file.advanced(self._changed), pages)
+            self._changed = {}
+        return self._image
+
+    def take_back(self) -> None:
+        """Close; transactions whose outcome nobody asked for are undone in the file."""
+        self.close()
+        if not self._path.exists():
+            return  # a run that was dropped in its midst is closed after its image, if the garbage collector likes
+        if self._image.file.shows(self._image.version) and self._counted != self._change_counter():
+            self._image.file.give_up()
+        elif self._changed:
+            self._image.file.advanced(self._changed)
+            self._image.file.show(self._image.version)
+            self._changed = {}
+
+    def _change_counter(self) -> bytes:
+        """What SQLite raises with every commit that changed a page."""
+        with self._path.open("rb") as file:
+            file.seek(_CHANGE_COUNTER_AT)
+            return file.read(4)
+
+    def _add(self, changed: Mapping[int, PageChange]) -> None:
+        for number, (before, after) in changed.items():
+            first = self._changed[number][0] if number in self._changed else before
+            if first == after:
+                del self._changed[number]
+            else:
+                self._changed[number] = (first, after)
+
+
+def read_pages(path: Path, numbers: Iterable[int], *, page_size: int) -> dict[int, bytes]:
+    """Pages by number, as the file holds them now."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return {number: os.pread(file, page_size, (number - 1) * page_size) for number in numbers}
+    finally:
+        os.close(file)
+
+
+def _named_by_journal(path: Path, page_size: int) -> set[int] | None:
+    """The pages whose originals the rollback journal has saved; None if it is not laid out as it should be."""
+    try:
+        journal = os.open(f"{path}-journal", os.O_RDONLY)
+    except FileNotFoundError:
+        return set()
+    try:
+        size = os.fstat(journal).st_size
+        if size == 0:
+            return set()
+        header = os.pread(journal, _JOURNAL_HEADER, 0)
+        sector, stored_size = int.from_bytes(header[20:24], "big"), int.from_bytes(header[24:28], "big")
+        record = 4 + page_size + 4
+        if header[:8] != _JOURNAL_MAGIC or stored_size != page_size or (size - sector) % record:
+            return None
+        return {int.from_bytes(os.pread(journal, 4, at), "big") for at in range(sector, size, record)}
+    finally:
+        os.close(journal)
+
+
+def _free_leaves(path: Path, first: bytes, named: set[int], *, page_size: int) -> Iterator[int]:
+    """The free pages that the touched trunks of the old free list name: the first trunk, and the next where it is used up."""
+    trunk = int.from_bytes(first[_FREE_LIST_AT : _FREE_LIST_AT + 4], "big")
+    while trunk in named:
+        page = read_pages(path, (trunk,), page_size=page_size)[trunk]
+        count = int.from_bytes(page[4:8], "big")
+        for at in range(8, 8 + 4 * count, 4):
+            yield int.from_bytes(page[at : at + 4], "big")
+        trunk = int.from_bytes(page[:4], "big")

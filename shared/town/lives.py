@@ -1,0 +1,145 @@
+"""What an image still knows of the life of one bead or agent: its row, its audit trail, its events, its effects."""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from shared.domain.times import from_text
+
+_BEAD: Final = (
+    "bead_id",
+    "type",
+    "status",
+    "title",
+    "rig_id",
+    "parent_bead_id",
+    "assignee_agent_bead_id",
+    "labels",
+    "dispatch_attempts",
+    "last_dispatch_attempt_at",
+    "last_dispatch_failed_at",
+    "created_at",
+    "updated_at",
+)
+_AGENT: Final = (
+    "role",
+    "identity",
+    "status",
+    "current_hook_bead_id",
+    "generation",
+    "dispatch_attempts",
+    "last_dispatch_bead_id",
+    "last_dispatch_outcome",
+    "observed_status",
+    "last_activity_at",
+    "last_event_at",
+    "stalled_at",
+    "agent_status_message",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One row of the audit trail."""
+
+    audit_id: str
+    seq: int
+    bead_id: str
+    agent_id: str | None
+    event_type: str
+    old: str | None
+    new: str | None
+    metadata: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class EffectLife:
+    """An effect as the outbox has it."""
+
+    effect_id: str
+    kind: str
+    subject: str
+    generation: int
+    bead_id: str | None
+    state: str
+    attempts: int
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEvent:
+    """An event that is not applied yet, or failed for good."""
+
+    event_id: str
+    event_type: str
+    outcome: str | None
+    retry_count: int
+    last_error: str | None
+    received_at: str
+
+
+def key(sql: sqlite3.Connection, name: str) -> Any:
+    """A town key; None if it is not there."""
+    row = sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
+    return None if row is None else json.loads(row[0])
+
+
+def bead_row(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
+    """The row of a bead as it is stored, readable or not; None if there is none."""
+    row = sql.execute(f"SELECT {', '.join(_BEAD)} FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()  # noqa: S608
+    return None if row is None else dict(zip(_BEAD, row, strict=True))
+
+
+def agent_row(sql: sqlite3.Connection, agent_id: str) -> dict[str, Any] | None:
+    """The agent's own row as it is stored, readable or not; None if there is none."""
+    query = f"SELECT {', '.join(_AGENT)} FROM agent_metadata WHERE bead_id = :id"  # noqa: S608
+    row = sql.execute(query, {"id": agent_id}).fetchone()
+    return None if row is None else dict(zip(_AGENT, row, strict=True))
+
+
+def audit_trail(sql: sqlite3.Connection, row_id: str) -> list[AuditLine]:
+    """The audit of a bead, and where it names an agent also what that agent did elsewhere; oldest first."""
+    rows = sql.execute(
+        "SELECT bead_event_id, seq, bead_id, agent_id, event_type, old_value, new_value, metadata, created_at "
+        "FROM bead_events WHERE bead_id = :id OR agent_id = :id ORDER BY seq",
+        {"id": row_id},
+    ).fetchall()
+    return [AuditLine(*row) for row in rows]
+
+
+def effects(sql: sqlite3.Connection) -> list[EffectLife]:
+    """Every effect that is still kept, in order of creation, with the bead that it is about."""
+    rows = sql.execute(
+        "SELECT effect_id, kind, subject, generation, COALESCE(json_extract(payload, '$.bead.id'), "
+        "json_extract(payload, '$.bead_id')), state, attempts, result FROM outbox ORDER BY seq"
+    ).fetchall()
+    return [EffectLife(*row) for row in rows]
+
+
+def waiting_events(sql: sqlite3.Connection, row_id: str) -> list[WaitingEvent]:
+    """Events about a bead or of an agent that wait to be tried again, or failed for good; oldest first."""
+    rows = sql.execute(
+        "SELECT event_id, event_type, outcome, retry_count, last_error, received_at FROM town_events "
+        "WHERE (processed_at IS NULL OR outcome = 'poisoned') AND (bead_id = :id OR agent_id = :id) ORDER BY seq",
+        {"id": row_id},
+    ).fetchall()
+    return [WaitingEvent(*row) for row in rows]
+
+
+def violations(sql: sqlite3.Connection, row_id: str) -> list[tuple[int, str, int, datetime]]:
+    """(invariant, message, first tick, since) of violations about a row."""
+    rows = sql.execute(
+        "SELECT invariant, message, first_seen_tick, first_seen_at FROM open_violations "
+        "WHERE subject = :id OR subject IN ('beads ' || :id, 'agent_metadata ' || :id) ORDER BY invariant, subject",
+        {"id": row_id},
+    ).fetchall()
+    return [(row[0], row[1], row[2], from_text(row[3])) for row in rows]
+
+
+def hooked_agent(sql: sqlite3.Connection, bead_id: str) -> str | None:
+    """The agent that is hooked to a bead."""
+    row = sql.execute("SELECT bead_id FROM agent_metadata WHERE current_hook_bead_id = :id", {"id": bead_id}).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,243 @@
+"""The real control server, run for a test on loopback, and told what to do wrong.
+
+    with a_control_server(tmp_path) as server:
+        server.faults.add("/agents/start", DropAnswer())        # it is done, and the connection is cut
+        server.faults.add("/agents/start", Fail(503), times=2)  # nothing is done, this is the answer
+
+Faults are met at the door, by route, first planned first met. Everything behind the door is what a container runs.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from infra.control_server.http import ControlServer, _Handler
+from infra.control_server.server import Running
+from infra.control_server.sessions import Answer, Sessions
+from infra.control_server.settings import Settings
+from infra.local.posting import Event, NotPosted
+from shared.adapters.clock import SystemClock, wait_for
+from shared.domain.ports import Clock
+
+SLEEPER = ("sleep", "600")
+PATIENCE_SECONDS = 20.0
+
+
+class HangUp(Exception):
+    """The door closes the connection without an answer."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Nothing is done; this status is the answer."""
+
+    status: int
+
+
+@dataclass(frozen=True)
+class Garble:
+    """It is done; the answer is no JSON."""
+
+
+@dataclass(frozen=True)
+class DropRequest:
+    """Nothing is done, and the connection is cut."""
+
+
+@dataclass(frozen=True)
+class DropAnswer:
+    """It is done, and the connection is cut."""
+
+
+@dataclass(frozen=True)
+class Slow:
+    """It is done after so many seconds, and then answered."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Late:
+    """It is done at once, and answered so many seconds later."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Twice:
+    """The request arrives twice at the same time."""
+
+
+Fault = Fail | Garble | DropRequest | DropAnswer | Slow | Late | Twice
+
+
+@dataclass
+class Faults:
+    """What is to go wrong, by the end of a route's path."""
+
+    planned: list[tuple[str, Fault]] = field(default_factory=list)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, route: str, fault: Fault, *, times: int = 1) -> None:
+        self.planned += [(route, fault)] * times
+
+    def take(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            self.seen.append((method, path))
+            for number, (route, fault) in enumerate(self.planned):
+                if path.endswith(route):
+                    del self.planned[number]
+                    return fault
+        return None
+
+
+class FaultyDoor(ControlServer):
+    """A control server's door that meets its faults."""
+
+    def __init__(self, at: tuple[str, int], sessions: Sessions, *, key: str | None) -> None:
+        super().__init__(at, sessions, key=key)
+        self.faults = Faults()
+        self.RequestHandlerClass = _FaultyHandler
+
+    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        fault = self.faults.take(method, path)
+        if isinstance(fault, Fail):
+            return fault.status, {"error": "as planned"}
+        if isinstance(fault, DropRequest):
+            raise HangUp
+        if isinstance(fault, Slow):
+            time.sleep(fault.seconds)
+        if isinstance(fault, Twice):
+            twin = threading.Thread(target=super().respond, args=(method, path, headers, body))
+            twin.start()
+            answer = super().respond(method, path, headers, body)
+            twin.join()
+            return answer
+        answer = super().respond(method, path, headers, body)
+        if isinstance(fault, DropAnswer):
+            raise HangUp
+        if isinstance(fault, Late):
+            time.sleep(fault.seconds)
+        if isinstance(fault, Garble):
+            return answer[0], {"__garbled": True}
+        return answer
+
+
+class _FaultyHandler(_Handler):
+    def _answer(self) -> None:
+        try:
+            super()._answer()
+        except HangUp:
+            self.close_connection = True
+
+    def write(self, status: int, answer: Mapping[str, Any]) -> None:
+        if "__garbled" in answer:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<html")
+            self.close_connection = True
+            return
+        super().write(status, answer)
+
+
+@dataclass
+class Listener:
+    """A town that keeps what it is told; it can refuse for a while."""
+
+    events: list[Event] = field(default_factory=list)
+    deaf: bool = False
+
+    def post(self, events: Sequence[Event]) -> None:
+        if self.deaf:
+            raise NotPosted("nobody listens")
+        self.events.extend(events)
+
+    def heard(self, event_type: str, agent_id: str | None = None) -> list[Event]:
+        """Events of a type, in order."""
+        return [
+            event
+            for event in self.events
+            if event["event_type"] == event_type and agent_id in (None, event.get("agent_id"))
+        ]
+
+
+@dataclass
+class TestServer:
+    """One control server of a test. It can be replaced by a new instance on the same or on a new disk."""
+
+    __test__ = False
+
+    settings: Settings
+    town: Any
+    running: Running
+
+    @property
+    def address(self) -> str:
+        return self.running.address
+
+    @property
+    def faults(self) -> Faults:
+        door = self.running.door
+        assert isinstance(door, FaultyDoor)
+        return door.faults
+
+    @property
+    def runtime(self) -> Any:
+        """The processes behind the door."""
+        return self.running.sessions.runtime
+
+    def generations(self, agent_id: str = "a1") -> list[int]:
+        """The generations of an agent of which a process lives."""
+        return sorted(agent.generation for agent in self.runtime.running() if agent.agent_id == agent_id)
+
+    def comes_to_run(self, agent_id: str, *generations: int) -> bool:
+        """Whether exactly these generations come to live."""
+        return wait_for(lambda: self.generations(agent_id) == list(generations), seconds=PATIENCE_SECONDS)
+
+    def replaced(self, instance_id: str, *, root: Path | None = None) -> "TestServer":
+        """A new instance at the same port, after this one has ended."""
+        settings = replace(
+            self.settings, instance_id=instance_id, root=root or self.settings.root, port=self.running.door.server_port
+        )
+        return started(settings, self.town)
+
+    def close(self) -> None:
+        self.running.kill()
+        assert self.runtime.stop_all() == ()
+
+
+def started(settings: Settings, town: Any) -> TestServer:
+    """A control server with a faulty door, which has no faults yet."""
+    return TestServer(settings, town, Running(settings, town, door=FaultyDoor))
+
+
+@contextmanager
+def a_control_server(
+    root: Path,
+    *,
+    command: Sequence[str] = SLEEPER,
+    town: Any = None,
+    clock: Clock | None = None,
+    key: str | None = "a-long-secret",
+    **more: Any,
+) -> Iterator[TestServer]:
+    """A control server of town t1 on a free port of loopback; nothing of it is left behind."""
+    settings = Settings(
+        town_id="t1",
+        command=tuple(command),
+        root=root / "control",
+        instance_id="instance-1",
+        port=0,
+        key=key,
+        clock=clock or SystemClock(),
+        look_every=0.05,
+        **more,
+    )
+    server = started(settings, town or Listener())
+    try:
+        yield server
+    finally:
+        server.close()

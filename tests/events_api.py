@@ -1,0 +1,77 @@
+"""The events API on loopback, as far as an agent sees it: a town token is wanted, `ingest` judges, the inbox keeps."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from shared.adapters import ids
+from shared.domain.errors import Refused, TownError
+from shared.domain.ports import Clock, ObjectStore
+from shared.domain.steps import drive
+from shared.events import ingest
+from shared.storage.towns import ObjectTownStore
+
+
+@dataclass
+class EventsApi:
+    """Where it is, which token it wants, what it refuses next."""
+
+    objects: ObjectStore
+    clock: Clock
+    address: str = ""
+    token: str = "the-town-token"
+    fails: list[int] = field(default_factory=list)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    nonce: str | None = None
+
+    def answer(self, path: str, authorization: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        self.seen.append((path, authorization))
+        if self.fails:
+            return self.fails.pop(0), {"title": "as planned"}
+        if authorization != f"Bearer {self.token}":
+            return 401, {"title": "no token"}
+        town_id = path.removeprefix("/api/towns/").removesuffix("/events")
+        now = self.clock.now()
+        try:
+            batch = ingest.accept(body, received_at=now)
+            store = ObjectTownStore(self.objects)
+            wake = not batch.transient_only
+            drive(store.post(town_id, batch.body, received_at=now, batch_id=ids.batch_id(), wake=wake))
+        except Refused as refused:
+            return refused.status, {"title": refused.message}
+        except TownError as error:
+            return 404, {"title": error.message}
+        return 202, {} if self.nonce is None else {"drain_nonce": self.nonce}
+
+
+@contextmanager
+def an_events_api(objects: ObjectStore, clock: Clock) -> Iterator[EventsApi]:
+    """An API over these towns, while the block lasts."""
+    api = EventsApi(objects, clock)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, answer = api.answer(self.path, self.headers.get("Authorization", ""), body)
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    api.address = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,288 @@
+"""The control server adapter when the server is slow, broken, gone or lying: every answer is typed, nothing raises."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.control_server import CallSeconds, ControlServerRuntime
+from shared.adapters.town_containers import FixedAddresses
+from shared.domain.errors import Terminal
+from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
+from tests.control_servers import (
+    DropAnswer,
+    DropRequest,
+    Fail,
+    Garble,
+    Late,
+    Slow,
+    TestServer,
+    Twice,
+    a_control_server,
+)
+
+BRIEF = CallSeconds(start=0.7, status=0.5, health=0.5, other=0.7)
+PATIENT = CallSeconds(start=8, status=8, health=8, other=8)
+REPOSITORY = "https://example.com/acme/work.git"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[TestServer]:
+    with a_control_server(tmp_path) as server:
+        yield server
+
+
+def adapter(server: TestServer, seconds: CallSeconds = PATIENT, **more: Any) -> ControlServerRuntime:
+    return ControlServerRuntime(
+        FixedAddresses(server.address), key_of=lambda _: server.settings.key, seconds=seconds, **more
+    )
+
+
+def order(generation: int = 1, agent_id: str = "a1", **more: Any) -> dict[str, Any]:
+    return {
+        "town_id": "t1",
+        "organization_id": "org-1",
+        "agent_id": agent_id,
+        "role": "polecat",
+        "identity": "Toast-polecat-rig-1@t1",
+        "generation": generation,
+        "rig": None,
+        "bead": {"id": "b1", "title": "Do it"},
+        "prompt_kind": "work",
+        "model": None,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fail(503), StartRejected),
+        (Fail(429), StartRejected),
+        (Fail(400), StartRejected),
+        (Fail(302), StartRejected),
+        (Fail(500), StartUnknown),
+        (Fail(502), StartUnknown),
+        (Fail(504), StartUnknown),
+        (Garble(), StartUnknown),
+        (DropRequest(), StartUnknown),
+        (DropAnswer(), StartUnknown),
+        (Late(1.2), StartUnknown),
+    ],
+    ids=str,
+)
+def test_a_start_is_rejected_only_if_nothing_can_have_been_started(server: TestServer, fault: Any, kind: type) -> None:
+    server.faults.add("/agents/start", fault)
+    answer = adapter(server, BRIEF).start(order(), effect_id="e1")
+    assert type(answer) is kind
+    assert getattr(answer, "reason", "")
+    if kind is StartRejected:
+        assert server.generations() == []
+
+
+def test_a_start_whose_answer_was_lost_is_found_by_its_repetition(server: TestServer) -> None:
+    server.faults.add("/agents/start", DropAnswer())
+    runtime = adapter(server)
+    assert isinstance(runtime.start(order(), effect_id="e1"), StartUnknown)
+    assert isinstance(runtime.start(order(), effect_id="e1"), Started)
+    assert server.generations() == [1]
+
+
+def test_a_start_that_arrives_twice_at_once_is_one_process(server: TestServer) -> None:
+    server.faults.add("/agents/start", Twice())
+    assert isinstance(adapter(server).start(order(), effect_id="e1"), Started)
+    assert server.generations() == [1]
+
+
+def test_a_server_that_is_not_there_is_a_no_and_a_status_that_nobody_tells_is_unknown() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    runtime = ControlServerRuntime(FixedAddresses(address), seconds=BRIEF)
+    answer = runtime.start(order(), effect_id="e1")
+    assert answer == StartRejected("the control server cannot be reached: NewConnectionError")
+    assert runtime.status("t1", "a1").status == "unknown"
+    refused = runtime.stop("t1", "a1", generation=1, effect_id="s1")
+    assert isinstance(refused, NotDone)
+    assert refused.passing
+    assert runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue") == NotDone(
+        "the control server did not answer: NewConnectionError", passing=True
+    )
+
+
+def test_a_town_without_a_configured_server_is_a_matter_of_configuration() -> None:
+    runtime = ControlServerRuntime(FixedAddresses(exceptions={"t2": "http://127.0.0.1:1"}))
+    assert runtime.start(order(), effect_id="e1") == StartRejected(
+        "no control server is configured for town t1", kind="bad_configuration"
+    )
+    assert runtime.status("t1", "a1") == ProcessStatus("not_found")
+
+
+@pytest.mark.parametrize("fault", [Fail(500), Garble(), DropRequest(), Slow(0.9)], ids=str)
+def test_a_status_that_does_not_come_is_unknown(server: TestServer, fault: Any) -> None:
+    adapter(server).start(order(), effect_id="e1")
+    server.faults.add("/status", fault)
+    assert adapter(server, BRIEF).status("t1", "a1").status == "unknown"
+    assert adapter(server).status("t1", "a1") == ProcessStatus("running", generation=1)
+
+
+@pytest.mark.parametrize(("status", "passing"), [(500, True), (503, True), (429, True), (400, False), (401, False)])
+def test_what_did_not_work_says_whether_it_may_later(server: TestServer, status: int, passing: bool) -> None:
+    runtime = adapter(server)
+    for route in ("/stop", "/message"):
+        server.faults.add(route, Fail(status))
+    for answer in (
+        runtime.stop("t1", "a1", generation=1, effect_id="s1"),
+        runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue"),
+    ):
+        assert isinstance(answer, NotDone)
+        assert answer.passing is passing
+        assert "as planned" in answer.error
+
+
+def test_a_message_whose_answer_was_lost_is_delivered_once(server: TestServer) -> None:
+    runtime = adapter(server)
+    runtime.start(order(), effect_id="e1")
+    server.faults.add("/message", DropAnswer())
+    assert isinstance(runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue"), NotDone)
+    assert runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue") == Done()
+    assert len(list((server.runtime.newest("t1", "a1").directory / "messages").iterdir())) == 1
+
+
+def test_a_dripping_server_does_not_stretch_the_time_of_a_call() -> None:
+    """A byte of the answer every 50 ms, for ever: the call ends when its time is over."""
+    ended = threading.Event()
+    with _a_dripping_server(ended) as address:
+        answer = ControlServerRuntime(FixedAddresses(address), seconds=BRIEF).start(order(), effect_id="e1")
+    assert isinstance(answer, StartUnknown)
+    assert ended.is_set()
+
+
+@contextmanager
+def _a_dripping_server(ended: threading.Event) -> Iterator[str]:
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            try:
+                for _ in range(2000):
+                    connection.sendall(b"H")
+                    if ended.wait(0.05):
+                        return
+            except OSError:
+                ended.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(timeout=20)
+
+
+def test_nobody_without_the_key_is_answered(server: TestServer) -> None:
+    stranger = ControlServerRuntime(FixedAddresses(server.address), key_of=lambda _: "guessed", seconds=PATIENT)
+    answer = stranger.start(order(), effect_id="e1")
+    assert isinstance(answer, StartRejected)
+    assert "401" in answer.reason
+    assert stranger.status("t1", "a1").status == "unknown"
+    assert server.generations() == []
+
+
+def test_the_start_says_all_that_the_contract_names(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The body as it leaves us, for an order with everything in it."""
+    sent: list[Any] = []
+    start = server.running.sessions.start
+
+    def watched(body: Any, *, effect_id: str) -> Any:
+        sent.append(body)
+        return start(body, effect_id=effect_id)
+
+    monkeypatch.setattr(server.running.sessions, "start", watched)
+    rig = {"id": "rig-1", "name": "work", "git_url": REPOSITORY, "default_branch": "trunk"}
+    given = order(rig=rig, prompt_kind="triage", feature_branch="convoy/x/head", rigs=[rig], model="large")
+    runtime = adapter(server, mint=_minted, api="https://api.example.com", small_model="tiny")
+    assert isinstance(runtime.start(given, effect_id="e1"), Started)
+    [body] = sent
+    shown = body.model_dump(by_alias=True)
+    environment = shown.pop("envVars")
+    assert {**shown, "prompt": "", "systemPrompt": ""} == {
+        "agentId": "a1",
+        "rigId": "rig-1",
+        "townId": "t1",
+        "role": "polecat",
+        "name": "Toast",
+        "identity": "Toast-polecat-rig-1@t1",
+        "prompt": "",
+        "systemPrompt": "",
+        "model": "large",
+        "smallModel": "tiny",
+        "gitUrl": REPOSITORY,
+        "branch": "gt/toast/b1",
+        "defaultBranch": "trunk",
+        "startPoint": "convoy/x/head",
+        "lightweight": True,
+        "organizationId": "org-1",
+        "rigs": [rig],
+    }
+    assert json.loads(environment.pop("TOWN_AGENT_ORDER")) == given
+    assert environment == {
+        "TOWN_AGENT_GENERATION": "1",
+        "TOWN_TOKEN": "agent t1 a1 1",
+        "TOWN_API": "https://api.example.com",
+    }
+
+
+def _minted(town_id: str, *, scope: str, agent_id: str | None = None, generation: int | None = None) -> str:
+    return " ".join(str(part) for part in (scope, town_id, agent_id, generation) if part is not None)
+
+
+def test_tokens_reach_the_container_and_every_agent_and_nobody_else(server: TestServer) -> None:
+    runtime = adapter(server, mint=_minted)
+    runtime.start(order(), effect_id="e1")
+    token_file = server.settings.root / "tokens" / "a1"
+    assert token_file.read_text() == "agent t1 a1 1"
+    token_file.write_text("old")
+    assert runtime.refresh_token("t1", effect_id="r1") == Done()
+    assert token_file.read_text() == "agent t1 a1 1"
+    assert (server.settings.root / "token").read_text() == "container t1"
+    assert {path.stat().st_mode & 0o777 for path in (token_file, server.settings.root / "token")} == {0o600}
+    written = [path for path in server.settings.root.rglob("*") if path.is_file() and b"agent t1" in path.read_bytes()]
+    assert written == [token_file]
+
+
+def test_a_token_that_cannot_be_made_is_an_answer(server: TestServer) -> None:
+    def broken(town_id: str, *, scope: str, agent_id: str | None = None, generation: int | None = None) -> str:
+        raise Terminal("the signing key is gone")
+
+    runtime = adapter(server, mint=broken)
+    assert runtime.start(order(), effect_id="e1") == StartRejected(
+        "no token can be made: the signing key is gone", kind="bad_configuration"
+    )
+    assert runtime.refresh_token("t1", effect_id="r1") == NotDone(
+        "no token can be made: the signing key is gone", passing=True
+    )
+
+
+def test_the_organization_travels_with_every_model(server: TestServer) -> None:
+    runtime = adapter(server)
+    runtime.start(order(), effect_id="e1")
+    new = {"town_id": "t1", "agent_id": "a1", "model": "small", "organization_id": "org-1"}
+    assert runtime.update_model(new, effect_id="u1") == Done()
+    stored = json.loads((server.runtime.newest("t1", "a1").directory.parent / "model.json").read_text())
+    assert (stored["model"], stored["organization_id"]) == ("small", "org-1")
+
+
+def test_a_configuration_is_given_to_later_starts(server: TestServer) -> None:
+    runtime = adapter(server)
+    assert runtime.sync_config("t1", {"rigs": [], "envVars": {"LANGUAGE": "en"}}, effect_id="c1") == Done()
+    wrong = runtime.sync_config("t1", {"envVars": {"LD_PRELOAD": "x"}}, effect_id="c2")
+    assert isinstance(wrong, NotDone)
+    assert not wrong.passing
+    runtime.start(order(), effect_id="e1")
+    [agent] = server.runtime.running()
+    assert b"LANGUAGE=en" in Path(f"/proc/{agent.pid}/environ").read_bytes().split(b"\0")

@@ -1,0 +1,249 @@
+"""Agents on ECS: what is asked of AWS, and what each of its answers is taken for."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra.control_server.requests import Start
+from shared.adapters.control_server import CallSeconds, ControlServerRuntime
+from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
+from shared.adapters.ecs_tasks import EcsSettings, EcsTasks
+from shared.adapters.s3_shelf import S3Shelf
+from shared.domain.errors import StoreUnavailable
+from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
+from tests.fargate import NO_CAPACITY, Fargate, a_fargate, environment_of
+from tests.integration.test_agent_runtimes import order
+
+EFFECT = "e" * 64
+
+
+@pytest.fixture
+def fargate(tmp_path: Path) -> Iterator[Fargate]:
+    with a_fargate(tmp_path) as fargate:
+        yield fargate
+
+
+def agents(fargate: Fargate, **more: Any) -> EcsAgents:
+    return EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of, **more)
+
+
+def containers(fargate: Fargate) -> EcsContainers:
+    return EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.02)
+
+
+def _minted(town_id: str, *, scope: str, agent_id: str | None = None, generation: int | None = None) -> str:
+    return f"secret-{scope}-{agent_id}"
+
+
+def test_a_task_is_asked_for_with_token_town_and_several_subnets_and_without_any_secret(fargate: Fargate) -> None:
+    long = order(bead={"id": "b1", "title": "t", "body": "x" * 32_000})
+    started = agents(fargate, mint=_minted, api="https://api.example.com").start(long, effect_id=EFFECT)
+    [request] = fargate.requests
+    assert started == Started(fargate.living()[0])
+    assert (request["clientToken"], request["startedBy"], request["launchType"]) == (EFFECT, "town/t1", "FARGATE")
+    network = request["networkConfiguration"]["awsvpcConfiguration"]
+    assert len(network["subnets"]) == 2
+    assert network["assignPublicIp"] == "DISABLED"
+    assert "secret" not in json.dumps(request)
+    assert len(json.dumps(request["overrides"])) < 8192
+    body = Start.model_validate_json(fargate.shelf[environment_of(request)["TOWN_START_URL"]])
+    assert body.env_vars["TOWN_TOKEN"] == "secret-agent-a1"
+    assert body.organization_id == "org-1"
+
+
+@pytest.mark.parametrize("failure", [NO_CAPACITY, {"reason": "RESOURCE:ENI"}])
+def test_a_200_without_capacity_is_a_no_of_its_own_kind(fargate: Fargate, failure: dict[str, str]) -> None:
+    fargate.failures.append(failure)
+    answer = agents(fargate).start(order(), effect_id=EFFECT)
+    assert answer == StartRejected(f"ECS started no task: {failure['reason']}", kind="no_capacity")
+    assert isinstance(agents(fargate).start(order(2), effect_id="f" * 64), Started)
+
+
+def test_a_lost_answer_is_no_second_task(fargate: Fargate) -> None:
+    """The task was run, the answer was not heard: it is looked for and found under its effect id."""
+    fargate.lost_answers = 1
+    runtime = agents(fargate)
+    assert runtime.start(order(), effect_id=EFFECT) == Started(fargate.living()[0])
+    assert runtime.start(order(), effect_id=EFFECT) == Started(fargate.living()[0])
+    assert len(fargate.living()) == 1
+
+
+def test_a_task_that_cannot_be_found_after_a_lost_answer_is_unknown(
+    fargate: Fargate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ECS is eventually consistent: it may not show yet what it has started."""
+    fargate.lost_answers = 1
+    monkeypatch.setattr(Fargate, "list_tasks", lambda self, **_: {"taskArns": []})
+    assert isinstance(agents(fargate).start(order(), effect_id=EFFECT), StartUnknown)
+
+
+def test_a_task_that_is_not_up_yet_is_starting_and_cannot_be_written_to(fargate: Fargate) -> None:
+    fargate.boot = False
+    runtime = agents(fargate)
+    started = runtime.start(order(), effect_id=EFFECT)
+    assert isinstance(started, Started)
+    assert runtime.status("t1", "a1") == ProcessStatus("starting", generation=1)
+    answer = runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue")
+    assert answer == NotDone("the agent is not running", passing=True)
+    fargate.start_container(started.process_id)
+    assert agents(fargate).status("t1", "a1") == ProcessStatus("running", generation=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("ThrottlingException", 400, StartRejected("", "no_capacity")),
+        ("AccessDeniedException", 400, StartRejected("", "bad_configuration")),
+        ("ClusterNotFoundException", 400, StartRejected("", "bad_configuration")),
+        ("ServerException", 500, StartUnknown("")),
+    ],
+)
+def test_every_error_of_the_api_is_an_answer(
+    fargate: Fargate, monkeypatch: pytest.MonkeyPatch, code: str, status: int, kind: Any
+) -> None:
+    error: Any = {"Error": {"Code": code, "Message": "so it is"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    def fails(self: Fargate, **_: Any) -> Any:
+        raise ClientError(error, "Call")
+
+    monkeypatch.setattr(Fargate, "run_task", fails)
+    runtime = agents(fargate)
+    answer = runtime.start(order(), effect_id=EFFECT)
+    assert type(answer) is type(kind)
+    assert getattr(answer, "kind", None) == getattr(kind, "kind", None)
+    monkeypatch.setattr(Fargate, "list_tasks", fails)
+    assert isinstance(runtime.start(order(), effect_id=EFFECT), StartRejected)
+    assert agents(fargate).status("t1", "a1") == ProcessStatus("unknown", f"{code}: so it is")
+    refused = runtime.stop("t1", "a1", generation=1, effect_id="s" * 64)
+    assert isinstance(refused, NotDone)
+    assert refused.passing
+    assert containers(fargate).state("t1") == "unknown"
+
+
+def test_without_network_nothing_was_sent() -> None:
+    """A client that reaches nobody: a no for a start, unknown for a status; no exception."""
+
+    def client() -> Any:
+        return boto3.client(
+            "ecs",
+            region_name="us-east-1",
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+            endpoint_url="http://127.0.0.1:1",
+            config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
+        )
+
+    tasks = EcsTasks(EcsSettings("c", "d", ["s"], ["g"]), client=client)
+    runtime = EcsAgents(tasks, shelf=lambda name, body: "https://shelf.example.com")
+    assert isinstance(runtime.start(order(), effect_id=EFFECT), StartRejected)
+    answer = tasks.run("t1", token=EFFECT, environment={}, tags={})
+    assert isinstance(answer, StartRejected)
+    assert answer.reason.startswith("ECS refused the start: EndpointConnectionError")
+    assert runtime.status("t1", "a1").status == "unknown"
+
+
+def test_an_order_that_cannot_be_handed_over_starts_nothing(fargate: Fargate) -> None:
+    def full(name: str, body: bytes) -> str:
+        raise StoreUnavailable("the bucket is gone")
+
+    runtime = EcsAgents(fargate.tasks, shelf=full)
+    answer = runtime.start(order(), effect_id=EFFECT)
+    assert answer == StartRejected("the order cannot be handed over: the bucket is gone", kind="bad_configuration")
+    assert fargate.requests == []
+
+
+def test_tokens_reach_the_task_of_each_agent(fargate: Fargate) -> None:
+    runtime = agents(fargate, mint=_minted)
+    for number, agent_id in enumerate(("a1", "a2")):
+        runtime.start(order(agent_id=agent_id), effect_id=str(number) * 64)
+    for server in fargate.servers.values():
+        for file in (server.settings.root / "tokens").iterdir():
+            file.write_text("old")
+    assert runtime.refresh_token("t1", effect_id="r1") == Done()
+    kept = [file.read_text() for s in fargate.servers.values() for file in (s.settings.root / "tokens").iterdir()]
+    assert sorted(kept) == ["secret-agent-a1", "secret-agent-a2"]
+
+
+def test_a_shelf_in_a_bucket_gives_an_address_that_ends(fargate: Fargate) -> None:
+    """The fixture has moto running: the bucket is moto's."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="towns")
+    url = S3Shelf(s3, "towns")("name", b"{}")
+    assert s3.get_object(Bucket="towns", Key="orders/name.json")["Body"].read() == b"{}"
+    assert "Expires=" in url
+    with pytest.raises(StoreUnavailable):
+        S3Shelf(s3, "no-such-bucket")("name", b"{}")
+
+
+# one container for each town ------------------------------------------------------------------------
+
+
+def test_twenty_agents_at_once_wake_one_container(fargate: Fargate) -> None:
+    runtime = ControlServerRuntime(containers(fargate), seconds=CallSeconds(start=20))
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: runtime.start(order(agent_id=f"a{n}"), effect_id=f"{n:064}"), range(20)))
+    assert [type(answer) for answer in answers] == [Started] * 20
+    assert len(fargate.living()) == 1
+
+
+def test_two_processes_that_wake_a_town_at_once_run_one_container(fargate: Fargate) -> None:
+    """They share no lock: the token, which follows from what was there before, makes their calls the same."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda c: c.wake("t1", effect_id="x", seconds=5), [containers(fargate), containers(fargate)]))
+    assert len(fargate.living()) == 1
+
+
+def test_of_two_containers_the_oldest_stays(fargate: Fargate) -> None:
+    """If a town has two all the same, its agents must not be spread over both."""
+    for token in ("1" * 64, "2" * 64):
+        fargate.tasks.run("t1", token=token, environment={"TOWN_ID": "t1"}, tags={"town-role": "town"})
+    first, _ = fargate.living()
+    containers(fargate).wake("t1", effect_id="x", seconds=5)
+    assert fargate.living() == [first]
+
+
+def test_a_container_that_takes_too_long_is_a_no_and_the_next_attempt_finds_it(fargate: Fargate) -> None:
+    fargate.boot = False
+    runtime = ControlServerRuntime(containers(fargate), seconds=CallSeconds(start=0.2))
+    answer = runtime.start(order(), effect_id=EFFECT)
+    assert answer == StartRejected("the town's container is starting; the next attempt finds it", kind="no_capacity")
+    assert runtime.container_state("t1") == "starting"
+    [arn] = fargate.living()
+    fargate.start_container(arn)
+    patient = ControlServerRuntime(containers(fargate), seconds=CallSeconds(start=10))
+    assert isinstance(patient.start(order(2), effect_id="f" * 64), Started)
+    assert runtime.container_state("t1") == "healthy"
+
+
+def test_a_fresh_container_is_given_its_token_before_its_first_agent(fargate: Fargate) -> None:
+    runtime = ControlServerRuntime(containers(fargate), mint=_minted)
+    runtime.start(order(), effect_id=EFFECT)
+    [server] = fargate.servers.values()
+    assert [path for _, path in server.faults.seen if path != "/health"] == ["/refresh-token", "/agents/start"]
+    assert (server.settings.root / "token").read_text() == "secret-container-None"
+
+
+def test_an_idle_container_is_stopped_and_another_one_is_run_when_it_is_wanted(fargate: Fargate) -> None:
+    runtime = ControlServerRuntime(containers(fargate))
+    runtime.start(order(), effect_id=EFFECT)
+    [first] = fargate.living()
+    assert runtime.stop_container("t1", effect_id="c1") == Done()
+    assert runtime.container_state("t1") == "stopped"
+    assert runtime.status("t1", "a1") == ProcessStatus("not_found")
+    assert runtime.stop("t1", "a1", generation=1, effect_id="s") == Done()
+    assert isinstance(runtime.start(order(2), effect_id="f" * 64), Started)
+    assert fargate.living() != [first]
+
+
+def test_a_town_without_capacity_is_told_so(fargate: Fargate) -> None:
+    fargate.failures.append(NO_CAPACITY)
+    answer = ControlServerRuntime(containers(fargate)).start(order(), effect_id=EFFECT)
+    assert isinstance(answer, StartRejected)
+    assert answer.kind == "no_capacity"

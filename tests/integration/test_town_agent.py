@@ -1,0 +1,273 @@
+"""`town-agent`: what an agent says, over the API and into a directory, and what the town makes of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.posting import NotPosted, patiently, poster_from
+from infra.town_agent.main import NOT_POSTED, OK, REFUSED, run
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.local_state import Generation
+from tests.events_api import EventsApi, an_events_api
+from tests.fakes import FakeClock
+from tests.towns import T, TownBuilder, a_town
+from tests.worlds import World, a_world
+
+
+class Place:
+    """A town in a directory and an agent of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.world: World = a_world(objects=DirectoryObjects(root / "towns"))
+        self.generation = Generation(root / "agent", 4)
+        self.environment = {
+            "TOWN_AGENT_CONTEXT": str(root / "agent" / "context.json"),
+            "TOWNCTL_DATA": str(root / "towns"),
+            "TOWN_CLOCK": f"scaled {T.isoformat()} {_wall()!r} 0.000001",
+        }
+
+    def with_town(self, town: TownBuilder, **order: Any) -> "Place":
+        self.world.put_in(town)
+        (self.root / "agent").mkdir()
+        given = {
+            "town_id": "t1",
+            "agent_id": "a1",
+            "generation": 4,
+            "role": "polecat",
+            "bead": {"id": "b1"},
+            "branch": None,
+            "rig": {"id": "rig-1"},
+        }
+        (self.root / "agent" / "context.json").write_text(json.dumps({**given, **order}))
+        return self
+
+    def says(self, *words: str, **environment: str) -> int:
+        return run(words, self.environment | environment)
+
+    def ticks(self) -> TownBuilder:
+        self.world.clock.move(seconds=5)
+        self.world.run()
+        return self.world.town()
+
+
+def _wall() -> float:
+    import time
+
+    return time.time()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def a_working_town(role: str = "polecat") -> TownBuilder:
+    town = a_town().bead("b1", status="in_progress", assignee_agent_bead_id="a1")
+    return town.agent("a1", role, "working", hook="b1", generation=4)
+
+
+def test_work_that_is_reported_done_goes_to_review(place: Place) -> None:
+    place.with_town(a_working_town())
+    assert place.says("done", "--branch", "gt/toast/b1", "--summary", "All of it.") == OK
+    town = place.ticks()
+    assert town.status("b1") == "in_review"
+    assert town.rows("SELECT branch FROM review_metadata") == [("gt/toast/b1",)]
+
+
+def test_done_needs_a_branch_and_takes_the_one_of_the_order(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.with_town(a_working_town())
+    assert place.says("done") == REFUSED
+    assert "--branch" in capsys.readouterr().err
+    other = json.loads((place.root / "agent" / "context.json").read_text()) | {"branch": "gt/old"}
+    (place.root / "agent" / "context.json").write_text(json.dumps(other))
+    assert place.says("done") == OK
+    assert place.ticks().rows("SELECT branch FROM review_metadata") == [("gt/old",)]
+
+
+def test_the_same_report_twice_is_one_event_and_another_one_is_not_lost(place: Place) -> None:
+    place.with_town(a_working_town())
+    for _ in range(2):
+        place.says("done", "--branch", "one")
+    place.says("done", "--branch", "two")
+    place.ticks()
+    events = [e["event_id"] for e in place.world.journal()[-1]["inputs"]["new_events"]]
+    assert len(events) == 2
+
+
+def test_a_status_and_a_heartbeat_show_what_the_agent_does(place: Place) -> None:
+    place.with_town(a_working_town())
+    assert place.says("status", "Reading", " the\n code ") == OK
+    assert place.says("heartbeat", "--tool", "git", "--tool", "pytest") == OK
+    town = place.ticks()
+    shown = town.one("agent_metadata", "a1", "agent_status_message", "last_event_type", "active_tools")
+    assert shown == ("Reading the code", "tool_use", '["git","pytest"]')
+
+
+def test_a_heartbeat_of_an_older_generation_changes_nothing(place: Place) -> None:
+    place.with_town(a_working_town().update("agent_metadata", "a1", generation=5))
+    assert place.says("heartbeat", "--tool", "git") == OK
+    assert place.ticks().one("agent_metadata", "a1", "active_tools") == "[]"
+
+
+def test_a_refinery_asks_for_changes(place: Place) -> None:
+    town = a_town().bead("b1", status="in_review").review("mr", "in_progress", of="b1")
+    place.with_town(town.agent("a1", "refinery", "working", hook="mr", generation=4), role="refinery")
+    assert place.says("request-changes", "--feedback", "Test it.", "--file", "a.py", "--file", "b.py") == OK
+    town = place.ticks()
+    [(bead_id, body)] = town.rows("SELECT bead_id, body FROM beads WHERE labels = '[\"gt:rework\"]'")
+    assert body == "Test it."
+    assert town.metadata(bead_id)["files"] == ["a.py", "b.py"]
+
+
+def test_a_mayor_that_waits_is_waiting_and_everybody_leaves_a_note_for_the_runtime(place: Place) -> None:
+    town = a_town().update("agent_metadata", "mayor", status="working", generation=4)
+    place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None)
+    assert place.says("waiting") == OK
+    assert place.ticks().doing("mayor") == ("waiting", None)
+    assert json.loads((place.root / "agent" / "waiting.json").read_text())["since"].startswith("2026-01-10T12:00")
+
+
+def test_messages_are_shown_once_and_a_nudge_is_acknowledged(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    nudge = "00000000-0000-8000-8000-000000000001"
+    town = a_working_town().insert(
+        "agent_nudges", nudge_id=nudge, agent_bead_id="a1", message="Are you there?", created_at=T
+    )
+    place.with_town(town)
+    mailbox = Generation(place.root / "agent", 4)
+    mailbox.deliver(nudge, {"message_id": nudge, "text": "Are you there?", "mode": "immediate"})
+    mailbox.deliver("f" * 64, {"message_id": "f" * 64, "text": "A word to the mayor.", "mode": "queue"})
+    assert place.says("messages") == OK
+    assert sorted(capsys.readouterr().out.splitlines()) == ["A word to the mayor.", "Are you there?"]
+    assert place.says("messages") == OK
+    assert capsys.readouterr().out == ""
+    assert place.ticks().one("agent_nudges", nudge, "delivered_at") is not None
+    assert mailbox.has_message(nudge)
+
+
+def test_an_agent_files_a_bead_with_labels(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.with_town(a_working_town())
+    words = ("bead", "create", "--title", "Clean up", "--label", "gt:held", "--label", "later", "--priority", "low")
+    for _ in range(2):
+        assert place.says(*words, "--metadata", "why=mess") == OK
+    [bead_id] = set(capsys.readouterr().out.split())
+    town = place.ticks()
+    shown = town.one("beads", bead_id, "title", "labels", "priority", "rig_id", "created_by")
+    assert shown == ("Clean up", '["gt:held","later"]', "low", "rig-1", "a1")
+    assert town.metadata(bead_id) == {"why": "mess"}
+
+
+def test_a_mayor_plans_a_convoy_in_order(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.with_town(a_town(), agent_id="mayor", role="mayor", bead=None, rig=None)
+    words = ("convoy", "create", "--title", "Build", "--task", "first", "--task", "second", "--in-order", "--staged")
+    assert place.says(*words) == REFUSED
+    assert "--rig" in capsys.readouterr().err
+    assert place.says(*words, "--rig", "rig-1") == OK
+    convoy_id = capsys.readouterr().out.strip()
+    town = place.ticks()
+    assert town.one("convoy_metadata", convoy_id, "staged") == 1
+    edges = town.rows("SELECT count(*) FROM bead_dependencies WHERE dependency_type = 'blocks'")
+    assert edges == [(1,)]
+
+
+def test_a_triage_request_is_answered(place: Place) -> None:
+    town = a_working_town().bead("q1", labels=["gt:triage-request"], metadata={"triage_type": "stuck_agent"})
+    place.with_town(town)
+    assert place.says("triage", "q1", "--action", "NUDGE", "--notes", "wake") == OK
+    assert place.ticks().status("q1") == "closed"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dance"], "invalid choice"),
+        (["status"], "required"),
+        (["bead", "create"], "--title"),
+        (["bead", "create", "--title", "x", "--metadata", "novalue"], "KEY=VALUE"),
+        (["status", " "], "say something"),
+    ],
+)
+def test_what_is_used_wrongly_is_refused_and_says_why(
+    place: Place, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    place.with_town(a_working_town())
+    assert place.says(*words) == REFUSED
+    assert said in capsys.readouterr().err
+
+
+def test_without_a_start_file_or_a_way_to_the_town_it_says_what_is_missing(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["waiting"], {}) == REFUSED
+    assert "TOWN_AGENT_CONTEXT is not set" in capsys.readouterr().err
+    place.with_town(a_working_town())
+    assert place.says("waiting", TOWNCTL_DATA="") == REFUSED
+    assert "TOWN_API" in capsys.readouterr().err
+    (place.root / "agent" / "context.json").write_text("{}")
+    assert place.says("waiting") == REFUSED
+    assert "no start file" in capsys.readouterr().err
+
+
+def test_what_the_town_refuses_for_good_is_not_tried_again(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bead with a title that is too long."""
+    place.with_town(a_working_town())
+    with an_events_api(place.world.objects, place.world.clock) as api:
+        assert place.says(*("bead", "create", "--title", "x" * 5000), **_way(place, api)) == REFUSED
+        assert len(api.seen) == 1
+    assert "413" in capsys.readouterr().err
+
+
+def _way(place: Place, api: EventsApi) -> dict[str, str]:
+    token = place.root / "token"
+    token.write_text(api.token + "\n")
+    return {"TOWN_API": api.address, "TOWN_TOKEN_FILE": str(token), "TOWNCTL_DATA": ""}
+
+
+def test_over_the_api_a_report_carries_the_newest_token(place: Place) -> None:
+    place.with_town(a_working_town())
+    with an_events_api(place.world.objects, place.world.clock) as api:
+        way = _way(place, api)
+        assert place.says("done", "--branch", "b", **way) == OK
+        api.token = "another"
+        (place.root / "token").write_text("another")
+        assert place.says("status", "fine", **way) == OK
+    assert [path for path, _ in api.seen] == ["/api/towns/t1/events"] * 2
+    assert place.ticks().status("b1") == "in_review"
+
+
+def test_a_report_is_repeated_until_the_api_takes_it(tmp_path: Path) -> None:
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path))
+    with an_events_api(world.objects, world.clock) as api:
+        api.fails = [503, 429, 401]
+        environment = {"TOWN_API": api.address, "TOWN_TOKEN": api.token}
+        clock = FakeClock(T)
+        poster = poster_from(environment, town_id="t1", clock=clock)
+        event = {"event_id": "bead-e-1", "event_type": "bead_cancelled", "bead_id": "b1", "payload": {}}
+        patiently(lambda: poster.post([event]), clock=clock)
+        assert len(api.seen) == 4
+        assert len(world.inbox()) == 1
+
+
+def test_without_a_token_nothing_is_sent(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.with_town(a_working_town())
+    with an_events_api(place.world.objects, place.world.clock) as api:
+        environment = {"TOWN_API": api.address, "TOWN_TOKEN_FILE": str(place.root / "missing")}
+        with pytest.raises(NotPosted, match="no token"):
+            poster_from(environment, town_id="t1", clock=FakeClock(T)).post([])
+        assert place.says("status", "fine", **environment) == NOT_POSTED
+        assert api.seen == []
+    assert api.token not in capsys.readouterr().err
+
+
+def test_it_starts_as_a_command(place: Place) -> None:
+    """As an agent calls it: a process of its own, `python -m infra.town_agent.main`."""
+    place.with_town(a_working_town())
+    words = [sys.executable, "-m", "infra.town_agent.main", "status", "hello"]
+    environment = {**place.environment, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert place.ticks().one("agent_metadata", "a1", "agent_status_message") == "hello"

@@ -1,0 +1,97 @@
+"""`townctl run` over several towns: one whose runtime does not answer delays nobody but itself."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from infra.townctl.loop import Stop, TownLoop
+from shared.domain.ports import Started, StartRejected, StartUnknown
+from shared.engine.dispatch import FailedRun
+from shared.engine.worker import RunReport
+from tests.fakes import FakeRuntime
+from tests.towns import a_town
+from tests.worlds import World, a_world
+
+
+class StuckRuntime(FakeRuntime):
+    """A runtime that lets the town `slow` wait at every start until somebody lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        if order["town_id"] == "slow":
+            self.reached.set()
+            assert self.go_on.wait(20)
+        return super().start(order, effect_id=effect_id)
+
+
+class Seen:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.runs: list[RunReport] = []
+        self.failures: list[FailedRun] = []
+
+    def ran(self, run: RunReport) -> None:
+        self.runs.append(run)
+
+    def failed(self, failed: FailedRun) -> None:
+        self.failures.append(failed)
+
+
+def two_towns() -> tuple[World, StuckRuntime]:
+    world = a_world(a_town("slow").bead("b1"), a_town("quick").bead("b1"))
+    world.runtime = StuckRuntime()
+    return world, world.runtime
+
+
+def test_a_town_whose_runtime_hangs_delays_no_other_town() -> None:
+    world, runtime = two_towns()
+    seen, stop = Seen(), Stop()
+    loop = TownLoop(world.around, seen, speed=1000)
+    passes = loop.passes(stop)
+    next(passes)
+    assert runtime.reached.wait(20)
+    for _ in range(3):
+        world.clock.move(seconds=31)
+        next(passes)
+    committed = [run.town_id for run in seen.runs if run.outcome == "committed"]
+    assert committed == ["quick"] * 4
+    assert len(runtime.seen("start")) == 1
+    runtime.go_on.set()
+    stop.asked.set()
+    assert [run.town_id for run in next(passes).runs] == ["slow"]
+    assert world.town("slow").rows("SELECT last_dispatch_outcome FROM agent_metadata WHERE role = 'polecat'") == [
+        ("pending",)
+    ]
+    assert world.inbox("slow") != ()
+
+
+def test_one_pass_waits_for_everybody() -> None:
+    world, runtime = two_towns()
+    runtime.go_on.set()
+    loop = TownLoop(world.around, Seen(), speed=1)
+    assert sorted(run.town_id for run in loop.one_pass().runs) == ["quick", "slow"]
+
+
+def test_a_run_that_breaks_is_told_and_the_others_go_on() -> None:
+    world, runtime = two_towns()
+    runtime.go_on.set()
+    store = world.store
+
+    class Broken(type(store)):  # type: ignore[misc] # the class of an instance
+        def load(self, town_id: str, known: Any = None) -> Any:
+            if town_id == "slow":
+                raise ZeroDivisionError
+            return super().load(town_id, known=known)
+
+    from dataclasses import replace
+
+    seen = Seen()
+    loop = TownLoop(replace(world.around, store=Broken(world.objects)), seen, speed=1)
+    report = loop.one_pass()
+    assert [run.town_id for run in report.runs] == ["quick"]
+    assert [(failed.town_id, type(failed.error)) for failed in seen.failures] == [("slow", ZeroDivisionError)]

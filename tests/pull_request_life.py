@@ -1,0 +1,165 @@
+"""Towns whose pull requests live at a fake GitHub: agents that open, review and mend them, and time that passes.
+
+Agents act as soon as they are started, by the kind of their order; the worker, the outbox performer, the adapter and
+HTTP between them are the real ones.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from infra.local.fake_forge import Pull
+from infra.local.fake_github import FakeGitHub
+from shared.domain import limits
+from shared.domain.ports import SourceForge
+from shared.domain.steps import drive
+from shared.engine import status as reports
+from shared.town.overview import FailedLine
+from tests.forge_sites import Served, served
+from tests.towns import TOWN, TownBuilder, a_town, event
+from tests.worlds import World, a_world
+
+PROJECT = "acme/main-rig"
+"""The repository of rig-1."""
+
+REFINERY = {"auto_merge_delay_minutes": 5, "auto_resolve_pr_feedback": True}
+
+
+@dataclass
+class Life:
+    """A world with a fake GitHub. `lazy` are the kinds of order that agents get and do nothing about."""
+
+    world: World
+    served: Served
+    lazy: set[str] = field(default_factory=set)
+    orders: list[tuple[str, str]] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
+    _done: int = 0
+
+    @property
+    def github(self) -> FakeGitHub:
+        server = self.served.server
+        assert isinstance(server, FakeGitHub)
+        return server
+
+    @property
+    def pull(self) -> Pull:
+        """The newest pull request."""
+        return self.github.site.pulls[-1]
+
+    @property
+    def town(self) -> TownBuilder:
+        return self.world.town()
+
+    def passes(self, span: timedelta) -> None:
+        """Time passes; agents do what they are told."""
+        end = self.world.clock.now() + span
+        while self.world.clock.now() < end:
+            self.world.clock.at += limits.ACTIVE_INTERVAL
+            self.world.look()
+            self._agents_act()
+
+    def until(self, happened: Callable[[], bool], *, minutes: float = 60) -> None:
+        """Time passes until something is so."""
+        end = self.world.clock.now() + timedelta(minutes=minutes)
+        while not happened():
+            assert self.world.clock.now() < end, (self.failed(), self.waits())
+            self.passes(limits.ACTIVE_INTERVAL)
+
+    def status(self, bead_id: str) -> str | None:
+        return self.town.status(bead_id)
+
+    def reviews(self) -> list[tuple[str, str]]:
+        """Every merge request with its status, by creation."""
+        return self.town.rows(
+            "SELECT bead_id, status FROM beads WHERE type = 'merge_request' ORDER BY created_at, bead_id"
+        )
+
+    def labelled(self, label: str) -> list[str]:
+        """The status of every bead with a label, by creation."""
+        found = self.town.rows(
+            "SELECT status FROM beads WHERE labels LIKE ? ORDER BY created_at, bead_id", f'%"{label}"%'
+        )
+        return [status for (status,) in found]
+
+    def dispatched(self, kind: str) -> int:
+        """How many agents were ever started with that kind of order."""
+        return sum(each == kind for each, _ in self.orders)
+
+    def waits(self) -> dict[str, str]:
+        """Why each bead waits, as `townctl town status` says."""
+        report = drive(reports.status(TOWN, self.world.around))
+        return {waiting.bead_id: waiting.reason for waiting in report.waiting}
+
+    def failed(self) -> dict[str, FailedLine]:
+        """What failed and why, as `townctl town status` says."""
+        return {bead.bead_id: bead for bead in drive(reports.status(TOWN, self.world.around)).failed}
+
+    # agents
+
+    def _agents_act(self) -> None:
+        orders = self.world.runtime.orders
+        while self._done < len(orders):
+            order = orders[self._done]
+            self._done += 1
+            self.orders.append((order["prompt_kind"], order["bead"]["id"]))
+            if order["prompt_kind"] not in self.lazy:
+                self._act(order)
+
+    def _act(self, order: Mapping[str, Any]) -> None:
+        kind, done = order["prompt_kind"], {"branch": order["branch"] or f"gt/{order['bead']['id']}"}
+        if kind in ("work", "landing"):
+            head = done["branch"]
+            base = order["target_branch"] or order["feature_branch"] or "main"
+            pull = self.github.site.opens(PROJECT, head=head, base=base, title=order["bead"]["title"])
+            done["pr_url"] = self.github.url_of(pull)
+        elif kind == "review":
+            done["pr_url"] = order["pr_url"]
+        elif kind == "pr_feedback":
+            pull = self._pull_of(order)
+            self.github.site.resolves(pull)
+            self.github.site.pushes(pull)
+            pull.checks = dict.fromkeys(pull.checks, "success")
+        elif kind == "pr_conflict":
+            self.github.site.pushes(self._pull_of(order))
+        generation, agent = order["generation"], order["agent_id"]
+        name = f"done-{agent}-{generation}"
+        self.world.post(
+            event(
+                "agent_done", {**done, "generation": generation}, event_id=name, agent=agent, at=self.world.clock.now()
+            )
+        )
+        self.world.runtime.exits(agent)
+
+    def _pull_of(self, order: Mapping[str, Any]) -> Pull:
+        found = self.github.site.find(PROJECT, int(order["pr_url"].rsplit("/", 1)[1]))
+        assert found is not None
+        return found
+
+
+@contextmanager
+def a_life(*, refinery: Mapping[str, Any] | None = None, forge: SourceForge | None = None) -> Iterator[Life]:
+    """A town with one rig, its pull requests at a fake GitHub."""
+    town = a_town().config(merge_strategy="pr", refinery={**REFINERY, **(refinery or {})})
+    world = a_world(town)
+    with served(FakeGitHub(), clock=world.clock) as site:
+        world.forge = forge or site.forge  # type: ignore[assignment]  # a real adapter in the fake's place
+        yield Life(world, site)
+
+
+def a_convoy(life: Life, *, mode: str = "review-and-merge") -> str:
+    """Somebody files a convoy of one task; returns the task's id."""
+    payload = {
+        "convoy_id": "convoy",
+        "title": "Build it",
+        "rig_id": "rig-1",
+        "merge_mode": mode,
+        "staged": False,
+        "tasks": [{"title": "The one task", "depends_on": []}],
+    }
+    life.world.post(event("convoy_created", payload, at=life.world.clock.now()))
+    life.passes(limits.ACTIVE_INTERVAL)
+    [(task,)] = life.town.rows("SELECT bead_id FROM beads WHERE title = 'The one task'")
+    return str(task)
