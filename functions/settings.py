@@ -91,7 +91,21 @@ class QueueSettings(StoreSettings):
     queue_endpoint: Url | None = None
 
 
-class TickSettings(QueueSettings):
+class WorkerSettings(StoreSettings):
+    """Whom effects call. Without `control_server` no agent is started, without `secrets_prefix` no forge is asked.
+
+    `control_server` is the base URL of the towns' control servers, in which {town} stands for the town; `agents_api` is
+    where agents report to, with tokens signed by `token_secret`; below `secrets_prefix` lie the forges' tokens.
+    """
+
+    control_server: Url | None = None
+    agents_api: Url | None = None
+    token_secret: Name | None = None
+    secrets_endpoint: Url | None = None
+    secrets_prefix: Name | None = None
+
+
+class TickSettings(QueueSettings, WorkerSettings):
     """The dispatcher. `pass_seconds` lies between two looks; above `in_process` due towns they go to the queue."""
 
     pass_seconds: Annotated[int, Field(ge=5, le=60)] = 5

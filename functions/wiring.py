@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Final
 
-from functions.settings import ErrorSettings, QueueSettings, Settings, StoreSettings
+from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.past import TownPast
-from shared.domain.ports import Alerts, Clock, Metrics, Queue
+from shared.domain.ports import AgentRuntime, Alerts, Clock, Metrics, Queue, SourceForge
 from shared.domain.steps import drive
 from shared.engine.perform import Outside
 from shared.engine.surroundings import Surroundings
@@ -117,17 +117,42 @@ def queue(settings: QueueSettings) -> Queue:
 def surroundings(
     settings: StoreSettings, towns: ObjectTownStore, *, alerts: Alerts | None = None, metrics: Metrics | None = None
 ) -> Surroundings:
-    """Everything outside a town that a run needs."""
+    """Everything outside a town that a run needs; whoever performs no effects has nobody to call."""
     return Surroundings(
         store=towns,
         clock=CLOCK,
-        outside=outside(settings),
+        outside=outside(settings) if isinstance(settings, WorkerSettings) else Outside(),
         alerts=alerts,
         metrics=metrics,
         restore_window=settings.restore_window,
     )
 
 
-def outside(settings: Settings) -> Outside:  # noqa: ARG001 - the runtime and the forge of a deployment are named there
+def outside(settings: WorkerSettings) -> Outside:
     """Whom effects call. What no adapter is named for answers with the typed failure of its kind."""
-    return Outside()
+    return Outside(runtime=_runtime(settings), forge=_forge(settings))
+
+
+def _runtime(settings: WorkerSettings) -> AgentRuntime | None:
+    if settings.control_server is None:
+        return None
+    from shared.adapters.control_server import ControlServerRuntime  # noqa: PLC0415 - only where agents run behind one
+    from shared.adapters.town_containers import FixedAddresses  # noqa: PLC0415 - as above
+
+    mint = None
+    if settings.token_secret is not None:
+        from shared.adapters.rotated_secret import RotatedSecret  # noqa: PLC0415 - as above
+        from shared.adapters.town_tokens import Mint  # noqa: PLC0415 - as above
+
+        keys = RotatedSecret(settings.token_secret, CLOCK, settings.secrets_endpoint)
+        mint = Mint(keys.values, CLOCK)
+    return ControlServerRuntime(FixedAddresses(settings.control_server), mint=mint, api=settings.agents_api)
+
+
+def _forge(settings: WorkerSettings) -> SourceForge | None:
+    if settings.secrets_prefix is None:
+        return None
+    from shared.adapters.forges import Forges  # noqa: PLC0415 - a town may live without pull requests
+    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - as above
+
+    return Forges(SecretsManager(settings.secrets_prefix, CLOCK), CLOCK)

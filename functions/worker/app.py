@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from functions import wiring
-from functions.settings import StoreSettings
+from functions.settings import WorkerSettings
 from functions.worker.batch import Worker
 from shared.adapters import ids
 from shared.telemetry.emf import EmfMetrics
@@ -16,7 +16,7 @@ wiring.watch_errors()  # before the first call, which its time-out warning has t
 @cache
 def worker() -> Worker:
     """What this environment keeps for its life. Raises Terminal if the settings are wrong."""
-    settings = StoreSettings.from_environment()
+    settings = WorkerSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics)
     return Worker(around, metrics, ids.worker_id)

@@ -5,7 +5,7 @@ refusal never says which part of a token was wrong to whoever sent it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import jwt
 
 from shared.domain.errors import Refused, Terminal
+from shared.domain.ports import Clock
 
 LIFE: Final = timedelta(hours=8)
 ISSUER: Final = "town-reconciler"
@@ -36,6 +37,25 @@ class Claims:
     agent: str | None = None
     generation: int | None = None
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mint:
+    """Makes tokens for whoever starts agents: of a town's container, or of one generation of an agent."""
+
+    keys: Callable[[], Sequence[str]]
+    clock: Clock
+
+    def __call__(
+        self,
+        town_id: str,
+        *,
+        scope: Literal["container", "agent"],
+        agent_id: str | None = None,
+        generation: int | None = None,
+    ) -> str:
+        """The token. Raises TownError if it cannot be made."""
+        return issue(Claims(town_id, scope, agent_id, generation), self.keys(), now=self.clock.now())
 
 
 def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta = LIFE) -> str:

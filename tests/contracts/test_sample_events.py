@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.settings import AuthorizerSettings, DebugSettings, EventsSettings, Settings, StoreSettings, TickSettings
+from functions.settings import AuthorizerSettings, DebugSettings, EventsSettings, Settings, TickSettings, WorkerSettings
 from tests.contracts.transformed import resources
 from tests.conventions.sources import ROOT
 
@@ -16,7 +16,7 @@ EVENTS = ROOT / "tests/events"
 CALL = re.compile(r"^sam local invoke (\w+) --event (\S+) --env-vars (\S+)$", re.MULTILINE)
 SETTINGS: dict[str, type[Settings]] = {
     "TickFunction": TickSettings,
-    "WorkerFunction": StoreSettings,
+    "WorkerFunction": WorkerSettings,
     "EventsFunction": EventsSettings,
     "AuthorizerFunction": AuthorizerSettings,
     "DebugFunction": DebugSettings,

@@ -16,8 +16,8 @@ from functions.settings import (
     DebugSettings,
     EventsSettings,
     Settings,
-    StoreSettings,
     TickSettings,
+    WorkerSettings,
 )
 from functions.tick.schemas import ScheduledTick
 from infra.dashboards import alarms
@@ -29,7 +29,7 @@ FUNCTIONS = ["TickFunction", "WorkerFunction", "EventsFunction", "AuthorizerFunc
 TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
 SETTINGS: dict[str, type[Settings]] = {
     "TickFunction": TickSettings,
-    "WorkerFunction": StoreSettings,
+    "WorkerFunction": WorkerSettings,
     "EventsFunction": EventsSettings,
     "AuthorizerFunction": AuthorizerSettings,
     "DebugFunction": DebugSettings,
@@ -88,6 +88,7 @@ def test_debug_can_only_read() -> None:
 
 def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> None:
     towns = {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject"}
+    towns |= {"secretsmanager:GetSecretValue"}
     assert actions("WorkerFunction") == towns
     assert actions("TickFunction") == towns | {"sqs:SendMessage"}
     for function in ("TickFunction", "WorkerFunction"):
@@ -97,6 +98,9 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                 if "s3:ListBucket" in statement["Action"]:
                     assert resource == {"Fn::GetAtt": ["Towns", "Arn"]}
                     assert statement["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["towns/*", "due/*"]}}
+                elif "secretsmanager:GetSecretValue" in statement["Action"]:
+                    ours = {"Ref": "TownTokenKey"}
+                    assert resource == ours or resource["Fn::Sub"].endswith(":secret:${SecretsPrefix}/*")
                 elif "sqs:SendMessage" not in statement["Action"]:
                     assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "due")
 
