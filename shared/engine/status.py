@@ -67,6 +67,7 @@ class Status:
     inbox_batches: int
     pending_events: int
     poisoned_events: int
+    oldest_pending: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report as answers show it."""
@@ -94,7 +95,11 @@ class Status:
             "violations": [asdict(violation) for violation in self.violations],
             "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
             "inboxBatches": self.inbox_batches,
-            "events": {"pending": self.pending_events, "poisoned": self.poisoned_events},
+            "events": {
+                "pending": self.pending_events,
+                "poisoned": self.poisoned_events,
+                "oldestPendingSince": self.oldest_pending,
+            },
         }
 
 
@@ -161,6 +166,7 @@ def _status(
         inbox_batches=batches,
         pending_events=overview.count_events(sql, "pending"),
         poisoned_events=overview.count_events(sql, "poisoned"),
+        oldest_pending=overview.oldest_pending(sql),
     )
 
 

@@ -195,6 +195,12 @@ def count_events(sql: sqlite3.Connection, which: Which) -> int:
     return count
 
 
+def oldest_pending(sql: sqlite3.Connection) -> str | None:
+    """When the first of the stored events that wait was received, as it is stored; None if none waits."""
+    row = sql.execute("SELECT received_at FROM town_events WHERE processed_at IS NULL ORDER BY seq LIMIT 1").fetchone()
+    return None if row is None else str(row[0])
+
+
 def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> list[EventLine]:
     """The newest stored events of that kind, oldest first."""
     rows = sql.execute(

@@ -84,9 +84,7 @@ def test_a_tick_that_is_missing_is_named(position: int) -> None:
     verified = verify(replace(genuine, ticks=tuple(ticks)))
     assert verified.divergence is not None
     assert verified.divergence.tick_no == number
-    assert verified.divergence.differences == (
-        Difference("ticks", str(number), "*", "a row in the journal", ABSENT),
-    )
+    assert verified.divergence.differences == (Difference("ticks", str(number), "*", "a row in the journal", ABSENT),)
 
 
 @pytest.mark.parametrize("name", ["new_events", "due_at", "observations", "settings"])
@@ -122,7 +120,12 @@ def test_a_file_with_a_changed_or_lost_byte_is_damaged_wherever_it_is(tmp_path: 
 
 def test_lines_that_are_none_name_their_number() -> None:
     lines = lzma.decompress(golden.path_of(NAME).read_bytes()).decode().splitlines()
-    for number, line in ((1, "{"), (3, "no JSON"), (4, "{}"), (5, lines[4].replace('"town_events"', '"no_such_table"'))):
+    for number, line in (
+        (1, "{"),
+        (3, "no JSON"),
+        (4, "{}"),
+        (5, lines[4].replace('"town_events"', '"no_such_table"')),
+    ):
         torn = "\n".join([*lines[: number - 1], line, *lines[number:]])
         with pytest.raises(DamagedImage, match=f"line {number}|first line"):
             recording.from_bytes(lzma.compress(torn.encode()), NAME)
