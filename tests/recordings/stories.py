@@ -287,5 +287,3 @@ STORIES: Final[dict[str, Story]] = {
         stalled,
     )
 }
-
-

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused
 from shared.domain.past import JournalRow
 from shared.domain.steps import Steps, drive
@@ -19,6 +20,7 @@ from shared.engine.replay.window import Window
 from shared.storage.past import StoredPast
 from shared.town import database, rewriting
 from tests.fakes import FakeClock
+from tests.recordings.golden import past_of
 from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago, event
 from tests.worlds import World
 
@@ -151,8 +153,7 @@ def told(world: World) -> None:
 
 def recorded(world: World) -> Recording:
     """The recording of all that happened after T."""
-    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type] - a MemoryObjects keeps versions too
-    made = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now())))
+    made = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
     assert made.recording is not None, made.problem
     return made.recording
 
@@ -228,7 +229,9 @@ def test_an_address_keeps_what_rules_read_of_it() -> None:
         "git@github.com:part-1/part-2.git",
         "https://github.com/part-1/part-2/pull/12",
     )
-    assert masks.url("https://alice:secret@git.corp.example/a/b.git?token=x") == "https://host-3.invalid/part-4/part-5.git"
+    assert (
+        masks.url("https://alice:secret@git.corp.example/a/b.git?token=x") == "https://host-3.invalid/part-4/part-5.git"
+    )
 
 
 def test_an_id_stays_unless_it_gives_itself_away() -> None:
@@ -275,7 +278,8 @@ def test_what_is_not_proven_to_have_happened_is_not_recorded(columns: dict[str, 
     world.put_in(a_town().bead("b1"))
     world.clock.move(seconds=10)
     world.run()
-    past = Altered(world.objects, world.objects, columns=columns)  # type: ignore[arg-type]
+    assert isinstance(world.objects, MemoryObjects)
+    past = Altered(world.objects, world.objects, columns=columns)
     made = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now() + 60 * 1000 * MS)))
     assert made.recording is None
     assert made.problem is not None
@@ -287,6 +291,5 @@ def test_a_window_in_which_nothing_ran_or_too_much_did_is_refused() -> None:
     world.put_in(a_town().bead("b1"))
     world.clock.move(seconds=10)
     world.run()
-    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type]
     with pytest.raises(Refused, match="no tick ran"):
-        drive(recorder.record(TOWN, past, Window(T + 11_000 * MS, T + 12_000 * MS)))
+        drive(recorder.record(TOWN, past_of(world), Window(T + 11_000 * MS, T + 12_000 * MS)))
