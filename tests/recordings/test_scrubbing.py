@@ -3,13 +3,14 @@
 import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused
-from shared.domain.past import JournalRow
+from shared.domain.past import JournalRow, PastImage
 from shared.domain.steps import Steps, drive
 from shared.domain.times import to_text
 from shared.engine.replay import recorder, recording, verifying
@@ -18,6 +19,7 @@ from shared.engine.replay.recording import Recording
 from shared.engine.replay.scrubbing import Scrubbing
 from shared.engine.replay.window import Window
 from shared.storage.past import StoredPast
+from shared.storage.restore import Archive, restore_in_place
 from shared.town import database, rewriting
 from tests.fakes import FakeClock
 from tests.recordings.golden import past_of
@@ -240,6 +242,8 @@ def test_an_id_stays_unless_it_gives_itself_away() -> None:
     for given in ("alice@example.com", "Alice Canary", IN_AN_ID):
         assert masks.identifier(given).startswith("id-")
     assert masks.identity("Toast-polecat-rig-1@t1") == "Toast-polecat-rig-1@t1"
+    assert masks.identity("Polecat-21-polecat-rig-1@t1") == "Polecat-21-polecat-rig-1@t1"
+    assert masks.identity("Alice-polecat-rig-1@t1").startswith("name-")
     assert masks.identity("alice@example.com").startswith("identity-")
 
 
@@ -284,6 +288,45 @@ def test_what_is_not_proven_to_have_happened_is_not_recorded(columns: dict[str, 
     assert made.recording is None
     assert made.problem is not None
     assert problem in made.problem
+
+
+@dataclass
+class OnlyTheOldest(StoredPast):
+    """A past of which all images but the oldest are gone."""
+
+    def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
+        return (yield from self.oldest(town_id))
+
+
+def with_a_restore() -> World:
+    """Ten ticks; after the sixth somebody brings back the state after the third."""
+    world = World(clock=FakeClock(T))
+    world.put_in(a_town())
+    for number in range(10):
+        world.clock.move(seconds=10)
+        bead = {"bead_id": f"b{number}", "type": "issue", "title": "t", "rig_id": "rig-1", "labels": ["gt:held"]}
+        world.post(event("bead_created", {"bead": bead}, at=world.clock.now()))
+        world.run()
+        if number == 5:
+            past = past_of(world)
+            old = drive(Archive(past.objects, past.versions, TOWN).at_txid(4))
+            now = world.clock.now()
+            drive(restore_in_place(world.store, past.objects, old, town_id=TOWN, now=now, worker_id="restorer"))
+    return world
+
+
+def test_a_restore_within_a_window_is_said_and_before_it_is_followed() -> None:
+    world = with_a_restore()
+    across = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
+    assert across.recording is None
+    assert across.problem is not None
+    assert "brought back an older state" in across.problem
+    kept = past_of(world)
+    after = Window(T + 75_000 * MS, world.clock.now())
+    followed = drive(recorder.record(TOWN, OnlyTheOldest(kept.objects, kept.versions), after))
+    assert followed.recording is not None, followed.problem
+    assert followed.history.warm_up > 4
+    assert verifying.verify(followed.recording).exact
 
 
 def test_a_window_in_which_nothing_ran_or_too_much_did_is_refused() -> None:
