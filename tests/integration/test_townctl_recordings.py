@@ -62,7 +62,7 @@ def test_a_recording_that_was_tampered_with_is_shown_as_a_diff(elsewhere: Townct
     assert shown.code == 1
     assert "NOT AS RECORDED" in shown.out
     assert "first difference in tick 13" in shown.out
-    assert "follows" in shown.out
+    assert "  beads follows priority\n    - critical\n    + low\n" in shown.out
     document = elsewhere("replay", str(golden.path_of(golden.TAMPERED)), "--json").document
     assert document["divergence"]["differences"][1] == {
         "table": "beads",
