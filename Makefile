@@ -1,6 +1,7 @@
 # Everything a developer, CI and the build do here. A bare machine needs python3 >= 3.11 with pip, make and git.
 
 UV_VERSION := 0.13.8
+SAM_VERSION := 1.170.0
 SPEED ?=
 STORE ?= directory
 JOBS ?= 2
@@ -14,6 +15,11 @@ MAKEFLAGS += --no-print-directory
 
 UV := .tools/uv-$(UV_VERSION)/bin/uv
 READY := .venv/.ready
+SAM := .tools/sam-$(SAM_VERSION)/.ready
+# What runs in Lambda; `x86_64` is the same recipe for the emulator on this machine.
+BUNDLE_ARCH ?= aarch64
+BUNDLE := build/bundle-$(BUNDLE_ARCH)
+export SAM_CLI_TELEMETRY := 0
 # uv checks and exports the lock without the network: in it every host is this name that cannot exist (see pyproject.toml).
 NO_HOST := https://index.invalid
 OFFLINE := --offline --no-config --default-index $(NO_HOST)/simple
@@ -120,9 +126,72 @@ lock: $(UV) ## Write uv.lock anew after a change of dependencies (ARGS="--upgrad
 		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
 	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
 
+.PHONY: sam
+sam: $(SAM) ## Install aws-sam-cli beside the project, in an environment of its own
+
+.PHONY: build
+build: $(SAM) ## Build the Lambda bundles (arm64) into .aws-sam/build
+	.tools/sam-$(SAM_VERSION)/bin/sam build
+
+.PHONY: build-x86
+build-x86: build/sam-x86_64/.ready ## Build the same bundles for this machine's emulator into build/sam-x86_64
+
+.PHONY: e2e
+e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run a town through the whole stack in Lambda's runtime emulator
+	.venv/bin/python -m pytest tests/e2e $(ARGS)
+
+SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql')
+build/sam-x86_64/.ready: template.yaml uv.lock $(SOURCES) $(SAM)
+	@BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
+		{ cat build/sam-x86_64.log >&2; exit 1; }
+	@touch $@
+
+.PHONY: transformed
+transformed: build/template.json ## Write what the SAM transform makes of the template into build/template.json
+
+test: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
+build/template.json: template.yaml infra/local/transformed.py $(SAM)
+	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/local/transformed.py $< $@
+
+.PHONY: lint-template
+lint-template: build/template.json ## Let sam check the template, as it is written and as it is transformed
+	.tools/sam-$(SAM_VERSION)/bin/sam validate --lint --region eu-west-1
+	.tools/sam-$(SAM_VERSION)/bin/sam validate --lint --region eu-west-1 --template build/template.json
+
+.PHONY: dashboards
+dashboards: $(READY) ## Write dashboards, alarms and the table of metrics anew from the catalogue
+	.venv/bin/python -m infra.dashboards
+
+# `sam build` calls build-<logical id> for each function. The bundle is the same for all, so it is made once and copied.
+.PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction
+build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction: $(BUNDLE)/.ready
+	@mkdir -p "$(ARTIFACTS_DIR)"
+	@cp -R $(BUNDLE)/python/. "$(ARTIFACTS_DIR)"
+	@cp -R functions shared "$(ARTIFACTS_DIR)"
+	@find "$(ARTIFACTS_DIR)" -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The locked runtime dependencies as wheels for Lambda's platform, every hash verified; nothing is compiled here.
+build/bundle-%/.ready: uv.lock $(UV)
+	@rm -rf $(@D); mkdir -p $(@D)
+	@$(find_python); $(UV) export --quiet --locked $(OFFLINE) --python "$$py" --no-default-groups --no-emit-project \
+		--output-file $(@D)/requirements.txt >/dev/null 2>.tools/export.log
+	@$(find_python); $(use_pips_index); $(UV) pip install --quiet --no-config --python "$$py" --target $(@D)/python \
+		--python-platform $*-manylinux_2_28 --python-version 3.13 --only-binary :all: --require-hashes \
+		--requirements $(@D)/requirements.txt
+	@rm -rf $(@D)/python/bin $(@D)/python/.lock; touch $@
+
+# aws-sam-cli pins libraries that the project needs in other versions, so it lives alone; pip fetches it as configured.
+$(SAM): $(UV)
+	@$(find_python); \
+	echo "setup: fetching aws-sam-cli $(SAM_VERSION)"; \
+	rm -rf .tools/sam-$(SAM_VERSION); "$$py" -m venv --without-pip .tools/sam-$(SAM_VERSION); \
+	$(use_pips_index); $(UV) pip install --quiet --no-config --python .tools/sam-$(SAM_VERSION)/bin/python \
+		aws-sam-cli==$(SAM_VERSION)
+	@touch $@
+
 .PHONY: clean
 clean: ## Remove caches, build output and demo data
-	rm -rf build dist demo-data .coverage htmlcov .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .mutmut-cache mutants
+	rm -rf build .aws-sam dist demo-data .coverage htmlcov .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .mutmut-cache mutants
 	find . \( -name .git -o -name .venv -o -name .tools \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 .PHONY: distclean

@@ -154,7 +154,7 @@ def _is_ready(server: S3Server, process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _seaweedfs(home: Path) -> _Launch:
-    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = _free_ports(8)
+    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = free_ports(8)
     rights = home / "identities.json"
     rights.write_text(
         json.dumps({"identities": [_identity(_OWNER, ["Admin"]), _identity(_STRANGER, ["Read:elsewhere"])]})
@@ -191,7 +191,7 @@ def _seaweedfs(home: Path) -> _Launch:
 
 
 def _moto(home: Path) -> _Launch:  # noqa: ARG001 - as the other one
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     return _Launch([sys.executable, "-m", "moto.server", "-H", _HOST, "-p", str(port)], f"http://{_HOST}:{port}")
 
 
@@ -228,7 +228,7 @@ def _program(name: str) -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """So many ports that nobody listens on at this moment."""
     with contextlib.ExitStack() as taken:
         sockets = [taken.enter_context(socket.socket()) for _ in range(count)]

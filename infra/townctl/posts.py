@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -11,16 +11,14 @@ from infra.townctl.desk import Desk, TheDesk, TownName, compact, content_of, jso
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.states import EventSource
 from shared.domain.steps import drive
+from shared.engine import redrive as redrives
 from shared.events import BY_TYPE, ingest
 from shared.events.ingest import AcceptedBatch
 from shared.town import database, overview
 from shared.town.overview import Which
 
 app = App(name="event", help="Post events into a town's inbox, list them, send a poisoned one again.")
-
-_MOST_REDRIVES: Final = 1000
 
 
 @app.command
@@ -118,29 +116,8 @@ def redrive(
     desk: TheDesk,
 ) -> Answer:
     """Send a poisoned event again, as a copy with the id `<id>:r<n>`. The poisoned one stays as it is."""
-    store = desk.store()
-    image = drive(store.load(town_id))
-    sql = database.open_image(image.image)
-    try:
-        event = overview.poisoned_event(sql, event_id)
-        if event is None:
-            raise Refused(
-                f"town {town_id} has no poisoned event {event_id}",
-                status=404,
-                path="event_id",
-                hint=f"see which there are: townctl event list {town_id} --poisoned",
-            )
-        waits = {row["event_id"] for row in _waiting(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK))}
-        copies = (ingest.redrive(event, attempt) for attempt in range(1, _MOST_REDRIVES))
-        copy = next(c for c in copies if c["event_id"] not in waits and not overview.event_exists(sql, c["event_id"]))
-    finally:
-        database.close(sql)
-    try:
-        batch = ingest.batch_of([copy], received_at=desk.clock.now(), source=EventSource.OPERATOR)
-    except Refused as problem:
-        hint = "its content can never be applied; post a corrected event under a new id"
-        raise Refused(problem.message, status=problem.status, path=problem.path, hint=hint) from None
-    return _store(desk, town_id, batch)
+    around = desk.around(desk.store())
+    return _store(desk, town_id, drive(redrives.redriven(town_id, event_id, around, now=desk.clock.now())))
 
 
 def _store(desk: Desk, town_id: TownName, batch: AcceptedBatch) -> Answer:

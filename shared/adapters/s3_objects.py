@@ -6,7 +6,7 @@ here: `shared.storage.commit` takes no failed condition for a lost race before i
 boto3 takes a quarter of a second to import, so that happens at the first request and not before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from threading import Lock
@@ -31,13 +31,21 @@ class S3Objects:
     """The ObjectStore and VersionedObjects ports over one bucket.
 
     Credentials, and the region if none is given, come from where the SDK finds them: the role of the Lambda, the
-    environment, the user's profile. `endpoint_url` is for stores that are not AWS.
+    environment, the user's profile. `endpoint_url` is for stores that are not AWS. `kind_of` gives a key the value of
+    the tag `kind`, by which the bucket's lifecycle tells objects apart that no prefix does.
     """
 
     def __init__(
-        self, bucket: str, *, endpoint_url: str | None = None, region: str | None = None, largest: int = LARGEST_OBJECT
+        self,
+        bucket: str,
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        largest: int = LARGEST_OBJECT,
+        kind_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._bucket = bucket
+        self._kind_of = kind_of
         self._endpoint_url = endpoint_url
         self._region = region
         self._largest = largest
@@ -162,7 +170,9 @@ class S3Objects:
             return StoredObject(content.read(), str(answer["ETag"]))
 
     def _write(self, key: str, body: bytes, **conditions: str) -> str:
-        answer = self.client.put_object(Bucket=self._bucket, Key=key, Body=body, **conditions)
+        kind = self._kind_of(key)
+        tags = {} if kind is None else {"Tagging": f"kind={kind}"}
+        answer = self.client.put_object(Bucket=self._bucket, Key=key, Body=body, **conditions, **tags)
         return str(answer["ETag"])
 
     def _versions(self, key: str) -> Iterator[ObjectVersion]:

@@ -3,6 +3,7 @@
     TownError                   base; .hint says what to do about it
       Retryable                 try again later: nothing is wrong with the request
         StoreUnavailable        the object store did not answer, or answered 5xx
+        QueueUnavailable        the queue did not answer, or answered 5xx
         SecretsUnavailable      the place where tokens are kept did not answer
         OutOfTime               the worker's life ends too soon for a safe commit
       Conflict                  somebody else wrote first; drop this run's work
@@ -45,6 +46,10 @@ class Retryable(TownError):
 
 class StoreUnavailable(Retryable):
     """The store did not answer or failed inside; the request may or may not have been carried out."""
+
+
+class QueueUnavailable(Retryable):
+    """The queue did not answer or failed inside; wakes may or may not have been taken. Due markers are not touched."""
 
 
 class SecretsUnavailable(Retryable):

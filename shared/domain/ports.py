@@ -102,6 +102,29 @@ class VersionedObjects(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A wish that somebody looks at a town, with the due markers that led to it, as whole seconds.
+
+    `repeat_key` names the reason: of several wakes with one key within five minutes only the first is delivered.
+    """
+
+    town_id: str
+    due: tuple[datetime, ...]
+    repeat_key: str
+
+
+class Queue(Protocol):
+    """Wakes on their way to workers: in order and one at a time for each town, delivered at least once.
+
+    A wake is a hint and never the truth. Who loses one loses time: the due marker stays until a tick has dealt with it.
+    """
+
+    def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
+        """Hand them over; returns those that were not taken. Raises QueueUnavailable, AccessDenied."""
+        ...
+
+
 ProcessState = Literal[
     "starting", "running", "stopping", "stopped", "exited", "failed", "error", "not_found", "unknown"
 ]

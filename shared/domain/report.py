@@ -99,6 +99,8 @@ class TickReport:
     alerts: tuple[Alert, ...] = ()
     pending_before: int = 0
     pending_after: int = 0
+    oldest_pending: datetime | None = None
+    """When the oldest event that still waits after the drain was received."""
 
     def outputs(self) -> dict[str, Any]:
         """The column `outputs` of the journal."""

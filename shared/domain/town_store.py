@@ -3,7 +3,7 @@
 Every method is a generator of steps (`shared.domain.steps`): it yields each store call and touches nothing between them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -23,6 +23,11 @@ class CommitFacts:
     time: datetime
     next_due: datetime | None
     schema_version: int
+
+    @property
+    def by_tick(self) -> bool:
+        """Whether a tick made this commit. A restore and an import keep the number of the last tick under an id of their own."""
+        return not self.commit_id.startswith("import-") and "-restore-" not in self.commit_id
 
 
 PageChange = tuple[bytes | None, bytes | None]
@@ -163,14 +168,24 @@ class TownStore(Protocol):
         """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are resolved."""
         ...
 
-    def towns(self) -> Steps[tuple[str, ...]]:
-        """The ids of all towns that have a head, ascending."""
+    def towns(self, *, after: str = "", limit: int | None = None) -> Steps[tuple[str, ...]]:
+        """The ids of all towns that have a head, ascending; with `limit` the next ones behind `after`, in the store's order."""
         ...
 
-    def post(self, town_id: str, body: bytes, *, received_at: datetime, batch_id: str, wake: bool) -> Steps[str]:
+    def post(
+        self,
+        town_id: str,
+        body: bytes,
+        *,
+        received_at: datetime,
+        batch_id: str,
+        wake: bool,
+        judge: Callable[[Sequence[InboxObject]], None] | None = None,
+    ) -> Steps[str]:
         """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
 
-        Raises UnknownTown. Posting the same batch id with the same body again changes nothing.
+        `judge` is shown the newest batches that wait already and may raise: then nothing is stored. Raises
+        UnknownTown. Posting the same batch id with the same body again changes nothing.
         """
         ...
 

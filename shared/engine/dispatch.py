@@ -57,14 +57,14 @@ class WarmImages:
         self.images.pop(town_id, None)
 
 
-def due_towns(around: Surroundings) -> Steps[dict[str, tuple[DueMarker, ...]]]:
-    """The towns that have a marker of now or earlier, longest waiting first, with all such markers of each."""
-    now: datetime = yield Call("clock", around.clock.now)
-    markers = yield from around.store.due(now)
-    by_town: dict[str, tuple[DueMarker, ...]] = {}
+def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict[str, tuple[DueMarker, ...]]]:
+    """The towns that have a marker of now (or `by`) or earlier, longest waiting first, with all such markers of each."""
+    until: datetime = by or (yield Call("clock", around.clock.now))
+    markers = yield from around.store.due(until)
+    by_town: dict[str, list[DueMarker]] = {}
     for marker in markers:
-        by_town[marker.town_id] = (*by_town.get(marker.town_id, ()), marker)
-    return by_town
+        by_town.setdefault(marker.town_id, []).append(marker)
+    return {town_id: tuple(found) for town_id, found in by_town.items()}
 
 
 def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable[[], str]) -> Steps[PassReport]:

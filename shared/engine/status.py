@@ -19,7 +19,7 @@ from shared.engine.inputs import Reading, fix_input
 from shared.engine.surroundings import Surroundings
 from shared.engine.waiting import Waiting
 from shared.town import database, overview, summary
-from shared.town.overview import BeadLine, ConvoyLine, FailedLine, OpenViolation
+from shared.town.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.town.reading import TownReader
 
 CONVOYS_SHOWN: Final = 50
@@ -60,12 +60,14 @@ class Status:
     beads: tuple[BeadLine, ...]
     waiting: tuple[Waiting, ...]
     failed: tuple[FailedLine, ...]
+    refused: tuple[ForgeLine, ...]
     convoys: tuple[ConvoyLine, ...]
     violations: tuple[OpenViolation, ...]
     unreadable: tuple[tuple[str, str, str], ...]
     inbox_batches: int
     pending_events: int
     poisoned_events: int
+    oldest_pending: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report as answers show it."""
@@ -88,11 +90,16 @@ class Status:
             "beads": [asdict(bead) for bead in self.beads],
             "waiting": [reason.as_json() for reason in self.waiting],
             "failed": [asdict(bead) for bead in self.failed],
+            "refusedByForge": [asdict(line) for line in self.refused],
             "convoys": [{**asdict(convoy), "state": state_of(convoy)} for convoy in self.convoys],
             "violations": [asdict(violation) for violation in self.violations],
             "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
             "inboxBatches": self.inbox_batches,
-            "events": {"pending": self.pending_events, "poisoned": self.poisoned_events},
+            "events": {
+                "pending": self.pending_events,
+                "poisoned": self.poisoned_events,
+                "oldestPendingSince": self.oldest_pending,
+            },
         }
 
 
@@ -152,12 +159,14 @@ def _status(
         beads=tuple(overview.live_beads(sql)),
         waiting=reasons,
         failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
+        refused=tuple(overview.forge_answers(sql)),
         convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
         violations=tuple(overview.open_violations(sql)),
         unreadable=unread,
         inbox_batches=batches,
         pending_events=overview.count_events(sql, "pending"),
         poisoned_events=overview.count_events(sql, "poisoned"),
+        oldest_pending=overview.oldest_pending(sql),
     )
 
 

@@ -14,33 +14,52 @@ from shared.engine.dispatch import FailedRun
 from shared.engine.surroundings import Surroundings
 
 _EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
+_TOWNS_AT_ONCE: Final = 1000
 
 
 @dataclass(slots=True)
 class SweepReport:
-    """What one sweep found."""
+    """What one sweep found. `resume_after` is the town behind which the next one goes on; None: all towns were seen."""
 
     towns: int = 0
     restored: list[DueMarker] = field(default_factory=list)
     failed: list[FailedRun] = field(default_factory=list)
+    resume_after: str | None = None
 
 
-def sweep(around: Surroundings) -> Steps[SweepReport]:
-    """Compare every town's due marker with its head and its inbox. A town that fails does not hold up the others."""
+def sweep(around: Surroundings, *, after: str = "", until: datetime | None = None) -> Steps[SweepReport]:
+    """Compare every town's due marker with its head and its inbox. A town that fails does not hold up the others.
+
+    `until` ends it early, for a process whose time is short; `after` is where an earlier one ended.
+    """
     report = SweepReport()
     earliest: dict[str, datetime] = {}
     for marker in (yield from around.store.due(_EVER)):
         earliest.setdefault(marker.town_id, marker.at)
-    now: datetime = yield Call("clock", around.clock.now)
-    for town_id in (yield from around.store.towns()):
-        report.towns += 1
-        try:
-            wanted = yield from _wanted(around, town_id, now, present=earliest.get(town_id))
-            if wanted is not None:
-                report.restored.append((yield from around.store.mark_due(town_id, wanted)))
-        except TownError as error:
-            report.failed.append(FailedRun(town_id, error))
+    place: str | None = after
+    while place is not None:
+        towns = yield from around.store.towns(after=place, limit=_TOWNS_AT_ONCE)
+        place = towns[-1] if len(towns) == _TOWNS_AT_ONCE else None
+        for town_id in towns:
+            now: datetime = yield Call("clock", around.clock.now)
+            if until is not None and now >= until:
+                report.resume_after = after
+                return report
+            yield from _look(around, town_id, now, report, present=earliest.get(town_id))
+            after = town_id
     return report
+
+
+def _look(
+    around: Surroundings, town_id: str, now: datetime, report: SweepReport, *, present: datetime | None
+) -> Steps[None]:
+    report.towns += 1
+    try:
+        wanted = yield from _wanted(around, town_id, now, present=present)
+        if wanted is not None:
+            report.restored.append((yield from around.store.mark_due(town_id, wanted)))
+    except TownError as error:
+        report.failed.append(FailedRun(town_id, error))
 
 
 def _wanted(around: Surroundings, town_id: str, now: datetime, *, present: datetime | None) -> Steps[datetime | None]:

@@ -248,6 +248,7 @@ def _report(state: _Pass, reader: TownReader, *, quiet: bool) -> TickReport:
         alerts=tuple(_alerts(state)),
         pending_before=state.pending_before,
         pending_after=pending_after,
+        oldest_pending=inbox.oldest_pending(town) if pending_after else None,
     )
 
 

@@ -89,7 +89,7 @@ def batch_of(
                 hint="a repetition could no longer be told from news: check what became of it, then send a new event",
             )
         known = envelopes.setdefault(envelope.event_id, envelope)
-        if _content(known) != _content(envelope):
+        if content_of(known) != content_of(envelope):
             raise Refused(
                 "two events of this batch have the same event_id and different content",
                 status=409,
@@ -272,7 +272,8 @@ def _require_valid(known: type[Event], payload: str, path: str) -> None:
         raise Refused(problem["msg"], status=status, path=place) from None
 
 
-def _content(envelope: Envelope) -> tuple[str | None, ...]:
+def content_of(envelope: Envelope) -> tuple[str | None, ...]:
+    """What two events of one id must have in common."""
     return (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
 
 

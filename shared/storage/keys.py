@@ -110,6 +110,11 @@ def after_town_of(key: str) -> str:
     return f"{TOWNS}{name}{slash}{_AFTER_EVERYTHING}" if slash else key
 
 
+def town(town_id: str) -> str:
+    """The prefix of everything that a town owns; its head comes first, its inbox next."""
+    return f"{TOWNS}{checked_town_id(town_id)}/"
+
+
 def inbox(town_id: str) -> str:
     """The prefix of all events that wait for the town."""
     return f"{TOWNS}{checked_town_id(town_id)}/inbox/"
@@ -133,6 +138,11 @@ def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
 def is_inbox_object(key: str) -> bool:
     """Whether the key is one of an object in some town's inbox."""
     return _INBOX_OBJECT.fullmatch(key) is not None
+
+
+def kind_of(key: str) -> str | None:
+    """What the bucket's lifecycle must know of an object and no prefix says: `inbox`, or nothing."""
+    return "inbox" if is_inbox_object(key) else None
 
 
 def due_marker(town_id: str, at: datetime) -> DueMarker:

@@ -114,20 +114,23 @@ class ObjectTownStore(waiting.Waiting):
             )
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
-    def towns(self) -> Steps[tuple[str, ...]]:
-        """The ids of all towns that have a head, ascending.
+    def towns(self, *, after: str = "", limit: int | None = None) -> Steps[tuple[str, ...]]:
+        """The ids of all towns that have a head, ascending; with `limit` the next ones behind the town `after`, in the order
+        of their keys, in which `a-b` stands before `a`.
 
         After each page the rest of its last town's objects is jumped over, so a long inbox costs no further
         pages.
         """
         found: list[str] = []
-        after = ""
+        place = keys.after_town_of(keys.head(after)) if after else ""
         while True:
-            page = yield from self.listed(keys.TOWNS, after=after, limit=waiting.PAGE)
+            page = yield from self.listed(keys.TOWNS, after=place, limit=waiting.PAGE)
             found += [town for town in map(keys.town_of_head, page.keys) if town is not None]
+            if limit is not None and (len(found) >= limit or not page.more):
+                return tuple(found[:limit])
             if not page.more:
                 return tuple(sorted(found))
-            after = keys.after_town_of(page.keys[-1])
+            place = keys.after_town_of(page.keys[-1])
 
     def _town_image(self, manifest: head.Manifest, *, image: Content, etag: str, below: layers.Layers) -> TownImage:
         if isinstance(image, bytes) and len(image) > self._large_above:

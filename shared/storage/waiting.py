@@ -23,20 +23,36 @@ _READ_AT_ONCE: Final = 100
 _INBOX_BYTES: Final = 64 << 20  # a reading stops after so much, to bound a worker's memory; the rest waits
 
 
+Judge = Callable[[Sequence[InboxObject]], None]
+"""Looks at batches that wait beside a new one, and raises if that one must not be stored."""
+
+
 class Waiting:
     """The inboxes and due markers of an ObjectStore."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
-    def post(self, town_id: str, body: bytes, *, received_at: datetime, batch_id: str, wake: bool) -> Steps[str]:
+    def post(
+        self,
+        town_id: str,
+        body: bytes,
+        *,
+        received_at: datetime,
+        batch_id: str,
+        wake: bool,
+        judge: Judge | None = None,
+    ) -> Steps[str]:
         """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
 
+        `judge` is shown the newest batches that wait already, a hundred at most, and may raise: then nothing is stored.
         Raises UnknownTown, and Refused (409) if that batch id was posted with another body. Posting the same
         batch again changes nothing.
         """
         key = keys.inbox_object(town_id, received_at, batch_id)
-        yield from self._require_head(town_id)
+        beside = yield from self._require_head(town_id, also_inbox=judge is not None)
+        if judge is not None:
+            judge((yield from self._read(beside)))
         if not wake:
             yield from self._create_batch(key, body)
             return key
@@ -93,12 +109,17 @@ class Waiting:
                 return tuple(found)
             after = page.keys[-1]
 
-    def _require_head(self, town_id: str) -> Steps[None]:
-        """Raise UnknownTown if the town was never created. A listing, because it moves no image."""
+    def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[str]]:
+        """Raise UnknownTown if the town was never created. A listing, because it moves no image.
+
+        With `also_inbox` the same listing shows what waits: the keys of the newest batches are returned.
+        """
         key = keys.head(town_id)
-        listing = yield from self.listed(key, after="", limit=1)
+        prefix, limit = (keys.town(town_id), PAGE) if also_inbox else (key, 1)
+        listing = yield from self.listed(prefix, after="", limit=limit)
         if key not in listing.keys:
             raise unknown(town_id)
+        return [each for each in listing.keys if keys.is_inbox_object(each)][-_READ_AT_ONCE:]
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(commit.TRIES):

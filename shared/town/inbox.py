@@ -7,7 +7,7 @@ from typing import Any, Literal
 from shared.domain import canonical
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
-from shared.domain.times import to_text
+from shared.domain.times import from_text, to_text
 from shared.town.town import Town
 
 
@@ -96,6 +96,17 @@ def pending_count(town: Town) -> int:
     """How many events wait."""
     count: int = town.sql.execute("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL").fetchone()[0]
     return count
+
+
+def oldest_pending(town: Town) -> datetime | None:
+    """When the first of the waiting events was received; None if none waits, or if its row does not say."""
+    row = town.sql.execute(
+        "SELECT received_at FROM town_events WHERE processed_at IS NULL ORDER BY seq LIMIT 1"
+    ).fetchone()
+    try:
+        return None if row is None else from_text(row[0])
+    except (TypeError, ValueError):  # a damaged row must not stop a tick for the sake of a figure
+        return None
 
 
 def mark_processed(town: Town, fact: Fact, outcome: str) -> None:

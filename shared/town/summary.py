@@ -41,6 +41,13 @@ def before_tick(sql: sqlite3.Connection) -> BeforeTick:
     )
 
 
+def drain_nonce(sql: sqlite3.Connection) -> str | None:
+    """The nonce of the drain that goes on; None if the town does not drain."""
+    row = sql.execute("SELECT value FROM town WHERE key = 'drain'").fetchone()
+    drain = None if row is None else json.loads(row[0])
+    return drain["nonce"] if drain else None
+
+
 def store_config(sql: sqlite3.Connection, config: Any) -> None:
     """Put another configuration into a private copy."""
     sql.execute("UPDATE town SET value = :config WHERE key = 'config'", {"config": canonical.dumps(config)})

@@ -268,3 +268,21 @@ def test_importing_the_adapter_imports_no_sdk() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_objects_of_an_inbox_carry_the_tag_by_which_the_bucket_lets_them_go(
+    seaweedfs: S3Server, as_owner: None
+) -> None:
+    from shared.storage import keys
+
+    seaweedfs.empty(BUCKET)
+    tagged = S3Objects(BUCKET, endpoint_url=seaweedfs.endpoint_url, kind_of=keys.kind_of)
+    tagged.create("towns/one/inbox/1768046400000-b.json", b"{}")
+    tagged.create("towns/one/head", b"head")
+
+    def tags(key: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = seaweedfs.client().get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"]
+        return found
+
+    assert tags("towns/one/inbox/1768046400000-b.json") == [{"Key": "kind", "Value": "inbox"}]
+    assert tags("towns/one/head") == []

@@ -1,0 +1,105 @@
+"""What both APIs share: an HTTP API event in, an answer out, every refusal a problem document.
+
+Bodies are read by our own strict decoder and not by the framework, so that hostile JSON is refused before anything
+else looks at it.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from functions import problems
+from shared.domain.errors import Refused, TownError
+from shared.events import strict_json
+
+M = TypeVar("M", bound=BaseModel)
+
+BODY_SIZE: Final = 64 * 1024
+NO_ROUTE: Final = "there is no such route, or not for this town"
+ANSWER_SIZE: Final = 5_500_000
+"""Characters of ASCII, a little less than the 6 MB that a Lambda may answer."""
+_DEPTH: Final = 32
+
+
+def resolver() -> APIGatewayHttpResolver:
+    """A router that answers refusals with problem documents and everything with no-store."""
+    app = APIGatewayHttpResolver(enable_validation=True)
+
+    @app.exception_handler(TownError)  # type: ignore[untyped-decorator]
+    def refuse(error: TownError) -> Response[str]:
+        return problems.of_error(error)
+
+    @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
+    def refuse_parameters(error: RequestValidationError) -> Response[str]:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return problems.response(422, str(first["msg"]), path=place)
+
+    @app.not_found
+    def no_such_route(_: NotFoundError) -> Response[str]:
+        return problems.response(404, NO_ROUTE)
+
+    return app
+
+
+def answer(status: int, document: Mapping[str, Any]) -> Response[str]:
+    """A JSON answer that nobody keeps. Raises Refused (413) if it is more than a Lambda may say."""
+    body = json.dumps(document, separators=(",", ":"))
+    if len(body) > ANSWER_SIZE:
+        hint = "ask for less at a time, or look at the town's image itself: townctl --bucket"
+        raise Refused("the answer would be too large", status=413, hint=hint)
+    return Response(status_code=status, content_type="application/json", headers=dict(problems.NO_STORE), body=body)
+
+
+def body_of(event: Mapping[str, Any]) -> bytes:
+    """The bytes of the request. Raises Refused."""
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(body).encode(errors="surrogatepass")
+    try:
+        return base64.b64decode(str(body), validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused("the body is not what the gateway sends", status=400, path="body") from None
+
+
+def json_of(body: bytes, *, limit: int = BODY_SIZE) -> Any:
+    """The decoded body; None if there is none. Raises Refused: 400 for what is no strict JSON, 413."""
+    return strict_json.parse(body, limit=limit, depth=_DEPTH) if body.strip() else None
+
+
+def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
+    """The body as a model; nothing at all is an empty object. Raises Refused: 400 for what is no strict JSON, 413, 422."""
+    value = json_of(body, limit=limit)
+    try:
+        return model.model_validate({} if value is None else value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise Refused(str(problem["msg"]), status=422, path=place) from None
+
+
+def run(app: APIGatewayHttpResolver, event: Any, context: Any, tell: Callable[[Exception], object]) -> dict[str, Any]:
+    """Resolve a request. The one boundary per request: a bug becomes a 500 that says nothing, and is told."""
+    if not str(event.get("rawPath", "")).isprintable():
+        # the framework would take `one` and a line feed for `one`, where IAM has judged what is written
+        return _problem(404, NO_ROUTE)
+    try:
+        answered: dict[str, Any] = app.resolve(event, context)
+    except Exception as error:  # noqa: BLE001 - the boundary: it is told, and nothing of it is shown
+        tell(error)
+        return _problem(500, "the request could not be answered; the operator has been told")
+    return answered
+
+
+def _problem(status: int, detail: str) -> dict[str, Any]:
+    """A problem document where the framework is not asked."""
+    headers = {"Content-Type": problems.CONTENT_TYPE, **problems.NO_STORE}
+    body = json.dumps(problems.document(status, detail))
+    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}

@@ -1,0 +1,57 @@
+"""The handler of the authorizer: says whether a request shows a valid town token, and hands its claims on.
+
+It does not look at the town of the request. The events function does that again with every request, so that an answer
+that the gateway remembers for a token can never open another town.
+"""
+
+from functools import cache
+from typing import Any, Final
+
+from functions.settings import AuthorizerSettings
+from shared.adapters import town_tokens
+from shared.adapters.clock import SystemClock
+from shared.adapters.rotated_secret import RotatedSecret
+from shared.adapters.town_tokens import Claims
+from shared.domain.errors import Refused
+
+_SCHEME: Final = "bearer "
+
+
+@cache
+def secret() -> RotatedSecret:
+    """The keys, for the life of this environment. Raises Terminal if the settings are wrong."""
+    settings = AuthorizerSettings.from_environment()
+    return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint)
+
+
+def lambda_handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - the handler's shape
+    """The simple response of an HTTP API's authorizer."""
+    shown = str((event.get("headers") or {}).get("authorization", ""))
+    if shown[: len(_SCHEME)].lower() != _SCHEME:
+        return {"isAuthorized": False}
+    try:
+        claims = claims_of(shown[len(_SCHEME) :].strip(), secret())
+    except Refused:
+        return {"isAuthorized": False}
+    return {"isAuthorized": True, "context": as_context(claims)}
+
+
+def claims_of(token: str, keys: RotatedSecret) -> Claims:
+    """The claims of a valid token; a key that nobody knows is looked for once more. Raises Refused."""
+    now = keys.clock.now()
+    try:
+        return town_tokens.read(token, keys.values(), now=now)
+    except Refused:
+        return town_tokens.read(token, keys.refreshed(), now=now)
+
+
+def as_context(claims: Claims) -> dict[str, str]:
+    """The claims as the gateway hands them to the function behind it."""
+    named = {
+        "town": claims.town,
+        "scope": claims.scope,
+        "agent": claims.agent,
+        "generation": None if claims.generation is None else str(claims.generation),
+        "expires": None if claims.expires_at is None else str(int(claims.expires_at.timestamp())),
+    }
+    return {name: value for name, value in named.items() if value is not None}

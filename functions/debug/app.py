@@ -1,0 +1,123 @@
+"""The handler of the debug API. Everything here reads: its role could not write, and nothing here tries."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+
+from functions import api, wiring
+from functions.access import Access, Verb, request_of
+from functions.debug import views
+from functions.problems import not_found
+from functions.settings import DebugSettings
+from shared.adapters import ids
+from shared.domain.errors import Refused
+from shared.domain.past import TownPast
+from shared.domain.steps import drive
+from shared.engine import debugging
+from shared.engine import status as reports
+from shared.engine.code_version import code_version
+from shared.engine.surroundings import Surroundings
+from shared.storage import keys
+
+BODY_SIZE: Final = 7 << 20
+
+wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+
+app = api.resolver()
+
+TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What this environment keeps for its life. Town images are not among it: each request reads its own copy."""
+
+    settings: DebugSettings
+    around: Surroundings
+    access: Access
+
+    def past(self) -> TownPast:
+        """The retained past; one of these serves one request."""
+        return wiring.past(self.settings)
+
+
+@cache
+def deployment() -> Deployment:
+    """Made by the first request. Raises Terminal if the settings are wrong."""
+    settings = DebugSettings.from_environment()
+    around = wiring.surroundings(settings, wiring.store(settings))
+    return Deployment(settings, around, Access(settings.access_rules, wiring.write_line))
+
+
+@app.get("/api/health", summary="Is the debug API up", tags=["debug"])
+def health() -> Response[str]:
+    """Which deployment answers. Asks no store."""
+    request_of(app.current_event.raw_event)
+    here = deployment().settings
+    return api.answer(200, {"stage": here.stage, "release": here.release, "codeVersion": code_version()})
+
+
+@app.get("/api/towns/<townId>/status", summary="What a town is doing", tags=["debug"])
+def status(townId: TownId) -> Response[str]:  # noqa: N803 - the name in the path
+    """Last tick's metrics, alarms, agents, beads, and of everything that waits, why, since when and until when."""
+    here = _allowed(townId, "read")
+    return api.answer(200, views.status_document(drive(reports.status(townId, here.around))))
+
+
+@app.get("/api/towns/<townId>/ticks", summary="What past ticks did", tags=["debug"])
+def ticks(
+    townId: TownId,  # noqa: N803
+    limit: Annotated[int, Query(ge=1, le=128)] = 20,
+    after: Annotated[int | None, Query(ge=0)] = None,
+) -> Response[str]:
+    """The newest journal rows in the image, or those that follow tick `after`; older ones: replay-events."""
+    here = _allowed(townId, "read")
+    image = drive(here.around.store.load(townId))
+    return api.answer(200, views.ticks_document(image, after=after, limit=limit))
+
+
+@app.get("/api/towns/<townId>/beads/<beadId>", summary="One bead with its history", tags=["debug"])
+def bead(
+    townId: TownId,  # noqa: N803
+    beadId: Annotated[str, Path(alias="beadId", description="The bead's id.")],  # noqa: N803
+) -> Response[str]:
+    """Its row, what it hangs on, and its audit."""
+    here = _allowed(townId, "read")
+    return api.answer(200, views.bead_document(drive(here.around.store.load(townId)), beadId))
+
+
+@app.post("/api/towns/<townId>/debug/reconcile-dry-run", summary="What the next tick would do", tags=["debug"])
+def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
+    """The next tick on a private copy, stopped before its commit, with the whole input that it would be given."""
+    here = _allowed(townId, "debug")
+    wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    shown = debugging.reconcile_dry_run(townId, here.around, wish, worker_id=ids.worker_id())
+    return api.answer(200, drive(shown))
+
+
+@app.post("/api/towns/<townId>/debug/replay-events", summary="What past ticks did, run again", tags=["debug"])
+def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
+    """The recorded ticks of a window run again, each compared with what was committed. A page at a time: see `cursor`."""
+    here = _allowed(townId, "debug")
+    wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    return api.answer(200, drive(debugging.replay_events(townId, here.past(), here.around, wish)))
+
+
+def _allowed(town_id: str, verb: Verb) -> Deployment:
+    """The deployment, once it is clear that the caller may ask that of this town. Raises Refused."""
+    request = request_of(app.current_event.raw_event)
+    try:
+        keys.checked_town_id(town_id)
+    except Refused:
+        raise not_found() from None
+    here = deployment()
+    here.access.require(request, verb, town_id)
+    return here
+
+
+def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
+    """Answer one request."""
+    return api.run(app, event, context, wiring.tell_bug)

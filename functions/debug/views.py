@@ -1,0 +1,113 @@
+"""What a committed image says, for people: computed on a private copy in memory, of which nothing comes back."""
+
+import contextlib
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import Any, Final
+
+from shared.domain.errors import Refused
+from shared.domain.limits import MILLISECOND
+from shared.domain.times import from_text
+from shared.domain.town_store import TownImage
+from shared.engine.status import Status
+from shared.telemetry.catalogue import BY_NAME
+from shared.town import database, journal
+from shared.town.bead_view import bead_view
+
+ANSWER_SIZE: Final = 4_500_000
+"""Bytes of journal rows in one answer: a Lambda may answer 6 MB."""
+
+_JUDGED_BY_TOWN: Final = {
+    "invariantViolations": "invariant-violated",
+    "pendingEventCount": "events-pile-up",
+    "oldestPendingEventMs": "event-waits-long",
+    "eventsPoisoned": "event-poisoned",
+    "circuitBreakerOpen": "breaker-open",
+}
+
+
+def status_document(report: Status) -> dict[str, Any]:
+    """The status of a town with its last tick's metrics, what is alarming in it, and its live beads counted."""
+    last = _last_tick(report.base)
+    beads: Counter[str] = Counter(bead.status for bead in report.beads)
+    waiting: Counter[str] = Counter(reason.reason for reason in report.waiting)
+    return report.as_json() | {
+        "lastTick": last,
+        "alarms": _alarms(report, last),
+        "beadSummary": {"live": len(report.beads), "byStatus": dict(sorted(beads.items()))},
+        "waitingSummary": dict(sorted(waiting.items())),
+    }
+
+
+def ticks_document(image: TownImage, *, after: int | None, limit: int) -> dict[str, Any]:
+    """Rows of the journal: the newest ones, or those that follow a tick. `next` is the `after` of the rest, if any."""
+    sql = database.open_image(image.content)
+    try:
+        database.check_identity(sql, image.town_id)
+        rows = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
+    finally:
+        database.close(sql)
+    shown: list[dict[str, Any]] = []
+    size = 0
+    for row in rows if after is not None else reversed(rows):
+        size += len(json.dumps(row))
+        if size > ANSWER_SIZE:
+            break
+        shown.append(row)
+    if after is None:
+        shown.reverse()
+    more = bool(shown) and shown[-1]["tick_no"] < image.facts.tick_no
+    return {"townId": image.town_id, "ticks": shown, "next": shown[-1]["tick_no"] if more else None}
+
+
+def bead_document(image: TownImage, bead_id: str) -> dict[str, Any]:
+    """One bead with its history. Raises Refused (404)."""
+    sql = database.open_image(image.content)
+    try:
+        database.check_identity(sql, image.town_id)
+        found = bead_view(sql, bead_id)
+    finally:
+        database.close(sql)
+    if found is None:
+        raise Refused("there is no such bead", status=404, path="beadId", hint="the status lists the live ones")
+    return {"townId": image.town_id, "bead": found}
+
+
+def _last_tick(image: TownImage) -> dict[str, Any] | None:
+    """Number, time and metrics of the newest journal row; None before the first tick."""
+    sql = database.open_image(image.content)
+    try:
+        rows = journal.rows(sql, limit=1)
+    finally:
+        database.close(sql)
+    if not rows:
+        return None
+    [row] = rows
+    return {"tick": row["tick_no"], "time": row["now"], "metrics": row["outputs"]["metrics"]}
+
+
+def _alarms(report: Status, last: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The fleet's alarms that one town can set off, judged by this town alone."""
+    waiting = timedelta(0)
+    if report.oldest_pending is not None:
+        with contextlib.suppress(ValueError):  # a damaged row is an invariant's business
+            waiting = max(report.now - from_text(report.oldest_pending), timedelta(0))
+    values = {
+        "invariantViolations": len(report.violations),
+        "pendingEventCount": report.pending_events,
+        "oldestPendingEventMs": waiting // MILLISECOND,
+        "eventsPoisoned": last["metrics"].get("eventsPoisoned", 0) if last else 0,
+        "circuitBreakerOpen": int(report.breaker.open),
+    }
+    alarms = {alarm.name: alarm for name in _JUDGED_BY_TOWN for alarm in BY_NAME[name].alarms}
+    return [
+        {
+            "alarm": alarm,
+            "metric": metric,
+            "value": values[metric],
+            "threshold": alarms[alarm].threshold,
+            "raised": values[metric] > alarms[alarm].threshold,
+        }
+        for metric, alarm in _JUDGED_BY_TOWN.items()
+    ]

@@ -1,0 +1,116 @@
+"""The handler of the events API: facts by town token, and what operators may write (IAM).
+
+Operators' writing requests live here and not beside their questions, so that the debug function needs no right to write.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+
+from functions import api, wiring
+from functions.access import Access, request_of
+from functions.events import entitlement
+from functions.events.ingestion import Ingestion, require_town_id
+from functions.events.schemas import NewTown
+from functions.settings import EventsSettings
+from shared.adapters import ids
+from shared.domain.errors import Refused, TownError
+from shared.domain.steps import drive
+from shared.engine.founding import found_town
+from shared.engine.redrive import redriven
+from shared.telemetry.emf import EmfMetrics
+
+TOWNS_AT_MOST: Final = 1000
+
+wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+
+app = api.resolver()
+
+TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What this environment keeps for its life."""
+
+    ingestion: Ingestion
+    access: Access
+
+
+@cache
+def deployment() -> Deployment:
+    """Made by the first request. Raises Terminal if the settings are wrong."""
+    settings = EventsSettings.from_environment()
+    metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
+    around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
+    ingestion = Ingestion(around, wiring.queue(settings), metrics, wiring.write_line)
+    return Deployment(ingestion, Access(settings.access_rules, wiring.write_line))
+
+
+@app.post("/api/towns/<townId>/events", summary="Report facts to a town", tags=["events"])
+def post_events(townId: TownId) -> Response[str]:  # noqa: N803 - the name in the path
+    """Make 1 to 100 events durable. The answer says nothing about what a tick makes of them; to repeat it is always safe."""
+    at = deployment().ingestion
+    now = at.around.clock.now()
+    try:
+        sender = entitlement.sender_of(app.current_event.raw_event, now)
+        body = api.body_of(app.current_event.raw_event)
+        return api.answer(202, at.take(townId, body, sender, now=now))
+    except TownError as error:
+        status = error.status if isinstance(error, Refused) else type(error).__name__
+        at.metrics.write({"eventsRefused": 1}, {"event": "events.refused", "why": str(status)})
+        raise
+
+
+@app.put("/api/towns/<townId>", summary="Create a town", tags=["towns"])
+def put_town(townId: TownId) -> Response[str]:  # noqa: N803
+    """Create a town that does not exist yet; its first tick is due at once. 409 if there is one of that id."""
+    here = _allowed(townId)
+    new = api.read(NewTown, api.body_of(app.current_event.raw_event))
+    around = here.ingestion.around
+    image = drive(found_town(townId, around, worker_id=ids.worker_id(), config=new.config, paused=new.paused))
+    return api.answer(201, {"townId": townId, "txid": image.txid, "imageDigest": image.image_digest})
+
+
+@app.get("/api/towns", summary="List your towns", tags=["towns"])
+def list_towns(
+    limit: Annotated[int, Query(ge=1, le=TOWNS_AT_MOST)] = 100,
+    after: Annotated[str, Query(max_length=64)] = "",
+) -> Response[str]:
+    """The towns that the caller may read, a page at a time: `next` is the `after` of the next page, null on the last."""
+    request = request_of(app.current_event.raw_event)
+    if after:
+        require_town_id(after)
+    here = deployment()
+    found = drive(here.ingestion.around.store.towns(after=after, limit=limit))
+    visible = here.access.visible(request, found)
+    return api.answer(200, {"towns": list(visible), "next": found[-1] if len(found) == limit else None})
+
+
+@app.post("/api/towns/<townId>/events/<eventId>/redrive", summary="Send a poisoned event again", tags=["towns"])
+def redrive(
+    townId: TownId,  # noqa: N803
+    eventId: Annotated[str, Path(alias="eventId", description="The poisoned event.")],  # noqa: N803
+) -> Response[str]:
+    """Post a copy of a poisoned event, `<id>:r<n>`. The poisoned one stays as it is."""
+    here = _allowed(townId)
+    now = here.ingestion.around.clock.now()
+    batch = drive(redriven(townId, eventId, here.ingestion.around, now=now))
+    return api.answer(202, here.ingestion.store(townId, batch, now=now))
+
+
+def _allowed(town_id: str) -> Deployment:
+    """The deployment, once it is clear that the caller may write that town. Raises Refused."""
+    request = request_of(app.current_event.raw_event)
+    require_town_id(town_id)
+    here = deployment()
+    here.access.require(request, "write", town_id)
+    return here
+
+
+def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
+    """Answer one request."""
+    return api.run(app, event, context, wiring.tell_bug)

@@ -1,0 +1,109 @@
+"""How events become durable: judge them, write marker and inbox object, wake a worker, and only then say yes."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from functions.events.entitlement import Sender, require_entitled
+from functions.problems import not_found
+from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
+from shared.domain.ids import derived_from
+from shared.domain.ports import Queue, Wake
+from shared.domain.steps import drive
+from shared.domain.town_store import TownImage
+from shared.engine.dispatch import WarmImages
+from shared.engine.surroundings import Surroundings
+from shared.events import ingest
+from shared.events.ingest import AcceptedBatch
+from shared.events.repeats import require_no_other
+from shared.storage import keys
+from shared.telemetry.emf import EmfMetrics
+from shared.town import database, summary
+
+_HEARTBEAT: Final = "agent_heartbeat"
+_EVICTION: Final = "container_eviction"
+
+
+@dataclass(slots=True)
+class Ingestion:
+    """The way into a town's inbox."""
+
+    around: Surroundings
+    queue: Queue
+    metrics: EmfMetrics
+    write_line: Callable[[str], object]
+    warm: WarmImages = field(default_factory=WarmImages)
+
+    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> dict[str, Any]:
+        """Make the events of a body durable. Raises Refused, UnknownTown, StoreUnavailable; then nothing is promised."""
+        require_town_id(town_id)
+        if sender.town != town_id:
+            raise not_found()
+        batch = ingest.accept(body, received_at=now, restore_window=self.around.restore_window)
+        require_entitled(sender, batch)
+        return self.store(town_id, batch, now=now) | self._nonces(town_id, batch)
+
+    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> dict[str, Any]:
+        """Marker, inbox object, wake; the answer to whoever sent it."""
+        batch_id = id_of(batch)
+        wakes = not batch.transient_only
+        drive(
+            self.around.store.post(
+                town_id,
+                batch.body,
+                received_at=now,
+                batch_id=batch_id,
+                wake=wakes,
+                judge=partial(require_no_other, batch),
+            )
+        )
+        woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
+        about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
+        self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
+        return {"batchId": batch_id, "accepted": [event.event_id for event in batch.envelopes]}
+
+    def _wake(self, wake: Wake) -> bool:
+        """Whether the queue took it. It need not: the marker is there, and the dispatcher finds it within a minute."""
+        try:
+            return self.queue.send((wake,)) == ()
+        except (QueueUnavailable, AccessDenied) as error:
+            line = {"event": "wake.lost", "town_id": wake.town_id, "error": type(error).__name__}
+            self.write_line(json.dumps(line))
+            return False
+
+    def _nonces(self, town_id: str, batch: AcceptedBatch) -> dict[str, Any]:
+        """What a container has to know to leave or to come back: an eviction's nonce, and that of a drain that goes on."""
+        evictions = [event.event_id for event in batch.envelopes if event.event_type == _EVICTION]
+        if evictions:
+            return {"drain_nonce": derived_from(town_id, f"drain:{evictions[-1]}")}
+        if any(event.event_type == _HEARTBEAT for event in batch.envelopes):
+            return {"drain_nonce": self._draining(town_id)}
+        return {}
+
+    def _draining(self, town_id: str) -> str | None:
+        """The nonce of a drain in the last committed image."""
+        image: TownImage = drive(self.around.store.load(town_id, known=self.warm.get(town_id)))
+        self.warm.keep(image)
+        sql = database.open_image(image.content)
+        try:
+            return summary.drain_nonce(sql)
+        finally:
+            database.close(sql)
+
+
+def id_of(batch: AcceptedBatch) -> str:
+    """The batch's id: the same events have the same one, so a repeated request gets the same answer."""
+    content = json.dumps([(event.event_id, *ingest.content_of(event)) for event in batch.envelopes])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def require_town_id(town_id: str) -> None:
+    """What can be no town's id is a town that does not exist. Raises Refused (404) before the store is asked."""
+    try:
+        keys.checked_town_id(town_id)
+    except Refused:
+        raise not_found() from None

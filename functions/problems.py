@@ -1,0 +1,67 @@
+"""What a request gets that is refused: a problem document (RFC 9457), the same for every function.
+
+Of our own errors the message and the hint are shown, which hold no content of other towns. Of a bug nothing is shown.
+"""
+
+import json
+from typing import Any, Final
+
+from aws_lambda_powertools.event_handler import Response
+
+from shared.domain.errors import Conflict, ImageTooLarge, Refused, Retryable, TownError, TownExists, UnknownTown
+
+CONTENT_TYPE: Final = "application/problem+json"
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+_TITLES: Final = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    409: "Conflict",
+    410: "Gone",
+    413: "Content too large",
+    422: "Unprocessable content",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+NO_SUCH_TOWN: Final = "there is no such town, or it is not yours"
+
+
+def not_found() -> Refused:
+    """The one answer for a town that does not exist, cannot exist, or is somebody else's."""
+    return Refused(NO_SUCH_TOWN, status=404, path="townId", hint="look at the id, and at whose towns you may see")
+
+
+def document(status: int, detail: str, *, path: str = "", hint: str = "") -> dict[str, Any]:
+    """The members of a problem document; `path` and `hint` are ours."""
+    shown = {"type": "about:blank", "title": _TITLES.get(status, "Refused"), "status": status, "detail": detail}
+    return shown | {name: value for name, value in {"path": path, "hint": hint}.items() if value}
+
+
+def response(status: int, detail: str, *, path: str = "", hint: str = "") -> Response[str]:
+    """A problem document as an answer."""
+    body = json.dumps(document(status, detail, path=path, hint=hint))
+    headers = dict(NO_STORE) | ({"Retry-After": "5"} if status == 503 else {})
+    return Response(status_code=status, content_type=CONTENT_TYPE, headers=headers, body=body)
+
+
+def of_error(error: TownError) -> Response[str]:
+    """The answer for one of our errors."""
+    if isinstance(error, UnknownTown):
+        error = not_found()
+    if isinstance(error, Refused):
+        return response(error.status, error.message, path=error.path, hint=error.hint)
+    status = _status(error)
+    return response(status, error.message if status != 500 else type(error).__name__, hint=error.hint)
+
+
+def _status(error: TownError) -> int:
+    if isinstance(error, TownExists | Conflict):
+        return 409
+    if isinstance(error, Retryable):
+        return 503
+    if isinstance(error, ImageTooLarge):
+        return 413
+    return 500

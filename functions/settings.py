@@ -1,0 +1,131 @@
+"""What a function is told by its environment, validated when it starts: a wrong deployment fails at once, and says where.
+
+This is the only module of functions/ that reads the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
+
+from shared.domain.errors import Terminal
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=1024)]
+Pattern = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class AccessRule(BaseModel):
+    """Callers (ARN patterns, `*` stands for anything) that may use these verbs on these towns (patterns too)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    callers: tuple[Pattern, ...] = Field(min_length=1)
+    towns: tuple[Pattern, ...] = Field(min_length=1)
+    verbs: tuple[Literal["read", "debug", "write"], ...] = Field(min_length=1)
+
+
+class Settings(BaseModel):
+    """What every function is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    release: Name = "unknown"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read each field from the variable of its name in capitals; an empty one is none. Raises Terminal.
+
+        The error names the variables and never shows what stands in them.
+        """
+        given = os.environ if environment is None else environment
+        found = {name: given[name.upper()] for name in cls.model_fields if given.get(name.upper())}
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            wrong = sorted({str(problem["loc"][0]).upper() for problem in error.errors(include_input=False)})
+            problem = f"the environment of this function lacks or has wrong: {', '.join(wrong)}"
+            raise Terminal(problem, hint="see Globals and Environment in template.yaml") from None
+
+
+class ErrorSettings(BaseModel):
+    """Where errors go. Read before anything else, and so without what only one function needs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dsn: str = ""
+    stage: str = "unknown"
+    release: str = "unknown"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ErrorSettings":
+        """An empty DSN: errors go nowhere but to the log."""
+        given = os.environ if environment is None else environment
+        return cls(
+            dsn=given.get("SENTRY_DSN", ""),
+            stage=given.get("STAGE", "unknown"),
+            release=given.get("RELEASE", "unknown"),
+        )
+
+
+class StoreSettings(Settings):
+    """Where towns are kept. An endpoint is named only where the store is not AWS."""
+
+    town_bucket: Name
+    store_endpoint: Url | None = None
+    restore_window_days: Annotated[int, Field(ge=1, le=365)] = 7
+
+    @property
+    def restore_window(self) -> timedelta:
+        """How far back a town can be restored and replayed."""
+        return timedelta(days=self.restore_window_days)
+
+
+class QueueSettings(StoreSettings):
+    """Who wakes workers."""
+
+    queue_url: Url
+    queue_endpoint: Url | None = None
+
+
+class WorkerSettings(StoreSettings):
+    """Whom effects call. Without `control_server` no agent is started, without `secrets_prefix` no forge is asked.
+
+    `control_server` is the base URL of the towns' control servers, in which {town} stands for the town; `agents_api` is
+    where agents report to, with tokens signed by `token_secret`; below `secrets_prefix` lie the forges' tokens.
+    """
+
+    control_server: Url | None = None
+    agents_api: Url | None = None
+    token_secret: Name | None = None
+    secrets_endpoint: Url | None = None
+    secrets_prefix: Name | None = None
+
+
+class TickSettings(QueueSettings, WorkerSettings):
+    """The dispatcher. `pass_seconds` lies between two looks; above `in_process` due towns they go to the queue."""
+
+    pass_seconds: Annotated[int, Field(ge=5, le=60)] = 5
+    in_process: Annotated[int, Field(ge=0, le=1000)] = 3
+
+
+class DebugSettings(StoreSettings):
+    """Questions about towns. Who may ask is `access_rules`."""
+
+    access_rules: Json[tuple[AccessRule, ...]] = ()
+
+
+class EventsSettings(QueueSettings):
+    """Facts from producers, and operators' writing requests."""
+
+    access_rules: Json[tuple[AccessRule, ...]] = ()
+
+
+class AuthorizerSettings(Settings):
+    """Who checks town tokens. The secret's current and previous values are both valid keys."""
+
+    token_secret: Name
+    secrets_endpoint: Url | None = None

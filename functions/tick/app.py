@@ -1,0 +1,46 @@
+"""The handler of the dispatcher: the schedule's call in, one summary out."""
+
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from functions import wiring
+from functions.settings import TickSettings
+from functions.tick.minute import Dispatcher
+from functions.tick.schemas import ScheduledTick
+from shared.adapters import ids
+from shared.telemetry.emf import EmfMetrics
+
+wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+
+
+@cache
+def dispatcher() -> Dispatcher:
+    """What this environment keeps for its life. Raises Terminal if the settings are wrong."""
+    settings = TickSettings.from_environment()
+    metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
+    return Dispatcher(
+        around=wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics),
+        queue=wiring.queue(settings),
+        metrics=metrics,
+        worker_id=ids.worker_id,
+        pause=timedelta(seconds=settings.pass_seconds),
+        in_process=settings.in_process,
+    )
+
+
+def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
+    """Work for one scheduled minute."""
+    call = ScheduledTick.read(event)
+    remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
+    with wiring.schedule_watched():
+        report = dispatcher().minute(call, remaining=remaining)
+    return {
+        "late": report.late,
+        "passes": report.passes,
+        "due": report.due,
+        "handedOver": report.handed_over,
+        "left": report.left,
+        "outcomes": dict(report.outcomes),
+        "failed": report.failed,
+    }

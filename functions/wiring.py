@@ -1,0 +1,158 @@
+"""The composition of the functions: which adapter stands behind which port. Made once for each cold start."""
+
+import json
+import sys
+import traceback
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Final
+
+from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
+from shared.adapters import ids
+from shared.adapters.clock import SystemClock
+from shared.adapters.s3_objects import S3Objects
+from shared.domain.past import TownPast
+from shared.domain.ports import AgentRuntime, Alerts, Clock, Metrics, Queue, SourceForge
+from shared.domain.steps import drive
+from shared.engine.perform import Outside
+from shared.engine.surroundings import Surroundings
+from shared.storage import keys
+from shared.storage.towns import ObjectTownStore
+from shared.telemetry.alert_log import AlertLog
+from shared.telemetry.alerts import EveryAlert, SeldomAlerts
+
+CLOCK: Final[Clock] = SystemClock()
+
+
+def write_line(line: str) -> None:
+    """One line of the function's log."""
+    print(line, file=sys.stdout, flush=True)  # noqa: T201 - standard output is the log of a Lambda
+
+
+def tell_bug(error: Exception) -> None:
+    """Say in the log, with the place and without any content, that a request met a bug of ours."""
+    frames = traceback.extract_tb(error.__traceback__)[-5:]
+    where = [f"{frame.name}:{frame.lineno}" for frame in frames]
+    write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
+    if errors_watched():
+        from shared.telemetry import errors  # noqa: PLC0415 - as above
+
+        errors.tell(error)
+
+
+@cache
+def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
+    """The objects of a bucket, over one client for the life of this environment."""
+    return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of)
+
+
+def store(settings: StoreSettings) -> ObjectTownStore:
+    """The towns of the bucket. Nothing is asked for yet."""
+    return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint))
+
+
+def past(settings: StoreSettings) -> TownPast:
+    """What the bucket retains of its towns' past; it remembers what it has listed, so it serves one request."""
+    from shared.storage.past import StoredPast  # noqa: PLC0415 - the debug API alone looks back
+
+    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    return StoredPast(objects, objects)
+
+
+def proven_store(settings: StoreSettings) -> ObjectTownStore:
+    """The towns of the bucket, for whoever commits. A store that is not AWS's has to show that it honours conditions.
+
+    Raises StoreIncapable. Of a bucket of AWS `townctl doctor --stack` sees to it.
+    """
+    if settings.store_endpoint is not None:
+        from shared.storage.probe import prove_conditional_writes  # noqa: PLC0415 - not at AWS
+
+        objects = objects_of(settings.town_bucket, settings.store_endpoint)
+        drive(prove_conditional_writes(objects, ids.batch_id()))
+    return store(settings)
+
+
+def watch_errors() -> bool:
+    """Begin to send errors to Sentry, if the deployment names one; called while a handler is loaded. Whether it does."""
+    named = ErrorSettings.from_environment()
+    if not named.dsn:
+        return False
+    from shared.telemetry import errors  # noqa: PLC0415 - a tenth of a second that only those pay who use it
+
+    errors.start(named.dsn, stage=named.stage, release=named.release)
+    return True
+
+
+def errors_watched() -> bool:
+    """Whether `watch_errors` has begun it."""
+    return "shared.telemetry.errors" in sys.modules
+
+
+def schedule_watched() -> AbstractContextManager[None]:
+    """Tells Sentry's monitor that a scheduled call came, and how it ended; nothing where nobody listens."""
+    if not errors_watched():
+        return nullcontext()
+    from shared.telemetry import errors  # noqa: PLC0415 - as above
+
+    return errors.schedule_watched()
+
+
+def alerts() -> Alerts:
+    """Who hears of alerts: the log, and Sentry if the deployment names one."""
+    log = AlertLog(write_line, CLOCK)
+    if not errors_watched():
+        return SeldomAlerts(log, CLOCK)
+    from shared.telemetry import errors  # noqa: PLC0415 - as above
+
+    return SeldomAlerts(EveryAlert(log, errors.SentryAlerts()), CLOCK)
+
+
+def queue(settings: QueueSettings) -> Queue:
+    """The wakes on their way to workers."""
+    from shared.adapters.sqs_queue import SqsQueue  # noqa: PLC0415 - dispatcher and events API alone have a queue
+
+    return SqsQueue(settings.queue_url, endpoint_url=settings.queue_endpoint)
+
+
+def surroundings(
+    settings: StoreSettings, towns: ObjectTownStore, *, alerts: Alerts | None = None, metrics: Metrics | None = None
+) -> Surroundings:
+    """Everything outside a town that a run needs; whoever performs no effects has nobody to call."""
+    return Surroundings(
+        store=towns,
+        clock=CLOCK,
+        outside=outside(settings) if isinstance(settings, WorkerSettings) else Outside(),
+        alerts=alerts,
+        metrics=metrics,
+        restore_window=settings.restore_window,
+    )
+
+
+def outside(settings: WorkerSettings) -> Outside:
+    """Whom effects call. What no adapter is named for answers with the typed failure of its kind."""
+    return Outside(runtime=_runtime(settings), forge=_forge(settings))
+
+
+def _runtime(settings: WorkerSettings) -> AgentRuntime | None:
+    if settings.control_server is None:
+        return None
+    from shared.adapters.control_server import ControlServerRuntime  # noqa: PLC0415 - only where agents run behind one
+    from shared.adapters.town_containers import FixedAddresses  # noqa: PLC0415 - as above
+
+    mint = None
+    if settings.token_secret is not None:
+        from shared.adapters.rotated_secret import RotatedSecret  # noqa: PLC0415 - as above
+        from shared.adapters.town_tokens import Mint  # noqa: PLC0415 - as above
+
+        keys = RotatedSecret(settings.token_secret, CLOCK, settings.secrets_endpoint)
+        mint = Mint(keys.values, CLOCK)
+    return ControlServerRuntime(FixedAddresses(settings.control_server), mint=mint, api=settings.agents_api)
+
+
+def _forge(settings: WorkerSettings) -> SourceForge | None:
+    if settings.secrets_prefix is None:
+        return None
+    from shared.adapters.forges import Forges  # noqa: PLC0415 - a town may live without pull requests
+    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - as above
+
+    return Forges(SecretsManager(settings.secrets_prefix, CLOCK), CLOCK)

@@ -1,0 +1,1 @@
+"""The worker: takes wakes from the queue and ticks their towns."""

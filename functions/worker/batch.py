@@ -1,0 +1,71 @@
+"""One batch of wakes: each town in it is run once, and no town's failure touches another's.
+
+Wakes need no order, so towns stand side by side where the queue would have them in line: what failed goes back to the
+queue by itself, and of its town nothing else is tried in this batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from shared.adapters.sqs_queue import wake_of
+from shared.domain.errors import Refused, UnknownTown
+from shared.domain.ports import Wake
+from shared.domain.steps import drive
+from shared.engine.dispatch import FailedRun, WarmImages, run_due_town
+from shared.engine.surroundings import Surroundings
+from shared.storage import keys
+from shared.telemetry.emf import EmfMetrics
+
+BEGIN_NO_TOWN: Final = timedelta(seconds=10)
+BEGIN_NO_COMMIT: Final = timedelta(seconds=4)
+
+
+@dataclass(slots=True)
+class Worker:
+    """What stays warm between two batches: the newest image of each town, under its ETag."""
+
+    around: Surroundings
+    metrics: EmfMetrics
+    worker_id: Callable[[], str]
+    warm: WarmImages = field(default_factory=WarmImages)
+
+    def batch(self, records: Sequence[Mapping[str, Any]], *, remaining: timedelta) -> list[str]:
+        """Run the towns of these SQS records; returns the ids of the messages that must come again."""
+        dies = self.around.clock.now() + remaining
+        around = replace(self.around, commit_until=dies - BEGIN_NO_COMMIT)
+        again: list[str] = []
+        for messages, wake in _towns_of(records, again):
+            if self.around.clock.now() >= dies - BEGIN_NO_TOWN or not self._run(wake, around):
+                again += messages
+        return again
+
+    def _run(self, wake: Wake, around: Surroundings) -> bool:
+        """Whether the messages of this town are done with."""
+        markers = tuple(keys.due_marker(wake.town_id, at) for at in wake.due)
+        known = self.warm.get(wake.town_id)
+        done = drive(run_due_town(around, wake.town_id, markers, known=known, worker_id=self.worker_id()))
+        if not isinstance(done, FailedRun):
+            self.warm.keep(done.image)
+            return True
+        self.warm.forget(wake.town_id)
+        self.metrics.town_failed(done)
+        return isinstance(done.error, UnknownTown)  # to come again would not make it known
+
+
+def _towns_of(records: Sequence[Mapping[str, Any]], unreadable: list[str]) -> list[tuple[list[str], Wake]]:
+    """One wake per town, with the ids of all its messages, in the order of the batch."""
+    found: dict[str, tuple[list[str], Wake]] = {}
+    for record in records:
+        message = str(record["messageId"])
+        try:
+            wake = wake_of(str(record["body"]))
+            keys.checked_town_id(wake.town_id)
+        except Refused:
+            unreadable.append(message)
+            continue
+        messages, known = found.get(wake.town_id, ([], replace(wake, due=())))
+        due = tuple(sorted({*known.due, *wake.due}))
+        found[wake.town_id] = ([*messages, message], replace(known, due=due))
+    return list(found.values())

@@ -1,0 +1,120 @@
+"""What both dashboards show: the same panels, from which each builder makes its own JSON."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.telemetry.catalogue import Statistic
+
+Kind = Literal["timeseries", "bars by type", "stat", "gauge"]
+
+YELLOW_PENDING: Final = 25
+RED_PENDING: Final = 50
+SLOW_MS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel: metrics of the catalogue, each with a statistic, and the values from which on it turns colour."""
+
+    title: str
+    kind: Kind
+    series: tuple[tuple[str, Statistic], ...]
+    yellow: float | None = None
+    red: float | None = None
+    unit: Literal["short", "ms", "bytes"] = "short"
+
+
+@dataclass(frozen=True, slots=True)
+class PerTown:
+    """A table over the log lines of ticks: what no metric may say, because a town is no dimension."""
+
+    title: str
+    query: str
+
+
+_SUM, _MAX = Statistic.SUM, Statistic.MAXIMUM
+
+RECONCILER: Final = (
+    Panel("Events drained per tick", "timeseries", (("eventsDrained", _SUM),)),
+    Panel("Actions per tick by type", "bars by type", (("actionsByType", _SUM),)),
+    Panel(
+        "Side effects",
+        "timeseries",
+        (("sideEffectsAttempted", _SUM), ("sideEffectsSucceeded", _SUM), ("sideEffectsFailed", _SUM)),
+    ),
+    Panel("Invariant violations", "stat", (("invariantViolations", _MAX),), red=1),
+    Panel(
+        "Tick wall clock",
+        "timeseries",
+        (("wallClockMs", Statistic.AVERAGE), ("wallClockMs", Statistic.P99)),
+        red=SLOW_MS,
+        unit="ms",
+    ),
+    Panel(
+        "Pending events, now, of the worst town",
+        "gauge",
+        (("pendingEventCount", _MAX),),
+        yellow=YELLOW_PENDING,
+        red=RED_PENDING,
+    ),
+)
+"""The row `Reconciler` of the specification, in its order."""
+
+FLEET: Final = (
+    Panel(
+        "Ticks",
+        "timeseries",
+        (("ticksRun", _SUM), ("ticksQuiet", _SUM), ("ticksCheckedAgain", _SUM), ("townsFailed", _SUM)),
+    ),
+    Panel(
+        "Towns due, handed over, left",
+        "timeseries",
+        (("townsDue", _SUM), ("townsHandedOver", _SUM), ("townsLeft", _SUM)),
+    ),
+    Panel(
+        "How late",
+        "timeseries",
+        (("tickLagMs", _MAX), ("oldestDueMs", _MAX), ("oldestPendingEventMs", _MAX)),
+        unit="ms",
+    ),
+    Panel(
+        "Trouble",
+        "timeseries",
+        (
+            ("eventsPoisoned", _SUM),
+            ("saveConflicts", _SUM),
+            ("circuitBreakerOpen", _MAX),
+            ("sideEffectsNotStarted", _SUM),
+            ("actionsSkipped", _SUM),
+            ("ticksDiverged", _SUM),
+        ),
+    ),
+    Panel(
+        "The schedule",
+        "timeseries",
+        (("scheduledRuns", _SUM), ("scheduledRunsLate", _SUM), ("dispatchPasses", _SUM), ("markersRestored", _SUM)),
+    ),
+    Panel("Events API", "timeseries", (("eventsAccepted", _SUM), ("eventsRefused", _SUM))),
+    Panel("Actions", "timeseries", (("actionsEmitted", _SUM),)),
+    Panel("Largest town", "timeseries", (("imageBytes", _MAX),), unit="bytes"),
+)
+
+_TICKS: Final = 'filter event = "tick.completed" and ispresent(pendingEventCount)'
+
+PER_TOWN: Final = (
+    PerTown(
+        "Pending events by town, newest tick",
+        f"{_TICKS} | stats latest(pendingEventCount.0) as pending, latest(oldestPendingEventMs.0) as oldest_ms, "
+        "latest(@timestamp) as at by town_id | sort pending desc | limit 50",
+    ),
+    PerTown(
+        "Towns that do most",
+        f"{_TICKS} | stats sum(actionsEmitted.0) as actions, sum(eventsDrained.0) as events, count(*) as ticks, "
+        "avg(wallClockMs.0) as mean_ms by town_id | sort actions desc | limit 50",
+    ),
+    PerTown(
+        "Towns in trouble",
+        'filter event = "town.failed" | stats count(*) as failures, latest(error) as error by town_id '
+        "| sort failures desc | limit 50",
+    ),
+)

@@ -1,0 +1,59 @@
+"""Requests to a deployment: signed with SigV4 by an operator's credentials, or with a town token."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+_SERVICE: Final = "execute-api"
+_SECONDS: Final = 35.0  # a little more than the gateway waits
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Status, decoded body (or text, if it is no JSON) and headers in lower case."""
+
+    status: int
+    document: Any
+    headers: Mapping[str, str]
+
+
+def signed(method: str, url: str, body: Any = None, *, credentials: Any, region: str) -> Answered:
+    """One request under SigV4. `credentials` are botocore's. Raises ConnectionError."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
+    content = _content(body)
+    request = AWSRequest(method, url, data=content, headers={"Content-Type": "application/json"})
+    SigV4Auth(credentials, _SERVICE, region).add_auth(request)
+    return _sent(method, url, content, dict(request.headers.items()))
+
+
+def with_token(method: str, url: str, body: Any, *, token: str | None) -> Answered:
+    """One request with a town token. Raises ConnectionError."""
+    headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+    return _sent(method, url, _content(body), headers)
+
+
+def _content(body: Any) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    return b"" if body is None else json.dumps(body).encode()
+
+
+def _sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Answered:
+    from urllib3 import PoolManager, Retry
+    from urllib3.exceptions import HTTPError
+
+    try:
+        with PoolManager() as pool:
+            answer = pool.request(
+                method, url, body=content, headers=dict(headers), timeout=_SECONDS, retries=Retry(0, redirect=0)
+            )
+    except HTTPError as error:
+        raise ConnectionError(f"{method} {url.partition('?')[0]}: {type(error).__name__}") from error
+    try:
+        document: Any = json.loads(answer.data or b"null")
+    except ValueError:
+        document = answer.data.decode(errors="replace")
+    return Answered(answer.status, document, {name.lower(): value for name, value in answer.headers.items()})

@@ -1,0 +1,71 @@
+"""A Sentry that keeps the envelopes which it is sent, for tests and for looking at them."""
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class FakeSentry:
+    """What has arrived: items of envelopes, as (type, payload)."""
+
+    url: str = ""
+    items: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def dsn(self) -> str:
+        """What the functions are told."""
+        return self.url.replace("http://", "http://public@") + "/1"
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The payloads of one type, in order."""
+        return [payload for found, payload in self.items if found == kind]
+
+    def take(self, envelope: bytes) -> None:
+        """Keep the items of one envelope: a header line, then for each item a header line and its payload."""
+        rest = envelope.split(b"\n", 1)[1] if b"\n" in envelope else b""
+        while rest.strip():
+            head, _, rest = rest.partition(b"\n")
+            about = json.loads(head)
+            length = about.get("length")
+            payload, rest = (rest[:length], rest[length + 1 :]) if length is not None else rest.partition(b"\n")[::2]
+            try:
+                self.items.append((str(about["type"]), json.loads(payload)))
+            except json.JSONDecodeError:
+                self.items.append((str(about["type"]), {}))
+
+
+@contextmanager
+def fake_sentry() -> Iterator[FakeSentry]:
+    """It listens on the loopback as long as the block lasts."""
+    kept = FakeSentry()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Nothing."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            kept.take(body)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    kept.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield kept
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

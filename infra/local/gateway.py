@@ -1,0 +1,222 @@
+"""An HTTP API in front of emulated functions: builds its events, verifies SigV4 by signing again, and asks the authorizer.
+
+The routes and what guards each of them are read from the transformed template, so a route that asks for nobody's
+identity there is open here too. Not a gateway for anything but this machine.
+"""
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+Invoke = Callable[[str, Any], Any]
+
+REGION: Final = "us-east-1"
+_SERVICE: Final = "execute-api"
+_SKEW: Final = timedelta(minutes=5)
+_CREDENTIAL: Final = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody whom IAM knows."""
+
+    access_key: str
+    secret_key: str
+    arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route: which function answers it, and what has to be shown."""
+
+    method: str
+    path: str
+    function: str
+    guard: str | None
+
+    def match(self, method: str, path: str) -> dict[str, str] | None:
+        """The parameters in the path; None if it is another route."""
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
+        found = re.fullmatch(pattern, path) if method == self.method else None
+        return None if found is None else {name: unquote(value) for name, value in found.groupdict().items()}
+
+
+def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:
+    """The routes of a transformed template's HTTP API, the longest first."""
+    [api] = [each for each in template["Resources"].values() if each["Type"] == "AWS::ApiGatewayV2::Api"]
+    functions = [name for name, each in template["Resources"].items() if each["Type"] == "AWS::Lambda::Function"]
+    found = []
+    for path, methods in api["Properties"]["Body"]["paths"].items():
+        for method, operation in methods.items():
+            uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
+            [guards] = operation.get("security") or [{}]
+            function = next(name for name in functions if name in uri)
+            found.append(Route(method.upper(), path, function, next(iter(guards), None)))
+    return tuple(sorted(found, key=lambda route: -len(route.path)))
+
+
+class Gateway:
+    """The gateway's judgement, without its socket."""
+
+    def __init__(
+        self, routes: tuple[Route, ...], invoke: Invoke, callers: tuple[Caller, ...], *, authorizer: str
+    ) -> None:
+        self._routes = routes
+        self._invoke = invoke
+        self._callers = {caller.access_key: caller for caller in callers}
+        self._authorizer = authorizer
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """What a request is answered: by the gateway itself if it refuses, else by the function."""
+        parts = urlsplit(target)
+        for route in self._routes:
+            parameters = route.match(method, parts.path)
+            if parameters is not None:
+                break
+        else:
+            return _said(404, "Not Found")
+        event = _event(method, parts.path, parts.query, headers, body=body, route=route, parameters=parameters)
+        if route.guard == "AWS_IAM":
+            caller = self._signed_by(method, target, headers, body)
+            if caller is None:
+                return _said(403, "Forbidden")
+            event["requestContext"]["authorizer"] = {"iam": {"userArn": caller.arn, "accessKey": caller.access_key}}
+        elif route.guard is not None:
+            if "authorization" not in headers:
+                return _said(401, "Unauthorized")
+            judged = self._invoke(
+                self._authorizer, {**event, "type": "REQUEST", "identitySource": [headers["authorization"]]}
+            )
+            if not isinstance(judged, dict) or judged.get("isAuthorized") is not True:
+                return _said(403, "Forbidden")
+            event["requestContext"]["authorizer"] = {"lambda": judged["context"]}
+        answered = self._invoke(route.function, event)
+        if not isinstance(answered, dict) or "statusCode" not in answered:
+            return _said(500, "Internal Server Error")
+        return answered
+
+    def _signed_by(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Caller | None:
+        """Who has signed this request, if the signature is what we come to with that caller's key."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        claimed = _CREDENTIAL.fullmatch(headers.get("authorization", ""))
+        at = headers.get("x-amz-date", "")
+        if claimed is None or claimed[1] not in self._callers or (claimed[3], claimed[4]) != (REGION, _SERVICE):
+            return None
+        try:
+            signed_at = datetime.strptime(at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        names = claimed[5].split(";")
+        if abs(datetime.now(UTC) - signed_at) > _SKEW or "host" not in names or "x-amz-date" not in names:
+            return None
+        caller = self._callers[claimed[1]]
+        shown = {name: headers[name] for name in names if name in headers}
+        request = AWSRequest(method, f"http://{headers['host']}{target}", data=body, headers=shown)
+        request.context["timestamp"] = at
+        signer = SigV4Auth(Credentials(caller.access_key, caller.secret_key), _SERVICE, REGION)
+        canonical = signer.canonical_request(request)
+        expected = signer.signature(signer.string_to_sign(request, canonical), request)
+        return caller if expected == claimed[6] else None
+
+
+@contextmanager
+def serving(gateway: Gateway) -> Iterator[str]:
+    """The gateway on a port of the loopback; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Nothing: the functions write the log."""
+
+        def _any(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            answered = gateway.answer(self.command, self.path, headers, body)
+            content = str(answered.get("body") or "").encode()
+            if answered.get("isBase64Encoded"):
+                content = base64.b64decode(content)
+            self.send_response(answered["statusCode"])
+            for name, value in (answered.get("headers") or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _event(
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    *,
+    body: bytes,
+    route: Route,
+    parameters: Mapping[str, str],
+) -> dict[str, Any]:
+    """The event of payload format 2.0."""
+    key = f"{route.method} {route.path}"
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": key,
+        "rawPath": unquote(path),
+        "rawQueryString": query,
+        "headers": dict(headers),
+        "pathParameters": dict(parameters),
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "local",
+            "http": {
+                "method": method,
+                "path": unquote(path),
+                "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1",
+                "userAgent": "",
+            },
+            "requestId": f"local-{threading.get_ident()}-{datetime.now(UTC).timestamp()}",
+            "routeKey": key,
+            "stage": "$default",
+        },
+        "isBase64Encoded": False,
+    }
+    if query:
+        event["queryStringParameters"] = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        event["body"] = body.decode()
+    except UnicodeDecodeError:
+        event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    return event
+
+
+def _said(status: int, message: str) -> dict[str, Any]:
+    """What the gateway says of itself."""
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps({"message": message}),
+    }

@@ -1,0 +1,87 @@
+"""A way to a store that stops in the middle: at a chosen request nothing is answered any more, before or after it arrived.
+
+Whoever waits for that answer can then be killed at a moment that the test has chosen.
+"""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+When = Literal["never", "before it arrives", "after it was carried out"]
+
+
+@dataclass
+class StallingProxy:
+    """A TCP proxy. `stall` says at which request; `stalled` is set when it has come."""
+
+    upstream: tuple[str, int]
+    url: str = ""
+    method: bytes = b"PUT"
+    ending: bytes = b"/head"
+    when: When = "never"
+    stalled: threading.Event = field(default_factory=threading.Event)
+
+    def stall(self, when: When) -> None:
+        """At the next such request."""
+        self.stalled.clear()
+        self.when = when
+
+    def serve(self, client: socket.socket) -> None:
+        """Carry one connection until one side closes it."""
+        with contextlib.suppress(OSError), client, socket.create_connection(self.upstream) as store:
+            held = threading.Event()
+            back = threading.Thread(target=self._back, args=(store, client, held), daemon=True)
+            back.start()
+            while data := client.recv(1 << 16):
+                if self.when != "never" and self._is_chosen(data):
+                    held.set()
+                    when, self.when = self.when, "never"
+                    if when == "before it arrives":
+                        self.stalled.set()
+                        break
+                store.sendall(data)
+            if held.is_set():
+                while client.recv(1 << 16):
+                    pass
+
+    def _is_chosen(self, data: bytes) -> bool:
+        line = data.split(b"\r\n", 1)[0].split(b" ")
+        return len(line) == 3 and line[0] == self.method and line[1].partition(b"?")[0].endswith(self.ending)
+
+    def _back(self, store: socket.socket, client: socket.socket, held: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := store.recv(1 << 16):
+                if held.is_set() and not data.startswith(b"HTTP/1.1 100"):
+                    self.stalled.set()  # it was carried out, and nobody hears of it
+                    continue
+                client.sendall(data)
+
+
+@contextmanager
+def stalling_proxy(upstream: str) -> Iterator[StallingProxy]:
+    """A proxy on the loopback in front of a store's URL."""
+    parts = urlsplit(upstream)
+    proxy = StallingProxy((str(parts.hostname), int(parts.port or 80)))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        proxy.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        closing = threading.Event()
+
+        def accept() -> None:
+            while not closing.is_set():
+                with contextlib.suppress(OSError):
+                    client, _ = listening.accept()
+                    threading.Thread(target=proxy.serve, args=(client,), daemon=True).start()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            closing.set()
+            listening.shutdown(socket.SHUT_RDWR)
+    thread.join(timeout=5)

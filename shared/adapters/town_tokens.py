@@ -1,0 +1,141 @@
+"""Town tokens: what agents, containers and producers show when they report to a town. Signed, and valid for eight hours.
+
+Two keys are valid at a time, so that keys can be changed while tokens are out: the first signs, both are believed. A
+refusal never says which part of a token was wrong to whoever sent it.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+import jwt
+
+from shared.domain.errors import Refused, Terminal
+from shared.domain.ports import Clock
+
+LIFE: Final = timedelta(hours=8)
+ISSUER: Final = "town-reconciler"
+AUDIENCE: Final = "town-events"
+
+Scope = Literal["agent", "coordinator", "container", "operator"]
+SCOPES: Final[tuple[Scope, ...]] = ("agent", "coordinator", "container", "operator")
+
+_ALGORITHM: Final = "HS256"
+_SHORTEST_KEY: Final = 32
+_LONGEST_TOKEN: Final = 4096
+_SKEW: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Whose token it is. An `agent` or `coordinator` names its agent and generation, the others speak for nobody alone."""
+
+    town: str
+    scope: Scope
+    agent: str | None = None
+    generation: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mint:
+    """Makes tokens for whoever starts agents: of a town's container, or of one generation of an agent."""
+
+    keys: Callable[[], Sequence[str]]
+    clock: Clock
+
+    def __call__(
+        self,
+        town_id: str,
+        *,
+        scope: Literal["container", "agent"],
+        agent_id: str | None = None,
+        generation: int | None = None,
+    ) -> str:
+        """The token. Raises TownError if it cannot be made."""
+        return issue(Claims(town_id, scope, agent_id, generation), self.keys(), now=self.clock.now())
+
+
+def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta = LIFE) -> str:
+    """A token for these claims, signed with the first key. Raises Refused, Terminal (no usable key)."""
+    if (claims.scope in ("agent", "coordinator")) != (claims.agent is not None):
+        hint = "agent and coordinator tokens name their agent, container and operator tokens none"
+        raise Refused(f"scope {claims.scope} and agent do not fit together", status=400, path="agent", hint=hint)
+    if not timedelta(0) < life <= LIFE:
+        raise Refused("a token lives at most eight hours", status=400, path="life")
+    [key, *_] = _usable(keys)
+    body: dict[str, Any] = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "iat": int(now.timestamp()),
+        "exp": int((now + life).timestamp()),
+        "town": claims.town,
+        "scope": claims.scope,
+    }
+    named = {"agent": claims.agent, "generation": claims.generation}
+    body |= {name: value for name, value in named.items() if value is not None}
+    return jwt.encode(body, key, algorithm=_ALGORITHM, headers={"kid": key_id(key)})
+
+
+def read(token: str, keys: Sequence[str], *, now: datetime) -> Claims:
+    """What a token says, if it is one of ours and still valid. Raises Refused (401), Terminal (no usable key)."""
+    if not 0 < len(token) <= _LONGEST_TOKEN or not token.isascii():
+        raise _refused("no token")
+    for key in _usable(keys):
+        try:
+            body = jwt.decode(
+                token,
+                key,
+                algorithms=[_ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # times are judged below, by the clock that we are given
+                options={"require": ["exp", "iat"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.PyJWTError as error:
+            raise _refused(type(error).__name__) from None
+        return _claims(body, now)
+    raise _refused("signed with no key of ours")
+
+
+def key_id(key: str) -> str:
+    """A name for a key that says nothing about it but which one it is."""
+    return hashlib.sha256(b"town token key\n" + key.encode()).hexdigest()[:12]
+
+
+def _claims(body: dict[str, Any], now: datetime) -> Claims:
+    town, agent, generation = (body.get(name) for name in ("town", "agent", "generation"))
+    scope = next((known for known in SCOPES if known == body.get("scope")), None)
+    well_formed = (
+        isinstance(town, str)
+        and isinstance(agent, str | None)
+        and type(generation) in (int, type(None))
+        and (scope in ("agent", "coordinator")) == (agent is not None)
+        and type(body["exp"]) is int
+        and type(body["iat"]) is int
+    )
+    if scope is None or not well_formed:
+        raise _refused("claims of the wrong form")
+    try:
+        issued, expires = (datetime.fromtimestamp(body[name], UTC) for name in ("iat", "exp"))
+    except (ValueError, OverflowError, OSError):
+        raise _refused("times of the wrong form") from None
+    if now >= expires or issued > now + _SKEW or expires - issued > LIFE:
+        raise _refused("expired, or not valid yet, or for too long")
+    return Claims(town=str(town), scope=scope, agent=agent, generation=generation, expires_at=expires)
+
+
+def _usable(keys: Sequence[str]) -> Sequence[str]:
+    usable = [key for key in keys if len(key.encode()) >= _SHORTEST_KEY]
+    if not usable:
+        hint = "put a random text of at least 32 characters into the secret of the town tokens"
+        raise Terminal("there is no usable key for town tokens", hint=hint)
+    return usable
+
+
+def _refused(why: str) -> Refused:
+    return Refused(f"the token is not valid: {why}", status=401, hint="ask for a new one: townctl token")

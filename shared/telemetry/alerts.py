@@ -1,0 +1,48 @@
+"""Where the alerts of a deployment go: to the log, and to whoever else listens."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.domain.ports import Alert, Alerts, Clock
+
+REPEATED: Final = frozenset({"town_failed"})
+"""Kinds that come with every look at a town until somebody acts; all others are raised once, or at most hourly, by the tick."""
+
+_REMEMBERED: Final = 1000
+
+
+class EveryAlert:
+    """The Alerts port over several others, in order."""
+
+    def __init__(self, *listeners: Alerts) -> None:
+        self._listeners = listeners
+
+    def raise_all(self, alerts: Sequence[Alert]) -> None:
+        """Hand the alerts of one tick to each of them."""
+        for listener in self._listeners:
+            listener.raise_all(alerts)
+
+
+class SeldomAlerts:
+    """The Alerts port in front of another: repeats of one failing town pass once in `span`, as far as this process knows."""
+
+    def __init__(self, behind: Alerts, clock: Clock, *, span: timedelta = timedelta(minutes=10)) -> None:
+        self._behind = behind
+        self._clock = clock
+        self._span = span
+        self._passed: dict[tuple[str, ...], datetime] = {}
+
+    def raise_all(self, alerts: Sequence[Alert]) -> None:
+        """Hand on what is new."""
+        if new := [alert for alert in alerts if alert.kind not in REPEATED or self._is_new(alert)]:
+            self._behind.raise_all(new)
+
+    def _is_new(self, alert: Alert) -> bool:
+        now, before = self._clock.now(), self._passed.get(alert.fingerprint)
+        if before is not None and timedelta(0) <= now - before < self._span:
+            return False
+        self._passed[alert.fingerprint] = now
+        while len(self._passed) > _REMEMBERED:
+            del self._passed[next(iter(self._passed))]
+        return True

@@ -1,0 +1,114 @@
+"""The figures of a tick, of a scheduled minute and of a request as CloudWatch's embedded metric format: one JSON line each.
+
+Powertools' `Metrics` is one shared object for the whole process, in which towns would mix; so every line here is an
+`EphemeralMetrics` that is made, filled and forgotten.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aws_lambda_powertools.metrics import EphemeralMetrics
+
+from shared.actions import ACTIONS
+from shared.engine.dispatch import FailedRun
+from shared.engine.worker import RunReport
+from shared.telemetry import catalogue
+from shared.telemetry.catalogue import Metric
+
+OTHER: Final = "other"
+"""The type under which an action that is in no catalogue is counted: the dimension stays bounded."""
+
+_ACTION_TYPES: Final = frozenset(action.type for action in ACTIONS)
+
+
+class EmfMetrics:
+    """The Metrics port over a function that writes one line, such as a Lambda's standard output."""
+
+    def __init__(self, write_line: Callable[[str], object], *, stage: str) -> None:
+        self._write_line = write_line
+        self._stage = stage
+
+    def tick_ran(self, report: RunReport) -> None:
+        """One line for the tick, and one more for each type of action that it emitted."""
+        about: dict[str, Any] = {"event": "tick.completed", "town_id": report.town_id, "outcome": report.outcome}
+        if report.tick is not None:
+            about |= {"tick_id": report.tick.input.tick_id, "tick_no": report.tick.input.tick_no}
+        self.write(values_of(report), about)
+        for action_type, count in sorted(by_type(report).items()):
+            line = self._line()
+            line.add_dimension(catalogue.ACTION_TYPE, action_type)
+            self._add(line, catalogue.ACTIONS_BY_TYPE, count)
+            self._finish(line, about)
+
+    def town_failed(self, failed: FailedRun) -> None:
+        """One line for a run that ended with an error."""
+        about = {"event": "town.failed", "town_id": failed.town_id, "error": type(failed.error).__name__}
+        self.write({"townsFailed": 1}, about)
+
+    def write(self, values: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        """One line with these metrics of the catalogue; `about` are properties, which are no dimensions."""
+        line = self._line()
+        for name, value in values.items():
+            self._add(line, catalogue.BY_NAME[name], value)
+        self._finish(line, about)
+
+    def _line(self) -> EphemeralMetrics:
+        line = EphemeralMetrics(namespace=catalogue.NAMESPACE, service=catalogue.SERVICE)
+        line.add_dimension("stage", self._stage)
+        return line
+
+    def _add(self, line: EphemeralMetrics, metric: Metric, value: float) -> None:
+        line.add_metric(name=metric.name, unit=metric.unit.value, value=value)
+
+    def _finish(self, line: EphemeralMetrics, about: Mapping[str, Any]) -> None:
+        for key, value in about.items():
+            line.add_metadata(key, value)
+        self._write_line(json.dumps(line.serialize_metric_set(), separators=(",", ":")))
+
+
+def values_of(report: RunReport) -> dict[str, float]:
+    """The metrics of one run, zeros included; of a lost race nothing but the conflict (spec/tick.md section 12)."""
+    if report.tick is None:
+        return {"saveConflicts": report.save_conflicts}
+    tick = report.tick
+    age = 0.0 if tick.oldest_pending is None else (tick.input.now - tick.oldest_pending).total_seconds() * 1000
+    return {
+        "wallClockMs": report.wall_clock.total_seconds() * 1000,
+        "eventsDrained": tick.metrics["eventsDrained"],
+        "actionsEmitted": tick.metrics["actionsEmitted"],
+        "sideEffectsAttempted": report.effects.attempted,
+        "sideEffectsSucceeded": report.effects.succeeded,
+        "sideEffectsFailed": report.effects.failed,
+        "invariantViolations": tick.metrics["invariantViolations"],
+        "pendingEventCount": tick.metrics["pendingEventCount"],
+        "oldestPendingEventMs": max(age, 0.0),
+        "eventsPoisoned": tick.metrics["eventsPoisoned"],
+        "actionsSkipped": tick.metrics["actionsSkipped"],
+        "saveConflicts": report.save_conflicts,
+        "tickLagMs": tick.metrics["tickLagMs"],
+        "circuitBreakerOpen": tick.metrics["circuitBreakerOpen"],
+        "ticksRun": 1,
+        "ticksQuiet": int(report.outcome == "quiet"),
+        "ticksCheckedAgain": int(report.diverged is not None),
+        "ticksDiverged": int(bool(report.diverged)),
+        "sideEffectsNotStarted": report.effects.not_started,
+        "imageBytes": report.image.size,
+    }
+
+
+def by_type(report: RunReport) -> dict[str, int]:
+    """How many actions of each type the tick emitted; types that nobody knows together."""
+    found: dict[str, int] = {}
+    for name, count in (report.tick.metrics["actionsByType"] if report.tick else {}).items():
+        known = name if name in _ACTION_TYPES else OTHER
+        found[known] = found.get(known, 0) + count
+    return found
+
+
+def zeros(*, idle: bool) -> dict[str, float]:
+    """What a scheduled minute adds of every metric, so that no graph has a gap and every alarm has data.
+
+    Unless the fleet was idle, without those of which a zero would be untrue.
+    """
+    return {each.name: 0 for each in catalogue.METRICS if idle or each.idle_zero == "always"}

@@ -1,0 +1,1 @@
+"""Formats and behaviours of others that we rely on."""

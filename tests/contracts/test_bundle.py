@@ -1,0 +1,46 @@
+"""What goes to Lambda: made for its processor, small enough, and nothing of this machine in it."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conventions.sources import ROOT
+
+BUNDLE = ROOT / "build/bundle-aarch64/python"
+AARCH64 = 0xB7
+MOST_ZIPPED = 50 * 1000 * 1000
+MOST_UNZIPPED = 250 * 1000 * 1000
+
+
+@pytest.fixture(scope="module")
+def files() -> list[Path]:
+    assert (BUNDLE.parent / ".ready").exists(), "the bundle was not made; run: make build/bundle-aarch64/.ready"
+    ours = [path for package in ("functions", "shared") for path in (ROOT / package).rglob("*")]
+    found = [path for path in (*BUNDLE.rglob("*"), *ours) if path.is_file() and "__pycache__" not in path.parts]
+    assert len(found) > 1000
+    return found
+
+
+def test_every_library_in_it_is_made_for_arm(files: list[Path]) -> None:
+    libraries = [path for path in files if path.suffix == ".so" or ".so." in path.name]
+    assert len(libraries) >= 4
+    for path in libraries:
+        head = path.read_bytes()[:20]
+        assert head[:4] == b"\x7fELF"
+        assert int.from_bytes(head[18:20], "little") == AARCH64, path.name
+
+
+def test_it_is_small_enough_to_be_uploaded(files: list[Path], tmp_path: Path) -> None:
+    target = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for path in files:
+            packed.write(path, str(path.relative_to(path.anchor)))
+    assert target.stat().st_size < MOST_ZIPPED
+    assert sum(path.stat().st_size for path in files) < MOST_UNZIPPED
+
+
+def test_nothing_in_it_is_for_developers(files: list[Path]) -> None:
+    packages = {path.relative_to(BUNDLE).parts[0] for path in files if path.is_relative_to(BUNDLE)}
+    assert not packages & {"pytest", "moto", "cyclopts", "rich", "infra", "tests", "awslambdaric", "hypothesis"}
+    assert {"boto3", "pydantic", "aws_lambda_powertools", "lz4", "fastcrc", "jwt", "sentry_sdk"} <= packages

@@ -1,0 +1,138 @@
+"""Both dashboards ask for metrics that exist, in the way that the specification wants, and are fresh."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.dashboards import __main__ as made
+from infra.dashboards import alarms, cloudwatch, grafana
+from shared.telemetry.catalogue import ACTIONS_BY_TYPE, BY_NAME, METRICS, NAMESPACE
+from tests.conventions.sources import ROOT
+
+GRAFANA = json.loads((ROOT / "infra/dashboards/grafana.json").read_text(encoding="utf-8"))
+CLOUDWATCH = json.loads((ROOT / "infra/dashboards/cloudwatch.json").read_text(encoding="utf-8"))
+KNOWN = {*BY_NAME, ACTIONS_BY_TYPE.name}
+
+
+def panels() -> list[dict[str, Any]]:
+    found = []
+    for panel in GRAFANA["panels"]:
+        found += [panel, *panel.get("panels", ())]
+    return [panel for panel in found if panel["type"] != "row"]
+
+
+def panel(title: str) -> dict[str, Any]:
+    [found] = [each for each in panels() if each["title"] == title]
+    return found
+
+
+def steps(each: dict[str, Any]) -> dict[str, float | None]:
+    return {step["color"]: step["value"] for step in each["fieldConfig"]["defaults"]["thresholds"]["steps"]}
+
+
+@pytest.mark.parametrize("path", sorted(made.files()), ids=lambda path: path.name)
+def test_every_made_file_is_as_the_catalogue_makes_it(path: Any) -> None:
+    assert path.read_text(encoding="utf-8") == made.files()[path], "run: make dashboards"
+
+
+def test_every_widget_of_grafana_asks_for_a_metric_that_exists() -> None:
+    asked = [target for each in panels() for target in each["targets"] if target.get("queryMode") == "Metrics"]
+    assert asked
+    for target in asked:
+        assert target["metricName"] in KNOWN
+        assert target["namespace"] == NAMESPACE
+        assert target["datasource"] == {"type": "cloudwatch", "uid": "${datasource}"}
+        assert target["period"] == "60"
+
+
+def test_every_widget_of_cloudwatch_asks_for_a_metric_that_exists() -> None:
+    asked = [
+        metric
+        for widget in CLOUDWATCH["widgets"]
+        if widget["type"] == "metric"
+        for metric in widget["properties"]["metrics"]
+    ]
+    assert asked
+    for metric in asked:
+        if isinstance(metric[0], dict):
+            assert f'MetricName="{ACTIONS_BY_TYPE.name}"' in metric[0]["expression"]
+        else:
+            assert metric[0] == NAMESPACE
+            assert metric[1] in KNOWN
+
+
+def test_every_metric_is_shown_somewhere() -> None:
+    shown = {target["metricName"] for each in panels() for target in each["targets"] if "metricName" in target}
+    assert shown == KNOWN
+
+
+def test_the_row_reconciler_is_that_of_the_specification() -> None:
+    row, *following = GRAFANA["panels"]
+    assert (row["type"], row["title"]) == ("row", "Reconciler")
+    assert [(each["type"], each["title"]) for each in following[:6]] == [
+        ("timeseries", "Events drained per tick"),
+        ("barchart", "Actions per tick by type"),
+        ("timeseries", "Side effects"),
+        ("stat", "Invariant violations"),
+        ("timeseries", "Tick wall clock"),
+        ("gauge", "Pending events, now, of the worst town"),
+    ]
+
+
+def test_side_effects_are_three_series_and_actions_are_stacked_by_type() -> None:
+    series = [target["metricName"] for target in panel("Side effects")["targets"]]
+    assert series == ["sideEffectsAttempted", "sideEffectsSucceeded", "sideEffectsFailed"]
+    by_type = panel("Actions per tick by type")
+    assert by_type["options"]["stacking"] == "normal"
+    assert by_type["targets"][0]["dimensions"]["actionType"] == "*"
+
+
+def test_a_violation_is_red_at_one_and_the_wall_clock_has_its_line_at_half_a_second() -> None:
+    violations = panel("Invariant violations")
+    assert steps(violations) == {"green": None, "red": 1}
+    assert violations["targets"][0]["statistic"] == "Maximum"
+    clock = panel("Tick wall clock")
+    assert steps(clock) == {"green": None, "red": 500}
+    assert clock["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "line"
+    assert clock["fieldConfig"]["defaults"]["unit"] == "ms"
+
+
+def test_the_gauge_shows_the_newest_value_of_the_worst_town_and_no_mean() -> None:
+    gauge = panel("Pending events, now, of the worst town")
+    assert gauge["targets"][0]["statistic"] == "Maximum"
+    assert gauge["options"]["reduceOptions"]["calcs"] == ["lastNotNull"]
+    assert steps(gauge) == {"green": None, "yellow": 25, "red": 50}
+    [there] = [each for each in CLOUDWATCH["widgets"] if each["properties"].get("view") == "gauge"]
+    assert there["properties"]["setPeriodToTimeRange"] is False
+    assert there["properties"]["metrics"][0][-1]["stat"] == "Maximum"
+    assert [mark["value"] for mark in there["properties"]["annotations"]["horizontal"]] == [25, 50]
+
+
+def test_beside_the_gauge_every_town_has_its_newest_value() -> None:
+    [target] = panel("Pending events by town, newest tick")["targets"]
+    assert "latest(pendingEventCount.0)" in target["expression"]
+    assert "by town_id" in target["expression"]
+
+
+def test_tables_by_town_come_from_the_log_and_no_widget_has_a_town_as_a_dimension() -> None:
+    for document in (cloudwatch.body(), grafana.document()):
+        for name in ("town_id", "tick_id", "agent_id"):
+            assert f'"{name}"' not in json.dumps(document)
+    logs = [widget["properties"]["query"] for widget in CLOUDWATCH["widgets"] if widget["type"] == "log"]
+    assert len(logs) == 3
+    assert all("by town_id" in query for query in logs)
+
+
+def test_every_page_of_the_runbook_belongs_to_an_alarm_and_says_what_to_do() -> None:
+    for name in alarms.names():
+        page = (ROOT / f"infra/runbook/{name}.md").read_text(encoding="utf-8")
+        assert f"`{name}`" in page
+        assert "## Look" in page
+        assert "## Do" in page
+    assert len(set(alarms.names())) == len(alarms.names())
+
+
+def test_the_catalogue_is_within_the_limits_of_one_line() -> None:
+    assert len(METRICS) <= 99
+    assert len({metric.name for metric in METRICS}) == len(METRICS)

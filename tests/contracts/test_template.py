@@ -1,0 +1,332 @@
+"""What the template promises, stated on what CloudFormation gets to see."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.debug import app as debug
+from functions.events import app as events
+from functions.settings import (
+    AuthorizerSettings,
+    DebugSettings,
+    EventsSettings,
+    Settings,
+    TickSettings,
+    WorkerSettings,
+)
+from functions.tick.schemas import ScheduledTick
+from infra.dashboards import alarms
+from shared.telemetry.catalogue import BY_NAME, NAMESPACE
+from tests.contracts.transformed import actions, resources, routes, statements, template
+from tests.conventions.sources import ROOT
+
+FUNCTIONS = ["TickFunction", "WorkerFunction", "EventsFunction", "AuthorizerFunction", "DebugFunction"]
+TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
+SETTINGS: dict[str, type[Settings]] = {
+    "TickFunction": TickSettings,
+    "WorkerFunction": WorkerSettings,
+    "EventsFunction": EventsSettings,
+    "AuthorizerFunction": AuthorizerSettings,
+    "DebugFunction": DebugSettings,
+}
+
+
+@pytest.mark.parametrize("path", ["template.yaml", "build/template.json"])
+def test_cfn_lint_finds_nothing(path: str) -> None:
+    template()
+    command = [str(Path(sys.executable).parent / "cfn-lint"), "--regions", "eu-west-1", "--", str(ROOT / path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_every_route_asks_who_it_is() -> None:
+    assert routes()
+    for route, operation in routes().items():
+        wanted = "TownToken" if route in TOKEN_ROUTES else "AWS_IAM"
+        assert operation["security"] == [{wanted: []}], route
+
+
+def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_function() -> None:
+    wired = {}
+    for route, operation in routes().items():
+        uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
+        wired[route] = next(name for name in FUNCTIONS if name in uri)
+    written = {}
+    for name, app in (("EventsFunction", events.app), ("DebugFunction", debug.app)):
+        schema = app.get_openapi_schema()
+        for path, item in (schema.paths or {}).items():
+            for method in ("get", "put", "post", "delete", "patch"):
+                if getattr(item, method, None) is not None:
+                    written[method.upper(), re.sub(r"<(\w+)>", r"{\1}", path)] = name
+    assert wired == written
+
+
+def test_the_authorizer_of_town_tokens_is_our_function_and_is_asked_by_the_token() -> None:
+    [api] = resources("AWS::ApiGatewayV2::Api").values()
+    schemes = api["Body"]["components"]["securitySchemes"]
+    found = schemes["TownToken"]["x-amazon-apigateway-authorizer"]
+    assert found["type"] == "request"
+    assert found["identitySource"] == ["$request.header.Authorization"]
+    assert found["authorizerPayloadFormatVersion"] == "2.0"
+    assert found["enableSimpleResponses"] is True
+    assert found["authorizerResultTtlInSeconds"] <= 60
+    assert "AuthorizerFunction" in json.dumps(found["authorizerUri"])
+    assert schemes["AWS_IAM"]["x-amazon-apigateway-authtype"] == "awsSigv4"
+
+
+def test_debug_can_only_read() -> None:
+    assert actions("DebugFunction") == {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"}
+    for statement in statements("DebugFunction"):
+        if "s3:GetObject" in statement["Action"]:
+            assert statement["Resource"] == {"Fn::Sub": "${Towns.Arn}/towns/*"}
+
+
+def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> None:
+    towns = {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject"}
+    towns |= {"secretsmanager:GetSecretValue"}
+    assert actions("WorkerFunction") == towns
+    assert actions("TickFunction") == towns | {"sqs:SendMessage"}
+    for function in ("TickFunction", "WorkerFunction"):
+        for statement in statements(function):
+            named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            for resource in named:
+                if "s3:ListBucket" in statement["Action"]:
+                    assert resource == {"Fn::GetAtt": ["Towns", "Arn"]}
+                    assert statement["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["towns/*", "due/*"]}}
+                elif "secretsmanager:GetSecretValue" in statement["Action"]:
+                    ours = {"Ref": "TownTokenKey"}
+                    assert resource == ours or resource["Fn::Sub"].endswith(":secret:${SecretsPrefix}/*")
+                elif "sqs:SendMessage" not in statement["Action"]:
+                    assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "due")
+
+
+def test_nobody_may_delete_heads_or_layers_or_versions() -> None:
+    for function in FUNCTIONS:
+        assert "s3:DeleteObjectVersion" not in actions(function)
+        for statement in statements(function):
+            if "s3:DeleteObject" in statement["Action"]:
+                assert statement["Resource"] == [
+                    {"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"},
+                    {"Fn::Sub": "${Towns.Arn}/due/*"},
+                ]
+
+
+def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
+    [heads] = [each for each in statements("EventsFunction") if "head" in json.dumps(each["Resource"])]
+    assert heads["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+    assert heads["Action"] == "s3:PutObject"
+    others = [each for each in statements("EventsFunction") if "s3:PutObject" in each["Action"] and each is not heads]
+    assert [each["Resource"] for each in others] == [
+        [{"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"}, {"Fn::Sub": "${Towns.Arn}/due/*"}]
+    ]
+
+
+def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:
+    [statement] = statements("AuthorizerFunction")
+    assert (statement["Action"], statement["Resource"]) == ("secretsmanager:GetSecretValue", {"Ref": "TownTokenKey"})
+
+
+def test_no_role_of_ours_has_a_managed_policy_but_that_for_logs_and_the_queue() -> None:
+    for name, role in resources("AWS::IAM::Role").items():
+        for managed in role.get("ManagedPolicyArns", ()):
+            shown = json.dumps(managed)
+            assert "AWSLambdaBasicExecutionRole" in shown or "AWSLambdaSQSQueueExecutionRole" in shown, name
+
+
+def test_no_statement_allows_everything() -> None:
+    for function in FUNCTIONS:
+        for statement in statements(function):
+            assert statement["Resource"] != "*"
+            assert not any(action.endswith("*") for action in actions(function))
+
+
+def test_the_schedule_calls_once_a_minute_and_never_again_for_the_same_minute() -> None:
+    [schedule] = resources("AWS::Scheduler::Schedule").values()
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    target = schedule["Target"]
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["TicksDead", "Arn"]}}
+    [config] = resources("AWS::Lambda::EventInvokeConfig").values()
+    assert config["MaximumRetryAttempts"] == 0
+    assert config["MaximumEventAgeInSeconds"] == 60
+    assert config["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["TicksDead", "Arn"]}
+
+
+def test_what_the_schedule_sends_is_what_the_dispatcher_reads() -> None:
+    [schedule] = resources("AWS::Scheduler::Schedule").values()
+    filled = (
+        schedule["Target"]["Input"]
+        .replace("<aws.scheduler.scheduled-time>", "2026-01-10T12:00:00Z")
+        .replace("<aws.scheduler.execution-id>", "d32c5kddcf5bb8c3")
+        .replace("<aws.scheduler.attempt-number>", "1")
+    )
+    assert "<" not in filled
+    assert ScheduledTick.read(json.loads(filled)).attempt == 1
+
+
+def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_its_worker() -> None:
+    functions = resources("AWS::Lambda::Function")
+    assert functions["TickFunction"]["Timeout"] < 60
+    wakes = resources("AWS::SQS::Queue")["Wakes"]
+    assert wakes["VisibilityTimeout"] >= 6 * functions["WorkerFunction"]["Timeout"]
+    for name in ("EventsFunction", "DebugFunction"):
+        assert functions[name]["Timeout"] <= 30  # what the gateway waits
+
+
+def test_wakes_are_in_order_by_town_and_the_dead_ones_are_kept() -> None:
+    queues = resources("AWS::SQS::Queue")
+    wakes = queues["Wakes"]
+    assert (wakes["FifoQueue"], wakes["DeduplicationScope"], wakes["FifoThroughputLimit"]) == (
+        True,
+        "messageGroup",
+        "perMessageGroupId",
+    )
+    assert wakes["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["WakesDead", "Arn"]}
+    assert queues["WakesDead"]["FifoQueue"] is True
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
+    [mapping] = resources("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BatchSize"] <= 10
+
+
+def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:
+    [bucket] = resources("AWS::S3::Bucket").values()
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    [towns] = [each for each in template()["Resources"].values() if each["Type"] == "AWS::S3::Bucket"]
+    assert (towns["DeletionPolicy"], towns["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_nothing_of_a_town_expires_by_age_and_versions_live_as_the_settings_say() -> None:
+    [bucket] = resources("AWS::S3::Bucket").values()
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    expiring = {name for name, rule in rules.items() if {"ExpirationInDays", "ExpirationDate"} & set(rule)}
+    assert expiring == {"probes-of-the-doctor"}
+    assert rules["probes-of-the-doctor"]["Prefix"] == "probe/"
+    heads = rules["replaced-heads-and-deleted-objects-of-towns"]
+    assert heads["NoncurrentVersionExpiration"] == {"NoncurrentDays": {"Ref": "HeadVersionDays"}}
+    assert heads["ExpiredObjectDeleteMarker"] is True
+    assert template()["Parameters"]["HeadVersionDays"]["MinValue"] >= 2
+    assert rules["taken-inbox-objects"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert rules["taken-inbox-objects"]["TagFilters"] == [{"Key": "kind", "Value": "inbox"}]
+    due = rules["due-markers-that-are-gone"]
+    assert (due["NoncurrentVersionExpiration"], due["ExpiredObjectDeleteMarker"]) == ({"NoncurrentDays": 1}, True)
+
+
+def test_the_bucket_refuses_plain_http_and_heads_that_name_no_version() -> None:
+    [policy] = resources("AWS::S3::BucketPolicy").values()
+    tls, heads = policy["PolicyDocument"]["Statement"]
+    assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert len(tls["Resource"]) == 2
+    assert (heads["Effect"], heads["Principal"], heads["Action"]) == ("Deny", "*", "s3:PutObject")
+    assert heads["Resource"] == {"Fn::Sub": "${Towns.Arn}/towns/*/head"}
+    assert heads["Condition"] == {"Null": {"s3:if-match": "true", "s3:if-none-match": "true"}}
+
+
+def test_reserved_concurrency_is_a_parameter_and_nothing_means_off() -> None:
+    functions = resources("AWS::Lambda::Function")
+    for name, condition, parameter in (
+        ("TickFunction", "ReserveTick", "TickConcurrency"),
+        ("DebugFunction", "ReserveDebug", "DebugConcurrency"),
+    ):
+        reserved = functions[name]["ReservedConcurrentExecutions"]
+        assert reserved == {"Fn::If": [condition, {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
+        assert template()["Parameters"][parameter]["Default"] == 0
+        assert template()["Conditions"][condition] == {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, 0]}]}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_runs_on_arm_with_json_logs_that_are_kept_for_a_time(name: str) -> None:
+    function = resources("AWS::Lambda::Function")[name]
+    assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+    log = function["LoggingConfig"]
+    assert log["LogFormat"] == "JSON"
+    assert resources("AWS::Logs::LogGroup")[log["LogGroup"]["Ref"]]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    module, _, handler = function["Handler"].rpartition(".")
+    assert (ROOT / f"{module.replace('.', '/')}.py").exists()
+    assert handler == "lambda_handler"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_told_everything_that_its_settings_want(name: str) -> None:
+    told = resources("AWS::Lambda::Function")[name]["Environment"]["Variables"]
+    values = {variable: _value(value) for variable, value in told.items()}
+    settings = SETTINGS[name].from_environment(values)
+    assert settings.stage == "dev"
+    wanted = {field.upper() for field, about in SETTINGS[name].model_fields.items() if about.is_required()}
+    assert wanted <= set(told)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    parameter = template()["Parameters"].get(value.get("Ref", ""))
+    return str(parameter["Default"]) if parameter else "https://sqs.eu-west-1.amazonaws.com/1/queue"
+
+
+def test_every_alarm_of_the_catalogue_stands_in_the_template_and_leads_to_a_page() -> None:
+    found = resources("AWS::CloudWatch::Alarm")
+    assert len(found) == len(alarms.names())
+    for name in alarms.names():
+        assert (ROOT / f"infra/runbook/{name}.md").exists(), name
+        [alarm] = [each for each in found.values() if each["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}]
+        assert f"${{RunbookUrl}}/{name}.md" in alarm["AlarmDescription"]["Fn::Sub"]
+        assert alarm["AlarmActions"]
+        if alarm["Namespace"] == NAMESPACE:
+            assert alarm["MetricName"] in BY_NAME
+
+
+def test_what_the_issue_wants_to_wake_people_does() -> None:
+    wanted = {
+        "invariantViolations": 0,
+        "wallClockMs": 500,
+        "pendingEventCount": 50,
+        "oldestPendingEventMs": 300_000,
+        "eventsPoisoned": 0,
+        "scheduledRuns": 1,
+        "saveConflicts": 10,
+        "sideEffectsFailed": 10,
+        "circuitBreakerOpen": 0,
+    }
+    found = resources("AWS::CloudWatch::Alarm").values()
+    for metric, threshold in wanted.items():
+        assert {each["Threshold"] for each in found if each["MetricName"] == metric} == {threshold}, metric
+    wall = {
+        each.get("Statistic", each.get("ExtendedStatistic")) for each in found if each["MetricName"] == "wallClockMs"
+    }
+    assert wall == {"p99", "Average"}
+    [missed] = [each for each in found if each["MetricName"] == "scheduledRuns"]
+    assert (missed["ComparisonOperator"], missed["TreatMissingData"]) == ("LessThanThreshold", "breaching")
+    assert {each["MetricName"] for each in found} >= {"ApproximateNumberOfMessagesVisible"}
+
+
+def test_every_parameter_and_output_is_described() -> None:
+    for name, parameter in template()["Parameters"].items():
+        assert len(parameter["Description"]) > 20, name
+    for name, output in template()["Outputs"].items():
+        assert output["Description"], name
+    shown = json.dumps(template()["Outputs"])
+    for name in ("Towns", "Wakes", "WakesDead", "TicksDead", "TownTokenKey", *FUNCTIONS):
+        assert f'"{name}"' in shown, name
+
+
+def test_no_parameter_that_holds_a_secret_is_shown() -> None:
+    assert template()["Parameters"]["SentryDsn"]["NoEcho"] is True
+
+
+def test_the_stages_of_samconfig_set_only_parameters_that_exist() -> None:
+    import tomllib
+
+    config = tomllib.loads(Path(ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    for stage in ("default", "prod"):
+        for override in config[stage]["deploy"]["parameters"]["parameter_overrides"]:
+            assert override.partition("=")[0] in template()["Parameters"]
+    assert config["default"]["build"]["parameters"]["build_in_source"] is True
+    assert config["default"]["validate"]["parameters"]["lint"] is True

@@ -1,0 +1,54 @@
+"""The template as CloudFormation sees it, for tests; whoever has not made it is told how."""
+
+import hashlib
+import json
+from functools import cache
+from typing import Any
+
+from tests.conventions.sources import ROOT
+
+HOW = "run: make transformed"
+
+
+@cache
+def template() -> dict[str, Any]:
+    """The transformed template. Fails if it was not made, or not from the template as it is."""
+    path = ROOT / "build/template.json"
+    assert path.exists(), f"build/template.json is not there; {HOW}"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    made_from = hashlib.sha256((ROOT / "template.yaml").read_bytes()).hexdigest()
+    assert found["Metadata"]["MadeFrom"] == made_from, f"template.yaml has changed since; {HOW}"
+    return found
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of all resources of a type, by logical id."""
+    found = template()["Resources"]
+    return {name: each["Properties"] for name, each in found.items() if each["Type"] == kind}
+
+
+def routes() -> dict[tuple[str, str], dict[str, Any]]:
+    """The operations of the HTTP API, by method and path."""
+    [api] = resources("AWS::ApiGatewayV2::Api").values()
+    return {
+        (method.upper(), path): operation
+        for path, methods in api["Body"]["paths"].items()
+        for method, operation in methods.items()
+        if method != "options"
+    }
+
+
+def statements(function: str) -> list[dict[str, Any]]:
+    """Every statement of the inline policies of a function's role."""
+    [role] = [properties for name, properties in resources("AWS::IAM::Role").items() if name == f"{function}Role"]
+    return [statement for policy in role.get("Policies", ()) for statement in policy["PolicyDocument"]["Statement"]]
+
+
+def actions(function: str) -> set[str]:
+    """Every action that a function's role allows inline."""
+    found: set[str] = set()
+    for statement in statements(function):
+        assert statement["Effect"] == "Allow"
+        named = statement["Action"]
+        found |= set(named if isinstance(named, list) else [named])
+    return found

@@ -1,0 +1,50 @@
+"""What a handler imports before its first request: nothing that it does not need, told by names and not by a clock.
+
+What is slow is known: the SDK (a quarter of a second), Sentry, the forge's client, the command line. A name that appears
+here is a cold start that every user pays.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+HANDLERS = ("tick", "worker", "events", "debug", "authorizer")
+NOBODY_NEEDS = (
+    "boto3",
+    "cyclopts",
+    "github",
+    "graphql",
+    "infra",
+    "moto",
+    "requests",
+    "rich",
+    "s3transfer",
+    "sentry_sdk",
+    "tests",
+)
+ROUTER = "aws_lambda_powertools.event_handler"
+NOT_NEEDED = {
+    "tick": ("jwt", "cryptography", ROUTER, "shared.adapters.directory_objects", "shared.adapters.local_processes"),
+    "worker": ("jwt", "cryptography", ROUTER, "shared.adapters.directory_objects", "shared.adapters.local_processes"),
+    "events": ("jwt", "cryptography", "shared.storage.restore", "shared.adapters.directory_objects"),
+    "debug": ("jwt", "cryptography", "shared.adapters.sqs_queue", "shared.engine.founding", "functions.events"),
+    "authorizer": ("aws_lambda_powertools", "shared.engine", "shared.town", "shared.storage", "shared.events"),
+}
+MOST_MODULES = {"tick": 520, "worker": 520, "events": 680, "debug": 680, "authorizer": 360}
+"""Modules in all, the interpreter's own among them: far below, and a new library shows here at once."""
+
+
+def modules_of(handler: str) -> set[str]:
+    code = f"import functions.{handler}.app, sys; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_handler_imports_nothing_that_it_does_not_need(handler: str) -> None:
+    loaded = modules_of(handler)
+    unwanted = (*NOBODY_NEEDS, *NOT_NEEDED[handler])
+    found = {name for name in unwanted if name in loaded or any(each.startswith(f"{name}.") for each in loaded)}
+    assert found == set()
+    assert len(loaded) <= MOST_MODULES[handler]

@@ -1,0 +1,322 @@
+"""A town through the whole stack: ingest over HTTP, scheduled ticks, workers, signed questions, metrics, Sentry, and losses.
+
+Functions run in Lambda's runtime emulator, from the bundle that sam built for this machine, and see nothing else.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+
+from infra.local.api_client import Answered, signed, with_token
+from infra.local.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud, local_cloud
+from infra.local.gateway import REGION, Caller
+from shared.adapters import town_tokens
+from shared.adapters.clock import wait_for
+from shared.adapters.s3_objects import S3Objects
+from shared.adapters.town_tokens import Claims
+from shared.domain.steps import drive
+from shared.storage.towns import ObjectTownStore
+from shared.telemetry import catalogue
+from shared.town import database, overview
+from tests.contracts.test_sample_events import calls as sample_calls
+from tests.conventions.sources import ROOT
+from tests.emf import metrics_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with local_cloud(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: Caller = OPERATOR) -> Answered:
+    credentials = Credentials(caller.access_key, caller.secret_key)
+    return signed(method, cloud.url + path, body, credentials=credentials, region=REGION)
+
+
+def token(
+    scope: Any = "operator", town: str = "demo", *, key: str = KEY, ago: timedelta = timedelta(0), **more: Any
+) -> str:
+    return town_tokens.issue(Claims(town, scope, **more), [key], now=datetime.now(UTC) - ago)
+
+
+def post(cloud: LocalCloud, *events: dict[str, Any], town: str = "demo", shown: str | None = "") -> Answered:
+    return with_token(
+        "POST", f"{cloud.url}/api/towns/{town}/events", list(events), token=token() if shown == "" else shown
+    )
+
+
+def fact(event_type: str, event_id: str, payload: dict[str, Any] | None = None, **envelope: Any) -> dict[str, Any]:
+    return {"event_id": event_id, "event_type": event_type, "payload": payload or {}, **envelope}
+
+
+def found_town(cloud: LocalCloud, town: str = "demo") -> None:
+    answered = ask(cloud, "PUT", f"/api/towns/{town}")
+    assert answered.status in (201, 409), answered
+
+
+def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
+    """What became of every stored event, read from the store itself and not through the API."""
+    store = ObjectTownStore(S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url))
+    sql = database.open_image(drive(store.load(town)).image)
+    try:
+        return {event.event_id: event.outcome for event in overview.events(sql, "all", limit=1000)}
+    finally:
+        database.close(sql)
+
+
+def work_until(cloud: LocalCloud, done: Any, *, rounds: int = 20) -> None:
+    for _ in range(rounds):
+        while cloud.pump():
+            pass
+        if done():
+            return
+        time.sleep(1)
+    raise AssertionError("it never came")
+
+
+def test_a_town_lives_through_the_api(cloud: LocalCloud, as_owner: None) -> None:
+    created = ask(cloud, "PUT", "/api/towns/demo")
+    assert (created.status, created.document["txid"]) == (201, 1)
+    assert ask(cloud, "PUT", "/api/towns/demo").status == 409
+    assert ask(cloud, "GET", "/api/towns").document == {"towns": ["demo"], "next": None}
+
+    rig = fact(
+        "rig_registered",
+        "rig-registered-1",
+        {"rig_id": "r1", "name": "lexer", "git_url": "https://example.com/lexer.git"},
+    )
+    convoy = fact(
+        "convoy_created",
+        "convoy-created-1",
+        {
+            "convoy_id": "c1",
+            "title": "Build a lexer",
+            "rig_id": "r1",
+            "tasks": [{"title": "one"}, {"title": "two", "depends_on": [0]}],
+        },
+    )
+    accepted = post(cloud, rig, convoy)
+    assert accepted.status == 202, accepted
+    assert accepted.document["accepted"] == ["rig-registered-1", "convoy-created-1"]
+    assert post(cloud, rig, convoy).document == accepted.document
+
+    work_until(cloud, lambda: outcomes(cloud).get("convoy-created-1") == "applied")
+    status = ask(cloud, "GET", "/api/towns/demo/status").document
+    assert {bead["title"] for bead in status["beads"]} >= {"Build a lexer", "one", "two"}
+    assert status["lastTick"]["metrics"]["eventsDrained"] >= 2
+    assert {reason["reason"] for reason in status["waiting"]} <= {
+        "blocked_by",
+        "cooldown",
+        "agent_working",
+        "rig_full",
+        "no_rig",
+        "staged",
+        "awaiting_review",
+    }
+
+
+def test_the_schedule_ticks_a_town_that_nobody_has_called(cloud: LocalCloud, as_owner: None) -> None:
+    found_town(cloud)
+    post(cloud, fact("town_started", "started-by-schedule"))
+    cloud.sqs().purge_queue(QueueUrl=cloud.queue_url)
+    answered = cloud.tick()
+    assert answered["late"] is False
+    assert outcomes(cloud).get("started-by-schedule") is not None
+    late = cloud.tick(at=datetime.now(UTC) - timedelta(minutes=2))
+    assert late == {"late": True, "passes": 0, "due": 0, "handedOver": 0, "left": 0, "outcomes": {}, "failed": {}}
+
+
+def test_a_dry_run_by_a_signed_request_changes_nothing(cloud: LocalCloud, as_owner: None) -> None:
+    found_town(cloud)
+    store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
+    before = store.get("towns/demo/head")
+    shown = ask(cloud, "POST", "/api/towns/demo/debug/reconcile-dry-run")
+    assert shown.status == 200
+    assert {"quiet", "actions", "effects", "digests", "input"} <= set(shown.document)
+    assert store.get("towns/demo/head") == before
+
+
+def test_what_happened_is_replayed_exactly(cloud: LocalCloud, as_owner: None) -> None:
+    found_town(cloud)
+    post(cloud, fact("town_started", "started-to-be-replayed"))
+    work_until(cloud, lambda: "started-to-be-replayed" in outcomes(cloud))
+    ticks = ask(cloud, "GET", "/api/towns/demo/ticks").document["ticks"]
+    window = {"from": ticks[0]["now"], "to": ticks[-1]["now"]}
+    replayed = ask(cloud, "POST", "/api/towns/demo/debug/replay-events", window)
+    assert replayed.status == 200
+    assert replayed.document["exact"] is True
+    assert [tick["tick"] for tick in replayed.document["ticks"]] == [tick["tick_no"] for tick in ticks]
+
+
+ROUTES = [
+    ("GET", "/api/health"),
+    ("GET", "/api/towns"),
+    ("PUT", "/api/towns/demo-new"),
+    ("GET", "/api/towns/demo/status"),
+    ("GET", "/api/towns/demo/ticks"),
+    ("GET", "/api/towns/demo/beads/c1"),
+    ("POST", "/api/towns/demo/debug/reconcile-dry-run"),
+    ("POST", "/api/towns/demo/debug/replay-events"),
+    ("POST", "/api/towns/demo/events/some-event/redrive"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_no_operators_route_opens_without_the_right_signature(cloud: LocalCloud, method: str, path: str) -> None:
+    wrong_key = Caller(OPERATOR.access_key, "guessed", OPERATOR.arn)
+    unknown = Caller("AKIAUNKNOWN", "x", "arn:aws:iam::1:user/x")
+    assert with_token(method, cloud.url + path, None, token=None).status == 403
+    assert with_token(method, cloud.url + path, None, token=token()).status == 403
+    assert ask(cloud, method, path, caller=wrong_key).status == 403
+    assert ask(cloud, method, path, caller=unknown).status == 403
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "demo" in route[1]])
+def test_a_signed_stranger_sees_no_town(cloud: LocalCloud, method: str, path: str) -> None:
+    there, nowhere = (ask(cloud, method, path.replace("demo", town), caller=STRANGER) for town in ("demo", "nowhere"))
+    assert there.status == nowhere.status == 404
+    assert there.document == nowhere.document
+
+
+def test_no_event_is_taken_without_the_right_token(cloud: LocalCloud, as_owner: None) -> None:
+    found_town(cloud)
+    event = fact("agent_status", "status-refused", {"message": "x"}, agent_id="toast")
+    refusals = {
+        "none": (None, 401),
+        "wrong": ("x.y.z", 403),
+        "forged": (token(key="f" * 40), 403),
+        "expired": (token(ago=timedelta(hours=8, seconds=1)), 403),
+        "other town": (token(town="demo-2"), 404),
+        "other scope": (token("agent", agent="nux"), 403),
+    }
+    for why, (shown, status) in refusals.items():
+        assert post(cloud, event, shown=shown).status == status, why
+    assert "status-refused" not in outcomes(cloud)
+    assert post(cloud, event, shown=token("agent", agent="toast")).status == 202
+
+
+@pytest.mark.parametrize("when", ["before it arrives", "after it was carried out"])
+def test_an_environment_that_is_lost_in_the_middle_of_a_commit_loses_nothing(
+    cloud: LocalCloud, when: Any, as_owner: None
+) -> None:
+    town = "demo-" + when.split()[0]  # of its own: the message of a lost worker holds its group back for a while
+    found_town(cloud, town)
+    event_id = f"survives-{town}"
+    started = [fact("town_started", event_id)]
+    url = f"{cloud.url}/api/towns/{town}/events"
+    while cloud.pump():
+        pass
+    assert with_token("POST", url, started, token=token(town=town)).status == 202
+    cloud.proxy.stall(when)
+    lost: list[BaseException] = []
+
+    def one_batch() -> None:
+        try:
+            cloud.pump()
+        except ConnectionError as error:
+            lost.append(error)
+
+    pumping = threading.Thread(target=one_batch)
+    pumping.start()
+    assert cloud.proxy.stalled.wait(30), "the worker never came to its commit"
+    cloud.replace("WorkerFunction")
+    pumping.join(30)
+    assert lost, "the worker answered although it was killed"
+    assert (event_id in outcomes(cloud, town)) is (when == "after it was carried out")
+
+    assert wait_for(lambda: bool(cloud.tick()["passes"]) and event_id in outcomes(cloud, town), seconds=90, every=1)
+    ticks = ask(cloud, "GET", f"/api/towns/{town}/ticks").document["ticks"]
+    applied = [each for tick in ticks for each in tick["outputs"]["events"] if each["event_id"] == event_id]
+    assert len(applied) == 1
+
+
+def test_two_towns_in_one_environment_never_see_each_other(cloud: LocalCloud, as_owner: None) -> None:
+    for town in ("demo-red", "demo-blue"):
+        found_town(cloud, town)
+        secret = f"only-{town}-knows"
+        bead = {"bead_id": f"bead-of-{town}", "type": "issue", "title": secret}
+        answered = with_token(
+            "POST",
+            f"{cloud.url}/api/towns/{town}/events",
+            [fact("bead_created", f"event-of-{town}", {"bead": bead})],
+            token=token(town=town),
+        )
+        assert answered.status == 202
+    work_until(cloud, lambda: all(outcomes(cloud, town) for town in ("demo-red", "demo-blue")))
+    for town, other in (("demo-red", "demo-blue"), ("demo-blue", "demo-red")):
+        for path in ("status", "ticks", f"beads/bead-of-{town}"):
+            assert other not in json.dumps(ask(cloud, "GET", f"/api/towns/{town}/{path}").document)
+        assert ask(cloud, "GET", f"/api/towns/{town}/beads/bead-of-{other}").status == 404
+    for line in cloud.lines():
+        if line.get("town_id") == "demo-red":
+            assert "demo-blue" not in json.dumps(line)
+        if line.get("town_id") == "demo-blue":
+            assert "demo-red" not in json.dumps(line)
+
+
+def test_metrics_are_valid_and_sentry_hears_of_poison_and_of_the_schedule(cloud: LocalCloud, as_owner: None) -> None:
+    found_town(cloud)
+    S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url).put(
+        f"towns/demo/inbox/{int(time.time() * 1000):013d}-raw.json", b"this is no event"
+    )
+    post(cloud, fact("town_started", "started-beside-poison"))
+    work_until(cloud, lambda: "poisoned" in outcomes(cloud).values())
+    cloud.tick()
+
+    lines = [line for line in cloud.lines() if "_aws" in line]
+    assert lines
+    seen = {name for line in lines for name in metrics_of(line)}
+    assert seen >= {metric.name for metric in catalogue.METRICS if metric.idle_zero == "always"}
+    assert any(metrics_of(line).get("eventsPoisoned") == 1 for line in lines)
+    assert wait_for(lambda: bool(cloud.sentry.of("event")) and bool(cloud.sentry.of("check_in")), seconds=20, every=0.5)
+    poison = [event for event in cloud.sentry.of("event") if event.get("tags", {}).get("kind", "").endswith("poisoned")]
+    assert poison
+    assert poison[0]["level"] == "error"
+    assert poison[0]["tags"]["townId"] == "demo"
+    statuses = [each["status"] for each in cloud.sentry.of("check_in")]
+    assert statuses.count("in_progress") == len(statuses) - statuses.count("in_progress")
+    everything = json.dumps([payload for _, payload in cloud.sentry.items]) + json.dumps(cloud.lines())
+    assert KEY not in everything
+    assert "eyJ" not in everything
+    assert OPERATOR.secret_key not in everything
+
+
+EXPECTED = {
+    "events-post": (202, 202),
+    "events-put-town": (201, 409),
+    "events-list-towns": (200, 200),
+    "events-redrive": (404, 404),
+    "debug-health": (200, 200),
+    "debug-status": (200, 200),
+    "debug-ticks": (200, 200),
+    "debug-bead": (200, 404),
+    "debug-dry-run": (200, 200),
+    "debug-replay": (400, 400),  # that day is long past
+}
+
+
+def test_every_sample_event_is_answered_by_its_function(cloud: LocalCloud, as_owner: None) -> None:
+    found_town(cloud)
+    calls = sample_calls()
+    assert {Path(event).stem for _, event, _ in calls} == {*EXPECTED, "tick", "worker", "authorizer"}
+    for function, path, _ in calls:
+        name, event = Path(path).stem, json.loads((ROOT / path).read_text(encoding="utf-8"))
+        answered = cloud.invoke(function, event)
+        if name in EXPECTED:
+            assert answered["statusCode"] in EXPECTED[name], (name, answered)
+        elif name == "tick":
+            assert answered["late"] is True
+        elif name == "worker":
+            assert answered == {"batchItemFailures": []}
+        else:
+            assert answered == {"isAuthorized": False}

@@ -1,0 +1,113 @@
+"""The keys of town tokens in Secrets Manager, over a rotation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from functions.authorizer import app as authorizer
+from shared.adapters import town_tokens
+from shared.adapters.rotated_secret import RotatedSecret
+from shared.adapters.town_tokens import Claims
+from shared.domain.errors import AccessDenied, Refused
+from tests.fakes import FakeClock
+from tests.http_events import Context, request
+from tests.towns import T
+
+FIRST, SECOND, THIRD = "1" * 40, "2" * 40, "3" * 40
+
+
+@pytest.fixture
+def manager(as_owner: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("secretsmanager")
+        client.create_secret(Name="tokens", SecretString=FIRST)
+        yield client
+
+
+def test_before_the_first_rotation_there_is_one_value(manager: Any) -> None:
+    assert RotatedSecret("tokens", FakeClock(T)).values() == (FIRST,)
+
+
+def test_after_a_rotation_both_values_are_valid_and_the_new_one_comes_first(manager: Any) -> None:
+    manager.put_secret_value(SecretId="tokens", SecretString=SECOND)
+    assert RotatedSecret("tokens", FakeClock(T)).values() == (SECOND, FIRST)
+    manager.put_secret_value(SecretId="tokens", SecretString=THIRD)
+    assert RotatedSecret("tokens", FakeClock(T)).values() == (THIRD, SECOND)
+
+
+def test_values_are_remembered_and_a_refresh_has_patience(manager: Any) -> None:
+    clock = FakeClock(T)
+    secret = RotatedSecret("tokens", clock)
+    assert secret.values() == (FIRST,)
+    manager.put_secret_value(SecretId="tokens", SecretString=SECOND)
+
+    assert secret.values() == (FIRST,)
+    clock.move(seconds=9)
+    assert secret.refreshed() == (FIRST,)
+    clock.move(seconds=1)
+    assert secret.refreshed() == (SECOND, FIRST)
+    manager.put_secret_value(SecretId="tokens", SecretString=THIRD)
+    clock.move(minutes=5)
+    assert secret.values() == (THIRD, SECOND)
+
+
+def test_a_secret_that_is_not_there_says_what_the_role_needs(manager: Any) -> None:
+    with pytest.raises(AccessDenied) as error:
+        RotatedSecret("others", FakeClock(T)).values()
+    assert "GetSecretValue" in error.value.hint
+
+
+def authorized(
+    token: str | None, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, secret: RotatedSecret
+) -> dict[str, Any]:
+    monkeypatch.setattr(authorizer, "secret", lambda: secret)
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    return authorizer.lambda_handler(request("POST", "/api/towns/one/events", headers=headers), Context())
+
+
+def test_the_authorizer_hands_the_claims_of_a_valid_token_on(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock(T)
+    token = town_tokens.issue(Claims("one", "agent", "toast", 3), [FIRST], now=T)
+    assert authorized(token, clock, monkeypatch, RotatedSecret("tokens", clock)) == {
+        "isAuthorized": True,
+        "context": {
+            "town": "one",
+            "scope": "agent",
+            "agent": "toast",
+            "generation": "3",
+            "expires": str(int((T + town_tokens.LIFE).timestamp())),
+        },
+    }
+
+
+def test_a_token_of_a_key_that_came_since_is_known_after_one_more_look(
+    manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(T)
+    secret = RotatedSecret("tokens", clock)
+    assert secret.values() == (FIRST,)
+    manager.put_secret_value(SecretId="tokens", SecretString=SECOND)
+    clock.move(seconds=30)
+    token = town_tokens.issue(Claims("one", "container"), [SECOND], now=clock.now())
+
+    assert authorized(token, clock, monkeypatch, secret)["isAuthorized"] is True
+
+
+@pytest.mark.parametrize("token", [None, "", "x", town_tokens.issue(Claims("one", "container"), [THIRD], now=T)])
+def test_no_token_and_a_wrong_one_are_not_authorized(
+    token: str | None, manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(T)
+    assert authorized(token, clock, monkeypatch, RotatedSecret("tokens", clock)) == {"isAuthorized": False}
+
+
+def test_another_scheme_is_not_authorized(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authorizer, "secret", lambda: RotatedSecret("tokens", FakeClock(T)))
+    event = request("POST", "/api/towns/one/events", headers={"authorization": "Basic eDp4"})
+    assert authorizer.lambda_handler(event, Context()) == {"isAuthorized": False}
+    with pytest.raises(Refused):
+        town_tokens.read("Basic eDp4", [FIRST], now=T)

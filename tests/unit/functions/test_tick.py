@@ -1,0 +1,217 @@
+"""The dispatcher over one scheduled minute, and over an idle hour."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from functions.tick.schemas import ScheduledTick
+from shared.domain.errors import Refused, StoreUnavailable
+from shared.telemetry import catalogue
+from tests.cloud import Cloud, a_cloud
+from tests.cloud import a_fleet as fleet_of
+from tests.emf import metrics_of
+from tests.towns import T, a_town, event
+from tests.worlds import a_world
+
+MINUTE = timedelta(minutes=1)
+
+
+def a_fleet(count: int) -> Cloud:
+    return fleet_of(*(f"town-{number:03d}" for number in range(count)))
+
+
+def test_a_due_town_is_ticked_here_and_now() -> None:
+    cloud = a_fleet(1)
+    report = cloud.minute()
+
+    assert report.outcomes["committed"] >= 1
+    assert cloud.queue.sent == []
+    assert cloud.world.journal("town-000")
+
+
+def test_many_due_towns_go_to_the_queue_once_each_although_every_pass_sees_them() -> None:
+    cloud = a_fleet(5)
+    report = cloud.minute()
+
+    assert report.passes > 5
+    assert sorted(wake.town_id for wake in cloud.queue.sent) == [f"town-{number:03d}" for number in range(5)]
+    assert report.handed_over == 5
+    assert report.outcomes == {}
+
+
+def test_what_the_queue_did_not_take_is_offered_again_by_the_next_pass() -> None:
+    cloud = a_fleet(5)
+    cloud.queue.refuses = {"town-003"}
+    report = cloud.minute(remaining=timedelta(seconds=18))
+
+    assert report.handed_over == 4
+    assert report.left >= 1
+    # alone it is few: the next pass runs it here
+    assert report.outcomes["committed"] >= 1
+
+
+def test_workers_take_what_the_dispatcher_handed_over() -> None:
+    cloud = a_fleet(5)
+    cloud.minute(remaining=timedelta(seconds=11))
+    while cloud.queue.pump(cloud.work):
+        pass
+
+    assert all(cloud.world.journal(f"town-{number:03d}") for number in range(5))
+    assert cloud.queue.messages == cloud.queue.dead == []
+
+
+def test_passes_lie_five_seconds_apart_and_end_with_the_minute() -> None:
+    cloud = a_cloud(a_world(a_town()))
+    cloud.world.post(event("town_started"), at=T + timedelta(seconds=3))
+    for second in range(0, 60, 5):
+        cloud.world.objects.put(f"due/20260110T1200{second:02d}Z/nobody", b"")
+    report = cloud.minute()
+
+    assert report.passes <= 12
+    assert cloud.world.clock.now() - T <= MINUTE
+
+
+def test_a_minute_into_which_no_marker_falls_ends_after_one_look() -> None:
+    cloud = a_cloud(a_world())
+    began = cloud.world.clock.now()
+    report = cloud.minute()
+
+    assert report.passes == 1
+    assert cloud.world.clock.now() == began
+
+
+def test_a_call_that_comes_a_minute_late_does_nothing_that_the_next_one_would_do() -> None:
+    cloud = a_fleet(1)
+    report = cloud.minute(T - MINUTE)
+
+    assert report.late
+    assert cloud.world.journal("town-000") == []
+    [line] = cloud.lines
+    assert metrics_of(line)["scheduledRunsLate"] == 1
+    assert metrics_of(line)["scheduledRuns"] == 0
+
+
+def test_when_time_is_short_no_town_is_begun_and_the_rest_is_counted() -> None:
+    cloud = a_fleet(3)
+    report = cloud.minute(remaining=timedelta(seconds=9))
+
+    assert report.left == 3
+    assert report.outcomes == {}
+    assert cloud.world.markers("town-000") == [T]
+
+
+def test_no_commit_is_begun_in_the_last_seconds() -> None:
+    cloud = a_fleet(1)
+    runtime_takes = 50
+    around = cloud.dispatcher.around
+    original = around.store.read_inbox
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        cloud.world.clock.move(seconds=runtime_takes)
+        return original(*arguments, **named)
+
+    around.store.read_inbox = slowly  # type: ignore[method-assign]
+    report = cloud.minute(remaining=timedelta(seconds=52))
+
+    assert report.failed == {"town-000": "OutOfTime"}
+    assert cloud.world.journal("town-000") == []
+
+
+def test_a_damaged_town_is_tried_once_a_minute_and_does_not_hold_up_the_others() -> None:
+    cloud = a_fleet(2)
+    cloud.world.objects.put("towns/town-000/head", b"no head at all")
+    report = cloud.minute()
+
+    assert report.failed == {"town-000": "DamagedImage"}
+    assert cloud.world.journal("town-001")
+    assert [line["town_id"] for line in cloud.lines if line["event"] == "town.failed"] == ["town-000"]
+    assert cloud.world.alerts.kinds() == ["town_failed"]
+
+
+def test_a_store_that_does_not_answer_is_an_error_of_the_minute_and_its_line_is_written_all_the_same() -> None:
+    cloud = a_fleet(1)
+
+    def unavailable(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("no answer")
+
+    cloud.world.objects.list = unavailable  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        cloud.minute()
+    assert len(cloud.summaries()) == 1
+
+
+def test_lost_markers_are_found_in_the_first_minute_of_an_hour_and_only_there() -> None:
+    cloud = a_fleet(2)
+    for key in cloud.world.objects.list("due/").keys:
+        cloud.world.objects.delete(key)
+    at_one_minute_past = cloud.minute(T + MINUTE)
+    assert at_one_minute_past.restored == 0
+    assert cloud.world.markers("town-000") == []
+
+    on_the_hour = cloud.minute(T)
+    assert on_the_hour.restored == 2
+    assert cloud.world.journal("town-000")
+    assert cloud.world.journal("town-001")
+
+
+def test_a_sweep_that_runs_out_of_time_goes_on_in_the_next_minute() -> None:
+    cloud = a_fleet(4)
+    for key in cloud.world.objects.list("due/").keys:
+        cloud.world.objects.delete(key)
+    original = cloud.dispatcher.around.store.read_inbox
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        cloud.world.clock.move(seconds=9)
+        return original(*arguments, **named)
+
+    cloud.dispatcher.around.store.read_inbox = slowly  # type: ignore[method-assign]
+    first = cloud.minute(T)
+    assert 0 < first.restored < 4
+    assert cloud.dispatcher.sweep_after is not None
+    found = first.restored
+    for _ in range(3):
+        cloud.world.clock.at = cloud.world.clock.at.replace(second=0) + MINUTE
+        found += cloud.minute().restored
+    assert found == 4
+    assert cloud.dispatcher.sweep_after is None
+
+
+def test_an_idle_hour_has_sixty_lines_with_every_metric() -> None:
+    cloud = a_cloud(a_world())
+    for minute in range(60):
+        cloud.world.clock.at = T + minute * MINUTE
+        cloud.minute()
+
+    assert len(cloud.lines) == 60
+    for line in cloud.lines:
+        figures = metrics_of(line)
+        assert set(figures) == set(catalogue.BY_NAME)
+        assert {name for name, value in figures.items() if value} == {"scheduledRuns", "dispatchPasses"}
+
+
+def test_each_minute_of_a_busy_hour_has_one_summary_too() -> None:
+    cloud = a_fleet(2)
+    for minute in range(60):
+        cloud.world.clock.at = max(cloud.world.clock.at, T + minute * MINUTE)
+        cloud.minute(T + minute * MINUTE)
+
+    assert len(cloud.summaries()) == 60
+    for line in cloud.lines:
+        metrics_of(line)
+    seen = {name for line in cloud.lines for name in metrics_of(line)}
+    assert seen >= set(catalogue.BY_NAME)
+
+
+@pytest.mark.parametrize(
+    "event_",
+    [{}, {"scheduled_time": "soon"}, {"scheduled_time": "2026-01-10T12:00:00"}, [], "x", {"scheduled_time": None}],
+)
+def test_an_event_that_is_no_scheduled_tick_is_refused(event_: Any) -> None:
+    with pytest.raises(Refused):
+        ScheduledTick.read(event_)
+
+
+def test_the_event_of_the_schedule_is_read_as_the_template_writes_it() -> None:
+    call = ScheduledTick.read({"scheduled_time": "2026-01-10T12:00:00Z", "execution_id": "e-1", "attempt": "1"})
+    assert (call.minute, call.attempt) == (T, 1)

@@ -1,0 +1,197 @@
+"""The worker over batches of an honest FIFO queue."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.adapters.sqs_queue import MOST_MARKERS, body_of, deduplication_id, wake_of
+from shared.domain.errors import Refused
+from shared.domain.ports import Wake
+from tests.cloud import a_fleet
+from tests.towns import T, event
+
+
+def wake(town_id: str, reason: str = "r1") -> Wake:
+    return Wake(town_id, (T,), f"{town_id}:{reason}")
+
+
+def test_a_wake_ticks_its_town_and_takes_its_marker_away() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one")])
+    assert cloud.queue.pump(cloud.work) == 1
+
+    assert len(cloud.world.journal("one")) == 1
+    assert T not in cloud.world.markers("one")
+    assert cloud.queue.messages == []
+
+
+def test_several_wakes_of_one_town_are_one_tick() -> None:
+    cloud = a_fleet("one", "two")
+    cloud.queue.send([wake("one", "a"), wake("two", "b"), wake("one", "c")])
+    assert cloud.queue.pump(cloud.work) == 3
+
+    assert len(cloud.world.journal("one")) == len(cloud.world.journal("two")) == 1
+    assert cloud.queue.messages == []
+
+
+def test_one_damaged_town_comes_again_and_dies_alone() -> None:
+    cloud = a_fleet("good", "bad")
+    cloud.world.objects.put("towns/bad/head", b"no head at all")
+    cloud.queue.send([wake("bad"), wake("good")])
+    for _ in range(5):
+        cloud.queue.pump(cloud.work)
+        cloud.world.clock.at += cloud.queue.visibility
+
+    assert [message.group for message in cloud.queue.dead] == ["bad"]
+    assert cloud.world.journal("good")
+    assert {line["town_id"] for line in cloud.lines if line["event"] == "town.failed"} == {"bad"}
+
+
+def test_messages_behind_a_failed_one_of_the_same_town_stay_in_order() -> None:
+    cloud = a_fleet("bad")
+    cloud.world.objects.put("towns/bad/head", b"no head at all")
+    cloud.queue.send([wake("bad", "a"), wake("bad", "b")])
+    cloud.queue.pump(cloud.work, limit=1)
+
+    assert [message.message_id for message in cloud.queue.messages] == ["m1", "m2"]
+    assert cloud.queue.receive() == []  # its group waits
+    cloud.world.clock.at += cloud.queue.visibility
+    assert [message.message_id for message in cloud.queue.receive()] == ["m1", "m2"]
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_batch_has_lost_nothing() -> None:
+    cloud = a_fleet("one", "two", "three")
+    cloud.queue.send([wake("one"), wake("two"), wake("three")])
+
+    def dies(event_: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
+        cloud.work({"Records": event_["Records"][:1]})
+        raise KeyboardInterrupt  # the environment is gone
+
+    with pytest.raises(KeyboardInterrupt):
+        cloud.queue.pump(dies)
+    cloud.world.clock.at += cloud.queue.visibility
+    cloud.queue.pump(cloud.work)
+
+    assert all(cloud.world.journal(town) for town in ("one", "two", "three"))
+    assert cloud.queue.messages == []
+
+
+def test_a_redelivered_wake_changes_nothing() -> None:
+    cloud = a_fleet("one")
+    for reason in ("a", "b", "c"):
+        cloud.queue.send([wake("one", reason)])
+        cloud.queue.pump(cloud.work)
+
+    assert len(cloud.world.journal("one")) == 1  # ticks keep their distance
+    assert min(cloud.world.markers("one")) >= T
+
+
+def test_a_wake_of_a_town_that_does_not_exist_is_done_with_and_leaves_no_marker() -> None:
+    cloud = a_fleet()
+    cloud.world.objects.put("due/20260110T120000Z/nobody", b"")
+    cloud.queue.send([wake("nobody")])
+    cloud.queue.pump(cloud.work)
+
+    assert cloud.queue.messages == []
+    assert cloud.world.objects.list("due/").keys == ()
+
+
+def test_what_is_no_wake_goes_back_and_the_others_are_run() -> None:
+    cloud = a_fleet("one")
+    for body in ("", "{}", "[]", '{"town_id": "../one", "due": [], "repeat_key": "x"}', '{"town_id": 1}'):
+        cloud.queue.put(body)
+    cloud.queue.send([wake("one")])
+    cloud.queue.pump(cloud.work)
+
+    assert [message.group for message in cloud.queue.messages] == ["anybody"] * 5
+    assert cloud.world.journal("one")
+
+
+def test_when_time_is_short_wakes_go_back_untouched() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one")])
+    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=9)))
+
+    assert len(cloud.queue.messages) == 1
+    assert cloud.world.journal("one") == []
+
+
+def test_the_second_tick_of_a_warm_worker_downloads_no_image_that_did_not_change() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one", "a")])
+    cloud.queue.pump(cloud.work)
+    known = cloud.worker.warm.get("one")
+    assert known is not None
+    seen: list[str] = []
+    original = cloud.world.objects.get
+
+    def get(key: str) -> object:
+        seen.append(key)
+        return original(key)
+
+    cloud.world.objects.get = get  # type: ignore[method-assign, assignment]
+    cloud.world.clock.move(seconds=30)
+    cloud.world.post(event("town_started", event_id="second-event"), town_id="one")
+    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
+    cloud.queue.pump(cloud.work)
+
+    assert "towns/one/head" not in seen
+    assert len(cloud.world.journal("one")) == 2
+
+
+def test_another_workers_commit_is_noticed_by_a_warm_one() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one", "a")])
+    cloud.queue.pump(cloud.work)
+    cloud.world.clock.move(seconds=30)
+    cloud.world.run(town_id="one")
+    cloud.world.clock.move(seconds=30)
+    cloud.world.post(event("town_started", event_id="second-event"), town_id="one")
+    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
+    cloud.queue.pump(cloud.work)
+
+    assert [record["tick_no"] for record in cloud.world.journal("one")] == list(
+        range(2, 2 + len(cloud.world.journal("one")))
+    )
+    assert cloud.queue.messages == []
+
+
+def test_two_events_of_one_town_ten_seconds_apart_are_two_wakes_and_repeats_of_one_are_one() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([Wake("one", (T,), "one:batch-1")])
+    cloud.queue.send([Wake("one", (T,), "one:batch-1")])
+    cloud.queue.pump(cloud.work)
+    cloud.world.clock.move(seconds=10)
+    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:batch-2")])
+
+    assert len(cloud.queue.messages) == 1
+
+
+def test_a_wake_survives_its_way_through_the_queue() -> None:
+    given = Wake("one", (T, T + timedelta(seconds=7)), "one:batch")
+    assert wake_of(body_of(given)) == given
+
+
+def test_a_message_carries_a_bounded_number_of_markers() -> None:
+    many = Wake("one", tuple(T + timedelta(seconds=second) for second in range(500)), "one:x")
+    assert len(wake_of(body_of(many)).due) == MOST_MARKERS
+
+
+@pytest.mark.parametrize("key", ["x" * 129, "with space", "ümlaut", ""])
+def test_a_repeat_key_that_sqs_would_not_take_becomes_its_digest(key: str) -> None:
+    assert len(deduplication_id(Wake("one", (), key))) == 64
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "null",
+        "[1]",
+        '{"town_id": "a", "due": "x", "repeat_key": "k"}',
+        '{"town_id": "a", "due": ["x"], "repeat_key": "k"}',
+    ],
+)
+def test_a_body_that_is_no_wake_is_refused(body: str) -> None:
+    with pytest.raises(Refused):
+        wake_of(body)
