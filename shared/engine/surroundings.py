@@ -24,3 +24,5 @@ class Surroundings:
     settings: Mapping[str, Any] = field(default_factory=dict)
     commit_until: datetime | None = None
     """No commit is begun after it: the last seconds of a Lambda's life are for ending. None = the process is its own."""
+    effects_until: datetime | None = None
+    """No effect is begun whose time-out would end after it. None = the process is its own."""

@@ -24,7 +24,8 @@ from shared.domain.town_store import (
 )
 from shared.engine import tick
 from shared.engine.inputs import as_marked, gathered, read_batches, taken_by
-from shared.engine.perform import Performed, Result, perform
+from shared.engine.perform import Performed, perform
+from shared.engine.result_events import Result
 from shared.engine.surroundings import Surroundings
 from shared.events import ingest
 from shared.town import database, journal, summary
@@ -145,6 +146,7 @@ def _commit(around: Surroundings, base: _Base, image: bytes, report: TickReport)
             around.outside,
             clock=around.clock,
             claimed_at=report.input.now,
+            until=around.effects_until,
             post=partial(_post_results, around, town_id, report.input.tick_id),
         )
     except TownError as error:
