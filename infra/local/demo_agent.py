@@ -23,6 +23,8 @@ from infra.local.demo_pull_requests import ForgeFailed, PullRequests
 from infra.local.demo_reports import Heart, Reports
 from infra.local.demo_work import Agent
 from infra.local.posting import NotPosted, poster_from
+from infra.town_agent import events, mailbox
+from infra.town_agent.order import Caller, NoOrder, caller
 from shared.adapters import clock as clocks
 from shared.adapters.local_processes import HOME_VARIABLE
 from shared.adapters.local_supervisor import MARK_VARIABLE
@@ -34,12 +36,15 @@ _DEFAULT_PACE_SECONDS: Final = 30.0
 def main() -> int:
     """Work on the order that the environment names; the exit code."""
     try:
+        me = caller(os.environ)
+        if me.role == "mayor":
+            return _rest_as_mayor(me, os.environ)
         order = order_from(json.loads(Path(os.environ[MARK_VARIABLE]).read_text(encoding="utf-8")))
         agent = _agent(order, os.environ)
     except ForgeFailed as error:
         print(f"demo_agent: gave up: {error}", file=sys.stderr)
         return 1
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, NoOrder) as error:
         print(
             f"demo_agent: no order to work on: {error!r}; start it through a runtime, see its docstring",
             file=sys.stderr,
@@ -50,6 +55,24 @@ def main() -> int:
     try:
         agent.work()
     except (ForgeFailed, GitFailed, NotPosted, OSError) as error:
+        print(f"demo_agent: gave up: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _rest_as_mayor(me: Caller, environment: Mapping[str, str]) -> int:
+    """A mayor that has nothing to decide: it reads what was written to it, says that it waits, and ends."""
+    clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
+    poster = poster_from(environment, town_id=me.town_id, clock=clock)
+    print(json.loads(Path(environment[MARK_VARIABLE]).read_text(encoding="utf-8")).get("message"), flush=True)
+    for letter in mailbox.unread(me.place):
+        print(letter.text, flush=True)
+        letter.mark_read()
+    try:
+        poster.post([events.heartbeat(me, doing="reading", tools=(), at=clock.now())])
+        clock.sleep(float(environment.get(PACE_VARIABLE, _DEFAULT_PACE_SECONDS)))
+        poster.post([events.mayor_waiting(me, at=clock.now())])
+    except NotPosted as error:
         print(f"demo_agent: gave up: {error}", file=sys.stderr)
         return 1
     return 0

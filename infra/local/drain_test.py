@@ -45,6 +45,7 @@ URL: Final = "https://git.demo.invalid/town/drain.git"
 FIRST, LATER = "1a2b3c4d-0000-4000-8000-000000000001", "5e6f7a8b-0000-4000-8000-000000000002"
 HOWS: Final = ("nonce", "instance", "timeout")
 _KEY: Final = "key-of-the-drain-test"
+_COMMAND: Final = f"{sys.executable} -m infra.local.plain_agent"
 _CONFIG: Final[dict[str, Any]] = {"merge_strategy": "direct", "agent_runtime": {"kind": "control_server"}}
 _PACE_SECONDS: Final = 20.0
 _REAL_SECONDS_AT_MOST: Final = 120.0
@@ -136,7 +137,7 @@ class Stage:
             self.root / disk,
             instance_id=instance_id,
             key=_KEY,
-            command=f"{sys.executable} -m infra.local.plain_agent",
+            command=_COMMAND,
             environment=self.environment,
         )
         self.addresses[TOWN] = self.container.address

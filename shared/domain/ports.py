@@ -215,7 +215,9 @@ class AgentRuntime(Protocol):
         ...
 
     def container_state(self, town_id: str) -> str:
-        """running, healthy, stopped, ... or `none` where a town has no container, `unknown` where nobody answered."""
+        """running, healthy, starting, stopped, ...; `none` where a town has no container, `unmanaged` where somebody else
+        starts and stops it, `unknown` where nobody answered.
+        """
         ...
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain import limits
+from shared.domain.effects import ALLOWANCE
 from shared.domain.ports import (
     AgentRuntime,
     Asker,
@@ -31,11 +32,9 @@ from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.times import to_text
+from shared.engine.result_events import Result, event_of, result_of_broken
 
 _NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
-
-Result = dict[str, Any]
-"""The payload of a result event, without effect id and attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,12 @@ def perform(
     *,
     clock: Clock,
     claimed_at: datetime,
+    until: datetime | None = None,
     post: Callable[[tuple[Result, ...]], Steps[None]],
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
+
+    Nothing is started whose time-out would end after `until`, the end of the worker's life: its answer would be lost.
 
     Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
     take minutes, and when the claim is over, another worker makes the next attempt.
@@ -82,31 +84,34 @@ def perform(
     done = Performed()
     for round_ in rounds_of(effects):
         now: datetime = yield Call("clock", clock.now)
-        if now - claimed_at > limits.EFFECT_START_DEADLINE:
-            done.not_started += len(round_)
+        startable = tuple(effect for effect in round_ if _in_time(effect, now, claimed_at, until))
+        done.not_started += len(round_) - len(startable)
+        if not startable:
             continue
         answers = yield Together(
             tuple(
                 Call(f"{effect.kind} {effect.subject} attempt {effect.attempt}", partial(_answer, effect, outside))
-                for effect in round_
+                for effect in startable
             )
         )
         results = []
-        for effect, answer in zip(round_, answers, strict=True):
-            result = _broken(effect, answer) if isinstance(answer, Exception) else answer
+        for effect, answer in zip(startable, answers, strict=True):
+            result = result_of_broken(effect, answer) if isinstance(answer, Exception) else answer
             done.attempted += 1
             if _went_well(effect, result):
                 done.succeeded += 1
             else:
                 done.failed += 1
-            results.append(_event(effect, result))
+            results.append(event_of(effect, result))
         yield from post(tuple(results))
     return done
 
 
-def unanswered(effect: ClaimedEffect, why: str) -> Result:
-    """The result event of an attempt of which nobody knows what became."""
-    return _event(effect, _unknown(effect, why))
+def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, until: datetime | None) -> bool:
+    """Whether an effect may be started now: not too long after its claim, and its answer can still be heard."""
+    if now - claimed_at > limits.EFFECT_START_DEADLINE:
+        return False
+    return until is None or now + ALLOWANCE[EffectKind(effect.kind)].timeout <= until
 
 
 def _answer(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -232,55 +237,6 @@ _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]]
     EffectKind.STOP_CONTAINER: _stop_container,
     EffectKind.UPDATE_MODEL: _update_model,
 }
-
-_EVENT: Final[Mapping[EffectKind, str]] = {
-    EffectKind.DISPATCH_AGENT: "dispatch_result",
-    EffectKind.STOP_AGENT: "stop_result",
-    EffectKind.POLL_PR: "pr_polled",
-    EffectKind.MERGE_PR: "pr_merge_result",
-    EffectKind.SEND_NUDGE: "nudge_result",
-    EffectKind.NOTIFY_MAYOR: "mayor_notified",
-    EffectKind.REFRESH_TOKEN: "effect_result",
-    EffectKind.STOP_CONTAINER: "effect_result",
-    EffectKind.UPDATE_MODEL: "effect_result",
-}
-
-
-def _event(effect: ClaimedEffect, result: Result) -> Result:
-    """The result event of one attempt; its id is the same whoever reports it."""
-    kind = EffectKind(effect.kind)
-    event: Result = {
-        "event_id": f"res-{effect.effect_id}-{effect.attempt}",
-        "event_type": _EVENT[kind],
-        "payload": {"effect_id": effect.effect_id, "attempt": effect.attempt, **result},
-    }
-    if kind in (EffectKind.DISPATCH_AGENT, EffectKind.STOP_AGENT):
-        event["agent_id"] = effect.subject
-    if kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
-        event["bead_id"] = effect.subject
-    return event
-
-
-def _broken(effect: ClaimedEffect, error: Exception) -> Result:
-    """An adapter that raised: nobody knows what became of the call."""
-    return _unknown(effect, f"{type(error).__name__} in the adapter")
-
-
-def _unknown(effect: ClaimedEffect, text: str) -> Result:
-    kind = EffectKind(effect.kind)
-    if kind is EffectKind.DISPATCH_AGENT:
-        return {"generation": effect.generation, "outcome": "unknown", "reason": text}
-    if kind is EffectKind.POLL_PR:
-        return {"ok": False, "error": {"kind": "transient", "message": text}}
-    if kind is EffectKind.MERGE_PR:
-        return {"merged": False, "error": {"kind": "transient", "message": text}}
-    if kind is EffectKind.STOP_AGENT:
-        return {"generation": effect.generation, "ok": False, "error": text, "passing": True}
-    if kind is EffectKind.SEND_NUDGE:
-        return {"nudge_id": effect.payload["nudge_id"], "delivered": False, "error": text, "passing": True}
-    if kind is EffectKind.NOTIFY_MAYOR:
-        return {"delivered": False, "error": text, "passing": True}
-    return {"kind": effect.kind, "ok": False, "error": text, "passing": True}
 
 
 def _went_well(effect: ClaimedEffect, result: Result) -> bool:

@@ -27,3 +27,5 @@ class Surroundings:
     """Which part of the committed ticks is run again from its record: 0 none, 1 all."""
     commit_until: datetime | None = None
     """No commit is begun after it: the last seconds of a Lambda's life are for ending. None = the process is its own."""
+    effects_until: datetime | None = None
+    """No effect is begun whose time-out would end after it. None = the process is its own."""

@@ -25,9 +25,10 @@ from shared.domain.town_store import (
 )
 from shared.engine import tick
 from shared.engine.inputs import as_marked, gathered, read_batches, taken_by
-from shared.engine.perform import Performed, Result, perform
+from shared.engine.perform import Performed, perform
 from shared.engine.replay import self_check
 from shared.engine.replay.differences import Difference
+from shared.engine.result_events import Result
 from shared.engine.surroundings import Surroundings
 from shared.events import ingest
 from shared.town import database, journal, summary
@@ -157,6 +158,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
             around.outside,
             clock=around.clock,
             claimed_at=report.input.now,
+            until=around.effects_until,
             post=partial(_post_results, around, town_id, report.input.tick_id),
         )
     except TownError as error:

@@ -381,7 +381,7 @@ def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "needs TOWN_AGENT_POST"),
+        ({}, "needs TOWN_API .a URL., TOWN_AGENT_POST"),
         ({"TOWN_AGENT_POST": '"townctl"'}, "JSON list of words"),
         ({"TOWN_AGENT_POST": "[]"}, "JSON list of words"),
     ],

@@ -411,3 +411,45 @@ def test_a_container_that_dies_without_a_word_is_found_out(served: RaceWorld) ->
     assert served.alive() == {agent_id: [2]}
     assert served.attempts() == 2
     assert served.history["b1"] == ["in_progress", "open", "in_progress"]
+
+
+# the mayor ------------------------------------------------------------------------------------------
+
+
+def test_a_sleeping_mayor_is_started_with_the_first_message_and_written_to_with_the_next(
+    make: Callable[..., RaceWorld],
+) -> None:
+    """Two calls for help in one tick, a third one later: one session, which is told all of it, each thing once."""
+    world = make(beads=0)
+    for number in (1, 2):
+        world.post(event("escalation_raised", {"title": f"Help {number}", "severity": "high"}, at=world.clock.now()))
+    world.ticks(4)
+    [(agent_id, generations)] = world.alive().items()
+    assert agent_id == world.town().one("agent_metadata", "mayor", "bead_id")
+    assert len(generations) == 1
+    world.post(event("escalation_raised", {"title": "Help 3", "severity": "high"}, at=world.clock.now()))
+    town = world.ticks(4)
+    assert world.alive() == {agent_id: generations}
+    assert town.doing("mayor") == ("working", None)
+    states = town.rows("SELECT state, attempts FROM outbox WHERE kind = 'notify_mayor' ORDER BY seq")
+    assert states == [("done", 1)] * 3
+    assert world.processes is not None
+    session = world.processes().newest("t1", "mayor")
+    assert session is not None
+    told = [session.context()["message"], *(f.read_text() for f in (session.directory / "messages").iterdir())]
+    assert sorted(next(word for word in ("Help 1", "Help 2", "Help 3") if word in text) for text in told) == [
+        "Help 1",
+        "Help 2",
+        "Help 3",
+    ]
+
+
+def test_a_mayor_whose_session_ended_is_started_anew(make: Callable[..., RaceWorld]) -> None:
+    world = make(beads=0)
+    for number in (1, 2):
+        world.post(event("escalation_raised", {"title": f"Help {number}", "severity": "high"}, at=world.clock.now()))
+        world.ticks(3)
+        assert list(world.alive()) == ["mayor"]
+        world.dies()
+        world.ticks(2)
+        assert world.town().doing("mayor")[0] == "idle"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from infra.local import demo_agent
 from infra.local.posting import NotPosted, patiently, poster_from
 from infra.town_agent.main import NOT_POSTED, OK, REFUSED, run
 from shared.adapters.directory_objects import DirectoryObjects
@@ -271,3 +272,16 @@ def test_it_starts_as_a_command(place: Place) -> None:
     done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (OK, "")
     assert place.ticks().one("agent_metadata", "a1", "agent_status_message") == "hello"
+
+
+def test_a_demo_agent_that_is_the_mayor_reads_and_waits(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sleeping mayor of a demo town is started when it is told something; it must not fall over."""
+    town = a_town().update("agent_metadata", "mayor", status="working")
+    place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None, message="A bead failed.")
+    for name, value in {**place.environment, "TOWN_AGENT_PACE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert demo_agent.main() == OK
+    assert "A bead failed." in capsys.readouterr().out
+    assert place.ticks().doing("mayor") == ("waiting", None)

@@ -10,7 +10,7 @@ from shared.domain.report import ClaimedEffect
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text
-from shared.engine import perform
+from shared.engine import result_events
 from shared.engine.code_version import code_version
 from shared.engine.replay import results
 from shared.engine.replay.rerun import input_of
@@ -128,7 +128,7 @@ class Inputs:
 
     def _made_up(self, now: datetime) -> list[Envelope]:
         """What history never had: answers that nobody knows, and the events that are added."""
-        results_ = [perform.unanswered(effect, NOT_RECORDED) for effect in self._without_record]
+        results_ = [result_events.unanswered(effect, NOT_RECORDED) for effect in self._without_record]
         self._without_record = []
         unknown = ingest.batch_of(results_, received_at=now, source=EventSource.EFFECT).envelopes if results_ else ()
         due = [event for event in self._to_add if from_text(event.received_at) <= now]

@@ -65,6 +65,27 @@ def test_an_effect_is_started_up_to_a_minute_after_its_claim(later: timedelta, s
     assert len(posted) == started
 
 
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [("dispatch_agent", 60), ("stop_agent", 30), ("notify_mayor", 30)],
+    ids=["60 s", "30 s", "30 s too"],
+)
+@pytest.mark.parametrize(("margin", "started"), [(-MS, False), (0 * MS, True)], ids=["too short", "just enough"])
+def test_nothing_is_begun_whose_answer_the_worker_would_not_live_to_hear(
+    kind: str, seconds: int, margin: timedelta, started: bool
+) -> None:
+    until = T + timedelta(seconds=seconds) + margin
+    effect = an_effect(kind, "p", 1, town_id="t1", agent_id="p", rig=None)
+    steps = perform((effect,), Outside(), clock=FakeClock(T), claimed_at=T, until=until, post=_nowhere)
+    done = drive(steps)
+    assert (done.attempted, done.not_started) == ((1, 0) if started else (0, 1))
+
+
+def _nowhere(results: tuple[dict[str, Any], ...]) -> Steps[None]:
+    assert results
+    yield from ()
+
+
 RIG = {"id": "rig-1"}
 PR = "https://github.com/acme/main-rig/pull/1"
 EFFECTS = {

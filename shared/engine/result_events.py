@@ -1,0 +1,64 @@
+"""Results of effects as events: their types, their ids, and what is told when an adapter broke."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from shared.domain.report import ClaimedEffect
+from shared.domain.states import EffectKind
+
+Result = dict[str, Any]
+"""The payload of a result event, without effect id and attempt."""
+
+_EVENT: Final[Mapping[EffectKind, str]] = {
+    EffectKind.DISPATCH_AGENT: "dispatch_result",
+    EffectKind.STOP_AGENT: "stop_result",
+    EffectKind.POLL_PR: "pr_polled",
+    EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.SEND_NUDGE: "nudge_result",
+    EffectKind.NOTIFY_MAYOR: "mayor_notified",
+    EffectKind.REFRESH_TOKEN: "effect_result",
+    EffectKind.STOP_CONTAINER: "effect_result",
+    EffectKind.UPDATE_MODEL: "effect_result",
+}
+
+
+def event_of(effect: ClaimedEffect, result: Result) -> Result:
+    """The result event of one attempt; its id is the same whoever reports it."""
+    kind = EffectKind(effect.kind)
+    event: Result = {
+        "event_id": f"res-{effect.effect_id}-{effect.attempt}",
+        "event_type": _EVENT[kind],
+        "payload": {"effect_id": effect.effect_id, "attempt": effect.attempt, **result},
+    }
+    if kind in (EffectKind.DISPATCH_AGENT, EffectKind.STOP_AGENT):
+        event["agent_id"] = effect.subject
+    if kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
+        event["bead_id"] = effect.subject
+    return event
+
+
+def result_of_broken(effect: ClaimedEffect, error: Exception) -> Result:
+    """An adapter that raised: nobody knows what became of the call."""
+    return _unknown(effect, f"{type(error).__name__} in the adapter")
+
+
+def unanswered(effect: ClaimedEffect, why: str) -> Result:
+    """The result event of an attempt of which nobody knows what became."""
+    return event_of(effect, _unknown(effect, why))
+
+
+def _unknown(effect: ClaimedEffect, text: str) -> Result:
+    kind = EffectKind(effect.kind)
+    if kind is EffectKind.DISPATCH_AGENT:
+        return {"generation": effect.generation, "outcome": "unknown", "reason": text}
+    if kind is EffectKind.POLL_PR:
+        return {"ok": False, "error": {"kind": "transient", "message": text}}
+    if kind is EffectKind.MERGE_PR:
+        return {"merged": False, "error": {"kind": "transient", "message": text}}
+    if kind is EffectKind.STOP_AGENT:
+        return {"generation": effect.generation, "ok": False, "error": text, "passing": True}
+    if kind is EffectKind.SEND_NUDGE:
+        return {"nudge_id": effect.payload["nudge_id"], "delivered": False, "error": text, "passing": True}
+    if kind is EffectKind.NOTIFY_MAYOR:
+        return {"delivered": False, "error": text, "passing": True}
+    return {"kind": effect.kind, "ok": False, "error": text, "passing": True}
