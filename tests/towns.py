@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from shared.domain import canonical, limits
 from shared.domain.ports import ProcessStatus
@@ -15,7 +15,7 @@ from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import tick
-from shared.town import database
+from shared.town import database, journal
 
 T = from_text("2026-01-10T12:00:00.000Z")
 TOWN = "t1"
@@ -40,6 +40,8 @@ class TownBuilder:
     town_id: str = TOWN
     tick_no: int = 1
     reports: list[TickReport] = field(default_factory=list)
+    replays: ClassVar[bool] = False
+    """Whether every tick is run again from its record, and must come to the same bytes."""
 
     def __del__(self) -> None:
         database.close(self.sql)
@@ -216,11 +218,27 @@ class TownBuilder:
             journal_published_to=published_to,
             restore_window=restore_window,
         )
+        before = self.image() if self.replays else b""
         report = tick.run(self.sql, given, town_id=self.town_id)
+        if self.replays:
+            self._require_replay(before, report)
         if not report.quiet:
             self.tick_no += 1
         self.reports.append(report)
         return report
+
+    def _require_replay(self, before: bytes, report: TickReport) -> None:
+        given = report.input
+        if not report.quiet:
+            (row,) = journal.rows(self.sql, limit=1, after=given.tick_no - 1)
+            given = TickInput.from_record(row)
+        again = database.open_image(before)
+        try:
+            told = tick.run(again, given, town_id=self.town_id)
+            assert told.outputs() == report.outputs()
+            assert database.image_of(again) == self.image()
+        finally:
+            database.close(again)
 
     def ticks(self, count: int, *, start: datetime = T, every: timedelta = timedelta(seconds=5)) -> list[TickReport]:
         """So many ticks in a row."""
