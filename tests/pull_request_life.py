@@ -12,6 +12,7 @@ from typing import Any
 
 from infra.local.fake_forge import Pull
 from infra.local.fake_github import FakeGitHub
+from infra.local.fake_gitlab import FakeGitLab
 from shared.domain import limits
 from shared.domain.ports import SourceForge
 from shared.domain.steps import drive
@@ -39,10 +40,9 @@ class Life:
     _done: int = 0
 
     @property
-    def github(self) -> FakeGitHub:
-        server = self.served.server
-        assert isinstance(server, FakeGitHub)
-        return server
+    def github(self) -> FakeGitHub | FakeGitLab:
+        """The server; some lives are lived at GitLab."""
+        return self.served.server
 
     @property
     def pull(self) -> Pull:
@@ -97,6 +97,10 @@ class Life:
         """What failed and why, as `townctl town status` says."""
         return {bead.bead_id: bead for bead in drive(reports.status(TOWN, self.world.around)).failed}
 
+    def refused(self) -> dict[str, str]:
+        """What the forge said no to, as `townctl town status` says, by kind of call."""
+        return {line.effect: line.said for line in drive(reports.status(TOWN, self.world.around)).refused}
+
     # agents
 
     def _agents_act(self) -> None:
@@ -140,11 +144,18 @@ class Life:
 
 
 @contextmanager
-def a_life(*, refinery: Mapping[str, Any] | None = None, forge: SourceForge | None = None) -> Iterator[Life]:
-    """A town with one rig, its pull requests at a fake GitHub."""
+def a_life(
+    *,
+    refinery: Mapping[str, Any] | None = None,
+    forge: SourceForge | None = None,
+    server: FakeGitHub | FakeGitLab | None = None,
+) -> Iterator[Life]:
+    """A town with one rig, its pull requests at a fake GitHub unless another server is given."""
+    server = server or FakeGitHub()
     town = a_town().config(merge_strategy="pr", refinery={**REFINERY, **(refinery or {})})
+    town.update("rigs", "rig-1", git_url=f"https://{server.host}/{PROJECT}.git")
     world = a_world(town)
-    with served(FakeGitHub(), clock=world.clock) as site:
+    with served(server, clock=world.clock) as site:
         world.forge = forge or site.forge  # type: ignore[assignment]  # a real adapter in the fake's place
         yield Life(world, site)
 

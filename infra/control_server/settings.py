@@ -82,6 +82,7 @@ class Settings:
             key=key,
             clock=clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, "")),
             environment=passed,
+            eviction_seconds=float(environment.get("TOWN_EVICTION_SECONDS") or 10),
         )
 
 

@@ -151,8 +151,20 @@ class Workspaces:
             return
         if not _SAFE_BRANCH.fullmatch(branch):
             raise NotPrepared("the branch of the order is no name that git takes")
+        self._free(clone, branch)
         words = ["worktree", "add", "--quiet", "--force", "--no-track", "-B", branch, str(tree), origin]
         self.git(*words, at=clone, cancelled=cancelled)
+
+    def _free(self, clone: Path, branch: str) -> None:
+        """Git gives a branch to one worktree only: the one that has it, of an agent that worked on it before, keeps its
+        files and its commit and lets the branch go.
+        """
+        place = ""
+        for line in self.git("worktree", "list", "--porcelain", at=clone).splitlines():
+            if line.startswith("worktree "):
+                place = line.removeprefix("worktree ")
+            elif line == f"branch refs/heads/{branch}":
+                self.git("checkout", "--quiet", "--detach", at=Path(place))
 
     def _has(self, clone: Path, branch: str) -> bool:
         try:

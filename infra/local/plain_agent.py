@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from shared.adapters import clock as clocks
 
-LINES: Final = 8
+LINES: Final = 6
 _GIT: Final = ("-c", "user.name=Plain", "-c", "user.email=plain@town.invalid", "-c", "core.hooksPath=/dev/null")
 _LOOKS: Final = 40
 

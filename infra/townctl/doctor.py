@@ -5,7 +5,7 @@ against what the image says, broken invariants, poisoned events, the inbox, the 
 and agent processes that belong to nobody.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -112,7 +112,7 @@ def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
     """What the manifest says of the image against what the image says of itself."""
     facts = image.facts
     said: dict[str, Any] = {"tick_no": facts.tick_no}
-    if facts.tick_no:
+    if facts.tick_no and facts.by_tick:
         said |= {
             "tick_id": facts.commit_id,
             "last_tick_at": to_text(facts.time),
@@ -190,7 +190,7 @@ def _of_agents(desk: Desk, store: ObjectTownStore, towns: tuple[str, ...], known
         # Processes first: an agent is started after the commit that expects it.
         running = [agent for agent in runtime.running() if agent.town_id in towns or agent.town_id not in known]
         busy = {town_id: _busy(store, town_id) for town_id in known if any(a.town_id == town_id for a in running)}
-        return [a for a in running if busy.get(a.town_id, {}).get(a.agent_id) != a.generation]
+        return [agent for agent in running if not _is_expected(agent, busy.get(agent.town_id, {}))]
 
     wait_for(lambda: not strangers(), seconds=_ENDING_SECONDS, every=0.25)
     return [
@@ -205,7 +205,11 @@ def _of_agents(desk: Desk, store: ObjectTownStore, towns: tuple[str, ...], known
     ]
 
 
-def _busy(store: ObjectTownStore, town_id: str) -> dict[str, int]:
+def _is_expected(agent: RunningAgent, busy: Mapping[str, int | None]) -> bool:
+    return agent.agent_id in busy and busy[agent.agent_id] in (None, agent.generation)
+
+
+def _busy(store: ObjectTownStore, town_id: str) -> dict[str, int | None]:
     try:
         image = drive(store.load(town_id))
         sql = database.open_image(image.image)

@@ -228,6 +228,12 @@ def run(
         list[str] | None, Parameter(help=forges.HOST_HELP, negative="", consume_multiple=True)
     ] = None,
     secrets_prefix: Annotated[str | None, Parameter(help=forges.PREFIX_HELP)] = None,
+    control_server: Annotated[
+        str | None,
+        Parameter(
+            help="Agents live behind this control server (a base URL, {town} for the town's id) instead of here."
+        ),
+    ] = None,
     desk: TheDesk,
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
@@ -244,7 +250,8 @@ def run(
     runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
     hosts = forges.hosts_of(desk.data, forge_host or ())
     forge = forges.forge_of(desk.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
-    around = desk.around(store, clock=clock, runtime=runtime, forge=forge)
+    elsewhere = None if control_server is None else wiring.behind_a_control_server(control_server)
+    around = desk.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge)
     loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
     if once:
         loop.one_pass()

@@ -122,6 +122,14 @@ def _view(report: Status) -> Iterator[RenderableType]:
                 for bead in report.failed
             ],
         )
+    if report.refused:
+        yield table(
+            "review",
+            "call",
+            "at",
+            "the forge said",
+            rows=[(short(line.bead_id), line.effect, line.at, line.said) for line in report.refused],
+        )
     if report.convoys:
         yield table(
             "convoy",

@@ -8,6 +8,7 @@ The store is a data directory, or a bucket; local agents live in the data direct
 """
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ from infra.local.buckets import Bucket
 from infra.local.posting import DATA_VARIABLE
 from shared.adapters import clock as clocks
 from shared.adapters import ids
+from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
+from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Refused, TownError
 from shared.domain.ports import AgentRuntime, Clock, ObjectStore, SourceForge, StartRejected
 from shared.domain.steps import Steps, drive
@@ -133,6 +136,11 @@ def local_runtime(
     way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
     around = {**runs.environment, **way, clocks.CLOCK_VARIABLE: clock.to_text()}
     return LocalProcessRuntime(agents_root(data), command=runs.command, environment=around)
+
+
+def behind_a_control_server(pattern: str) -> ControlServerRuntime:
+    """Agents of control servers that somebody else runs; TOWN_CONTROL_KEY is the secret that they ask for."""
+    return ControlServerRuntime(FixedAddresses(pattern), key_of=lambda _: os.environ.get("TOWN_CONTROL_KEY") or None)
 
 
 _PROVEN: Final[set[Bucket]] = set()

@@ -24,6 +24,11 @@ class CommitFacts:
     next_due: datetime | None
     schema_version: int
 
+    @property
+    def by_tick(self) -> bool:
+        """Whether a tick made this commit. A restore and an import keep the number of the last tick under an id of their own."""
+        return not self.commit_id.startswith("import-") and "-restore-" not in self.commit_id
+
 
 PageChange = tuple[bytes | None, bytes | None]
 """A page before and after; None where the image did not reach so far."""

@@ -19,7 +19,7 @@ from shared.engine.inputs import Reading, fix_input
 from shared.engine.surroundings import Surroundings
 from shared.engine.waiting import Waiting
 from shared.town import database, overview, summary
-from shared.town.overview import BeadLine, ConvoyLine, FailedLine, OpenViolation
+from shared.town.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.town.reading import TownReader
 
 CONVOYS_SHOWN: Final = 50
@@ -60,6 +60,7 @@ class Status:
     beads: tuple[BeadLine, ...]
     waiting: tuple[Waiting, ...]
     failed: tuple[FailedLine, ...]
+    refused: tuple[ForgeLine, ...]
     convoys: tuple[ConvoyLine, ...]
     violations: tuple[OpenViolation, ...]
     unreadable: tuple[tuple[str, str, str], ...]
@@ -89,6 +90,7 @@ class Status:
             "beads": [asdict(bead) for bead in self.beads],
             "waiting": [reason.as_json() for reason in self.waiting],
             "failed": [asdict(bead) for bead in self.failed],
+            "refusedByForge": [asdict(line) for line in self.refused],
             "convoys": [{**asdict(convoy), "state": state_of(convoy)} for convoy in self.convoys],
             "violations": [asdict(violation) for violation in self.violations],
             "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
@@ -157,6 +159,7 @@ def _status(
         beads=tuple(overview.live_beads(sql)),
         waiting=reasons,
         failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
+        refused=tuple(overview.forge_answers(sql)),
         convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
         violations=tuple(overview.open_violations(sql)),
         unreadable=unread,

@@ -71,11 +71,14 @@ def keys(sql: sqlite3.Connection) -> dict[str, Any]:
     return {key: json.loads(value) for key, value in sql.execute("SELECT key, value FROM town ORDER BY key")}
 
 
-def busy_agents(sql: sqlite3.Connection) -> dict[str, int]:
-    """The generation of every agent in working or stalled, by id: the only ones of which a process should live."""
+def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
+    """The generation of every agent of which a process should live, by id; None: any. A mayor's sessions are numbered by
+    whoever starts them, and a waiting one may live too.
+    """
     return dict(
         sql.execute(
-            "SELECT bead_id, generation FROM agent_metadata WHERE status IN ('working', 'stalled') ORDER BY bead_id"
+            "SELECT bead_id, CASE role WHEN 'mayor' THEN NULL ELSE generation END FROM agent_metadata "
+            "WHERE status IN ('working', 'stalled', 'waiting') ORDER BY bead_id"
         ).fetchall()
     )
 

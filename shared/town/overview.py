@@ -33,6 +33,16 @@ class FailedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgeLine:
+    """A review whose last poll or merge did not succeed: when, and what the forge or its adapter said."""
+
+    bead_id: str
+    effect: str
+    at: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class BoardLine:
     """A piece of work with the agent that is hooked to it, if any, and what that one says of itself."""
 
@@ -106,6 +116,18 @@ def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[Fai
         {"since": since, "limit": limit},
     ).fetchall()
     return [FailedLine(*row) for row in rows]
+
+
+def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
+    """What the forge last said no to, of every review in progress and each kind of call, by the order of the calls."""
+    rows = sql.execute(
+        "SELECT o.subject, o.kind, o.finished_at, coalesce(json_extract(o.result, '$.reason'), "
+        "json_extract(o.result, '$.error.kind') || ': ' || json_extract(o.result, '$.error.message'), 'no answer') "
+        "FROM outbox o JOIN beads b ON b.bead_id = o.subject AND b.status = 'in_progress' "
+        "WHERE o.kind IN ('poll_pr', 'merge_pr') AND o.state = 'failed' AND o.seq = (SELECT MAX(n.seq) FROM outbox n "
+        "WHERE n.subject = o.subject AND n.kind = o.kind AND n.state IN ('done', 'failed')) ORDER BY o.seq"
+    ).fetchall()
+    return [ForgeLine(*row) for row in rows]
 
 
 def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:

@@ -241,6 +241,10 @@ def test_170_a_late_stop_of_an_older_generation_is_told_and_the_newer_one_lives(
     answer = assert_stuck(world, "p", why, agent=True)
     stops = [entry for entry in answer["story"] if entry["code"] == "stop_agent"]
     assert [entry["outcome"] for entry in stops] == ["failed", "ok"]
+    of_the_first = json.dumps(explained(world, "b"))
+    assert "cancel-it" in of_the_first
+    assert "beat-of-two" not in of_the_first
+    assert "dispatch_agent c" not in of_the_first
     assert "generation 2" in json.dumps(answer["now"]["says"])
 
 

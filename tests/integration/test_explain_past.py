@@ -137,6 +137,14 @@ GUARDS: dict[str, tuple[Callable[[TownBuilder], TownBuilder], str, str | None, s
         "B1",
         to_text(T + timedelta(minutes=7) + MS),
     ),
+    "settling": (
+        lambda town: town.bead("b", status="in_progress", updated_at=ago(minutes=6)).key(
+            "settling_until", to_text(at(60))
+        ),
+        "b",
+        "B3",
+        to_text(at(60)),
+    ),
     "blocked_by": (lambda town: town.bead("a").bead("b").edge("b", "a"), "b", "B1", None),
     "held": (lambda town: town.bead("b", labels=["gt:held"]), "b", "B1", None),
     "no_rig": (lambda town: town.bead("b", rig_id=None), "b", "B1", None),
@@ -164,6 +172,7 @@ def test_every_guard_has_its_name(guard: str) -> None:
     assert (now["rule"], now["dueAt"]) == (rule, due)
     assert guard in [each["guard"] for each in now["guards"]]
     assert all(each["says"] for each in now["guards"])
+    assert guard not in ("settling", "held", "staged", "no_rig", "blocked_by", "draining") or now["reason"] == guard
 
 
 def test_two_guards_that_hold_at_once_are_both_named() -> None:

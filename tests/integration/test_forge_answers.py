@@ -421,3 +421,42 @@ def test_a_gitlab_that_does_not_tell_approvals_still_says_whether_one_is_missing
     gitlab.pull(url).decision = decision
     gitlab.server.trouble.plan(Trouble(status, path="/approvals"))
     assert feedback(gitlab, url).awaiting_approval is awaits
+
+
+def test_a_gitlab_whose_last_request_this_was_is_not_asked_again(gitlab: Served) -> None:
+    url = gitlab.opens()
+    truth = gitlab.server.answer
+
+    def last_one(request: Any) -> Any:
+        reply = truth(request)
+        return replace(reply, headers={**reply.headers, "ratelimit-remaining": "0", "ratelimit-reset": SOON_TEXT})
+
+    gitlab.server.answer = last_one  # type: ignore[method-assign]
+    assert isinstance(read(gitlab, url, want_feedback=False), PullRequest)
+    assert error(gitlab, url).retry_at == SOON
+    assert len(gitlab.server.requests) == 1
+
+
+def test_an_earlier_end_of_a_limit_does_not_shorten_it_and_another_host_knows_nothing_of_it() -> None:
+    limits, token = ForgeLimits(FakeClock(T)), Secret("one token for two hosts")
+    limits.note("github.com", token, SOON)
+    limits.note("github.com", token, T + timedelta(seconds=1))
+    assert limits.until("github.com", token) == SOON
+    assert limits.until("ghe.example", token) is None
+    assert limits.until("github.com", Secret("another")) is None
+
+
+def test_where_gitlab_has_more_discussions_than_are_read_nothing_passes(gitlab: Served) -> None:
+    url = gitlab.opens()
+    gitlab.pull(url).threads = {f"t{number}": True for number in range(1001)}
+    found = feedback(gitlab, url)
+    assert (found.has_unchecked_runs, found.all_checks_pass) == (True, False)
+
+
+def test_a_token_that_a_forge_says_aloud_is_not_repeated(either: Served) -> None:
+    url = either.opens()
+    either.server.trouble.plan(Trouble(403, body={"message": "the token fake-forge-token may not"}), times=2)
+    assert error(either, url, want_feedback=False).message == "the token *** may not"
+    merging = either.forge.merge(ASKER, url, head_sha=None, effect_id="e")
+    assert isinstance(merging, ForgeError)
+    assert merging.message == "the token *** may not"

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from infra.local.fake_forge import Trouble
+from infra.local.fake_github import FakeGitHub
+from infra.local.fake_gitlab import FakeGitLab
 from shared.adapters.forges import Forges
 from tests.pull_request_life import Life, a_convoy, a_life
 from tests.towns import event
@@ -24,8 +26,9 @@ def in_progress(life: Life) -> tuple[str, str]:
     return task, life.reviews()[-1][0]
 
 
-def test_a_pull_request_lives_through_everything_and_its_convoy_lands() -> None:
-    with a_life() as life:
+@pytest.mark.parametrize("server", [FakeGitHub, FakeGitLab])
+def test_a_pull_request_lives_through_everything_and_its_convoy_lands(server: Callable[[], Any]) -> None:
+    with a_life(server=server()) as life:
         task = a_convoy(life)
         life.until(lambda: bool(life.reviews()))
         [(review, _)] = life.reviews()
@@ -227,3 +230,64 @@ def test_comments_that_never_end_are_mended_five_times_and_then_a_person_is_aske
         [(title,)] = life.town.rows("SELECT title FROM beads WHERE type = 'escalation'")
         assert title.startswith("Feedback does not end")
         assert life.status(review) == "in_progress"
+
+
+def test_a_limit_met_at_the_merge_only_delays_it() -> None:
+    with a_life() as life:
+        task, review = in_progress(life)
+        life.github.trouble.plan(Trouble(429, {"retry-after": "1500"}, path="/merge", method="PUT"))
+        life.passes(20 * MINUTE)
+        assert (life.status(review), life.pull.state) == ("in_progress", "open")
+        life.until(lambda: life.status(review) == "closed", minutes=30)
+        assert (life.status(task), life.pull.merges, life.failed()) == ("closed", 1, {})
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+def test_a_merge_that_is_forbidden_is_tried_again_after_each_grace_period_and_harms_nothing(status: int) -> None:
+    with a_life() as life:
+        task, review = in_progress(life)
+        life.github.trouble.plan(Trouble(status, body={"message": "no"}, path="/merge", method="PUT"), times=2)
+        life.until(lambda: life.refused() == {"merge_pr": "http: no"})
+        life.until(lambda: life.status(review) == "closed", minutes=40)
+        tries = [request for request in life.github.requests if request.method == "PUT"]
+        assert (len(tries), life.pull.merges, life.status(task)) == (3, 1, "closed")
+
+
+def test_a_comment_that_comes_right_before_the_merge_stops_it() -> None:
+    with a_life() as life:
+        _, review = in_progress(life)
+        life.lazy.add("pr_feedback")
+        truth = life.github.answer
+
+        def commented_meanwhile(request: Any) -> Any:
+            if life.town.metadata(review).get("auto_merge_pending") and not life.pull.threads:
+                life.github.site.comments(life.pull)
+            return truth(request)
+
+        life.github.answer = commented_meanwhile  # type: ignore[method-assign]
+        life.until(lambda: bool(life.pull.threads))
+        life.passes(3 * MINUTE)
+        assert (life.status(review), life.pull.state) == ("in_progress", "open")
+        assert life.labelled("gt:pr-feedback") == ["in_progress"]
+        assert not any(request.method == "PUT" for request in life.github.requests)
+
+
+def test_while_a_forge_is_down_a_person_sees_what_it_said_last_and_no_longer() -> None:
+    with a_life() as life:
+        _, review = in_progress(life)
+        life.github.trouble.plan(Trouble(503, body={"message": "Unicorn!"}), times=3)
+        life.until(lambda: life.refused() == {"poll_pr": "transient: Unicorn!"}, minutes=2)
+        assert life.status(review) == "in_progress"
+        life.passes(4 * MINUTE)
+        assert life.refused() == {}
+
+
+def test_a_merge_that_the_forge_refuses_says_why_until_it_succeeds() -> None:
+    with a_life() as life:
+        _, review = in_progress(life)
+        life.github.site.ways_to_merge = ()
+        life.until(lambda: "merge_pr" in life.refused(), minutes=10)
+        assert life.refused() == {"merge_pr": "Merge commits are not allowed on this repository."}
+        life.github.site.ways_to_merge = ("squash",)
+        life.until(lambda: life.status(review) == "closed", minutes=15)
+        assert life.refused() == {}

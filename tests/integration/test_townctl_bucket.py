@@ -1,6 +1,7 @@
 """townctl on a bucket does what it does on a directory; what can be wrong with a bucket is said in words."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,13 @@ from infra.local.s3_servers import REGION, S3Server
 from infra.townctl import main, wiring
 from shared.adapters.clock import SystemClock
 from shared.domain.steps import drive
+from shared.events.town import TownStarted
+from shared.storage import ltx
 from shared.storage.towns import ObjectTownStore
-from tests.integration.townctl_calls import RIG, Called
+from tests.integration.townctl_calls import RIG, Called, Townctl
 from tests.s3_stub import IgnoresConditions, StubS3, stub_s3
 from tests.stores import BUCKET
+from tests.unit.storage.images import NOON
 
 BEAD = {"bead": {"bead_id": "b1", "type": "issue", "title": "Do it", "rig_id": "rig-1"}}
 
@@ -86,6 +90,94 @@ def test_a_town_in_a_bucket_is_made_fed_ticked_looked_at_and_brought_back(townct
     townctl.document("restore", "alpha", "--txid", "1", "--to", str(tmp_path / "first.db"))
     assert (tmp_path / "first.db").read_bytes().startswith(b"SQLite format 3")
     assert not townctl.data.exists()
+
+
+def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
+    townctl: OnABucket, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same calls on both: the same exit codes and answers of the same shape, and no command is left out."""
+    on_a_directory = Townctl(tmp_path / "data-of-its-own", capsys)
+    told: list[list[tuple[str, int, list[str]]]] = []
+    stores: tuple[OnABucket | Townctl, ...] = (townctl, on_a_directory)
+    for number, call in enumerate(stores):
+        answers: list[tuple[str, int, list[str]]] = []
+        told.append(answers)
+        replica = _a_replica(call, tmp_path / f"replica-{number}")
+        since = call.document("ticks", "alpha")["ticks"][0]["now"]
+        for line in _EVERY_COMMAND:
+            if "redrive" in line:
+                _poison_an_event(call, monkeypatch)
+            words = [word.format(files=replica.parent, replica=replica, since=since) for word in line.split()]
+            called = call(*words, "--json")
+            keys = sorted(called.document) if called.code < 2 else [called.error["kind"]]
+            answers.append((line, called.code, keys))
+    assert told[0] == told[1]
+    assert [(line, code) for line, code, _ in told[0] if code != 0] == []
+    used = {" ".join(word for word in line.split()[:2] if word not in ("alpha", "copy")) for line in _EVERY_COMMAND}
+    assert _leaf_commands(townctl) - {"demo"} == {name.split(" --")[0] for name in used}
+
+
+_EVERY_COMMAND = (
+    "town create beta",
+    "town list",
+    "town status alpha",
+    "event post alpha --type nudge_timeout",
+    "event list alpha",
+    "dry-run alpha",
+    "tick alpha --force",
+    "ticks alpha",
+    "run --once",
+    "replay alpha --from {since}",
+    "event redrive alpha poisoned-one",
+    "points alpha",
+    "restore alpha --txid 1 --to {replica}.db --verify-with-litestream",
+    "restore alpha --txid 2 --in-place",
+    "flush alpha",
+    "retention alpha",
+    "retention alpha --carry-out",
+    "litestream config --files {files}",
+    "litestream import {replica} copy",
+    "doctor",
+)
+
+
+def _a_replica(call: OnABucket | Townctl, folder: Path) -> Path:
+    """A town with a past, and the newest of it as Litestream's files."""
+    call.document("town", "create", "alpha")
+    for _ in range(2):
+        call.document("event", "post", "alpha", "--type", "nudge_timeout")
+        call.document("tick", "alpha", "--force")
+    image = folder.with_suffix(".first")
+    call.document("restore", "alpha", "--txid", "3", "--to", str(image))
+    (folder / "0009").mkdir(parents=True)
+    body = ltx.encode_snapshot(image.read_bytes(), page_size=4096, txid=3, at=NOON)
+    (folder / "0009" / f"{1:016x}-{3:016x}.ltx").write_bytes(body)
+    return folder
+
+
+def _poison_an_event(call: OnABucket | Townctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("not today")
+
+    call.document("event", "post", "alpha", "--type", "town_started", "--id", "poisoned-one")
+    with monkeypatch.context() as broken:
+        broken.setattr(TownStarted, "apply", fail)
+        for _ in range(3):
+            call("tick", "alpha", "--force")
+
+
+def _leaf_commands(call: OnABucket) -> set[str]:
+    """Every command that the help names, groups opened."""
+    leaves = set()
+    for name in _named_in(call("--help").out):
+        below = _named_in(call(name, "--help").out)
+        leaves |= {f"{name} {each}" for each in below} or {name}
+    return leaves
+
+
+def _named_in(help_text: str) -> list[str]:
+    commands = help_text.partition("─ Commands ─")[2].partition("╰")[0]
+    return re.findall(r"^│ ([a-z][a-z-]*) ", commands, flags=re.MULTILINE)
 
 
 def test_the_bucket_may_be_named_by_the_environment(townctl: OnABucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,3 +291,16 @@ def test_a_known_town_whose_head_is_missing_is_never_created_empty(townctl: OnAB
     townctl("run", "--once")
     assert townctl.bucket.objects().get("towns/alpha/head") is None
     assert drive(ObjectTownStore(townctl.bucket.objects()).towns()) == ()
+
+
+def test_a_life_is_told_from_a_bucket(townctl: OnABucket) -> None:
+    townctl.document("town", "create", "alpha")
+    townctl.post("rig_registered", RIG)
+    townctl.post("bead_created", BEAD)
+    for _ in range(2):
+        townctl.document("tick", "alpha", "--force")
+    told = townctl.document("explain", "bead", "b1")
+    assert [entry["code"] for entry in told["story"] if entry["by"] == "rule"] == ["B1"]
+    assert (told["now"]["rule"], told["now"]["guards"][0]["guard"]) == ("B2", "backoff")
+    then = townctl.document("explain", "bead", "b1", "--at", told["story"][0]["time"])
+    assert (then["asOf"]["tick"], then["state"]["status"]) == (told["story"][0]["tick"], "in_progress")

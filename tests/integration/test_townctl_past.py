@@ -1,6 +1,8 @@
 """A town's past from the command line: points, restore, flush, retention, Litestream."""
 
+import os
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -54,6 +56,14 @@ def test_a_restore_in_place_is_the_newest_commit_and_can_be_undone(townctl: Town
     assert townctl.document("points", TOWN)["points"][0]["tick"] == 4
 
 
+def test_the_doctor_finds_nothing_wrong_with_a_town_that_was_restored_or_imported(townctl: Townctl) -> None:
+    """No tick made their newest commits, and the doctor must not send anybody to restore what was just restored."""
+    townctl.document("restore", TOWN, "--txid", "2", "--in-place")
+    assert townctl("flush", TOWN).code == 0
+    townctl.document("litestream", "import", str(townctl.data / "towns" / TOWN), "copy")
+    assert townctl.document("doctor")["findings"] == []
+
+
 @pytest.mark.parametrize(
     ("words", "problem", "hint"),
     [
@@ -99,6 +109,32 @@ def test_a_replica_is_adopted_as_a_new_town(townctl: Townctl) -> None:
     assert townctl("tick", "copy", "--force").code == 0
     assert townctl.document("points", "copy")["points"][0]["tick"] == 4
     assert townctl("litestream", "import", str(replica), "copy").code == 2
+
+
+def test_a_replica_that_the_real_litestream_wrote_is_adopted(townctl: Townctl, tmp_path: Path) -> None:
+    """Litestream turns the database to WAL and adds tables of its own; the town ticks on under our rules."""
+    program = past.litestream_program()
+    assert program is not None
+    live = tmp_path / "live.db"
+    assert townctl("restore", TOWN, "--txid", "4", "--to", str(live)).code == 0
+    config = tmp_path / "litestream.yml"
+    config.write_text(f"dbs:\n  - path: {live}\n    replica:\n      type: file\n      path: {tmp_path / 'replica'}\n")
+    for number in range(2):
+        with closing(sqlite3.connect(live)) as database:
+            assert database.execute("PRAGMA journal_mode = wal").fetchone() == ("wal",)
+            database.execute("UPDATE town SET value = ? WHERE key = 'paused'", (str(number),))
+            database.commit()
+        subprocess.run(
+            [program, "replicate", "-once", "-config", str(config)],
+            env={name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"},
+            capture_output=True,
+            check=True,
+        )
+    townctl.document("litestream", "import", str(tmp_path / "replica"), "copy")
+    assert townctl("event", "post", "copy", "--type", "nudge_timeout").code == 0
+    assert townctl.document("tick", "copy", "--force")["outcome"] == "committed"
+    assert townctl.document("points", "copy")["points"][0]["tick"] == 4
+    assert townctl("doctor").code == 0
 
 
 def test_a_folder_without_a_snapshot_is_no_replica(townctl: Townctl, tmp_path: Path) -> None:

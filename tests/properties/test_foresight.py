@@ -4,7 +4,7 @@ The town stands still meanwhile, as if every tick until then had found nothing t
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +23,7 @@ from tests.properties.steps import Step
 from tests.towns import TOWN
 
 SUBJECTS = 4
+LATER = tuple(timedelta(seconds=span) for span in (31, 61, 91, 125, 301, 425, 601, 1_801, 3_605, 9_005, 90_000))
 CODES = {rule.name: rule.code for rule in RULES}
 
 
@@ -63,19 +64,25 @@ def test_the_rule_that_is_named_acts_when_it_is_due_and_not_before(
             if act.at > about.now:
                 assert act.rule not in acting(life, about, act.at - MILLISECOND, rows)
         _nothing_comes_earlier(life, about, rows, ahead, part)
+        _nothing_is_left_out(life, about, rows, ahead)
     life.close()
 
 
 def _nothing_comes_earlier(life: Life, about: TickInput, rows: frozenset[str], ahead: Outlook, part: float) -> None:
-    """No rule at all acts before the first one that is foreseen; and none within a week, if none is."""
-    if not ahead.acts:
-        assert acting(life, about, about.now, rows) == set()
-        return
-    first = ahead.acts[0].at
+    """No rule at all acts before the first one that is foreseen; and none within a day, if none is."""
+    first = ahead.acts[0].at if ahead.acts else about.now + LATER[-1]
     span = int((first - about.now) / MILLISECOND)
     if span > 0:
         for at in (about.now, about.now + int(part * (span - 1)) * MILLISECOND, first - MILLISECOND):
             assert acting(life, about, at, rows) == set(), f"on {sorted(rows)} at {at}, foreseen for {first}"
+
+
+def _nothing_is_left_out(life: Life, about: TickInput, rows: frozenset[str], ahead: Outlook) -> None:
+    """Whichever rule acts on the rows at any later time is foreseen for that time or an earlier one."""
+    for later in LATER:
+        at = about.now + later
+        foreseen = {act.rule for act in ahead.acts if act.at <= at}
+        assert acting(life, about, at, rows) <= foreseen, f"on {sorted(rows)} after {later}"
 
 
 @examples(25)

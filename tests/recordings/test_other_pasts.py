@@ -59,7 +59,8 @@ def an_event_is_lost(one: Recording, random: Random) -> None:
     events = one.ticks[0].row["inputs"]["new_events"]
     at = random.randrange(len(events))
     lost = verify(given(one, new_events=[*events[:at], *events[at + 1 :]]))
-    assert any(column.startswith(f"inputs.new_events[{at}]") for column in journal(lost))
+    # A tick that was given nothing at all may be a quiet one, which leaves no row.
+    assert any(column.startswith((f"inputs.new_events[{at}]", "*")) for column in journal(lost))
     if leaves_a_row(one, events[at]):
         [(column, (expected, got))] = stored(lost, events[at]["event_id"]).items()
         assert (column, got) == ("*", ABSENT)
@@ -115,7 +116,7 @@ def a_column_of_the_row_is_changed(one: Recording, random: Random) -> None:
     changed = verify(with_row(one, {name: new}))
     assert journal(changed)[name] == (old, new)
     if name == "tick_id":
-        assert found_in(changed)[0] == Difference("town", "tick_id", "value", f'"{old}"', f'"{new}"')
+        assert Difference("town", "tick_id", "value", f'"{old}"', f'"{new}"') in found_in(changed)
 
 
 def what_the_tick_did_is_changed(one: Recording, random: Random) -> None:
@@ -135,7 +136,7 @@ def a_rule_is_gone(one: Recording, random: Random) -> None:
         silent = verify(one)
     [parting] = silent.partings
     assert [each["rule"] for each in parting.actions[0]].count(name) == sum(a["rule"] == name for a in actions)
-    assert any(column.startswith("outputs.actions") for column in journal(silent))
+    assert any(column.startswith(("outputs.actions", "*")) for column in journal(silent))
     first = found_in(silent)[0]
     assert first.table != "ticks"
     assert first.expected != first.got

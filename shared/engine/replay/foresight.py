@@ -99,7 +99,8 @@ class _Future:
                 break
             moment, decisions = self._decisions(at, without, rules)
             for rule, action in self._about(decisions):
-                found.setdefault(rule.name, Foreseen(rule.code, rule.name, action, at, promised.get(rule.name)))
+                ended = _ended(promised, rule.name, at)
+                found.setdefault(rule.name, Foreseen(rule.code, rule.name, action, at, ended))
             promised |= {name: due for name, due in decisions.dues if not self.rows.isdisjoint(due.rows)}
             at = min((later for later in self._times(moment, decisions) if later > at), default=None)
         return tuple(sorted(found.values(), key=lambda act: act.at))
@@ -136,6 +137,12 @@ class _Future:
                 yield end
         if moment.breaker.open and moment.breaker.due is not None:
             yield moment.breaker.due
+
+
+def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
+    """The wait that ends at that time: the rule's own, else that of one which waits for it, as C9 does for C10."""
+    ended = {name: due for name, due in promised.items() if due.at == at}
+    return ended.get(rule) or next(iter(ended.values()), None)
 
 
 def settling_end(sql: Database) -> datetime | None:

@@ -104,7 +104,7 @@ class Masks:
         if self._is_id(given):
             return given
         made = self._stand_in("masked", given)
-        return made if len(given) <= _LENGTH_KEPT else made + _filling(given[len(made) :])
+        return made if len(given) <= _LENGTH_KEPT else made + _filling(given, len(made))
 
     def identifier(self, given: str) -> str:
         """An id: it stays unless it gives itself away."""
@@ -122,8 +122,8 @@ class Masks:
     def url(self, given: str) -> str:
         """The address of a repository or a pull request: its shape, its forge and its number stay."""
         if (found := _URL.fullmatch(given)) is not None:
-            path = "/".join(self._part(part) for part in found[3].split("/"))
-            return f"{found[1]}://{self._host(found[2])}{path}"
+            host = self._host(found[2])
+            return f"{found[1]}://{host}" + "/".join(self._part(part) for part in found[3].split("/"))
         if (short := _SCP.fullmatch(given)) is not None:
             return f"git@{self._host(short[1])}:" + "/".join(self._part(part) for part in short[2].split("/"))
         return self.free(given)
@@ -152,5 +152,7 @@ class Masks:
         return known
 
 
-def _filling(rest: str) -> str:
-    return "".join(_FILLERS[len(character.encode(errors="replace"))] for character in rest)
+def _filling(given: str, used: int) -> str:
+    """What makes a text of so many plain characters as long as the given one, in characters and in bytes."""
+    widths = sorted(len(character.encode(errors="replace")) for character in given)
+    return "".join(_FILLERS[width] for width in widths[used:])

@@ -87,7 +87,7 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
     says = _of_agent(reader, subject, reasons) if kind == "agent" else _of_bead(reader, subject)
     return Now(
         at=seen,
-        reason=None if reason is None else reason.reason,
+        reason=None if reason is None else _word_of(reason, held_by),
         since=since or (None if reason is None else reason.since),
         rule=rule,
         due_at=due,
@@ -97,6 +97,12 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
         events=events,
         says=tuple(says),
     )
+
+
+def _word_of(reason: waiting.Waiting, held_by: tuple[Guard, ...]) -> str:
+    """The word of the closed list; a settling town is one of them, and outdoes a wait for time."""
+    settles = any(guard.name == "settling" for guard in held_by)
+    return "settling" if settles and reason.reason == "cooldown" else reason.reason
 
 
 def _guards(

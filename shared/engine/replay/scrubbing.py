@@ -148,7 +148,8 @@ def require_clean(image: bytes, rows: Iterable[JournalRow]) -> None:
 
 
 def _actions(outputs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    return [(each["rule"], each["action"]["type"], each["outcome"]) for each in outputs["actions"]]
+    """In an order of their own: beads of one time are told in the order of ids, and ids may have stand-ins."""
+    return sorted((each["rule"], each["action"]["type"], each["outcome"]) for each in outputs["actions"])
 
 
 def _head(outcome: str) -> str:

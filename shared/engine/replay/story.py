@@ -129,15 +129,20 @@ class Story:
     def _hooked_at(self, at: datetime) -> set[str]:
         """The agents that were hooked to the bead, or the bead that the agent was hooked to; both ends belong to it."""
         hooked = set(self._hooked_before)
-        for line in self.trail:
-            other = self._other(line)
-            if from_text(line.at) > at or other is None:
-                continue
-            if line.event_type == "hooked":
+        for then, what, other in self._hookings:
+            if then > at:
+                break
+            if what == "hooked":
                 hooked.add(other)
-            elif line.event_type == "unhooked" and from_text(line.at) < at:
+            elif then < at:
                 hooked.discard(other)
         return hooked
+
+    @cached_property
+    def _hookings(self) -> tuple[tuple[datetime, str, str], ...]:
+        """When what was hooked or unhooked, in order."""
+        lines = [(line, self._other(line)) for line in self.trail if line.event_type in _HOOKING]
+        return tuple((from_text(line.at), line.event_type, other) for line, other in lines if other is not None)
 
     def _other(self, line: AuditLine) -> str | None:
         return line.bead_id if self.is_agent else line.agent_id
@@ -159,8 +164,8 @@ class Story:
     @cached_property
     def _hooked_before(self) -> frozenset[str]:
         """What was hooked before the audit trail begins, as in an imported town."""
-        first = {self._other(line): line.event_type for line in reversed(self.trail) if line.event_type in _HOOKING}
-        before = {other for other, what in first.items() if other is not None and what == "unhooked"}
+        first = {other: what for _, what, other in reversed(self._hookings)}
+        before = {other for other, what in first.items() if what == "unhooked"}
         return frozenset(before | ({self.hooked_now} if self.hooked_now and self.hooked_now not in first else set()))
 
     @property

@@ -6,7 +6,6 @@ one of behaviour. Everything that is compared is made anew: digests from pages, 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from shared.domain.errors import SchemaMismatch, TownError
@@ -137,7 +136,7 @@ class _Again:
         if report is None:
             return False
         self.reports.append(report)
-        found = tuple(islice(self._differences(tick, report), SHOWN))
+        found = _shown(self._differences(tick, report))
         if found:
             self._differs(Divergence(number, at, found, CHANGED))
             self.partings.append(_parting(tick, report, found))
@@ -207,6 +206,14 @@ def _of_base(recording: Recording) -> Divergence | None:
     )
     found = found or (Difference("image", "all pages", "image digest", recording.image_digest, digest),)
     return Divergence(recording.base_tick, recording.base_at, found[:SHOWN], BASE_CHANGED)
+
+
+def _shown(found: Iterator[Difference]) -> tuple[Difference, ...]:
+    """So many of the rows that differ, and so many of the differences in the journal, which come last."""
+    rows, told = [], []
+    for difference in found:
+        (told if difference.table == "ticks" else rows).append(difference)
+    return (*rows[:SHOWN], *told[:SHOWN])
 
 
 def _padded(marks: tuple[str, ...], length: int) -> tuple[str, ...]:

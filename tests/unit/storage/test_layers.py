@@ -200,12 +200,12 @@ def _damaged_objects(objects: MemoryObjects) -> Iterator[tuple[str, bytes]]:
     for key in objects.list("towns/t1/ltx/").keys:
         found = objects.get(key)
         assert found is not None
-        for _ in range(40):
+        for _ in range(200):
             bit = rng.randrange(len(found.body) * 8)
             body = bytearray(found.body)
             body[bit // 8] ^= 1 << bit % 8
             yield key, bytes(body)
-        for _ in range(10):
+        for _ in range(40):
             yield key, found.body[: rng.randrange(len(found.body))]
 
 
@@ -216,7 +216,9 @@ def test_no_flipped_bit_and_no_truncation_of_a_spill_or_snapshot_is_opened(
     for number in range(1, 12):
         town = _step(store, town, _changed(town.image, 2 * number, 2 * number + 1, seed=number), number)
     assert len(_keys(objects)) >= 2
-    for key, body in list(_damaged_objects(objects)):
+    damaged = list(_damaged_objects(objects))
+    assert len(damaged) > 400
+    for key, body in damaged:
         whole = objects.get(key)
         assert whole is not None
         objects.put(key, body)

@@ -1,0 +1,534 @@
+"""The control server: what it tells its town of its agents, where they work, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.control_server.settings import Settings
+from infra.control_server.workspace import Workspaces
+from infra.local import container, git_seed
+from shared.adapters.clock import wait_for
+from shared.adapters.control_server import CallSeconds, ControlServerRuntime
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.http_json import Answered, call
+from shared.adapters.local_processes import NotPrepared
+from shared.adapters.start_request import start_request
+from shared.adapters.town_containers import FixedAddresses
+from shared.domain.ports import Done, ProcessStatus, Started, StartRejected
+from shared.events.containers import drain_nonce
+from tests.control_servers import Listener, TestServer, a_control_server
+from tests.fakes import FakeClock
+from tests.towns import T, a_town
+from tests.worlds import a_world
+
+PATIENCE_SECONDS = 20.0
+URL = "https://git.example.com/acme/work.git"
+TALKER = ("sh", "-c", "echo hello; sleep 600")
+WAITER = (
+    "sh",
+    "-c",
+    'printf \'{"since":"2026-01-10T12:00:00.000Z"}\' > "${TOWN_AGENT_CONTEXT%/*}/waiting.json"; sleep 600',
+)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(T)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return git_seed.create_repository(tmp_path / "work.git")
+
+
+def calm(server: TestServer) -> TestServer:
+    """From now on only the test looks."""
+    server.running.watch._ended.set()
+    return server
+
+
+@pytest.fixture
+def server(tmp_path: Path, clock: FakeClock, repository: Path) -> Iterator[TestServer]:
+    environment = {**git_seed.OFFLINE, **git_seed.redirect({URL: repository})}
+    with a_control_server(
+        tmp_path, command=TALKER, clock=clock, environment=environment, eviction_seconds=0.2
+    ) as server:
+        yield calm(server)
+
+
+def adapter(server: TestServer) -> ControlServerRuntime:
+    seconds = CallSeconds(start=8, status=8, health=8, other=8)
+    return ControlServerRuntime(FixedAddresses(server.address), key_of=lambda _: server.settings.key, seconds=seconds)
+
+
+def order(generation: int = 1, agent_id: str = "a1", role: str = "polecat", **more: Any) -> dict[str, Any]:
+    return {
+        "town_id": "t1",
+        "agent_id": agent_id,
+        "role": role,
+        "identity": f"Toast-{role}-rig-1@t1",
+        "generation": generation,
+        "rig": {"id": "rig-1", "name": "work", "git_url": URL, "default_branch": "main"},
+        "bead": {"id": "b1", "title": "Do it"},
+        "prompt_kind": "work",
+        **more,
+    }
+
+
+def start(server: TestServer, *args: Any, effect: str = "e1", **more: Any) -> Any:
+    return adapter(server).start(order(*args, **more), effect_id=effect)
+
+
+def look(server: TestServer) -> Listener:
+    """One look at all agents; what the town has heard after it."""
+    server.running.watch.look()
+    assert wait_for(lambda: server.running.reporter._unsaid == 0, seconds=PATIENCE_SECONDS)
+    town: Listener = server.town
+    return town
+
+
+def _is_written(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def tree(server: TestServer, agent_id: str = "a1") -> Path:
+    return server.settings.root / "agents" / "t1" / agent_id / "work" / "tree"
+
+
+def git(at: Path, *words: str) -> str:
+    environment = {**os.environ, **git_seed.OFFLINE}
+    return subprocess.run(["git", *words], check=True, cwd=at, env=environment, capture_output=True, text=True).stdout
+
+
+# what the town is told ------------------------------------------------------------------------------
+
+
+def test_a_running_agent_has_a_heartbeat_every_thirty_seconds_from_its_instance(
+    server: TestServer, clock: FakeClock
+) -> None:
+    start(server)
+    log = server.runtime.newest("t1", "a1").directory / "agent.log"
+    assert wait_for(lambda: log.exists() and log.stat().st_size > 0, seconds=PATIENCE_SECONDS)
+    for _ in range(7):
+        look(server)
+        clock.move(seconds=10)
+    beats = server.town.heard("agent_heartbeat", "a1")
+    assert len(beats) == 3
+    assert len({beat["event_id"] for beat in beats}) == 3
+    assert {beat["payload"]["container_instance_id"] for beat in beats} == {"instance-1"}
+    assert {beat["payload"]["generation"] for beat in beats} == {1}
+
+
+def test_a_silent_agent_grows_old_although_its_process_lives(server: TestServer, clock: FakeClock) -> None:
+    """Its heartbeats go on, but say since when nothing has happened; output is a sign that something does."""
+    start(server)
+    log = server.runtime.newest("t1", "a1").directory / "agent.log"
+    assert wait_for(lambda: log.exists() and log.stat().st_size > 0, seconds=PATIENCE_SECONDS)
+    look(server)
+    clock.move(minutes=20)
+    look(server)
+    with log.open("a") as more:
+        more.write("still there\n")
+    clock.move(seconds=30)
+    look(server)
+    said = [beat["payload"]["last_event_at"][11:16] for beat in server.town.heard("agent_heartbeat")]
+    assert said == ["12:00", "12:00", "12:20"]
+
+
+@pytest.mark.parametrize(
+    ("number", "event_type", "payload"),
+    [
+        (
+            signal.SIGKILL,
+            "container_status",
+            {"status": "exited", "exit_reason": "killed by signal 9", "generation": 1},
+        ),
+        (None, "agent_completed", {"status": "completed", "reason": "completed", "generation": 1}),
+    ],
+)
+def test_an_agent_that_ends_is_told_with_how(
+    tmp_path: Path, clock: FakeClock, number: Any, event_type: str, payload: dict[str, Any]
+) -> None:
+    command = ("sleep", "600") if number else ("sh", "-c", "read line < $TOWN_AGENT_HOME/go; exit 0")
+    with a_control_server(tmp_path, command=command, clock=clock) as server:
+        calm(server)
+        pipe = server.settings.root / "agents" / "t1" / "a1" / "work" / "go"
+        pipe.parent.mkdir(parents=True)
+        os.mkfifo(pipe)
+        start(server, rig=None)
+        look(server)
+        if number:
+            [agent] = server.runtime.running()
+            os.kill(agent.pid, number)
+        else:
+            pipe.write_text("go\n")
+        assert wait_for(lambda: server.runtime.status("t1", "a1").status == "exited", seconds=PATIENCE_SECONDS)
+        town = look(server)
+        look(server)
+        assert [event["payload"] for event in town.heard(event_type)] == [payload]
+
+
+def test_what_the_town_does_not_hear_is_said_again_in_order(server: TestServer) -> None:
+    start(server)
+    look(server)
+    server.town.deaf = True
+    adapter(server).stop("t1", "a1", generation=1, effect_id="s1")
+    server.running.watch.look()
+    server.running.watch.report_end("a2", 1, "later")
+    server.town.deaf = False
+    assert wait_for(lambda: len(server.town.heard("container_status")) == 2, seconds=PATIENCE_SECONDS)
+    assert [event["agent_id"] for event in server.town.heard("container_status")] == ["a1", "a2"]
+
+
+@pytest.mark.parametrize(("role", "patience"), [("polecat", 2), ("refinery", 10)])
+def test_an_agent_that_only_waits_is_ended(tmp_path: Path, clock: FakeClock, role: str, patience: int) -> None:
+    with a_control_server(tmp_path, command=WAITER, clock=clock) as server:
+        calm(server)
+        start(server, role=role, rig=None)
+        note = server.runtime.newest("t1", "a1").directory / "waiting.json"
+        assert wait_for(lambda: note.exists() and note.stat().st_size > 0, seconds=PATIENCE_SECONDS)
+        look(server)
+        clock.move(minutes=patience)
+        look(server)
+        assert server.generations() == [1]
+        clock.move(ms=1)
+        look(server)
+        assert server.generations() == []
+        assert adapter(server).status("t1", "a1") == ProcessStatus("exited", "idle: it only waited", 1)
+
+
+def test_an_agent_that_speaks_again_no_longer_waits_and_a_mayor_may_wait_for_ever(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    with a_control_server(tmp_path, command=WAITER, clock=clock) as server:
+        calm(server)
+        for agent_id, role in (("a1", "polecat"), ("m1", "mayor")):
+            start(server, agent_id=agent_id, role=role, rig=None, effect=agent_id)
+            note = server.runtime.newest("t1", agent_id).directory / "waiting.json"
+            assert wait_for(partial(_is_written, note), seconds=PATIENCE_SECONDS)
+        look(server)
+        (server.runtime.newest("t1", "a1").directory / "spoke").touch()
+        look(server)
+        clock.move(hours=9)
+        look(server)
+        assert (server.generations("a1"), server.generations("m1")) == ([1], [1])
+
+
+# where agents work ----------------------------------------------------------------------------------
+
+
+def test_a_polecat_works_on_a_branch_of_its_own_begun_at_the_target(server: TestServer) -> None:
+    assert isinstance(start(server), Started)
+    assert git(tree(server), "branch", "--show-current").strip() == "gt/toast/b1"
+    assert (tree(server) / "README.md").exists()
+
+
+def test_work_on_a_branch_that_exists_is_taken_up(server: TestServer, repository: Path) -> None:
+    git(repository, "branch", "gt/other/b1", "main")
+    first = start(server, branch="gt/other/b1", prompt_kind="rework")
+    (tree(server) / "half.txt").write_text("half")
+    assert isinstance(first, Started)
+    assert server.running.sessions.workspaces.save(tree(server).parent, order(branch="gt/other/b1")).startswith("saved")
+    assert isinstance(start(server, 2, branch="gt/other/b1", effect="e2"), Started)
+    assert (tree(server) / "half.txt").read_text() == "half"
+
+
+def test_two_agents_work_on_one_branch_without_touching_one_another(server: TestServer) -> None:
+    """The refinery stands beside the branch, a second polecat may follow a first one that is idle."""
+    for number, (agent_id, role) in enumerate([("a1", "polecat"), ("a2", "polecat"), ("a3", "refinery")]):
+        answer = start(server, agent_id=agent_id, role=role, branch="gt/toast/b1", effect=f"e{number}")
+        assert isinstance(answer, Started)
+    assert git(tree(server, "a3"), "branch", "--show-current").strip() == ""
+    assert len({tree(server, agent_id) for agent_id in ("a1", "a2", "a3")}) == 3
+
+
+def test_a_repository_that_cannot_be_had_is_a_no_without_its_credentials(server: TestServer) -> None:
+    rig = {
+        "id": "r",
+        "name": "r",
+        "git_url": "https://user:hunter2@nowhere.example.com/x.git",
+        "default_branch": "main",
+    }
+    answer = start(server, rig=rig)
+    assert isinstance(answer, StartRejected)
+    assert "git fetch" in answer.reason
+    assert "hunter2" not in answer.reason
+
+
+@pytest.mark.parametrize("branch", ["--upload-pack=touch x", "-B", "..", "a b"])
+def test_a_branch_that_is_no_branch_is_a_no(server: TestServer, branch: str) -> None:
+    assert isinstance(start(server, branch=branch), StartRejected)
+    assert server.generations() == []
+
+
+def test_a_spoilt_clone_is_made_anew(server: TestServer) -> None:
+    start(server)
+    [clone] = (server.settings.root / "clones").iterdir()
+    (clone / "HEAD").write_text("rubbish")
+    assert isinstance(start(server, 2, effect="e2"), Started)
+
+
+def test_a_start_that_is_overtaken_while_it_clones_gives_up(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Generation 1 hangs in its clone; generation 2 comes: 1 is cancelled and never starts, 2 runs."""
+    reached = threading.Event()
+    whole = Workspaces.git
+
+    def hangs(self: Workspaces, *words: str, **more: Any) -> str:
+        cancelled = more.get("cancelled")
+        if words[0] == "fetch" and not reached.is_set() and cancelled is not None:
+            reached.set()
+            wait_for(cancelled, seconds=PATIENCE_SECONDS)
+            raise NotPrepared("cancelled")
+        return whole(self, *words, **more)
+
+    monkeypatch.setattr(Workspaces, "git", hangs)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(start, server, 1)
+        assert reached.wait(PATIENCE_SECONDS)
+        assert adapter(server).status("t1", "a1") == ProcessStatus("starting", generation=1)
+        second = pool.submit(start, server, 2, effect="e2")
+        assert isinstance(second.result(PATIENCE_SECONDS), Started)
+        answer = first.result(PATIENCE_SECONDS)
+    assert isinstance(answer, StartRejected)
+    assert "superseded: generation 2" in answer.reason
+    assert server.generations() == [2]
+
+
+def test_a_start_that_is_stopped_while_it_clones_gives_up(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real git, hanging on a pipe in place of a network."""
+    pipe = server.settings.root / "hangs.git"
+    os.mkfifo(pipe)
+    monkeypatch.setitem(server.running.sessions.workspaces._environment, "GIT_ALLOW_PROTOCOL", "file:ext")
+    rig = {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(start, server, rig=rig)
+        clones = server.settings.root / "clones"
+        assert wait_for(lambda: any(clones.glob("*.git/HEAD")), seconds=PATIENCE_SECONDS)
+        assert adapter(server).stop("t1", "a1", generation=1, effect_id="s1") == Done()
+        answer = first.result(PATIENCE_SECONDS)
+    assert isinstance(answer, StartRejected)
+    assert "stopped before it was started" in answer.reason
+    assert server.generations() == []
+
+
+# the end, and a new beginning -----------------------------------------------------------------------
+
+
+def test_an_eviction_tells_the_town_saves_the_work_and_takes_no_start(server: TestServer, repository: Path) -> None:
+    start(server)
+    look(server)
+    (tree(server) / "new.txt").write_text("unfinished")
+    server.running.sessions.evicting = True
+    answer = start(server, agent_id="a2", effect="e2")
+    assert isinstance(answer, StartRejected)
+    assert answer.kind == "no_capacity"
+    assert server.running.evict() == ["a1 generation 1: saved on gt/toast/b1"]
+    town: Listener = server.town
+    assert [event["event_type"] for event in town.events if event["event_type"] != "agent_heartbeat"] == [
+        "container_eviction",
+        "agent_completed",
+    ]
+    [told] = town.heard("agent_completed", "a1")
+    assert told["payload"] == {"status": "completed", "reason": "container eviction", "generation": 1}
+    assert git(repository, "show", "gt/toast/b1:new.txt") == "unfinished"
+    mailbox = server.runtime.newest("t1", "a1").directory / "messages"
+    assert "Commit and push" in next(iter(mailbox.iterdir())).read_text()
+
+
+def test_the_next_instance_on_the_same_disk_ends_the_drain_with_its_nonce_once(server: TestServer) -> None:
+    server.running.evict()
+    for instance in ("instance-2", "instance-3"):
+        newer = server.replaced(instance)
+        newer.running.reporter.finish(seconds=PATIENCE_SECONDS)
+        newer.close()
+    [ready] = server.town.heard("container_ready")
+    [eviction] = server.town.heard("container_eviction")
+    assert ready["payload"] == {"nonce": drain_nonce("t1", eviction["event_id"])}
+
+
+def test_a_server_that_was_restarted_knows_what_it_started(server: TestServer) -> None:
+    """The process lives on: it is found, answered for and stopped."""
+    first = start(server)
+    server.running._close()
+    server.running.reporter.finish(seconds=1)
+    newer = calm(server.replaced("instance-2"))
+    assert adapter(newer).start(order(), effect_id="e1") == first
+    assert [beat["payload"]["generation"] for beat in look(newer).heard("agent_heartbeat")][-1:] == [1]
+    assert adapter(newer).stop("t1", "a1", generation=1, effect_id="s1") == Done()
+    assert newer.generations() == []
+    newer.running.kill()
+    server.running = newer.running
+    server.settings = newer.settings
+    server.close = lambda: None  # type: ignore[method-assign] # it is closed
+
+
+# the door -------------------------------------------------------------------------------------------
+
+
+def ask(server: TestServer, method: str, path: str, body: Any = None, **headers: str) -> Answered:
+    sent = {"Authorization": f"Bearer {server.settings.key}", **headers}
+    answer = call(method, f"{server.address}{path}", body=body, headers=sent, seconds=8)
+    assert isinstance(answer, Answered)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "said"),
+    [
+        ("GET", "/nothing", None, 404, "no such route"),
+        ("GET", "/agents/a1/stop", None, 405, "another way"),
+        ("POST", "/agents/start", {}, 400, "agentId"),
+        ("POST", "/agents/a1/stop", {"signal": "SIGHUP"}, 400, "signal"),
+        ("POST", "/agents/a1/message", {"prompt": ""}, 400, "prompt"),
+        ("POST", "/agents/a1/message", {"prompt": "hi", "more": 1}, 400, "more"),
+        ("PATCH", "/agents/nobody/model", {"model": "m"}, 404, "no such agent"),
+        ("POST", "/agents/nobody/stop", {}, 404, "no such agent"),
+        ("GET", "/agents/nobody/status", None, 404, "no such agent"),
+        ("POST", "/refresh-token", {"token": ""}, 400, "token"),
+    ],
+)
+def test_a_wrong_request_is_answered_with_what_is_wrong(
+    server: TestServer, method: str, path: str, body: Any, status: int, said: str
+) -> None:
+    answer = ask(server, method, path, body)
+    assert answer.status == status
+    assert said in answer.body["error"]
+
+
+def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
+    """It is refused by what its head says; none of it was sent."""
+    connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=8)
+    connection.putrequest("POST", "/agents/a1/message")
+    connection.putheader("Content-Length", str((1 << 20) + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_a_start_for_another_town_is_refused(server: TestServer) -> None:
+    answer = adapter(server).start({**order(), "town_id": "t2"}, effect_id="e1")
+    assert isinstance(answer, StartRejected)
+    assert "serves town t1" in answer.reason
+
+
+def test_a_caller_that_knows_no_generations_gets_them_numbered(server: TestServer) -> None:
+    """The bare contract: no header of ours, no order in envVars."""
+    body = start_request(order(), model="m", small_model=None, environment={})
+    del body["envVars"]
+    for number in (1, 2):
+        assert ask(server, "POST", "/agents/start", body).body["generation"] == number
+    assert ask(server, "GET", "/agents/a1/status").body == {
+        "agentId": "a1",
+        "status": "running",
+        "generation": 2,
+        "processId": "a1:2",
+    }
+    assert ask(server, "POST", "/agents/a1/stop", {"signal": "SIGKILL"}).body["status"] == "stopped"
+    assert server.generations() == []
+    found = json.loads((server.runtime.newest("t1", "a1").directory / "context.json").read_text())
+    assert found["prompt"] == body["prompt"]
+    assert found["rig"]["git_url"] == URL
+
+
+def test_health_says_who_runs(server: TestServer) -> None:
+    start(server)
+    assert ask(server, "GET", "/health").body == {
+        "status": "ok",
+        "townId": "t1",
+        "instanceId": "instance-1",
+        "agents": [{"agentId": "a1", "generation": 1}],
+    }
+
+
+# as a process ---------------------------------------------------------------------------------------
+
+
+def test_settings_come_from_the_environment_and_say_what_is_missing() -> None:
+    given = {"TOWN_ID": "t1", "TOWN_AGENT_COMMAND": '["agent", "--fast"]', "GIT_SSL_NO_VERIFY": "1"}
+    settings = Settings.from_environment(given)
+    assert settings.command == ("agent", "--fast")
+    assert settings.environment == {"GIT_SSL_NO_VERIFY": "1"}
+    with pytest.raises(ValueError, match="TOWN_AGENT_COMMAND"):
+        Settings.from_environment({"TOWN_ID": "t1"})
+    with pytest.raises(ValueError, match="TOWN_CONTROL_KEY"):
+        Settings.from_environment({**given, "TOWN_CONTROL_HOST": "0.0.0.0"})
+
+
+def test_as_a_process_it_serves_until_it_is_told_that_its_container_goes(tmp_path: Path, clock: FakeClock) -> None:
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+    environment = {"TOWN_AGENT_DATA": str(tmp_path / "towns"), "TOWN_EVICTION_SECONDS": "0.2"}
+    run = container.start(
+        "t1", tmp_path / "disk", instance_id="one", key="k", command="sleep 600", environment=environment
+    )
+    try:
+        runtime = ControlServerRuntime(FixedAddresses(run.address), key_of=lambda _: "k")
+        assert isinstance(runtime.start(order(rig=None), effect_id="e1"), Started)
+        run.evict()
+        assert run.wait(seconds=30) == 0
+    finally:
+        run.close()
+    assert run.said[-2:] == ["a1 generation 1: nothing to save", "evicted"]
+    kinds = [event["event_type"] for key in world.inbox() for event in json.loads(_body(world, key))["events"]]
+    assert [kind for kind in kinds if kind != "agent_heartbeat"] == ["container_eviction", "agent_completed"]
+
+
+def _body(world: Any, key: str) -> bytes:
+    stored = world.objects.get(key)
+    assert stored is not None
+    body: bytes = stored.body
+    return body
+
+
+def test_as_a_process_for_one_agent_it_ends_with_it(tmp_path: Path) -> None:
+    """A task of its own: what to do is fetched, done, and told."""
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+    request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={})).encode()
+
+    class Shelf(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(request)))
+            self.end_headers()
+            self.wfile.write(request)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing."""
+
+    shelf = HTTPServer(("127.0.0.1", 0), Shelf)
+    threading.Thread(target=shelf.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path.cwd()),
+        "TOWN_ID": "t1",
+        "TOWN_AGENT_COMMAND": "true",
+        "TOWN_CONTROL_ROOT": str(tmp_path / "disk"),
+        "TOWN_CONTROL_PORT": "0",
+        "TOWN_AGENT_DATA": str(tmp_path / "towns"),
+        "TOWN_START_URL": f"http://127.0.0.1:{shelf.server_address[1]}/secret",
+        "TOWN_START_KEY": "e1",
+    }
+    try:
+        words = [sys.executable, "-m", "infra.control_server"]
+        done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True, timeout=60)
+    finally:
+        shelf.shutdown()
+        shelf.server_close()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "secret" not in done.stdout
+    assert json.loads((tmp_path / "disk/agents/t1/a1/00000001/exit.json").read_text()) == {"code": 0}
+    kinds = {e["event_type"] for key in world.inbox() for e in json.loads(_body(world, key))["events"]}
+    assert kinds <= {"agent_completed"}

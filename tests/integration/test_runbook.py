@@ -1,0 +1,85 @@
+"""Every command of infra/runbook/local-debugging.md, in its order, in one shell."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.townctl import wiring
+from shared.adapters.local_processes import LocalProcessRuntime
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "infra/runbook/local-debugging.md"
+BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+SQLITE3 = """\
+import sqlite3, sys
+for row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]):
+    print("|".join("" if value is None else str(value) for value in row))
+"""
+CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1], timeout=10).read().decode())"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory to play in; no agent outlives the test."""
+    yield tmp_path
+    runtime = LocalProcessRuntime(wiring.agents_root(tmp_path / "town-data"), command=())
+    assert runtime.stop_all() == ()
+
+
+def environment(place: Path) -> dict[str, str]:
+    """A PATH on which `townctl` is ours; sqlite3 and curl are stood in for, a machine may lack them."""
+    bin_ = place / "bin"
+    bin_.mkdir()
+    for name, words in (
+        ("townctl", ["-m", "infra.townctl.main"]),
+        ("sqlite3", ["-c", SQLITE3]),
+        ("curl", ["-c", CURL]),
+        ("python", []),
+        ("python3", []),
+    ):
+        quoted = " ".join(f"'{word}'" for word in [sys.executable, *words])
+        (bin_ / name).write_text(f'#!/bin/sh\nexec {quoted} "$@"\n')
+        (bin_ / name).chmod(0o755)
+    ours = {"PATH": f"{bin_}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **ours, "TMPDIR": str(place)}
+
+
+@pytest.mark.slow
+def test_every_command_of_the_guide_does_what_the_guide_says(place: Path) -> None:
+    blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
+    assert len(blocks) >= 12
+    script = ["set -eu"]
+    for number, block in enumerate(blocks):
+        script += [f"echo '=== {number}'", block]
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)],
+        check=False,
+        cwd=place,
+        env=environment(place),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    said = done.stdout
+    for expected in (
+        "Fix the door",
+        "nothing is wrong",
+        '"prompt_kind": "work"',
+        "draining: nothing is dispatched until the container is replaced",
+        "draining (container)",
+        "PASS (nonce)",
+        '"status": "ok"',
+        "notify_mayor",
+        "evicted",
+    ):
+        assert expected in said, expected
+    after_the_drain = said.split("PASS (nonce)")[0].rsplit("=== ", 2)[1]
+    assert "draining" not in after_the_drain
+    assert "Paint it" in after_the_drain

@@ -1,0 +1,292 @@
+"""Nothing that people wrote leaves the town with a recording, wherever it stood; and the town decides as it did."""
+
+import lzma
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import Refused
+from shared.domain.past import JournalRow
+from shared.domain.steps import Steps, drive
+from shared.domain.times import to_text
+from shared.engine.replay import recorder, recording, verifying
+from shared.engine.replay.masking import SECRET, Masks
+from shared.engine.replay.recording import Recording
+from shared.engine.replay.scrubbing import Scrubbing
+from shared.engine.replay.window import Window
+from shared.storage.past import StoredPast
+from shared.town import database, rewriting
+from tests.fakes import FakeClock
+from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago, event
+from tests.worlds import World
+
+PERSON = "Alice Canary"
+SECRETS = (
+    "alice.canary@example.com",
+    "ghp_Canary0123456789abcdef",
+    "https://alice:canary@git.example.com/canary/app.git",
+    "AKIACANARY0123456789",
+    "password=canary-42",
+    "eyJcanary0123.eyJcanary",
+    "xoxb-canary-0123456789",
+    "+43 660 1234567",
+    "Bearer canary0123456789",
+    "-----BEGIN CANARY KEY-----",
+    "sk-canary-0123456789abcdef",
+)
+TRACES = (b"canary", b"alice", b"0123456789", b"1234567")
+IN_AN_ID = "ghp_Canary0123456789abcdef"
+
+BEAD = {"type": "issue", "status": "closed", "title": "t", "created_at": ago(hours=2), "updated_at": ago(hours=1)}
+TEMPLATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "beads": ("bead_id", BEAD),
+    "agent_metadata": ("bead_id", {"role": "polecat", "identity": "?"}),
+    "agent_nudges": ("nudge_id", {"agent_bead_id": "mayor", "message": "", "created_at": ago(hours=1)}),
+    "bead_events": ("bead_event_id", {"bead_id": "b", "event_type": "created", "created_at": ago(hours=1)}),
+    "convoy_metadata": ("bead_id", {}),
+    "escalation_metadata": ("bead_id", {"severity": "low"}),
+    "open_violations": (
+        "subject",
+        {"invariant": 99, "first_seen_tick": 1, "first_seen_at": ago(hours=1), "message": "m"},
+    ),
+    "outbox": (
+        "effect_id",
+        {
+            "kind": "notify_mayor",
+            "generation": 1,
+            "subject": "?",
+            "payload": "{}",
+            "state": "done",
+            "deadline": ago(hours=1),
+            "created_at": ago(hours=2),
+            "finished_at": ago(hours=1),
+        },
+    ),
+    "review_metadata": ("bead_id", {"branch": "b"}),
+    "rigs": ("id", {"name": "?", "created_at": ago(hours=2)}),
+    "town_events": (
+        "event_id",
+        {
+            "event_type": "nudge_timeout",
+            "source": "ingest",
+            "created_at": ago(hours=1),
+            "received_at": ago(hours=1),
+            "processed_at": ago(hours=1),
+        },
+    ),
+    "bead_dependencies": ("bead_id", {"depends_on_bead_id": "?", "dependency_type": "tracks"}),
+}
+UNREADABLE_BY_A_TICK = {("open_violations", at) for at in ("first_seen_at", "opened_at", "last_captured_at")}
+NUMBERED = {"bead_events", "outbox", "town_events"}
+
+
+def text_columns(town: TownBuilder) -> Iterator[tuple[str, str]]:
+    """Every column of every table that holds text."""
+    for (table,) in town.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+        for column, kind in town.rows("SELECT name, type FROM pragma_table_info(?)", table):
+            if kind == "TEXT" and table in TEMPLATES:
+                yield table, column
+
+
+def with_canaries(*, alive: bool) -> TownBuilder:
+    """A town in which every text column of every table holds a secret once, ids and words of our own too.
+
+    A town that is to live needs readable times where the tick itself, and no rule, reads them.
+    """
+    town = a_town()
+    town.sql.set_authorizer(None)
+    columns = list(text_columns(town))
+    database.guard(town.sql)
+    for number, (table, column) in enumerate(columns):
+        if alive and (table, column) in UNREADABLE_BY_A_TICK:
+            continue
+        key, row = TEMPLATES[table]
+        name = f"row-{number}"
+        made = {key: name, **{at: f"{name}-{at}" if value == "?" else value for at, value in row.items()}}
+        made |= {"seq": 1_000 + number} if table in NUMBERED else {}
+        if column in (key, "subject", "id") or column.endswith("_id"):
+            made[column] = f"{IN_AN_ID}-{number}"
+        elif column in ("payload", "metadata", "config", "labels"):
+            secret = {f"{PERSON} {number}": {"x": SECRETS[number % len(SECRETS)], "y": 431234567000}}
+            made[column] = [*secret] if column == "labels" else secret
+        else:
+            made[column] = f"{PERSON} {number} {SECRETS[number % len(SECRETS)]}"
+        town.insert(table, **made)
+    town.key("config", {"custom_instructions": f"ask {PERSON}", "default_model": SECRETS[1]})
+    town.key("alerted", {f"problem {PERSON}": to_text(ago(hours=1))})
+    town.key(f"of {PERSON}", {"env": {"TOKEN": SECRETS[2]}})
+    return town
+
+
+def told(world: World) -> None:
+    """Canaries come in every free text of every event, while the town works."""
+    for number, secret in enumerate(SECRETS):
+        bead = {
+            "bead_id": f"asked-{number}",
+            "type": "issue",
+            "title": f"For {PERSON}: {secret}",
+            "body": f"call {secret} " + "and more " * 60,
+            "rig_id": "rig-1",
+            "labels": [secret],
+            "metadata": {secret: secret, "deep": [{"alice": secret}]},
+        }
+        world.post(event("bead_created", {"bead": bead}, event_id=f"create-bead-{number}", at=world.clock.now()))
+    world.put_raw(b'{"who":"Alice Canary","password":"canary-42"', name="torn")
+    world.run()
+    world.clock.move(seconds=30)
+    for agent, generation in world.town().rows("SELECT bead_id, generation FROM agent_metadata WHERE generation > 0"):
+        if agent in world.runtime.running():
+            world.runtime.exits(agent, reason=f"killed by {PERSON}")
+            said = {"generation": generation, "branch": "alice/canary", "summary": SECRETS[0]}
+            world.post(event("agent_done", said, agent=agent, event_id=f"done-{agent}", at=world.clock.now()))
+            status = {"message": f"{PERSON} helps with {SECRETS[3]}"}
+            world.post(event("agent_status", status, agent=agent, event_id=f"status-{agent}", at=world.clock.now()))
+    world.run()
+    for _ in range(6):
+        world.clock.move(minutes=3)
+        world.run()
+
+
+def recorded(world: World) -> Recording:
+    """The recording of all that happened after T."""
+    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type] - a MemoryObjects keeps versions too
+    made = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now())))
+    assert made.recording is not None, made.problem
+    return made.recording
+
+
+def traces_in(one: Recording) -> list[tuple[str, bytes]]:
+    """What is left of a canary, in the file and in the pages of the image."""
+    file = lzma.decompress(recording.to_bytes(one))
+    places = {"file": file.lower(), "image": one.image.lower()}
+    found = []
+    for place, content in places.items():
+        found += [(place, trace) for trace in TRACES if trace in content]
+        found += [(place, secret.encode()) for secret in SECRETS if secret.lower().encode() in content]
+    return found
+
+
+def test_nothing_of_a_secret_in_any_text_column_is_in_any_page_of_the_image() -> None:
+    image = with_canaries(alive=False).image()
+    masked = Scrubbing(TOWN, image, ()).image(image)
+    assert [trace for trace in TRACES if trace in masked.lower()] == []
+    assert [trace for trace in TRACES if trace not in image.lower()] == []
+
+
+def test_nothing_of_a_secret_in_any_text_column_or_payload_is_in_the_file() -> None:
+    world = World(clock=FakeClock(T))
+    world.put_in(with_canaries(alive=True))
+    world.clock.move(seconds=10)
+    told(world)
+    before = b"".join(world.image().image.lower().split())
+    assert all(trace in before for trace in TRACES)
+    one = recorded(world)
+    assert traces_in(one) == []
+    assert one.masked > 100
+    assert len(one.ticks) > 5
+    assert verifying.verify(one).exact
+
+
+def test_the_journal_in_the_first_image_leaves_only_its_numbers() -> None:
+    world = World(clock=FakeClock(T - 90 * MS))
+    world.put_in(a_town())
+    for number in range(4):
+        world.post(event("nudge_timeout", event_id=f"secret-0{number}", agent="mayor", at=world.clock.now()))
+        world.run()
+        world.clock.move(ms=100)
+    one = recorded(world)
+    kept = rewriting.all_rows(one.image)["ticks"]
+    assert [(row["inputs"], row["outputs"]) for row in kept] == [("{}", "{}")] * len(kept)
+    assert kept
+
+
+def test_the_same_text_has_the_same_stand_in_and_another_text_another() -> None:
+    masks = Masks()
+    first, again, other = masks.free("one"), masks.free("one"), masks.free("two")
+    assert first == again != other
+    assert masks.count == 2
+
+
+@pytest.mark.parametrize("given", ["2026-01-10T12:00:00.000Z", "in_progress", "gt:held", "", " - ", "Toast", "main"])
+def test_words_of_our_own_and_times_stay(given: str) -> None:
+    assert Masks().free(given) == given
+
+
+def test_a_long_text_keeps_its_length_in_characters_and_in_bytes() -> None:
+    text = "für 𝄞 … " * 60
+    masked = Masks().free(text)
+    assert (len(masked), len(masked.encode())) == (len(text), len(text.encode()))
+    assert "für" not in masked
+
+
+def test_an_address_keeps_what_rules_read_of_it() -> None:
+    masks = Masks()
+    rig, pull = masks.url("git@github.com:Acme/app.git"), masks.url("https://github.com/acme/App/pull/12")
+    assert (rig, pull) == (
+        "git@github.com:part-1/part-2.git",
+        "https://github.com/part-1/part-2/pull/12",
+    )
+    assert masks.url("https://alice:secret@git.corp.example/a/b.git?token=x") == "https://host-3.invalid/part-4/part-5.git"
+
+
+def test_an_id_stays_unless_it_gives_itself_away() -> None:
+    masks = Masks()
+    assert masks.identifier("8501fb00-31ac-87ff-9546-b53130e628ba") == "8501fb00-31ac-87ff-9546-b53130e628ba"
+    for given in ("alice@example.com", "Alice Canary", IN_AN_ID):
+        assert masks.identifier(given).startswith("id-")
+    assert masks.identity("Toast-polecat-rig-1@t1") == "Toast-polecat-rig-1@t1"
+    assert masks.identity("alice@example.com").startswith("identity-")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_the_last_look_knows_a_secret_when_it_sees_one(secret: str) -> None:
+    assert SECRET.search(secret) is not None
+    assert SECRET.search(f'{{"x":"a {secret} b"}}') is not None
+
+
+@pytest.mark.parametrize("given", ["git@github.com:acme/app.git", "Toast-polecat-rig-1@t1", "id-12", "process-1f2e3d"])
+def test_the_last_look_lets_pass_what_is_none(given: str) -> None:
+    assert SECRET.search(given) is None
+
+
+@dataclass
+class Altered(StoredPast):
+    """A past whose journal rows somebody changed."""
+
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+        rows = yield from super().rows_after(town_id, tick_no)
+        return tuple({**row, **self.columns} for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"sqlite_version": "3.99.0"}, "bytes are not compared"),
+        ({"now": "2026-01-10T12:00:20.000Z"}, "the result is not what was committed"),
+        ({"code_version": "older", "config_digest": "x"}, "is not proven"),
+    ],
+)
+def test_what_is_not_proven_to_have_happened_is_not_recorded(columns: dict[str, Any], problem: str) -> None:
+    world = World(clock=FakeClock(T))
+    world.put_in(a_town().bead("b1"))
+    world.clock.move(seconds=10)
+    world.run()
+    past = Altered(world.objects, world.objects, columns=columns)  # type: ignore[arg-type]
+    made = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now() + 60 * 1000 * MS)))
+    assert made.recording is None
+    assert made.problem is not None
+    assert problem in made.problem
+
+
+def test_a_window_in_which_nothing_ran_or_too_much_did_is_refused() -> None:
+    world = World(clock=FakeClock(T))
+    world.put_in(a_town().bead("b1"))
+    world.clock.move(seconds=10)
+    world.run()
+    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="no tick ran"):
+        drive(recorder.record(TOWN, past, Window(T + 11_000 * MS, T + 12_000 * MS)))
