@@ -320,3 +320,40 @@ def test_every_sample_event_is_answered_by_its_function(cloud: LocalCloud, as_ow
             assert answered == {"batchItemFailures": []}
         else:
             assert answered == {"isAuthorized": False}
+
+
+def test_townctl_speaks_to_a_deployment(
+    cloud: LocalCloud,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    as_owner: None,
+) -> None:
+    from infra.townctl import main
+
+    def townctl(*words: str) -> tuple[int, Any]:
+        code = main.run(["--api", cloud.url, "--json", *words])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or said.err)
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OPERATOR.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OPERATOR.secret_key)
+    monkeypatch.setenv("TOWNCTL_TOKEN", token(town="demo-ctl"))
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps([fact("town_started", "started-by-townctl")]))
+
+    assert townctl("town", "create", "demo-ctl")[1]["townId"] == "demo-ctl"
+    assert townctl("town", "create", "demo-ctl")[0] == 2
+    assert "demo-ctl" in townctl("town", "list")[1]["towns"]
+    assert townctl("event", "post", "demo-ctl", "--file", str(facts))[1]["accepted"] == ["started-by-townctl"]
+    assert townctl("dry-run", "demo-ctl")[1]["townId"] == "demo-ctl"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.store.environment["AWS_SECRET_ACCESS_KEY"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.store.environment["AWS_ACCESS_KEY_ID"])
+    work_until(cloud, lambda: bool(outcomes(cloud, "demo-ctl")))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OPERATOR.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OPERATOR.secret_key)
+    ticks = townctl("ticks", "demo-ctl")[1]["ticks"]
+    assert townctl("replay", "demo-ctl", "--from", ticks[0]["now"])[1]["exact"] is True
+    assert townctl("town", "status", "demo-ctl")[1]["townId"] == "demo-ctl"
+    assert townctl("event", "redrive", "demo-ctl", "no-such-event")[0] == 2
+    assert townctl("town", "status", "nowhere")[0] == 2

@@ -109,5 +109,3 @@ def test_a_history_that_somebody_changed_is_not_recorded(
     assert shown.code == 1
     assert "nothing was written: tick " in shown.out
     assert not file.exists()
-
-

@@ -228,7 +228,9 @@ def test_an_address_keeps_what_rules_read_of_it() -> None:
         "git@github.com:part-1/part-2.git",
         "https://github.com/part-1/part-2/pull/12",
     )
-    assert masks.url("https://alice:secret@git.corp.example/a/b.git?token=x") == "https://host-3.invalid/part-4/part-5.git"
+    assert (
+        masks.url("https://alice:secret@git.corp.example/a/b.git?token=x") == "https://host-3.invalid/part-4/part-5.git"
+    )
 
 
 def test_an_id_stays_unless_it_gives_itself_away() -> None:

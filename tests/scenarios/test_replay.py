@@ -187,7 +187,12 @@ def test_a_changed_journal_row_is_named() -> None:
     lived.objects.others[key] = publish.compressed(canonical.dumps(block).encode())
     again = lived.replayed(10, 60)
     number, difference = first_difference(again)
-    assert (number, difference.table, difference.key, difference.column) == (30, "town_events", said["event_id"], "payload")
+    assert (number, difference.table, difference.key, difference.column) == (
+        30,
+        "town_events",
+        said["event_id"],
+        "payload",
+    )
     assert "critical" in difference.got
     assert "critical" not in difference.expected
 
@@ -239,11 +244,7 @@ def test_a_journal_object_that_is_gone_between_others_is_a_gap_and_named() -> No
 def test_a_byte_changed_in_a_kept_image_is_damage_and_names_the_object() -> None:
     lived = a_life(60)
     objects = lived.objects
-    version = next(
-        found
-        for found in objects.versions(keys.head(TOWN))
-        if lived.tick_of(found.version_id) == 30
-    )
+    version = next(found for found in objects.versions(keys.head(TOWN)) if lived.tick_of(found.version_id) == 30)
     stored = objects.get_version(keys.head(TOWN), version.version_id)
     assert stored is not None
     body = bytearray(stored.body)
