@@ -28,6 +28,7 @@ from infra.townctl import (
     posts,
     recordings,
     replays,
+    serve,
     ticks,
     town_token,
     towns,
@@ -96,7 +97,16 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     app = App(name="townctl", help=_HELP, version=_version, help_format="plaintext")
     for part in (towns.app, posts.app, explain.app, forges.app, litestream_commands.app):
         app.command(part)
-    for command in (demo.demo, loop.run, ticks.tick, ticks.dry_run, ticks.ticks, doctor.doctor, town_token.token):
+    for command in (
+        demo.demo,
+        loop.run,
+        ticks.tick,
+        ticks.dry_run,
+        ticks.ticks,
+        doctor.doctor,
+        town_token.token,
+        serve.serve,
+    ):
         app.command(command)
     for about_the_past in (past.points, past.restore, past.flush, past.retention, recordings.record, replays.replay):
         app.command(about_the_past)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from infra.townctl.answers import Answer
 from infra.townctl.desk import TheDesk, TownName
+from infra.townctl.forges import secret_files
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import LIFE, Claims, issue
 from shared.domain.errors import Refused
@@ -16,6 +17,8 @@ from shared.domain.times import to_text
 from shared.storage import keys
 
 SECRET_VARIABLE: Final = "TOWNCTL_TOKEN_SECRET"  # noqa: S105 - a name
+KEY_NAME: Final = "town-token-key"
+"""The key of a data directory, among its secrets; `townctl serve` makes it."""
 _LARGEST_KEY: Final = 4096
 
 
@@ -62,7 +65,10 @@ def _keys(secret: str | None, key_file: Path | None, desk: TheDesk) -> tuple[str
             ) from error
     name = secret or os.environ.get(SECRET_VARIABLE)
     if not name:
-        hint = "--secret ARN (the stack's output TownTokenKeyArn), or --key-file FILE"
+        kept = secret_files(desk.data).get(KEY_NAME)
+        if kept is not None:
+            return (kept.reveal(),)
+        hint = "--secret ARN (the stack's output TownTokenKeyArn), --key-file FILE, or --data of a `townctl serve`"
         raise Refused("which key is to sign it is not said", status=400, path="secret", hint=hint)
     endpoint = desk.named_bucket.endpoint_url if desk.named_bucket is not None else None
     return RotatedSecret(name, desk.clock, endpoint).values()
