@@ -68,6 +68,10 @@ class Life:
             assert self.world.clock.now() < end, (self.failed(), self.waits())
             self.passes(limits.ACTIVE_INTERVAL)
 
+    def finishes(self, kind: str) -> None:
+        """The newest agent that idles over an order of that kind does its work after all."""
+        self._act([order for order in self.world.runtime.orders if order["prompt_kind"] == kind][-1])
+
     def status(self, bead_id: str) -> str | None:
         return self.town.status(bead_id)
 

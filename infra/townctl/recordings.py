@@ -1,6 +1,6 @@
 """`townctl record` and the replay of a file: ticks of a town to take along, and the proof that they come out the same."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
+from infra.townctl.answers import FOUND, OK, Answer, plain, short
 from infra.townctl.desk import Desk, TheDesk, TownName
 from infra.townctl.past import write_whole
 from infra.townctl.words import code_of
@@ -19,6 +19,7 @@ from shared.engine.replay.window import window_of
 from shared.storage.past import StoredPast
 
 _PARTINGS_SHOWN: Final = 20
+_DIFFERENCES_SHOWN: Final = 20
 _SIDES: Final = (("-", "onlyInHistory"), ("+", "onlyNow"))
 
 
@@ -44,7 +45,7 @@ def record(
         divergence = made.history.divergence
         lines: list[RenderableType] = [Text(plain(f"nothing was written: {made.problem}"), style="bold")]
         if divergence is not None:
-            lines.append(_differences(divergence.as_json()["differences"]))
+            lines += _differences(divergence.as_json()["differences"])
         found = None if divergence is None else divergence.as_json()
         problem = {"townId": town_id, "file": None, "problem": made.problem, "divergence": found}
         return Answer(problem, tuple(lines), FOUND)
@@ -94,15 +95,20 @@ def view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         divergence = document["divergence"]
         yield Text(f"{ticks}: NOT AS RECORDED", style="bold")
         yield Text(plain(f"first difference in tick {divergence['tick']}: {divergence['reason']}"), style="bold")
-        yield _differences(divergence["differences"])
+        yield from _differences(divergence["differences"])
         yield from _partings(document["partings"])
     for note in document["notes"]:
         yield Text(plain(note))
 
 
-def _differences(differences: Iterable[Mapping[str, Any]]) -> RenderableType:
-    rows = [(each["table"], each["key"], each["column"], each["expected"], each["got"]) for each in differences]
-    return table("table", "key", "column", "recorded", "now", rows=rows)
+def _differences(differences: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """Each place, with what was recorded (`-`) and what is now (`+`), uncut: long values often differ at their end."""
+    for each in differences[:_DIFFERENCES_SHOWN]:
+        yield Text(plain(f"  {each['table']} {each['key']} {each['column']}"))
+        yield Text(plain(f"    - {each['expected']}"))
+        yield Text(plain(f"    + {each['got']}"))
+    if len(differences) > _DIFFERENCES_SHOWN:
+        yield Text(f"  and {len(differences) - _DIFFERENCES_SHOWN} more (--json shows them)")
 
 
 def _partings(partings: list[Mapping[str, Any]]) -> Iterator[RenderableType]:

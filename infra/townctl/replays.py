@@ -59,7 +59,7 @@ def replay(
 
     Exit code 1 if they are not what happened, or other code made them.
     """
-    if _is_file(target):
+    if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
         return recordings.replay_file(desk, Path(target))
     town_id = target
@@ -75,9 +75,9 @@ def replay(
     return Answer(document, tuple(_replay_view(document)), OK if again.exact else FOUND)
 
 
-def _is_file(target: str) -> bool:
-    """Whether this is no name of a town, or the name of a file that is there."""
-    return not set(target) <= _IN_TOWN_NAMES or Path(target).is_file()
+def _is_file(target: str, from_: str | None) -> bool:
+    """Whether this can be no name of a town, or is a file that is there while no window of a town is named."""
+    return not set(target) <= _IN_TOWN_NAMES or (from_ is None and Path(target).is_file())
 
 
 def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:

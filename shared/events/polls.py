@@ -14,7 +14,7 @@ from shared.domain import limits
 from shared.domain.config import Settings
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.ports import ForgeErrorKind
-from shared.domain.states import BeadStatus, BeadType, EffectKind, Label
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Label
 from shared.domain.times import from_text, to_text
 from shared.events.attempts import AttemptReport, record
 from shared.events.base import EventResult
@@ -290,5 +290,13 @@ def _judge_auto_merge(polled: _Polled, feedback: FeedbackSeen) -> None:
     if since is None:
         since = town.tick.now
         reviews.set_ready_since(town, bead.id, town.tick.now_text)
-    if town.tick.now - since >= delay and not truthy(bead.metadata, "auto_merge_pending"):
+    if town.tick.now - since < delay or truthy(bead.metadata, "auto_merge_pending"):
+        return
+    if not _is_being_reviewed(town, bead.id):
         polled.append("pr_auto_merge")
+
+
+def _is_being_reviewed(town: Town, bead_id: str) -> bool:
+    """Whether an agent is at work on the review: it may be about to comment, so nothing is merged under its hands."""
+    at_work = (AgentStatus.WORKING, AgentStatus.STALLED)
+    return any(agent.status in at_work for agent in lookup.agents_hooked_to(town, bead_id))

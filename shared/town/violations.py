@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.domain.errors import RowUnreadable
 from shared.domain.times import from_text
 from shared.town.rows import time_or_none
 from shared.town.town import Town
@@ -22,24 +23,29 @@ class Known:
 
 
 def known(town: Town) -> dict[tuple[int, str], Known]:
-    """All rows by (invariant, subject)."""
+    """All rows that can be read, by (invariant, subject); the others are noted for invariant 1."""
     rows = town.sql.execute(
         "SELECT invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message "
         "FROM open_violations ORDER BY invariant, subject"
     ).fetchall()
-    return {
-        (row[0], row[1]): Known(
-            row[0], row[1], row[2], from_text(row[3]), time_or_none(row[4]), time_or_none(row[5]), row[6]
-        )
-        for row in rows
-    }
+    found = {}
+    for invariant, subject, tick, first_seen, opened, captured, message in rows:
+        try:
+            times = from_text(first_seen), time_or_none(opened), time_or_none(captured)
+        except ValueError as error:
+            town.note_unreadable(RowUnreadable("open_violations", f"{invariant} {subject}", str(error)))
+            continue
+        found[(invariant, subject)] = Known(invariant, subject, tick, *times, message)
+    return found
 
 
 def note(town: Town, invariant: int, subject: str, message: str) -> None:
-    """A condition was seen for the first time."""
+    """A condition was seen for the first time, or again where its row cannot be read."""
     town.sql.execute(
         "INSERT INTO open_violations (invariant, subject, first_seen_tick, first_seen_at, message) "
-        "VALUES (:invariant, :subject, :tick, :now, :message)",
+        "VALUES (:invariant, :subject, :tick, :now, :message) ON CONFLICT (invariant, subject) DO UPDATE SET "
+        "first_seen_tick = excluded.first_seen_tick, first_seen_at = excluded.first_seen_at, opened_at = NULL, "
+        "last_captured_at = NULL, message = excluded.message",
         {
             "invariant": invariant,
             "subject": subject,

@@ -291,3 +291,31 @@ def test_a_merge_that_the_forge_refuses_says_why_until_it_succeeds() -> None:
         life.github.site.ways_to_merge = ("squash",)
         life.until(lambda: life.status(review) == "closed", minutes=15)
         assert life.refused() == {}
+
+
+def test_nothing_is_merged_under_the_hands_of_a_reviewer_that_takes_its_time() -> None:
+    with a_life() as life:
+        life.lazy.add("review")
+        a_convoy(life)
+        life.until(lambda: "in_progress" in dict(life.reviews()).values())
+        [(review, _)] = life.reviews()
+        for _ in range(12):
+            beats(life)
+            life.passes(MINUTE)
+        assert (life.status(review), life.pull.state) == ("in_progress", "open")
+        assert life.town.one("review_metadata", review, "auto_merge_ready_since") is not None
+        life.github.site.comments(life.pull)
+        life.finishes("review")
+        life.until(lambda: life.labelled("gt:pr-feedback") == ["closed"], minutes=5)
+        assert life.pull.state == "open"
+        life.until(lambda: life.status(review) == "closed", minutes=15)
+        assert life.pull.merges == 1
+
+
+def beats(life: Life) -> None:
+    """Every agent that runs says that it lives."""
+    for agent, generation in life.world.runtime.running().items():
+        payload = {"generation": generation, "last_event_type": "tool_use", "active_tools": ["read"]}
+        at = life.world.clock.now()
+        name = f"beat-{agent}-{at.timestamp():.0f}"
+        life.world.post(event("agent_heartbeat", payload, event_id=name, agent=agent, at=at))

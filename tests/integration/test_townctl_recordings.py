@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.domain.past import JournalRow
+from shared.domain.steps import Steps
+from shared.storage.past import StoredPast
 from tests.integration.townctl_calls import Townctl
 from tests.recordings import golden
 
@@ -59,7 +62,7 @@ def test_a_recording_that_was_tampered_with_is_shown_as_a_diff(elsewhere: Townct
     assert shown.code == 1
     assert "NOT AS RECORDED" in shown.out
     assert "first difference in tick 13" in shown.out
-    assert "follows" in shown.out
+    assert "  beads follows priority\n    - critical\n    + low\n" in shown.out
     document = elsewhere("replay", str(golden.path_of(golden.TAMPERED)), "--json").document
     assert document["divergence"]["differences"][1] == {
         "table": "beads",
@@ -95,11 +98,9 @@ def test_a_window_that_cannot_be_recorded_leaves_no_file(townctl: Townctl, tmp_p
 def test_a_history_that_somebody_changed_is_not_recorded(
     townctl: Townctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shared.storage.past import StoredPast
-
     rows_after = StoredPast.rows_after
 
-    def forged(self: StoredPast, town_id: str, tick_no: int):  # type: ignore[no-untyped-def] - a generator of steps
+    def forged(self: StoredPast, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
         rows = yield from rows_after(self, town_id, tick_no)
         return tuple({**row, "inputs": {**row["inputs"], "more_waiting": True}} for row in rows)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.townctl.recordings import diff_of
+from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.steps import drive
 from shared.engine.replay import recorder, recording
 from shared.engine.replay.recording import RecordedTick, Recording
@@ -15,6 +16,7 @@ from shared.engine.replay.window import Window
 from shared.storage.past import StoredPast
 from tests.recordings.stories import STORIES, told
 from tests.towns import MS, TOWN, T
+from tests.worlds import World
 
 FOLDER: Final = Path(__file__).parent
 TAMPERED: Final = "tampered"
@@ -40,10 +42,15 @@ def made(name: str) -> Recording:
     if name == TAMPERED:
         return tampered(made(_TAMPERED_STORY))
     world = told(STORIES[name])
-    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type] - a MemoryObjects keeps versions too
-    recorded = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now())))
+    recorded = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
     assert recorded.recording is not None, recorded.problem
     return recorded.recording
+
+
+def past_of(world: World) -> StoredPast:
+    """What is kept of a world in memory."""
+    assert isinstance(world.objects, MemoryObjects)
+    return StoredPast(world.objects, world.objects)
 
 
 def tampered(genuine: Recording) -> Recording:

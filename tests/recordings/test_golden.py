@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain import limits
+from shared.domain import canonical, limits
 from shared.engine.replay import recording, verifying
 from tests.recordings import golden, make
 
@@ -25,7 +25,7 @@ def test_the_recording_that_somebody_tampered_with_is_found_out_at_its_place() -
     assert (verified.divergence.tick_no, len(verified.partings)) == (13, 1)
     found = [(each.table, each.key, each.column, each.expected, each.got) for each in verified.divergence.differences]
     event_id = "bead_updated-2026-01-10T12:04:10.000Z-follows"
-    said, forged = ('{"labels":["gt:held"],"priority":"%s"}' % word for word in ("critical", "low"))
+    said, forged = (canonical.dumps({"labels": ["gt:held"], "priority": word}) for word in ("critical", "low"))
     assert found == [
         ("town_events", event_id, "payload", said, forged),
         ("beads", "follows", "priority", "critical", "low"),

@@ -4,6 +4,7 @@ What is found is that very tick, and the table, key and column of the very thing
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text, to_text
 from shared.engine import reconcile
+from shared.engine.replay import recorder
 from shared.engine.replay.differences import ABSENT, Difference
 from shared.engine.replay.recording import Recording
 from shared.engine.replay.verifying import Verified, verify
 from shared.rules import RULES
+from shared.town import database, migrations
 from tests.recordings import golden
 from tests.recordings.slices import given, slices, with_row
 
@@ -172,3 +175,42 @@ def test_in_the_whole_recording_it_is_that_tick_and_none_before(name: str) -> No
     assert verified.divergence is not None
     assert verified.divergence.tick_no == number
     assert Difference("ticks", str(number), "inputs.more_waiting", not more, more) in verified.divergence.differences
+
+
+def test_a_tick_that_cannot_be_run_any_more_is_named_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("not today")
+
+    monkeypatch.setattr(reconcile, "decide", broken)
+    verified = verify(golden.read("drain"))
+    assert verified.divergence is not None
+    assert verified.divergence.reason == "the tick cannot be run"
+    assert verified.divergence.differences == (
+        Difference("ticks", str(verified.recording.base_tick + 1), "*", "a tick", "RuntimeError: not today"),
+    )
+
+
+def a_new_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed code knows one migration more."""
+    step = migrations.Migration(2, "0002_a_new_index", ("CREATE INDEX new_index ON beads (title)",))
+    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+    for name in ("apply_pending", "pending"):
+        monkeypatch.setattr(migrations, name, partial(getattr(migrations, name), migrations=(step,)))
+
+
+def test_a_recording_from_before_a_change_of_the_schema_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_new_schema(monkeypatch)
+    verified = verify(golden.read("drain"))
+    assert verified.divergence is not None
+    assert "0002_a_new_index" in verified.divergence.reason
+    assert verified.divergence.differences == (Difference("town", "schema_version", "value", 1, 2),)
+
+
+def test_a_tick_that_changed_the_schema_when_it_was_recorded_does_so_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = slices("drain")[3]
+    a_new_schema(monkeypatch)
+    base = replace(old.base, committed_digest=None)
+    one = recorder.scrubbed(base, [old.ticks[0].row], [])
+    assert one.ticks[0].changes[("town", "schema_version", "")] == {"value": "2"}
+    verified = verify(one)
+    assert verified.exact, verified.divergence

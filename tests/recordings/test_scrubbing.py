@@ -3,12 +3,14 @@
 import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused
-from shared.domain.past import JournalRow
+from shared.domain.past import JournalRow, PastImage
 from shared.domain.steps import Steps, drive
 from shared.domain.times import to_text
 from shared.engine.replay import recorder, recording, verifying
@@ -17,8 +19,10 @@ from shared.engine.replay.recording import Recording
 from shared.engine.replay.scrubbing import Scrubbing
 from shared.engine.replay.window import Window
 from shared.storage.past import StoredPast
+from shared.storage.restore import Archive, restore_in_place
 from shared.town import database, rewriting
 from tests.fakes import FakeClock
+from tests.recordings.golden import past_of
 from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago, event
 from tests.worlds import World
 
@@ -151,8 +155,7 @@ def told(world: World) -> None:
 
 def recorded(world: World) -> Recording:
     """The recording of all that happened after T."""
-    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type] - a MemoryObjects keeps versions too
-    made = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now())))
+    made = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
     assert made.recording is not None, made.problem
     return made.recording
 
@@ -239,6 +242,8 @@ def test_an_id_stays_unless_it_gives_itself_away() -> None:
     for given in ("alice@example.com", "Alice Canary", IN_AN_ID):
         assert masks.identifier(given).startswith("id-")
     assert masks.identity("Toast-polecat-rig-1@t1") == "Toast-polecat-rig-1@t1"
+    assert masks.identity("Polecat-21-polecat-rig-1@t1") == "Polecat-21-polecat-rig-1@t1"
+    assert masks.identity("Alice-polecat-rig-1@t1").startswith("name-")
     assert masks.identity("alice@example.com").startswith("identity-")
 
 
@@ -277,11 +282,51 @@ def test_what_is_not_proven_to_have_happened_is_not_recorded(columns: dict[str, 
     world.put_in(a_town().bead("b1"))
     world.clock.move(seconds=10)
     world.run()
-    past = Altered(world.objects, world.objects, columns=columns)  # type: ignore[arg-type]
+    assert isinstance(world.objects, MemoryObjects)
+    past = Altered(world.objects, world.objects, columns=columns)
     made = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now() + 60 * 1000 * MS)))
     assert made.recording is None
     assert made.problem is not None
     assert problem in made.problem
+
+
+@dataclass
+class OnlyTheOldest(StoredPast):
+    """A past of which all images but the oldest are gone."""
+
+    def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
+        return (yield from self.oldest(town_id))
+
+
+def with_a_restore() -> World:
+    """Ten ticks; after the sixth somebody brings back the state after the third."""
+    world = World(clock=FakeClock(T))
+    world.put_in(a_town())
+    for number in range(10):
+        world.clock.move(seconds=10)
+        bead = {"bead_id": f"b{number}", "type": "issue", "title": "t", "rig_id": "rig-1", "labels": ["gt:held"]}
+        world.post(event("bead_created", {"bead": bead}, at=world.clock.now()))
+        world.run()
+        if number == 5:
+            past = past_of(world)
+            old = drive(Archive(past.objects, past.versions, TOWN).at_txid(4))
+            now = world.clock.now()
+            drive(restore_in_place(world.store, past.objects, old, town_id=TOWN, now=now, worker_id="restorer"))
+    return world
+
+
+def test_a_restore_within_a_window_is_said_and_before_it_is_followed() -> None:
+    world = with_a_restore()
+    across = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
+    assert across.recording is None
+    assert across.problem is not None
+    assert "brought back an older state" in across.problem
+    kept = past_of(world)
+    after = Window(T + 75_000 * MS, world.clock.now())
+    followed = drive(recorder.record(TOWN, OnlyTheOldest(kept.objects, kept.versions), after))
+    assert followed.recording is not None, followed.problem
+    assert followed.history.warm_up > 4
+    assert verifying.verify(followed.recording).exact
 
 
 def test_a_window_in_which_nothing_ran_or_too_much_did_is_refused() -> None:
@@ -289,6 +334,5 @@ def test_a_window_in_which_nothing_ran_or_too_much_did_is_refused() -> None:
     world.put_in(a_town().bead("b1"))
     world.clock.move(seconds=10)
     world.run()
-    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type]
     with pytest.raises(Refused, match="no tick ran"):
-        drive(recorder.record(TOWN, past, Window(T + 11_000 * MS, T + 12_000 * MS)))
+        drive(recorder.record(TOWN, past_of(world), Window(T + 11_000 * MS, T + 12_000 * MS)))

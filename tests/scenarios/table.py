@@ -8,9 +8,7 @@ F = TypeVar("F", bound=Callable[..., object])
 LAST = 215
 NUMBERS = frozenset(range(1, 208)) | frozenset(range(208, LAST + 1))
 
-LATER: dict[int, tuple[str, str]] = {
-    180: ("Replay: run the past again, exactly", "shared.engine.replay"),
-}
+LATER: dict[int, tuple[str, str]] = {}
 """Scenarios that need what a later issue builds: the issue, and the package whose existence ends the excuse."""
 
 TABLE: dict[int, list[str]] = {}

@@ -2,5 +2,6 @@
 
 `faithful` runs recorded ticks again from a committed image and proves that it is what happened. `what_if` runs them with
 something changed, beside history. `explain` tells the life of one bead or agent. `self_check` runs a tick of production
-again. All of them work on private copies: nothing is written, nobody outside is called.
+again. `recorder` puts a proven window into one file without what people wrote, `verifying` says whether such a file still
+comes out as it was recorded. All of them work on private copies: nothing is written, nobody outside is called.
 """

@@ -34,6 +34,7 @@ SECRET: Final = re.compile(
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _ID: Final = re.compile(r"[A-Za-z0-9_.:/#+~-]{1,200}")
 _IDENTITY: Final = re.compile(r"([A-Za-z0-9-]+)-(polecat|refinery|mayor)-(.+)@([a-z0-9-]+)")
+_NUMBERED_NAME: Final = re.compile(r"Polecat-\d+")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _URL: Final = re.compile(r"(https|http|ssh|git)://(?:[^/@]*@)?([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _SCP: Final = re.compile(r"[A-Za-z0-9._-]+@([A-Za-z0-9.-]+):(.+)", re.DOTALL)
@@ -117,7 +118,9 @@ class Masks:
         found = _IDENTITY.fullmatch(given)
         if found is None or SECRET.search(given):
             return self._stand_in("identity", given)
-        return f"{found[1]}-{found[2]}-{self.identifier(found[3])}@{found[4]}"
+        ours = found[1] in known_words() or _NUMBERED_NAME.fullmatch(found[1]) or self._is_id(found[1])
+        name = found[1] if ours else self._stand_in("name", found[1])
+        return f"{name}-{found[2]}-{self.identifier(found[3])}@{found[4]}"
 
     def url(self, given: str) -> str:
         """The address of a repository or a pull request: its shape, its forge and its number stay."""

@@ -210,7 +210,8 @@ def _of_base(recording: Recording) -> Divergence | None:
 
 def _shown(found: Iterator[Difference]) -> tuple[Difference, ...]:
     """So many of the rows that differ, and so many of the differences in the journal, which come last."""
-    rows, told = [], []
+    rows: list[Difference] = []
+    told: list[Difference] = []
     for difference in found:
         (told if difference.table == "ticks" else rows).append(difference)
     return (*rows[:SHOWN], *told[:SHOWN])

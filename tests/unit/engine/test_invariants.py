@@ -49,3 +49,18 @@ def test_a_violation_is_not_forgotten_while_its_check_fails(monkeypatch: pytest.
     monkeypatch.undo()
     [still] = town.tick(at=T + timedelta(minutes=2)).violations
     assert not still.captured
+
+
+@pytest.mark.parametrize("column", ["first_seen_at", "opened_at", "last_captured_at"])
+def test_a_note_of_a_violation_that_cannot_be_read_stops_no_tick_is_reported_and_written_anew(column: str) -> None:
+    town = two_agents_on_one_bead()
+    town.tick()
+    with town._unguarded():
+        town.sql.execute(f"UPDATE open_violations SET {column} = 'yesterday'")
+    report = town.tick(at=T + timedelta(minutes=1))
+    assert [(seen.name, seen.subject) for seen in report.violations] == [
+        ("row_readable", "open_violations 6 b"),
+        ("one_agent_per_hook", "b"),
+    ]
+    healed = town.tick(at=T + timedelta(minutes=2))
+    assert [(seen.name, seen.captured) for seen in healed.violations] == [("one_agent_per_hook", False)]
