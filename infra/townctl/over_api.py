@@ -59,9 +59,9 @@ class Api:
             return False
         return isinstance(said.document, dict) and said.document.get("served") == "townctl"
 
-    def report(self, path: str, body: bytes) -> Any:
-        """The document of an answer to facts under a town token. Raises Refused, Retryable."""
-        token = os.environ.get(TOKEN_VARIABLE)
+    def report(self, path: str, body: bytes, token: str | None = None) -> Any:
+        """The document of an answer to facts under a town token, else that of the environment. Raises Refused, Retryable."""
+        token = token or os.environ.get(TOKEN_VARIABLE)
         if not token:
             hint = f"{TOKEN_VARIABLE}=$(townctl token TOWN ...); a token is no word of a command line"
             raise Refused("facts are posted with a town token, and there is none", status=401, path="token", hint=hint)

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from shared.adapters import town_tokens
 from shared.adapters.clock import wait_for
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims
+from shared.domain.errors import Refused
 from shared.domain.steps import drive
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry import catalogue
@@ -361,3 +363,63 @@ def test_townctl_speaks_to_a_deployment(
     assert townctl("town", "status", "demo-ctl")[1]["townId"] == "demo-ctl"
     assert townctl("event", "redrive", "demo-ctl", "no-such-event")[0] == 2
     assert townctl("town", "status", "nowhere")[0] == 2
+
+
+@dataclass
+class Account:
+    """What the doctor asks of AWS beside the store: as much of it as this machine does not have."""
+
+    free: int = 1000
+    state: str = "ENABLED"
+    target: str = "arn:tick"
+
+    def client(self, _: str) -> "Account":
+        return self
+
+    def get_account_settings(self) -> dict[str, Any]:
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": self.free}}
+
+    def list_schedules(self) -> dict[str, Any]:
+        return {"Schedules": [{"Target": {"Arn": self.target}, "State": self.state}]}
+
+
+def test_the_doctor_of_a_stack_goes_the_whole_way(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, as_owner: None
+) -> None:
+    from infra.townctl import stack_doctor
+    from infra.townctl.stack_doctor import Stack, examine
+
+    monkeypatch.setattr(stack_doctor, "TOWN", "demo-doctor")  # the operator of this stack may have towns named demo*
+
+    class Asked:
+        """The API under the operator's signature; the test's own credentials are the store's."""
+
+        def ask(self, method: str, path: str, body: Any = None) -> Any:
+            answered = ask(cloud, method, path, body)
+            if answered.status >= 300:
+                raise Refused(str(answered.document), status=answered.status)
+            return answered.document
+
+        def report(self, path: str, body: bytes, token: str) -> Any:
+            answered = with_token("POST", cloud.url + path, body, token=token)
+            assert answered.status == 202, answered
+            return answered.document
+
+    def pumped(done: Any) -> bool:
+        return wait_for(lambda: bool(cloud.pump() or True) and done(), seconds=60, every=1)
+
+    class Keys:
+        def values(self) -> tuple[str, ...]:
+            return (KEY,)
+
+    def stack(account: Account) -> Stack:
+        store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
+        return Stack({"TickFunctionArn": "arn:tick"}, account.client, store, Keys(), Asked(), pumped)  # type: ignore[arg-type]
+
+    def checks(account: Account) -> list[str]:
+        return [symptom["check"] for symptom in examine(stack(account)).document["symptoms"]]
+
+    # SeaweedFS knows no bucket policy, so the doctor rightly complains that a head can be overwritten
+    assert checks(Account()) == ["bucket"]
+    assert checks(Account(free=10, state="DISABLED")) == ["quota", "schedule", "bucket"]
+    assert checks(Account(target="arn:another")) == ["schedule", "bucket"]
