@@ -153,6 +153,14 @@ test: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
 build/template.json: template.yaml infra/local/transformed.py $(SAM)
 	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/local/transformed.py $< $@
 
+.PHONY: openapi
+openapi: $(READY) ## Write the OpenAPI document of the APIs anew
+	.venv/bin/python -m infra.openapi
+
+.PHONY: bench-fleet
+bench-fleet: $(READY) ## Run 200 towns x 20 ticks through the worker on a local S3, and compute what a month costs
+	.venv/bin/python -m tests.benchmarks.fleet $(ARGS)
+
 .PHONY: lint-template
 lint-template: build/template.json ## Let sam check the template, as it is written and as it is transformed
 	.tools/sam-$(SAM_VERSION)/bin/sam validate --lint --region eu-west-1

@@ -6,15 +6,17 @@ queue by itself, and of its town nothing else is tried in this batch.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.adapters.sqs_queue import wake_of
+from shared.domain import limits
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.ports import Wake
 from shared.domain.steps import drive
 from shared.engine.dispatch import FailedRun, WarmImages, run_due_town
 from shared.engine.surroundings import Surroundings
+from shared.engine.worker import RunReport
 from shared.storage import keys
 from shared.telemetry.emf import EmfMetrics
 
@@ -36,22 +38,39 @@ class Worker:
         dies = self.around.clock.now() + remaining
         around = replace(self.around, commit_until=dies - BEGIN_NO_COMMIT)
         again: list[str] = []
+        too_early: list[tuple[datetime, Wake]] = []
         for messages, wake in _towns_of(records, again):
-            if self.around.clock.now() >= dies - BEGIN_NO_TOWN or not self._run(wake, around):
-                again += messages
+            done = None if self.around.clock.now() >= dies - BEGIN_NO_TOWN else self._run(wake, around)
+            if done is None or (isinstance(done, FailedRun) and not isinstance(done.error, UnknownTown)):
+                again += messages  # an unknown town would not become known
+            elif isinstance(done, RunReport) and done.outcome == "not_due" and done.next_due is not None:
+                too_early.append((done.next_due, wake))
+        self._run_those_that_came_too_early(too_early, around, until=dies - BEGIN_NO_TOWN)
         return again
 
-    def _run(self, wake: Wake, around: Surroundings) -> bool:
-        """Whether the messages of this town are done with."""
+    def _run_those_that_came_too_early(
+        self, waiting: list[tuple[datetime, Wake]], around: Surroundings, *, until: datetime
+    ) -> None:
+        """Ticks of a town keep their distance, so what woke it a moment after a tick waits a few seconds: here, for the
+        dispatcher may not look again before the next minute. If that fails too, the town's marker brings it back.
+        """
+        soon = self.around.clock.now() + limits.ACTIVE_INTERVAL
+        for at, wake in sorted(waiting, key=lambda each: (each[0], each[1].town_id)):
+            if at <= min(soon, until):
+                self.around.clock.sleep((at - self.around.clock.now()).total_seconds())
+                self._run(replace(wake, due=(*wake.due, at)), around)
+
+    def _run(self, wake: Wake, around: Surroundings) -> RunReport | FailedRun:
+        """One run of one town; its image stays warm unless it failed."""
         markers = tuple(keys.due_marker(wake.town_id, at) for at in wake.due)
         known = self.warm.get(wake.town_id)
         done = drive(run_due_town(around, wake.town_id, markers, known=known, worker_id=self.worker_id()))
-        if not isinstance(done, FailedRun):
+        if isinstance(done, FailedRun):
+            self.warm.forget(wake.town_id)
+            self.metrics.town_failed(done)
+        else:
             self.warm.keep(done.image)
-            return True
-        self.warm.forget(wake.town_id)
-        self.metrics.town_failed(done)
-        return isinstance(done.error, UnknownTown)  # to come again would not make it known
+        return done
 
 
 def _towns_of(records: Sequence[Mapping[str, Any]], unreadable: list[str]) -> list[tuple[list[str], Wake]]:

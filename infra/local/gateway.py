@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 Invoke = Callable[[str, Any], Any]
@@ -85,7 +85,7 @@ class Gateway:
                 break
         else:
             return _said(404, "Not Found")
-        event = _event(method, parts.path, parts.query, headers, body=body, route=route, parameters=parameters)
+        event = event_of(method, parts.path, parts.query, headers, body=body, route=route, parameters=parameters)
         if route.guard == "AWS_IAM":
             caller = self._signed_by(method, target, headers, body)
             if caller is None:
@@ -132,9 +132,17 @@ class Gateway:
         return caller if expected == claimed[6] else None
 
 
+class Answering(Protocol):
+    """Whatever answers requests."""
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """Status, headers and body, as a function answers an HTTP API."""
+        ...
+
+
 @contextmanager
-def serving(gateway: Gateway) -> Iterator[str]:
-    """The gateway on a port of the loopback; its URL."""
+def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
+    """It listens on a port of the loopback; its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -158,7 +166,7 @@ def serving(gateway: Gateway) -> Iterator[str]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -169,7 +177,7 @@ def serving(gateway: Gateway) -> Iterator[str]:
         thread.join()
 
 
-def _event(
+def event_of(
     method: str,
     path: str,
     query: str,

@@ -48,12 +48,20 @@ def doctor(
     town_id: Annotated[str | None, Parameter(help="Only this town; else every town of the directory.")] = None,
     /,
     *,
+    stack: Annotated[
+        str | None,
+        Parameter(help="Look at this CloudFormation stack instead: can it work, and does it, once all the way?"),
+    ] = None,
     desk: TheDesk,
 ) -> Answer:
     """Look at everything: heads, images, every row, journals, inboxes, due markers, agent processes.
 
-    Nothing is changed. Exit code 1 if something was found.
+    Nothing is changed, but with --stack a town `townctl-doctor` is made and given an event. Exit code 1 if something was found.
     """
+    if stack is not None:
+        from infra.townctl import stack_doctor
+
+        return stack_doctor.examine(stack_doctor.deployed(stack))
     store = desk.store()
     known = drive(store.towns())
     if town_id is not None and town_id not in known:

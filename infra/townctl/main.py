@@ -23,11 +23,14 @@ from infra.townctl import (
     forges,
     litestream_commands,
     loop,
+    over_api,
     past,
     posts,
     recordings,
     replays,
+    serve,
     ticks,
+    town_token,
     towns,
 )
 from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
@@ -94,7 +97,16 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     app = App(name="townctl", help=_HELP, version=_version, help_format="plaintext")
     for part in (towns.app, posts.app, explain.app, forges.app, litestream_commands.app):
         app.command(part)
-    for command in (demo.demo, loop.run, ticks.tick, ticks.dry_run, ticks.ticks, doctor.doctor):
+    for command in (
+        demo.demo,
+        loop.run,
+        ticks.tick,
+        ticks.dry_run,
+        ticks.ticks,
+        doctor.doctor,
+        town_token.token,
+        serve.serve,
+    ):
         app.command(command)
     for about_the_past in (past.points, past.restore, past.flush, past.retention, recordings.record, replays.replay):
         app.command(about_the_past)
@@ -113,10 +125,19 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
             str | None, Parameter(help="The bucket's endpoint, where it is not AWS; else TOWNCTL_ENDPOINT.")
         ] = None,
         region: Annotated[str | None, Parameter(help="The bucket's region; else TOWNCTL_REGION or the SDK's.")] = None,
+        api: Annotated[
+            str | None, Parameter(help="The URL of a deployment's API, which is asked instead; else TOWNCTL_API.")
+        ] = None,
         json: Annotated[bool, Parameter(negative="", help="Print one JSON document instead of tables.")] = False,
     ) -> Any:
         """Find the command and give it its desk."""
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        url = api or (os.environ.get(over_api.API_VARIABLE) if data is None and bucket is None else None)
+        if url and command is not town_token.token:
+            if data is not None or bucket is not None:
+                hint = "name one place: --api, --bucket or --data"
+                raise Refused("towns are in one place", status=400, path="api", hint=hint)
+            return over_api.answer(command, url, region, *bound.args, **bound.kwargs)
         named = _bucket(bucket, endpoint, region)
         desk = Desk(named_data=data, named_bucket=named, wants_json=json, objects=objects)
         more = {"desk": desk} if "desk" in ignored else {}

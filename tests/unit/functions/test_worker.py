@@ -1,12 +1,15 @@
 """The worker over batches of an honest FIFO queue."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from shared.adapters.sqs_queue import MOST_MARKERS, body_of, deduplication_id, wake_of
 from shared.domain.errors import Refused
+from shared.domain.limits import ACTIVE_INTERVAL
 from shared.domain.ports import Wake
+from shared.domain.times import from_text
 from tests.cloud import a_fleet
 from tests.towns import T, event
 
@@ -76,14 +79,43 @@ def test_a_worker_that_dies_in_the_middle_of_a_batch_has_lost_nothing() -> None:
     assert cloud.queue.messages == []
 
 
-def test_a_redelivered_wake_changes_nothing() -> None:
+def test_a_redelivered_wake_brings_no_tick_before_its_time() -> None:
     cloud = a_fleet("one")
     for reason in ("a", "b", "c"):
         cloud.queue.send([wake("one", reason)])
         cloud.queue.pump(cloud.work)
 
-    assert len(cloud.world.journal("one")) == 1  # ticks keep their distance
-    assert min(cloud.world.markers("one")) >= T
+    at = [from_text(record["now"]) for record in cloud.world.journal("one")]
+    assert all(later - earlier >= ACTIVE_INTERVAL for earlier, later in pairwise(at))
+    assert cloud.queue.messages == []
+
+
+def test_an_event_that_comes_a_moment_after_a_tick_waits_for_its_distance_and_not_for_the_next_minute() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one", "a")])
+    cloud.queue.pump(cloud.work)
+    cloud.world.clock.move(seconds=1)
+    cloud.world.post(event("town_started", event_id="a-moment-later"), town_id="one")
+    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
+    cloud.queue.pump(cloud.work)
+
+    newest = cloud.world.journal("one")[-1]
+    assert [each["event_id"] for each in newest["outputs"]["events"]][-1] == "a-moment-later"
+    assert from_text(newest["now"]) <= T + 2 * ACTIVE_INTERVAL
+    assert cloud.world.inbox("one") == ()
+
+
+def test_a_worker_without_the_time_to_wait_leaves_the_marker() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one", "a")])
+    cloud.queue.pump(cloud.work)
+    cloud.world.clock.move(seconds=1)
+    cloud.world.post(event("town_started", event_id="a-moment-later"), town_id="one")
+    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
+    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=11)))
+
+    assert cloud.world.inbox("one")
+    assert min(cloud.world.markers("one")) <= T + 2 * ACTIVE_INTERVAL
 
 
 def test_a_wake_of_a_town_that_does_not_exist_is_done_with_and_leaves_no_marker() -> None:

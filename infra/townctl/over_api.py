@@ -1,0 +1,195 @@
+"""`townctl --api URL`: the commands that a deployed stack, or `make e2e`'s, can answer; the others say that it cannot.
+
+Requests are signed with the credentials that the SDK finds; facts are posted with the token in TOWNCTL_TOKEN.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from infra.local import api_client
+from infra.townctl import posts, replays, ticks, towns
+from infra.townctl.answers import FOUND, OK, Answer
+from infra.townctl.desk import compact, content_of, json_of
+from shared.adapters.clock import SystemClock
+from shared.domain.errors import Refused, Retryable
+
+API_VARIABLE: Final = "TOWNCTL_API"
+TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
+_REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A deployment by the URL of its API."""
+
+    url: str
+    region: str | None = None
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The document of an answer to a signed request; to `townctl serve`, which has no IAM, to one with an operator's
+        token. Raises Refused, Retryable.
+        """
+        token = os.environ.get(TOKEN_VARIABLE)
+        if token and self._is_local:
+            return self._document(lambda: api_client.with_token(method, self.url + path, body, token=token))
+        from botocore.session import Session
+
+        session = Session()
+        credentials = session.get_credentials()
+        if credentials is None:
+            hint = "sign in as for the AWS command line: aws sso login, or AWS_PROFILE"
+            raise Refused("there are no AWS credentials to sign with", status=401, path="api", hint=hint)
+        found = _REGION.search(self.url)
+        region = self.region or (found[1] if found else None) or session.get_config_variable("region") or "us-east-1"
+        frozen = credentials.get_frozen_credentials()
+        return self._document(
+            lambda: api_client.signed(method, self.url + path, body, credentials=frozen, region=region)
+        )
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether it is a `townctl serve`: it says so itself."""
+        try:
+            said = api_client.with_token("GET", self.url + "/", None, token=None)
+        except ConnectionError:
+            return False
+        return isinstance(said.document, dict) and said.document.get("served") == "townctl"
+
+    def report(self, path: str, body: bytes, token: str | None = None) -> Any:
+        """The document of an answer to facts under a town token, else that of the environment. Raises Refused, Retryable."""
+        token = token or os.environ.get(TOKEN_VARIABLE)
+        if not token:
+            hint = f"{TOKEN_VARIABLE}=$(townctl token TOWN ...); a token is no word of a command line"
+            raise Refused("facts are posted with a town token, and there is none", status=401, path="token", hint=hint)
+        return self._document(lambda: api_client.with_token("POST", self.url + path, body, token=token))
+
+    def _document(self, request: Callable[[], api_client.Answered]) -> Any:
+        try:
+            answered = request()
+        except ConnectionError as error:
+            raise Retryable(f"{self.url} does not answer: {error}", hint="look at the URL, or try again") from error
+        if answered.status < 300:
+            return answered.document
+        said: Mapping[str, Any] = answered.document if isinstance(answered.document, dict) else {}
+        detail = str(said.get("detail") or said.get("message") or answered.document)
+        hint = str(said.get("hint") or ("IAM refuses you at the gateway" if answered.status == 403 else ""))
+        raise Refused(f"{answered.status}: {detail}", status=answered.status, path=str(said.get("path", "")), hint=hint)
+
+
+def create(api: Api, town_id: str, *, config: str | None = None, paused: bool = False) -> Answer:
+    """PUT /api/towns/{townId}."""
+    settings = {} if config is None else json_of(content_of(config, what="config"), what="config")
+    document = api.ask("PUT", f"/api/towns/{quote(town_id, safe='')}", {"config": settings, "paused": paused})
+    return Answer(document, (f"town {town_id} was created at {api.url}",))
+
+
+def list_(api: Api) -> Answer:
+    """GET /api/towns, page after page."""
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = api.ask("GET", "/api/towns?" + urlencode({"limit": 1000, "after": after}))
+        found += page["towns"]
+        after = page["next"]
+    return Answer({"towns": found}, tuple(found) or (f"you have no towns at {api.url}",))
+
+
+def status(api: Api, town_id: str) -> Answer:
+    """GET .../status."""
+    document = api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/status")
+    return Answer(document, (compact(document),), FOUND if document["violations"] or document["unreadable"] else OK)
+
+
+def post(api: Api, town_id: str, **given: Any) -> Answer:
+    """POST .../events, with a file of events."""
+    if given.get("file") is None:
+        hint = (
+            "write the event into a file, or: echo '{\"event_id\": ...}' | townctl --api URL event post TOWN --file -"
+        )
+        raise Refused("over an API events come from --file", status=400, path="file", hint=hint)
+    document = api.report(f"/api/towns/{quote(town_id, safe='')}/events", content_of(given["file"], what="events"))
+    return Answer(document, (f"accepted {', '.join(document['accepted'])}",))
+
+
+def redrive(api: Api, town_id: str, event_id: str) -> Answer:
+    """POST .../redrive."""
+    path = f"/api/towns/{quote(town_id, safe='')}/events/{quote(event_id, safe='')}/redrive"
+    document = api.ask("POST", path)
+    return Answer(document, (f"accepted {', '.join(document['accepted'])}",))
+
+
+def tick_list(api: Api, town_id: str, *, limit: int = 20, after: int = 0) -> Answer:
+    """GET .../ticks."""
+    query = {"limit": limit} | ({"after": after} if after else {})
+    document = api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/ticks?{urlencode(query)}")
+    return Answer(document, (compact(document),))
+
+
+def dry_run(
+    api: Api, town_id: str, *, observe: bool = False, now: str | None = None, events: str | None = None, **other: Any
+) -> Answer:
+    """POST .../reconcile-dry-run."""
+    _refuse_others(other)
+    body: dict[str, Any] = {"observe": observe} | ({} if now is None else {"now": now})
+    if events is not None:
+        read = json_of(content_of(events, what="events"), what="events")
+        body["events"] = (
+            read["events"]
+            if isinstance(read, dict) and "events" in read
+            else read
+            if isinstance(read, list)
+            else [read]
+        )
+    document = api.ask("POST", f"/api/towns/{quote(town_id, safe='')}/debug/reconcile-dry-run", body)
+    return Answer(document, tuple(ticks.dry_run_view(document)))
+
+
+def replay(
+    api: Api,
+    target: str,
+    *,
+    from_: str | None = None,
+    to: str | None = None,
+    cursor: str | None = None,
+    overrides: str | None = None,
+) -> Answer:
+    """POST .../replay-events; without an end, until now."""
+    body: dict[str, Any] = {"from": from_, "to": to or SystemClock().now().isoformat()}
+    body |= {} if cursor is None else {"cursor": cursor}
+    if overrides is not None:
+        body["overrides"] = json_of(content_of(overrides, what="overrides"), what="overrides")
+    document = api.ask("POST", f"/api/towns/{quote(target, safe='')}/debug/replay-events", body)
+    return Answer(document, (compact(document),), OK if document.get("exact", True) else FOUND)
+
+
+def _refuse_others(other: Mapping[str, Any]) -> None:
+    for name, value in other.items():
+        if value not in (None, False, (), []):
+            hint = "use it with --data or --bucket"
+            raise Refused(f"--{name.replace('_', '-')} does not work over an API", status=400, path=name, hint=hint)
+
+
+ANSWERED: Final[Mapping[Callable[..., Any], Callable[..., Answer]]] = {
+    towns.create: create,
+    towns.list_: list_,
+    towns.status: status,
+    posts.post: post,
+    posts.redrive: redrive,
+    ticks.ticks: tick_list,
+    ticks.dry_run: dry_run,
+    replays.replay: replay,
+}
+
+
+def answer(command: Callable[..., Any], url: str, region: str | None, *arguments: Any, **named: Any) -> Answer:
+    """Carry out a command at a deployment. Raises Refused for one that it cannot answer."""
+    remote = ANSWERED.get(command)
+    if remote is None:
+        name = command.__name__.rstrip("_").replace("_", "-")
+        hint = "use --bucket with the stack's bucket, or --data"
+        raise Refused(f"{name} does not work over an API", status=400, path="api", hint=hint)
+    return remote(Api(url.rstrip("/"), region), *arguments, **named)

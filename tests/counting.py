@@ -1,0 +1,36 @@
+"""An object store that counts its requests, by kind, and remembers which keys were touched."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class CountingObjects:
+    """Any object store, with a count of what it was asked."""
+
+    behind: Any
+    requests: Counter[str] = field(default_factory=Counter)
+    keys: list[str] = field(default_factory=list)
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.requests.clear()
+        self.keys.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.behind, name)
+        if name not in ("get", "get_if_changed", "create", "replace", "put", "delete", "list"):
+            return method
+
+        def counted(key: str, *arguments: Any, **named: Any) -> Any:
+            self.requests[name] += 1
+            self.keys.append(key)
+            return method(key, *arguments, **named)
+
+        return counted
+
+    @property
+    def towns_touched(self) -> set[str]:
+        """The towns whose objects were asked for."""
+        return {key.split("/")[1] for key in self.keys if key.startswith("towns/") and key.count("/") > 1}

@@ -1,0 +1,93 @@
+"""`townctl token`, and `townctl --api` where nothing but the way of asking is looked at; the stack itself: tests/e2e."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.townctl import main, over_api
+from infra.townctl.answers import OK, REFUSED
+from shared.adapters import town_tokens
+from shared.adapters.clock import SystemClock
+from tests.conventions.sources import ROOT
+
+PAGE = ROOT / "infra/runbook/townctl-places.md"
+ROW = re.compile(r"^\| `([^`]+)` \| (yes|no) \| (yes|no) \| (yes|no) \|$", re.MULTILINE)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.write_text("k" * 48 + "\n")
+    return path
+
+
+def call(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    code = main.run(list(words))
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_token_is_one_that_the_api_believes(key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("token", "demo", "--scope", "agent", "--agent", "toast", "--generation", "3", "--key-file", str(key))
+    code, out, _ = call(*words, capsys=capsys)
+    claims = town_tokens.read(out.strip(), ["k" * 48], now=SystemClock().now())
+    assert code == OK
+    assert (claims.town, claims.scope, claims.agent, claims.generation) == ("demo", "agent", "toast", 3)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("token", "demo"),
+        ("token", "Demo", "--key-file", "KEY"),
+        ("token", "demo", "--scope", "agent", "--key-file", "KEY"),
+        ("token", "demo", "--agent", "x", "--key-file", "KEY"),
+        ("token", "demo", "--hours", "9", "--key-file", "KEY"),
+        ("token", "demo", "--key-file", "/nowhere/key"),
+        ("--api", "http://127.0.0.1:9", "run", "--once"),
+        ("--api", "http://127.0.0.1:9", "restore", "demo", "--txid", "1", "--in-place"),
+        ("--api", "http://127.0.0.1:9", "--data", "here", "town", "list"),
+        ("--api", "http://127.0.0.1:9", "event", "post", "demo", "--type", "town_started"),
+        ("--api", "http://127.0.0.1:9", "event", "post", "demo", "--file", "KEY"),
+        ("--api", "http://127.0.0.1:9", "town", "list"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_refused_with_what_to_do(
+    words: tuple[str, ...],
+    key: Path,
+    capsys: pytest.CaptureFixture[str],
+    as_owner: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TOWNCTL_TOKEN", raising=False)
+    code, out, err = call(*(str(key) if word == "KEY" else word for word in words), capsys=capsys)
+    assert (code, out) == (REFUSED, "")
+    assert "hint:" in err
+    assert "kkkk" not in err
+
+
+def commands(app: Any, *before: str) -> dict[str, Any]:
+    """Every command of townctl by its words."""
+    found: dict[str, Any] = {}
+    for name in app:
+        if name.startswith("-"):
+            continue
+        below = app[name]
+        if below.default_command is not None:
+            found[" ".join((*before, name))] = below.default_command
+        else:
+            found |= commands(below, *before, name)
+    return found
+
+
+def test_the_table_of_places_names_every_command_and_says_the_truth_about_the_api() -> None:
+    from shared.adapters.directory_objects import DirectoryObjects
+
+    known = commands(main._app(DirectoryObjects))
+    listed = {name: api == "yes" for name, _, _, api in ROW.findall(PAGE.read_text(encoding="utf-8"))}
+    assert set(listed) == set(known)
+    answered = {name for name, command in known.items() if command in over_api.ANSWERED}
+    assert {name for name, api in listed.items() if api} == answered

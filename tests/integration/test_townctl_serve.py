@@ -1,0 +1,79 @@
+"""`townctl serve` as a process of its own: the API and the ticks of a directory, and townctl speaking to it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.api_client import with_token
+from infra.townctl import main
+from shared.adapters.clock import wait_for
+from tests.integration.townctl_calls import TOWNCTL
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    data, log = tmp_path / "data", tmp_path / "log"
+    around = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TOWNCTL_"))}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*TOWNCTL, "--data", str(data), "serve", "--port", "0"], stdout=out, stderr=out, env=around
+        )
+    try:
+        said: list[str] = []
+
+        def listens() -> bool:
+            said[:] = re.findall(r"http://127\.0\.0\.1:\d+", log.read_text())
+            return bool(said) or process.poll() is not None
+
+        assert wait_for(listens, seconds=30, every=0.1), log.read_text()
+        assert said, log.read_text()
+        yield said[0], data
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+    assert process.returncode == 0, log.read_text()
+
+
+def test_a_town_lives_behind_its_own_api(
+    served: tuple[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url, data = served
+    for name in [name for name in os.environ if name.startswith(("AWS_", "TOWNCTL_"))]:
+        monkeypatch.delenv(name)
+
+    def townctl(*words: str) -> tuple[int, Any]:
+        code = main.run(["--json", *words])
+        said = capsys.readouterr()
+        return code, json.loads(said.out or said.err)
+
+    def token(town: str, *more: str) -> str:
+        return str(townctl("--data", str(data), "token", town, *more)[1]["token"])
+
+    monkeypatch.setenv("TOWNCTL_TOKEN", token("demo"))
+    assert townctl("--api", url, "town", "create", "demo")[1]["townId"] == "demo"
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps([{"event_id": "started-0001", "event_type": "town_started"}]))
+    assert townctl("--api", url, "event", "post", "demo", "--file", str(facts))[1]["accepted"] == ["started-0001"]
+    assert wait_for(lambda: bool(townctl("--api", url, "ticks", "demo")[1]["ticks"]), seconds=30, every=0.5)
+    assert townctl("--api", url, "town", "list")[1] == {"towns": ["demo"]}
+    assert townctl("--api", url, "town", "status", "demo")[1]["townId"] == "demo"
+    assert townctl("--api", url, "dry-run", "demo")[0] == 0
+    assert townctl("--api", url, "town", "status", "other")[0] == 2
+
+    status = f"{url}/api/towns/demo/status"
+    assert with_token("GET", status, None, token=None).status == 401
+    assert with_token("GET", status, None, token="x.y.z").status == 401
+    assert with_token("GET", status, None, token=token("other")).status == 404
+    assert with_token("GET", status, None, token=token("demo", "--scope", "container")).status == 403
+    foreign = with_token("POST", f"{url}/api/towns/demo/events", [], token=token("other"))
+    assert foreign.status == 404
