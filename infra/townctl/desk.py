@@ -131,13 +131,13 @@ def screen(stream: TextIO) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=None if stream.isatty() else _WIDE)
 
 
-def content_of(name: str, *, what: str) -> bytes:
+def content_of(name: str, *, what: str, at_most: int = _FILE_SIZE) -> bytes:
     """The bytes of a file that a person named, `-` being standard input. Raises Refused."""
     try:
         if name == "-":
-            return _at_most(sys.stdin.buffer, what)
+            return _at_most(sys.stdin.buffer, what, at_most)
         with Path(name).open("rb") as file:
-            return _at_most(file, what)
+            return _at_most(file, what, at_most)
     except OSError as error:
         hint = f"name a file that can be read as {what}, or - for standard input"
         raise Refused(f"cannot read {name}: {error.strerror or error}", status=400, path=what, hint=hint) from error
@@ -173,8 +173,8 @@ def compact(value: Any) -> str:
     return json.dumps(value, indent=2)
 
 
-def _at_most(file: BinaryIO, what: str) -> bytes:
-    body = file.read(_FILE_SIZE + 1)
-    if len(body) > _FILE_SIZE:
-        raise Refused(f"{what} is larger than {_FILE_SIZE >> 20} MiB", status=413, path=what)
+def _at_most(file: BinaryIO, what: str, size: int) -> bytes:
+    body = file.read(size + 1)
+    if len(body) > size:
+        raise Refused(f"{what} is larger than {size >> 20} MiB", status=413, path=what)
     return body

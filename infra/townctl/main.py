@@ -23,6 +23,7 @@ from infra.townctl import (
     forges,
     litestream_commands,
     loop,
+    migration,
     over_api,
     past,
     posts,
@@ -110,6 +111,8 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
         app.command(command)
     for about_the_past in (past.points, past.restore, past.flush, past.retention, recordings.record, replays.replay):
         app.command(about_the_past)
+    app.command(migration.export)
+    app.command(migration.import_, name="import")
 
     @app.meta.default
     def launch(

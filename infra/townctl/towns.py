@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
+from infra.townctl import posts
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import TheDesk, TownName, content_of, json_of
 from shared.adapters import ids
@@ -53,6 +54,15 @@ def create(
     document = {"townId": town_id, "data": desk.place, "txid": image.txid, "imageDigest": image.image_digest}
     shown = f"town {town_id} was created in {desk.place}; register a rig next: townctl event post {town_id} --help"
     return Answer(document, (shown,))
+
+
+@app.command
+def start(town_id: TownName, /, *, desk: TheDesk) -> Answer:
+    """Let a paused town act: posts the event town_started, which its next tick applies.
+
+    `townctl dry-run TOWN` shows before what starting will do. Time-based recovery waits for 90 s after it.
+    """
+    return posts.post(town_id, event_type="town_started", desk=desk)
 
 
 @app.command(name="list")
