@@ -66,7 +66,6 @@ def _tables(sql: sqlite3.Connection, content: bytes) -> set[str]:
     try:
         sql.deserialize(content)
         sql.text_factory = bytes
-        sql.execute("PRAGMA trusted_schema = OFF")
         sql.execute("PRAGMA cell_size_check = ON")
         names = sql.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"

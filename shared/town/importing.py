@@ -256,7 +256,7 @@ def _go_on_counting(sql: sqlite3.Connection) -> None:
     """The next numbers are behind all that were given out."""
     for key, table in (("next_seq", "town_events"), ("next_audit_seq", "bead_events")):
         sql.execute(
-            "UPDATE town SET value = CAST(MAX(CAST(value AS INTEGER), "
+            "UPDATE town SET value = CAST(MAX(CAST(value AS INTEGER), "  # noqa: S608 - constants
             f"(SELECT COALESCE(MAX(seq), 0) + 1 FROM {table})) AS TEXT) WHERE key = :key",
             {"key": key},
         )
