@@ -446,7 +446,7 @@ def test_the_readme_names_every_command_and_every_file_that_it_points_to() -> No
     readme = (REPOSITORY / "README.md").read_text()
     rows = [line for line in readme.splitlines() if line.startswith("| `")]
     commands = {"demo", "run", "tick TOWN", "dry-run TOWN", "ticks TOWN", "doctor", "town create", "town list"}
-    commands |= {"town status", "event post", "event list", "event redrive"}
+    commands |= {"town status", "town start", "event post", "event list", "event redrive", "export TOWN", "import FILE"}
     assert {command for command in commands if not any(row.startswith(f"| `{command}") for row in rows)} == set()
     links = re.findall(r"\]\(([^)]+)\)", readme)
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
