@@ -142,7 +142,7 @@ e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run a town through 
 
 SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql')
 build/sam-x86_64/.ready: template.yaml uv.lock $(SOURCES) $(SAM)
-	@BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
+	@mkdir -p build; BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
 		{ cat build/sam-x86_64.log >&2; exit 1; }
 	@touch $@
 
