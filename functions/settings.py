@@ -95,7 +95,8 @@ class WorkerSettings(StoreSettings):
     """Whom effects call. Without `control_server` no agent is started, without `secrets_prefix` no forge is asked.
 
     `control_server` is the base URL of the towns' control servers, in which {town} stands for the town; `agents_api` is
-    where agents report to, with tokens signed by `token_secret`; below `secrets_prefix` lie the forges' tokens.
+    where agents report to, with tokens signed by `token_secret`; below `secrets_prefix` lie the forges' tokens. Of a hundred
+    ticks `self_check_percent` are run again from their record.
     """
 
     control_server: Url | None = None
@@ -103,6 +104,7 @@ class WorkerSettings(StoreSettings):
     token_secret: Name | None = None
     secrets_endpoint: Url | None = None
     secrets_prefix: Name | None = None
+    self_check_percent: Annotated[float, Field(ge=0, le=100)] = 1
 
 
 class TickSettings(QueueSettings, WorkerSettings):

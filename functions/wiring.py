@@ -125,6 +125,7 @@ def surroundings(
         alerts=alerts,
         metrics=metrics,
         restore_window=settings.restore_window,
+        self_check_share=settings.self_check_percent / 100 if isinstance(settings, WorkerSettings) else 0,
     )
 
 

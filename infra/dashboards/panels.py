@@ -86,7 +86,7 @@ FLEET: Final = (
             ("circuitBreakerOpen", _MAX),
             ("sideEffectsNotStarted", _SUM),
             ("actionsSkipped", _SUM),
-            ("ticksDiverged", _SUM),
+            ("ReplayDivergence", _SUM),
         ),
     ),
     Panel(

@@ -141,7 +141,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("ticksQuiet", Unit.COUNT, Statistic.SUM, "Ticks that found nothing to commit."),
     Metric("ticksCheckedAgain", Unit.COUNT, Statistic.SUM, "Ticks that the self-check ran again from their record."),
     Metric(
-        "ticksDiverged",
+        "ReplayDivergence",
         Unit.COUNT,
         Statistic.SUM,
         "Ticks that came to something else when they ran again.",

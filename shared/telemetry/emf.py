@@ -91,7 +91,7 @@ def values_of(report: RunReport) -> dict[str, float]:
         "ticksRun": 1,
         "ticksQuiet": int(report.outcome == "quiet"),
         "ticksCheckedAgain": int(report.diverged is not None),
-        "ticksDiverged": int(bool(report.diverged)),
+        "ReplayDivergence": int(bool(report.diverged)),
         "sideEffectsNotStarted": report.effects.not_started,
         "imageBytes": report.image.size,
     }

@@ -39,6 +39,12 @@ def test_the_dispatcher_performs_effects_too() -> None:
     assert wiring.surroundings(settings, wiring.store(settings)).outside.runtime is not None
 
 
+@pytest.mark.parametrize(("percent", "share"), [("", 0.01), ("0", 0), ("25", 0.25), ("100", 1)])
+def test_a_share_of_the_ticks_is_run_again_as_the_deployment_says(percent: str, share: float) -> None:
+    settings = WorkerSettings.from_environment(LEAST | {"SELF_CHECK_PERCENT": percent})
+    assert wiring.surroundings(settings, wiring.store(settings)).self_check_share == share
+
+
 def test_tokens_for_agents_are_those_that_the_authorizer_believes() -> None:
     key = "k" * 40
     mint = town_tokens.Mint(lambda: (key,), FakeClock(T))
@@ -54,6 +60,7 @@ def test_tokens_for_agents_are_those_that_the_authorizer_believes() -> None:
         (LEAST | {"STAGE": "Prod!"}, ["STAGE"]),
         (LEAST | {"RESTORE_WINDOW_DAYS": "0"}, ["RESTORE_WINDOW_DAYS"]),
         (LEAST | {"STORE_ENDPOINT": "not a url"}, ["STORE_ENDPOINT"]),
+        (LEAST | {"SELF_CHECK_PERCENT": "101"}, ["SELF_CHECK_PERCENT"]),
     ],
     ids=str,
 )
