@@ -51,7 +51,7 @@ endef
 
 .PHONY: help
 help: ## Print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(READY) ## Create .venv and install everything from the lock (other targets do it when needed)
@@ -142,7 +142,7 @@ e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run a town through 
 
 SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql')
 build/sam-x86_64/.ready: template.yaml uv.lock $(SOURCES) $(SAM)
-	@BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
+	@mkdir -p build; BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
 		{ cat build/sam-x86_64.log >&2; exit 1; }
 	@touch $@
 

@@ -32,7 +32,7 @@ class Cloud:
         at = scheduled or self.world.clock.now()
         return self.dispatcher.minute(ScheduledTick(scheduled_time=at, attempt=attempt), remaining=remaining)
 
-    def work(self, event: dict[str, Any], *, remaining: timedelta = timedelta(seconds=55)) -> dict[str, Any]:
+    def work(self, event: dict[str, Any], *, remaining: timedelta = timedelta(seconds=175)) -> dict[str, Any]:
         """The queue calls the worker."""
         again = self.worker.batch(event["Records"], remaining=remaining)
         return {"batchItemFailures": [{"itemIdentifier": message} for message in again]}

@@ -49,7 +49,7 @@ class FifoQueue:
     """The queue, and the Queue port in front of it."""
 
     clock: Clock
-    visibility: timedelta = timedelta(seconds=360)
+    visibility: timedelta = timedelta(seconds=1080)
     most_receives: int = 3
     messages: list[Message] = field(default_factory=list)
     dead: list[Message] = field(default_factory=list)

@@ -20,7 +20,8 @@ from shared.engine.worker import RunReport
 from shared.storage import keys
 from shared.telemetry.emf import EmfMetrics
 
-BEGIN_NO_TOWN: Final = timedelta(seconds=10)
+BEGIN_NO_TOWN: Final = timedelta(seconds=90)
+"""Before the end of its life: a tick with its look at the agents, and an effect as slow as effects may be (60 s)."""
 BEGIN_NO_COMMIT: Final = timedelta(seconds=4)
 
 
@@ -36,7 +37,7 @@ class Worker:
     def batch(self, records: Sequence[Mapping[str, Any]], *, remaining: timedelta) -> list[str]:
         """Run the towns of these SQS records; returns the ids of the messages that must come again."""
         dies = self.around.clock.now() + remaining
-        around = replace(self.around, commit_until=dies - BEGIN_NO_COMMIT)
+        around = replace(self.around, commit_until=dies - BEGIN_NO_COMMIT, effects_until=dies - BEGIN_NO_COMMIT)
         again: list[str] = []
         too_early: list[tuple[datetime, Wake]] = []
         for messages, wake in _towns_of(records, again):

@@ -39,11 +39,9 @@ def _properties(panel: Panel) -> dict[str, Any]:
         "region": "${AWS::Region}",
         "period": 60,
         "view": "timeSeries",
-        "stacked": panel.kind == "bars by type",
+        "stacked": panel.kind == "bars by type",  # its own bars have no time axis
         "metrics": _metrics(panel),
     }
-    if panel.kind == "bars by type":
-        shown["view"] = "bar" if not shown["stacked"] else "timeSeries"
     if panel.kind in ("stat", "gauge"):
         # the newest value and no mean over the time that is shown
         shown |= {"view": "singleValue" if panel.kind == "stat" else "gauge", "setPeriodToTimeRange": False}

@@ -125,9 +125,13 @@ def local_cloud(home: Path) -> Iterator[LocalCloud]:
                 for name, value in environment.items()
                 if name in told or name.startswith(("AWS", "NO_", "no_"))
             }
-            return lambda: running.enter_context(
-                emulated(function, properties["Handler"], given, home=home / "functions", timeout=properties["Timeout"])
-            )
+
+            def start(timeout: int = properties["Timeout"]) -> Emulator:
+                return running.enter_context(
+                    emulated(function, properties["Handler"], given, home=home / "functions", timeout=timeout)
+                )
+
+            return start
 
         starters = {function: starter(function) for function in _FUNCTIONS}
         emulators = {function: start() for function, start in starters.items()}

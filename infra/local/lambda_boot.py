@@ -13,9 +13,11 @@ def main() -> None:
     sys.path[:0] = [bundle, client]
     os.chdir(bundle)
     sys.argv = ["bootstrap", handler]
-    from awslambdaric.__main__ import main as serve  # type: ignore[import-untyped]
+    import awslambdaric.__main__ as awslambdaricmain  # type: ignore[import-untyped]
 
-    serve(sys.argv)
+    # under this name Lambda's own bootstrap has it, and there Sentry looks for what it surrounds
+    globals()["awslambdaricmain"] = awslambdaricmain
+    awslambdaricmain.main(sys.argv)
 
 
 if __name__ == "__main__":

@@ -423,3 +423,25 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
     assert checks(Account()) == ["bucket"]
     assert checks(Account(free=10, state="DISABLED")) == ["quota", "schedule", "bucket"]
     assert checks(Account(target="arn:another")) == ["schedule", "bucket"]
+
+
+def test_a_function_that_is_about_to_be_ended_says_so(cloud: LocalCloud, as_owner: None) -> None:
+    found_town(cloud)
+    event = json.loads((ROOT / "tests/events/debug-status.json").read_text(encoding="utf-8"))
+    hurried = cloud.starters["DebugFunction"](timeout=5)
+    assert hurried.invoke(json.loads((ROOT / "tests/events/debug-health.json").read_text()))["statusCode"] == 200
+    cloud.proxy.method = b"GET"
+    cloud.proxy.stall("before it arrives")
+    try:
+        with pytest.raises(ConnectionError):
+            hurried.invoke(event)
+    finally:
+        cloud.proxy.method = b"PUT"
+
+    def warned() -> bool:
+        found = [
+            value for each in cloud.sentry.of("event") for value in (each.get("exception") or {}).get("values", ())
+        ]
+        return any(value["type"] == "ServerlessTimeoutWarning" for value in found)
+
+    assert wait_for(warned, seconds=20, every=0.5), [each.get("exception") for each in cloud.sentry.of("event")]

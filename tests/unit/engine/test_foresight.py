@@ -224,7 +224,8 @@ def test_a_wait_is_foreseen_with_its_name_and_its_end(case: Case) -> None:
 
 def test_the_table_has_every_wait_that_a_rule_has_for_a_bead_or_an_agent() -> None:
     of_the_town = {"breaker_open", "mayor_idle", "nudge_life", "token_fresh"}
-    assert {case[1] for case in CASES} == set(get_args(Wait)) - of_the_town
+    ended_by_others = {"poll_turn"}  # in a town that stands still nobody else's turn is over
+    assert {case[1] for case in CASES} == set(get_args(Wait)) - of_the_town - ended_by_others
 
 
 def test_every_guard_has_words() -> None:

@@ -112,7 +112,7 @@ def test_a_worker_without_the_time_to_wait_leaves_the_marker() -> None:
     cloud.world.clock.move(seconds=1)
     cloud.world.post(event("town_started", event_id="a-moment-later"), town_id="one")
     cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
-    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=11)))
+    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=91)))
 
     assert cloud.world.inbox("one")
     assert min(cloud.world.markers("one")) <= T + 2 * ACTIVE_INTERVAL
@@ -142,7 +142,7 @@ def test_what_is_no_wake_goes_back_and_the_others_are_run() -> None:
 def test_when_time_is_short_wakes_go_back_untouched() -> None:
     cloud = a_fleet("one")
     cloud.queue.send([wake("one")])
-    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=9)))
+    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=89)))
 
     assert len(cloud.queue.messages) == 1
     assert cloud.world.journal("one") == []
