@@ -15,6 +15,8 @@ _ROLLBACK_JOURNAL: Final = b"\1\1"
 _INSTRUCTIONS: Final = 1_000_000
 _ROUNDS: Final = 500
 _LONGEST_VALUE: Final = 64 << 20
+_UNREADABLE: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
+"""SQLite's own message about a damaged file may be no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def _tables(sql: sqlite3.Connection, content: bytes) -> set[str]:
         names = sql.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
         ).fetchall()
-    except (sqlite3.Error, OverflowError) as error:
+    except _UNREADABLE as error:
         raise Refused(f"the SQLite file cannot be read: {error}", status=400, path="file", hint=NO_TOWN_HINT) from error
     found = {name.decode(errors="replace") for (name,) in names}
     if "beads" not in found:
@@ -104,7 +106,7 @@ def _rows(sql: sqlite3.Connection, table: str) -> Iterator[GivenRow | NotRead]:
             number += 1
             values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
             yield GivenRow(table, f"row {number}", values)
-    except (sqlite3.Error, OverflowError) as error:
+    except _UNREADABLE as error:
         why = f"the table cannot be read behind its row {number}: {error}"
         yield NotRead(table, f"row {number + 1}", "", why)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.engine.migration import of_lines
 from shared.town import database, export, foreign_rows, importing, rewriting
@@ -144,3 +145,43 @@ def test_under_another_name_only_the_name_differs() -> None:
         if row != other
     ]
     assert differing == [("town", {"key": "id", "value": f'"{TOWN}"'}, {"key": "id", "value": '"elsewhere"'})]
+
+
+WRONG = (None, True, -1, 2**70, 1.5, "", [], {}, "x" * 40_000, "\0", "null", "{", "[1]", "9999-12-31T23:59:59.999Z")
+
+
+@examples(40)
+@given(
+    wrongs=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 100), st.sampled_from(WRONG)), max_size=8),
+    swapped=st.lists(st.tuples(st.integers(0, 1_000_000), st.integers(0, 255)), max_size=8),
+    as_file=st.booleans(),
+)
+def test_whatever_is_wrong_in_a_file_the_answer_is_a_town_that_ticks_or_a_refusal(
+    wrongs: list[tuple[int, int, Any]], swapped: list[tuple[int, int]], *, as_file: bool
+) -> None:
+    life = begin("talkative")
+    image = life.town.image()
+    body = bytearray(image if as_file else exported(image))
+    if not as_file:
+        lines = [json.loads(line) for line in body.splitlines()]
+        for line, column, value in wrongs:
+            row = lines[1 + line % (len(lines) - 1)]["row"]
+            row[sorted(row)[column % len(row)]] = value
+        body = bytearray(b"\n".join(json.dumps(line).encode() for line in lines))
+    for place, value in swapped:
+        body[place % len(body)] = value
+    given_rows = foreign_rows.of_database(bytes(body)) if as_file else of_lines(bytes(body))
+    try:
+        there = importing.imported(TOWN, given_rows, now=LATER)
+    except Refused:
+        life.close()
+        return
+    again = imported(exported(there.image))
+    assert [each for each in again.not_read if not each.kept] == []
+    assert exported(again.image) == exported(there.image)
+    town = TownBuilder(sql=database.open_image(there.image))
+    moved_on = replace(life, town=town, now=LATER, waiting=[], coming=[])
+    life.close()
+    moved_on.play(Live(1, "30s", "none"), Post("town_started", 0, 0), Live(2, "30s", "none", Answers()))
+    assert town.value("paused") is False
+    moved_on.close()
