@@ -147,7 +147,22 @@ def test_under_another_name_only_the_name_differs() -> None:
     assert differing == [("town", {"key": "id", "value": f'"{TOWN}"'}, {"key": "id", "value": '"elsewhere"'})]
 
 
-WRONG = (None, True, -1, 2**70, 1.5, "", [], {}, "x" * 40_000, "\0", "null", "{", "[1]", "9999-12-31T23:59:59.999Z")
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    2**70,
+    1.5,
+    "",
+    [],
+    {},
+    "x" * 40_000,
+    "\0",
+    "null",
+    "{",
+    "[1]",
+    "9999-12-31T23:59:59.999Z",
+)
 
 
 @examples(40)
