@@ -11,7 +11,7 @@ from functions.settings import AuthorizerSettings, DebugSettings, EventsSettings
 from tests.contracts.transformed import resources
 from tests.conventions.sources import ROOT
 
-PAGE = ROOT / "infra/runbook/deploy.md"
+PAGE = ROOT / "README.md"
 EVENTS = ROOT / "tests/events"
 CALL = re.compile(r"^sam local invoke (\w+) --event (\S+) --env-vars (\S+)$", re.MULTILINE)
 SETTINGS: dict[str, type[Settings]] = {
