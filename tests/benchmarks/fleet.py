@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from shared.adapters.s3_objects import S3Objects
 from shared.domain.ports import Wake
 from tests.cloud import a_cloud
 from tests.counting import CountingObjects
-from tests.towns import a_town, event
+from tests.towns import T, a_town, event
 from tests.worlds import a_world
 
 # List prices of us-east-1 in dollars, as of the day when this was written; regions differ.
@@ -95,6 +96,25 @@ def measure(objects: Any, *, towns: int, rounds: int) -> Measured:
     return Measured(towns, towns * rounds, seconds, requests, posted - len(taken))
 
 
+def fan_out(objects: Any, *, towns: int = 2_000, due: int = 60) -> tuple[float, float]:
+    """Seconds of a dispatcher's pass over the markers of so many towns, and of the workers' ticks of those that are due."""
+    world = a_world(objects=objects)
+    for number in range(due):
+        world.put_in(a_town(f"fan-{number:04d}"))
+        world.post(event("town_started", event_id="fan-out-1"), town_id=f"fan-{number:04d}")
+    for number in range(due, towns):
+        objects.put(f"due/20260111T120000Z/fan-{number:04d}", b"")
+    world.clock.move(minutes=1)
+    cloud = a_cloud(world)
+    begun = time.perf_counter()
+    report = cloud.minute(T + timedelta(minutes=1), remaining=timedelta(seconds=14))
+    passed = time.perf_counter()
+    assert report.handed_over == due
+    while cloud.queue.pump(cloud.work):
+        pass
+    return (passed - begun) / report.passes, time.perf_counter() - passed
+
+
 def costs(measured: Measured) -> Iterator[str]:
     """The page of costs, from the measured requests."""
     each = measured.per_tick
@@ -138,10 +158,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
     with _store(given.store) as objects:
+        one_pass, ticks = fan_out(objects)
         measured = measure(objects, towns=given.towns, rounds=given.rounds)
     assert measured.lost == 0, f"{measured.lost} events were lost"
     print(
         f"{measured.ticks} ticks in {measured.seconds:.1f} s: {measured.ticks / measured.seconds:.0f} a second; nothing was lost\n"
+    )
+    print(
+        f"2,000 towns, 60 due: a pass of the dispatcher {one_pass * 1000:.0f} ms (bar 2,000), their ticks {ticks:.1f} s\n"
     )
     print("\n".join(costs(measured)))
 
