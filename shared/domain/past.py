@@ -13,10 +13,7 @@ JournalRow = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PastImage:
-    """An image as it was committed. `tick_no` is the last tick in it (0: none), `tick_at` that tick's `now`.
-
-    `committed_digest` is what the commit said of itself, `None` where only its pages are left.
-    """
+    """An image as it was committed. `tick_no` is the last tick in it (0: none), `tick_at` that tick's `now`."""
 
     town_id: str
     image: bytes
@@ -24,7 +21,6 @@ class PastImage:
     tick_no: int
     tick_at: datetime | None
     committed_at: datetime
-    committed_digest: str | None
 
 
 class TownPast(Protocol):

@@ -87,18 +87,9 @@ class StoredPast:
         return self._newest[town_id]
 
     def _journal_of(self, town_id: str) -> Steps[tuple[tuple[int, int, str], ...]]:
-        """First tick, last tick and key of every journal object, in order."""
+        """First tick, last tick and key of every journal object, in order; listed once."""
         if town_id not in self._blocks:
-            prefix = keys.journal_prefix(town_id)
-            found: list[tuple[int, int, str]] = []
-            after = ""
-            while True:
-                listing = yield Call(f"list {prefix}", partial(self.objects.list, prefix, after=after))
-                found += [(*span, key) for key in listing.keys if (span := keys.ticks_of(key)) is not None]
-                if not listing.more:
-                    break
-                after = listing.keys[-1]
-            self._blocks[town_id] = tuple(sorted(found))
+            self._blocks[town_id] = tuple((yield from self._archive(town_id).journal_objects()))
         return self._blocks[town_id]
 
     def _block(self, key: str) -> Steps[list[dict[str, Any]]]:
@@ -119,7 +110,6 @@ def _past(town_id: str, restored: Restored) -> PastImage:
         tick_no=tick_no,
         tick_at=tick_at,
         committed_at=restored.point.time,
-        committed_digest=restored.digest,
     )
 
 

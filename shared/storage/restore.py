@@ -15,6 +15,7 @@ from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds, to_text
 from shared.domain.town_store import CommitFacts, JournalBlock, TownImage
 from shared.storage import head, keys, layers, ltx, publish
+from shared.storage.listing import all_keys
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal, restoring
 from shared.town.pages import page_size_of
@@ -43,11 +44,10 @@ class RestorePoint:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """An old image and the commit that it was. `digest` is what that commit said of itself, if its head is kept."""
+    """An old image and the commit that it was."""
 
     point: RestorePoint
     image: bytes
-    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +146,17 @@ class Archive:
     def of_head(self, read: head.Head) -> Steps[Restored]:
         """The image of a kept head. Raises DamagedImage."""
         image, _ = yield from layers.read_layers(self.objects, read, key=keys.head(self.town_id))
-        return Restored(_point_of(read.manifest), image, read.manifest.image_digest)
+        return Restored(_point_of(read.manifest), image)
 
     def files(self) -> Steps[dict[str, tuple[int, int]]]:
         """First and last TXID of every spill and snapshot, by key."""
-        prefix = keys.ltx_prefix(self.town_id)
-        found: dict[str, tuple[int, int]] = {}
-        after = ""
-        while True:
-            listing = yield Call(f"list {prefix}", partial(self.objects.list, prefix, after=after))
-            found |= {key: span for key in listing.keys if (span := keys.txids_of(key)) is not None}
-            if not listing.more:
-                return found
-            after = listing.keys[-1]
+        found = yield from all_keys(self.objects, keys.ltx_prefix(self.town_id))
+        return {key: span for key in found if (span := keys.txids_of(key)) is not None}
+
+    def journal_objects(self) -> Steps[list[tuple[int, int, str]]]:
+        """First tick, last tick and key of every journal object, in order."""
+        found = yield from all_keys(self.objects, keys.journal_prefix(self.town_id))
+        return sorted((*span, key) for key in found if (span := keys.ticks_of(key)) is not None)
 
     def header_of(self, key: str) -> Steps[tuple[int, ltx.LtxHeader]]:
         """Size and header of a spill or snapshot; its pages are not decoded."""
@@ -264,9 +262,8 @@ def _create(objects: ObjectStore, wanted: layers.Object) -> Steps[str]:
 
 
 def _publish_journal(objects: ObjectStore, image: TownImage) -> Steps[None]:
-    prefix = keys.journal_prefix(image.town_id)
-    listing = yield Call(f"list {prefix}", partial(objects.list, prefix))
-    spans = [keys.ticks_of(key) for key in listing.keys]
+    found = yield from all_keys(objects, keys.journal_prefix(image.town_id))
+    spans = [keys.ticks_of(key) for key in found]
     published = max((span[1] for span in spans if span is not None), default=0)
     sql = database.open_image(image.image)
     try:

@@ -16,6 +16,7 @@ from shared.domain.ports import ObjectVersion, StoredObject
 from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds, from_text
 from shared.storage import keys, publish
+from shared.storage.listing import all_keys
 from shared.storage.restore import Archive
 
 
@@ -163,21 +164,15 @@ def _files(archive: Archive) -> Steps[list[_File]]:
 
 def _journal(archive: Archive, base: datetime | None) -> Steps[tuple[list[int], list[Doomed]]]:
     """Sizes of the journal objects that stay, and those that end before the base of the window."""
-    prefix = keys.journal_prefix(archive.town_id)
     kept: list[int] = []
     doomed: list[Doomed] = []
-    after = ""
-    while True:
-        listing = yield Call(f"list {prefix}", partial(archive.objects.list, prefix, after=after))
-        for key in listing.keys:
-            found: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
-            if found is None:
-                continue
-            last = publish.rows_of(found.body, key)[-1]
-            if base is None or from_text(last["now"]) > base:
-                kept.append(len(found.body))
-            else:
-                doomed.append(Doomed(key, len(found.body)))
-        if not listing.more:
-            return kept, doomed
-        after = listing.keys[-1]
+    for key in (yield from all_keys(archive.objects, keys.journal_prefix(archive.town_id))):
+        found: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
+        if found is None:
+            continue
+        last = publish.rows_of(found.body, key)[-1]
+        if base is None or from_text(last["now"]) > base:
+            kept.append(len(found.body))
+        else:
+            doomed.append(Doomed(key, len(found.body)))
+    return kept, doomed

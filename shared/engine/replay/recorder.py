@@ -60,7 +60,7 @@ def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Chan
     image = scrubbing.image(base.image)
     given = [scrubbing.given(row) for row in rows]
     require_clean(image, given)
-    start = replace(base, image=image, txid=base.tick_no, committed_digest=None)
+    start = replace(base, image=image, txid=base.tick_no)
     with closing(Rerun(start)) as running:
         changes.watch(running)
         ticks = tuple(

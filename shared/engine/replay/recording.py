@@ -70,7 +70,6 @@ class Recording:
             tick_no=self.base_tick,
             tick_at=self.base_at,
             committed_at=self.base_at,
-            committed_digest=self.image_digest,
         )
 
 

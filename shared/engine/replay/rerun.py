@@ -50,7 +50,7 @@ class Rerun:
 
     def as_past(self, start: PastImage) -> PastImage:
         """The present state as an image to start from."""
-        return replace(start, image=self.image, txid=self.txid, tick_no=self.tick_no, committed_digest=None)
+        return replace(start, image=self.image, txid=self.txid, tick_no=self.tick_no)
 
     def restart(self, image: PastImage) -> None:
         """Go on from another committed image."""
