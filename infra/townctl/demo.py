@@ -30,8 +30,7 @@ from shared.domain.steps import drive
 from shared.domain.town_store import TownImage
 from shared.engine import dry_run as dry_runs
 from shared.town import database, overview
-from shared.town.image_digest import digest_of
-from shared.town.pages import page_size_of
+from shared.town.image_digest import of_image
 
 FASTEST: Final = 100.0
 """Above that, an agent process takes longer to start than the town waits for its first heartbeat."""
@@ -176,7 +175,7 @@ def _is_quiet(stage: Stage) -> bool:
 def _dry_run(stage: Stage) -> dict[str, Any]:
     """What the next tick would do, the agents' processes looked at."""
     shown = drive(dry_runs.dry_run(TOWN, stage.around, worker_id=ids.worker_id(), ask_runtime=True))
-    return shown.as_json(image_digest=digest_of(shown.image, page_size_of(shown.image)))
+    return shown.as_json(image_digest=of_image(shown.image))
 
 
 def _what_is_missing(reports: list[TickReport]) -> str:

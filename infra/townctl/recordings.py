@@ -11,7 +11,7 @@ from rich.text import Text
 from infra.townctl.answers import FOUND, OK, Answer, plain, short
 from infra.townctl.desk import Desk, TheDesk, TownName
 from infra.townctl.past import write_whole
-from infra.townctl.words import code_of
+from infra.townctl.words import action_line, code_of
 from shared.domain.errors import DamagedImage, Refused
 from shared.domain.steps import drive
 from shared.engine.replay import recorder, recording, verifying
@@ -125,16 +125,8 @@ def diff_of(parting: Mapping[str, Any]) -> Iterator[str]:
         for event in parting["events"][side]:
             yield plain(f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}")
         for judged in parting["actions"][side]:
-            yield plain(f"  {sign} {_action_line(judged)}")
+            yield plain(f"  {sign} {code_of(judged['rule'])} {judged['rule']} {action_line(judged)}")
         for effect in parting["effects"][side]:
             yield plain(f"  {sign} effect {short(effect['effect_id'])} attempt {effect['attempt']}")
         for broken in parting["violations"][side]:
             yield plain(f"  {sign} violation {broken['invariant']}: {broken['message']}")
-
-
-def _action_line(judged: Mapping[str, Any]) -> str:
-    action = judged["action"]
-    subject = action.get("bead_id") or action.get("agent_id") or action.get("subject") or ""
-    change = f" {action['from']} -> {action['to']}" if "from" in action and "to" in action else ""
-    outcome = judged["outcome"] if judged["reason"] is None else f"{judged['outcome']}: {judged['reason']}"
-    return f"{code_of(judged['rule'])} {judged['rule']} {action['type']} {short(subject)}{change} ({outcome})"

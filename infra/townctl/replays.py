@@ -11,7 +11,7 @@ from rich.text import Text
 from infra.townctl import recordings
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import Desk, TheDesk, content_of, json_of
-from infra.townctl.words import code_of, counted
+from infra.townctl.words import action_line, code_of, counted
 from shared.domain.errors import Refused
 from shared.domain.steps import drive
 from shared.engine.replay import faithful, what_if
@@ -178,7 +178,7 @@ def _what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
             for event in parting["events"][side]:
                 yield Text(plain(f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"))
             for judged in parting["actions"][side]:
-                yield Text(plain(f"  {sign} {_action_line(judged)}"))
+                yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
             for broken in parting["violations"][side]:
                 yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
         for row in rows[:_ROWS_SHOWN]:
@@ -207,11 +207,3 @@ def _change(row: Mapping[str, Any]) -> str:
     if row["column"] != "*":
         return f"{row['column']}: {row['expected']} -> {row['got']}"
     return "is there only now" if row["expected"] == ABSENT else "is there only in history"
-
-
-def _action_line(judged: Mapping[str, Any]) -> str:
-    action = judged["action"]
-    subject = action.get("bead_id") or action.get("agent_id") or action.get("subject") or ""
-    change = f" {action['from']} -> {action['to']}" if "from" in action and "to" in action else ""
-    outcome = judged["outcome"] if judged["reason"] is None else f"{judged['outcome']}: {judged['reason']}"
-    return f"{code_of(judged['rule'])} {action['type']} {short(subject)}{change} ({outcome})"

@@ -11,7 +11,7 @@ from rich.text import Text
 from infra.townctl import forges, wiring
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
-from infra.townctl.words import code_of, counted, done_by, done_in
+from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, subject_of
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.ports import Clock
@@ -23,8 +23,7 @@ from shared.engine.code_version import code_version
 from shared.engine.worker import RunReport, run_town
 from shared.events import ingest
 from shared.town import database, journal
-from shared.town.image_digest import digest_of
-from shared.town.pages import page_size_of
+from shared.town.image_digest import of_image
 
 _AHEAD: Final = timedelta(minutes=1)
 
@@ -96,7 +95,7 @@ def dry_run(
     shown = drive(
         dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
     )
-    document = shown.as_json(image_digest=digest_of(shown.image, page_size_of(shown.image)))
+    document = shown.as_json(image_digest=of_image(shown.image))
     return Answer(document, tuple(dry_run_view(document)))
 
 
@@ -166,9 +165,7 @@ def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
 def _action_rows(actions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
     for judged in actions:
         action = judged["action"]
-        subject = action.get("bead_id") or action.get("agent_id") or action.get("subject")
-        outcome = judged["outcome"] if judged["reason"] is None else f"{judged['outcome']}: {judged['reason']}"
-        yield code_of(judged["rule"]), judged["rule"], action["type"], short(subject), outcome
+        yield code_of(judged["rule"]), judged["rule"], action["type"], short(subject_of(action)), outcome_of(judged)
 
 
 def _run_document(run: RunReport) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from infra.townctl.answers import short
 from shared.domain.errors import TownError
 from shared.domain.report import TickReport
 from shared.events import BY_TYPE
@@ -43,6 +44,25 @@ def counted(things: Iterable[str]) -> str:
 def code_of(rule: str) -> str:
     """A rule as people name it: its code, or the name of what asked for the action."""
     return CODES.get(rule, rule)
+
+
+def subject_of(action: Mapping[str, Any]) -> str | None:
+    """Whom an action is about: a bead, an agent, or what the mayor is told."""
+    found: str | None = action.get("bead_id") or action.get("agent_id") or action.get("subject")
+    return found
+
+
+def outcome_of(judged: Mapping[str, Any]) -> str:
+    """What became of an action, with the reason where there is one."""
+    outcome: str = judged["outcome"]
+    return outcome if judged["reason"] is None else f"{outcome}: {judged['reason']}"
+
+
+def action_line(judged: Mapping[str, Any]) -> str:
+    """An action in one line, without the rule that asked for it."""
+    action = judged["action"]
+    change = f" {action['from']} -> {action['to']}" if "from" in action and "to" in action else ""
+    return f"{action['type']} {short(subject_of(action))}{change} ({outcome_of(judged)})"
 
 
 def done_in(outputs: Mapping[str, Any]) -> Done:

@@ -18,8 +18,7 @@ from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.town import dump
-from shared.town.image_digest import digest_of
-from shared.town.pages import page_size_of
+from shared.town.image_digest import of_image
 from tests.towns import T, TownBuilder, a_town, ago, event
 from tests.worlds import World, a_world
 
@@ -109,7 +108,7 @@ def compare(world: World, shown: dict[str, Any]) -> None:
     """The committed image and its newest journal row against the answer of a dry run."""
     image = world.image()
     town = world.town()
-    assert digest_of(image.image, page_size_of(image.image)) == image.image_digest == shown["digests"]["image"]
+    assert of_image(image.image) == image.image_digest == shown["digests"]["image"]
     assert dump.logical_digest(town.sql) == shown["digests"]["logical"]
     if shown["quiet"]:
         assert world.journal() == []
