@@ -12,6 +12,8 @@ def lay_over(sql: database.Database, config: Mapping[str, Any], *, path: str) ->
     """See that the other configuration holds in this copy; returns all of it. Raises Refused (422) if it is none."""
     stored = summary.before_tick(sql).config
     wanted = merged(stored, dict(config))
+    if wanted == stored:
+        return stored
     problem = first_problem(TownConfig, wanted)
     if problem is not None:
         raise Refused(
@@ -20,6 +22,5 @@ def lay_over(sql: database.Database, config: Mapping[str, Any], *, path: str) ->
             path=f"{path}.{problem}",
             hint="name only settings that town_configured knows, with values that it takes",
         )
-    if wanted != stored:
-        summary.store_config(sql, wanted)
+    summary.store_config(sql, wanted)
     return wanted
