@@ -62,6 +62,9 @@ BODY_SIZE: Final = 32 * 1024
 STATUS_MESSAGE: Final = 280
 EFFECTS_PER_TICK: Final = 100
 EFFECT_CLAIM: Final = timedelta(seconds=300)
+SELF_CHECK_SHARE: Final = 0.01
+"""Of a hundred ticks one is run again from its record, unless a deployment says otherwise."""
+
 OBSERVE_WITHIN: Final = timedelta(seconds=10)
 EFFECT_START_DEADLINE: Final = timedelta(seconds=60)
 EFFECT_RETRY_UNIT: Final = timedelta(seconds=5)

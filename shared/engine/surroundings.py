@@ -9,7 +9,6 @@ from shared.domain import limits
 from shared.domain.ports import Alerts, Clock, Metrics
 from shared.domain.town_store import TownStore
 from shared.engine.perform import Outside
-from shared.engine.replay.self_check import SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Surroundings:
     metrics: Metrics | None = None
     restore_window: timedelta = limits.RESTORE_WINDOW
     settings: Mapping[str, Any] = field(default_factory=dict)
-    self_check_share: float = SHARE
+    self_check_share: float = limits.SELF_CHECK_SHARE
     """Which part of the committed ticks is run again from its record: 0 none, 1 all."""
     commit_until: datetime | None = None
     """No commit is begun after it: the last seconds of a Lambda's life are for ending. None = the process is its own."""

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from shared.actions import TransitionBead
+from shared.domain import limits
 from shared.domain.states import BeadStatus
 from shared.domain.steps import drive
 from shared.domain.tick import Tick
@@ -82,7 +83,7 @@ def test_no_tick_of_a_long_and_busy_history_comes_to_something_else() -> None:
 
 def test_one_tick_in_a_hundred_is_chosen_and_always_the_same_ones() -> None:
     ticks = [f"{number}-worker" for number in range(20_000)]
-    chosen = [tick for tick in ticks if self_check.chosen(tick, self_check.SHARE)]
+    chosen = [tick for tick in ticks if self_check.chosen(tick, limits.SELF_CHECK_SHARE)]
     assert 140 <= len(chosen) <= 260
-    assert chosen == [tick for tick in ticks if self_check.chosen(tick, self_check.SHARE)]
+    assert chosen == [tick for tick in ticks if self_check.chosen(tick, limits.SELF_CHECK_SHARE)]
     assert all(self_check.chosen(tick, 1) and not self_check.chosen(tick, 0) for tick in ticks)

@@ -15,9 +15,6 @@ from shared.engine.drain import error_text
 from shared.engine.replay.differences import Difference, of_images
 from shared.town import database, journal
 
-SHARE: Final = 0.01
-"""Of a hundred ticks one is run again, unless a deployment says otherwise."""
-
 _SCALE: Final = 1 << 32
 _SHOWN: Final = 5
 

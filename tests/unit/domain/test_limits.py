@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 KIB = 1024
 
 # spec/README.md section 3, spec/tick.md sections 5 to 7
-CONSTANTS: dict[str, timedelta | int] = {
+CONSTANTS: dict[str, timedelta | int | float] = {
     "ACTIVE_INTERVAL": 5 * SECOND,
     "SWEEP_INTERVAL": HOUR,
     "JOURNAL_WINDOW_ROWS": 128,
@@ -72,6 +72,7 @@ CONSTANTS: dict[str, timedelta | int] = {
     "STATUS_MESSAGE": 280,
     "EFFECTS_PER_TICK": 100,
     "EFFECT_CLAIM": 300 * SECOND,
+    "SELF_CHECK_SHARE": 0.01,
     "OBSERVE_WITHIN": 10 * SECOND,
     "EFFECT_START_DEADLINE": 60 * SECOND,
     "EFFECT_RETRY_UNIT": 5 * SECOND,
