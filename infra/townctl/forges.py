@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
@@ -57,11 +57,11 @@ def hosts_of(data: Path, given: Sequence[str]) -> tuple[ForgeHost, ...]:
     """The self-hosted forges that --forge-host names, which are remembered, else the remembered ones. Raises Refused."""
     path = data / ".forges.json"
     if given:
-        named = tuple(_host_from(text) for text in given)
+        named = tuple(ForgeHost.from_text(text) for text in given)
         write_atomically(path, {"hosts": list(given)})
         return named
     try:
-        return tuple(_host_from(str(text)) for text in json.loads(path.read_text(encoding="utf-8"))["hosts"])
+        return tuple(ForgeHost.from_text(str(text)) for text in json.loads(path.read_text(encoding="utf-8"))["hosts"])
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -129,13 +129,3 @@ def _read_token() -> Secret:
 
 def _host(forge: ForgeWord, host: str | None) -> str:
     return ForgeHost.of(forge, host or _USUAL[forge]).host
-
-
-def _host_from(text: str) -> ForgeHost:
-    kind, _, rest = text.partition("=")
-    host, _, api_url = rest.partition("=")
-    if kind not in get_args(ForgeWord):
-        hint = "write it as gitlab=git.example.com"
-        raise Refused(f"--forge-host {text[:80]!r} names no forge", status=400, path="forge-host", hint=hint)
-    named: Any = kind
-    return ForgeHost.of(named, host, api_url)

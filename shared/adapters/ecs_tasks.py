@@ -205,7 +205,8 @@ def _client() -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
     retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-    return boto3.client(
+    # a session of its own: the default one may not be shared by threads while a client is made
+    return boto3.session.Session().client(
         "ecs", config=Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
     )
 
