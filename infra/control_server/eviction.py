@@ -1,6 +1,8 @@
 """The orderly end of a container: the town is told, agents save their work, the town is told what became of them.
 
-1. No start is taken any more; `container_eviction` goes out, so that the town dispatches nothing until it is replaced.
+1. No start is taken any more; `container_eviction` goes out, so that the town dispatches nothing until it is replaced. Not so
+   if no agent runs (an idle container was stopped because it was idle, and a town must not wait for its successor), and not
+   from the container of one agent, which no other agent lives in.
 2. Every agent is written to ("commit and push"), given some seconds, and then ended.
 3. What lies uncommitted or unpushed in a worktree is pushed on the agent's branch.
 4. `agent_completed` with the reason `container eviction` for each.
@@ -28,17 +30,24 @@ _REPORT_SECONDS: Final = 10.0
 
 
 def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
-    """End everything in order; a line for each agent that says what became of its work."""
+    """End the town's container in order; a line for each agent that says what became of its work."""
+    sessions.evicting = True
+    if sessions.runtime.running(settings.town_id):
+        nonce = drain_nonce(settings.town_id, _event_id(settings))
+        settings.root.mkdir(parents=True, exist_ok=True)
+        write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
+        reporter.fact(reporter.event("container_eviction", _event_id(settings), {}))
+    return leave(settings, sessions, watch, reporter)
+
+
+def leave(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
+    """End every agent in order, of which the town need not take notice as a whole; a line for each."""
     sessions.evicting = True
     watch.draining = True
-    event_id = f"evict:{settings.instance_id}"[:128]
-    nonce = drain_nonce(settings.town_id, event_id)
-    settings.root.mkdir(parents=True, exist_ok=True)
-    write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
-    reporter.fact(reporter.event("container_eviction", event_id, {}))
     agents = sessions.runtime.running(settings.town_id)
     for agent in agents:
-        sessions.runtime.message(agent.town_id, agent.agent_id, message_id=event_id, text=_LAST_WORDS, mode="immediate")
+        said = _event_id(settings)
+        sessions.runtime.message(agent.town_id, agent.agent_id, message_id=said, text=_LAST_WORDS, mode="immediate")
     wait_for(lambda: not sessions.runtime.running(settings.town_id), seconds=settings.eviction_seconds, every=0.1)
     told = [_end(agent, sessions, watch) for agent in agents]
     reporter.finish(seconds=_REPORT_SECONDS)
@@ -54,6 +63,10 @@ def announce_ready(settings: Settings, reporter: Reporter) -> bool:
     reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_id}"[:128], {"nonce": nonce}))
     path.unlink(missing_ok=True)
     return True
+
+
+def _event_id(settings: Settings) -> str:
+    return f"evict:{settings.instance_id}"[:128]
 
 
 def _kept_nonce(settings: Settings) -> str | None:
