@@ -1,7 +1,8 @@
 """One batch of wakes: each town in it is run once, and no town's failure touches another's.
 
-Wakes need no order, so towns stand side by side where the queue would have them in line: what failed goes back to the
-queue by itself, and of its town nothing else is tried in this batch.
+Wakes need no order, so towns stand side by side where the queue would have them in line: what failed for good goes back to
+the queue by itself, and of its town nothing else is tried in this batch. What may pass does not go back: the message would
+hold up every later wake of its town for as long as it is invisible, which is minutes, and the due marker is still there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from shared.adapters.sqs_queue import wake_of
 from shared.domain import limits
-from shared.domain.errors import Refused, UnknownTown
+from shared.domain.errors import Refused, Retryable, UnknownTown
 from shared.domain.ports import Wake
 from shared.domain.steps import drive
 from shared.engine.dispatch import FailedRun, WarmImages, run_due_town
@@ -43,9 +44,8 @@ class Worker:
         for messages, wake in _towns_of(records, again):
             done = None if self.around.clock.now() >= dies - BEGIN_NO_TOWN else self._run(wake, around)
             if isinstance(done, FailedRun):
-                again += (
-                    () if isinstance(done.error, UnknownTown) else messages
-                )  # an unknown town would not become known
+                # An unknown town would not become known.
+                again += () if isinstance(done.error, Retryable | UnknownTown) else messages
             elif done is None or done.outcome == "no_time":
                 again += messages
             elif done.outcome == "not_due" and done.next_due is not None:
