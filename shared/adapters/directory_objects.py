@@ -67,6 +67,13 @@ class DirectoryObjects:
         found = self.get(key)
         return "unchanged" if found is not None and found.etag == etag else found
 
+    def start_of(self, key: str, length: int) -> bytes | None:
+        """The first `length` bytes of an object; None if there is none."""
+        path = self._path(key)
+        with self._translated(f"get {key}"), contextlib.suppress(*_NO_FILE), path.open("rb") as file:
+            return file.read(length)
+        return None
+
     def create(self, key: str, body: bytes) -> str:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists."""
         path = self._path(key)
@@ -124,7 +131,8 @@ class DirectoryObjects:
         start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
             found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
-        return Listing(tuple(found[:limit]), more=len(found) > limit)
+            sizes = tuple(_size_of(self._path(key)) for key in found[:limit])
+        return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes)
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """The present state and those that were replaced, newest first."""
@@ -338,6 +346,14 @@ def _to_disk(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _size_of(path: Path) -> int:
+    """The bytes of a file; 0 if it has gone since it was listed."""
+    try:
+        return path.stat().st_size
+    except _NO_FILE:
+        return 0
 
 
 def _entries(path: Path) -> list[tuple[str, bool]]:

@@ -31,10 +31,11 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Keys in ascending order; `more` says that keys after the last one exist."""
+    """Keys in ascending order and the bytes of each object; `more` says that keys after the last one exist."""
 
     keys: tuple[str, ...]
     more: bool
+    sizes: tuple[int, ...] = field(default=(), compare=False)
 
 
 class ObjectStore(Protocol):
@@ -49,6 +50,10 @@ class ObjectStore(Protocol):
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
         """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        ...
+
+    def start_of(self, key: str, length: int) -> bytes | None:
+        """The first `length` bytes of an object that is not empty, fewer if it has no more; None if there is none."""
         ...
 
     def create(self, key: str, body: bytes) -> str:

@@ -62,6 +62,10 @@ class Counting:
         self.gets += 1
         return self.inner.get_if_changed(key, etag)
 
+    def start_of(self, key: str, length: int) -> bytes | None:
+        self.gets += 1
+        return self.inner.start_of(key, length)
+
     def create(self, key: str, body: bytes) -> str:
         self._count(body)
         return self.inner.create(key, body)
