@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from shared.adapters import s3_errors
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
-from shared.domain.ports import Listing, ObjectVersion, StoredObject
+from shared.domain.object_store import Listing, ObjectVersion, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
 """Bytes of the largest object that is downloaded: an image at the size guard that nothing could compress."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from shared.domain.ports import Listing, ObjectStore
+from shared.domain.object_store import Listing, ObjectStore
 from shared.domain.steps import Call, Steps
 
 T = TypeVar("T")

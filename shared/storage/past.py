@@ -6,8 +6,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from shared.domain.object_store import ObjectStore, StoredObject, VersionedObjects
 from shared.domain.past import JournalRow, PastImage
-from shared.domain.ports import ObjectStore, StoredObject, VersionedObjects
 from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds
 from shared.storage import keys, layers, publish

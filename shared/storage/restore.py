@@ -3,14 +3,14 @@
 Every commit of the last day is a noncurrent version of the head; before that the ends of spills and the snapshots remain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
 from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
-from shared.domain.ports import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
+from shared.domain.object_store import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
 from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds, to_text
 from shared.domain.town_store import CommitFacts, JournalBlock, TownImage
@@ -115,17 +115,21 @@ class Archive:
     def newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
         """The newest head version whose manifest fits, where all older ones fit too."""
         versions = yield from self.head_versions()
-        position = yield from first_fitting(versions, partial(self._head_fits, fits))
+        position = yield from self.position_of_head(versions, fits)
         return (yield from self.head_of(versions[position])) if position < len(versions) else None
 
-    def _head_fits(self, fits: Callable[[head.Manifest], bool], version: ObjectVersion) -> Steps[bool]:
-        return fits((yield from self.head_of(version)).manifest)
+    def position_of_head(self, versions: Sequence[ObjectVersion], fits: Callable[[head.Manifest], bool]) -> Steps[int]:
+        """Where the first of these versions that fits stands, where all behind it fit too; how many there are if none does."""
+
+        def manifest_fits(version: ObjectVersion) -> Steps[bool]:
+            return fits((yield from self.head_of(version)).manifest)
+
+        return (yield from first_fitting(versions, manifest_fits))
 
     def heads_of_tick(self, tick_no: int) -> Steps[list[head.Head]]:
         """The kept heads whose last tick is this one, oldest first: the tick's own commit, then restores in place."""
         versions = yield from self.head_versions()
-        fits = partial(self._head_fits, lambda manifest: manifest.tick_no <= tick_no)
-        position = yield from first_fitting(versions, fits)
+        position = yield from self.position_of_head(versions, lambda manifest: manifest.tick_no <= tick_no)
         found: list[head.Head] = []
         for version in versions[position:]:
             read = yield from self.head_of(version)
@@ -161,11 +165,12 @@ class Archive:
         """The header of the newest spill or snapshot that fits, where all older ones fit too."""
         files = yield from self.files()
         newest_first = sorted(files, key=lambda key: -files[key][1])
-        position = yield from first_fitting(newest_first, partial(self._header_fits, fits))
-        return (yield from self.header_of(newest_first[position])) if position < len(newest_first) else None
 
-    def _header_fits(self, fits: Callable[[ltx.LtxHeader], bool], key: str) -> Steps[bool]:
-        return fits((yield from self.header_of(key)))
+        def header_fits(key: str) -> Steps[bool]:
+            return fits((yield from self.header_of(key)))
+
+        position = yield from first_fitting(newest_first, header_fits)
+        return (yield from self.header_of(newest_first[position])) if position < len(newest_first) else None
 
     def _file(self, key: str) -> Steps[ltx.LtxFile]:
         found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))

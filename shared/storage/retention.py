@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.ports import ObjectVersion, StoredObject
+from shared.domain.object_store import ObjectVersion, StoredObject
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.times import from_milliseconds, from_text
 from shared.storage import keys, layers, publish
@@ -83,8 +83,7 @@ class _File:
 
 def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
     """Decide what may go. Reads only; raises UnknownTown, DamagedImage."""
-    versions = yield from archive.head_versions()
-    heads, old_heads = _heads_to_keep(versions, None if keep.commits is None else now - keep.commits)
+    heads, old_heads = yield from _heads(archive, None if keep.commits is None else now - keep.commits)
     oldest = (yield from archive.head_of(heads[-1])).manifest
     files = yield from _files(archive)
     spills = [file for file in files if not keys.is_snapshot(file.key)]
@@ -104,6 +103,13 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
     doomed += old_rows
     kept = [version.size for version in heads] + [file.size for file in files if file.key in needed] + rows
     return RetentionPlan(archive.town_id, tuple(doomed), len(kept), sum(kept))
+
+
+def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
+    """Decide what may go, and delete it; returns the plan that was carried out."""
+    decided = yield from plan(archive, keep, now=now)
+    yield from carry_out(archive, decided)
+    return decided
 
 
 def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
@@ -127,16 +133,13 @@ def _deletion(archive: Archive, doomed: Doomed) -> Call:
     return Call(name, partial(archive.versions.delete_version, doomed.key, doomed.version_id))
 
 
-def _heads_to_keep(
-    versions: tuple[ObjectVersion, ...], since: datetime | None
-) -> tuple[list[ObjectVersion], list[ObjectVersion]]:
+def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectVersion], list[ObjectVersion]]]:
     """The versions that were the newest one at some time since then, newest first, and the others."""
-    kept: list[ObjectVersion] = []
-    for position, version in enumerate(versions):
-        kept.append(version)
-        if since is not None and version.at <= since:
-            return kept, list(versions[position + 1 :])
-    return kept, []
+    versions = yield from archive.head_versions()
+    if since is None:
+        return list(versions), []
+    replaced = yield from archive.position_of_head(versions, lambda manifest: manifest.time <= since)
+    return list(versions[: replaced + 1]), list(versions[replaced + 1 :])
 
 
 def _with_all_below(points: Iterable[_File], files: Sequence[_File]) -> set[str]:
