@@ -196,8 +196,5 @@ def _body_of(event: Envelope) -> dict[str, Any]:
 
 @contextmanager
 def _opened(image: bytes) -> Iterator[database.Database]:
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         yield sql
-    finally:
-        database.close(sql)

@@ -74,8 +74,7 @@ def run_town(
     """
     image = yield from around.store.load(town_id, known=known)
     waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
-    sql = database.open_image(image.content)
-    try:
+    with database.opened(image.content) as sql:
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
         now: datetime = yield Call("clock", around.clock.now)
@@ -103,8 +102,6 @@ def run_town(
             new_image = database.content_of(sql)
             base = _Base(image, published, taken_by(reading, given), markers, begun)
             done = yield from _commit(around, base, new_image, report)
-    finally:
-        database.close(sql)
     yield from _tell(around, done)
     if done.trouble is not None:
         raise done.trouble

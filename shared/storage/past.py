@@ -1,10 +1,9 @@
 """The retained past of a town as replay reads it: images from heads and files, journal rows from objects and the newest image."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from shared.domain.object_store import ObjectStore, StoredObject, VersionedObjects
 from shared.domain.past import JournalRow, PastImage
@@ -14,8 +13,6 @@ from shared.storage import keys, layers, publish
 from shared.storage.listing import first_fitting
 from shared.storage.restore import Archive, Restored
 from shared.town import database, journal, restoring, summary
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -74,7 +71,8 @@ class StoredPast:
                 rows = yield from self._block(key)
                 return tuple(row for row in rows if row["tick_no"] > tick_no)
         newest = yield from self._newest_of(town_id)
-        return _in_image(newest.image, lambda sql: tuple(journal.rows(sql, limit=1_000_000, after=tick_no)))
+        with database.opened(newest.image) as sql:
+            return tuple(journal.rows(sql, limit=1_000_000, after=tick_no))
 
     def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
         """Whether the image at the end of a file stands at that tick or a later one."""
@@ -104,9 +102,8 @@ class StoredPast:
 
 
 def _past(town_id: str, restored: Restored) -> PastImage:
-    tick_no, tick_at = _in_image(
-        restored.image, lambda sql: (restoring.tick_no(sql), summary.before_tick(sql).last_tick_at)
-    )
+    with database.opened(restored.image) as sql:
+        tick_no, tick_at = restoring.tick_no(sql), summary.before_tick(sql).last_tick_at
     return PastImage(
         town_id=town_id,
         image=restored.image,
@@ -115,11 +112,3 @@ def _past(town_id: str, restored: Restored) -> PastImage:
         tick_at=tick_at,
         committed_at=restored.point.time,
     )
-
-
-def _in_image(image: bytes, question: Callable[[database.Database], T]) -> T:
-    sql = database.open_image(image)
-    try:
-        return question(sql)
-    finally:
-        database.close(sql)

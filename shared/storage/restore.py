@@ -272,11 +272,8 @@ def _publish_journal(objects: ObjectStore, image: TownImage) -> Steps[None]:
     found = yield from all_keys(objects, keys.journal_prefix(image.town_id))
     spans = [keys.ticks_of(key) for key in found]
     published = max((span[1] for span in spans if span is not None), default=0)
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         block: JournalBlock | None = journal.block_after(sql, published)
-    finally:
-        database.close(sql)
     if block is None:
         return
     key = keys.journal(image.town_id, block.min_tick, block.max_tick)

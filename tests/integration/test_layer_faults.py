@@ -89,11 +89,8 @@ def _ripe(what: str) -> tuple[dict[str, bytes], dict[int, bytes], int, int]:
 
 def _block(town: _Town) -> JournalBlock | None:
     image = drive(town.around.store.load("t1"))
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         return journal.oldest_block(sql)
-    finally:
-        database.close(sql)
 
 
 def _all_keys(objects: MemoryObjects) -> list[str]:

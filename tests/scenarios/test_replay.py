@@ -78,12 +78,9 @@ def a_life(ticks: int, *, forge_at: int | None = None) -> Lived:
 
 def forged(image: bytes, statement: str) -> bytes:
     """The image with something changed past every tick."""
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         sql.execute(statement)
         return database.image_of(sql)
-    finally:
-        database.close(sql)
 
 
 def head_of(image: bytes, like: head.Manifest) -> bytes:

@@ -261,11 +261,8 @@ class Ledger:
             more_waiting=False,
             observations=Observations(asked=False),
         )
-        sql = database.open_image(self.image)
-        try:
+        with database.opened(self.image) as sql:
             return tick.run(sql, given, town_id=self.town_id)
-        finally:
-            database.close(sql)
 
     def _is_next_link(self, before: head.Manifest, row: dict[str, Any]) -> None:
         after = self.manifest
@@ -390,11 +387,8 @@ class Ledger:
 
 
 def _newest_row(image: bytes) -> dict[str, Any]:
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         return journal.rows(sql, limit=1)[0]
-    finally:
-        database.close(sql)
 
 
 def _tracks(sql: database.Database) -> dict[str, list[str]]:
