@@ -59,13 +59,19 @@ class Stack:
 
 
 def examine(stack: Stack) -> Answer:
-    """Make every check; exit code 1 if something is wrong."""
+    """Make every check; exit code 1 if something is wrong, or cannot be looked at."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     symptoms: list[Symptom] = []
     for check in (_quota, _schedule, _secret, _bucket, _whole_way):
+        name = check.__name__.strip("_")
         try:
             symptoms += check(stack)
         except TownError as error:
-            symptoms.append(Symptom(check.__name__.strip("_"), error.message, error.hint))
+            symptoms.append(Symptom(name, error.message, error.hint))
+        except (BotoCoreError, ClientError) as error:
+            hint = "sign in as somebody who may ask AWS that, in the stack's account and region"
+            symptoms.append(Symptom(name, f"AWS does not answer: {_said(error)}", hint))
     document = {"outputs": dict(stack.outputs), "symptoms": [vars_of(each) for each in symptoms]}
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
     shown = table("check", "problem", "what to do", rows=rows) if rows else "the deployment is well"
@@ -106,6 +112,12 @@ def outputs_of(client: Any, stack: str) -> dict[str, str]:
     return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
 
 
+def _said(error: Any) -> str:
+    """What an error of the SDK is, without what it holds of the request."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code")
+    return str(code or type(error).__name__)
+
+
 def _quota(stack: Stack) -> Iterator[Symptom]:
     limits = stack.client("lambda").get_account_settings()["AccountLimit"]
     free = int(limits["UnreservedConcurrentExecutions"])
@@ -115,9 +127,8 @@ def _quota(stack: Stack) -> Iterator[Symptom]:
 
 
 def _schedule(stack: Stack) -> Iterator[Symptom]:
-    scheduler = stack.client("scheduler")
     wanted = stack.outputs["TickFunctionArn"]
-    for each in scheduler.list_schedules()["Schedules"]:
+    for each in _schedules(stack.client("scheduler")):
         if each["Target"]["Arn"] == wanted:
             if each["State"] != "ENABLED":
                 yield Symptom(
@@ -125,6 +136,17 @@ def _schedule(stack: Stack) -> Iterator[Symptom]:
                 )
             return
     yield Symptom("schedule", "nothing calls the dispatcher", "deploy the stack again: its schedule was deleted")
+
+
+def _schedules(scheduler: Any) -> Iterator[Mapping[str, Any]]:
+    """Every schedule of the account, page after page: ours may be on any."""
+    more: dict[str, str] = {}
+    while True:
+        page = scheduler.list_schedules(**more)
+        yield from page["Schedules"]
+        if not page.get("NextToken"):
+            return
+        more = {"NextToken": page["NextToken"]}
 
 
 def _secret(stack: Stack) -> Iterator[Symptom]:
