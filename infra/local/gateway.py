@@ -152,8 +152,13 @@ def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
 
         def _any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = self.rfile.read(int(headers.get("content-length", 0)))
-            answered = gateway.answer(self.command, self.path, headers, body)
+            length = headers.get("content-length", "0")
+            if not (length.isascii() and length.isdecimal()):
+                self.close_connection = True  # where the next request begins is not known
+                return self._say(_said(400, "Bad Request"))
+            return self._say(gateway.answer(self.command, self.path, headers, self.rfile.read(int(length))))
+
+        def _say(self, answered: Mapping[str, Any]) -> None:
             content = str(answered.get("body") or "").encode()
             if answered.get("isBase64Encoded"):
                 content = base64.b64decode(content)
