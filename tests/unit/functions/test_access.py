@@ -1,5 +1,7 @@
 """Who may do what: a rule means exactly what it says."""
 
+import json
+
 import pytest
 
 from functions.access import Access, Request
@@ -49,3 +51,11 @@ def test_a_pattern_is_the_whole_town_id_and_only_the_star_stands_for_anything(
 )
 def test_a_pattern_is_the_whole_arn_of_the_caller(callers: str, answer: int) -> None:
     assert status(AccessRule(callers=(callers,), towns=("*",), verbs=("read",)), OPERATOR, "demo") == answer
+
+
+def test_a_list_of_towns_leaves_a_line_with_the_caller_too() -> None:
+    lines: list[str] = []
+    access = Access((AccessRule(callers=("*",), towns=("demo*",), verbs=("read",)),), lines.append)
+    assert access.visible(Request(OPERATOR, "GET /api/towns", "1"), ["demo", "other"]) == ("demo",)
+    [line] = map(json.loads, lines)
+    assert (line["event"], line["caller"], line["route"]) == ("access.granted", OPERATOR, "GET /api/towns")
