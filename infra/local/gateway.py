@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from shared.domain.errors import Refused
+
 Invoke = Callable[[str, Any], Any]
 
 REGION: Final = "us-east-1"
@@ -142,7 +144,7 @@ class Answering(Protocol):
 
 @contextmanager
 def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
-    """It listens on a port of the loopback; its URL."""
+    """It listens on a port of the loopback; its URL. Raises Refused if nobody can listen there."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -171,7 +173,11 @@ def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except (OSError, OverflowError) as error:
+        problem = f"nobody can listen on port {port}: {getattr(error, 'strerror', None) or error}"
+        raise Refused(problem, status=400, path="port", hint="name another one, or 0 for any that is free") from None
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -20,6 +20,7 @@ from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
 
 TOWN: Final = "townctl-doctor"
+_OUTPUTS: Final = {"ApiUrl", "TickFunctionArn", "TownTokenKeyArn", "TownsBucket"}
 LEAST_CONCURRENCY: Final = 20
 SECONDS: Final = 150.0
 """Two scheduled minutes and a little: so long may the synthetic event take if the queue is asleep."""
@@ -90,6 +91,8 @@ def deployed(name: str) -> Stack:
     from infra.townctl.over_api import Api as Signed
 
     session = boto3.session.Session()
+    if session.region_name is None:
+        raise Refused("no region is set", status=400, path="region", hint="AWS_REGION, or AWS_PROFILE with a region")
     outputs = outputs_of(session.client("cloudformation"), name)
     return Stack(
         outputs=outputs,
@@ -101,15 +104,20 @@ def deployed(name: str) -> Stack:
 
 
 def outputs_of(client: Any, stack: str) -> dict[str, str]:
-    """The outputs of a CloudFormation stack. Raises Refused."""
-    from botocore.exceptions import ClientError
+    """The outputs of a CloudFormation stack that is one of ours. Raises Refused."""
+    from botocore.exceptions import BotoCoreError, ClientError
 
+    hint = "see `sam list stack-outputs`, and that account and region are the right ones"
     try:
         [found] = client.describe_stacks(StackName=stack)["Stacks"]
-    except ClientError as error:
-        hint = "see `sam list stack-outputs`, and that the region is the right one"
-        raise Refused(f"there is no stack {stack} here", status=404, path="stack", hint=hint) from error
-    return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    except (BotoCoreError, ClientError) as error:
+        problem = f"the stack {stack} cannot be looked at: {_said(error)}"
+        raise Refused(problem, status=404, path="stack", hint=hint) from error
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    if lacking := sorted(_OUTPUTS - set(outputs)):
+        problem = f"the stack {stack} is no town reconciler: it lacks {', '.join(lacking)}"
+        raise Refused(problem, status=404, path="stack", hint=hint)
+    return outputs
 
 
 def _said(error: Any) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.local.gateway import serving
+from shared.domain.errors import Refused
 
 
 class Echo:
@@ -39,3 +40,12 @@ def test_a_request_with_its_length_is_read_whole() -> None:
     with serving(Echo()) as url:
         answer = said(url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")
     assert answer.endswith(b"\r\n\r\n3")
+
+
+def test_a_port_that_nobody_can_listen_on_is_refused() -> None:
+    """`townctl serve` twice on one port was a traceback and `a bug of townctl`."""
+    with serving(Echo()) as url:
+        taken = urlsplit(url).port or 0
+        for port in (taken, 99_999):
+            with pytest.raises(Refused, match=f"nobody can listen on port {port}"), serving(Echo(), port=port):
+                pass

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 
-from infra.townctl.stack_doctor import Stack, examine
+from infra.townctl.stack_doctor import Stack, deployed, examine, outputs_of
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused
 
@@ -66,3 +67,39 @@ def test_what_aws_forbids_to_ask_is_a_finding_and_the_other_checks_go_on() -> No
     found = checks(Account(["arn:another"], denied=True))
     assert found["quota"] == "AWS does not answer: AccessDeniedException"
     assert {"schedule", "whole_way"} <= set(found)
+
+
+class Formation:
+    """CloudFormation with one stack in it, or an answer that is none."""
+
+    def __init__(self, outputs: dict[str, str], fails: Exception | None = None) -> None:
+        self._outputs = outputs
+        self._fails = fails
+
+    def describe_stacks(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - the SDK's name
+        if self._fails is not None:
+            raise self._fails
+        outputs = [{"OutputKey": key, "OutputValue": value} for key, value in self._outputs.items()]
+        return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
+
+
+@pytest.mark.parametrize(
+    ("formation", "says"),
+    [
+        (Formation({}), "is no town reconciler: it lacks ApiUrl"),
+        (Formation({}, ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")), "ValidationError"),
+        (Formation({}, NoCredentialsError()), "NoCredentialsError"),
+    ],
+    ids=["another stack", "no stack", "nobody"],
+)
+def test_a_stack_that_cannot_be_looked_at_is_refused_with_the_reason(formation: Formation, says: str) -> None:
+    with pytest.raises(Refused, match=says):
+        outputs_of(formation, "mine")
+
+
+def test_without_a_region_no_stack_is_looked_for(as_owner: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(Refused, match="no region is set"):
+        deployed("mine")
