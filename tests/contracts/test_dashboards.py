@@ -9,9 +9,9 @@ import pytest
 
 from infra.dashboards import __main__ as made
 from infra.dashboards import alarms, cloudwatch, grafana
-from infra.dashboards.panels import PER_TOWN, RECONCILER
+from infra.dashboards.panels import PER_TOWN
 from shared.engine.dispatch import FailedRun
-from shared.telemetry.catalogue import ACTIONS_BY_TYPE, BY_NAME, METRICS, NAMESPACE, Statistic
+from shared.telemetry.catalogue import ACTIONS_BY_TYPE, BY_NAME, METRICS, NAMESPACE
 from tests.cloud import a_fleet
 from tests.conventions.sources import ROOT
 
@@ -158,8 +158,3 @@ def test_tables_by_town_ask_for_fields_that_the_lines_have() -> None:
 def _fields_of(line: dict[str, Any]) -> set[str]:
     """What Logs Insights discovers in a line of ours, where a metric's value is a list of one."""
     return {name for name in line if name != "_aws"}
-
-
-def test_the_stat_of_violations_is_the_worst_town_and_not_a_sum_over_ticks() -> None:
-    [panel] = [panel for panel in RECONCILER if panel.title == "Invariant violations"]
-    assert panel.series == (("invariantViolations", Statistic.MAXIMUM),)
