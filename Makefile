@@ -171,8 +171,8 @@ dashboards: $(READY) ## Write dashboards, alarms and the table of metrics anew f
 	.venv/bin/python -m infra.dashboards
 
 # `sam build` calls build-<logical id> for each function. The bundle is the same for all, so it is made once and copied.
-.PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction
-build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction: $(BUNDLE)/.ready
+.PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction build-RetentionFunction
+build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction build-RetentionFunction: $(BUNDLE)/.ready
 	@mkdir -p "$(ARTIFACTS_DIR)"
 	@cp -R $(BUNDLE)/python/. "$(ARTIFACTS_DIR)"
 	@cp -R functions shared "$(ARTIFACTS_DIR)"

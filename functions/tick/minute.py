@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from functions.tick.schemas import ScheduledTick
+from functions.schedule import ScheduledCall
 from shared.domain import limits
 from shared.domain.errors import Retryable
 from shared.domain.ports import Queue, Wake
@@ -74,7 +74,7 @@ class Dispatcher:
     warm: WarmImages = field(default_factory=WarmImages)
     sweep_after: str | None = None
 
-    def minute(self, call: ScheduledTick, *, remaining: timedelta) -> MinuteReport:
+    def minute(self, call: ScheduledCall, *, remaining: timedelta) -> MinuteReport:
         """Work for one scheduled minute, at most as long as the function lives, and write one summary line.
 
         Raises what made a look at the markers impossible, so that the failure is seen; a town that fails is reported by
@@ -94,7 +94,7 @@ class Dispatcher:
         finally:
             self.metrics.write(report.values, self._about(call, report, begun))
 
-    def _about(self, call: ScheduledTick, report: MinuteReport, begun: datetime) -> dict[str, Any]:
+    def _about(self, call: ScheduledCall, report: MinuteReport, begun: datetime) -> dict[str, Any]:
         return {
             "event": "minute.completed",
             "scheduled_time": to_text(call.minute),
@@ -105,7 +105,7 @@ class Dispatcher:
             "failed": dict(sorted(report.failed.items())[:20]),
         }
 
-    def _sweep(self, call: ScheduledTick, report: MinuteReport, *, until: datetime) -> None:
+    def _sweep(self, call: ScheduledCall, report: MinuteReport, *, until: datetime) -> None:
         """Once an hour, and in the minutes after it as long as it is not through, look at every town."""
         if call.minute.minute == 0:
             self.sweep_after = ""

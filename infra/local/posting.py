@@ -19,7 +19,8 @@ from urllib.parse import quote
 
 from infra.local.buckets import BUCKET_VARIABLE, Bucket
 from shared.domain.errors import Refused, TownError
-from shared.domain.ports import Clock, ObjectStore
+from shared.domain.object_store import ObjectStore
+from shared.domain.ports import Clock
 
 POST_VARIABLE: Final = "TOWN_AGENT_POST"
 DATA_VARIABLE: Final = "TOWN_AGENT_DATA"

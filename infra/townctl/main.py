@@ -38,7 +38,7 @@ from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.errors import Refused, TownError
-from shared.domain.ports import ObjectStore
+from shared.domain.object_store import ObjectStore
 
 _HELP = """\
 Run towns on this machine, see what they do and why.

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-HANDLERS = ("tick", "worker", "events", "debug", "authorizer")
+HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "retention")
 NOBODY_NEEDS = (
     "boto3",
     "cyclopts",
@@ -30,8 +30,9 @@ NOT_NEEDED = {
     "events": ("jwt", "cryptography", "shared.storage.restore", "shared.adapters.directory_objects"),
     "debug": ("jwt", "cryptography", "shared.adapters.sqs_queue", "shared.engine.founding", "functions.events"),
     "authorizer": ("aws_lambda_powertools", "shared.engine", "shared.town", "shared.storage", "shared.events"),
+    "retention": ("jwt", "cryptography", ROUTER, "shared.adapters.directory_objects"),
 }
-MOST_MODULES = {"tick": 520, "worker": 520, "events": 680, "debug": 680, "authorizer": 360}
+MOST_MODULES = {"tick": 520, "worker": 520, "events": 680, "debug": 680, "authorizer": 360, "retention": 520}
 """Modules in all, the interpreter's own among them: far below, and a new library shows here at once."""
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import TownError
-from shared.domain.ports import ObjectVersion
+from shared.domain.object_store import ObjectVersion
 from shared.domain.steps import Steps, drive
 from shared.domain.town_store import JournalBlock, TownImage
 from shared.engine.founding import found_town

@@ -10,7 +10,7 @@ import pytest
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import canonical
 from shared.domain.errors import DamagedImage, Refused
-from shared.domain.ports import StoredObject
+from shared.domain.object_store import StoredObject
 from shared.domain.steps import drive
 from shared.engine.replay import faithful
 from shared.engine.replay.differences import ABSENT, Difference

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from shared.domain import ids
 from shared.domain.effects import ALLOWANCE
 from shared.domain.limits import MILLISECOND
-from shared.domain.ports import Alert, ObjectStore
+from shared.domain.object_store import ObjectStore
+from shared.domain.ports import Alert
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
 from shared.domain.steps import drive
