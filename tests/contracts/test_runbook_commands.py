@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.tick.schemas import ScheduledTick
+from functions.schedule import ScheduledCall
 from infra.townctl import main
 from shared.adapters.directory_objects import DirectoryObjects
 from tests.conventions.sources import ROOT
@@ -35,5 +35,5 @@ def test_a_call_of_the_dispatcher_by_hand_is_for_the_present_minute() -> None:
         for event in events:
             now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
             assert "$(date -u +%FT%TZ)" in event
-            ScheduledTick.read(json.loads(event.replace('\\"', '"').replace("$(date -u +%FT%TZ)", now)))
+            ScheduledCall.read(json.loads(event.replace('\\"', '"').replace("$(date -u +%FT%TZ)", now)))
     assert not [page for page in PAGES if "events/tick.json" in page.read_text(encoding="utf-8")]
