@@ -91,10 +91,10 @@ class ControlServerRuntime:
             if awake.fresh:
                 self._give_tokens(town_id, awake.address, effect_id, None)
             environment = self._environment(town_id, agent_id, generation)
+            headers = self._headers(town_id, effect_id, generation)
         except TownError as error:
-            return StartRejected(f"no token can be made: {error.message}", kind="bad_configuration")
+            return StartRejected(f"no token can be had: {error.message}", kind="bad_configuration")
         request = start_request(order, **self._models, environment=environment)
-        headers = self._headers(town_id, effect_id, generation)
         answer = call(
             "POST", f"{awake.address}/agents/start", body=request, headers=headers, seconds=max(0.1, budget.left())
         )

@@ -235,6 +235,7 @@ def _client(endpoint_url: str | None, region: str | None) -> Any:
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint_url else "auto"},
+        signature_version="s3v4",  # presigned addresses too: buckets made since 2020 honour no older one
     )
     # a session of its own: the default one may not be shared by threads while a client is made
     return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=settings)

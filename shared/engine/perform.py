@@ -107,11 +107,16 @@ def perform(
     return done
 
 
+def can_be_heard(effect: ClaimedEffect, now: datetime, until: datetime) -> bool:
+    """Whether the answer of an effect that is begun now comes before `until`, however slow it is."""
+    return now + ALLOWANCE[EffectKind(effect.kind)].timeout <= until
+
+
 def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, until: datetime | None) -> bool:
     """Whether an effect may be started now: not too long after its claim, and its answer can still be heard."""
     if now - claimed_at > limits.EFFECT_START_DEADLINE:
         return False
-    return until is None or now + ALLOWANCE[EffectKind(effect.kind)].timeout <= until
+    return until is None or can_be_heard(effect, now, until)
 
 
 def _answer(effect: ClaimedEffect, outside: Outside) -> Result:

@@ -25,7 +25,7 @@ from shared.domain.town_store import (
 )
 from shared.engine import tick
 from shared.engine.inputs import as_marked, gathered, read_batches, taken_by
-from shared.engine.perform import Performed, perform
+from shared.engine.perform import Performed, can_be_heard, perform
 from shared.engine.replay import self_check
 from shared.engine.replay.differences import Difference
 from shared.engine.result_events import Result
@@ -33,7 +33,8 @@ from shared.engine.surroundings import Surroundings
 from shared.events import ingest
 from shared.town import database, journal, summary
 
-RunOutcome = Literal["committed", "quiet", "not_due", "lost"]
+RunOutcome = Literal["committed", "quiet", "not_due", "lost", "no_time"]
+"""`no_time`: its effects need more time than this process has left; nothing was committed, and a run with more does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,11 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
                 f"town {town_id}: the tick was ready too late to be committed safely",
                 hint="nothing was done; the next run does it. Give the worker more time or fewer towns",
             )
+    if around.effects_until is not None:
+        begin: datetime = yield Call("clock", around.clock.now)
+        # A claim that nobody performs would hold its effect back for minutes, and a start has no second attempt.
+        if not all(can_be_heard(effect, begin, around.effects_until) for effect in report.effects):
+            return RunReport(town_id, "no_time", base.image)
     try:
         committed = yield from around.store.commit(base.image, image, facts, published=base.published)
     except Conflict:

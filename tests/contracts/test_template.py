@@ -23,6 +23,7 @@ from functions.settings import (
 )
 from infra.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
+from tests.contracts.deployments import ON_ECS, deployed
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
 
@@ -150,7 +151,8 @@ def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:
 
 
 def test_no_role_of_ours_has_a_managed_policy_but_that_for_logs_and_the_queue() -> None:
-    for name, role in resources("AWS::IAM::Role").items():
+    roles = {name: each["Properties"] for name, each in deployed().items() if each["Type"] == "AWS::IAM::Role"}
+    for name, role in roles.items():
         for managed in role.get("ManagedPolicyArns", ()):
             shown = json.dumps(managed)
             assert "AWSLambdaBasicExecutionRole" in shown or "AWSLambdaSQSQueueExecutionRole" in shown, name
@@ -242,13 +244,17 @@ def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:
 
 
 def test_nothing_of_a_town_expires_by_age_and_versions_live_as_the_settings_say() -> None:
-    [bucket] = resources("AWS::S3::Bucket").values()
+    bucket = deployed(**ON_ECS)["Towns"]["Properties"]
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
-    expiring = {name for name, rule in rules.items() if {"ExpirationInDays", "ExpirationDate"} & set(rule)}
-    assert expiring == {"probes-of-the-doctor"}
-    assert rules["probes-of-the-doctor"]["Prefix"] == "probe/"
+    expiring = {name: rule for name, rule in rules.items() if {"ExpirationInDays", "ExpirationDate"} & set(rule)}
+    assert {name: rule["Prefix"] for name, rule in expiring.items()} == {
+        "probes-of-the-doctor": "probe/",
+        "orders-of-agents": "orders/",
+    }
     heads = rules["replaced-heads-and-deleted-objects-of-towns"]
-    assert heads["NoncurrentVersionExpiration"] == {"NoncurrentDays": {"Ref": "HeadVersionDays"}}
+    assert heads["NoncurrentVersionExpiration"] == {
+        "NoncurrentDays": template()["Parameters"]["HeadVersionDays"]["Default"]
+    }
     assert heads["ExpiredObjectDeleteMarker"] is True
     assert template()["Parameters"]["HeadVersionDays"]["MinValue"] >= 2
     assert rules["taken-inbox-objects"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
@@ -293,7 +299,7 @@ def test_a_function_runs_on_arm_with_json_logs_that_are_kept_for_a_time(name: st
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_told_everything_that_its_settings_want(name: str) -> None:
-    told = resources("AWS::Lambda::Function")[name]["Environment"]["Variables"]
+    told = deployed()[name]["Properties"]["Environment"]["Variables"]
     values = {variable: _value(value) for variable, value in told.items()}
     settings = SETTINGS[name].from_environment(values)
     assert settings.stage == "dev"
@@ -302,10 +308,7 @@ def test_a_function_is_told_everything_that_its_settings_want(name: str) -> None
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    parameter = template()["Parameters"].get(value.get("Ref", ""))
-    return str(parameter["Default"]) if parameter else "https://sqs.eu-west-1.amazonaws.com/1/queue"
+    return "https://sqs.eu-west-1.amazonaws.com/1/queue" if isinstance(value, dict) else str(value)
 
 
 def test_every_alarm_of_the_catalogue_stands_in_the_template_and_leads_to_a_page() -> None:

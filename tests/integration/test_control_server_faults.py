@@ -261,7 +261,7 @@ def test_a_token_that_cannot_be_made_is_an_answer(server: TestServer) -> None:
 
     runtime = adapter(server, mint=broken)
     assert runtime.start(order(), effect_id="e1") == StartRejected(
-        "no token can be made: the signing key is gone", kind="bad_configuration"
+        "no token can be had: the signing key is gone", kind="bad_configuration"
     )
     assert runtime.refresh_token("t1", effect_id="r1") == NotDone(
         "no token can be made: the signing key is gone", passing=True
