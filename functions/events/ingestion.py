@@ -15,8 +15,8 @@ from shared.domain.ids import derived_from
 from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.domain.town_store import TownImage
-from shared.engine.dispatch import WarmImages
 from shared.engine.surroundings import Surroundings
+from shared.engine.warm_images import WarmImages
 from shared.events import ingest
 from shared.events.ingest import AcceptedBatch
 from shared.events.repeats import require_no_other

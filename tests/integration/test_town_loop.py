@@ -8,8 +8,7 @@ from typing import Any
 from infra.townctl.loop import Stop, TownLoop
 from shared.adapters.clock import wait_for
 from shared.domain.ports import Started, StartRejected, StartUnknown
-from shared.engine.dispatch import FailedRun
-from shared.engine.worker import RunReport
+from shared.engine.run_report import FailedRun, RunReport
 from tests.fakes import FakeRuntime
 from tests.towns import a_town
 from tests.worlds import World, a_world
