@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from functions import api, wiring
 from functions.access import Access, Verb, request_of
 from functions.debug import views
+from functions.debug.answers import HealthDocument
 from functions.problems import not_found
 from functions.settings import DebugSettings
 from shared.adapters import ids
@@ -56,7 +57,8 @@ def health() -> Response[str]:
     """Which deployment answers. Asks no store."""
     request_of(app.current_event.raw_event)
     here = deployment().settings
-    return api.answer(200, {"stage": here.stage, "release": here.release, "codeVersion": code_version()})
+    found: HealthDocument = {"stage": here.stage, "release": here.release, "codeVersion": code_version()}
+    return api.answer(200, found)
 
 
 @app.get("/api/towns/<townId>/status", summary="What a town is doing", tags=["debug"])
