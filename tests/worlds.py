@@ -21,11 +21,13 @@ from shared.domain.steps import Steps, drive
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text, to_text
 from shared.domain.town_store import CommitFacts, TownImage
-from shared.engine.dispatch import PassReport, WarmImages, run_due_towns
+from shared.engine.dispatch import run_due_towns
 from shared.engine.dry_run import DryRun, dry_run
 from shared.engine.perform import Outside
+from shared.engine.run_report import PassReport, RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
+from shared.engine.warm_images import WarmImages
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal

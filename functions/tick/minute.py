@@ -21,9 +21,11 @@ from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import FailedRun, WarmImages, due_towns, run_due_town
+from shared.engine.dispatch import due_towns, run_due_town
+from shared.engine.run_report import FailedRun
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
+from shared.engine.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics, zeros
 
 MINUTE: Final = timedelta(minutes=1)

@@ -33,8 +33,7 @@ from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.steps import drive
 from shared.engine import founding
-from shared.engine.dispatch import FailedRun
-from shared.engine.worker import RunReport
+from shared.engine.run_report import FailedRun, RunReport
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
 from shared.town import database

@@ -14,8 +14,7 @@ from infra.townctl.words import done_by, message_of
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
 from shared.domain.town_store import TownImage
-from shared.engine.dispatch import FailedRun
-from shared.engine.worker import RunReport
+from shared.engine.run_report import FailedRun, RunReport
 from shared.town import database, overview
 from shared.town.overview import BoardLine
 

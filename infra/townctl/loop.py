@@ -28,10 +28,11 @@ from shared.domain import limits
 from shared.domain.errors import TownError, UnknownTown
 from shared.domain.steps import drive
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import FailedRun, PassReport, WarmImages, due_towns, run_due_town, take_in
+from shared.engine.dispatch import due_towns, run_due_town, take_in
+from shared.engine.run_report import FailedRun, PassReport, RunReport
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
-from shared.engine.worker import RunReport
+from shared.engine.warm_images import WarmImages
 from shared.storage.restore import Archive
 from shared.storage.retention import Keep, forget
 

@@ -10,7 +10,7 @@ import pytest
 from infra.dashboards import __main__ as made
 from infra.dashboards import alarms, cloudwatch, grafana
 from infra.dashboards.panels import PER_TOWN
-from shared.engine.dispatch import FailedRun
+from shared.engine.run_report import FailedRun
 from shared.telemetry.catalogue import ACTIONS_BY_TYPE, BY_NAME, METRICS, NAMESPACE
 from tests.cloud import a_fleet
 from tests.conventions.sources import ROOT

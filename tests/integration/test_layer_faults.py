@@ -18,8 +18,9 @@ from shared.domain.object_store import ObjectVersion
 from shared.domain.steps import Steps, drive
 from shared.domain.town_store import JournalBlock, TownImage
 from shared.engine.founding import found_town
+from shared.engine.run_report import RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.storage import keys, layers, publish
 from shared.storage.restore import Archive

@@ -15,8 +15,9 @@ from shared.domain.tick import TickInput
 from shared.domain.times import from_milliseconds, from_text
 from shared.engine import tick
 from shared.engine.founding import found_town
+from shared.engine.run_report import RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.storage import keys, layers, ltx, publish, restore, retention
 from shared.storage.restore import Archive

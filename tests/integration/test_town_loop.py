@@ -9,8 +9,7 @@ from infra.townctl.loop import Stop, TownLoop
 from shared.adapters.clock import wait_for
 from shared.domain.errors import DamagedImage
 from shared.domain.ports import Started, StartRejected, StartUnknown
-from shared.engine.dispatch import FailedRun
-from shared.engine.worker import RunReport
+from shared.engine.run_report import FailedRun, RunReport
 from shared.storage.restore import Archive
 from tests.fakes import FakeRuntime
 from tests.towns import a_town

@@ -20,7 +20,7 @@ from shared.domain.states import EffectKind
 from shared.domain.steps import drive
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.engine import tick
-from shared.engine.worker import RunReport
+from shared.engine.run_report import RunReport
 from shared.events import BY_TYPE, ingest
 from shared.storage import head, keys, layers
 from shared.town import database, journal
