@@ -6,22 +6,18 @@ Functions run in Lambda's runtime emulator, from the bundle that sam built for t
 import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
 
-from infra.local.api_client import Answered, signed, with_token
-from infra.local.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud, local_cloud
-from infra.local.gateway import REGION, Caller
-from shared.adapters import town_tokens
+from infra.local.api_client import with_token
+from infra.local.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
+from infra.local.gateway import Caller
 from shared.adapters.clock import wait_for
 from shared.adapters.s3_objects import S3Objects
-from shared.adapters.town_tokens import Claims
 from shared.domain.errors import Refused
 from shared.domain.steps import drive
 from shared.storage.towns import ObjectTownStore
@@ -29,41 +25,10 @@ from shared.telemetry import catalogue
 from shared.town import database, overview
 from tests.contracts.test_sample_events import calls as sample_calls
 from tests.conventions.sources import ROOT
+from tests.e2e.deployment import ask, fact, found_town, post, token, work_until
 from tests.emf import metrics_of
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with local_cloud(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
-
-
-def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: Caller = OPERATOR) -> Answered:
-    credentials = Credentials(caller.access_key, caller.secret_key)
-    return signed(method, cloud.url + path, body, credentials=credentials, region=REGION)
-
-
-def token(
-    scope: Any = "operator", town: str = "demo", *, key: str = KEY, ago: timedelta = timedelta(0), **more: Any
-) -> str:
-    return town_tokens.issue(Claims(town, scope, **more), [key], now=datetime.now(UTC) - ago)
-
-
-def post(cloud: LocalCloud, *events: dict[str, Any], town: str = "demo", shown: str | None = "") -> Answered:
-    return with_token(
-        "POST", f"{cloud.url}/api/towns/{town}/events", list(events), token=token() if shown == "" else shown
-    )
-
-
-def fact(event_type: str, event_id: str, payload: dict[str, Any] | None = None, **envelope: Any) -> dict[str, Any]:
-    return {"event_id": event_id, "event_type": event_type, "payload": payload or {}, **envelope}
-
-
-def found_town(cloud: LocalCloud, town: str = "demo") -> None:
-    answered = ask(cloud, "PUT", f"/api/towns/{town}")
-    assert answered.status in (201, 409), answered
 
 
 def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
@@ -74,16 +39,6 @@ def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
         return {event.event_id: event.outcome for event in overview.events(sql, "all", limit=1000)}
     finally:
         database.close(sql)
-
-
-def work_until(cloud: LocalCloud, done: Any, *, rounds: int = 20) -> None:
-    for _ in range(rounds):
-        while cloud.pump():
-            pass
-        if done():
-            return
-        time.sleep(1)
-    raise AssertionError("it never came")
 
 
 def test_a_town_lives_through_the_api(cloud: LocalCloud, as_owner: None) -> None:
@@ -130,7 +85,7 @@ def test_a_town_lives_through_the_api(cloud: LocalCloud, as_owner: None) -> None
 def test_the_schedule_ticks_a_town_that_nobody_has_called(cloud: LocalCloud, as_owner: None) -> None:
     found_town(cloud)
     post(cloud, fact("town_started", "started-by-schedule"))
-    cloud.sqs().purge_queue(QueueUrl=cloud.queue_url)
+    cloud.sqs.purge_queue(QueueUrl=cloud.queue_url)
     answered = cloud.tick()
     assert answered["late"] is False
     assert outcomes(cloud).get("started-by-schedule") is not None
