@@ -37,7 +37,7 @@ _ENDPOINTS: Final = ("STORE_ENDPOINT", "QUEUE_ENDPOINT", "SECRETS_ENDPOINT")
 """What functions are told here and not at AWS, where the SDK knows them."""
 
 _PAUSE_SECONDS: Final = 0.2
-_FUNCTIONS: Final = ("TickFunction", "WorkerFunction", "EventsFunction", "DebugFunction", "AuthorizerFunction")
+FUNCTIONS: Final = ("TickFunction", "WorkerFunction", "EventsFunction", "DebugFunction", "AuthorizerFunction")
 
 
 @dataclass
@@ -148,7 +148,7 @@ def local_cloud(home: Path) -> Iterator[LocalCloud]:
         gateway = Gateway(routes_of(template), cloud.invoke, (OPERATOR, STRANGER), authorizer="AuthorizerFunction")
         cloud.url = running.enter_context(serving(gateway))
         environment = _environment(cloud)
-        for function in _FUNCTIONS:
+        for function in FUNCTIONS:
             cloud.starters[function] = _starter(function, template, environment, home / "functions", running)
             cloud.emulators[function] = cloud.starters[function]()
         with closing(towns):  # while there still is somebody to whom they can say that they go

@@ -12,6 +12,7 @@ from infra.local.api_client import sent
 from infra.local.container import Container
 
 _HANDED_ON: Final = ("authorization", "content-type", "idempotency-key", "town-generation", "town-message-mode")
+_LAST_WORDS_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -34,11 +35,11 @@ class TownDoors:
         return _said(answered.status, answered.document)
 
     def close(self) -> None:
-        """End every container with its agents."""
+        """End every container with its agents; one that was never given a token says in vain that it goes."""
         for container in self.containers.values():
             container.evict()
         for container in self.containers.values():
-            container.close()
+            container.close(seconds=_LAST_WORDS_SECONDS)
 
 
 def _said(status: int, document: Any) -> dict[str, Any]:

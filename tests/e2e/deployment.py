@@ -1,5 +1,6 @@
 """What callers ask of the local cloud: operators under their signature, producers with their tokens."""
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from botocore.credentials import Credentials
 from infra.local.api_client import Answered, signed, with_token
 from infra.local.cloud import KEY, OPERATOR, LocalCloud
 from infra.local.gateway import REGION, Caller
+from infra.local.stalling_proxy import StallingProxy, When
 from shared.adapters import town_tokens
 from shared.adapters.town_tokens import Claims
 
@@ -49,3 +51,22 @@ def work_until(cloud: LocalCloud, done: Callable[[], bool], *, rounds: int = 20)
             return
         time.sleep(1)
     raise AssertionError("it never came")
+
+
+def lose_the_worker(cloud: LocalCloud, proxy: StallingProxy, when: When, *, method: str, path: str) -> None:
+    """Hand it the wakes that wait, and kill its environment at that request: before it arrives, or after it was carried out."""
+    proxy.stall(when, method=method, path=path)
+    lost: list[ConnectionError] = []
+
+    def one_batch() -> None:
+        try:
+            cloud.pump()
+        except ConnectionError as error:
+            lost.append(error)
+
+    pumping = threading.Thread(target=one_batch)
+    pumping.start()
+    assert proxy.stalled.wait(30), f"the worker never came to {path}"
+    cloud.replace("WorkerFunction")
+    pumping.join(30)
+    assert lost, "the worker answered although it was killed"
