@@ -149,7 +149,7 @@ build-x86: build/sam-x86_64/.ready ## Build the same bundles for this machine's 
 
 .PHONY: e2e
 e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run a town through the whole stack in Lambda's runtime emulator
-	.venv/bin/python -m pytest tests/e2e $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile tests/e2e $(ARGS)
 
 SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql')
 build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
