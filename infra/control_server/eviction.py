@@ -16,9 +16,8 @@ from typing import Final
 from infra.control_server.reporter import Reporter
 from infra.control_server.sessions import Sessions
 from infra.control_server.settings import Settings
-from infra.control_server.watch import EVICTED, Watch
+from infra.control_server.watch import EVICTED, Session, Watch
 from shared.adapters.clock import wait_for
-from shared.adapters.local_processes import RunningAgent
 from shared.adapters.local_supervisor import write_atomically
 from shared.events.containers import drain_nonce
 
@@ -30,17 +29,18 @@ _REPORT_SECONDS: Final = 10.0
 def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
     """End everything in order; a line for each agent that says what became of its work."""
     sessions.evicting = True
-    watch.draining = True
+    agents = watch.drain()
     event_id = f"evict:{settings.instance_id}"[:128]
     nonce = drain_nonce(settings.town_id, event_id)
     settings.root.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
     reporter.fact(reporter.event("container_eviction", event_id, {}))
-    agents = sessions.runtime.running(settings.town_id)
     for agent in agents:
-        sessions.runtime.message(agent.town_id, agent.agent_id, message_id=event_id, text=_LAST_WORDS, mode="immediate")
+        sessions.runtime.message(
+            settings.town_id, agent.agent_id, message_id=event_id, text=_LAST_WORDS, mode="immediate"
+        )
     wait_for(lambda: not sessions.runtime.running(settings.town_id), seconds=settings.eviction_seconds, every=0.1)
-    told = [_end(agent, sessions, watch) for agent in agents]
+    told = [_end(agent, settings.town_id, sessions, watch) for agent in agents]
     reporter.finish(seconds=_REPORT_SECONDS)
     return told
 
@@ -64,11 +64,11 @@ def _kept_nonce(settings: Settings) -> str | None:
         return None
 
 
-def _end(agent: RunningAgent, sessions: Sessions, watch: Watch) -> str:
+def _end(agent: Session, town_id: str, sessions: Sessions, watch: Watch) -> str:
     """End one agent, save its work, tell the town."""
-    newest = sessions.runtime.newest(agent.town_id, agent.agent_id)
+    newest = sessions.runtime.newest(town_id, agent.agent_id)
     order = newest.context() if newest is not None else {}
-    sessions.runtime.stop(agent.town_id, agent.agent_id, generation=agent.generation, effect_id=EVICTED)
+    sessions.runtime.stop(town_id, agent.agent_id, generation=agent.generation, effect_id=EVICTED)
     saved = "nothing to save"
     if newest is not None:
         saved = sessions.workspaces.save(newest.directory.parent / "work", order)

@@ -37,9 +37,18 @@ StartAnswer = Started | StartRejected | StartUnknown
 class Sessions:
     """The agents of one town. Safe for threads."""
 
-    def __init__(self, settings: Settings, *, failed_late: Callable[[str, int, str], None]) -> None:
-        """`failed_late` hears of a start that was answered with `starting` and then failed."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        started: Callable[[str, int], None],
+        failed_late: Callable[[str, int, str], None],
+    ) -> None:
+        """`started` hears of every start that succeeded, before its caller does; `failed_late` of one that was answered
+        with `starting` and then failed.
+        """
         self._settings = settings
+        self._started = started
         self._failed_late = failed_late
         self._root = settings.root
         self.workspaces = Workspaces(settings.root / "clones", environment=settings.environment)
@@ -81,7 +90,7 @@ class Sessions:
         with self._guard:
             future = self._starting.get(launch.effect_id)
             if future is None:
-                future = self._pool.submit(self.runtime.launch, launch)
+                future = self._pool.submit(self._run, launch)
                 self._starting[launch.effect_id] = future
         try:
             answer = future.result(timeout=self._settings.answer_within)
@@ -184,6 +193,12 @@ class Sessions:
         environment[TOKEN_FILE_VARIABLE] = str(self._token_file(body.agent_id))
         key = effect_id or f"{body.agent_id}:{generation}"
         return Launch(body.order(generation=generation), key, environment)
+
+    def _run(self, launch: Launch) -> StartAnswer:
+        answer = self.runtime.launch(launch)
+        if isinstance(answer, Started):
+            self._started(launch.order["agent_id"], launch.order["generation"])
+        return answer
 
     def _settled_late(self, done: "Future[StartAnswer]", launch: Launch) -> None:
         with self._guard:
