@@ -118,7 +118,7 @@ class LocalProcessRuntime:
                 return self._start_locked(home, generation, launch, lock=lock)
         except _Busy:
             return StartUnknown("another start or stop of this agent is still going on")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: no system call takes a text with U+0000
             return StartRejected(
                 f"cannot start under {home.directory}: {error}; check its rights and this machine's limits"
             )

@@ -411,6 +411,21 @@ def ask(server: TestServer, method: str, path: str, body: Any = None, **headers:
     return answer
 
 
+START = {
+    "agentId": "a1",
+    "rigId": "",
+    "townId": "t1",
+    "role": "polecat",
+    "name": "Toast",
+    "identity": "Toast",
+    "prompt": "go",
+    "model": "m",
+    "gitUrl": "",
+    "branch": "b",
+    "defaultBranch": "main",
+}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "said"),
     [
@@ -424,6 +439,10 @@ def ask(server: TestServer, method: str, path: str, body: Any = None, **headers:
         ("POST", "/agents/nobody/stop", {}, 404, "no such agent"),
         ("GET", "/agents/nobody/status", None, 404, "no such agent"),
         ("POST", "/refresh-token", {"token": ""}, 400, "token"),
+        ("POST", "/agents/start", {**START, "branch": "a\0b"}, 400, "branch"),
+        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 409, "cannot start"),
+        ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A holds U+0000"),
+        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
     ],
 )
 def test_a_wrong_request_is_answered_with_what_is_wrong(
@@ -432,6 +451,12 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(
     answer = ask(server, method, path, body)
     assert answer.status == status
     assert said in answer.body["error"]
+
+
+@pytest.mark.parametrize("text", ["one", "-1", "\xb2", "9" * 5000])
+def test_a_generation_that_is_no_number_is_answered_so(server: TestServer, text: str) -> None:
+    answer = ask(server, "POST", "/agents/a1/stop", {}, **{"Town-Generation": text})
+    assert (answer.status, answer.body["error"]) == (400, "Town-Generation: a whole number is wanted")
 
 
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
