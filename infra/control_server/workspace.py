@@ -123,7 +123,7 @@ class Workspaces:
         shutil.rmtree(clone, ignore_errors=True)
         clone.mkdir(parents=True)
         self.git("init", "--quiet", "--bare", ".", at=clone, cancelled=cancelled)
-        self.git("remote", "add", "origin", url, at=clone, cancelled=cancelled)
+        self.git("remote", "add", "--", "origin", url, at=clone, cancelled=cancelled)
         self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
 
     def _is_sound(self, clone: Path) -> bool:

@@ -217,6 +217,14 @@ def test_what_the_town_does_not_hear_is_said_again_in_order(server: TestServer) 
     assert [event["agent_id"] for event in server.town.heard("container_status")] == ["a1", "a2"]
 
 
+def test_what_the_town_refuses_for_good_does_not_hold_up_the_rest(server: TestServer) -> None:
+    """It was repeated until the end of the container, and no end of any other agent was told meanwhile."""
+    server.town.refuses = "a1"
+    server.running.watch.report_end("a1", 1, "gone")
+    server.running.watch.report_end("a2", 1, "gone")
+    assert [event["agent_id"] for event in look(server).heard("container_status")] == ["a2"]
+
+
 @pytest.mark.parametrize(("role", "patience"), [("polecat", 2), ("refinery", 10)])
 def test_an_agent_that_only_waits_is_ended(tmp_path: Path, clock: FakeClock, role: str, patience: int) -> None:
     with a_control_server(tmp_path, command=WAITER, clock=clock) as server:
