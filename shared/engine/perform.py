@@ -30,7 +30,7 @@ from shared.domain.ports import (
 )
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
-from shared.domain.steps import Call, Steps, Together
+from shared.domain.steps import Call, NotBegun, Steps, Together
 from shared.domain.times import to_text
 from shared.engine.result_events import Result, event_of, result_of_broken
 
@@ -76,7 +76,8 @@ def perform(
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
 
-    Nothing is started whose time-out would end after `until`, the end of the worker's life: its answer would be lost.
+    No answer is waited for longer than the time-out of its kind, whatever its adapter does: it counts as unknown. Nothing
+    is started whose time-out would end after `until`, the end of the worker's life: its answer would be lost.
 
     Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
     take minutes, and when the claim is over, another worker makes the next attempt.
@@ -90,12 +91,19 @@ def perform(
             continue
         answers = yield Together(
             tuple(
-                Call(f"{effect.kind} {effect.subject} attempt {effect.attempt}", partial(_answer, effect, outside))
+                Call(
+                    f"{effect.kind} {effect.subject} attempt {effect.attempt}",
+                    partial(_answer, effect, outside),
+                    ALLOWANCE[EffectKind(effect.kind)].timeout.total_seconds(),
+                )
                 for effect in startable
             )
         )
         results = []
         for effect, answer in zip(startable, answers, strict=True):
+            if isinstance(answer, NotBegun):
+                done.not_started += 1
+                continue
             result = result_of_broken(effect, answer) if isinstance(answer, Exception) else answer
             done.attempted += 1
             if _went_well(effect, result):
@@ -103,7 +111,8 @@ def perform(
             else:
                 done.failed += 1
             results.append(event_of(effect, result))
-        yield from post(tuple(results))
+        if results:
+            yield from post(tuple(results))
     return done
 
 

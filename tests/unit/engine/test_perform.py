@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.ports import Feedback, ForgeError, NotDone, StartRejected
 from shared.domain.report import ClaimedEffect
-from shared.domain.steps import Steps, drive
+from shared.domain.steps import Call, NotBegun, Steps, Together, drive
 from shared.engine.perform import Outside, Performed, perform, rounds_of
 from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime
 from tests.towns import MS, T
@@ -79,6 +79,31 @@ def test_nothing_is_begun_whose_answer_the_worker_would_not_live_to_hear(
     steps = perform((effect,), Outside(), clock=FakeClock(T), claimed_at=T, until=until, post=_nowhere)
     done = drive(steps)
     assert (done.attempted, done.not_started) == ((1, 0) if started else (0, 1))
+
+
+def test_no_answer_is_waited_for_beyond_its_time_and_what_was_not_begun_stays_for_later() -> None:
+    """A forge that sent a byte now and then held a tick for as long as it liked; each adapter had its own idea of time."""
+    dispatch = an_effect("dispatch_agent", "p", 1, town_id="t1", agent_id="p", rig=RIG)
+    poll = an_effect("poll_pr", "m", 2, town_id="t1", pr_url=PR)
+    nudge = an_effect("send_nudge", "n", 3, town_id="t1", agent_id="q", nudge_id="n", message="x")
+    posted: list[dict[str, Any]] = []
+
+    def post(results: tuple[dict[str, Any], ...]) -> Steps[None]:
+        posted.extend(results)
+        yield from ()
+
+    steps = perform((dispatch, poll, nudge), Outside(), clock=FakeClock(T), claimed_at=T, post=post)
+    assert isinstance(next(steps), Call)
+    asked = steps.send(T)
+    assert isinstance(asked, Together)
+    assert [call.seconds for call in asked.calls] == [60, 30, 30]
+    with pytest.raises(StopIteration) as end:
+        steps.send([TimeoutError("late"), TimeoutError("late"), NotBegun("no room")])
+    assert end.value.value == Performed(attempted=2, failed=2, not_started=1)
+    assert [event["payload"].get("outcome", event["payload"].get("error")) for event in posted] == [
+        "unknown",
+        {"kind": "transient", "message": "TimeoutError in the adapter"},
+    ]
 
 
 def _nowhere(results: tuple[dict[str, Any], ...]) -> Steps[None]:
