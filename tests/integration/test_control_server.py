@@ -35,6 +35,7 @@ from tests.worlds import a_world
 
 PATIENCE_SECONDS = 20.0
 URL = "https://git.example.com/acme/work.git"
+RIG = {"id": "rig-1", "name": "work", "git_url": URL, "default_branch": "main"}
 TALKER = ("sh", "-c", "echo hello; sleep 600")
 WAITER = (
     "sh",
@@ -80,7 +81,7 @@ def order(generation: int = 1, agent_id: str = "a1", role: str = "polecat", **mo
         "role": role,
         "identity": f"Toast-{role}-rig-1@t1",
         "generation": generation,
-        "rig": {"id": "rig-1", "name": "work", "git_url": URL, "default_branch": "main"},
+        "rig": RIG,
         "bead": {"id": "b1", "title": "Do it"},
         "prompt_kind": "work",
         **more,
@@ -380,6 +381,25 @@ def test_an_eviction_tells_the_town_saves_the_work_and_takes_no_start(server: Te
     assert git(repository, "show", "gt/toast/b1:new.txt") == "unfinished"
     mailbox = server.runtime.newest("t1", "a1").directory / "messages"
     assert "Commit and push" in next(iter(mailbox.iterdir())).read_text()
+
+
+def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
+    server: TestServer, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work was saved one agent after another, ten minutes each at most; the platform takes a container away sooner."""
+    monkeypatch.setattr("infra.control_server.eviction._SAVE_SECONDS", 3.0)
+    for agent_id in ("a1", "a2"):
+        start(server, agent_id=agent_id, rig=RIG | {"id": agent_id}, branch=f"gt/{agent_id}", effect=agent_id)
+        (tree(server, agent_id) / "half.txt").write_text("half done\n")
+    hook = repository / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nread old new ref\n[ $ref = refs/heads/gt/a2 ] || sleep 600\n")
+    hook.chmod(0o755)
+    assert sorted(server.running.evict()) == [
+        "a1 generation 1: could not be saved: cancelled",
+        "a2 generation 1: saved on gt/a2",
+    ]
+    assert {event["agent_id"] for event in server.town.heard("agent_completed")} == {"a1", "a2"}
 
 
 def test_the_next_instance_on_the_same_disk_ends_the_drain_with_its_nonce_once(server: TestServer) -> None:
