@@ -18,7 +18,6 @@ from shared.domain.ports import (
     Asker,
     Clock,
     Done,
-    Feedback,
     ForgeError,
     Merged,
     NotDone,
@@ -185,7 +184,7 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     problem = _not_mergeable(seen, head_sha)
     if problem is not None:
         return {"merged": False, "reason": problem}
-    answer = outside.forge.merge(asker, pr_url, head_sha=head_sha, effect_id=effect.effect_id)
+    answer = outside.forge.merge(asker, pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
     if isinstance(answer, Merged):
         return _merged(answer.sha)
     if isinstance(answer, NotMerged):
@@ -279,9 +278,13 @@ def _merged(sha: str | None) -> Result:
 def _not_mergeable(seen: PullRequest, head_sha: str | None) -> str | None:
     if seen.state == "closed":
         return "the pull request was closed"
+    if seen.head_sha is None:
+        return "the forge does not say which head it would merge"
     if head_sha is not None and seen.head_sha != head_sha:
         return "the head moved since it was judged"
-    feedback = seen.feedback or Feedback()
+    feedback = seen.feedback
+    if feedback is None:
+        return "its feedback could not be read"
     stands_in_the_way = (
         feedback.has_unresolved_comments
         or feedback.has_failing_checks

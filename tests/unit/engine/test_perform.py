@@ -1,11 +1,12 @@
 """In which order effects are started and up to when (spec/tick.md section 5), and what each answer is told as."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from shared.domain.ports import Feedback, ForgeError, NotDone, StartRejected
+from shared.domain.ports import Asker, Feedback, ForgeError, NotDone, StartRejected
 from shared.domain.report import ClaimedEffect
 from shared.domain.steps import Call, NotBegun, Steps, Together, drive
 from shared.engine.perform import Outside, Performed, perform, rounds_of
@@ -316,3 +317,32 @@ def test_a_pull_request_that_is_no_longer_green_is_not_merged(feedback: Feedback
     forge.opens(PR, feedback=feedback)
     answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
     assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "new feedback since it was judged"}, [])
+
+
+def test_a_merge_always_names_the_head_whose_feedback_was_read() -> None:
+    """An imported town may want a merge and know no head: a push after the look would have been merged unseen."""
+
+    class PushedTo(FakeForge):
+        def merge(self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str) -> Any:
+            self.opens(pr_url, head_sha="head-8")
+            return super().merge(asker, pr_url, head_sha=head_sha, effect_id=effect_id)
+
+    forge = PushedTo()
+    forge.opens(PR, head_sha="head-7")
+    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
+    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": "the head moved"}
+
+
+@pytest.mark.parametrize(
+    ("unread", "reason"),
+    [
+        ({"feedback": None}, "its feedback could not be read"),
+        ({"head_sha": None}, "the forge does not say which head it would merge"),
+    ],
+)
+def test_what_could_not_be_read_is_not_merged(unread: dict[str, Any], reason: str) -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    forge.pull_requests[PR] = replace(forge.pull_requests[PR], **unread)
+    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
+    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": reason}
