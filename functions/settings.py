@@ -184,6 +184,13 @@ class TickSettings(QueueSettings, WorkerSettings):
     in_process: Annotated[int, Field(ge=0, le=1000)] = 3
 
 
+class RetentionSettings(StoreSettings):
+    """What is forgotten: the ends of spills and the snapshots are restore points for so many days."""
+
+    spill_days: Annotated[int, Field(ge=1, le=365)] = 7
+    snapshot_days: Annotated[int, Field(ge=1, le=3650)] = 30
+
+
 class DebugSettings(StoreSettings):
     """Questions about towns. Who may ask is `access_rules`."""
 

@@ -14,16 +14,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from functions.tick.schemas import ScheduledTick
+from functions.schedule import ScheduledCall
 from shared.domain import limits
 from shared.domain.errors import Retryable
 from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import FailedRun, WarmImages, due_towns, run_due_town
+from shared.engine.dispatch import due_towns, run_due_town
+from shared.engine.run_report import FailedRun
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
+from shared.engine.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics, zeros
 
 MINUTE: Final = timedelta(minutes=1)
@@ -77,7 +79,7 @@ class Dispatcher:
     warm: WarmImages = field(default_factory=WarmImages)
     sweep_after: str | None = None
 
-    def minute(self, call: ScheduledTick, *, remaining: timedelta) -> MinuteReport:
+    def minute(self, call: ScheduledCall, *, remaining: timedelta) -> MinuteReport:
         """Work for one scheduled minute, at most as long as the function lives, and write one summary line.
 
         Raises what made a look at the markers impossible, so that the failure is seen; a town that fails is reported by
@@ -97,7 +99,7 @@ class Dispatcher:
         finally:
             self.metrics.write(report.values, self._about(call, report, begun))
 
-    def _about(self, call: ScheduledTick, report: MinuteReport, begun: datetime) -> dict[str, Any]:
+    def _about(self, call: ScheduledCall, report: MinuteReport, begun: datetime) -> dict[str, Any]:
         return {
             "event": "minute.completed",
             "scheduled_time": to_text(call.minute),
@@ -108,7 +110,7 @@ class Dispatcher:
             "failed": dict(sorted(report.failed.items())[:20]),
         }
 
-    def _sweep(self, call: ScheduledTick, report: MinuteReport, *, until: datetime) -> None:
+    def _sweep(self, call: ScheduledCall, report: MinuteReport, *, until: datetime) -> None:
         """Once an hour, and in the minutes after it as long as it is not through, look at every town."""
         if call.minute.minute == 0:
             self.sweep_after = ""

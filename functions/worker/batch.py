@@ -15,9 +15,10 @@ from shared.domain import limits
 from shared.domain.errors import Refused, Retryable, UnknownTown
 from shared.domain.ports import Wake
 from shared.domain.steps import drive
-from shared.engine.dispatch import FailedRun, WarmImages, run_due_town
+from shared.engine.dispatch import run_due_town
+from shared.engine.run_report import FailedRun, RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport
+from shared.engine.warm_images import WarmImages
 from shared.storage import keys
 from shared.telemetry.emf import EmfMetrics
 

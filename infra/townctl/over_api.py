@@ -20,6 +20,7 @@ from shared.domain.errors import Refused, Retryable
 
 API_VARIABLE: Final = "TOWNCTL_API"
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
+_URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 
@@ -251,4 +252,7 @@ def answer(command: Callable[..., Any], url: str, region: str | None, *arguments
         name = command.__name__.rstrip("_").replace("_", "-")
         hint = "use --bucket with the stack's bucket, or --data"
         raise Refused(f"{name} does not work over an API", status=400, path="api", hint=hint)
+    if not _URL.fullmatch(url):
+        hint = "as the stack's output ApiUrl says: https://ID.execute-api.REGION.amazonaws.com"
+        raise Refused(f"not the URL of an API: {url[:80]!r}", status=400, path="api", hint=hint)
     return remote(Api(url.rstrip("/"), region), *arguments, **named)

@@ -15,7 +15,7 @@ from tests.contracts.transformed import template
 from tests.conventions.sources import ROOT
 
 RUNNERS = ("TickFunction", "WorkerFunction")
-OTHERS = ("EventsFunction", "DebugFunction", "AuthorizerFunction")
+OTHERS = ("EventsFunction", "DebugFunction", "AuthorizerFunction", "RetentionFunction")
 CLUSTER = "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:cluster/agents"
 TASKS = {"Fn::Sub": "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task/agents/*"}
 IN_THE_CLUSTER = {"ArnEquals": {"ecs:cluster": {"Fn::Sub": CLUSTER}}}

@@ -11,22 +11,30 @@ import pytest
 
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.schedule import ScheduledCall
 from functions.settings import (
     AuthorizerSettings,
     DebugSettings,
     EventsSettings,
+    RetentionSettings,
     Settings,
     TickSettings,
     WorkerSettings,
 )
-from functions.tick.schemas import ScheduledTick
 from infra.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
 from tests.contracts.deployments import ON_ECS, deployed
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
 
-FUNCTIONS = ["TickFunction", "WorkerFunction", "EventsFunction", "AuthorizerFunction", "DebugFunction"]
+FUNCTIONS = [
+    "TickFunction",
+    "WorkerFunction",
+    "EventsFunction",
+    "AuthorizerFunction",
+    "DebugFunction",
+    "RetentionFunction",
+]
 TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
 SETTINGS: dict[str, type[Settings]] = {
     "TickFunction": TickSettings,
@@ -34,6 +42,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "EventsFunction": EventsSettings,
     "AuthorizerFunction": AuthorizerSettings,
     "DebugFunction": DebugSettings,
+    "RetentionFunction": RetentionSettings,
 }
 
 
@@ -106,15 +115,24 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                     assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "due")
 
 
-def test_nobody_may_delete_heads_or_layers_or_versions() -> None:
-    for function in FUNCTIONS:
-        assert "s3:DeleteObjectVersion" not in actions(function)
-        for statement in statements(function):
-            if "s3:DeleteObject" in statement["Action"]:
-                assert statement["Resource"] == [
-                    {"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"},
-                    {"Fn::Sub": "${Towns.Arn}/due/*"},
-                ]
+def test_nobody_may_delete_heads_or_versions_and_only_retention_what_a_town_was() -> None:
+    allowed = {
+        function: [name["Fn::Sub"].removeprefix("${Towns.Arn}/") for name in statement["Resource"]]
+        for function in FUNCTIONS
+        for statement in statements(function)
+        if "s3:DeleteObject" in statement["Action"]
+    }
+    assert allowed == {
+        "TickFunction": ["towns/*/inbox/*", "due/*"],
+        "WorkerFunction": ["towns/*/inbox/*", "due/*"],
+        "RetentionFunction": ["towns/*/ltx/*", "towns/*/journal/*"],
+    }
+    assert not any("s3:DeleteObjectVersion" in actions(function) for function in FUNCTIONS)
+
+
+def test_retention_reads_and_forgets_and_writes_nothing() -> None:
+    reads = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"}
+    assert actions("RetentionFunction") == reads | {"s3:DeleteObject", "sqs:SendMessage"}
 
 
 def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
@@ -147,29 +165,48 @@ def test_no_statement_allows_everything() -> None:
             assert not any(action.endswith("*") for action in actions(function))
 
 
+def schedule_of(function: str) -> dict[str, Any]:
+    [found] = [
+        each
+        for each in resources("AWS::Scheduler::Schedule").values()
+        if each["Target"]["Arn"] == {"Fn::GetAtt": [function, "Arn"]}
+    ]
+    return found
+
+
 def test_the_schedule_calls_once_a_minute_and_never_again_for_the_same_minute() -> None:
-    [schedule] = resources("AWS::Scheduler::Schedule").values()
+    schedule = schedule_of("TickFunction")
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
     assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
     target = schedule["Target"]
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["TicksDead", "Arn"]}}
-    [config] = resources("AWS::Lambda::EventInvokeConfig").values()
+    [config] = [
+        each
+        for each in resources("AWS::Lambda::EventInvokeConfig").values()
+        if each["FunctionName"] == {"Ref": "TickFunction"}
+    ]
     assert config["MaximumRetryAttempts"] == 0
     assert config["MaximumEventAgeInSeconds"] == 60
     assert config["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["TicksDead", "Arn"]}
 
 
-def test_what_the_schedule_sends_is_what_the_dispatcher_reads() -> None:
-    [schedule] = resources("AWS::Scheduler::Schedule").values()
+def test_retention_is_called_once_in_every_hour_and_its_failed_calls_are_kept() -> None:
+    schedule = schedule_of("RetentionFunction")
+    assert schedule["ScheduleExpression"] == "cron(30 * * * ? *)"
+    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["TicksDead", "Arn"]}}
+
+
+@pytest.mark.parametrize("function", ["TickFunction", "RetentionFunction"])
+def test_what_a_schedule_sends_is_what_its_function_reads(function: str) -> None:
     filled = (
-        schedule["Target"]["Input"]
+        schedule_of(function)["Target"]["Input"]
         .replace("<aws.scheduler.scheduled-time>", "2026-01-10T12:00:00Z")
         .replace("<aws.scheduler.execution-id>", "d32c5kddcf5bb8c3")
         .replace("<aws.scheduler.attempt-number>", "1")
     )
     assert "<" not in filled
-    assert ScheduledTick.read(json.loads(filled)).attempt == 1
+    assert ScheduledCall.read(json.loads(filled)).attempt == 1
 
 
 def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_its_worker() -> None:

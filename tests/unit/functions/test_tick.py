@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from functions.tick.schemas import ScheduledTick
+from functions.schedule import ScheduledCall
 from shared.domain.errors import Refused, StoreUnavailable
 from shared.telemetry import catalogue
 from tests.cloud import Cloud, a_cloud
@@ -295,9 +295,9 @@ def test_each_minute_of_a_busy_hour_has_one_summary_too() -> None:
 )
 def test_an_event_that_is_no_scheduled_tick_is_refused(event_: Any) -> None:
     with pytest.raises(Refused):
-        ScheduledTick.read(event_)
+        ScheduledCall.read(event_)
 
 
 def test_the_event_of_the_schedule_is_read_as_the_template_writes_it() -> None:
-    call = ScheduledTick.read({"scheduled_time": "2026-01-10T12:00:00Z", "execution_id": "e-1", "attempt": "1"})
+    call = ScheduledCall.read({"scheduled_time": "2026-01-10T12:00:00Z", "execution_id": "e-1", "attempt": "1"})
     assert (call.minute, call.attempt) == (T, 1)

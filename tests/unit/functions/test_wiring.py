@@ -1,6 +1,8 @@
 """Settings become adapters: what is named is there, what is not is not, and wrong settings say which."""
 
 import json
+from collections.abc import Callable
+from datetime import timedelta
 from types import NoneType
 from typing import Any
 
@@ -17,6 +19,7 @@ from shared.domain.errors import Terminal
 from shared.domain.ports import Asker, ForgeError
 from shared.engine.perform import Outside
 from tests.fakes import FakeClock, FakeSecrets
+from tests.s3_stub import Answer, Request, stub_s3
 from tests.towns import T
 
 LEAST = {"STAGE": "test", "TOWN_BUCKET": "towns"}
@@ -113,6 +116,26 @@ def test_the_dispatcher_performs_effects_too() -> None:
 def test_a_share_of_the_ticks_is_run_again_as_the_deployment_says(percent: str, share: float) -> None:
     settings = WorkerSettings.from_environment(LEAST | {"SELF_CHECK_PERCENT": percent})
     assert wiring.surroundings(settings, wiring.store(settings)).self_check_share == share
+
+
+def test_the_restore_window_is_the_deployments() -> None:
+    settings = EventsSettings.from_environment(LEAST | {"QUEUE_URL": "https://q.example", "RESTORE_WINDOW_DAYS": "3"})
+    assert wiring.surroundings(settings, wiring.store(settings)).restore_window == timedelta(days=3)
+
+
+def test_what_a_function_puts_into_an_inbox_carries_the_tag_of_the_buckets_lifecycle(as_owner: None) -> None:
+    asked: list[Request] = []
+
+    def note(request: Request, ordinary: Callable[[Request], Answer]) -> Answer:
+        asked.append(request)
+        return ordinary(request)
+
+    with stub_s3() as stub:
+        stub.faults += [note, note]
+        objects = wiring.objects_of("towns", stub.url)
+        objects.create("towns/one/inbox/1768046400000-b.json", b"{}")
+        objects.create("towns/one/head", b"head")
+    assert [request.headers.get("x-amz-tagging") for request in asked] == ["kind=inbox", None]
 
 
 def test_tokens_for_agents_are_those_that_the_authorizer_believes() -> None:
