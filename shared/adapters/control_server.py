@@ -88,8 +88,7 @@ class ControlServerRuntime:
         if isinstance(awake, StartRejected | StartUnknown):
             return awake
         try:
-            if awake.fresh:
-                self._give_tokens(town_id, awake.address, effect_id, None)
+            self._give_tokens(town_id, awake.address, effect_id, None)  # nobody knows whether it began a moment ago
             environment = self._environment(town_id, agent_id, generation)
             headers = self._headers(town_id, effect_id, generation)
         except TownError as error:
@@ -147,11 +146,13 @@ class ControlServerRuntime:
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
         """Give the container a fresh token, and one to each agent that it says it runs. A container that starts later gets
-        its own at its start.
+        its own with the start of its first agent.
         """
         address = self._containers.address(town_id)
         if self._mint is None or address is None:
             return Done()
+        if isinstance(address, NotSent):
+            return _done(address)
         health = call("GET", f"{address}/health", headers=self._headers(town_id), seconds=self._seconds.health)
         agents = health.body.get("agents") if isinstance(health, Answered) and health.ok else None
         try:
@@ -224,8 +225,8 @@ class ControlServerRuntime:
     ) -> Answered | NotSent | NoAnswer | None:
         """One call to the town's server; None if the town has no container."""
         address = self._containers.address(town_id)
-        if address is None:
-            return None
+        if address is None or isinstance(address, NotSent):
+            return address
         sent = {**self._headers(town_id, effect_id, generation), **(headers or {})}
         return call(method, f"{address}{path}", body=body, headers=sent, seconds=seconds or self._seconds.other)
 

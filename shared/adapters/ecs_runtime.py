@@ -25,7 +25,7 @@ from shared.adapters.control_server import (
     MintToken,
 )
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsTask, EcsTasks, NotSeen, tag_value
-from shared.adapters.http_json import Answered, call
+from shared.adapters.http_json import Answered, NotSent, call
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import Awake, FixedAddresses
 from shared.domain.errors import TownError
@@ -39,7 +39,6 @@ CONTAINER_TOKEN_VARIABLE: Final = "TOWN_CONTAINER_TOKEN"  # noqa: S105 - a name
 
 _ROLE_TAG, _AGENT_TAG, _GENERATION_TAG, _EFFECT_TAG = "town-role", "town-agent", "town-generation", "town-effect"
 _SECONDS: Final = CallSeconds()
-_SEEN_SECONDS: Final = 2.0
 _LOOK_EVERY_SECONDS: Final = 1.0
 _TOKEN_TURNS_SECONDS: Final = 1800.0
 """Shorter than ECS shows an ended task (an hour), which it forgets long before it forgets the token of its start."""
@@ -93,8 +92,6 @@ class EcsAgents:
         self._address_of = address_of or address_in_vpc(tasks.settings.port)
         self._default_model = default_model
         self._seconds = seconds
-        self._seen: dict[str, tuple[float, tuple[EcsTask, ...]]] = {}
-        self._guard = Lock()
 
     def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Run the task of this generation; the same effect id again gives the same task."""
@@ -123,7 +120,6 @@ class EcsAgents:
         }
         environment = {TOWN_VARIABLE: town_id, START_URL_VARIABLE: url, START_KEY_VARIABLE: effect_id}
         answer = self._tasks.run(town_id, token=effect_id, environment=environment, tags=tags)
-        self._forget(town_id)
         if isinstance(answer, StartUnknown):
             # The same token with another address is refused: then the first start stands, and can be seen.
             again = self._of_agent(town_id, agent_id)
@@ -141,7 +137,6 @@ class EcsAgents:
                 done = self._tasks.stop(task.arn, reason="stop_agent")
                 if isinstance(done, NotDone):
                     return done
-        self._forget(town_id)
         return Done()
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
@@ -161,13 +156,15 @@ class EcsAgents:
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         """Give the agent's task a text, over the control server that runs in it."""
         server = self._server_of(town_id, agent_id)
-        if server is None:
-            return NotDone("the agent is not running", passing=True)
+        if server is None or isinstance(server, NotSeen):
+            return NotDone("the agent is not running" if server is None else server.reason, passing=True)
         return server.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
 
     def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
         """Change the model of a running agent; one that does not run gets it in its next order."""
         server = self._server_of(order["town_id"], order["agent_id"])
+        if isinstance(server, NotSeen):
+            return NotDone(server.reason, passing=True)
         return Done() if server is None else server.update_model(order, effect_id=effect_id)
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
@@ -203,31 +200,17 @@ class EcsAgents:
 
     def _of_agent(self, town_id: str, agent_id: str, *, recent: bool = False) -> tuple[EcsTask, ...] | NotSeen:
         """The agent's tasks, oldest generation first."""
-        found = self._recent(town_id) if recent else self._tasks.find(town_id, ended=True)
+        found = self._tasks.recent(town_id) if recent else self._tasks.find(town_id, ended=True)
         if isinstance(found, NotSeen):
             return found
         ours = [task for task in found if task.tags.get(_AGENT_TAG) == tag_value(agent_id)]
         return tuple(sorted(ours, key=lambda task: (task.generation, task.lives, task.created_at, task.arn)))
 
-    def _recent(self, town_id: str) -> tuple[EcsTask, ...] | NotSeen:
-        with self._guard:
-            at, tasks = self._seen.get(town_id, (float("-inf"), ()))
-            if time.monotonic() - at < _SEEN_SECONDS:
-                return tasks
-            found = self._tasks.find(town_id, ended=True)
-            if not isinstance(found, NotSeen):
-                self._seen[town_id] = (time.monotonic(), found)
-            return found
-
-    def _forget(self, town_id: str) -> None:
-        with self._guard:
-            self._seen.pop(town_id, None)
-
-    def _server_of(self, town_id: str, agent_id: str) -> ControlServerRuntime | None:
+    def _server_of(self, town_id: str, agent_id: str) -> ControlServerRuntime | NotSeen | None:
         found = self._of_agent(town_id, agent_id)
-        if isinstance(found, NotSeen) or not found or not found[-1].lives:
-            return None
-        return self._server(found[-1])
+        if isinstance(found, NotSeen):
+            return found
+        return self._server(found[-1]) if found and found[-1].lives else None
 
     def _server(self, task: EcsTask) -> ControlServerRuntime | None:
         address = self._address_of(task)
@@ -256,10 +239,13 @@ class EcsContainers:
         self._waking: dict[str, Lock] = {}
         self._guard = Lock()
 
-    def address(self, town_id: str) -> str | None:
+    def address(self, town_id: str) -> str | NotSent | None:
         """The base URL of the town's task, if one runs."""
-        found = self._living(town_id)
-        return None if isinstance(found, NotSeen) or not found else self._address_of(found[0])
+        found = self._tasks.recent(town_id)
+        if isinstance(found, NotSeen):
+            return NotSent(f"ECS does not say where the container is: {found.reason}")
+        living = _containers_in(found)
+        return self._address_of(living[0]) if living else None
 
     def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:  # noqa: ARG002 - the token follows from the town's tasks
         """The town's task, run if there is none, once it answers. Of several the oldest stays."""
@@ -268,11 +254,9 @@ class EcsContainers:
             found = self._living(town_id)
             if isinstance(found, NotSeen):
                 return StartRejected(f"ECS does not say what runs already: {found.reason}")
-            fresh = not found
-            if fresh:
-                ran = self._run(town_id)
-                if not isinstance(ran, EcsTask):
-                    return ran
+            ran = None if found else self._run(town_id)
+            if isinstance(ran, StartRejected | StartUnknown):
+                return ran
         while True:
             found = self._living(town_id)
             tasks = () if isinstance(found, NotSeen) else found
@@ -280,8 +264,7 @@ class EcsContainers:
                 self._tasks.stop(surplus.arn, reason="another container of this town is older")
             address = self._address_of(tasks[0]) if tasks else None
             if address is not None and self._answers(address):
-                return Awake(address, fresh=fresh)
-            fresh = True
+                return Awake(address)
             if budget.left() < self._look_every:
                 return StartRejected("the town's container is starting; the next attempt finds it", kind="no_capacity")
             time.sleep(self._look_every)
@@ -296,7 +279,7 @@ class EcsContainers:
 
     def state(self, town_id: str) -> str:
         """running, starting, stopping, stopped; unknown where ECS does not say."""
-        found = self._tasks.find(town_id, ended=False)
+        found = self._tasks.recent(town_id)
         if isinstance(found, NotSeen):
             return "unknown"
         states = {_STATE.get(task.status, "unknown") for task in found if task.tags.get(_ROLE_TAG) == "town"}
@@ -306,7 +289,7 @@ class EcsContainers:
         found = self._tasks.find(town_id, ended=False)
         if isinstance(found, NotSeen):
             return found
-        return tuple(task for task in found if task.lives and task.tags.get(_ROLE_TAG) == "town")
+        return _containers_in(found)
 
     def _run(self, town_id: str) -> EcsTask | StartRejected | StartUnknown:
         """Run the town's task. Whoever runs it at the same time names the same token: it follows from what was before, and
@@ -326,6 +309,10 @@ class EcsContainers:
         """Of the threads of one process, one at a time looks and runs."""
         with self._guard:
             return self._waking.setdefault(town_id, Lock())
+
+
+def _containers_in(tasks: tuple[EcsTask, ...]) -> tuple[EcsTask, ...]:
+    return tuple(task for task in tasks if task.lives and task.tags.get(_ROLE_TAG) == "town")
 
 
 def _known_start(tasks: tuple[EcsTask, ...], generation: int, effect_id: str) -> Started | StartRejected | None:

@@ -7,6 +7,7 @@ remembers for a day, longer than the task; a 200 may still hold `failures` inste
 
 import hashlib
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ LONGEST_CALL_SECONDS: Final = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS)
 
 _PAGE: Final = 100
 _LONGEST_SENTENCE: Final = 300
+_SEEN_SECONDS: Final = 2.0
 _PASSING: Final = frozenset({"ThrottlingException", "TooManyRequestsException", "LimitExceededException"})
 _ALSO_OF_CAPACITY: Final = frozenset({"ClientException", "InvalidParameterException"})
 _NOTHING_SENT: Final = frozenset(
@@ -94,6 +96,19 @@ class EcsTasks:
         self._make = client or _client
         self._made: Any = None
         self._making = Lock()
+        self._seen: dict[str, tuple[float, tuple[EcsTask, ...]]] = {}
+        self._looking = Lock()
+
+    def recent(self, town_id: str) -> tuple[EcsTask, ...] | NotSeen:
+        """All tasks of the town, as they were at most two seconds ago: a tick asks for each of its agents."""
+        with self._looking:
+            at, tasks = self._seen.get(town_id, (float("-inf"), ()))
+            if time.monotonic() - at < _SEEN_SECONDS:
+                return tasks
+            found = self.find(town_id, ended=True)
+            if not isinstance(found, NotSeen):
+                self._seen[town_id] = (time.monotonic(), found)
+            return found
 
     def find(self, town_id: str, *, ended: bool) -> tuple[EcsTask, ...] | NotSeen:
         """The town's tasks, oldest first; with `ended` also those that stopped (ECS forgets them after about an hour)."""
@@ -140,6 +155,8 @@ class EcsTasks:
             )
         except sdk_errors() as error:
             return _not_run(error)
+        finally:
+            self._seen.clear()
         if answer.get("tasks"):
             return _task(answer["tasks"][0])
         return _failure(answer.get("failures") or [])
@@ -152,6 +169,8 @@ class EcsTasks:
             if _code(error) == "InvalidParameterException" and "not found" in str(error).lower():
                 return Done()
             return NotDone(_sentence(error), passing=_may_pass(error))
+        finally:
+            self._seen.clear()
         return Done()
 
     @property

@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.adapters.http_json import NotSent
 from shared.domain.ports import Done, NotDone, StartRejected, StartUnknown
 
 
 @dataclass(frozen=True, slots=True)
 class Awake:
-    """The town's control server answers at `address` (a base URL). `fresh`: it has just begun and knows no token yet."""
+    """The town's control server answers at `address` (a base URL)."""
 
     address: str
-    fresh: bool = False
 
 
 class TownContainers(Protocol):
     """The containers of all towns, one each. No method raises for an expected answer."""
 
-    def address(self, town_id: str) -> str | None:
-        """The base URL of the town's control server; None if the town has no container now."""
+    def address(self, town_id: str) -> str | NotSent | None:
+        """The base URL of the town's control server; None if the town has no container now; NotSent if nobody can tell."""
         ...
 
     def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:

@@ -166,9 +166,13 @@ def test_every_error_of_the_api_is_an_answer(
     monkeypatch.setattr(Fargate, "list_tasks", fails)
     assert isinstance(runtime.start(order(), effect_id=EFFECT), StartRejected)
     assert agents(fargate).status("t1", "a1") == ProcessStatus("unknown", f"{code}: so it is")
-    refused = runtime.stop("t1", "a1", generation=1, effect_id="s" * 64)
-    assert isinstance(refused, NotDone)
-    assert refused.passing
+    for refused in (
+        runtime.stop("t1", "a1", generation=1, effect_id="s" * 64),
+        runtime.update_model(order(), effect_id="u" * 64),
+        runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue"),
+    ):
+        assert isinstance(refused, NotDone)
+        assert refused.passing
     assert containers(fargate).state("t1") == "unknown"
 
 
@@ -307,7 +311,7 @@ def test_a_container_that_takes_too_long_is_a_no_and_the_next_attempt_finds_it(f
     fargate.start_container(arn)
     patient = ControlServerRuntime(containers(fargate), seconds=CallSeconds(start=10))
     assert isinstance(patient.start(order(2), effect_id="f" * 64), Started)
-    assert runtime.container_state("t1") == "healthy"
+    assert patient.container_state("t1") == "healthy"
 
 
 def test_a_fresh_container_is_given_its_token_before_its_first_agent(fargate: Fargate) -> None:
@@ -316,6 +320,58 @@ def test_a_fresh_container_is_given_its_token_before_its_first_agent(fargate: Fa
     [server] = fargate.servers.values()
     assert [path for _, path in server.faults.seen if path != "/health"] == ["/refresh-token", "/agents/start"]
     assert (server.settings.root / "token").read_text() == "secret-container-None"
+
+
+def test_a_container_that_was_up_only_after_its_first_start_had_been_given_up_gets_its_token_too(
+    fargate: Fargate,
+) -> None:
+    """Without it, it can tell the town nothing: its agents would be taken for lost."""
+    fargate.boot = False
+    ControlServerRuntime(containers(fargate), mint=_minted, seconds=CallSeconds(start=0.1)).start(
+        order(), effect_id=EFFECT
+    )
+    [arn] = fargate.living()
+    fargate.start_container(arn)
+    ControlServerRuntime(containers(fargate), mint=_minted).start(order(2), effect_id="f" * 64)
+    assert (fargate.servers[arn].settings.root / "token").read_text() == "secret-container-None"
+
+
+def test_while_ecs_does_not_answer_nobody_is_taken_for_gone(fargate: Fargate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A throttled look was taken for a town without a container: a stop was done, and agents were not found."""
+    runtime = ControlServerRuntime(containers(fargate), mint=_minted)
+    runtime.start(order(), effect_id=EFFECT)
+    throttled: Any = {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}
+
+    def fails(self: Fargate, **_: Any) -> Any:
+        raise ClientError(throttled, "ListTasks")
+
+    monkeypatch.setattr(Fargate, "list_tasks", fails)
+    deaf = ControlServerRuntime(containers(fargate), mint=_minted)
+    assert deaf.status("t1", "a1").status == "unknown"
+    assert deaf.container_state("t1") == "unknown"
+    for answer in (
+        deaf.stop("t1", "a1", generation=1, effect_id="s"),
+        deaf.refresh_token("t1", effect_id="r"),
+        deaf.message("t1", "a1", message_id="m", text="hi", mode="queue"),
+    ):
+        assert isinstance(answer, NotDone)
+        assert answer.passing
+
+
+def test_a_tick_that_asks_for_twenty_agents_asks_ecs_once(fargate: Fargate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ECS answers some twenty such questions a second, for all towns together."""
+    looks: list[str] = []
+    original = Fargate.list_tasks
+
+    def counted(self: Fargate, **request: Any) -> dict[str, Any]:
+        looks.append(request["desiredStatus"])
+        return original(self, **request)
+
+    monkeypatch.setattr(Fargate, "list_tasks", counted)
+    runtime = ControlServerRuntime(containers(fargate))
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda number: runtime.status("t1", f"a{number}"), range(20)))
+    assert sorted(looks) == ["RUNNING", "STOPPED"]
 
 
 def test_an_idle_container_is_stopped_and_another_one_is_run_when_it_is_wanted(fargate: Fargate) -> None:
