@@ -1,9 +1,11 @@
 """`townctl doctor --stack NAME`: whether a deployment can work, and does: one synthetic town goes the whole way.
 
-Looks at the account's concurrency, the schedule, the secret, the bucket (conditions, versions, what its policy refuses),
+Looks at the account's concurrency, the schedule, the secret, the task of agents on ECS, the bucket (conditions, versions,
+what its policy refuses),
 and posts one event to the town `townctl-doctor`, which it creates the first time, until a tick has applied it.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -22,6 +24,9 @@ from shared.storage.probe import prove_conditional_writes
 TOWN: Final = "townctl-doctor"
 _OUTPUTS: Final = {"ApiUrl", "TickFunctionArn", "TownTokenKeyArn", "TownsBucket"}
 LEAST_CONCURRENCY: Final = 20
+LEAST_STOP_SECONDS: Final = 30
+CONTROL_KEY: Final = "TOWN_CONTROL_KEY"
+_TASK_HINT: Final = "register a new revision of it, as infra/runbook/deploy.md says: agents on ECS"
 SECONDS: Final = 150.0
 """Two scheduled minutes and a little: so long may the synthetic event take if the queue is asleep."""
 
@@ -64,7 +69,7 @@ def examine(stack: Stack) -> Answer:
     from botocore.exceptions import BotoCoreError, ClientError
 
     symptoms: list[Symptom] = []
-    for check in (_quota, _schedule, _secret, _bucket, _whole_way):
+    for check in (_quota, _schedule, _secret, _agents, _bucket, _whole_way):
         name = check.__name__.strip("_")
         try:
             symptoms += check(stack)
@@ -160,6 +165,30 @@ def _schedules(scheduler: Any) -> Iterator[Mapping[str, Any]]:
 def _secret(stack: Stack) -> Iterator[Symptom]:
     if any(len(value) < 32 for value in stack.keys.values()):
         yield Symptom("secret", "a key of town tokens is too short", "rotate it: infra/runbook/deploy.md")
+
+
+def _agents(stack: Stack) -> Iterator[Symptom]:
+    """Whether the task that agents run in, where they run on ECS, is one in which the control server comes up."""
+    worker = stack.outputs.get("WorkerFunctionArn")
+    if worker is None:
+        return
+    told = stack.client("lambda").get_function_configuration(FunctionName=worker)["Environment"]["Variables"]
+    if not told.get("ECS"):
+        return
+    ecs = json.loads(told["ECS"])
+    family, name = ecs["task_definition"], ecs["container"]
+    task = stack.client("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
+    if task.get("networkMode") != "awsvpc":
+        yield Symptom("agents", f"the task definition {family} has not the network mode awsvpc", _TASK_HINT)
+    container = next((each for each in task["containerDefinitions"] if each["name"] == name), None)
+    if container is None:
+        yield Symptom("agents", f"the task definition {family} has no container {name}", _TASK_HINT)
+        return
+    if CONTROL_KEY not in {each["name"] for each in container.get("secrets", ())}:
+        yield Symptom("agents", f"the container {name} is given no secret {CONTROL_KEY}", _TASK_HINT)
+    if container.get("stopTimeout", 30) < LEAST_STOP_SECONDS:
+        problem = f"the container {name} has less than {LEAST_STOP_SECONDS} s to save the work of its agents"
+        yield Symptom("agents", problem, _TASK_HINT)
 
 
 def _bucket(stack: Stack) -> Iterator[Symptom]:

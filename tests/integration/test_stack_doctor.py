@@ -1,5 +1,6 @@
 """`townctl doctor --stack` where AWS itself is in the way; a deployment that answers is examined in tests/e2e."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,49 @@ def test_what_aws_forbids_to_ask_is_a_finding_and_the_other_checks_go_on() -> No
     found = checks(Account(["arn:another"], denied=True))
     assert found["quota"] == "AWS does not answer: AccessDeniedException"
     assert {"schedule", "whole_way"} <= set(found)
+
+
+ECS = {"task_definition": "town-agent", "container": "agent"}
+GOOD = {"name": "agent", "secrets": [{"name": "TOWN_CONTROL_KEY", "valueFrom": "arn:key"}], "stopTimeout": 60}
+
+
+@dataclass
+class WithAgents(Account):
+    """An account with a worker, which starts agents on ECS, and a task definition."""
+
+    told: dict[str, str] = field(default_factory=lambda: {"ECS": json.dumps(ECS)})
+    container: dict[str, Any] = field(default_factory=lambda: GOOD)
+    network: str = "awsvpc"
+
+    def get_function_configuration(self, *, FunctionName: str) -> dict[str, Any]:  # noqa: N803 - the SDK's name
+        assert FunctionName == "arn:worker"
+        return {"Environment": {"Variables": self.told}}
+
+    def describe_task_definition(self, *, taskDefinition: str) -> dict[str, Any]:  # noqa: N803 - the SDK's name
+        if taskDefinition != "town-agent":
+            raise ClientError({"Error": {"Code": "ClientException", "Message": "x"}}, "DescribeTaskDefinition")
+        return {"taskDefinition": {"networkMode": self.network, "containerDefinitions": [self.container]}}
+
+
+@pytest.mark.parametrize(
+    ("account", "problems"),
+    [
+        (WithAgents(), []),
+        (WithAgents(told={}), []),
+        (WithAgents(network="bridge"), ["has not the network mode awsvpc"]),
+        (WithAgents(container={**GOOD, "name": "server"}), ["has no container agent"]),
+        (WithAgents(container={"name": "agent"}), ["is given no secret TOWN_CONTROL_KEY"]),
+        (WithAgents(container={**GOOD, "stopTimeout": 10}), ["less than 30 s to save"]),
+        (WithAgents(told={"ECS": json.dumps(ECS | {"task_definition": "another"})}), ["ClientException"]),
+    ],
+    ids=["good", "no ECS", "network", "container", "key", "stop", "no definition"],
+)
+def test_a_task_in_which_no_control_server_comes_up_is_found(account: WithAgents, problems: list[str]) -> None:
+    outputs = {"TickFunctionArn": TICK, "WorkerFunctionArn": "arn:worker"}
+    stack = Stack(outputs, account.client, MemoryObjects(), Keys(), NoApi())  # type: ignore[arg-type]
+    found = [each["problem"] for each in examine(stack).document["symptoms"] if each["check"] == "agents"]
+    assert len(found) == len(problems)
+    assert all(said in problem for said, problem in zip(problems, found, strict=True))
 
 
 class Formation:
