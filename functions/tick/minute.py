@@ -96,7 +96,7 @@ class Dispatcher:
                 report.late = True
                 return report
             self._sweep(call, report, until=dies - BEGIN_NO_TOWN)
-            shift = _Shift(self, report, stops=dies - BEGIN_NO_TOWN, commit_until=dies - BEGIN_NO_COMMIT)
+            shift = _Shift(self, report, call.minute, stops=dies - BEGIN_NO_TOWN, commit_until=dies - BEGIN_NO_COMMIT)
             shift.passes(until=min(begun + MINUTE, dies - BEGIN_NO_TOWN))
             return report
         finally:
@@ -137,9 +137,16 @@ class _Shift:
     """The passes of one minute."""
 
     def __init__(
-        self, dispatcher: Dispatcher, report: MinuteReport, *, stops: datetime, commit_until: datetime
+        self,
+        dispatcher: Dispatcher,
+        report: MinuteReport,
+        minute: datetime,
+        *,
+        stops: datetime,
+        commit_until: datetime,
     ) -> None:
         self._at = dispatcher
+        self._minute = minute
         self._around = replace(dispatcher.around, commit_until=commit_until, effects_until=commit_until)
         self._clock = dispatcher.around.clock
         self._report = report
@@ -185,9 +192,9 @@ class _Shift:
     def _was_handed_over(self, town: str, markers: tuple[DueMarker, ...]) -> bool:
         return (town, markers[0].at) in self._handed_over
 
-    def _hand_over(self, due: Due) -> None:
+    def _hand_over(self, due: Due, *, reason: str = "") -> None:
         wakes = [
-            Wake(town, tuple(marker.at for marker in markers), f"{town}:{to_text(markers[0].at)}")
+            Wake(town, tuple(each.at for each in markers), f"{town}:{to_text(markers[0].at)}{reason}", watched=True)
             for town, markers in due.items()
         ]
         refused = {wake.town_id for wake in self._at.queue.send(wakes)}
@@ -216,7 +223,8 @@ class _Shift:
             else:
                 self._report.outcomes[done.outcome] += 1
         if slow:
-            self._hand_over(slow)
+            # They are few, so each minute may wake them anew: a worker may have failed, and only workers can do it.
+            self._hand_over(slow, reason=f":{to_text(self._minute)}")
 
     def _failed(self, failed: FailedRun) -> None:
         """What will pass by itself is tried again by the next pass; anything else not before the next minute."""

@@ -62,7 +62,7 @@ class Worker:
             if done is None or (isinstance(done, RunReport) and done.outcome == "no_time"):
                 again += [(record, AT_ONCE) for record in town.records]
             elif isinstance(done, RunReport):
-                soon += _follow_up(done, town.wake)
+                soon += () if town.wake.watched else _follow_up(done, town.wake)
             elif not isinstance(done.error, UnknownTown):  # which would not become known
                 again += [(record, _patience(record)) for record in town.records]
         if again:
@@ -73,7 +73,8 @@ class Worker:
     def _follow(self, soon: list[tuple[datetime, Wake]], around: Surroundings, *, until: datetime) -> None:
         """Run again the towns that are due within seconds: what came a moment after a tick, and the results of effects.
 
-        For the dispatcher may not look again before the next minute. If time is short, a town's marker brings it back.
+        For nobody woke them but an event, and the dispatcher may not look before the next minute. If time is short, a town's
+        marker brings it back.
         """
         while soon:
             soon.sort(key=lambda each: (each[0], each[1].town_id))
@@ -132,5 +133,6 @@ def _towns_of(records: Sequence[Mapping[str, Any]]) -> tuple[list[_Delivered], l
             continue
         known = found.get(wake.town_id, _Delivered(replace(wake, due=()), ()))
         due = tuple(sorted({*known.wake.due, *wake.due}))
-        found[wake.town_id] = _Delivered(replace(known.wake, due=due), (*known.records, record))
+        together = replace(known.wake, due=due, watched=known.wake.watched and wake.watched)
+        found[wake.town_id] = _Delivered(together, (*known.records, record))
     return list(found.values()), unreadable

@@ -32,7 +32,7 @@ OF_AWS: Final = (
         "ApproximateNumberOfMessagesVisible",
         "QueueName",
         {"Fn::GetAtt": ["WakesDead", "QueueName"]},
-        "wakes of a town failed three times",
+        "wakes of a town failed five times",
     ),
     OfAws(
         "ticks-dead",

@@ -106,20 +106,25 @@ def deduplication_id(wake: Wake) -> str:
 def body_of(wake: Wake) -> str:
     """A wake as the body of a message."""
     due = [at.astimezone(UTC).strftime(_SECOND) for at in wake.due[:MOST_MARKERS]]
-    return json.dumps({"town_id": wake.town_id, "due": due, "repeat_key": wake.repeat_key}, separators=(",", ":"))
+    content = {"town_id": wake.town_id, "due": due, "repeat_key": wake.repeat_key, "watched": wake.watched}
+    return json.dumps(content, separators=(",", ":"))
 
 
 def wake_of(body: str) -> Wake:
     """The wake that a message stands for. Raises Refused."""
     try:
         read = json.loads(body)
-        town_id, due, key = read["town_id"], read["due"], read["repeat_key"]
+        town_id, due, key, watched = read["town_id"], read["due"], read["repeat_key"], read.get("watched", False)
         if not (
-            isinstance(town_id, str) and isinstance(key, str) and isinstance(due, list) and len(due) <= MOST_MARKERS
+            isinstance(town_id, str)
+            and isinstance(key, str)
+            and isinstance(watched, bool)
+            and isinstance(due, list)
+            and len(due) <= MOST_MARKERS
         ):
             raise TypeError("a field of the wrong type")
         times = tuple(datetime.strptime(str(at), _SECOND).replace(tzinfo=UTC) for at in due)
     except (ValueError, KeyError, TypeError) as error:
         hint = "only functions/tick and functions/events write into this queue"
         raise Refused(f"no wake: {type(error).__name__}", status=400, path="body", hint=hint) from error
-    return Wake(town_id, times, key)
+    return Wake(town_id, times, key, watched)

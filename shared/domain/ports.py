@@ -26,11 +26,13 @@ class Wake:
     """A wish that somebody looks at a town, with the due markers that led to it, as whole seconds.
 
     `repeat_key` names the reason: of several wakes with one key within five minutes only the first is delivered.
+    `watched`: its sender looks at due markers again within seconds, so the worker need not wait for what follows.
     """
 
     town_id: str
     due: tuple[datetime, ...]
     repeat_key: str
+    watched: bool = False
 
 
 class Queue(Protocol):

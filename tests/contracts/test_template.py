@@ -237,7 +237,7 @@ def test_wakes_are_in_order_by_town_and_the_dead_ones_are_kept() -> None:
     assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
     [mapping] = resources("AWS::Lambda::EventSourceMapping").values()
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["BatchSize"] <= 10
+    assert mapping["BatchSize"] == 1  # no town waits for the agents of another one
 
 
 def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:

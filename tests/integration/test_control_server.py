@@ -383,6 +383,25 @@ def test_an_eviction_tells_the_town_saves_the_work_and_takes_no_start(server: Te
     assert "Commit and push" in next(iter(mailbox.iterdir())).read_text()
 
 
+def test_an_idle_container_goes_without_a_word(server: TestServer) -> None:
+    """The reconciler stops a container that nobody uses; were that told as an eviction, the next bead would wait for the
+    end of a drain, up to seven minutes.
+    """
+    assert server.running.evict() == []
+    assert server.town.events == []
+
+
+def test_the_container_of_one_agent_saves_its_work_and_stops_no_dispatch(server: TestServer, repository: Path) -> None:
+    """Told as an eviction, the stop of one agent's task would hold up every other agent of the town."""
+    start(server)
+    look(server)
+    (tree(server) / "new.txt").write_text("unfinished")
+    assert server.running.leave() == ["a1 generation 1: saved on gt/toast/b1"]
+    kinds = [event["event_type"] for event in server.town.events]
+    assert [kind for kind in kinds if kind != "agent_heartbeat"] == ["agent_completed"]
+    assert git(repository, "show", "gt/toast/b1:new.txt") == "unfinished"
+
+
 def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
     server: TestServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +422,7 @@ def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
 
 
 def test_the_next_instance_on_the_same_disk_ends_the_drain_with_its_nonce_once(server: TestServer) -> None:
+    start(server)
     server.running.evict()
     for instance in ("instance-2", "instance-3"):
         newer = server.replaced(instance)

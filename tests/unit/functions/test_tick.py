@@ -155,6 +155,28 @@ def test_an_agent_that_may_take_a_minute_to_start_is_started_by_a_worker_and_not
     assert cloud.queue.messages == []
 
 
+def test_a_worker_that_met_a_passing_fault_is_followed_by_another_one_within_seconds() -> None:
+    """Its message was invisible for 18 minutes and held up every later wake of its town, and with it a start of an agent,
+    which only workers make.
+    """
+    cloud = a_cloud(a_world(a_town().bead("b1")))
+    cloud.minute(remaining=timedelta(seconds=58))
+    original = cloud.worker.around.store.read_inbox
+
+    def unavailable(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("no answer")
+
+    cloud.worker.around.store.read_inbox = unavailable  # type: ignore[method-assign]
+    cloud.queue.pump(cloud.work)
+    cloud.worker.around.store.read_inbox = original  # type: ignore[method-assign]
+    assert cloud.queue.pump(cloud.work) == 0
+
+    cloud.world.clock.move(seconds=5)
+    cloud.queue.pump(cloud.work)
+    assert len(cloud.world.runtime.running()) == 1
+    assert cloud.queue.messages == []
+
+
 @pytest.mark.parametrize(("seconds", "here"), [(34, True), (33, False)])
 def test_what_takes_half_a_minute_at_most_is_done_here_while_there_is_half_a_minute(seconds: int, here: bool) -> None:
     town = (

@@ -317,3 +317,14 @@ def test_of_a_town_that_failed_nothing_is_believed_any_more() -> None:
     cloud.queue.pump(cloud.work)
 
     assert cloud.worker.warm.get("one") is None
+
+
+def test_what_follows_a_wake_of_the_dispatcher_is_left_to_it() -> None:
+    """It looks again within seconds; a worker that waited too would do nothing else meanwhile."""
+    cloud = a_cloud(a_world(a_town("one").bead("b")))
+    cloud.queue.send([Wake("one", (T,), "one:due", watched=True)])
+    cloud.queue.pump(cloud.work)
+
+    assert len(cloud.world.journal("one")) == 1
+    assert cloud.world.inbox("one")
+    assert cloud.world.clock.now() - T < ACTIVE_INTERVAL
