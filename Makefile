@@ -149,7 +149,7 @@ build-x86: build/sam-x86_64/.ready ## Build the same bundles for this machine's 
 
 .PHONY: e2e
 e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run a town through the whole stack in Lambda's runtime emulator
-	.venv/bin/python -m pytest tests/e2e $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile tests/e2e $(ARGS)
 
 SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql')
 build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
@@ -182,8 +182,8 @@ dashboards: $(READY) ## Write dashboards, alarms and the table of metrics anew f
 	.venv/bin/python -m infra.dashboards
 
 # `sam build` calls build-<logical id> for each function. The bundle is the same for all, so it is made once and copied.
-.PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction
-build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction: $(BUNDLE)/.ready
+.PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction build-RetentionFunction
+build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction build-RetentionFunction: $(BUNDLE)/.ready
 	@mkdir -p "$(ARTIFACTS_DIR)"
 	@cp -R $(BUNDLE)/python/. "$(ARTIFACTS_DIR)"
 	@cp -R functions shared "$(ARTIFACTS_DIR)"

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import limits
-from shared.domain.ports import ObjectStore
+from shared.domain.object_store import ObjectStore
 from shared.domain.states import EventSource
 from shared.domain.steps import Steps, drive
 from shared.domain.tick import Envelope, TickInput
@@ -198,8 +198,5 @@ def _body_of(event: Envelope) -> dict[str, Any]:
 
 @contextmanager
 def _opened(image: bytes) -> Iterator[database.Database]:
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         yield sql
-    finally:
-        database.close(sql)

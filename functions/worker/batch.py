@@ -43,9 +43,13 @@ class Worker:
         too_early: list[tuple[datetime, Wake]] = []
         for messages, wake in _towns_of(records, again):
             done = None if self.around.clock.now() >= dies - BEGIN_NO_TOWN else self._run(wake, around)
-            if done is None or (isinstance(done, FailedRun) and not isinstance(done.error, UnknownTown)):
-                again += messages  # an unknown town would not become known
-            elif isinstance(done, RunReport) and done.outcome == "not_due" and done.next_due is not None:
+            if isinstance(done, FailedRun):
+                again += (
+                    () if isinstance(done.error, UnknownTown) else messages
+                )  # an unknown town would not become known
+            elif done is None or done.outcome == "no_time":
+                again += messages
+            elif done.outcome == "not_due" and done.next_due is not None:
                 too_early.append((done.next_due, wake))
         self._run_those_that_came_too_early(too_early, around, until=dies - BEGIN_NO_TOWN)
         return again

@@ -26,22 +26,17 @@ def signed(method: str, url: str, body: Any = None, *, credentials: Any, region:
     content = _content(body)
     request = AWSRequest(method, url, data=content, headers={"Content-Type": "application/json"})
     SigV4Auth(credentials, _SERVICE, region).add_auth(request)
-    return _sent(method, url, content, dict(request.headers.items()))
+    return sent(method, url, content, dict(request.headers.items()))
 
 
 def with_token(method: str, url: str, body: Any, *, token: str | None) -> Answered:
     """One request with a town token. Raises ConnectionError."""
     headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
-    return _sent(method, url, _content(body), headers)
+    return sent(method, url, _content(body), headers)
 
 
-def _content(body: Any) -> bytes:
-    if isinstance(body, bytes):
-        return body
-    return b"" if body is None else json.dumps(body).encode()
-
-
-def _sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Answered:
+def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Answered:
+    """One request as it is; nothing is repeated or followed. Raises ConnectionError."""
     from urllib3 import PoolManager, Retry
     from urllib3.exceptions import HTTPError
 
@@ -57,3 +52,9 @@ def _sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> 
     except ValueError:
         document = answer.data.decode(errors="replace")
     return Answered(answer.status, document, {name.lower(): value for name, value in answer.headers.items()})
+
+
+def _content(body: Any) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    return b"" if body is None else json.dumps(body).encode()

@@ -43,11 +43,11 @@ class Container:
         except subprocess.TimeoutExpired:
             return None
 
-    def close(self) -> None:
-        """End it, orderly if it lets us."""
+    def close(self, *, seconds: float = _UP_SECONDS) -> None:
+        """End it, orderly if that takes no longer."""
         if self.process.poll() is None:
             self.evict()
-            if self.wait(seconds=_UP_SECONDS) is None:
+            if self.wait(seconds=seconds) is None:
                 self.process.kill()
                 self.process.wait()
 

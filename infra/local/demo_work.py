@@ -44,7 +44,7 @@ class Agent:
             self._answer_triage()
         elif self.order.prompt_kind in ("review", "landing"):
             self._review()
-        elif self.order.branch:
+        elif self.order.branch and self.order.prompt_kind != "work":
             self._rework(self.order.branch)
         else:
             self._build()
@@ -52,7 +52,7 @@ class Agent:
     def _build(self) -> None:
         """Write a module for the bead on a branch of its own, and hand it to review."""
         order, bead = self.order, self.order.bead
-        branch = f"gt/{order.name.lower()}/{bead.id[:8]}"
+        branch = order.branch or f"gt/{order.name.lower()}/{bead.id[:8]}"
         self.repository.ensure_branch(order.base_branch, base=order.default_branch)
         self._think(f"Reading {bead.title!r}")
         base = self.repository.existing_tip(order.base_branch)

@@ -114,13 +114,7 @@ def emulated(
         f"{_HOST}:{port}",
         "--runtime-api-address",
         f"{_HOST}:{api_port}",
-        _python(),
-        "-I",
-        "-S",
-        lambda_boot.__file__,
-        str(built(function)),
-        str(runtime_client()),
-        handler,
+        *runtime_command(function, handler, client=runtime_client()),
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -138,6 +132,11 @@ def emulated(
         yield Emulator(function, f"http://{_HOST}:{port}", log, process, timeout)
     finally:
         _end(process)
+
+
+def runtime_command(function: str, handler: str, *, client: Path) -> list[str]:
+    """What the emulator runs: the runtime client, which finds what sam built and nothing else of this machine."""
+    return [_python(), "-I", "-S", lambda_boot.__file__, str(built(function)), str(client), handler]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

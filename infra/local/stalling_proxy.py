@@ -1,4 +1,4 @@
-"""A way to a store that stops in the middle: at a chosen request nothing is answered any more, before or after it arrived.
+"""A way to a server that stops in the middle: at a chosen request nothing is answered any more, before or after it arrived.
 
 Whoever waits for that answer can then be killed at a moment that the test has chosen.
 """
@@ -21,13 +21,14 @@ class StallingProxy:
 
     upstream: tuple[str, int]
     url: str = ""
-    method: bytes = b"PUT"
-    ending: bytes = b"/head"
+    method: str = ""
+    path: str = ""
     when: When = "never"
     stalled: threading.Event = field(default_factory=threading.Event)
 
-    def stall(self, when: When) -> None:
-        """At the next such request."""
+    def stall(self, when: When, *, method: str, path: str) -> None:
+        """At the next request of this method to a path that ends so."""
+        self.method, self.path = method, path
         self.stalled.clear()
         self.when = when
 
@@ -51,7 +52,9 @@ class StallingProxy:
 
     def _is_chosen(self, data: bytes) -> bool:
         line = data.split(b"\r\n", 1)[0].split(b" ")
-        return len(line) == 3 and line[0] == self.method and line[1].partition(b"?")[0].endswith(self.ending)
+        if len(line) != 3:
+            return False
+        return line[0] == self.method.encode() and line[1].partition(b"?")[0].endswith(self.path.encode())
 
     def _back(self, store: socket.socket, client: socket.socket, held: threading.Event) -> None:
         with contextlib.suppress(OSError):

@@ -150,11 +150,8 @@ def _reports(view: DemoView) -> list[TickReport]:
 
 def _statuses(image: TownImage) -> dict[str, str]:
     """What became of the convoy, its tasks and the bead that stands alone."""
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         return overview.statuses(sql, _everything())
-    finally:
-        database.close(sql)
 
 
 def _all_landed(statuses: dict[str, str]) -> bool:

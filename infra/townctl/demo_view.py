@@ -128,11 +128,8 @@ class Board:
 
     def town(self, image: TownImage, *, processes: int) -> None:
         """Take over what the board shows."""
-        sql = database.open_image(image.image)
-        try:
+        with database.opened(image.image) as sql:
             self._beads = overview.board(sql)
-        finally:
-            database.close(sql)
         facts = image.facts
         self._head = f"tick {facts.tick_no} at {to_text(facts.time)}, {processes} agent processes"
 

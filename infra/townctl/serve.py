@@ -8,7 +8,7 @@ import json
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -50,6 +50,9 @@ class OwnTown(Access):
 
     def _allows(self, caller: str, verb: str, town_id: str) -> bool:  # noqa: ARG002 - one verb is as good as another
         return caller == _ARN + town_id
+
+    def _readable(self, caller: str) -> Iterator[str]:
+        yield caller.removeprefix(_ARN)
 
 
 @dataclass
@@ -120,7 +123,7 @@ def serve(
     runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
     around = desk.around(store, clock=clock, runtime=runtime)
     served = served_from(desk, around, key=key_of(desk))
-    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
+    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock), archives=desk.archive)
     stop = Stop()
     with stop.on_signals(), serving(served, port=port) as url:
         desk.talk(f"serving {desk.place} at {url}; Ctrl-C stops after the pass that is going on")

@@ -112,11 +112,8 @@ def ticks(
     if limit < 1:
         raise Refused("--limit is 1 or more", status=400, path="limit")
     image = drive(desk.store().load(town_id))
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         records = journal.rows(sql, limit=limit, after=after)
-    finally:
-        database.close(sql)
     rows = [
         (
             record["tick_no"],

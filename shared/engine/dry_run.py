@@ -85,8 +85,7 @@ def dry_run(
     """
     image = yield from around.store.load(town_id)
     reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         if config:
             lay_over(sql, config, path="config")
@@ -105,8 +104,6 @@ def dry_run(
             observations=observations,
         )
         return _run(sql, image, given)
-    finally:
-        database.close(sql)
 
 
 def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:

@@ -10,7 +10,8 @@ from shared.domain.town_store import TownImage
 from shared.engine.perform import Performed
 from shared.engine.replay.differences import Difference
 
-RunOutcome = Literal["committed", "quiet", "not_due", "lost"]
+RunOutcome = Literal["committed", "quiet", "not_due", "lost", "no_time"]
+"""`no_time`: its effects need more time than this process has left; nothing was committed, and a run with more does it."""
 
 
 @dataclass(frozen=True, slots=True)

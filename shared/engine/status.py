@@ -188,8 +188,7 @@ def status(town_id: str, around: Surroundings) -> Steps[Status]:
     image = yield from around.store.load(town_id)
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     now: datetime = yield Call("clock", around.clock.now)
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
         given = fix_input(
@@ -203,8 +202,6 @@ def status(town_id: str, around: Surroundings) -> Steps[Status]:
         )
         reader, moment = tick.standing(sql, given, town_id=town_id)
         return _status(sql, image, reader, moment, next_due=about.next_due, batches=len(batches.objects))
-    finally:
-        database.close(sql)
 
 
 def _status(

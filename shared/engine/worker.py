@@ -24,7 +24,7 @@ from shared.domain.town_store import (
 )
 from shared.engine import tick
 from shared.engine.inputs import as_marked, gathered, read_batches, taken_by
-from shared.engine.perform import Performed, perform
+from shared.engine.perform import Performed, can_be_heard, perform
 from shared.engine.replay import self_check
 from shared.engine.replay.differences import Difference
 from shared.engine.result_events import Result
@@ -51,8 +51,7 @@ def run_town(
     """
     image = yield from around.store.load(town_id, known=known)
     waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
-    sql = database.open_image(image.content)
-    try:
+    with database.opened(image.content) as sql:
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
         now: datetime = yield Call("clock", around.clock.now)
@@ -80,8 +79,6 @@ def run_town(
             new_image = database.content_of(sql)
             base = _Base(image, published, taken_by(reading, given), markers, begun)
             done = yield from _commit(around, base, new_image, report)
-    finally:
-        database.close(sql)
     yield from _tell(around, done)
     if done.trouble is not None:
         raise done.trouble
@@ -116,6 +113,11 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
                 f"town {town_id}: the tick was ready too late to be committed safely",
                 hint="nothing was done; the next run does it. Give the worker more time or fewer towns",
             )
+    if around.effects_until is not None:
+        begin: datetime = yield Call("clock", around.clock.now)
+        # A claim that nobody performs would hold its effect back for minutes, and a start has no second attempt.
+        if not all(can_be_heard(effect, begin, around.effects_until) for effect in report.effects):
+            return RunReport(town_id, "no_time", base.image)
     try:
         committed = yield from around.store.commit(base.image, image, facts, published=base.published)
     except Conflict:

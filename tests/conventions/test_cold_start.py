@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-HANDLERS = ("tick", "worker", "events", "debug", "authorizer")
+HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "retention")
 NOBODY_NEEDS = (
     "boto3",
     "cyclopts",
@@ -59,8 +59,9 @@ NOT_NEEDED = {
         "shared.engine.worker",
     ),
     "authorizer": ("aws_lambda_powertools", "shared.engine", "shared.town", "shared.storage", "shared.events"),
+    "retention": ("jwt", "cryptography", ROUTER, "shared.adapters.directory_objects"),
 }
-MOST_MODULES = {"tick": 450, "worker": 450, "events": 550, "debug": 570, "authorizer": 330}
+MOST_MODULES = {"tick": 450, "worker": 450, "events": 550, "debug": 570, "authorizer": 330, "retention": 450}
 """Modules in all, the interpreter's own among them: a little below, and a new library shows here at once."""
 
 

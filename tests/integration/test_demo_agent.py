@@ -195,6 +195,16 @@ def test_a_task_of_a_convoy_builds_on_its_blocker_and_lands_with_it(bench: Bench
     assert {MODULE, "features/use_it_ffff0000.py"} <= bench.files("main")
 
 
+def test_the_branch_of_new_work_may_be_named_before_it_exists(bench: Bench) -> None:
+    """A control server names the branch of every order. An agent that took such an order for rework looked for the
+    feature branch of a convoy that nobody had begun, and gave up.
+    """
+    assert bench.run(work(feature_branch=FEATURE, branch=BRANCH, target_branch=FEATURE)).exit_reason == "completed"
+    assert MODULE in bench.files(BRANCH)
+    [done] = bench.events("agent_done")
+    assert done["payload"]["branch"] == BRANCH
+
+
 def test_crash_once_crashes_before_the_report_and_not_again(bench: Bench) -> None:
     """Exit code 3 with the work pushed; the next generation, and another agent too, takes it up and reports."""
     body = "Please.\ndemo: crash-once\n"

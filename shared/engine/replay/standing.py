@@ -102,11 +102,8 @@ def state_of(running: Rerun, at: datetime) -> State:
 
 def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
     """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
-    copy = database.open_image(running.image)
-    try:
+    with database.opened(running.image) as copy:
         report = tick.run(copy, given_at(running, at), town_id=running.town_id)
-    finally:
-        database.close(copy)
     return tuple(action.as_json() for action in report.actions)
 
 

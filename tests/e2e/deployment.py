@@ -1,0 +1,72 @@
+"""What callers ask of the local cloud: operators under their signature, producers with their tokens."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.credentials import Credentials
+
+from infra.local.api_client import Answered, signed, with_token
+from infra.local.cloud import KEY, OPERATOR, LocalCloud
+from infra.local.gateway import REGION, Caller
+from infra.local.stalling_proxy import StallingProxy, When
+from shared.adapters import town_tokens
+from shared.adapters.town_tokens import Claims
+
+
+def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: Caller = OPERATOR) -> Answered:
+    credentials = Credentials(caller.access_key, caller.secret_key)
+    return signed(method, cloud.url + path, body, credentials=credentials, region=REGION)
+
+
+def token(
+    scope: Any = "operator", town: str = "demo", *, key: str = KEY, ago: timedelta = timedelta(0), **more: Any
+) -> str:
+    return town_tokens.issue(Claims(town, scope, **more), [key], now=datetime.now(UTC) - ago)
+
+
+def post(cloud: LocalCloud, *events: dict[str, Any], town: str = "demo", shown: str | None = "") -> Answered:
+    """Post events; without a word about it with an operator's token of that town."""
+    url = f"{cloud.url}/api/towns/{town}/events"
+    return with_token("POST", url, list(events), token=token(town=town) if shown == "" else shown)
+
+
+def fact(event_type: str, event_id: str, payload: dict[str, Any] | None = None, **envelope: Any) -> dict[str, Any]:
+    return {"event_id": event_id, "event_type": event_type, "payload": payload or {}, **envelope}
+
+
+def found_town(cloud: LocalCloud, town: str = "demo", config: dict[str, Any] | None = None) -> None:
+    answered = ask(cloud, "PUT", f"/api/towns/{town}", None if config is None else {"config": config})
+    assert answered.status in (201, 409), answered
+
+
+def work_until(cloud: LocalCloud, done: Callable[[], bool], *, rounds: int = 20) -> None:
+    """Carry wakes from the queue to the worker until it is done."""
+    for _ in range(rounds):
+        while cloud.pump():
+            pass
+        if done():
+            return
+        time.sleep(1)
+    raise AssertionError("it never came")
+
+
+def lose_the_worker(cloud: LocalCloud, proxy: StallingProxy, when: When, *, method: str, path: str) -> None:
+    """Hand it the wakes that wait, and kill its environment at that request: before it arrives, or after it was carried out."""
+    proxy.stall(when, method=method, path=path)
+    lost: list[ConnectionError] = []
+
+    def one_batch() -> None:
+        try:
+            cloud.pump()
+        except ConnectionError as error:
+            lost.append(error)
+
+    pumping = threading.Thread(target=one_batch)
+    pumping.start()
+    assert proxy.stalled.wait(30), f"the worker never came to {path}"
+    cloud.replace("WorkerFunction")
+    pumping.join(30)
+    assert lost, "the worker answered although it was killed"
