@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from functions.problems import not_found
 from functions.settings import AccessRule
 from shared.domain.errors import Refused
+from shared.storage import keys
 
 Verb = Literal["read", "debug", "write"]
 
@@ -85,6 +86,14 @@ class Access:
             "town_id": None if town_id is None else town_id[:_SHOWN],
         }
         self._write_line(json.dumps(line))
+
+
+def require_town_id(town_id: str) -> None:
+    """What can be no town's id is a town that does not exist. Raises Refused (404) before the store is asked."""
+    try:
+        keys.checked_town_id(town_id)
+    except Refused:
+        raise not_found() from None
 
 
 def _fits(patterns: Iterable[str], text: str) -> bool:
