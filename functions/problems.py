@@ -4,9 +4,10 @@ Of our own errors the message and the hint are shown, which hold no content of o
 """
 
 import json
-from typing import Any, Final
+from typing import Final, NotRequired  # pydantic needs this one below Python 3.12
 
 from aws_lambda_powertools.event_handler import Response
+from typing_extensions import TypedDict
 
 from shared.domain.errors import Conflict, ImageTooLarge, Refused, Retryable, TownError, TownExists, UnknownTown
 
@@ -26,6 +27,18 @@ _TITLES: Final = {
     503: "Unavailable",
 }
 
+
+class Problem(TypedDict):
+    """Why a request is refused (RFC 9457). `path` says where in it, `hint` what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    path: NotRequired[str]
+    hint: NotRequired[str]
+
+
 NO_SUCH_TOWN: Final = "there is no such town, or it is not yours"
 
 
@@ -34,10 +47,19 @@ def not_found() -> Refused:
     return Refused(NO_SUCH_TOWN, status=404, path="townId", hint="look at the id, and at whose towns you may see")
 
 
-def document(status: int, detail: str, *, path: str = "", hint: str = "") -> dict[str, Any]:
+def document(status: int, detail: str, *, path: str = "", hint: str = "") -> Problem:
     """The members of a problem document; `path` and `hint` are ours."""
-    shown = {"type": "about:blank", "title": _TITLES.get(status, "Refused"), "status": status, "detail": detail}
-    return shown | {name: value for name, value in {"path": path, "hint": hint}.items() if value}
+    shown: Problem = {
+        "type": "about:blank",
+        "title": _TITLES.get(status, "Refused"),
+        "status": status,
+        "detail": detail,
+    }
+    if path:
+        shown["path"] = path
+    if hint:
+        shown["hint"] = hint
+    return shown
 
 
 def response(status: int, detail: str, *, path: str = "", hint: str = "") -> Response[str]:

@@ -12,7 +12,7 @@ from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.past import TownPast
-from shared.domain.ports import AgentRuntime, Alerts, Clock, Metrics, Queue, SourceForge
+from shared.domain.ports import AgentRuntime, Alerts, Clock, Metrics, Queue, Secrets, SourceForge
 from shared.domain.steps import drive
 from shared.engine.perform import Outside
 from shared.engine.surroundings import Surroundings
@@ -135,25 +135,34 @@ def outside(settings: WorkerSettings) -> Outside:
 
 
 def _runtime(settings: WorkerSettings) -> AgentRuntime | None:
-    if settings.control_server is None:
+    if settings.control_server is None and settings.ecs is None:
         return None
-    from shared.adapters.control_server import ControlServerRuntime  # noqa: PLC0415 - only where agents run behind one
-    from shared.adapters.town_containers import FixedAddresses  # noqa: PLC0415 - as above
+    from functions.runtimes import runtime_of  # noqa: PLC0415 - a town may live without agents, and most functions do
 
-    mint = None
-    if settings.token_secret is not None:
-        from shared.adapters.rotated_secret import RotatedSecret  # noqa: PLC0415 - as above
-        from shared.adapters.town_tokens import Mint  # noqa: PLC0415 - as above
+    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    return runtime_of(settings, clock=CLOCK, secrets=_secrets(settings), objects=objects)
 
-        keys = RotatedSecret(settings.token_secret, CLOCK, settings.secrets_endpoint)
-        mint = Mint(keys.values, CLOCK)
-    return ControlServerRuntime(FixedAddresses(settings.control_server), mint=mint, api=settings.agents_api)
+
+def _secrets(settings: WorkerSettings) -> Secrets | None:
+    if settings.secrets_prefix is None:
+        return None
+    return _secrets_below(settings.secrets_prefix, settings.secrets_endpoint)
+
+
+@cache
+def _secrets_below(prefix: str, endpoint_url: str | None) -> Secrets:
+    """The secrets below a prefix, over one client and one memory."""
+    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - only where somebody is called
+
+    return SecretsManager(prefix, CLOCK, endpoint_url=endpoint_url)
 
 
 def _forge(settings: WorkerSettings) -> SourceForge | None:
-    if settings.secrets_prefix is None:
+    secrets = _secrets(settings)
+    if secrets is None:
         return None
+    from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost  # noqa: PLC0415 - as below
     from shared.adapters.forges import Forges  # noqa: PLC0415 - a town may live without pull requests
-    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - as above
 
-    return Forges(SecretsManager(settings.secrets_prefix, CLOCK), CLOCK)
+    own = (ForgeHost.from_text(text) for text in settings.forge_hosts)
+    return Forges(secrets, CLOCK, hosts=(*USUAL_HOSTS, *own))

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from functions.schedule import ScheduledCall
 from functions.tick.minute import Dispatcher, MinuteReport
-from functions.tick.schemas import ScheduledTick
 from functions.worker.batch import Worker
 from shared.engine.surroundings import Surroundings
 from shared.telemetry.emf import EmfMetrics
@@ -30,7 +30,7 @@ class Cloud:
     ) -> MinuteReport:
         """The schedule calls the dispatcher."""
         at = scheduled or self.world.clock.now()
-        return self.dispatcher.minute(ScheduledTick(scheduled_time=at, attempt=attempt), remaining=remaining)
+        return self.dispatcher.minute(ScheduledCall(scheduled_time=at, attempt=attempt), remaining=remaining)
 
     def work(self, event: dict[str, Any], *, remaining: timedelta = timedelta(seconds=175)) -> dict[str, Any]:
         """The queue calls the worker."""

@@ -145,14 +145,17 @@ class _FaultyHandler(_Handler):
 
 @dataclass
 class Listener:
-    """A town that keeps what it is told; it can refuse for a while."""
+    """A town that keeps what it is told; it can be deaf for a while, and refuse what one agent says for good."""
 
     events: list[Event] = field(default_factory=list)
     deaf: bool = False
+    refuses: str | None = None
 
     def post(self, events: Sequence[Event]) -> None:
         if self.deaf:
             raise NotPosted("nobody listens")
+        if any(event.get("agent_id") == self.refuses for event in events if self.refuses is not None):
+            raise NotPosted("not from that one", final=True)
         self.events.extend(events)
 
     def heard(self, event_type: str, agent_id: str | None = None) -> list[Event]:

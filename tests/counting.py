@@ -2,7 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+COUNTED: Final = frozenset(
+    ("get", "get_if_changed", "start_of", "create", "replace", "put", "delete", "list", "versions", "get_version")
+)
 
 
 @dataclass
@@ -20,7 +24,7 @@ class CountingObjects:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.behind, name)
-        if name not in ("get", "get_if_changed", "create", "replace", "put", "delete", "list"):
+        if name not in COUNTED:
             return method
 
         def counted(key: str, *arguments: Any, **named: Any) -> Any:

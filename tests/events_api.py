@@ -10,7 +10,8 @@ from typing import Any
 
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
-from shared.domain.ports import Clock, ObjectStore
+from shared.domain.object_store import ObjectStore
+from shared.domain.ports import Clock
 from shared.domain.steps import drive
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore

@@ -33,7 +33,7 @@ from shared.domain.ports import (
     StartRejected,
     StartUnknown,
 )
-from shared.engine.worker import RunReport
+from shared.engine.run_report import RunReport
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """A Fargate of this machine: moto keeps the tasks, real control servers are what runs in them.
 
 moto knows clusters, tasks, tags and states. What it does not do is done here: `clientToken` (the same token and request is
-the same task, the same token with another request a ConflictException), capacity that runs out (a 200 with `failures`),
-answers that are lost, and containers that really start, end with their agent, and end when their task is stopped.
+the same task, for longer than that task can be seen; the same token with another request a ConflictException), capacity
+that runs out (a 200 with `failures`), answers that are lost, and containers that really start, end with their agent, and
+end when their task is stopped.
 """
 
 import itertools
@@ -24,7 +25,7 @@ from moto.moto_api import state_manager
 
 from infra.control_server.requests import Start
 from infra.control_server.settings import Settings
-from infra.control_server.single import is_over
+from infra.control_server.single import is_over, keep_own_token
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 from shared.adapters.ecs_tasks import EcsSettings, EcsTask, EcsTasks
 from tests.control_servers import SLEEPER, Listener, TestServer, started
@@ -45,6 +46,7 @@ class Fargate:
     failures: list[dict[str, str]] = field(default_factory=list)
     lost_answers: int = 0
     boot: bool = True
+    forgotten: set[str] = field(default_factory=set)
     requests: list[dict[str, Any]] = field(default_factory=list)
     _tokens: dict[str, tuple[str, str]] = field(default_factory=dict)
     _born: dict[str, datetime] = field(default_factory=dict)
@@ -73,6 +75,10 @@ class Fargate:
         return sorted(
             self.ecs.list_tasks(cluster="towns", desiredStatus="RUNNING")["taskArns"], key=self._born.__getitem__
         )
+
+    def forget_the_ended(self) -> None:
+        """What ECS does an hour after a task's end; the token of its start it remembers for a day."""
+        self.forgotten |= set(self.ecs.list_tasks(cluster="towns", desiredStatus="STOPPED")["taskArns"])
 
     # the client -----------------------------------------------------------------------------------
 
@@ -109,8 +115,8 @@ class Fargate:
     def list_tasks(self, **request: Any) -> dict[str, Any]:
         with self._lock:
             self._notice_ends()
-            answer: dict[str, Any] = self.ecs.list_tasks(**request)
-            return answer
+            found = self.ecs.list_tasks(**request)["taskArns"]
+            return {"taskArns": [arn for arn in found if arn not in self.forgotten]}
 
     def describe_tasks(self, *, cluster: str, tasks: list[str], include: list[str]) -> dict[str, Any]:
         with self._lock:
@@ -134,7 +140,7 @@ class Fargate:
         self.servers[arn] = server
         url = environment.get(START_URL_VARIABLE)
         if url is not None:
-            request = Start.model_validate_json(self.shelf[url])
+            request = keep_own_token(Start.model_validate_json(self.shelf[url]), settings.root)
             server.running.sessions.start(request, effect_id=environment[START_KEY_VARIABLE])
 
     def close(self) -> None:

@@ -56,7 +56,8 @@ def otherwise(world: World, overrides: Overrides, *, start: datetime = T, end: d
 
 def asked(world: World, body: object, *, town_id: str = "t1") -> dict[str, Any]:
     """The answer of replay-events."""
-    return drive(debugging.replay_events(town_id, past_of(world), world.around, body))
+    answer: Any = drive(debugging.replay_events(town_id, past_of(world), world.around, body))
+    return dict(answer)
 
 
 def asked_for(world: World, start: datetime, end: datetime, **more: Any) -> dict[str, Any]:
@@ -66,7 +67,8 @@ def asked_for(world: World, start: datetime, end: datetime, **more: Any) -> dict
 
 def dry_run_of(world: World, body: object = None, *, town_id: str = "t1") -> dict[str, Any]:
     """The answer of reconcile-dry-run."""
-    return drive(debugging.reconcile_dry_run(town_id, world.around, body, worker_id="debug"))
+    answer: Any = drive(debugging.reconcile_dry_run(town_id, world.around, body, worker_id="debug"))
+    return dict(answer)
 
 
 SECOND = timedelta(seconds=1)

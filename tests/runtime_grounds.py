@@ -74,7 +74,7 @@ def crash_in(fargate: Fargate, agent_id: str) -> None:
 def ecs_agents_ground(root: Path) -> Iterator[Ground]:
     """A task for each generation of an agent."""
     with a_fargate(root) as fargate:
-        runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of, seconds=QUICK)
+        runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of)
         yield Ground(
             runtime,
             live=lambda agent_id: sorted(

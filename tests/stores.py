@@ -19,7 +19,7 @@ from infra.local.s3_servers import seaweedfs as seaweedfs_server
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.ports import ObjectStore, VersionedObjects
+from shared.domain.object_store import ObjectStore, VersionedObjects
 
 BUCKET: Final = "towns-of-tests"
 

@@ -232,13 +232,10 @@ class TownBuilder:
         if not report.quiet:
             (row,) = journal.rows(self.sql, limit=1, after=given.tick_no - 1)
             given = TickInput.from_record(row)
-        again = database.open_image(before)
-        try:
+        with database.opened(before) as again:
             told = tick.run(again, given, town_id=self.town_id)
             assert told.outputs() == report.outputs()
             assert database.image_of(again) == self.image()
-        finally:
-            database.close(again)
 
     def ticks(self, count: int, *, start: datetime = T, every: timedelta = timedelta(seconds=5)) -> list[TickReport]:
         """So many ticks in a row."""

@@ -15,17 +15,19 @@ from typing import Any, TypeVar
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import limits
-from shared.domain.ports import ObjectStore
+from shared.domain.object_store import ObjectStore
 from shared.domain.states import EventSource
 from shared.domain.steps import Steps, drive
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text, to_text
 from shared.domain.town_store import CommitFacts, TownImage
-from shared.engine.dispatch import PassReport, WarmImages, run_due_towns
+from shared.engine.dispatch import run_due_towns
 from shared.engine.dry_run import DryRun, dry_run
 from shared.engine.perform import Outside
+from shared.engine.run_report import PassReport, RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
+from shared.engine.warm_images import WarmImages
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
@@ -196,8 +198,5 @@ def _body_of(event: Envelope) -> dict[str, Any]:
 
 @contextmanager
 def _opened(image: bytes) -> Iterator[database.Database]:
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         yield sql
-    finally:
-        database.close(sql)

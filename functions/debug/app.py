@@ -10,13 +10,13 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from functions import api, wiring
 from functions.access import Access, Verb, request_of
 from functions.debug import views
+from functions.debug.answers import HealthDocument
 from functions.problems import not_found
 from functions.settings import DebugSettings
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.past import TownPast
 from shared.domain.steps import drive
-from shared.engine import debugging
 from shared.engine import status as reports
 from shared.engine.code_version import code_version
 from shared.engine.surroundings import Surroundings
@@ -57,7 +57,8 @@ def health() -> Response[str]:
     """Which deployment answers. Asks no store."""
     request_of(app.current_event.raw_event)
     here = deployment().settings
-    return api.answer(200, {"stage": here.stage, "release": here.release, "codeVersion": code_version()})
+    found: HealthDocument = {"stage": here.stage, "release": here.release, "codeVersion": code_version()}
+    return api.answer(200, found)
 
 
 @app.get("/api/towns/<townId>/status", summary="What a town is doing", tags=["debug"])
@@ -94,6 +95,8 @@ def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
     """The next tick on a private copy, stopped before its commit, with the whole input that it would be given."""
     here = _allowed(townId, "debug")
     wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    from shared.engine import debugging  # noqa: PLC0415 - the questions asked every minute need no replay
+
     shown = debugging.reconcile_dry_run(townId, here.around, wish, worker_id=ids.worker_id())
     return api.answer(200, drive(shown))
 
@@ -103,6 +106,8 @@ def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
     """The recorded ticks of a window run again, each compared with what was committed. A page at a time: see `cursor`."""
     here = _allowed(townId, "debug")
     wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    from shared.engine import debugging  # noqa: PLC0415 - as above
+
     return api.answer(200, drive(debugging.replay_events(townId, here.past(), here.around, wish)))
 
 

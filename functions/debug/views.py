@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any, Final
 
+from functions.debug.answers import AlarmAnswer, BeadDocument, JournalRow, LastTick, StatusDocument, TicksDocument
 from shared.domain.errors import Refused
 from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text
@@ -27,12 +28,13 @@ _JUDGED_BY_TOWN: Final = {
 }
 
 
-def status_document(report: Status) -> dict[str, Any]:
+def status_document(report: Status) -> StatusDocument:
     """The status of a town with its last tick's metrics, what is alarming in it, and its live beads counted."""
     last = _last_tick(report.base)
     beads: Counter[str] = Counter(bead.status for bead in report.beads)
     waiting: Counter[str] = Counter(reason.reason for reason in report.waiting)
-    return report.as_json() | {
+    return {
+        **report.as_json(),
         "lastTick": last,
         "alarms": _alarms(report, last),
         "beadSummary": {"live": len(report.beads), "byStatus": dict(sorted(beads.items()))},
@@ -40,15 +42,15 @@ def status_document(report: Status) -> dict[str, Any]:
     }
 
 
-def ticks_document(image: TownImage, *, after: int | None, limit: int) -> dict[str, Any]:
+def ticks_document(image: TownImage, *, after: int | None, limit: int) -> TicksDocument:
     """Rows of the journal: the newest ones, or those that follow a tick. `next` is the `after` of the rest, if any."""
     sql = database.open_image(image.content)
     try:
         database.check_identity(sql, image.town_id)
-        rows = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
+        rows: list[Any] = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
     finally:
         database.close(sql)
-    shown: list[dict[str, Any]] = []
+    shown: list[JournalRow] = []
     size = 0
     for row in rows if after is not None else reversed(rows):
         size += len(json.dumps(row))
@@ -61,7 +63,7 @@ def ticks_document(image: TownImage, *, after: int | None, limit: int) -> dict[s
     return {"townId": image.town_id, "ticks": shown, "next": shown[-1]["tick_no"] if more else None}
 
 
-def bead_document(image: TownImage, bead_id: str) -> dict[str, Any]:
+def bead_document(image: TownImage, bead_id: str) -> BeadDocument:
     """One bead with its history. Raises Refused (404)."""
     sql = database.open_image(image.content)
     try:
@@ -74,7 +76,7 @@ def bead_document(image: TownImage, bead_id: str) -> dict[str, Any]:
     return {"townId": image.town_id, "bead": found}
 
 
-def _last_tick(image: TownImage) -> dict[str, Any] | None:
+def _last_tick(image: TownImage) -> LastTick | None:
     """Number, time and metrics of the newest journal row; None before the first tick."""
     sql = database.open_image(image.content)
     try:
@@ -87,7 +89,7 @@ def _last_tick(image: TownImage) -> dict[str, Any] | None:
     return {"tick": row["tick_no"], "time": row["now"], "metrics": row["outputs"]["metrics"]}
 
 
-def _alarms(report: Status, last: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _alarms(report: Status, last: LastTick | None) -> list[AlarmAnswer]:
     """The fleet's alarms that one town can set off, judged by this town alone."""
     waiting = timedelta(0)
     if report.oldest_pending is not None:

@@ -13,6 +13,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from functions import api, wiring
 from functions.access import Access, request_of
 from functions.events import entitlement
+from functions.events.answers import TownDocument, TownsDocument
 from functions.events.ingestion import Ingestion, require_town_id
 from functions.events.schemas import NewTown
 from functions.settings import EventsSettings
@@ -72,7 +73,8 @@ def put_town(townId: TownId) -> Response[str]:  # noqa: N803
     new = api.read(NewTown, api.body_of(app.current_event.raw_event))
     around = here.ingestion.around
     image = drive(found_town(townId, around, worker_id=ids.worker_id(), config=new.config, paused=new.paused))
-    return api.answer(201, {"townId": townId, "txid": image.txid, "imageDigest": image.image_digest})
+    made: TownDocument = {"townId": townId, "txid": image.txid, "imageDigest": image.image_digest}
+    return api.answer(201, made)
 
 
 @app.get("/api/towns", summary="List your towns", tags=["towns"])
@@ -87,7 +89,8 @@ def list_towns(
     here = deployment()
     found = drive(here.ingestion.around.store.towns(after=after, limit=limit))
     visible = here.access.visible(request, found)
-    return api.answer(200, {"towns": list(visible), "next": found[-1] if len(found) == limit else None})
+    page: TownsDocument = {"towns": list(visible), "next": found[-1] if len(found) == limit else None}
+    return api.answer(200, page)
 
 
 @app.post("/api/towns/<townId>/events/<eventId>/redrive", summary="Send a poisoned event again", tags=["towns"])

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
+from functions.events.answers import BatchDocument, Nonce, ReportDocument
 from functions.events.entitlement import Sender, require_entitled
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
@@ -15,8 +16,8 @@ from shared.domain.ids import derived_from
 from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.domain.town_store import TownImage
-from shared.engine.dispatch import WarmImages
 from shared.engine.surroundings import Surroundings
+from shared.engine.warm_images import WarmImages
 from shared.events import ingest
 from shared.events.ingest import AcceptedBatch
 from shared.events.repeats import require_no_other
@@ -38,16 +39,17 @@ class Ingestion:
     write_line: Callable[[str], object]
     warm: WarmImages = field(default_factory=WarmImages)
 
-    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> dict[str, Any]:
+    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> ReportDocument:
         """Make the events of a body durable. Raises Refused, UnknownTown, StoreUnavailable; then nothing is promised."""
         require_town_id(town_id)
         if sender.town != town_id:
             raise not_found()
         batch = ingest.accept(body, received_at=now, restore_window=self.around.restore_window)
         require_entitled(sender, batch)
-        return self.store(town_id, batch, now=now) | self._nonces(town_id, batch)
+        stored = self.store(town_id, batch, now=now)
+        return {"batchId": stored["batchId"], "accepted": stored["accepted"], **self._nonces(town_id, batch)}
 
-    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> dict[str, Any]:
+    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> BatchDocument:
         """Marker, inbox object, wake; the answer to whoever sent it."""
         batch_id = id_of(batch)
         wakes = not batch.transient_only
@@ -75,7 +77,7 @@ class Ingestion:
             self.write_line(json.dumps(line))
             return False
 
-    def _nonces(self, town_id: str, batch: AcceptedBatch) -> dict[str, Any]:
+    def _nonces(self, town_id: str, batch: AcceptedBatch) -> Nonce:
         """What a container has to know to leave or to come back: an eviction's nonce, and that of a drain that goes on."""
         evictions = [event.event_id for event in batch.envelopes if event.event_type == _EVICTION]
         if evictions:

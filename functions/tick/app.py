@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 from functions import wiring
+from functions.schedule import ScheduledCall
 from functions.settings import TickSettings
 from functions.tick.minute import Dispatcher
-from functions.tick.schemas import ScheduledTick
 from shared.adapters import ids
 from shared.telemetry.emf import EmfMetrics
 
@@ -31,7 +31,7 @@ def dispatcher() -> Dispatcher:
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Work for one scheduled minute."""
-    call = ScheduledTick.read(event)
+    call = ScheduledCall.read(event)
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     with wiring.schedule_watched():
         report = dispatcher().minute(call, remaining=remaining)

@@ -1,5 +1,8 @@
 """One scheduled minute: look at the due markers every few seconds, run few towns here, hand many to the queue.
 
+A town whose effects might outlive this function, as the start of an agent may, is no town to be run here: its tick is not
+committed, and it goes to the queue, for workers live longer.
+
 It is level-triggered: whatever a minute leaves, by lack of time or by an error, the next one finds, because a marker
 goes only with the tick that dealt with it. So a call that comes a minute late does nothing, and a minute into which no
 marker falls ends at once and costs next to nothing.
@@ -11,16 +14,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from functions.tick.schemas import ScheduledTick
+from functions.schedule import ScheduledCall
 from shared.domain import limits
 from shared.domain.errors import Retryable
 from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import FailedRun, WarmImages, due_towns, run_due_town
+from shared.engine.dispatch import due_towns, run_due_town
+from shared.engine.run_report import FailedRun
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
+from shared.engine.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics, zeros
 
 MINUTE: Final = timedelta(minutes=1)
@@ -74,7 +79,7 @@ class Dispatcher:
     warm: WarmImages = field(default_factory=WarmImages)
     sweep_after: str | None = None
 
-    def minute(self, call: ScheduledTick, *, remaining: timedelta) -> MinuteReport:
+    def minute(self, call: ScheduledCall, *, remaining: timedelta) -> MinuteReport:
         """Work for one scheduled minute, at most as long as the function lives, and write one summary line.
 
         Raises what made a look at the markers impossible, so that the failure is seen; a town that fails is reported by
@@ -94,7 +99,7 @@ class Dispatcher:
         finally:
             self.metrics.write(report.values, self._about(call, report, begun))
 
-    def _about(self, call: ScheduledTick, report: MinuteReport, begun: datetime) -> dict[str, Any]:
+    def _about(self, call: ScheduledCall, report: MinuteReport, begun: datetime) -> dict[str, Any]:
         return {
             "event": "minute.completed",
             "scheduled_time": to_text(call.minute),
@@ -105,7 +110,7 @@ class Dispatcher:
             "failed": dict(sorted(report.failed.items())[:20]),
         }
 
-    def _sweep(self, call: ScheduledTick, report: MinuteReport, *, until: datetime) -> None:
+    def _sweep(self, call: ScheduledCall, report: MinuteReport, *, until: datetime) -> None:
         """Once an hour, and in the minutes after it as long as it is not through, look at every town."""
         if call.minute.minute == 0:
             self.sweep_after = ""
@@ -127,7 +132,7 @@ class _Shift:
         self, dispatcher: Dispatcher, report: MinuteReport, *, stops: datetime, commit_until: datetime
     ) -> None:
         self._at = dispatcher
-        self._around = replace(dispatcher.around, commit_until=commit_until)
+        self._around = replace(dispatcher.around, commit_until=commit_until, effects_until=commit_until)
         self._clock = dispatcher.around.clock
         self._report = report
         self._stops = stops
@@ -171,19 +176,26 @@ class _Shift:
         self._handed_over |= {(wake.town_id, wake.due[0]) for wake in taken}
 
     def _run_here(self, due: Due) -> None:
+        """One after another; those that need more time than is left go to the queue."""
+        slow: dict[str, tuple[DueMarker, ...]] = {}
         for number, (town, markers) in enumerate(due.items()):
             if self._clock.now() >= self._stops:
                 self._report.left += len(due) - number
-                return
+                break
             worker_id = self._at.worker_id()
             warm = self._at.warm
             done = drive(run_due_town(self._around, town, markers, known=warm.get(town), worker_id=worker_id))
             if isinstance(done, FailedRun):
                 warm.forget(town)
                 self._failed(done)
+                continue
+            warm.keep(done.image)
+            if done.outcome == "no_time":
+                slow[town] = markers
             else:
-                warm.keep(done.image)
                 self._report.outcomes[done.outcome] += 1
+        if slow:
+            self._hand_over(slow)
 
     def _failed(self, failed: FailedRun) -> None:
         """What will pass by itself is tried again by the next pass; anything else not before the next minute."""

@@ -14,9 +14,10 @@ from shared.domain import limits
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.ports import Wake
 from shared.domain.steps import drive
-from shared.engine.dispatch import FailedRun, WarmImages, run_due_town
+from shared.engine.dispatch import run_due_town
+from shared.engine.run_report import FailedRun, RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport
+from shared.engine.warm_images import WarmImages
 from shared.storage import keys
 from shared.telemetry.emf import EmfMetrics
 
@@ -42,9 +43,13 @@ class Worker:
         too_early: list[tuple[datetime, Wake]] = []
         for messages, wake in _towns_of(records, again):
             done = None if self.around.clock.now() >= dies - BEGIN_NO_TOWN else self._run(wake, around)
-            if done is None or (isinstance(done, FailedRun) and not isinstance(done.error, UnknownTown)):
-                again += messages  # an unknown town would not become known
-            elif isinstance(done, RunReport) and done.outcome == "not_due" and done.next_due is not None:
+            if isinstance(done, FailedRun):
+                again += (
+                    () if isinstance(done.error, UnknownTown) else messages
+                )  # an unknown town would not become known
+            elif done is None or done.outcome == "no_time":
+                again += messages
+            elif done.outcome == "not_due" and done.next_due is not None:
                 too_early.append((done.next_due, wake))
         self._run_those_that_came_too_early(too_early, around, until=dies - BEGIN_NO_TOWN)
         return again

@@ -10,7 +10,7 @@ from types import FrameType
 
 from infra.control_server.server import Running
 from infra.control_server.settings import Settings
-from infra.control_server.single import NothingToDo, request_at, run_one
+from infra.control_server.single import NothingToDo, keep_own_token, request_at, run_one
 from infra.local.posting import poster_from
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 
@@ -37,8 +37,7 @@ def main() -> int:
     if url is None:
         ended.wait()
     else:
-        key = os.environ.get(START_KEY_VARIABLE, "")
-        code = _one(running, url, key, ended)
+        code = _one(running, settings, url, ended)
         if not ended.is_set():
             running.finish()
             return code
@@ -48,9 +47,10 @@ def main() -> int:
     return code
 
 
-def _one(running: Running, url: str, effect_id: str, ended: threading.Event) -> int:
+def _one(running: Running, settings: Settings, url: str, ended: threading.Event) -> int:
     try:
-        return run_one(running, request_at(url), effect_id=effect_id, ended=ended.is_set)
+        request = keep_own_token(request_at(url), settings.root)
+        return run_one(running, request, effect_id=os.environ.get(START_KEY_VARIABLE, ""), ended=ended.is_set)
     except NothingToDo as error:
         print(f"control server: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,7 @@
 
 1. No start is taken any more; `container_eviction` goes out, so that the town dispatches nothing until it is replaced.
 2. Every agent is written to ("commit and push"), given some seconds, and then ended.
-3. What lies uncommitted or unpushed in a worktree is pushed on the agent's branch.
+3. What lies uncommitted or unpushed in a worktree is pushed on the agent's branch, all at once and within some seconds.
 4. `agent_completed` with the reason `container eviction` for each.
 
 The nonce of the drain follows from the event's id. Whoever keeps the directory (a volume) or TOWN_DRAIN_NONCE can end the
@@ -11,36 +11,42 @@ drain at once with `container_ready`; else the first heartbeat of another instan
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from infra.control_server.reporter import Reporter
 from infra.control_server.sessions import Sessions
 from infra.control_server.settings import Settings
-from infra.control_server.watch import EVICTED, Watch
-from shared.adapters.clock import wait_for
-from shared.adapters.local_processes import RunningAgent
+from infra.control_server.watch import EVICTED, Session, Watch
+from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_supervisor import write_atomically
 from shared.events.containers import drain_nonce
 
 _DRAIN: Final = "drain.json"
 _LAST_WORDS: Final = "Your container is about to be taken away. Commit and push what you have, then end."
+_SAVE_SECONDS: Final = 10.0
 _REPORT_SECONDS: Final = 10.0
+"""Together the 20 s that the platform's stop time-out must be longer than the agents' time (Dockerfile)."""
+_AT_ONCE: Final = 16
 
 
 def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
     """End everything in order; a line for each agent that says what became of its work."""
     sessions.evicting = True
-    watch.draining = True
+    agents = watch.drain()
     event_id = f"evict:{settings.instance_id}"[:128]
     nonce = drain_nonce(settings.town_id, event_id)
     settings.root.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
     reporter.fact(reporter.event("container_eviction", event_id, {}))
-    agents = sessions.runtime.running(settings.town_id)
     for agent in agents:
-        sessions.runtime.message(agent.town_id, agent.agent_id, message_id=event_id, text=_LAST_WORDS, mode="immediate")
+        sessions.runtime.message(
+            settings.town_id, agent.agent_id, message_id=event_id, text=_LAST_WORDS, mode="immediate"
+        )
     wait_for(lambda: not sessions.runtime.running(settings.town_id), seconds=settings.eviction_seconds, every=0.1)
-    told = [_end(agent, sessions, watch) for agent in agents]
+    time_left = Budget(_SAVE_SECONDS)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        told = list(pool.map(lambda agent: _end(agent, settings.town_id, sessions, watch, time_left), agents))
     reporter.finish(seconds=_REPORT_SECONDS)
     return told
 
@@ -64,13 +70,14 @@ def _kept_nonce(settings: Settings) -> str | None:
         return None
 
 
-def _end(agent: RunningAgent, sessions: Sessions, watch: Watch) -> str:
+def _end(agent: Session, town_id: str, sessions: Sessions, watch: Watch, time_left: Budget) -> str:
     """End one agent, save its work, tell the town."""
-    newest = sessions.runtime.newest(agent.town_id, agent.agent_id)
+    newest = sessions.runtime.newest(town_id, agent.agent_id)
     order = newest.context() if newest is not None else {}
-    sessions.runtime.stop(agent.town_id, agent.agent_id, generation=agent.generation, effect_id=EVICTED)
+    sessions.runtime.stop(town_id, agent.agent_id, generation=agent.generation, effect_id=EVICTED)
     saved = "nothing to save"
     if newest is not None:
-        saved = sessions.workspaces.save(newest.directory.parent / "work", order)
+        work = newest.directory.parent / "work"
+        saved = sessions.workspaces.save(work, order, cancelled=lambda: time_left.left() == 0)
     watch.report_end(agent.agent_id, agent.generation, EVICTED, clean=True)
     return f"{agent.agent_id} generation {agent.generation}: {saved}"

@@ -15,6 +15,7 @@ from infra.control_server.sessions import Answer, Sessions
 
 LARGEST_BODY: Final = 1 << 20
 _AGENT: Final = re.compile(r"/agents/([^/]+)/(stop|status|message|model)")
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _SOCKET_SECONDS: Final = 30.0
 
 B = TypeVar("B", bound=BaseModel)
@@ -151,7 +152,7 @@ def _generation(headers: Mapping[str, str]) -> int | None:
     text = _header(headers, "Town-Generation")
     if not text:
         return None
-    if not text.isdigit():
+    if not _NUMBER.fullmatch(text):
         raise Refused(400, "Town-Generation: a whole number is wanted")
     return int(text)
 

@@ -29,7 +29,7 @@ class Reporter:
         self._thread.start()
 
     def fact(self, event: Event) -> None:
-        """Say something that must arrive; it is repeated under its id until the town has it."""
+        """Say something that must arrive; it is repeated under its id until the town has it, or refuses it for good."""
         self._unsaid += 1
         self._waiting.put(event)
 
@@ -66,6 +66,10 @@ class Reporter:
                 try:
                     self._poster.post([event])
                 except NotPosted as error:
+                    if error.final:  # else it would hold up everything behind it for ever
+                        print(f"control server: {event['event_type']} was refused for good: {error}", flush=True)
+                        self._unsaid -= 1
+                        break
                     print(f"control server: {event['event_type']} was not taken yet: {error}", flush=True)
                     self._ended.wait(_RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)])
                     tries += 1

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.adapters.start_request import GENERATION_VARIABLE, ORDER_VARIABLE
 
-Name = Annotated[str, Field(min_length=1, max_length=4096)]
+Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -96,11 +96,22 @@ class Model(_Body):
     organization_id: str | None = Field(default=None, alias="organizationId")
 
 
+Token = Annotated[str, Field(min_length=1, max_length=8192)]
+
+
+class AgentToken(_Body):
+    """The token of one generation of an agent."""
+
+    agent_id: Id = Field(alias="agentId")
+    generation: int
+    token: Token
+
+
 class RefreshToken(_Body):
     """POST /refresh-token."""
 
-    token: Annotated[str, Field(min_length=1, max_length=8192)]
-    agent_tokens: dict[str, str] = Field(default_factory=dict, alias="agentTokens")
+    token: Token
+    agent_tokens: list[AgentToken] = Field(default_factory=list, alias="agentTokens")
 
 
 class SyncConfig(_Body):
@@ -111,7 +122,10 @@ class SyncConfig(_Body):
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{ORDER_VARIABLE} is nested too deeply") from None
     if isinstance(value, dict):
         return value
     raise ValueError(f"{ORDER_VARIABLE} is no JSON object")

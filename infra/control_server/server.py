@@ -21,7 +21,7 @@ class Running:
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.settings = settings
         self.reporter = Reporter(poster, settings.clock)
-        self.sessions = Sessions(settings, failed_late=self._failed_late)
+        self.sessions = Sessions(settings, started=self._started, failed_late=self._failed_late)
         self.watch = Watch(settings, self.sessions.runtime, self.reporter)
         self.door = door((settings.host, settings.port), self.sessions, key=settings.key)
         self._thread = threading.Thread(
@@ -61,6 +61,9 @@ class Running:
         self.door.shutdown()
         self.door.server_close()
         self.sessions.close()
+
+    def _started(self, agent_id: str, generation: int) -> None:
+        self.watch.meet(agent_id, generation)
 
     def _failed_late(self, agent_id: str, generation: int, reason: str) -> None:
         self.watch.report_end(agent_id, generation, f"could not be started: {reason}")

@@ -37,9 +37,18 @@ StartAnswer = Started | StartRejected | StartUnknown
 class Sessions:
     """The agents of one town. Safe for threads."""
 
-    def __init__(self, settings: Settings, *, failed_late: Callable[[str, int, str], None]) -> None:
-        """`failed_late` hears of a start that was answered with `starting` and then failed."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        started: Callable[[str, int], None],
+        failed_late: Callable[[str, int, str], None],
+    ) -> None:
+        """`started` hears of every start that succeeded, before its caller does; `failed_late` of one that was answered
+        with `starting` and then failed.
+        """
         self._settings = settings
+        self._started = started
         self._failed_late = failed_late
         self._root = settings.root
         self.workspaces = Workspaces(settings.root / "clones", environment=settings.environment)
@@ -81,7 +90,7 @@ class Sessions:
         with self._guard:
             future = self._starting.get(launch.effect_id)
             if future is None:
-                future = self._pool.submit(self.runtime.launch, launch)
+                future = self._pool.submit(self._run, launch)
                 self._starting[launch.effect_id] = future
         try:
             answer = future.result(timeout=self._settings.answer_within)
@@ -150,15 +159,15 @@ class Sessions:
     def refresh_token(self, body: RefreshToken) -> Answer:
         """Keep the tokens where the server and its agents read them: in files that only this user can read."""
         write_secret(self._root / "token", body.token)
-        for agent_id, token in body.agent_tokens.items():
-            write_secret(self._token_file(agent_id), token)
+        for each in body.agent_tokens:
+            write_secret(self._token_file(each.agent_id, each.generation), each.token)
         return 200, {"status": "refreshed"}
 
     def sync_config(self, body: SyncConfig) -> Answer:
         """Remember variables for later starts; fetch clones in the background."""
         wrong = _wrong_variable(body.env_vars)
         if wrong is not None:
-            return 400, {"error": f"envVars: {wrong!r} is no name of a variable"}
+            return 400, {"error": f"envVars: {wrong}"}
         write_atomically(self._root / "config.json", {"env_vars": dict(body.env_vars)})
         for rig in body.rigs:
             if isinstance(rig.get("git_url"), str):
@@ -176,14 +185,23 @@ class Sessions:
             raise ValueError("a generation is not negative")
         wrong = _wrong_variable(body.environment)
         if wrong is not None:
-            raise ValueError(f"{wrong!r} is no name of a variable")
+            raise ValueError(wrong)
         environment = self._configured() | body.environment
-        token = environment.pop(_TOKEN_VARIABLE, None)
+        token, token_file = environment.pop(_TOKEN_VARIABLE, None), self._token_file(body.agent_id, generation)
         if token is not None:
-            write_secret(self._token_file(body.agent_id), token)
-        environment[TOKEN_FILE_VARIABLE] = str(self._token_file(body.agent_id))
+            for older in self._root.glob(f"tokens/{segment(body.agent_id)}.*"):
+                if int(older.suffix[1:]) < generation:
+                    older.unlink(missing_ok=True)
+            write_secret(token_file, token)
+        environment[TOKEN_FILE_VARIABLE] = str(token_file)
         key = effect_id or f"{body.agent_id}:{generation}"
         return Launch(body.order(generation=generation), key, environment)
+
+    def _run(self, launch: Launch) -> StartAnswer:
+        answer = self.runtime.launch(launch)
+        if isinstance(answer, Started):
+            self._started(launch.order["agent_id"], launch.order["generation"])
+        return answer
 
     def _settled_late(self, done: "Future[StartAnswer]", launch: Launch) -> None:
         with self._guard:
@@ -208,8 +226,9 @@ class Sessions:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): str(value) for name, value in stored["env_vars"].items()}
 
-    def _token_file(self, agent_id: str) -> Path:
-        return self._root / "tokens" / segment(agent_id)
+    def _token_file(self, agent_id: str, generation: int) -> Path:
+        """A token speaks for one generation: what comes late for an older one must not take the newer one's voice."""
+        return self._root / "tokens" / f"{segment(agent_id)}.{generation}"
 
     def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, Any]:
         shown: dict[str, Any] = {"agentId": agent_id, "status": status}
@@ -228,6 +247,10 @@ def write_secret(path: Path, secret: str) -> None:
 
 
 def _wrong_variable(variables: dict[str, str]) -> str | None:
-    """The first name that no variable can have, or that would change how programs are found and loaded."""
-    wrong = (name for name in variables if not _VARIABLE.fullmatch(name) or name.startswith(("LD_", "DYLD_")))
-    return next(wrong, None)
+    """What is wrong with the first variable that cannot be, or that would change how programs are found and loaded."""
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(name) or name.startswith(("LD_", "DYLD_")):
+            return f"{name!r} is no name of a variable"
+        if "\0" in value:
+            return f"{name} holds U+0000"
+    return None

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
 from infra.control_server.requests import Start
 from infra.control_server.server import Running
+from infra.control_server.sessions import write_secret
 from shared.adapters.clock import wait_for
+from shared.adapters.ecs_runtime import CONTAINER_TOKEN_VARIABLE
 from shared.adapters.http_json import Answered, call
 
 _FETCH_SECONDS: Final = 20.0
@@ -32,6 +35,15 @@ def request_at(url: str) -> Start:
                 raise NothingToDo(f"the start request is wrong in {', '.join(fields)}") from None
         said = answer.said if isinstance(answer, Answered) else answer.reason
     raise NothingToDo(f"the start request could not be fetched: {said}")
+
+
+def keep_own_token(request: Start, root: Path) -> Start:
+    """Keep the server's token where the server reads it; what is left is the agent's, and does not hold it."""
+    variables = dict(request.env_vars)
+    token = variables.pop(CONTAINER_TOKEN_VARIABLE, None)
+    if token is not None:
+        write_secret(root / "token", token)
+    return request.model_copy(update={"env_vars": variables})
 
 
 def run_one(running: Running, request: Start, *, effect_id: str, ended: Callable[[], bool]) -> int:

@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 from infra.control_server.reporter import Reporter
@@ -47,6 +48,7 @@ class Watch:
         self._runtime = runtime
         self._reporter = reporter
         self._sessions: dict[tuple[str, int], Session] = {}
+        self._started: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self._ended = threading.Event()
         self._looking = threading.Lock()
         self._thread = threading.Thread(target=self._look_on, name="watch", daemon=True)
@@ -61,22 +63,21 @@ class Watch:
         self._ended.set()
         self._thread.join()
 
+    def meet(self, agent_id: str, generation: int) -> None:
+        """Hear of a generation that was started: its end is told even if it comes before the next look."""
+        self._started.put((agent_id, generation))
+
     def look(self) -> None:
         """Look once at every agent."""
         with self._looking:
-            for agent in self._runtime.running(self._settings.town_id):
-                key = (agent.agent_id, agent.generation)
-                if key not in self._sessions:
-                    self._sessions[key] = self._met(*key)
-            for key, session in list(self._sessions.items()):
-                seen = self._runtime.status(self._settings.town_id, session.agent_id)
-                if seen.generation != session.generation:
-                    del self._sessions[key]  # superseded: the newer one speaks for the agent
-                elif seen.status == "running":
-                    self._alive(session)
-                elif seen.status == "exited":
-                    del self._sessions[key]
-                    self._over(session, seen.exit_reason or "ended")
+            self._look_at_all()
+
+    def drain(self) -> list[Session]:
+        """Tell how agents have ended until now; the ends of those that are left, which are returned, tells the eviction."""
+        with self._looking:
+            self._look_at_all(beats=False)  # a sign of life would delay the new start of what is about to end
+            self.draining = True
+            return list(self._sessions.values())
 
     def report_end(self, agent_id: str, generation: int, reason: str, *, clean: bool = False) -> None:
         """Tell the town how a generation ended."""
@@ -94,6 +95,22 @@ class Watch:
                 self.look()
             except OSError as error:
                 print(f"control server: could not look at the agents: {error}", flush=True)
+
+    def _look_at_all(self, *, beats: bool = True) -> None:
+        running = [(agent.agent_id, agent.generation) for agent in self._runtime.running(self._settings.town_id)]
+        started = [self._started.get() for _ in range(self._started.qsize())]
+        for key in running + started:
+            if key not in self._sessions:
+                self._sessions[key] = self._met(*key)
+        for key, session in list(self._sessions.items()):
+            seen = self._runtime.status(self._settings.town_id, session.agent_id)
+            if seen.generation != session.generation:
+                del self._sessions[key]  # superseded: the newer one speaks for the agent
+            elif seen.status == "running" and beats:
+                self._alive(session)
+            elif seen.status == "exited":
+                del self._sessions[key]
+                self._over(session, seen.exit_reason or "ended")
 
     def _met(self, agent_id: str, generation: int) -> Session:
         newest = self._runtime.newest(self._settings.town_id, agent_id)

@@ -17,6 +17,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,20 +67,19 @@ class Workspaces:
         with self._locked(clone, never):
             self._fetch(clone, url, never)
 
-    def save(self, work: Path, order: Mapping[str, Any]) -> str:
+    def save(self, work: Path, order: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> str:
         """Commit and push what an agent leaves in its worktree; what became of it, in words."""
         tree, branch = work / TREE, branch_of(order)
         if not tree.is_dir():
             return "nothing to save"
+        git = partial(self.git, at=tree, cancelled=cancelled)
         try:
-            self.git("add", "--all", at=tree)
-            if self.git("status", "--porcelain", at=tree):
+            git("add", "--all")
+            if git("status", "--porcelain"):
                 who = ["-c", "user.name=Town", "-c", "user.email=town@town.invalid"]
-                self.git(
-                    *who, "commit", "--quiet", "--no-verify", "-m", "Work of an evicted agent, unfinished", at=tree
-                )
-            if self.git("log", "--oneline", "-1", "HEAD", "--not", "--remotes", at=tree):
-                self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", at=tree)
+                git(*who, "commit", "--quiet", "--no-verify", "-m", "Work of an evicted agent, unfinished")
+            if git("log", "--oneline", "-1", "HEAD", "--not", "--remotes"):
+                git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
                 return f"saved on {branch}"
         except NotPrepared as error:
             return f"could not be saved: {error}"
@@ -123,7 +123,7 @@ class Workspaces:
         shutil.rmtree(clone, ignore_errors=True)
         clone.mkdir(parents=True)
         self.git("init", "--quiet", "--bare", ".", at=clone, cancelled=cancelled)
-        self.git("remote", "add", "origin", url, at=clone, cancelled=cancelled)
+        self.git("remote", "add", "--", "origin", url, at=clone, cancelled=cancelled)
         self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
 
     def _is_sound(self, clone: Path) -> bool:

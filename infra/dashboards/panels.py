@@ -96,6 +96,8 @@ FLEET: Final = (
     ),
     Panel("Events API", "timeseries", (("eventsAccepted", _SUM), ("eventsRefused", _SUM))),
     Panel("Actions", "timeseries", (("actionsEmitted", _SUM),)),
+    Panel("Retention", "timeseries", (("townsTidied", _SUM), ("townsNotTidied", _SUM), ("objectsForgotten", _SUM))),
+    Panel("Bytes that retention deleted", "timeseries", (("bytesForgotten", _SUM),), unit="bytes"),
     Panel("Largest town", "timeseries", (("imageBytes", _MAX),), unit="bytes"),
 )
 

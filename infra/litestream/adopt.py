@@ -55,20 +55,14 @@ def as_town(replica: Replica, town_id: str) -> bytes:
 
 def schema_version_of(image: bytes) -> int:
     """The schema version of an image."""
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         return database.schema_version(sql)
-    finally:
-        database.close(sql)
 
 
 def tick_no_of(image: bytes) -> int:
     """The number of the last tick of an image."""
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         return restoring.tick_no(sql)
-    finally:
-        database.close(sql)
 
 
 def _file(path: Path) -> ltx.LtxFile | None:

@@ -33,8 +33,7 @@ from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.steps import drive
 from shared.engine import founding
-from shared.engine.dispatch import FailedRun
-from shared.engine.worker import RunReport
+from shared.engine.run_report import FailedRun, RunReport
 from shared.events import ingest
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
@@ -60,11 +59,8 @@ class Failed(Exception):
 
 def value_of(image: bytes, query: str, *values: str) -> Any:
     """The first column of the first row, or None."""
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         row = sql.execute(query, values).fetchone()
-    finally:
-        database.close(sql)
     return None if row is None else row[0]
 
 
@@ -304,8 +300,7 @@ def _require(holds: bool, what: str) -> None:
 
 def _diagnose(stage: Stage) -> None:
     """What a person wants to see first."""
-    sql = database.open_image(drive(stage.store.load(TOWN)).image)
-    try:
+    with database.opened(drive(stage.store.load(TOWN)).image) as sql:
         for title, query in (
             (
                 "beads",
@@ -318,8 +313,6 @@ def _diagnose(stage: Stage) -> None:
             stage.say(f"  {title}:")
             for row in sql.execute(query).fetchall():
                 stage.say(f"    {row}")
-    finally:
-        database.close(sql)
     stage.say(f"  container said: {stage.container.said[-10:]}")
     for log in sorted(stage.root.glob("disk-*/agents/*/*/*/agent.log")):
         stage.say(f"  {log.parent.name} said: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")

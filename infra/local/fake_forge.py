@@ -154,13 +154,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What a request meets instead of its answer: a status, nothing for so many seconds, half an answer, a lie."""
+    """What a request meets instead of its answer: a status, nothing for so many seconds, half an answer, a byte of it
+    now and then, a lie.
+    """
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     slow_seconds: float = 0
     truncated: bool = False
+    drips: bool = False
     carried_out: bool = False
     lie: Callable[[Any], Any] | None = None
     path: str = ""
@@ -231,7 +234,7 @@ class FakeForgeServer:
         self.requests: list[Request] = []
         self.replies: list[Reply] = []
         self.port = 0
-        self._closing = threading.Event()
+        self.closing = threading.Event()
 
     @property
     def api_url(self) -> str:
@@ -248,13 +251,13 @@ class FakeForgeServer:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         server.daemon_threads = False
         self.port = server.server_address[1]
-        self._closing.clear()
+        self.closing.clear()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="fake forge")
         thread.start()
         try:
             yield
         finally:
-            self._closing.set()
+            self.closing.set()
             server.shutdown()
             thread.join()
             server.server_close()
@@ -268,7 +271,7 @@ class FakeForgeServer:
             self.replies.append(reply)
             return reply, None
         if trouble.slow_seconds:
-            self._closing.wait(trouble.slow_seconds)
+            self.closing.wait(trouble.slow_seconds)
         if trouble.status is not None:
             if trouble.carried_out:
                 self.answer(request)
@@ -306,10 +309,13 @@ def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                if trouble is None or not trouble.drips:
+                    self.send_header("Content-Length", str(len(body)))
                 self.send_header("Connection", "close")
                 self.end_headers()
                 half = trouble is not None and trouble.truncated
+                while trouble is not None and trouble.drips and not forge.closing.wait(0.02):
+                    self.wfile.write(b" ")
                 self.wfile.write(body[: len(body) // 2] if half else body)
             except OSError:
                 pass  # whoever asked has gone: that is what a slow answer is for

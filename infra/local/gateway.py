@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from shared.domain.errors import Refused
+
 Invoke = Callable[[str, Any], Any]
 
 REGION: Final = "us-east-1"
@@ -142,7 +144,7 @@ class Answering(Protocol):
 
 @contextmanager
 def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
-    """It listens on a port of the loopback; its URL."""
+    """It listens on a port of the loopback; its URL. Raises Refused if nobody can listen there."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -152,8 +154,13 @@ def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
 
         def _any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = self.rfile.read(int(headers.get("content-length", 0)))
-            answered = gateway.answer(self.command, self.path, headers, body)
+            length = headers.get("content-length", "0")
+            if not (length.isascii() and length.isdecimal()):
+                self.close_connection = True  # where the next request begins is not known
+                return self._say(_said(400, "Bad Request"))
+            return self._say(gateway.answer(self.command, self.path, headers, self.rfile.read(int(length))))
+
+        def _say(self, answered: Mapping[str, Any]) -> None:
             content = str(answered.get("body") or "").encode()
             if answered.get("isBase64Encoded"):
                 content = base64.b64decode(content)
@@ -166,7 +173,11 @@ def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except (OSError, OverflowError) as error:
+        problem = f"nobody can listen on port {port}: {getattr(error, 'strerror', None) or error}"
+        raise Refused(problem, status=400, path="port", hint="name another one, or 0 for any that is free") from None
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

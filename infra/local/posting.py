@@ -18,8 +18,9 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from infra.local.buckets import BUCKET_VARIABLE, Bucket
-from shared.domain.errors import Refused, TownError
-from shared.domain.ports import Clock, ObjectStore
+from shared.domain.errors import Refused, TownError, UnknownTown
+from shared.domain.object_store import ObjectStore
+from shared.domain.ports import Clock
 
 POST_VARIABLE: Final = "TOWN_AGENT_POST"
 DATA_VARIABLE: Final = "TOWN_AGENT_DATA"
@@ -101,7 +102,8 @@ class StorePoster:
             drive(store.post(self.town_id, batch.body, received_at=now, batch_id=batch_id, wake=wake))
         except TownError as error:
             place = f"{error.path}: " if isinstance(error, Refused) and error.path else ""
-            raise NotPosted(f"{place}{error.message}; {error.hint or f'see {self.place}'}") from error
+            final = isinstance(error, Refused | UnknownTown)
+            raise NotPosted(f"{place}{error.message}; {error.hint or f'see {self.place}'}", final=final) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from shared.domain.report import TickReport
 from shared.domain.steps import drive
 from shared.domain.town_store import TownImage
 from shared.engine import dry_run as dry_runs
+from shared.engine.replay.answers import DryRunAnswer
 from shared.town import database, overview
 from shared.town.image_digest import of_image
 
@@ -149,11 +150,8 @@ def _reports(view: DemoView) -> list[TickReport]:
 
 def _statuses(image: TownImage) -> dict[str, str]:
     """What became of the convoy, its tasks and the bead that stands alone."""
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         return overview.statuses(sql, _everything())
-    finally:
-        database.close(sql)
 
 
 def _all_landed(statuses: dict[str, str]) -> bool:
@@ -172,7 +170,7 @@ def _is_quiet(stage: Stage) -> bool:
     return not shown["events"] and not shown["actions"] and not shown["effects"]
 
 
-def _dry_run(stage: Stage) -> dict[str, Any]:
+def _dry_run(stage: Stage) -> DryRunAnswer:
     """What the next tick would do, the agents' processes looked at."""
     shown = drive(dry_runs.dry_run(TOWN, stage.around, worker_id=ids.worker_id(), ask_runtime=True))
     return shown.as_json(image_digest=of_image(shown.image))

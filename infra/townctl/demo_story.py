@@ -19,6 +19,7 @@ from infra.townctl.ticks import dry_run_view
 from infra.townctl.words import code_of, done_by
 from shared.domain.report import TickReport
 from shared.domain.states import EffectKind
+from shared.engine.replay.answers import DryRunAnswer
 
 RECOVERY: Final = ("A8", "B1b", "B1")
 """The rules that must bring the bead of the crashed agent back, in this order."""
@@ -73,7 +74,7 @@ def missing_of(beats: Sequence[Beat]) -> str:
     return f"the bead of the crashed agent was not recovered by {' and '.join(missing)}" if missing else ""
 
 
-def tell(stage: Stage, reports: Sequence[TickReport], dry_run: dict[str, Any]) -> Iterator[RenderableType]:
+def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> Iterator[RenderableType]:
     """The whole end of the demo, for people."""
     yield Text("\nMerged into main:\n", style="bold")
     yield Text(git_log(stage))

@@ -14,8 +14,7 @@ from infra.townctl.words import done_by, message_of
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
 from shared.domain.town_store import TownImage
-from shared.engine.dispatch import FailedRun
-from shared.engine.worker import RunReport
+from shared.engine.run_report import FailedRun, RunReport
 from shared.town import database, overview
 from shared.town.overview import BoardLine
 
@@ -129,11 +128,8 @@ class Board:
 
     def town(self, image: TownImage, *, processes: int) -> None:
         """Take over what the board shows."""
-        sql = database.open_image(image.image)
-        try:
+        with database.opened(image.image) as sql:
             self._beads = overview.board(sql)
-        finally:
-            database.close(sql)
         facts = image.facts
         self._head = f"tick {facts.tick_no} at {to_text(facts.time)}, {processes} agent processes"
 

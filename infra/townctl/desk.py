@@ -18,10 +18,12 @@ from shared.adapters import clock as clocks
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused
-from shared.domain.ports import AgentRuntime, ObjectStore, SourceForge
+from shared.domain.object_store import ObjectStore
+from shared.domain.ports import AgentRuntime, SourceForge
 from shared.domain.times import parse_iso
 from shared.engine.surroundings import Surroundings
 from shared.events import strict_json
+from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 
 DATA_VARIABLE: Final = "TOWNCTL_DATA"
@@ -81,6 +83,11 @@ class Desk:
             hint = "`townctl town create TOWN` makes it; or name another one with --data DIR"
             raise Refused(f"the data directory {self.data} {problem}", status=404, path="data", hint=hint)
         return self.objects(self.data)
+
+    def archive(self, town_id: str) -> Archive:
+        """A town with its past. Raises Refused as `kept` does."""
+        objects = self.kept()
+        return Archive(objects, objects, town_id)
 
     def founding_store(self) -> ObjectTownStore:
         """The towns of the bucket, or of the directory, which the first write makes."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import FrameType
 from typing import Annotated, Any, Final
@@ -28,16 +28,20 @@ from shared.domain import limits
 from shared.domain.errors import TownError, UnknownTown
 from shared.domain.steps import drive
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import FailedRun, PassReport, WarmImages, due_towns, run_due_town, take_in
+from shared.engine.dispatch import due_towns, run_due_town, take_in
+from shared.engine.run_report import FailedRun, PassReport, RunReport
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
-from shared.engine.worker import RunReport
+from shared.engine.warm_images import WarmImages
+from shared.storage.restore import Archive
+from shared.storage.retention import Keep, forget
 
 EVERYTHING: Final = "*"
 """The name under which a pass that could not even begin is reported: it concerns every town."""
 
 _PATIENCE_SECONDS: Final = 2.0
 _SAY_AGAIN_AFTER: Final = limits.SWEEP_INTERVAL / 60
+_TIDY_EVERY: Final = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -122,13 +126,17 @@ class TownLoop:
     wait, does not hold up the others: each runs in a thread, and a pass goes on without those that take longer.
     """
 
-    def __init__(self, around: Surroundings, watcher: Watcher, *, speed: float) -> None:
+    def __init__(
+        self, around: Surroundings, watcher: Watcher, *, speed: float, archives: Callable[[str], Archive] | None = None
+    ) -> None:
         self._around = around
         self._watcher = watcher
+        self._archives = archives
         self._pause = limits.ACTIVE_INTERVAL.total_seconds() / speed
         self._warm = WarmImages()
         self._said: dict[tuple[str, str], datetime] = {}
         self._swept_at: datetime | None = None
+        self._tidied_at: datetime | None = None
         self._going: dict[str, _TownRun] = {}
         self._patience = max(self._pause, _PATIENCE_SECONDS)
         self.tally = Tally()
@@ -157,6 +165,7 @@ class TownLoop:
         problem: TownError | None = None
         try:
             self._sweep()
+            self._tidy()
             due = drive(due_towns(self._around))
         except TownError as error:
             due, problem = {}, error
@@ -206,6 +215,18 @@ class TownLoop:
             drive(sweep(self._around))
             self._swept_at = now
 
+    def _tidy(self) -> None:
+        """At first and then once a day let every town forget what no restore point of it needs any more."""
+        now = self._around.clock.now()
+        if self._archives is None or (self._tidied_at is not None and now - self._tidied_at < _TIDY_EVERY):
+            return
+        self._tidied_at = now
+        for town_id in drive(self._around.store.towns()):
+            try:
+                drive(forget(self._archives(town_id), Keep(window=self._around.restore_window), now=now))
+            except TownError as error:
+                self._watcher.failed(FailedRun(town_id, error))
+
     def _say(self, failed: FailedRun) -> None:
         """The same failure of one town is said once a minute, not at every pass."""
         now = self._around.clock.now()
@@ -252,7 +273,7 @@ def run(
     forge = forges.forge_of(desk.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
     elsewhere = None if control_server is None else wiring.behind_a_control_server(control_server)
     around = desk.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge)
-    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
+    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock), archives=desk.archive)
     if once:
         loop.one_pass()
     else:

@@ -38,7 +38,7 @@ from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.errors import Refused, TownError
-from shared.domain.ports import ObjectStore
+from shared.domain.object_store import ObjectStore
 
 _HELP = """\
 Run towns on this machine, see what they do and why.
@@ -136,7 +136,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
         """Find the command and give it its desk."""
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
         url = api or (os.environ.get(over_api.API_VARIABLE) if data is None and bucket is None else None)
-        if url and command is not town_token.token:
+        if url and command is not town_token.token and not bound.arguments.get("stack"):  # neither asks it
             if data is not None or bucket is not None:
                 hint = "name one place: --api, --bucket or --data"
                 raise Refused("towns are in one place", status=400, path="api", hint=hint)

@@ -11,14 +11,16 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from infra.local import api_client
-from infra.townctl import posts, replays, ticks, towns
+from infra.townctl import forges, posts, replays, ticks, towns
 from infra.townctl.answers import FOUND, OK, Answer
 from infra.townctl.desk import compact, content_of, json_of
+from infra.townctl.stack_secrets import StackSecrets
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Retryable
 
 API_VARIABLE: Final = "TOWNCTL_API"
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
+_URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 
@@ -43,12 +45,17 @@ class Api:
         if credentials is None:
             hint = "sign in as for the AWS command line: aws sso login, or AWS_PROFILE"
             raise Refused("there are no AWS credentials to sign with", status=401, path="api", hint=hint)
-        found = _REGION.search(self.url)
-        region = self.region or (found[1] if found else None) or session.get_config_variable("region") or "us-east-1"
+        region = self.region_named or session.get_config_variable("region") or "us-east-1"
         frozen = credentials.get_frozen_credentials()
         return self._document(
             lambda: api_client.signed(method, self.url + path, body, credentials=frozen, region=region)
         )
+
+    @property
+    def region_named(self) -> str | None:
+        """The region that was given, or that the URL names."""
+        found = _REGION.search(self.url)
+        return self.region or (found[1] if found else None)
 
     @property
     def _is_local(self) -> bool:
@@ -166,6 +173,55 @@ def replay(
     return Answer(document, (compact(document),), OK if document.get("exact", True) else FOUND)
 
 
+def set_secret(
+    api: Api,
+    town_id: str,
+    forge: forges.ForgeWord,
+    *,
+    rig: str | None = None,
+    host: str | None = None,
+    secrets_prefix: str | None = None,
+) -> Answer:
+    """A token of a town that is there, into Secrets Manager: no API takes a token."""
+    kept = _secrets_of(api, secrets_prefix)
+    api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/status")
+    return forges.store(kept, forge, town_id=town_id, rig=rig, host=host)
+
+
+def set_platform_secret(
+    api: Api, forge: forges.ForgeWord, *, host: str | None = None, secrets_prefix: str | None = None
+) -> Answer:
+    """A token of all towns."""
+    return forges.store(_secrets_of(api, secrets_prefix), forge, host=host)
+
+
+def list_secrets(api: Api, *, secrets_prefix: str | None = None) -> Answer:
+    """Which tokens there are."""
+    return forges.names_in(_secrets_of(api, secrets_prefix))
+
+
+def remove_secret(
+    api: Api,
+    town_id: str,
+    forge: forges.ForgeWord,
+    *,
+    rig: str | None = None,
+    host: str | None = None,
+    secrets_prefix: str | None = None,
+) -> Answer:
+    """A token of a town, which may be gone."""
+    return forges.forget(_secrets_of(api, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
+
+
+def _secrets_of(api: Api, secrets_prefix: str | None) -> StackSecrets:
+    """The deployment's secrets, in the region of its API."""
+    prefix = forges.prefix_of(secrets_prefix)
+    if prefix is None:
+        hint = f"--secrets-prefix PREFIX or {forges.PREFIX_VARIABLE}: the stack's parameter SecretsPrefix"
+        raise Refused("where the deployment keeps its tokens is not said", status=400, path="secrets-prefix", hint=hint)
+    return StackSecrets(prefix, region=api.region_named)
+
+
 def _refuse_others(other: Mapping[str, Any]) -> None:
     for name, value in other.items():
         if value not in (None, False, (), []):
@@ -182,6 +238,10 @@ ANSWERED: Final[Mapping[Callable[..., Any], Callable[..., Answer]]] = {
     ticks.ticks: tick_list,
     ticks.dry_run: dry_run,
     replays.replay: replay,
+    forges.set_: set_secret,
+    forges.set_platform: set_platform_secret,
+    forges.list_: list_secrets,
+    forges.remove: remove_secret,
 }
 
 
@@ -192,4 +252,7 @@ def answer(command: Callable[..., Any], url: str, region: str | None, *arguments
         name = command.__name__.rstrip("_").replace("_", "-")
         hint = "use --bucket with the stack's bucket, or --data"
         raise Refused(f"{name} does not work over an API", status=400, path="api", hint=hint)
+    if not _URL.fullmatch(url):
+        hint = "as the stack's output ApiUrl says: https://ID.execute-api.REGION.amazonaws.com"
+        raise Refused(f"not the URL of an API: {url[:80]!r}", status=400, path="api", hint=hint)
     return remote(Api(url.rstrip("/"), region), *arguments, **named)

@@ -19,7 +19,7 @@ from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.storage import restore as archive
 from shared.storage import retention as forgetting
-from shared.storage.restore import Archive, Restored
+from shared.storage.restore import Restored
 
 
 def points(
@@ -30,7 +30,7 @@ def points(
     desk: TheDesk,
 ) -> Answer:
     """List the commits that a town can be restored to, newest first."""
-    found = drive(_archive(desk, town_id).points(limit=limit))
+    found = drive(desk.archive(town_id).points(limit=limit))
     rows = [(point.txid, to_text(point.time), point.tick_no, point.size, point.kind) for point in found]
     document = {"townId": town_id, "points": [point.as_json() for point in found]}
     return Answer(document, (table("txid", "time", "tick", "bytes", "kept as", rows=rows),))
@@ -57,7 +57,7 @@ def restore(
         raise Refused("say which commit", status=400, path="at", hint="give either --at TIME or --txid N")
     if (to is None) == (not in_place):
         raise Refused("say where to", status=400, path="to", hint="give either --to FILE or --in-place")
-    past = _archive(desk, town_id)
+    past = desk.archive(town_id)
     moment = time_of(at, what="at")
     old = drive(past.at_txid(txid) if txid is not None else past.at_time(moment))  # type: ignore[arg-type]
     document: dict[str, Any] = {
@@ -96,7 +96,7 @@ def restore(
 
 def flush(town_id: TownName, /, *, desk: TheDesk) -> Answer:
     """Publish the newest commit as a file that Litestream sees."""
-    past = _archive(desk, town_id)
+    past = desk.archive(town_id)
     image = drive(desk.store().load(town_id))
     key = drive(archive.flush(past.objects, image))
     return Answer({"townId": town_id, "txid": image.txid, "key": key}, (f"commit {image.txid} stands as {key}",))
@@ -110,11 +110,10 @@ def retention(
     desk: TheDesk,
 ) -> Answer:
     """Say what no restore point needs any more, or delete it."""
-    past = _archive(desk, town_id)
+    past = desk.archive(town_id)
     store = desk.store()
-    plan = drive(forgetting.plan(past, forgetting.Keep(), now=desk.clock_of(store, town_id).now()))
-    if carry_out:
-        drive(forgetting.carry_out(past, plan))
+    what = forgetting.forget if carry_out else forgetting.plan
+    plan = drive(what(past, forgetting.Keep(), now=desk.clock_of(store, town_id).now()))
     went = "were deleted" if carry_out else "may go (townctl retention --carry-out deletes them)"
     line = (
         f"{len(plan.doomed)} objects, {plan.freed_bytes} bytes {went}; "
@@ -136,11 +135,6 @@ def write_whole(to: Path, body: bytes, *, path: str) -> None:
             path=path,
             hint="name a file in a directory that exists and can be written",
         ) from error
-
-
-def _archive(desk: Desk, town_id: str) -> Archive:
-    objects = desk.kept()
-    return Archive(objects, objects, town_id)
 
 
 def litestream_program() -> str | None:

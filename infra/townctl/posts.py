@@ -83,11 +83,8 @@ def list_(
     which: Which = "pending" if pending else "poisoned" if poisoned else "all"
     store = desk.store()
     image = drive(store.load(town_id))
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         stored = [asdict(event) for event in overview.events(sql, which, limit=limit)]
-    finally:
-        database.close(sql)
     waiting = [] if poisoned else _waiting(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK))
     rows = [
         (

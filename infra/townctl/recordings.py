@@ -12,6 +12,7 @@ from infra.townctl.answers import FOUND, OK, Answer, plain, short
 from infra.townctl.desk import Desk, TheDesk, TownName
 from infra.townctl.past import write_whole
 from infra.townctl.words import action_line, code_of
+from shared.domain.answers import DifferenceAnswer
 from shared.domain.errors import DamagedImage, Refused
 from shared.domain.steps import drive
 from shared.engine.replay import recorder, recording, verifying
@@ -101,7 +102,7 @@ def view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(plain(note))
 
 
-def _differences(differences: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
+def _differences(differences: list[DifferenceAnswer]) -> Iterator[RenderableType]:
     """Each place, with what was recorded (`-`) and what is now (`+`), uncut: long values often differ at their end."""
     for each in differences[:_DIFFERENCES_SHOWN]:
         yield Text(plain(f"  {each['table']} {each['key']} {each['column']}"))

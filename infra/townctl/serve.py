@@ -120,7 +120,7 @@ def serve(
     runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
     around = desk.around(store, clock=clock, runtime=runtime)
     served = served_from(desk, around, key=key_of(desk))
-    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock))
+    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock), archives=desk.archive)
     stop = Stop()
     with stop.on_signals(), serving(served, port=port) as url:
         desk.talk(f"serving {desk.place} at {url}; Ctrl-C stops after the pass that is going on")

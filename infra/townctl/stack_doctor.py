@@ -20,6 +20,7 @@ from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
 
 TOWN: Final = "townctl-doctor"
+_OUTPUTS: Final = {"ApiUrl", "TickFunctionArn", "TownTokenKeyArn", "TownsBucket"}
 LEAST_CONCURRENCY: Final = 20
 SECONDS: Final = 150.0
 """Two scheduled minutes and a little: so long may the synthetic event take if the queue is asleep."""
@@ -59,13 +60,19 @@ class Stack:
 
 
 def examine(stack: Stack) -> Answer:
-    """Make every check; exit code 1 if something is wrong."""
+    """Make every check; exit code 1 if something is wrong, or cannot be looked at."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     symptoms: list[Symptom] = []
     for check in (_quota, _schedule, _secret, _bucket, _whole_way):
+        name = check.__name__.strip("_")
         try:
             symptoms += check(stack)
         except TownError as error:
-            symptoms.append(Symptom(check.__name__.strip("_"), error.message, error.hint))
+            symptoms.append(Symptom(name, error.message, error.hint))
+        except (BotoCoreError, ClientError) as error:
+            hint = "sign in as somebody who may ask AWS that, in the stack's account and region"
+            symptoms.append(Symptom(name, f"AWS does not answer: {_said(error)}", hint))
     document = {"outputs": dict(stack.outputs), "symptoms": [vars_of(each) for each in symptoms]}
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
     shown = table("check", "problem", "what to do", rows=rows) if rows else "the deployment is well"
@@ -84,6 +91,8 @@ def deployed(name: str) -> Stack:
     from infra.townctl.over_api import Api as Signed
 
     session = boto3.session.Session()
+    if session.region_name is None:
+        raise Refused("no region is set", status=400, path="region", hint="AWS_REGION, or AWS_PROFILE with a region")
     outputs = outputs_of(session.client("cloudformation"), name)
     return Stack(
         outputs=outputs,
@@ -95,15 +104,26 @@ def deployed(name: str) -> Stack:
 
 
 def outputs_of(client: Any, stack: str) -> dict[str, str]:
-    """The outputs of a CloudFormation stack. Raises Refused."""
-    from botocore.exceptions import ClientError
+    """The outputs of a CloudFormation stack that is one of ours. Raises Refused."""
+    from botocore.exceptions import BotoCoreError, ClientError
 
+    hint = "see `sam list stack-outputs`, and that account and region are the right ones"
     try:
         [found] = client.describe_stacks(StackName=stack)["Stacks"]
-    except ClientError as error:
-        hint = "see `sam list stack-outputs`, and that the region is the right one"
-        raise Refused(f"there is no stack {stack} here", status=404, path="stack", hint=hint) from error
-    return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    except (BotoCoreError, ClientError) as error:
+        problem = f"the stack {stack} cannot be looked at: {_said(error)}"
+        raise Refused(problem, status=404, path="stack", hint=hint) from error
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    if lacking := sorted(_OUTPUTS - set(outputs)):
+        problem = f"the stack {stack} is no town reconciler: it lacks {', '.join(lacking)}"
+        raise Refused(problem, status=404, path="stack", hint=hint)
+    return outputs
+
+
+def _said(error: Any) -> str:
+    """What an error of the SDK is, without what it holds of the request."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code")
+    return str(code or type(error).__name__)
 
 
 def _quota(stack: Stack) -> Iterator[Symptom]:
@@ -115,9 +135,8 @@ def _quota(stack: Stack) -> Iterator[Symptom]:
 
 
 def _schedule(stack: Stack) -> Iterator[Symptom]:
-    scheduler = stack.client("scheduler")
     wanted = stack.outputs["TickFunctionArn"]
-    for each in scheduler.list_schedules()["Schedules"]:
+    for each in _schedules(stack.client("scheduler")):
         if each["Target"]["Arn"] == wanted:
             if each["State"] != "ENABLED":
                 yield Symptom(
@@ -125,6 +144,17 @@ def _schedule(stack: Stack) -> Iterator[Symptom]:
                 )
             return
     yield Symptom("schedule", "nothing calls the dispatcher", "deploy the stack again: its schedule was deleted")
+
+
+def _schedules(scheduler: Any) -> Iterator[Mapping[str, Any]]:
+    """Every schedule of the account, page after page: ours may be on any."""
+    more: dict[str, str] = {}
+    while True:
+        page = scheduler.list_schedules(**more)
+        yield from page["Schedules"]
+        if not page.get("NextToken"):
+            return
+        more = {"NextToken": page["NextToken"]}
 
 
 def _secret(stack: Stack) -> Iterator[Symptom]:

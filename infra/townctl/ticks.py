@@ -20,7 +20,8 @@ from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import to_text
 from shared.engine import dry_run as dry_runs
 from shared.engine.code_version import code_version
-from shared.engine.worker import RunReport, run_town
+from shared.engine.run_report import RunReport
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.town import database, journal
 from shared.town.image_digest import of_image
@@ -111,11 +112,8 @@ def ticks(
     if limit < 1:
         raise Refused("--limit is 1 or more", status=400, path="limit")
     image = drive(desk.store().load(town_id))
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         records = journal.rows(sql, limit=limit, after=after)
-    finally:
-        database.close(sql)
     rows = [
         (
             record["tick_no"],

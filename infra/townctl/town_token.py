@@ -46,6 +46,8 @@ def token(
 ) -> Answer:
     """Print a token for the header `Authorization: Bearer TOKEN`. Nobody remembers it; it ends by itself."""
     keys.checked_town_id(town_id)
+    if not 0 < hours <= LIFE / timedelta(hours=1):  # nothing else can be a timedelta: a NaN is no number of hours
+        raise Refused("a token lives at most eight hours", status=400, path="hours", hint="--hours 0.5 is half an hour")
     now = desk.clock.now()
     life = timedelta(hours=hours)
     made = issue(Claims(town_id, scope, agent, generation), _keys(secret, key_file, desk), now=now, life=life)

@@ -25,7 +25,8 @@ from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Refused, TownError
-from shared.domain.ports import AgentRuntime, Clock, ObjectStore, SourceForge, StartRejected
+from shared.domain.object_store import ObjectStore
+from shared.domain.ports import AgentRuntime, Clock, SourceForge, StartRejected
 from shared.domain.steps import Steps, drive
 from shared.domain.town_store import DueMarker
 from shared.engine.perform import Outside

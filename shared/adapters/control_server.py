@@ -91,10 +91,10 @@ class ControlServerRuntime:
             if awake.fresh:
                 self._give_tokens(town_id, awake.address, effect_id, None)
             environment = self._environment(town_id, agent_id, generation)
+            headers = self._headers(town_id, effect_id, generation)
         except TownError as error:
-            return StartRejected(f"no token can be made: {error.message}", kind="bad_configuration")
+            return StartRejected(f"no token can be had: {error.message}", kind="bad_configuration")
         request = start_request(order, **self._models, environment=environment)
-        headers = self._headers(town_id, effect_id, generation)
         answer = call(
             "POST", f"{awake.address}/agents/start", body=request, headers=headers, seconds=max(0.1, budget.left())
         )
@@ -184,16 +184,20 @@ class ControlServerRuntime:
             found[API_VARIABLE] = self._api
         return found
 
-    def _tokens_of_agents(self, town_id: str, agents: Any) -> dict[str, str]:
-        """Fresh tokens of the agents that run, by id."""
+    def _tokens_of_agents(self, town_id: str, agents: Any) -> list[dict[str, Any]]:
+        """A fresh token for each generation that runs."""
         if self._mint is None or not isinstance(agents, list):
-            return {}
+            return []
         running = [(each.get("agentId"), each.get("generation")) for each in agents if isinstance(each, dict)]
-        return {
-            agent_id: self._mint(town_id, scope="agent", agent_id=agent_id, generation=generation)
+        return [
+            {
+                "agentId": agent_id,
+                "generation": generation,
+                "token": self._mint(town_id, scope="agent", agent_id=agent_id, generation=generation),
+            }
             for agent_id, generation in running
             if isinstance(agent_id, str) and isinstance(generation, int)
-        }
+        ]
 
     def _give_tokens(self, town_id: str, address: str, effect_id: str, agents: Any) -> Done | NotDone:
         """Hand over the container's token, and those of the agents that its /health named."""

@@ -18,30 +18,26 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
+from shared.adapters import directory_files as files
 from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
-from shared.domain.ports import Listing, ObjectVersion, StoredObject
+from shared.domain.object_store import Listing, ObjectVersion, StoredObject
 
 _WRITING: Final = ".writing"
 _LOCKS: Final = ".locks"
 _VERSIONS: Final = ".versions"
-_VERSION_ID: Final = re.compile(r"(\d{13})-([0-9a-f]{32})", re.ASCII)
 _LOCK_COUNT: Final = 64
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ABANDONED_SECONDS: Final = 3600
 _PLACING_TRIES: Final = 100  # a directory may be removed as empty between making it and moving a file into it
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class DirectoryObjects:
@@ -59,13 +55,19 @@ class DirectoryObjects:
         """The object, or None if there is none."""
         path = self._path(key)
         with self._translated(f"get {key}"):
-            body = _content(path)
-            return None if body is None else StoredObject(body, _etag(body))
+            body = files.content(path)
+            return None if body is None else StoredObject(body, files.etag(body))
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
         """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
         found = self.get(key)
         return "unchanged" if found is not None and found.etag == etag else found
+
+    def start_of(self, key: str, length: int) -> bytes | None:
+        """The first `length` bytes of an object; None if there is none."""
+        path = self._path(key)
+        with self._translated(f"get {key}"):
+            return files.content(path, at_most=length)
 
     def create(self, key: str, body: bytes) -> str:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists."""
@@ -75,7 +77,7 @@ class DirectoryObjects:
                 self._place(path, lambda: os.link(written, path))
             except FileExistsError:
                 raise PreconditionFailed(f"create {key}: it exists") from None
-        return _etag(body)
+        return files.etag(body)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
         """Replace the object of that ETag and keep it as a version. Raises PreconditionFailed if it is another or
@@ -83,21 +85,21 @@ class DirectoryObjects:
         """
         path = self._path(key)
         with self._translated(f"replace {key}"), self._written(body) as written, self._locked(key):
-            found = _content(path)
-            if found is None or _etag(found) != etag:
+            found = files.content(path)
+            if found is None or files.etag(found) != etag:
                 raise PreconditionFailed(f"replace {key}: it has changed")
             self._keep(key, path, etag)
-            _make_younger(written, than=path)
+            files.make_younger(written, than=path)
             written.rename(path)
-            _to_disk(path.parent)
-        return _etag(body)
+            files.to_disk(path.parent)
+        return files.etag(body)
 
     def put(self, key: str, body: bytes) -> str:
         """Store unconditionally."""
         path = self._path(key)
         with self._translated(f"put {key}"), self._written(body) as written, self._locked(key):
             self._place(path, lambda: written.rename(path))
-        return _etag(body)
+        return files.etag(body)
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none.
@@ -110,7 +112,7 @@ class DirectoryObjects:
         with self._translated(f"delete {key}"):
             if not path.exists():
                 return
-            with self._locked(key), contextlib.suppress(*_NO_FILE):
+            with self._locked(key), contextlib.suppress(*files.NO_FILE):
                 path.unlink()
             if self._root not in (path.parent, path.parent.parent):
                 with contextlib.suppress(OSError):
@@ -124,40 +126,43 @@ class DirectoryObjects:
         start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
             found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
-        return Listing(tuple(found[:limit]), more=len(found) > limit)
+            sizes = tuple(files.size_of(self._path(key)) for key in found[:limit])
+        return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes)
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """The present state and those that were replaced, newest first."""
         path, kept = self._path(key), self._versions_of(key)
         with self._translated(f"versions {key}"):
-            present = _present(path)  # first, because what is replaced meanwhile is found among the past then
-            names = [name for name, _ in reversed(_entries(kept)) if _VERSION_ID.fullmatch(name)]
+            present = files.present(path)  # first, because what is replaced meanwhile is found among the past then
+            names = [name for name, _ in reversed(files.entries(kept)) if files.VERSION_ID.fullmatch(name)]
             # a writer that died before its rename leaves the present state there too
-            past = [_past_version(kept / name) for name in names]
+            past = [files.past_version(kept / name) for name in names]
         if present is None:
             return tuple(each for each in past if each is not None)
         version_id, body = present
-        current = ObjectVersion(version_id, _etag(body), _time_of(version_id), len(body), current=True)
+        current = ObjectVersion(version_id, files.etag(body), files.time_of(version_id), len(body), current=True)
         return (current, *(each for each in past if each is not None and each.version_id != version_id))
 
     def get_version(self, key: str, version_id: str) -> StoredObject | None:
         """The object as it was; None if that version is not kept."""
         path = self._path(key)
         with self._translated(f"get version {version_id} of {key}"):
-            present = _present(path)  # first, as in versions
+            present = files.present(path)  # first, as in versions
             if present is not None and present[0] == version_id:
-                return StoredObject(present[1], _etag(present[1]))
-            body = _content(self._versions_of(key) / version_id) if _VERSION_ID.fullmatch(version_id) else None
-            return None if body is None else StoredObject(body, _etag(body))
+                return StoredObject(present[1], files.etag(present[1]))
+            body = (
+                files.content(self._versions_of(key) / version_id) if files.VERSION_ID.fullmatch(version_id) else None
+            )
+            return None if body is None else StoredObject(body, files.etag(body))
 
     def delete_version(self, key: str, version_id: str) -> None:
         """Forget one past state; no error if it is gone. Raises Refused for the current one."""
         path = self._path(key)
         with self._translated(f"delete version {version_id} of {key}"), self._locked(key):
-            present = _present(path)
+            present = files.present(path)
             if present is not None and present[0] == version_id:
                 raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
-            if _VERSION_ID.fullmatch(version_id):
+            if files.VERSION_ID.fullmatch(version_id):
                 (self._versions_of(key) / version_id).unlink(missing_ok=True)
 
     def _versions_of(self, key: str) -> Path:
@@ -165,7 +170,7 @@ class DirectoryObjects:
 
     def _keep(self, key: str, path: Path, etag: str) -> None:
         """Give the present state of an object a second name, which stays when the first one goes to another file."""
-        kept = self._versions_of(key) / _version_id(path.stat(), etag)
+        kept = self._versions_of(key) / files.version_id(path.stat(), etag)
         with contextlib.suppress(FileExistsError):  # of a writer that died just here
             try:
                 os.link(path, kept)
@@ -176,7 +181,7 @@ class DirectoryObjects:
     def _keys_below(self, directory: str, *, prefix: str, after: str) -> Iterator[str]:
         path = self._path(directory) if directory else self._root
         above = f"{directory}/" if directory else ""
-        for name, is_directory in _entries(path):
+        for name, is_directory in files.entries(path):
             key = above + name
             if not is_directory:
                 if key.startswith(prefix) and key > after:
@@ -215,7 +220,7 @@ class DirectoryObjects:
         self._writing.mkdir(parents=True, exist_ok=True)
         self._locks.mkdir(exist_ok=True)
         with contextlib.suppress(PermissionError):  # a directory above ours may be closed to us
-            _to_disk(self._root.parent)
+            files.to_disk(self._root.parent)
         self._remove_abandoned()
         self._is_ready = True
 
@@ -240,7 +245,7 @@ class DirectoryObjects:
             # the directory may have been made by another process that has not yet forced it to the disk
             for directory in (path.parent, path.parent.parent, *made):
                 with contextlib.suppress(FileNotFoundError):
-                    _to_disk(directory)
+                    files.to_disk(directory)
             return
         raise StoreUnavailable(f"write {path}: its directory is removed again and again", hint="try again")
 
@@ -285,66 +290,3 @@ class DirectoryObjects:
         raise StoreUnavailable(
             reason, hint=f"look at the disk and the system's log for {self._root}, then try again"
         ) from error
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except _NO_FILE:
-        return None
-
-
-def _etag(body: bytes) -> str:
-    return f'"{blake2b(body, digest_size=16).hexdigest()}"'
-
-
-def _present(path: Path) -> tuple[str, bytes] | None:
-    """The version id and the content of an object's file; None if there is none."""
-    try:
-        with path.open("rb") as file:
-            body = file.read()
-            return _version_id(os.fstat(file.fileno()), _etag(body)), body
-    except _NO_FILE:
-        return None
-
-
-def _past_version(path: Path) -> ObjectVersion | None:
-    """What a version's file holds; None if it was removed meanwhile."""
-    _, _, digest = path.name.partition("-")
-    with contextlib.suppress(FileNotFoundError):
-        return ObjectVersion(path.name, f'"{digest}"', _time_of(path.name), path.stat().st_size, current=False)
-    return None
-
-
-def _version_id(status: os.stat_result, etag: str) -> str:
-    return f"{status.st_mtime_ns // 1_000_000:013d}-" + etag.strip('"')
-
-
-def _time_of(version_id: str) -> datetime:
-    return _EPOCH + timedelta(milliseconds=int(version_id.partition("-")[0]))
-
-
-def _make_younger(path: Path, *, than: Path) -> None:
-    """Let a file be a millisecond younger than another one, if it is not."""
-    oldest = than.stat().st_mtime_ns + 1_000_000
-    if path.stat().st_mtime_ns < oldest:
-        os.utime(path, ns=(oldest, oldest))
-
-
-def _to_disk(directory: Path) -> None:
-    """Force a directory's entries to the disk, so that a rename in it survives a power failure."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _entries(path: Path) -> list[tuple[str, bool]]:
-    """Names in a directory, and whether each is a directory, in the order of the keys below them."""
-    try:
-        with os.scandir(path) as found:
-            entries = [(each.name, each.is_dir()) for each in found if not each.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(entries, key=lambda entry: entry[0] + "/" if entry[1] else entry[0])

@@ -17,8 +17,14 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.adapters.clock import Budget
-from shared.adapters.control_server import CallSeconds, ControlServerRuntime, MintToken
-from shared.adapters.ecs_tasks import EcsTask, EcsTasks, NotSeen
+from shared.adapters.control_server import (
+    API_VARIABLE,
+    TOKEN_VARIABLE,
+    CallSeconds,
+    ControlServerRuntime,
+    MintToken,
+)
+from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsTask, EcsTasks, NotSeen, tag_value
 from shared.adapters.http_json import Answered, call
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import Awake, FixedAddresses
@@ -28,10 +34,16 @@ from shared.domain.ports import Done, NotDone, ProcessState, ProcessStatus, Star
 START_URL_VARIABLE: Final = "TOWN_START_URL"
 START_KEY_VARIABLE: Final = "TOWN_START_KEY"
 TOWN_VARIABLE: Final = "TOWN_ID"
+CONTAINER_TOKEN_VARIABLE: Final = "TOWN_CONTAINER_TOKEN"  # noqa: S105 - a name
+"""In `envVars` of a start request on the shelf: the token of the task's own control server, which no call hands it."""
+
 _ROLE_TAG, _AGENT_TAG, _GENERATION_TAG, _EFFECT_TAG = "town-role", "town-agent", "town-generation", "town-effect"
 _SECONDS: Final = CallSeconds()
 _SEEN_SECONDS: Final = 2.0
 _LOOK_EVERY_SECONDS: Final = 1.0
+_TOKEN_TURNS_SECONDS: Final = 1800.0
+"""Shorter than ECS shows an ended task (an hour), which it forgets long before it forgets the token of its start."""
+
 _STATE: Final[Mapping[str, ProcessState]] = {
     "PROVISIONING": "starting",
     "PENDING": "starting",
@@ -87,6 +99,7 @@ class EcsAgents:
     def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Run the task of this generation; the same effect id again gives the same task."""
         town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
+        budget = Budget(self._seconds.start)
         found = self._of_agent(town_id, agent_id)
         if isinstance(found, NotSeen):
             return StartRejected(f"ECS does not say what runs already: {found.reason}")
@@ -100,7 +113,14 @@ class EcsAgents:
             url = self._shelf(effect_id, self._request(order))
         except TownError as error:
             return StartRejected(f"the order cannot be handed over: {error.message}", kind="bad_configuration")
-        tags = {_ROLE_TAG: "agent", _AGENT_TAG: agent_id, _GENERATION_TAG: str(generation), _EFFECT_TAG: effect_id}
+        if budget.left() < LONGEST_CALL_SECONDS:
+            return StartRejected("ECS answers too slowly; nothing was started", kind="no_capacity")
+        tags = {
+            _ROLE_TAG: "agent",
+            _AGENT_TAG: tag_value(agent_id),
+            _GENERATION_TAG: str(generation),
+            _EFFECT_TAG: effect_id,
+        }
         environment = {TOWN_VARIABLE: town_id, START_URL_VARIABLE: url, START_KEY_VARIABLE: effect_id}
         answer = self._tasks.run(town_id, token=effect_id, environment=environment, tags=tags)
         self._forget(town_id)
@@ -171,10 +191,12 @@ class EcsAgents:
         return "none"
 
     def _request(self, order: Mapping[str, Any]) -> bytes:
-        environment = {} if self._api is None else {"TOWN_API": self._api}
+        environment = {} if self._api is None else {API_VARIABLE: self._api}
         if self._mint is not None:
-            environment["TOWN_TOKEN"] = self._mint(
-                order["town_id"], scope="agent", agent_id=order["agent_id"], generation=int(order["generation"])
+            town_id, agent_id = order["town_id"], order["agent_id"]
+            environment[CONTAINER_TOKEN_VARIABLE] = self._mint(town_id, scope="container")
+            environment[TOKEN_VARIABLE] = self._mint(
+                town_id, scope="agent", agent_id=agent_id, generation=int(order["generation"])
             )
         request = start_request(order, model=self._default_model, small_model=None, environment=environment)
         return json.dumps(request, ensure_ascii=False).encode()
@@ -184,7 +206,7 @@ class EcsAgents:
         found = self._recent(town_id) if recent else self._tasks.find(town_id, ended=True)
         if isinstance(found, NotSeen):
             return found
-        ours = [task for task in found if task.tags.get(_AGENT_TAG) == agent_id]
+        ours = [task for task in found if task.tags.get(_AGENT_TAG) == tag_value(agent_id)]
         return tuple(sorted(ours, key=lambda task: (task.generation, task.lives, task.created_at, task.arn)))
 
     def _recent(self, town_id: str) -> tuple[EcsTask, ...] | NotSeen:
@@ -220,9 +242,15 @@ class EcsContainers:
     """`TownContainers`: one control-server task for each town. Safe for threads."""
 
     def __init__(
-        self, tasks: EcsTasks, *, address_of: AddressOf | None = None, look_every: float = _LOOK_EVERY_SECONDS
+        self,
+        tasks: EcsTasks,
+        *,
+        address_of: AddressOf | None = None,
+        look_every: float = _LOOK_EVERY_SECONDS,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._tasks = tasks
+        self._wall = wall
         self._address_of = address_of or address_in_vpc(tasks.settings.port)
         self._look_every = look_every
         self._waking: dict[str, Lock] = {}
@@ -281,10 +309,13 @@ class EcsContainers:
         return tuple(task for task in found if task.lives and task.tags.get(_ROLE_TAG) == "town")
 
     def _run(self, town_id: str) -> EcsTask | StartRejected | StartUnknown:
-        """Run the town's task. Whoever runs it at the same time names the same token: it follows from what was before."""
+        """Run the town's task. Whoever runs it at the same time names the same token: it follows from what was before, and
+        from the half hour, for after a long sleep "nothing was before" is true again and would name a task that is gone.
+        """
         known = self._tasks.find(town_id, ended=True)
         before = () if isinstance(known, NotSeen) else tuple(task.arn for task in known)
-        token = hashlib.sha256("\n".join([town_id, *sorted(before)]).encode()).hexdigest()
+        turn = str(int(self._wall() // _TOKEN_TURNS_SECONDS))
+        token = hashlib.sha256("\n".join([town_id, turn, *sorted(before)]).encode()).hexdigest()
         return self._tasks.run(town_id, token=token, environment={TOWN_VARIABLE: town_id}, tags={_ROLE_TAG: "town"})
 
     def _answers(self, address: str) -> bool:

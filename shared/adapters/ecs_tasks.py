@@ -1,10 +1,12 @@
 """Tasks of Amazon ECS, as far as towns need them: run one, find a town's, stop one. Every expected answer is a value.
 
 A town's tasks carry `startedBy` = town/<town id> and tags. ECS is eventually consistent: a task that was just started may
-not be found for some seconds. RunTask is made safe by its clientToken (64 characters, as long as an effect id); a 200 may
-still hold `failures` instead of a task.
+not be found for some seconds. RunTask is made safe by its clientToken (64 characters, as long as an effect id), which ECS
+remembers for a day, longer than the task; a 200 may still hold `failures` instead of a task.
 """
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,20 +17,31 @@ from shared.adapters.s3_errors import sdk_errors
 from shared.domain.ports import Done, NotDone, StartRejected, StartUnknown
 
 _CONNECT_SECONDS: Final = 2.0
-_READ_SECONDS: Final = 10.0
+_READ_SECONDS: Final = 8.0
 _ATTEMPTS: Final = 2
+LONGEST_CALL_SECONDS: Final = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS)
+"""One call of the API takes no longer, answered or not."""
+
 _PAGE: Final = 100
 _LONGEST_SENTENCE: Final = 300
 _PASSING: Final = frozenset({"ThrottlingException", "TooManyRequestsException", "LimitExceededException"})
+_ALSO_OF_CAPACITY: Final = frozenset({"ClientException", "InvalidParameterException"})
 _NOTHING_SENT: Final = frozenset(
     {"EndpointConnectionError", "ConnectTimeoutError", "NoCredentialsError", "NoRegionError", "ParamValidationError"}
 )
+_FULL: Final = ("capacity", "limit", "quota")
+"""In what ECS says of an account or a cluster that can take no further task for the time being."""
+
+_TAG_VALUE: Final = re.compile(r"[A-Za-z0-9+\-=._:/@]{1,256}", re.ASCII)
 _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class EcsSettings:
-    """Where tasks run. Several subnets, of several zones: a zone without capacity is then no outage."""
+    """Where tasks run. Several subnets, of several zones: a zone without capacity is then no outage.
+
+    `capacity` is FARGATE, which needs nothing, or the name of a capacity provider of the cluster (FARGATE_SPOT, one's own).
+    """
 
     cluster: str
     task_definition: str
@@ -36,7 +49,7 @@ class EcsSettings:
     security_groups: Sequence[str]
     container: str = "agent"
     port: int = 8080
-    launch_type: str = "FARGATE"
+    capacity: str = "FARGATE"
     assign_public_ip: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -114,7 +127,6 @@ class EcsTasks:
             answer = self._client.run_task(
                 cluster=settings.cluster,
                 taskDefinition=settings.task_definition,
-                launchType=settings.launch_type,
                 count=1,
                 clientToken=token[:64],
                 startedBy=started_by(town_id),
@@ -124,6 +136,7 @@ class EcsTasks:
                 enableECSManagedTags=True,
                 enableExecuteCommand=False,
                 propagateTags="TASK_DEFINITION",
+                **_capacity(settings.capacity),
             )
         except sdk_errors() as error:
             return _not_run(error)
@@ -174,12 +187,26 @@ def started_by(town_id: str) -> str:
     return f"town/{town_id}"
 
 
+def tag_value(text: str) -> str:
+    """A text as the value of a tag: itself, or its digest where AWS would refuse it (an agent's id may hold anything)."""
+    if _TAG_VALUE.fullmatch(text) and not text.lower().startswith("aws:"):
+        return text
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _capacity(name: str) -> dict[str, Any]:
+    if name == "FARGATE":
+        return {"launchType": name}
+    return {"capacityProviderStrategy": [{"capacityProvider": name, "weight": 1}]}
+
+
 def _client() -> Any:
     import boto3  # noqa: PLC0415 - takes a quarter of a second; only where tasks are really run
     from botocore.config import Config  # noqa: PLC0415
 
     retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-    return boto3.client(
+    # a session of its own: the default one may not be shared by threads while a client is made
+    return boto3.session.Session().client(
         "ecs", config=Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
     )
 
@@ -202,7 +229,7 @@ def _task(shown: Mapping[str, Any]) -> EcsTask:
 def _not_run(error: Exception) -> StartRejected | StartUnknown:
     """What an error of RunTask means: a no, or nobody knows."""
     name, code = type(error).__name__, _code(error)
-    if code in _PASSING:
+    if code in _PASSING or (code in _ALSO_OF_CAPACITY and _says_full(_sentence(error))):
         return StartRejected(f"ECS takes no start now: {_sentence(error)}", kind="no_capacity")
     if name in _NOTHING_SENT or (code and _status(error) < 500 and code != "ConflictException"):
         return StartRejected(f"ECS refused the start: {_sentence(error)}", kind="bad_configuration")
@@ -213,9 +240,13 @@ def _failure(failures: Sequence[Mapping[str, Any]]) -> StartRejected:
     """A 200 without a task: the reason of the first failure."""
     first = failures[0] if failures else {}
     reason = " ".join(str(first[key]) for key in ("reason", "detail") if first.get(key)) or "no reason given"
-    capacity = reason.startswith("RESOURCE") or "capacity" in reason.lower()
+    full = reason.startswith("RESOURCE") or _says_full(reason)
     said = f"ECS started no task: {reason[:_LONGEST_SENTENCE]}"
-    return StartRejected(said, kind="no_capacity" if capacity else "refused")
+    return StartRejected(said, kind="no_capacity" if full else "refused")
+
+
+def _says_full(text: str) -> bool:
+    return any(word in text.lower() for word in _FULL)
 
 
 def _may_pass(error: Exception) -> bool:

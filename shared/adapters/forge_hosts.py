@@ -7,7 +7,7 @@ gives it: nothing of an address that came from an agent goes into a request but 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
 from shared.domain.errors import Refused
@@ -43,6 +43,17 @@ class ForgeHost:
             hint = "write it as https://git.example.com/api/v3"
             raise Refused(f"the API address of {host} must be https", status=400, path="forge-host", hint=hint)
         return cls(host, kind, address)
+
+    @classmethod
+    def from_text(cls, text: str) -> "ForgeHost":
+        """A forge as a configuration names it: github=HOST or gitlab=HOST, if needed =API-URL. Raises Refused."""
+        kind, _, rest = text.partition("=")
+        host, _, api_url = rest.partition("=")
+        if kind not in get_args(ForgeKind):
+            hint = "write it as gitlab=git.example.com"
+            raise Refused(f"{text[:80]!r} names no forge", status=400, path="forge-host", hint=hint)
+        named: Any = kind
+        return cls.of(named, host, api_url)
 
 
 def _usual_api(kind: ForgeKind, host: str) -> str:

@@ -135,7 +135,7 @@ class _Call:
 
     def _send(self, verb: str, path: str, body: Any) -> tuple[int, dict[str, str], bytes] | ForgeError:
         if self._budget.left() == 0:
-            return ForgeError("transient", f"the forge took longer than {TOGETHER_SECONDS} s over one look")
+            return self._too_late()
         headers = {"PRIVATE-TOKEN": self._token.reveal(), "User-Agent": "town-reconciler", "Accept": "application/json"}
         try:
             with urllib3.PoolManager(retries=False, timeout=self._timeout) as pool:
@@ -143,17 +143,23 @@ class _Call:
                     verb, self._url + path, headers=headers, json=body, redirect=False, preload_content=False
                 )
                 try:
-                    text = answer.read(_LARGEST + 1)
-                    rest = answer.read(1)
+                    text = b""
+                    while len(text) <= _LARGEST and (part := answer.read1(_LARGEST)):
+                        text += part
+                        if self._budget.left() == 0:
+                            return self._too_late()
                     named = {name.lower(): value for name, value in answer.headers.items()}
                     status = answer.status
                 finally:
                     answer.close()
         except urllib3.exceptions.HTTPError as error:
             return ForgeError("transient", f"no complete answer: {type(error).__name__}")
-        if len(text) > _LARGEST or rest:
+        if len(text) > _LARGEST:
             return ForgeError("invalid_response", "the answer is larger than 8 MiB")
         return status, named, text
+
+    def _too_late(self) -> ForgeError:
+        return ForgeError("transient", f"the forge took longer than {TOGETHER_SECONDS} s over one look")
 
     def _refused(self, status: int, headers: Mapping[str, str], said: Any) -> ForgeError:
         given = said.get("message", said.get("error", "")) if isinstance(said, dict) else ""

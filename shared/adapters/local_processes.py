@@ -35,7 +35,7 @@ from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_state import AgentHome, Generation, RuntimeDirectory
-from shared.adapters.prompts import told
+from shared.adapters.prompts import letter, told
 from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
 
 CALL_BUDGET_SECONDS: Final = 10.0
@@ -118,7 +118,7 @@ class LocalProcessRuntime:
                 return self._start_locked(home, generation, launch, lock=lock)
         except _Busy:
             return StartUnknown("another start or stop of this agent is still going on")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: no system call takes a text with U+0000
             return StartRejected(
                 f"cannot start under {home.directory}: {error}; check its rights and this machine's limits"
             )
@@ -165,7 +165,7 @@ class LocalProcessRuntime:
         if not known or not generations.is_running(known[0]):
             return NotDone("the agent is not running", passing=True)
         try:
-            known[0].deliver(message_id, {"message_id": message_id, "text": text, "mode": mode})
+            known[0].deliver(message_id, {"message_id": message_id, "text": letter(text), "mode": mode})
         except OSError as error:
             return NotDone(f"cannot write into {known[0].directory}: {error.strerror}", passing=True)
         return Done()

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Final, Literal
 
 from shared.domain.errors import PreconditionFailed, Refused
-from shared.domain.ports import Listing, ObjectVersion, StoredObject
+from shared.domain.object_store import Listing, ObjectVersion, StoredObject
 
 KEPT_VERSIONS: Final = 100
 
@@ -52,6 +52,11 @@ class MemoryObjects:
             found = self._objects.get(key)
             return "unchanged" if found is not None and found.etag == etag else found
 
+    def start_of(self, key: str, length: int) -> bytes | None:
+        """The first `length` bytes of an object; None if there is none."""
+        found = self.get(key)
+        return None if found is None else found.body[:length]
+
     def create(self, key: str, body: bytes) -> str:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists."""
         with self._lock:
@@ -88,7 +93,8 @@ class MemoryObjects:
         with self._lock:
             start = bisect_right(self._keys, after) if after >= prefix else bisect_left(self._keys, prefix)
             found = [key for key in self._keys[start : start + limit + 1] if key.startswith(prefix)]
-            return Listing(tuple(found[:limit]), more=len(found) > limit)
+            sizes = tuple(len(self._objects[key].body) for key in found[:limit])
+            return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes)
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """The present state and those that were replaced, newest first."""

@@ -18,14 +18,19 @@ _NOT_THERE: Final = "ResourceNotFoundException"
 
 @dataclass(slots=True)
 class RotatedSecret:
-    """The values of one secret, remembered for `life`. After a rotation `refreshed` sees the new one at once."""
+    """The values of one secret, remembered for `life`. After a rotation `refreshed` sees the new one at once.
+
+    While Secrets Manager does not answer, what it said last is believed for `grace`: an outage there is none of ours.
+    """
 
     name: str
     clock: Clock
     endpoint_url: str | None = None
     life: timedelta = timedelta(minutes=5)
     patience: timedelta = timedelta(seconds=10)
+    grace: timedelta = timedelta(hours=1)
     _values: tuple[str, ...] = ()
+    _asked_at: datetime | None = None
     _read_at: datetime | None = None
     _client: Any = None
     _lock: Lock = field(default_factory=Lock)
@@ -41,10 +46,18 @@ class RotatedSecret:
     def _newer_than(self, age: timedelta) -> tuple[str, ...]:
         with self._lock:
             now = self.clock.now()
-            if self._read_at is None or not timedelta(0) <= now - self._read_at < age:
-                self._values = tuple(value for stage in _STAGES if (value := self._read(stage)) is not None)
-                self._read_at = now
+            if self._asked_at is None or not timedelta(0) <= now - self._asked_at < age:
+                self._ask(now)
+                self._asked_at = now
             return self._values
+
+    def _ask(self, now: datetime) -> None:
+        try:
+            self._values = tuple(value for stage in _STAGES if (value := self._read(stage)) is not None)
+            self._read_at = now
+        except Retryable:
+            if self._read_at is None or not timedelta(0) <= now - self._read_at < self.grace:
+                raise
 
     def _read(self, stage: str) -> str | None:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow; only at the first use

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from shared.adapters import s3_errors
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
-from shared.domain.ports import Listing, ObjectVersion, StoredObject
+from shared.domain.object_store import Listing, ObjectVersion, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
 """Bytes of the largest object that is downloaded: an image at the size guard that nothing could compress."""
@@ -82,6 +82,16 @@ class S3Objects:
                     return None
                 raise
 
+    def start_of(self, key: str, length: int) -> bytes | None:
+        """The first `length` bytes of an object that is not empty; None if there is none."""
+        with self._translated(f"get {key}"):
+            try:
+                return self._read(key, Range=f"bytes=0-{length - 1}").body
+            except s3_errors.sdk_errors() as error:
+                if s3_errors.says_no_such_object(error):
+                    return None
+                raise
+
     def create(self, key: str, body: bytes) -> str:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists, ConditionRace."""
         with self._translated(f"create {key}"):
@@ -114,6 +124,7 @@ class S3Objects:
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending."""
         found: list[str] = []
+        sizes: list[int] = []
         more = True
         with self._translated(f"list {prefix}"):
             while more and len(found) < limit:
@@ -126,8 +137,9 @@ class S3Objects:
                 )
                 keys = [str(each["Key"]) for each in page.get("Contents", ())]
                 found += keys
+                sizes += [int(each["Size"]) for each in page.get("Contents", ())]
                 more = bool(page.get("IsTruncated")) and bool(keys)
-        return Listing(tuple(found[:limit]), more=more or len(found) > limit)
+        return Listing(tuple(found[:limit]), more=more or len(found) > limit, sizes=tuple(sizes[:limit]))
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """Every state that the bucket still keeps, newest first. Without versioning: the present one."""
@@ -223,6 +235,7 @@ def _client(endpoint_url: str | None, region: str | None) -> Any:
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint_url else "auto"},
+        signature_version="s3v4",  # presigned addresses too: buckets made since 2020 honour no older one
     )
     # a session of its own: the default one may not be shared by threads while a client is made
     return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=settings)

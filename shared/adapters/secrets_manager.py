@@ -17,11 +17,14 @@ _REFUSED: Final = frozenset(
 
 
 class SecretsManager:
-    """The secrets below a prefix such as `town-reconciler/prod`. `client` is made when the first one is asked for."""
+    """The secrets below a prefix such as `town-reconciler/prod`. `client` is made when the first one is asked for;
+    `endpoint_url` is for what is not AWS.
+    """
 
-    def __init__(self, prefix: str, clock: Clock, *, client: Any = None) -> None:
+    def __init__(self, prefix: str, clock: Clock, *, client: Any = None, endpoint_url: str | None = None) -> None:
         self._prefix = prefix.strip("/")
         self._clock = clock
+        self._endpoint_url = endpoint_url
         self._client = client
         self._known: dict[str, tuple[datetime, Secret | None]] = {}
         self._lock = Lock()
@@ -63,5 +66,7 @@ class SecretsManager:
                 from botocore.config import Config  # noqa: PLC0415 - as boto3
 
                 settings = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "max_attempts": 2})
-                self._client = boto3.client("secretsmanager", config=settings)
+                # a session of its own: the default one may not be shared by threads while a client is made
+                session = boto3.session.Session()
+                self._client = session.client("secretsmanager", endpoint_url=self._endpoint_url, config=settings)
             return self._client

@@ -5,6 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from shared.domain.answers import (
+    ActionAnswer,
+    ActionOutcome,
+    EffectAnswer,
+    EventAnswer,
+    MetricsAnswer,
+    ViolationAnswer,
+)
 from shared.domain.ports import Alert
 from shared.domain.tick import TickInput
 
@@ -19,9 +27,9 @@ class AppliedEvent:
     attempt: int = 0
     error: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> EventAnswer:
         """The event as the journal keeps it."""
-        shown: dict[str, Any] = {"event_id": self.event_id, "event_type": self.event_type, "outcome": self.outcome}
+        shown: EventAnswer = {"event_id": self.event_id, "event_type": self.event_type, "outcome": self.outcome}
         if self.error is not None:
             shown["attempt"] = self.attempt
             shown["error"] = self.error
@@ -34,10 +42,10 @@ class JudgedAction:
 
     rule: str
     action: Mapping[str, Any]
-    outcome: str
+    outcome: ActionOutcome
     reason: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ActionAnswer:
         """The action as the journal keeps it."""
         return {"rule": self.rule, "action": dict(self.action), "outcome": self.outcome, "reason": self.reason}
 
@@ -55,7 +63,7 @@ class ClaimedEffect:
     payload: Mapping[str, Any]
     deadline: datetime
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> EffectAnswer:
         """The effect as answers show it."""
         return {
             "effect_id": self.effect_id,
@@ -76,7 +84,7 @@ class Violation:
     message: str
     captured: bool
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ViolationAnswer:
         """The violation as the journal keeps it."""
         return {"invariant": self.number, "name": self.name, "subject": self.subject, "message": self.message}
 
@@ -88,11 +96,11 @@ class TickReport:
     town_id: str
     input: TickInput
     quiet: bool
+    metrics: MetricsAnswer
     events: tuple[AppliedEvent, ...] = ()
     actions: tuple[JudgedAction, ...] = ()
     effects: tuple[ClaimedEffect, ...] = ()
     violations: tuple[Violation, ...] = ()
-    metrics: Mapping[str, Any] = field(default_factory=dict)
     next_due: datetime | None = None
     waiting_counts: Mapping[str, int] = field(default_factory=dict)
     business_events: tuple[Mapping[str, Any], ...] = ()

@@ -5,7 +5,7 @@ which may fail, delay, repeat or abandon any single call. A generator never touc
 """
 
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,12 +17,16 @@ class Call:
     """One call to the outside that was not made yet. `name` is verb and subject, as in `put towns/t1/head`.
 
     Among calls that are made together, one that has no answer after `seconds` answers with a TimeoutError: whether it
-    was made, nobody knows.
+    was made, nobody knows. It is NotBegun where it is certain that it was not: the others left no room for it.
     """
 
     name: str
     make: Callable[[], Any]
     seconds: float | None = None
+
+
+class NotBegun(TimeoutError):
+    """The answer to a call that was not begun in its time and will not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,16 @@ def _make_all(calls: tuple[Call, ...]) -> list[Any]:
         asked = [(call, pool.submit(answer_of, call)) for call in calls]
         wait([future for call, future in asked if call.seconds is not None], timeout=max(hurried, default=None))
         return [
-            _late(call) if call.seconds is not None and not future.done() else future.result() for call, future in asked
+            _late(call, future) if call.seconds is not None and not future.done() else future.result()
+            for call, future in asked
         ]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _late(call: Call) -> TimeoutError:
+def _late(call: Call, future: "Future[Any]") -> TimeoutError:
+    if future.cancel():
+        return NotBegun(f"{call.name}: not begun within {call.seconds} s")
     return TimeoutError(f"{call.name}: no answer within {call.seconds} s")
 
 

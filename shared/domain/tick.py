@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from shared.domain import canonical, limits
+from shared.domain.answers import EnvelopeAnswer, InputsAnswer, ObservationsAnswer
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.ports import ProcessStatus
@@ -29,7 +30,7 @@ class Envelope:
     created_at: str
     received_at: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> EnvelopeAnswer:
         """The envelope as the journal keeps it."""
         return {
             "event_id": self.event_id,
@@ -54,7 +55,7 @@ class Observations:
     container: str = "unknown"
     asked: bool = True
 
-    def as_json(self) -> Any:
+    def as_json(self) -> ObservationsAnswer | Literal["none"]:
         """The observations as the journal keeps them."""
         if not self.asked:
             return "none"
@@ -86,7 +87,7 @@ class TickInput:
     restore_window: timedelta = limits.RESTORE_WINDOW
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> InputsAnswer:
         """The column `inputs` of the journal."""
         return {
             "new_events": [event.as_json() for event in self.new_events],

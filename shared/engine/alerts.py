@@ -57,6 +57,18 @@ def town_failed(town_id: str, error: Exception) -> Alert:
     )
 
 
+def retention_failed(town_id: str, error: Exception) -> Alert:
+    """A town whose past could not be tidied for a reason that will not pass by itself; all of it is still there."""
+    name = type(error).__name__
+    return Alert(
+        kind="retention_failed",
+        message=f"what town {town_id} no longer needs was not deleted: {name}: {error}",
+        fingerprint=("retention_failed", name, town_id),
+        tags={"townId": town_id, "error": name},
+        extra={"townId": town_id, "hint": getattr(error, "hint", "")},
+    )
+
+
 def limit_repeats(town: Town, report: TickReport) -> TickReport:
     """Drop alerts that were raised in the last hour; remember the others in town key `alerted`."""
     stored = town.key("alerted") or {}

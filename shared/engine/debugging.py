@@ -1,11 +1,11 @@
 """The debug calls as one function each: from the decoded body to the document of the answer. They only ever read."""
 
 from datetime import datetime
-from typing import Any
 
 from shared.domain.past import TownPast
 from shared.domain.steps import Call, Steps
 from shared.engine.dry_run import dry_run
+from shared.engine.replay.answers import DryRunAnswer, ReplayAnswer, WhatIfAnswer
 from shared.engine.replay.faithful import replay
 from shared.engine.replay.requests import DryRunRequest, ReplayRequest, time_in
 from shared.engine.replay.what_if import what_if
@@ -14,7 +14,9 @@ from shared.engine.surroundings import Surroundings
 from shared.town import image_digest
 
 
-def replay_events(town_id: str, past: TownPast, around: Surroundings, body: object) -> Steps[dict[str, Any]]:
+def replay_events(
+    town_id: str, past: TownPast, around: Surroundings, body: object
+) -> Steps[ReplayAnswer | WhatIfAnswer]:
     """`POST .../debug/replay-events`: a window run again, or with `overrides` run otherwise. Raises Refused, UnknownTown."""
     request = ReplayRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
@@ -25,7 +27,7 @@ def replay_events(town_id: str, past: TownPast, around: Surroundings, body: obje
     return otherwise.as_json(size=HTTP_SIZE)
 
 
-def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[dict[str, Any]]:
+def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[DryRunAnswer]:
     """`POST .../debug/reconcile-dry-run`: what the next tick would do. Raises Refused, UnknownTown."""
     request = DryRunRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)

@@ -1,7 +1,6 @@
 """Who is due: markers in the past are the only reason to look at a town, and an idle town is not looked at."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -9,52 +8,10 @@ from shared.domain.errors import Retryable, UnknownTown
 from shared.domain.steps import Call, Steps
 from shared.domain.town_store import DueMarker, TownImage
 from shared.engine import alerts
+from shared.engine.run_report import FailedRun, PassReport, RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
-
-
-@dataclass(frozen=True, slots=True)
-class FailedRun:
-    """A town whose run ended with an error: nothing of it was lost, the next pass tries again."""
-
-    town_id: str
-    error: Exception
-
-
-@dataclass(slots=True)
-class PassReport:
-    """What one look at all due towns did."""
-
-    runs: list[RunReport] = field(default_factory=list)
-    failed: list[FailedRun] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class WarmImages:
-    """The newest known image of each town, to ask the store only whether it changed; at most `limit` of them.
-
-    They hold at most `limit_bytes` together, or one image: that is what a Lambda has of memory and of /tmp.
-    """
-
-    limit: int = 32
-    limit_bytes: int = 256 << 20
-    images: dict[str, TownImage] = field(default_factory=dict)
-
-    def get(self, town_id: str) -> TownImage | None:
-        """The image that the last run of this town left."""
-        return self.images.get(town_id)
-
-    def keep(self, image: TownImage) -> None:
-        """Remember an image; the town that was not used for the longest time goes."""
-        self.images.pop(image.town_id, None)
-        self.images[image.town_id] = image
-        held = sum(each.size for each in self.images.values())
-        while len(self.images) > self.limit or (held > self.limit_bytes and len(self.images) > 1):
-            held -= self.images.pop(next(iter(self.images))).size
-
-    def forget(self, town_id: str) -> None:
-        """After an error nothing is assumed."""
-        self.images.pop(town_id, None)
+from shared.engine.warm_images import WarmImages
+from shared.engine.worker import run_town
 
 
 def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict[str, tuple[DueMarker, ...]]]:

@@ -14,6 +14,7 @@ from shared.domain.town_store import TownImage
 from shared.engine import reconcile, tick
 from shared.engine.inputs import Reading, fix_input, observe, read_batches
 from shared.engine.other_config import lay_over
+from shared.engine.replay.answers import DryRunAnswer, WantedAction
 from shared.engine.surroundings import Surroundings
 from shared.town import database, dump, summary
 
@@ -29,9 +30,9 @@ class DryRun:
     report: TickReport
     image: bytes
     logical_digest: str
-    if_started: tuple[dict[str, Any], ...] = ()
+    if_started: tuple[WantedAction, ...] = ()
 
-    def as_json(self, *, image_digest: str) -> dict[str, Any]:
+    def as_json(self, *, image_digest: str) -> DryRunAnswer:
         """The answer of a dry run, with the whole input that a real tick would need to do the same."""
         given = self.report.input
         return {
@@ -59,7 +60,7 @@ class DryRun:
             "ifStarted": list(self.if_started),
             "effects": [effect.as_json() for effect in self.report.effects],
             "violations": [violation.as_json() for violation in self.report.violations],
-            "metrics": dict(self.report.metrics),
+            "metrics": self.report.metrics,
             "pendingEventCount": {"before": self.report.pending_before, "after": self.report.pending_after},
             "waiting": dict(self.report.waiting_counts),
             "nextDueAt": None if self.report.next_due is None else to_text(self.report.next_due),
@@ -84,8 +85,7 @@ def dry_run(
     """
     image = yield from around.store.load(town_id)
     reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         if config:
             lay_over(sql, config, path="config")
@@ -104,8 +104,6 @@ def dry_run(
             observations=observations,
         )
         return _run(sql, image, given)
-    finally:
-        database.close(sql)
 
 
 def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:
@@ -120,7 +118,7 @@ def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:
     )
 
 
-def _if_started(sql: database.Database, given: TickInput, town_id: str) -> tuple[dict[str, Any], ...]:
+def _if_started(sql: database.Database, given: TickInput, town_id: str) -> tuple[WantedAction, ...]:
     """What the rules of a paused town would do with the state as it stands."""
     reader, about = tick.standing(sql, given, town_id=town_id)
     if not about.paused:

@@ -45,11 +45,8 @@ def export_town(town_id: str, around: Surroundings) -> Steps[Exported]:
     """The newest image of a town as an export; nothing is changed. Raises UnknownTown, DamagedImage."""
     base: TownImage = yield from around.store.load(town_id)
     waiting = yield from around.store.read_inbox(town_id, limit=1000)
-    sql = database.open_image(base.image)
-    try:
+    with database.opened(base.image) as sql:
         body = "".join(f"{line}\n" for line in export.lines(sql)).encode()
-    finally:
-        database.close(sql)
     return Exported(base, body, len(waiting.objects))
 
 

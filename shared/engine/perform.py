@@ -18,7 +18,6 @@ from shared.domain.ports import (
     Asker,
     Clock,
     Done,
-    Feedback,
     ForgeError,
     Merged,
     NotDone,
@@ -30,7 +29,7 @@ from shared.domain.ports import (
 )
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
-from shared.domain.steps import Call, Steps, Together
+from shared.domain.steps import Call, NotBegun, Steps, Together
 from shared.domain.times import to_text
 from shared.engine.result_events import Result, event_of, result_of_broken
 
@@ -76,7 +75,8 @@ def perform(
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
 
-    Nothing is started whose time-out would end after `until`, the end of the worker's life: its answer would be lost.
+    No answer is waited for longer than the time-out of its kind, whatever its adapter does: it counts as unknown. Nothing
+    is started whose time-out would end after `until`, the end of the worker's life: its answer would be lost.
 
     Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
     take minutes, and when the claim is over, another worker makes the next attempt.
@@ -90,12 +90,19 @@ def perform(
             continue
         answers = yield Together(
             tuple(
-                Call(f"{effect.kind} {effect.subject} attempt {effect.attempt}", partial(_answer, effect, outside))
+                Call(
+                    f"{effect.kind} {effect.subject} attempt {effect.attempt}",
+                    partial(_answer, effect, outside),
+                    ALLOWANCE[EffectKind(effect.kind)].timeout.total_seconds(),
+                )
                 for effect in startable
             )
         )
         results = []
         for effect, answer in zip(startable, answers, strict=True):
+            if isinstance(answer, NotBegun):
+                done.not_started += 1
+                continue
             result = result_of_broken(effect, answer) if isinstance(answer, Exception) else answer
             done.attempted += 1
             if _went_well(effect, result):
@@ -103,15 +110,21 @@ def perform(
             else:
                 done.failed += 1
             results.append(event_of(effect, result))
-        yield from post(tuple(results))
+        if results:
+            yield from post(tuple(results))
     return done
+
+
+def can_be_heard(effect: ClaimedEffect, now: datetime, until: datetime) -> bool:
+    """Whether the answer of an effect that is begun now comes before `until`, however slow it is."""
+    return now + ALLOWANCE[EffectKind(effect.kind)].timeout <= until
 
 
 def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, until: datetime | None) -> bool:
     """Whether an effect may be started now: not too long after its claim, and its answer can still be heard."""
     if now - claimed_at > limits.EFFECT_START_DEADLINE:
         return False
-    return until is None or now + ALLOWANCE[EffectKind(effect.kind)].timeout <= until
+    return until is None or can_be_heard(effect, now, until)
 
 
 def _answer(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -176,7 +189,7 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     problem = _not_mergeable(seen, head_sha)
     if problem is not None:
         return {"merged": False, "reason": problem}
-    answer = outside.forge.merge(asker, pr_url, head_sha=head_sha, effect_id=effect.effect_id)
+    answer = outside.forge.merge(asker, pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
     if isinstance(answer, Merged):
         return _merged(answer.sha)
     if isinstance(answer, NotMerged):
@@ -270,9 +283,13 @@ def _merged(sha: str | None) -> Result:
 def _not_mergeable(seen: PullRequest, head_sha: str | None) -> str | None:
     if seen.state == "closed":
         return "the pull request was closed"
+    if seen.head_sha is None:
+        return "the forge does not say which head it would merge"
     if head_sha is not None and seen.head_sha != head_sha:
         return "the head moved since it was judged"
-    feedback = seen.feedback or Feedback()
+    feedback = seen.feedback
+    if feedback is None:
+        return "its feedback could not be read"
     stands_in_the_way = (
         feedback.has_unresolved_comments
         or feedback.has_failing_checks

@@ -36,11 +36,12 @@ def decide(reader: TownReader, tick: Tick, *, rules: tuple[Rule, ...] = RULES) -
             except Exception as error:  # noqa: BLE001 - one bad rule must not silence the others; it is alerted by name
                 decisions.failed_rules.append((rule.name, error_text(error)))
                 continue
+            name = rule.name
             for decision in wanted:
                 if isinstance(decision, Due):
-                    decisions.dues.append((rule.name, decision))
+                    decisions.dues.append((name, decision))
                 else:
-                    decisions.intents.append((rule.name, decision))
+                    decisions.intents.append((name, decision))
     return decisions
 
 

@@ -23,8 +23,7 @@ def redriven(town_id: str, event_id: str, around: Surroundings, *, now: datetime
     image = yield from around.store.load(town_id)
     waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     waits = {event.event_id for lying in waiting.objects for event in ingest.read_object(lying.key, lying.body)}
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         event = overview.poisoned_event(sql, event_id)
         if event is None:
@@ -32,8 +31,6 @@ def redriven(town_id: str, event_id: str, around: Surroundings, *, now: datetime
             raise Refused(f"no poisoned event {event_id[:128]}", status=404, path="event_id", hint=hint)
         copies = (ingest.redrive(event, attempt) for attempt in range(1, MOST_REDRIVES))
         copy = next(c for c in copies if c["event_id"] not in waits and not overview.event_exists(sql, c["event_id"]))
-    finally:
-        database.close(sql)
     try:
         return ingest.batch_of([copy], received_at=now, source=EventSource.OPERATOR)
     except Refused as problem:

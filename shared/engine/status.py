@@ -6,9 +6,12 @@ tick uses. Nothing is written and nobody outside is asked.
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from typing_extensions import TypedDict
 
 from shared.domain import limits
+from shared.domain.answers import FieldsOf
 from shared.domain.states import AgentStatus, BeadStatus
 from shared.domain.steps import Call, Steps
 from shared.domain.tick import Breaker, Observations, Tick
@@ -17,7 +20,7 @@ from shared.domain.town_store import TownImage
 from shared.engine import tick, waiting
 from shared.engine.inputs import Reading, fix_input
 from shared.engine.surroundings import Surroundings
-from shared.engine.waiting import Waiting
+from shared.engine.waiting import Waiting, WaitingAnswer
 from shared.town import database, overview, summary
 from shared.town.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.town.reading import TownReader
@@ -46,6 +49,69 @@ class AgentLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvoyStanding(ConvoyLine):
+    """A convoy in one line, and how it stands."""
+
+    state: ConvoyState
+
+
+class CommittedAnswer(TypedDict):
+    """Which commit an answer is about; `time` is when it was made."""
+
+    txid: int
+    tick: int
+    time: str
+
+
+class BreakerAnswer(TypedDict):
+    """The breaker that stops dispatching when it fails too often."""
+
+    open: bool
+    since: str | None
+    failures: int
+
+
+class UnreadableAnswer(TypedDict):
+    """A row that no tick can read."""
+
+    table: str
+    key: str
+    problem: str
+
+
+class EventCounts(TypedDict):
+    """Stored events that wait, or failed for good."""
+
+    pending: int
+    poisoned: int
+    oldestPendingSince: str | None
+
+
+class StatusAnswer(TypedDict):
+    """A town at one moment."""
+
+    townId: str
+    asOf: CommittedAnswer
+    now: str
+    nextDueAt: str | None
+    onlyAnEventWakesIt: bool
+    paused: bool
+    draining: bool
+    settling: bool
+    breaker: BreakerAnswer
+    agents: list[Annotated[dict[str, Any], FieldsOf(AgentLine)]]
+    beads: list[Annotated[dict[str, Any], FieldsOf(BeadLine)]]
+    waiting: list[WaitingAnswer]
+    failed: list[Annotated[dict[str, Any], FieldsOf(FailedLine)]]
+    refusedByForge: list[Annotated[dict[str, Any], FieldsOf(ForgeLine)]]
+    convoys: list[Annotated[dict[str, Any], FieldsOf(ConvoyStanding)]]
+    violations: list[Annotated[dict[str, Any], FieldsOf(OpenViolation)]]
+    unreadable: list[UnreadableAnswer]
+    inboxBatches: int
+    events: EventCounts
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """A town at one moment. `next_due` None: only an event can wake it."""
 
@@ -69,7 +135,7 @@ class Status:
     poisoned_events: int
     oldest_pending: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> StatusAnswer:
         """The report as answers show it."""
         facts = self.base.facts
         return {
@@ -91,7 +157,7 @@ class Status:
             "waiting": [reason.as_json() for reason in self.waiting],
             "failed": [asdict(bead) for bead in self.failed],
             "refusedByForge": [asdict(line) for line in self.refused],
-            "convoys": [{**asdict(convoy), "state": state_of(convoy)} for convoy in self.convoys],
+            "convoys": [asdict(standing_of(convoy)) for convoy in self.convoys],
             "violations": [asdict(violation) for violation in self.violations],
             "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
             "inboxBatches": self.inbox_batches,
@@ -112,13 +178,17 @@ def state_of(convoy: ConvoyLine) -> ConvoyState:
     return "staged" if convoy.staged else "active"
 
 
+def standing_of(convoy: ConvoyLine) -> ConvoyStanding:
+    """The convoy with its state."""
+    return ConvoyStanding(**asdict(convoy), state=state_of(convoy))
+
+
 def status(town_id: str, around: Surroundings) -> Steps[Status]:
     """Report on a town as it stands. Raises what loading it raises."""
     image = yield from around.store.load(town_id)
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     now: datetime = yield Call("clock", around.clock.now)
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
         given = fix_input(
@@ -132,8 +202,6 @@ def status(town_id: str, around: Surroundings) -> Steps[Status]:
         )
         reader, moment = tick.standing(sql, given, town_id=town_id)
         return _status(sql, image, reader, moment, next_due=about.next_due, batches=len(batches.objects))
-    finally:
-        database.close(sql)
 
 
 def _status(

@@ -27,4 +27,6 @@ class Surroundings:
     commit_until: datetime | None = None
     """No commit is begun after it: the last seconds of a Lambda's life are for ending. None = the process is its own."""
     effects_until: datetime | None = None
-    """No effect is begun whose time-out would end after it. None = the process is its own."""
+    """No effect is begun whose time-out would end after it, and no tick is committed that claims such a one. None = the
+    process is its own.
+    """

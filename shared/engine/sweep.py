@@ -10,7 +10,7 @@ from typing import Final
 from shared.domain.errors import TownError
 from shared.domain.steps import Call, Steps
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import FailedRun
+from shared.engine.run_report import FailedRun
 from shared.engine.surroundings import Surroundings
 
 _EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)

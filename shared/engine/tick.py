@@ -7,9 +7,9 @@ Whoever calls this decides what becomes of the image: the worker commits it, a d
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from shared.domain import limits
+from shared.domain.answers import MetricsAnswer
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
@@ -256,7 +256,7 @@ def _conflicts(state: _Pass) -> list[AppliedEvent]:
     return [AppliedEvent(event_id, "", "conflict") for event_id in state.conflicting_events]
 
 
-def _metrics(state: _Pass, pending_after: int) -> dict[str, Any]:
+def _metrics(state: _Pass, pending_after: int) -> MetricsAnswer:
     by_type: dict[str, int] = {}
     for judged in state.applied.actions:
         by_type[judged.action["type"]] = by_type.get(judged.action["type"], 0) + 1

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from shared.domain import limits
 from shared.domain.limits import MILLISECOND
@@ -15,6 +16,16 @@ from shared.town.live import Issue, LiveReview, OpenConvoy
 from shared.town.reading import TownReader
 
 
+class WaitingAnswer(TypedDict):
+    """Why one bead waits: since when, until when or for whom."""
+
+    bead_id: str
+    reason: str
+    since: str
+    due_at: str | None
+    actor: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Why one bead waits. `due_at` is the next time at which a rule may act; else `actor` names who must."""
@@ -25,7 +36,7 @@ class Waiting:
     due_at: datetime | None = None
     actor: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> WaitingAnswer:
         """The reason as the status shows it."""
         return {
             "bead_id": self.bead_id,

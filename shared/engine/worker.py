@@ -4,10 +4,9 @@ Every call to the outside is yielded (`shared.domain.steps`), so that the real l
 drive the same code. Nothing outside is touched before the commit stands; who loses the race has called nobody.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Literal
 
 from shared.domain import limits
 from shared.domain.errors import Conflict, OutOfTime, Refused, Retryable, TownError
@@ -25,36 +24,14 @@ from shared.domain.town_store import (
 )
 from shared.engine import tick
 from shared.engine.inputs import as_marked, gathered, read_batches, taken_by
-from shared.engine.perform import Performed, perform
+from shared.engine.perform import Performed, can_be_heard, perform
 from shared.engine.replay import self_check
 from shared.engine.replay.differences import Difference
 from shared.engine.result_events import Result
+from shared.engine.run_report import RunReport
 from shared.engine.surroundings import Surroundings
 from shared.events import ingest
 from shared.town import database, journal, summary
-
-RunOutcome = Literal["committed", "quiet", "not_due", "lost"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What one run did. `image` is the newest image that it knows, to be handed to the next run as `known`.
-
-    `trouble` is what went wrong after the commit stood: nothing is lost, a later run does what is missing. `diverged` is
-    where the tick came to something else when the self-check ran it again; None where it was not checked. `wall_clock`
-    is how long tick and commit took (phases 4 to 14); it is looked at only where somebody wants figures.
-    """
-
-    town_id: str
-    outcome: RunOutcome
-    image: TownImage
-    tick: TickReport | None = None
-    effects: Performed = field(default_factory=Performed)
-    save_conflicts: int = 0
-    next_due: datetime | None = None
-    trouble: TownError | None = None
-    diverged: tuple[Difference, ...] | None = None
-    wall_clock: timedelta = timedelta(0)
 
 
 def run_town(
@@ -74,8 +51,7 @@ def run_town(
     """
     image = yield from around.store.load(town_id, known=known)
     waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
-    sql = database.open_image(image.content)
-    try:
+    with database.opened(image.content) as sql:
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
         now: datetime = yield Call("clock", around.clock.now)
@@ -103,8 +79,6 @@ def run_town(
             new_image = database.content_of(sql)
             base = _Base(image, published, taken_by(reading, given), markers, begun)
             done = yield from _commit(around, base, new_image, report)
-    finally:
-        database.close(sql)
     yield from _tell(around, done)
     if done.trouble is not None:
         raise done.trouble
@@ -139,6 +113,11 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
                 f"town {town_id}: the tick was ready too late to be committed safely",
                 hint="nothing was done; the next run does it. Give the worker more time or fewer towns",
             )
+    if around.effects_until is not None:
+        begin: datetime = yield Call("clock", around.clock.now)
+        # A claim that nobody performs would hold its effect back for minutes, and a start has no second attempt.
+        if not all(can_be_heard(effect, begin, around.effects_until) for effect in report.effects):
+            return RunReport(town_id, "no_time", base.image)
     try:
         committed = yield from around.store.commit(base.image, image, facts, published=base.published)
     except Conflict:

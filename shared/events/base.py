@@ -33,7 +33,8 @@ class EventResult:
 class Event(BaseModel):
     """Base of all events. Payloads are strict: no coercion, no unknown field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Built when the first event of a type comes: most types never come while one Lambda environment lives.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     event_type: ClassVar[str] = ""
     needs: ClassVar[tuple[Literal["agent_id", "bead_id"], ...]] = ()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from shared.actions.base import Action
 from shared.domain.tick import Tick
@@ -37,8 +37,7 @@ Wait = Literal[
 """For what a rule lets time pass. The names are stable: answers show them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """The earliest time at which the rule could act on rows that it skipped because of time.
 
     `since` is what the wait is measured from, None where that is not one moment.

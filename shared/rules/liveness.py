@@ -5,8 +5,8 @@ An agent that beats and makes no progress is nudged, then reported, then stopped
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from shared.actions import CreateTriageRequest, SendNudge, StopAgent, TransitionAgent
 from shared.domain import limits
@@ -22,8 +22,7 @@ WARN = "reconciler:warn"
 ESCALATE = "reconciler:escalate"
 
 
-@dataclass(frozen=True, slots=True)
-class _Silence:
+class _Silence(NamedTuple):
     agent: Agent
     since: datetime
     elapsed: timedelta

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from shared.domain.errors import ConditionRace, PreconditionFailed, StoreUnavailable
-from shared.domain.ports import ObjectStore, StoredObject
+from shared.domain.object_store import ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps
 from shared.storage import head, keys
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain.errors import ConditionRace, DamagedImage, PreconditionFailed, StoreUnavailable
-from shared.domain.ports import ObjectStore, StoredObject
+from shared.domain.object_store import ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.town_store import Content
 from shared.storage import keys, ltx

@@ -1,17 +1,42 @@
-"""All keys below a prefix, page after page."""
+"""All objects below a prefix, page after page; and the first of many that fits, found with few reads."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
-from shared.domain.ports import Listing, ObjectStore
+from shared.domain.object_store import Listing, ObjectStore
 from shared.domain.steps import Call, Steps
+
+T = TypeVar("T")
 
 
 def all_keys(objects: ObjectStore, prefix: str) -> Steps[list[str]]:
     """Every key that starts with `prefix`, ascending. Raises what listing raises."""
-    found: list[str] = []
+    return list((yield from all_sizes(objects, prefix)))
+
+
+def all_sizes(objects: ObjectStore, prefix: str) -> Steps[dict[str, int]]:
+    """The bytes of every object whose key starts with `prefix`, by key, ascending. Raises what listing raises."""
+    found: dict[str, int] = {}
+    after = ""
     while True:
-        after = found[-1] if found else ""
         page: Listing = yield Call(f"list {prefix}", partial(objects.list, prefix, after=after))
-        found += page.keys
+        found.update(zip(page.keys, page.sizes, strict=True))
         if not page.more:
             return found
+        after = page.keys[-1]
+
+
+def first_fitting(items: Sequence[T], fits: Callable[[T], Steps[bool]]) -> Steps[int]:
+    """Where the first item that fits stands, if all behind it fit too; len(items) if none does.
+
+    Asks about few of them (a binary search), because each question is a read.
+    """
+    low, high = 0, len(items)
+    while low < high:
+        middle = (low + high) // 2
+        if (yield from fits(items[middle])):
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -29,6 +29,7 @@ _MAGIC: Final = b"LTX1"
 _NO_CHECKSUM: Final = 2  # header flag: the checksums of the database before and after are not kept
 _SIZE_FOLLOWS: Final = 1  # frame flag: the length of the LZ4 block stands before it
 _HEADER: Final = struct.Struct(">4sIIIQQQQQQIIQ20x")
+HEADER_BYTES: Final = _HEADER.size
 _FRAME: Final = struct.Struct(">IHI")
 _END_OF_FRAMES: Final = bytes(6)
 _U64: Final = struct.Struct(">Q")

@@ -1,20 +1,18 @@
 """The retained past of a town as replay reads it: images from heads and files, journal rows from objects and the newest image."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+from shared.domain.object_store import ObjectStore, StoredObject, VersionedObjects
 from shared.domain.past import JournalRow, PastImage
-from shared.domain.ports import ObjectStore, StoredObject, VersionedObjects
 from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds
 from shared.storage import keys, layers, publish
+from shared.storage.listing import first_fitting
 from shared.storage.restore import Archive, Restored
 from shared.town import database, journal, restoring, summary
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -47,11 +45,8 @@ class StoredPast:
         found = yield from archive.newest_head(lambda manifest: manifest.time < at)
         if found is not None:
             return _past(town_id, (yield from archive.of_head(found)))
-        for key, (_, end) in sorted((yield from archive.files()).items(), key=lambda item: -item[1][1]):
-            _, header = yield from archive.header_of(key)
-            if from_milliseconds(header.time_ms) < at:
-                return _past(town_id, (yield from archive.of_files(end)))
-        return None
+        file = yield from archive.newest_file(lambda header: from_milliseconds(header.time_ms) < at)
+        return None if file is None else _past(town_id, (yield from archive.of_files(file.max_txid)))
 
     def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
         """Every kept commit whose last tick is this one, in order."""
@@ -59,12 +54,14 @@ class StoredPast:
         found: dict[int, PastImage] = {}
         for read in (yield from archive.heads_of_tick(tick_no)):
             found[read.manifest.txid] = _past(town_id, (yield from archive.of_head(read)))
-        ends = {span[1] for span in (yield from archive.files()).values()} - set(found)
-        for end in sorted(ends):
-            restored = yield from archive.of_files(end)
-            past = _past(town_id, restored)
-            if past.tick_no == tick_no:
-                found[end] = past
+        files = yield from archive.files()
+        ends = sorted({span[1] for span in files.values()} - set(found))
+        first = yield from first_fitting(ends, partial(self._end_has_tick, town_id, tick_no))
+        for end in ends[first:]:
+            past = _past(town_id, (yield from archive.of_files(end)))
+            if past.tick_no != tick_no:
+                break
+            found[end] = past
         return tuple(found[txid] for txid in sorted(found))
 
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
@@ -74,7 +71,12 @@ class StoredPast:
                 rows = yield from self._block(key)
                 return tuple(row for row in rows if row["tick_no"] > tick_no)
         newest = yield from self._newest_of(town_id)
-        return _in_image(newest.image, lambda sql: tuple(journal.rows(sql, limit=1_000_000, after=tick_no)))
+        with database.opened(newest.image) as sql:
+            return tuple(journal.rows(sql, limit=1_000_000, after=tick_no))
+
+    def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
+        """Whether the image at the end of a file stands at that tick or a later one."""
+        return _past(town_id, (yield from self._archive(town_id).of_files(end))).tick_no >= tick_no
 
     def _archive(self, town_id: str) -> Archive:
         return Archive(self.objects, self.versions, town_id)
@@ -100,9 +102,8 @@ class StoredPast:
 
 
 def _past(town_id: str, restored: Restored) -> PastImage:
-    tick_no, tick_at = _in_image(
-        restored.image, lambda sql: (restoring.tick_no(sql), summary.before_tick(sql).last_tick_at)
-    )
+    with database.opened(restored.image) as sql:
+        tick_no, tick_at = restoring.tick_no(sql), summary.before_tick(sql).last_tick_at
     return PastImage(
         town_id=town_id,
         image=restored.image,
@@ -111,11 +112,3 @@ def _past(town_id: str, restored: Restored) -> PastImage:
         tick_at=tick_at,
         committed_at=restored.point.time,
     )
-
-
-def _in_image(image: bytes, question: Callable[[database.Database], T]) -> T:
-    sql = database.open_image(image)
-    try:
-        return question(sql)
-    finally:
-        database.close(sql)

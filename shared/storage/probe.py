@@ -5,7 +5,7 @@ silence.
 from functools import partial
 
 from shared.domain.errors import ConditionRace, PreconditionFailed, StoreIncapable
-from shared.domain.ports import ObjectStore, StoredObject
+from shared.domain.object_store import ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps
 from shared.storage import keys
 

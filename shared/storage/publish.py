@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import lz4.frame
 
-from shared.domain.ports import ObjectStore
+from shared.domain.object_store import ObjectStore
 from shared.domain.steps import Call, Steps
 from shared.domain.town_store import JournalBlock, Published, TownImage
 from shared.storage import keys, layers

@@ -3,19 +3,19 @@
 Every commit of the last day is a noncurrent version of the head; before that the ends of spills and the snapshots remain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
 from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
-from shared.domain.ports import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
+from shared.domain.object_store import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
 from shared.domain.steps import Call, Steps
 from shared.domain.times import from_milliseconds, to_text
 from shared.domain.town_store import CommitFacts, JournalBlock, TownImage
 from shared.storage import head, keys, layers, ltx, publish
-from shared.storage.listing import all_keys
+from shared.storage.listing import all_keys, first_fitting
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal, restoring
 from shared.town.pages import page_size_of
@@ -69,7 +69,7 @@ class Archive:
         for key, (_, max_txid) in sorted(files.items(), key=lambda item: -item[1][1]):
             if len(found) < limit and max_txid not in known:
                 known.add(max_txid)
-                found.append(_point_of_file((yield from self._file(key)), key))
+                found.append(_point_of_file((yield from self.header_of(key)), key))
         return sorted(found, key=lambda point: -point.txid)
 
     def at_txid(self, txid: int) -> Steps[Restored]:
@@ -87,12 +87,10 @@ class Archive:
         read = yield from self.newest_head(lambda manifest: manifest.time <= at)
         if read is not None:
             return (yield from self.of_head(read))
-        files = yield from self.files()
-        for end in sorted({max_txid for _, max_txid in files.values()}, reverse=True):
-            key = next(key for key, (_, max_txid) in files.items() if max_txid == end)
-            if from_milliseconds((yield from self._file(key)).header.time_ms) <= at:
-                return (yield from self.of_files(end))
-        raise self._no_point(to_text(at), files, 0)
+        file = yield from self.newest_file(lambda header: from_milliseconds(header.time_ms) <= at)
+        if file is None:
+            raise self._no_point(to_text(at), (yield from self.files()), 0)
+        return (yield from self.of_files(file.max_txid))
 
     def head_versions(self) -> Steps[tuple[ObjectVersion, ...]]:
         """Every head that is kept, newest first. Raises UnknownTown."""
@@ -117,24 +115,21 @@ class Archive:
     def newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
         """The newest head version whose manifest fits, where all older ones fit too."""
         versions = yield from self.head_versions()
-        position = yield from self._position(versions, fits)
+        position = yield from self.position_of_head(versions, fits)
         return (yield from self.head_of(versions[position])) if position < len(versions) else None
 
-    def _position(self, versions: tuple[ObjectVersion, ...], fits: Callable[[head.Manifest], bool]) -> Steps[int]:
-        """Where the first version that fits stands, newest first, found with few reads among many."""
-        low, high = 0, len(versions)
-        while low < high:
-            middle = (low + high) // 2
-            if fits((yield from self.head_of(versions[middle])).manifest):
-                high = middle
-            else:
-                low = middle + 1
-        return low
+    def position_of_head(self, versions: Sequence[ObjectVersion], fits: Callable[[head.Manifest], bool]) -> Steps[int]:
+        """Where the first of these versions that fits stands, where all behind it fit too; how many there are if none does."""
+
+        def manifest_fits(version: ObjectVersion) -> Steps[bool]:
+            return fits((yield from self.head_of(version)).manifest)
+
+        return (yield from first_fitting(versions, manifest_fits))
 
     def heads_of_tick(self, tick_no: int) -> Steps[list[head.Head]]:
         """The kept heads whose last tick is this one, oldest first: the tick's own commit, then restores in place."""
         versions = yield from self.head_versions()
-        position = yield from self._position(versions, lambda manifest: manifest.tick_no <= tick_no)
+        position = yield from self.position_of_head(versions, lambda manifest: manifest.tick_no <= tick_no)
         found: list[head.Head] = []
         for version in versions[position:]:
             read = yield from self.head_of(version)
@@ -158,12 +153,24 @@ class Archive:
         found = yield from all_keys(self.objects, keys.journal_prefix(self.town_id))
         return sorted((*span, key) for key in found if (span := keys.ticks_of(key)) is not None)
 
-    def header_of(self, key: str) -> Steps[tuple[int, ltx.LtxHeader]]:
-        """Size and header of a spill or snapshot; its pages are not decoded."""
-        found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
+    def header_of(self, key: str) -> Steps[ltx.LtxHeader]:
+        """The header of a spill or snapshot; its pages are not read."""
+        name = f"start_of {key}"
+        found: bytes | None = yield Call(name, partial(self.objects.start_of, key, ltx.HEADER_BYTES))
         if found is None:
             raise layers.damaged(key, "it is listed but cannot be read")
-        return len(found.body), ltx.read_header(found.body, key)
+        return ltx.read_header(found, key)
+
+    def newest_file(self, fits: Callable[[ltx.LtxHeader], bool]) -> Steps[ltx.LtxHeader | None]:
+        """The header of the newest spill or snapshot that fits, where all older ones fit too."""
+        files = yield from self.files()
+        newest_first = sorted(files, key=lambda key: -files[key][1])
+
+        def header_fits(key: str) -> Steps[bool]:
+            return fits((yield from self.header_of(key)))
+
+        position = yield from first_fitting(newest_first, header_fits)
+        return (yield from self.header_of(newest_first[position])) if position < len(newest_first) else None
 
     def _file(self, key: str) -> Steps[ltx.LtxFile]:
         found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
@@ -187,10 +194,10 @@ class Archive:
             chain.append(key)
             end = first - 1
         snapshot = yield from self._file(chain[-1])
-        image, point = ltx.image_of(snapshot), _point_of_file(snapshot, chain[-1])
+        image, point = ltx.image_of(snapshot), _point_of_file(snapshot.header, chain[-1])
         for key in reversed(chain[:-1]):
             file = yield from self._file(key)
-            image, point = ltx.applied(image, file), _point_of_file(file, key)
+            image, point = ltx.applied(image, file), _point_of_file(file.header, key)
         return Restored(point, image)
 
     def _no_point(self, wanted: str, files: dict[str, tuple[int, int]], txid: int) -> Refused:
@@ -265,11 +272,8 @@ def _publish_journal(objects: ObjectStore, image: TownImage) -> Steps[None]:
     found = yield from all_keys(objects, keys.journal_prefix(image.town_id))
     spans = [keys.ticks_of(key) for key in found]
     published = max((span[1] for span in spans if span is not None), default=0)
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         block: JournalBlock | None = journal.block_after(sql, published)
-    finally:
-        database.close(sql)
     if block is None:
         return
     key = keys.journal(image.town_id, block.min_tick, block.max_tick)
@@ -280,7 +284,6 @@ def _point_of(manifest: head.Manifest) -> RestorePoint:
     return RestorePoint(manifest.txid, manifest.time, manifest.image_bytes, "head", manifest.tick_no)
 
 
-def _point_of_file(file: ltx.LtxFile, key: str) -> RestorePoint:
-    header = file.header
+def _point_of_file(header: ltx.LtxHeader, key: str) -> RestorePoint:
     kind: Literal["spill", "snapshot"] = "snapshot" if "/0009/" in key else "spill"
     return RestorePoint(header.max_txid, from_milliseconds(header.time_ms), header.pages * header.page_size, kind)

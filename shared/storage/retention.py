@@ -4,27 +4,35 @@ Nothing is removed for its age alone. A day of commits (versions of the head), a
 are restore points; each keeps what it stands on. For every instant of the restore window there stay a snapshot at or
 before it and all journal rows since; so it can be rebuilt exactly. What a commit that is being made may refer to is
 younger than the newest head, and is never looked at.
+
+Commits of a town never go back in time, so where an age ends is found with a few reads among any number of objects.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.ports import ObjectVersion, StoredObject
-from shared.domain.steps import Call, Steps
+from shared.domain.object_store import ObjectVersion, StoredObject
+from shared.domain.steps import Call, Steps, Together
 from shared.domain.times import from_milliseconds, from_text
-from shared.storage import keys, publish
-from shared.storage.listing import all_keys
+from shared.storage import keys, layers, publish
+from shared.storage.listing import all_sizes, first_fitting
 from shared.storage.restore import Archive
+
+DELETED_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long restore points of each kind stay, and the window in which every instant can be rebuilt."""
+    """How long restore points of each kind stay, and the window in which every instant can be rebuilt.
 
-    commits: timedelta = timedelta(hours=24)
+    `commits` is None where the store itself forgets replaced heads, as a bucket's lifecycle does.
+    """
+
+    commits: timedelta | None = timedelta(hours=24)
     spills: timedelta = timedelta(days=7)
     snapshots: timedelta = timedelta(days=30)
     window: timedelta = limits.RESTORE_WINDOW
@@ -66,30 +74,30 @@ class RetentionPlan:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A spill or snapshot with what its header says."""
+    """A spill or snapshot as its name tells of it."""
 
     key: str
     span: tuple[int, int]
-    time: datetime
     size: int
-
-    @property
-    def snapshot(self) -> bool:
-        return self.span[0] == 1
 
 
 def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
     """Decide what may go. Reads only; raises UnknownTown, DamagedImage."""
-    versions = yield from archive.head_versions()
-    heads, old_heads = _heads_to_keep(versions, now - keep.commits)
-    oldest = yield from archive.head_of(heads[-1])
+    heads, old_heads = yield from _heads(archive, None if keep.commits is None else now - keep.commits)
+    oldest = (yield from archive.head_of(heads[-1])).manifest
     files = yield from _files(archive)
-    needed = _needed(files, oldest.manifest.txid, keep, now)
-    if oldest.manifest.snapshot is not None:
-        needed.add(keys.snapshot(archive.town_id, oldest.manifest.snapshot.txid))
-    needed.update(keys.spill(archive.town_id, spill.min_txid, spill.max_txid) for spill in oldest.manifest.spills)
-    base = _base_of_window(files, now - keep.window)
-    rows, old_rows = yield from _journal(archive, None if base is None else base.time)
+    spills = [file for file in files if not keys.is_snapshot(file.key)]
+    snapshots = [file for file in files if keys.is_snapshot(file.key)]
+    base = yield from _base_of_window(archive, snapshots, now - keep.window)
+    points = [file for file in files if file.span[1] >= oldest.txid]
+    points += spills[(yield from first_fitting(spills, partial(_is_of, archive, now - keep.spills))) :]
+    points += snapshots[(yield from first_fitting(snapshots, partial(_is_of, archive, now - keep.snapshots))) :]
+    points += [] if base is None else [base]
+    needed = _with_all_below(points, files)
+    if oldest.snapshot is not None:
+        needed.add(keys.snapshot(archive.town_id, oldest.snapshot.txid))
+    needed.update(keys.spill(archive.town_id, spill.min_txid, spill.max_txid) for spill in oldest.spills)
+    rows, old_rows = yield from _journal(archive, base)
     doomed = [Doomed(keys.head(archive.town_id), version.size, version.version_id) for version in old_heads]
     doomed += [Doomed(file.key, file.size) for file in files if file.key not in needed]
     doomed += old_rows
@@ -97,82 +105,89 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
     return RetentionPlan(archive.town_id, tuple(doomed), len(kept), sum(kept))
 
 
+def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
+    """Decide what may go, and delete it; returns the plan that was carried out."""
+    decided = yield from plan(archive, keep, now=now)
+    yield from carry_out(archive, decided)
+    return decided
+
+
 def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
-    """Delete what the plan names; returns how many objects went. Doing it again does no harm."""
-    for each in decided.doomed:
-        if each.version_id is None:
-            yield Call(f"delete {each.key}", partial(archive.objects.delete, each.key))
-        else:
-            name = f"delete_version {each.key} {each.version_id}"
-            yield Call(name, partial(archive.versions.delete_version, each.key, each.version_id))
-    return len(decided.doomed)
+    """Delete what the plan names; returns how many objects went. Doing it again does no harm.
+
+    Raises what the store raises; then some are gone, and the next plan names the others.
+    """
+    calls = [_deletion(archive, each) for each in decided.doomed]
+    for start in range(0, len(calls), DELETED_AT_ONCE):
+        answers = yield Together(tuple(calls[start : start + DELETED_AT_ONCE]))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+    return len(calls)
 
 
-def _heads_to_keep(
-    versions: tuple[ObjectVersion, ...], since: datetime
-) -> tuple[list[ObjectVersion], list[ObjectVersion]]:
+def _deletion(archive: Archive, doomed: Doomed) -> Call:
+    if doomed.version_id is None:
+        return Call(f"delete {doomed.key}", partial(archive.objects.delete, doomed.key))
+    name = f"delete_version {doomed.key} {doomed.version_id}"
+    return Call(name, partial(archive.versions.delete_version, doomed.key, doomed.version_id))
+
+
+def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectVersion], list[ObjectVersion]]]:
     """The versions that were the newest one at some time since then, newest first, and the others."""
-    kept: list[ObjectVersion] = []
-    for position, version in enumerate(versions):
-        kept.append(version)
-        if version.at <= since:
-            return kept, list(versions[position + 1 :])
-    return kept, []
+    versions = yield from archive.head_versions()
+    if since is None:
+        return list(versions), []
+    replaced = yield from archive.position_of_head(versions, lambda manifest: manifest.time <= since)
+    return list(versions[: replaced + 1]), list(versions[replaced + 1 :])
 
 
-def _needed(files: list[_File], oldest_txid: int, keep: Keep, now: datetime) -> set[str]:
-    """Keys that a retained restore point stands on, or that a retained or coming head may refer to."""
+def _with_all_below(points: Iterable[_File], files: Sequence[_File]) -> set[str]:
+    """The keys of these files and of everything that they stand on, back to a snapshot each."""
+    longest: dict[int, _File] = {}
+    for file in sorted(files, key=lambda file: -file.span[0]):
+        longest[file.span[1]] = file
     needed: set[str] = set()
-    for file in files:
-        age = now - file.time
-        if file.span[1] >= oldest_txid or age <= (keep.snapshots if file.snapshot else keep.spills):
-            needed.update(_chain(files, file))
-    base = _base_of_window(files, now - keep.window)
-    if base is not None:
-        needed.add(base.key)
+    for point in points:
+        at: _File | None = point
+        while at is not None and at.key not in needed:
+            needed.add(at.key)
+            at = None if keys.is_snapshot(at.key) else longest.get(at.span[0] - 1)
     return needed
 
 
-def _chain(files: list[_File], end: _File) -> set[str]:
-    """A file and everything it stands on, back to a snapshot."""
-    chain = {end.key}
-    while not end.snapshot:
-        below = sorted((file for file in files if file.span[1] == end.span[0] - 1), key=lambda file: file.span[0])
-        if not below:
-            break
-        end = below[0]
-        chain.add(end.key)
-    return chain
-
-
-def _base_of_window(files: list[_File], start: datetime) -> _File | None:
+def _base_of_window(archive: Archive, snapshots: Sequence[_File], start: datetime) -> Steps[_File | None]:
     """The newest snapshot at or before the start of the window; the oldest one if the town is younger."""
-    snapshots = sorted((file for file in files if file.snapshot), key=lambda file: file.span[1])
-    before = [file for file in snapshots if file.time <= start]
-    if before:
-        return before[-1]
-    return snapshots[0] if snapshots else None
+    after = yield from first_fitting(snapshots, partial(_is_of, archive, start + timedelta(milliseconds=1)))
+    return snapshots[max(after - 1, 0)] if snapshots else None
+
+
+def _is_of(archive: Archive, since: datetime, file: _File) -> Steps[bool]:
+    """Whether a file holds a commit of that time or a later one."""
+    return from_milliseconds((yield from archive.header_of(file.key)).time_ms) >= since
 
 
 def _files(archive: Archive) -> Steps[list[_File]]:
-    found = []
-    for key, span in sorted((yield from archive.files()).items()):
-        blob, header = yield from archive.header_of(key)
-        found.append(_File(key, span, from_milliseconds(header.time_ms), blob))
-    return found
+    """Spills and snapshots in the order of the commits that they end with."""
+    sizes = yield from all_sizes(archive.objects, keys.ltx_prefix(archive.town_id))
+    found = [_File(key, span, size) for key, size in sizes.items() if (span := keys.txids_of(key)) is not None]
+    return sorted(found, key=lambda file: (file.span[1], file.key))
 
 
-def _journal(archive: Archive, base: datetime | None) -> Steps[tuple[list[int], list[Doomed]]]:
+def _journal(archive: Archive, base: _File | None) -> Steps[tuple[list[int], list[Doomed]]]:
     """Sizes of the journal objects that stay, and those that end before the base of the window."""
-    kept: list[int] = []
-    doomed: list[Doomed] = []
-    for key in (yield from all_keys(archive.objects, keys.journal_prefix(archive.town_id))):
-        found: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
-        if found is None:
-            continue
-        last = publish.rows_of(found.body, key)[-1]
-        if base is None or from_text(last["now"]) > base:
-            kept.append(len(found.body))
-        else:
-            doomed.append(Doomed(key, len(found.body)))
-    return kept, doomed
+    sizes = yield from all_sizes(archive.objects, keys.journal_prefix(archive.town_id))
+    blocks = sorted((span, key) for key in sizes if (span := keys.ticks_of(key)) is not None)
+    old = 0
+    if base is not None:
+        at = from_milliseconds((yield from archive.header_of(base.key)).time_ms)
+        old = yield from first_fitting([key for _, key in blocks], partial(_ends_after, archive, at))
+    kept = [sizes[key] for _, key in blocks[old:]]
+    return kept, [Doomed(key, sizes[key]) for _, key in blocks[:old]]
+
+
+def _ends_after(archive: Archive, at: datetime, key: str) -> Steps[bool]:
+    found: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
+    if found is None:
+        raise layers.damaged(key, "it is listed but cannot be read")
+    return from_text(publish.rows_of(found.body, key)[-1]["now"]) > at

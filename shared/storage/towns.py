@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Literal
 
 from shared.domain.errors import Conflict, TownExists
-from shared.domain.ports import ObjectStore, StoredObject
+from shared.domain.object_store import ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps
 from shared.domain.times import whole_milliseconds
 from shared.domain.town_store import CommitFacts, Content, JournalBlock, Published, TownImage

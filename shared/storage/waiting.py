@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
-from shared.domain.ports import Listing, ObjectStore, StoredObject
+from shared.domain.object_store import Listing, ObjectStore, StoredObject
 from shared.domain.steps import Call, Steps, Together
 from shared.domain.town_store import DueMarker, InboxObject, InboxReading
 from shared.storage import commit, keys

@@ -47,7 +47,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `source`: a tick of a town, the scheduled minute, or the events API.
+    """One metric. `source`: a tick of a town, the scheduled minute, the events API, or an hour of retention.
 
     `idle_zero` says when a scheduled minute adds a zero: always, where a zero is true beside any other value; or only if
     no town was due, where it would drag down a mean of real ticks.
@@ -57,7 +57,7 @@ class Metric:
     unit: Unit
     statistic: Statistic
     meaning: str
-    source: Literal["tick", "minute", "events"] = "tick"
+    source: Literal["tick", "minute", "events", "retention"] = "tick"
     idle_zero: Literal["always", "when idle"] = "always"
     alarms: tuple[Alarm, ...] = ()
 
@@ -206,6 +206,23 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("eventsAccepted", Unit.COUNT, Statistic.SUM, "Events that the API made durable.", source="events"),
     Metric("eventsRefused", Unit.COUNT, Statistic.SUM, "Requests with events that the API refused.", source="events"),
+    Metric(
+        "townsTidied",
+        Unit.COUNT,
+        Statistic.SUM,
+        "Towns of which everything was deleted that no restore point needs any more.",
+        source="retention",
+    ),
+    Metric(
+        "townsNotTidied",
+        Unit.COUNT,
+        Statistic.SUM,
+        "Towns that retention could not tidy, or for which it had no time left.",
+        source="retention",
+        alarms=(Alarm("retention-fails", Statistic.SUM, 0, "what towns no longer need is not deleted"),),
+    ),
+    Metric("objectsForgotten", Unit.COUNT, Statistic.SUM, "Objects that retention deleted.", source="retention"),
+    Metric("bytesForgotten", Unit.BYTES, Statistic.SUM, "Bytes that retention deleted.", source="retention"),
 )
 """Every metric, in the order of the documentation."""
 

@@ -2,59 +2,135 @@
 
 import json
 import sqlite3
-from typing import Any, Final
+from typing import (
+    Any,
+    Final,
+    NotRequired,  # pydantic needs this one below Python 3.12
+)
+
+from typing_extensions import TypedDict
 
 AUDIT_SHOWN: Final = 200
 
-_BEAD: Final = (
-    "bead_id",
-    "type",
-    "status",
-    "title",
-    "body",
-    "rig_id",
-    "parent_bead_id",
-    "assignee_agent_bead_id",
-    "priority",
-    "labels",
-    "metadata",
-    "dispatch_attempts",
-    "last_dispatch_attempt_at",
-    "last_dispatch_failed_at",
-    "created_by",
-    "created_at",
-    "updated_at",
-    "closed_at",
-)
+
+class BeadRow(TypedDict):
+    """A bead's own columns. `labels` and `metadata` are decoded; of damaged ones the text is shown."""
+
+    bead_id: str
+    type: str
+    status: str
+    title: str
+    body: str | None
+    rig_id: str | None
+    parent_bead_id: str | None
+    assignee_agent_bead_id: str | None
+    priority: str
+    labels: Any
+    metadata: Any
+    dispatch_attempts: int
+    last_dispatch_attempt_at: str | None
+    last_dispatch_failed_at: str | None
+    created_by: str | None
+    created_at: str
+    updated_at: str
+    closed_at: str | None
+
+
+class AgentOfBead(TypedDict):
+    """What an agent's bead says of the agent."""
+
+    role: str
+    identity: str
+    status: str
+    current_hook_bead_id: str | None
+    generation: int
+    last_activity_at: str | None
+    agent_status_message: str | None
+
+
+class ReviewOfBead(TypedDict):
+    """What a merge request's bead says of the review."""
+
+    branch: str
+    target_branch: str
+    merge_commit: str | None
+    pr_url: str | None
+    retry_count: int
+
+
+class ConvoyOfBead(TypedDict):
+    """What a convoy's bead says of the convoy."""
+
+    total_beads: int
+    closed_beads: int
+    landed_at: str | None
+    feature_branch: str | None
+    merge_mode: str | None
+    staged: int
+
+
+class EscalationOfBead(TypedDict):
+    """What an escalation's bead says of it."""
+
+    severity: str
+    category: str | None
+    acknowledged: int
+    re_escalation_count: int
+
+
+class EdgeAnswer(TypedDict):
+    """A bead at the other end of a dependency."""
+
+    bead_id: str
+    type: str
+    status: str
+
+
+class AuditLine(TypedDict):
+    """Something that happened to a bead."""
+
+    seq: int
+    event_type: str
+    agent_id: str | None
+    old_value: str | None
+    new_value: str | None
+    created_at: str
+
+
+class BeadAnswer(BeadRow):
+    """A bead with what belongs to its kind, what it hangs on, and its newest audit lines, oldest first."""
+
+    agent: NotRequired[AgentOfBead]
+    review: NotRequired[ReviewOfBead]
+    convoy: NotRequired[ConvoyOfBead]
+    escalation: NotRequired[EscalationOfBead]
+    depends_on: list[EdgeAnswer]
+    dependents: list[EdgeAnswer]
+    audit: list[AuditLine]
+
+
+def _columns(shape: Any) -> tuple[str, ...]:
+    """The fields of a shape, which are the columns of its table: nobody writes them down twice."""
+    return tuple(shape.__annotations__)
+
+
+_BEAD: Final = _columns(BeadRow)
+_AUDIT: Final = _columns(AuditLine)
 _JSON: Final = ("labels", "metadata")
 _BELONGING: Final = {
-    "agent": (
-        "agent_metadata",
-        (
-            "role",
-            "identity",
-            "status",
-            "current_hook_bead_id",
-            "generation",
-            "last_activity_at",
-            "agent_status_message",
-        ),
-    ),
-    "review": ("review_metadata", ("branch", "target_branch", "merge_commit", "pr_url", "retry_count")),
-    "convoy": (
-        "convoy_metadata",
-        ("total_beads", "closed_beads", "landed_at", "feature_branch", "merge_mode", "staged"),
-    ),
-    "escalation": ("escalation_metadata", ("severity", "category", "acknowledged", "re_escalation_count")),
+    "agent": ("agent_metadata", _columns(AgentOfBead)),
+    "review": ("review_metadata", _columns(ReviewOfBead)),
+    "convoy": ("convoy_metadata", _columns(ConvoyOfBead)),
+    "escalation": ("escalation_metadata", _columns(EscalationOfBead)),
 }
 
 
-def bead_view(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
+def bead_view(sql: sqlite3.Connection, bead_id: str) -> BeadAnswer | None:
     """The bead with its newest audit lines, oldest first; None if there is none. A text that is no JSON is shown as it is."""
     row = sql.execute(f"SELECT {', '.join(_BEAD)} FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()  # noqa: S608
     if row is None:
         return None
-    shown = dict(zip(_BEAD, row, strict=True))
+    shown: Any = dict(zip(_BEAD, row, strict=True))
     shown |= {name: _decoded(shown[name]) for name in _JSON}
     for name, (table, columns) in _BELONGING.items():
         belonging = sql.execute(
@@ -66,10 +142,11 @@ def bead_view(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
     shown["depends_on"] = _edges(sql, bead_id, "bead_id", "depends_on_bead_id")
     shown["dependents"] = _edges(sql, bead_id, "depends_on_bead_id", "bead_id")
     shown["audit"] = _audit(sql, bead_id)
-    return shown
+    found: BeadAnswer = shown
+    return found
 
 
-def _edges(sql: sqlite3.Connection, bead_id: str, here: str, there: str) -> list[dict[str, Any]]:
+def _edges(sql: sqlite3.Connection, bead_id: str, here: str, there: str) -> list[EdgeAnswer]:
     rows = sql.execute(
         f"SELECT d.{there}, d.dependency_type, b.status FROM bead_dependencies d "  # noqa: S608 - constants
         f"JOIN beads b ON b.bead_id = d.{there} WHERE d.{here} = :id ORDER BY d.{there}",
@@ -78,14 +155,14 @@ def _edges(sql: sqlite3.Connection, bead_id: str, here: str, there: str) -> list
     return [{"bead_id": other, "type": kind, "status": status} for other, kind, status in rows]
 
 
-def _audit(sql: sqlite3.Connection, bead_id: str) -> list[dict[str, Any]]:
+def _audit(sql: sqlite3.Connection, bead_id: str) -> list[AuditLine]:
     rows = sql.execute(
-        "SELECT seq, event_type, agent_id, old_value, new_value, created_at FROM bead_events "
+        f"SELECT {', '.join(_AUDIT)} FROM bead_events "  # noqa: S608 - constants
         "WHERE bead_id = :id ORDER BY seq DESC LIMIT :limit",
         {"id": bead_id, "limit": AUDIT_SHOWN},
     ).fetchall()
-    names = ("seq", "event_type", "agent_id", "old_value", "new_value", "created_at")
-    return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
+    lines: list[Any] = [dict(zip(_AUDIT, row, strict=True)) for row in reversed(rows)]
+    return lines
 
 
 def _decoded(text: str) -> Any:

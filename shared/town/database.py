@@ -109,6 +109,16 @@ def open_image(image: Content) -> sqlite3.Connection:
     return connection
 
 
+@contextmanager
+def opened(image: Content) -> Iterator[sqlite3.Connection]:
+    """`open_image` for a block, which closes it."""
+    connection = open_image(image)
+    try:
+        yield connection
+    finally:
+        close(connection)
+
+
 def new_image() -> bytes:
     """An empty database with our schema."""
     connection = _connect()

@@ -57,13 +57,20 @@ def of_database(content: bytes) -> Iterator[GivenRow | NotRead]:
     try:
         tables = _tables(sql, content)
         for table in (*export.TABLES, "ticks"):
-            if table in tables:
+            if tables.get(table, ("", False))[1]:
                 yield from _rows(sql, table)
+                del tables[table]
+        for name, is_plain in sorted(tables.values()):
+            if is_plain:
+                yield from _left_out(sql, name)
+            else:
+                yield NotRead(name[:100], "", "", "it is a view or a virtual table, and these are not read")
     finally:
         sql.close()
 
 
-def _tables(sql: sqlite3.Connection, content: bytes) -> set[str]:
+def _tables(sql: sqlite3.Connection, content: bytes) -> dict[str, tuple[str, bool]]:
+    """By name in lower case, as SQLite tells tables apart: the name as it is written, and whether it is a plain table."""
     # A file in WAL mode cannot be opened from memory; its log is not here, so the mode means nothing.
     content = content[:_WRITE_VERSION_AT] + _ROLLBACK_JOURNAL + content[_WRITE_VERSION_AT + 2 :]
     try:
@@ -71,12 +78,16 @@ def _tables(sql: sqlite3.Connection, content: bytes) -> set[str]:
         sql.text_factory = bytes
         sql.execute("PRAGMA cell_size_check = ON")
         names = sql.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+            "SELECT name, type, type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' FROM sqlite_master "
+            "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         ).fetchall()
     except _UNREADABLE as error:
         raise Refused(f"the SQLite file cannot be read: {error}", status=400, path="file", hint=NO_TOWN_HINT) from error
-    found = {name.decode(errors="replace") for (name,) in names}
-    if "beads" not in found:
+    texts = [(name.decode(errors="replace"), kind, bool(is_plain)) for name, kind, is_plain in names]
+    # A view of another name than a town's tables holds nothing of its own.
+    wanted = [each for each in texts if each[1] == b"table" or each[0].lower() in (*export.TABLES, "ticks")]
+    found = {name.lower(): (name, is_plain) for name, _, is_plain in wanted}
+    if not found.get("beads", ("", False))[1]:
         raise Refused("the SQLite file has no table beads", status=400, path="file", hint=NO_TOWN_HINT)
     rounds = 0
 
@@ -109,6 +120,18 @@ def _rows(sql: sqlite3.Connection, table: str) -> Iterator[GivenRow | NotRead]:
     except _UNREADABLE as error:
         why = f"the table cannot be read behind its row {number}: {error}"
         yield NotRead(table, f"row {number + 1}", "", why)
+
+
+def _left_out(sql: sqlite3.Connection, table: str) -> Iterator[NotRead]:
+    """What a table holds that no town has: how many rows are left out, if there are any."""
+    quoted = '"' + table.replace('"', '""') + '"'
+    try:
+        rows = sum(1 for _ in sql.execute(f"SELECT 1 FROM {quoted}"))  # noqa: S608 - quoted
+    except _UNREADABLE as error:
+        yield NotRead(table[:100], "", "", f"a town has no such table, and it cannot be read: {error}")
+        return
+    if rows:
+        yield NotRead(table[:100], f"{rows} rows", "", "a town has no such table")
 
 
 def _plain(value: Any) -> Any:

@@ -43,8 +43,7 @@ def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool
         "paused": paused,
         "alerted": {},
     }
-    sql = database.open_image(database.new_image())
-    try:
+    with database.opened(database.new_image()) as sql:
         database.begin(sql)
         sql.executemany(
             "INSERT INTO town (key, value) VALUES (?, ?)",
@@ -52,5 +51,3 @@ def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool
         )
         database.commit(sql)
         return database.image_of(sql)
-    finally:
-        database.close(sql)

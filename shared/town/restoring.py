@@ -70,16 +70,13 @@ def _text(stored: str) -> str:
 
 def renamed(image: bytes, town_id: str) -> bytes:
     """The same town under an id, with no tick done yet in its new place. Raises SchemaMismatch if it is no town."""
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         stored = dict(sql.execute("SELECT key, value FROM town WHERE key = 'id'").fetchall()) if _is_town(sql) else {}
         database.check_identity(sql, _text(stored.get("id", canonical.dumps(town_id))))
         database.begin(sql)
         _set(sql, "id", town_id)
         database.commit(sql)
         return database.image_of(sql)
-    finally:
-        database.close(sql)
 
 
 def _is_town(sql: database.Database) -> bool:

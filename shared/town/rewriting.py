@@ -43,11 +43,8 @@ def rewritten(image: bytes, change: Callable[[str, Row], Row]) -> bytes:
 
 def all_rows(image: bytes) -> Mapping[str, list[Row]]:
     """Every row of every table, `ticks` too, in the order of their keys."""
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         return {
             table: [dict(zip(dump.columns_of(table), row, strict=True)) for row in dump.by_key(sql, table).values()]
             for table in (*dump.TABLES, "ticks")
         }
-    finally:
-        database.close(sql)

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.local.s3_servers import seaweedfs
+from shared.actions import ACTIONS
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.ports import Wake
+from shared.telemetry import catalogue
 from tests.cloud import a_cloud
 from tests.counting import CountingObjects
 from tests.towns import T, a_town, event
@@ -35,7 +37,7 @@ METRIC_MONTH: Final = 0.30
 LOG_GB: Final = 0.50
 SCHEDULE_CALL: Final = 1.00 / 1e6
 
-METRICS: Final = 36 + 30
+METRICS: Final = len(catalogue.METRICS) + len(ACTIONS)
 """Series of the catalogue, and one for each type of action."""
 LINE_BYTES: Final = 1600
 WORKER_GB: Final = 1769 / 1024
@@ -45,6 +47,10 @@ ACTIVE_TICKS_PER_DAY: Final = 2880
 """A town in which an agent works is ticked every 30 s."""
 ACTIVE_SHARE: Final = 0.05
 MINUTES: Final = 30 * 24 * 60
+TIDYING: Final = {"versions": 1, "list": 2, "get_version": 1, "start_of": 18, "get": 8}
+"""Requests of retention a day for a town that was active for weeks; tests/integration/test_restore_and_retention.py counts them."""
+RETENTION_SECONDS: Final = 0.15
+"""Of a gigabyte, a town and day: thirty requests of 15 ms, four towns at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +131,19 @@ def costs(measured: Measured) -> Iterator[str]:
     idle = METRICS * METRIC_MONTH + MINUTES * (
         LAMBDA_REQUEST + SCHEDULE_CALL + PUT_LIST + 0.1 * WORKER_GB * LAMBDA_GB_SECOND_ARM
     )
+    tidying = sum(count * (PUT_LIST if name in ("list", "versions") else GET) for name, count in TIDYING.items())
+    tidying += RETENTION_SECONDS * LAMBDA_GB_SECOND_ARM
     busy = MINUTES * 55 * WORKER_GB * LAMBDA_GB_SECOND_ARM + MINUTES * 11 * PUT_LIST
     yield f"Measured: {json.dumps(each)} requests a tick ({measured.ticks} ticks of {measured.towns} towns)."
     yield ""
-    yield "| Towns | of them active | an idle fleet | ticks | dispatcher | sweep | together, a month |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| Towns | of them active | an idle fleet | ticks | dispatcher | sweep | retention | together, a month |"
+    yield "|---|---|---|---|---|---|---|---|"
     for towns in (1, 1_000, 100_000):
         active = max(1, round(towns * ACTIVE_SHARE))
         ticks = active * ACTIVE_TICKS_PER_DAY * 30 * by_queue
         sweep = 30 * 24 * (towns * (PUT_LIST + GET) + towns / 40 * PUT_LIST)
-        shown = [idle, ticks, busy, sweep, idle + ticks + busy + sweep]
+        retention = 30 * (towns * tidying + 24 * towns / 40 * PUT_LIST)
+        shown = [idle, ticks, busy, sweep, retention, idle + ticks + busy + sweep + retention]
         yield f"| {towns:,} | {active:,} | " + " | ".join(f"${value:,.2f}" for value in shown) + " |"
 
 

@@ -28,7 +28,7 @@ from rich.table import Table
 from infra.local.s3_servers import seaweedfs
 from infra.townctl.past import litestream_program
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.ports import Listing, ObjectStore, StoredObject
+from shared.domain.object_store import Listing, ObjectStore, StoredObject
 from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import CommitFacts, TownImage
@@ -61,6 +61,10 @@ class Counting:
     def get_if_changed(self, key: str, etag: str) -> Any:
         self.gets += 1
         return self.inner.get_if_changed(key, etag)
+
+    def start_of(self, key: str, length: int) -> bytes | None:
+        self.gets += 1
+        return self.inner.start_of(key, length)
 
     def create(self, key: str, body: bytes) -> str:
         self._count(body)

@@ -1,5 +1,7 @@
 """What goes to Lambda: made for its processor, small enough, and nothing of this machine in it."""
 
+import importlib.util
+import sys
 import zipfile
 from pathlib import Path
 
@@ -8,6 +10,10 @@ import pytest
 from tests.conventions.sources import ROOT
 
 BUNDLE = ROOT / "build/bundle-aarch64/python"
+FUNCTIONS = ROOT / "build/sam-x86_64"
+HERE_IS_LAMBDAS_PYTHON = sys.version_info[:2] == (3, 13)
+NEVER_COMPARED = importlib.util.MAGIC_NUMBER + (0b01).to_bytes(4, "little")
+"""How compiled modules begin that this interpreter takes as they are, whatever their source's time and content."""
 AARCH64 = 0xB7
 MOST_ZIPPED = 50 * 1000 * 1000
 MOST_UNZIPPED = 250 * 1000 * 1000
@@ -17,7 +23,8 @@ MOST_UNZIPPED = 250 * 1000 * 1000
 def files() -> list[Path]:
     assert (BUNDLE.parent / ".ready").exists(), "the bundle was not made; run: make build/bundle-aarch64/.ready"
     ours = [path for package in ("functions", "shared") for path in (ROOT / package).rglob("*")]
-    found = [path for path in (*BUNDLE.rglob("*"), *ours) if path.is_file() and "__pycache__" not in path.parts]
+    ours = [path for path in ours if "__pycache__" not in path.parts]
+    found = [path for path in (*BUNDLE.rglob("*"), *ours) if path.is_file()]
     assert len(found) > 1000
     return found
 
@@ -44,3 +51,17 @@ def test_nothing_in_it_is_for_developers(files: list[Path]) -> None:
     packages = {path.relative_to(BUNDLE).parts[0] for path in files if path.is_relative_to(BUNDLE)}
     assert not packages & {"pytest", "moto", "cyclopts", "rich", "infra", "tests", "awslambdaric", "hypothesis"}
     assert {"boto3", "pydantic", "aws_lambda_powertools", "lz4", "fastcrc", "jwt", "sentry_sdk"} <= packages
+
+
+@pytest.mark.parametrize("folder", [BUNDLE, *(FUNCTIONS / f"{name}Function/functions" for name in ("Tick", "Debug"))])
+def test_nothing_in_it_is_left_to_be_compiled_by_a_cold_start(folder: Path) -> None:
+    """Lambda's folder cannot be written to: without this, every cold start compiled five hundred modules again."""
+    sources = list(folder.rglob("*.py"))
+    assert sources
+    left = [str(path.relative_to(folder)) for path in sources if not _is_compiled(path)]
+    assert left == ([] if HERE_IS_LAMBDAS_PYTHON else [str(path.relative_to(folder)) for path in sources])
+
+
+def _is_compiled(path: Path) -> bool:
+    made = Path(importlib.util.cache_from_source(str(path)))
+    return made.exists() and made.read_bytes()[:8] == NEVER_COMPARED

@@ -1,13 +1,18 @@
 """Both dashboards ask for metrics that exist, in the way that the specification wants, and are fresh."""
 
 import json
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from infra.dashboards import __main__ as made
 from infra.dashboards import alarms, cloudwatch, grafana
+from infra.dashboards.panels import PER_TOWN
+from shared.engine.run_report import FailedRun
 from shared.telemetry.catalogue import ACTIONS_BY_TYPE, BY_NAME, METRICS, NAMESPACE
+from tests.cloud import a_fleet
 from tests.conventions.sources import ROOT
 
 GRAFANA = json.loads((ROOT / "infra/dashboards/grafana.json").read_text(encoding="utf-8"))
@@ -136,3 +141,20 @@ def test_every_page_of_the_runbook_belongs_to_an_alarm_and_says_what_to_do() -> 
 def test_the_catalogue_is_within_the_limits_of_one_line() -> None:
     assert len(METRICS) <= 99
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_tables_by_town_ask_for_fields_that_the_lines_have() -> None:
+    cloud = a_fleet("one")
+    cloud.minute(remaining=timedelta(seconds=12))
+    cloud.worker.metrics.town_failed(FailedRun("one", ValueError("x")))
+    fields = {event: _fields_of(line) for line in cloud.lines for event in [line["event"]] if "town_id" in line}
+    for table in PER_TOWN:
+        [event] = re.findall(r'event = "([a-z.]+)"', table.query)
+        asked = set(re.findall(r"(?:ispresent|latest|sum|avg)\(([\w.@]+)\)", table.query))
+        assert {name.removesuffix(".0") for name in asked - {"@timestamp"}} <= fields[event], table.title
+        assert " by town_id" in table.query
+
+
+def _fields_of(line: dict[str, Any]) -> set[str]:
+    """What Logs Insights discovers in a line of ours, where a metric's value is a list of one."""
+    return {name for name in line if name != "_aws"}

@@ -9,26 +9,24 @@ import schemathesis
 from hypothesis import settings
 from openapi_spec_validator import validate
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
 
-from functions.access import Access
 from functions.debug import app as debug
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
-from functions.settings import AccessRule, DebugSettings
 from infra import openapi
 from infra.local.gateway import Route
-from shared.telemetry.emf import EmfMetrics
+from tests import apis
 from tests.cloud import a_fleet
 from tests.contracts.transformed import routes
 from tests.http_events import OPERATOR, Context, request
-from tests.unit.functions.test_debug import Here
 
 DOCUMENT = json.loads(openapi.TARGET.read_text(encoding="utf-8"))
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 CLAIMS = {"town": "one", "scope": "operator", "expires": "99999999999"}
 
 
@@ -38,6 +36,19 @@ def test_the_document_is_as_the_code_makes_it() -> None:
 
 def test_the_document_is_valid() -> None:
     validate(DOCUMENT)
+
+
+def test_every_answer_has_a_name_and_a_meaning_and_none_is_left_open() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for operations in DOCUMENT["paths"].values():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                [content] = response["content"].values()
+                for shape in content["schema"].get("anyOf", [content["schema"]]):
+                    assert set(shape) == {"$ref"}
+    unclear = [name for name, each in schemas.items() if "description" not in each and name != "Event"]
+    left_open = [name for name, each in schemas.items() if each["additionalProperties"] is not False]
+    assert (unclear, left_open) == ([], [])
 
 
 def test_the_document_has_the_routes_and_guards_of_the_template() -> None:
@@ -83,13 +94,7 @@ schema = schemathesis.openapi.from_wsgi("/openapi.json", application)
 def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = a_fleet("one")
     cloud.world.run(town_id="one")
-    rules = (AccessRule(callers=("*",), towns=("*",), verbs=("read", "debug", "write")),)
-    access = Access(rules, lambda _: None)
-    metrics = EmfMetrics(lambda _: None, stage="test")
-    there = events.Deployment(Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access)
-    here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
-    monkeypatch.setattr(events, "deployment", lambda: there)
-    monkeypatch.setattr(debug, "deployment", lambda: here)
+    apis.deploy(cloud, monkeypatch)
 
 
 @schema.parametrize()
@@ -98,7 +103,13 @@ def test_whatever_is_asked_is_answered_as_documented(case: Any) -> None:
     if "townId" in (case.path_parameters or {}) and len(json.dumps(case.path_parameters)) % 2:
         case.path_parameters["townId"] = "one"  # half of the requests are about a town that is there
     answered = case.call()
-    case.validate_response(
-        answered,
-        checks=[not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance],
-    )
+    case.validate_response(answered, checks=CHECKS)
+
+
+def test_an_answer_that_is_not_as_documented_would_be_noticed() -> None:
+    case = schema["/api/health"]["GET"].Case()
+    case.validate_response(case.call(), checks=CHECKS)
+    answered = case.call()
+    answered.content = answered.content.replace(b"release", b"version")
+    with pytest.raises(FailureGroup):
+        case.validate_response(answered, checks=CHECKS)

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from functions.settings import AuthorizerSettings, DebugSettings, EventsSettings, Settings, TickSettings, WorkerSettings
+from functions.settings import (
+    AuthorizerSettings,
+    DebugSettings,
+    EventsSettings,
+    RetentionSettings,
+    Settings,
+    TickSettings,
+    WorkerSettings,
+)
 from tests.contracts.transformed import resources
 from tests.conventions.sources import ROOT
 
@@ -20,6 +28,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "EventsFunction": EventsSettings,
     "AuthorizerFunction": AuthorizerSettings,
     "DebugFunction": DebugSettings,
+    "RetentionFunction": RetentionSettings,
 }
 
 
@@ -50,7 +59,7 @@ def test_the_events_of_the_apis_name_a_route_of_the_gateway(call: tuple[str, str
     function, path, _ = call
     event = json.loads((ROOT / path).read_text(encoding="utf-8"))
     if "rawPath" not in event:
-        assert function in ("TickFunction", "WorkerFunction")
+        assert function in ("TickFunction", "WorkerFunction", "RetentionFunction")
         return
     method = event["requestContext"]["http"]["method"]
     [route] = [route for route in routes_of(template()) if route.match(method, event["rawPath"]) is not None]

@@ -11,21 +11,30 @@ import pytest
 
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.schedule import ScheduledCall
 from functions.settings import (
     AuthorizerSettings,
     DebugSettings,
     EventsSettings,
+    RetentionSettings,
     Settings,
     TickSettings,
     WorkerSettings,
 )
-from functions.tick.schemas import ScheduledTick
 from infra.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
+from tests.contracts.deployments import ON_ECS, deployed
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
 
-FUNCTIONS = ["TickFunction", "WorkerFunction", "EventsFunction", "AuthorizerFunction", "DebugFunction"]
+FUNCTIONS = [
+    "TickFunction",
+    "WorkerFunction",
+    "EventsFunction",
+    "AuthorizerFunction",
+    "DebugFunction",
+    "RetentionFunction",
+]
 TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
 SETTINGS: dict[str, type[Settings]] = {
     "TickFunction": TickSettings,
@@ -33,6 +42,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "EventsFunction": EventsSettings,
     "AuthorizerFunction": AuthorizerSettings,
     "DebugFunction": DebugSettings,
+    "RetentionFunction": RetentionSettings,
 }
 
 
@@ -105,15 +115,24 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                     assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "due")
 
 
-def test_nobody_may_delete_heads_or_layers_or_versions() -> None:
-    for function in FUNCTIONS:
-        assert "s3:DeleteObjectVersion" not in actions(function)
-        for statement in statements(function):
-            if "s3:DeleteObject" in statement["Action"]:
-                assert statement["Resource"] == [
-                    {"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"},
-                    {"Fn::Sub": "${Towns.Arn}/due/*"},
-                ]
+def test_nobody_may_delete_heads_or_versions_and_only_retention_what_a_town_was() -> None:
+    allowed = {
+        function: [name["Fn::Sub"].removeprefix("${Towns.Arn}/") for name in statement["Resource"]]
+        for function in FUNCTIONS
+        for statement in statements(function)
+        if "s3:DeleteObject" in statement["Action"]
+    }
+    assert allowed == {
+        "TickFunction": ["towns/*/inbox/*", "due/*"],
+        "WorkerFunction": ["towns/*/inbox/*", "due/*"],
+        "RetentionFunction": ["towns/*/ltx/*", "towns/*/journal/*"],
+    }
+    assert not any("s3:DeleteObjectVersion" in actions(function) for function in FUNCTIONS)
+
+
+def test_retention_reads_and_forgets_and_writes_nothing() -> None:
+    reads = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"}
+    assert actions("RetentionFunction") == reads | {"s3:DeleteObject", "sqs:SendMessage"}
 
 
 def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
@@ -132,7 +151,8 @@ def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:
 
 
 def test_no_role_of_ours_has_a_managed_policy_but_that_for_logs_and_the_queue() -> None:
-    for name, role in resources("AWS::IAM::Role").items():
+    roles = {name: each["Properties"] for name, each in deployed().items() if each["Type"] == "AWS::IAM::Role"}
+    for name, role in roles.items():
         for managed in role.get("ManagedPolicyArns", ()):
             shown = json.dumps(managed)
             assert "AWSLambdaBasicExecutionRole" in shown or "AWSLambdaSQSQueueExecutionRole" in shown, name
@@ -145,29 +165,48 @@ def test_no_statement_allows_everything() -> None:
             assert not any(action.endswith("*") for action in actions(function))
 
 
+def schedule_of(function: str) -> dict[str, Any]:
+    [found] = [
+        each
+        for each in resources("AWS::Scheduler::Schedule").values()
+        if each["Target"]["Arn"] == {"Fn::GetAtt": [function, "Arn"]}
+    ]
+    return found
+
+
 def test_the_schedule_calls_once_a_minute_and_never_again_for_the_same_minute() -> None:
-    [schedule] = resources("AWS::Scheduler::Schedule").values()
+    schedule = schedule_of("TickFunction")
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
     assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
     target = schedule["Target"]
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["TicksDead", "Arn"]}}
-    [config] = resources("AWS::Lambda::EventInvokeConfig").values()
+    [config] = [
+        each
+        for each in resources("AWS::Lambda::EventInvokeConfig").values()
+        if each["FunctionName"] == {"Ref": "TickFunction"}
+    ]
     assert config["MaximumRetryAttempts"] == 0
     assert config["MaximumEventAgeInSeconds"] == 60
     assert config["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["TicksDead", "Arn"]}
 
 
-def test_what_the_schedule_sends_is_what_the_dispatcher_reads() -> None:
-    [schedule] = resources("AWS::Scheduler::Schedule").values()
+def test_retention_is_called_once_in_every_hour_and_its_failed_calls_are_kept() -> None:
+    schedule = schedule_of("RetentionFunction")
+    assert schedule["ScheduleExpression"] == "cron(30 * * * ? *)"
+    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["TicksDead", "Arn"]}}
+
+
+@pytest.mark.parametrize("function", ["TickFunction", "RetentionFunction"])
+def test_what_a_schedule_sends_is_what_its_function_reads(function: str) -> None:
     filled = (
-        schedule["Target"]["Input"]
+        schedule_of(function)["Target"]["Input"]
         .replace("<aws.scheduler.scheduled-time>", "2026-01-10T12:00:00Z")
         .replace("<aws.scheduler.execution-id>", "d32c5kddcf5bb8c3")
         .replace("<aws.scheduler.attempt-number>", "1")
     )
     assert "<" not in filled
-    assert ScheduledTick.read(json.loads(filled)).attempt == 1
+    assert ScheduledCall.read(json.loads(filled)).attempt == 1
 
 
 def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_its_worker() -> None:
@@ -205,13 +244,17 @@ def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:
 
 
 def test_nothing_of_a_town_expires_by_age_and_versions_live_as_the_settings_say() -> None:
-    [bucket] = resources("AWS::S3::Bucket").values()
+    bucket = deployed(**ON_ECS)["Towns"]["Properties"]
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
-    expiring = {name for name, rule in rules.items() if {"ExpirationInDays", "ExpirationDate"} & set(rule)}
-    assert expiring == {"probes-of-the-doctor"}
-    assert rules["probes-of-the-doctor"]["Prefix"] == "probe/"
+    expiring = {name: rule for name, rule in rules.items() if {"ExpirationInDays", "ExpirationDate"} & set(rule)}
+    assert {name: rule["Prefix"] for name, rule in expiring.items()} == {
+        "probes-of-the-doctor": "probe/",
+        "orders-of-agents": "orders/",
+    }
     heads = rules["replaced-heads-and-deleted-objects-of-towns"]
-    assert heads["NoncurrentVersionExpiration"] == {"NoncurrentDays": {"Ref": "HeadVersionDays"}}
+    assert heads["NoncurrentVersionExpiration"] == {
+        "NoncurrentDays": template()["Parameters"]["HeadVersionDays"]["Default"]
+    }
     assert heads["ExpiredObjectDeleteMarker"] is True
     assert template()["Parameters"]["HeadVersionDays"]["MinValue"] >= 2
     assert rules["taken-inbox-objects"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
@@ -256,7 +299,7 @@ def test_a_function_runs_on_arm_with_json_logs_that_are_kept_for_a_time(name: st
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_told_everything_that_its_settings_want(name: str) -> None:
-    told = resources("AWS::Lambda::Function")[name]["Environment"]["Variables"]
+    told = deployed()[name]["Properties"]["Environment"]["Variables"]
     values = {variable: _value(value) for variable, value in told.items()}
     settings = SETTINGS[name].from_environment(values)
     assert settings.stage == "dev"
@@ -265,10 +308,7 @@ def test_a_function_is_told_everything_that_its_settings_want(name: str) -> None
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    parameter = template()["Parameters"].get(value.get("Ref", ""))
-    return str(parameter["Default"]) if parameter else "https://sqs.eu-west-1.amazonaws.com/1/queue"
+    return "https://sqs.eu-west-1.amazonaws.com/1/queue" if isinstance(value, dict) else str(value)
 
 
 def test_every_alarm_of_the_catalogue_stands_in_the_template_and_leads_to_a_page() -> None:

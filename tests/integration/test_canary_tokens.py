@@ -11,14 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import container as containers
 from infra.local.fake_forge import Trouble
+from shared.adapters.clock import wait_for
+from shared.adapters.control_server import ControlServerRuntime
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.http_json import call
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.secret_files import SecretFiles
-from shared.domain.ports import Secret
+from shared.adapters.town_containers import FixedAddresses
+from shared.domain.ports import Done, Secret, Started
 from shared.domain.steps import drive
 from shared.engine import status as reports
 from tests.pull_request_life import Life, a_convoy, a_life
-from tests.towns import TOWN
+from tests.towns import TOWN, a_town
+from tests.worlds import a_world
 
 MINUTE = timedelta(minutes=1)
 CANARIES = {
@@ -97,3 +104,45 @@ def test_secret_files_are_outside_of_the_store(tmp_path: Path) -> None:
     files = SecretFiles(tmp_path / ".secrets")
     files.put("platform/forges/github.com", Secret(CANARIES["platform/forges/github.com"]))
     assert "canary" not in repr(files) + repr(files.get("platform/forges/github.com"))
+
+
+def test_what_a_container_knows_is_told_to_no_agent_and_to_nobody_who_asks(tmp_path: Path) -> None:
+    """Its key, the deployment's credentials, the tokens: agents see none but the file that holds their own."""
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+    environment = {
+        "TOWN_AGENT_DATA": str(tmp_path / "towns"),
+        "AWS_SECRET_ACCESS_KEY": "canary-of-the-cloud",
+        "SENTRY_DSN": "https://canary@sentry.example.com/1",
+    }
+    command = json.dumps(["sh", "-c", "env; cat $TOWN_AGENT_CONTEXT; exit 1"])
+    container = containers.start(
+        TOWN, tmp_path / "disk", instance_id="one", key="canary-key", command=command, environment=environment
+    )
+    try:
+        runtime = ControlServerRuntime(
+            FixedAddresses(container.address), key_of=lambda _: "canary-key", mint=lambda *_, **__: "canary-token"
+        )
+        order = {"town_id": TOWN, "agent_id": "a1", "role": "polecat", "generation": 1, "rig": None}
+        assert isinstance(runtime.start(order, effect_id="e1"), Started)
+        assert runtime.refresh_token(TOWN, effect_id="r1") == Done()
+        assert wait_for(lambda: runtime.status(TOWN, "a1").status == "exited", seconds=20)
+        answers = [
+            repr(call(method, f"{container.address}{path}", body=body, headers=headers, seconds=8))
+            for method, path, body in (
+                ("GET", "/health", None),
+                ("GET", "/agents/a1/status", None),
+                ("POST", "/refresh-token", {"token": 1}),
+                ("POST", "/agents/start", {"envVars": {"TOWN_TOKEN": 1}}),
+            )
+            for headers in ({"Authorization": "Bearer canary-key"}, {"Authorization": "Bearer wrong"}, {})
+        ]
+    finally:
+        container.close()
+    disk = tmp_path / "disk"
+    secret = {disk / "token", disk / "tokens" / "a1.1"}
+    written = [path.read_text() for path in disk.rglob("*") if path.is_file() and path not in secret]
+    assert {path.read_text() for path in secret} == {"canary-token"}
+    assert any("TOWN_TOKEN_FILE=" in text for text in written)
+    events = [stored.body.decode() for key in world.inbox() if (stored := world.objects.get(key)) is not None]
+    assert "exited" in "".join(events)
+    assert "canary" not in "".join([*written, *events, *answers, *container.said])

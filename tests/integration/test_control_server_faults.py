@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
+from shared.adapters.http_json import Answered, call
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Terminal
 from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
@@ -244,7 +245,7 @@ def _minted(town_id: str, *, scope: str, agent_id: str | None = None, generation
 def test_tokens_reach_the_container_and_every_agent_and_nobody_else(server: TestServer) -> None:
     runtime = adapter(server, mint=_minted)
     runtime.start(order(), effect_id="e1")
-    token_file = server.settings.root / "tokens" / "a1"
+    token_file = server.settings.root / "tokens" / "a1.1"
     assert token_file.read_text() == "agent t1 a1 1"
     token_file.write_text("old")
     assert runtime.refresh_token("t1", effect_id="r1") == Done()
@@ -255,13 +256,33 @@ def test_tokens_reach_the_container_and_every_agent_and_nobody_else(server: Test
     assert written == [token_file]
 
 
+def test_what_comes_late_for_an_older_generation_leaves_the_newer_one_its_token(server: TestServer) -> None:
+    """Both kept their token in one file; a repeated start of the older one, or a refresh that began before the newer one,
+    put a token there with which the API refuses every report of the newer one.
+    """
+    runtime = adapter(server, mint=_minted)
+    runtime.start(order(), effect_id="e1")
+    runtime.start({**order(), "generation": 2}, effect_id="e2")
+    assert isinstance(runtime.start(order(), effect_id="e1"), Started | StartRejected)
+    late = {"token": "c", "agentTokens": [{"agentId": "a1", "generation": 1, "token": "agent t1 a1 1"}]}
+    headers = {"Authorization": f"Bearer {server.settings.key}"}
+    answer = call("POST", f"{server.address}/refresh-token", body=late, headers=headers, seconds=8)
+    assert isinstance(answer, Answered)
+    assert answer.ok
+    [agent] = server.runtime.running()
+    environment = Path(f"/proc/{agent.pid}/environ").read_text().split("\0")
+    [token_file] = [each.removeprefix("TOWN_TOKEN_FILE=") for each in environment if each.startswith("TOWN_TOKEN_FILE")]
+    assert agent.generation == 2
+    assert Path(token_file).read_text() == "agent t1 a1 2"
+
+
 def test_a_token_that_cannot_be_made_is_an_answer(server: TestServer) -> None:
     def broken(town_id: str, *, scope: str, agent_id: str | None = None, generation: int | None = None) -> str:
         raise Terminal("the signing key is gone")
 
     runtime = adapter(server, mint=broken)
     assert runtime.start(order(), effect_id="e1") == StartRejected(
-        "no token can be made: the signing key is gone", kind="bad_configuration"
+        "no token can be had: the signing key is gone", kind="bad_configuration"
     )
     assert runtime.refresh_token("t1", effect_id="r1") == NotDone(
         "no token can be made: the signing key is gone", passing=True
@@ -283,6 +304,8 @@ def test_a_configuration_is_given_to_later_starts(server: TestServer) -> None:
     wrong = runtime.sync_config("t1", {"envVars": {"LD_PRELOAD": "x"}}, effect_id="c2")
     assert isinstance(wrong, NotDone)
     assert not wrong.passing
+    unusable = runtime.sync_config("t1", {"envVars": {"LANGUAGE": "e\0n"}}, effect_id="c3")
+    assert isinstance(unusable, NotDone)
     runtime.start(order(), effect_id="e1")
     [agent] = server.runtime.running()
     assert b"LANGUAGE=en" in Path(f"/proc/{agent.pid}/environ").read_bytes().split(b"\0")

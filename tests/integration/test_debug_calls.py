@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.times import to_text
 from shared.engine import debugging
-from shared.engine.replay.answers import DryRunAnswer, ReplayAnswer, WhatIfAnswer
 from shared.engine.replay.window import HTTP_SIZE, Page
 from shared.town import database
+from tests.documented import unlike
 from tests.properties.amount import examples
 from tests.replayed import SECOND, a_busy_world, a_world_with_a_past, asked, asked_for, dry_run_of, replayed
 from tests.towns import T, a_town, ago, event
@@ -34,11 +33,6 @@ def refused(world: World, body: object) -> tuple[int, str, str]:
     with pytest.raises(Refused) as problem:
         asked(world, body)
     return problem.value.status, problem.value.path, problem.value.message
-
-
-def in_shape(shape: Any, answer: dict[str, Any]) -> bool:
-    """Whether an answer has exactly the fields of its shape, also after a journey as JSON."""
-    return bool(TypeAdapter(shape).validate_python(json.loads(json.dumps(answer)), strict=True) == answer)
 
 
 # replay-events -------------------------------------------------------------------------------------------
@@ -91,7 +85,7 @@ def test_the_answer_holds_what_the_specification_names(busy: World) -> None:
         "sqliteVersion": database.SQLITE_VERSION,
         "codeVersion": replayed(busy).ticks[0].row["code_version"],
     }
-    assert in_shape(ReplayAnswer, answer)
+    assert unlike("ReplayAnswer", answer) == []
 
 
 def test_the_answer_of_a_crowded_day_comes_in_pages_that_fit_into_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +119,7 @@ def test_a_window_with_overrides_is_told_beside_history(busy: World) -> None:
     assert answer["sum"]["actionsOnlyNow"]["transition_bead"] > 0
     assert answer["historyDivergence"] is None
     assert any("their results are unknown" in note for note in answer["notes"])
-    assert in_shape(WhatIfAnswer, answer)
+    assert unlike("WhatIfAnswer", answer) == []
 
 
 # reconcile-dry-run -------------------------------------------------------------------------------------------
@@ -138,7 +132,7 @@ def test_a_dry_run_is_the_next_tick() -> None:
     assert done is not None
     assert shown["actions"] == [action.as_json() for action in done.actions]
     assert shown["asOf"]["tick"] + 1 == shown["input"]["tick_no"]
-    assert in_shape(DryRunAnswer, shown)
+    assert unlike("DryRunAnswer", shown) == []
 
 
 def test_a_dry_run_with_other_events_time_and_configuration_shows_what_they_would_bring() -> None:

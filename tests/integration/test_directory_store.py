@@ -148,7 +148,7 @@ def test_missing_rights_are_told_from_a_passing_failure(
     def forbidden(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    monkeypatch.setattr(Path, "open", forbidden)
     monkeypatch.setattr("tempfile.mkstemp", forbidden)
     with pytest.raises(AccessDenied, match="get towns/demo/head") as refused:
         objects.get("towns/demo/head")
@@ -158,10 +158,10 @@ def test_missing_rights_are_told_from_a_passing_failure(
 
 
 def test_a_broken_disk_is_a_failure_that_may_pass(objects: DirectoryObjects, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Path, "read_bytes", broken)
+    monkeypatch.setattr(Path, "open", broken)
     with pytest.raises(StoreUnavailable, match=r"get towns/demo/head in .*: Input/output error"):
         objects.get("towns/demo/head")
 

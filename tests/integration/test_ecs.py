@@ -1,10 +1,12 @@
 """Agents on ECS: what is asked of AWS, and what each of its answers is taken for."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
@@ -14,8 +16,10 @@ from botocore.exceptions import ClientError
 from infra.control_server.requests import Start
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
-from shared.adapters.ecs_tasks import EcsSettings, EcsTasks
+from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTasks
+from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
+from shared.adapters.town_containers import Awake
 from shared.domain.errors import StoreUnavailable
 from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
 from tests.fargate import NO_CAPACITY, Fargate, a_fargate, environment_of
@@ -58,7 +62,47 @@ def test_a_task_is_asked_for_with_token_town_and_several_subnets_and_without_any
     assert body.organization_id == "org-1"
 
 
-@pytest.mark.parametrize("failure", [NO_CAPACITY, {"reason": "RESOURCE:ENI"}])
+def test_a_provider_of_the_cluster_takes_the_place_of_the_launch_type(fargate: Fargate) -> None:
+    """ECS takes one of the two and refuses both."""
+    settings = EcsSettings("towns", "agent", ["subnet-1"], ["sg-1"], capacity="FARGATE_SPOT")
+    seen: list[dict[str, Any]] = []
+
+    class Client:
+        def run_task(self, **request: Any) -> dict[str, Any]:
+            seen.append(request)
+            return {"tasks": [], "failures": [NO_CAPACITY]}
+
+    EcsTasks(settings, client=Client).run("t1", token=EFFECT, environment={}, tags={})
+    assert seen[0]["capacityProviderStrategy"] == [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    assert "launchType" not in seen[0]
+
+
+@pytest.mark.parametrize("agent_id", ["a1", "Toast, the 2nd", "aws:me", "café", '"quoted"'])
+def test_an_agent_is_found_by_its_tag_whatever_its_id_is_made_of(fargate: Fargate, agent_id: str) -> None:
+    """An id may hold any printable character; a value of a tag may not."""
+    runtime = agents(fargate)
+    assert isinstance(runtime.start(order(agent_id=agent_id), effect_id=EFFECT), Started)
+    assert runtime.status("t1", agent_id) == ProcessStatus("running", generation=1)
+    [request] = fargate.requests
+    for tag in request["tags"]:
+        assert re.fullmatch(r"(?!aws:)[A-Za-z0-9 +\-=._:/@]{1,256}", tag["value"])
+
+
+def test_the_server_in_the_task_of_one_agent_has_a_token_of_its_own_from_the_start(fargate: Fargate) -> None:
+    """Nobody calls it to hand it one, and without it, it could not say that its agent has ended."""
+    agents(fargate, mint=_minted).start(order(), effect_id=EFFECT)
+    [server] = fargate.servers.values()
+    root = server.settings.root
+    assert (root / "token").read_text() == "secret-container-None"
+    assert [file.read_text() for file in (root / "tokens").iterdir()] == ["secret-agent-a1"]
+    given = [path.read_text() for path in root.rglob("*") if path.is_file() and path != root / "token"]
+    assert not any("secret-container" in text for text in given)
+
+
+FULL = {"reason": "You've reached the limit on the number of vCPUs you can run concurrently"}
+
+
+@pytest.mark.parametrize("failure", [NO_CAPACITY, {"reason": "RESOURCE:ENI"}, FULL])
 def test_a_200_without_capacity_is_a_no_of_its_own_kind(fargate: Fargate, failure: dict[str, str]) -> None:
     fargate.failures.append(failure)
     answer = agents(fargate).start(order(), effect_id=EFFECT)
@@ -100,6 +144,7 @@ def test_a_task_that_is_not_up_yet_is_starting_and_cannot_be_written_to(fargate:
     ("code", "status", "kind"),
     [
         ("ThrottlingException", 400, StartRejected("", "no_capacity")),
+        ("ClientException", 400, StartRejected("", "bad_configuration")),
         ("AccessDeniedException", 400, StartRejected("", "bad_configuration")),
         ("ClusterNotFoundException", 400, StartRejected("", "bad_configuration")),
         ("ServerException", 500, StartUnknown("")),
@@ -149,6 +194,33 @@ def test_without_network_nothing_was_sent() -> None:
     assert runtime.status("t1", "a1").status == "unknown"
 
 
+def test_a_start_that_could_not_be_heard_any_more_is_not_made(fargate: Fargate) -> None:
+    """What was asked before the start took the time that the start would need: better none than one of which nobody knows."""
+    runtime = agents(fargate, seconds=CallSeconds(start=LONGEST_CALL_SECONDS))
+    answer = runtime.start(order(), effect_id=EFFECT)
+    assert answer == StartRejected("ECS answers too slowly; nothing was started", kind="no_capacity")
+    assert fargate.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("ClientException", "the quota of tasks in the PROVISIONING state of the cluster has been reached"),
+        ("InvalidParameterException", "Error retrieving subnet information: Request limit exceeded."),
+    ],
+)
+def test_an_error_that_tells_of_a_full_cluster_or_a_throttled_network_passes(
+    fargate: Fargate, monkeypatch: pytest.MonkeyPatch, code: str, said: str
+) -> None:
+    def fails(self: Fargate, **_: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": said}}, "RunTask")
+
+    monkeypatch.setattr(Fargate, "run_task", fails)
+    answer = agents(fargate).start(order(), effect_id=EFFECT)
+    assert isinstance(answer, StartRejected)
+    assert answer.kind == "no_capacity"
+
+
 def test_an_order_that_cannot_be_handed_over_starts_nothing(fargate: Fargate) -> None:
     def full(name: str, body: bytes) -> str:
         raise StoreUnavailable("the bucket is gone")
@@ -175,11 +247,13 @@ def test_a_shelf_in_a_bucket_gives_an_address_that_ends(fargate: Fargate) -> Non
     """The fixture has moto running: the bucket is moto's."""
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="towns")
-    url = S3Shelf(s3, "towns")("name", b"{}")
+    url = S3Shelf(lambda: S3Objects("towns").client, "towns")("name", b"{}")
     assert s3.get_object(Bucket="towns", Key="orders/name.json")["Body"].read() == b"{}"
-    assert "Expires=" in url
     with pytest.raises(StoreUnavailable):
-        S3Shelf(s3, "no-such-bucket")("name", b"{}")
+        S3Shelf(lambda: s3, "no-such-bucket")("name", b"{}")
+    given = parse_qs(urlsplit(url).query)
+    assert given["X-Amz-Expires"] == ["900"]
+    assert given["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]  # a bucket made since 2020 refuses an older signature
 
 
 # one container for each town ------------------------------------------------------------------------
@@ -197,6 +271,20 @@ def test_two_processes_that_wake_a_town_at_once_run_one_container(fargate: Farga
     """They share no lock: the token, which follows from what was there before, makes their calls the same."""
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda c: c.wake("t1", effect_id="x", seconds=5), [containers(fargate), containers(fargate)]))
+    assert len(fargate.living()) == 1
+
+
+def test_a_town_that_slept_for_hours_gets_a_container_and_not_the_memory_of_one(fargate: Fargate) -> None:
+    """ECS had forgotten the ended task and still remembered its token: the token followed from the tasks that were there,
+    which were none again, so every start of that day was answered with the task of the morning.
+    """
+    wall = [1_000_000.0]
+    woken = EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.02, wall=lambda: wall[0])
+    assert isinstance(woken.wake("t1", effect_id="x", seconds=5), Awake)
+    woken.stop("t1", effect_id="y")
+    fargate.forget_the_ended()
+    wall[0] += 5 * 3600
+    assert isinstance(woken.wake("t1", effect_id="z", seconds=5), Awake)
     assert len(fargate.living()) == 1
 
 

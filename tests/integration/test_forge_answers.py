@@ -117,6 +117,16 @@ def test_an_answer_that_does_not_come_in_time_is_not_waited_for(api: Any, patien
         assert wait_a_moment(lambda: len(site.server.requests) == 1)
 
 
+def test_a_forge_that_drips_does_not_stretch_the_time_of_a_look(
+    gitlab: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte began the time-out anew."""
+    url = gitlab.opens()
+    gitlab.server.trouble.plan(Trouble(drips=True))
+    monkeypatch.setattr("shared.adapters.gitlab_forge.TOGETHER_SECONDS", 0.3)
+    assert error(gitlab, url, want_feedback=False).message == "the forge took longer than 0.3 s over one look"
+
+
 @pytest.mark.parametrize("path", ["/graphql", "/discussions", "/approvals"])
 def test_a_later_part_that_fails_leaves_no_half_picture(path: str) -> None:
     with served(FakeGitHub() if path == "/graphql" else FakeGitLab()) as site:

@@ -14,12 +14,13 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import TownError
-from shared.domain.ports import ObjectVersion
+from shared.domain.object_store import ObjectVersion
 from shared.domain.steps import Steps, drive
 from shared.domain.town_store import JournalBlock, TownImage
 from shared.engine.founding import found_town
+from shared.engine.run_report import RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.storage import keys, layers, publish
 from shared.storage.restore import Archive
@@ -89,11 +90,8 @@ def _ripe(what: str) -> tuple[dict[str, bytes], dict[int, bytes], int, int]:
 
 def _block(town: _Town) -> JournalBlock | None:
     image = drive(town.around.store.load("t1"))
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         return journal.oldest_block(sql)
-    finally:
-        database.close(sql)
 
 
 def _all_keys(objects: MemoryObjects) -> list[str]:

@@ -376,7 +376,7 @@ def test_a_message_is_delivered_once(bench: Bench) -> None:
     """
     runtime = bench.runtime()
     runtime.start(order(1), effect_id="e1")
-    assert runtime.message("t1", "a1", message_id="m/1", text="wake up", mode="immediate") == Done()
+    assert runtime.message("t1", "a1", message_id="m/1", text="wake \x1b\u202eup", mode="immediate") == Done()
     assert runtime.message("t1", "a1", message_id="m/1", text="wake up", mode="immediate") == Done()
     assert [json.loads(file.read_text()) for file in (bench.directory() / "messages").glob("*.json")] == [
         {"message_id": "m/1", "text": "wake up", "mode": "immediate"}

@@ -8,8 +8,8 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.object_store import ObjectVersion
 from shared.domain.past import JournalRow
-from shared.domain.ports import ObjectVersion
 from shared.domain.steps import Steps, drive
 from shared.engine import code_version as versions
 from shared.engine import inputs

@@ -4,24 +4,28 @@ import json
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import Refused, UnknownTown
+from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
 from shared.domain.steps import drive
 from shared.domain.tick import TickInput
 from shared.domain.times import from_milliseconds, from_text
 from shared.engine import tick
 from shared.engine.founding import found_town
+from shared.engine.run_report import RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.storage import keys, layers, ltx, publish, restore, retention
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
+from tests.counting import CountingObjects
 from tests.fakes import FakeClock
+from tests.fault_injection import Fault, Faults
 from tests.towns import T
 
 
@@ -299,3 +303,42 @@ def test_flush_publishes_the_newest_commit_and_commits_go_on_after_it() -> None:
     assert drive(restore.flush(history.objects, drive(history.store.load("t1")))) == key
     history.live_on(6, seed=15, longest=timedelta(minutes=5))
     assert drive(history.store.load("t1")).image == history.commits[-1].image
+
+
+def test_retention_of_a_long_history_reads_few_objects_and_of_files_only_their_headers() -> None:
+    history = History()
+    history.live_on(150, seed=16, longest=timedelta(hours=3))
+    counting: Any = CountingObjects(history.objects)
+    archive = Archive(counting, counting, "t1")
+
+    plan = drive(retention.plan(archive, retention.Keep(), now=history.clock.now()))
+
+    assert plan == drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    assert counting.requests["get"] <= 8  # of the journal
+    assert counting.requests["get_version"] <= 10
+    assert counting.requests["start_of"] <= 30
+
+
+def test_where_the_store_forgets_replaced_heads_itself_none_is_deleted_and_all_that_is_left_of_them_counts() -> None:
+    history = History()
+    history.live_on(80, seed=17, longest=timedelta(hours=8))
+    heads = history.objects.versions("towns/t1/head")
+    keep = retention.Keep(commits=None)
+
+    plan = drive(retention.forget(history.archive, keep, now=history.clock.now()))
+
+    assert history.objects.versions("towns/t1/head") == heads
+    assert not [each for each in plan.doomed if each.version_id is not None]
+    for commit in history.commits:
+        assert drive(history.archive.at_txid(commit.txid)).image == commit.image
+
+
+def test_a_deletion_that_fails_is_told_and_the_next_retention_finishes() -> None:
+    history = History()
+    history.live_on(60, seed=18, longest=timedelta(hours=8))
+    plan = drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    faults = Faults(Fault("error", at=3))
+    with pytest.raises(StoreUnavailable):
+        faults.drive(retention.carry_out(history.archive, plan))
+    assert 0 < len(history.forget().doomed) < len(plan.doomed)
+    assert history.forget().doomed == ()

@@ -23,7 +23,7 @@ from shared.domain.errors import (
     Terminal,
     TownError,
 )
-from shared.domain.ports import StoredObject
+from shared.domain.object_store import StoredObject
 from shared.domain.steps import drive
 from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore

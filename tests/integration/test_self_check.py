@@ -14,7 +14,8 @@ from shared.domain.steps import drive
 from shared.domain.tick import Tick
 from shared.engine import reconcile
 from shared.engine.replay import self_check
-from shared.engine.worker import RunReport, run_town
+from shared.engine.run_report import RunReport
+from shared.engine.worker import run_town
 from shared.rules import RULES
 from shared.rules.base import Decision, Rule
 from shared.town.reading import TownReader

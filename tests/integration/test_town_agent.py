@@ -222,6 +222,15 @@ def test_what_the_town_refuses_for_good_is_not_tried_again(place: Place, capsys:
     assert "413" in capsys.readouterr().err
 
 
+def test_what_a_directory_refuses_for_good_is_not_tried_again_either(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was refused was posted five times, half a minute long, and the answer was "try again"."""
+    place.with_town(a_working_town())
+    assert place.says("bead", "create", "--title", "x" * 5000) == REFUSED
+    assert "title" in capsys.readouterr().err
+
+
 def _way(place: Place, api: EventsApi) -> dict[str, str]:
     token = place.root / "token"
     token.write_text(api.token + "\n")

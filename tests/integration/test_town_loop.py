@@ -7,9 +7,10 @@ from typing import Any
 
 from infra.townctl.loop import Stop, TownLoop
 from shared.adapters.clock import wait_for
+from shared.domain.errors import DamagedImage
 from shared.domain.ports import Started, StartRejected, StartUnknown
-from shared.engine.dispatch import FailedRun
-from shared.engine.worker import RunReport
+from shared.engine.run_report import FailedRun, RunReport
+from shared.storage.restore import Archive
 from tests.fakes import FakeRuntime
 from tests.towns import a_town
 from tests.worlds import World, a_world
@@ -100,3 +101,28 @@ def test_a_run_that_breaks_is_told_and_the_others_go_on() -> None:
     report = loop.one_pass()
     assert [run.town_id for run in report.runs] == ["quick"]
     assert [(failed.town_id, type(failed.error)) for failed in seen.failures] == [("slow", ZeroDivisionError)]
+
+
+def test_at_first_and_then_once_a_day_every_town_forgets_and_one_that_cannot_is_told() -> None:
+    world, runtime = two_towns()
+    runtime.go_on.set()
+    seen, asked = Seen(), []
+
+    def archive_of(town_id: str) -> Archive:
+        asked.append(town_id)
+        if town_id == "slow":
+            raise DamagedImage("slow is damaged", hint="restore it")
+        objects: Any = world.objects
+        return Archive(objects, objects, town_id)
+
+    loop = TownLoop(world.around, seen, speed=1, archives=archive_of)
+    loop.one_pass()
+    loop.one_pass()
+    assert asked == ["quick", "slow"]
+    assert [(failed.town_id, type(failed.error)) for failed in seen.failures] == [("slow", DamagedImage)]
+    world.clock.move(seconds=86_399)
+    loop.one_pass()
+    assert asked == ["quick", "slow"]
+    world.clock.move(seconds=1)
+    loop.one_pass()
+    assert asked == ["quick", "slow", "quick", "slow"]

@@ -45,6 +45,12 @@ def test_a_token_is_one_that_the_api_believes(key: Path, capsys: pytest.CaptureF
         ("token", "demo", "--scope", "agent", "--key-file", "KEY"),
         ("token", "demo", "--agent", "x", "--key-file", "KEY"),
         ("token", "demo", "--hours", "9", "--key-file", "KEY"),
+        ("token", "demo", "--hours", "nan", "--key-file", "KEY"),
+        ("token", "demo", "--hours", "1e300", "--key-file", "KEY"),
+        ("--api", "nonsense", "town", "list"),
+        ("--api", "ftp://127.0.0.1", "town", "list"),
+        ("--api", "http://", "town", "list"),
+        ("--api", "http://127.0.0.1:1/?x", "town", "list"),
         ("token", "demo", "--key-file", "/nowhere/key"),
         ("--api", "http://127.0.0.1:9", "run", "--once"),
         ("--api", "http://127.0.0.1:9", "restore", "demo", "--txid", "1", "--in-place"),
@@ -91,3 +97,18 @@ def test_the_table_of_places_names_every_command_and_says_the_truth_about_the_ap
     assert set(listed) == set(known)
     answered = {name for name, command in known.items() if command in over_api.ANSWERED}
     assert {name for name, api in listed.items() if api} == answered
+
+
+def test_the_doctor_of_a_stack_does_not_mind_that_an_api_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TOWNCTL_API set, `doctor --stack` was refused as a command that does not work over an API."""
+    from infra.townctl import stack_doctor
+    from infra.townctl.answers import Answer
+
+    asked: list[str] = []
+    monkeypatch.setenv("TOWNCTL_API", "http://127.0.0.1:9")
+    monkeypatch.setattr(stack_doctor, "deployed", asked.append)
+    monkeypatch.setattr(stack_doctor, "examine", lambda _: Answer({}, ("well",)))
+    assert call("doctor", "--stack", "town-reconciler-dev", capsys=capsys)[:2] == (OK, "well\n")
+    assert asked == ["town-reconciler-dev"]

@@ -3,15 +3,26 @@
 import io
 import stat
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError, ParamValidationError
+from moto import mock_aws
 
 from infra.local.fake_forge import TOKEN
 from infra.local.fake_github import FakeGitHub
-from infra.townctl import forges
+from infra.townctl import forges, main, over_api
+from shared.adapters.clock import SystemClock
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.forge_tokens import token_for
+from shared.adapters.secrets_manager import SecretsManager
+from shared.domain.errors import Refused
+from shared.domain.ports import Asker
 from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import CommitFacts
@@ -127,3 +138,137 @@ def _found(data: Path, url: str) -> None:
     facts = CommitFacts("1-built-t1", 1, now, now, database.SCHEMA_VERSION)
     data.mkdir()
     drive(ObjectTownStore(DirectoryObjects(data)).create("t1", town.image(), facts))
+
+
+# --- a deployed stack: Secrets Manager ---------------------------------------------------------------------------
+
+PREFIX = "town-reconciler/prod"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Moto's Secrets Manager, for whoever makes a client in this process."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield boto3.client("secretsmanager")
+
+
+def asked_of_forges(host: str, rig_id: str | None = None) -> str | None:
+    """The token with which a function of the stack would ask that host for a rig of alpha."""
+    found = token_for(Asker("alpha", rig_id), host, SecretsManager(PREFIX, SystemClock()))
+    return None if found is None else found.reveal()
+
+
+def test_a_token_of_a_stack_lies_where_its_functions_look_for_it(
+    townctl: Townctl, aws: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    at = ("--secrets-prefix", PREFIX)
+    for words, token in (
+        (("set-platform", "github", *at), "token-of-everybodys"),
+        (("set", "alpha", "github", *at), "token-of-alphas"),
+        (("set", "alpha", "--rig", "R 1", "github", "--host", "ghe.example:8443", *at), "token-of-rigs"),
+    ):
+        given(monkeypatch, f"{token}\n")
+        called = townctl("secret", *words)
+        assert (called.code, token in called.out + called.err) == (0, False)
+    assert asked_of_forges("github.com") == asked_of_forges("github.com", "R 1") == "token-of-alphas"
+    assert asked_of_forges("ghe.example:8443", "R 1") == "token-of-rigs"
+    names = townctl.document("secret", "list", *at)["secrets"]
+    assert names == [
+        "platform/forges/github.com",
+        "towns/alpha/forges/github.com",
+        "towns/alpha/rigs/=52=201/forges/ghe.example=3A8443",
+    ]
+    assert not (tmp_path / "data/.secrets").exists()
+
+    assert townctl.document("secret", "remove", "alpha", "github", *at)["removed"]
+    assert asked_of_forges("github.com") == "token-of-everybodys"
+    assert townctl("secret", "remove", "alpha", "github", *at).code == 1
+    assert townctl.document("secret", "list", *at)["secrets"] == [names[0], names[2]]
+
+
+def test_a_stored_token_is_replaced_and_a_removed_one_can_be_stored_again(
+    townctl: Townctl, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removed secret can be recovered for a week, and until then its name is taken."""
+    monkeypatch.setenv("TOWNCTL_SECRETS_PREFIX", PREFIX)
+    for token in ("first", "second"):
+        given(monkeypatch, token)
+        townctl.document("secret", "set", "alpha", "gitlab")
+        assert asked_of_forges("gitlab.com") == token
+    townctl.document("secret", "remove", "alpha", "gitlab")
+    assert asked_of_forges("gitlab.com") is None
+    given(monkeypatch, "third")
+    townctl.document("secret", "set", "alpha", "gitlab")
+    assert asked_of_forges("gitlab.com") == "third"
+
+
+def test_a_hundred_tokens_are_all_named(townctl: Townctl, aws: Any) -> None:
+    names = [f"towns/t{number:03}/forges/github.com" for number in range(101)]
+    for name in names:
+        aws.create_secret(Name=f"{PREFIX}/{name}", SecretString="x")
+    aws.create_secret(Name=f"{PREFIX}-of-others/{names[0]}", SecretString="x")
+    assert townctl.document("secret", "list", "--secrets-prefix", PREFIX)["secrets"] == names
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ClientError({"Error": {"Code": "AccessDeniedException", "Message": CANARY}}, "CreateSecret"), "need secrets"),
+        (ClientError({"Error": {"Code": "InternalServiceError", "Message": CANARY}}, "CreateSecret"), "try again"),
+        (ParamValidationError(report=f"Invalid type for parameter SecretString, value: {CANARY}"), "sign in"),
+    ],
+    ids=["refused", "failed", "not sent"],
+)
+def test_what_the_sdk_says_of_a_token_is_not_repeated(
+    townctl: Townctl, aws: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """Its sentences may quote what was sent."""
+
+    def fails(self: BaseClient, *_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", fails)
+    given(monkeypatch, CANARY)
+    called = townctl("secret", "set-platform", "github", "--secrets-prefix", PREFIX)
+    assert (called.code, called.out) == (2, "")
+    assert said in called.err
+    assert CANARY not in called.err
+
+
+def test_over_an_api_the_town_is_looked_for_there_and_the_token_goes_to_its_region(
+    townctl: Townctl, aws: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def ask(self: over_api.Api, method: str, path: str, body: Any = None) -> Any:
+        seen.append((method, path))
+        if "nowhere" in path:
+            raise Refused("404: no such town", status=404)
+        return {}
+
+    monkeypatch.setattr(over_api.Api, "ask", ask)
+    api = ("--api", "https://abc.execute-api.eu-west-1.amazonaws.com")
+    for words, code in (
+        (("set", "nowhere", "github", "--secrets-prefix", PREFIX), 2),
+        (("set", "alpha", "github"), 2),
+        (("set", "alpha", "github", "--secrets-prefix", PREFIX), 0),
+    ):
+        given(monkeypatch, CANARY)
+        assert main.run([*api, "secret", *words]) == code
+    assert seen == [("GET", "/api/towns/nowhere/status"), ("GET", "/api/towns/alpha/status")]
+    [kept] = boto3.client("secretsmanager", region_name="eu-west-1").list_secrets()["SecretList"]
+    assert kept["Name"] == f"{PREFIX}/towns/alpha/forges/github.com"
+    assert CANARY not in "".join(capsys.readouterr())
+
+
+def test_a_town_that_is_not_in_the_stacks_bucket_gets_no_token(
+    aws: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boto3.client("s3").create_bucket(Bucket="towns")
+    given(monkeypatch, CANARY)
+    assert main.run(["--bucket", "towns", "secret", "set", "nowhere", "github", "--secrets-prefix", PREFIX]) == 2
+    assert "there is no town nowhere" in capsys.readouterr().err
+    assert aws.list_secrets()["SecretList"] == []

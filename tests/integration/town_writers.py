@@ -22,7 +22,7 @@ from typing import Final
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.errors import Conflict
-from shared.domain.ports import ObjectStore
+from shared.domain.object_store import ObjectStore
 from shared.domain.steps import Call, Steps, drive
 from shared.domain.town_store import TownImage
 from shared.storage import layers

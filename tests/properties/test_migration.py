@@ -28,11 +28,8 @@ Row = dict[str, Any]
 
 
 def exported(image: bytes) -> bytes:
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         return "".join(f"{line}\n" for line in export.lines(sql)).encode()
-    finally:
-        database.close(sql)
 
 
 def imported(body: bytes, *, town_id: str = TOWN) -> ImportedImage:

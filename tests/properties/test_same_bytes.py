@@ -87,13 +87,10 @@ def every_committed_tick_replays_from_its_journal_row(life: Life, ticked: Ticked
         assert life.town.image() == ticked.before, "a quiet tick leaves no trace"
         return
     [record] = journal.rows(life.town.sql, limit=1)
-    again = database.open_image(ticked.before)
-    try:
+    with database.opened(ticked.before) as again:
         report = tick.run(again, TickInput.from_record(record), town_id=TOWN)
         assert database.image_of(again) == ticked.after
         assert report.outputs() == ticked.report.outputs()
-    finally:
-        database.close(again)
 
 
 @examples(20)

@@ -12,8 +12,9 @@ from shared.domain.tick import TickInput
 from shared.domain.town_store import TownImage
 from shared.engine import tick
 from shared.engine.founding import found_town
+from shared.engine.run_report import RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport, run_town
+from shared.engine.worker import run_town
 from shared.events import ingest
 from shared.storage import publish
 from shared.storage.towns import ObjectTownStore

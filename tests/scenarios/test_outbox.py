@@ -9,7 +9,7 @@ from shared.domain.errors import StoreUnavailable
 from shared.domain.ports import NotDone
 from shared.domain.steps import drive
 from shared.domain.times import from_text, to_text
-from shared.engine.worker import RunReport
+from shared.engine.run_report import RunReport
 from tests.fakes import FakeProcess
 from tests.fault_injection import Crash, Fault, Faults, death, meanwhile
 from tests.scenarios.table import scenario

@@ -10,7 +10,7 @@ import pytest
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import canonical
 from shared.domain.errors import DamagedImage, Refused
-from shared.domain.ports import StoredObject
+from shared.domain.object_store import StoredObject
 from shared.domain.steps import drive
 from shared.engine.replay import faithful
 from shared.engine.replay.differences import ABSENT, Difference
@@ -78,12 +78,9 @@ def a_life(ticks: int, *, forge_at: int | None = None) -> Lived:
 
 def forged(image: bytes, statement: str) -> bytes:
     """The image with something changed past every tick."""
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         sql.execute(statement)
         return database.image_of(sql)
-    finally:
-        database.close(sql)
 
 
 def head_of(image: bytes, like: head.Manifest) -> bytes:

@@ -388,7 +388,7 @@ def a_town_with_a_future() -> TownBuilder:
 
 def history(town: TownBuilder, *, until: datetime, only_when_due: bool) -> list[tuple[str, str, str, str]]:
     """When which rule asked for what, ticking on a grid of 5 s."""
-    asked = []
+    asked: list[tuple[str, str, str, str]] = []
     due: datetime | None = T
     now = T
     while now <= until:

@@ -13,13 +13,14 @@ from typing import Any, Final, Protocol
 from shared.domain import ids
 from shared.domain.effects import ALLOWANCE
 from shared.domain.limits import MILLISECOND
-from shared.domain.ports import Alert, ObjectStore
+from shared.domain.object_store import ObjectStore
+from shared.domain.ports import Alert
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
 from shared.domain.steps import drive
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.engine import tick
-from shared.engine.worker import RunReport
+from shared.engine.run_report import RunReport
 from shared.events import BY_TYPE, ingest
 from shared.storage import head, keys, layers
 from shared.town import database, journal
@@ -260,11 +261,8 @@ class Ledger:
             more_waiting=False,
             observations=Observations(asked=False),
         )
-        sql = database.open_image(self.image)
-        try:
+        with database.opened(self.image) as sql:
             return tick.run(sql, given, town_id=self.town_id)
-        finally:
-            database.close(sql)
 
     def _is_next_link(self, before: head.Manifest, row: dict[str, Any]) -> None:
         after = self.manifest
@@ -389,11 +387,8 @@ class Ledger:
 
 
 def _newest_row(image: bytes) -> dict[str, Any]:
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         return journal.rows(sql, limit=1)[0]
-    finally:
-        database.close(sql)
 
 
 def _tracks(sql: database.Database) -> dict[str, list[str]]:

@@ -19,9 +19,6 @@ def first_difference(left: bytes, right: bytes) -> str:
 def _rows(image: bytes, table: str) -> dict[Any, Any]:
     columns, key = dump.TABLES.get(table, ("tick_no, tick_id, now, inputs, outputs", "tick_no"))
     width = len(key.split(","))
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         rows = sql.execute(f"SELECT {key}, {columns} FROM {table} ORDER BY {key}").fetchall()
-    finally:
-        database.close(sql)
     return {row[:width]: row[width:] for row in rows}

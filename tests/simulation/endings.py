@@ -63,12 +63,9 @@ def _for_a_person(bead_id: str, waits: dict[str, Waiting], tracked_by: Sequence[
 
 
 def _waits(ledger: Ledger, now: datetime) -> dict[str, Waiting]:
-    sql = database.open_image(ledger.image)
-    try:
+    with database.opened(ledger.image) as sql:
         reader, about = _standing(sql, ledger, now)
         return {wait.bead_id: wait for wait in waiting.reasons(reader, about)}
-    finally:
-        database.close(sql)
 
 
 def _standing(sql: database.Database, ledger: Ledger, now: datetime) -> tuple[TownReader, Tick]:

@@ -13,12 +13,12 @@ from typing import Any
 from shared.domain.errors import Conflict, Refused, Retryable
 from shared.domain.steps import Steps
 from shared.engine import dispatch, dry_run, sweep, worker
-from shared.engine.dispatch import PassReport, WarmImages
 from shared.engine.dry_run import DryRun
 from shared.engine.perform import Outside
+from shared.engine.run_report import PassReport, RunReport
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import SweepReport
-from shared.engine.worker import RunReport
+from shared.engine.warm_images import WarmImages
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.differences import first_difference
 from tests.simulation.forge import SimulatedForge

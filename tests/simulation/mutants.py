@@ -21,8 +21,8 @@ from shared.domain.tick import Envelope, TickInput
 from shared.domain.town_store import CommitFacts, Content, DueMarker, TownImage
 from shared.engine import inputs, worker
 from shared.engine.perform import Performed, perform
+from shared.engine.run_report import RunReport
 from shared.engine.surroundings import Surroundings
-from shared.engine.worker import RunReport
 from shared.storage.towns import ObjectTownStore
 from shared.town import inbox, outbox
 from shared.town.town import Town

@@ -3,6 +3,7 @@
     told(order)      the start context as an agent's file holds it: the order, and its prompts
     system_prompt    who the agent is: polecat.md, refinery.md, mayor.md or triage.md
     prompt           what it is to do now: one template for each prompt kind
+    letter(text)     what it is told while it runs
 
 Rendering is pure. It happens when an order is performed and not in the tick: the texts would stand in every outbox row,
 and a better sentence would be another `code_version`. A template is `string.Template`; what comes from beads, agents and
@@ -56,6 +57,16 @@ _METADATA_FACTS: Final = (
 def told(order: Mapping[str, Any]) -> dict[str, Any]:
     """The order with its prompts; those that it brings (a control server was sent them) stay."""
     return {"system_prompt": system_prompt(order), "prompt": prompt(order), **order}
+
+
+def letter(text: str) -> str:
+    """A message as it lies in an agent's mailbox: cleaned and cut, for another agent may have written it."""
+    shown = cleaned(text)
+    return (
+        shown
+        if len(shown) <= _BODY_LIMIT
+        else f"{shown[:_BODY_LIMIT]}\n(cut: {len(shown) - _BODY_LIMIT} more characters)"
+    )
 
 
 def system_prompt(order: Mapping[str, Any]) -> str:

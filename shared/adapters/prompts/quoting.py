@@ -6,19 +6,24 @@ block), without the characters that turn the direction of text around and withou
 """
 
 import json
+import re
 import unicodedata
 from typing import Any, Final
 
 _LINE_LIMIT: Final = 500
 _MOST_ON_A_LINE: Final = 20
 _BREAKS: Final = str.maketrans({"\u2028": "\n", "\u2029": "\n", "\x85": "\n", "\x0b": "\n", "\x0c": "\n"})
+_INVISIBLE: Final = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+"""What no font shows although its category is that of a letter or a mark: variation selectors, fillers, tags."""
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them; they hide nothing
 
 
 def cleaned(text: str) -> str:
     """The text without control, bidirectional, invisible and unpaired characters; each line ends with one line feed."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_BREAKS)
-    return "".join(each for each in text if _may_stay(each))
+    return "".join(each for each in _INVISIBLE.sub("", text) if _may_stay(each))
 
 
 def block(value: Any, *, limit: int) -> str:

@@ -1,18 +1,26 @@
 """The shapes of the debug answers as they go over the wire: what OpenAPI shows and what tests hold the answers to."""
 
-from typing import (
-    Any,
-    Literal,
-    NotRequired,  # pydantic needs this one below Python 3.12
+from typing import Annotated, Any, Literal
+
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
+
+from shared.domain.answers import (
+    ActionAnswer,
+    AttemptAnswer,
+    DifferenceAnswer,
+    EffectAnswer,
+    EnvelopeAnswer,
+    EventAnswer,
+    FieldsOf,
+    InputAnswer,
+    MetricsAnswer,
+    ViolationAnswer,
 )
-
-from pydantic import ConfigDict, with_config
-from typing_extensions import TypedDict
-
-_closed = with_config(ConfigDict(extra="forbid"))
+from shared.engine.status import AgentLine, ConvoyStanding
+from shared.town.outbox import EffectLine
+from shared.town.overview import BeadLine
 
 
-@_closed
 class AsOf(TypedDict):
     """Which state an answer is about."""
 
@@ -23,28 +31,6 @@ class AsOf(TypedDict):
     codeVersion: str
 
 
-@_closed
-class EventAnswer(TypedDict):
-    """An event of a tick and what became of it; `attempt` and `error` only where an attempt failed."""
-
-    event_id: str
-    event_type: str
-    outcome: str
-    attempt: NotRequired[int]
-    error: NotRequired[str]
-
-
-@_closed
-class ActionAnswer(TypedDict):
-    """What a rule, named in full, asked for, and what became of it."""
-
-    rule: str
-    action: dict[str, Any]
-    outcome: Literal["applied", "skipped", "failed"]
-    reason: str | None
-
-
-@_closed
 class ActionOfTick(ActionAnswer):
     """An action with the tick that it belongs to."""
 
@@ -52,40 +38,6 @@ class ActionOfTick(ActionAnswer):
     time: str
 
 
-@_closed
-class EffectAnswer(TypedDict):
-    """An effect that a tick started. `result` is what history recorded of this attempt, `unknown` where it recorded none."""
-
-    effect_id: str
-    kind: str
-    subject: str
-    generation: int
-    attempt: int
-    result: NotRequired[Any]
-
-
-@_closed
-class ViolationAnswer(TypedDict):
-    """A broken invariant."""
-
-    invariant: int
-    name: str
-    subject: str
-    message: str
-
-
-@_closed
-class DifferenceAnswer(TypedDict):
-    """One column of one row; `*` is the whole row."""
-
-    table: str
-    key: str
-    column: str
-    expected: Any
-    got: Any
-
-
-@_closed
 class DivergenceAnswer(TypedDict):
     """The first tick that is not what was committed."""
 
@@ -95,7 +47,6 @@ class DivergenceAnswer(TypedDict):
     differences: list[DifferenceAnswer]
 
 
-@_closed
 class SegmentAnswer(TypedDict):
     """Ticks in a row that one version of the code made."""
 
@@ -106,7 +57,6 @@ class SegmentAnswer(TypedDict):
     equal: bool | None
 
 
-@_closed
 class TickAnswer(TypedDict):
     """A recorded tick that ran again."""
 
@@ -126,23 +76,21 @@ class TickAnswer(TypedDict):
     note: str | None
 
 
-@_closed
 class QueueAnswer(TypedDict):
     """What waits to be done."""
 
     pendingEvents: int
     poisonedEvents: int
-    effects: list[dict[str, Any]]
+    effects: list[Annotated[dict[str, Any], FieldsOf(EffectLine)]]
 
 
-@_closed
 class StateSnapshot(TypedDict):
     """A town after a tick."""
 
-    agents: list[dict[str, Any]]
-    nonTerminalBeads: list[dict[str, Any]]
+    agents: list[Annotated[dict[str, Any], FieldsOf(AgentLine)]]
+    nonTerminalBeads: list[Annotated[dict[str, Any], FieldsOf(BeadLine)]]
     nonTerminalBeadsOmitted: int
-    convoys: list[dict[str, Any]]
+    convoys: list[Annotated[dict[str, Any], FieldsOf(ConvoyStanding)]]
     queue: QueueAnswer
     draining: bool
     settling: bool
@@ -151,7 +99,6 @@ class StateSnapshot(TypedDict):
     nextDueAt: str | None
 
 
-@_closed
 class StartedFrom(TypedDict):
     """The image that a replay started from, and the ticks that it ran before the window."""
 
@@ -164,7 +111,6 @@ class StartedFrom(TypedDict):
 _Window = TypedDict("_Window", {"from": str, "to": str})  # `from` is no name that a class body can have
 
 
-@_closed
 class ReplayAnswer(_Window, TypedDict):
     """The answer of replay-events."""
 
@@ -184,7 +130,6 @@ class ReplayAnswer(_Window, TypedDict):
     cursor: str | None
 
 
-@_closed
 class OnlyEvents(TypedDict):
     """Events with an outcome that only one side has."""
 
@@ -192,7 +137,6 @@ class OnlyEvents(TypedDict):
     onlyNow: list[EventAnswer]
 
 
-@_closed
 class OnlyActions(TypedDict):
     """Actions that only one side has."""
 
@@ -200,15 +144,13 @@ class OnlyActions(TypedDict):
     onlyNow: list[ActionAnswer]
 
 
-@_closed
 class OnlyEffects(TypedDict):
     """Attempts of effects that only one side made."""
 
-    onlyInHistory: list[dict[str, Any]]
-    onlyNow: list[dict[str, Any]]
+    onlyInHistory: list[AttemptAnswer]
+    onlyNow: list[AttemptAnswer]
 
 
-@_closed
 class OnlyViolations(TypedDict):
     """Violations that only one side has."""
 
@@ -216,7 +158,6 @@ class OnlyViolations(TypedDict):
     onlyNow: list[ViolationAnswer]
 
 
-@_closed
 class PartingAnswer(TypedDict):
     """A tick that comes out otherwise."""
 
@@ -229,7 +170,6 @@ class PartingAnswer(TypedDict):
     rows: list[DifferenceAnswer]
 
 
-@_closed
 class SumAnswer(TypedDict):
     """A what-if in figures."""
 
@@ -240,7 +180,15 @@ class SumAnswer(TypedDict):
     eventsAdded: int
 
 
-@_closed
+class OverridesAnswer(TypedDict):
+    """What was changed."""
+
+    config: dict[str, Any]
+    leaveOut: list[str]
+    add: list[EnvelopeAnswer]
+    shiftMs: int
+
+
 class CodeVersions(TypedDict):
     """Which code made history, and which one is installed."""
 
@@ -248,12 +196,11 @@ class CodeVersions(TypedDict):
     installed: str
 
 
-@_closed
 class WhatIfAnswer(_Window, TypedDict):
     """The answer of replay-events with overrides. `eventsReplayed` and `actions` are those of the other town."""
 
     townId: str
-    overrides: dict[str, Any]
+    overrides: OverridesAnswer
     codeVersions: CodeVersions
     ticksCompared: int
     ticksParted: int
@@ -272,21 +219,6 @@ class WhatIfAnswer(_Window, TypedDict):
     notes: list[str]
 
 
-@_closed
-class InputAnswer(TypedDict):
-    """Everything that the tick was given: `townctl tick --input` runs exactly it."""
-
-    tick_no: int
-    tick_id: str
-    now: str
-    code_version: str
-    sqlite_version: str
-    config_digest: str
-    prev_image_digest: str
-    inputs: dict[str, Any]
-
-
-@_closed
 class PendingCount(TypedDict):
     """Events that wait, before and after the drain."""
 
@@ -294,7 +226,6 @@ class PendingCount(TypedDict):
     after: int
 
 
-@_closed
 class DigestsAnswer(TypedDict):
     """Both digests of the image that would be committed."""
 
@@ -302,7 +233,6 @@ class DigestsAnswer(TypedDict):
     logical: str
 
 
-@_closed
 class WantedAction(TypedDict):
     """What a rule of a paused town wants."""
 
@@ -310,7 +240,6 @@ class WantedAction(TypedDict):
     action: dict[str, Any]
 
 
-@_closed
 class DryRunAnswer(TypedDict):
     """The answer of reconcile-dry-run."""
 
@@ -323,7 +252,7 @@ class DryRunAnswer(TypedDict):
     ifStarted: list[WantedAction]
     effects: list[EffectAnswer]
     violations: list[ViolationAnswer]
-    metrics: dict[str, Any]
+    metrics: MetricsAnswer
     pendingEventCount: PendingCount
     waiting: dict[str, int]
     nextDueAt: str | None

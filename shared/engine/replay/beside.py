@@ -11,13 +11,14 @@ from shared.domain import canonical
 from shared.domain.past import JournalRow
 from shared.domain.report import TickReport
 from shared.domain.times import from_text, to_text
+from shared.engine.replay.answers import ActionOfTick, PartingAnswer
 from shared.engine.replay.differences import SHOWN, Difference, of_row
 from shared.engine.replay.rerun import Rerun, time_of
 from shared.town import touched
 from shared.town.touched import RowKey
 
 Row = tuple[object, ...] | None
-Account = tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]
+Account = tuple[tuple[Any, ...], tuple[Any, ...]]
 """What only history did, and what is only done now."""
 
 
@@ -33,20 +34,15 @@ class Parting:
     violations: Account
     rows: tuple[Difference, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> PartingAnswer:
         """The tick in the manner of a diff."""
         return {
             "tick": self.tick_no,
             "time": to_text(self.at),
-            **{
-                name: {"onlyInHistory": list(then), "onlyNow": list(now)}
-                for name, (then, now) in (
-                    ("events", self.events),
-                    ("actions", self.actions),
-                    ("effects", self.effects),
-                    ("violations", self.violations),
-                )
-            },
+            "events": {"onlyInHistory": list(self.events[0]), "onlyNow": list(self.events[1])},
+            "actions": {"onlyInHistory": list(self.actions[0]), "onlyNow": list(self.actions[1])},
+            "effects": {"onlyInHistory": list(self.effects[0]), "onlyNow": list(self.effects[1])},
+            "violations": {"onlyInHistory": list(self.violations[0]), "onlyNow": list(self.violations[1])},
             "rows": [row.as_json() for row in self.rows],
         }
 
@@ -75,7 +71,7 @@ class Beside:
         touched.watch(other.sql)
         self.compared = 0
         self.events = 0
-        self.actions: list[dict[str, Any]] = []
+        self.actions: list[ActionOfTick] = []
         self.partings: list[Parting] = []
 
     @property
@@ -91,8 +87,10 @@ class Beside:
         """Compare a tick of history, as its journal row tells it, with the other town's."""
         self.compared += 1
         self.events += len(report.events)
-        own = {"tick": report.input.tick_no, "time": to_text(report.input.now)}
-        self.actions += [{**own, **action.as_json()} for action in report.actions]
+        self.actions += [
+            {"tick": report.input.tick_no, "time": to_text(report.input.now), **action.as_json()}
+            for action in report.actions
+        ]
         then, now = row["outputs"], report.outputs()
         changed = self._newly_apart() if rows_too else []
         parting = Parting(

@@ -23,8 +23,7 @@ def watch(running: Rerun) -> None:
 
 def of_tick(running: Rerun) -> Changes:
     """What the tick wrote that ran last on a watched rerun."""
-    before = database.open_image(running.before)
-    try:
+    with database.opened(running.before) as before:
         keys = touched.take(running.sql) | _journal_keys(before, running.sql)
         found: Changes = {}
         for key in sorted(keys, key=_cause_first):
@@ -32,14 +31,11 @@ def of_tick(running: Rerun) -> Changes:
             if then != now:
                 found[key] = _change(key, then, now)
         return found
-    finally:
-        database.close(before)
 
 
 def differences(running: Rerun, expected: Changes, got: Changes) -> Iterator[Difference]:
     """Where what the last tick wrote is not what it should have written: causes first, the journal last."""
-    before = database.open_image(running.before)
-    try:
+    with database.opened(running.before) as before:
         for key in sorted({*expected, *got}, key=_cause_first):
             if expected.get(key, {}) == got.get(key, {}):
                 continue
@@ -48,8 +44,6 @@ def differences(running: Rerun, expected: Changes, got: Changes) -> Iterator[Dif
             found = then if key not in got else _after(key, then, got[key])
             for difference in of_row(key[0], f"{key[1]} {key[2]}".rstrip(), wanted, found):
                 yield from _in_the_journal(difference) if key[0] == "ticks" else (difference,)
-    finally:
-        database.close(before)
 
 
 def row_of(sql: database.Database, key: RowKey) -> tuple[object, ...] | None:

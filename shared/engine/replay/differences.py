@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, Final
 
 from shared.domain import canonical
+from shared.domain.answers import DifferenceAnswer
 from shared.domain.past import JournalRow
 from shared.town import database, dump
 
@@ -24,7 +25,7 @@ class Difference:
     expected: Any
     got: Any
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DifferenceAnswer:
         """The difference as answers show it; long texts are cut."""
         return {
             "table": self.table,

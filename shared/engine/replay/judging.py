@@ -104,8 +104,5 @@ def _next_record_changed(digest: str, following: JournalRow) -> Divergence:
 
 def _holds(image: PastImage, tick_no: int) -> bool:
     """Whether this is the commit of the tick itself: a restore in place keeps no row of it."""
-    sql = database.open_image(image.image)
-    try:
+    with database.opened(image.image) as sql:
         return journal.has_row(sql, tick_no)
-    finally:
-        database.close(sql)

@@ -13,6 +13,7 @@ from shared.domain.times import from_text
 from shared.engine import result_events
 from shared.engine.code_version import code_version
 from shared.engine.replay import results
+from shared.engine.replay.answers import OverridesAnswer
 from shared.engine.replay.rerun import input_of
 from shared.events import ingest
 from shared.town import database
@@ -34,7 +35,7 @@ class Overrides:
     add: tuple[Envelope, ...] = ()
     shift: timedelta = timedelta()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> OverridesAnswer:
         """The overrides as answers show them."""
         return {
             "config": dict(self.config),

@@ -32,12 +32,9 @@ def attempt_of(event_id: str) -> tuple[str, int] | None:
 def of_today(image: bytes, effects: Iterable[ClaimedEffect]) -> Results:
     """The results of these effects as an image has them."""
     found: Results = {}
-    sql = database.open_image(image)
-    try:
+    with database.opened(image) as sql:
         for effect in effects:
             result = outbox.result_of(sql, effect.effect_id, effect.attempt)
             if result is not None:
                 found[(effect.effect_id, effect.attempt)] = result
-    finally:
-        database.close(sql)
     return found

@@ -58,17 +58,11 @@ def alert(committed: TownImage, found: tuple[Difference, ...]) -> Alert:
 
 
 def _again(base: TownImage, committed: TownImage) -> bytes:
-    sql = database.open_image(committed.image)
-    try:
+    with database.opened(committed.image) as sql:
         (row,) = journal.rows(sql, limit=1, after=committed.facts.tick_no - 1)
-    finally:
-        database.close(sql)
-    sql = database.open_image(base.image)
-    try:
+    with database.opened(base.image) as sql:
         tick.run(sql, TickInput.from_record(row), town_id=base.town_id)
         return database.image_of(sql)
-    finally:
-        database.close(sql)
 
 
 def _other(column: str, expected: object, got: object, committed: TownImage) -> Difference:

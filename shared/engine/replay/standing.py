@@ -2,13 +2,15 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from shared.domain.answers import ActionAnswer
 from shared.domain.limits import MILLISECOND
 from shared.domain.tick import Observations, TickInput
 from shared.domain.times import to_text
 from shared.engine import status, tick
 from shared.engine.code_version import code_version
+from shared.engine.replay.answers import AsOf, StateSnapshot
 from shared.engine.replay.rerun import Rerun
 from shared.engine.status import AgentLine
 from shared.town import database, outbox, overview, summary
@@ -44,13 +46,13 @@ class State:
     breaker_open: bool
     next_due: datetime | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> StateSnapshot:
         """The state as answers show it."""
         return {
             "agents": [asdict(agent) for agent in self.agents],
             "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
             "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
-            "convoys": [{**asdict(convoy), "state": status.state_of(convoy)} for convoy in self.convoys],
+            "convoys": [asdict(status.standing_of(convoy)) for convoy in self.convoys],
             "queue": {
                 "pendingEvents": self.queue.pending_events,
                 "poisonedEvents": self.queue.poisoned_events,
@@ -63,7 +65,7 @@ class State:
             "nextDueAt": None if self.next_due is None else to_text(self.next_due),
         }
 
-    def as_of(self) -> dict[str, Any]:
+    def as_of(self) -> AsOf:
         """Which state this is."""
         return {
             "txid": self.txid,
@@ -98,13 +100,10 @@ def state_of(running: Rerun, at: datetime) -> State:
     )
 
 
-def next_actions(running: Rerun, at: datetime) -> tuple[dict[str, Any], ...]:
+def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
     """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
-    copy = database.open_image(running.image)
-    try:
+    with database.opened(running.image) as copy:
         report = tick.run(copy, given_at(running, at), town_id=running.town_id)
-    finally:
-        database.close(copy)
     return tuple(action.as_json() for action in report.actions)
 
 

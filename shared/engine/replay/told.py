@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from shared.domain.answers import ActionAnswer
 from shared.domain.past import JournalRow, PastImage
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
+from shared.engine.replay.answers import DivergenceAnswer, ReplayAnswer, SegmentAnswer, TickAnswer
 from shared.engine.replay.differences import Difference
 from shared.engine.replay.standing import State
 from shared.engine.replay.window import Window
@@ -25,7 +27,7 @@ class Divergence:
     differences: tuple[Difference, ...]
     reason: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DivergenceAnswer:
         """The divergence as answers show it."""
         return {
             "tick": self.tick_no,
@@ -63,7 +65,7 @@ class ReplayedTick:
         """The `now` of the tick."""
         return self.report.input.now
 
-    def as_json(self, results: Mapping[tuple[str, int], Any]) -> dict[str, Any]:
+    def as_json(self, results: Mapping[tuple[str, int], Any]) -> TickAnswer:
         """The tick as answers show it. `results` are those of effects, by effect id and attempt."""
         given = self.report.input
         return {
@@ -97,7 +99,7 @@ class Segment:
     kind: Literal["replay", "what_if"]
     equal: bool | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> SegmentAnswer:
         """The segment as answers show it."""
         return {
             "firstTick": self.first,
@@ -124,7 +126,7 @@ class Replay:
     divergence: Divergence | None
     stopped: str | None
     state: State
-    next_actions: tuple[dict[str, Any], ...]
+    next_actions: tuple[ActionAnswer, ...]
     results: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     cursor: str | None = None
@@ -138,7 +140,7 @@ class Replay:
             and all(segment.kind == "replay" and segment.equal for segment in self.segments)
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ReplayAnswer:
         """The answer of replay-events."""
         return {
             "townId": self.town_id,

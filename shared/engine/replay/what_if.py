@@ -7,7 +7,7 @@ the two part: in what ticks did, and in rows.
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import Refused
@@ -19,6 +19,7 @@ from shared.domain.times import to_text
 from shared.engine.code_version import code_version
 from shared.engine.other_config import lay_over
 from shared.engine.replay import results, standing, window
+from shared.engine.replay.answers import ActionOfTick, WhatIfAnswer
 from shared.engine.replay.beside import Beside, Parting
 from shared.engine.replay.differences import Difference
 from shared.engine.replay.faithful import Again, start
@@ -29,6 +30,8 @@ from shared.engine.replay.standing import State
 from shared.engine.replay.told import Divergence
 from shared.engine.replay.window import Page, Window
 from shared.town import outbox
+
+T = TypeVar("T")
 
 _HOUR: Final = timedelta(hours=1)
 
@@ -55,11 +58,11 @@ class WhatIf:
     added: int
     history: Divergence | None
     events: int
-    actions: tuple[dict[str, Any], ...]
+    actions: tuple[ActionOfTick, ...]
     state: State
     notes: tuple[str, ...]
 
-    def as_json(self, *, size: int | None = None) -> dict[str, Any]:
+    def as_json(self, *, size: int | None = None) -> WhatIfAnswer:
         """The answer of replay-events with overrides; at most so many bytes of partings, and of actions, the first ones."""
         only_then, only_now = Parting.sums(self.partings)
         shown = _within(size, [parting.as_json() for parting in self.partings])
@@ -139,7 +142,7 @@ def what_if(
             )
 
 
-def _within(size: int | None, each: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _within(size: int | None, each: list[T]) -> list[T]:
     """As many of the first ones as have room."""
     if size is None:
         return each

@@ -144,3 +144,15 @@ def test_every_template_uses_only_names_that_are_given() -> None:
 def test_no_template_stands_there_unused() -> None:
     names = {file.stem for file in Path(prompts.__file__).parent.glob("*.md")}
     assert names == {*prompts._TASKS.values(), "polecat", "refinery", "mayor", "triage", "ground_rules"}
+
+
+@pytest.mark.parametrize("hidden", ["\ufe0e\ufe0f", "\ufe00", "\U000e0100\U000e01ef", "\U000e0041", "\u3164", "\u034f"])
+def test_words_that_no_font_shows_do_not_come_along(hidden: str) -> None:
+    """Variation selectors are marks to Unicode, not format characters; a whole text can be written in them."""
+    assert cleaned(f"a{hidden}b") == "ab"
+
+
+def test_a_letter_is_cleaned_and_cut() -> None:
+    """The mail of another agent went into a mailbox as it was, with escape sequences for the terminal that shows it."""
+    assert prompts.letter("one\r\ntwo\x1b[2J\u202e") == "one\ntwo[2J"
+    assert prompts.letter("x" * 40_000) == "x" * 32_768 + "\n(cut: 7232 more characters)"

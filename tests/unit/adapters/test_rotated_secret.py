@@ -11,7 +11,7 @@ from functions.authorizer import app as authorizer
 from shared.adapters import town_tokens
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import Claims
-from shared.domain.errors import AccessDenied, Refused
+from shared.domain.errors import AccessDenied, Refused, Retryable
 from tests.fakes import FakeClock
 from tests.http_events import Context, request
 from tests.towns import T
@@ -53,6 +53,25 @@ def test_values_are_remembered_and_a_refresh_has_patience(manager: Any) -> None:
     manager.put_secret_value(SecretId="tokens", SecretString=THIRD)
     clock.move(minutes=5)
     assert secret.values() == (THIRD, SECOND)
+
+
+def test_while_nobody_answers_the_last_values_are_believed_for_an_hour(
+    manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five minutes after an outage of Secrets Manager began, no town could report anything any more."""
+    clock = FakeClock(T)
+    secret = RotatedSecret("tokens", clock)
+    assert secret.values() == (FIRST,)
+    answering, secret._client = secret._client, boto3.client("secretsmanager", endpoint_url="http://127.0.0.1:9")
+    clock.move(minutes=59)
+    assert secret.values() == (FIRST,)
+    clock.move(seconds=30)
+    assert secret.refreshed() == (FIRST,)
+    clock.move(seconds=30)
+    with pytest.raises(Retryable):
+        secret.refreshed()
+    secret._client = answering
+    assert secret.refreshed() == (FIRST,)
 
 
 def test_a_secret_that_is_not_there_says_what_the_role_needs(manager: Any) -> None:
@@ -111,3 +130,11 @@ def test_another_scheme_is_not_authorized(manager: Any, monkeypatch: pytest.Monk
     assert authorizer.lambda_handler(event, Context()) == {"isAuthorized": False}
     with pytest.raises(Refused):
         town_tokens.read("Basic eDp4", [FIRST], now=T)
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "", "Bearer:"])
+def test_a_token_under_another_scheme_is_none(manager: Any, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setattr(authorizer, "secret", lambda: RotatedSecret("tokens", FakeClock(T)))
+    token = town_tokens.issue(Claims("one", "operator"), [FIRST], now=T)
+    event = request("POST", "/api/towns/one/events", headers={"authorization": f"{scheme:7}{token}"})
+    assert authorizer.lambda_handler(event, Context()) == {"isAuthorized": False}

@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from shared.domain.steps import Call, Steps, Together, drive
+from shared.domain.steps import Call, NotBegun, Steps, Together, drive
 
 
 def asked(*calls: Call) -> Steps[list[Any]]:
@@ -42,3 +42,20 @@ def test_a_single_call_keeps_to_its_time_too() -> None:
     finally:
         release.set()
     assert isinstance(answer, TimeoutError)
+
+
+def test_a_call_that_found_no_room_in_its_time_was_certainly_not_made() -> None:
+    release = threading.Event()
+    made: list[str] = []
+    try:
+        *waited, last = drive(
+            asked(
+                *(Call(f"{number}", release.wait, 0.1) for number in range(16)),
+                Call("last", lambda: made.append("x"), 0.1),
+            )
+        )
+    finally:
+        release.set()
+    assert {type(each) for each in waited} == {TimeoutError}
+    assert isinstance(last, NotBegun)
+    assert made == []

@@ -7,7 +7,8 @@ import pytest
 from shared.domain.steps import drive
 from shared.domain.town_store import CommitFacts, TownImage
 from shared.engine import tick
-from shared.engine.dispatch import WarmImages, run_due_towns
+from shared.engine.dispatch import run_due_towns
+from shared.engine.warm_images import WarmImages
 from tests.towns import T, a_town, event
 from tests.worlds import World
 

@@ -1,13 +1,14 @@
 """In which order effects are started and up to when (spec/tick.md section 5), and what each answer is told as."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from shared.domain.ports import Feedback, ForgeError, NotDone, StartRejected
+from shared.domain.ports import Asker, Feedback, ForgeError, NotDone, StartRejected
 from shared.domain.report import ClaimedEffect
-from shared.domain.steps import Steps, drive
+from shared.domain.steps import Call, NotBegun, Steps, Together, drive
 from shared.engine.perform import Outside, Performed, perform, rounds_of
 from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime
 from tests.towns import MS, T
@@ -79,6 +80,31 @@ def test_nothing_is_begun_whose_answer_the_worker_would_not_live_to_hear(
     steps = perform((effect,), Outside(), clock=FakeClock(T), claimed_at=T, until=until, post=_nowhere)
     done = drive(steps)
     assert (done.attempted, done.not_started) == ((1, 0) if started else (0, 1))
+
+
+def test_no_answer_is_waited_for_beyond_its_time_and_what_was_not_begun_stays_for_later() -> None:
+    """A forge that sent a byte now and then held a tick for as long as it liked; each adapter had its own idea of time."""
+    dispatch = an_effect("dispatch_agent", "p", 1, town_id="t1", agent_id="p", rig=RIG)
+    poll = an_effect("poll_pr", "m", 2, town_id="t1", pr_url=PR)
+    nudge = an_effect("send_nudge", "n", 3, town_id="t1", agent_id="q", nudge_id="n", message="x")
+    posted: list[dict[str, Any]] = []
+
+    def post(results: tuple[dict[str, Any], ...]) -> Steps[None]:
+        posted.extend(results)
+        yield from ()
+
+    steps = perform((dispatch, poll, nudge), Outside(), clock=FakeClock(T), claimed_at=T, post=post)
+    assert isinstance(next(steps), Call)
+    asked = steps.send(T)
+    assert isinstance(asked, Together)
+    assert [call.seconds for call in asked.calls] == [60, 30, 30]
+    with pytest.raises(StopIteration) as end:
+        steps.send([TimeoutError("late"), TimeoutError("late"), NotBegun("no room")])
+    assert end.value.value == Performed(attempted=2, failed=2, not_started=1)
+    assert [event["payload"].get("outcome", event["payload"].get("error")) for event in posted] == [
+        "unknown",
+        {"kind": "transient", "message": "TimeoutError in the adapter"},
+    ]
 
 
 def _nowhere(results: tuple[dict[str, Any], ...]) -> Steps[None]:
@@ -291,3 +317,32 @@ def test_a_pull_request_that_is_no_longer_green_is_not_merged(feedback: Feedback
     forge.opens(PR, feedback=feedback)
     answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
     assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "new feedback since it was judged"}, [])
+
+
+def test_a_merge_always_names_the_head_whose_feedback_was_read() -> None:
+    """An imported town may want a merge and know no head: a push after the look would have been merged unseen."""
+
+    class PushedTo(FakeForge):
+        def merge(self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str) -> Any:
+            self.opens(pr_url, head_sha="head-8")
+            return super().merge(asker, pr_url, head_sha=head_sha, effect_id=effect_id)
+
+    forge = PushedTo()
+    forge.opens(PR, head_sha="head-7")
+    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
+    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": "the head moved"}
+
+
+@pytest.mark.parametrize(
+    ("unread", "reason"),
+    [
+        ({"feedback": None}, "its feedback could not be read"),
+        ({"head_sha": None}, "the forge does not say which head it would merge"),
+    ],
+)
+def test_what_could_not_be_read_is_not_merged(unread: dict[str, Any], reason: str) -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    forge.pull_requests[PR] = replace(forge.pull_requests[PR], **unread)
+    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
+    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": reason}

@@ -14,6 +14,7 @@ from functions.events.ingestion import Ingestion
 from functions.settings import AccessRule
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import Cloud, a_cloud
+from tests.documented import complaints
 from tests.emf import metrics_of
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import T, a_town, event
@@ -418,6 +419,7 @@ def test_a_poisoned_event_is_driven_again_under_a_name_of_its_own(
 
     answer = api.ask(request("POST", "/api/towns/one/events/poisoned-event/redrive", caller=OPERATOR))
     assert (answer.status, answer.document["accepted"]) == (202, ["poisoned-event:r1"])
+    assert complaints("POST", "/api/towns/{townId}/events/{eventId}/redrive", 202, answer.document) == []
     [wake] = api.cloud.queue.sent
     assert wake.town_id == "one"
     second = api.ask(request("POST", "/api/towns/one/events/poisoned-event/redrive", caller=OPERATOR))

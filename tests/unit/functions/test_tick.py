@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from functions.tick.schemas import ScheduledTick
+from functions.schedule import ScheduledCall
 from shared.domain.errors import Refused, StoreUnavailable
 from shared.telemetry import catalogue
 from tests.cloud import Cloud, a_cloud
@@ -118,6 +118,70 @@ def test_no_commit_is_begun_in_the_last_seconds() -> None:
     assert cloud.world.journal("town-000") == []
 
 
+def test_an_agent_that_may_take_a_minute_to_start_is_started_by_a_worker_and_not_by_a_dispatcher_of_58_s() -> None:
+    """A start may take 60 s. Begun by the dispatcher, it could be cut off in the middle; claimed and not begun, it would be
+    held for five minutes and then taken for lost, for a start has one attempt. So the dispatcher commits nothing.
+    """
+    cloud = a_cloud(a_world(a_town().bead("b1")))
+    report = cloud.minute(remaining=timedelta(seconds=58))
+
+    assert cloud.world.runtime.seen("start") == []
+    assert cloud.world.journal() == []
+    assert (report.handed_over, report.outcomes, report.failed) == (1, {}, {})
+    assert [wake.town_id for wake in cloud.queue.sent] == ["t1"]  # once, however often the dispatcher looked
+    assert cloud.world.markers() == [T]  # should the wake be lost, the next minute looks again
+
+    cloud.queue.pump(cloud.work)
+    assert len(cloud.world.runtime.running()) == 1
+    assert cloud.world.town().status("b1") == "in_progress"
+    assert cloud.queue.messages == []
+
+
+@pytest.mark.parametrize(("seconds", "here"), [(34, True), (33, False)])
+def test_what_takes_half_a_minute_at_most_is_done_here_while_there_is_half_a_minute(seconds: int, here: bool) -> None:
+    town = (
+        a_town()
+        .agent("p")
+        .insert(
+            "outbox",
+            effect_id="e1",
+            seq=1,
+            kind="stop_agent",
+            subject="p",
+            generation=1,
+            payload={"town_id": "t1", "agent_id": "p"},
+            state="pending",
+            attempts=0,
+            deadline=T + 10 * MINUTE,
+            created_at=T,
+        )
+    )
+    cloud = a_cloud(a_world(town))
+    report = cloud.minute(remaining=timedelta(seconds=seconds))
+
+    assert len(cloud.world.runtime.seen("stop")) == here
+    assert (report.outcomes["committed"] > 0, report.handed_over) == (here, not here)
+
+
+def test_a_worker_whose_tick_took_too_long_for_its_effects_leaves_them_to_the_next_one() -> None:
+    cloud = a_cloud(a_world(a_town().bead("b1")))
+    cloud.minute(remaining=timedelta(seconds=58))
+    original = cloud.worker.around.store.read_inbox
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        cloud.world.clock.move(seconds=30)
+        return original(*arguments, **named)
+
+    cloud.worker.around.store.read_inbox = slowly  # type: ignore[method-assign]
+    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=92)))
+    assert cloud.world.journal() == []
+
+    cloud.world.clock.at += cloud.queue.visibility
+    cloud.queue.pump(cloud.work)
+    assert len(cloud.world.runtime.running()) == 1
+    assert len(cloud.world.runtime.seen("start")) == 1
+
+
 def test_a_damaged_town_is_tried_once_a_minute_and_does_not_hold_up_the_others() -> None:
     cloud = a_fleet(2)
     cloud.world.objects.put("towns/town-000/head", b"no head at all")
@@ -209,9 +273,9 @@ def test_each_minute_of_a_busy_hour_has_one_summary_too() -> None:
 )
 def test_an_event_that_is_no_scheduled_tick_is_refused(event_: Any) -> None:
     with pytest.raises(Refused):
-        ScheduledTick.read(event_)
+        ScheduledCall.read(event_)
 
 
 def test_the_event_of_the_schedule_is_read_as_the_template_writes_it() -> None:
-    call = ScheduledTick.read({"scheduled_time": "2026-01-10T12:00:00Z", "execution_id": "e-1", "attempt": "1"})
+    call = ScheduledCall.read({"scheduled_time": "2026-01-10T12:00:00Z", "execution_id": "e-1", "attempt": "1"})
     assert (call.minute, call.attempt) == (T, 1)

@@ -1,5 +1,9 @@
 """Settings become adapters: what is named is there, what is not is not, and wrong settings say which."""
 
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -7,14 +11,29 @@ import pytest
 from functions import wiring
 from functions.settings import DebugSettings, EventsSettings, TickSettings, WorkerSettings
 from shared.adapters import town_tokens
+from shared.adapters.control_keys import ControlKeys
 from shared.adapters.control_server import ControlServerRuntime
+from shared.adapters.ecs_runtime import EcsAgents
 from shared.adapters.forges import Forges
 from shared.domain.errors import Terminal
+from shared.domain.ports import Asker, ForgeError
 from shared.engine.perform import Outside
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeSecrets
+from tests.s3_stub import Answer, Request, stub_s3
 from tests.towns import T
 
 LEAST = {"STAGE": "test", "TOWN_BUCKET": "towns"}
+TASKS: dict[str, Any] = {
+    "one_task_per": "agent",
+    "cluster": "agents",
+    "task_definition": "town-agent",
+    "subnets": "subnet-1,subnet-2",
+    "security_groups": "sg-1",
+}
+
+
+def on_ecs(**other: Any) -> dict[str, str]:
+    return LEAST | {"ECS": json.dumps(TASKS | other)}
 
 
 def test_a_worker_without_a_runtime_or_a_forge_calls_nobody() -> None:
@@ -26,6 +45,60 @@ def test_a_worker_with_both_calls_them() -> None:
     outside = wiring.outside(WorkerSettings.from_environment(LEAST | more))
     assert isinstance(outside.runtime, ControlServerRuntime)
     assert isinstance(outside.forge, Forges)
+
+
+@pytest.mark.parametrize(
+    ("environment", "runtime"),
+    [
+        (LEAST, NoneType),
+        (LEAST | {"ECS": "", "CONTROL_SERVER": ""}, NoneType),
+        (LEAST | {"CONTROL_SERVER": "https://{town}.agents.example"}, ControlServerRuntime),
+        (on_ecs(), EcsAgents),
+        (on_ecs(one_task_per="town"), ControlServerRuntime),
+    ],
+    ids=["none", "empty", "control server", "ECS, a task for each agent", "ECS, a task for each town"],
+)
+def test_agents_run_where_the_deployment_says(environment: dict[str, str], runtime: type) -> None:
+    assert isinstance(wiring.outside(WorkerSettings.from_environment(environment)).runtime, runtime)
+
+
+def test_lists_come_with_commas_as_parameters_of_a_template_do() -> None:
+    ecs = WorkerSettings.from_environment(on_ecs(public_ip=True, port=9000)).ecs
+    assert ecs is not None
+    assert (ecs.subnets, ecs.security_groups) == (("subnet-1", "subnet-2"), ("sg-1",))
+    assert (ecs.capacity, ecs.container, ecs.port, ecs.public_ip) == ("FARGATE", "agent", 9000, True)
+
+
+def test_a_control_server_is_called_with_its_towns_key_or_the_platforms() -> None:
+    secrets = FakeSecrets({"platform/control-key": "everybody's", "towns/one/control-key": "one's"})
+    key_of = ControlKeys(secrets)
+    assert (key_of("one"), key_of("two")) == ("one's", "everybody's")
+    assert ControlKeys(FakeSecrets({}))("one") is None
+
+
+def test_a_self_hosted_forge_is_known_and_a_host_that_nobody_named_is_not() -> None:
+    """Nobody answers for secrets here: whose token was looked for has been taken for a forge."""
+    nobody = {"SECRETS_PREFIX": "p", "SECRETS_ENDPOINT": "http://127.0.0.1:1"}
+    forge = wiring.outside(
+        WorkerSettings.from_environment(LEAST | nobody | {"FORGE_HOSTS": "gitlab=git.example.com,github=ghe.example"})
+    ).forge
+    assert forge is not None
+    found = {
+        url: forge.pull_request(Asker("t1"), f"https://{url}", want_feedback=False)
+        for url in (
+            "git.example.com/a/b/-/merge_requests/1",
+            "ghe.example/a/b/pull/1",
+            "github.com/a/b/pull/1",
+            "other.example/a/b/pull/1",
+        )
+    }
+    kinds = {url.split("/")[0]: error.kind for url, error in found.items() if isinstance(error, ForgeError)}
+    assert kinds == {
+        "git.example.com": "transient",
+        "ghe.example": "transient",
+        "github.com": "transient",
+        "other.example": "unrecognized_url",
+    }
 
 
 def test_who_performs_no_effects_has_nobody_to_call() -> None:
@@ -45,6 +118,26 @@ def test_a_share_of_the_ticks_is_run_again_as_the_deployment_says(percent: str, 
     assert wiring.surroundings(settings, wiring.store(settings)).self_check_share == share
 
 
+def test_the_restore_window_is_the_deployments() -> None:
+    settings = EventsSettings.from_environment(LEAST | {"QUEUE_URL": "https://q.example", "RESTORE_WINDOW_DAYS": "3"})
+    assert wiring.surroundings(settings, wiring.store(settings)).restore_window == timedelta(days=3)
+
+
+def test_what_a_function_puts_into_an_inbox_carries_the_tag_of_the_buckets_lifecycle(as_owner: None) -> None:
+    asked: list[Request] = []
+
+    def note(request: Request, ordinary: Callable[[Request], Answer]) -> Answer:
+        asked.append(request)
+        return ordinary(request)
+
+    with stub_s3() as stub:
+        stub.faults += [note, note]
+        objects = wiring.objects_of("towns", stub.url)
+        objects.create("towns/one/inbox/1768046400000-b.json", b"{}")
+        objects.create("towns/one/head", b"head")
+    assert [request.headers.get("x-amz-tagging") for request in asked] == ["kind=inbox", None]
+
+
 def test_tokens_for_agents_are_those_that_the_authorizer_believes() -> None:
     key = "k" * 40
     mint = town_tokens.Mint(lambda: (key,), FakeClock(T))
@@ -61,6 +154,17 @@ def test_tokens_for_agents_are_those_that_the_authorizer_believes() -> None:
         (LEAST | {"RESTORE_WINDOW_DAYS": "0"}, ["RESTORE_WINDOW_DAYS"]),
         (LEAST | {"STORE_ENDPOINT": "not a url"}, ["STORE_ENDPOINT"]),
         (LEAST | {"SELF_CHECK_PERCENT": "101"}, ["SELF_CHECK_PERCENT"]),
+        (LEAST | {"ECS": "not a url"}, ["ECS"]),
+        (on_ecs(one_task_per="not a url"), ["ECS.one_task_per"]),
+        (on_ecs(cluster=""), ["ECS.cluster"]),
+        (on_ecs(task_definition="", subnets=""), ["ECS.subnets", "ECS.task_definition"]),
+        (on_ecs(security_groups="sg-1,"), ["ECS.security_groups.1"]),
+        (on_ecs(port=0), ["ECS.port"]),
+        (on_ecs(zone="not a url"), ["ECS.zone"]),
+        (on_ecs() | {"CONTROL_SERVER": "https://agents.example"}, ["ECS (CONTROL_SERVER names a runtime too"]),
+        (LEAST | {"FORGE_HOSTS": "not a url"}, ["FORGE_HOSTS (write them as gitlab=git.example.com"]),
+        (LEAST | {"FORGE_HOSTS": "gitlab=git.example.com,svn=h"}, ["FORGE_HOSTS"]),
+        (LEAST | {"FORGE_HOSTS": "github=h=http://not a url"}, ["FORGE_HOSTS"]),
     ],
     ids=str,
 )

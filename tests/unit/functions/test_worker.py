@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,24 @@ def test_what_is_no_wake_goes_back_and_the_others_are_run() -> None:
 
     assert [message.group for message in cloud.queue.messages] == ["anybody"] * 5
     assert cloud.world.journal("one")
+
+
+def test_no_commit_is_begun_in_the_last_seconds_of_a_worker() -> None:
+    cloud = a_fleet("one")
+    store = cloud.worker.around.store
+    original = store.read_inbox
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        cloud.world.clock.move(seconds=97)
+        return original(*arguments, **named)
+
+    store.read_inbox = slowly  # type: ignore[method-assign]
+    cloud.queue.send([wake("one")])
+    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=100)))
+
+    assert [line["error"] for line in cloud.lines if line["event"] == "town.failed"] == ["OutOfTime"]
+    assert cloud.world.journal("one") == []
+    assert len(cloud.queue.messages) == 1
 
 
 def test_when_time_is_short_wakes_go_back_untouched() -> None:

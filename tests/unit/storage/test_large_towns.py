@@ -23,8 +23,7 @@ def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _ticked(town: TownImage, seed: str) -> Content:
     rng = Random(seed)
-    sql = database.open_image(town.content)
-    try:
+    with database.opened(town.content) as sql:
         database.begin(sql)
         for _ in range(rng.randrange(1, 4)):
             sql.execute("DELETE FROM operations WHERE rowid % :share = 0", {"share": rng.randrange(3, 40)})
@@ -34,8 +33,6 @@ def _ticked(town: TownImage, seed: str) -> Content:
             sql.execute("DELETE FROM operations WHERE rowid % 9 <> 0")
         database.commit(sql)
         return database.content_of(sql)
-    finally:
-        database.close(sql)
 
 
 def _committed(store: ObjectTownStore, town: TownImage, content: Content, number: int) -> Steps[TownImage]:

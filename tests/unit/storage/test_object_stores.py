@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import ConditionRace, PreconditionFailed, Refused
-from shared.domain.ports import Listing, ObjectStore, StoredObject
+from shared.domain.object_store import Listing, ObjectStore, StoredObject
 from shared.domain.steps import drive
 from shared.storage.probe import prove_conditional_writes
 from tests.stores import Store
@@ -83,6 +83,20 @@ def test_an_empty_object_is_an_object(objects: ObjectStore) -> None:
     assert found.body == b""
     with pytest.raises(PreconditionFailed):
         objects.create("due/x", b"")
+
+
+def test_the_start_of_an_object_is_read_without_the_rest(objects: ObjectStore) -> None:
+    objects.create("towns/a/head", b"header and pages")
+    assert objects.start_of("towns/a/head", 6) == b"header"
+    assert objects.start_of("towns/a/head", 1000) == b"header and pages"
+    assert objects.start_of("towns/b/head", 6) is None
+
+
+def test_a_listing_says_how_large_each_object_is(objects: ObjectStore) -> None:
+    for number in range(3):
+        objects.put(f"due/{number}/a", b"x" * number)
+    assert objects.list("due/").sizes == (0, 1, 2)
+    assert objects.list("due/", after="due/0/a", limit=1).sizes == (1,)
 
 
 def test_keys_are_listed_in_text_order_not_folder_by_folder(objects: ObjectStore) -> None:

@@ -275,6 +275,26 @@ def test_a_foreign_file_with_looser_tables_is_read() -> None:
     assert [row["bead_id"] for row in stored(there, "beads")] == ["b"]
 
 
+def test_what_a_file_holds_in_tables_that_no_town_has_is_told() -> None:
+    """Only tables of our names were looked at, so a whole table of the old system could be lost without a word."""
+    there = from_file(
+        database(
+            LOOSE.replace("beads", "Beads"),
+            f"{INSERT} VALUES ('b', 'issue', 'T', '{AT}', '{AT}', NULL)",
+            'CREATE TABLE "rig ""agents""" (id)',
+            'INSERT INTO "rig ""agents""" VALUES (1), (2)',
+            "CREATE TABLE empty (id)",
+            "CREATE VIEW rigs AS SELECT 'r' AS id",
+            "CREATE VIEW open_beads AS SELECT * FROM beads",
+        )
+    )
+    assert [(each.table, each.key, each.why) for each in there.not_read] == [
+        ('rig "agents"', "2 rows", "a town has no such table"),
+        ("rigs", "", "it is a view or a virtual table, and these are not read"),
+    ]
+    assert there.rows["beads"] == 1
+
+
 def test_a_file_in_wal_mode_is_read() -> None:
     content = bytearray(database(LOOSE, f"{INSERT} VALUES ('b', 'issue', 'T', '{AT}', '{AT}', NULL)"))
     content[18:20] = b"\2\2"
@@ -306,12 +326,10 @@ def test_nothing_that_a_hostile_file_brings_along_is_carried_out() -> None:
             "INSERT INTO agent_nudges (nudge_id) VALUES ('n')",
         )
     )
-    [loss] = there.not_read
-    assert (loss.table, loss.key, loss.why) == (
-        "agent_nudges",
-        "n",
-        "NOT NULL constraint failed: agent_nudges.agent_bead_id",
-    )
+    assert [(loss.table, loss.key, loss.why) for loss in there.not_read] == [
+        ("rigs", "", "it is a view or a virtual table, and these are not read"),
+        ("agent_nudges", "n", "NOT NULL constraint failed: agent_nudges.agent_bead_id"),
+    ]
     assert there.rows["rigs"] == 0
 
 

@@ -1,4 +1,4 @@
-"""What the schedule sends."""
+"""What the schedules send."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from shared.domain.errors import Refused
 
 
-class ScheduledTick(BaseModel):
+class ScheduledCall(BaseModel):
     """One call of EventBridge Scheduler, with its context attributes as the template names them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -17,13 +17,13 @@ class ScheduledTick(BaseModel):
     attempt: int = 1
 
     @classmethod
-    def read(cls, event: object) -> "ScheduledTick":
+    def read(cls, event: object) -> "ScheduledCall":
         """The call that an event stands for. Raises Refused."""
         try:
             return cls.model_validate(event)
         except ValueError as error:
-            hint = "the Input of the schedule in template.yaml names scheduled_time, execution_id and attempt"
-            raise Refused("the event is no scheduled tick", status=400, path="event", hint=hint) from error
+            hint = "the Input of the schedules in template.yaml names scheduled_time, execution_id and attempt"
+            raise Refused("the event is no scheduled call", status=400, path="event", hint=hint) from error
 
     @property
     def minute(self) -> datetime:

@@ -1,0 +1,80 @@
+"""The shapes of what the debug API answers, beside those that the engine tells: OpenAPI and the types are made of them."""
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from shared.domain.answers import MetricsAnswer
+from shared.engine.status import StatusAnswer
+from shared.town.bead_view import BeadAnswer
+
+
+class HealthDocument(TypedDict):
+    """Which deployment answers."""
+
+    stage: str
+    release: str
+    codeVersion: str
+
+
+class LastTick(TypedDict):
+    """The newest tick of the journal."""
+
+    tick: int
+    time: str
+    metrics: MetricsAnswer
+
+
+class AlarmAnswer(TypedDict):
+    """One of the fleet's alarms, judged by this town alone: raised above the threshold."""
+
+    alarm: str
+    metric: str
+    value: int
+    threshold: float
+    raised: bool
+
+
+class BeadSummary(TypedDict):
+    """How many beads live, in all and by status."""
+
+    live: int
+    byStatus: dict[str, int]
+
+
+class StatusDocument(StatusAnswer, TypedDict):
+    """A town at one moment; `waitingSummary` counts its beads by why they wait. `lastTick` null: none has run."""
+
+    lastTick: LastTick | None
+    alarms: list[AlarmAnswer]
+    beadSummary: BeadSummary
+    waitingSummary: dict[str, int]
+
+
+class JournalRow(TypedDict):
+    """A tick as the journal keeps it. What `inputs` and `outputs` hold depends on the code that ran it: `code_version`."""
+
+    tick_no: int
+    tick_id: str
+    now: str
+    code_version: str
+    sqlite_version: str
+    config_digest: str
+    prev_image_digest: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+
+class TicksDocument(TypedDict):
+    """Rows of the journal, oldest first. `next` is the `after` of the rest; null: that was all."""
+
+    townId: str
+    ticks: list[JournalRow]
+    next: int | None
+
+
+class BeadDocument(TypedDict):
+    """One bead with its history."""
+
+    townId: str
+    bead: BeadAnswer

@@ -1,0 +1,109 @@
+"""One hour of retention: each town has its hour of the day, and a few towns are looked at side by side.
+
+Nothing hangs on it but storage: a town that fails, or for which no time is left, is looked at again a day later.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, Literal
+from zlib import crc32
+
+from functions.schedule import ScheduledCall
+from shared.domain.errors import Retryable
+from shared.domain.object_store import ObjectStore, VersionedObjects
+from shared.domain.ports import Alerts, Clock
+from shared.domain.steps import drive
+from shared.domain.times import to_text
+from shared.engine import alerts
+from shared.storage import retention
+from shared.storage.restore import Archive
+from shared.storage.towns import ObjectTownStore
+from shared.telemetry.emf import EmfMetrics
+
+HOURS: Final = 24
+TOWNS_AT_ONCE: Final = 4
+BEGIN_NO_TOWN: Final = timedelta(seconds=60)
+"""So long before the end of the function's life no town is begun any more."""
+
+Outcome = retention.RetentionPlan | Exception | Literal["left"]
+
+
+@dataclass(slots=True)
+class HourReport:
+    """What came of one hour. `left` are towns for which no time was left."""
+
+    towns: int = 0
+    objects: int = 0
+    freed_bytes: int = 0
+    left: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Its metrics, zeros included."""
+        return {
+            "townsTidied": self.towns,
+            "objectsForgotten": self.objects,
+            "bytesForgotten": self.freed_bytes,
+            "townsNotTidied": self.left + len(self.failed),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Everything that an hour of retention needs; `objects` and `versions` are the same bucket."""
+
+    objects: ObjectStore
+    versions: VersionedObjects
+    keep: retention.Keep
+    clock: Clock
+    metrics: EmfMetrics
+    alerts: Alerts
+
+    def hour(self, call: ScheduledCall, *, remaining: timedelta) -> HourReport:
+        """Let the towns of this hour forget, and write one summary line. Raises what made it impossible to list them."""
+        report = HourReport()
+        stops = self.clock.now() + remaining - BEGIN_NO_TOWN
+        for town_id, outcome in self._outcomes(call.scheduled_time.hour, stops):
+            if isinstance(outcome, retention.RetentionPlan):
+                report.towns += 1
+                report.objects += len(outcome.doomed)
+                report.freed_bytes += outcome.freed_bytes
+            elif isinstance(outcome, Exception):
+                report.failed[town_id] = type(outcome).__name__
+                if not isinstance(outcome, Retryable):
+                    self.alerts.raise_all((alerts.retention_failed(town_id, outcome),))
+            else:
+                report.left += 1
+        self.metrics.write(
+            report.values,
+            {
+                "event": "retention.completed",
+                "scheduled_time": to_text(call.scheduled_time),
+                "left": report.left,
+                "failed": dict(sorted(report.failed.items())[:20]),
+            },
+        )
+        return report
+
+    def _outcomes(self, hour: int, stops: datetime) -> Iterator[tuple[str, Outcome]]:
+        towns = [town for town in drive(ObjectTownStore(self.objects).towns()) if hour_of(town) == hour]
+        with ThreadPoolExecutor(TOWNS_AT_ONCE) as pool:
+            yield from zip(towns, pool.map(partial(self._tidied, stops=stops), towns), strict=True)
+
+    def _tidied(self, town_id: str, *, stops: datetime) -> Outcome:
+        now = self.clock.now()
+        if now >= stops:
+            return "left"
+        try:
+            return drive(retention.forget(Archive(self.objects, self.versions, town_id), self.keep, now=now))
+        except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+            return error
+
+
+def hour_of(town_id: str) -> int:
+    """The hour of the day (UTC) in which a town is tidied."""
+    return crc32(town_id.encode()) % HOURS

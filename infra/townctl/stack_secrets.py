@@ -1,0 +1,83 @@
+"""Tokens of a deployed stack, written where its functions read them: AWS Secrets Manager, below the stack's prefix.
+
+Of what the SDK says only the code is repeated: its sentences may quote what was sent.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from shared.domain.errors import AccessDenied, SecretsUnavailable
+from shared.domain.ports import Secret
+
+RECOVERABLE_DAYS: Final = 7
+_REFUSED: Final = ("AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException")
+
+
+class StackSecrets:
+    """Stores, names and forgets secrets below a prefix. All may raise AccessDenied and SecretsUnavailable."""
+
+    def __init__(self, prefix: str, *, region: str | None = None) -> None:
+        self.prefix = prefix.strip("/")
+        self._region = region
+
+    def put(self, name: str, secret: Secret) -> None:
+        """Store a secret, in place of an older one, also of one that was removed and can still be recovered."""
+        path = f"{self.prefix}/{name}"
+        with self._asked(f"store {name}", "DescribeSecret, CreateSecret, PutSecretValue and RestoreSecret") as client:
+            known = _described(client, path)
+            if known is None:
+                client.create_secret(Name=path, SecretString=secret.reveal())
+                return
+            if "DeletedDate" in known:
+                client.restore_secret(SecretId=path)
+            client.put_secret_value(SecretId=path, SecretString=secret.reveal())
+
+    def remove(self, name: str) -> bool:
+        """Forget a secret, for good after a week; False if there was none."""
+        path = f"{self.prefix}/{name}"
+        with self._asked(f"remove {name}", "DescribeSecret and DeleteSecret") as client:
+            known = _described(client, path)
+            if known is None or "DeletedDate" in known:
+                return False
+            client.delete_secret(SecretId=path, RecoveryWindowInDays=RECOVERABLE_DAYS)
+        return True
+
+    def names(self) -> tuple[str, ...]:
+        """What is stored, without what it says."""
+        with self._asked("list", "ListSecrets") as client:
+            below = f"{self.prefix}/"
+            pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [below]}])
+            found = [each["Name"] for page in pages for each in page["SecretList"] if "DeletedDate" not in each]
+        return tuple(sorted(name.removeprefix(below) for name in found if name.startswith(below)))
+
+    @contextmanager
+    def _asked(self, what: str, rights: str) -> Iterator[Any]:
+        """A client, whose errors are told in our words."""
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        doing = f"{what} below {self.prefix}"
+        try:
+            settings = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+            yield boto3.session.Session().client("secretsmanager", region_name=self._region, config=settings)
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in _REFUSED:
+                raise AccessDenied(
+                    f"{doing}: {code}", hint=f"your credentials need secretsmanager:{rights} there"
+                ) from None
+            raise SecretsUnavailable(f"{doing}: {code}", hint="try again, or look at the prefix") from None
+        except BotoCoreError as error:
+            hint = "sign in as for the AWS command line, and name a region"
+            raise SecretsUnavailable(f"{doing}: {type(error).__name__}", hint=hint) from None
+
+
+def _described(client: Any, path: str) -> Mapping[str, Any] | None:
+    """What is known of a secret besides its value; one that was removed a moment ago has a DeletedDate."""
+    try:
+        found: Mapping[str, Any] = client.describe_secret(SecretId=path)
+    except client.exceptions.ResourceNotFoundException:
+        return None
+    return found

@@ -1,0 +1,91 @@
+"""What a directory store reads from its files and their names, and how it makes them last."""
+
+import contextlib
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from shared.domain.object_store import ObjectVersion
+
+NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+VERSION_ID: Final = re.compile(r"(\d{13})-([0-9a-f]{32})", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def content(path: Path, *, at_most: int = -1) -> bytes | None:
+    """All bytes of a file, or the first ones; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(at_most)
+    except NO_FILE:
+        return None
+
+
+def etag(body: bytes) -> str:
+    """A hash of the content, as the ETag of the object."""
+    return f'"{blake2b(body, digest_size=16).hexdigest()}"'
+
+
+def present(path: Path) -> tuple[str, bytes] | None:
+    """The version id and the content of an object's file; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            body = file.read()
+            return version_id(os.fstat(file.fileno()), etag(body)), body
+    except NO_FILE:
+        return None
+
+
+def past_version(path: Path) -> ObjectVersion | None:
+    """What a version's file holds; None if it was removed meanwhile."""
+    _, _, digest = path.name.partition("-")
+    with contextlib.suppress(FileNotFoundError):
+        return ObjectVersion(path.name, f'"{digest}"', time_of(path.name), path.stat().st_size, current=False)
+    return None
+
+
+def version_id(status: os.stat_result, tag: str) -> str:
+    """The name of a state: when it was written, and the hash of its content."""
+    return f"{status.st_mtime_ns // 1_000_000:013d}-" + tag.strip('"')
+
+
+def time_of(name: str) -> datetime:
+    """When the state of that name was written."""
+    return _EPOCH + timedelta(milliseconds=int(name.partition("-")[0]))
+
+
+def make_younger(path: Path, *, than: Path) -> None:
+    """Let a file be a millisecond younger than another one, if it is not."""
+    oldest = than.stat().st_mtime_ns + 1_000_000
+    if path.stat().st_mtime_ns < oldest:
+        os.utime(path, ns=(oldest, oldest))
+
+
+def to_disk(directory: Path) -> None:
+    """Force a directory's entries to the disk, so that a rename in it survives a power failure."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file; 0 if it has gone since it was listed."""
+    try:
+        return path.stat().st_size
+    except NO_FILE:
+        return 0
+
+
+def entries(path: Path) -> list[tuple[str, bool]]:
+    """Names in a directory, and whether each is a directory, in the order of the keys below them."""
+    try:
+        with os.scandir(path) as found:
+            entries = [(each.name, each.is_dir()) for each in found if not each.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(entries, key=lambda entry: entry[0] + "/" if entry[1] else entry[0])

@@ -1,0 +1,88 @@
+"""What CloudFormation makes of the transformed template under given parameters, as far as this template needs it.
+
+deployed(EcsTaskPer="town", ...)["WorkerFunction"]["Properties"]    conditions decided, parameters filled in
+refused(EcsTaskPer="town")                                          what its rules say of parameters that do not fit
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tests.contracts.transformed import template
+
+ON_ECS: Final[Mapping[str, str]] = {
+    "EcsTaskPer": "agent",
+    "EcsCluster": "agents",
+    "EcsTaskDefinition": "town-agent",
+    "EcsRoles": "arn:aws:iam::111122223333:role/execution,arn:aws:iam::111122223333:role/task",
+    "EcsSubnets": "subnet-11111111,subnet-22222222",
+    "EcsSecurityGroups": "sg-11111111",
+    "FunctionSubnets": "subnet-33333333",
+    "FunctionSecurityGroups": "sg-33333333",
+}
+"""Parameters of a deployment with a task for each agent."""
+
+_NOTHING: Final = object()
+
+
+def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
+    """The resources that are made, by logical id."""
+    values = _values(parameters)
+    conditions = {name: _holds(each, values) for name, each in template()["Conditions"].items()}
+    return {
+        name: _filled(resource, values, conditions)
+        for name, resource in template()["Resources"].items()
+        if "Condition" not in resource or conditions[resource["Condition"]]
+    }
+
+
+def refused(**parameters: str) -> list[str]:
+    """What the template's rules and patterns say against these parameters; nothing if it can be deployed."""
+    values = _values(parameters)
+    said = [
+        name
+        for name, about in template()["Parameters"].items()
+        if not re.fullmatch(about.get("AllowedPattern", "(?s:.*)"), str(values[name]))
+        or values[name] not in about.get("AllowedValues", [values[name]])
+    ]
+    for rule in template()["Rules"].values():
+        if _holds(rule["RuleCondition"], values):
+            said += [each["AssertDescription"] for each in rule["Assertions"] if not _holds(each["Assert"], values)]
+    return said
+
+
+def _values(parameters: Mapping[str, str]) -> dict[str, Any]:
+    known = {name: about["Default"] for name, about in template()["Parameters"].items()}
+    assert set(parameters) <= set(known)
+    return {**known, **parameters}
+
+
+def _holds(test: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    [(name, arguments)] = test.items()
+    if name == "Fn::Not":
+        return not _holds(arguments[0], values)
+    assert name == "Fn::Equals"
+    left, right = (_filled(each, values, {}) for each in arguments)
+    return bool(left == right)
+
+
+def _filled(node: Any, values: Mapping[str, Any], conditions: Mapping[str, bool]) -> Any:
+    if isinstance(node, list):
+        return [each for each in (_filled(each, values, conditions) for each in node) if each is not _NOTHING]
+    if not isinstance(node, dict):
+        return node
+    if len(node) == 1:
+        [(name, arguments)] = node.items()
+        if name == "Ref":
+            return _NOTHING if arguments == "AWS::NoValue" else values.get(arguments, node)
+        if name == "Fn::If":
+            condition, then, otherwise = arguments
+            return _filled(then if conditions[condition] else otherwise, values, conditions)
+        if name == "Fn::Sub" and isinstance(arguments, str):
+            text = re.sub(r"\$\{(\w+)\}", lambda found: str(values.get(found[1], found[0])), arguments)
+            return {"Fn::Sub": text} if "${" in text else text
+        if name == "Fn::Split":
+            separator, text = arguments[0], _filled(arguments[1], values, conditions)
+            return text.split(separator)
+    filled = {name: _filled(each, values, conditions) for name, each in node.items()}
+    return {name: each for name, each in filled.items() if each is not _NOTHING}

@@ -1,0 +1,24 @@
+"""Promises of the template that a small change would break without a word: how long wakes live, who may speak plainly."""
+
+from tests.contracts.transformed import resources
+
+
+def test_no_object_of_a_town_moves_to_a_colder_store_by_age() -> None:
+    """A town reads its layers at every cold start: an archive would answer with an error."""
+    [bucket] = resources("AWS::S3::Bucket").values()
+    for rule in bucket["LifecycleConfiguration"]["Rules"]:
+        assert not {"Transition", "Transitions", "NoncurrentVersionTransitions"} & set(rule), rule["Id"]
+
+
+def test_no_queue_takes_anything_over_plain_http() -> None:
+    [policy] = resources("AWS::SQS::QueuePolicy").values()
+    assert {queue["Ref"] for queue in policy["Queues"]} == set(resources("AWS::SQS::Queue"))
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_a_wake_is_tried_three_times_before_it_is_dead_and_lives_long_enough_for_that() -> None:
+    wakes = resources("AWS::SQS::Queue")["Wakes"]
+    assert wakes["RedrivePolicy"]["maxReceiveCount"] == 3
+    assert wakes["MessageRetentionPeriod"] > 3 * wakes["VisibilityTimeout"]

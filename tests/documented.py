@@ -1,0 +1,32 @@
+"""What the OpenAPI document says of an answer, for tests that have one."""
+
+import json
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from infra import openapi
+
+
+def complaints(method: str, route: str, status: int, body: Any) -> list[str]:
+    """Where a body is not what the document says of that answer; nothing if it is."""
+    response = _document()["paths"][route][method.lower()]["responses"][str(status)]
+    [content] = response["content"].values()
+    return _against(content["schema"], body)
+
+
+def unlike(component: str, value: Any) -> list[str]:
+    """Where a value is not what the document says of a component, also after a journey as JSON."""
+    return _against({"$ref": f"#/components/schemas/{component}"}, json.loads(json.dumps(value)))
+
+
+@cache
+def _document() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(openapi.TARGET.read_text(encoding="utf-8"))
+    return found
+
+
+def _against(schema: dict[str, Any], value: Any) -> list[str]:
+    whole = {**schema, "components": _document()["components"]}
+    return [f"{error.json_path}: {error.message[:200]}" for error in Draft202012Validator(whole).iter_errors(value)]

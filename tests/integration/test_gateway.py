@@ -1,0 +1,51 @@
+"""The socket of the local gateway and of `townctl serve`: what is no request is refused, and nothing is written about it."""
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra.local.gateway import serving
+from shared.domain.errors import Refused
+
+
+class Echo:
+    """Answers with the length of what came."""
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        return {"statusCode": 200, "headers": {}, "body": str(len(body))}
+
+
+def said(url: str, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+        return answer
+
+
+@pytest.mark.parametrize("length", ["-5", "abc", "1_0", "+1", "٣"])
+def test_a_length_that_is_none_is_a_bad_request(length: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ended in a traceback on the terminal of whoever served, and in no answer at all."""
+    with serving(Echo()) as url:
+        answer = said(url, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + length.encode() + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_request_with_its_length_is_read_whole() -> None:
+    with serving(Echo()) as url:
+        answer = said(url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")
+    assert answer.endswith(b"\r\n\r\n3")
+
+
+def test_a_port_that_nobody_can_listen_on_is_refused() -> None:
+    """`townctl serve` twice on one port was a traceback and `a bug of townctl`."""
+    with serving(Echo()) as url:
+        taken = urlsplit(url).port or 0
+        for port in (taken, 99_999):
+            with pytest.raises(Refused, match=f"nobody can listen on port {port}"), serving(Echo(), port=port):
+                pass

@@ -1,0 +1,61 @@
+"""Who may do what: a rule means exactly what it says."""
+
+import json
+
+import pytest
+
+from functions.access import Access, Request
+from functions.settings import AccessRule
+from shared.domain.errors import Refused
+
+OPERATOR = "arn:aws:sts::1:assumed-role/Operator/ann"
+
+
+def status(rule: AccessRule, caller: str, town: str) -> int:
+    try:
+        Access((rule,), lambda _: None).require(Request(caller, "GET /x", "1"), "read", town)
+    except Refused as refusal:
+        return refusal.status
+    return 200
+
+
+@pytest.mark.parametrize(
+    ("towns", "town", "answer"),
+    [
+        ("demo", "demo", 200),
+        ("demo", "demo-2", 404),
+        ("demo", "my-demo", 404),
+        ("demo*", "demo-2", 200),
+        ("*", "demo", 200),
+        ("*-demo", "my-demo", 200),
+        ("*-demo", "my-demo-2", 404),
+        ("d.mo", "demo", 404),
+        ("[a-z]*", "demo", 404),
+    ],
+)
+def test_a_pattern_is_the_whole_town_id_and_only_the_star_stands_for_anything(
+    towns: str, town: str, answer: int
+) -> None:
+    assert status(AccessRule(callers=("*",), towns=(towns,), verbs=("read",)), OPERATOR, town) == answer
+
+
+@pytest.mark.parametrize(
+    ("callers", "answer"),
+    [
+        (OPERATOR, 200),
+        (OPERATOR[:-1], 404),
+        (OPERATOR[1:], 404),
+        ("arn:aws:sts::1:assumed-role/Operator/*", 200),
+        ("arn:aws:sts::1:assumed-role/Oper/*", 404),
+    ],
+)
+def test_a_pattern_is_the_whole_arn_of_the_caller(callers: str, answer: int) -> None:
+    assert status(AccessRule(callers=(callers,), towns=("*",), verbs=("read",)), OPERATOR, "demo") == answer
+
+
+def test_a_list_of_towns_leaves_a_line_with_the_caller_too() -> None:
+    lines: list[str] = []
+    access = Access((AccessRule(callers=("*",), towns=("demo*",), verbs=("read",)),), lines.append)
+    assert access.visible(Request(OPERATOR, "GET /api/towns", "1"), ["demo", "other"]) == ("demo",)
+    [line] = map(json.loads, lines)
+    assert (line["event"], line["caller"], line["route"]) == ("access.granted", OPERATOR, "GET /api/towns")
