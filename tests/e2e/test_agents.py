@@ -14,7 +14,8 @@ from typing import Any, Final
 import pytest
 
 from infra.local import demo_scenario, git_seed
-from infra.local.cloud import KEY, LocalCloud
+from infra.local.api_client import with_token
+from infra.local.cloud import CONTROL_KEY, KEY, LocalCloud
 from infra.local.demo_agent import PACE_VARIABLE
 from infra.local.demo_runtime import AGENT_COMMAND
 from infra.local.stalling_proxy import When
@@ -203,15 +204,23 @@ def test_the_token_of_an_agent_speaks_for_itself_alone(life: Life) -> None:
         next(agent["agent_id"] for agent in life.status(DEMO)["agents"] if agent["role"] == role)
         for role in ("polecat", "refinery")
     )
-    [given] = life.cloud.towns.containers[DEMO].disk.glob(f"tokens/{polecat}")
+    [given] = life.cloud.towns.containers[DEMO].disk.glob(f"tokens/{polecat}.*")
     for agent, town, status in ((polecat, DEMO, 202), (refinery, DEMO, 403), (polecat, "demo-early", 404)):
         said = fact("agent_status", "an-agent-says-so", {"message": "I am done"}, agent_id=agent)
         assert post(life.cloud, said, town=town, shown=given.read_text(encoding="utf-8")).status == status
 
 
+def test_a_control_server_answers_only_who_shows_its_key(life: Life) -> None:
+    health = f"{life.cloud.door.url}/{DEMO}/health"
+    assert with_token("GET", health, None, token=None).status == 401
+    assert with_token("GET", health, None, token="guessed").status == 401
+    assert with_token("GET", health, None, token=CONTROL_KEY).document["agents"] == []
+
+
 def test_no_token_and_no_key_of_any_town_is_written_anywhere(life: Life) -> None:
     written = json.dumps(life.cloud.lines()) + json.dumps(life.cloud.sentry.items)
     assert KEY not in written
+    assert CONTROL_KEY not in written
     assert "eyJ" not in written
     logs = life.cloud.home.glob("containers/*/agents/*/*/*/agent.log")
     assert not [log for log in logs if "eyJ" in log.read_text(encoding="utf-8")]

@@ -269,7 +269,7 @@ EXPECTED = {
 def test_every_sample_event_is_answered_by_its_function(cloud: LocalCloud, as_owner: None) -> None:
     found_town(cloud)
     calls = sample_calls()
-    assert {Path(event).stem for _, event, _ in calls} == {*EXPECTED, "tick", "worker", "authorizer"}
+    assert {Path(event).stem for _, event, _ in calls} == {*EXPECTED, "tick", "worker", "authorizer", "retention"}
     for function, path, _ in calls:
         name, event = Path(path).stem, json.loads((ROOT / path).read_text(encoding="utf-8"))
         answered = cloud.invoke(function, event)
@@ -277,6 +277,8 @@ def test_every_sample_event_is_answered_by_its_function(cloud: LocalCloud, as_ow
             assert answered["statusCode"] in EXPECTED[name], (name, answered)
         elif name == "tick":
             assert answered["late"] is True
+        elif name == "retention":
+            assert (answered["failed"], answered["left"]) == ({}, 0)
         elif name == "worker":
             assert answered == {"batchItemFailures": []}
         else:
