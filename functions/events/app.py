@@ -12,8 +12,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from functions import api, wiring
 from functions.access import Access, request_of
-from functions.events import entitlement
-from functions.events.answers import TownDocument, TownsDocument
+from functions.events import entitlement, town_list
+from functions.events.answers import TownDocument
 from functions.events.ingestion import Ingestion, require_town_id
 from functions.events.schemas import NewTown
 from functions.settings import EventsSettings
@@ -87,10 +87,7 @@ def list_towns(
     if after:
         require_town_id(after)
     here = deployment()
-    found = drive(here.ingestion.around.store.towns(after=after, limit=limit))
-    visible = here.access.visible(request, found)
-    page: TownsDocument = {"towns": list(visible), "next": found[-1] if len(found) == limit else None}
-    return api.answer(200, page)
+    return api.answer(200, town_list.page(here.ingestion.around.store, here.access, request, after=after, limit=limit))
 
 
 @app.post("/api/towns/<townId>/events/<eventId>/redrive", summary="Send a poisoned event again", tags=["towns"])

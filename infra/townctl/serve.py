@@ -8,7 +8,7 @@ import json
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -50,6 +50,9 @@ class OwnTown(Access):
 
     def _allows(self, caller: str, verb: str, town_id: str) -> bool:  # noqa: ARG002 - one verb is as good as another
         return caller == _ARN + town_id
+
+    def _readable(self, caller: str) -> Iterator[str]:
+        yield caller.removeprefix(_ARN)
 
 
 @dataclass
