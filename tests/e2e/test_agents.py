@@ -102,6 +102,10 @@ class Life:
         applied = [each["action"] for each in judged if each["outcome"] == "applied"]
         return [action for action in applied if action["type"] == action_type]
 
+    def events(self, town: str) -> list[dict[str, Any]]:
+        """What was taken from the inbox, in order."""
+        return [event for tick in self.ticks(town) for event in tick["outputs"]["events"]]
+
     def starts(self, town: str) -> list[str]:
         """The first word of every agent process that ever ran in the town's container: who, which generation, what for."""
         logs = sorted(self.cloud.towns.containers[town].disk.glob("agents/*/*/*/agent.log"))
@@ -109,9 +113,10 @@ class Life:
         return [line for line in lines if " generation " in line]
 
     def is_over(self, town: str) -> bool:
-        """Whether nothing is left to do, and something was done."""
-        statuses = {bead["status"] for bead in self.status(town)["beads"]}
-        return not statuses and bool(self.merged(town)[1:]) and self.dry_run(town)["quiet"]
+        """Whether every bead has landed, every agent's end was heard of, and nothing is left to do."""
+        started, ended = len(self.starts(town)), Counter(event["event_type"] for event in self.events(town))
+        heard = 0 < started == ended["agent_completed"]
+        return heard and not self.status(town)["beads"] and self.dry_run(town)["quiet"]
 
     def dry_run(self, town: str) -> Any:
         return ask(self.cloud, "POST", f"/api/towns/{town}/debug/reconcile-dry-run").document
@@ -184,8 +189,7 @@ def test_a_worker_that_is_lost_while_it_starts_an_agent_loses_no_work_and_starts
     polecats = [line for line in life.starts(loss.town) if ": work " in line]
     assert polecats == [f"Toast generation 1: work {ALONE}"]
     assert len([each for each in life.actions(loss.town, "dispatch_agent") if each["bead_id"] == ALONE]) == 1
-    taken = Counter(event["event_id"] for tick in life.ticks(loss.town) for event in tick["outputs"]["events"])
-    assert set(taken.values()) == {1}
+    assert set(Counter(event["event_id"] for event in life.events(loss.town)).values()) == {1}
 
 
 def test_the_token_that_a_container_was_given_speaks_for_every_agent_of_its_town_and_of_no_other(life: Life) -> None:
