@@ -54,7 +54,7 @@ class FifoQueue:
     """The queue, and the Queue port in front of it."""
 
     clock: Clock
-    visibility: timedelta = timedelta(seconds=240)
+    visibility: timedelta = timedelta(seconds=190)
     most_receives: int = 5
     messages: list[Message] = field(default_factory=list)
     dead: list[Message] = field(default_factory=list)
