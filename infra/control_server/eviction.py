@@ -32,7 +32,7 @@ _AT_ONCE: Final = 16
 
 def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
     """End everything in order; a line for each agent that says what became of its work."""
-    sessions.evicting = True
+    sessions.take_no_more_starts()
     agents = watch.drain()
     event_id = f"evict:{settings.instance_id}"[:128]
     nonce = drain_nonce(settings.town_id, event_id)

@@ -59,7 +59,7 @@ class Sessions:
             prepare=self.workspaces.prepare,
         )
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="start")
-        self._starting: dict[str, Future[StartAnswer]] = {}
+        self._starting: dict[str, tuple[Launch, Future[StartAnswer]]] = {}
         self._guard = threading.Lock()
         self.evicting = False
 
@@ -78,8 +78,6 @@ class Sessions:
 
     def start(self, body: Start, *, effect_id: str) -> Answer:
         """Start an agent; the same key again gives the first answer."""
-        if self.evicting:
-            return 503, {"error": "this container is being taken away"}
         if body.town_id != self._settings.town_id:
             return 409, {"error": f"this container serves town {self._settings.town_id}"}
         try:
@@ -88,10 +86,11 @@ class Sessions:
             return 400, {"error": f"envVars: {error}"}
         generation = launch.order["generation"]
         with self._guard:
-            future = self._starting.get(launch.effect_id)
-            if future is None:
-                future = self._pool.submit(self._run, launch)
-                self._starting[launch.effect_id] = future
+            if self.evicting:
+                return 503, {"error": "this container is being taken away"}
+            if launch.effect_id not in self._starting:
+                self._starting[launch.effect_id] = (launch, self._pool.submit(self._run, launch))
+            _, future = self._starting[launch.effect_id]
         try:
             answer = future.result(timeout=self._settings.answer_within)
         except NotYet:
@@ -102,6 +101,15 @@ class Sessions:
         if isinstance(answer, Started):
             return 200, self._shown(body.agent_id, generation, "running")
         return (409 if isinstance(answer, StartRejected) else 500), {"error": answer.reason}
+
+    def take_no_more_starts(self) -> None:
+        """Refuse every start from now on; those that are still under way give up, which is told as of any that fails."""
+        with self._guard:
+            self.evicting = True
+            under_way = [launch for launch, _ in self._starting.values()]
+        for launch in under_way:
+            agent_id, generation = launch.order["agent_id"], launch.order["generation"]
+            self.runtime.stop(self._settings.town_id, agent_id, generation=generation, effect_id="evicted")
 
     def stop(self, agent_id: str, body: Stop, *, effect_id: str, generation: int | None) -> Answer:
         """Stop that generation, or the newest one if the caller names none."""

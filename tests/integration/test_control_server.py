@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -342,12 +343,16 @@ def test_a_start_that_is_overtaken_while_it_clones_gives_up(
     assert server.generations() == [2]
 
 
-def test_a_start_that_is_stopped_while_it_clones_gives_up(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real git, hanging on a pipe in place of a network."""
+def hanging_rig(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A repository at which the real git hangs, on a pipe in place of a network."""
     pipe = server.settings.root / "hangs.git"
     os.mkfifo(pipe)
     monkeypatch.setitem(server.running.sessions.workspaces._environment, "GIT_ALLOW_PROTOCOL", "file:ext")
-    rig = {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
+    return {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
+
+
+def test_a_start_that_is_stopped_while_it_clones_gives_up(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = hanging_rig(server, monkeypatch)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(start, server, rig=rig)
         clones = server.settings.root / "clones"
@@ -381,6 +386,20 @@ def test_an_eviction_tells_the_town_saves_the_work_and_takes_no_start(server: Te
     assert git(repository, "show", "gt/toast/b1:new.txt") == "unfinished"
     mailbox = server.runtime.newest("t1", "a1").directory / "messages"
     assert "Commit and push" in next(iter(mailbox.iterdir())).read_text()
+
+
+def test_a_start_that_still_clones_when_its_container_goes_gives_up_and_is_told(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent could begin after the eviction had counted whom to save, and died with the container, untold."""
+    monkeypatch.setattr(server.running.sessions, "_settings", replace(server.settings, answer_within=0.1))
+    rig = hanging_rig(server, monkeypatch)
+    assert isinstance(start(server, rig=rig), Started)
+    assert wait_for(lambda: any((server.settings.root / "clones").glob("*.git/HEAD")), seconds=PATIENCE_SECONDS)
+    assert server.running.evict() == []
+    assert server.generations() == []
+    [end] = server.town.heard("container_status")
+    assert "stopped before it was started" in end["payload"]["exit_reason"]
 
 
 def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
