@@ -34,7 +34,7 @@ def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Report
     """End everything in order; a line for each agent that says what became of its work."""
     sessions.take_no_more_starts()
     agents = watch.drain()
-    event_id = f"evict:{settings.instance_id}"[:128]
+    event_id = f"evict:{settings.instance_key}"
     nonce = drain_nonce(settings.town_id, event_id)
     settings.root.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
@@ -57,7 +57,7 @@ def announce_ready(settings: Settings, reporter: Reporter) -> bool:
     nonce = os.environ.get("TOWN_DRAIN_NONCE") or _kept_nonce(settings)
     if not nonce:
         return False
-    reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_id}"[:128], {"nonce": nonce}))
+    reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_key}", {"nonce": nonce}))
     path.unlink(missing_ok=True)
     return True
 

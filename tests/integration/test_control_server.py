@@ -20,6 +20,7 @@ import pytest
 from infra.control_server.settings import Settings
 from infra.control_server.workspace import Workspaces
 from infra.local import container, git_seed
+from infra.local.posting import poster_from
 from shared.adapters.clock import wait_for
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
@@ -29,7 +30,7 @@ from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.ports import Done, ProcessStatus, Started, StartRejected
 from shared.events.containers import drain_nonce
-from tests.control_servers import Listener, TestServer, a_control_server
+from tests.control_servers import Listener, TestServer, a_control_server, started
 from tests.fakes import FakeClock
 from tests.towns import T, a_town
 from tests.worlds import a_world
@@ -308,6 +309,15 @@ def test_a_branch_that_is_no_branch_is_a_no(server: TestServer, branch: str) -> 
     assert server.generations() == []
 
 
+def test_a_hook_that_an_agent_left_in_a_clone_is_not_run(server: TestServer) -> None:
+    start(server)
+    [clone] = (server.settings.root / "clones").glob("*.git")
+    (clone / "hooks").mkdir(exist_ok=True)
+    (clone / "hooks" / "post-checkout").write_text("#!/bin/sh\nexit 1\n")
+    (clone / "hooks" / "post-checkout").chmod(0o755)
+    assert isinstance(start(server, 2, effect="e2"), Started)
+
+
 def test_a_spoilt_clone_is_made_anew(server: TestServer) -> None:
     start(server)
     [clone] = (server.settings.root / "clones").iterdir()
@@ -419,6 +429,20 @@ def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
         "a2 generation 1: saved on gt/a2",
     ]
     assert {event["agent_id"] for event in server.town.heard("agent_completed")} == {"a1", "a2"}
+
+
+@pytest.mark.parametrize("instance_id", ["1", "arn:aws:ecs:eu-west-1:123456789012:task/towns/0f1e2d3c", "x" * 300])
+def test_whatever_a_platform_calls_an_instance_its_reports_are_taken(tmp_path: Path, instance_id: str) -> None:
+    """The name was a part of event ids as it was: with a slash in it the town refused the eviction for good."""
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+    town = poster_from({"TOWN_AGENT_DATA": str(tmp_path / "towns")}, town_id="t1", clock=world.clock)
+    with a_control_server(tmp_path, clock=world.clock, eviction_seconds=0.2) as first:
+        server = started(replace(first.settings, instance_id=instance_id, root=tmp_path / "disk"), town)
+        start(calm(server), rig=None)
+        server.running.watch.look()
+        server.running.evict()
+    told = [event["event_type"] for key in world.inbox() for event in json.loads(_body(world, key))["events"]]
+    assert sorted(told) == ["agent_completed", "agent_heartbeat", "container_eviction"]
 
 
 def test_the_next_instance_on_the_same_disk_ends_the_drain_with_its_nonce_once(server: TestServer) -> None:
