@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from infra.control_server.settings import Settings
-from infra.control_server.workspace import Workspaces
+from infra.control_server.workspace import Workspaces, _said
 from infra.local import container, git_seed
 from infra.local.posting import poster_from
 from shared.adapters.clock import wait_for
@@ -288,6 +288,13 @@ def test_two_agents_work_on_one_branch_without_touching_one_another(server: Test
         assert isinstance(answer, Started)
     assert git(tree(server, "a3"), "branch", "--show-current").strip() == ""
     assert len({tree(server, agent_id) for agent_id in ("a1", "a2", "a3")}) == 3
+
+
+def test_an_address_in_what_git_says_is_told_without_its_credentials() -> None:
+    """A newer git leaves them out itself."""
+    assert _said(b"fatal: unable to access 'https://user:hunter2@x.example/a'") == (
+        "fatal: unable to access 'https://x.example/a'"
+    )
 
 
 def test_a_repository_that_cannot_be_had_is_a_no_without_its_credentials(server: TestServer) -> None:
