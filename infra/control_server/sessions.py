@@ -28,6 +28,7 @@ from shared.domain.ports import NotDone, Started, StartRejected, StartUnknown
 TOKEN_FILE_VARIABLE: Final = "TOWN_TOKEN_FILE"  # noqa: S105 - a name
 _TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 _AT_ONCE: Final = 64
+_FETCHED_AT_ONCE: Final = 4
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 Answer = tuple[int, dict[str, Any]]
@@ -59,6 +60,8 @@ class Sessions:
             prepare=self.workspaces.prepare,
         )
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="start")
+        self._fetches = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch")
+        self._closed = threading.Event()
         self._starting: dict[str, tuple[Launch, Future[StartAnswer]]] = {}
         self._guard = threading.Lock()
         self.evicting = False
@@ -179,12 +182,14 @@ class Sessions:
         write_atomically(self._root / "config.json", {"env_vars": dict(body.env_vars)})
         for rig in body.rigs:
             if isinstance(rig.get("git_url"), str):
-                self._pool.submit(self._fetch, rig["git_url"])
+                self._fetches.submit(self._fetch, rig["git_url"])
         return 200, {"status": "synced"}
 
     def close(self) -> None:
-        """Take no more starts."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Take no more starts, and fetch nothing more."""
+        self._closed.set()
+        for pool in (self._pool, self._fetches):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _launch(self, body: Start, effect_id: str) -> Launch:
         newest = self.runtime.newest(self._settings.town_id, body.agent_id)
@@ -223,7 +228,7 @@ class Sessions:
 
     def _fetch(self, url: str) -> None:
         try:
-            self.workspaces.fetch(url)
+            self.workspaces.fetch(url, self._closed.is_set)
         except NotPrepared as error:
             print(f"control server: a clone could not be made ready, the first start tries again: {error}", flush=True)
 

@@ -537,6 +537,20 @@ def test_a_generation_that_is_no_number_is_answered_so(server: TestServer, text:
     assert (answer.status, answer.body["error"]) == (400, "Town-Generation: a whole number is wanted")
 
 
+def test_clones_that_hang_hold_up_no_start_and_end_with_the_server(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clones were made ready by the threads that start agents: a forge that hung took them all, for ten minutes."""
+    url = hanging_rig(server, monkeypatch)["git_url"]
+    rigs = [{"git_url": f"{url} {number}"} for number in range(65)]
+    assert ask(server, "POST", "/sync-config", {"rigs": rigs}).status == 200
+    clones = server.settings.root / "clones"
+    assert wait_for(lambda: len(list(clones.glob("*.git/HEAD"))) == 4, seconds=PATIENCE_SECONDS)
+    assert ask(server, "POST", "/agents/start", START).body["status"] == "running"
+    server.running.sessions.close()
+    server.running.sessions._fetches.shutdown(wait=True)
+
+
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
     """It is refused by what its head says; none of it was sent."""
     connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=8)
