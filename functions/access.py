@@ -6,13 +6,14 @@ a caller may not see looks exactly like one that does not exist. Every answer le
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from functions.problems import not_found
 from functions.settings import AccessRule
 from shared.domain.errors import Refused
+from shared.storage import keys
 
 Verb = Literal["read", "debug", "write"]
 
@@ -55,11 +56,20 @@ class Access:
             raise Refused(f"you may not {verb} this town", status=403, hint=hint)
         raise not_found()
 
-    def visible(self, request: Request, towns: Iterable[str]) -> tuple[str, ...]:
-        """Those of these towns that the caller may read."""
-        found = tuple(town for town in towns if self._allows(request.caller, "read", town))
+    def list_towns(self, request: Request) -> tuple[str, ...]:
+        """Let the caller list towns: what the ids of those that it may read begin with, so that no others are looked at."""
         self._audit("access.granted", request, "read", None)
-        return found
+        found = {pattern.partition("*")[0] for pattern in self._readable(request.caller)}
+        return tuple(sorted(each for each in found if not any(each.startswith(other) for other in found - {each})))
+
+    def may_read(self, request: Request, town_id: str) -> bool:
+        """Whether a list of towns shows this one to the caller."""
+        return self._allows(request.caller, "read", town_id)
+
+    def _readable(self, caller: str) -> Iterator[str]:
+        for rule in self._rules:
+            if "read" in rule.verbs and _fits(rule.callers, caller):
+                yield from rule.towns
 
     def _allows(self, caller: str, verb: str, town_id: str) -> bool:
         return any(
@@ -76,6 +86,14 @@ class Access:
             "town_id": None if town_id is None else town_id[:_SHOWN],
         }
         self._write_line(json.dumps(line))
+
+
+def require_town_id(town_id: str) -> None:
+    """What can be no town's id is a town that does not exist. Raises Refused (404) before the store is asked."""
+    try:
+        keys.checked_town_id(town_id)
+    except Refused:
+        raise not_found() from None
 
 
 def _fits(patterns: Iterable[str], text: str) -> bool:

@@ -8,11 +8,12 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import BaseModel, ValidationError
 
 from functions import problems
@@ -20,6 +21,7 @@ from shared.domain.errors import Refused, TownError
 from shared.events import strict_json
 
 M = TypeVar("M", bound=BaseModel)
+TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]
 
 BODY_SIZE: Final = 64 * 1024
 NO_ROUTE: Final = "there is no such route, or not for this town"

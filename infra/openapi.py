@@ -106,11 +106,13 @@ _PROBLEMS: Final = {
 
 
 class _Schemas(GenerateJsonSchema):
-    """Schemas of what really goes over the wire: an object has the fields of its type, all of them, and no other."""
+    """Schemas of what really goes over the wire: an object has the fields of its type, all of them, and unless that says
+    otherwise no other.
+    """
 
     def typed_dict_schema(self, schema: Any) -> JsonSchemaValue:
-        """A closed object."""
-        return super().typed_dict_schema(schema) | {"additionalProperties": False}
+        """A closed object, if its type is not an open one."""
+        return {"additionalProperties": False} | super().typed_dict_schema(schema)
 
     def dataclass_schema(self, schema: Any) -> JsonSchemaValue:
         """A closed object."""

@@ -8,27 +8,23 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from functions import api, wiring
-from functions.access import Access, Verb, request_of
+from functions.access import Access, Verb, request_of, require_town_id
+from functions.api import TownId
 from functions.debug import views
 from functions.debug.answers import HealthDocument
-from functions.problems import not_found
 from functions.settings import DebugSettings
 from shared.adapters import ids
-from shared.domain.errors import Refused
 from shared.domain.past import TownPast
 from shared.domain.steps import drive
 from shared.engine import status as reports
 from shared.engine.code_version import code_version
 from shared.engine.surroundings import Surroundings
-from shared.storage import keys
 
 BODY_SIZE: Final = 7 << 20
 
 wiring.watch_errors()  # before the first call, which its time-out warning has to surround
 
 app = api.resolver()
-
-TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +110,7 @@ def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
 def _allowed(town_id: str, verb: Verb) -> Deployment:
     """The deployment, once it is clear that the caller may ask that of this town. Raises Refused."""
     request = request_of(app.current_event.raw_event)
-    try:
-        keys.checked_town_id(town_id)
-    except Refused:
-        raise not_found() from None
+    require_town_id(town_id)
     here = deployment()
     here.access.require(request, verb, town_id)
     return here

@@ -11,10 +11,11 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from functions import api, wiring
-from functions.access import Access, request_of
-from functions.events import entitlement
-from functions.events.answers import TownDocument, TownsDocument
-from functions.events.ingestion import Ingestion, require_town_id
+from functions.access import Access, request_of, require_town_id
+from functions.api import TownId
+from functions.events import entitlement, town_list
+from functions.events.answers import TownDocument
+from functions.events.ingestion import Ingestion
 from functions.events.schemas import NewTown
 from functions.settings import EventsSettings
 from shared.adapters import ids
@@ -29,8 +30,6 @@ TOWNS_AT_MOST: Final = 1000
 wiring.watch_errors()  # before the first call, which its time-out warning has to surround
 
 app = api.resolver()
-
-TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +86,7 @@ def list_towns(
     if after:
         require_town_id(after)
     here = deployment()
-    found = drive(here.ingestion.around.store.towns(after=after, limit=limit))
-    visible = here.access.visible(request, found)
-    page: TownsDocument = {"towns": list(visible), "next": found[-1] if len(found) == limit else None}
-    return api.answer(200, page)
+    return api.answer(200, town_list.page(here.ingestion.around.store, here.access, request, after=after, limit=limit))
 
 
 @app.post("/api/towns/<townId>/events/<eventId>/redrive", summary="Send a poisoned event again", tags=["towns"])

@@ -8,10 +8,11 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from functions.access import require_town_id
 from functions.events.answers import BatchDocument, Nonce, ReportDocument
 from functions.events.entitlement import Sender, require_entitled
 from functions.problems import not_found
-from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
+from shared.domain.errors import AccessDenied, QueueUnavailable
 from shared.domain.ids import derived_from
 from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
@@ -21,7 +22,6 @@ from shared.engine.warm_images import WarmImages
 from shared.events import ingest
 from shared.events.ingest import AcceptedBatch
 from shared.events.repeats import require_no_other
-from shared.storage import keys
 from shared.telemetry.emf import EmfMetrics
 from shared.town import database, summary
 
@@ -101,11 +101,3 @@ def id_of(batch: AcceptedBatch) -> str:
     """The batch's id: the same events have the same one, so a repeated request gets the same answer."""
     content = json.dumps([(event.event_id, *ingest.content_of(event)) for event in batch.envelopes])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
-def require_town_id(town_id: str) -> None:
-    """What can be no town's id is a town that does not exist. Raises Refused (404) before the store is asked."""
-    try:
-        keys.checked_town_id(town_id)
-    except Refused:
-        raise not_found() from None

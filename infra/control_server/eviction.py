@@ -35,7 +35,7 @@ _AT_ONCE: Final = 16
 
 def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
     """End the town's container in order; a line for each agent that says what became of its work."""
-    sessions.evicting = True
+    sessions.take_no_more_starts()
     agents = watch.drain()
     if agents:
         nonce = drain_nonce(settings.town_id, _event_id(settings))
@@ -47,7 +47,7 @@ def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Report
 
 def leave(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
     """End the container of one agent in order: nothing that the town as a whole need take notice of."""
-    sessions.evicting = True
+    sessions.take_no_more_starts()
     return _end_all(watch.drain(), settings, sessions, watch, reporter)
 
 
@@ -57,7 +57,7 @@ def announce_ready(settings: Settings, reporter: Reporter) -> bool:
     nonce = os.environ.get("TOWN_DRAIN_NONCE") or _kept_nonce(settings)
     if not nonce:
         return False
-    reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_id}"[:128], {"nonce": nonce}))
+    reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_key}", {"nonce": nonce}))
     path.unlink(missing_ok=True)
     return True
 
@@ -77,7 +77,7 @@ def _end_all(
 
 
 def _event_id(settings: Settings) -> str:
-    return f"evict:{settings.instance_id}"[:128]
+    return f"evict:{settings.instance_key}"
 
 
 def _kept_nonce(settings: Settings) -> str | None:

@@ -101,7 +101,7 @@ FLEET: Final = (
     Panel("Largest town", "timeseries", (("imageBytes", _MAX),), unit="bytes"),
 )
 
-_TICKS: Final = 'filter event = "tick.completed" and ispresent(pendingEventCount)'
+_TICKS: Final = 'filter event = "tick.completed" and ispresent(pendingEventCount.0)'
 
 PER_TOWN: Final = (
     PerTown(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.adapters.s3_objects import S3Objects
+from shared.storage import keys
 
 BUCKET_VARIABLE: Final = "TOWNCTL_BUCKET"
 ENDPOINT_VARIABLE: Final = "TOWNCTL_ENDPOINT"
@@ -40,7 +41,7 @@ class Bucket:
 
     def objects(self) -> S3Objects:
         """The store in it. Nothing is asked for yet."""
-        return S3Objects(self.name, endpoint_url=self.endpoint_url, region=self.region)
+        return S3Objects(self.name, endpoint_url=self.endpoint_url, region=self.region, kind_of=keys.kind_of)
 
     def way(self) -> dict[str, str]:
         """What another process of this user needs in its environment to come to the same bucket."""

@@ -8,8 +8,9 @@ import json
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -44,12 +45,18 @@ class LoopIsAwake:
         """Taken: the marker brings the town within one pass."""
         return ()
 
+    def put_back(self, receipts: Mapping[str, timedelta]) -> None:
+        """There is none: nobody is delivered a wake here."""
+
 
 class OwnTown(Access):
     """Who shows an operator's token may do everything to the town that it names, and sees no other."""
 
     def _allows(self, caller: str, verb: str, town_id: str) -> bool:  # noqa: ARG002 - one verb is as good as another
         return caller == _ARN + town_id
+
+    def _readable(self, caller: str) -> Iterator[str]:
+        yield caller.removeprefix(_ARN)
 
 
 @dataclass

@@ -5,11 +5,13 @@ Whoever builds such a value is annotated with its shape, so mypy holds both toge
 
 from dataclasses import dataclass
 from typing import (
+    Annotated,
     Any,
     Literal,
     NotRequired,  # pydantic needs this one below Python 3.12
 )
 
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 ActionOutcome = Literal["applied", "skipped", "failed"]
@@ -36,11 +38,21 @@ class EventAnswer(TypedDict):
     error: NotRequired[str]
 
 
+@with_config(ConfigDict(extra="allow"))
+class AnyAction(TypedDict):
+    """An action in its wire form. Which other fields it has follows from its `type`: see shared/actions."""
+
+    type: str
+
+
+ActionFields = Annotated[dict[str, Any], FieldsOf(AnyAction)]
+
+
 class ActionAnswer(TypedDict):
-    """What a rule, named in full, asked for, and what became of it. Which fields `action` has follows from its `type`."""
+    """What a rule, named in full, asked for, and what became of it."""
 
     rule: str
-    action: dict[str, Any]
+    action: ActionFields
     outcome: ActionOutcome
     reason: str | None
 

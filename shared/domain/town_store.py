@@ -168,8 +168,11 @@ class TownStore(Protocol):
         """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are resolved."""
         ...
 
-    def towns(self, *, after: str = "", limit: int | None = None) -> Steps[tuple[str, ...]]:
-        """The ids of all towns that have a head, ascending; with `limit` the next ones behind `after`, in the store's order."""
+    def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
+        """The ids of all towns that have a head, ascending; with `limit` the next ones behind `after`, in the store's order.
+
+        With `prefix`, those that begin with it.
+        """
         ...
 
     def post(

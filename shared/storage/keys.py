@@ -110,6 +110,11 @@ def after_town_of(key: str) -> str:
     return f"{TOWNS}{name}{slash}{_AFTER_EVERYTHING}" if slash else key
 
 
+def towns_beginning(prefix: str) -> str:
+    """The prefix of everything that towns own whose ids begin so; what no id begins with is not looked for elsewhere."""
+    return f"{TOWNS}{prefix if _TOWN_ID.fullmatch(prefix) or not prefix else _AFTER_EVERYTHING}"
+
+
 def town(town_id: str) -> str:
     """The prefix of everything that a town owns; its head comes first, its inbox next."""
     return f"{TOWNS}{checked_town_id(town_id)}/"

@@ -52,6 +52,8 @@ class ObjectTownStore(waiting.Waiting):
 
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
         """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
+        if (yield Call(f"start_of {keys.head(town_id)}", partial(self._objects.start_of, keys.head(town_id), 1))):
+            raise _exists(town_id)  # before a marker is written that nobody wanted
         page_size = page_size_of(image)
         manifest = _manifest(
             town_id,
@@ -66,7 +68,7 @@ class ObjectTownStore(waiting.Waiting):
         body = head.encode(manifest, below.tail)
         etag = yield from commit.first_head(self._objects, town_id, body, commit_id=facts.commit_id)
         if etag is None:
-            raise TownExists(f"town {town_id} exists already", hint="use it, or choose another id")
+            raise _exists(town_id)
         yield from self.ensure(marker)
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
@@ -114,9 +116,9 @@ class ObjectTownStore(waiting.Waiting):
             )
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
-    def towns(self, *, after: str = "", limit: int | None = None) -> Steps[tuple[str, ...]]:
+    def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
         """The ids of all towns that have a head, ascending; with `limit` the next ones behind the town `after`, in the order
-        of their keys, in which `a-b` stands before `a`.
+        of their keys, in which `a-b` stands before `a`. With `prefix`, those that begin with it.
 
         After each page the rest of its last town's objects is jumped over, so a long inbox costs no further
         pages.
@@ -124,7 +126,7 @@ class ObjectTownStore(waiting.Waiting):
         found: list[str] = []
         place = keys.after_town_of(keys.head(after)) if after else ""
         while True:
-            page = yield from self.listed(keys.TOWNS, after=place, limit=waiting.PAGE)
+            page = yield from self.listed(keys.towns_beginning(prefix), after=place, limit=waiting.PAGE)
             found += [town for town in map(keys.town_of_head, page.keys) if town is not None]
             if limit is not None and (len(found) >= limit or not page.more):
                 return tuple(found[:limit])
@@ -150,6 +152,10 @@ class ObjectTownStore(waiting.Waiting):
             ),
             layers=below,
         )
+
+
+def _exists(town_id: str) -> TownExists:
+    return TownExists(f"town {town_id} exists already", hint="use it, or choose another id")
 
 
 def _manifest(

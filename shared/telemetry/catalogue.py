@@ -135,7 +135,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         "1 while some town's dispatch breaker is open.",
-        alarms=(Alarm("breaker-open", Statistic.MAXIMUM, 0, "a town has stopped dispatching agents", 3, 5),),
+        alarms=(Alarm("breaker-open", Statistic.MAXIMUM, 0, "a town has stopped dispatching agents", 1, 30),),
     ),
     Metric("ticksRun", Unit.COUNT, Statistic.SUM, "Ticks that ran to their end, quiet ones included."),
     Metric("ticksQuiet", Unit.COUNT, Statistic.SUM, "Ticks that found nothing to commit."),

@@ -6,6 +6,7 @@ from typing_extensions import TypedDict  # pydantic needs this one below Python 
 
 from shared.domain.answers import (
     ActionAnswer,
+    ActionFields,
     AttemptAnswer,
     DifferenceAnswer,
     EffectAnswer,
@@ -237,7 +238,7 @@ class WantedAction(TypedDict):
     """What a rule of a paused town wants."""
 
     rule: str
-    action: dict[str, Any]
+    action: ActionFields
 
 
 class DryRunAnswer(TypedDict):

@@ -56,6 +56,25 @@ def test_a_pattern_is_the_whole_arn_of_the_caller(callers: str, answer: int) -> 
 def test_a_list_of_towns_leaves_a_line_with_the_caller_too() -> None:
     lines: list[str] = []
     access = Access((AccessRule(callers=("*",), towns=("demo*",), verbs=("read",)),), lines.append)
-    assert access.visible(Request(OPERATOR, "GET /api/towns", "1"), ["demo", "other"]) == ("demo",)
+    assert access.list_towns(Request(OPERATOR, "GET /api/towns", "1")) == ("demo",)
     [line] = map(json.loads, lines)
     assert (line["event"], line["caller"], line["route"]) == ("access.granted", OPERATOR, "GET /api/towns")
+
+
+@pytest.mark.parametrize(
+    ("towns", "looked_at"),
+    [
+        (("demo*", "other"), ("demo", "other")),
+        (("demo*", "demo-2", "demo"), ("demo",)),
+        (("a-*", "a*"), ("a",)),
+        (("*-demo", "x"), ("",)),
+    ],
+)
+def test_only_towns_that_begin_as_a_pattern_does_are_looked_at(
+    towns: tuple[str, ...], looked_at: tuple[str, ...]
+) -> None:
+    mine = AccessRule(callers=(OPERATOR,), towns=towns, verbs=("read",))
+    others = AccessRule(callers=("arn:other",), towns=("secret*",), verbs=("read",))
+    written = AccessRule(callers=("*",), towns=("written*",), verbs=("write",))
+    access = Access((mine, others, written), lambda _: None)
+    assert access.list_towns(Request(OPERATOR, "GET /api/towns", "1")) == looked_at

@@ -391,9 +391,7 @@ def test_a_town_with_wrong_settings_is_not_created(api: EventsApi, body: Any, st
 def test_the_list_holds_the_callers_towns_and_no_others(api: EventsApi) -> None:
     assert api.ask(request("GET", "/api/towns", caller=OPERATOR)).document == {"towns": ["one"], "next": None}
     paged = api.ask(request("GET", "/api/towns", caller=OPERATOR, query={"limit": "1"})).document
-    assert paged == {"towns": ["one"], "next": "one"}
-    rest = api.ask(request("GET", "/api/towns", caller=OPERATOR, query={"limit": "1", "after": "one"})).document
-    assert rest == {"towns": [], "next": "two"}
+    assert paged == {"towns": ["one"], "next": None}
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "many"}, {"after": "x" * 65}], ids=str)

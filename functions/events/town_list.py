@@ -1,0 +1,18 @@
+"""The towns that a caller may read. Of the others nothing is told, not even where a page ends."""
+
+from functions.access import Access, Request
+from functions.events.answers import TownsDocument
+from shared.domain.steps import drive
+from shared.domain.town_store import TownStore
+
+
+def page(store: TownStore, access: Access, request: Request, *, after: str, limit: int) -> TownsDocument:
+    """At most `limit` of them behind the town `after`; `next` is the last of these if the caller may read more."""
+    found: list[str] = []
+    for prefix in access.list_towns(request):
+        place: str | None = after
+        while place is not None and len(found) <= limit:
+            towns = drive(store.towns(after=place, limit=limit, prefix=prefix))
+            found += [town for town in towns if access.may_read(request, town)]
+            place = towns[-1] if len(towns) == limit else None
+    return {"towns": found[:limit], "next": found[limit - 1] if len(found) > limit else None}
