@@ -47,6 +47,7 @@ def settings(fargate: Fargate, **other: Any) -> WorkerSettings:
         {
             "STAGE": "test",
             "TOWN_BUCKET": BUCKET,
+            "QUEUE_URL": "https://queue.example.com/wakes.fifo",
             "ECS": json.dumps(ecs),
             "AGENTS_API": "https://api.example.com",
             "TOKEN_SECRET": "town-tokens",
