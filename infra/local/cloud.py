@@ -87,7 +87,12 @@ class LocalCloud:
         if not messages:
             return 0
         records = [
-            {"messageId": each["MessageId"], "body": each["Body"], "attributes": each.get("Attributes", {})}
+            {
+                "messageId": each["MessageId"],
+                "receiptHandle": each["ReceiptHandle"],
+                "body": each["Body"],
+                "attributes": each.get("Attributes", {}),
+            }
             for each in messages
         ]
         answered = self.invoke("WorkerFunction", {"Records": records})
