@@ -41,7 +41,8 @@ _ENDPOINTS: Final = ("STORE_ENDPOINT", "QUEUE_ENDPOINT", "SECRETS_ENDPOINT")
 
 _PAUSE_SECONDS: Final = 0.2
 _BLOCKED_SECONDS: Final = 20
-"""How long a wake that a lost worker had keeps its town from other workers; at AWS as long as a worker may take."""
+"""How long a lost worker's wake keeps its town from other workers. At AWS it is more than a worker lives; less only means
+that a wake may come twice, which does no harm."""
 
 FUNCTIONS: Final = (
     "TickFunction",

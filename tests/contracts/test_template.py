@@ -215,10 +215,7 @@ def test_what_a_schedule_sends_is_what_its_function_reads(function: str) -> None
     assert ScheduledCall.read(json.loads(filled)).attempt == 1
 
 
-def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_its_worker_and_no_longer() -> None:
-    """A group is held while one of its messages is out. With six times the worker's time-out, the town of a worker that was
-    lost or failed once started no agent for eighteen minutes: the dispatcher hands such ticks to the same group.
-    """
+def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_its_worker() -> None:
     functions = resources("AWS::Lambda::Function")
     assert functions["TickFunction"]["Timeout"] < 60
     wakes = resources("AWS::SQS::Queue")["Wakes"]
