@@ -80,7 +80,7 @@ test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: check
-check: lint test ## Run everything that CI runs
+check: lint lint-template test ## Run everything that CI runs
 
 .PHONY: lint lint-format lint-style lint-types lint-imports lint-lock
 lint: lint-format lint-style lint-types lint-imports lint-lock ## Check format, style, types, import direction and the lock

@@ -70,7 +70,7 @@ class Measured:
 
 
 def measure(objects: Any, *, towns: int, rounds: int) -> Measured:
-    """`rounds` events for each of so many towns, each taken by a tick through the worker's batches of ten."""
+    """`rounds` events for each of so many towns, each taken by a tick of the worker, one a call."""
     counting = CountingObjects(objects)
     world = a_world(objects=counting)
     names = [f"town-{number:04d}" for number in range(towns)]
@@ -88,7 +88,7 @@ def measure(objects: Any, *, towns: int, rounds: int) -> Measured:
             cloud.queue.send([Wake(name, (world.clock.now(),), f"{name}:{number}")])
         counting.reset()
         begun = time.perf_counter()
-        while cloud.queue.pump(cloud.work):
+        while cloud.queue.pump(cloud.work, limit=1):
             pass
         seconds += time.perf_counter() - begun
         requests += counting.requests
@@ -116,7 +116,7 @@ def fan_out(objects: Any, *, towns: int = 2_000, due: int = 60) -> tuple[float, 
     report = cloud.minute(T + timedelta(minutes=1), remaining=timedelta(seconds=14))
     passed = time.perf_counter()
     assert report.handed_over == due
-    while cloud.queue.pump(cloud.work):
+    while cloud.queue.pump(cloud.work, limit=1):
         pass
     return (passed - begun) / report.passes, time.perf_counter() - passed
 
