@@ -110,7 +110,7 @@ class StoreSettings(Settings):
 
 
 class QueueSettings(StoreSettings):
-    """Who wakes workers."""
+    """Who wakes workers, or puts back a wake."""
 
     queue_url: Url
     queue_endpoint: Url | None = None
@@ -135,7 +135,7 @@ class AgentTasks(BaseModel):
     public_ip: bool = False
 
 
-class WorkerSettings(StoreSettings):
+class WorkerSettings(QueueSettings):
     """Whom effects call. Without `control_server` or `ecs` no agent is started, without `secrets_prefix` no forge is asked.
 
     `control_server` is the base URL of the towns' control servers, in which {town} stands for the town; `ecs` is JSON and
@@ -177,7 +177,7 @@ class WorkerSettings(StoreSettings):
         return texts
 
 
-class TickSettings(QueueSettings, WorkerSettings):
+class TickSettings(WorkerSettings):
     """The dispatcher. `pass_seconds` lies between two looks; above `in_process` due towns they go to the queue."""
 
     pass_seconds: Annotated[int, Field(ge=5, le=60)] = 5

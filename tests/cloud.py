@@ -54,7 +54,7 @@ def a_cloud(world: World) -> Cloud:
         world=world,
         queue=queue,
         dispatcher=Dispatcher(around, queue, metrics, world.worker_id),
-        worker=Worker(around, metrics, world.worker_id),
+        worker=Worker(around, queue, metrics, world.worker_id),
         lines=lines,
     )
 

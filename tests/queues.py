@@ -8,7 +8,7 @@
   or dies, has none deleted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,11 +30,16 @@ class Message:
     receives: int = 0
     visible_at: datetime | None = None
 
+    @property
+    def receipt(self) -> str:
+        """The handle of the newest delivery."""
+        return f"handle-{self.message_id}-{self.receives}"
+
     def record(self) -> dict[str, Any]:
         """The message as a Lambda event source hands it over."""
         return {
             "messageId": self.message_id,
-            "receiptHandle": f"handle-{self.message_id}-{self.receives}",
+            "receiptHandle": self.receipt,
             "body": self.body,
             "attributes": {"MessageGroupId": self.group, "ApproximateReceiveCount": str(self.receives)},
             "messageAttributes": {},
@@ -49,8 +54,8 @@ class FifoQueue:
     """The queue, and the Queue port in front of it."""
 
     clock: Clock
-    visibility: timedelta = timedelta(seconds=1080)
-    most_receives: int = 3
+    visibility: timedelta = timedelta(seconds=190)
+    most_receives: int = 5
     messages: list[Message] = field(default_factory=list)
     dead: list[Message] = field(default_factory=list)
     sent: list[Wake] = field(default_factory=list)
@@ -67,6 +72,14 @@ class FifoQueue:
             if wake.town_id not in self.refuses:
                 self._take(wake)
         return tuple(wake for wake in wakes if wake.town_id in self.refuses)
+
+    def put_back(self, receipts: Mapping[str, timedelta]) -> None:
+        if self.unavailable:
+            raise QueueUnavailable("the queue does not answer")
+        for message in self.messages:
+            wait = receipts.get(message.receipt)
+            if wait is not None:
+                message.visible_at = self.clock.now() + wait
 
     def put(self, body: str, *, group: str = "anybody") -> None:
         """A message that none of us wrote."""

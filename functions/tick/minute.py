@@ -32,6 +32,8 @@ MINUTE: Final = timedelta(minutes=1)
 BEGIN_NO_TOWN: Final = timedelta(seconds=10)
 """So long before the end of the function's life no town is begun any more."""
 BEGIN_NO_COMMIT: Final = timedelta(seconds=4)
+STUCK_AFTER: Final = timedelta(seconds=90)
+"""A town that was handed over and is due since so long is run here too: by then a worker should have come to it."""
 
 Due = Mapping[str, tuple[DueMarker, ...]]
 
@@ -78,6 +80,7 @@ class Dispatcher:
     in_process: int = 3
     warm: WarmImages = field(default_factory=WarmImages)
     sweep_after: str | None = None
+    swept: datetime | None = None
 
     def minute(self, call: ScheduledCall, *, remaining: timedelta) -> MinuteReport:
         """Work for one scheduled minute, at most as long as the function lives, and write one summary line.
@@ -93,7 +96,7 @@ class Dispatcher:
                 report.late = True
                 return report
             self._sweep(call, report, until=dies - BEGIN_NO_TOWN)
-            shift = _Shift(self, report, stops=dies - BEGIN_NO_TOWN, commit_until=dies - BEGIN_NO_COMMIT)
+            shift = _Shift(self, report, call.minute, stops=dies - BEGIN_NO_TOWN, commit_until=dies - BEGIN_NO_COMMIT)
             shift.passes(until=min(begun + MINUTE, dies - BEGIN_NO_TOWN))
             return report
         finally:
@@ -111,9 +114,14 @@ class Dispatcher:
         }
 
     def _sweep(self, call: ScheduledCall, report: MinuteReport, *, until: datetime) -> None:
-        """Once an hour, and in the minutes after it as long as it is not through, look at every town."""
-        if call.minute.minute == 0:
+        """Once an hour, and in the minutes after it as long as it is not through, look at every town.
+
+        An environment that begins within an hour leaves that one to whoever was there at its beginning.
+        """
+        hour = call.minute.replace(minute=0, second=0, microsecond=0)
+        if self.sweep_after is None and self.swept != hour and (call.minute.minute == 0 or self.swept is not None):
             self.sweep_after = ""
+        self.swept = hour
         if self.sweep_after is None:
             return
         half = self.around.clock.now() + (until - self.around.clock.now()) / 2  # the due towns have a right to time too
@@ -129,9 +137,16 @@ class _Shift:
     """The passes of one minute."""
 
     def __init__(
-        self, dispatcher: Dispatcher, report: MinuteReport, *, stops: datetime, commit_until: datetime
+        self,
+        dispatcher: Dispatcher,
+        report: MinuteReport,
+        minute: datetime,
+        *,
+        stops: datetime,
+        commit_until: datetime,
     ) -> None:
         self._at = dispatcher
+        self._minute = minute
         self._around = replace(dispatcher.around, commit_until=commit_until, effects_until=commit_until)
         self._clock = dispatcher.around.clock
         self._report = report
@@ -157,16 +172,29 @@ class _Shift:
         """Few towns here, one after another; many by the queue, to as many workers as there are."""
         for markers in due.values():
             self._report.oldest_due = max(self._report.oldest_due, now - markers[0].at)
-        new = {town: found for town, found in due.items() if (town, found[0].at) not in self._handed_over}
+        new = {town: found for town, found in due.items() if not self._was_handed_over(town, found)}
         self._report.due += len(new)
         if len(new) > self._at.in_process:
             self._hand_over(new)
         else:
             self._run_here(new)
+        self._run_here(self._stuck(due, now))
 
-    def _hand_over(self, due: Due) -> None:
+    def _stuck(self, due: Due, now: datetime) -> Due:
+        """Few of those that were handed over long ago: their group waits behind a worker that died or a message that fails."""
+        stuck = [
+            town
+            for town, found in due.items()
+            if now - found[0].at >= STUCK_AFTER and self._was_handed_over(town, found)
+        ]
+        return {town: due[town] for town in stuck[: self._at.in_process]}
+
+    def _was_handed_over(self, town: str, markers: tuple[DueMarker, ...]) -> bool:
+        return (town, markers[0].at) in self._handed_over
+
+    def _hand_over(self, due: Due, *, reason: str = "") -> None:
         wakes = [
-            Wake(town, tuple(marker.at for marker in markers), f"{town}:{to_text(markers[0].at)}")
+            Wake(town, tuple(each.at for each in markers), f"{town}:{to_text(markers[0].at)}{reason}", watched=True)
             for town, markers in due.items()
         ]
         refused = {wake.town_id for wake in self._at.queue.send(wakes)}
@@ -195,7 +223,8 @@ class _Shift:
             else:
                 self._report.outcomes[done.outcome] += 1
         if slow:
-            self._hand_over(slow)
+            # They are few, so each minute may wake them anew: a worker may have failed, and only workers can do it.
+            self._hand_over(slow, reason=f":{to_text(self._minute)}")
 
     def _failed(self, failed: FailedRun) -> None:
         """What will pass by itself is tried again by the next pass; anything else not before the next minute."""

@@ -19,7 +19,7 @@ def worker() -> Worker:
     settings = WorkerSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics)
-    return Worker(around, metrics, ids.worker_id)
+    return Worker(around, wiring.queue(settings), metrics, ids.worker_id)
 
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:

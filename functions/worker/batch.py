@@ -1,7 +1,7 @@
 """One batch of wakes: each town in it is run once, and no town's failure touches another's.
 
-Wakes need no order, so towns stand side by side where the queue would have them in line: what failed goes back to the
-queue by itself, and of its town nothing else is tried in this batch.
+Wakes need no order, so towns stand side by side where the queue would have them in line: what failed is put back for a
+few seconds by itself, and of its town nothing else is tried in this batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any, Final
 from shared.adapters.sqs_queue import wake_of
 from shared.domain import limits
 from shared.domain.errors import Refused, UnknownTown
-from shared.domain.ports import Wake
+from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.engine.dispatch import run_due_town
 from shared.engine.run_report import FailedRun, RunReport
@@ -24,6 +24,17 @@ from shared.telemetry.emf import EmfMetrics
 BEGIN_NO_TOWN: Final = timedelta(seconds=90)
 """Before the end of its life: a tick with its look at the agents, and an effect as slow as effects may be (60 s)."""
 BEGIN_NO_COMMIT: Final = timedelta(seconds=4)
+AT_ONCE: Final = timedelta(0)
+AFTER_FAILURES: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 60))
+"""How long what failed waits, by how often it was delivered; then it goes to the dead ones, and its marker wakes it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    """One town of a batch: its wakes as one, and the records that they came in."""
+
+    wake: Wake
+    records: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(slots=True)
@@ -31,40 +42,50 @@ class Worker:
     """What stays warm between two batches: the newest image of each town, under its ETag."""
 
     around: Surroundings
+    queue: Queue
     metrics: EmfMetrics
     worker_id: Callable[[], str]
     warm: WarmImages = field(default_factory=WarmImages)
 
     def batch(self, records: Sequence[Mapping[str, Any]], *, remaining: timedelta) -> list[str]:
-        """Run the towns of these SQS records; returns the ids of the messages that must come again."""
+        """Run the towns of these SQS records; returns the ids of the messages that must come again.
+
+        Raises QueueUnavailable, AccessDenied if these could not be put back; then all come again, which does no harm.
+        """
         dies = self.around.clock.now() + remaining
         around = replace(self.around, commit_until=dies - BEGIN_NO_COMMIT, effects_until=dies - BEGIN_NO_COMMIT)
-        again: list[str] = []
-        too_early: list[tuple[datetime, Wake]] = []
-        for messages, wake in _towns_of(records, again):
-            done = None if self.around.clock.now() >= dies - BEGIN_NO_TOWN else self._run(wake, around)
-            if isinstance(done, FailedRun):
-                again += (
-                    () if isinstance(done.error, UnknownTown) else messages
-                )  # an unknown town would not become known
-            elif done is None or done.outcome == "no_time":
-                again += messages
-            elif done.outcome == "not_due" and done.next_due is not None:
-                too_early.append((done.next_due, wake))
-        self._run_those_that_came_too_early(too_early, around, until=dies - BEGIN_NO_TOWN)
-        return again
+        towns, unreadable = _towns_of(records)
+        again = [(record, _patience(record)) for record in unreadable]
+        soon: list[tuple[datetime, Wake]] = []
+        for town in towns:
+            done = None if self.around.clock.now() >= dies - BEGIN_NO_TOWN else self._run(town.wake, around)
+            if done is None or (isinstance(done, RunReport) and done.outcome == "no_time"):
+                again += [(record, AT_ONCE) for record in town.records]
+            elif isinstance(done, RunReport):
+                soon += () if town.wake.watched else _follow_up(done, town.wake)
+            elif not isinstance(done.error, UnknownTown):  # which would not become known
+                again += [(record, _patience(record)) for record in town.records]
+        if again:
+            self.queue.put_back({str(record["receiptHandle"]): wait for record, wait in again})
+        self._follow(soon, around, until=dies - BEGIN_NO_TOWN)
+        return [str(record["messageId"]) for record, _ in again]
 
-    def _run_those_that_came_too_early(
-        self, waiting: list[tuple[datetime, Wake]], around: Surroundings, *, until: datetime
-    ) -> None:
-        """Ticks of a town keep their distance, so what woke it a moment after a tick waits a few seconds: here, for the
-        dispatcher may not look again before the next minute. If that fails too, the town's marker brings it back.
+    def _follow(self, soon: list[tuple[datetime, Wake]], around: Surroundings, *, until: datetime) -> None:
+        """Run again the towns that are due within seconds: what came a moment after a tick, and the results of effects.
+
+        For nobody woke them but an event, and the dispatcher may not look before the next minute. If time is short, a town's
+        marker brings it back.
         """
-        soon = self.around.clock.now() + limits.ACTIVE_INTERVAL
-        for at, wake in sorted(waiting, key=lambda each: (each[0], each[1].town_id)):
-            if at <= min(soon, until):
-                self.around.clock.sleep((at - self.around.clock.now()).total_seconds())
-                self._run(replace(wake, due=(*wake.due, at)), around)
+        while soon:
+            soon.sort(key=lambda each: (each[0], each[1].town_id))
+            at, wake = soon.pop(0)
+            now = self.around.clock.now()
+            if at > min(now + limits.ACTIVE_INTERVAL, until):
+                continue
+            self.around.clock.sleep(max((at - now).total_seconds(), 0))
+            done = self._run(wake, around)
+            if isinstance(done, RunReport):
+                soon += _follow_up(done, wake)
 
     def _run(self, wake: Wake, around: Surroundings) -> RunReport | FailedRun:
         """One run of one town; its image stays warm unless it failed."""
@@ -79,18 +100,39 @@ class Worker:
         return done
 
 
-def _towns_of(records: Sequence[Mapping[str, Any]], unreadable: list[str]) -> list[tuple[list[str], Wake]]:
-    """One wake per town, with the ids of all its messages, in the order of the batch."""
-    found: dict[str, tuple[list[str], Wake]] = {}
+def _follow_up(done: RunReport, wake: Wake) -> list[tuple[datetime, Wake]]:
+    """When a town wants another run within seconds, and the due markers of it; else nothing."""
+    if done.outcome == "not_due" and done.next_due is not None:
+        return [(done.next_due, replace(wake, due=(*wake.due, done.next_due)))]
+    if done.tick is None:
+        return []
+    may = done.tick.input.now + limits.ACTIVE_INTERVAL
+    if done.woken_at:
+        return [(may, replace(wake, due=done.woken_at))]
+    if done.next_due is not None and done.next_due <= may:
+        return [(may, replace(wake, due=(done.next_due,)))]
+    return []
+
+
+def _patience(record: Mapping[str, Any]) -> timedelta:
+    """How long a message waits that has failed as often as it was delivered."""
+    failures = int(record["attributes"]["ApproximateReceiveCount"])
+    return AFTER_FAILURES[min(failures, len(AFTER_FAILURES)) - 1]
+
+
+def _towns_of(records: Sequence[Mapping[str, Any]]) -> tuple[list[_Delivered], list[Mapping[str, Any]]]:
+    """One wake per town with all its records, in the order of the batch; and the records that hold no wake."""
+    found: dict[str, _Delivered] = {}
+    unreadable: list[Mapping[str, Any]] = []
     for record in records:
-        message = str(record["messageId"])
         try:
             wake = wake_of(str(record["body"]))
             keys.checked_town_id(wake.town_id)
         except Refused:
-            unreadable.append(message)
+            unreadable.append(record)
             continue
-        messages, known = found.get(wake.town_id, ([], replace(wake, due=())))
-        due = tuple(sorted({*known.due, *wake.due}))
-        found[wake.town_id] = ([*messages, message], replace(known, due=due))
-    return list(found.values())
+        known = found.get(wake.town_id, _Delivered(replace(wake, due=()), ()))
+        due = tuple(sorted({*known.wake.due, *wake.due}))
+        together = replace(known.wake, due=due, watched=known.wake.watched and wake.watched)
+        found[wake.town_id] = _Delivered(together, (*known.records, record))
+    return list(found.values()), unreadable

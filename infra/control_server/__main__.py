@@ -41,7 +41,7 @@ def main() -> int:
         if not ended.is_set():
             running.finish()
             return code
-    for line in running.evict():
+    for line in running.evict() if url is None else running.leave():
         print(line, flush=True)
     print("evicted", flush=True)
     return code

@@ -1,6 +1,8 @@
 """The orderly end of a container: the town is told, agents save their work, the town is told what became of them.
 
-1. No start is taken any more; `container_eviction` goes out, so that the town dispatches nothing until it is replaced.
+1. No start is taken any more; `container_eviction` goes out, so that the town dispatches nothing until it is replaced. Not so
+   if no agent runs (an idle container was stopped because it was idle, and a town must not wait for its successor), and not
+   from the container of one agent, which no other agent lives in.
 2. Every agent is written to ("commit and push"), given some seconds, and then ended.
 3. What lies uncommitted or unpushed in a worktree is pushed on the agent's branch, all at once and within some seconds.
 4. `agent_completed` with the reason `container eviction` for each.
@@ -11,6 +13,7 @@ drain at once with `container_ready`; else the first heartbeat of another instan
 
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -31,24 +34,21 @@ _AT_ONCE: Final = 16
 
 
 def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
-    """End everything in order; a line for each agent that says what became of its work."""
-    sessions.evicting = True
+    """End the town's container in order; a line for each agent that says what became of its work."""
+    sessions.take_no_more_starts()
     agents = watch.drain()
-    event_id = f"evict:{settings.instance_id}"[:128]
-    nonce = drain_nonce(settings.town_id, event_id)
-    settings.root.mkdir(parents=True, exist_ok=True)
-    write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
-    reporter.fact(reporter.event("container_eviction", event_id, {}))
-    for agent in agents:
-        sessions.runtime.message(
-            settings.town_id, agent.agent_id, message_id=event_id, text=_LAST_WORDS, mode="immediate"
-        )
-    wait_for(lambda: not sessions.runtime.running(settings.town_id), seconds=settings.eviction_seconds, every=0.1)
-    time_left = Budget(_SAVE_SECONDS)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        told = list(pool.map(lambda agent: _end(agent, settings.town_id, sessions, watch, time_left), agents))
-    reporter.finish(seconds=_REPORT_SECONDS)
-    return told
+    if agents:
+        nonce = drain_nonce(settings.town_id, _event_id(settings))
+        settings.root.mkdir(parents=True, exist_ok=True)
+        write_atomically(settings.root / _DRAIN, {"nonce": nonce, "instance_id": settings.instance_id})
+        reporter.fact(reporter.event("container_eviction", _event_id(settings), {}))
+    return _end_all(agents, settings, sessions, watch, reporter)
+
+
+def leave(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
+    """End the container of one agent in order: nothing that the town as a whole need take notice of."""
+    sessions.take_no_more_starts()
+    return _end_all(watch.drain(), settings, sessions, watch, reporter)
 
 
 def announce_ready(settings: Settings, reporter: Reporter) -> bool:
@@ -57,9 +57,27 @@ def announce_ready(settings: Settings, reporter: Reporter) -> bool:
     nonce = os.environ.get("TOWN_DRAIN_NONCE") or _kept_nonce(settings)
     if not nonce:
         return False
-    reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_id}"[:128], {"nonce": nonce}))
+    reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_key}", {"nonce": nonce}))
     path.unlink(missing_ok=True)
     return True
+
+
+def _end_all(
+    agents: Sequence[Session], settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter
+) -> list[str]:
+    said = _event_id(settings)
+    for agent in agents:
+        sessions.runtime.message(settings.town_id, agent.agent_id, message_id=said, text=_LAST_WORDS, mode="immediate")
+    wait_for(lambda: not sessions.runtime.running(settings.town_id), seconds=settings.eviction_seconds, every=0.1)
+    time_left = Budget(_SAVE_SECONDS)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        told = list(pool.map(lambda agent: _end(agent, settings.town_id, sessions, watch, time_left), agents))
+    reporter.finish(seconds=_REPORT_SECONDS)
+    return told
+
+
+def _event_id(settings: Settings) -> str:
+    return f"evict:{settings.instance_key}"
 
 
 def _kept_nonce(settings: Settings) -> str | None:

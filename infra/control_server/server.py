@@ -3,7 +3,7 @@
 import threading
 from typing import Final
 
-from infra.control_server.eviction import announce_ready, evict
+from infra.control_server.eviction import announce_ready, evict, leave
 from infra.control_server.http import ControlServer
 from infra.control_server.reporter import Reporter
 from infra.control_server.sessions import Sessions
@@ -15,7 +15,7 @@ _LAST_REPORTS_SECONDS: Final = 10.0
 
 
 class Running:
-    """A control server that runs: `address` is where. End it with `evict` or `kill`."""
+    """A control server that runs: `address` is where. End it with `evict`, `leave` or `kill`."""
 
     def __init__(self, settings: Settings, poster: Poster, *, door: type[ControlServer] = ControlServer) -> None:
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,6 +40,12 @@ class Running:
     def evict(self) -> list[str]:
         """End in order; what became of each agent's work."""
         told = evict(self.settings, self.sessions, self.watch, self.reporter)
+        self._close()
+        return told
+
+    def leave(self) -> list[str]:
+        """End in order as the container of one agent, which is not the town's."""
+        told = leave(self.settings, self.sessions, self.watch, self.reporter)
         self._close()
         return told
 

@@ -28,6 +28,7 @@ from shared.domain.ports import NotDone, Started, StartRejected, StartUnknown
 TOKEN_FILE_VARIABLE: Final = "TOWN_TOKEN_FILE"  # noqa: S105 - a name
 _TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 _AT_ONCE: Final = 64
+_FETCHED_AT_ONCE: Final = 4
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 Answer = tuple[int, dict[str, Any]]
@@ -59,7 +60,9 @@ class Sessions:
             prepare=self.workspaces.prepare,
         )
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="start")
-        self._starting: dict[str, Future[StartAnswer]] = {}
+        self._fetches = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch")
+        self._closed = threading.Event()
+        self._starting: dict[str, tuple[Launch, Future[StartAnswer]]] = {}
         self._guard = threading.Lock()
         self.evicting = False
 
@@ -78,8 +81,6 @@ class Sessions:
 
     def start(self, body: Start, *, effect_id: str) -> Answer:
         """Start an agent; the same key again gives the first answer."""
-        if self.evicting:
-            return 503, {"error": "this container is being taken away"}
         if body.town_id != self._settings.town_id:
             return 409, {"error": f"this container serves town {self._settings.town_id}"}
         try:
@@ -88,10 +89,11 @@ class Sessions:
             return 400, {"error": f"envVars: {error}"}
         generation = launch.order["generation"]
         with self._guard:
-            future = self._starting.get(launch.effect_id)
-            if future is None:
-                future = self._pool.submit(self._run, launch)
-                self._starting[launch.effect_id] = future
+            if self.evicting:
+                return 503, {"error": "this container is being taken away"}
+            if launch.effect_id not in self._starting:
+                self._starting[launch.effect_id] = (launch, self._pool.submit(self._run, launch))
+            _, future = self._starting[launch.effect_id]
         try:
             answer = future.result(timeout=self._settings.answer_within)
         except NotYet:
@@ -102,6 +104,15 @@ class Sessions:
         if isinstance(answer, Started):
             return 200, self._shown(body.agent_id, generation, "running")
         return (409 if isinstance(answer, StartRejected) else 500), {"error": answer.reason}
+
+    def take_no_more_starts(self) -> None:
+        """Refuse every start from now on; those that are still under way give up, which is told as of any that fails."""
+        with self._guard:
+            self.evicting = True
+            under_way = [launch for launch, _ in self._starting.values()]
+        for launch in under_way:
+            agent_id, generation = launch.order["agent_id"], launch.order["generation"]
+            self.runtime.stop(self._settings.town_id, agent_id, generation=generation, effect_id="evicted")
 
     def stop(self, agent_id: str, body: Stop, *, effect_id: str, generation: int | None) -> Answer:
         """Stop that generation, or the newest one if the caller names none."""
@@ -171,12 +182,14 @@ class Sessions:
         write_atomically(self._root / "config.json", {"env_vars": dict(body.env_vars)})
         for rig in body.rigs:
             if isinstance(rig.get("git_url"), str):
-                self._pool.submit(self._fetch, rig["git_url"])
+                self._fetches.submit(self._fetch, rig["git_url"])
         return 200, {"status": "synced"}
 
     def close(self) -> None:
-        """Take no more starts."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Take no more starts, and fetch nothing more."""
+        self._closed.set()
+        for pool in (self._pool, self._fetches):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _launch(self, body: Start, effect_id: str) -> Launch:
         newest = self.runtime.newest(self._settings.town_id, body.agent_id)
@@ -215,7 +228,7 @@ class Sessions:
 
     def _fetch(self, url: str) -> None:
         try:
-            self.workspaces.fetch(url)
+            self.workspaces.fetch(url, self._closed.is_set)
         except NotPrepared as error:
             print(f"control server: a clone could not be made ready, the first start tries again: {error}", flush=True)
 

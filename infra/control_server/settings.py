@@ -10,6 +10,7 @@ TOWN_CLOCK              the town's clock, where it is not the wall's
 TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     the way to the town: `infra.local.posting`
 """
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping
@@ -56,6 +57,11 @@ class Settings:
     answer_within: float = 5.0
     eviction_seconds: float = 10.0
     look_every: float = 0.5
+
+    @property
+    def instance_key(self) -> str:
+        """The instance as a part of event ids, which take neither every character of a platform's names nor their length."""
+        return hashlib.sha256(self.instance_id.encode()).hexdigest()[:16]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

@@ -36,7 +36,6 @@ class Session:
     signs: tuple[int, int] = (0, 0)
     said: str = ""
     waiting_since: datetime | None = None
-    beats: int = 0
     beat_at: datetime | None = None
 
 
@@ -81,7 +80,7 @@ class Watch:
 
     def report_end(self, agent_id: str, generation: int, reason: str, *, clean: bool = False) -> None:
         """Tell the town how a generation ended."""
-        event_id = f"{self._settings.instance_id[:16]}:end:{generation}:{as_part(agent_id)}"
+        event_id = f"{self._settings.instance_key}:end:{generation}:{as_part(agent_id)}"
         if clean:
             payload = {"status": "completed", "reason": reason[:1000], "generation": generation}
             self._reporter.fact(self._reporter.event("agent_completed", event_id, payload, agent_id=agent_id))
@@ -131,7 +130,6 @@ class Watch:
             return
         if session.beat_at is None or now - session.beat_at >= limits.HEARTBEAT_CADENCE:
             session.beat_at = now
-            session.beats += 1
             self._beat(session)
 
     def _beat(self, session: Session) -> None:
@@ -141,8 +139,8 @@ class Watch:
             "container_instance_id": self._settings.instance_id,
             "generation": session.generation,
         }
-        name = f"{self._settings.instance_id[:16]}:beat:{session.generation}:{session.beats}"
-        event_id = f"{name}:{as_part(session.agent_id)}"
+        at = int(self._settings.clock.now().timestamp() * 1000)  # a counter would begin anew when the server does
+        event_id = f"{self._settings.instance_key}:beat:{session.generation}:{at}:{as_part(session.agent_id)}"
         if session.generation < 1:
             del payload["generation"]
         self._reporter.sign_of_life(

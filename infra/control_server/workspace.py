@@ -61,11 +61,11 @@ class Workspaces:
             self._add(clone, tree, order, cancelled)
         return tree
 
-    def fetch(self, url: str) -> None:
+    def fetch(self, url: str, cancelled: Callable[[], bool] = never) -> None:
         """Have a clone of a repository ready before the first start wants it. Raises NotPrepared."""
         clone = self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
-        with self._locked(clone, never):
-            self._fetch(clone, url, never)
+        with self._locked(clone, cancelled):
+            self._fetch(clone, url, cancelled)
 
     def save(self, work: Path, order: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> str:
         """Commit and push what an agent leaves in its worktree; what became of it, in words."""

@@ -22,10 +22,13 @@ from infra.local.gateway import REGION, Caller, Gateway, routes_of, serving
 from infra.local.s3_servers import S3Server, moto_server, seaweedfs
 from infra.local.stalling_proxy import StallingProxy, stalling_proxy
 from infra.local.town_doors import TownDoors
+from shared.adapters import control_keys
 
 BUCKET: Final = "towns"
 SECRET: Final = "town-tokens"  # noqa: S105 - its name
 KEY: Final = "local-key-of-town-tokens-0123456789-0123456789"
+SECRETS: Final = "local"
+CONTROL_KEY: Final = "local-key-of-control-servers"
 OPERATOR: Final = Caller(
     "AKIALOCALOPERATOR", "operator-secret", "arn:aws:sts::123456789012:assumed-role/Operator/local"
 )
@@ -37,7 +40,18 @@ _ENDPOINTS: Final = ("STORE_ENDPOINT", "QUEUE_ENDPOINT", "SECRETS_ENDPOINT")
 """What functions are told here and not at AWS, where the SDK knows them."""
 
 _PAUSE_SECONDS: Final = 0.2
-FUNCTIONS: Final = ("TickFunction", "WorkerFunction", "EventsFunction", "DebugFunction", "AuthorizerFunction")
+_BLOCKED_SECONDS: Final = 20
+"""How long a lost worker's wake keeps its town from other workers. At AWS it is more than a worker lives; less only means
+that a wake may come twice, which does no harm."""
+
+FUNCTIONS: Final = (
+    "TickFunction",
+    "WorkerFunction",
+    "EventsFunction",
+    "DebugFunction",
+    "AuthorizerFunction",
+    "RetentionFunction",
+)
 
 
 @dataclass
@@ -74,7 +88,12 @@ class LocalCloud:
         if not messages:
             return 0
         records = [
-            {"messageId": each["MessageId"], "body": each["Body"], "attributes": each.get("Attributes", {})}
+            {
+                "messageId": each["MessageId"],
+                "receiptHandle": each["ReceiptHandle"],
+                "body": each["Body"],
+                "attributes": each.get("Attributes", {}),
+            }
             for each in messages
         ]
         answered = self.invoke("WorkerFunction", {"Records": records})
@@ -113,7 +132,7 @@ class LocalCloud:
             town,
             self.home / "containers" / town,
             instance_id=f"container-of-{town}",
-            key="",
+            key=CONTROL_KEY,
             command=command,
             environment={"TOWN_API": self.url, **environment},
         )
@@ -169,6 +188,7 @@ def _environment(cloud: LocalCloud) -> dict[str, str]:
         "ACCESS_RULES": json.dumps(RULES),
         "TOKEN_SECRET": SECRET,
         "SECRETS_ENDPOINT": cloud.services.endpoint_url,
+        "SECRETS_PREFIX": SECRETS,
         "CONTROL_SERVER": f"{cloud.door.url}/{{town}}",
         "AGENTS_API": cloud.url,
     }
@@ -191,11 +211,18 @@ def _starter(
 
 
 def _services_set_up(services: S3Server) -> tuple[Any, str]:
-    """The secret and the queue; the queue's client and URL."""
+    """The secrets and the queue; the queue's client and URL."""
     import boto3
 
     session = boto3.session.Session("local", "local", region_name=REGION)
-    session.client("secretsmanager", endpoint_url=services.endpoint_url).create_secret(Name=SECRET, SecretString=KEY)
-    attributes = {"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+    secrets = session.client("secretsmanager", endpoint_url=services.endpoint_url)
+    secrets.create_secret(Name=SECRET, SecretString=KEY)
+    secrets.create_secret(Name=f"{SECRETS}/{control_keys.PLATFORM}", SecretString=CONTROL_KEY)
+    attributes = {
+        "FifoQueue": "true",
+        "DeduplicationScope": "messageGroup",
+        "FifoThroughputLimit": "perMessageGroupId",
+        "VisibilityTimeout": str(_BLOCKED_SECONDS),
+    }
     sqs = session.client("sqs", endpoint_url=services.endpoint_url)
     return sqs, str(sqs.create_queue(QueueName="wakes.fifo", Attributes=attributes)["QueueUrl"])

@@ -13,8 +13,9 @@ from urllib.parse import quote, urlencode
 from infra.local import api_client
 from infra.townctl import forges, posts, replays, ticks, towns
 from infra.townctl.answers import FOUND, OK, Answer
-from infra.townctl.desk import compact, content_of, json_of
+from infra.townctl.desk import content_of, json_of
 from infra.townctl.stack_secrets import StackSecrets
+from infra.townctl.status_view import status_view
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Retryable
 
@@ -108,7 +109,9 @@ def list_(api: Api) -> Answer:
 def status(api: Api, town_id: str) -> Answer:
     """GET .../status."""
     document = api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/status")
-    return Answer(document, (compact(document),), FOUND if document["violations"] or document["unreadable"] else OK)
+    return Answer(
+        document, tuple(status_view(document)), FOUND if document["violations"] or document["unreadable"] else OK
+    )
 
 
 def post(api: Api, town_id: str, **given: Any) -> Answer:
@@ -133,7 +136,7 @@ def tick_list(api: Api, town_id: str, *, limit: int = 20, after: int = 0) -> Ans
     """GET .../ticks."""
     query = {"limit": limit} | ({"after": after} if after else {})
     document = api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/ticks?{urlencode(query)}")
-    return Answer(document, (compact(document),))
+    return Answer(document, (ticks.ticks_view(town_id, document["ticks"]),))
 
 
 def dry_run(
@@ -170,7 +173,11 @@ def replay(
     if overrides is not None:
         body["overrides"] = json_of(content_of(overrides, what="overrides"), what="overrides")
     document = api.ask("POST", f"/api/towns/{quote(target, safe='')}/debug/replay-events", body)
-    return Answer(document, (compact(document),), OK if document.get("exact", True) else FOUND)
+    if overrides is not None:
+        return Answer(
+            document, tuple(replays.what_if_view(document)), OK if document["historyDivergence"] is None else FOUND
+        )
+    return Answer(document, tuple(replays.replay_view(document)), OK if document["exact"] else FOUND)
 
 
 def set_secret(

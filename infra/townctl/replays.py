@@ -72,7 +72,7 @@ def replay(
         return _otherwise(desk, town_id, wanted, overrides)
     again = drive(faithful.replay(town_id, _past(desk), wanted))
     document = again.as_json()
-    return Answer(document, tuple(_replay_view(document)), OK if again.exact else FOUND)
+    return Answer(document, tuple(replay_view(document)), OK if again.exact else FOUND)
 
 
 def _is_file(target: str, from_: str | None) -> bool:
@@ -96,7 +96,7 @@ def _otherwise(desk: Desk, town_id: str, wanted: Window, file: str) -> Answer:
     request = OverridesRequest.read(json_of(content_of(file, what="overrides"), what="overrides"))
     other = drive(what_if.what_if(town_id, _past(desk), wanted, request.overrides()))
     document = other.as_json()
-    return Answer(document, tuple(_what_if_view(document)), OK if other.history is None else FOUND)
+    return Answer(document, tuple(what_if_view(document)), OK if other.history is None else FOUND)
 
 
 def _past(desk: Desk) -> StoredPast:
@@ -104,7 +104,8 @@ def _past(desk: Desk) -> StoredPast:
     return StoredPast(objects, objects)
 
 
-def _replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+def replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A replay for people, from its document."""
     ticks = document["ticks"]
     first, started = document["from"], document["startedFrom"]
     yield Text(f"{document['townId']} from {first} to {document['to']}, started from commit {started['txid']}")
@@ -163,7 +164,8 @@ def _difference_rows(differences: Iterable[Mapping[str, Any]]) -> list[tuple[obj
     return [(each["table"], each["key"], each["column"], each["expected"], each["got"]) for each in differences]
 
 
-def _what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A what-if for people, from its document."""
     otherwise = sum(any(parting[kind][side] for kind in _KINDS for side in _SIDES) for parting in document["partings"])
     yield Text(
         f"{document['townId']} from {document['from']} to {document['to']}: of {document['ticksCompared']} ticks "

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -43,6 +44,9 @@ class LoopIsAwake:
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:  # noqa: ARG002 - the port's shape
         """Taken: the marker brings the town within one pass."""
         return ()
+
+    def put_back(self, receipts: Mapping[str, timedelta]) -> None:
+        """There is none: nobody is delivered a wake here."""
 
 
 class OwnTown(Access):

@@ -1,6 +1,6 @@
 """`townctl tick`, `dry-run`, `ticks`: take a town a tick further, see what that would do and what past ones did."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -114,6 +114,11 @@ def ticks(
     image = drive(desk.store().load(town_id))
     with database.opened(image.image) as sql:
         records = journal.rows(sql, limit=limit, after=after)
+    return Answer({"townId": town_id, "ticks": records}, (ticks_view(town_id, records),))
+
+
+def ticks_view(town_id: str, records: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Rows of the journal for people."""
     rows = [
         (
             record["tick_no"],
@@ -126,8 +131,9 @@ def ticks(
         for record in records
         for done in [done_in(record["outputs"])]
     ]
-    shown = table("tick", "at", "events", "actions", "rules", "next due", rows=rows)
-    return Answer({"townId": town_id, "ticks": records}, (shown,) if rows else (f"{town_id} has no such ticks",))
+    if not rows:
+        return f"{town_id} has no such ticks"
+    return table("tick", "at", "events", "actions", "rules", "next due", rows=rows)
 
 
 def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from infra.local.buckets import Bucket
 from infra.local.posting import DATA_VARIABLE
@@ -140,7 +141,11 @@ def local_runtime(
 
 
 def behind_a_control_server(pattern: str) -> ControlServerRuntime:
-    """Agents of control servers that somebody else runs; TOWN_CONTROL_KEY is the secret that they ask for."""
+    """Agents of control servers that somebody else runs; TOWN_CONTROL_KEY is the secret that they ask for. Raises Refused."""
+    parts = urlsplit(pattern.replace("{town}", "town"))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        hint = "write it as http://127.0.0.1:8080 or https://{town}.agents.example.com"
+        raise Refused(f"{pattern[:200]!r} is no base URL", status=400, path="control-server", hint=hint)
     return ControlServerRuntime(FixedAddresses(pattern), key_of=lambda _: os.environ.get("TOWN_CONTROL_KEY") or None)
 
 

@@ -6,8 +6,8 @@ The deduplication id is the wake's `repeat_key`: SQS forgets it after five minut
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
@@ -47,25 +47,37 @@ class SqsQueue:
                 }
                 for number, wake in enumerate(part)
             ]
-            answer = self._call(entries)
+            answer = self._call("send_message_batch", entries)
             refused += [part[int(failed["Id"])] for failed in answer.get("Failed", ())]
         return tuple(refused)
 
-    def _call(self, entries: list[dict[str, str]]) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow; only whoever sends needs it
+    def put_back(self, receipts: Mapping[str, timedelta]) -> None:
+        """Let messages be seen again after a while, ten a call. Raises QueueUnavailable, AccessDenied.
 
+        One that SQS does not find any more has been given to somebody else already.
+        """
+        waits = list(receipts.items())
+        for start in range(0, len(waits), _PER_CALL):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": int(wait.total_seconds())}
+                for number, (receipt, wait) in enumerate(waits[start : start + _PER_CALL])
+            ]
+            self._call("change_message_visibility_batch", entries)
+
+    def _call(self, operation: str, entries: list[dict[str, Any]]) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow; only at the first call
+
+        doing = f"{operation} to the queue of wakes"
         try:
-            return self._client().send_message_batch(QueueUrl=self._url, Entries=entries)
+            return getattr(self._client(), operation)(QueueUrl=self._url, Entries=entries)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code.rpartition(".")[2] in _DENIED:
-                hint = "the role needs sqs:SendMessage on this queue"
-                raise AccessDenied(f"send to the queue of wakes: {code}", hint=hint) from error
-            raise QueueUnavailable(
-                f"send to the queue of wakes: {code}", hint="due markers bring the towns back"
-            ) from error
+                hint = "the role needs sqs:SendMessage, a worker's sqs:ChangeMessageVisibility, on this queue"
+                raise AccessDenied(f"{doing}: {code}", hint=hint) from error
+            raise QueueUnavailable(f"{doing}: {code}", hint="due markers bring the towns back") from error
         except BotoCoreError as error:
-            problem = f"send to the queue of wakes: {type(error).__name__}"
+            problem = f"{doing}: {type(error).__name__}"
             raise QueueUnavailable(problem, hint="due markers bring the towns back") from error
 
     def _client(self) -> Any:
@@ -94,20 +106,25 @@ def deduplication_id(wake: Wake) -> str:
 def body_of(wake: Wake) -> str:
     """A wake as the body of a message."""
     due = [at.astimezone(UTC).strftime(_SECOND) for at in wake.due[:MOST_MARKERS]]
-    return json.dumps({"town_id": wake.town_id, "due": due, "repeat_key": wake.repeat_key}, separators=(",", ":"))
+    content = {"town_id": wake.town_id, "due": due, "repeat_key": wake.repeat_key, "watched": wake.watched}
+    return json.dumps(content, separators=(",", ":"))
 
 
 def wake_of(body: str) -> Wake:
     """The wake that a message stands for. Raises Refused."""
     try:
         read = json.loads(body)
-        town_id, due, key = read["town_id"], read["due"], read["repeat_key"]
+        town_id, due, key, watched = read["town_id"], read["due"], read["repeat_key"], read.get("watched", False)
         if not (
-            isinstance(town_id, str) and isinstance(key, str) and isinstance(due, list) and len(due) <= MOST_MARKERS
+            isinstance(town_id, str)
+            and isinstance(key, str)
+            and isinstance(watched, bool)
+            and isinstance(due, list)
+            and len(due) <= MOST_MARKERS
         ):
             raise TypeError("a field of the wrong type")
         times = tuple(datetime.strptime(str(at), _SECOND).replace(tzinfo=UTC) for at in due)
     except (ValueError, KeyError, TypeError) as error:
         hint = "only functions/tick and functions/events write into this queue"
         raise Refused(f"no wake: {type(error).__name__}", status=400, path="body", hint=hint) from error
-    return Wake(town_id, times, key)
+    return Wake(town_id, times, key, watched)

@@ -5,7 +5,7 @@ Answers that are expected are values; only what nobody can act upon is an except
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 
@@ -26,11 +26,13 @@ class Wake:
     """A wish that somebody looks at a town, with the due markers that led to it, as whole seconds.
 
     `repeat_key` names the reason: of several wakes with one key within five minutes only the first is delivered.
+    `watched`: its sender looks at due markers again within seconds, so the worker need not wait for what follows.
     """
 
     town_id: str
     due: tuple[datetime, ...]
     repeat_key: str
+    watched: bool = False
 
 
 class Queue(Protocol):
@@ -41,6 +43,13 @@ class Queue(Protocol):
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
         """Hand them over; returns those that were not taken. Raises QueueUnavailable, AccessDenied."""
+        ...
+
+    def put_back(self, receipts: Mapping[str, timedelta]) -> None:
+        """Let delivered wakes, by receipt, come again after a while, before all later ones of their towns.
+
+        Without that they come again when the queue gives their worker up. Raises QueueUnavailable, AccessDenied.
+        """
         ...
 
 

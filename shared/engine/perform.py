@@ -110,8 +110,7 @@ def perform(
             else:
                 done.failed += 1
             results.append(event_of(effect, result))
-        if results:
-            yield from post(tuple(results))
+        yield from post(tuple(results))
     return done
 
 

@@ -125,6 +125,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
     ended = yield from _moment(around)
     trouble: TownError | None = None
     effects = Performed()
+    woken_at: list[datetime] = []
     try:
         yield from around.store.clear_inbox(base.batches)
         yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
@@ -138,7 +139,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
             clock=around.clock,
             claimed_at=report.input.now,
             until=around.effects_until,
-            post=partial(_post_results, around, town_id, report.input.tick_id),
+            post=partial(_post_results, around, town_id, report.input.tick_id, woken_at),
         )
     except TownError as error:
         trouble = error
@@ -152,6 +153,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
         trouble=trouble,
         diverged=_checked_again(around, base.image, committed),
         wall_clock=max(ended - base.begun, timedelta(0)),
+        woken_at=tuple(woken_at),
     )
 
 
@@ -170,14 +172,17 @@ def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) 
     return self_check.differences(base, committed)
 
 
-def _post_results(around: Surroundings, town_id: str, tick_id: str, results: tuple[Result, ...]) -> Steps[None]:
-    """Results are events like any others; they wake the town."""
+def _post_results(
+    around: Surroundings, town_id: str, tick_id: str, woken_at: list[datetime], results: tuple[Result, ...]
+) -> Steps[None]:
+    """Results are events like any others; they wake the town, and `woken_at` learns when."""
     now: datetime = yield Call("clock", around.clock.now)
     for start in range(0, len(results), limits.EVENTS_PER_BATCH):
         part = results[start : start + limits.EVENTS_PER_BATCH]
         batch = ingest.batch_of(part, received_at=now, source=EventSource.EFFECT)
         batch_id = f"{tick_id}-{part[0]['event_id'][4:20]}"
         yield from around.store.post(town_id, batch.body, received_at=now, batch_id=batch_id, wake=True)
+    woken_at.append(now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ _LONGEST: Final = (
     ("beads", "title", limits.FIELD_SIZE, "bytes"),
     ("beads", "body", limits.BODY_SIZE, "bytes"),
 )
+_REPOSITORY: Final = re.compile(r"https://\S+|ssh://\S+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:\S+")
+_CREDENTIALS: Final = re.compile(
+    r"(?<=^https://)[^/@\s]*@|(?<=^http://)[^/@\s]*@|(?<=^ssh://)(?P<user>[^/@:\s]*):[^/@\s]*@"
+)
 _AHEAD_AT_MOST: Final = timedelta(days=366)
 _NOTHING: Final = object()
 
@@ -141,6 +145,8 @@ def _store(run: _Import, row: GivenRow) -> None:
             run.missed.append(NotRead(row.table, key, shown, "the table has no such column", row_kept=True))
             continue
         fitted, why = _fitted(row.table, columns[name], value)
+        if (row.table, name) == ("rigs", "git_url") and isinstance(fitted, str):
+            fitted = _without_credentials(run, key, fitted)
         if fitted is None and columns[name].default:
             run.missed.append(NotRead(row.table, key, name, "no value; the default stands", row_kept=True))
         elif fitted is not _NOTHING:
@@ -156,6 +162,18 @@ def _store(run: _Import, row: GivenRow) -> None:
         if not _miss(run, row.table, key, column, refusal):
             return
         del values[column.name]
+
+
+def _without_credentials(run: _Import, rig_id: str, git_url: str) -> str:
+    """A repository's address without a password or token in it: it would be shown to agents and to whoever looks."""
+    clean = _CREDENTIALS.sub(lambda found: f"{found['user']}@" if found["user"] else "", git_url)
+    if clean != git_url:
+        why = "the address is kept without the credentials in it: townctl secret set keeps them"
+        run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
+    elif not _REPOSITORY.fullmatch(git_url):
+        why = "no https or ssh address of a repository"
+        run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
+    return clean
 
 
 def _miss(run: _Import, table: str, key: str, column: _Column, why: str) -> bool:

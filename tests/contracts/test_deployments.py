@@ -1,6 +1,7 @@
 """What stands in the cloud depends on parameters: nothing of ECS, of a VPC and of a shelf unless they say so."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from functions.settings import TickSettings, WorkerSettings
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents
 from tests.contracts.deployments import ON_ECS, deployed, refused
+from tests.contracts.transformed import template
+from tests.conventions.sources import ROOT
 
 RUNNERS = ("TickFunction", "WorkerFunction")
-OTHERS = ("EventsFunction", "DebugFunction", "AuthorizerFunction")
+OTHERS = ("EventsFunction", "DebugFunction", "AuthorizerFunction", "RetentionFunction")
 CLUSTER = "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:cluster/agents"
 TASKS = {"Fn::Sub": "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task/agents/*"}
 IN_THE_CLUSTER = {"ArnEquals": {"ecs:cluster": {"Fn::Sub": CLUSTER}}}
@@ -173,3 +176,12 @@ def test_forges_of_ones_own_are_told_to_those_who_ask_them() -> None:
     for function in RUNNERS:
         assert settings_of(resources, function).forge_hosts == ("gitlab=git.example.com",)
     assert all("FORGE_HOSTS" not in json.dumps(resources[function]) for function in OTHERS)
+
+
+def test_the_guide_names_every_parameter_about_agents_and_no_other() -> None:
+    guide = (ROOT / "infra/runbook/deploy.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:Ecs|Function|Forge|ControlServer)[A-Z]\w+", guide))
+    wanted = {
+        name for name in template()["Parameters"] if name.startswith(("Ecs", "Function", "Forge", "ControlServer"))
+    }
+    assert named == wanted

@@ -99,7 +99,7 @@ def test_debug_can_only_read() -> None:
 def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> None:
     towns = {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject"}
     towns |= {"secretsmanager:GetSecretValue"}
-    assert actions("WorkerFunction") == towns
+    assert actions("WorkerFunction") == towns | {"sqs:ChangeMessageVisibility"}
     assert actions("TickFunction") == towns | {"sqs:SendMessage"}
     for function in ("TickFunction", "WorkerFunction"):
         for statement in statements(function):
@@ -111,7 +111,9 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                 elif "secretsmanager:GetSecretValue" in statement["Action"]:
                     ours = {"Ref": "TownTokenKey"}
                     assert resource == ours or resource["Fn::Sub"].endswith(":secret:${SecretsPrefix}/*")
-                elif "sqs:SendMessage" not in statement["Action"]:
+                elif statement["Action"] == "sqs:ChangeMessageVisibility":
+                    assert resource == {"Fn::GetAtt": ["Wakes", "Arn"]}
+                elif statement["Action"] != "sqs:SendMessage":
                     assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "due")
 
 
@@ -191,6 +193,10 @@ def test_the_schedule_calls_once_a_minute_and_never_again_for_the_same_minute() 
     assert config["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["TicksDead", "Arn"]}
 
 
+def test_no_schedule_has_a_name_that_a_second_stage_of_the_account_could_not_have() -> None:
+    assert not any("Name" in each for each in resources("AWS::Scheduler::Schedule").values())
+
+
 def test_retention_is_called_once_in_every_hour_and_its_failed_calls_are_kept() -> None:
     schedule = schedule_of("RetentionFunction")
     assert schedule["ScheduleExpression"] == "cron(30 * * * ? *)"
@@ -213,7 +219,7 @@ def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_it
     functions = resources("AWS::Lambda::Function")
     assert functions["TickFunction"]["Timeout"] < 60
     wakes = resources("AWS::SQS::Queue")["Wakes"]
-    assert wakes["VisibilityTimeout"] >= 6 * functions["WorkerFunction"]["Timeout"]
+    assert 0 < wakes["VisibilityTimeout"] - functions["WorkerFunction"]["Timeout"] <= 30
     for name in ("EventsFunction", "DebugFunction"):
         assert functions[name]["Timeout"] <= 30  # what the gateway waits
 
@@ -231,7 +237,7 @@ def test_wakes_are_in_order_by_town_and_the_dead_ones_are_kept() -> None:
     assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
     [mapping] = resources("AWS::Lambda::EventSourceMapping").values()
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["BatchSize"] <= 10
+    assert mapping["BatchSize"] == 1  # no town waits for the agents of another one
 
 
 def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:

@@ -20,5 +20,5 @@ def test_no_queue_takes_anything_over_plain_http() -> None:
 
 def test_a_wake_is_tried_three_times_before_it_is_dead_and_lives_long_enough_for_that() -> None:
     wakes = resources("AWS::SQS::Queue")["Wakes"]
-    assert wakes["RedrivePolicy"]["maxReceiveCount"] == 3
-    assert wakes["MessageRetentionPeriod"] > 3 * wakes["VisibilityTimeout"]
+    assert wakes["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert wakes["MessageRetentionPeriod"] > 5 * wakes["VisibilityTimeout"]

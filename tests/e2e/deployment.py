@@ -13,6 +13,7 @@ from infra.local.cloud import KEY, OPERATOR, LocalCloud
 from infra.local.gateway import REGION, Caller
 from infra.local.stalling_proxy import StallingProxy, When
 from shared.adapters import town_tokens
+from shared.adapters.clock import Budget
 from shared.adapters.town_tokens import Claims
 
 
@@ -58,15 +59,18 @@ def lose_the_worker(cloud: LocalCloud, proxy: StallingProxy, when: When, *, meth
     proxy.stall(when, method=method, path=path)
     lost: list[ConnectionError] = []
 
-    def one_batch() -> None:
+    patience = Budget(30)
+
+    def pump_until_it_stalls() -> None:
         try:
-            cloud.pump()
+            while not proxy.stalled.is_set() and patience.left():
+                cloud.pump()
         except ConnectionError as error:
             lost.append(error)
 
-    pumping = threading.Thread(target=one_batch)
+    pumping = threading.Thread(target=pump_until_it_stalls)
     pumping.start()
-    assert proxy.stalled.wait(30), f"the worker never came to {path}"
+    assert proxy.stalled.wait(patience.left()), f"the worker never came to {path}"
     cloud.replace("WorkerFunction")
     pumping.join(30)
     assert lost, "the worker answered although it was killed"

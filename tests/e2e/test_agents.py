@@ -14,7 +14,8 @@ from typing import Any, Final
 import pytest
 
 from infra.local import demo_scenario, git_seed
-from infra.local.cloud import KEY, LocalCloud
+from infra.local.api_client import with_token
+from infra.local.cloud import CONTROL_KEY, KEY, LocalCloud
 from infra.local.demo_agent import PACE_VARIABLE
 from infra.local.demo_runtime import AGENT_COMMAND
 from infra.local.stalling_proxy import When
@@ -101,6 +102,10 @@ class Life:
         applied = [each["action"] for each in judged if each["outcome"] == "applied"]
         return [action for action in applied if action["type"] == action_type]
 
+    def events(self, town: str) -> list[dict[str, Any]]:
+        """What was taken from the inbox, in order."""
+        return [event for tick in self.ticks(town) for event in tick["outputs"]["events"]]
+
     def starts(self, town: str) -> list[str]:
         """The first word of every agent process that ever ran in the town's container: who, which generation, what for."""
         logs = sorted(self.cloud.towns.containers[town].disk.glob("agents/*/*/*/agent.log"))
@@ -108,9 +113,10 @@ class Life:
         return [line for line in lines if " generation " in line]
 
     def is_over(self, town: str) -> bool:
-        """Whether nothing is left to do, and something was done."""
-        statuses = {bead["status"] for bead in self.status(town)["beads"]}
-        return not statuses and bool(self.merged(town)[1:]) and self.dry_run(town)["quiet"]
+        """Whether every bead has landed, every agent's end was heard of, and nothing is left to do."""
+        started, ended = len(self.starts(town)), Counter(event["event_type"] for event in self.events(town))
+        heard = 0 < started == ended["agent_completed"]
+        return heard and not self.status(town)["beads"] and self.dry_run(town)["quiet"]
 
     def dry_run(self, town: str) -> Any:
         return ask(self.cloud, "POST", f"/api/towns/{town}/debug/reconcile-dry-run").document
@@ -183,8 +189,7 @@ def test_a_worker_that_is_lost_while_it_starts_an_agent_loses_no_work_and_starts
     polecats = [line for line in life.starts(loss.town) if ": work " in line]
     assert polecats == [f"Toast generation 1: work {ALONE}"]
     assert len([each for each in life.actions(loss.town, "dispatch_agent") if each["bead_id"] == ALONE]) == 1
-    taken = Counter(event["event_id"] for tick in life.ticks(loss.town) for event in tick["outputs"]["events"])
-    assert set(taken.values()) == {1}
+    assert set(Counter(event["event_id"] for event in life.events(loss.town)).values()) == {1}
 
 
 def test_the_token_that_a_container_was_given_speaks_for_every_agent_of_its_town_and_of_no_other(life: Life) -> None:
@@ -203,15 +208,23 @@ def test_the_token_of_an_agent_speaks_for_itself_alone(life: Life) -> None:
         next(agent["agent_id"] for agent in life.status(DEMO)["agents"] if agent["role"] == role)
         for role in ("polecat", "refinery")
     )
-    [given] = life.cloud.towns.containers[DEMO].disk.glob(f"tokens/{polecat}")
+    [given] = life.cloud.towns.containers[DEMO].disk.glob(f"tokens/{polecat}.*")
     for agent, town, status in ((polecat, DEMO, 202), (refinery, DEMO, 403), (polecat, "demo-early", 404)):
         said = fact("agent_status", "an-agent-says-so", {"message": "I am done"}, agent_id=agent)
         assert post(life.cloud, said, town=town, shown=given.read_text(encoding="utf-8")).status == status
 
 
+def test_a_control_server_answers_only_who_shows_its_key(life: Life) -> None:
+    health = f"{life.cloud.door.url}/{DEMO}/health"
+    assert with_token("GET", health, None, token=None).status == 401
+    assert with_token("GET", health, None, token="guessed").status == 401
+    assert with_token("GET", health, None, token=CONTROL_KEY).document["agents"] == []
+
+
 def test_no_token_and_no_key_of_any_town_is_written_anywhere(life: Life) -> None:
     written = json.dumps(life.cloud.lines()) + json.dumps(life.cloud.sentry.items)
     assert KEY not in written
+    assert CONTROL_KEY not in written
     assert "eyJ" not in written
     logs = life.cloud.home.glob("containers/*/agents/*/*/*/agent.log")
     assert not [log for log in logs if "eyJ" in log.read_text(encoding="utf-8")]

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,8 +18,9 @@ from typing import Any
 import pytest
 
 from infra.control_server.settings import Settings
-from infra.control_server.workspace import Workspaces
+from infra.control_server.workspace import Workspaces, _said
 from infra.local import container, git_seed
+from infra.local.posting import poster_from
 from shared.adapters.clock import wait_for
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
@@ -28,7 +30,7 @@ from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.ports import Done, ProcessStatus, Started, StartRejected
 from shared.events.containers import drain_nonce
-from tests.control_servers import Listener, TestServer, a_control_server
+from tests.control_servers import Listener, TestServer, a_control_server, started
 from tests.fakes import FakeClock
 from tests.towns import T, a_town
 from tests.worlds import a_world
@@ -288,6 +290,13 @@ def test_two_agents_work_on_one_branch_without_touching_one_another(server: Test
     assert len({tree(server, agent_id) for agent_id in ("a1", "a2", "a3")}) == 3
 
 
+def test_an_address_in_what_git_says_is_told_without_its_credentials() -> None:
+    """A newer git leaves them out itself."""
+    assert _said(b"fatal: unable to access 'https://user:hunter2@x.example/a'") == (
+        "fatal: unable to access 'https://x.example/a'"
+    )
+
+
 def test_a_repository_that_cannot_be_had_is_a_no_without_its_credentials(server: TestServer) -> None:
     rig = {
         "id": "r",
@@ -305,6 +314,15 @@ def test_a_repository_that_cannot_be_had_is_a_no_without_its_credentials(server:
 def test_a_branch_that_is_no_branch_is_a_no(server: TestServer, branch: str) -> None:
     assert isinstance(start(server, branch=branch), StartRejected)
     assert server.generations() == []
+
+
+def test_a_hook_that_an_agent_left_in_a_clone_is_not_run(server: TestServer) -> None:
+    start(server)
+    [clone] = (server.settings.root / "clones").glob("*.git")
+    (clone / "hooks").mkdir(exist_ok=True)
+    (clone / "hooks" / "post-checkout").write_text("#!/bin/sh\nexit 1\n")
+    (clone / "hooks" / "post-checkout").chmod(0o755)
+    assert isinstance(start(server, 2, effect="e2"), Started)
 
 
 def test_a_spoilt_clone_is_made_anew(server: TestServer) -> None:
@@ -342,12 +360,16 @@ def test_a_start_that_is_overtaken_while_it_clones_gives_up(
     assert server.generations() == [2]
 
 
-def test_a_start_that_is_stopped_while_it_clones_gives_up(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real git, hanging on a pipe in place of a network."""
+def hanging_rig(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A repository at which the real git hangs, on a pipe in place of a network."""
     pipe = server.settings.root / "hangs.git"
     os.mkfifo(pipe)
     monkeypatch.setitem(server.running.sessions.workspaces._environment, "GIT_ALLOW_PROTOCOL", "file:ext")
-    rig = {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
+    return {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
+
+
+def test_a_start_that_is_stopped_while_it_clones_gives_up(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = hanging_rig(server, monkeypatch)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(start, server, rig=rig)
         clones = server.settings.root / "clones"
@@ -383,6 +405,39 @@ def test_an_eviction_tells_the_town_saves_the_work_and_takes_no_start(server: Te
     assert "Commit and push" in next(iter(mailbox.iterdir())).read_text()
 
 
+def test_an_idle_container_goes_without_a_word(server: TestServer) -> None:
+    """The reconciler stops a container that nobody uses; were that told as an eviction, the next bead would wait for the
+    end of a drain, up to seven minutes.
+    """
+    assert server.running.evict() == []
+    assert server.town.events == []
+
+
+def test_the_container_of_one_agent_saves_its_work_and_stops_no_dispatch(server: TestServer, repository: Path) -> None:
+    """Told as an eviction, the stop of one agent's task would hold up every other agent of the town."""
+    start(server)
+    look(server)
+    (tree(server) / "new.txt").write_text("unfinished")
+    assert server.running.leave() == ["a1 generation 1: saved on gt/toast/b1"]
+    kinds = [event["event_type"] for event in server.town.events]
+    assert [kind for kind in kinds if kind != "agent_heartbeat"] == ["agent_completed"]
+    assert git(repository, "show", "gt/toast/b1:new.txt") == "unfinished"
+
+
+def test_a_start_that_still_clones_when_its_container_goes_gives_up_and_is_told(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent could begin after the eviction had counted whom to save, and died with the container, untold."""
+    monkeypatch.setattr(server.running.sessions, "_settings", replace(server.settings, answer_within=0.1))
+    rig = hanging_rig(server, monkeypatch)
+    assert isinstance(start(server, rig=rig), Started)
+    assert wait_for(lambda: any((server.settings.root / "clones").glob("*.git/HEAD")), seconds=PATIENCE_SECONDS)
+    assert server.running.evict() == []
+    assert server.generations() == []
+    [end] = server.town.heard("container_status")
+    assert "stopped before it was started" in end["payload"]["exit_reason"]
+
+
 def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
     server: TestServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,7 +457,22 @@ def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
     assert {event["agent_id"] for event in server.town.heard("agent_completed")} == {"a1", "a2"}
 
 
+@pytest.mark.parametrize("instance_id", ["1", "arn:aws:ecs:eu-west-1:123456789012:task/towns/0f1e2d3c", "x" * 300])
+def test_whatever_a_platform_calls_an_instance_its_reports_are_taken(tmp_path: Path, instance_id: str) -> None:
+    """The name was a part of event ids as it was: with a slash in it the town refused the eviction for good."""
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+    town = poster_from({"TOWN_AGENT_DATA": str(tmp_path / "towns")}, town_id="t1", clock=world.clock)
+    with a_control_server(tmp_path, clock=world.clock, eviction_seconds=0.2) as first:
+        server = started(replace(first.settings, instance_id=instance_id, root=tmp_path / "disk"), town)
+        start(calm(server), rig=None)
+        server.running.watch.look()
+        server.running.evict()
+    told = [event["event_type"] for key in world.inbox() for event in json.loads(_body(world, key))["events"]]
+    assert sorted(told) == ["agent_completed", "agent_heartbeat", "container_eviction"]
+
+
 def test_the_next_instance_on_the_same_disk_ends_the_drain_with_its_nonce_once(server: TestServer) -> None:
+    start(server)
     server.running.evict()
     for instance in ("instance-2", "instance-3"):
         newer = server.replaced(instance)
@@ -485,6 +555,20 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(
 def test_a_generation_that_is_no_number_is_answered_so(server: TestServer, text: str) -> None:
     answer = ask(server, "POST", "/agents/a1/stop", {}, **{"Town-Generation": text})
     assert (answer.status, answer.body["error"]) == (400, "Town-Generation: a whole number is wanted")
+
+
+def test_clones_that_hang_hold_up_no_start_and_end_with_the_server(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clones were made ready by the threads that start agents: a forge that hung took them all, for ten minutes."""
+    url = hanging_rig(server, monkeypatch)["git_url"]
+    rigs = [{"git_url": f"{url} {number}"} for number in range(65)]
+    assert ask(server, "POST", "/sync-config", {"rigs": rigs}).status == 200
+    clones = server.settings.root / "clones"
+    assert wait_for(lambda: len(list(clones.glob("*.git/HEAD"))) == 4, seconds=PATIENCE_SECONDS)
+    assert ask(server, "POST", "/agents/start", START).body["status"] == "running"
+    server.running.sessions.close()
+    server.running.sessions._fetches.shutdown(wait=True)
 
 
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:

@@ -433,6 +433,16 @@ def test_a_gitlab_that_does_not_tell_approvals_still_says_whether_one_is_missing
     assert feedback(gitlab, url).awaiting_approval is awaits
 
 
+def test_a_gitlab_that_wants_a_pipeline_where_none_ran_is_not_green(gitlab: Served) -> None:
+    """No pipeline at all passes, unless the project says that one must succeed."""
+    url = gitlab.opens()
+    gitlab.server.trouble.plan(
+        Trouble(lie=lambda shown: {**shown, "head_pipeline": None, "detailed_merge_status": "ci_must_pass"})
+    )
+    assert not feedback(gitlab, url).all_checks_pass
+    assert feedback(gitlab, url).all_checks_pass
+
+
 def test_a_gitlab_whose_last_request_this_was_is_not_asked_again(gitlab: Served) -> None:
     url = gitlab.opens()
     truth = gitlab.server.answer

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import git_seed
 from infra.townctl import wiring
 from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
@@ -19,7 +20,8 @@ from shared.domain.steps import drive
 from shared.domain.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
-from tests.integration.townctl_calls import REPOSITORY, Townctl
+from tests.control_servers import a_control_server
+from tests.integration.townctl_calls import REPOSITORY, RIG, Townctl
 
 PATIENCE_SECONDS = 60.0
 AGENT = "sleep 600"
@@ -175,3 +177,27 @@ def test_a_loop_in_a_terminal_ends_at_the_first_signal(townctl: Townctl) -> None
     out, err = loop.communicate(timeout=PATIENCE_SECONDS)
     assert (loop.returncode, err) == (0, "")
     assert "passes" in out
+
+
+def test_agents_of_a_loop_may_live_behind_a_control_server(
+    townctl: Townctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = git_seed.create_repository(tmp_path / "work.git")
+    environment = {**git_seed.OFFLINE, **git_seed.redirect({RIG["git_url"]: repository})}
+    with a_control_server(tmp_path, environment=environment) as server:
+        monkeypatch.setenv("TOWN_CONTROL_KEY", server.settings.key or "")
+        townctl.document("town", "create", "t1")
+        bead = {"bead_id": "b1", "type": "issue", "title": "Do it", "rig_id": "rig-1"}
+        for event_type, payload in (("rig_registered", RIG), ("bead_created", {"bead": bead})):
+            townctl.document("event", "post", "t1", "--type", event_type, "--payload", json.dumps(payload))
+        assert townctl("run", "--once", "--control-server", server.address).code == 0
+        assert [agent.generation for agent in server.runtime.running()] == [1]
+        assert wiring.NoAgentProgram(wiring.agents_root(townctl.data)).running() == ()
+
+
+@pytest.mark.parametrize("address", ["agents.example.com:8080", "ftp://agents.example.com", "http://", ""])
+def test_a_control_server_that_cannot_be_meant_is_refused(townctl: Townctl, address: str) -> None:
+    townctl.document("town", "create", "t1")
+    called = townctl("run", "--once", "--control-server", address)
+    assert called.code == 2
+    assert "http://127.0.0.1:8080" in called.err

@@ -84,3 +84,28 @@ def test_sqs_takes_what_is_sent_and_a_repeat_only_once(aws: Any) -> None:
     [message] = aws.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"])["Messages"]
     assert wake_of(message["Body"]) == one
     assert message["Attributes"]["MessageGroupId"] == "one"
+
+
+def test_what_is_put_back_comes_again_after_its_while_and_its_group_waits_for_it(aws: Any) -> None:
+    url = aws.create_queue(QueueName="wakes.fifo", Attributes={"FifoQueue": "true", "VisibilityTimeout": "240"})[
+        "QueueUrl"
+    ]
+    queue = SqsQueue(url)
+    queue.send([Wake("one", (T,), "one:r"), Wake("two", (T,), "two:r")])
+    first, second = aws.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    queue.put_back({first["ReceiptHandle"]: timedelta(0), second["ReceiptHandle"]: timedelta(seconds=60)})
+
+    [again] = aws.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert again["MessageId"] == first["MessageId"]
+
+
+def test_a_worker_that_may_not_put_back_is_told_which_right_is_missing() -> None:
+    class Denied:
+        def change_message_visibility_batch(self, **_: object) -> None:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "ChangeMessageVisibilityBatch")
+
+    queue = SqsQueue("https://queue.example/wakes.fifo")
+    queue._made = Denied()
+    with pytest.raises(AccessDenied) as refused:
+        queue.put_back({"handle": timedelta(seconds=5)})
+    assert "sqs:ChangeMessageVisibility" in refused.value.hint

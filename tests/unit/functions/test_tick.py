@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from functions.schedule import ScheduledCall
+from functions.tick.minute import STUCK_AFTER
 from shared.domain.errors import Refused, StoreUnavailable
+from shared.domain.times import from_text
 from shared.telemetry import catalogue
 from tests.cloud import Cloud, a_cloud
 from tests.cloud import a_fleet as fleet_of
 from tests.emf import metrics_of
+from tests.scenarios.test_breaker_and_dispatch import breaker_open
 from tests.towns import T, a_town, event
 from tests.worlds import a_world
 
@@ -38,6 +41,21 @@ def test_many_due_towns_go_to_the_queue_once_each_although_every_pass_sees_them(
     assert sorted(wake.town_id for wake in cloud.queue.sent) == [f"town-{number:03d}" for number in range(5)]
     assert report.handed_over == 5
     assert report.outcomes == {}
+
+
+def test_a_town_whose_group_is_stuck_in_the_queue_is_run_by_the_dispatcher_in_the_end() -> None:
+    """Behind a message whose worker died nothing of its town is delivered before the queue gives that worker up."""
+    cloud = a_fleet(5)
+    cloud.minute(remaining=timedelta(seconds=11))
+    assert len(cloud.queue.receive()) == 5  # to a worker that dies
+
+    cloud.world.clock.at = T + MINUTE
+    report = cloud.minute()
+
+    assert report.outcomes["committed"] == 5
+    for number in range(5):
+        [row] = cloud.world.journal(f"town-{number:03d}")
+        assert from_text(row["now"]) >= T + STUCK_AFTER
 
 
 def test_what_the_queue_did_not_take_is_offered_again_by_the_next_pass() -> None:
@@ -137,6 +155,28 @@ def test_an_agent_that_may_take_a_minute_to_start_is_started_by_a_worker_and_not
     assert cloud.queue.messages == []
 
 
+def test_a_worker_that_met_a_passing_fault_is_followed_by_another_one_within_seconds() -> None:
+    """Its message was invisible for 18 minutes and held up every later wake of its town, and with it a start of an agent,
+    which only workers make.
+    """
+    cloud = a_cloud(a_world(a_town().bead("b1")))
+    cloud.minute(remaining=timedelta(seconds=58))
+    original = cloud.worker.around.store.read_inbox
+
+    def unavailable(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("no answer")
+
+    cloud.worker.around.store.read_inbox = unavailable  # type: ignore[method-assign]
+    cloud.queue.pump(cloud.work)
+    cloud.worker.around.store.read_inbox = original  # type: ignore[method-assign]
+    assert cloud.queue.pump(cloud.work) == 0
+
+    cloud.world.clock.move(seconds=5)
+    cloud.queue.pump(cloud.work)
+    assert len(cloud.world.runtime.running()) == 1
+    assert cloud.queue.messages == []
+
+
 @pytest.mark.parametrize(("seconds", "here"), [(34, True), (33, False)])
 def test_what_takes_half_a_minute_at_most_is_done_here_while_there_is_half_a_minute(seconds: int, here: bool) -> None:
     town = (
@@ -205,18 +245,43 @@ def test_a_store_that_does_not_answer_is_an_error_of_the_minute_and_its_line_is_
     assert len(cloud.summaries()) == 1
 
 
-def test_lost_markers_are_found_in_the_first_minute_of_an_hour_and_only_there() -> None:
+@pytest.mark.parametrize("minute", [60, 61, 75], ids=["on the hour", "its first call was lost", "many were lost"])
+def test_lost_markers_are_found_at_the_beginning_of_an_hour_and_once_in_it(minute: int) -> None:
     cloud = a_fleet(2)
     for key in cloud.world.objects.list("due/").keys:
         cloud.world.objects.delete(key)
-    at_one_minute_past = cloud.minute(T + MINUTE)
-    assert at_one_minute_past.restored == 0
+    cloud.world.clock.at = T + MINUTE
+    assert cloud.minute().restored == 0  # somebody else was there when this hour began
     assert cloud.world.markers("town-000") == []
 
-    on_the_hour = cloud.minute(T)
-    assert on_the_hour.restored == 2
+    cloud.world.clock.at = T + minute * MINUTE
+    assert cloud.minute().restored == 2
     assert cloud.world.journal("town-000")
     assert cloud.world.journal("town-001")
+
+    for key in cloud.world.objects.list("due/").keys:
+        cloud.world.objects.delete(key)
+    cloud.world.clock.at = T + (minute + 1) * MINUTE
+    assert cloud.minute().restored == 0
+
+
+def test_a_sweep_that_takes_more_than_an_hour_comes_to_its_end() -> None:
+    """Every full hour began it anew, so that the last towns of a large fleet were never looked at."""
+    cloud = a_fleet(4)
+    for key in cloud.world.objects.list("due/").keys:
+        cloud.world.objects.delete(key)
+    original = cloud.dispatcher.around.store.read_inbox
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        cloud.world.clock.move(seconds=30)
+        return original(*arguments, **named)
+
+    cloud.dispatcher.around.store.read_inbox = slowly  # type: ignore[method-assign]
+    found = 0
+    for hour in range(5):
+        cloud.world.clock.at = T + hour * 60 * MINUTE
+        found += cloud.minute().restored
+    assert found == 4
 
 
 def test_a_sweep_that_runs_out_of_time_goes_on_in_the_next_minute() -> None:
@@ -279,3 +344,32 @@ def test_an_event_that_is_no_scheduled_tick_is_refused(event_: Any) -> None:
 def test_the_event_of_the_schedule_is_read_as_the_template_writes_it() -> None:
     call = ScheduledCall.read({"scheduled_time": "2026-01-10T12:00:00Z", "execution_id": "e-1", "attempt": "1"})
     assert (call.minute, call.attempt) == (T, 1)
+
+
+def test_an_open_breaker_sets_off_its_alarm_although_its_town_is_seldom_ticked() -> None:
+    """The alarm wanted three of five minutes; a town that dispatches nothing is ticked once in half an hour."""
+    [alarm] = catalogue.BY_NAME["circuitBreakerOpen"].alarms
+    cloud = a_cloud(a_world(breaker_open(a_town("one").bead("b"))))
+    cloud.world.post(event("town_started"), town_id="one")
+    open_in: list[float] = []
+    for minute in range(35):
+        cloud.world.clock.at = max(cloud.world.clock.at, T + minute * MINUTE)
+        begun = len(cloud.lines)
+        cloud.minute()
+        figures = [metrics_of(line) for line in cloud.lines[begun:]]
+        open_in.append(max(each.get("circuitBreakerOpen", 0) for each in figures))
+
+    assert open_in.count(1) < 3  # the case that it is about
+    assert sum(value > alarm.threshold for value in open_in[: alarm.periods]) >= alarm.points
+
+
+def test_of_a_town_that_failed_the_dispatcher_believes_nothing_any_more() -> None:
+    cloud = a_fleet(1)
+    cloud.minute()
+    assert cloud.dispatcher.warm.get("town-000") is not None
+    cloud.world.objects.put("towns/town-000/head", b"no head at all")
+    cloud.world.clock.at = T + MINUTE
+    cloud.world.objects.put("due/20260110T120100Z/town-000", b"")
+    cloud.minute()
+
+    assert cloud.dispatcher.warm.get("town-000") is None

@@ -22,7 +22,7 @@ from tests.fakes import FakeClock, FakeSecrets
 from tests.s3_stub import Answer, Request, stub_s3
 from tests.towns import T
 
-LEAST = {"STAGE": "test", "TOWN_BUCKET": "towns"}
+LEAST = {"STAGE": "test", "TOWN_BUCKET": "towns", "QUEUE_URL": "https://q.example"}
 TASKS: dict[str, Any] = {
     "one_task_per": "agent",
     "cluster": "agents",
@@ -119,7 +119,7 @@ def test_a_share_of_the_ticks_is_run_again_as_the_deployment_says(percent: str, 
 
 
 def test_the_restore_window_is_the_deployments() -> None:
-    settings = EventsSettings.from_environment(LEAST | {"QUEUE_URL": "https://q.example", "RESTORE_WINDOW_DAYS": "3"})
+    settings = EventsSettings.from_environment(LEAST | {"RESTORE_WINDOW_DAYS": "3"})
     assert wiring.surroundings(settings, wiring.store(settings)).restore_window == timedelta(days=3)
 
 
@@ -180,4 +180,4 @@ def test_wrong_settings_name_the_variable_and_show_no_value(environment: dict[st
 )
 def test_access_rules_that_cannot_be_read_let_nobody_in_and_stop_the_function(rules: Any) -> None:
     with pytest.raises(Terminal, match="ACCESS_RULES"):
-        EventsSettings.from_environment(LEAST | {"QUEUE_URL": "https://q.example", "ACCESS_RULES": rules})
+        EventsSettings.from_environment(LEAST | {"ACCESS_RULES": rules})

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from shared.adapters.sqs_queue import MOST_MARKERS, body_of, deduplication_id, wake_of
-from shared.domain.errors import Refused
+from shared.domain.errors import QueueUnavailable, Refused
 from shared.domain.limits import ACTIVE_INTERVAL
 from shared.domain.ports import Wake
 from shared.domain.times import from_text
-from tests.cloud import a_fleet
-from tests.towns import T, event
+from tests.cloud import a_cloud, a_fleet
+from tests.towns import T, a_town, event
+from tests.worlds import a_world
 
 
 def wake(town_id: str, reason: str = "r1") -> Wake:
@@ -42,9 +43,9 @@ def test_one_damaged_town_comes_again_and_dies_alone() -> None:
     cloud = a_fleet("good", "bad")
     cloud.world.objects.put("towns/bad/head", b"no head at all")
     cloud.queue.send([wake("bad"), wake("good")])
-    for _ in range(5):
+    for _ in range(6):
         cloud.queue.pump(cloud.work)
-        cloud.world.clock.at += cloud.queue.visibility
+        cloud.world.clock.move(seconds=60)
 
     assert [message.group for message in cloud.queue.dead] == ["bad"]
     assert cloud.world.journal("good")
@@ -59,8 +60,64 @@ def test_messages_behind_a_failed_one_of_the_same_town_stay_in_order() -> None:
 
     assert [message.message_id for message in cloud.queue.messages] == ["m1", "m2"]
     assert cloud.queue.receive() == []  # its group waits
-    cloud.world.clock.at += cloud.queue.visibility
+    cloud.world.clock.move(seconds=5)
     assert [message.message_id for message in cloud.queue.receive()] == ["m1", "m2"]
+
+
+def test_a_failed_town_is_tried_again_within_seconds_and_ever_more_seldom() -> None:
+    cloud = a_fleet("bad")
+    cloud.world.objects.put("towns/bad/head", b"no head at all")
+    cloud.queue.send([wake("bad")])
+    tried = []
+    for second in range(200):
+        if cloud.queue.pump(cloud.work):
+            tried.append(second)
+        cloud.world.clock.move(seconds=1)
+
+    assert tried == [0, 5, 20, 65, 125]
+    assert [message.group for message in cloud.queue.dead] == ["bad"]
+
+
+def test_towns_for_which_no_time_was_left_are_done_by_the_next_worker_and_not_a_quarter_of_an_hour_later() -> None:
+    """A town whose effects are slow took a worker's life, and the nine others of its batch were unseen for 18 minutes."""
+    towns = [f"town-{number}" for number in range(10)]
+    cloud = a_fleet(*towns)
+    cloud.queue.send([wake(town) for town in towns])
+    cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=85)))
+    assert cloud.world.journal("town-0") == []
+
+    cloud.queue.pump(cloud.work)
+
+    assert cloud.world.clock.now() - T < timedelta(seconds=10)
+    assert all(cloud.world.journal(town) for town in towns)
+    assert cloud.queue.messages == []
+
+
+def test_messages_that_cannot_be_put_back_all_come_again_when_the_worker_is_given_up() -> None:
+    cloud = a_fleet("good", "bad")
+    cloud.world.objects.put("towns/bad/head", b"no head at all")
+    cloud.queue.send([wake("bad"), wake("good")])
+    cloud.queue.unavailable = True
+    with pytest.raises(QueueUnavailable):
+        cloud.queue.pump(cloud.work)
+    cloud.queue.unavailable = False
+    cloud.world.clock.at += cloud.queue.visibility
+
+    assert [message.group for message in cloud.queue.receive()] == ["bad", "good"]
+    assert len(cloud.world.journal("good")) == 1
+
+
+def test_the_results_of_effects_are_taken_within_seconds_though_nobody_else_looks() -> None:
+    """Each step of a chain took up to a minute: the results wrote a marker, and the dispatcher looked again a minute later."""
+    cloud = a_cloud(a_world(a_town("one").bead("b")))
+    cloud.queue.send([wake("one")])
+    cloud.queue.pump(cloud.work)
+
+    events = [each["event_type"] for row in cloud.world.journal("one") for each in row["outputs"]["events"]]
+    assert "dispatch_result" in events
+    assert cloud.world.inbox("one") == ()
+    assert cloud.world.clock.now() - T <= 2 * ACTIVE_INTERVAL
+    assert all(at > cloud.world.clock.now() for at in cloud.world.markers("one"))
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_batch_has_lost_nothing() -> None:
@@ -246,3 +303,28 @@ def test_a_repeat_key_that_sqs_would_not_take_becomes_its_digest(key: str) -> No
 def test_a_body_that_is_no_wake_is_refused(body: str) -> None:
     with pytest.raises(Refused):
         wake_of(body)
+
+
+def test_of_a_town_that_failed_nothing_is_believed_any_more() -> None:
+    """A large image lies in a file, in which a run that failed may have left half a tick."""
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one", "a")])
+    cloud.queue.pump(cloud.work)
+    assert cloud.worker.warm.get("one") is not None
+    cloud.world.clock.move(seconds=30)
+    cloud.world.objects.put("towns/one/head", b"no head at all")
+    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
+    cloud.queue.pump(cloud.work)
+
+    assert cloud.worker.warm.get("one") is None
+
+
+def test_what_follows_a_wake_of_the_dispatcher_is_left_to_it() -> None:
+    """It looks again within seconds; a worker that waited too would do nothing else meanwhile."""
+    cloud = a_cloud(a_world(a_town("one").bead("b")))
+    cloud.queue.send([Wake("one", (T,), "one:due", watched=True)])
+    cloud.queue.pump(cloud.work)
+
+    assert len(cloud.world.journal("one")) == 1
+    assert cloud.world.inbox("one")
+    assert cloud.world.clock.now() - T < ACTIVE_INTERVAL

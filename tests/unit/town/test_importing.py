@@ -245,6 +245,27 @@ def test_a_town_of_a_newer_schema_is_refused() -> None:
         imported(("town", {"key": "schema_version", "value": "99"}))
 
 
+@pytest.mark.parametrize(
+    ("given", "kept", "why"),
+    [
+        ("https://bot:hunter2@git.example.com/a/b.git", "https://git.example.com/a/b.git", "without the credentials"),
+        ("https://ghp_hunter2@github.com/a/b", "https://github.com/a/b", "without the credentials"),
+        ("http://bot:hunter2@git.example.com/a", "http://git.example.com/a", "without the credentials"),
+        ("ssh://git:hunter2@git.example.com/a", "ssh://git@git.example.com/a", "without the credentials"),
+        ("ext::sh -c id", "ext::sh -c id", "no https or ssh address"),
+        ("ssh://git@git.example.com/a", "ssh://git@git.example.com/a", None),
+        ("git@git.example.com:a/b.git", "git@git.example.com:a/b.git", None),
+    ],
+)
+def test_credentials_in_a_repositorys_address_do_not_come_along(given: str, kept: str, why: str | None) -> None:
+    """An event with them is refused; a file brought them into start orders, answers and exports."""
+    rig = {"id": "r", "name": "n", "git_url": given, "default_branch": "main", "config": "{}", "created_at": AT}
+    there = imported(("rigs", rig))
+    assert [row["git_url"] for row in stored(there, "rigs")] == [kept]
+    assert [why is not None and why in each.why for each in there.not_read] == ([True] if why else [])
+    assert "hunter2" not in repr(there.not_read)
+
+
 # SQLite files ---------------------------------------------------------------------------------------------
 
 
