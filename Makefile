@@ -36,13 +36,12 @@ done; \
 endef
 
 # In Lambda nothing can keep what the interpreter has compiled, and compiling is half of a cold start. So the bundle brings it
-# along, under the path that it has there; nobody compares it with its source again. Only Lambda's own Python can make it.
+# along, under the path that it has there; nobody compares it with its source again. Only Lambda's own Python can make it;
+# `make build` says where it is missing, because sam shows nothing of what a recipe says.
+is_lambdas_python = "$$py" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'
 define compile_modules
-@$(find_python); \
-if "$$py" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'; then \
+@$(find_python); if $(is_lambdas_python); then \
 	"$$py" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$(1)" -p /var/task $(2); \
-else \
-	echo "build: no Python 3.13 here, so nothing is compiled ahead and a cold start takes twice as long" >&2; \
 fi
 endef
 
@@ -142,6 +141,8 @@ sam: $(SAM) ## Install aws-sam-cli beside the project, in an environment of its 
 
 .PHONY: build
 build: $(SAM) ## Build the Lambda bundles (arm64) into .aws-sam/build
+	@$(find_python); $(is_lambdas_python) || \
+		echo "build: no Python 3.13 here, so nothing is compiled ahead and every cold start takes twice as long" >&2
 	.tools/sam-$(SAM_VERSION)/bin/sam build
 
 .PHONY: build-x86
