@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer."""
         self._answer()
 
-    do_POST = do_PATCH = do_GET
+    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
 
     def _answer(self) -> None:
         try:

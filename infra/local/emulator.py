@@ -106,7 +106,6 @@ def emulated(
         "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
         "AWS_LAMBDA_LOG_FORMAT": "JSON",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [
         str(emulator_program()),
@@ -136,7 +135,7 @@ def emulated(
 
 def runtime_command(function: str, handler: str, *, client: Path) -> list[str]:
     """What the emulator runs: the runtime client, which finds what sam built and nothing else of this machine."""
-    return [_python(), "-I", "-S", lambda_boot.__file__, str(built(function)), str(client), handler]
+    return [_python(), "-I", "-S", "-B", lambda_boot.__file__, str(built(function)), str(client), handler]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,9 @@ CONTEXT, PROCESS, REJECTED, EXIT, LOG = (
 )
 _PROC: Final = Path("/proc")
 _SWEEP_SECONDS: Final = 5.0
+LARGEST_LOG: Final = 8 << 20
+_KEPT_OF_LOG: Final = 1 << 20
+_LOOK_AT_LOG_SECONDS: Final = 1.0
 
 
 def write_atomically(path: Path, value: Any) -> None:
@@ -107,6 +111,7 @@ def supervise(directory: Path, lock: int, *, effect_id: str, command: list[str])
     write_atomically(directory / PROCESS, facts)
     os.close(lock)
     _pass_on_signals(agent)
+    threading.Thread(target=_keep_short, args=(directory / LOG,), daemon=True).start()
     _await_end(agent)
     _end_what_is_left(mark, agent.pid)
     write_atomically(directory / EXIT, {"code": agent.wait()})
@@ -127,6 +132,20 @@ def _pass_on_signals(agent: "subprocess.Popen[bytes]") -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, pass_on)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _keep_short(log: Path) -> None:
+    """Cut what the agent prints, lest one that prints for ever fills the disk of all: the newest of it stays."""
+    while True:
+        time.sleep(_LOOK_AT_LOG_SECONDS)
+        with contextlib.suppress(OSError):
+            if log.stat().st_size > LARGEST_LOG:
+                with log.open("rb") as printed:
+                    printed.seek(-_KEPT_OF_LOG, os.SEEK_END)
+                    newest = printed.read()
+                os.truncate(log, 0)  # whoever appends goes on at the new end
+                with log.open("ab") as shorter:
+                    shorter.write(b"[what was printed before is gone: the log grew too long]\n" + newest)
 
 
 def _await_end(agent: "subprocess.Popen[bytes]") -> None:

@@ -528,6 +528,8 @@ START = {
     ("method", "path", "body", "status", "said"),
     [
         ("GET", "/nothing", None, 404, "no such route"),
+        ("PUT", "/agents/start", {}, 404, "no such route"),
+        ("DELETE", "/agents/a1/stop", None, 405, "another way"),
         ("GET", "/agents/a1/stop", None, 405, "another way"),
         ("POST", "/agents/start", {}, 400, "agentId"),
         ("POST", "/agents/a1/stop", {"signal": "SIGHUP"}, 400, "signal"),

@@ -247,6 +247,25 @@ def test_an_agent_that_ends_by_itself_leaves_no_descendant(bench: Bench) -> None
     assert runtime.status("t1", "a1") == ProcessStatus("exited", "completed", 1)
 
 
+def test_an_agent_that_prints_for_ever_keeps_its_newest_words_and_fills_no_disk(bench: Bench) -> None:
+    """A log had no limit: one agent in a loop took the disk from every agent of its container."""
+    runtime = bench.runtime(
+        """
+        import sys, time
+        for number in range(12):
+            print("x" * (1 << 20), flush=True)
+        print("the last words", flush=True)
+        time.sleep(600)
+        """
+    )
+    runtime.start(order(), effect_id="e1")
+    log = bench.directory() / local_supervisor.LOG
+    cut = b"the log grew too long"
+    assert wait_for(lambda: log.exists() and cut in log.read_bytes(), seconds=PATIENCE_SECONDS)
+    assert wait_for(lambda: log.read_bytes().endswith(b"the last words\n"), seconds=PATIENCE_SECONDS)
+    assert log.stat().st_size < local_supervisor.LARGEST_LOG
+
+
 def test_an_agent_outlives_its_supervisor_and_can_still_be_stopped(bench: Bench) -> None:
     """Without supervisor the agent works on and is found; only its exit code is lost."""
     runtime = bench.runtime(STUBBORN_FAMILY.format(then="time.sleep(600)"))
