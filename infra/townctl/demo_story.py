@@ -13,10 +13,9 @@ from rich.text import Text
 from infra.townctl import stage as stages
 from infra.townctl.answers import table
 from infra.townctl.demo_pulls import tell_pulls
-from infra.townctl.demo_view import since
 from infra.townctl.stage import TOWN, Stage
 from infra.townctl.ticks import dry_run_view
-from infra.townctl.words import code_of, done_by
+from infra.townctl.words import code_of, done_by, since
 from shared.domain.report import TickReport
 from shared.domain.states import EffectKind
 from shared.engine.replay.answers import DryRunAnswer

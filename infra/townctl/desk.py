@@ -30,7 +30,7 @@ DATA_VARIABLE: Final = "TOWNCTL_DATA"
 DEFAULT_DATA: Final = Path("town-data")
 _FILE_SIZE: Final = 64 << 20
 _FILE_DEPTH: Final = 64
-_WIDE: Final = 160  # columns where nobody's terminal says how many there are
+_WIDE: Final = 240  # columns where no terminal says how many there are: an event with the longest id is one line
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from rich.text import Text
 from infra.townctl import forges, wiring
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
-from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, subject_of
+from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, since, subject_of
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.ports import Clock
 from shared.domain.steps import drive
 from shared.domain.tick import Envelope, TickInput
-from shared.domain.times import to_text
+from shared.domain.times import from_text, to_text
 from shared.engine import dry_run as dry_runs
 from shared.engine.code_version import code_version
 from shared.engine.run_report import RunReport
@@ -126,14 +126,18 @@ def ticks_view(town_id: str, records: Sequence[Mapping[str, Any]]) -> Renderable
             done.events,
             done.actions,
             done.rules,
-            record["outputs"]["next_due_at"] or "an event",
+            _wait(record["now"], record["outputs"]["next_due_at"]),
         )
         for record in records
         for done in [done_in(record["outputs"])]
     ]
     if not rows:
         return f"{town_id} has no such ticks"
-    return table("tick", "at", "events", "actions", "rules", "next due", rows=rows)
+    return table("tick", "at", "events", "actions", "rules", "next min:s", rows=rows)
+
+
+def _wait(at: str, due: str | None) -> str:
+    return "an event" if due is None else since(from_text(at), from_text(due))
 
 
 def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
