@@ -140,7 +140,8 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
             if data is not None or bucket is not None:
                 hint = "name one place: --api, --bucket or --data"
                 raise Refused("towns are in one place", status=400, path="api", hint=hint)
-            return over_api.answer(command, url, region, *bound.args, **bound.kwargs)
+            name = " ".join(app.parse_commands(tokens)[0])
+            return over_api.answer(command, name, url, region, *bound.args, **bound.kwargs)
         named = _bucket(bucket, endpoint, region)
         desk = Desk(named_data=data, named_bucket=named, wants_json=json, objects=objects)
         more = {"desk": desk} if "desk" in ignored else {}

@@ -62,6 +62,9 @@ def replay(
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
         return recordings.replay_file(desk, Path(target))
+    if from_ is None and cursor is None:
+        hint = f"--from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
+        raise Refused("from when on is not said", status=400, path="from", hint=hint)
     town_id = target
     store = desk.store()
     now = desk.clock_of(store, town_id).now()

@@ -1,5 +1,6 @@
 """`townctl tick`, `dry-run`, `ticks`: take a town a tick further, see what that would do and what past ones did."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
@@ -13,6 +14,7 @@ from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
 from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, since, subject_of
 from shared.adapters import ids
+from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.domain.ports import Clock
 from shared.domain.steps import drive
@@ -23,6 +25,7 @@ from shared.engine.code_version import code_version
 from shared.engine.run_report import RunReport
 from shared.engine.worker import run_town
 from shared.events import ingest
+from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from shared.town.image_digest import of_image
 
@@ -60,7 +63,8 @@ def tick(
     around = desk.around(store, clock=clock, runtime=runtime, forge=forge)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
-    return Answer(_run_document(run), tuple(_run_view(run)), code)
+    complaints = _complaints(store, town_id) if run.effects.failed else ()
+    return Answer(_run_document(run), (*_run_view(run), *complaints), code)
 
 
 def dry_run(
@@ -216,6 +220,15 @@ def _run_view(run: RunReport) -> Iterator[RenderableType]:
             yield table("what", "which", rows=[row for row in rows if row[1]])
     if run.effects.attempted:
         yield Text(f"effects: {run.effects.succeeded} succeeded, {run.effects.failed} failed")
+
+
+def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType]:
+    """Why effects failed: their results lie in the inbox, as reports to the next tick."""
+    for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
+        for event in ingest.read_object(batch.key, batch.body):
+            said = json.loads(event.payload) if event.source == "effect" else {}
+            if said.get("reason"):
+                yield Text(plain(f"  {event.event_type.removesuffix('_result')}: {said['reason']}"))
 
 
 def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:

@@ -315,6 +315,13 @@ def test_no_agent_is_started_without_a_program_and_the_answer_says_so(townctl: T
     assert "--agent-command" in json.loads(result["payload"])["reason"]
 
 
+def test_people_are_told_at_once_why_an_effect_failed(townctl: Townctl) -> None:
+    """`effects: 1 succeeded, 1 failed` left a new user alone with a bead that never moved."""
+    shown = townctl.with_work()("tick", "alpha")
+    assert shown.code == 0
+    assert "1 failed\n  dispatch: no program for agents is set: townctl run --agent-command" in shown.out
+
+
 def test_the_agent_command_is_remembered(townctl: Townctl) -> None:
     townctl.with_work()
     townctl.document("tick", "alpha", "--agent-command", "true --and 'two words'")
