@@ -448,6 +448,16 @@ def test_every_command_has_a_sentence_of_help(capsys: pytest.CaptureFixture[str]
         assert f"townctl {' '.join(words)}" in capsys.readouterr().out
 
 
+def test_the_help_of_a_command_begins_with_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """Six options that every command has stood before the one that was looked for."""
+    assert main.run(["tick", "--help"]) == 0
+    own, common, place = capsys.readouterr().out.partition("With every command")
+    assert common
+    assert "--force" in own
+    assert "--data" not in own
+    assert "--data" in place
+
+
 def leaf_commands(capsys: pytest.CaptureFixture[str], *above: str) -> set[str]:
     """Every command that the help names, groups opened."""
     assert main.run([*above, "--help"]) == 0
