@@ -116,7 +116,7 @@ def git_log(stage: Stage) -> str:
 
 def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
     """Commands that work on what the demo has left, in the shell that started it."""
-    townctl = _how_to_call()
+    townctl = how_to_call()
     if stage.bucket is not None:
         return _WITH_A_BUCKET.format(townctl=townctl)
     crashed = short(stages.crashing_task()[0])
@@ -141,7 +141,7 @@ def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
     )
 
 
-def _how_to_call() -> str:
+def how_to_call() -> str:
     """`townctl` if that is this very program here; else the path by which it was called, as `make` does."""
     called = Path(sys.argv[0])
     if called.name != "townctl" or shutil.which("townctl") == str(called.absolute()):

@@ -259,8 +259,8 @@ def run(
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
 
-    Two loops on one place are safe. Agents run on when it ends; the next `townctl run` finds them again. Exit
-    code 1 if the last run of some town failed.
+    Two loops on one place are safe. Agents run on when it ends; the next `townctl run` finds them again.
+    Exit code 1 if the last run of some town failed.
     """
     wanted = tuple(towns or ())
     store = desk.store(towns=wanted)
