@@ -146,7 +146,7 @@ def content_of(name: str, *, what: str, at_most: int = _FILE_SIZE) -> bytes:
         with Path(name).open("rb") as file:
             return _at_most(file, what, at_most)
     except OSError as error:
-        hint = f"name a file that can be read as {what}, or - for standard input"
+        hint = "name a file that is there and can be read, or - for standard input"
         raise Refused(f"cannot read {name}: {error.strerror or error}", status=400, path=what, hint=hint) from error
 
 

@@ -284,7 +284,7 @@ def run(
                 pass
         left = runtime.running()
         if left:
-            desk.talk(f"{len(left)} agents run on; the next `townctl run` finds them")
+            desk.talk(f"agents that run on: {len(left)}; the next `townctl run` finds them")
     tally = loop.tally
     counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "no town was due"
     return Answer(tally.as_json(), (f"{tally.passes} passes: {counts}",), FOUND if tally.failures else OK)

@@ -235,7 +235,7 @@ def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
     """The input that a dry run printed. Raises Refused if it is none, of another town or of other code."""
     document = json_of(body, what="input")
     hint = f"give the file that `townctl dry-run {town_id} --json` printed"
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or "input" not in document:
         raise Refused("the input is no dry run", status=400, path="input", hint=hint)
     if document.get("townId", town_id) != town_id:
         raise Refused(
