@@ -207,7 +207,7 @@ class Archive:
             f"town {self.town_id} cannot be restored to {wanted}: that commit is not retained",
             status=404,
             path="txid",
-            hint=f"`townctl points {self.town_id}` lists what is left; files of the town end at commits {nearest}",
+            hint=f"`townctl points {self.town_id}` lists what is left; the nearest ends of its files: {nearest}",
         )
 
 
