@@ -19,7 +19,7 @@ from functions.settings import (
 from tests.contracts.transformed import resources
 from tests.conventions.sources import ROOT
 
-PAGE = ROOT / "infra/runbook/deploy.md"
+PAGE = ROOT / "README.md"
 EVENTS = ROOT / "tests/events"
 CALL = re.compile(r"^sam local invoke (\w+) --event (\S+) --env-vars (\S+)$", re.MULTILINE)
 SETTINGS: dict[str, type[Settings]] = {
