@@ -195,6 +195,21 @@ def _rebuild(history: History, start: datetime) -> dict[int, bytes]:
     return rebuilt
 
 
+def test_what_a_restore_in_place_made_stays_for_the_window_however_short_snapshots_are_kept() -> None:
+    """No journal row tells of a restore: without its snapshot every later instant of the window came out as if it had not been."""
+    history = History()
+    history.live_on(10, seed=20, longest=timedelta(hours=3))
+    _restore_in_place(history, history.commits[4].txid)
+    restored = history.commits[-1]
+    history.live_on(40, seed=21, longest=timedelta(hours=6))
+    keep = retention.Keep(spills=timedelta(days=1), snapshots=timedelta(days=1), window=timedelta(days=10))
+    assert history.clock.now() - restored.time > timedelta(days=2)
+
+    drive(retention.forget(history.archive, keep, now=history.clock.now()))
+
+    assert drive(history.archive.at_txid(restored.txid)).image == restored.image
+
+
 def test_retention_again_finds_nothing_more_to_do() -> None:
     history = History()
     history.live_on(60, seed=6, longest=timedelta(hours=8))
