@@ -9,7 +9,7 @@ the newest head, and is never looked at.
 Commits of a town never go back in time, so where an age ends is found with a few reads among any number of objects.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -117,15 +117,22 @@ def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPla
 def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
     """Delete what the plan names; returns how many objects went. Doing it again does no harm.
 
-    Raises what the store raises; then some are gone, and the next plan names the others.
+    Heads go first, so that what is still listed as a commit can be restored, whatever comes in between. Raises what the
+    store raises; then some are gone, and the next plan names the others.
     """
-    calls = [_deletion(archive, each) for each in decided.doomed]
-    for start in range(0, len(calls), DELETED_AT_ONCE):
-        answers = yield Together(tuple(calls[start : start + DELETED_AT_ONCE]))
+    heads = [each for each in decided.doomed if each.version_id is not None]
+    objects = [each for each in decided.doomed if each.version_id is None]
+    for part in (*_parts_of(heads), *_parts_of(objects)):
+        answers = yield Together(tuple(_deletion(archive, each) for each in part))
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-    return len(calls)
+    return len(decided.doomed)
+
+
+def _parts_of(doomed: Sequence[Doomed]) -> Iterator[Sequence[Doomed]]:
+    for start in range(0, len(doomed), DELETED_AT_ONCE):
+        yield doomed[start : start + DELETED_AT_ONCE]
 
 
 def _deletion(archive: Archive, doomed: Doomed) -> Call:

@@ -357,3 +357,25 @@ def test_a_deletion_that_fails_is_told_and_the_next_retention_finishes() -> None
         faults.drive(retention.carry_out(history.archive, plan))
     assert 0 < len(history.forget().doomed) < len(plan.doomed)
     assert history.forget().doomed == ()
+
+
+def test_a_commit_whose_head_could_not_be_forgotten_can_still_be_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads and the files that they stand on were deleted side by side: what was given up in the middle left heads of nothing."""
+    history = History()
+    history.live_on(60, seed=18, longest=timedelta(hours=8))
+    before = drive(history.archive.points(limit=1000))
+    day = timedelta(days=1)
+    keep = retention.Keep(commits=day, spills=day, snapshots=day, window=day)
+
+    def unavailable(*_: Any) -> None:
+        raise StoreUnavailable("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(history.objects, "delete_version", unavailable)
+        with pytest.raises(StoreUnavailable):
+            drive(retention.forget(history.archive, keep, now=history.clock.now()))
+
+    assert drive(history.archive.points(limit=1000)) == before
+    images = {commit.txid: commit.image for commit in history.commits}
+    for point in before:
+        assert drive(history.archive.at_txid(point.txid)).image == images[point.txid]
