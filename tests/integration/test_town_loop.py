@@ -130,6 +130,27 @@ def test_at_first_and_then_once_a_day_every_town_forgets_and_one_that_cannot_is_
     assert asked == ["quick", "slow", "quick", "slow"]
 
 
+def test_ticks_do_not_wait_until_every_town_has_forgotten() -> None:
+    """Once a day the towns of a bucket, each with twenty reads or so, kept all ticks waiting."""
+    world, runtime = two_towns()
+    runtime.go_on.set()
+    ticked, stop, seen = threading.Event(), Stop(), Seen()
+
+    def archive_of(town_id: str) -> Archive:
+        assert ticked.wait(20)
+        objects: Any = world.objects
+        return Archive(objects, objects, town_id)
+
+    passes = TownLoop(world.around, seen, speed=1000, archives=archive_of).passes(stop)
+    next(passes)
+    assert {run.town_id for run in seen.runs} == {"quick", "slow"}
+
+    ticked.set()
+    stop.asked.set()
+    list(passes)
+    assert seen.failures == []
+
+
 def test_a_loop_over_some_towns_forgets_nothing_of_the_others() -> None:
     """Their past went by the clock of a town that was run at a thousand times the speed."""
     world, runtime = two_towns()
