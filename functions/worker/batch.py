@@ -96,9 +96,9 @@ class Worker:
         wanted = _due_within_seconds(done)
         if wanted is None:
             return []
-        at, due = wanted
-        known = {keys.due_marker(wake.town_id, each).at for each in due} & set(wake.due)
-        if wake.watched and at > self.around.clock.now() and not known:
+        at, times = wanted
+        due = tuple(keys.due_marker(wake.town_id, each).at for each in times)
+        if wake.watched and at > self.around.clock.now() and not set(due) & set(wake.due):
             return []
         return [(at, replace(wake, due=due))]
 

@@ -211,7 +211,8 @@ def _keep_due(
     """The new marker first, then the old ones go; so a town with something to do always has one not later than it.
 
     Whoever deletes a marker looks at inbox and head again afterwards: an event may have come, and another worker may
-    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can.
+    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can. Where the
+    new marker is of the next moment in which the town may tick, that look has its time and nobody is told of this one.
     """
     keep = None
     if due is not None:
@@ -221,6 +222,8 @@ def _keep_due(
         return
     try:
         yield from around.store.clear_due(old)
+        if due is not None and due <= now + limits.ACTIVE_INTERVAL:
+            return
         waiting = yield from around.store.read_inbox(image.town_id, limit=1)
         newest = yield from around.store.load(image.town_id, known=image)
         missed = bool(waiting.objects) or newest.etag != image.etag

@@ -359,3 +359,32 @@ def test_results_of_the_second_of_the_wake_are_taken_by_the_worker_for_the_dispa
 
     assert cloud.world.inbox("one") == ()
     assert all(at > cloud.world.clock.now() for at in cloud.world.markers("one"))
+
+
+def test_a_worker_that_comes_too_early_for_what_waits_leaves_one_marker_of_the_moment_in_which_the_town_may_tick() -> (
+    None
+):
+    """It left another one of the second of the wake, which the dispatcher took for handed over, and with it the town."""
+    cloud = a_fleet("one")
+    cloud.world.run(town_id="one")
+    cloud.world.clock.move(seconds=2)
+    cloud.world.post(event("nudge_timeout", event_id="a-moment-later"), town_id="one")
+    cloud.queue.send([Wake("one", (T, T + timedelta(seconds=2)), "one:due", watched=True)])
+    cloud.queue.pump(cloud.work)
+
+    assert min(cloud.world.markers("one")) == T + ACTIVE_INTERVAL
+
+
+def test_a_worker_goes_on_while_all_that_follows_falls_into_the_second_of_its_wake() -> None:
+    cloud = a_fleet("one")
+    cloud.world.clock.move(ms=500)
+    cloud.world.run(town_id="one")
+    cloud.world.clock.move(ms=4600)
+    work = {"bead": {"bead_id": "b1", "type": "issue", "title": "t", "rig_id": "rig-1"}}
+    cloud.world.post(event("bead_created", work, event_id="create-b1"), town_id="one")
+    cloud.queue.send([Wake("one", (T, T + ACTIVE_INTERVAL), "one:due", watched=True)])
+    cloud.queue.pump(cloud.work)
+
+    assert cloud.world.runtime.seen("start")
+    assert cloud.world.inbox("one") == ()
+    assert all(at > cloud.world.clock.now() for at in cloud.world.markers("one"))
