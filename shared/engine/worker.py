@@ -175,7 +175,11 @@ def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) 
 def _post_results(
     around: Surroundings, town_id: str, tick_id: str, woken_at: list[datetime], results: tuple[Result, ...]
 ) -> Steps[None]:
-    """Results are events like any others; they wake the town, and `woken_at` learns when."""
+    """Results are events like any others; they wake the town, and `woken_at` learns when. Of a round that found no room to
+    begin there is none.
+    """
+    if not results:
+        return
     now: datetime = yield Call("clock", around.clock.now)
     for start in range(0, len(results), limits.EVENTS_PER_BATCH):
         part = results[start : start + limits.EVENTS_PER_BATCH]
