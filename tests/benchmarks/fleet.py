@@ -21,6 +21,7 @@ from shared.actions import ACTIONS
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.ports import Wake
+from shared.storage import keys
 from shared.telemetry import catalogue
 from tests.cloud import a_cloud
 from tests.counting import CountingObjects
@@ -35,6 +36,7 @@ LAMBDA_REQUEST: Final = 0.20 / 1e6
 SQS_FIFO_REQUEST: Final = 0.50 / 1e6
 METRIC_MONTH: Final = 0.30
 LOG_GB: Final = 0.50
+STORED_GB_MONTH: Final = 0.023
 SCHEDULE_CALL: Final = 1.00 / 1e6
 
 METRICS: Final = len(catalogue.METRICS) + len(ACTIONS)
@@ -46,6 +48,8 @@ TICK_SECONDS: Final = 0.15
 ACTIVE_TICKS_PER_DAY: Final = 2880
 """A town in which an agent works is ticked every 30 s."""
 ACTIVE_SHARE: Final = 0.05
+HEAD_VERSION_DAYS: Final = 2
+SNAPSHOT_DAYS: Final = 30
 MINUTES: Final = 30 * 24 * 60
 TIDYING: Final = {"versions": 1, "list": 2, "get_version": 1, "start_of": 18, "get": 8}
 """Requests of retention a day for a town that was active for weeks; tests/integration/test_restore_and_retention.py counts them."""
@@ -62,6 +66,7 @@ class Measured:
     seconds: float
     requests: Counter[str]
     lost: int
+    head_bytes: float
 
     @property
     def per_tick(self) -> dict[str, float]:
@@ -99,7 +104,8 @@ def measure(objects: Any, *, towns: int, rounds: int) -> Measured:
         for each in record["outputs"]["events"]
         if each["event_id"].startswith("event-")
     }
-    return Measured(towns, towns * rounds, seconds, requests, posted - len(taken))
+    heads = [len(found.body) for name in names if (found := objects.get(keys.head(name))) is not None]
+    return Measured(towns, towns * rounds, seconds, requests, posted - len(taken), sum(heads) / towns)
 
 
 def fan_out(objects: Any, *, towns: int = 2_000, due: int = 60) -> tuple[float, float]:
@@ -134,16 +140,20 @@ def costs(measured: Measured) -> Iterator[str]:
     tidying = sum(count * (PUT_LIST if name in ("list", "versions") else GET) for name, count in TIDYING.items())
     tidying += RETENTION_SECONDS * LAMBDA_GB_SECOND_ARM
     busy = MINUTES * 55 * WORKER_GB * LAMBDA_GB_SECOND_ARM + MINUTES * 11 * PUT_LIST
-    yield f"Measured: {json.dumps(each)} requests a tick ({measured.ticks} ticks of {measured.towns} towns)."
+    weight = f"a head has {measured.head_bytes / 1000:.0f} kB"
+    yield f"Measured: {json.dumps(each)} requests a tick ({measured.ticks} ticks of {measured.towns} towns); {weight}."
     yield ""
-    yield "| Towns | of them active | an idle fleet | ticks | dispatcher | sweep | retention | together, a month |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| Towns | of them active | an idle fleet | ticks | dispatcher | sweep | retention | storage | together, a month |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for towns in (1, 1_000, 100_000):
         active = max(1, round(towns * ACTIVE_SHARE))
         ticks = active * ACTIVE_TICKS_PER_DAY * 30 * by_queue
         sweep = 30 * 24 * (towns * (PUT_LIST + GET) + towns / 40 * PUT_LIST)
         retention = 30 * (towns * tidying + 24 * towns / 40 * PUT_LIST)
-        shown = [idle, ticks, busy, sweep, retention, idle + ticks + busy + sweep + retention]
+        heads = active * ACTIVE_TICKS_PER_DAY * HEAD_VERSION_DAYS + towns * SNAPSHOT_DAYS
+        storage = heads * measured.head_bytes / 1e9 * STORED_GB_MONTH
+        parts = [idle, ticks, busy, sweep, retention, storage]
+        shown = [*parts, sum(parts)]
         yield f"| {towns:,} | {active:,} | " + " | ".join(f"${value:,.2f}" for value in shown) + " |"
 
 

@@ -71,7 +71,7 @@ class Watch:
     def run(self, items: list[pytest.Item]) -> None:
         """Run the tests in this order, up to the first that fails."""
         began = time.process_time()
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip(items, [*items, None][1:], strict=True):
             _limit(TEST_TIME)
             try:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
