@@ -152,6 +152,7 @@ class _Shift:
         self._report = report
         self._stops = stops
         self._handed_over: set[tuple[str, datetime]] = set()
+        self._too_slow: set[tuple[str, datetime]] = set()
         self._given_up: set[str] = set()
 
     def passes(self, *, until: datetime) -> None:
@@ -172,7 +173,7 @@ class _Shift:
         """Few towns here, one after another; many by the queue, to as many workers as there are."""
         for markers in due.values():
             self._report.oldest_due = max(self._report.oldest_due, now - markers[0].at)
-        new = {town: found for town, found in due.items() if not self._was_handed_over(town, found)}
+        new = {town: found for town, found in due.items() if (town, found[0].at) not in self._handed_over}
         self._report.due += len(new)
         if len(new) > self._at.in_process:
             self._hand_over(new)
@@ -182,15 +183,13 @@ class _Shift:
 
     def _stuck(self, due: Due, now: datetime) -> Due:
         """Few of those that were handed over long ago: their group waits behind a worker that died or a message that fails."""
+        may_be_run_here = self._handed_over - self._too_slow
         stuck = [
             town
             for town, found in due.items()
-            if now - found[0].at >= STUCK_AFTER and self._was_handed_over(town, found)
+            if now - found[0].at >= STUCK_AFTER and (town, found[0].at) in may_be_run_here
         ]
         return {town: due[town] for town in stuck[: self._at.in_process]}
-
-    def _was_handed_over(self, town: str, markers: tuple[DueMarker, ...]) -> bool:
-        return (town, markers[0].at) in self._handed_over
 
     def _hand_over(self, due: Due, *, reason: str = "") -> None:
         wakes = [
@@ -224,6 +223,7 @@ class _Shift:
                 self._report.outcomes[done.outcome] += 1
         if slow:
             # They are few, so each minute may wake them anew: a worker may have failed, and only workers can do it.
+            self._too_slow |= {(town, markers[0].at) for town, markers in slow.items()}
             self._hand_over(slow, reason=f":{to_text(self._minute)}")
 
     def _failed(self, failed: FailedRun) -> None:

@@ -62,7 +62,7 @@ class Worker:
             if done is None or (isinstance(done, RunReport) and done.outcome == "no_time"):
                 again += [(record, AT_ONCE) for record in town.records]
             elif isinstance(done, RunReport):
-                soon += () if town.wake.watched else _follow_up(done, town.wake)
+                soon += self._follow_up(done, town.wake)
             elif not isinstance(done.error, UnknownTown):  # which would not become known
                 again += [(record, _patience(record)) for record in town.records]
         if again:
@@ -85,7 +85,22 @@ class Worker:
             self.around.clock.sleep(max((at - now).total_seconds(), 0))
             done = self._run(wake, around)
             if isinstance(done, RunReport):
-                soon += _follow_up(done, wake)
+                soon += self._follow_up(done, wake)
+
+    def _follow_up(self, done: RunReport, wake: Wake) -> list[tuple[datetime, Wake]]:
+        """When this worker runs the town again, and for which due markers; nothing where nobody need, or the sender does.
+
+        The sender sees to what would have to be waited for. It is not sure to be there when effects took long, and a marker of
+        the same second as one that it sent it takes for that one.
+        """
+        wanted = _due_within_seconds(done)
+        if wanted is None:
+            return []
+        at, times = wanted
+        due = tuple(keys.due_marker(wake.town_id, each).at for each in times)
+        if wake.watched and at > self.around.clock.now() and not set(due) & set(wake.due):
+            return []
+        return [(at, replace(wake, due=due))]
 
     def _run(self, wake: Wake, around: Surroundings) -> RunReport | FailedRun:
         """One run of one town; its image stays warm unless it failed."""
@@ -100,18 +115,16 @@ class Worker:
         return done
 
 
-def _follow_up(done: RunReport, wake: Wake) -> list[tuple[datetime, Wake]]:
-    """When a town wants another run within seconds, and the due markers of it; else nothing."""
-    if done.outcome == "not_due" and done.next_due is not None:
-        return [(done.next_due, replace(wake, due=(*wake.due, done.next_due)))]
+def _due_within_seconds(done: RunReport) -> tuple[datetime, tuple[datetime, ...]] | None:
+    """When a town may run again, and the times of the markers that want it then; None if none does."""
+    next_due = () if done.next_due is None else (done.next_due,)
+    if done.outcome == "not_due" and next_due:
+        return next_due[0], next_due
     if done.tick is None:
-        return []
+        return None
     may = done.tick.input.now + limits.ACTIVE_INTERVAL
-    if done.woken_at:
-        return [(may, replace(wake, due=done.woken_at))]
-    if done.next_due is not None and done.next_due <= may:
-        return [(may, replace(wake, due=(done.next_due,)))]
-    return []
+    due = (*done.woken_at, *(at for at in next_due if at <= may))
+    return (may, due) if due else None
 
 
 def _patience(record: Mapping[str, Any]) -> timedelta:

@@ -21,6 +21,7 @@ from shared.domain import limits, times
 
 _IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
 _IDLE_EXIT_DRAINING: Final = timedelta(seconds=10)
+_LONGEST_NOTE: Final = 4096
 EVICTED: Final = "container eviction"
 
 
@@ -172,7 +173,7 @@ def _since(said: str) -> datetime | None:
     """The time in a note of `town-agent waiting`; None for a note that nobody can read."""
     try:
         return times.from_text(json.loads(said)["since"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -185,7 +186,12 @@ def _touched(path: Path) -> int:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    """The beginning of a file, whatever an agent has made of it: what one agent writes must not end the watch over all."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_LONGEST_NOTE).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def as_part(text: str) -> str:

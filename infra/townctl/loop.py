@@ -137,6 +137,8 @@ class TownLoop:
         self._said: dict[tuple[str, str], datetime] = {}
         self._swept_at: datetime | None = None
         self._tidied_at: datetime | None = None
+        self._tidying: threading.Thread | None = None
+        self._is_ending = False
         self._going: dict[str, _TownRun] = {}
         self._patience = max(self._pause, _PATIENCE_SECONDS)
         self.tally = Tally()
@@ -154,10 +156,14 @@ class TownLoop:
 
     def one_pass(self) -> PassReport:
         """Run every town that is due once, to its end; first and then every hour look for lost markers too."""
-        return self._pass(None)
+        report = self._pass(None)
+        self._await_tidying()
+        return report
 
     def finish(self) -> PassReport:
-        """Wait for the runs that are going on."""
+        """Wait for the runs that are going on, and for the town that forgets just now."""
+        self._is_ending = True
+        self._await_tidying()
         return self._told(self._ended(None))
 
     def _pass(self, patience: float | None) -> PassReport:
@@ -216,16 +222,30 @@ class TownLoop:
             self._swept_at = now
 
     def _tidy(self) -> None:
-        """At first and then once a day let every town forget what no restore point of it needs any more."""
+        """At first and then once a day let every town forget what no restore point needs any more, beside the ticks."""
         now = self._around.clock.now()
-        if self._archives is None or (self._tidied_at is not None and now - self._tidied_at < _TIDY_EVERY):
+        is_early = self._tidied_at is not None and now - self._tidied_at < _TIDY_EVERY
+        if self._archives is None or is_early or (self._tidying is not None and self._tidying.is_alive()):
             return
         self._tidied_at = now
-        for town_id in drive(self._around.store.towns()):
+        towns = drive(self._around.store.towns())
+        self._tidying = threading.Thread(
+            target=self._forget, args=(self._archives, towns, now), name="retention", daemon=True
+        )
+        self._tidying.start()
+
+    def _forget(self, archives: Callable[[str], Archive], towns: tuple[str, ...], now: datetime) -> None:
+        for town_id in towns:
+            if self._is_ending:
+                return
             try:
-                drive(forget(self._archives(town_id), Keep(window=self._around.restore_window), now=now))
-            except TownError as error:
+                drive(forget(archives(town_id), Keep(window=self._around.restore_window), now=now))
+            except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
                 self._watcher.failed(FailedRun(town_id, error))
+
+    def _await_tidying(self) -> None:
+        if self._tidying is not None:
+            self._tidying.join()
 
     def _say(self, failed: FailedRun) -> None:
         """The same failure of one town is said once a minute, not at every pass."""

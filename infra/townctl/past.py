@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from infra.litestream import config as litestream
 from infra.townctl.answers import FOUND, OK, Answer, table
@@ -20,6 +22,8 @@ from shared.domain.times import to_text
 from shared.storage import restore as archive
 from shared.storage import retention as forgetting
 from shared.storage.restore import Restored
+
+_Days = Annotated[int, Parameter(validator=Number(gte=1, lte=3650))]
 
 
 def points(
@@ -109,13 +113,26 @@ def retention(
     /,
     *,
     carry_out: Annotated[bool, Parameter(negative="", help="Delete it; without this, only say what would go.")] = False,
+    restore_window_days: Annotated[_Days, Parameter(help="Every instant of so many days can be rebuilt.")] = 7,
+    spill_days: Annotated[_Days, Parameter(help="For so many days the ends of spills are restore points.")] = 7,
+    snapshot_days: Annotated[_Days, Parameter(help="For so many days snapshots are restore points.")] = 30,
+    head_version_days: Annotated[_Days, Parameter(help="For so many days every commit is a restore point.")] = 1,
     desk: TheDesk,
 ) -> Answer:
-    """Say what no restore point needs any more, or delete it."""
+    """Say what no restore point needs any more, or delete it.
+
+    In the bucket of a deployed stack give the days that its parameters of the same names say.
+    """
     past = desk.archive(town_id)
     store = desk.store()
+    keep = forgetting.Keep(
+        commits=timedelta(days=head_version_days),
+        spills=timedelta(days=spill_days),
+        snapshots=timedelta(days=snapshot_days),
+        window=timedelta(days=restore_window_days),
+    )
     what = forgetting.forget if carry_out else forgetting.plan
-    plan = drive(what(past, forgetting.Keep(), now=desk.clock_of(store, town_id).now()))
+    plan = drive(what(past, keep, now=desk.clock_of(store, town_id).now()))
     went = "were deleted" if carry_out else f"may go (townctl retention {town_id} --carry-out deletes them)"
     line = (
         f"{len(plan.doomed)} objects, {plan.freed_bytes} bytes {went}; "

@@ -1,8 +1,8 @@
 """`townctl doctor --stack NAME`: whether a deployment can work, and does: one synthetic town goes the whole way.
 
-Looks at the account's concurrency, the schedule, the secret, the task of agents on ECS, the bucket (conditions, versions,
-what its policy refuses),
-and posts one event to the town `townctl-doctor`, which it creates the first time, until a tick has applied it.
+Looks at the account's concurrency, the dispatcher's schedule, the secret, the task of agents on ECS and the bucket
+(conditions, what its policy refuses), and posts one event to the town `townctl-doctor`, which it creates the first time,
+until a tick has applied it.
 """
 
 import json

@@ -32,6 +32,7 @@ from shared.domain.steps import Steps, drive
 from shared.domain.town_store import DueMarker
 from shared.engine.perform import Outside
 from shared.engine.surroundings import Surroundings
+from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
@@ -42,7 +43,7 @@ LocalClock = clocks.SystemClock | clocks.ScaledClock
 
 
 class SomeTowns(ObjectTownStore):
-    """A town store whose due markers are those of a few towns."""
+    """A town store of a few towns: no others are due or listed, and so none is ticked, swept or tidied."""
 
     def __init__(self, objects: ObjectStore, towns: frozenset[str]) -> None:
         super().__init__(objects)
@@ -52,6 +53,13 @@ class SomeTowns(ObjectTownStore):
         """The due markers of these towns."""
         markers = yield from super().due(now)
         return tuple(marker for marker in markers if marker.town_id in self._towns)
+
+    def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
+        """Those of these towns that are there, in the order of their keys."""
+        found = yield from super().towns(prefix=prefix)
+        ours = sorted(self._towns.intersection(found), key=keys.town)
+        behind = [town for town in ours if not after or keys.town(town) > keys.town(after)]
+        return tuple(behind[:limit])
 
 
 class NoAgentProgram(LocalProcessRuntime):
@@ -66,7 +74,7 @@ class NoAgentProgram(LocalProcessRuntime):
 
 
 def open_store(objects: ObjectStore, *, towns: Sequence[str] = ()) -> ObjectTownStore:
-    """The towns that are kept there; with `towns`, only those are ever due."""
+    """The towns that are kept there; with `towns`, only those are ever due, or listed."""
     return SomeTowns(objects, frozenset(towns)) if towns else ObjectTownStore(objects)
 
 

@@ -88,11 +88,14 @@ class ControlServerRuntime:
         if isinstance(awake, StartRejected | StartUnknown):
             return awake
         try:
-            self._give_tokens(town_id, awake.address, effect_id, None)  # nobody knows whether it began a moment ago
+            # nobody knows whether it began a moment ago
+            self._give_tokens(town_id, awake.address, effect_id, None, seconds=budget.left(at_most=self._seconds.other))
             environment = self._environment(town_id, agent_id, generation)
             headers = self._headers(town_id, effect_id, generation)
         except TownError as error:
             return StartRejected(f"no token can be had: {error.message}", kind="bad_configuration")
+        if not budget.left():
+            return StartRejected("the town's container answers too slowly; nothing was started", kind="no_capacity")
         request = start_request(order, **self._models, environment=environment)
         answer = call(
             "POST", f"{awake.address}/agents/start", body=request, headers=headers, seconds=max(0.1, budget.left())
@@ -156,7 +159,7 @@ class ControlServerRuntime:
         health = call("GET", f"{address}/health", headers=self._headers(town_id), seconds=self._seconds.health)
         agents = health.body.get("agents") if isinstance(health, Answered) and health.ok else None
         try:
-            return self._give_tokens(town_id, address, effect_id, agents)
+            return self._give_tokens(town_id, address, effect_id, agents, seconds=self._seconds.other)
         except TownError as error:
             return NotDone(f"no token can be made: {error.message}", passing=True)
 
@@ -200,7 +203,9 @@ class ControlServerRuntime:
             if isinstance(agent_id, str) and isinstance(generation, int)
         ]
 
-    def _give_tokens(self, town_id: str, address: str, effect_id: str, agents: Any) -> Done | NotDone:
+    def _give_tokens(
+        self, town_id: str, address: str, effect_id: str, agents: Any, *, seconds: float
+    ) -> Done | NotDone:
         """Hand over the container's token, and those of the agents that its /health named."""
         if self._mint is None:
             return Done()
@@ -209,7 +214,8 @@ class ControlServerRuntime:
         if tokens:
             body["agentTokens"] = tokens
         headers = self._headers(town_id, effect_id)
-        return _done(call("POST", f"{address}/refresh-token", body=body, headers=headers, seconds=self._seconds.other))
+        path = f"{address}/refresh-token"
+        return _done(call("POST", path, body=body, headers=headers, seconds=max(0.1, seconds)))
 
     def _ask(
         self,

@@ -14,6 +14,13 @@ from shared.domain.ports import Clock
 _STAGES: Final = ("AWSCURRENT", "AWSPREVIOUS")
 _DENIED: Final = frozenset({"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId"})
 _NOT_THERE: Final = "ResourceNotFoundException"
+_CONNECT_SECONDS: Final = 1.0
+_READ_SECONDS: Final = 2.0
+_ATTEMPTS: Final = 2
+LONGEST_SILENCE_SECONDS: Final = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS) + 1
+"""So long, with the pause of the SDK, until Secrets Manager counts as not answering. Whoever asks must live longer: an
+environment that is ended meanwhile forgets what it was told last.
+"""
 
 
 @dataclass(slots=True)
@@ -82,5 +89,6 @@ def _client(endpoint_url: str | None) -> Any:
     import boto3  # noqa: PLC0415 - slow; only at the first use
     from botocore.config import Config  # noqa: PLC0415
 
-    settings = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
+    settings = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
     return boto3.session.Session().client("secretsmanager", endpoint_url=endpoint_url, config=settings)

@@ -26,7 +26,7 @@ class Wake:
     """A wish that somebody looks at a town, with the due markers that led to it, as whole seconds.
 
     `repeat_key` names the reason: of several wakes with one key within five minutes only the first is delivered.
-    `watched`: its sender looks at due markers again within seconds, so the worker need not wait for what follows.
+    `watched`: its sender looks at due markers again within seconds, so the worker need not wait for what follows soon.
     """
 
     town_id: str

@@ -175,7 +175,11 @@ def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) 
 def _post_results(
     around: Surroundings, town_id: str, tick_id: str, woken_at: list[datetime], results: tuple[Result, ...]
 ) -> Steps[None]:
-    """Results are events like any others; they wake the town, and `woken_at` learns when."""
+    """Results are events like any others; they wake the town, and `woken_at` learns when. Of a round that found no room to
+    begin there is none.
+    """
+    if not results:
+        return
     now: datetime = yield Call("clock", around.clock.now)
     for start in range(0, len(results), limits.EVENTS_PER_BATCH):
         part = results[start : start + limits.EVENTS_PER_BATCH]
@@ -211,7 +215,8 @@ def _keep_due(
     """The new marker first, then the old ones go; so a town with something to do always has one not later than it.
 
     Whoever deletes a marker looks at inbox and head again afterwards: an event may have come, and another worker may
-    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can.
+    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can. Where the
+    new marker is of the next moment in which the town may tick, that look has its time and nobody is told of this one.
     """
     keep = None
     if due is not None:
@@ -221,6 +226,8 @@ def _keep_due(
         return
     try:
         yield from around.store.clear_due(old)
+        if due is not None and due <= now + limits.ACTIVE_INTERVAL:
+            return
         waiting = yield from around.store.read_inbox(image.town_id, limit=1)
         newest = yield from around.store.load(image.town_id, known=image)
         missed = bool(waiting.objects) or newest.etag != image.etag

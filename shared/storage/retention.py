@@ -2,13 +2,14 @@
 
 Nothing is removed for its age alone. A day of commits (versions of the head), a week of spills and a month of snapshots
 are restore points; each keeps what it stands on. For every instant of the restore window there stay a snapshot at or
-before it and all journal rows since; so it can be rebuilt exactly. What a commit that is being made may refer to is
-younger than the newest head, and is never looked at.
+before it and all journal rows since; so it can be rebuilt exactly, and so every snapshot of the window stays: what a
+restore in place made of the town, no journal row tells. What a commit that is being made may refer to is younger than
+the newest head, and is never looked at.
 
 Commits of a town never go back in time, so where an age ends is found with a few reads among any number of objects.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -89,9 +90,10 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
     spills = [file for file in files if not keys.is_snapshot(file.key)]
     snapshots = [file for file in files if keys.is_snapshot(file.key)]
     base = yield from _base_of_window(archive, snapshots, now - keep.window)
+    keep_snapshots = max(keep.snapshots, keep.window)
     points = [file for file in files if file.span[1] >= oldest.txid]
     points += spills[(yield from first_fitting(spills, partial(_is_of, archive, now - keep.spills))) :]
-    points += snapshots[(yield from first_fitting(snapshots, partial(_is_of, archive, now - keep.snapshots))) :]
+    points += snapshots[(yield from first_fitting(snapshots, partial(_is_of, archive, now - keep_snapshots))) :]
     points += [] if base is None else [base]
     needed = _with_all_below(points, files)
     if oldest.snapshot is not None:
@@ -115,15 +117,22 @@ def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPla
 def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
     """Delete what the plan names; returns how many objects went. Doing it again does no harm.
 
-    Raises what the store raises; then some are gone, and the next plan names the others.
+    Heads go first, so that what is still listed as a commit can be restored, whatever comes in between. Raises what the
+    store raises; then some are gone, and the next plan names the others.
     """
-    calls = [_deletion(archive, each) for each in decided.doomed]
-    for start in range(0, len(calls), DELETED_AT_ONCE):
-        answers = yield Together(tuple(calls[start : start + DELETED_AT_ONCE]))
+    heads = [each for each in decided.doomed if each.version_id is not None]
+    objects = [each for each in decided.doomed if each.version_id is None]
+    for part in (*_parts_of(heads), *_parts_of(objects)):
+        answers = yield Together(tuple(_deletion(archive, each) for each in part))
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-    return len(calls)
+    return len(decided.doomed)
+
+
+def _parts_of(doomed: Sequence[Doomed]) -> Iterator[Sequence[Doomed]]:
+    for start in range(0, len(doomed), DELETED_AT_ONCE):
+        yield doomed[start : start + DELETED_AT_ONCE]
 
 
 def _deletion(archive: Archive, doomed: Doomed) -> Call:

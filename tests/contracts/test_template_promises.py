@@ -1,5 +1,6 @@
 """Promises of the template that a small change would break without a word: how long wakes live, who may speak plainly."""
 
+from shared.adapters.rotated_secret import LONGEST_SILENCE_SECONDS
 from tests.contracts.transformed import resources
 
 
@@ -18,7 +19,12 @@ def test_no_queue_takes_anything_over_plain_http() -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_a_wake_is_tried_three_times_before_it_is_dead_and_lives_long_enough_for_that() -> None:
+def test_a_wake_is_tried_five_times_before_it_is_dead_and_lives_long_enough_for_that() -> None:
     wakes = resources("AWS::SQS::Queue")["Wakes"]
     assert wakes["RedrivePolicy"]["maxReceiveCount"] == 5
     assert wakes["MessageRetentionPeriod"] > 5 * wakes["VisibilityTimeout"]
+
+
+def test_the_authorizer_lives_longer_than_it_waits_for_secrets_manager_to_answer() -> None:
+    """Ended after 10 s while it would have waited for 15, it forgot the keys that it was to believe for an hour."""
+    assert resources("AWS::Lambda::Function")["AuthorizerFunction"]["Timeout"] > LONGEST_SILENCE_SECONDS

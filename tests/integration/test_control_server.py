@@ -262,6 +262,19 @@ def test_an_agent_that_speaks_again_no_longer_waits_and_a_mayor_may_wait_for_eve
         assert (server.generations("a1"), server.generations("m1")) == ([1], [1])
 
 
+@pytest.mark.parametrize(
+    "note", [b"\xff\xfe", b"[" * 100_000, b'{"since": []}'], ids=["no text", "too deep", "no time"]
+)
+def test_what_one_agent_writes_into_its_note_ends_the_heartbeats_of_none(server: TestServer, note: bytes) -> None:
+    """The thread that looks at all agents ended with a note that was no UTF-8, and the town took every agent for lost."""
+    calm(server)
+    start(server)
+    (server.runtime.newest("t1", "a1").directory / "waiting.json").write_bytes(note)
+    start(server, agent_id="a2", effect="e2")
+
+    assert [event["agent_id"] for event in look(server).heard("agent_heartbeat")] == ["a1", "a2"]
+
+
 # where agents work ----------------------------------------------------------------------------------
 
 

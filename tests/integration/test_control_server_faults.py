@@ -276,6 +276,16 @@ def test_what_comes_late_for_an_older_generation_leaves_the_newer_one_its_token(
     assert Path(token_file).read_text() == "agent t1 a1 2"
 
 
+def test_a_container_that_takes_its_token_slowly_is_sent_no_start_for_which_no_time_is_left(server: TestServer) -> None:
+    """The token's own time came on top of the start's: what was started then was heard by nobody, and taken for unknown."""
+    server.faults.add("/refresh-token", Slow(1.2))
+    answer = adapter(server, BRIEF, mint=_minted).start(order(), effect_id="e1")
+
+    assert isinstance(answer, StartRejected)
+    assert answer.kind == "no_capacity"
+    assert ("POST", "/agents/start") not in server.faults.seen
+
+
 def test_a_token_that_cannot_be_made_is_an_answer(server: TestServer) -> None:
     def broken(town_id: str, *, scope: str, agent_id: str | None = None, generation: int | None = None) -> str:
         raise Terminal("the signing key is gone")

@@ -195,6 +195,21 @@ def _rebuild(history: History, start: datetime) -> dict[int, bytes]:
     return rebuilt
 
 
+def test_what_a_restore_in_place_made_stays_for_the_window_however_short_snapshots_are_kept() -> None:
+    """No journal row tells of a restore: without its snapshot every later instant of the window came out as if it had not been."""
+    history = History()
+    history.live_on(10, seed=20, longest=timedelta(hours=3))
+    _restore_in_place(history, history.commits[4].txid)
+    restored = history.commits[-1]
+    history.live_on(40, seed=21, longest=timedelta(hours=6))
+    keep = retention.Keep(spills=timedelta(days=1), snapshots=timedelta(days=1), window=timedelta(days=10))
+    assert history.clock.now() - restored.time > timedelta(days=2)
+
+    drive(retention.forget(history.archive, keep, now=history.clock.now()))
+
+    assert drive(history.archive.at_txid(restored.txid)).image == restored.image
+
+
 def test_retention_again_finds_nothing_more_to_do() -> None:
     history = History()
     history.live_on(60, seed=6, longest=timedelta(hours=8))
@@ -342,3 +357,25 @@ def test_a_deletion_that_fails_is_told_and_the_next_retention_finishes() -> None
         faults.drive(retention.carry_out(history.archive, plan))
     assert 0 < len(history.forget().doomed) < len(plan.doomed)
     assert history.forget().doomed == ()
+
+
+def test_a_commit_whose_head_could_not_be_forgotten_can_still_be_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads and the files that they stand on were deleted side by side: what was given up in the middle left heads of nothing."""
+    history = History()
+    history.live_on(60, seed=18, longest=timedelta(hours=8))
+    before = drive(history.archive.points(limit=1000))
+    day = timedelta(days=1)
+    keep = retention.Keep(commits=day, spills=day, snapshots=day, window=day)
+
+    def unavailable(*_: Any) -> None:
+        raise StoreUnavailable("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(history.objects, "delete_version", unavailable)
+        with pytest.raises(StoreUnavailable):
+            drive(retention.forget(history.archive, keep, now=history.clock.now()))
+
+    assert drive(history.archive.points(limit=1000)) == before
+    images = {commit.txid: commit.image for commit in history.commits}
+    for point in before:
+        assert drive(history.archive.at_txid(point.txid)).image == images[point.txid]

@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from infra.townctl.loop import Stop, TownLoop
+from infra.townctl.wiring import open_store
 from shared.adapters.clock import wait_for
 from shared.domain.errors import DamagedImage
 from shared.domain.ports import Started, StartRejected, StartUnknown
@@ -126,3 +128,41 @@ def test_at_first_and_then_once_a_day_every_town_forgets_and_one_that_cannot_is_
     world.clock.move(seconds=1)
     loop.one_pass()
     assert asked == ["quick", "slow", "quick", "slow"]
+
+
+def test_ticks_do_not_wait_until_every_town_has_forgotten() -> None:
+    """Once a day the towns of a bucket, each with twenty reads or so, kept all ticks waiting."""
+    world, runtime = two_towns()
+    runtime.go_on.set()
+    ticked, stop, seen = threading.Event(), Stop(), Seen()
+
+    def archive_of(town_id: str) -> Archive:
+        assert ticked.wait(20)
+        objects: Any = world.objects
+        return Archive(objects, objects, town_id)
+
+    passes = TownLoop(world.around, seen, speed=1000, archives=archive_of).passes(stop)
+    next(passes)
+    assert {run.town_id for run in seen.runs} == {"quick", "slow"}
+
+    ticked.set()
+    stop.asked.set()
+    list(passes)
+    assert seen.failures == []
+
+
+def test_a_loop_over_some_towns_forgets_nothing_of_the_others() -> None:
+    """Their past went by the clock of a town that was run at a thousand times the speed."""
+    world, runtime = two_towns()
+    runtime.go_on.set()
+    asked = []
+
+    def archive_of(town_id: str) -> Archive:
+        asked.append(town_id)
+        objects: Any = world.objects
+        return Archive(objects, objects, town_id)
+
+    around = replace(world.around, store=open_store(world.objects, towns=["slow", "nobody"]))
+    TownLoop(around, Seen(), speed=1000, archives=archive_of).one_pass()
+
+    assert asked == ["slow"]

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from infra.townctl import past
+from shared.adapters.directory_objects import DirectoryObjects
 from tests.integration.townctl_calls import Townctl
+from tests.towns import a_town, event
+from tests.worlds import a_world
 
 TOWN = "demo"
 
@@ -91,6 +94,22 @@ def test_retention_says_what_would_go_and_deletes_only_when_told(townctl: Townct
     assert plan["carriedOut"] is False
     assert sorted(path for path in townctl.data.rglob("*") if path.is_file()) == before
     assert townctl.document("retention", TOWN, "--carry-out")["doomed"] == []
+
+
+def test_retention_by_hand_keeps_what_the_parameters_of_a_stack_say_and_not_what_is_usual_here(
+    townctl: Townctl,
+) -> None:
+    """In the bucket of a stack with a window of a month it deleted all but a week, on the word of the runbook."""
+    world = a_world(a_town("old"), objects=DirectoryObjects(townctl.data))
+    for day in range(12):
+        world.clock.move(days=1)
+        world.post(event("nudge_timeout", event_id=f"of-day-{day}"), town_id="old")
+        world.run(town_id="old")
+    longest = [f"--{kind}-days=3650" for kind in ("restore-window", "spill", "snapshot", "head-version")]
+
+    assert townctl.document("retention", "old")["doomed"]
+    assert townctl.document("retention", "old", "--carry-out", *longest)["doomed"] == []
+    assert townctl("retention", "old", "--carry-out", "--restore-window-days=0").code == 2
 
 
 def test_the_configuration_for_litestream_names_every_town_and_warns(townctl: Townctl, tmp_path: Path) -> None:

@@ -1,17 +1,18 @@
 """Scenarios 167 to 170: nothing leaves a town before its commit stands, and what was to leave does so under one key."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from shared.domain.errors import StoreUnavailable
 from shared.domain.ports import NotDone
-from shared.domain.steps import drive
+from shared.domain.steps import Call, NotBegun, drive
 from shared.domain.times import from_text, to_text
 from shared.engine.run_report import RunReport
 from tests.fakes import FakeProcess
-from tests.fault_injection import Crash, Fault, Faults, death, meanwhile
+from tests.fault_injection import Crash, Fault, Faults, death, each_call, meanwhile
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event, outcome_of, rules_of, types_of
 from tests.worlds import World, a_world, outcomes
@@ -29,6 +30,26 @@ def a_town_with_a_worker() -> TownBuilder:
     """Agent p works on b1 in generation 3."""
     town = a_town().bead("b1", status="in_progress", assignee_agent_bead_id="p")
     return town.agent("p", status="working", hook="b1", generation=3)
+
+
+def test_effects_that_found_no_room_to_begin_wake_nobody() -> None:
+    """A worker waited for the town to be due again, and ran it, for results that nobody had posted."""
+    world = a_world(a_town().bead("b1"))
+
+    def without_room(call: Call) -> Call:
+        if not call.name.startswith("dispatch_agent"):
+            return call
+        return Call(call.name, partial(throw, NotBegun("no room")), call.seconds)
+
+    done = drive(each_call(world.steps(), without_room))
+
+    assert (done.effects.attempted, done.effects.not_started) == (0, 1)
+    assert done.woken_at == ()
+    assert world.inbox() == ()
+
+
+def throw(error: Exception) -> None:
+    raise error
 
 
 # 167: the race for the commit

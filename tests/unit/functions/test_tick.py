@@ -155,6 +155,24 @@ def test_an_agent_that_may_take_a_minute_to_start_is_started_by_a_worker_and_not
     assert cloud.queue.messages == []
 
 
+def test_a_town_that_only_a_worker_can_run_is_looked_at_once_a_minute_however_long_it_has_been_due() -> None:
+    """Due for longer than a worker should need it was run here too, in every pass, and each time counted as handed over."""
+    cloud = a_cloud(a_world(a_town().bead("b1")))
+    cloud.world.clock.move(minutes=3)
+    looks = []
+    original = cloud.dispatcher.around.store.read_inbox
+
+    def seen(town_id: str, **named: Any) -> Any:
+        looks.append(town_id)
+        return original(town_id, **named)
+
+    cloud.dispatcher.around.store.read_inbox = seen  # type: ignore[method-assign]
+    report = cloud.minute()
+
+    assert report.passes > 5
+    assert (looks, report.due, report.handed_over) == (["t1"], 1, 1)
+
+
 def test_a_worker_that_met_a_passing_fault_is_followed_by_another_one_within_seconds() -> None:
     """Its message was invisible for 18 minutes and held up every later wake of its town, and with it a start of an agent,
     which only workers make.

@@ -1,6 +1,6 @@
 """The worker over batches of an honest FIFO queue."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ from shared.domain.errors import QueueUnavailable, Refused
 from shared.domain.limits import ACTIVE_INTERVAL
 from shared.domain.ports import Wake
 from shared.domain.times import from_text
-from tests.cloud import a_cloud, a_fleet
+from tests.cloud import Cloud, a_cloud, a_fleet
 from tests.towns import T, a_town, event
 from tests.worlds import a_world
 
@@ -319,12 +319,72 @@ def test_of_a_town_that_failed_nothing_is_believed_any_more() -> None:
     assert cloud.worker.warm.get("one") is None
 
 
-def test_what_follows_a_wake_of_the_dispatcher_is_left_to_it() -> None:
-    """It looks again within seconds; a worker that waited too would do nothing else meanwhile."""
+def an_agent_that_starts_within(seconds: float, *, due: datetime = T - timedelta(seconds=3)) -> Cloud:
+    """A town with work, to which the dispatcher has sent a worker."""
     cloud = a_cloud(a_world(a_town("one").bead("b")))
-    cloud.queue.send([Wake("one", (T,), "one:due", watched=True)])
+    start = cloud.world.runtime.start
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        cloud.world.clock.move(seconds=seconds)
+        return start(*arguments, **named)
+
+    cloud.world.runtime.start = slowly  # type: ignore[method-assign]
+    cloud.queue.send([Wake("one", (due,), "one:due", watched=True)])
     cloud.queue.pump(cloud.work)
+    return cloud
+
+
+def test_what_follows_a_wake_of_the_dispatcher_within_seconds_is_left_to_it() -> None:
+    """It looks again within seconds; a worker that waited too would do nothing else meanwhile."""
+    cloud = an_agent_that_starts_within(seconds=2)
 
     assert len(cloud.world.journal("one")) == 1
     assert cloud.world.inbox("one")
     assert cloud.world.clock.now() - T < ACTIVE_INTERVAL
+
+
+def test_results_that_come_late_are_taken_at_once_for_the_dispatcher_may_have_gone() -> None:
+    """It leaves its minute when no marker falls into what is left of it, and a start of an agent writes none before its end."""
+    cloud = an_agent_that_starts_within(seconds=12)
+
+    assert cloud.world.inbox("one") == ()
+    assert cloud.world.clock.now() - T == timedelta(seconds=12)
+
+
+def test_results_of_the_second_of_the_wake_are_taken_by_the_worker_for_the_dispatcher_takes_their_marker_for_the_old_one() -> (
+    None
+):
+    """A town and a second that it has handed over it does not look at for 90 seconds, and nor does the queue take a wake."""
+    cloud = an_agent_that_starts_within(seconds=0.5, due=T)
+
+    assert cloud.world.inbox("one") == ()
+    assert all(at > cloud.world.clock.now() for at in cloud.world.markers("one"))
+
+
+def test_a_worker_that_comes_too_early_for_what_waits_leaves_one_marker_of_the_moment_in_which_the_town_may_tick() -> (
+    None
+):
+    """It left another one of the second of the wake, which the dispatcher took for handed over, and with it the town."""
+    cloud = a_fleet("one")
+    cloud.world.run(town_id="one")
+    cloud.world.clock.move(seconds=2)
+    cloud.world.post(event("nudge_timeout", event_id="a-moment-later"), town_id="one")
+    cloud.queue.send([Wake("one", (T, T + timedelta(seconds=2)), "one:due", watched=True)])
+    cloud.queue.pump(cloud.work)
+
+    assert min(cloud.world.markers("one")) == T + ACTIVE_INTERVAL
+
+
+def test_a_worker_goes_on_while_all_that_follows_falls_into_the_second_of_its_wake() -> None:
+    cloud = a_fleet("one")
+    cloud.world.clock.move(ms=500)
+    cloud.world.run(town_id="one")
+    cloud.world.clock.move(ms=4600)
+    work = {"bead": {"bead_id": "b1", "type": "issue", "title": "t", "rig_id": "rig-1"}}
+    cloud.world.post(event("bead_created", work, event_id="create-b1"), town_id="one")
+    cloud.queue.send([Wake("one", (T, T + ACTIVE_INTERVAL), "one:due", watched=True)])
+    cloud.queue.pump(cloud.work)
+
+    assert cloud.world.runtime.seen("start")
+    assert cloud.world.inbox("one") == ()
+    assert all(at > cloud.world.clock.now() for at in cloud.world.markers("one"))
