@@ -18,7 +18,7 @@ from tests.mutants.running import Verdict, Watch, in_session, one_fork, quiet
 HOME: Final = ROOT / "build" / "mutants"
 _MAP: Final = HOME / "reach.json"
 _KILLERS: Final = HOME / "killers.json"
-_LONG: Final = 3.0
+_LONG: Final = 6.0
 """Seconds from which on a test is too long to be tried against every mutant; the conformance cases are the exception."""
 
 

@@ -23,7 +23,7 @@ from tests.mutants.catalogue import Mutant
 SUITES: Final = ("tests/unit", "tests/scenarios", "tests/conformance")
 TEST_TIME: Final = 10
 """Seconds of the processor that one test may take before it counts as failed; six times as long by the clock."""
-MUTANT_TIME: Final = 8
+MUTANT_TIME: Final = 30
 """Seconds of the processor after which no further test is tried against a mutant."""
 _MEMORY: Final = 4 << 30
 _OPTIONS: Final = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "-p", "no:terminal", "-s")

@@ -4,11 +4,16 @@ from typing import Any
 
 import pytest
 
-from shared.domain.steps import drive
+from shared.domain.errors import StoreUnavailable
+from shared.domain.limits import MILLISECOND
+from shared.domain.steps import Call, drive
 from shared.domain.town_store import CommitFacts, TownImage
 from shared.engine import tick
 from shared.engine.dispatch import run_due_towns
+from shared.engine.sweep import sweep
 from shared.engine.warm_images import WarmImages
+from shared.engine.worker import run_town
+from tests.fault_injection import each_call
 from tests.towns import T, a_town, event
 from tests.worlds import World
 
@@ -16,6 +21,15 @@ from tests.worlds import World
 def an_image(town_id: str, content: bytes = b"") -> TownImage:
     facts = CommitFacts(tick_no=1, time=T, commit_id="1-x", next_due=None, schema_version=1)
     return TownImage(town_id, content, etag="e", txid=1, image_digest="d", facts=facts)
+
+
+def without_deletions(call: Call) -> Call:
+    """The same call, but nothing can be deleted."""
+
+    def unavailable() -> None:
+        raise StoreUnavailable(f"{call.name}: no answer")
+
+    return Call(call.name, unavailable) if call.name.startswith("delete ") else call
 
 
 def test_a_town_that_meets_a_bug_does_not_hold_up_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,5 +65,30 @@ def test_warm_images_hold_no_more_bytes_than_are_allowed_or_one_image() -> None:
     for town_id, size in (("a", 40), ("b", 50), ("c", 20), ("huge", 500)):
         warm.keep(an_image(town_id, bytes(size)))
         assert sum(image.size for image in warm.images.values()) <= 100 or list(warm.images) == ["huge"]
+    assert list(warm.images) == ["huge"]
     warm.keep(an_image("d", bytes(10)))
     assert list(warm.images) == ["d"]
+    warm.keep(an_image("e", bytes(90)))
+    assert list(warm.images) == ["d", "e"]
+
+
+def test_a_sweep_whose_time_is_over_looks_at_no_town_and_says_where_to_go_on() -> None:
+    world = World().put_in(a_town("a")).put_in(a_town("b"))
+    now = world.clock.now()
+
+    over = drive(sweep(world.around, until=now))
+    assert (over.towns, over.resume_after) == (0, "")
+
+    in_time = drive(sweep(world.around, until=now + MILLISECOND))
+    assert (in_time.towns, in_time.resume_after) == (2, None)
+
+
+def test_what_went_wrong_after_a_commit_is_raised_when_its_effects_are_performed() -> None:
+    """Nothing of it is lost: the effects are claimed and cannot wait, and a batch that lies there still is not taken twice."""
+    world = World().put_in(a_town("a").bead("b"))
+    world.post(event("town_started"), town_id="a")
+
+    with pytest.raises(StoreUnavailable):
+        drive(each_call(run_town("a", world.around, worker_id="w1"), without_deletions))
+    assert len(world.journal("a")) == 1
+    assert len(world.runtime.seen("start")) == 1
