@@ -4,6 +4,8 @@ Text of a town comes from outside. Before it reaches a terminal, everything that
 bead's title can neither colour nor clear anybody's screen; and nothing in it is taken for markup.
 """
 
+import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +24,11 @@ BROKEN: Final = 70
 INTERRUPTED: Final = 130
 """Somebody stopped the command before it was done."""
 
+_ROOM: Final = 10
+"""What a column of long texts needs at least."""
+_WHOLE: Final = len("2026-01-10T12:00:00.000Z")
+_UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -38,11 +45,33 @@ def plain(text: object) -> str:
 
 
 def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """A table of texts; None is shown as nothing."""
-    made = Table(*columns, box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    for row in rows:
-        made.add_row(*("" if cell is None else plain(cell) for cell in row))
+    """A table of texts; None is shown as nothing.
+
+    Where a terminal is too narrow nothing is left out: long texts go on in the next line, and times, states and short ids
+    stay whole as far as the others have room then.
+    """
+    texts = [["" if cell is None else plain(cell) for cell in row] for row in rows]
+    whole = _kept_whole([[name, *column] for name, column in zip(columns, zip(*texts, strict=True), strict=False)])
+    made = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for number, name in enumerate(columns):
+        made.add_column(name, no_wrap=number in whole, overflow="fold")
+    for row in texts:
+        made.add_row(*row)
     return made
+
+
+def _kept_whole(columns: Sequence[Sequence[str]]) -> set[int]:
+    """The columns of single short words that are not broken, as many as the terminal leaves room for, narrow ones first."""
+    words = [number for number, cells in enumerate(columns) if not any(" " in cell for cell in cells[1:])]
+    widths = {number: max(map(len, columns[number])) for number in words}
+    short_ones = sorted((width, number) for number, width in widths.items() if width <= _WHOLE)
+    room = shutil.get_terminal_size().columns - 3 * len(columns) - _ROOM * (len(columns) - len(short_ones))
+    kept = set()
+    for width, number in short_ones:
+        room -= width
+        if room >= 0:
+            kept.add(number)
+    return kept
 
 
 def short(identifier: str | None) -> str:
@@ -51,3 +80,8 @@ def short(identifier: str | None) -> str:
         return ""
     looks_like_uuid = len(identifier) == 36 and identifier.count("-") == 4
     return identifier[:8] if looks_like_uuid else identifier
+
+
+def shortened(text: str) -> str:
+    """A text with every UUID in it as `short` shows it."""
+    return _UUID.sub(r"\1", text)

@@ -69,8 +69,8 @@ def demo(
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
 
-    A convoy of four beads that depend on one another and a bead that stands alone are worked on, reviewed and merged;
-    one agent crashes on purpose and its bead is recovered. Takes under a minute. Exit code 1 if it does not finish.
+    A convoy of four beads that depend on one another and a bead that stands alone are worked on, reviewed and merged.
+    One agent crashes on purpose and its bead is recovered. Takes under a minute. Exit code 1 if it does not finish.
     """
     speed = _SPEEDS[store] if speed is None else speed
     if not 1 <= speed <= FASTEST:

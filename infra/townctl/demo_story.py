@@ -1,24 +1,28 @@
 """What is told when the demo is over: what was merged, what the ticks did, how the crash was recovered, what to try."""
 
 import shlex
+import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import stage as stages
-from infra.townctl.answers import table
+from infra.townctl.answers import short, table
 from infra.townctl.demo_pulls import tell_pulls
-from infra.townctl.demo_view import since
 from infra.townctl.stage import TOWN, Stage
 from infra.townctl.ticks import dry_run_view
-from infra.townctl.words import code_of, done_by
+from infra.townctl.words import code_of, done_by, since
 from shared.domain.report import TickReport
 from shared.domain.states import EffectKind
+from shared.domain.times import to_text
 from shared.engine.replay.answers import DryRunAnswer
 
 RECOVERY: Final = ("A8", "B1b", "B1")
@@ -26,13 +30,13 @@ RECOVERY: Final = ("A8", "B1b", "B1")
 
 
 _WITH_A_BUCKET: Final = """\
-  townctl demo                              (in a directory, where its town can be looked at afterwards)
-  townctl --bucket NAME town create alpha   (a town in a bucket of yours; with --endpoint URL if it is not at AWS)
-  townctl --bucket NAME run"""
+  {townctl} demo                              (in a directory, where its town can be looked at afterwards)
+  {townctl} --bucket NAME town create alpha   (a town in a bucket of yours; with --endpoint URL if it is not at AWS)
+  {townctl} --bucket NAME run"""
 
 
 _WITH_A_FORGE: Final = """\
-  townctl secret set TOWN github < FILE     (a token of yours for a town of yours; then its pull requests are polled)"""
+  {townctl} secret set TOWN github < FILE     (a token of yours for a town of yours; then its pull requests are polled)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> 
     yield Text("\nThe next tick of the now quiet town (dry run):\n", style="bold")
     yield from dry_run_view(dry_run)
     yield Text("\nWhat to try next:\n", style="bold")
-    yield Text(what_to_try(stage))
+    yield Text(what_to_try(stage, first_tick=reports[0].input.now))
 
 
 def totals(reports: Sequence[TickReport]) -> dict[str, dict[str, int]]:
@@ -110,23 +114,39 @@ def git_log(stage: Stage) -> str:
     return done.stdout.rstrip()
 
 
-def what_to_try(stage: Stage) -> str:
-    """Commands that work on what the demo has left."""
+def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
+    """Commands that work on what the demo has left, in the shell that started it."""
+    townctl = how_to_call()
     if stage.bucket is not None:
-        return _WITH_A_BUCKET
-    on = f"townctl --data {shlex.quote(str(stage.data))}"
-    looking = (f"  {on} town status {TOWN}", f"  {on} ticks {TOWN} --limit 200", f"  {on} doctor")
+        return _WITH_A_BUCKET.format(townctl=townctl)
+    crashed = short(stages.crashing_task()[0])
+    lines = [
+        f"  export TOWNCTL_DATA={shlex.quote(str(stage.data))}",
+        f"  {townctl} town status {TOWN}",
+        f"  {townctl} explain bead {crashed}       (the bead whose agent crashed)",
+        f"  {townctl} replay {TOWN} --from {to_text(first_tick)}",
+        f"  {townctl} doctor",
+    ]
     if stage.github is not None:
-        return "\n".join((*looking, f"  {on} secret list", _WITH_A_FORGE))
+        return "\n".join((*lines, f"  {townctl} secret list", _WITH_A_FORGE.format(townctl=townctl)))
     bead = '{"bead": {"bead_id": "mine", "type": "issue", "title": "Say goodbye", "rig_id": "rig-demo"}}'
     return "\n".join(
         (
-            *looking,
-            f"  {on} event post {TOWN} --type bead_created --payload '{bead}'",
-            f"  {on} dry-run {TOWN}",
-            f"  {on} run --speed 40      (Ctrl-C when the bead is closed)",
+            *lines,
+            f"  {townctl} event post {TOWN} --type bead_created --payload '{bead}'",
+            f"  {townctl} dry-run {TOWN}",
+            f"  {townctl} run --speed 40           (half a minute; Ctrl-C when it has fallen silent)",
+            f"  {townctl} explain bead mine",
         )
     )
+
+
+def how_to_call() -> str:
+    """`townctl` if that is this very program here; else the path by which it was called, as `make` does."""
+    called = Path(sys.argv[0])
+    if called.name != "townctl" or shutil.which("townctl") == str(called.absolute()):
+        return "townctl"
+    return shlex.quote(str(called))
 
 
 def _ticks(reports: Sequence[TickReport]) -> RenderableType:

@@ -1,7 +1,6 @@
 """The demo as it goes on: a live board on a terminal, plain lines elsewhere. Both remember every tick for the end."""
 
 from collections import deque
-from datetime import datetime, timedelta
 from typing import Final, Protocol, Self
 
 from rich.console import Console, Group, RenderableType
@@ -151,12 +150,6 @@ class Board:
             beads.add_row(plain(line.title), Text(line.status, style=style), plain(name), plain(says))
         ticks = table("tick", "events", "actions", "rules", rows=[_row(report) for report in self._ticks])
         return Group(Text(self._head, style="bold"), beads, ticks)
-
-
-def since(start: datetime, at: datetime) -> str:
-    """Minutes and seconds of the town's clock since a moment."""
-    seconds = (at - start) // timedelta(seconds=1)
-    return f"{seconds // 60}:{seconds % 60:02}"
 
 
 def _row(report: TickReport) -> tuple[object, ...]:

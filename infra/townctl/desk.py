@@ -30,7 +30,7 @@ DATA_VARIABLE: Final = "TOWNCTL_DATA"
 DEFAULT_DATA: Final = Path("town-data")
 _FILE_SIZE: Final = 64 << 20
 _FILE_DEPTH: Final = 64
-_WIDE: Final = 160  # columns where nobody's terminal says how many there are
+_WIDE: Final = 240  # columns where no terminal says how many there are: an event with the longest id is one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def content_of(name: str, *, what: str, at_most: int = _FILE_SIZE) -> bytes:
         with Path(name).open("rb") as file:
             return _at_most(file, what, at_most)
     except OSError as error:
-        hint = f"name a file that can be read as {what}, or - for standard input"
+        hint = "name a file that is there and can be read, or - for standard input"
         raise Refused(f"cannot read {name}: {error.strerror or error}", status=400, path=what, hint=hint) from error
 
 

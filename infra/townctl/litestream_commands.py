@@ -10,6 +10,7 @@ from infra.litestream import config as litestream
 from infra.townctl.answers import Answer
 from infra.townctl.desk import TheDesk, TownName
 from shared.adapters import ids
+from shared.domain.errors import UnknownTown
 from shared.domain.steps import drive
 from shared.domain.town_store import CommitFacts
 
@@ -23,7 +24,11 @@ def config(
     desk: TheDesk,
 ) -> Answer:
     """Print a litestream.yml for all or some towns: for restore and inspection only."""
-    chosen = list(towns) or list(drive(desk.store().towns()))
+    known = list(drive(desk.store().towns()))
+    for town_id in towns:
+        if town_id not in known:
+            raise UnknownTown(f"there is no town {town_id} here", hint="see which there are: townctl town list")
+    chosen = list(towns) or known
     text = litestream.for_place(desk.bucket, desk.data.resolve(), chosen, files=files.resolve())
     return Answer({"towns": chosen, "config": text}, (text.rstrip(),))
 

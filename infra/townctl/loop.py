@@ -279,8 +279,8 @@ def run(
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
 
-    Two loops on one place are safe. Agents run on when it ends; the next `townctl run` finds them again. Exit
-    code 1 if the last run of some town failed.
+    Two loops on one place are safe. Agents run on when it ends; the next `townctl run` finds them again.
+    Exit code 1 if the last run of some town failed.
     """
     wanted = tuple(towns or ())
     store = desk.store(towns=wanted)
@@ -304,7 +304,7 @@ def run(
                 pass
         left = runtime.running()
         if left:
-            desk.talk(f"{len(left)} agents run on; the next `townctl run` finds them")
+            desk.talk(f"agents that run on: {len(left)}; the next `townctl run` finds them")
     tally = loop.tally
     counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "no town was due"
     return Answer(tally.as_json(), (f"{tally.passes} passes: {counts}",), FOUND if tally.failures else OK)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 from rich.text import Text
 
 from infra.local.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
@@ -46,6 +46,8 @@ Run towns on this machine, see what they do and why.
 Towns are kept in a data directory or in an S3 bucket; nothing but ticks writes them. Try `townctl demo` first.
 Exit codes: 0 done, 1 something was found, 2 refused.
 """
+
+_EVERYWHERE = Group("With every command", sort_key=99)
 
 
 def main() -> None:
@@ -117,21 +119,32 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     @app.meta.default
     def launch(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        data: Annotated[Path | None, Parameter(help="The data directory; else TOWNCTL_DATA, else ./town-data.")] = None,
+        data: Annotated[
+            Path | None, Parameter(group=_EVERYWHERE, help="The data directory; else TOWNCTL_DATA, else ./town-data.")
+        ] = None,
         bucket: Annotated[
             str | None,
             Parameter(
-                help="Towns are in this S3 bucket; else TOWNCTL_BUCKET. Local agents stay in the data directory."
+                group=_EVERYWHERE,
+                help="Towns are in this S3 bucket; else TOWNCTL_BUCKET. Local agents stay in the data directory.",
             ),
         ] = None,
         endpoint: Annotated[
-            str | None, Parameter(help="The bucket's endpoint, where it is not AWS; else TOWNCTL_ENDPOINT.")
+            str | None,
+            Parameter(group=_EVERYWHERE, help="The bucket's endpoint, where it is not AWS; else TOWNCTL_ENDPOINT."),
         ] = None,
-        region: Annotated[str | None, Parameter(help="The bucket's region; else TOWNCTL_REGION or the SDK's.")] = None,
+        region: Annotated[
+            str | None, Parameter(group=_EVERYWHERE, help="The bucket's region; else TOWNCTL_REGION or the SDK's.")
+        ] = None,
         api: Annotated[
-            str | None, Parameter(help="The URL of a deployment's API, which is asked instead; else TOWNCTL_API.")
+            str | None,
+            Parameter(
+                group=_EVERYWHERE, help="The URL of a deployment's API, which is asked instead; else TOWNCTL_API."
+            ),
         ] = None,
-        json: Annotated[bool, Parameter(negative="", help="Print one JSON document instead of tables.")] = False,
+        json: Annotated[
+            bool, Parameter(group=_EVERYWHERE, negative="", help="Print one JSON document instead of tables.")
+        ] = False,
     ) -> Any:
         """Find the command and give it its desk."""
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
@@ -140,7 +153,8 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
             if data is not None or bucket is not None:
                 hint = "name one place: --api, --bucket or --data"
                 raise Refused("towns are in one place", status=400, path="api", hint=hint)
-            return over_api.answer(command, url, region, *bound.args, **bound.kwargs)
+            name = " ".join(app.parse_commands(tokens)[0])
+            return over_api.answer(command, name, url, region, *bound.args, **bound.kwargs)
         named = _bucket(bucket, endpoint, region)
         desk = Desk(named_data=data, named_bucket=named, wants_json=json, objects=objects)
         more = {"desk": desk} if "desk" in ignored else {}

@@ -66,8 +66,8 @@ def import_(
 ) -> Answer:
     """Make a new town of an export or of a SQLite file with a town's tables; it is paused until `townctl town start`.
 
-    What cannot be read is told row by row, and everything else comes along. The export format of the system that is being
-    shut down was not available; turn such an export into this one's lines. Exit code 1 if something could not be read.
+    What cannot be read is told row by row, and everything else comes along. Exit code 1 if something could not be read.
+    An export of the system that is being shut down must be turned into these lines first: its format was not available.
     """
     log = Path(f"{file}-wal")
     if log.is_file() and log.stat().st_size:

@@ -44,7 +44,10 @@ class Api:
         session = Session()
         credentials = session.get_credentials()
         if credentials is None:
-            hint = "sign in as for the AWS command line: aws sso login, or AWS_PROFILE"
+            hint = (
+                "sign in as for the AWS command line: aws sso login, or AWS_PROFILE; "
+                f"for a `townctl serve`: {TOKEN_VARIABLE}=$(townctl token TOWN)"
+            )
             raise Refused("there are no AWS credentials to sign with", status=401, path="api", hint=hint)
         region = self.region_named or session.get_config_variable("region") or "us-east-1"
         frozen = credentials.get_frozen_credentials()
@@ -114,14 +117,20 @@ def status(api: Api, town_id: str) -> Answer:
     )
 
 
-def post(api: Api, town_id: str, **given: Any) -> Answer:
-    """POST .../events, with a file of events."""
-    if given.get("file") is None:
-        hint = (
-            "write the event into a file, or: echo '{\"event_id\": ...}' | townctl --api URL event post TOWN --file -"
-        )
-        raise Refused("over an API events come from --file", status=400, path="file", hint=hint)
-    document = api.report(f"/api/towns/{quote(town_id, safe='')}/events", content_of(given["file"], what="events"))
+def post(
+    api: Api,
+    town_id: str,
+    *,
+    file: str | None = None,
+    event_type: str | None = None,
+    agent: str | None = None,
+    bead: str | None = None,
+    payload: str | None = None,
+    event_id: str | None = None,
+) -> Answer:
+    """POST .../events, with a file of events or the one that the options describe."""
+    body = posts.body_of(file, type=event_type, agent=agent, bead=bead, payload=payload, id=event_id)
+    document = api.report(f"/api/towns/{quote(town_id, safe='')}/events", body)
     return Answer(document, (f"accepted {', '.join(document['accepted'])}",))
 
 
@@ -252,11 +261,12 @@ ANSWERED: Final[Mapping[Callable[..., Any], Callable[..., Answer]]] = {
 }
 
 
-def answer(command: Callable[..., Any], url: str, region: str | None, *arguments: Any, **named: Any) -> Answer:
-    """Carry out a command at a deployment. Raises Refused for one that it cannot answer."""
+def answer(
+    command: Callable[..., Any], name: str, url: str, region: str | None, *arguments: Any, **named: Any
+) -> Answer:
+    """Carry out a command, called `name`, at a deployment. Raises Refused for one that it cannot answer."""
     remote = ANSWERED.get(command)
     if remote is None:
-        name = command.__name__.rstrip("_").replace("_", "-")
         hint = "use --bucket with the stack's bucket, or --data"
         raise Refused(f"{name} does not work over an API", status=400, path="api", hint=hint)
     if not _URL.fullmatch(url):

@@ -34,6 +34,8 @@ def points(
     desk: TheDesk,
 ) -> Answer:
     """List the commits that a town can be restored to, newest first."""
+    if limit < 1:
+        raise Refused("--limit is 1 or more", status=400, path="limit")
     found = drive(desk.archive(town_id).points(limit=limit))
     rows = [(point.txid, to_text(point.time), point.tick_no, point.size, point.kind) for point in found]
     document = {"townId": town_id, "points": [point.as_json() for point in found]}
@@ -131,7 +133,7 @@ def retention(
     )
     what = forgetting.forget if carry_out else forgetting.plan
     plan = drive(what(past, keep, now=desk.clock_of(store, town_id).now()))
-    went = "were deleted" if carry_out else "may go (townctl retention --carry-out deletes them)"
+    went = "were deleted" if carry_out else f"may go (townctl retention {town_id} --carry-out deletes them)"
     line = (
         f"{len(plan.doomed)} objects, {plan.freed_bytes} bytes {went}; "
         f"{plan.kept_objects} objects, {plan.kept_bytes} bytes stay"

@@ -46,11 +46,7 @@ def post(
     desk: TheDesk,
 ) -> Answer:
     """Post events. The answer means that they are on the disk; what a tick made of them, `townctl ticks` shows."""
-    flags = {"type": event_type, "agent": agent, "bead": bead, "payload": payload, "id": event_id}
-    given = [name for name, value in flags.items() if value is not None]
-    if file is not None and given:
-        raise Refused(f"--file says all, so --{given[0]} has no place", status=400, path=given[0])
-    body = content_of(file, what="events") if file is not None else _event(**flags)
+    body = body_of(file, type=event_type, agent=agent, bead=bead, payload=payload, id=event_id)
     now = desk.clock.now()
     try:
         batch = ingest.accept(body, received_at=now)
@@ -135,8 +131,17 @@ def _store(desk: Desk, town_id: TownName, batch: AcceptedBatch) -> Answer:
     return Answer(document, (f"accepted {', '.join(accepted)}; {when}",))
 
 
+def body_of(file: str | None, **flags: str | None) -> bytes:
+    """The events of a file, or the one that the options describe. Raises Refused."""
+    given = [name for name, value in flags.items() if value is not None]
+    if file is None:
+        return _event(**flags)
+    if given:
+        raise Refused(f"--file says all, so --{given[0]} has no place", status=400, path=given[0])
+    return content_of(file, what="events")
+
+
 def _event(**flags: str | None) -> bytes:
-    """The event that the options describe."""
     if flags["type"] is None:
         raise Refused(
             "neither --file nor --type is given",

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import recordings
-from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
+from infra.townctl.answers import FOUND, OK, Answer, plain, shortened, table
 from infra.townctl.desk import Desk, TheDesk, content_of, json_of
 from infra.townctl.words import action_line, code_of, counted
 from shared.domain.errors import Refused
@@ -62,6 +62,9 @@ def replay(
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
         return recordings.replay_file(desk, Path(target))
+    if from_ is None and cursor is None:
+        hint = f"--from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
+        raise Refused("from when on is not said", status=400, path="from", hint=hint)
     town_id = target
     store = desk.store()
     now = desk.clock_of(store, town_id).now()
@@ -178,13 +181,14 @@ def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(f"tick {parting['tick']} at {parting['time']}")
         for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
             for event in parting["events"][side]:
-                yield Text(plain(f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"))
+                line = f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"
+                yield Text(plain(shortened(line)))
             for judged in parting["actions"][side]:
                 yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
             for broken in parting["violations"][side]:
                 yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
         for row in rows[:_ROWS_SHOWN]:
-            yield Text(plain(f"    {row['table']} {short(row['key'])} {_change(row)}"[:160]))
+            yield Text(plain(shortened(f"    {row['table']} {row['key']} {_change(row)}"))[:160])
         if len(rows) > _ROWS_SHOWN:
             yield Text(f"    and {len(rows) - _ROWS_SHOWN} more (--json shows them)")
     counts = document["sum"]

@@ -1,5 +1,6 @@
 """`townctl tick`, `dry-run`, `ticks`: take a town a tick further, see what that would do and what past ones did."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
@@ -11,18 +12,20 @@ from rich.text import Text
 from infra.townctl import forges, wiring
 from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
 from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
-from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, subject_of
+from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, since, subject_of
 from shared.adapters import ids
+from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.domain.ports import Clock
 from shared.domain.steps import drive
 from shared.domain.tick import Envelope, TickInput
-from shared.domain.times import to_text
+from shared.domain.times import from_text, to_text
 from shared.engine import dry_run as dry_runs
 from shared.engine.code_version import code_version
 from shared.engine.run_report import RunReport
 from shared.engine.worker import run_town
 from shared.events import ingest
+from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from shared.town.image_digest import of_image
 
@@ -60,7 +63,8 @@ def tick(
     around = desk.around(store, clock=clock, runtime=runtime, forge=forge)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
-    return Answer(_run_document(run), tuple(_run_view(run)), code)
+    complaints = _complaints(store, town_id) if run.effects.failed else ()
+    return Answer(_run_document(run), (*_run_view(run), *complaints), code)
 
 
 def dry_run(
@@ -126,14 +130,18 @@ def ticks_view(town_id: str, records: Sequence[Mapping[str, Any]]) -> Renderable
             done.events,
             done.actions,
             done.rules,
-            record["outputs"]["next_due_at"] or "an event",
+            _wait(record["now"], record["outputs"]["next_due_at"]),
         )
         for record in records
         for done in [done_in(record["outputs"])]
     ]
     if not rows:
         return f"{town_id} has no such ticks"
-    return table("tick", "at", "events", "actions", "rules", "next due", rows=rows)
+    return table("tick", "at", "events", "actions", "rules", "next min:s", rows=rows)
+
+
+def _wait(at: str, due: str | None) -> str:
+    return "an event" if due is None else since(from_text(at), from_text(due))
 
 
 def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -214,11 +222,20 @@ def _run_view(run: RunReport) -> Iterator[RenderableType]:
         yield Text(f"effects: {run.effects.succeeded} succeeded, {run.effects.failed} failed")
 
 
+def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType]:
+    """Why effects failed: their results lie in the inbox, as reports to the next tick."""
+    for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
+        for event in ingest.read_object(batch.key, batch.body):
+            said = json.loads(event.payload) if event.source == "effect" else {}
+            if said.get("reason"):
+                yield Text(plain(f"  {event.event_type.removesuffix('_result')}: {said['reason']}"))
+
+
 def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
     """The input that a dry run printed. Raises Refused if it is none, of another town or of other code."""
     document = json_of(body, what="input")
     hint = f"give the file that `townctl dry-run {town_id} --json` printed"
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or "input" not in document:
         raise Refused("the input is no dry run", status=400, path="input", hint=hint)
     if document.get("townId", town_id) != town_id:
         raise Refused(

@@ -12,7 +12,7 @@ from infra.townctl.desk import TheDesk, TownName
 from infra.townctl.forges import secret_files
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import LIFE, Claims, issue
-from shared.domain.errors import Refused
+from shared.domain.errors import AccessDenied, Refused, Retryable
 from shared.domain.times import to_text
 from shared.storage import keys
 
@@ -73,4 +73,8 @@ def _keys(secret: str | None, key_file: Path | None, desk: TheDesk) -> tuple[str
         hint = "--secret ARN (the stack's output TownTokenKeyArn), --key-file FILE, or --data of a `townctl serve`"
         raise Refused("which key is to sign it is not said", status=400, path="secret", hint=hint)
     endpoint = desk.named_bucket.endpoint_url if desk.named_bucket is not None else None
-    return RotatedSecret(name, desk.clock, endpoint).values()
+    try:
+        return RotatedSecret(name, desk.clock, endpoint).values()
+    except (AccessDenied, Retryable) as error:
+        hint = "sign in as for the AWS command line and name a region; is it the output TownTokenKeyArn, and may you read it?"
+        raise Refused(error.message, status=400, path="secret", hint=hint) from error

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from infra.townctl.answers import short
@@ -79,6 +80,12 @@ def done_in(outputs: Mapping[str, Any]) -> Done:
 def done_by(report: TickReport) -> Done:
     """What a tick did, from its report."""
     return done_in(report.outputs())
+
+
+def since(start: datetime, at: datetime) -> str:
+    """Minutes and seconds of the town's clock since a moment."""
+    seconds = (at - start) // timedelta(seconds=1)
+    return f"{seconds // 60}:{seconds % 60:02}"
 
 
 def message_of(error: Exception) -> str:

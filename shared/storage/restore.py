@@ -207,7 +207,7 @@ class Archive:
             f"town {self.town_id} cannot be restored to {wanted}: that commit is not retained",
             status=404,
             path="txid",
-            hint=f"list the restore points; the nearest older commits that are left: {nearest}",
+            hint=f"`townctl points {self.town_id}` lists what is left; the nearest ends of its files: {nearest}",
         )
 
 

@@ -93,6 +93,21 @@ def bead_row(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
     return None if row is None else dict(zip(_BEAD, row, strict=True))
 
 
+def meant(sql: sqlite3.Connection, word: str, *, is_agent: bool, limit: int) -> list[str]:
+    """The ids that a person may mean: of the bead or agent with this id; else of those whose id begins so, or of the
+    agents of this name.
+    """
+    if bead_row(sql, word) is not None:
+        return [word]
+    rows = sql.execute(
+        "SELECT bead_id FROM beads WHERE bead_id >= :word AND bead_id < :word || '~' AND (type = 'agent') = :is_agent "
+        "UNION SELECT bead_id FROM agent_metadata WHERE identity >= :word || '-' AND identity < :word || '.' "
+        "AND :is_agent ORDER BY bead_id LIMIT :limit",
+        {"word": word, "is_agent": is_agent, "limit": limit},
+    ).fetchall()
+    return [bead_id for (bead_id,) in rows]
+
+
 def agent_row(sql: sqlite3.Connection, agent_id: str) -> dict[str, Any] | None:
     """The agent's own row as it is stored, readable or not; None if there is none."""
     query = f"SELECT {', '.join(_AGENT)} FROM agent_metadata WHERE bead_id = :id"  # noqa: S608

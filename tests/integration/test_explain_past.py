@@ -247,6 +247,29 @@ def test_townctl_tells_a_life_to_people_and_to_machines(townctl: Townctl) -> Non
     assert again["story"] == document["story"]
 
 
+def test_a_person_names_a_bead_or_agent_by_what_tables_show_of_it(townctl: Townctl) -> None:
+    """Tables show eight characters of an id and an agent's name, and explain knew neither."""
+    bead = "5649000b-5940-878b-a0a4-5adf3aca34cd"
+    townctl.post("bead_created", {"bead": {"bead_id": bead, "type": "issue", "title": "More", "rig_id": "rig-1"}})
+    assert townctl("tick", "alpha", "--force").code == 0
+    assert townctl.document("explain", "bead", "5649000b")["id"] == bead
+    [worker] = [agent for agent in townctl.document("town", "status", "alpha")["agents"] if agent["hook"] == "b1"]
+    name = worker["identity"].partition("-")[0]
+    assert townctl.document("explain", "agent", name)["id"] == worker["agent_id"]
+    assert townctl.document("explain", "agent", worker["agent_id"][:8])["id"] == worker["agent_id"]
+    assert "there is no agent 5649000b" in townctl("explain", "agent", "5649000b", "--json").error["message"]
+
+
+def test_an_id_that_is_the_beginning_of_others_is_itself_and_any_other_beginning_is_asked_about(
+    townctl: Townctl,
+) -> None:
+    for bead in ("b10", "b11"):
+        townctl.post("bead_created", {"bead": {"bead_id": bead, "type": "issue", "title": "x", "rig_id": "rig-1"}})
+    assert townctl("tick", "alpha", "--force").code == 0
+    assert townctl.document("explain", "bead", "b1")["id"] == "b1"
+    assert "b may be b1, b10, b11" in townctl("explain", "bead", "b", "--json").error["message"]
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

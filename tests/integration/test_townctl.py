@@ -315,6 +315,13 @@ def test_no_agent_is_started_without_a_program_and_the_answer_says_so(townctl: T
     assert "--agent-command" in json.loads(result["payload"])["reason"]
 
 
+def test_people_are_told_at_once_why_an_effect_failed(townctl: Townctl) -> None:
+    """`effects: 1 succeeded, 1 failed` left a new user alone with a bead that never moved."""
+    shown = townctl.with_work()("tick", "alpha")
+    assert shown.code == 0
+    assert "1 failed\n  dispatch: no program for agents is set: townctl run --agent-command" in shown.out
+
+
 def test_the_agent_command_is_remembered(townctl: Townctl) -> None:
     townctl.with_work()
     townctl.document("tick", "alpha", "--agent-command", "true --and 'two words'")
@@ -441,6 +448,16 @@ def test_every_command_has_a_sentence_of_help(capsys: pytest.CaptureFixture[str]
         assert f"townctl {' '.join(words)}" in capsys.readouterr().out
 
 
+def test_the_help_of_a_command_begins_with_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """Six options that every command has stood before the one that was looked for."""
+    assert main.run(["tick", "--help"]) == 0
+    own, common, place = capsys.readouterr().out.partition("With every command")
+    assert common
+    assert "--force" in own
+    assert "--data" not in own
+    assert "--data" in place
+
+
 def leaf_commands(capsys: pytest.CaptureFixture[str], *above: str) -> set[str]:
     """Every command that the help names, groups opened."""
     assert main.run([*above, "--help"]) == 0
@@ -451,13 +468,24 @@ def leaf_commands(capsys: pytest.CaptureFixture[str], *above: str) -> set[str]:
     return set().union(*(leaf_commands(capsys, *above, name) for name in below))
 
 
-def test_the_readme_names_every_command_and_every_file_that_it_points_to(capsys: pytest.CaptureFixture[str]) -> None:
+def commands_told(page: str) -> set[str]:
+    """The commands in the first column of a page's tables."""
+    told = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
+    return {name.strip() for name in re.findall(r"`([a-z][a-z -]*)", "\n".join(told))}
+
+
+def test_the_page_of_townctl_tells_what_every_command_does(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (REPOSITORY / "infra/runbook/townctl.md").read_text().partition("## Where they work")[0]
+    assert leaf_commands(capsys) - commands_told(page) == set()
+
+
+def test_the_readme_names_only_commands_that_there_are_and_files_that_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     readme = (REPOSITORY / "README.md").read_text()
-    named = re.findall(
-        r"`([a-z][a-z -]*)", "\n".join(line.split(" | ")[0] for line in readme.splitlines() if line.startswith("| `"))
-    )
-    commands = {name.strip() for name in named}
-    assert {command for command in leaf_commands(capsys) if command not in commands} == set()
+    told = commands_told(readme.partition("## townctl")[2].partition("## When")[0])
+    assert len(told) >= 8
+    assert told - leaf_commands(capsys) == set()
     links = re.findall(r"\]\(([^)]+)\)", readme)
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
     assert len(links) >= 6

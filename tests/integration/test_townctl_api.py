@@ -12,7 +12,7 @@ from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from tests.conventions.sources import ROOT
 
-PAGE = ROOT / "infra/runbook/townctl-places.md"
+PAGE = ROOT / "infra/runbook/townctl.md"
 ROW = re.compile(r"^\| `([^`]+)` \| (yes|no) \| (yes|no) \| (yes|no) \|$", re.MULTILINE)
 
 
@@ -73,6 +73,19 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(
     assert (code, out) == (REFUSED, "")
     assert "hint:" in err
     assert "kkkk" not in err
+
+
+def test_a_key_that_cannot_be_read_sends_nobody_to_the_role_of_a_function(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a region the hint was that of any mistake, for a wrong ARN one for the settings of a Lambda function."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "nothing"))
+    code, _, err = call("token", "alpha", "--secret", "arn:of:nothing", capsys=capsys)
+    assert code == REFUSED
+    assert "NoRegionError" in err
+    assert "name a region; is it the output TownTokenKeyArn" in err
 
 
 def commands(app: Any, *before: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_town_that_was_restored_or_importe
         (["--txid", "1", "--at", "2026-01-01T00:00:00Z", "--to", "x.db"], "say which commit", "either"),
         (["--txid", "1"], "say where to", "--to FILE or --in-place"),
         (["--at", "yesterday", "--to", "x.db"], "no time", "2026-01-10T12:00:00Z"),
-        (["--at", "2001-01-01T00:00:00Z", "--to", "x.db"], "cannot be restored", "restore points"),
+        (["--at", "2001-01-01T00:00:00Z", "--to", "x.db"], "cannot be restored", "townctl points"),
         (["--txid", "1", "--to", "/no/such/directory/x.db"], "cannot write", "a directory that exists"),
     ],
 )

@@ -64,6 +64,10 @@ def test_a_town_lives_behind_its_own_api(
     facts = tmp_path / "facts.json"
     facts.write_text(json.dumps([{"event_id": "started-0001", "event_type": "town_started"}]))
     assert townctl("--api", url, "event", "post", "demo", "--file", str(facts))[1]["accepted"] == ["started-0001"]
+    rig = '{"rig_id": "rig-1", "name": "work", "git_url": "https://git.example.com/work.git"}'
+    event = ("--type", "rig_registered", "--payload", rig, "--id", "rig-0001")
+    assert townctl("--api", url, "event", "post", "demo", *event)[1]["accepted"] == ["rig-0001"]
+    assert townctl("--api", url, "event", "list", "demo")[1]["error"]["message"].startswith("event list does not work")
     assert wait_for(lambda: bool(townctl("--api", url, "ticks", "demo")[1]["ticks"]), seconds=30, every=0.5)
     assert townctl("--api", url, "town", "list")[1] == {"towns": ["demo"]}
     assert townctl("--api", url, "town", "status", "demo")[1]["townId"] == "demo"

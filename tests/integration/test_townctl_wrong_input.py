@@ -49,6 +49,15 @@ POST = ("event", "post", "alpha")
         pytest.param(("tick", "alpha", "--foce"), "--foce", "--help", id="an option that does not exist"),
         pytest.param(("ticks", "alpha", "--limit", "many"), "many", "--help", id="a number that is none"),
         pytest.param(("ticks", "alpha", "--limit", "0"), "1 or more", "", id="a limit of nothing"),
+        pytest.param(("points", "alpha", "--limit", "0"), "1 or more", "", id="points without one"),
+        pytest.param(("replay", "alpha"), "from when on", "--from", id="a replay without a beginning"),
+        pytest.param(("litestream", "config", "beta"), "no town beta", "town list", id="Litestream of an unknown town"),
+        pytest.param(
+            ("restore", "alpha", "--txid", "99", "--in-place"),
+            "not retained",
+            "townctl points alpha",
+            id="no such commit",
+        ),
         pytest.param(("tick", "beta"), "no town beta", "create", id="an unknown town"),
         pytest.param(("town", "status", "beta"), "no town beta", "create", id="status of an unknown town"),
         pytest.param(("doctor", "beta"), "no town beta", "create", id="doctor of an unknown town"),
@@ -125,21 +134,23 @@ def test_a_file_is_no_data_directory(townctl: Townctl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "place"),
+    ("config", "place", "hint"),
     [
-        ('{"merge_strategy": "rebase"}', "config.merge_strategy"),
-        ('{"refinery": {"auto_merge_delay_minutes": -1}}', "config.refinery.auto_merge_delay_minutes"),
-        ('{"merge_stratgy": "direct"}', "config.merge_stratgy"),
-        ("[]", "config"),
-        ('{"a": 1, "a": 2}', "a"),
+        ('{"merge_strategy": "rebase"}', "config.merge_strategy", "'direct' or 'pr'"),
+        ('{"refinery": {"auto_merge_delay_minutes": -1}}', "config.refinery.auto_merge_delay_minutes", "0"),
+        ('{"merge_stratgy": "direct"}', "config.merge_stratgy", "max_polecats_per_rig, merge_strategy"),
+        ("[]", "config", "merge_strategy"),
+        ('{"a": 1, "a": 2}', "a", "JSON"),
     ],
 )
-def test_a_configuration_that_is_wrong_names_its_place(
-    townctl: Townctl, tmp_path: Path, config: str, place: str
+def test_a_configuration_that_is_wrong_names_its_place_and_what_is_due_there(
+    townctl: Townctl, tmp_path: Path, config: str, place: str, hint: str
 ) -> None:
+    """The hint was a section of a specification that no user has."""
     (tmp_path / "config.json").write_text(config)
     error = refusal(townctl("town", "create", "alpha", "--config", str(tmp_path / "config.json"), "--json"))
     assert error["path"] == place
+    assert hint in error["hint"]
     assert not (townctl.data / "towns").exists()
 
 
