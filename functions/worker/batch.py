@@ -119,7 +119,7 @@ def _due_within_seconds(done: RunReport) -> tuple[datetime, tuple[datetime, ...]
     """When a town may run again, and the times of the markers that want it then; None if none does."""
     next_due = () if done.next_due is None else (done.next_due,)
     if done.outcome == "not_due" and next_due:
-        return next_due[0], next_due
+        return next_due[0], (*done.woken_at, *next_due)
     if done.tick is None:
         return None
     may = done.tick.input.now + limits.ACTIVE_INTERVAL

@@ -21,7 +21,7 @@ class RunReport:
     `trouble` is what went wrong after the commit stood: nothing is lost, a later run does what is missing. `diverged` is
     where the tick came to something else when the self-check ran it again; None where it was not checked. `wall_clock`
     is how long tick and commit took (phases 4 to 14); it is looked at only where somebody wants figures. `woken_at` are the
-    times of the due markers under which results of its effects wait.
+    times of the due markers that it wrote because something waits: results of its effects, what came meanwhile.
     """
 
     town_id: str

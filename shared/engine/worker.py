@@ -60,8 +60,8 @@ def run_town(
         elif not force:
             later = _not_yet(about, waiting, now, image)
             if later is not None:
-                yield from _keep_due(around, image, markers, due=later.at, now=now)
-                return RunReport(town_id, "not_due", image, next_due=later.at)
+                woken = yield from _keep_due(around, image, markers, due=later.at, now=now)
+                return RunReport(town_id, "not_due", image, next_due=later.at, woken_at=woken)
         reading = read_batches(waiting)
         wanted = as_marked(about, markers)
         given, published = exactly, Published()
@@ -72,9 +72,11 @@ def run_town(
         report = tick.run(sql, given, town_id=town_id)
         if report.quiet:
             ended = yield from _moment(around)
-            yield from _keep_due(around, image, markers, due=report.next_due, now=given.now)
+            woken = yield from _keep_due(around, image, markers, due=report.next_due, now=given.now)
             took = max(ended - begun, timedelta(0))
-            done = RunReport(town_id, "quiet", image, tick=report, next_due=report.next_due, wall_clock=took)
+            done = RunReport(
+                town_id, "quiet", image, tick=report, next_due=report.next_due, wall_clock=took, woken_at=woken
+            )
         else:
             new_image = database.content_of(sql)
             base = _Base(image, published, taken_by(reading, given), markers, begun)
@@ -128,7 +130,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
     woken_at: list[datetime] = []
     try:
         yield from around.store.clear_inbox(base.batches)
-        yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
+        woken_at += yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
     except TownError as error:
         # what is not tidied up is found by the next run; the effects are claimed and cannot wait
         trouble = error
@@ -211,30 +213,30 @@ def _not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, im
 
 def _keep_due(
     around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
-) -> Steps[None]:
+) -> Steps[tuple[datetime, ...]]:
     """The new marker first, then the old ones go; so a town with something to do always has one not later than it.
 
     Whoever deletes a marker looks at inbox and head again afterwards: an event may have come, and another worker may
-    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can. Where the
-    new marker is of the next moment in which the town may tick, that look has its time and nobody is told of this one.
+    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can. Returns the
+    times of the markers that were written for that.
     """
     keep = None
     if due is not None:
         keep = (yield from around.store.mark_due(image.town_id, due)).key
     old = tuple(marker.key for marker in markers if marker.key != keep)
     if not old:
-        return
+        return ()
     try:
         yield from around.store.clear_due(old)
-        if due is not None and due <= now + limits.ACTIVE_INTERVAL:
-            return
         waiting = yield from around.store.read_inbox(image.town_id, limit=1)
         newest = yield from around.store.load(image.town_id, known=image)
         missed = bool(waiting.objects) or newest.etag != image.etag
     except Retryable:
         missed = True
-    if missed:
-        yield from around.store.mark_due(image.town_id, now)
+    if not missed:
+        return ()
+    yield from around.store.mark_due(image.town_id, now)
+    return (now,)
 
 
 def _tell(around: Surroundings, done: RunReport) -> Steps[None]:
