@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from infra.dashboards import alarms
 from infra.local.s3_servers import seaweedfs
 from shared.actions import ACTIONS
 from shared.adapters.memory_objects import MemoryObjects
@@ -35,6 +36,8 @@ LAMBDA_GB_SECOND_ARM: Final = 0.0000133334
 LAMBDA_REQUEST: Final = 0.20 / 1e6
 SQS_FIFO_REQUEST: Final = 0.50 / 1e6
 METRIC_MONTH: Final = 0.30
+ALARM_MONTH: Final = 0.10
+DASHBOARD_MONTH: Final = 3.00
 LOG_GB: Final = 0.50
 STORED_GB_MONTH: Final = 0.023
 SCHEDULE_CALL: Final = 1.00 / 1e6
@@ -134,8 +137,11 @@ def costs(measured: Measured) -> Iterator[str]:
     gets = each.get("get", 0) + each.get("get_if_changed", 0)
     tick = puts * PUT_LIST + gets * GET + TICK_SECONDS * WORKER_GB * LAMBDA_GB_SECOND_ARM + LINE_BYTES / 1e9 * LOG_GB
     by_queue = tick + LAMBDA_REQUEST + 3 * SQS_FIFO_REQUEST
-    idle = METRICS * METRIC_MONTH + MINUTES * (
-        LAMBDA_REQUEST + SCHEDULE_CALL + PUT_LIST + 0.1 * WORKER_GB * LAMBDA_GB_SECOND_ARM
+    idle = (
+        METRICS * METRIC_MONTH
+        + len(alarms.names()) * ALARM_MONTH
+        + DASHBOARD_MONTH
+        + MINUTES * (LAMBDA_REQUEST + SCHEDULE_CALL + PUT_LIST + 0.1 * WORKER_GB * LAMBDA_GB_SECOND_ARM)
     )
     tidying = sum(count * (PUT_LIST if name in ("list", "versions") else GET) for name, count in TIDYING.items())
     tidying += RETENTION_SECONDS * LAMBDA_GB_SECOND_ARM
