@@ -44,12 +44,9 @@ def status_document(report: Status) -> StatusDocument:
 
 def ticks_document(image: TownImage, *, after: int | None, limit: int) -> TicksDocument:
     """Rows of the journal: the newest ones, or those that follow a tick. `next` is the `after` of the rest, if any."""
-    sql = database.open_image(image.content)
-    try:
+    with database.opened(image.content) as sql:
         database.check_identity(sql, image.town_id)
         rows: list[Any] = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
-    finally:
-        database.close(sql)
     shown: list[JournalRow] = []
     size = 0
     for row in rows if after is not None else reversed(rows):
@@ -65,12 +62,9 @@ def ticks_document(image: TownImage, *, after: int | None, limit: int) -> TicksD
 
 def bead_document(image: TownImage, bead_id: str) -> BeadDocument:
     """One bead with its history. Raises Refused (404)."""
-    sql = database.open_image(image.content)
-    try:
+    with database.opened(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found = bead_view(sql, bead_id)
-    finally:
-        database.close(sql)
     if found is None:
         raise Refused("there is no such bead", status=404, path="beadId", hint="the status lists the live ones")
     return {"townId": image.town_id, "bead": found}
@@ -78,11 +72,8 @@ def bead_document(image: TownImage, bead_id: str) -> BeadDocument:
 
 def _last_tick(image: TownImage) -> LastTick | None:
     """Number, time and metrics of the newest journal row; None before the first tick."""
-    sql = database.open_image(image.content)
-    try:
+    with database.opened(image.content) as sql:
         rows = journal.rows(sql, limit=1)
-    finally:
-        database.close(sql)
     if not rows:
         return None
     [row] = rows

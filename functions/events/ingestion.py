@@ -90,11 +90,8 @@ class Ingestion:
         """The nonce of a drain in the last committed image."""
         image: TownImage = drive(self.around.store.load(town_id, known=self.warm.get(town_id)))
         self.warm.keep(image)
-        sql = database.open_image(image.content)
-        try:
+        with database.opened(image.content) as sql:
             return summary.drain_nonce(sql)
-        finally:
-            database.close(sql)
 
 
 def id_of(batch: AcceptedBatch) -> str:

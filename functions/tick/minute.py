@@ -21,7 +21,7 @@ from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import due_towns, run_due_town
+from shared.engine.dispatch import due_towns, remember, run_due_town
 from shared.engine.run_report import FailedRun
 from shared.engine.surroundings import Surroundings
 from shared.engine.sweep import sweep
@@ -212,11 +212,10 @@ class _Shift:
             worker_id = self._at.worker_id()
             warm = self._at.warm
             done = drive(run_due_town(self._around, town, markers, known=warm.get(town), worker_id=worker_id))
+            remember(done, warm)
             if isinstance(done, FailedRun):
-                warm.forget(town)
                 self._failed(done)
                 continue
-            warm.keep(done.image)
             if done.outcome == "no_time":
                 slow[town] = markers
             else:

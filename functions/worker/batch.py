@@ -14,7 +14,7 @@ from shared.domain import limits
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.ports import Queue, Wake
 from shared.domain.steps import drive
-from shared.engine.dispatch import run_due_town
+from shared.engine.dispatch import remember, run_due_town
 from shared.engine.run_report import FailedRun, RunReport
 from shared.engine.surroundings import Surroundings
 from shared.engine.warm_images import WarmImages
@@ -107,11 +107,9 @@ class Worker:
         markers = tuple(keys.due_marker(wake.town_id, at) for at in wake.due)
         known = self.warm.get(wake.town_id)
         done = drive(run_due_town(around, wake.town_id, markers, known=known, worker_id=self.worker_id()))
+        remember(done, self.warm)
         if isinstance(done, FailedRun):
-            self.warm.forget(wake.town_id)
             self.metrics.town_failed(done)
-        else:
-            self.warm.keep(done.image)
         return done
 
 

@@ -47,23 +47,20 @@ def violation(tick: Tick, broken: Violation) -> Alert:
 
 def town_failed(town_id: str, error: Exception) -> Alert:
     """A run that ended with an error which will not pass by itself: a wrong, damaged or missing image, no access, a bug."""
-    name = type(error).__name__
-    return Alert(
-        kind="town_failed",
-        message=f"town {town_id} was not ticked: {name}: {error}",
-        fingerprint=("town_failed", name, town_id),
-        tags={"townId": town_id, "error": name},
-        extra={"townId": town_id, "hint": getattr(error, "hint", "")},
-    )
+    return _of_a_town("town_failed", f"town {town_id} was not ticked", town_id, error)
 
 
 def retention_failed(town_id: str, error: Exception) -> Alert:
     """A town whose past could not be tidied for a reason that will not pass by itself; all of it is still there."""
+    return _of_a_town("retention_failed", f"what town {town_id} no longer needs was not deleted", town_id, error)
+
+
+def _of_a_town(kind: str, what: str, town_id: str, error: Exception) -> Alert:
     name = type(error).__name__
     return Alert(
-        kind="retention_failed",
-        message=f"what town {town_id} no longer needs was not deleted: {name}: {error}",
-        fingerprint=("retention_failed", name, town_id),
+        kind=kind,
+        message=f"{what}: {name}: {error}",
+        fingerprint=(kind, name, town_id),
         tags={"townId": town_id, "error": name},
         extra={"townId": town_id, "hint": getattr(error, "hint", "")},
     )

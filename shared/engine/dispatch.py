@@ -49,12 +49,19 @@ def run_due_town(
 
 def take_in(run: RunReport | FailedRun, report: PassReport, warm: WarmImages) -> None:
     """Note what one town's run did, and which image the next one may know."""
+    remember(run, warm)
     if isinstance(run, FailedRun):
-        warm.forget(run.town_id)
         report.failed.append(run)
     else:
-        warm.keep(run.image)
         report.runs.append(run)
+
+
+def remember(run: RunReport | FailedRun, warm: WarmImages) -> None:
+    """Keep the image that a run left warm; of a town that failed nothing is believed."""
+    if isinstance(run, FailedRun):
+        warm.forget(run.town_id)
+    else:
+        warm.keep(run.image)
 
 
 def _failed(around: Surroundings, town_id: str, error: Exception) -> Steps[FailedRun]:

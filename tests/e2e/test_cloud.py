@@ -34,11 +34,8 @@ pytestmark = pytest.mark.slow
 def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
     """What became of every stored event, read from the store itself and not through the API."""
     store = ObjectTownStore(S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url))
-    sql = database.open_image(drive(store.load(town)).image)
-    try:
+    with database.opened(drive(store.load(town)).image) as sql:
         return {event.event_id: event.outcome for event in overview.events(sql, "all", limit=1000)}
-    finally:
-        database.close(sql)
 
 
 def told_sentry(cloud: LocalCloud, town: str) -> list[dict[str, Any]]:
