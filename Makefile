@@ -101,7 +101,7 @@ fix: $(READY) ## Format, and repair what ruff can repair
 
 .PHONY: drain-test
 drain-test: $(READY) ## Evict a town's container while an agent works, and watch the drain (ARGS="--how nonce")
-	.venv/bin/python -m infra.local.drain_test $(ARGS)
+	.venv/bin/python -m infra.devstack.drain_test $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## Measure the performance bars of the design
@@ -162,12 +162,12 @@ build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
 transformed: build/template.json ## Write what the SAM transform makes of the template into build/template.json
 
 test: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
-build/template.json: template.yaml infra/local/transformed.py $(SAM)
-	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/local/transformed.py $< $@
+build/template.json: template.yaml infra/devstack/transformed.py $(SAM)
+	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/devstack/transformed.py $< $@
 
 .PHONY: openapi
 openapi: $(READY) ## Write the OpenAPI document of the APIs anew
-	.venv/bin/python -m infra.openapi
+	.venv/bin/python -m infra.ops.openapi
 
 .PHONY: bench-fleet
 bench-fleet: $(READY) ## Run 200 towns x 20 ticks through the worker on a local S3, and compute what a month costs
@@ -180,7 +180,7 @@ lint-template: build/template.json ## Let sam check the template, as it is writt
 
 .PHONY: dashboards
 dashboards: $(READY) ## Write dashboards, alarms and the table of metrics anew from the catalogue
-	.venv/bin/python -m infra.dashboards
+	.venv/bin/python -m infra.ops.dashboards
 
 # `sam build` calls build-<logical id> for each function. The bundle is the same for all, so it is made once and copied.
 .PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction build-RetentionFunction
@@ -189,6 +189,7 @@ build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFun
 	@cp -R $(BUNDLE)/python/. "$(ARTIFACTS_DIR)"
 	@cp -R functions shared "$(ARTIFACTS_DIR)"
 	@find "$(ARTIFACTS_DIR)/functions" "$(ARTIFACTS_DIR)/shared" -name __pycache__ -type d -prune -exec rm -rf {} +
+	@$(find_python); cd "$(ARTIFACTS_DIR)" && "$$py" -I -S -B -c 'import sys; sys.path.insert(0, "."); from shared.runner import code_version as it; it.keep()'
 	$(call compile_modules,$(ARTIFACTS_DIR),"$(ARTIFACTS_DIR)/functions" "$(ARTIFACTS_DIR)/shared")
 
 # The locked runtime dependencies as wheels for Lambda's platform, every hash verified; no wheel is built here.

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from functions import problems
 from shared.domain.errors import Refused, TownError
-from shared.events import strict_json
+from shared.intake import strict_json
 
 M = TypeVar("M", bound=BaseModel)
 TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]

@@ -12,7 +12,9 @@ from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
 from shared.adapters.town_containers import FixedAddresses, TownContainers
 from shared.adapters.town_tokens import Mint
-from shared.domain.ports import AgentRuntime, Clock, Secrets
+from shared.ports.clock import Clock
+from shared.ports.runtime import AgentRuntime
+from shared.ports.secrets import Secrets
 
 
 def runtime_of(

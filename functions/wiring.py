@@ -11,11 +11,17 @@ from functions.settings import ErrorSettings, QueueSettings, StoreSettings, Work
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.past import TownPast
-from shared.domain.ports import AgentRuntime, Alerts, Clock, Metrics, Queue, Secrets, SourceForge
-from shared.domain.steps import drive
-from shared.engine.perform import Outside
-from shared.engine.surroundings import Surroundings
+from shared.ports.alerts import Alerts
+from shared.ports.clock import Clock
+from shared.ports.forge import SourceForge
+from shared.ports.metrics import Metrics
+from shared.ports.queue import Queue
+from shared.ports.runtime import AgentRuntime
+from shared.ports.secrets import Secrets
+from shared.ports.steps import drive
+from shared.ports.town_past import TownPast
+from shared.runner.perform import Outside
+from shared.runner.surroundings import Surroundings
 from shared.storage import keys
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
@@ -53,7 +59,7 @@ def store(settings: StoreSettings) -> ObjectTownStore:
 
 def past(settings: StoreSettings) -> TownPast:
     """What the bucket retains of its towns' past; it remembers what it has listed, so it serves one request."""
-    from shared.storage.past import StoredPast  # noqa: PLC0415 - the debug API alone looks back
+    from shared.history.retained_past import StoredPast  # noqa: PLC0415 - the debug API alone looks back
 
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
     return StoredPast(objects, objects)

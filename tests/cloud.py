@@ -8,7 +8,7 @@ from typing import Any
 from functions.schedule import ScheduledCall
 from functions.tick.minute import Dispatcher, MinuteReport
 from functions.worker.batch import Worker
-from shared.engine.surroundings import Surroundings
+from shared.runner.surroundings import Surroundings
 from shared.telemetry.emf import EmfMetrics
 from tests.queues import FifoQueue
 from tests.towns import a_town, event

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from infra.control_server.http import ControlServer, _Handler
-from infra.control_server.server import Running
-from infra.control_server.sessions import Answer, Sessions
-from infra.control_server.settings import Settings
-from infra.local.posting import Event, NotPosted
+from infra.agents.control_server.http import ControlServer, _Handler
+from infra.agents.control_server.server import Running
+from infra.agents.control_server.sessions import Answer, Sessions
+from infra.agents.control_server.settings import Settings
+from infra.agents.posting import Event, NotPosted
 from shared.adapters.clock import SystemClock, wait_for
-from shared.domain.ports import Clock
+from shared.ports.clock import Clock
 
 SLEEPER = ("sleep", "600")
 PATIENCE_SECONDS = 20.0

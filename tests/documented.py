@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from infra import openapi
+from infra.ops import openapi
 
 
 def complaints(method: str, route: str, status: int, body: Any) -> list[str]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
-from shared.domain.object_store import ObjectStore
-from shared.domain.ports import Clock
-from shared.domain.steps import drive
-from shared.events import ingest
+from shared.intake import ingest
+from shared.ports.clock import Clock
+from shared.ports.object_store import ObjectStore
+from shared.ports.steps import drive
 from shared.storage.towns import ObjectTownStore
 
 

@@ -16,24 +16,12 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Literal
 
-from shared.domain.ports import (
-    Alert,
-    Asker,
-    Done,
-    Feedback,
-    ForgeError,
-    Merged,
-    NotDone,
-    NotMerged,
-    ProcessState,
-    ProcessStatus,
-    PullRequest,
-    Secret,
-    Started,
-    StartRejected,
-    StartUnknown,
-)
-from shared.engine.run_report import RunReport
+from shared.domain.alert import Alert
+from shared.domain.processes import ProcessState, ProcessStatus
+from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.secrets import Secret
+from shared.runner.run_report import RunReport
 
 
 @dataclass

@@ -23,9 +23,9 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 from moto.moto_api import state_manager
 
-from infra.control_server.requests import Start
-from infra.control_server.settings import Settings
-from infra.control_server.single import is_over, keep_own_token
+from infra.agents.control_server.requests import Start
+from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.single import is_over, keep_own_token
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 from shared.adapters.ecs_tasks import EcsSettings, EcsTask, EcsTasks
 from tests.control_servers import SLEEPER, Listener, TestServer, started

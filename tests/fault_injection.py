@@ -18,7 +18,7 @@ from itertools import count
 from typing import Any, Literal, TypeVar, get_args
 
 from shared.domain.errors import ConditionRace, StoreUnavailable, TownError
-from shared.domain.steps import Call, Steps, Together, drive
+from shared.ports.steps import Call, Steps, Together, drive
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def each_call(steps: Steps[T], changed: Callable[[Call], Call]) -> Steps[T]:
             for call in step.calls:
                 try:
                     answer.append((yield changed(call)))
-                except Exception as raised:  # noqa: BLE001 - an answer like any other, as in shared.domain.steps
+                except Exception as raised:  # noqa: BLE001 - an answer like any other, as in shared.ports.steps
                     answer.append(raised)
             continue
         try:

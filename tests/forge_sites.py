@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from infra.local.fake_forge import TOKEN, FakeForgeServer, Outcome, Pull, Site, Trouble
-from infra.local.fake_github import FakeGitHub
-from infra.local.fake_gitlab import FakeGitLab
-from infra.local.github_api import contract
+from infra.devstack.fake_forge import TOKEN, FakeForgeServer, Outcome, Pull, Site, Trouble
+from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.github_api import contract
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.forges import Forges
-from shared.domain.ports import Feedback, ForgeError, SourceForge
+from shared.ports.forge import Feedback, ForgeError, SourceForge
+from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeForge, FakeSecrets
 from tests.towns import T
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.domain.ports import Feedback, ForgeError, NotDone, StartRejected, StartUnknown
-from shared.domain.steps import drive
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
-from shared.engine.founding import found_town
 from shared.events.containers import drain_nonce
-from shared.town import dump
+from shared.images import dump
+from shared.ports.forge import Feedback, ForgeError
+from shared.ports.runtime import NotDone, StartRejected, StartUnknown
+from shared.ports.steps import drive
+from shared.runner.founding import found_town
 from tests.fakes import FakeClock, RuntimeVerb
 from tests.towns import T, TownBuilder, event
 from tests.worlds import World

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shared.domain.past import JournalRow, PastImage
-from shared.domain.steps import Steps
+from shared.ports.steps import Steps
+from shared.ports.town_past import JournalRow, PastImage
 
 
 @dataclass

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from infra.local.fake_forge import Pull
-from infra.local.fake_github import FakeGitHub
-from infra.local.fake_gitlab import FakeGitLab
+from infra.devstack.fake_forge import Pull
+from infra.devstack.fake_github import FakeGitHub
 from shared.domain import limits
-from shared.domain.ports import SourceForge
-from shared.domain.steps import drive
-from shared.engine import status as reports
-from shared.town.overview import FailedLine
+from shared.ports.forge import SourceForge
+from shared.ports.steps import drive
+from shared.questions import status as reports
+from shared.questions.overview import FailedLine
+from tests.fake_gitlab import FakeGitLab
 from tests.forge_sites import Served, served
 from tests.towns import TOWN, TownBuilder, a_town, event
 from tests.worlds import World, a_world

@@ -15,7 +15,8 @@ from typing import Any
 
 from shared.adapters.sqs_queue import body_of, deduplication_id
 from shared.domain.errors import QueueUnavailable
-from shared.domain.ports import Clock, Wake
+from shared.ports.clock import Clock
+from shared.ports.queue import Wake
 
 DEDUPLICATED_FOR = timedelta(minutes=5)
 

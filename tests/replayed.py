@@ -4,15 +4,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.engine import debugging
-from shared.engine.replay import faithful, what_if
-from shared.engine.replay.overrides import Overrides
-from shared.engine.replay.told import Replay
-from shared.engine.replay.what_if import WhatIf
-from shared.engine.replay.window import WHOLE_DAY, Page, Window
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.steps import drive
+from shared.replay import debug_calls, faithful
+from shared.replay.replayed import Replay
+from shared.replay.time_window import WHOLE_DAY, Page, Window
+from shared.replay.what_if import run
+from shared.replay.what_if.overrides import Overrides
+from shared.replay.what_if.run import WhatIf
 from tests import histories
 from tests.towns import T, TownBuilder
 from tests.worlds import World
@@ -51,12 +51,12 @@ def replayed(
 
 def otherwise(world: World, overrides: Overrides, *, start: datetime = T, end: datetime | None = None) -> WhatIf:
     """A window run with something changed."""
-    return drive(what_if.what_if("t1", past_of(world), Window(start, end or world.clock.now()), overrides))
+    return drive(run.what_if("t1", past_of(world), Window(start, end or world.clock.now()), overrides))
 
 
 def asked(world: World, body: object, *, town_id: str = "t1") -> dict[str, Any]:
     """The answer of replay-events."""
-    answer: Any = drive(debugging.replay_events(town_id, past_of(world), world.around, body))
+    answer: Any = drive(debug_calls.replay_events(town_id, past_of(world), world.around, body))
     return dict(answer)
 
 
@@ -67,7 +67,7 @@ def asked_for(world: World, start: datetime, end: datetime, **more: Any) -> dict
 
 def dry_run_of(world: World, body: object = None, *, town_id: str = "t1") -> dict[str, Any]:
     """The answer of reconcile-dry-run."""
-    answer: Any = drive(debugging.reconcile_dry_run(town_id, world.around, body, worker_id="debug"))
+    answer: Any = drive(debug_calls.reconcile_dry_run(town_id, world.around, body, worker_id="debug"))
     return dict(answer)
 
 

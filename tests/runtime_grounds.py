@@ -11,7 +11,7 @@ from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.town_containers import FixedAddresses
-from shared.domain.ports import AgentRuntime
+from shared.ports.runtime import AgentRuntime
 from tests.control_servers import SLEEPER, a_control_server
 from tests.fargate import Fargate, a_fargate
 

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from shared.domain.object_store import StoredObject
+from shared.ports.object_store import StoredObject
 
 _NO_ANSWER: Final = 0
 

@@ -14,12 +14,12 @@ from typing import Final, Protocol
 
 import pytest
 
-from infra.local.s3_servers import S3Server, moto_server
-from infra.local.s3_servers import seaweedfs as seaweedfs_server
+from infra.devstack.s3_servers import S3Server, moto_server
+from infra.devstack.s3_servers import seaweedfs as seaweedfs_server
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.object_store import ObjectStore, VersionedObjects
+from shared.ports.object_store import ObjectStore, VersionedObjects
 
 BUCKET: Final = "towns-of-tests"
 

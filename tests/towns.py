@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from shared.domain import canonical, limits
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.domain.times import from_text, to_text

@@ -15,20 +15,20 @@ from typing import Any, TypeVar
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import limits
-from shared.domain.object_store import ObjectStore
 from shared.domain.states import EventSource
-from shared.domain.steps import Steps, drive
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text, to_text
-from shared.domain.town_store import CommitFacts, TownImage
-from shared.engine.dispatch import run_due_towns
-from shared.engine.dry_run import DryRun, dry_run
-from shared.engine.perform import Outside
-from shared.engine.run_report import PassReport, RunReport
-from shared.engine.surroundings import Surroundings
-from shared.engine.warm_images import WarmImages
-from shared.engine.worker import run_town
-from shared.events import ingest
+from shared.intake import ingest
+from shared.ports.object_store import ObjectStore
+from shared.ports.steps import Steps, drive
+from shared.ports.town_store import CommitFacts, TownImage
+from shared.questions.dry_run import DryRun, dry_run
+from shared.runner.dispatch import run_due_towns
+from shared.runner.perform import Outside
+from shared.runner.run_report import PassReport, RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.warm_images import WarmImages
+from shared.runner.worker import run_town
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from tests.fakes import FakeClock, FakeForge, FakeRuntime, RecordingAlerts, RecordingMetrics

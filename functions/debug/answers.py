@@ -5,8 +5,8 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from shared.domain.answers import MetricsAnswer
-from shared.engine.status import StatusAnswer
-from shared.town.bead_view import BeadAnswer
+from shared.questions.bead_view import BeadAnswer
+from shared.questions.status import StatusAnswer
 
 
 class HealthDocument(TypedDict):

@@ -14,11 +14,11 @@ from functions.debug import views
 from functions.debug.answers import HealthDocument
 from functions.settings import DebugSettings
 from shared.adapters import ids
-from shared.domain.past import TownPast
-from shared.domain.steps import drive
-from shared.engine import status as reports
-from shared.engine.code_version import code_version
-from shared.engine.surroundings import Surroundings
+from shared.ports.steps import drive
+from shared.ports.town_past import TownPast
+from shared.questions import status as reports
+from shared.runner.code_version import code_version
+from shared.runner.surroundings import Surroundings
 
 BODY_SIZE: Final = 7 << 20
 
@@ -91,9 +91,9 @@ def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
     """The next tick on a private copy, stopped before its commit, with the whole input that it would be given."""
     here = _allowed(townId, "debug")
     wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
-    from shared.engine import debugging  # noqa: PLC0415 - the questions asked every minute need no replay
+    from shared.replay import debug_calls  # noqa: PLC0415 - the questions asked every minute need no replay
 
-    shown = debugging.reconcile_dry_run(townId, here.around, wish, worker_id=ids.worker_id())
+    shown = debug_calls.reconcile_dry_run(townId, here.around, wish, worker_id=ids.worker_id())
     return api.answer(200, drive(shown))
 
 
@@ -102,9 +102,9 @@ def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
     """The recorded ticks of a window run again, each compared with what was committed. A page at a time: see `cursor`."""
     here = _allowed(townId, "debug")
     wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
-    from shared.engine import debugging  # noqa: PLC0415 - as above
+    from shared.replay import debug_calls  # noqa: PLC0415 - as above
 
-    return api.answer(200, drive(debugging.replay_events(townId, here.past(), here.around, wish)))
+    return api.answer(200, drive(debug_calls.replay_events(townId, here.past(), here.around, wish)))
 
 
 def _allowed(town_id: str, verb: Verb) -> Deployment:

@@ -10,11 +10,11 @@ from functions.debug.answers import AlarmAnswer, BeadDocument, JournalRow, LastT
 from shared.domain.errors import Refused
 from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text
-from shared.domain.town_store import TownImage
-from shared.engine.status import Status
+from shared.ports.town_store import TownImage
+from shared.questions.bead_view import bead_view
+from shared.questions.status import Status
 from shared.telemetry.catalogue import BY_NAME
 from shared.town import database, journal
-from shared.town.bead_view import bead_view
 
 ANSWER_SIZE: Final = 4_500_000
 """Bytes of journal rows in one answer: a Lambda may answer 6 MB."""

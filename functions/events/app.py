@@ -20,9 +20,9 @@ from functions.events.schemas import NewTown
 from functions.settings import EventsSettings
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
-from shared.domain.steps import drive
-from shared.engine.founding import found_town
-from shared.engine.redrive import redriven
+from shared.intake.redrive import redriven
+from shared.ports.steps import drive
+from shared.runner.founding import found_town
 from shared.telemetry.emf import EmfMetrics
 
 TOWNS_AT_MOST: Final = 1000
@@ -97,7 +97,7 @@ def redrive(
     """Post a copy of a poisoned event, `<id>:r<n>`. The poisoned one stays as it is."""
     here = _allowed(townId)
     now = here.ingestion.around.clock.now()
-    batch = drive(redriven(townId, eventId, here.ingestion.around, now=now))
+    batch = drive(redriven(townId, eventId, here.ingestion.around.store, now=now))
     return api.answer(202, here.ingestion.store(townId, batch, now=now))
 
 

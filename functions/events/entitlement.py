@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from shared.domain.errors import Refused
 from shared.domain.tick import Envelope
-from shared.events import BY_TYPE, strict_json
-from shared.events.ingest import AcceptedBatch
+from shared.events import BY_TYPE
+from shared.intake import strict_json
+from shared.intake.ingest import AcceptedBatch
 
 REPORTS: Final = frozenset(
     {

@@ -14,16 +14,17 @@ from functions.events.entitlement import Sender, require_entitled
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable
 from shared.domain.ids import derived_from
-from shared.domain.ports import Queue, Wake
-from shared.domain.steps import drive
-from shared.domain.town_store import TownImage
-from shared.engine.surroundings import Surroundings
-from shared.engine.warm_images import WarmImages
-from shared.events import ingest
-from shared.events.ingest import AcceptedBatch
-from shared.events.repeats import require_no_other
+from shared.images import summary
+from shared.intake import ingest
+from shared.intake.ingest import AcceptedBatch
+from shared.intake.repeats import require_no_other
+from shared.ports.queue import Queue, Wake
+from shared.ports.steps import drive
+from shared.ports.town_store import TownImage
+from shared.runner.surroundings import Surroundings
+from shared.runner.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics
-from shared.town import database, summary
+from shared.town import database
 
 _HEARTBEAT: Final = "agent_heartbeat"
 _EVICTION: Final = "container_eviction"

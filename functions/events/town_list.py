@@ -2,8 +2,8 @@
 
 from functions.access import Access, Request
 from functions.events.answers import TownsDocument
-from shared.domain.steps import drive
-from shared.domain.town_store import TownStore
+from shared.ports.steps import drive
+from shared.ports.town_store import TownStore
 
 
 def page(store: TownStore, access: Access, request: Request, *, after: str, limit: int) -> TownsDocument:

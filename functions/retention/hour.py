@@ -13,11 +13,12 @@ from zlib import crc32
 
 from functions.schedule import ScheduledCall
 from shared.domain.errors import Retryable
-from shared.domain.object_store import ObjectStore, VersionedObjects
-from shared.domain.ports import Alerts, Clock
-from shared.domain.steps import drive
 from shared.domain.times import to_text
 from shared.engine import alerts
+from shared.ports.alerts import Alerts
+from shared.ports.clock import Clock
+from shared.ports.object_store import ObjectStore, VersionedObjects
+from shared.ports.steps import drive
 from shared.storage import retention
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore

@@ -17,15 +17,15 @@ from typing import Any, Final
 from functions.schedule import ScheduledCall
 from shared.domain import limits
 from shared.domain.errors import Retryable
-from shared.domain.ports import Queue, Wake
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import due_towns, remember, run_due_town
-from shared.engine.run_report import FailedRun
-from shared.engine.surroundings import Surroundings
-from shared.engine.sweep import sweep
-from shared.engine.warm_images import WarmImages
+from shared.ports.queue import Queue, Wake
+from shared.ports.steps import drive
+from shared.ports.town_store import DueMarker
+from shared.runner.dispatch import due_towns, remember, run_due_town
+from shared.runner.run_report import FailedRun
+from shared.runner.surroundings import Surroundings
+from shared.runner.sweep import sweep
+from shared.runner.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics, zeros
 
 MINUTE: Final = timedelta(minutes=1)

@@ -12,12 +12,12 @@ from typing import Any, Final
 from shared.adapters.sqs_queue import wake_of
 from shared.domain import limits
 from shared.domain.errors import Refused, UnknownTown
-from shared.domain.ports import Queue, Wake
-from shared.domain.steps import drive
-from shared.engine.dispatch import remember, run_due_town
-from shared.engine.run_report import FailedRun, RunReport
-from shared.engine.surroundings import Surroundings
-from shared.engine.warm_images import WarmImages
+from shared.ports.queue import Queue, Wake
+from shared.ports.steps import drive
+from shared.runner.dispatch import remember, run_due_town
+from shared.runner.run_report import FailedRun, RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.warm_images import WarmImages
 from shared.storage import keys
 from shared.telemetry.emf import EmfMetrics
 

@@ -12,17 +12,18 @@ from typing import Annotated, Any, BinaryIO, Final, TextIO
 from cyclopts import Parameter
 from rich.console import Console
 
-from infra.local.buckets import Bucket
+from infra.buckets import Bucket
 from infra.townctl import wiring
 from shared.adapters import clock as clocks
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused
-from shared.domain.object_store import ObjectStore
-from shared.domain.ports import AgentRuntime, SourceForge
 from shared.domain.times import parse_iso
-from shared.engine.surroundings import Surroundings
-from shared.events import strict_json
+from shared.intake import strict_json
+from shared.ports.forge import SourceForge
+from shared.ports.object_store import ObjectStore
+from shared.ports.runtime import AgentRuntime
+from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 

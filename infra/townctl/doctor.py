@@ -21,12 +21,16 @@ from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
 from shared.domain.errors import TownError
-from shared.domain.steps import drive
 from shared.domain.times import from_text, to_text
-from shared.domain.town_store import DueMarker, TownImage
-from shared.events import BY_TYPE, ingest
+from shared.events import BY_TYPE
+from shared.images import summary
+from shared.intake import ingest
+from shared.moving import checkup
+from shared.ports.steps import drive
+from shared.ports.town_store import DueMarker, TownImage
+from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
-from shared.town import checkup, database, overview, summary
+from shared.town import database
 
 _RESTORE: Final = "keep a copy of the data directory and restore the town to an earlier commit"
 _ENDING_SECONDS: Final = 2.0

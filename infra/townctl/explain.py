@@ -10,16 +10,16 @@ from rich.text import Text
 from infra.townctl.answers import Answer, plain, shortened, table
 from infra.townctl.desk import Desk, TheDesk, time_of
 from shared.domain.errors import Refused
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.engine.replay import explain as lives
-from shared.engine.replay.explain import Explanation
-from shared.engine.replay.now import Kind, Now
-from shared.engine.replay.story import Entry
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.steps import drive
+from shared.questions import explain as lives
+from shared.questions.explain import Explanation
+from shared.questions.lives import meant
+from shared.questions.story import Entry
+from shared.questions.waits import Kind, Now
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
-from shared.town.lives import meant
 
 app = App(name="explain", help="Tell the life of one bead or agent, and why it waits.")
 

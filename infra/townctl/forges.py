@@ -27,9 +27,11 @@ from shared.adapters.forge_tokens import secret_name
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.secret_files import LARGEST, SecretFiles
 from shared.domain.errors import Refused, UnknownTown
-from shared.domain.ports import Clock, Secret, Secrets, SourceForge
 from shared.domain.repositories import ForgeKind
-from shared.domain.steps import drive
+from shared.ports.clock import Clock
+from shared.ports.forge import SourceForge
+from shared.ports.secrets import Secret, Secrets
+from shared.ports.steps import drive
 from shared.storage.keys import checked_town_id
 
 ForgeWord = Literal["github", "gitlab"]

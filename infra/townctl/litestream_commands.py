@@ -5,14 +5,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from infra.litestream import adopt
-from infra.litestream import config as litestream
+from infra.ops.litestream import adopt
+from infra.ops.litestream import config as litestream
 from infra.townctl.answers import Answer
 from infra.townctl.desk import TheDesk, TownName
 from shared.adapters import ids
 from shared.domain.errors import UnknownTown
-from shared.domain.steps import drive
-from shared.domain.town_store import CommitFacts
+from shared.ports.steps import drive
+from shared.ports.town_store import CommitFacts
 
 app = App(name="litestream", help="Read towns with Litestream, and adopt databases that it replicated.")
 

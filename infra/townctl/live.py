@@ -5,7 +5,7 @@ from typing import Protocol
 
 from infra.townctl.answers import plain
 from infra.townctl.words import done_by, message_of
-from shared.engine.run_report import FailedRun, RunReport
+from shared.runner.run_report import FailedRun, RunReport
 
 
 class Watcher(Protocol):

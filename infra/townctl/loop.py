@@ -26,13 +26,13 @@ from shared.adapters import ids
 from shared.adapters.clock import Budget
 from shared.domain import limits
 from shared.domain.errors import TownError, UnknownTown
-from shared.domain.steps import drive
-from shared.domain.town_store import DueMarker
-from shared.engine.dispatch import due_towns, run_due_town, take_in
-from shared.engine.run_report import FailedRun, PassReport, RunReport
-from shared.engine.surroundings import Surroundings
-from shared.engine.sweep import sweep
-from shared.engine.warm_images import WarmImages
+from shared.ports.steps import drive
+from shared.ports.town_store import DueMarker
+from shared.runner.dispatch import due_towns, run_due_town, take_in
+from shared.runner.run_report import FailedRun, PassReport, RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.sweep import sweep
+from shared.runner.warm_images import WarmImages
 from shared.storage.restore import Archive
 from shared.storage.retention import Keep, forget
 

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.text import Text
 
-from infra.local.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
+from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
+from infra.demo import demo_command
 from infra.townctl import (
-    demo,
     doctor,
     explain,
     forges,
@@ -38,7 +38,7 @@ from infra.townctl.answers import BROKEN, INTERRUPTED, OK, REFUSED, Answer
 from infra.townctl.desk import Desk, compact, screen
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.errors import Refused, TownError
-from shared.domain.object_store import ObjectStore
+from shared.ports.object_store import ObjectStore
 
 _HELP = """\
 Run towns on this machine, see what they do and why.
@@ -101,7 +101,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     for part in (towns.app, posts.app, explain.app, forges.app, litestream_commands.app):
         app.command(part)
     for command in (
-        demo.demo,
+        demo_command.demo,
         loop.run,
         ticks.tick,
         ticks.dry_run,

@@ -16,9 +16,9 @@ from infra.townctl.desk import TheDesk, TownName, content_of
 from infra.townctl.past import write_whole
 from shared.adapters import ids
 from shared.domain.errors import Refused
-from shared.domain.steps import drive
-from shared.engine import migration
-from shared.engine.migration import Imported
+from shared.moving import transfer
+from shared.moving.transfer import Imported
+from shared.ports.steps import drive
 
 _SHOWN: Final = 50
 _LARGEST_FILE: Final = 1 << 30
@@ -36,7 +36,7 @@ def export(
     It holds everything that people wrote. The journal is not in it, nor are events that wait in the inbox.
     Exit code 1 if such events wait.
     """
-    exported = drive(migration.export_town(town_id, desk.around(desk.store())))
+    exported = drive(transfer.export_town(town_id, desk.around(desk.store())))
     write_whole(file, exported.body, path="file")
     rows = exported.body.count(b"\n") - 1
     document = {
@@ -75,7 +75,7 @@ def import_(
         raise Refused(f"beside {file} lies a log with newer rows, {log.name}", status=400, path="file", hint=hint)
     content = content_of(str(file), what="file", at_most=_LARGEST_FILE)
     around = desk.around(desk.founding_store())
-    made = drive(migration.import_town(town_id, content, around, worker_id=ids.worker_id()))
+    made = drive(transfer.import_town(town_id, content, around, worker_id=ids.worker_id()))
     document = {
         "townId": town_id,
         "data": desk.place,

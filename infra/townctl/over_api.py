@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from infra.local import api_client
-from infra.townctl import forges, posts, replays, ticks, towns
+from infra.townctl import api_client, forges, posts, replays, ticks, towns
 from infra.townctl.answers import FOUND, OK, Answer
 from infra.townctl.desk import content_of, json_of
 from infra.townctl.stack_secrets import StackSecrets

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from infra.litestream import config as litestream
+from infra.ops.litestream import config as litestream
 from infra.townctl.answers import FOUND, OK, Answer, table
 from infra.townctl.desk import Desk, TheDesk, TownName, time_of
 from shared.adapters import ids
 from shared.domain.errors import Refused
-from shared.domain.steps import drive
 from shared.domain.times import to_text
+from shared.ports.steps import drive
 from shared.storage import restore as archive
 from shared.storage import retention as forgetting
 from shared.storage.restore import Restored

@@ -11,12 +11,14 @@ from infra.townctl.desk import Desk, TheDesk, TownName, compact, content_of, jso
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.steps import drive
-from shared.engine import redrive as redrives
-from shared.events import BY_TYPE, ingest
-from shared.events.ingest import AcceptedBatch
-from shared.town import database, overview
-from shared.town.overview import Which
+from shared.events import BY_TYPE
+from shared.intake import ingest
+from shared.intake import redrive as redrives
+from shared.intake.ingest import AcceptedBatch
+from shared.ports.steps import drive
+from shared.questions import overview
+from shared.questions.overview import Which
+from shared.town import database
 
 app = App(name="event", help="Post events into a town's inbox, list them, send a poisoned one again.")
 
@@ -109,8 +111,7 @@ def redrive(
     desk: TheDesk,
 ) -> Answer:
     """Send a poisoned event again, as a copy with the id `<id>:r<n>`. The poisoned one stays as it is."""
-    around = desk.around(desk.store())
-    return _store(desk, town_id, drive(redrives.redriven(town_id, event_id, around, now=desk.clock.now())))
+    return _store(desk, town_id, drive(redrives.redriven(town_id, event_id, desk.store(), now=desk.clock.now())))
 
 
 def _store(desk: Desk, town_id: TownName, batch: AcceptedBatch) -> Answer:

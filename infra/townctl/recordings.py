@@ -14,10 +14,10 @@ from infra.townctl.past import write_whole
 from infra.townctl.words import action_line, code_of
 from shared.domain.answers import DifferenceAnswer
 from shared.domain.errors import DamagedImage, Refused
-from shared.domain.steps import drive
-from shared.engine.replay import recorder, recording, verifying
-from shared.engine.replay.window import window_of
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.steps import drive
+from shared.replay.recordings import file_format, making, verifying
+from shared.replay.time_window import window_of
 
 _PARTINGS_SHOWN: Final = 20
 _DIFFERENCES_SHOWN: Final = 20
@@ -41,7 +41,7 @@ def record(
     now = desk.clock_of(store, town_id).now()
     wanted = window_of(from_, to or now.isoformat(), now=now, restore_window=desk.around(store).restore_window)
     objects = desk.kept()
-    made = drive(recorder.record(town_id, StoredPast(objects, objects), wanted))
+    made = drive(making.record(town_id, StoredPast(objects, objects), wanted))
     if made.recording is None:
         divergence = made.history.divergence
         lines: list[RenderableType] = [Text(plain(f"nothing was written: {made.problem}"), style="bold")]
@@ -50,7 +50,7 @@ def record(
         found = None if divergence is None else divergence.as_json()
         problem = {"townId": town_id, "file": None, "problem": made.problem, "divergence": found}
         return Answer(problem, tuple(lines), FOUND)
-    body = recording.to_bytes(made.recording)
+    body = file_format.to_bytes(made.recording)
     write_whole(file, body, path="file")
     document = {
         "townId": town_id,
@@ -76,7 +76,7 @@ def replay_file(desk: Desk, path: Path) -> Answer:
         hint = "name a file that `townctl record` has written, or a town with --from"
         raise Refused(f"cannot read {path}: {error.strerror or error}", status=400, path="file", hint=hint) from error
     try:
-        verified = verifying.verify(recording.from_bytes(body, path.name))
+        verified = verifying.verify(file_format.from_bytes(body, path.name))
     except DamagedImage as damage:
         document = {"file": str(path), "exact": False, "damage": damage.message}
         return Answer(document, (Text(plain(damage.message), style="bold"),), FOUND)

@@ -13,12 +13,13 @@ from infra.townctl.answers import FOUND, OK, Answer, plain, shortened, table
 from infra.townctl.desk import Desk, TheDesk, content_of, json_of
 from infra.townctl.words import action_line, code_of, counted
 from shared.domain.errors import Refused
-from shared.domain.steps import drive
-from shared.engine.replay import faithful, what_if
-from shared.engine.replay.differences import ABSENT
-from shared.engine.replay.requests import OverridesRequest
-from shared.engine.replay.window import Window, window_of
-from shared.storage.past import StoredPast
+from shared.history.differences import ABSENT
+from shared.history.retained_past import StoredPast
+from shared.ports.steps import drive
+from shared.replay import faithful
+from shared.replay.requests import OverridesRequest
+from shared.replay.time_window import Window, window_of
+from shared.replay.what_if import run
 
 _KINDS: Final = ("events", "actions", "effects", "violations")
 _SIDES: Final = ("onlyInHistory", "onlyNow")
@@ -97,7 +98,7 @@ def _otherwise(desk: Desk, town_id: str, wanted: Window, file: str) -> Answer:
         hint = "ask for a narrower window"
         raise Refused("a what-if cannot be resumed", status=400, path="cursor", hint=hint)
     request = OverridesRequest.read(json_of(content_of(file, what="overrides"), what="overrides"))
-    other = drive(what_if.what_if(town_id, _past(desk), wanted, request.overrides()))
+    other = drive(run.what_if(town_id, _past(desk), wanted, request.overrides()))
     document = other.as_json()
     return Answer(document, tuple(what_if_view(document)), OK if other.history is None else FOUND)
 

@@ -18,8 +18,8 @@ from cyclopts import Parameter
 
 from functions import problems
 from functions.access import Access
-from infra import openapi
-from infra.local.gateway import Route, event_of, serving
+from infra.devstack.gateway import Route, event_of, serving
+from infra.ops import openapi
 from infra.townctl import wiring
 from infra.townctl.answers import Answer
 from infra.townctl.desk import Desk, TheDesk
@@ -29,10 +29,12 @@ from infra.townctl.loop import Stop, TownLoop, speed_of
 from infra.townctl.town_token import KEY_NAME
 from shared.adapters import town_tokens
 from shared.domain.errors import Refused
-from shared.domain.past import TownPast
-from shared.domain.ports import Clock, Secret, Wake
-from shared.engine.surroundings import Surroundings
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.clock import Clock
+from shared.ports.queue import Wake
+from shared.ports.secrets import Secret
+from shared.ports.town_past import TownPast
+from shared.runner.surroundings import Surroundings
 
 DEFAULT_PORT: Final = 8765
 _ARN: Final = "arn:townctl:token:::operator/"

@@ -17,7 +17,7 @@ from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims, issue
 from shared.domain.errors import AccessDenied, Refused, TownError
-from shared.domain.steps import drive
+from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
 
@@ -26,7 +26,7 @@ _OUTPUTS: Final = {"ApiUrl", "TickFunctionArn", "TownTokenKeyArn", "TownsBucket"
 LEAST_CONCURRENCY: Final = 20
 LEAST_STOP_SECONDS: Final = 30
 CONTROL_KEY: Final = "TOWN_CONTROL_KEY"
-_TASK_HINT: Final = "register a new revision of it, as infra/runbook/deploy.md says: agents on ECS"
+_TASK_HINT: Final = "register a new revision of it, as docs/runbook/deploy.md says: agents on ECS"
 SECONDS: Final = 150.0
 """Two scheduled minutes and a little: so long may the synthetic event take if the queue is asleep."""
 
@@ -164,7 +164,7 @@ def _schedules(scheduler: Any) -> Iterator[Mapping[str, Any]]:
 
 def _secret(stack: Stack) -> Iterator[Symptom]:
     if any(len(value) < 32 for value in stack.keys.values()):
-        yield Symptom("secret", "a key of town tokens is too short", "rotate it: infra/runbook/deploy.md")
+        yield Symptom("secret", "a key of town tokens is too short", "rotate it: docs/runbook/deploy.md")
 
 
 def _agents(stack: Stack) -> Iterator[Symptom]:
@@ -220,5 +220,5 @@ def _whole_way(stack: Stack) -> Iterator[Symptom]:
         return any(event["event_id"] == event_id for tick in ticks for event in tick["outputs"]["events"])
 
     if not stack.wait(applied):
-        hint = "infra/runbook/tick-missed.md and infra/runbook/town-waits-long.md"
+        hint = "docs/runbook/tick-missed.md and docs/runbook/town-waits-long.md"
         yield Symptom("synthetic town", f"the event {event_id} of {TOWN} was accepted and not applied", hint)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from shared.domain.errors import AccessDenied, SecretsUnavailable
-from shared.domain.ports import Secret
+from shared.ports.secrets import Secret
 
 RECOVERABLE_DAYS: Final = 7
 _REFUSED: Final = ("AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException")

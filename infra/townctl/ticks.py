@@ -16,18 +16,18 @@ from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, 
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.ports import Clock
-from shared.domain.steps import drive
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text, to_text
-from shared.engine import dry_run as dry_runs
-from shared.engine.code_version import code_version
-from shared.engine.run_report import RunReport
-from shared.engine.worker import run_town
-from shared.events import ingest
+from shared.images.image_digest import of_image
+from shared.intake import ingest
+from shared.ports.clock import Clock
+from shared.ports.steps import drive
+from shared.questions import dry_run as dry_runs
+from shared.runner.code_version import code_version
+from shared.runner.run_report import RunReport
+from shared.runner.worker import run_town
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
-from shared.town.image_digest import of_image
 
 _AHEAD: Final = timedelta(minutes=1)
 

@@ -10,10 +10,10 @@ from infra.townctl.desk import TheDesk, TownName, content_of, json_of
 from infra.townctl.status_view import status_view
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.engine import founding
-from shared.engine import status as reports
+from shared.ports.steps import drive
+from shared.questions import status as reports
+from shared.runner import founding
 
 app = App(name="town", help="Create towns, list them, see what one is doing.")
 

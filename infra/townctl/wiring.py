@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from infra.local.buckets import Bucket
-from infra.local.posting import DATA_VARIABLE
+from infra.agents.posting import DATA_VARIABLE
+from infra.buckets import Bucket
 from shared.adapters import clock as clocks
 from shared.adapters import ids
 from shared.adapters.control_server import ControlServerRuntime
@@ -26,12 +26,14 @@ from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Refused, TownError
-from shared.domain.object_store import ObjectStore
-from shared.domain.ports import AgentRuntime, Clock, SourceForge, StartRejected
-from shared.domain.steps import Steps, drive
-from shared.domain.town_store import DueMarker
-from shared.engine.perform import Outside
-from shared.engine.surroundings import Surroundings
+from shared.ports.clock import Clock
+from shared.ports.forge import SourceForge
+from shared.ports.object_store import ObjectStore
+from shared.ports.runtime import AgentRuntime, StartRejected
+from shared.ports.steps import Steps, drive
+from shared.ports.town_store import DueMarker
+from shared.runner.perform import Outside
+from shared.runner.surroundings import Surroundings
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore

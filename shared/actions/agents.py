@@ -8,7 +8,7 @@ from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, ActionOutcome, Ap
 from shared.domain.states import AgentStatus, EffectKind
 from shared.town import lookup
 from shared.town.town import Town
-from shared.town.writing import agents, beads
+from shared.town.writing import agents, beads, hooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class HookAgent(Action):
     def apply(self, town: Town) -> ActionOutcome:
         """Hook it, or say why that was refused."""
         before = lookup.agent(town, self.agent_id)
-        refused = agents.hook(town, self.agent_id, self.bead_id)
+        refused = hooks.hook(town, self.agent_id, self.bead_id)
         if refused is not None:
             return Failed(refused)
         return ALREADY if before is not None and before.hook == self.bead_id else Applied()
@@ -89,7 +89,7 @@ class UnhookAgent(Action):
         """Unhook it."""
         if not agents.exists(town, self.agent_id):
             return MISSING
-        return Applied() if agents.unhook(town, self.agent_id) else ALREADY
+        return Applied() if hooks.unhook(town, self.agent_id) else ALREADY
 
     def wants(self) -> tuple[Want, ...]:
         """No hook."""

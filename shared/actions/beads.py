@@ -8,7 +8,7 @@ from shared.domain.outcomes import ALREADY, MISSING, TERMINAL, ActionOutcome, Ap
 from shared.domain.states import SYSTEM, BeadStatus
 from shared.town import lookup
 from shared.town.town import Town
-from shared.town.writing import agents, beads
+from shared.town.writing import agents, beads, hooks
 from shared.town.writing.beads import Failure
 
 
@@ -79,7 +79,7 @@ class ClearBeadAssignee(Action):
             return MISSING
         hooked = lookup.hooked_agent_ids(town, self.bead_id)
         for agent_id in hooked:
-            agents.unhook(town, agent_id)
+            hooks.unhook(town, agent_id)
         cleared = beads.clear_assignee(town, self.bead_id)
         if hooked and not cleared:
             beads.touch(town, self.bead_id)

@@ -14,7 +14,7 @@ from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Effe
 from shared.town import lookup
 from shared.town.rows import Agent, Bead, truthy
 from shared.town.town import Town
-from shared.town.writing import agents, beads, escalations, rigs
+from shared.town.writing import agents, beads, escalations, hooks, rigs
 
 _TITLE_SHOWN: Final = 200
 
@@ -131,14 +131,14 @@ def _dispatching_paused(town: Town) -> Skipped | None:
 def _start_whoever_fits(town: Town, bead: Bead, rig_id: str | None) -> ActionOutcome:
     if rig_id is None or not rigs.exists(town, rig_id):
         return Failed("no rig")
-    unhookable = agents.why_unhookable(bead)
+    unhookable = hooks.why_unhookable(bead)
     if unhookable is not None:
         return Failed(unhookable)
     role = Role.REFINERY if bead.type is BeadType.MERGE_REQUEST else Role.POLECAT
     agent = lookup.agent(town, agents.get_or_create(town, role, rig_id))
     if agent is None or agent.status is not AgentStatus.IDLE or agent.hook not in (None, bead.id):
         return MOVED_ON
-    refused = agents.hook(town, agent.id, bead.id)
+    refused = hooks.hook(town, agent.id, bead.id)
     return _start(town, agent, bead, rig_id) if refused is None else Failed(refused)
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.domain import times
-from shared.domain.ports import Clock
+from shared.ports.clock import Clock
 
 CLOCK_VARIABLE: Final = "TOWN_CLOCK"
 """Environment variable in which an agent finds the line of its town's clock; missing or `system` is the wall clock."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.domain.ports import Secrets
+from shared.ports.secrets import Secrets
 
 PLATFORM: Final = "platform/control-key"
 

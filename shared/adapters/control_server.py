@@ -3,7 +3,7 @@
     GET   /health                    POST /agents/start             POST  /agents/{id}/stop     GET /agents/{id}/status
     POST  /agents/{id}/message       PATCH /agents/{id}/model       POST  /refresh-token        POST /sync-config
 
-`infra.control_server` is one; `start_request` says what it is sent. Beside the bodies, two headers: Idempotency-Key is
+`infra.agents.control_server` is one; `start_request` says what it is sent. Beside the bodies, two headers: Idempotency-Key is
 the effect id (of a message: the message id), Town-Generation the generation that a call is meant for. The agent's order
 and token travel in `envVars`, so a server that knows nothing of generations still hands them to its agent.
 
@@ -22,7 +22,8 @@ from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import TownContainers
 from shared.domain.errors import TownError
-from shared.domain.ports import Done, NotDone, ProcessState, ProcessStatus, Started, StartRejected, StartUnknown
+from shared.domain.processes import ProcessState, ProcessStatus
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 
 TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 API_VARIABLE: Final = "TOWN_API"

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from shared.domain.object_store import ObjectVersion
+from shared.ports.object_store import ObjectVersion
 
 NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 VERSION_ID: Final = re.compile(r"(\d{13})-([0-9a-f]{32})", re.ASCII)

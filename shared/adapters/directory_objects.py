@@ -28,7 +28,7 @@ from typing import Final, Literal, NoReturn
 
 from shared.adapters import directory_files as files
 from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
-from shared.domain.object_store import Listing, ObjectVersion, StoredObject
+from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 _WRITING: Final = ".writing"
 _LOCKS: Final = ".locks"

@@ -6,7 +6,7 @@
 - `EcsContainers`: one control-server task for each town, started when an agent is wanted and stopped when the town is
   idle; `ControlServerRuntime` speaks to it.
 
-Both run the same image (`infra/control_server/Dockerfile`).
+Both run the same image (`infra/agents/control_server/Dockerfile`).
 """
 
 import hashlib
@@ -29,7 +29,8 @@ from shared.adapters.http_json import Answered, NotSent, call
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import Awake, FixedAddresses
 from shared.domain.errors import TownError
-from shared.domain.ports import Done, NotDone, ProcessState, ProcessStatus, Started, StartRejected, StartUnknown
+from shared.domain.processes import ProcessState, ProcessStatus
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 
 START_URL_VARIABLE: Final = "TOWN_START_URL"
 START_KEY_VARIABLE: Final = "TOWN_START_KEY"

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.adapters.s3_errors import sdk_errors
-from shared.domain.ports import Done, NotDone, StartRejected, StartUnknown
+from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
 
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 8.0

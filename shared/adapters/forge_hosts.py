@@ -11,8 +11,8 @@ from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
 from shared.domain.errors import Refused
-from shared.domain.ports import Asker, ForgeError
 from shared.domain.repositories import ForgeKind, pull_request_at
+from shared.ports.forge import Asker, ForgeError
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?", re.ASCII)
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")

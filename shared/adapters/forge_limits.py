@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Final
 
-from shared.domain.ports import Clock, Secret
+from shared.ports.clock import Clock
+from shared.ports.secrets import Secret
 
 SECONDARY_LIMIT: Final = timedelta(minutes=1)
 """How long to leave a forge alone that says "slow down" and not for how long."""

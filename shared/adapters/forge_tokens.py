@@ -6,7 +6,8 @@ A token is kept under the name of its host, so it cannot reach another one.
 import re
 from typing import Final
 
-from shared.domain.ports import Asker, Secret, Secrets
+from shared.ports.forge import Asker
+from shared.ports.secrets import Secret, Secrets
 
 _UNUSUAL: Final = re.compile(r"[^a-z0-9_-]|^$")
 

@@ -13,8 +13,10 @@ from shared.adapters.forge_tokens import token_for
 from shared.adapters.github_forge import GitHubPullRequests
 from shared.adapters.gitlab_forge import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
-from shared.domain.ports import Asker, Clock, ForgeError, Merged, NotMerged, PullRequest, Secret, Secrets
 from shared.domain.repositories import ForgeKind
+from shared.ports.clock import Clock
+from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.secrets import Secret, Secrets
 
 _R = TypeVar("_R")
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.ports import Feedback, PullRequest
+from shared.ports.forge import Feedback, PullRequest
 
 PAGES_AT_MOST: Final = 10
 """A thousand threads and a thousand checks are looked at; where there are more, nothing passes."""

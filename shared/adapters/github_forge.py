@@ -21,7 +21,8 @@ from shared.adapters.clock import Budget
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.github_answers import PAGES_AT_MOST, Around, Merge, Pull, Status, feedback_of
-from shared.domain.ports import Feedback, ForgeError, Merged, NotMerged, PullRequest, Secret
+from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.secrets import Secret
 
 TIMEOUT_SECONDS: Final = 5
 TOGETHER_SECONDS: Final = 25

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.ports import Feedback, PullRequest
+from shared.ports.forge import Feedback, PullRequest
 
 _STILL_COMPUTED: Final = frozenset({"unchecked", "checking", "preparing", "approvals_syncing"})
 _IN_OUR_WORDS: Final = {

@@ -17,7 +17,8 @@ from shared.adapters.clock import Budget
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.gitlab_answers import Approvals, Discussion, Merge, MergeRequest, feedback_of
-from shared.domain.ports import Feedback, ForgeError, Merged, NotMerged, PullRequest, Secret
+from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.secrets import Secret
 
 TIMEOUT_SECONDS: Final = 5.0
 TOGETHER_SECONDS: Final = 25

@@ -14,7 +14,8 @@ from typing import Final
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_state import AgentHome, Generation, Recorded
-from shared.domain.ports import ProcessStatus, Started, StartRejected
+from shared.domain.processes import ProcessStatus
+from shared.ports.runtime import Started, StartRejected
 
 TERM_GRACE_SECONDS: Final = 2.0
 _EXIT_CODE_SECONDS: Final = 1.0

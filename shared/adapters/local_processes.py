@@ -12,7 +12,7 @@ townctl, or the same one after a restart, finds what runs. Three rules make that
 - A generation is killed by the identity of its processes (pid with start time, mark in the environment), never by a
   bare pid; and it counts as ended only when nothing of it is left.
 
-The control server (`infra.control_server`) runs its agents by this very class, with a `prepare` that clones.
+The control server (`infra.agents.control_server`) runs its agents by this very class, with a `prepare` that clones.
 
 Needs a POSIX system. On Linux descendants are found wherever they went; elsewhere only those in the agent's process
 group.
@@ -36,7 +36,8 @@ from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_state import AgentHome, Generation, RuntimeDirectory
 from shared.adapters.prompts import letter, told
-from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
+from shared.domain.processes import ProcessStatus
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 
 CALL_BUDGET_SECONDS: Final = 10.0
 HOME_VARIABLE: Final = "TOWN_AGENT_HOME"

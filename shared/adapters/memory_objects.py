@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Final, Literal
 
 from shared.domain.errors import PreconditionFailed, Refused
-from shared.domain.object_store import Listing, ObjectVersion, StoredObject
+from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 KEPT_VERSIONS: Final = 100
 

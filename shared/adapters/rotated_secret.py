@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.domain.errors import AccessDenied, Retryable
-from shared.domain.ports import Clock
+from shared.ports.clock import Clock
 
 _STAGES: Final = ("AWSCURRENT", "AWSPREVIOUS")
 _DENIED: Final = frozenset({"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId"})

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from shared.adapters import s3_errors
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
-from shared.domain.object_store import Listing, ObjectVersion, StoredObject
+from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
 """Bytes of the largest object that is downloaded: an image at the size guard that nothing could compress."""
@@ -24,7 +24,7 @@ _KEYS_PER_PAGE: Final = 1000
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
-_CONNECTIONS: Final = 16  # as many as calls are made at once (shared.domain.steps)
+_CONNECTIONS: Final = 16  # as many as calls are made at once (shared.ports.steps)
 
 
 class S3Objects:

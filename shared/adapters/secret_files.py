@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
-from shared.domain.ports import Secret
+from shared.ports.secrets import Secret
 
 LARGEST: Final = 8 << 10
 _PRIVATE_FILE: Final = 0o600

@@ -8,7 +8,8 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.domain.errors import AccessDenied, SecretsUnavailable
-from shared.domain.ports import Clock, Secret
+from shared.ports.clock import Clock
+from shared.ports.secrets import Secret
 
 KEPT_FOR: Final = timedelta(minutes=5)
 _REFUSED: Final = frozenset(

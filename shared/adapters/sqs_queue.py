@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
-from shared.domain.ports import Wake
+from shared.ports.queue import Wake
 
 MOST_MARKERS: Final = 100
 """How many due markers one message carries; what is left over is found by the next look."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.adapters.http_json import NotSent
-from shared.domain.ports import Done, NotDone, StartRejected, StartUnknown
+from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
 
 
 @dataclass(frozen=True, slots=True)

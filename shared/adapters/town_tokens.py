@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import jwt
 
 from shared.domain.errors import Refused, Terminal
-from shared.domain.ports import Clock
+from shared.ports.clock import Clock
 
 LIFE: Final = timedelta(hours=8)
 ISSUER: Final = "town-reconciler"

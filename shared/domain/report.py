@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from shared.domain.alert import Alert
 from shared.domain.answers import (
     ActionAnswer,
     ActionOutcome,
@@ -13,7 +14,6 @@ from shared.domain.answers import (
     MetricsAnswer,
     ViolationAnswer,
 )
-from shared.domain.ports import Alert
 from shared.domain.tick import TickInput
 
 

@@ -73,14 +73,6 @@ class Priority(StrEnum):
     CRITICAL = "critical"
 
 
-class EdgeType(StrEnum):
-    """Why one bead points at another."""
-
-    BLOCKS = "blocks"
-    TRACKS = "tracks"
-    PARENT_CHILD = "parent-child"
-
-
 class MergeMode(StrEnum):
     """How a convoy lands."""
 

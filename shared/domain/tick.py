@@ -9,7 +9,7 @@ from shared.domain import canonical, limits
 from shared.domain.answers import EnvelopeAnswer, InputsAnswer, ObservationsAnswer
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.times import from_text, to_text
 
 

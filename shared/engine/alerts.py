@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from shared.domain import canonical, limits
-from shared.domain.ports import Alert
+from shared.domain.alert import Alert
 from shared.domain.report import TickReport, Violation
 from shared.domain.tick import Tick
 from shared.domain.times import from_text, to_text

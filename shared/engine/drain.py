@@ -7,9 +7,9 @@ from datetime import timedelta
 from shared import events
 from shared.actions.base import Action
 from shared.domain import limits
+from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Rejected
-from shared.domain.ports import Alert
 from shared.domain.report import AppliedEvent
 from shared.domain.times import from_text
 from shared.events.base import EventResult
@@ -34,7 +34,6 @@ class Drained:
     alerts: list[Alert] = field(default_factory=list)
     processed: int = 0
     poisoned: int = 0
-    still_failing: bool = False
 
 
 def pending_events(town: Town) -> Drained:
@@ -98,7 +97,6 @@ def _failed(town: Town, fact: Fact, error: str, drained: Drained) -> None:
         _poison(town, fact, error, drained)
         return
     inbox.mark_failed(town, fact, error)
-    drained.still_failing = True
     drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "failed", attempt, error))
 
 

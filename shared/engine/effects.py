@@ -54,11 +54,6 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
     return tuple(claimed), due
 
 
-def next_look(town: Town) -> datetime | None:
-    """When the outbox wants to be looked at, where nothing may be claimed."""
-    return min((_next_look(town, effect) for effect in outbox.unfinished(town)), default=None)
-
-
 def _tell_agent(town: Town, effect: Effect) -> None:
     """What an expired dispatch means for its agent; one that cannot be read is left as it is."""
     try:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shared.domain import limits
+from shared.domain.alert import Alert
 from shared.domain.answers import MetricsAnswer
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
-from shared.domain.ports import Alert
 from shared.domain.report import AppliedEvent, ClaimedEffect, TickReport
 from shared.domain.states import AgentStatus, BeadStatus, Role
 from shared.domain.tick import Breaker, Tick, TickInput

@@ -12,7 +12,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, nudges, reviews
+from shared.town.writing import agents, audit, beads, hooks, nudges, reviews
 from shared.town.writing.agents import Watermark
 
 STALE_GENERATION = Skipped("stale generation")
@@ -157,7 +157,7 @@ class AgentReset(Event):
         if agent.hook is not None:
             if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
                 returns = (StopAgent(agent_id=agent.id, reason="agent reset"),)
-            agents.unhook(town, agent.id)
+            hooks.unhook(town, agent.id)
             self._start_anew(town, agent.hook)
         agents.move(town, agent.id, AgentStatus.IDLE)
         agents.set_outcome(town, agent.id, None)

@@ -11,7 +11,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead, truthy
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, convoys, reviews, rigs
+from shared.town.writing import audit, beads, convoys, hooks, reviews, rigs
 from shared.town.writing.beads import Failure
 
 RESERVED_METADATA: Final = frozenset(
@@ -255,7 +255,7 @@ def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
     for agent in lookup.agents_hooked_to(town, bead_id):
         if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
             stops.append(StopAgent(agent_id=agent.id, reason=reason))
-        agents.unhook(town, agent.id)
+        hooks.unhook(town, agent.id)
     return tuple(stops)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from shared.domain import ids, limits
 from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, Id
@@ -17,7 +17,7 @@ from shared.town import inbox, lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
-from shared.town.writing import agents, audit
+from shared.town.writing import agents, audit, hooks
 
 _GONE = ("exited", "not_found")
 _MAYOR_GONE = (*_GONE, "stopped", "failed", "error")
@@ -122,7 +122,7 @@ class ContainerStatus(Event):
     def _release(self, town: Town, agent: Agent) -> None:
         agents.mark_lost(town, agent.id)
         if agent.role is Role.REFINERY and _reviews_nothing_live(agent):
-            agents.unhook(town, agent.id)
+            hooks.unhook(town, agent.id)
         agents.move(town, agent.id, AgentStatus.IDLE)
         audit.record(
             town,

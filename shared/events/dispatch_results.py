@@ -12,7 +12,7 @@ from shared.town.inbox import Fact
 from shared.town.outbox import Effect
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads
+from shared.town.writing import agents, audit, beads, hooks
 from shared.town.writing.beads import Failure
 
 EXPIRED = "expired"
@@ -81,7 +81,7 @@ def _rejected(town: Town, agent: Agent, reason: str) -> EventOutcome:
     agents.set_outcome(town, agent.id, DispatchOutcome.REJECTED.value)
     beads.note_failed_start(town, bead.id)
     if _is_triage_batch(bead):
-        agents.unhook(town, agent.id)
+        hooks.unhook(town, agent.id)
         failure = Failure("container_start_failed", reason, "container")
         beads.move(town, bead.id, BeadStatus.FAILED, reason=reason, failure=failure)
     audit.record(town, bead.id, "notification_failed", agent_id=agent.id, metadata={"reason": reason})

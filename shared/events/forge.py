@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.domain.ports import ForgeErrorKind
+from shared.domain.forge_errors import ForgeErrorKind
 from shared.events.fields import FreeText, Integer, Part, Time
 
 

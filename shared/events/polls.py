@@ -12,8 +12,8 @@ from pydantic import model_validator
 
 from shared.domain import limits
 from shared.domain.config import Settings
+from shared.domain.forge_errors import ForgeErrorKind
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
-from shared.domain.ports import ForgeErrorKind
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Label
 from shared.domain.times import from_text, to_text
 from shared.events.attempts import AttemptReport, record

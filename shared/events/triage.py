@@ -13,7 +13,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, escalations
+from shared.town.writing import audit, beads, escalations, hooks
 from shared.town.writing.beads import Failure
 
 _RESTARTS: Final = ("RESTART", "REASSIGN_BEAD", "RESTART_WITH_BACKOFF")
@@ -117,7 +117,7 @@ def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
     """Take the agent off the bead, if it is still on it; a running one is stopped."""
     if not question.on_it or question.agent is None:
         return ()
-    agents.unhook(town, question.agent.id)
+    hooks.unhook(town, question.agent.id)
     if question.agent.status not in _RUNNING:
         return ()
     return (StopAgent(agent_id=question.agent.id, reason="triage"),)

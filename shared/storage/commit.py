@@ -10,8 +10,8 @@ from functools import partial
 from typing import Final
 
 from shared.domain.errors import ConditionRace, PreconditionFailed, StoreUnavailable
-from shared.domain.object_store import ObjectStore, StoredObject
-from shared.domain.steps import Call, Steps
+from shared.ports.object_store import ObjectStore, StoredObject
+from shared.ports.steps import Call, Steps
 from shared.storage import head, keys
 
 TRIES: Final = 3

@@ -15,13 +15,13 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain.errors import ConditionRace, DamagedImage, PreconditionFailed, StoreUnavailable
-from shared.domain.object_store import ObjectStore, StoredObject
-from shared.domain.steps import Call, Steps, Together
-from shared.domain.town_store import Content
+from shared.domain.images import Content
+from shared.images import image_digest
+from shared.images.pages import bytes_of, lock_page, some_pages
+from shared.ports.object_store import ObjectStore, StoredObject
+from shared.ports.steps import Call, Steps, Together
 from shared.storage import keys, ltx
 from shared.storage.head import Head, Manifest, SnapshotRef, SpillRef
-from shared.town import image_digest
-from shared.town.pages import bytes_of, lock_page, some_pages
 
 SPILL_ABOVE: Final = 512 * 1024
 LARGE_ABOVE: Final = 8 * 1024 * 1024

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from shared.domain.object_store import Listing, ObjectStore
-from shared.domain.steps import Call, Steps
+from shared.ports.object_store import Listing, ObjectStore
+from shared.ports.steps import Call, Steps
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from fastcrc import crc64
 
 from shared.domain.errors import DamagedImage
 from shared.domain.times import to_milliseconds
-from shared.town.pages import is_page_size, lock_page
+from shared.images.pages import is_page_size, lock_page
 
 _MAGIC: Final = b"LTX1"
 _NO_CHECKSUM: Final = 2  # header flag: the checksums of the database before and after are not kept

@@ -5,8 +5,8 @@ silence.
 from functools import partial
 
 from shared.domain.errors import ConditionRace, PreconditionFailed, StoreIncapable
-from shared.domain.object_store import ObjectStore, StoredObject
-from shared.domain.steps import Call, Steps
+from shared.ports.object_store import ObjectStore, StoredObject
+from shared.ports.steps import Call, Steps
 from shared.storage import keys
 
 

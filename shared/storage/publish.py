@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import lz4.frame
 
-from shared.domain.object_store import ObjectStore
-from shared.domain.steps import Call, Steps
-from shared.domain.town_store import JournalBlock, Published, TownImage
+from shared.domain.images import JournalBlock
+from shared.ports.object_store import ObjectStore
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import Published, TownImage
 from shared.storage import keys, layers
 from shared.storage.head import Manifest
 

@@ -10,15 +10,17 @@ from functools import partial
 from typing import Any, Literal
 
 from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
-from shared.domain.object_store import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
-from shared.domain.steps import Call, Steps
+from shared.domain.images import JournalBlock
 from shared.domain.times import from_milliseconds, to_text
-from shared.domain.town_store import CommitFacts, JournalBlock, TownImage
+from shared.images import restoring
+from shared.images.pages import page_size_of
+from shared.ports.object_store import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import CommitFacts, TownImage
 from shared.storage import head, keys, layers, ltx, publish
 from shared.storage.listing import all_keys, first_fitting
 from shared.storage.towns import ObjectTownStore
-from shared.town import database, journal, restoring
-from shared.town.pages import page_size_of
+from shared.town import database, journal
 
 
 @dataclass(frozen=True, slots=True)

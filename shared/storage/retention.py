@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.object_store import ObjectVersion, StoredObject
-from shared.domain.steps import Call, Steps, Together
 from shared.domain.times import from_milliseconds, from_text
+from shared.ports.object_store import ObjectVersion, StoredObject
+from shared.ports.steps import Call, Steps, Together
 from shared.storage import keys, layers, publish
 from shared.storage.listing import all_sizes, first_fitting
 from shared.storage.restore import Archive

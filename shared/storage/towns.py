@@ -8,22 +8,23 @@ from functools import partial
 from typing import Final, Literal
 
 from shared.domain.errors import Conflict, TownExists
-from shared.domain.object_store import ObjectStore, StoredObject
-from shared.domain.steps import Call, Steps
+from shared.domain.images import Content, JournalBlock
 from shared.domain.times import whole_milliseconds
-from shared.domain.town_store import CommitFacts, Content, JournalBlock, Published, TownImage
-from shared.storage import commit, head, keys, layers, publish, waiting
+from shared.images import image_digest
+from shared.images.pages import bytes_of, change_between, page_size_in, page_size_of
+from shared.ports.object_store import ObjectStore, StoredObject
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import CommitFacts, Published, TownImage
+from shared.storage import commit, head, keys, layers, publish, waiting_room
 from shared.storage.scratch import Scratch
-from shared.town import image_digest
 from shared.town.large_images import large_image
-from shared.town.pages import bytes_of, change_between, page_size_in, page_size_of
 
 NOTHING_PUBLISHED: Final = Published()
 IN_FILES_ABOVE: Final = 1024 * 1024
 """Above this, a file and its journal cost less than to copy and compare the image, and above 8 MiB they alone will do."""
 
 
-class ObjectTownStore(waiting.Waiting):
+class ObjectTownStore(waiting_room.Waiting):
     """The TownStore port over any ObjectStore. Images of more than `large_above` bytes lie in files while they are in use."""
 
     def __init__(self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE) -> None:
@@ -45,7 +46,7 @@ class ObjectTownStore(waiting.Waiting):
             if found == "unchanged":
                 return known
         if not isinstance(found, StoredObject):
-            raise waiting.unknown(town_id)
+            raise waiting_room.unknown(town_id)
         read = head.decode(found.body, key=key, town_id=town_id)
         image, below = yield from layers.read_layers(self._objects, read, key=key)
         return self._town_image(read.manifest, image=image, etag=found.etag, below=below)
@@ -126,7 +127,7 @@ class ObjectTownStore(waiting.Waiting):
         found: list[str] = []
         place = keys.after_town_of(keys.head(after)) if after else ""
         while True:
-            page = yield from self.listed(keys.towns_beginning(prefix), after=place, limit=waiting.PAGE)
+            page = yield from self.listed(keys.towns_beginning(prefix), after=place, limit=waiting_room.PAGE)
             found += [town for town in map(keys.town_of_head, page.keys) if town is not None]
             if limit is not None and (len(found) >= limit or not page.more):
                 return tuple(found[:limit])

@@ -5,8 +5,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shared.domain.ports import Alert, Clock
+from shared.domain.alert import Alert
 from shared.domain.times import to_text
+from shared.ports.clock import Clock
 
 
 def line_of(alert: Alert, *, at: str) -> str:

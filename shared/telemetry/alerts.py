@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.domain.ports import Alert, Alerts, Clock
+from shared.domain.alert import Alert
+from shared.ports.alerts import Alerts
+from shared.ports.clock import Clock
 
 REPEATED: Final = frozenset({"town_failed"})
 """Kinds that come with every look at a town until somebody acts; all others are raised once, or at most hourly, by the tick."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from shared.actions import ACTIONS
-from shared.engine.run_report import FailedRun, RunReport
+from shared.runner.run_report import FailedRun, RunReport
 from shared.telemetry import catalogue
 from shared.telemetry.catalogue import Metric
 

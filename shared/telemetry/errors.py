@@ -14,7 +14,7 @@ import sentry_sdk
 from sentry_sdk.crons import monitor
 from sentry_sdk.integrations.aws_lambda import AwsLambdaIntegration
 
-from shared.domain.ports import Alert
+from shared.domain.alert import Alert
 
 REMOVED: Final = "[removed]"
 MONITOR: Final = "town-reconciler"

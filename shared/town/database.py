@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.domain.errors import SchemaMismatch, WrongTown
-from shared.domain.town_store import Content
+from shared.domain.images import Content
 from shared.town.large_images import FollowedConnection, LargeImage
 
 SCHEMA_VERSION: Final = 1

@@ -5,9 +5,9 @@ import sqlite3
 from typing import Any
 
 from shared.domain import canonical, limits
+from shared.domain.images import JournalBlock
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
-from shared.domain.town_store import JournalBlock
 from shared.town.town import Town
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from shared.domain.town_store import PageChange
+from shared.domain.images import PageChange
 
 _JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
 _CHANGE_COUNTER_AT: Final = 24

@@ -183,15 +183,6 @@ def expire_of_agent(town: Town, agent_id: str) -> None:
     )
 
 
-def in_flight(town: Town, kind: EffectKind, subject: str) -> bool:
-    """Whether an unfinished effect of that kind and subject exists."""
-    row = town.sql.execute(
-        "SELECT 1 FROM outbox WHERE kind = :kind AND subject = :subject AND state IN ('pending', 'claimed')",
-        {"kind": kind.value, "subject": subject},
-    ).fetchone()
-    return row is not None
-
-
 def remove_finished(town: Town, *, before: datetime, limit: int, reads: bool) -> int:
     """Delete effects that finished before a time, oldest first: reads (polls, refreshes) or all the others."""
     deleted = town.sql.execute(_REMOVE_READS if reads else _REMOVE_OTHERS, {"before": to_text(before), "limit": limit})

@@ -16,12 +16,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from infra.dashboards import alarms
-from infra.local.s3_servers import seaweedfs
+from infra.devstack.s3_servers import seaweedfs
+from infra.ops.dashboards import alarms
 from shared.actions import ACTIONS
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.ports import Wake
+from shared.ports.queue import Wake
 from shared.storage import keys
 from shared.telemetry import catalogue
 from tests.cloud import a_cloud

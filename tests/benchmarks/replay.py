@@ -5,9 +5,9 @@ import tracemalloc
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.domain.steps import drive
-from shared.engine.replay import faithful
-from shared.engine.replay.window import WHOLE_DAY, Window
+from shared.ports.steps import drive
+from shared.replay import faithful
+from shared.replay.time_window import WHOLE_DAY, Window
 from tests.benchmarks.towns import an_aged_town, heartbeat
 from tests.replayed import a_world_with_a_past, past_of
 from tests.towns import T

@@ -25,17 +25,17 @@ import lz4.block
 from rich.console import Console
 from rich.table import Table
 
-from infra.local.s3_servers import seaweedfs
+from infra.devstack.s3_servers import seaweedfs
 from infra.townctl.past import litestream_program
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.object_store import Listing, ObjectStore, StoredObject
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.domain.town_store import CommitFacts, TownImage
+from shared.images.pages import change_between, some_pages
+from shared.ports.object_store import Listing, ObjectStore, StoredObject
+from shared.ports.steps import drive
+from shared.ports.town_store import CommitFacts, TownImage
 from shared.storage import layers
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
-from shared.town.pages import change_between, some_pages
 from tests.benchmarks.towns import an_aged_town, some_text
 from tests.towns import T, TownBuilder
 

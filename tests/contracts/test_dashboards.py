@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from infra.dashboards import __main__ as made
-from infra.dashboards import alarms, cloudwatch, grafana
-from infra.dashboards.panels import PER_TOWN
-from shared.engine.run_report import FailedRun
+from infra.ops.dashboards import __main__ as made
+from infra.ops.dashboards import alarms, cloudwatch, grafana
+from infra.ops.dashboards.panels import PER_TOWN
+from shared.runner.run_report import FailedRun
 from shared.telemetry.catalogue import ACTIONS_BY_TYPE, BY_NAME, METRICS, NAMESPACE
 from tests.cloud import a_fleet
 from tests.conventions.sources import ROOT
 
-GRAFANA = json.loads((ROOT / "infra/dashboards/grafana.json").read_text(encoding="utf-8"))
-CLOUDWATCH = json.loads((ROOT / "infra/dashboards/cloudwatch.json").read_text(encoding="utf-8"))
+GRAFANA = json.loads((ROOT / "infra/ops/dashboards/grafana.json").read_text(encoding="utf-8"))
+CLOUDWATCH = json.loads((ROOT / "infra/ops/dashboards/cloudwatch.json").read_text(encoding="utf-8"))
 KNOWN = {*BY_NAME, ACTIONS_BY_TYPE.name}
 
 
@@ -131,7 +131,7 @@ def test_tables_by_town_come_from_the_log_and_no_widget_has_a_town_as_a_dimensio
 
 def test_every_page_of_the_runbook_belongs_to_an_alarm_and_says_what_to_do() -> None:
     for name in alarms.names():
-        page = (ROOT / f"infra/runbook/{name}.md").read_text(encoding="utf-8")
+        page = (ROOT / f"docs/runbook/{name}.md").read_text(encoding="utf-8")
         assert f"`{name}`" in page
         assert "## Look" in page
         assert "## Do" in page

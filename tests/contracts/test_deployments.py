@@ -179,7 +179,7 @@ def test_forges_of_ones_own_are_told_to_those_who_ask_them() -> None:
 
 
 def test_the_guide_names_every_parameter_about_agents_and_no_other() -> None:
-    guide = (ROOT / "infra/runbook/deploy.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/runbook/deploy.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\b(?:Ecs|Function|Forge|ControlServer)[A-Z]\w+", guide))
     wanted = {
         name for name in template()["Parameters"] if name.startswith(("Ecs", "Function", "Forge", "ControlServer"))

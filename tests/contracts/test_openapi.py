@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
 
 from functions.debug import app as debug
 from functions.events import app as events
-from infra import openapi
-from infra.local.gateway import Route
+from infra.devstack.gateway import Route
+from infra.ops import openapi
 from tests import apis
 from tests.cloud import a_fleet
 from tests.contracts.transformed import routes

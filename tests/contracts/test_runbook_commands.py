@@ -12,7 +12,7 @@ from infra.townctl import main
 from shared.adapters.directory_objects import DirectoryObjects
 from tests.conventions.sources import ROOT
 
-PAGES = sorted((ROOT / "infra/runbook").glob("*.md"))
+PAGES = sorted((ROOT / "docs/runbook").glob("*.md"))
 TOWNCTL = re.compile(r"`townctl ([^`\n]+)`")
 OF_THE_PLACE = re.compile(r"--(?:bucket|data|api) \S+ ?")
 EVENT = re.compile(r'remote invoke TickFunction .*--event "(.*)"`?$', re.MULTILINE)

@@ -53,7 +53,7 @@ def test_the_page_says_that_this_step_needs_docker_and_was_not_run() -> None:
 
 @pytest.mark.parametrize("call", calls(), ids=lambda call: Path(call[1]).stem)
 def test_the_events_of_the_apis_name_a_route_of_the_gateway(call: tuple[str, str, str]) -> None:
-    from infra.local.gateway import routes_of
+    from infra.devstack.gateway import routes_of
     from tests.contracts.transformed import template
 
     function, path, _ = call

@@ -21,7 +21,7 @@ from functions.settings import (
     TickSettings,
     WorkerSettings,
 )
-from infra.dashboards import alarms
+from infra.ops.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
 from tests.contracts.deployments import ON_ECS, deployed
 from tests.contracts.transformed import actions, resources, routes, statements, template
@@ -321,7 +321,7 @@ def test_every_alarm_of_the_catalogue_stands_in_the_template_and_leads_to_a_page
     found = resources("AWS::CloudWatch::Alarm")
     assert len(found) == len(alarms.names())
     for name in alarms.names():
-        assert (ROOT / f"infra/runbook/{name}.md").exists(), name
+        assert (ROOT / f"docs/runbook/{name}.md").exists(), name
         [alarm] = [each for each in found.values() if each["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}]
         assert f"${{RunbookUrl}}/{name}.md" in alarm["AlarmDescription"]["Fn::Sub"]
         assert alarm["AlarmActions"]

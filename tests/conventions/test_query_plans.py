@@ -11,7 +11,7 @@ from itertools import islice
 
 import pytest
 
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.town import database

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.local.cloud import LocalCloud, local_cloud
+from infra.devstack.cloud import LocalCloud, local_cloud
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import Any
 
 from botocore.credentials import Credentials
 
-from infra.local.api_client import Answered, signed, with_token
-from infra.local.cloud import KEY, OPERATOR, LocalCloud
-from infra.local.gateway import REGION, Caller
-from infra.local.stalling_proxy import StallingProxy, When
+from infra.devstack.cloud import KEY, OPERATOR, LocalCloud
+from infra.devstack.gateway import REGION, Caller
+from infra.devstack.stalling_proxy import StallingProxy, When
+from infra.townctl.api_client import Answered, signed, with_token
 from shared.adapters import town_tokens
 from shared.adapters.clock import Budget
 from shared.adapters.town_tokens import Claims

@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import pytest
 
-from infra.local import demo_scenario, git_seed
-from infra.local.api_client import with_token
-from infra.local.cloud import CONTROL_KEY, KEY, LocalCloud
-from infra.local.demo_agent import PACE_VARIABLE
-from infra.local.demo_runtime import AGENT_COMMAND
-from infra.local.stalling_proxy import When
+from infra.demo import scenario
+from infra.demo.agent import PACE_VARIABLE
+from infra.demo.agent_runtime import AGENT_COMMAND
+from infra.devstack import git_seed
+from infra.devstack.cloud import CONTROL_KEY, KEY, LocalCloud
+from infra.devstack.stalling_proxy import When
+from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from shared.domain.ids import derived_from
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post
@@ -51,7 +52,7 @@ LOSSES: Final = {
     "when the agent runs": Loss("demo-late", "after it was carried out", "POST", "/demo-late/agents/start"),
 }
 TOWNS: Final = (DEMO, *(loss.town for loss in LOSSES.values()))
-CONFIG: Final = {**demo_scenario.CONFIG, "agent_runtime": {"kind": "control_server"}}
+CONFIG: Final = {**scenario.CONFIG, "agent_runtime": {"kind": "control_server"}}
 _SECONDS: Final = 240.0
 
 
@@ -64,10 +65,10 @@ class Life:
     def found(self, town: str, *events: dict[str, Any]) -> None:
         """A town with a repository, a container and a rig, and these events in its inbox."""
         repository = git_seed.create_repository(self.repository(town))
-        git = git_seed.OFFLINE | git_seed.redirect({demo_scenario.GIT_URL: repository})
+        git = git_seed.OFFLINE | git_seed.redirect({scenario.GIT_URL: repository})
         self.cloud.open_container(town, command=shlex.join(AGENT_COMMAND), environment={PACE_VARIABLE: "0", **git})
         found_town(self.cloud, town, CONFIG)
-        rig = {"rig_id": "r1", "name": "work", "git_url": demo_scenario.GIT_URL, "default_branch": "main"}
+        rig = {"rig_id": "r1", "name": "work", "git_url": scenario.GIT_URL, "default_branch": "main"}
         assert post(self.cloud, fact("rig_registered", "rig-of-the-town", rig), *events, town=town).status == 202
 
     def lose(self, loss: Loss) -> None:

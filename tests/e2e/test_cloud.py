@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from infra.local.api_client import with_token
-from infra.local.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
-from infra.local.gateway import Caller
+from infra.devstack.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
+from infra.devstack.gateway import Caller
+from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.errors import Refused
-from shared.domain.steps import drive
+from shared.ports.steps import drive
+from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry import catalogue
-from shared.town import database, overview
+from shared.town import database
 from tests.contracts.test_sample_events import calls as sample_calls
 from tests.conventions.sources import ROOT
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post, token, work_until

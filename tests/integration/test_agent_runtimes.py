@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shared.adapters.clock import wait_for
-from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected
+from shared.domain.processes import ProcessStatus
+from shared.ports.runtime import Done, NotDone, Started, StartRejected
 from tests.runtime_grounds import GROUNDS, Ground
 
 PATIENCE_SECONDS = 20.0

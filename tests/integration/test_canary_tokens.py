@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import container as containers
-from infra.local.fake_forge import Trouble
+from infra.devstack import container as containers
+from infra.devstack.fake_forge import Trouble
 from shared.adapters.clock import wait_for
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
@@ -20,9 +20,10 @@ from shared.adapters.http_json import call
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.town_containers import FixedAddresses
-from shared.domain.ports import Done, Secret, Started
-from shared.domain.steps import drive
-from shared.engine import status as reports
+from shared.ports.runtime import Done, Started
+from shared.ports.secrets import Secret
+from shared.ports.steps import drive
+from shared.questions import status as reports
 from tests.pull_request_life import Life, a_convoy, a_life
 from tests.towns import TOWN, a_town
 from tests.worlds import a_world

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from shared.domain.steps import drive
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text
+from shared.ports.steps import drive
 from shared.storage.restore import Archive
 from tests.fakes import FakeClock
 from tests.towns import TOWN, T, a_town, event

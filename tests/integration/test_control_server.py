@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from infra.control_server.settings import Settings
-from infra.control_server.workspace import Workspaces, _said
-from infra.local import container, git_seed
-from infra.local.posting import poster_from
+from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.workspace import Workspaces, _said
+from infra.agents.posting import poster_from
+from infra.devstack import container, git_seed
 from shared.adapters.clock import wait_for
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
@@ -28,8 +28,9 @@ from shared.adapters.http_json import Answered, call
 from shared.adapters.local_processes import NotPrepared
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import FixedAddresses
-from shared.domain.ports import Done, ProcessStatus, Started, StartRejected
+from shared.domain.processes import ProcessStatus
 from shared.events.containers import drain_nonce
+from shared.ports.runtime import Done, Started, StartRejected
 from tests.control_servers import Listener, TestServer, a_control_server, started
 from tests.fakes import FakeClock
 from tests.towns import T, a_town
@@ -455,7 +456,7 @@ def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
     server: TestServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Work was saved one agent after another, ten minutes each at most; the platform takes a container away sooner."""
-    monkeypatch.setattr("infra.control_server.eviction._SAVE_SECONDS", 3.0)
+    monkeypatch.setattr("infra.agents.control_server.eviction._SAVE_SECONDS", 3.0)
     for agent_id in ("a1", "a2"):
         start(server, agent_id=agent_id, rig=RIG | {"id": agent_id}, branch=f"gt/{agent_id}", effect=agent_id)
         (tree(server, agent_id) / "half.txt").write_text("half done\n")
@@ -699,7 +700,7 @@ def test_as_a_process_for_one_agent_it_ends_with_it(tmp_path: Path) -> None:
         "TOWN_START_KEY": "e1",
     }
     try:
-        words = [sys.executable, "-m", "infra.control_server"]
+        words = [sys.executable, "-m", "infra.agents.control_server"]
         done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True, timeout=60)
     finally:
         shelf.shutdown()

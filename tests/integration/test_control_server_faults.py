@@ -14,7 +14,8 @@ from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.http_json import Answered, call
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Terminal
-from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
+from shared.domain.processes import ProcessStatus
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.control_servers import (
     DropAnswer,
     DropRequest,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.fake_forge import TOKEN
-from infra.townctl import demo_story, stage, wiring
+from infra.demo import stage, story
+from infra.devstack.fake_forge import TOKEN
+from infra.townctl import wiring
 from shared.adapters.clock import wait_for
 from tests.integration.townctl_calls import REPOSITORY, Townctl
 
@@ -59,7 +60,7 @@ def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsy
     assert told["ok"] is True
 
     by = [beat["by"] for beat in told["recovery"]]
-    assert [code for code in by if code in demo_story.RECOVERY] == ["B1", "A8", "A8", "B1b", "B1"]
+    assert [code for code in by if code in story.RECOVERY] == ["B1", "A8", "A8", "B1b", "B1"]
     assert "crashed (exit code 3)" in next(b["what"] for b in told["recovery"] if b["by"] == "observed")
 
     log = subprocess.run(
@@ -115,7 +116,7 @@ def test_a_convoy_lands_by_pull_requests_that_people_and_agents_talk_about(
     for pull in pulls:
         assert f"Merge pull request #{pull['number']}: {pull['title']}" in "\n".join(told["merged"])
     by = [beat["by"] for beat in told["recovery"]]
-    assert [code for code in by if code in demo_story.RECOVERY] == ["B1", "A8", "A8", "B1b", "B1"]
+    assert [code for code in by if code in story.RECOVERY] == ["B1", "A8", "A8", "B1b", "B1"]
 
     townctl = Townctl(tmp_path / "data", capsys)
     report = townctl.document("town", "status", "demo")
@@ -170,8 +171,8 @@ def test_earlier_demos_make_room_unless_they_are_kept_or_run(tmp_path: Path, mon
 
 
 def test_a_recovery_that_lacks_a_rule_is_said_to_lack_it() -> None:
-    beats = [demo_story.Beat(None, by, "") for by in ("B1", "observed", "A8", "A8", "B1b", "B1")]  # type: ignore[arg-type]
-    assert demo_story.missing_of(beats) == ""
-    assert "never observed" in demo_story.missing_of(beats[:1])
-    assert "B1" in demo_story.missing_of(beats[:-1])
-    assert "A8 and B1b and B1" in demo_story.missing_of(beats[:2])
+    beats = [story.Beat(None, by, "") for by in ("B1", "observed", "A8", "A8", "B1b", "B1")]  # type: ignore[arg-type]
+    assert story.missing_of(beats) == ""
+    assert "never observed" in story.missing_of(beats[:1])
+    assert "B1" in story.missing_of(beats[:-1])
+    assert "A8 and B1b and B1" in story.missing_of(beats[:2])

@@ -9,20 +9,22 @@ from typing import Any
 
 import pytest
 
-from infra.local import demo_scenario, git_seed
-from infra.local.demo_order import order_from
-from infra.local.demo_reports import Reports
-from infra.local.demo_runtime import demo_runtime
-from infra.local.posting import NotPosted, patiently, poster_from
+from infra.agents.posting import NotPosted, patiently, poster_from
+from infra.demo import scenario
+from infra.demo.agent_runtime import demo_runtime
+from infra.demo.order import order_from
+from infra.demo.reports import Reports
+from infra.devstack import git_seed
 from shared.adapters.clock import ScaledClock, SystemClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.errors import Refused
-from shared.domain.ports import ProcessStatus, Started
-from shared.domain.steps import drive
-from shared.domain.town_store import CommitFacts
-from shared.events import ingest
+from shared.domain.processes import ProcessStatus
+from shared.images import first_image
+from shared.intake import ingest
+from shared.ports.runtime import Started
+from shared.ports.steps import drive
+from shared.ports.town_store import CommitFacts
 from shared.storage.towns import ObjectTownStore
-from shared.town import founding
 
 PATIENCE_SECONDS = 60.0
 GIT_URL = "https://git.demo.invalid/town/work.git"
@@ -365,8 +367,8 @@ def test_an_agent_that_cannot_work_says_why_and_fails(bench: Bench, change: dict
 
 def test_the_story_of_the_demo_is_fit_for_a_town() -> None:
     """Its events pass the strict way in, and its settings a town's configuration."""
-    assert _problems(json.dumps(demo_scenario.opening_events())) == []
-    assert founding.found(demo_scenario.TOWN_ID, config=demo_scenario.CONFIG)
+    assert _problems(json.dumps(scenario.opening_events())) == []
+    assert first_image.found(scenario.TOWN_ID, config=scenario.CONFIG)
 
 
 def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
@@ -375,7 +377,7 @@ def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
     clock = ScaledClock.starting_now(speed=40)
     now = clock.now()
     facts = CommitFacts(commit_id="c1", tick_no=0, time=now, next_due=None, schema_version=1)
-    town = drive(store.create("demo", founding.found("demo"), facts))
+    town = drive(store.create("demo", first_image.found("demo"), facts))
     drive(store.clear_due(tuple(marker.key for marker in drive(store.due(now + timedelta(hours=1))))))
     poster = poster_from({"TOWN_AGENT_DATA": str(tmp_path)}, town_id=town.town_id, clock=clock)
     order = order_from(work())

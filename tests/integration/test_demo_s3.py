@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import demo_scenario
-from infra.townctl import demo_story, main
+from infra.demo import scenario, story
+from infra.townctl import main
 from tests.integration.test_demo import processes_of
 
 _ONE_TASK = [{"title": "Write the lexer", "depends_on": [], "body": "Turn text into tokens.\n\ndemo: crash-once"}]
@@ -19,7 +19,7 @@ def test_on_a_bucket_beads_land_a_crash_is_recovered_and_the_server_is_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Agents are processes that find the bucket in their environment and nothing of this user's own settings."""
-    monkeypatch.setattr(demo_scenario, "_TASKS", _ONE_TASK)
+    monkeypatch.setattr(scenario, "_TASKS", _ONE_TASK)
     monkeypatch.setenv("AWS_PROFILE", "of-this-user")
     before = dict(os.environ)
     data = tmp_path / "data"
@@ -29,7 +29,7 @@ def test_on_a_bucket_beads_land_a_crash_is_recovered_and_the_server_is_stopped(
     told = json.loads(seen.out)
     assert told["ok"] is True
     assert told["data"].startswith("s3://towns-of-the-demo at http://127.0.0.1:")
-    assert [beat["by"] for beat in told["recovery"] if beat["by"] in demo_story.RECOVERY]
+    assert [beat["by"] for beat in told["recovery"] if beat["by"] in story.RECOVERY]
     assert not list(data.glob("towns/*")), "the town is in the bucket"
 
     log = subprocess.run(

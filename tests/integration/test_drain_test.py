@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import drain_test
+from infra.devstack import drain_test
 from shared.adapters.local_processes import LocalProcessRuntime
 
 

@@ -17,8 +17,8 @@ import pytest
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
-from shared.town import dump
-from shared.town.image_digest import of_image
+from shared.images import dump
+from shared.images.image_digest import of_image
 from tests.towns import T, TownBuilder, a_town, ago, event
 from tests.worlds import World, a_world
 

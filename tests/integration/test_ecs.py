@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from infra.control_server.requests import Start
+from infra.agents.control_server.requests import Start
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTasks
@@ -21,7 +21,8 @@ from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
 from shared.adapters.town_containers import Awake
 from shared.domain.errors import StoreUnavailable
-from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected, StartUnknown
+from shared.domain.processes import ProcessStatus
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.fargate import NO_CAPACITY, Fargate, a_fargate, environment_of
 from tests.integration.test_agent_runtimes import order
 

@@ -11,10 +11,10 @@ import pytest
 
 from functions import wiring
 from functions.settings import WorkerSettings
-from infra.control_server.requests import Start
+from infra.agents.control_server.requests import Start
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from tests.cloud import a_cloud
 from tests.fargate import Fargate, a_fargate, environment_of
 from tests.towns import a_town

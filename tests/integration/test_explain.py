@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain import limits
-from shared.domain.ports import NotDone, StartRejected
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.engine.replay.explain import explain_agent, explain_bead
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.runtime import NotDone, StartRejected
+from shared.ports.steps import drive
+from shared.questions.explain import explain_agent, explain_bead
 from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago, event
 from tests.worlds import World, a_world
 

@@ -11,8 +11,8 @@ import pytest
 
 from shared.domain.errors import Refused
 from shared.domain.limits import MILLISECOND
-from shared.domain.ports import StartRejected
 from shared.domain.times import to_text
+from shared.ports.runtime import StartRejected
 from tests.histories import told
 from tests.integration.test_explain import at, explained
 from tests.integration.townctl_calls import Townctl

@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from infra.local.fake_forge import Trouble, wait_a_moment
-from infra.local.fake_github import FakeGitHub
-from infra.local.fake_gitlab import FakeGitLab
-from infra.local.github_api import contract
+from infra.devstack.fake_forge import Trouble, wait_a_moment
+from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.github_api import contract
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forges import Forges
 from shared.adapters.github_forge import QUERY, GitHubPullRequests
 from shared.adapters.gitlab_forge import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
-from shared.domain.ports import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest, Secret
+from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.secrets import Secret
+from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
 from tests.towns import T

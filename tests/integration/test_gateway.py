@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.local.gateway import serving
+from infra.devstack.gateway import serving
 from shared.domain.errors import Refused
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from infra.local.fake_forge import TOKEN
-from infra.local.fake_github import FakeGitHub
-from infra.local.fake_gitlab import FakeGitLab
+from infra.devstack.fake_forge import TOKEN
+from infra.devstack.fake_github import FakeGitHub
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Target
 from shared.adapters.forges import Forges
 from shared.domain.errors import Refused
-from shared.domain.ports import Asker, ForgeError, Merged
+from shared.ports.forge import Asker, ForgeError, Merged
+from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.towns import T
 
@@ -166,7 +166,7 @@ def test_the_usual_hosts_are_asked_at_their_own_api_and_nowhere_else(connections
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed_not_even_to_the_same_host(connections: list[tuple[str, int]], status: int) -> None:
-    from infra.local.fake_forge import Trouble
+    from infra.devstack.fake_forge import Trouble
 
     for server, kind in ((FakeGitHub(), "github"), (FakeGitLab(), "gitlab")):
         with server.serving():

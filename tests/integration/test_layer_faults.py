@@ -14,14 +14,15 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import TownError
-from shared.domain.object_store import ObjectVersion
-from shared.domain.steps import Steps, drive
-from shared.domain.town_store import JournalBlock, TownImage
-from shared.engine.founding import found_town
-from shared.engine.run_report import RunReport
-from shared.engine.surroundings import Surroundings
-from shared.engine.worker import run_town
-from shared.events import ingest
+from shared.domain.images import JournalBlock
+from shared.intake import ingest
+from shared.ports.object_store import ObjectVersion
+from shared.ports.steps import Steps, drive
+from shared.ports.town_store import TownImage
+from shared.runner.founding import found_town
+from shared.runner.run_report import RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.worker import run_town
 from shared.storage import keys, layers, publish
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore

@@ -17,7 +17,8 @@ import pytest
 from shared.adapters import local_supervisor
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import LocalProcessRuntime
-from shared.domain.ports import Done, NotDone, ProcessStatus, Started, StartRejected
+from shared.domain.processes import ProcessStatus
+from shared.ports.runtime import Done, NotDone, Started, StartRejected
 
 PATIENCE_SECONDS = 20.0
 SLEEPER = "import time; time.sleep(600)"

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.domain import canonical
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.report import TickReport
-from shared.domain.steps import Steps
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
-from shared.engine.perform import Outside, perform
-from shared.engine.result_events import Result
+from shared.ports.steps import Steps
+from shared.runner.perform import Outside, perform
+from shared.runner.result_events import Result
 from tests.fakes import FakeClock, FakeRuntime
 from tests.towns import T, TownBuilder, a_town, ago
 from tests.worlds import in_order

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.local.fake_forge import Trouble
-from infra.local.fake_github import FakeGitHub
-from infra.local.fake_gitlab import FakeGitLab
+from infra.devstack.fake_forge import Trouble
+from infra.devstack.fake_github import FakeGitHub
 from shared.adapters.forges import Forges
+from tests.fake_gitlab import FakeGitLab
 from tests.pull_request_life import Life, a_convoy, a_life
 from tests.towns import event
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from infra.local import git_seed
-from infra.local.posting import StorePoster
+from infra.agents.posting import StorePoster
+from infra.devstack import git_seed
 from shared.adapters.clock import wait_for
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.town_containers import FixedAddresses
-from shared.domain.ports import AgentRuntime
-from shared.engine.surroundings import Surroundings
+from shared.ports.runtime import AgentRuntime
+from shared.runner.surroundings import Surroundings
 from tests.control_servers import SLEEPER, DropAnswer, DropRequest, Fail, Late, TestServer, Twice, a_control_server
 from tests.towns import TownBuilder, a_town, event
 from tests.worlds import World

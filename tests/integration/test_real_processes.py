@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.litestream import config as litestream
-from infra.local.buckets import Bucket
-from infra.local.s3_servers import REGION, S3Server
+from infra.buckets import Bucket
+from infra.devstack.s3_servers import REGION, S3Server
+from infra.ops.litestream import config as litestream
 from infra.townctl.past import litestream_program
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.steps import drive
+from shared.ports.steps import drive
 from shared.storage import head, keys, ltx
 from shared.storage.towns import ObjectTownStore
 from tests.integration import town_writers

@@ -8,18 +8,19 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.object_store import ObjectVersion
-from shared.domain.past import JournalRow
-from shared.domain.steps import Steps, drive
-from shared.engine import code_version as versions
-from shared.engine import inputs
-from shared.engine.replay import faithful
-from shared.engine.replay.differences import Difference
-from shared.engine.replay.window import Page, window_of
+from shared.history.differences import Difference
+from shared.history.retained_past import StoredPast
+from shared.images import dump
+from shared.ports.object_store import ObjectVersion
+from shared.ports.steps import Steps, drive
+from shared.ports.town_past import JournalRow
+from shared.replay import faithful
+from shared.replay.time_window import Page, window_of
+from shared.runner import code_version as versions
+from shared.runner import inputs
 from shared.storage import layers, restore, retention
-from shared.storage.past import StoredPast
 from shared.storage.restore import Archive
-from shared.town import dump, migrations
+from shared.town import migrations
 from shared.town.migrations import Migration
 from tests.replayed import SECOND, a_busy_world, a_world_with_a_past, past_of, replayed
 from tests.towns import MS, T, TownBuilder, a_town, ago, event

@@ -10,15 +10,15 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
-from shared.domain.steps import drive
 from shared.domain.tick import TickInput
 from shared.domain.times import from_milliseconds, from_text
 from shared.engine import tick
-from shared.engine.founding import found_town
-from shared.engine.run_report import RunReport
-from shared.engine.surroundings import Surroundings
-from shared.engine.worker import run_town
-from shared.events import ingest
+from shared.intake import ingest
+from shared.ports.steps import drive
+from shared.runner.founding import found_town
+from shared.runner.run_report import RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.worker import run_town
 from shared.storage import keys, layers, ltx, publish, restore, retention
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore

@@ -1,4 +1,4 @@
-"""Every command of infra/runbook/local-debugging.md, in its order, in one shell."""
+"""Every command of docs/runbook/local-debugging.md, in its order, in one shell."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from infra.townctl import wiring
 from shared.adapters.local_processes import LocalProcessRuntime
 
 ROOT = Path(__file__).parents[2]
-GUIDE = ROOT / "infra/runbook/local-debugging.md"
+GUIDE = ROOT / "docs/runbook/local-debugging.md"
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 SQLITE3 = """\
 import sqlite3, sys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.s3_servers import S3Server
+from infra.devstack.s3_servers import S3Server
 from shared.adapters import s3_objects
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.errors import (
@@ -23,8 +23,8 @@ from shared.domain.errors import (
     Terminal,
     TownError,
 )
-from shared.domain.object_store import StoredObject
-from shared.domain.steps import drive
+from shared.ports.object_store import StoredObject
+from shared.ports.steps import drive
 from shared.storage.probe import prove_conditional_writes
 from shared.storage.towns import ObjectTownStore
 from tests.s3_stub import (

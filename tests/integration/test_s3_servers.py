@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 def test_a_server_does_not_outlive_a_starter_that_is_killed(name: str, tmp_path: Path) -> None:
     program = (
         "import sys, time, pathlib\n"
-        "from infra.local import s3_servers\n"
+        "from infra.devstack import s3_servers\n"
         f"with s3_servers.{name}(pathlib.Path(sys.argv[1])) as server:\n"
         "    print(server.endpoint_url, flush=True)\n"
         "    time.sleep(60)\n"

@@ -10,14 +10,14 @@ import pytest
 from shared.actions import TransitionBead
 from shared.domain import limits
 from shared.domain.states import BeadStatus
-from shared.domain.steps import drive
 from shared.domain.tick import Tick
 from shared.engine import reconcile
-from shared.engine.replay import self_check
-from shared.engine.run_report import RunReport
-from shared.engine.worker import run_town
+from shared.history import self_check
+from shared.ports.steps import drive
 from shared.rules import RULES
 from shared.rules.base import Decision, Rule
+from shared.runner.run_report import RunReport
+from shared.runner.worker import run_town
 from shared.town.reading import TownReader
 from tests.histories import told
 from tests.towns import a_town

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from infra.local.fake_github import FakeGitHub
-from infra.local.fake_gitlab import FakeGitLab
-from shared.domain.ports import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from infra.devstack.fake_github import FakeGitHub
+from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from tests.fake_gitlab import FakeGitLab
 from tests.forge_sites import Change, ForgeSite, InMemory, served
 
 ASKER = Asker("t1", "rig-1")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra.local import demo_agent
-from infra.local.posting import NotPosted, patiently, poster_from
-from infra.town_agent.main import NOT_POSTED, OK, REFUSED, run
+from infra.agents.posting import NotPosted, patiently, poster_from
+from infra.agents.town_agent.main import NOT_POSTED, OK, REFUSED, run
+from infra.demo import agent
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.local_state import Generation
 from tests.events_api import EventsApi, an_events_api
@@ -274,9 +274,9 @@ def test_without_a_token_nothing_is_sent(place: Place, capsys: pytest.CaptureFix
 
 
 def test_it_starts_as_a_command(place: Place) -> None:
-    """As an agent calls it: a process of its own, `python -m infra.town_agent.main`."""
+    """As an agent calls it: a process of its own, `python -m infra.agents.town_agent.main`."""
     place.with_town(a_working_town())
-    words = [sys.executable, "-m", "infra.town_agent.main", "status", "hello"]
+    words = [sys.executable, "-m", "infra.agents.town_agent.main", "status", "hello"]
     environment = {**place.environment, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (OK, "")
@@ -291,6 +291,6 @@ def test_a_demo_agent_that_is_the_mayor_reads_and_waits(
     place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None, message="A bead failed.")
     for name, value in {**place.environment, "TOWN_AGENT_PACE": "0"}.items():
         monkeypatch.setenv(name, value)
-    assert demo_agent.main() == OK
+    assert agent.main() == OK
     assert "A bead failed." in capsys.readouterr().out
     assert place.ticks().doing("mayor") == ("waiting", None)

@@ -10,8 +10,8 @@ from infra.townctl.loop import Stop, TownLoop
 from infra.townctl.wiring import open_store
 from shared.adapters.clock import wait_for
 from shared.domain.errors import DamagedImage
-from shared.domain.ports import Started, StartRejected, StartUnknown
-from shared.engine.run_report import FailedRun, RunReport
+from shared.ports.runtime import Started, StartRejected, StartUnknown
+from shared.runner.run_report import FailedRun, RunReport
 from shared.storage.restore import Archive
 from tests.fakes import FakeRuntime
 from tests.towns import a_town

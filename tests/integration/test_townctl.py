@@ -11,14 +11,14 @@ import pytest
 from infra.townctl import main
 from infra.townctl.answers import plain
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.domain.ports import Alert
-from shared.domain.steps import drive
+from shared.domain.alert import Alert
 from shared.domain.times import from_text, to_text
-from shared.domain.town_store import TownImage
+from shared.images.image_digest import of_image
+from shared.ports.steps import drive
+from shared.ports.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.town import database, journal
-from shared.town.image_digest import of_image
 from tests.fakes import FakeClock
 from tests.integration.townctl_calls import REPOSITORY, RIG, Townctl
 from tests.towns import T
@@ -475,7 +475,7 @@ def commands_told(page: str) -> set[str]:
 
 
 def test_the_page_of_townctl_tells_what_every_command_does(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (REPOSITORY / "infra/runbook/townctl.md").read_text().partition("## Where they work")[0]
+    page = (REPOSITORY / "docs/runbook/townctl.md").read_text().partition("## Where they work")[0]
     assert leaf_commands(capsys) - commands_told(page) == set()
 
 

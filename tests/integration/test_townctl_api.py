@@ -12,7 +12,7 @@ from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from tests.conventions.sources import ROOT
 
-PAGE = ROOT / "infra/runbook/townctl.md"
+PAGE = ROOT / "docs/runbook/townctl.md"
 ROW = re.compile(r"^\| `([^`]+)` \| (yes|no) \| (yes|no) \| (yes|no) \|$", re.MULTILINE)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from infra.local.buckets import Bucket
-from infra.local.posting import poster_from
-from infra.local.s3_servers import REGION, S3Server
+from infra.agents.posting import poster_from
+from infra.buckets import Bucket
+from infra.devstack.s3_servers import REGION, S3Server
 from infra.townctl import main, wiring
 from shared.adapters.clock import SystemClock
-from shared.domain.steps import drive
 from shared.events.town import TownStarted
+from shared.ports.steps import drive
 from shared.storage import ltx
 from shared.storage.towns import ObjectTownStore
 from tests.integration.townctl_calls import RIG, Called, Townctl

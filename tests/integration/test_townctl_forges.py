@@ -14,18 +14,18 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ParamValidationError
 from moto import mock_aws
 
-from infra.local.fake_forge import TOKEN
-from infra.local.fake_github import FakeGitHub
+from infra.devstack.fake_forge import TOKEN
+from infra.devstack.fake_github import FakeGitHub
 from infra.townctl import forges, main, over_api
 from shared.adapters.clock import SystemClock
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.forge_tokens import token_for
 from shared.adapters.secrets_manager import SecretsManager
 from shared.domain.errors import Refused
-from shared.domain.ports import Asker
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.domain.town_store import CommitFacts
+from shared.ports.forge import Asker
+from shared.ports.steps import drive
+from shared.ports.town_store import CommitFacts
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 from tests.integration.townctl_calls import Townctl

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import git_seed
+from infra.devstack import git_seed
 from infra.townctl import wiring
 from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.domain.steps import drive
-from shared.domain.town_store import TownImage
+from shared.ports.steps import drive
+from shared.ports.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from tests.control_servers import a_control_server

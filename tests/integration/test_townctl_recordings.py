@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.past import JournalRow
-from shared.domain.steps import Steps
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.steps import Steps
+from shared.ports.town_past import JournalRow
 from tests.integration.townctl_calls import Townctl
 from tests.recordings import golden
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.api_client import with_token
 from infra.townctl import main
+from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from tests.integration.townctl_calls import TOWNCTL
 

@@ -11,7 +11,7 @@ import pytest
 
 from infra.townctl import main
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.domain.steps import drive
+from shared.ports.steps import drive
 from shared.storage.towns import ObjectTownStore
 from tests.integration.townctl_calls import RIG, Called, Townctl
 

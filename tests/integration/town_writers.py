@@ -22,9 +22,9 @@ from typing import Final
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.errors import Conflict
-from shared.domain.object_store import ObjectStore
-from shared.domain.steps import Call, Steps, drive
-from shared.domain.town_store import TownImage
+from shared.ports.object_store import ObjectStore
+from shared.ports.steps import Call, Steps, drive
+from shared.ports.town_store import TownImage
 from shared.storage import layers
 from shared.storage.towns import ObjectTownStore
 from tests.fault_injection import each_call

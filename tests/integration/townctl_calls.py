@@ -13,7 +13,7 @@ import pytest
 
 from infra.townctl import main
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.domain.object_store import ObjectStore
+from shared.ports.object_store import ObjectStore
 
 REPOSITORY = Path(__file__).parents[2]
 TOWNCTL = [sys.executable, "-m", "infra.townctl.main"]

@@ -15,8 +15,9 @@ LIMITS: Final = "shared/domain/limits.py"
 ALLOWANCES: Final = "shared/domain/effects.py"
 RULES: Final = "shared/rules/__init__.py"
 INVARIANTS: Final = "shared/engine/invariants.py"
-_ENGINE: Final = tuple(
-    f"shared/engine/{name}.py" for name in ("drain", "apply", "effects", "invariants", "inputs", "worker", "perform")
+_ENGINE: Final = (
+    *(f"shared/engine/{name}.py" for name in ("drain", "apply", "effects", "invariants")),
+    *(f"shared/runner/{name}.py" for name in ("inputs", "worker", "perform")),
 )
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Lt: ast.LtE,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.domain import canonical, limits
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.tick import Envelope, Observations, TickInput, config_digest
 from shared.domain.times import from_text, to_text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from shared.domain.ports import ProcessState, ProcessStatus
+from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.report import ClaimedEffect
 from shared.domain.times import to_text
 from tests.properties.facts import Fact

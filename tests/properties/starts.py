@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any, Final
 
 from shared.domain.times import from_text
-from shared.town import database, founding
+from shared.images import first_image
+from shared.town import database
 from tests.properties.checks import Checks, remember
 from tests.properties.life import Life
 from tests.properties.outside import Answers
@@ -217,7 +218,7 @@ def begin(name: str) -> Life:
 def _lived(name: str) -> _Begun:
     config, steps = STARTS[name]
     town = TownBuilder(
-        sql=database.open_image(founding.found(TOWN, config=config, paused=name in ("paused", "started"))), tick_no=0
+        sql=database.open_image(first_image.found(TOWN, config=config, paused=name in ("paused", "started"))), tick_no=0
     )
     life = Life(town)
     Checks(life)

@@ -13,7 +13,7 @@ from shared.domain.limits import MILLISECOND
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.engine import reconcile, tick
-from shared.engine.replay.foresight import Outlook, drain_end, mentions, outlook
+from shared.questions.foresight import Outlook, drain_end, mentions, outlook
 from shared.rules import RULES
 from tests.properties import steps
 from tests.properties.amount import examples

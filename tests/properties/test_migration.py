@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
-from shared.engine.migration import of_lines
-from shared.town import database, export, foreign_rows, importing, rewriting
-from shared.town.importing import ImportedImage
+from shared.images import rewriting
+from shared.moving import export, foreign_rows, importing
+from shared.moving.importing import ImportedImage
+from shared.moving.transfer import of_lines
+from shared.town import database
 from tests.properties import steps
 from tests.properties.amount import examples
 from tests.properties.life import Life

@@ -5,17 +5,19 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.past import PastImage
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.report import TickReport
-from shared.domain.steps import drive
 from shared.domain.tick import TickInput
 from shared.domain.times import from_text
-from shared.engine.code_version import code_version
-from shared.engine.replay import faithful, what_if
-from shared.engine.replay.overrides import Overrides
-from shared.engine.replay.window import Page, Window
-from shared.town import database, image_digest, journal
+from shared.images import image_digest
+from shared.ports.steps import drive
+from shared.ports.town_past import PastImage
+from shared.replay import faithful
+from shared.replay.time_window import Page, Window
+from shared.replay.what_if import run
+from shared.replay.what_if.overrides import Overrides
+from shared.runner.code_version import code_version
+from shared.town import database, journal
 from tests.pasts import RememberedPast
 from tests.properties.life import Life, Ticked
 from tests.properties.starts import begin
@@ -110,7 +112,7 @@ def test_a_replay_rolls_forward_to_its_window_from_the_only_image_that_is_kept()
 @pytest.mark.parametrize("seed", [6, 7])
 def test_a_what_if_that_changes_nothing_comes_to_the_same_at_every_tick(seed: int) -> None:
     life = a_recorded_life("busy", seed, ticks=150)
-    otherwise = drive(what_if.what_if(TOWN, life.past, window_from(life, 20), Overrides(), page=UNLIMITED))
+    otherwise = drive(run.what_if(TOWN, life.past, window_from(life, 20), Overrides(), page=UNLIMITED))
     assert (otherwise.ticks, otherwise.partings, otherwise.rows) == (len(life.past.rows) - 20, (), ())
     assert (otherwise.unknown, otherwise.notes) == ((), ())
     life.close()

@@ -20,10 +20,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
-from shared.town import dump
+from shared.images import dump
 from tests.properties import outside, steps
 from tests.properties.amount import examples
 from tests.properties.checks import acts

@@ -15,7 +15,7 @@ from shared.domain.tick import Tick
 from shared.domain.times import to_text
 from shared.town import database, lookup
 from shared.town.town import Town
-from shared.town.writing import agents, beads, reviews
+from shared.town.writing import agents, beads, hooks, reviews
 from shared.town.writing.agents import Watermark
 from tests.properties.amount import examples
 from tests.towns import TOWN, T, TownBuilder, a_town, ago
@@ -74,9 +74,9 @@ def _call(town: Town, call: Call) -> Any:
     name, given_ = call
     match name:
         case "hook":
-            return agents.hook(town, *given_)
+            return hooks.hook(town, *given_)
         case "unhook":
-            return agents.unhook(town, *given_)
+            return hooks.unhook(town, *given_)
         case "move_bead":
             return beads.move(town, given_[0], given_[1], from_=given_[2])
         case "move_agent":
@@ -153,9 +153,9 @@ def test_unhooking_twice_is_unhooking_once(calls: list[Call], name: str) -> None
             _call(town, call)
         before = lookup.agent(town, name)
         assert before is not None
-        assert agents.unhook(town, name) == (before.hook is not None)
+        assert hooks.unhook(town, name) == (before.hook is not None)
         once = town.sql.execute("SELECT * FROM agent_metadata ORDER BY bead_id").fetchall()
-        assert agents.unhook(town, name) is False
+        assert hooks.unhook(town, name) is False
         assert town.sql.execute("SELECT * FROM agent_metadata ORDER BY bead_id").fetchall() == once
         after = lookup.agent(town, name)
         assert after is not None
@@ -172,7 +172,7 @@ def test_a_hook_takes_the_bead_from_whoever_had_it_or_changes_nothing(calls: lis
         before, others = lookup.agent(town, name), lookup.hooked_agent_ids(town, bead)
         assert before is not None
         audited = town.next_audit_seq
-        refused = agents.hook(town, name, bead)
+        refused = hooks.hook(town, name, bead)
         after = lookup.agent(town, name)
         assert after is not None
         if refused is not None or before.hook == bead:

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from infra.townctl.recordings import diff_of
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.steps import drive
-from shared.engine.replay import recorder, recording
-from shared.engine.replay.recording import RecordedTick, Recording
-from shared.engine.replay.verifying import Verified
-from shared.engine.replay.window import Window
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.steps import drive
+from shared.replay.recordings import file_format, making
+from shared.replay.recordings.file_format import RecordedTick, Recording
+from shared.replay.recordings.verifying import Verified
+from shared.replay.time_window import Window
 from tests.recordings.stories import STORIES, told
 from tests.towns import MS, TOWN, T
 from tests.worlds import World
@@ -29,12 +29,12 @@ ACCEPT: Final = "if this is what you want: make recordings-accept, and commit th
 
 def path_of(name: str) -> Path:
     """Where a recording lies."""
-    return FOLDER / f"{name}{recording.SUFFIX}"
+    return FOLDER / f"{name}{file_format.SUFFIX}"
 
 
 def read(name: str) -> Recording:
     """A recording of the repository."""
-    return recording.from_bytes(path_of(name).read_bytes(), name)
+    return file_format.from_bytes(path_of(name).read_bytes(), name)
 
 
 def made(name: str) -> Recording:
@@ -42,7 +42,7 @@ def made(name: str) -> Recording:
     if name == TAMPERED:
         return tampered(made(_TAMPERED_STORY))
     world = told(STORIES[name])
-    recorded = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
+    recorded = drive(making.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
     assert recorded.recording is not None, recorded.problem
     return recorded.recording
 

@@ -10,7 +10,7 @@ A recording that still comes out as it was recorded, of a story that is still th
 import sys
 
 from shared.domain.errors import TownError
-from shared.engine.replay import recording, verifying
+from shared.replay.recordings import file_format, verifying
 from tests.recordings import golden
 
 
@@ -28,13 +28,13 @@ def main(words: list[str]) -> int:
             continue
         print(what)
         if not look:
-            body = recording.to_bytes(made)
+            body = file_format.to_bytes(made)
             golden.path_of(name).write_bytes(body)
             print(f"{name}: written, {len(made.ticks)} ticks, {len(body)} bytes")
     return 1 if look and changed else 0
 
 
-def _what_changed(name: str, made: recording.Recording) -> str | None:
+def _what_changed(name: str, made: file_format.Recording) -> str | None:
     if not golden.path_of(name).exists():
         return f"{name}: new"
     try:

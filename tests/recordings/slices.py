@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from shared.domain.times import from_text
-from shared.engine.replay.recording import Recording, page_marks
-from shared.engine.replay.rerun import Rerun, input_of
-from shared.town import image_digest
+from shared.history.rerun import Rerun, input_of
+from shared.images import image_digest
+from shared.replay.recordings.file_format import Recording, page_marks
 from tests.recordings import golden
 
 

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.ports import Feedback, ForgeError, StartRejected
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.engine.founding import found_town
 from shared.events.containers import drain_nonce
+from shared.ports.forge import Feedback, ForgeError
+from shared.ports.runtime import StartRejected
+from shared.ports.steps import drive
+from shared.runner.founding import found_town
 from tests import histories
 from tests.benchmarks.towns import an_aged_town
 from tests.fakes import FakeClock, FakeProcess

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared.domain import canonical, limits
-from shared.engine.replay import recording, verifying
+from shared.replay.recordings import file_format, verifying
 from tests.recordings import golden, make
 
 SMALL = ("poison", "crash-loop", "cancelled")
@@ -34,7 +34,7 @@ def test_the_recording_that_somebody_tampered_with_is_found_out_at_its_place() -
 
 
 def test_every_story_has_its_recording_and_no_recording_lacks_a_story() -> None:
-    files = {path.stem for path in golden.FOLDER.glob(f"*{recording.SUFFIX}")}
+    files = {path.stem for path in golden.FOLDER.glob(f"*{file_format.SUFFIX}")}
     assert files == set(golden.NAMES)
     assert len(files) > 12
 
@@ -43,8 +43,8 @@ def test_every_story_has_its_recording_and_no_recording_lacks_a_story() -> None:
 def test_a_story_told_again_is_the_recorded_one_and_makes_the_same_bytes_each_time(name: str) -> None:
     made = golden.made(name)
     assert golden.same_story(golden.read(name), made)
-    assert recording.to_bytes(golden.made(name)) == recording.to_bytes(made)
-    assert recording.from_bytes(recording.to_bytes(made), name) == made
+    assert file_format.to_bytes(golden.made(name)) == file_format.to_bytes(made)
+    assert file_format.from_bytes(file_format.to_bytes(made), name) == made
 
 
 def test_another_version_of_the_code_is_no_difference_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

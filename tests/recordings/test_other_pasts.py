@@ -13,10 +13,10 @@ import pytest
 from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text, to_text
 from shared.engine import reconcile
-from shared.engine.replay import recorder
-from shared.engine.replay.differences import ABSENT, Difference
-from shared.engine.replay.recording import Recording
-from shared.engine.replay.verifying import Verified, verify
+from shared.history.differences import ABSENT, Difference
+from shared.replay.recordings import making
+from shared.replay.recordings.file_format import Recording
+from shared.replay.recordings.verifying import Verified, verify
 from shared.rules import RULES
 from shared.town import database, migrations
 from tests.recordings import golden
@@ -209,7 +209,7 @@ def test_a_tick_that_changed_the_schema_when_it_was_recorded_does_so_again(monke
     old = slices("drain")[3]
     a_new_schema(monkeypatch)
     base = old.base
-    one = recorder.scrubbed(base, [old.ticks[0].row], [])
+    one = making.scrubbed(base, [old.ticks[0].row], [])
     assert one.ticks[0].changes[("town", "schema_version", "")] == {"value": "2"}
     verified = verify(one)
     assert verified.exact, verified.divergence

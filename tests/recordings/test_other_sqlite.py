@@ -8,9 +8,10 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
-from shared.engine.replay import verifying
-from shared.engine.replay.recording import Recording, page_marks
-from shared.town import database, image_digest
+from shared.images import image_digest
+from shared.replay.recordings import verifying
+from shared.replay.recordings.file_format import Recording, page_marks
+from shared.town import database
 from tests.recordings import golden
 from tests.recordings.slices import with_row
 

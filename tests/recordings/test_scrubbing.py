@@ -10,17 +10,18 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused
-from shared.domain.past import JournalRow, PastImage
-from shared.domain.steps import Steps, drive
 from shared.domain.times import to_text
-from shared.engine.replay import recorder, recording, verifying
-from shared.engine.replay.masking import SECRET, Masks
-from shared.engine.replay.recording import Recording
-from shared.engine.replay.scrubbing import Scrubbing
-from shared.engine.replay.window import Window
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.images import rewriting
+from shared.ports.steps import Steps, drive
+from shared.ports.town_past import JournalRow, PastImage
+from shared.replay.recordings import file_format, making, verifying
+from shared.replay.recordings.file_format import Recording
+from shared.replay.recordings.masking import SECRET, Masks
+from shared.replay.recordings.scrubbing import Scrubbing
+from shared.replay.time_window import Window
 from shared.storage.restore import Archive, restore_in_place
-from shared.town import database, rewriting
+from shared.town import database
 from tests.fakes import FakeClock
 from tests.recordings.golden import past_of
 from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago, event
@@ -155,14 +156,14 @@ def told(world: World) -> None:
 
 def recorded(world: World) -> Recording:
     """The recording of all that happened after T."""
-    made = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
+    made = drive(making.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
     assert made.recording is not None, made.problem
     return made.recording
 
 
 def traces_in(one: Recording) -> list[tuple[str, bytes]]:
     """What is left of a canary, in the file and in the pages of the image."""
-    file = lzma.decompress(recording.to_bytes(one))
+    file = lzma.decompress(file_format.to_bytes(one))
     places = {"file": file.lower(), "image": one.image.lower()}
     found = []
     for place, content in places.items():
@@ -284,7 +285,7 @@ def test_what_is_not_proven_to_have_happened_is_not_recorded(columns: dict[str, 
     world.run()
     assert isinstance(world.objects, MemoryObjects)
     past = Altered(world.objects, world.objects, columns=columns)
-    made = drive(recorder.record(TOWN, past, Window(T + MS, world.clock.now() + 60 * 1000 * MS)))
+    made = drive(making.record(TOWN, past, Window(T + MS, world.clock.now() + 60 * 1000 * MS)))
     assert made.recording is None
     assert made.problem is not None
     assert problem in made.problem
@@ -317,13 +318,13 @@ def with_a_restore() -> World:
 
 def test_a_restore_within_a_window_is_said_and_before_it_is_followed() -> None:
     world = with_a_restore()
-    across = drive(recorder.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
+    across = drive(making.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
     assert across.recording is None
     assert across.problem is not None
     assert "brought back an older state" in across.problem
     kept = past_of(world)
     after = Window(T + 75_000 * MS, world.clock.now())
-    followed = drive(recorder.record(TOWN, OnlyTheOldest(kept.objects, kept.versions), after))
+    followed = drive(making.record(TOWN, OnlyTheOldest(kept.objects, kept.versions), after))
     assert followed.recording is not None, followed.problem
     assert followed.history.warm_up > 4
     assert verifying.verify(followed.recording).exact
@@ -335,4 +336,4 @@ def test_a_window_in_which_nothing_ran_or_too_much_did_is_refused() -> None:
     world.clock.move(seconds=10)
     world.run()
     with pytest.raises(Refused, match="no tick ran"):
-        drive(recorder.record(TOWN, past_of(world), Window(T + 11_000 * MS, T + 12_000 * MS)))
+        drive(making.record(TOWN, past_of(world), Window(T + 11_000 * MS, T + 12_000 * MS)))

@@ -10,10 +10,10 @@ import pytest
 from infra.townctl.desk import Desk
 from infra.townctl.recordings import replay_file
 from shared.domain.errors import DamagedImage, Refused
-from shared.engine.replay import recording
-from shared.engine.replay.differences import ABSENT, Difference
-from shared.engine.replay.recording import Recording
-from shared.engine.replay.verifying import verify
+from shared.history.differences import ABSENT, Difference
+from shared.replay.recordings import file_format
+from shared.replay.recordings.file_format import Recording
+from shared.replay.recordings.verifying import verify
 from tests.recordings import golden
 from tests.recordings.slices import slices, with_row
 
@@ -43,7 +43,7 @@ def test_a_byte_changed_in_the_image_names_its_page(page: int, tmp_path: Path) -
     forged = replace(genuine, image=bytes(image))
     difference = first_difference(forged)
     assert (difference.table, difference.key, difference.column) == ("image", f"page {page}", "bytes")
-    answer = replayed(tmp_path, recording.to_bytes(forged))
+    answer = replayed(tmp_path, file_format.to_bytes(forged))
     assert (answer.code, answer.document["exact"], answer.document["ticks"]) == (1, False, [])
 
 
@@ -108,12 +108,12 @@ def test_a_file_with_a_changed_or_lost_byte_is_damaged_wherever_it_is(tmp_path: 
         changed = bytearray(body)
         changed[at] ^= 0x10
         with pytest.raises(DamagedImage):
-            recording.from_bytes(bytes(changed), NAME)
+            file_format.from_bytes(bytes(changed), NAME)
     for at in (20, len(body) // 2, len(body) - 1):
         with pytest.raises(DamagedImage):
-            recording.from_bytes(body[:at], NAME)
+            file_format.from_bytes(body[:at], NAME)
     with pytest.raises(DamagedImage):
-        recording.from_bytes(body + b"more", NAME)
+        file_format.from_bytes(body + b"more", NAME)
     answer = replayed(tmp_path, body[:-40])
     assert (answer.code, answer.document["exact"]) == (1, False)
     assert "damaged" in answer.document["damage"]
@@ -129,7 +129,7 @@ def test_lines_that_are_none_name_their_number() -> None:
     ):
         torn = "\n".join([*lines[: number - 1], line, *lines[number:]])
         with pytest.raises(DamagedImage, match=f"line {number}|first line"):
-            recording.from_bytes(lzma.compress(torn.encode()), NAME)
+            file_format.from_bytes(lzma.compress(torn.encode()), NAME)
 
 
 def test_what_is_no_recording_or_of_a_later_format_is_refused(tmp_path: Path) -> None:

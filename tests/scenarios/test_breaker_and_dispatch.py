@@ -10,8 +10,9 @@ import pytest
 from shared.actions import DispatchAgent, UnhookAgent
 from shared.domain import limits
 from shared.domain.times import to_text
-from shared.engine import perform, reconcile
+from shared.engine import reconcile
 from shared.rules.base import Decision, Rule
+from shared.runner import perform
 from tests.scenarios.stories import BOUNDARY, Given, answers, around, as_usual, beat, deeds, draining, outbox, outcomes
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.report import TickReport
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.domain.ports import ForgeError
 from shared.domain.times import to_text
-from shared.town import dump
+from shared.images import dump
+from shared.ports.forge import ForgeError
 from tests.scenarios.table import scenario
 from tests.towns import TownBuilder, a_town, ago, event
 from tests.worlds import World, a_world

@@ -7,8 +7,8 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.ports import ProcessState, ProcessStatus
-from shared.events import ingest
+from shared.domain.processes import ProcessState, ProcessStatus
+from shared.intake import ingest
 from tests.scenarios.outside import PR, audits, beads_labelled, escalations, failure_of, outcomes_of, review_column
 from tests.scenarios.stories import BOUNDARY, beat, deeds, outbox, outcomes
 from tests.scenarios.table import scenario

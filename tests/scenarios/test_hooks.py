@@ -12,8 +12,9 @@ from shared.actions import Action, HookAgent, TransitionBead
 from shared.domain.report import TickReport
 from shared.domain.states import BeadStatus
 from shared.domain.times import to_text
-from shared.engine import perform, reconcile
+from shared.engine import reconcile
 from shared.rules.base import Decision, Rule
+from shared.runner import perform
 from shared.town.writing.agents import POLECAT_NAMES
 from tests.scenarios.stories import Given, as_usual, deeds, outbox, outcomes
 from tests.scenarios.table import scenario

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.domain.ports import NotDone
 from shared.domain.times import to_text
+from shared.ports.runtime import NotDone
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, actions, ago, an_empty_town, event, outcome_of, types_of
 from tests.worlds import World, a_world, outcomes

@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.events import ingest
+from shared.intake import ingest
 from tests.scenarios.outside import outcomes_of
 from tests.scenarios.stories import BOUNDARY, outcomes
 from tests.scenarios.table import scenario

@@ -7,15 +7,15 @@ from typing import Any
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import limits
 from shared.domain.errors import StoreUnavailable
-from shared.domain.steps import drive
 from shared.domain.tick import TickInput
-from shared.domain.town_store import TownImage
 from shared.engine import tick
-from shared.engine.founding import found_town
-from shared.engine.run_report import RunReport
-from shared.engine.surroundings import Surroundings
-from shared.engine.worker import run_town
-from shared.events import ingest
+from shared.intake import ingest
+from shared.ports.steps import drive
+from shared.ports.town_store import TownImage
+from shared.runner.founding import found_town
+from shared.runner.run_report import RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.worker import run_town
 from shared.storage import publish
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal

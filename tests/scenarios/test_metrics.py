@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from shared.domain.ports import StartRejected, StartUnknown
-from shared.domain.steps import drive
+from shared.ports.runtime import StartRejected, StartUnknown
+from shared.ports.steps import drive
 from tests.fault_injection import meanwhile
 from tests.scenarios.table import scenario
 from tests.towns import T, a_town, ago, event

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import StoreUnavailable
-from shared.domain.ports import NotDone
-from shared.domain.steps import Call, NotBegun, drive
 from shared.domain.times import from_text, to_text
-from shared.engine.run_report import RunReport
+from shared.ports.runtime import NotDone
+from shared.ports.steps import Call, NotBegun, drive
+from shared.runner.run_report import RunReport
 from tests.fakes import FakeProcess
 from tests.fault_injection import Crash, Fault, Faults, death, each_call, meanwhile
 from tests.scenarios.table import scenario

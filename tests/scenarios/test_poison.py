@@ -8,7 +8,7 @@ import pytest
 from shared.domain import limits
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
-from shared.events import ingest
+from shared.intake import ingest
 from shared.town.inbox import Fact
 from tests.scenarios.outside import audits
 from tests.scenarios.stories import BOUNDARY, deeds, outcomes

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from shared.domain import limits
-from shared.domain.ports import Feedback, NotMerged
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
+from shared.ports.forge import Feedback, NotMerged
 from tests.scenarios.outside import (
     AWAITING,
     CLEAN,

@@ -10,17 +10,18 @@ import pytest
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import canonical
 from shared.domain.errors import DamagedImage, Refused
-from shared.domain.object_store import StoredObject
-from shared.domain.steps import drive
-from shared.engine.replay import faithful
-from shared.engine.replay.differences import ABSENT, Difference
-from shared.engine.replay.told import Replay
-from shared.engine.replay.window import Window
+from shared.history.differences import ABSENT, Difference
+from shared.history.retained_past import StoredPast
+from shared.images import image_digest
+from shared.ports.object_store import StoredObject
+from shared.ports.steps import drive
+from shared.replay import faithful
+from shared.replay.replayed import Replay
+from shared.replay.time_window import Window
 from shared.storage import head, keys, ltx, publish
-from shared.storage.past import StoredPast
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
-from shared.town import database, image_digest
+from shared.town import database
 from tests.fakes import FakeClock
 from tests.scenarios.table import scenario
 from tests.towns import TOWN, T, a_town, event

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.domain import limits
-from shared.domain.ports import ProcessStatus
+from shared.domain.processes import ProcessStatus
 from shared.domain.times import to_text
 from tests.scenarios.outside import CLEAN, GREEN, PR, answer, audits, effects, outcomes_of, review_column
 from tests.scenarios.stories import BOUNDARY, around, beat, deeds, outbox, outcomes

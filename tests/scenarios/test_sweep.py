@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.errors import OutOfTime
-from shared.domain.steps import drive
-from shared.engine import worker
-from shared.engine.surroundings import Surroundings
-from shared.engine.sweep import SweepReport, sweep
+from shared.ports.steps import drive
+from shared.runner import worker
+from shared.runner.surroundings import Surroundings
+from shared.runner.sweep import SweepReport, sweep
 from tests.scenarios.table import scenario
 from tests.towns import T, a_town, event
 from tests.worlds import World, a_world, in_order

@@ -7,8 +7,8 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import AccessDenied, DamagedImage, SchemaMismatch, StoreUnavailable, UnknownTown, WrongTown
-from shared.domain.object_store import StoredObject
-from shared.engine.run_report import PassReport
+from shared.ports.object_store import StoredObject
+from shared.runner.run_report import PassReport
 from shared.town import database
 from tests.scenarios.table import scenario
 from tests.towns import a_town

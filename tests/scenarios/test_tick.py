@@ -12,13 +12,13 @@ from shared.actions import TransitionBead
 from shared.actions.base import Action
 from shared.domain.outcomes import ActionOutcome
 from shared.domain.states import BeadStatus
-from shared.domain.steps import drive
 from shared.domain.tick import Tick
 from shared.domain.times import to_text
 from shared.engine import reconcile
-from shared.engine.founding import found_town
+from shared.ports.steps import drive
 from shared.rules import RULES
 from shared.rules.base import Decision, Rule
+from shared.runner.founding import found_town
 from shared.town.reading import TownReader
 from shared.town.town import Town
 from shared.town.writing import beads

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.domain.ports import ProcessState, ProcessStatus
+from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from tests.scenarios.table import scenario

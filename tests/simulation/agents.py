@@ -10,16 +10,9 @@ from functools import partial
 from random import Random
 from typing import Any, Literal, get_args
 
-from shared.domain.ports import (
-    Done,
-    NotDone,
-    ProcessState,
-    ProcessStatus,
-    Started,
-    StartRejected,
-    StartUnknown,
-)
+from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.times import to_text
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post
 from tests.simulation.scheduler import MINUTE, SECOND

@@ -11,17 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from shared.domain import ids
+from shared.domain.alert import Alert
 from shared.domain.effects import ALLOWANCE
 from shared.domain.limits import MILLISECOND
-from shared.domain.object_store import ObjectStore
-from shared.domain.ports import Alert
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
-from shared.domain.steps import drive
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.engine import tick
-from shared.engine.run_report import RunReport
-from shared.events import BY_TYPE, ingest
+from shared.events import BY_TYPE
+from shared.intake import ingest
+from shared.ports.object_store import ObjectStore
+from shared.ports.steps import drive
+from shared.runner.run_report import RunReport
 from shared.storage import head, keys, layers
 from shared.town import database, journal
 from tests.simulation.differences import first_difference

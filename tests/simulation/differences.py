@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from shared.town import database, dump
+from shared.images import dump
+from shared.town import database
 
 
 def first_difference(left: bytes, right: bytes) -> str:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final, Literal, Protocol, get_args
 
 from shared.domain import limits
-from shared.domain.steps import Call
+from shared.ports.steps import Call
 
 CallFault = Literal["error", "lost_answer", "late", "twice", "race", "delay", "crash_before", "crash_after"]
 WorldFault = Literal[

@@ -11,14 +11,15 @@ from random import Random
 from typing import Any
 
 from shared.domain.errors import Conflict, Refused, Retryable
-from shared.domain.steps import Steps
-from shared.engine import dispatch, dry_run, sweep, worker
-from shared.engine.dry_run import DryRun
-from shared.engine.perform import Outside
-from shared.engine.run_report import PassReport, RunReport
-from shared.engine.surroundings import Surroundings
-from shared.engine.sweep import SweepReport
-from shared.engine.warm_images import WarmImages
+from shared.ports.steps import Steps
+from shared.questions import dry_run
+from shared.questions.dry_run import DryRun
+from shared.runner import dispatch, sweep, worker
+from shared.runner.perform import Outside
+from shared.runner.run_report import PassReport, RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.sweep import SweepReport
+from shared.runner.warm_images import WarmImages
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.differences import first_difference
 from tests.simulation.forge import SimulatedForge

@@ -6,7 +6,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from shared.domain.ports import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
 from tests.simulation.ground import Ground
 from tests.simulation.scheduler import MINUTE, SECOND
 

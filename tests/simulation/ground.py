@@ -13,14 +13,15 @@ from random import Random
 from typing import Any
 
 from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.images import Content
 from shared.domain.states import EventSource
-from shared.domain.steps import Call, Steps
 from shared.domain.tick import Envelope
-from shared.domain.town_store import CommitFacts, Content, TownImage
-from shared.events import ingest
+from shared.images.pages import bytes_of
+from shared.intake import ingest
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import CommitFacts, TownImage
 from shared.storage import keys
 from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
-from shared.town.pages import bytes_of
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Plan
 from tests.simulation.processes import Driver, Ending

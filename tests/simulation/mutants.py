@@ -15,14 +15,15 @@ from unittest.mock import patch
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import ids, limits
 from shared.domain.errors import Conflict
+from shared.domain.images import Content
 from shared.domain.report import TickReport
-from shared.domain.steps import Call, Steps
 from shared.domain.tick import Envelope, TickInput
-from shared.domain.town_store import CommitFacts, Content, DueMarker, TownImage
-from shared.engine import inputs, worker
-from shared.engine.perform import Performed, perform
-from shared.engine.run_report import RunReport
-from shared.engine.surroundings import Surroundings
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import CommitFacts, DueMarker, TownImage
+from shared.runner import inputs, worker
+from shared.runner.perform import Performed, perform
+from shared.runner.run_report import RunReport
+from shared.runner.surroundings import Surroundings
 from shared.storage.towns import ObjectTownStore
 from shared.town import inbox, outbox
 from shared.town.town import Town

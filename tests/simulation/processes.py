@@ -15,7 +15,7 @@ from shared.domain.effects import ALLOWANCE
 from shared.domain.errors import ConditionRace, StoreUnavailable, TownError
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
-from shared.domain.steps import Call, Steps, Together
+from shared.ports.steps import Call, Steps, Together
 from tests.simulation.faults import CallFault, Plan
 from tests.simulation.scheduler import SECOND, Scheduler
 

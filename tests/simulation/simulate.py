@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from shared.domain.steps import drive
-from shared.engine.founding import found_town
-from shared.engine.surroundings import Surroundings
-from shared.events import ingest
+from shared.intake import ingest
+from shared.ports.steps import drive
+from shared.runner.founding import found_town
+from shared.runner.surroundings import Surroundings
 from shared.storage.towns import IN_FILES_ABOVE
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.checks import Checks

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from shared.domain import limits
 from shared.domain.errors import StoreUnavailable
-from shared.domain.steps import Steps, drive
-from shared.engine.dispatch import run_due_towns
-from shared.engine.run_report import PassReport
+from shared.ports.steps import Steps, drive
+from shared.runner.dispatch import run_due_towns
+from shared.runner.run_report import PassReport
 from tests.fault_injection import Fault, Faults, interrupted
 from tests.towns import a_town, event
 from tests.worlds import World, a_world

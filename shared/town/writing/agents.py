@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
-from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Role
 from shared.domain.times import to_text
 from shared.town import lookup, outbox
-from shared.town.rows import Agent, Bead
+from shared.town.rows import Agent
 from shared.town.town import Town
-from shared.town.writing import audit, beads
+from shared.town.writing import beads, hooks
 
 POLECAT_NAMES: Final = [
     "Toast",
@@ -46,64 +46,9 @@ class Watermark:
     active_tools: tuple[Any, ...] | None = None
 
 
-def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
-    """Point an agent at a bead (spec/data-model.md 3.2). Returns why it was refused, or None."""
-    agent = lookup.agent(town, agent_id)
-    bead = lookup.bead(town, bead_id)
-    if agent is None or bead is None:
-        return "agent or bead is missing"
-    unhookable = why_unhookable(bead)
-    if unhookable is not None:
-        return unhookable
-    if agent.role is Role.MAYOR:
-        return "the mayor has no hook"
-    if agent.hook == bead_id:
-        return None
-    if agent.hook is not None:
-        return f"the agent holds another hook ({agent.hook})"
-    for other_id in lookup.hooked_agent_ids(town, bead_id):
-        unhook(town, other_id)
-    town.sql.execute(
-        "UPDATE agent_metadata SET current_hook_bead_id = :bead, status = 'idle', last_activity_at = :now, "
-        "agent_status_message = NULL, agent_status_updated_at = NULL, stalled_at = NULL WHERE bead_id = :agent",
-        {"agent": agent_id, "bead": bead_id, "now": town.tick.now_text},
-    )
-    town.sql.execute(
-        "UPDATE beads SET assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :bead",
-        {"agent": agent_id, "bead": bead_id, "now": town.tick.now_text},
-    )
-    audit.record(town, bead_id, "hooked", agent_id=agent_id)
-    return None
-
-
-def why_unhookable(bead: Bead) -> str | None:
-    """Why no agent may be hooked to a bead; None if one may."""
-    if bead.type in (BeadType.ESCALATION, BeadType.CONVOY, BeadType.AGENT, BeadType.MESSAGE):
-        return f"a bead of type {bead.type} is never hooked"
-    if Label.TRIAGE_REQUEST in bead.labels:
-        return "a triage request is never hooked"
-    return None if bead.live else f"the bead is {bead.status}"
-
-
 def exists(town: Town, agent_id: str) -> bool:
     """Whether there is an agent of that id, readable or not."""
     return town.sql.execute("SELECT 1 FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}).fetchone() is not None
-
-
-def unhook(town: Town, agent_id: str) -> bool:
-    """Take the hook away, and the checkpoint; False if there was none. A dead agent stays dead."""
-    row = town.sql.execute(
-        "SELECT current_hook_bead_id FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
-    ).fetchone()
-    if row is None or row[0] is None:
-        return False
-    town.sql.execute(
-        "UPDATE agent_metadata SET current_hook_bead_id = NULL, checkpoint = NULL, stalled_at = NULL, "
-        "status = CASE WHEN status = 'dead' THEN 'dead' ELSE 'idle' END WHERE bead_id = :id",
-        {"id": agent_id},
-    )
-    audit.record(town, row[0], "unhooked", agent_id=agent_id)
-    return True
 
 
 def move(town: Town, agent_id: str, to: AgentStatus, *, from_: AgentStatus | None = None) -> beads.Moved:
@@ -243,7 +188,7 @@ def confirm_start(town: Town, agent: Agent, process_id: str | None) -> None:
 
 def delete(town: Town, agent_id: str) -> None:
     """Remove an agent (spec/data-model.md 3.7): its live beads go back to open, its waiting effects expire."""
-    unhook(town, agent_id)
+    hooks.unhook(town, agent_id)
     assigned = town.sql.execute(
         "SELECT bead_id, status FROM beads WHERE assignee_agent_bead_id = :id ORDER BY bead_id", {"id": agent_id}
     ).fetchall()
@@ -261,11 +206,6 @@ def delete(town: Town, agent_id: str) -> None:
 def get_or_create(town: Town, role: Role, rig_id: str | None) -> str:
     """The agent to use for a role (spec/data-model.md 3.8): an existing one, else a new one."""
     return _existing(town, role, rig_id) or _create(town, role, rig_id)
-
-
-def refinery_of(town: Town, rig_id: str) -> str | None:
-    """The first refinery of a rig, in any status."""
-    return _existing(town, Role.REFINERY, rig_id)
 
 
 def _existing(town: Town, role: Role, rig_id: str | None) -> str | None:

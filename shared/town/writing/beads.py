@@ -9,7 +9,7 @@ from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import audit, convoys
+from shared.town.writing import audit, convoys, hooks
 
 Moved = Literal["moved", "already", "terminal", "moved_on", "missing"]
 
@@ -262,7 +262,7 @@ def delete(town: Town, bead_id: str) -> None:
     for (child,) in children:
         delete(town, child)
     for agent_id in lookup.hooked_agent_ids(town, bead_id):
-        _agents().unhook(town, agent_id)
+        hooks.unhook(town, agent_id)
     here = {"id": bead_id, "now": town.tick.now_text}
     town.sql.execute("DELETE FROM bead_dependencies WHERE bead_id = :id", here)
     town.sql.execute("DELETE FROM bead_dependencies WHERE depends_on_bead_id = :id", here)
@@ -303,9 +303,3 @@ def _convoys_concerned(town: Town, bead_id: str) -> list[str]:
         {"id": bead_id},
     ).fetchall()
     return [row[0] for row in rows]
-
-
-def _agents() -> Any:
-    from shared.town.writing import agents  # noqa: PLC0415 - beads and agents delete each other's traces
-
-    return agents

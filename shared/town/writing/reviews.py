@@ -17,7 +17,7 @@ from shared.domain.states import (
 from shared.town import lookup
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, convoys, escalations
+from shared.town.writing import agents, audit, beads, convoys, escalations, hooks
 from shared.town.writing.beads import Failure
 
 FOLLOW_UP_LABELS = (Label.REWORK, Label.PR_FIXUP, Label.PR_CONFLICT, Label.PR_FEEDBACK)
@@ -294,7 +294,7 @@ def _review_done(town: Town, agent: Agent, target: Bead, *, generation: int | No
 
 
 def _let_go(town: Town, agent: Agent) -> None:
-    agents.unhook(town, agent.id)
+    hooks.unhook(town, agent.id)
     if agent.status is not AgentStatus.DEAD:
         agents.move(town, agent.id, AgentStatus.IDLE)
 
@@ -329,7 +329,7 @@ def agent_completed(
 
 def _release_completed_work(town: Town, agent: Agent, status: str, reason: str | None) -> None:
     bead = lookup.bead(town, agent.hook)
-    agents.unhook(town, agent.id)
+    hooks.unhook(town, agent.id)
     if bead is None:
         return
     if status == "failed":

@@ -11,7 +11,8 @@ from shared.adapters.forge_tokens import secret_name, token_for
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.secrets_manager import KEPT_FOR, SecretsManager
 from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
-from shared.domain.ports import Asker, Secret
+from shared.ports.forge import Asker
+from shared.ports.secrets import Secret
 from tests.fakes import FakeClock, FakeSecrets
 from tests.towns import T
 

@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from shared.adapters.sqs_queue import SqsQueue, wake_of
 from shared.domain.errors import AccessDenied, QueueUnavailable, TownError
-from shared.domain.ports import Wake
+from shared.ports.queue import Wake
 from tests.towns import T
 
 

@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from shared.domain.steps import Call, NotBegun, Steps, Together, drive
+from shared.ports.steps import Call, NotBegun, Steps, Together, drive
 
 
 def asked(*calls: Call) -> Steps[list[Any]]:

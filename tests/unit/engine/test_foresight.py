@@ -9,9 +9,9 @@ import pytest
 from shared.domain import limits
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
-from shared.engine.replay.foresight import Outlook, outlook
-from shared.engine.replay.guards import HELD, WAITS
-from shared.engine.replay.relaxed import HOLDS
+from shared.questions.foresight import Outlook, outlook
+from shared.questions.guards import HELD, WAITS
+from shared.questions.relaxed import HOLDS
 from shared.rules.base import Wait
 from shared.town import database
 from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago

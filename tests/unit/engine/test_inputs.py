@@ -8,10 +8,10 @@ from shared.domain import limits
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope, Observations
 from shared.domain.times import to_milliseconds, to_text
-from shared.domain.town_store import DueMarker, InboxObject, InboxReading
-from shared.engine.inputs import Reading, as_marked, fix_input, read_batches, taken_by
-from shared.events import ingest
-from shared.town.summary import BeforeTick
+from shared.images.summary import BeforeTick
+from shared.intake import ingest
+from shared.ports.town_store import DueMarker, InboxObject, InboxReading
+from shared.runner.inputs import Reading, as_marked, fix_input, read_batches, taken_by
 from tests.towns import MS, T, a_town, event
 from tests.worlds import a_world
 

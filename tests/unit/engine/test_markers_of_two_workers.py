@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from shared.domain import limits
-from shared.domain.steps import drive
-from shared.engine.dispatch import run_due_towns
-from shared.engine.warm_images import WarmImages
+from shared.ports.steps import drive
+from shared.runner.dispatch import run_due_towns
+from shared.runner.warm_images import WarmImages
 from tests.fault_injection import Crash, interrupted
 from tests.towns import a_town, event
 from tests.worlds import World, a_world, in_order

@@ -6,13 +6,13 @@ import pytest
 
 from shared.domain.errors import StoreUnavailable
 from shared.domain.limits import MILLISECOND
-from shared.domain.steps import Call, drive
-from shared.domain.town_store import CommitFacts, TownImage
 from shared.engine import tick
-from shared.engine.dispatch import run_due_towns
-from shared.engine.sweep import sweep
-from shared.engine.warm_images import WarmImages
-from shared.engine.worker import run_town
+from shared.ports.steps import Call, drive
+from shared.ports.town_store import CommitFacts, TownImage
+from shared.runner.dispatch import run_due_towns
+from shared.runner.sweep import sweep
+from shared.runner.warm_images import WarmImages
+from shared.runner.worker import run_town
 from tests.fault_injection import each_call
 from tests.towns import T, a_town, event
 from tests.worlds import World

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from shared.domain.ports import Asker, Feedback, ForgeError, NotDone, StartRejected
 from shared.domain.report import ClaimedEffect
-from shared.domain.steps import Call, NotBegun, Steps, Together, drive
-from shared.engine.perform import Outside, Performed, perform, rounds_of
+from shared.ports.forge import Asker, Feedback, ForgeError
+from shared.ports.runtime import NotDone, StartRejected
+from shared.ports.steps import Call, NotBegun, Steps, Together, drive
+from shared.runner.perform import Outside, Performed, perform, rounds_of
 from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime
 from tests.towns import MS, T
 

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.domain.steps import drive
 from shared.domain.times import to_text
-from shared.engine.status import status
+from shared.ports.steps import drive
+from shared.questions.status import status
 from tests.towns import MS, T, a_town
 from tests.worlds import a_world
 

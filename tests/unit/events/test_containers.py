@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from shared.actions.base import Action
-from shared.domain.ports import ProcessState, ProcessStatus
+from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.states import EventSource
 from shared.events import containers
 from shared.town import inbox

@@ -9,8 +9,9 @@ from shared.domain.errors import Refused
 from shared.domain.outcomes import Applied, Skipped
 from shared.domain.states import AgentStatus, BeadStatus, DispatchOutcome, EffectKind, EffectState
 from shared.domain.times import to_text
-from shared.events import EVENTS, ingest
+from shared.events import EVENTS
 from shared.events.effect_results import RESULT_EVENTS, dispatch_expired
+from shared.intake import ingest
 from shared.town import outbox
 from shared.town.writing import nudges
 from tests.unit.events.small_town import PR, SmallTown, T

@@ -13,7 +13,7 @@ from shared.domain.errors import Refused
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_milliseconds, to_milliseconds, to_text
-from shared.events import ingest, strict_json
+from shared.intake import ingest, strict_json
 
 NOW = datetime(2026, 1, 10, 12, 0, tzinfo=UTC)
 KEY = f"towns/t1/inbox/{to_milliseconds(NOW)}-batch-1.json"

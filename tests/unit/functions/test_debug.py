@@ -12,10 +12,10 @@ import pytest
 from functions.access import Access
 from functions.debug import app as debug
 from functions.settings import AccessRule, DebugSettings
-from shared.domain.past import TownPast
 from shared.domain.times import to_text
-from shared.engine.replay import window
-from shared.storage.past import StoredPast
+from shared.history.retained_past import StoredPast
+from shared.ports.town_past import TownPast
+from shared.replay import time_window
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import T, a_town, event
 from tests.worlds import World, a_world
@@ -155,10 +155,10 @@ def test_a_replay_runs_the_recorded_ticks_again_and_finds_them_equal(api: DebugA
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        (None, window.MISSING),
-        ({"from": "2026-01-10T12:00:00Z"}, window.MISSING),
-        ({"from": "yesterday", "to": "2026-01-10T12:00:00Z"}, window.UNREADABLE),
-        ({"from": 1, "to": 2}, window.UNREADABLE),
+        (None, time_window.MISSING),
+        ({"from": "2026-01-10T12:00:00Z"}, time_window.MISSING),
+        ({"from": "yesterday", "to": "2026-01-10T12:00:00Z"}, time_window.UNREADABLE),
+        ({"from": 1, "to": 2}, time_window.UNREADABLE),
         ({"from": "2026-01-10T12:00:00Z", "to": "2026-01-10T11:00:00Z"}, "from is later than to"),
     ],
     ids=["nothing", "no end", "a word", "numbers", "backwards"],

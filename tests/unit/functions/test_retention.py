@@ -11,9 +11,9 @@ from functions.retention.hour import HOURS, Retention, hour_of
 from functions.schedule import ScheduledCall
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import StoreUnavailable
-from shared.domain.steps import drive
-from shared.engine.founding import found_town
-from shared.engine.surroundings import Surroundings
+from shared.ports.steps import drive
+from shared.runner.founding import found_town
+from shared.runner.surroundings import Surroundings
 from shared.storage import keys
 from shared.storage.restore import publish_snapshot
 from shared.storage.retention import Keep

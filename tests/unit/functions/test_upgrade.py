@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.domain.ports import Wake
+from shared.ports.queue import Wake
 from shared.town import database
 from tests.cloud import a_fleet
 from tests.towns import T

@@ -16,8 +16,8 @@ from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents
 from shared.adapters.forges import Forges
 from shared.domain.errors import Terminal
-from shared.domain.ports import Asker, ForgeError
-from shared.engine.perform import Outside
+from shared.ports.forge import Asker, ForgeError
+from shared.runner.perform import Outside
 from tests.fakes import FakeClock, FakeSecrets
 from tests.s3_stub import Answer, Request, stub_s3
 from tests.towns import T

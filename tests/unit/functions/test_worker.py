@@ -9,8 +9,8 @@ import pytest
 from shared.adapters.sqs_queue import MOST_MARKERS, body_of, deduplication_id, wake_of
 from shared.domain.errors import QueueUnavailable, Refused
 from shared.domain.limits import ACTIVE_INTERVAL
-from shared.domain.ports import Wake
 from shared.domain.times import from_text
+from shared.ports.queue import Wake
 from tests.cloud import Cloud, a_cloud, a_fleet
 from tests.towns import T, a_town, event
 from tests.worlds import a_world

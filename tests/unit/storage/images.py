@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from shared.domain.town_store import CommitFacts
+from shared.ports.town_store import CommitFacts
 
 NOON = datetime(2026, 1, 10, 12, 0, tzinfo=UTC)
 

@@ -16,8 +16,8 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import ConditionRace, Conflict, StoreUnavailable, TownError, TownExists
-from shared.domain.steps import Call, Steps, Together, answer_of, drive
-from shared.domain.town_store import TownImage
+from shared.ports.steps import Call, Steps, Together, answer_of, drive
+from shared.ports.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
 from tests.fault_injection import KINDS, Crash, Fault, FaultKind, Faults, interrupted, sweep
 from tests.unit.storage.images import NOON, an_image, facts, operations_in

@@ -9,9 +9,9 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
-from shared.domain.steps import drive
+from shared.images import image_digest
+from shared.ports.steps import drive
 from shared.storage import head, layers, ltx
-from shared.town import image_digest
 from tests.unit.storage.images import NOON, an_image
 
 KEY = "towns/demo/head"

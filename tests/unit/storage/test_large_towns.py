@@ -6,11 +6,13 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Conflict, StoreUnavailable
-from shared.domain.steps import Steps, Together, drive
-from shared.domain.town_store import Content, TownImage
+from shared.domain.images import Content
+from shared.images import image_digest
+from shared.ports.steps import Steps, Together, drive
+from shared.ports.town_store import TownImage
 from shared.storage import layers
 from shared.storage.towns import ObjectTownStore
-from shared.town import database, image_digest
+from shared.town import database
 from shared.town.large_images import LargeImage
 from tests.unit.storage.images import an_image, facts
 

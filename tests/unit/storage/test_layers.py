@@ -8,8 +8,8 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import DamagedImage, StoreUnavailable
-from shared.domain.steps import drive
-from shared.domain.town_store import CommitFacts, Published, TownImage
+from shared.ports.steps import drive
+from shared.ports.town_store import CommitFacts, Published, TownImage
 from shared.storage import layers, ltx
 from shared.storage.towns import ObjectTownStore
 from tests.unit.storage.images import NOON

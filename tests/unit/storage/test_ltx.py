@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import DamagedImage
+from shared.images.pages import changed_pages, lock_page
 from shared.storage import ltx
-from shared.town.pages import changed_pages, lock_page
 from tests.unit.storage.images import NOON, an_image
 
 # Written by Litestream 0.5.17 (`replicate -once`) from a database with 512-byte pages, a table t(a) and the row 'x'.

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import ConditionRace, PreconditionFailed, Refused
-from shared.domain.object_store import Listing, ObjectStore, StoredObject
-from shared.domain.steps import drive
+from shared.ports.object_store import Listing, ObjectStore, StoredObject
+from shared.ports.steps import drive
 from shared.storage.probe import prove_conditional_writes
 from tests.stores import Store
 

@@ -4,7 +4,7 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import StoreIncapable
-from shared.domain.steps import drive
+from shared.ports.steps import drive
 from shared.storage.probe import prove_conditional_writes
 
 

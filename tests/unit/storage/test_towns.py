@@ -18,11 +18,11 @@ from shared.domain.errors import (
     UnknownTown,
     WrongTown,
 )
-from shared.domain.steps import drive
-from shared.domain.town_store import InboxObject, InboxReading, TownStore
+from shared.images import image_digest
+from shared.ports.steps import drive
+from shared.ports.town_store import InboxObject, InboxReading, TownStore
 from shared.storage import head
 from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
-from shared.town import image_digest
 from tests.fault_injection import Faults
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
 
@@ -205,7 +205,7 @@ def test_the_inbox_is_read_in_order_of_receipt_and_says_what_waits_behind(store:
 
 
 def test_a_reading_ends_before_it_fills_the_memory(store: TownStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.storage.waiting._INBOX_BYTES", 1000)
+    monkeypatch.setattr("shared.storage.waiting_room._INBOX_BYTES", 1000)
     drive(store.create("demo", an_image(), facts("0-x")))
     for number in range(150):
         drive(store.post("demo", b"x" * 100, received_at=NOON, batch_id=f"b{number:03}", wake=False))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.actions import ACTIONS
-from shared.engine.run_report import FailedRun, RunReport
+from shared.runner.run_report import FailedRun, RunReport
 from shared.telemetry import catalogue
 from shared.telemetry.emf import OTHER, EmfMetrics, by_type, values_of, zeros
 from tests.emf import dimensions_of, metrics_of

@@ -10,7 +10,7 @@ import pytest
 import sentry_sdk
 from sentry_sdk.transport import Transport
 
-from shared.domain.ports import Alert
+from shared.domain.alert import Alert
 from shared.domain.report import Violation
 from shared.engine import alerts
 from shared.telemetry import errors

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import SchemaMismatch
-from shared.town.image_digest import RunningDigest, digest_of, updated
-from shared.town.pages import changed_pages, page_size_of
+from shared.images.image_digest import RunningDigest, digest_of, updated
+from shared.images.pages import changed_pages, page_size_of
 from tests.unit.storage.images import an_image
 
 PAGE = 512

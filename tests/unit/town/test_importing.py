@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Refused
-from shared.engine.migration import LONGEST_LINE, of_lines
-from shared.town import foreign_rows, importing, rewriting
-from shared.town.importing import ImportedImage
+from shared.images import rewriting
+from shared.moving import foreign_rows, importing
+from shared.moving.importing import ImportedImage
+from shared.moving.transfer import LONGEST_LINE, of_lines
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 AT = "2026-01-10T11:00:00.000Z"

@@ -9,11 +9,11 @@ from random import Random
 
 import pytest
 
-from shared.domain.town_store import PageChange
+from shared.domain.images import PageChange
+from shared.images.pages import changed_pages
 from shared.storage.scratch import Scratch
 from shared.town import database
 from shared.town.large_images import LargeImage, large_image
-from shared.town.pages import changed_pages
 
 PAGE = 512
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.townctl.demo_story import how_to_call
+from infra.demo.story import how_to_call
 
 
 def program(folder: Path) -> Path:

@@ -1,0 +1,162 @@
+"""The door: routes to sessions, JSON in and out, the caller's key checked before anything is read."""
+
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote
+
+from pydantic import BaseModel, ValidationError
+
+from infra.agents.control_server.requests import Message, Model, RefreshToken, Start, Stop, SyncConfig
+from infra.agents.control_server.sessions import Answer, Sessions
+
+LARGEST_BODY: Final = 1 << 20
+_AGENT: Final = re.compile(r"/agents/([^/]+)/(stop|status|message|model)")
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
+_SOCKET_SECONDS: Final = 30.0
+
+B = TypeVar("B", bound=BaseModel)
+
+
+class Refused(Exception):
+    """A request that is answered without doing anything."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.status = status
+
+
+class ControlServer(ThreadingHTTPServer):
+    """The HTTP server. `serve_forever` runs it, `address` says where."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, at: tuple[str, int], sessions: Sessions, *, key: str | None) -> None:
+        super().__init__(at, _Handler)
+        self.sessions = sessions
+        self._key = key
+
+    @property
+    def address(self) -> str:
+        """The base URL."""
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
+
+    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer one request; whoever may not ask learns nothing."""
+        try:
+            self._require_key(headers)
+            return self._route(method, path.partition("?")[0], headers, body)
+        except Refused as refused:
+            return refused.status, {"error": str(refused)}
+        except OSError as error:
+            return 500, {"error": f"this container's disk or processes are in trouble: {error.strerror}"}
+
+    def _require_key(self, headers: Mapping[str, str]) -> None:
+        given = _header(headers, "Authorization")
+        if self._key is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
+            raise Refused(401, "the key of this control server is wanted")
+
+    def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        key = _header(headers, "Idempotency-Key")
+        sessions = self.sessions
+        whole: dict[tuple[str, str], Callable[[], Answer]] = {
+            ("GET", "/health"): sessions.health,
+            ("POST", "/agents/start"): lambda: sessions.start(_body(Start, body), effect_id=key),
+            ("POST", "/refresh-token"): lambda: sessions.refresh_token(_body(RefreshToken, body)),
+            ("POST", "/sync-config"): lambda: sessions.sync_config(_body(SyncConfig, body)),
+        }
+        found = whole.get((method, path))
+        if found is not None:
+            return found()
+        about = _AGENT.fullmatch(path)
+        if about is None:
+            raise Refused(404, "no such route")
+        agent_id, verb = unquote(about[1]), about[2]
+        answers: dict[tuple[str, str], Callable[[], Answer]] = {
+            ("POST", "stop"): lambda: sessions.stop(
+                agent_id, _body(Stop, body or b"{}"), effect_id=key, generation=_generation(headers)
+            ),
+            ("GET", "status"): lambda: sessions.status(agent_id),
+            ("POST", "message"): lambda: sessions.message(
+                agent_id,
+                _body(Message, body),
+                message_id=key or "message",
+                mode=_header(headers, "Town-Message-Mode") or "immediate",
+            ),
+            ("PATCH", "model"): lambda: sessions.update_model(agent_id, _body(Model, body), effect_id=key),
+        }
+        answer = answers.get((method, verb))
+        if answer is None:
+            raise Refused(405, f"{verb} is asked for in another way")
+        return answer()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Reads a request, hands it to the server, writes what it says."""
+
+    server: ControlServer
+    protocol_version = "HTTP/1.1"
+    timeout = _SOCKET_SECONDS
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self._answer()
+
+    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
+
+    def _answer(self) -> None:
+        try:
+            length = int(self.headers.get("Content-Length") or 0)
+        except ValueError:
+            length = -1
+        if not 0 <= length <= LARGEST_BODY:
+            self.close_connection = True
+            self.write(413, {"error": f"a body has at most {LARGEST_BODY} bytes"})
+            return
+        status, answer = self.server.respond(
+            self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
+        )
+        self.write(status, answer)
+
+    def write(self, status: int, answer: Mapping[str, Any]) -> None:
+        """Send one JSON answer; a caller that has hung up is none of our business."""
+        content = json.dumps(answer).encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Nothing: what matters becomes an event or an answer."""
+
+
+def _body(model: type[B], content: bytes) -> B:
+    """The body as that model. Raises Refused, which names the place and never the value."""
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "body"
+        raise Refused(400, f"{place}: {first['msg']}") from None
+
+
+def _generation(headers: Mapping[str, str]) -> int | None:
+    text = _header(headers, "Town-Generation")
+    if not text:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise Refused(400, "Town-Generation: a whole number is wanted")
+    return int(text)
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    """A header, whatever its case; empty if it was not sent."""
+    return next((value for key, value in headers.items() if key.lower() == name.lower()), "")

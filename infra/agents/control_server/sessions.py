@@ -1,0 +1,269 @@
+"""What the control server does for each route: starts, stops, statuses, messages, models, tokens.
+
+A start may take long (a clone). It goes on in a thread; the caller is answered when it is done, or after a few seconds
+with `starting`. A start that is repeated joins the first one; one of a newer generation makes the older one give up; a
+stop does the same. All that is decided by `LocalProcessRuntime`, whose answers lie in files: so a server that was
+restarted knows what it started.
+"""
+
+import json
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
+from typing import Any, Final
+
+from infra.agents.control_server.requests import Message, Model, RefreshToken, Start, Stop, SyncConfig
+from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.workspace import Workspaces
+from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
+from shared.adapters.local_state import segment
+from shared.adapters.local_supervisor import write_atomically
+from shared.ports.runtime import NotDone, Started, StartRejected, StartUnknown
+
+TOKEN_FILE_VARIABLE: Final = "TOWN_TOKEN_FILE"  # noqa: S105 - a name
+_TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
+_AT_ONCE: Final = 64
+_FETCHED_AT_ONCE: Final = 4
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+Answer = tuple[int, dict[str, Any]]
+StartAnswer = Started | StartRejected | StartUnknown
+
+
+class Sessions:
+    """The agents of one town. Safe for threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        started: Callable[[str, int], None],
+        failed_late: Callable[[str, int, str], None],
+    ) -> None:
+        """`started` hears of every start that succeeded, before its caller does; `failed_late` of one that was answered
+        with `starting` and then failed.
+        """
+        self._settings = settings
+        self._started = started
+        self._failed_late = failed_late
+        self._root = settings.root
+        self.workspaces = Workspaces(settings.root / "clones", environment=settings.environment)
+        self.runtime = LocalProcessRuntime(
+            settings.root / "agents",
+            command=settings.command,
+            environment=settings.environment,
+            prepare=self.workspaces.prepare,
+        )
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="start")
+        self._fetches = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch")
+        self._closed = threading.Event()
+        self._starting: dict[str, tuple[Launch, Future[StartAnswer]]] = {}
+        self._guard = threading.Lock()
+        self.evicting = False
+
+    def health(self) -> Answer:
+        """Who runs here."""
+        agents = [
+            {"agentId": agent.agent_id, "generation": agent.generation}
+            for agent in self.runtime.running(self._settings.town_id)
+        ]
+        return 200, {
+            "status": "evicting" if self.evicting else "ok",
+            "townId": self._settings.town_id,
+            "instanceId": self._settings.instance_id,
+            "agents": agents,
+        }
+
+    def start(self, body: Start, *, effect_id: str) -> Answer:
+        """Start an agent; the same key again gives the first answer."""
+        if body.town_id != self._settings.town_id:
+            return 409, {"error": f"this container serves town {self._settings.town_id}"}
+        try:
+            launch = self._launch(body, effect_id)
+        except ValueError as error:
+            return 400, {"error": f"envVars: {error}"}
+        generation = launch.order["generation"]
+        with self._guard:
+            if self.evicting:
+                return 503, {"error": "this container is being taken away"}
+            if launch.effect_id not in self._starting:
+                self._starting[launch.effect_id] = (launch, self._pool.submit(self._run, launch))
+            _, future = self._starting[launch.effect_id]
+        try:
+            answer = future.result(timeout=self._settings.answer_within)
+        except NotYet:
+            future.add_done_callback(lambda done: self._settled_late(done, launch))
+            return 202, self._shown(body.agent_id, generation, "starting")
+        with self._guard:
+            self._starting.pop(launch.effect_id, None)
+        if isinstance(answer, Started):
+            return 200, self._shown(body.agent_id, generation, "running")
+        return (409 if isinstance(answer, StartRejected) else 500), {"error": answer.reason}
+
+    def take_no_more_starts(self) -> None:
+        """Refuse every start from now on; those that are still under way give up, which is told as of any that fails."""
+        with self._guard:
+            self.evicting = True
+            under_way = [launch for launch, _ in self._starting.values()]
+        for launch in under_way:
+            agent_id, generation = launch.order["agent_id"], launch.order["generation"]
+            self.runtime.stop(self._settings.town_id, agent_id, generation=generation, effect_id="evicted")
+
+    def stop(self, agent_id: str, body: Stop, *, effect_id: str, generation: int | None) -> Answer:
+        """Stop that generation, or the newest one if the caller names none."""
+        newest = self.runtime.newest(self._settings.town_id, agent_id)
+        if newest is None and generation is None:
+            return 404, {"error": "no such agent"}
+        number = generation if generation is not None or newest is None else newest.number
+        if number is None:
+            return 404, {"error": "no such agent"}
+        done = self.runtime.stop(
+            self._settings.town_id,
+            agent_id,
+            generation=number,
+            effect_id=effect_id or "stop",
+            polite=signal.Signals[body.signal],
+        )
+        if isinstance(done, NotDone):
+            return 503, {"error": done.error}
+        return 200, self._shown(agent_id, number, "stopped")
+
+    def status(self, agent_id: str) -> Answer:
+        """What is known of the agent's newest generation. One that could not be started has ended."""
+        known = self.runtime.status(self._settings.town_id, agent_id)
+        if known.generation is None and known.status == "not_found":
+            return 404, {"error": "no such agent"}
+        status, reason = known.status, known.exit_reason
+        if status == "not_found" and reason is not None:
+            status, reason = "exited", f"could not be started: {reason}"
+        shown = self._shown(agent_id, known.generation, status)
+        return 200, shown if reason is None else shown | {"exitReason": reason}
+
+    def message(self, agent_id: str, body: Message, *, message_id: str, mode: str) -> Answer:
+        """Give the running agent a text, once."""
+        done = self.runtime.message(
+            self._settings.town_id, agent_id, message_id=message_id, text=body.prompt, mode=mode
+        )
+        if isinstance(done, NotDone):
+            return 409, {"error": done.error}
+        return 200, {"agentId": agent_id, "status": "delivered"}
+
+    def update_model(self, agent_id: str, body: Model, *, effect_id: str) -> Answer:
+        """Write the model where the agent looks for it."""
+        if self.runtime.newest(self._settings.town_id, agent_id) is None:
+            return 404, {"error": "no such agent"}
+        order = {
+            "town_id": self._settings.town_id,
+            "agent_id": agent_id,
+            "model": body.model,
+            "small_model": body.small_model,
+            "organization_id": body.organization_id,
+        }
+        self.runtime.update_model(order, effect_id=effect_id)
+        return 200, {"agentId": agent_id, "model": body.model}
+
+    def refresh_token(self, body: RefreshToken) -> Answer:
+        """Keep the tokens where the server and its agents read them: in files that only this user can read."""
+        write_secret(self._root / "token", body.token)
+        for each in body.agent_tokens:
+            write_secret(self._token_file(each.agent_id, each.generation), each.token)
+        return 200, {"status": "refreshed"}
+
+    def sync_config(self, body: SyncConfig) -> Answer:
+        """Remember variables for later starts; fetch clones in the background."""
+        wrong = _wrong_variable(body.env_vars)
+        if wrong is not None:
+            return 400, {"error": f"envVars: {wrong}"}
+        write_atomically(self._root / "config.json", {"env_vars": dict(body.env_vars)})
+        for rig in body.rigs:
+            if isinstance(rig.get("git_url"), str):
+                self._fetches.submit(self._fetch, rig["git_url"])
+        return 200, {"status": "synced"}
+
+    def close(self) -> None:
+        """Take no more starts, and fetch nothing more."""
+        self._closed.set()
+        for pool in (self._pool, self._fetches):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _launch(self, body: Start, effect_id: str) -> Launch:
+        newest = self.runtime.newest(self._settings.town_id, body.agent_id)
+        generation = body.generation(otherwise=1 if newest is None else newest.number + 1)
+        if generation < 0:
+            raise ValueError("a generation is not negative")
+        wrong = _wrong_variable(body.environment)
+        if wrong is not None:
+            raise ValueError(wrong)
+        environment = self._configured() | body.environment
+        token, token_file = environment.pop(_TOKEN_VARIABLE, None), self._token_file(body.agent_id, generation)
+        if token is not None:
+            for older in self._root.glob(f"tokens/{segment(body.agent_id)}.*"):
+                if int(older.suffix[1:]) < generation:
+                    older.unlink(missing_ok=True)
+            write_secret(token_file, token)
+        environment[TOKEN_FILE_VARIABLE] = str(token_file)
+        key = effect_id or f"{body.agent_id}:{generation}"
+        return Launch(body.order(generation=generation), key, environment)
+
+    def _run(self, launch: Launch) -> StartAnswer:
+        answer = self.runtime.launch(launch)
+        if isinstance(answer, Started):
+            self._started(launch.order["agent_id"], launch.order["generation"])
+        return answer
+
+    def _settled_late(self, done: "Future[StartAnswer]", launch: Launch) -> None:
+        with self._guard:
+            if self._starting.pop(launch.effect_id, None) is None:
+                return
+        if done.cancelled():
+            return
+        answer = done.result()
+        if not isinstance(answer, Started):
+            self._failed_late(launch.order["agent_id"], launch.order["generation"], answer.reason)
+
+    def _fetch(self, url: str) -> None:
+        try:
+            self.workspaces.fetch(url, self._closed.is_set)
+        except NotPrepared as error:
+            print(f"control server: a clone could not be made ready, the first start tries again: {error}", flush=True)
+
+    def _configured(self) -> dict[str, str]:
+        path = self._root / "config.json"
+        if not path.exists():
+            return {}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in stored["env_vars"].items()}
+
+    def _token_file(self, agent_id: str, generation: int) -> Path:
+        """A token speaks for one generation: what comes late for an older one must not take the newer one's voice."""
+        return self._root / "tokens" / f"{segment(agent_id)}.{generation}"
+
+    def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, Any]:
+        shown: dict[str, Any] = {"agentId": agent_id, "status": status}
+        if generation is not None:
+            shown |= {"generation": generation, "processId": f"{agent_id}:{generation}"}
+        return shown
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Replace a file that nobody else may read."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(secret)
+    draft.replace(path)
+
+
+def _wrong_variable(variables: dict[str, str]) -> str | None:
+    """What is wrong with the first variable that cannot be, or that would change how programs are found and loaded."""
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(name) or name.startswith(("LD_", "DYLD_")):
+            return f"{name!r} is no name of a variable"
+        if "\0" in value:
+            return f"{name} holds U+0000"
+    return None

@@ -1,0 +1,64 @@
+"""A container for one agent: what it is to do lies at TOWN_START_URL; when the agent has ended, so does the container."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from infra.agents.control_server.requests import Start
+from infra.agents.control_server.server import Running
+from infra.agents.control_server.sessions import write_secret
+from shared.adapters.clock import wait_for
+from shared.adapters.ecs_runtime import CONTAINER_TOKEN_VARIABLE
+from shared.adapters.http_json import Answered, call
+
+_FETCH_SECONDS: Final = 20.0
+_FETCH_TRIES: Final = 3
+
+
+class NothingToDo(Exception):
+    """The start request could not be had or does not hold what it must."""
+
+
+def request_at(url: str) -> Start:
+    """What the agent is to do. Raises NothingToDo; the address, which is as good as a key, is never repeated."""
+    said = "no answer"
+    for _ in range(_FETCH_TRIES):
+        answer = call("GET", url, headers={}, seconds=_FETCH_SECONDS)
+        if isinstance(answer, Answered) and answer.ok and answer.is_json:
+            try:
+                return Start.model_validate_json(json.dumps(answer.body))
+            except ValidationError as error:
+                fields = [".".join(str(part) for part in each["loc"]) for each in error.errors(include_input=False)]
+                raise NothingToDo(f"the start request is wrong in {', '.join(fields)}") from None
+        said = answer.said if isinstance(answer, Answered) else answer.reason
+    raise NothingToDo(f"the start request could not be fetched: {said}")
+
+
+def keep_own_token(request: Start, root: Path) -> Start:
+    """Keep the server's token where the server reads it; what is left is the agent's, and does not hold it."""
+    variables = dict(request.env_vars)
+    token = variables.pop(CONTAINER_TOKEN_VARIABLE, None)
+    if token is not None:
+        write_secret(root / "token", token)
+    return request.model_copy(update={"env_vars": variables})
+
+
+def run_one(running: Running, request: Start, *, effect_id: str, ended: Callable[[], bool]) -> int:
+    """Start the agent and wait until it is over or `ended()`; 0 if it ran."""
+    status, answer = running.sessions.start(request, effect_id=effect_id)
+    if status not in (200, 202):
+        running.watch.report_end(
+            request.agent_id, request.generation(otherwise=1), f"could not be started: {answer.get('error')}"
+        )
+        return 1
+    wait_for(lambda: ended() or is_over(running, request.agent_id), seconds=float("inf"), every=0.2)
+    return 0
+
+
+def is_over(running: Running, agent_id: str) -> bool:
+    """Whether the agent's newest generation has ended, or was never to run."""
+    status, answer = running.sessions.status(agent_id)
+    return status == 200 and answer["status"] == "exited"

@@ -1,0 +1,199 @@
+"""Looks at every agent again and again: says that it lives, says how it ended, ends one that only waits.
+
+A heartbeat carries what the agent was last seen to do: its own output counts as doing. So an agent that runs and is silent
+grows old in the eyes of the town, although its process lives.
+"""
+
+import json
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from infra.agents.control_server.reporter import Reporter
+from infra.agents.control_server.settings import Settings
+from infra.agents.town_agent.order import SPOKE, WAITING
+from shared.adapters import local_supervisor as supervisor
+from shared.adapters.local_processes import LocalProcessRuntime
+from shared.domain import limits, times
+
+_IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
+_IDLE_EXIT_DRAINING: Final = timedelta(seconds=10)
+_LONGEST_NOTE: Final = 4096
+EVICTED: Final = "container eviction"
+
+
+@dataclass(slots=True)
+class Session:
+    """One generation that runs, as it was last seen."""
+
+    agent_id: str
+    generation: int
+    role: str
+    active_at: datetime
+    doing: str = "started"
+    signs: tuple[int, int] = (0, 0)
+    said: str = ""
+    waiting_since: datetime | None = None
+    beat_at: datetime | None = None
+
+
+class Watch:
+    """The thread that looks."""
+
+    def __init__(self, settings: Settings, runtime: LocalProcessRuntime, reporter: Reporter) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._reporter = reporter
+        self._sessions: dict[tuple[str, int], Session] = {}
+        self._started: SimpleQueue[tuple[str, int]] = SimpleQueue()
+        self._ended = threading.Event()
+        self._looking = threading.Lock()
+        self._thread = threading.Thread(target=self._look_on, name="watch", daemon=True)
+        self.draining = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def meet(self, agent_id: str, generation: int) -> None:
+        """Hear of a generation that was started: its end is told even if it comes before the next look."""
+        self._started.put((agent_id, generation))
+
+    def look(self) -> None:
+        """Look once at every agent."""
+        with self._looking:
+            self._look_at_all()
+
+    def drain(self) -> list[Session]:
+        """Tell how agents have ended until now; the ends of those that are left, which are returned, tells the eviction."""
+        with self._looking:
+            self._look_at_all(beats=False)  # a sign of life would delay the new start of what is about to end
+            self.draining = True
+            return list(self._sessions.values())
+
+    def report_end(self, agent_id: str, generation: int, reason: str, *, clean: bool = False) -> None:
+        """Tell the town how a generation ended."""
+        event_id = f"{self._settings.instance_key}:end:{generation}:{as_part(agent_id)}"
+        if clean:
+            payload = {"status": "completed", "reason": reason[:1000], "generation": generation}
+            self._reporter.fact(self._reporter.event("agent_completed", event_id, payload, agent_id=agent_id))
+            return
+        gone = {"status": "exited", "exit_reason": reason[:1000], "generation": generation}
+        self._reporter.fact(self._reporter.event("container_status", event_id, gone, agent_id=agent_id))
+
+    def _look_on(self) -> None:
+        while not self._ended.wait(self._settings.look_every):
+            try:
+                self.look()
+            except OSError as error:
+                print(f"control server: could not look at the agents: {error}", flush=True)
+
+    def _look_at_all(self, *, beats: bool = True) -> None:
+        running = [(agent.agent_id, agent.generation) for agent in self._runtime.running(self._settings.town_id)]
+        started = [self._started.get() for _ in range(self._started.qsize())]
+        for key in running + started:
+            if key not in self._sessions:
+                self._sessions[key] = self._met(*key)
+        for key, session in list(self._sessions.items()):
+            seen = self._runtime.status(self._settings.town_id, session.agent_id)
+            if seen.generation != session.generation:
+                del self._sessions[key]  # superseded: the newer one speaks for the agent
+            elif seen.status == "running" and beats:
+                self._alive(session)
+            elif seen.status == "exited":
+                del self._sessions[key]
+                self._over(session, seen.exit_reason or "ended")
+
+    def _met(self, agent_id: str, generation: int) -> Session:
+        newest = self._runtime.newest(self._settings.town_id, agent_id)
+        role = str((newest.context() if newest is not None else {}).get("role"))
+        return Session(agent_id, generation, role, self._settings.clock.now())
+
+    def _alive(self, session: Session) -> None:
+        now = self._settings.clock.now()
+        newest = self._runtime.newest(self._settings.town_id, session.agent_id)
+        if newest is None:
+            return
+        self._notice(session, newest.directory, now)
+        if session.waiting_since is not None and now - session.waiting_since > self._patience(session.role):
+            newest.directory.joinpath("exit-reason.txt").write_text("idle: it only waited", encoding="utf-8")
+            self._runtime.stop(
+                self._settings.town_id, session.agent_id, generation=session.generation, effect_id="idle-exit"
+            )
+            return
+        if session.beat_at is None or now - session.beat_at >= limits.HEARTBEAT_CADENCE:
+            session.beat_at = now
+            self._beat(session)
+
+    def _beat(self, session: Session) -> None:
+        payload = {
+            "last_event_type": session.doing,
+            "last_event_at": times.to_text(session.active_at),
+            "container_instance_id": self._settings.instance_id,
+            "generation": session.generation,
+        }
+        at = int(self._settings.clock.now().timestamp() * 1000)  # a counter would begin anew when the server does
+        event_id = f"{self._settings.instance_key}:beat:{session.generation}:{at}:{as_part(session.agent_id)}"
+        if session.generation < 1:
+            del payload["generation"]
+        self._reporter.sign_of_life(
+            self._reporter.event("agent_heartbeat", event_id, payload, agent_id=session.agent_id)
+        )
+
+    def _over(self, session: Session, reason: str) -> None:
+        if not self.draining:  # else the eviction says it, once everything is saved
+            self.report_end(session.agent_id, session.generation, reason, clean=reason == "completed")
+
+    def _patience(self, role: str) -> timedelta:
+        """How long an agent may only wait; the mayor may for ever."""
+        if self.draining:
+            return _IDLE_EXIT_DRAINING
+        return _IDLE_EXIT.get(role, timedelta.max)
+
+    def _notice(self, session: Session, place: Path, now: datetime) -> None:
+        """What the agent has done since the last look: printed, spoken, or said that it only waits."""
+        signs = (_size(place / supervisor.LOG), _touched(place / SPOKE))
+        said = _text(place / WAITING)
+        if signs != session.signs:
+            session.doing = "output" if signs[0] != session.signs[0] else "town-agent"
+            session.signs, session.active_at, session.waiting_since = signs, now, None
+        if said != session.said:
+            session.said, session.waiting_since = said, _since(said)
+
+
+def _since(said: str) -> datetime | None:
+    """The time in a note of `town-agent waiting`; None for a note that nobody can read."""
+    try:
+        return times.from_text(json.loads(said)["since"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _touched(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _text(path: Path) -> str:
+    """The beginning of a file, whatever an agent has made of it: what one agent writes must not end the watch over all."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_LONGEST_NOTE).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def as_part(text: str) -> str:
+    """An agent's id as a part of an event id."""
+    return "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "_" for each in text)[:64]

@@ -1,0 +1,98 @@
+"""A plain agent: `python -m infra.agents.plain_agent`. It knows its start file, git and `town-agent`, and nothing else.
+
+Any agent CLI can be what this is, in any language. As polecat it writes a file line by line, slowly, in the worktree that
+it was given, and goes on where an evicted one left off; as refinery it merges; as mayor it reads its messages and waits.
+TOWN_AGENT_CLI is how it calls `town-agent`, TOWN_AGENT_PACE how many seconds of the town's clock a line takes.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from shared.adapters import clock as clocks
+
+LINES: Final = 6
+_GIT: Final = ("-c", "user.name=Plain", "-c", "user.email=plain@town.invalid", "-c", "core.hooksPath=/dev/null")
+_LOOKS: Final = 40
+
+
+def main() -> int:
+    """Work on the order; the exit code."""
+    order = json.loads(Path(os.environ["TOWN_AGENT_CONTEXT"]).read_text(encoding="utf-8"))
+    if order["role"] == "mayor":
+        return _mayor()
+    return _review(order) if order["role"] == "refinery" else _build(order)
+
+
+def file_of(bead: dict[str, Any]) -> str:
+    """The file that a bead's work is."""
+    return f"work-{bead['id'][:8]}.txt"
+
+
+def _build(order: dict[str, Any]) -> int:
+    file = Path(file_of(order["bead"]))
+    while True:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        if len(lines) >= LINES:
+            break
+        with file.open("a", encoding="utf-8") as out:
+            out.write(f"line {len(lines) + 1} by generation {order['generation']}\n")
+        _town_agent("status", f"wrote line {len(lines) + 1} of {LINES}")
+        _think()
+        if "taken away" in _town_agent("messages"):
+            return 0  # what lies here uncommitted, the control server saves
+    branch = order["branch"]
+    _git("add", "--all")
+    if _git("status", "--porcelain"):
+        _git("commit", "--quiet", "-m", order["bead"]["title"])
+    _git("push", "--quiet", "--force-with-lease", "origin", f"HEAD:refs/heads/{branch}")
+    _town_agent("done", "--branch", branch, "--summary", f"{LINES} lines in {file}")
+    return 0
+
+
+def _review(order: dict[str, Any]) -> int:
+    branch = order["branch"]
+    target = order["target_branch"] or order["rig"]["default_branch"]
+    _town_agent("status", f"reviewing {branch}")
+    for _ in range(5):
+        _git("fetch", "--quiet", "origin")
+        _git("checkout", "--quiet", "--detach", f"refs/remotes/origin/{target}")
+        _git("merge", "--quiet", "--no-ff", "-m", f"Merge {branch}", f"refs/remotes/origin/{branch}")
+        pushed = subprocess.run(["git", "push", "--quiet", "origin", f"HEAD:refs/heads/{target}"], check=False)
+        if pushed.returncode == 0:
+            _town_agent("done", "--branch", branch)
+            return 0
+    return 1
+
+
+def _mayor() -> int:
+    for look in range(_LOOKS):
+        if _town_agent("messages") or look == 0:
+            _town_agent("status", "read what was written to me")
+            _think()
+            _town_agent("waiting")
+        _think()
+    return 0
+
+
+def _think() -> None:
+    clock = clocks.from_text(os.environ.get(clocks.CLOCK_VARIABLE, ""))
+    clock.sleep(float(os.environ.get("TOWN_AGENT_PACE", "20")))
+
+
+def _town_agent(*words: str) -> str:
+    command = [*shlex.split(os.environ.get("TOWN_AGENT_CLI", "town-agent")), *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *_GIT, *words], check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The events that an agent's words become.
+
+An event's id follows from who says it and what is said. So a command that is repeated, because its answer was lost or the
+agent was started again in the middle, is one event; and two different reports never share an id.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from infra.agents.town_agent.order import Caller
+from shared.domain import ids, times
+from shared.domain.limits import STATUS_MESSAGE
+
+Event = dict[str, Any]
+
+
+def done(caller: Caller, *, branch: str, pr_url: str | None, summary: str | None, bead_id: str | None) -> Event:
+    """The work is finished and pushed."""
+    payload = {"branch": branch, "pr_url": pr_url, "summary": summary, "generation": caller.generation}
+    return _event(caller, "agent_done", payload, bead_id=bead_id or caller.bead_id)
+
+
+def status(caller: Caller, text: str, *, at: datetime) -> Event:
+    """A line for the display."""
+    return _event(caller, "agent_status", {"message": " ".join(text.split())[:STATUS_MESSAGE]}, once=times.to_text(at))
+
+
+def heartbeat(caller: Caller, *, doing: str, tools: Sequence[str], at: datetime) -> Event:
+    """A sign of life, with what the agent does."""
+    now = times.to_text(at)
+    payload = {"last_event_type": doing, "last_event_at": now, "active_tools": list(tools)}
+    return _event(caller, "agent_heartbeat", {**payload, "generation": caller.generation}, once=now)
+
+
+def changes_requested(caller: Caller, *, feedback: str, files: Sequence[str]) -> Event:
+    """A reviewer wants something changed."""
+    payload = {"feedback": feedback, "files": list(files) or None, "generation": caller.generation}
+    return _event(caller, "changes_requested", payload)
+
+
+def mayor_waiting(caller: Caller, *, at: datetime) -> Event:
+    """The mayor has nothing to do."""
+    now = times.to_text(at)
+    return _event(caller, "mayor_waiting", {"fired_at": now}, once=now)
+
+
+def nudge_acknowledged(caller: Caller, nudge_id: str) -> Event:
+    """The agent has read a nudge."""
+    return _event(caller, "nudge_acknowledged", {"nudge_id": nudge_id})
+
+
+def triage_resolved(caller: Caller, request_id: str, *, action: str, notes: str | None) -> Event:
+    """The answer to a triage request."""
+    payload = {"action": action, "notes": notes, "by": caller.agent_id}
+    return _event(caller, "triage_resolved", payload, bead_id=request_id)
+
+
+def bead_created(caller: Caller, bead: Mapping[str, Any]) -> Event:
+    """New work; its id follows from what it says, unless one is given."""
+    given = {name: value for name, value in bead.items() if value not in (None, [], ())}
+    bead_id = given.pop("bead_id", None) or ids.derived_from(caller.town_id, f"bead of {_digest(caller, given)}")
+    payload = {"bead": {"bead_id": bead_id, "created_by": caller.agent_id, **given}}
+    return _event(caller, "bead_created", payload)
+
+
+def convoy_created(caller: Caller, convoy: Mapping[str, Any]) -> Event:
+    """New works that belong together."""
+    given = {name: value for name, value in convoy.items() if value not in (None, [], ())}
+    convoy_id = given.pop("convoy_id", None) or ids.derived_from(caller.town_id, f"convoy of {_digest(caller, given)}")
+    return _event(caller, "convoy_created", {"convoy_id": convoy_id, **given})
+
+
+def _event(
+    caller: Caller, event_type: str, payload: Mapping[str, Any], *, bead_id: str | None = None, once: str = ""
+) -> Event:
+    given = {name: value for name, value in payload.items() if value is not None}
+    if caller.generation < 1:
+        given.pop("generation", None)
+    digest = _digest(caller, [event_type, bead_id, given, once])
+    event: Event = {
+        "event_id": f"agent:{caller.generation}:{event_type}:{digest}",
+        "event_type": event_type,
+        "agent_id": caller.agent_id,
+        "payload": given,
+    }
+    return event if bead_id is None else event | {"bead_id": bead_id}
+
+
+def _digest(caller: Caller, said: Any) -> str:
+    text = json.dumps([caller.agent_id, caller.generation, said], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

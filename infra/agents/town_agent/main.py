@@ -1,0 +1,227 @@
+"""The commands of `town-agent`.
+
+Who calls and which town is meant stand in the start file that TOWN_AGENT_CONTEXT names; the way to the town is TOWN_API with
+a token, a data directory or a bucket (`infra.agents.posting`). Exit codes: 0 the town has it, 1 it has not (try again), 2
+used wrongly or refused for good.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from infra.agents.posting import NotPosted, Poster, patiently, poster_from
+from infra.agents.town_agent import events, mailbox
+from infra.agents.town_agent.order import SPOKE, WAITING, Caller, NoOrder, caller
+from shared.adapters import clock as clocks
+from shared.adapters.local_supervisor import write_atomically
+from shared.domain import times
+from shared.ports.clock import Clock
+
+OK: Final = 0
+NOT_POSTED: Final = 1
+REFUSED: Final = 2
+
+
+class Talk:
+    """One call: who speaks, by which way, at what time."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Raises NoOrder, and ValueError where no way to the town is named."""
+        self.caller: Caller = caller(environment)
+        self.clock: Clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
+        self._poster: Poster = poster_from(environment, town_id=self.caller.town_id, clock=self.clock)
+
+    def tell(self, *said: events.Event) -> None:
+        """Make events durable, patiently. Raises NotPosted."""
+        patiently(lambda: self._poster.post(said), clock=self.clock)
+
+    def tell_once(self, said: events.Event) -> None:
+        """Say what the next such event says again. Raises NotPosted."""
+        self._poster.post([said])
+
+
+def main() -> None:
+    """Run town-agent with the arguments of this process."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one command; the exit code."""
+    try:
+        arguments = _parser().parse_args(words)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else REFUSED
+    try:
+        command: Callable[[Talk, argparse.Namespace], None] = arguments.command
+        talk = Talk(environment)
+        if command is not _waiting:
+            (talk.caller.place / SPOKE).touch()
+        command(talk, arguments)
+    except (NoOrder, ValueError) as error:
+        return _complain(error, REFUSED)
+    except NotPosted as error:
+        return _complain(error, REFUSED if error.final else NOT_POSTED)
+    return OK
+
+
+def _done(talk: Talk, given: argparse.Namespace) -> None:
+    branch = given.branch or talk.caller.branch
+    if not branch:
+        raise ValueError("done: name the branch that holds the work: --branch BRANCH")
+    said = events.done(talk.caller, branch=branch, pr_url=given.pr_url, summary=given.summary, bead_id=given.bead)
+    talk.tell(said)
+
+
+def _status(talk: Talk, given: argparse.Namespace) -> None:
+    text = " ".join(given.text).strip()
+    if not text:
+        raise ValueError("status: say something: town-agent status TEXT")
+    talk.tell_once(events.status(talk.caller, text, at=talk.clock.now()))
+
+
+def _request_changes(talk: Talk, given: argparse.Namespace) -> None:
+    talk.tell(events.changes_requested(talk.caller, feedback=given.feedback, files=given.file))
+
+
+def _waiting(talk: Talk, _given: argparse.Namespace) -> None:
+    now = talk.clock.now()
+    write_atomically(talk.caller.place / WAITING, {"since": times.to_text(now)})
+    if talk.caller.role == "mayor":
+        talk.tell(events.mayor_waiting(talk.caller, at=now))
+
+
+def _heartbeat(talk: Talk, given: argparse.Namespace) -> None:
+    said = events.heartbeat(talk.caller, doing=given.doing, tools=given.tool, at=talk.clock.now())
+    talk.tell_once(said)
+
+
+def _messages(talk: Talk, _given: argparse.Namespace) -> None:
+    for letter in mailbox.unread(talk.caller.place):
+        print(letter.text, flush=True)
+        if letter.is_nudge:
+            talk.tell(events.nudge_acknowledged(talk.caller, letter.message_id))
+        letter.mark_read()
+
+
+def _triage(talk: Talk, given: argparse.Namespace) -> None:
+    talk.tell(events.triage_resolved(talk.caller, given.request, action=given.action, notes=given.notes))
+
+
+def _bead_create(talk: Talk, given: argparse.Namespace) -> None:
+    bead = {
+        "bead_id": given.id,
+        "type": "issue",
+        "title": given.title,
+        "body": given.body,
+        "rig_id": given.rig or talk.caller.rig_id,
+        "priority": given.priority,
+        "labels": given.label,
+        "depends_on": given.depends_on,
+        "convoy_id": given.convoy,
+        "metadata": dict(_pair(text) for text in given.metadata) or None,
+    }
+    said = events.bead_created(talk.caller, bead)
+    talk.tell(said)
+    print(said["payload"]["bead"]["bead_id"])
+
+
+def _convoy_create(talk: Talk, given: argparse.Namespace) -> None:
+    rig_id = given.rig or talk.caller.rig_id
+    if not rig_id:
+        raise ValueError("convoy create: name the rig: --rig ID")
+    waits = given.in_order
+    tasks = [
+        {"title": title, **({"depends_on": [number - 1]} if waits and number else {})}
+        for number, title in enumerate(given.task)
+    ]
+    convoy: dict[str, Any] = {
+        "convoy_id": given.id,
+        "title": given.title,
+        "rig_id": rig_id,
+        "merge_mode": given.merge_mode,
+        "staged": True if given.staged else None,
+        "tasks": tasks,
+    }
+    said = events.convoy_created(talk.caller, convoy)
+    talk.tell(said)
+    print(said["payload"]["convoy_id"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="town-agent", description="What an agent tells its town.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    done = _command(commands, "done", _done, "the work is finished and pushed")
+    done.add_argument("--branch", help="the branch that holds it (default: the branch of the order)")
+    done.add_argument("--pr-url", help="the pull request, if there is one")
+    done.add_argument("--summary", help="what was done, for whoever reviews it")
+    done.add_argument("--bead", help="the bead (default: the bead of the order)")
+
+    status = _command(commands, "status", _status, "say in one line what you are doing")
+    status.add_argument("text", nargs="+")
+
+    changes = _command(commands, "request-changes", _request_changes, "a reviewer wants something changed")
+    changes.add_argument("--feedback", required=True)
+    changes.add_argument("--file", action="append", default=[])
+
+    _command(commands, "waiting", _waiting, "there is nothing to do until somebody writes")
+
+    beat = _command(commands, "heartbeat", _heartbeat, "a sign of life while something takes long")
+    beat.add_argument("--doing", default="tool_use", help="what happened last (default: tool_use)")
+    beat.add_argument("--tool", action="append", default=[], help="a tool that runs; may be repeated")
+
+    _command(commands, "messages", _messages, "show what was written to you, and confirm it")
+
+    triage = _command(commands, "triage", _triage, "answer a triage request")
+    triage.add_argument("request")
+    triage.add_argument("--action", required=True)
+    triage.add_argument("--notes")
+
+    bead = commands.add_parser("bead", help="beads").add_subparsers(required=True, metavar="create")
+    new = _command(bead, "create", _bead_create, "file new work and print its id")
+    new.add_argument("--title", required=True)
+    new.add_argument("--body")
+    new.add_argument("--rig", help="the repository (default: the one of the order)")
+    new.add_argument("--label", action="append", default=[])
+    new.add_argument("--priority", choices=("low", "medium", "high", "critical"))
+    new.add_argument("--depends-on", action="append", default=[], metavar="BEAD")
+    new.add_argument("--convoy", metavar="BEAD")
+    new.add_argument("--metadata", action="append", default=[], metavar="KEY=VALUE")
+    new.add_argument("--id")
+
+    convoy = commands.add_parser("convoy", help="convoys").add_subparsers(required=True, metavar="create")
+    many = _command(convoy, "create", _convoy_create, "file works that belong together and print the convoy's id")
+    many.add_argument("--title", required=True)
+    many.add_argument("--rig", help="the repository (default: the one of the order)")
+    many.add_argument("--task", action="append", required=True, metavar="TITLE")
+    many.add_argument("--in-order", action="store_true", help="each task waits for the one before it")
+    many.add_argument("--merge-mode", choices=("review-then-land", "review-and-merge"))
+    many.add_argument("--staged", action="store_true", help="only plan it; somebody starts it later")
+    many.add_argument("--id")
+    return parser
+
+
+def _command(
+    commands: Any, name: str, command: Callable[[Talk, argparse.Namespace], None], about: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError("--metadata: KEY=VALUE is wanted")
+    return key, value
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"town-agent: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

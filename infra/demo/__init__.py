@@ -1,0 +1,1 @@
+"""The demo: its story, its agents, its people, and the command that runs it."""

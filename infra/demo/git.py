@@ -1,0 +1,158 @@
+"""Git as the demo agents use it: a mirror of their own, a worktree for each start, pushes that lose races gracefully.
+
+A process may be killed at any instruction, also inside git. What it leaves in its mirror (a lock, half a ref) must
+not stop the next generation: a mirror that cannot be fetched into is thrown away and made anew. Worktrees are never
+used twice.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from infra.devstack.git_seed import OFFLINE
+
+_GIT_SECONDS: Final = 60.0
+_SETTINGS: Final = ("core.hooksPath=/dev/null", "gc.auto=0", "advice.detachedHead=false", "commit.gpgSign=false")
+
+
+class GitFailed(Exception):
+    """Git said no; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Runs git as one author, offline, with nobody's configuration and no hooks."""
+
+    author: str
+    environment: Mapping[str, str]
+
+    def __call__(self, *words: str, at: Path) -> str:
+        """The output of a command. Raises GitFailed."""
+        done = self.attempt(*words, at=at)
+        if done.returncode != 0:
+            raise GitFailed(f"git {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout.strip()
+
+    def attempt(self, *words: str, at: Path) -> "subprocess.CompletedProcess[str]":
+        """A command that may well fail."""
+        email = f"{self.author.lower()}@town.invalid"
+        settings = [f"user.name={self.author}", f"user.email={email}", *_SETTINGS]
+        flags = [word for setting in settings for word in ("-c", setting)]
+        return subprocess.run(
+            ["git", *flags, *words],
+            check=False,
+            cwd=at,
+            env={**self.environment, **OFFLINE},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_SECONDS,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """A checkout of one commit, without a branch."""
+
+    git: Git
+    path: Path
+
+    def merge(self, commit: str, *, message: str) -> list[str]:
+        """Merge a commit with a merge commit; the files in conflict, with nothing changed, if it does not merge
+        cleanly.
+        """
+        if self.git.attempt("merge", "--no-ff", "--no-verify", "-m", message, commit, at=self.path).returncode == 0:
+            return []
+        conflicts = self.git("diff", "--name-only", "--diff-filter=U", at=self.path).splitlines()
+        self.git("merge", "--abort", at=self.path)
+        return conflicts or ["(no single file)"]
+
+    def merge_preferring_ours(self, commit: str, *, message: str) -> None:
+        """Merge a commit and settle every conflict in favour of what is checked out. Raises GitFailed."""
+        self.git("merge", "--no-verify", "-X", "ours", "-m", message, commit, at=self.path)
+
+    def commit(self, message: str) -> bool:
+        """Commit everything; False if there was nothing to commit."""
+        self.git("add", "--all", at=self.path)
+        if not self.git("status", "--porcelain", at=self.path):
+            return False
+        self.git("commit", "--quiet", "--no-verify", "-m", message, at=self.path)
+        return True
+
+    def push(self, branch: str) -> bool:
+        """Make this commit the tip of a branch; False if somebody else was first or held its lock."""
+        return self.git.attempt("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", at=self.path).returncode == 0
+
+    def rebase(self, commit: str) -> None:
+        """Put our commits on top of another one. Raises GitFailed on a conflict."""
+        self.git("rebase", commit, at=self.path)
+
+    def changed_since(self, commit: str) -> list[str]:
+        """The files that this side added or changed since it left that commit."""
+        return self.git("diff", "--name-only", "--diff-filter=AM", f"{commit}...HEAD", at=self.path).splitlines()
+
+
+class Repository:
+    """An agent's own mirror of its rig's repository."""
+
+    def __init__(self, home: Path, url: str, git: Git) -> None:
+        self._home = home
+        self._url = url
+        self._git = git
+        self._mirror = home / "mirror.git"
+
+    def fetch(self) -> None:
+        """Bring the mirror up to date, making it if it is missing or spoilt. Raises GitFailed."""
+        if (
+            self._mirror.exists()
+            and self._git.attempt("fetch", "--quiet", "--prune", "origin", at=self._mirror).returncode == 0
+        ):
+            return
+        shutil.rmtree(self._mirror, ignore_errors=True)
+        self._mirror.mkdir(parents=True)
+        self._git("init", "--quiet", "--bare", ".", at=self._mirror)
+        self._git("remote", "add", "origin", self._url, at=self._mirror)
+        self._git("fetch", "--quiet", "--prune", "origin", at=self._mirror)
+
+    def tip(self, branch: str) -> str | None:
+        """The commit of a branch at the last fetch; None if there is no such branch."""
+        name = f"refs/remotes/origin/{branch}^{{commit}}"
+        done = self._git.attempt("rev-parse", "--quiet", "--verify", name, at=self._mirror)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def existing_tip(self, branch: str) -> str:
+        """The commit of a branch that must be there. Raises GitFailed."""
+        commit = self.tip(branch)
+        if commit is None:
+            raise GitFailed(f"{self._url} has no branch {branch}")
+        return commit
+
+    def ensure_branch(self, branch: str, *, base: str) -> None:
+        """Make a branch at the tip of another if there is none yet; several agents may want it at once."""
+        if self.tip(branch) is None:
+            push = ["push", "--quiet", "origin", f"{self.existing_tip(base)}:refs/heads/{branch}"]
+            self._git.attempt(*push, at=self._mirror)
+            self.fetch()
+            self.existing_tip(branch)
+
+    def checkout(self, commit: str, *, name: str) -> Worktree:
+        """A fresh worktree; those of earlier starts are removed, for none of them is alive."""
+        trees = self._home / "trees"
+        shutil.rmtree(trees, ignore_errors=True)
+        self._git("worktree", "prune", at=self._mirror)
+        self._git("worktree", "add", "--quiet", "--detach", str(trees / name), commit, at=self._mirror)
+        return Worktree(self._git, trees / name)
+
+    def first_time(self, what: str, *, base: str) -> bool:
+        """Whether nobody has done this before, noted as a ref in the shared repository: whoever takes the work next
+        sees it.
+        """
+        ref = f"refs/demo/{what}"
+        if self._git("ls-remote", "origin", ref, at=self._mirror):
+            return False
+        self._git("push", "--quiet", "origin", f"{self.existing_tip(base)}:{ref}", at=self._mirror)
+        return True

@@ -1,0 +1,69 @@
+"""The pull requests of the demo: what became of each, and what the demo promised of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from rich.console import RenderableType
+
+from infra.demo.stage import Stage
+from infra.devstack.fake_forge import Pull
+from infra.townctl.answers import table
+from shared.domain.report import TickReport
+
+_AWAITED: Final = "pr.awaiting_approval_detected"
+
+
+def pulls_as_json(stage: Stage) -> list[dict[str, Any]]:
+    """Every pull request, oldest first."""
+    return [
+        {
+            "number": pull.number,
+            "title": pull.title,
+            "head": pull.head,
+            "base": pull.base,
+            "state": pull.state,
+            "merges": pull.merges,
+            "threads": len(pull.threads),
+            "approved": pull.decision == "APPROVED",
+        }
+        for pull in _pulls(stage)
+    ]
+
+
+def tell_pulls(stage: Stage) -> Iterator[RenderableType]:
+    """The same for people."""
+    rows = [
+        (
+            f"#{pull.number}",
+            pull.title,
+            pull.base,
+            _checked(pull),
+            pull.decision or "",
+            f"{pull.state} {(pull.merge_sha or '')[:7]}",
+        )
+        for pull in _pulls(stage)
+    ]
+    title = "\nPull requests at the fake GitHub"
+    yield table("", "title", "into", "comments", "review", "state", rows=rows, title=title)
+
+
+def missing_of_pulls(stage: Stage, reports: Sequence[TickReport]) -> str:
+    """What the demo promised and did not show; empty if nothing is missing, or if it lands without pull requests."""
+    if stage.github is None:
+        return ""
+    pulls = _pulls(stage)
+    if any(pull.merges != 1 for pull in pulls):
+        return "a pull request was not merged exactly once"
+    if not any(pull.threads for pull in pulls) or not all(all(pull.threads.values()) for pull in pulls):
+        return "no comment of a review was answered"
+    if not any(told["name"] == _AWAITED for report in reports for told in report.business_events):
+        return "no approval was awaited"
+    return ""
+
+
+def _pulls(stage: Stage) -> list[Pull]:
+    return [] if stage.github is None else list(stage.github.site.pulls)
+
+
+def _checked(pull: Pull) -> str:
+    return f"{sum(pull.threads.values())} of {len(pull.threads)} settled" if pull.threads else ""

@@ -1,0 +1,50 @@
+"""The story of the demo: a rig, a convoy of four beads that depend on one another, and a bead that stands alone.
+
+One polecat crashes when its work is pushed but not reported, and one review asks for changes; both are recovered by the
+rules alone. All ids are fixed, so filing the story twice files it once.
+"""
+
+from typing import Any, Final
+
+from infra.agents.posting import Event
+
+TOWN_ID: Final = "demo"
+RIG_ID: Final = "rig-demo"
+CONVOY_ID: Final = "c0de0000-0000-4000-8000-000000000001"
+BEAD_ID: Final = "bead0000-0000-4000-8000-000000000001"
+HOST: Final = "git.demo.invalid"
+PROJECT: Final = "town/work"
+GIT_URL: Final = f"https://{HOST}/{PROJECT}.git"
+"""An address that cannot exist; `git_seed.redirect({GIT_URL: directory})` leads git to the repository on this disk."""
+
+CONFIG: Final[dict[str, Any]] = {
+    "merge_strategy": "direct",
+    "staged_convoys_default": False,
+    "agent_runtime": {"kind": "local"},
+}
+"""What differs from a new town: agents land directly, because there is no forge, and a convoy starts at once."""
+
+PULL_REQUESTS: Final[dict[str, Any]] = {
+    "merge_strategy": "pr",
+    "refinery": {"review_mode": "comments", "auto_merge_delay_minutes": 1, "auto_resolve_pr_feedback": True},
+}
+"""What differs further where everything lands by pull requests: a minute of grace, and comments are answered."""
+
+_TASKS: Final[list[dict[str, Any]]] = [
+    {"title": "Define the grammar", "depends_on": []},
+    {"title": "Write the lexer", "depends_on": [0], "body": "Turn text into tokens.\n\ndemo: crash-once"},
+    {"title": "Write the parser", "depends_on": [0], "body": "Turn tokens into a tree.\n\ndemo: changes-once"},
+    {"title": "Wire them together", "depends_on": [1, 2]},
+]
+
+
+def opening_events() -> list[Event]:
+    """Everything that is filed at the start, in this order."""
+    rig = {"rig_id": RIG_ID, "name": "work", "git_url": GIT_URL, "default_branch": "main"}
+    convoy = {"convoy_id": CONVOY_ID, "title": "Build a parser", "rig_id": RIG_ID, "tasks": _TASKS}
+    bead = {"bead_id": BEAD_ID, "type": "issue", "title": "Greet the reader", "rig_id": RIG_ID}
+    return [
+        {"event_id": "demo:rig", "event_type": "rig_registered", "payload": rig},
+        {"event_id": "demo:convoy", "event_type": "convoy_created", "payload": convoy},
+        {"event_id": "demo:bead", "event_type": "bead_created", "payload": {"bead": bead}},
+    ]

@@ -1,0 +1,224 @@
+"""The stage of the demo: a fresh directory with a bare repository, a town, and agents that do real work in it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from infra.buckets import Bucket
+from infra.demo import agent_runtime, scenario
+from infra.demo.agent import PACE_VARIABLE
+from infra.demo.people import People
+from infra.demo.pull_requests import FORGE_VARIABLE, TOKEN_VARIABLE
+from infra.devstack import git_seed
+from infra.devstack.fake_forge import TOKEN, Site
+from infra.devstack.fake_git import GitRepository
+from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.s3_servers import REGION, moto_server, seaweedfs
+from infra.townctl import forges, wiring
+from infra.townctl.wiring import AgentProgram
+from shared.adapters import ids
+from shared.adapters.clock import ScaledClock
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.forge_hosts import ForgeHost
+from shared.adapters.forge_tokens import secret_name
+from shared.adapters.local_processes import LocalProcessRuntime
+from shared.domain import ids as derived
+from shared.domain.errors import Refused
+from shared.intake import ingest
+from shared.ports.secrets import Secret
+from shared.ports.steps import drive
+from shared.runner import founding
+from shared.runner.surroundings import Surroundings
+from shared.storage.towns import ObjectTownStore
+
+TOWN: Final = scenario.TOWN_ID
+REPOSITORY: Final = "work.git"
+HOME: Final = Path("demo-data")
+PACE_SECONDS: Final = 10.0
+_MARK: Final = ".demo"
+_BUCKET: Final = "towns-of-the-demo"
+
+Strategy = Literal["direct", "pr"]
+"""How the demo's work lands: agents merge themselves, or by pull requests at a fake GitHub of this machine."""
+
+StoreName = Literal["directory", "s3", "moto"]
+"""Where the demo keeps its town: its directory, or a server that it starts: SeaweedFS, or moto's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that the demo plays with."""
+
+    data: Path
+    bucket: Bucket | None
+    repository: Path
+    clock: ScaledClock
+    runtime: LocalProcessRuntime
+    store: ObjectTownStore
+    around: Surroundings
+    github: FakeGitHub | None = None
+    people: People | None = None
+
+    def file(self, *events: Any) -> None:
+        """Post events through the ordinary way in, as one batch."""
+        now = self.clock.now()
+        batch = ingest.accept(json.dumps(list(events)).encode(), received_at=now)
+        drive(self.store.post(TOWN, batch.body, received_at=now, batch_id=ids.batch_id(), wake=True))
+
+
+@contextmanager
+def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
+    """A new directory, marked as in use while it lasts. Without a name: below ./demo-data, where earlier demos that
+    nobody kept make room for it.
+    """
+    if named is not None:
+        if named.exists() and (not named.is_dir() or any(named.iterdir())):
+            hint = "the demo wants a fresh one: name a directory that does not exist yet, or none"
+            raise Refused(f"{named} is not empty", status=409, path="data", hint=hint)
+        data = named
+    else:
+        _remove_earlier_ones()
+        data = _unused()
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / _MARK).open("w", encoding="utf-8") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        mark.write("kept" if kept or named is not None else "made room for by the next demo")
+        mark.flush()
+        yield data
+
+
+@contextmanager
+def a_bucket(store: StoreName, data: Path) -> Iterator[Bucket | None]:
+    """A fresh bucket in a server of this machine, which runs while the block does; None if the directory is the store."""
+    if store == "directory":
+        yield None
+        return
+    server_in = moto_server if store == "moto" else seaweedfs
+    with server_in(data / ".s3") as server, _environment_with(server.environment):
+        yield Bucket(server.make_bucket(_BUCKET), server.endpoint_url, REGION)
+
+
+@contextmanager
+def _environment_with(settings: dict[str, str]) -> Iterator[None]:
+    """The SDK of this process finds these settings and none of this user's own."""
+    ours = {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in settings}
+    for name in ours:
+        del os.environ[name]
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            os.environ.pop(name, None)
+        os.environ.update(ours)
+
+
+@contextmanager
+def a_forge(strategy: Strategy, data: Path) -> Iterator[FakeGitHub | None]:
+    """A fake GitHub for the demo's repository, which serves while the block lasts; None where nothing needs one."""
+    if strategy == "direct":
+        yield None
+        return
+    github = FakeGitHub(Site(repository=GitRepository(data / REPOSITORY), projects={scenario.PROJECT}))
+    github.host = scenario.HOST
+    with github.serving():
+        yield github
+
+
+def set_up(
+    data: Path, *, bucket: Bucket | None = None, github: FakeGitHub | None = None, speed: float, write_line: Any
+) -> Stage:
+    """Make repository and town and put the runtime together; nothing runs yet."""
+    repository = git_seed.create_repository(data / REPOSITORY)
+    clock = ScaledClock.starting_now(speed=speed)
+    environment = {
+        "PYTHONPATH": str(Path(agent_runtime.__file__).resolve().parents[2]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        PACE_VARIABLE: str(PACE_SECONDS),
+        **git_seed.redirect({scenario.GIT_URL: repository}),
+    }
+    program = AgentProgram(agent_runtime.AGENT_COMMAND, environment)
+    wiring.remember_program(data, program)
+    forge = people = None
+    if github is not None:
+        # not remembered: the forge ends with the demo
+        way = {FORGE_VARIABLE: github.api_url, TOKEN_VARIABLE: TOKEN}
+        program = AgentProgram(program.command, {**environment, **way})
+        forges.secret_files(data).put(secret_name(github.host, town_id=TOWN), Secret(TOKEN))
+        forge = forges.forge_of(data, clock, hosts=[ForgeHost.of("github", github.host, github.api_url)])
+        people = People(github.site, clock)
+    runtime = wiring.local_runtime(data, program, clock, bucket=bucket)
+    if bucket is not None:
+        wiring.prove(bucket)
+    store = wiring.open_store(DirectoryObjects(data) if bucket is None else bucket.objects())
+    around = wiring.surroundings(store, clock=clock, runtime=runtime, forge=forge, write_line=write_line)
+    drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_config(github)))
+    return Stage(data, bucket, repository, clock, runtime, store, around, github, people)
+
+
+def opening_events() -> list[Any]:
+    """The scenario's events; its convoy is only planned."""
+    return list(scenario.opening_events())
+
+
+def start_of_the_convoy() -> Any:
+    """Somebody lets the planned convoy begin."""
+    payload = {"convoy_id": scenario.CONVOY_ID}
+    return {"event_id": "demo:start", "event_type": "convoy_started", "payload": payload}
+
+
+def task_ids() -> tuple[str, ...]:
+    """The ids that the convoy's tasks will have."""
+    [convoy] = [event for event in opening_events() if event["event_type"] == "convoy_created"]
+    tasks = convoy["payload"]["tasks"]
+    return tuple(derived.derived_from(TOWN, f"convoy:{scenario.CONVOY_ID}:{index}") for index in range(len(tasks)))
+
+
+def crashing_task() -> tuple[str, str]:
+    """Id and title of the task whose agent crashes on purpose."""
+    [convoy] = [event for event in opening_events() if event["event_type"] == "convoy_created"]
+    for bead_id, task in zip(task_ids(), convoy["payload"]["tasks"], strict=True):
+        if "demo: crash-once" in task.get("body", ""):
+            return bead_id, task["title"]
+    raise LookupError("the scenario has no task whose agent crashes")
+
+
+def _config(github: FakeGitHub | None) -> dict[str, Any]:
+    """The scenario's configuration; convoys wait for their start, as in every new town."""
+    strategy = {} if github is None else scenario.PULL_REQUESTS
+    return {**scenario.CONFIG, **strategy, "staged_convoys_default": True}
+
+
+def _unused() -> Path:
+    """A name below ./demo-data that no other demo has."""
+    stem = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        path = HOME / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise Refused(f"{HOME} is full of demos", status=409, path="data", hint=f"remove {HOME}")
+
+
+def _remove_earlier_ones() -> None:
+    """Remove the directories of demos that ended and that nobody asked to keep."""
+    for mark in sorted(HOME.glob(f"*/{_MARK}")):
+        with contextlib.suppress(OSError), mark.open("r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_kept = file.read() == "kept"
+            survivors = LocalProcessRuntime(wiring.agents_root(mark.parent), command=()).running()
+            if not is_kept and not survivors:
+                shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def offline_environment() -> dict[str, str]:
+    """Our environment with git kept away from this user's configuration and from any network."""
+    return {**os.environ, **git_seed.OFFLINE}

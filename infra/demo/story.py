@@ -1,0 +1,189 @@
+"""What is told when the demo is over: what was merged, what the ticks did, how the crash was recovered, what to try."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from infra.demo import stage as stages
+from infra.demo.pulls import tell_pulls
+from infra.demo.stage import TOWN, Stage
+from infra.townctl.answers import short, table
+from infra.townctl.ticks import dry_run_view
+from infra.townctl.words import code_of, done_by, since
+from shared.domain.report import TickReport
+from shared.domain.states import EffectKind
+from shared.domain.times import to_text
+from shared.questions.answers import DryRunAnswer
+
+RECOVERY: Final = ("A8", "B1b", "B1")
+"""The rules that must bring the bead of the crashed agent back, in this order."""
+
+
+_WITH_A_BUCKET: Final = """\
+  {townctl} demo                              (in a directory, where its town can be looked at afterwards)
+  {townctl} --bucket NAME town create alpha   (a town in a bucket of yours; with --endpoint URL if it is not at AWS)
+  {townctl} --bucket NAME run"""
+
+
+_WITH_A_FORGE: Final = """\
+  {townctl} secret set TOWN github < FILE     (a token of yours for a town of yours; then its pull requests are polled)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One thing that happened to a bead: at which tick, by which rule or event, and what."""
+
+    report: TickReport
+    by: str
+    what: str
+
+
+def history_of(bead_id: str, reports: Sequence[TickReport]) -> Iterator[Beat]:
+    """What rules did with a bead and with the agents that worked on it, and what was seen of those."""
+    agents: dict[str, int] = {}
+    for report in reports:
+        for agent_id, seen in report.input.observations.agents:
+            ended = agent_id in agents and seen.generation == agents[agent_id] and seen.status == "exited"
+            if ended and any(event.event_type == "container_status" for event in report.events):
+                yield Beat(report, "observed", f"the process of its agent has ended: {seen.exit_reason}")
+        for event in report.input.new_events:
+            if event.bead_id == bead_id and event.event_type == "agent_done":
+                yield Beat(report, "event", "agent_done: the work is reported")
+        for judged in report.actions:
+            if judged.outcome != "applied":
+                continue
+            action = judged.action
+            if action.get("bead_id") == bead_id or action.get("agent_id") in agents:
+                yield Beat(report, code_of(judged.rule), _sentence(action))
+        _take_note_of_dispatches(bead_id, report, agents)
+
+
+def missing_of(beats: Sequence[Beat]) -> str:
+    """What a recovery lacks: after the end of the process, the three rules in order. Empty if it lacks nothing."""
+    by = [beat.by for beat in beats]
+    if "observed" not in by:
+        return "the crash of the agent was never observed"
+    after = iter(by[by.index("observed") :])
+    missing = [code for code in RECOVERY if code not in after]
+    return f"the bead of the crashed agent was not recovered by {' and '.join(missing)}" if missing else ""
+
+
+def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> Iterator[RenderableType]:
+    """The whole end of the demo, for people."""
+    yield Text("\nMerged into main:\n", style="bold")
+    yield Text(git_log(stage))
+    if stage.github is not None:
+        yield from tell_pulls(stage)
+    yield _ticks(reports)
+    yield from _recovery(reports)
+    yield Text("\nThe next tick of the now quiet town (dry run):\n", style="bold")
+    yield from dry_run_view(dry_run)
+    yield Text("\nWhat to try next:\n", style="bold")
+    yield Text(what_to_try(stage, first_tick=reports[0].input.now))
+
+
+def totals(reports: Sequence[TickReport]) -> dict[str, dict[str, int]]:
+    """How often each action was taken and each rule acted."""
+    actions = [judged for report in reports for judged in report.actions]
+    return {
+        "actionsByType": dict(sorted(Counter(str(judged.action["type"]) for judged in actions).items())),
+        "actionsByRule": dict(sorted(Counter(code_of(judged.rule) for judged in actions).items())),
+    }
+
+
+def git_log(stage: Stage) -> str:
+    """The history of the merged result."""
+    done = subprocess.run(
+        ["git", "log", "--graph", "--oneline", "main"],
+        check=True,
+        cwd=stage.repository,
+        env=stages.offline_environment(),
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.rstrip()
+
+
+def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
+    """Commands that work on what the demo has left, in the shell that started it."""
+    townctl = how_to_call()
+    if stage.bucket is not None:
+        return _WITH_A_BUCKET.format(townctl=townctl)
+    crashed = short(stages.crashing_task()[0])
+    lines = [
+        f"  export TOWNCTL_DATA={shlex.quote(str(stage.data))}",
+        f"  {townctl} town status {TOWN}",
+        f"  {townctl} explain bead {crashed}       (the bead whose agent crashed)",
+        f"  {townctl} replay {TOWN} --from {to_text(first_tick)}",
+        f"  {townctl} doctor",
+    ]
+    if stage.github is not None:
+        return "\n".join((*lines, f"  {townctl} secret list", _WITH_A_FORGE.format(townctl=townctl)))
+    bead = '{"bead": {"bead_id": "mine", "type": "issue", "title": "Say goodbye", "rig_id": "rig-demo"}}'
+    return "\n".join(
+        (
+            *lines,
+            f"  {townctl} event post {TOWN} --type bead_created --payload '{bead}'",
+            f"  {townctl} dry-run {TOWN}",
+            f"  {townctl} run --speed 40           (half a minute; Ctrl-C when it has fallen silent)",
+            f"  {townctl} explain bead mine",
+        )
+    )
+
+
+def how_to_call() -> str:
+    """`townctl` if that is this very program here; else the path by which it was called, as `make` does."""
+    called = Path(sys.argv[0])
+    if called.name != "townctl" or shutil.which("townctl") == str(called.absolute()):
+        return "townctl"
+    return shlex.quote(str(called))
+
+
+def _ticks(reports: Sequence[TickReport]) -> RenderableType:
+    start = reports[0].input.now
+    rows = []
+    for report in reports:
+        done = done_by(report)
+        if done.worth_a_line:
+            at = since(start, report.input.now)
+            rows.append((report.input.tick_no, at, done.news, done.actions, done.rules))
+    quiet = len(reports) - len(rows)
+    title = f"\nTicks that did something ({quiet} others only took signs of life)"
+    return table("tick", "min:s", "events", "actions", "rules", rows=rows, title=title)
+
+
+def _recovery(reports: Sequence[TickReport]) -> Iterator[RenderableType]:
+    bead_id, title = stages.crashing_task()
+    start = reports[0].input.now
+    rows = [
+        (beat.report.input.tick_no, since(start, beat.report.input.now), beat.by, beat.what)
+        for beat in history_of(bead_id, reports)
+    ]
+    yield table("tick", "min:s", "by", "what", rows=rows, title=f"\nHow {title!r} survived the crash of its agent")
+
+
+def _take_note_of_dispatches(bead_id: str, report: TickReport, agents: dict[str, int]) -> None:
+    """Follow the agents that were sent to the bead; one that is sent elsewhere is no longer its agent."""
+    for effect in report.effects:
+        if effect.kind != EffectKind.DISPATCH_AGENT:
+            continue
+        if effect.payload["bead"]["id"] == bead_id:
+            agents[effect.subject] = effect.generation
+        else:
+            agents.pop(effect.subject, None)
+
+
+def _sentence(action: Any) -> str:
+    if "from" in action and "to" in action:
+        return f"{action['type']}: {action['from']} -> {action['to']}"
+    return f"{action['type']}: {action['reason']}" if action.get("reason") else str(action["type"])

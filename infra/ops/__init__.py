@@ -1,0 +1,1 @@
+"""What operators need beside the stack: dashboards, the OpenAPI document, Litestream configuration, policies."""

@@ -1,0 +1,128 @@
+"""The Grafana dashboard over the CloudWatch data source, built with Grafana's own SDK for the schema of version 11.6.
+
+Nobody here can run a Grafana: what it looks like was not seen. What it asks for is tested.
+"""
+
+import json
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import barchart, cloudwatch, common, dashboard, gauge, stat, table, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import cloudwatch as cloudwatch_models
+from grafana_foundation_sdk.models import common as common_models
+from grafana_foundation_sdk.models import dashboard as models
+
+from infra.ops.dashboards.panels import FLEET, PER_TOWN, RECONCILER, Panel, PerTown
+from shared.telemetry.catalogue import ACTION_TYPE, NAMESPACE, SERVICE
+
+SOURCE: Final = models.DataSourceRef(type_val="cloudwatch", uid="${datasource}")
+_SPAN: Final = 8
+_HEIGHT: Final = 8
+_NEWEST: Final = "lastNotNull"
+_LOG_GROUPS: Final = ("/aws/lambda/${stack}-tick", "/aws/lambda/${stack}-worker")
+
+
+def document() -> dict[str, Any]:
+    """The dashboard as Grafana imports it."""
+    built = (
+        dashboard.Dashboard("Town reconciler")
+        .uid("town-reconciler")
+        .tags(["town-reconciler"])
+        .time("now-6h", "now")
+        .refresh("1m")
+        .timezone("utc")
+        .with_variable(dashboard.DatasourceVariable("datasource").label("CloudWatch").type("cloudwatch"))
+        .with_variable(dashboard.TextBoxVariable("region").label("Region").default_value("default"))
+        .with_variable(dashboard.TextBoxVariable("stage").label("Stage").default_value("dev"))
+        .with_variable(dashboard.TextBoxVariable("stack").label("Stack").default_value("town-reconciler-dev"))
+        .with_row(dashboard.Row("Reconciler"))
+    )
+    for panel in RECONCILER:
+        built = built.with_panel(_panel(panel))
+    built = built.with_row(dashboard.Row("By town"))
+    for each in PER_TOWN:
+        built = built.with_panel(_table(each))
+    built = built.with_row(dashboard.Row("Fleet"))
+    for panel in FLEET:
+        built = built.with_panel(_panel(panel))
+    shown: dict[str, Any] = json.loads(json.dumps(built.build(), cls=JSONEncoder, sort_keys=True))
+    return shown
+
+
+def _panel(panel: Panel) -> Any:
+    if panel.kind == "gauge":
+        built: Any = gauge.Panel().min(0).max(2 * (panel.red or 50)).reduce_options(_newest())
+    elif panel.kind == "stat":
+        built = stat.Panel().reduce_options(_newest()).color_mode(common_models.BigValueColorMode.BACKGROUND)
+    elif panel.kind == "bars by type":
+        built = (
+            barchart.Panel()
+            .stacking(common_models.StackingMode.NORMAL)
+            .x_tick_label_spacing(100)
+            .with_transformation(models.DataTransformerConfig(id_val="joinByField", options={"mode": "outer"}))
+        )
+    else:
+        built = timeseries.Panel()
+        if panel.red is not None:
+            line = common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.LINE)
+            built = built.thresholds_style(line)
+    built = (
+        built.title(panel.title)
+        .datasource(SOURCE)
+        .unit(panel.unit)
+        .span(_SPAN)
+        .height(_HEIGHT)
+        .thresholds(_thresholds(panel))
+    )
+    for number, (name, statistic) in enumerate(panel.series):
+        dimensions = {"service": SERVICE, "stage": "$stage"}
+        if panel.kind == "bars by type":
+            dimensions[ACTION_TYPE] = "*"
+        label = f"${{PROP('Dim.{ACTION_TYPE}')}}" if panel.kind == "bars by type" else f"{name} {statistic.value}"
+        built = built.with_target(
+            cloudwatch.CloudWatchMetricsQuery()
+            .ref_id(chr(ord("A") + number))
+            .id(f"q{number}")
+            .query_mode(cloudwatch_models.CloudWatchQueryMode.METRICS)
+            .metric_query_type(cloudwatch_models.MetricQueryType.SEARCH)
+            .metric_editor_mode(cloudwatch_models.MetricEditorMode.BUILDER)
+            .region("$region")
+            .namespace(NAMESPACE)
+            .metric_name(name)
+            .dimensions(dict(dimensions))
+            .match_exact(True)
+            .statistic(statistic.value)
+            .period("60")
+            .label(label)
+            .datasource(SOURCE)
+        )
+    return built
+
+
+def _newest() -> Any:
+    """The newest value that there is, and no mean over the time that is shown."""
+    return common.ReduceDataOptions().calcs([_NEWEST]).values(False)
+
+
+def _thresholds(panel: Panel) -> Any:
+    steps = [models.Threshold(value=None, color="green")]
+    steps += [
+        models.Threshold(value=value, color=colour)
+        for value, colour in ((panel.yellow, "yellow"), (panel.red, "red"))
+        if value is not None
+    ]
+    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _table(each: PerTown) -> Any:
+    query = (
+        cloudwatch.CloudWatchLogsQuery()
+        .ref_id("A")
+        .id("q0")
+        .query_mode(cloudwatch_models.CloudWatchQueryMode.LOGS)
+        .region("$region")
+        .expression(each.query)
+        .log_group_names(list(_LOG_GROUPS))
+        .datasource(SOURCE)
+    )
+    return table.Panel().title(each.title).datasource(SOURCE).span(_SPAN).height(_HEIGHT).with_target(query)

@@ -1,0 +1,16 @@
+"""An alert: something a person must hear of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a person must hear of. `fingerprint` groups repeats; `tags` and `extra` never hold secrets."""
+
+    kind: str
+    message: str
+    fingerprint: tuple[str, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)

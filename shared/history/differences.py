@@ -1,0 +1,115 @@
+"""Where two states, or two accounts of one tick, differ: by table, key and column, with both values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from shared.domain import canonical
+from shared.domain.answers import DifferenceAnswer
+from shared.images import dump
+from shared.ports.town_past import JournalRow
+from shared.town import database
+
+SHOWN: Final = 50
+_TEXT_SHOWN: Final = 500
+ABSENT: Final = "(no such row)"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One column of one row that is not what it should be. A row that only one side has shows `(no such row)`."""
+
+    table: str
+    key: str
+    column: str
+    expected: Any
+    got: Any
+
+    def as_json(self) -> DifferenceAnswer:
+        """The difference as answers show it; long texts are cut."""
+        return {
+            "table": self.table,
+            "key": self.key,
+            "column": self.column,
+            "expected": _shown(self.expected),
+            "got": _shown(self.got),
+        }
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.key} {self.column}: expected {_shown(self.expected)!r}, got {_shown(self.got)!r}"
+
+
+def of_images(expected: bytes, got: bytes, *, limit: int = SHOWN) -> tuple[Difference, ...]:
+    """The rows in which two images differ, what was told first, then what followed, the journal last; at most `limit`."""
+    wanted, found = database.open_image(expected), database.open_image(got)
+    try:
+        return tuple(islice(_of_towns(wanted, found), limit))
+    finally:
+        database.close(wanted)
+        database.close(found)
+
+
+def of_accounts(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) -> tuple[Difference, ...]:
+    """Where the outputs of a tick differ from those in its journal row; the column is a path into `outputs`."""
+    found = _paths("outputs", row["outputs"], got)
+    return tuple(
+        Difference("ticks", str(row["tick_no"]), path, wanted, seen) for path, wanted, seen in islice(found, limit)
+    )
+
+
+def of_values(table: str, key: str, column: str, expected: Any, got: Any) -> Iterator[Difference]:
+    """Where two JSON values in one column differ; the column is a path from there."""
+    for path, wanted, seen in _paths(column, expected, got):
+        yield Difference(table, key, path, wanted, seen)
+
+
+def of_row(
+    table: str, key: str, expected: tuple[object, ...] | None, got: tuple[object, ...] | None
+) -> Iterator[Difference]:
+    """Where two states of one row differ; None where there is no such row."""
+    columns = dump.columns_of(table)
+    if expected is None or got is None:
+        yield Difference(table, key, "*", _whole(columns, expected), _whole(columns, got))
+        return
+    for column, left, right in zip(columns, expected, got, strict=True):
+        if left != right:
+            yield Difference(table, key, column, left, right)
+
+
+def _whole(columns: tuple[str, ...], row: tuple[object, ...] | None) -> str:
+    if row is None:
+        return ABSENT
+    return canonical.dumps({name: value for name, value in zip(columns, row, strict=True) if value is not None})
+
+
+def _of_rows(
+    table: str, expected: Mapping[str, tuple[object, ...]], got: Mapping[str, tuple[object, ...]]
+) -> Iterator[Difference]:
+    for key in sorted({*expected, *got}):
+        if expected.get(key) != got.get(key):
+            yield from of_row(table, key, expected.get(key), got.get(key))
+
+
+def _of_towns(expected: database.Database, got: database.Database) -> Iterator[Difference]:
+    for table in dump.CAUSES_FIRST:
+        yield from _of_rows(table, dump.by_key(expected, table), dump.by_key(got, table))
+
+
+def _paths(path: str, expected: Any, got: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(expected, dict) and isinstance(got, Mapping):
+        for name in sorted({*expected, *got}):
+            yield from _paths(f"{path}.{name}", expected.get(name), got.get(name))
+    elif isinstance(expected, list) and isinstance(got, list | tuple):
+        for position in range(max(len(expected), len(got))):
+            left = expected[position] if position < len(expected) else None
+            right = got[position] if position < len(got) else None
+            yield from _paths(f"{path}[{position}]", left, right)
+    elif expected != got:
+        yield path, expected, got
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        value = canonical.dumps(value)
+    return value[:_TEXT_SHOWN] + "…" if isinstance(value, str) and len(value) > _TEXT_SHOWN else value

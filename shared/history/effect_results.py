@@ -1,0 +1,40 @@
+"""What became of effects, as history recorded it: the result events that came with later ticks, or the outbox of today."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from shared.domain.report import ClaimedEffect
+from shared.ports.town_past import JournalRow
+from shared.town import database, outbox
+
+Results = dict[tuple[str, int], Any]
+"""By effect id and attempt."""
+
+
+def in_row(row: JournalRow) -> Results:
+    """The results that came with a tick."""
+    found: Results = {}
+    for event in row["inputs"]["new_events"]:
+        known = attempt_of(event["event_id"])
+        if known is not None:
+            found[known] = json.loads(event["payload"])
+    return found
+
+
+def attempt_of(event_id: str) -> tuple[str, int] | None:
+    """The effect and attempt that a result event is about; None for every other event."""
+    prefix, _, rest = event_id.partition("-")
+    effect_id, _, attempt = rest.rpartition("-")
+    return (effect_id, int(attempt)) if prefix == "res" and effect_id and attempt.isdigit() else None
+
+
+def of_today(image: bytes, effects: Iterable[ClaimedEffect]) -> Results:
+    """The results of these effects as an image has them."""
+    found: Results = {}
+    with database.opened(image) as sql:
+        for effect in effects:
+            result = outbox.result_of(sql, effect.effect_id, effect.attempt)
+            if result is not None:
+                found[(effect.effect_id, effect.attempt)] = result
+    return found

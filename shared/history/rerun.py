@@ -1,0 +1,88 @@
+"""A town that runs again: a private copy that takes recorded ticks one after another and knows its digest after each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from shared.domain.report import TickReport
+from shared.domain.tick import TickInput
+from shared.domain.times import from_text
+from shared.engine import tick
+from shared.images import image_digest
+from shared.images.pages import page_size_of
+from shared.ports.town_past import JournalRow, PastImage
+from shared.town import database
+
+
+class Rerun:
+    """The copy. `image` are its bytes after the last tick that ran, `tick_no` that tick, `txid` its commit in history."""
+
+    def __init__(self, start: PastImage) -> None:
+        """Open a copy of a committed image. Raises WrongTown, SchemaMismatch."""
+        self.town_id = start.town_id
+        self.tick_no = start.tick_no
+        self.txid = start.txid
+        self.image = start.image
+        self.before = start.image
+        self.sql = database.open_image(start.image)
+        try:
+            database.check_identity(self.sql, start.town_id)
+        except BaseException:
+            database.close(self.sql)
+            raise
+        self._digest = image_digest.RunningDigest(start.image, page_size_of(start.image))
+
+    @property
+    def digest(self) -> str:
+        """The image digest after the last tick, made of the pages."""
+        return self._digest.digest
+
+    def run(self, given: TickInput) -> TickReport:
+        """Run one tick; `before` is then the image that it started from. A tick that leaves no trace changes nothing."""
+        report = tick.run(self.sql, given, town_id=self.town_id)
+        self.before = self.image
+        if not report.quiet:
+            self.tick_no = given.tick_no
+            self.txid += 1
+            self.image = database.image_of(self.sql)
+            self._digest.follow(self.image)
+        return report
+
+    def as_past(self, start: PastImage) -> PastImage:
+        """The present state as an image to start from."""
+        return replace(start, image=self.image, txid=self.txid, tick_no=self.tick_no)
+
+    def restart(self, image: PastImage) -> None:
+        """Go on from another committed image."""
+        database.close(self.sql)
+        self.__init__(image)  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Drop the copy."""
+        database.close(self.sql)
+
+
+@contextmanager
+def rerun(start: PastImage) -> Iterator[Rerun]:
+    """A rerun that is dropped at the end. Raises WrongTown, SchemaMismatch."""
+    running = Rerun(start)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def digest_of(image: PastImage) -> str:
+    """The image digest, made of the pages."""
+    return image_digest.of_image(image.image)
+
+
+def input_of(row: JournalRow) -> TickInput:
+    """What the tick of a journal row was given."""
+    return TickInput.from_record(row)
+
+
+def time_of(row: JournalRow) -> datetime:
+    """The `now` of the tick of a journal row."""
+    return from_text(row["now"])

@@ -1,0 +1,115 @@
+"""The retained past of a town as replay reads it: images from heads and files, journal rows from objects and the newest image."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from shared.domain.times import from_milliseconds
+from shared.images import restoring, summary
+from shared.ports.object_store import ObjectStore, StoredObject, VersionedObjects
+from shared.ports.steps import Call, Steps
+from shared.ports.town_past import JournalRow, PastImage
+from shared.storage import keys, layers, publish
+from shared.storage.listing import first_fitting
+from shared.storage.restore import Archive, Restored
+from shared.town import database, journal
+
+
+@dataclass
+class StoredPast:
+    """The TownPast port over a store that keeps versions. Keeps what it has listed: one of these serves one request."""
+
+    objects: ObjectStore
+    versions: VersionedObjects
+    _blocks: dict[str, tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
+    _newest: dict[str, Restored] = field(default_factory=dict)
+
+    def newest(self, town_id: str) -> Steps[PastImage]:
+        """The image that is committed now."""
+        return _past(town_id, (yield from self._newest_of(town_id)))
+
+    def oldest(self, town_id: str) -> Steps[PastImage]:
+        """The first image that is still kept: a snapshot, or else the oldest head."""
+        archive = self._archive(town_id)
+        files = yield from archive.files()
+        versions = yield from archive.head_versions()
+        oldest_head = yield from archive.head_of(versions[-1])
+        ends = [span[1] for key, span in files.items() if keys.is_snapshot(key)]
+        if ends and min(ends) < oldest_head.manifest.txid:
+            return _past(town_id, (yield from archive.of_files(min(ends))))
+        return _past(town_id, (yield from archive.of_head(oldest_head)))
+
+    def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
+        """The newest kept image whose commit is earlier than `at`; None if none is."""
+        archive = self._archive(town_id)
+        found = yield from archive.newest_head(lambda manifest: manifest.time < at)
+        if found is not None:
+            return _past(town_id, (yield from archive.of_head(found)))
+        file = yield from archive.newest_file(lambda header: from_milliseconds(header.time_ms) < at)
+        return None if file is None else _past(town_id, (yield from archive.of_files(file.max_txid)))
+
+    def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
+        """Every kept commit whose last tick is this one, in order."""
+        archive = self._archive(town_id)
+        found: dict[int, PastImage] = {}
+        for read in (yield from archive.heads_of_tick(tick_no)):
+            found[read.manifest.txid] = _past(town_id, (yield from archive.of_head(read)))
+        files = yield from archive.files()
+        ends = sorted({span[1] for span in files.values()} - set(found))
+        first = yield from first_fitting(ends, partial(self._end_has_tick, town_id, tick_no))
+        for end in ends[first:]:
+            past = _past(town_id, (yield from archive.of_files(end)))
+            if past.tick_no != tick_no:
+                break
+            found[end] = past
+        return tuple(found[txid] for txid in sorted(found))
+
+    def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+        """The next rows of the journal after a tick; those of the newest image come last."""
+        for _, last, key in (yield from self._journal_of(town_id)):
+            if last > tick_no:
+                rows = yield from self._block(key)
+                return tuple(row for row in rows if row["tick_no"] > tick_no)
+        newest = yield from self._newest_of(town_id)
+        with database.opened(newest.image) as sql:
+            return tuple(journal.rows(sql, limit=1_000_000, after=tick_no))
+
+    def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
+        """Whether the image at the end of a file stands at that tick or a later one."""
+        return _past(town_id, (yield from self._archive(town_id).of_files(end))).tick_no >= tick_no
+
+    def _archive(self, town_id: str) -> Archive:
+        return Archive(self.objects, self.versions, town_id)
+
+    def _newest_of(self, town_id: str) -> Steps[Restored]:
+        if town_id not in self._newest:
+            archive = self._archive(town_id)
+            version = (yield from archive.head_versions())[0]
+            self._newest[town_id] = yield from archive.of_head((yield from archive.head_of(version)))
+        return self._newest[town_id]
+
+    def _journal_of(self, town_id: str) -> Steps[tuple[tuple[int, int, str], ...]]:
+        """First tick, last tick and key of every journal object, in order; listed once."""
+        if town_id not in self._blocks:
+            self._blocks[town_id] = tuple((yield from self._archive(town_id).journal_objects()))
+        return self._blocks[town_id]
+
+    def _block(self, key: str) -> Steps[list[dict[str, Any]]]:
+        found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
+        if found is None:
+            raise layers.damaged(key, "it is listed but cannot be read")
+        return publish.rows_of(found.body, key)
+
+
+def _past(town_id: str, restored: Restored) -> PastImage:
+    with database.opened(restored.image) as sql:
+        tick_no, tick_at = restoring.tick_no(sql), summary.before_tick(sql).last_tick_at
+    return PastImage(
+        town_id=town_id,
+        image=restored.image,
+        txid=restored.point.txid,
+        tick_no=tick_no,
+        tick_at=tick_at,
+        committed_at=restored.point.time,
+    )

@@ -1,0 +1,69 @@
+"""The self-check: a share of the ticks of production is run again from its record, right after commit and effects.
+
+What it finds is a bug of ours (a rule that reads a clock, an order that nobody fixed) and no fault of the town: it is an alert
+and a metric, never a violation.
+"""
+
+import hashlib
+from typing import Final
+
+from shared.domain.alert import Alert
+from shared.domain.tick import TickInput
+from shared.engine import tick
+from shared.engine.drain import error_text
+from shared.history.differences import Difference, of_images
+from shared.ports.town_store import TownImage
+from shared.town import database, journal
+
+_SCALE: Final = 1 << 32
+_SHOWN: Final = 5
+
+
+def chosen(tick_id: str, share: float) -> bool:
+    """Whether this tick is one of the share. The same tick is always chosen or never."""
+    drawn = int.from_bytes(hashlib.sha256(tick_id.encode()).digest()[:4], "big")
+    return drawn < share * _SCALE
+
+
+def differences(base: TownImage, committed: TownImage) -> tuple[Difference, ...]:
+    """Where the committed tick, run again on its base from its own record, comes to something else. Empty if nowhere."""
+    try:
+        again = _again(base, committed)
+    except Exception as error:  # noqa: BLE001 - a tick that fails only the second time is a finding like any other
+        return (_other("exception", None, error_text(error), committed),)
+    if again == committed.image:
+        return ()
+    return of_images(committed.image, again) or (
+        _other("pages", "as committed", "others, though all rows are equal", committed),
+    )
+
+
+def alert(committed: TownImage, found: tuple[Difference, ...]) -> Alert:
+    """What people are told. Values of rows stay out of it: they may hold what agents wrote."""
+    tick_no, first = committed.facts.tick_no, found[0]
+    return Alert(
+        kind="replay_diverged",
+        message=(
+            f"tick {tick_no} of town {committed.town_id} comes to something else when it runs again: "
+            f"{first.table} {first.key} {first.column}"
+        ),
+        fingerprint=("replay_diverged", first.table, first.column),
+        tags={"townId": committed.town_id},
+        extra={
+            "tick": tick_no,
+            "places": [f"{each.table} {each.key} {each.column}" for each in found[:_SHOWN]],
+            "hint": "a rule or an action reads something that is not in the input; `townctl replay` shows the tick",
+        },
+    )
+
+
+def _again(base: TownImage, committed: TownImage) -> bytes:
+    with database.opened(committed.image) as sql:
+        (row,) = journal.rows(sql, limit=1, after=committed.facts.tick_no - 1)
+    with database.opened(base.image) as sql:
+        tick.run(sql, TickInput.from_record(row), town_id=base.town_id)
+        return database.image_of(sql)
+
+
+def _other(column: str, expected: object, got: object, committed: TownImage) -> Difference:
+    return Difference("ticks", str(committed.facts.tick_no), column, expected, got)

@@ -1,0 +1,95 @@
+"""The image digest: one number for a whole image that follows a change at the cost of the change.
+
+It is 8 hex digits with the number of pages, then 64 hex digits with the sum, modulo 2^256, of SHA-256(page
+number as 4 bytes, big-endian, then the page) over all pages. A sum forgets the order it was made in, so
+replacing a page is one subtraction and one addition. The page's number is inside its hash, so two pages
+cannot change places unseen.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from shared.domain.images import PageChange
+from shared.images.pages import changed_pages, page_size_of
+
+_MODULUS: Final = 1 << 256
+_PAGES_DIGITS: Final = 8
+_SUM_DIGITS: Final = 64
+
+
+def digest_of(image: bytes, page_size: int) -> str:
+    """The digest of a whole image; costs a hash of every page."""
+    view = memoryview(image)
+    total = 0
+    for number, at in enumerate(range(0, len(image), page_size), start=1):
+        total += _page_hash(number, view[at : at + page_size])
+    return _text(len(image) // page_size, total)
+
+
+def updated(digest: str, changed: Mapping[int, PageChange]) -> str:
+    """The digest after these pages changed, equal to the digest of the new image as a whole."""
+    pages = int(digest[:_PAGES_DIGITS], 16)
+    total = int(digest[_PAGES_DIGITS:], 16)
+    for number, (old, new) in changed.items():
+        if old is None:
+            pages += 1
+        else:
+            total -= _page_hash(number, old)
+        if new is None:
+            pages -= 1
+        else:
+            total += _page_hash(number, new)
+    return _text(pages, total)
+
+
+def _page_hash(number: int, page: bytes | memoryview) -> int:
+    hashed = sha256(number.to_bytes(4, "big"))
+    hashed.update(page)
+    return int.from_bytes(hashed.digest(), "big")
+
+
+def _text(pages: int, total: int) -> str:
+    return f"{pages:0{_PAGES_DIGITS}x}{total % _MODULUS:0{_SUM_DIGITS}x}"
+
+
+class RunningDigest:
+    """The digest of an image that changes again and again: every page is hashed once each time that it changes.
+
+    Reading `digest` costs nothing; `follow` costs a comparison of the bytes and a hash of every page that differs.
+    """
+
+    def __init__(self, image: bytes, page_size: int) -> None:
+        """Begin with an image, of which every page is hashed."""
+        self._image = image
+        self._size = page_size
+        view = memoryview(image)
+        self._hashes = [
+            _page_hash(number, view[at : at + page_size])
+            for number, at in enumerate(range(0, len(image), page_size), start=1)
+        ]
+        self._total = sum(self._hashes)
+
+    @property
+    def digest(self) -> str:
+        """Equal to `digest_of` of the newest image."""
+        return _text(len(self._hashes), self._total)
+
+    def follow(self, image: bytes) -> str:
+        """The digest of the image that came of the last one. A page that is gone counts 0 until the list is cut."""
+        for number, (_, new) in changed_pages(self._image, image, self._size).items():
+            known = self._hashes[number - 1] if number <= len(self._hashes) else 0
+            hashed = 0 if new is None else _page_hash(number, new)
+            self._total += hashed - known
+            if number > len(self._hashes):
+                self._hashes.append(hashed)
+            else:
+                self._hashes[number - 1] = hashed
+        del self._hashes[len(image) // self._size :]
+        self._image = image
+        return self.digest
+
+
+def of_image(image: bytes) -> str:
+    """The digest of a whole image, whose header says how large its pages are. Raises SchemaMismatch."""
+    return digest_of(image, page_size_of(image))

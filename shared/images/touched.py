@@ -1,0 +1,42 @@
+"""Which rows the ticks of a private copy touch: temporary triggers note their keys, the pages of the town stay as they are."""
+
+import sqlite3
+from typing import Final
+
+from shared.images import dump
+
+RowKey = tuple[str, str, str]
+"""Table, key, and the second part of the key or ''."""
+
+_VERBS: Final = (("INSERT", ("new",)), ("UPDATE", ("old", "new")), ("DELETE", ("old",)))
+
+
+def watch(sql: sqlite3.Connection) -> None:
+    """Note from now on every row of every table but `ticks` that is written."""
+    sql.execute("CREATE TEMP TABLE touched (name TEXT, first TEXT, second TEXT)")
+    for table, (_, key) in dump.TABLES.items():
+        for verb, sides in _VERBS:
+            notes = " ".join(f"INSERT INTO touched VALUES ('{table}', {_key_of(key, side)});" for side in sides)  # noqa: S608
+            sql.execute(f"CREATE TEMP TRIGGER touched_{table}_{verb} AFTER {verb} ON main.{table} BEGIN {notes} END")
+
+
+def take(sql: sqlite3.Connection) -> set[RowKey]:
+    """The keys that were noted since the last call."""
+    found = {(row[0], row[1], row[2]) for row in sql.execute("SELECT name, first, second FROM touched").fetchall()}
+    sql.execute("DELETE FROM touched")
+    return found
+
+
+def row_of(sql: sqlite3.Connection, key: RowKey) -> tuple[object, ...] | None:
+    """The row of a key, with the columns of `dump.columns_of`; None if there is none."""
+    table, first, second = key
+    columns, names = dump.TABLES[table]
+    where = " AND ".join(f"{name.strip()} = ?" for name in names.split(","))
+    parts = (first, second)[: names.count(",") + 1]
+    found = sql.execute(f"SELECT {columns} FROM {table} WHERE {where}", parts).fetchone()  # noqa: S608 - constants
+    return None if found is None else tuple(found)
+
+
+def _key_of(key: str, side: str) -> str:
+    names = [f"{side}.{name.strip()}" for name in key.split(",")]
+    return ", ".join((*names, "''")[:2])

@@ -1,0 +1,1 @@
+"""The way in for events: from bytes to validated envelopes that may be stored."""

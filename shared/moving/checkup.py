@@ -1,0 +1,156 @@
+"""A full look at an image, row by row: what a doctor wants to know and no tick has the time for.
+
+Its cost is that of the whole town. It reads, and changes nothing.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from shared.domain.config import TownConfig
+from shared.domain.errors import RowUnreadable
+from shared.domain.times import from_text
+from shared.images import dump
+from shared.town import database
+from shared.town.rows import (
+    AGENT_COLUMNS,
+    AGENT_TABLES,
+    BEAD_COLUMNS,
+    REVIEW_COLUMNS,
+    RIG_COLUMNS,
+    agent_of,
+    bead_of,
+    review_of,
+    rig_of,
+)
+
+_WHOLE_ROWS: Final[dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]]] = {
+    "rigs": (f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id", rig_of),  # noqa: S608 - constants
+    "beads": (f"SELECT {BEAD_COLUMNS} FROM beads b ORDER BY b.bead_id", bead_of),  # noqa: S608 - constants
+    "agent_metadata": (f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} ORDER BY a.bead_id", agent_of),  # noqa: S608 - constants
+    "review_metadata": (f"SELECT {REVIEW_COLUMNS} FROM review_metadata r ORDER BY r.bead_id", review_of),  # noqa: S608 - constants
+}
+_JSON_COLUMNS: Final = frozenset(
+    {"value", "config", "labels", "metadata", "payload", "active_tools", "inputs", "outputs"}
+)
+_MAY_BE_ANYTHING: Final = frozenset({("town_events", "payload")})
+"""A stored event that nobody can read is poisoned, not repaired: its text may be anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: which check found it, in what, and what it is."""
+
+    check: str
+    subject: str
+    text: str
+
+
+def problems(sql: sqlite3.Connection) -> list[Problem]:
+    """Everything that is wrong with an open image."""
+    found = [*_structure(sql)]
+    if found:
+        return found  # nothing that is read from a damaged file means anything
+    return [*_rows(sql), *_values(sql), *_keys(sql), *_journal(sql)]
+
+
+def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
+    """How many rows each table has, and so how many were looked at."""
+    return {
+        table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
+        for table in (*dump.TABLES, "ticks")
+    }
+
+
+def keys(sql: sqlite3.Connection) -> dict[str, Any]:
+    """All town keys."""
+    return {key: json.loads(value) for key, value in sql.execute("SELECT key, value FROM town ORDER BY key")}
+
+
+def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
+    """The generation of every agent of which a process should live, by id; None: any. A mayor's sessions are numbered by
+    whoever starts them, and a waiting one may live too.
+    """
+    return dict(
+        sql.execute(
+            "SELECT bead_id, CASE role WHEN 'mayor' THEN NULL ELSE generation END FROM agent_metadata "
+            "WHERE status IN ('working', 'stalled', 'waiting') ORDER BY bead_id"
+        ).fetchall()
+    )
+
+
+def _structure(sql: sqlite3.Connection) -> Iterator[Problem]:
+    """Pages, indexes and references. The guard of the connection is put down for the two pragmas, and up again."""
+    sql.set_authorizer(None)
+    try:
+        for (line,) in sql.execute("PRAGMA integrity_check").fetchall():
+            if line != "ok":
+                yield Problem("integrity", "image", str(line))
+        for table, row, parent, _ in sql.execute("PRAGMA foreign_key_check").fetchall():
+            yield Problem("foreign keys", table, f"row {row} refers to a row of {parent} that does not exist")
+    finally:
+        database.guard(sql)
+
+
+def _rows(sql: sqlite3.Connection) -> Iterator[Problem]:
+    """Rows that the readers of rules and events cannot read."""
+    for table, (query, read) in _WHOLE_ROWS.items():
+        for row in sql.execute(query).fetchall():
+            try:
+                read(row)
+            except RowUnreadable as error:
+                yield Problem("rows", f"{error.table} {error.key}", error.problem)
+            except ValueError as error:
+                yield Problem("rows", f"{table} {row[0]}", str(error))
+
+
+def _values(sql: sqlite3.Connection) -> Iterator[Problem]:
+    """Times and JSON in every column of every table."""
+    tables = {**dump.TABLES, "ticks": ("tick_no, now, inputs, outputs", "tick_no")}
+    for table, (columns, order) in tables.items():
+        names = [name.strip() for name in columns.split(",")]
+        for row in sql.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):  # noqa: S608 - constants
+            for name, value in zip(names, row, strict=True):
+                problem = _problem_with(table, name, value)
+                if problem is not None:
+                    yield Problem("values", f"{table} {row[0]}", f"{name} {problem}")
+
+
+def _problem_with(table: str, name: str, value: Any) -> str | None:
+    if value is None or (table, name) in _MAY_BE_ANYTHING:
+        return None
+    try:
+        if name.endswith("_at") or name == "now":
+            from_text(value)
+        elif name in _JSON_COLUMNS:
+            json.loads(value)
+    except ValueError as error:
+        return f"cannot be read: {error}"
+    return None
+
+
+def _keys(sql: sqlite3.Connection) -> Iterator[Problem]:
+    """The configuration, which every tick reads."""
+    try:
+        TownConfig.model_validate(keys(sql).get("config") or {})
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+        yield Problem("config", "town", f"the stored configuration is not valid at {where}")
+    except ValueError as error:
+        yield Problem("config", "town", str(error))
+
+
+def _journal(sql: sqlite3.Connection) -> Iterator[Problem]:
+    """The journal is a window without gaps that ends with the last tick."""
+    numbers = [row[0] for row in sql.execute("SELECT tick_no FROM ticks ORDER BY tick_no")]
+    last = keys(sql).get("tick_no")
+    if numbers and numbers[-1] != last:
+        yield Problem("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
+    for before, after in pairwise(numbers):
+        if after != before + 1:
+            yield Problem("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")

@@ -1,0 +1,131 @@
+"""The keys of an imported town: what comes along, and what belongs to the place that it comes from.
+
+Comes along: the configuration; the numbers that go on (ticks, events, audit), so that no derived id is made a second time;
+the breaker, counters, triage. Belongs to the old place and starts anew: the drain and the container's instance id, when its
+token was refreshed, when a tick is due. The town is always paused.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from shared.domain import canonical
+from shared.domain.config import NEW_TOWN, TownConfig, first_problem
+from shared.domain.errors import Refused
+from shared.domain.times import from_text
+from shared.moving.foreign_rows import GivenRow, NotRead
+from shared.town import database
+
+LARGEST: Final = 2**53 - 1
+"""Numbers that go on counting have room above them."""
+OF_THE_OLD_PLACE: Final = ("drain", "container_instance_id", "last_token_refresh_at", "next_due_at")
+
+
+def _is_time(value: Any) -> bool:
+    if not isinstance(value, str):
+        return value is None
+    try:
+        from_text(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _object(**fields: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def fits(value: Any) -> bool:
+        return isinstance(value, dict) and all(name in value and test(value[name]) for name, test in fields.items())
+
+    return fits
+
+
+_SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "tick_no": _is_count,
+    "tick_id": _is_text,
+    "last_tick_at": _is_time,
+    "next_seq": _is_count,
+    "next_audit_seq": _is_count,
+    "settling_until": _is_time,
+    "breaker": _object(open=_is_flag, since=_is_time, episode=_is_count),
+    "last_idle_stop_at": _is_time,
+    "mayor_working_since": _is_time,
+    "mayor_waiting_since": _is_time,
+    "counters": _object(poisoned=_is_count, conflicts=_is_count),
+    "triage": _object(last_batch_at=_is_time, fruitless=_is_count),
+    "paused": _is_flag,
+    "alerted": lambda value: isinstance(value, dict) and all(map(_is_time, value.values())),
+}
+
+
+def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
+    """The readable keys that come along, by name, `paused` as it was; and what could not be read. Raises Refused."""
+    found: dict[str, Any] = {}
+    missed: list[NotRead] = []
+    for row in rows:
+        key, text = row.values.get("key"), row.values.get("value")
+        if not isinstance(key, str):
+            missed.append(NotRead("town", row.place, "key", "a text is due"))
+            continue
+        if key in found:
+            missed.append(NotRead("town", key, "key", "the same key stands there before"))
+            continue
+        try:
+            value = json.loads(text) if isinstance(text, str) else text
+            canonical.dumps(value).encode()
+        except (ValueError, TypeError, RecursionError):
+            missed.append(NotRead("town", key, "value", "no JSON"))
+            continue
+        if key == "schema_version" and isinstance(value, int) and value > database.SCHEMA_VERSION:
+            raise Refused(
+                f"the town has schema {value}, this code knows {database.SCHEMA_VERSION}",
+                status=400,
+                path="file",
+                hint="run a newer release; nothing was created",
+            )
+        if key == "config":
+            value, problems = _config(value)
+            missed += problems
+        elif key in _SHAPES and not _SHAPES[key](value):
+            missed.append(NotRead("town", key, "value", "not of the form that this key has; a new town's value stands"))
+            continue
+        elif key not in (*_SHAPES, *OF_THE_OLD_PLACE, "id", "schema_version"):
+            missed.append(NotRead("town", key, "key", "no key that this code knows", kept=True, row_kept=True))
+        found[key] = value
+    return found, missed
+
+
+def carried(keys: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is laid over the keys of a new, paused town."""
+    for key, value in sorted(keys.items()):
+        if key not in (*OF_THE_OLD_PLACE, "id", "schema_version", "paused"):
+            yield key, value
+
+
+def _config(value: Any) -> tuple[Any, list[NotRead]]:
+    """The settings that are valid; a new town's for each that is not."""
+    if not isinstance(value, dict):
+        return dict(NEW_TOWN), [
+            NotRead("town", "config", "value", "no JSON object; a new town's stands", row_kept=True)
+        ]
+    value, problems = dict(value), []
+    while (place := first_problem(TownConfig, value)) is not None:
+        setting = place.partition(".")[0]
+        if setting not in value:
+            return dict(NEW_TOWN), [NotRead("town", "config", place, "not valid; a new town's stands", row_kept=True)]
+        why = "not a valid setting; a new town's stands, if there is one"
+        problems.append(NotRead("town", "config", place, why, row_kept=True))
+        del value[setting]
+        if setting in NEW_TOWN and first_problem(TownConfig, {**value, setting: NEW_TOWN[setting]}) is None:
+            value[setting] = NEW_TOWN[setting]
+    return value, problems

@@ -1,0 +1,314 @@
+"""Rows from outside become a new, paused town: what can be stored is stored, and whatever cannot is told, row by row.
+
+What the schema refuses is left out: only the column where it may be empty, else the row, for a made-up status would make the
+town act on it. What the schema takes and no rule can read is kept, as it is: such rows are skipped and reported by
+invariant 1. Whoever misses something corrects the file and imports it again under another id.
+
+The town's own bookkeeping: see `imported_keys` for the keys. Effects that were started or waited in a town at work are not
+called again (`expired`), and each agent gets the generation behind its newest, so that no process of the old place can
+report. A town that is paused already has started nothing since, so these stand as they are: the import of an import's
+export gives the same rows.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from shared.domain import canonical, limits
+from shared.domain.times import from_text, parse_iso, to_text
+from shared.images import dump, first_image
+from shared.moving import checkup, export, imported_keys
+from shared.moving.foreign_rows import GivenRow, NotRead
+
+_JSON: Final = frozenset({"config", "labels", "metadata", "payload", "active_tools", "checkpoint", "result", "value"})
+_TIMES: Final = re.compile(r".*_at|auto_merge_ready_since|not_before|claimed_until|deadline")
+_TOLD_AS_THEY_CAME: Final = frozenset({("agent_metadata", "last_event_at"), ("town_events", "created_at")})
+"""What a producer said: any text has a meaning there."""
+_LONGEST: Final = (
+    ("beads", "bead_id", 64, "characters"),
+    ("rigs", "id", 64, "characters"),
+    ("beads", "title", limits.FIELD_SIZE, "bytes"),
+    ("beads", "body", limits.BODY_SIZE, "bytes"),
+)
+_REPOSITORY: Final = re.compile(r"https://\S+|ssh://\S+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:\S+")
+_CREDENTIALS: Final = re.compile(
+    r"(?<=^https://)[^/@\s]*@|(?<=^http://)[^/@\s]*@|(?<=^ssh://)(?P<user>[^/@:\s]*):[^/@\s]*@"
+)
+_AHEAD_AT_MOST: Final = timedelta(days=366)
+_NOTHING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedImage:
+    """The image of the new town, its tick number and time, the stored rows by table, and what could not be read."""
+
+    image: bytes
+    tick_no: int
+    last_tick_at: datetime | None
+    rows: Mapping[str, int]
+    journal_rows: int
+    not_read: tuple[NotRead, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    kind: str
+    required: bool
+    default: bool
+    in_key: bool
+
+
+@dataclass(slots=True)
+class _Import:
+    """One import under way."""
+
+    sql: sqlite3.Connection
+    missed: list[NotRead] = field(default_factory=list)
+    columns: dict[str, dict[str, _Column]] = field(default_factory=dict)
+
+    def columns_of(self, table: str) -> dict[str, _Column]:
+        """The columns of one of our tables, by name."""
+        if table not in self.columns:
+            self.columns[table] = {
+                name: _Column(name, kind, bool(notnull), default is not None, bool(key))
+                for _, name, kind, notnull, default, key in self.sql.execute(f"PRAGMA table_info({table})")
+            }
+        return self.columns[table]
+
+
+def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime) -> ImportedImage:
+    """The town of these rows. Raises Refused if they are of a newer schema. Unfinished effects end at `now`."""
+    by_table: dict[str, list[GivenRow]] = {table: [] for table in (*export.TABLES, "ticks")}
+    sql = sqlite3.connect(":memory:", isolation_level=None)
+    run = _Import(sql)
+    try:
+        for row in given:
+            if isinstance(row, NotRead):
+                run.missed.append(row)
+            elif row.table in by_table:
+                by_table[row.table].append(row)
+            else:
+                run.missed.append(NotRead(row.table[:100], row.place, "", "a town has no such table"))
+        keys, missed = imported_keys.read(by_table["town"])
+        run.missed += missed
+        run.missed += _doubtful_time(keys, now)
+        sql.deserialize(first_image.found(town_id, paused=True))
+        sql.execute("BEGIN")
+        _lay_over(sql, keys)
+        for table in export.TABLES:
+            if table != "town":
+                for row in by_table[table]:
+                    _store(run, row)
+        _mend_references(run)
+        _go_on_counting(sql)
+        if not keys.get("paused", False):
+            _part_from_the_old_place(sql, now)
+        sql.execute("COMMIT")
+        run.missed += _unreadable(sql)
+        image = sql.serialize()
+        tick_no, last = (checkup.keys(sql)[key] for key in ("tick_no", "last_tick_at"))
+        rows = checkup.row_counts(sql)
+        del rows["ticks"]
+        at = None if last is None else from_text(last)
+        return ImportedImage(image, tick_no, at, rows, len(by_table["ticks"]), tuple(run.missed))
+    finally:
+        sql.close()
+
+
+def _doubtful_time(keys: dict[str, Any], now: datetime) -> Iterator[NotRead]:
+    """A town goes on where its clock stands, which may be ahead of ours; but not where no calendar is left."""
+    last = keys.get("last_tick_at")
+    if last is not None and from_text(last) > now + _AHEAD_AT_MOST:
+        del keys["last_tick_at"]
+        why = f"{last} is more than a year ahead of the clock; the town starts at the present"
+        yield NotRead("town", "last_tick_at", "value", why)
+
+
+def _lay_over(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
+    sql.executemany(
+        "INSERT INTO town (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [(key, canonical.dumps(value)) for key, value in imported_keys.carried(keys)],
+    )
+
+
+def _store(run: _Import, row: GivenRow) -> None:
+    """Store one row, without the columns that cannot be stored; or tell why it cannot be stored at all."""
+    columns = run.columns_of(row.table)
+    key = _key(row, columns)
+    values: dict[str, Any] = {}
+    for name, value in row.values.items():
+        if name not in columns:
+            shown = name[:100]
+            run.missed.append(NotRead(row.table, key, shown, "the table has no such column", row_kept=True))
+            continue
+        fitted, why = _fitted(row.table, columns[name], value)
+        if (row.table, name) == ("rigs", "git_url") and isinstance(fitted, str):
+            fitted = _without_credentials(run, key, fitted)
+        if fitted is None and columns[name].default:
+            run.missed.append(NotRead(row.table, key, name, "no value; the default stands", row_kept=True))
+        elif fitted is not _NOTHING:
+            values[name] = fitted
+        elif not _miss(run, row.table, key, columns[name], why):
+            return
+    while (refusal := _refusal(run.sql, row.table, values)) is not None:
+        column = _blamed(refusal, columns)
+        if column is None or column.name not in values:
+            why = "the same key stands there before" if _is_double_key(refusal, columns) else refusal
+            run.missed.append(NotRead(row.table, key, "" if column is None else column.name, why))
+            return
+        if not _miss(run, row.table, key, column, refusal):
+            return
+        del values[column.name]
+
+
+def _without_credentials(run: _Import, rig_id: str, git_url: str) -> str:
+    """A repository's address without a password or token in it: it would be shown to agents and to whoever looks."""
+    clean = _CREDENTIALS.sub(lambda found: f"{found['user']}@" if found["user"] else "", git_url)
+    if clean != git_url:
+        why = "the address is kept without the credentials in it: townctl secret set keeps them"
+        run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
+    elif not _REPOSITORY.fullmatch(git_url):
+        why = "no https or ssh address of a repository"
+        run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
+    return clean
+
+
+def _miss(run: _Import, table: str, key: str, column: _Column, why: str) -> bool:
+    """Tell of a value that cannot be stored; whether the row can be without it."""
+    without = not column.required and not column.in_key
+    run.missed.append(NotRead(table, key, column.name, why, row_kept=without))
+    return without
+
+
+def _refusal(sql: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> str | None:
+    """Why SQLite does not take a row; None if it has taken it."""
+    names = list(values)
+    into = f"({', '.join(names)}) VALUES ({', '.join('?' * len(names))})" if names else "DEFAULT VALUES"
+    try:
+        sql.execute(f"INSERT INTO {table} {into}", [values[name] for name in names])
+    except sqlite3.Error as error:
+        return " ".join(str(error).split())[:300]
+    return None
+
+
+def _blamed(refusal: str, columns: Mapping[str, _Column]) -> _Column | None:
+    """The one column that SQLite names; None if it is the key, or several."""
+    told = refusal.partition(": ")[2] or refusal
+    named = [name for name in re.findall(r"[a-z_]+", told.partition(" IN")[0]) if name in columns]
+    if not named or _is_double_key(refusal, columns):
+        return None
+    return columns[named[0]] if len(set(named)) == 1 else None
+
+
+def _is_double_key(refusal: str, columns: Mapping[str, _Column]) -> bool:
+    if not refusal.startswith("UNIQUE"):
+        return False
+    named = {part.rpartition(".")[2] for part in refusal.partition(": ")[2].split(", ")}
+    return named == {column.name for column in columns.values() if column.in_key}
+
+
+def _key(row: GivenRow, columns: Mapping[str, _Column]) -> str:
+    parts = [row.values.get(column.name) for column in columns.values() if column.in_key]
+    readable = all(isinstance(part, str | int) for part in parts)
+    return " ".join(str(part) for part in parts)[:200] if readable else row.place
+
+
+def _fitted(table: str, column: _Column, value: Any) -> tuple[Any, str]:
+    """The value as the column takes it; or _NOTHING, and why not."""
+    if value is None:
+        return (_NOTHING, "no value, and one is due") if column.required and not column.default else (None, "")
+    if column.kind == "INTEGER":
+        if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+            value = int(value)
+        if not isinstance(value, int):
+            return _NOTHING, f"{_described(value)}, and a whole number is due"
+        return (value, "") if abs(value) <= imported_keys.LARGEST else (_NOTHING, "the number is too large")
+    if column.name in _JSON and isinstance(value, dict | list):
+        return canonical.dumps(value), ""
+    if not isinstance(value, str):
+        return _NOTHING, f"{_described(value)}, and a text is due"
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        return _NOTHING, "the text holds U+0000 or a lone surrogate"
+    if _TIMES.fullmatch(column.name) and (table, column.name) not in _TOLD_AS_THEY_CAME:
+        return _time(value), ""
+    return value, ""
+
+
+def _time(text: str) -> str:
+    """A time in another form is written in the stored one; what is no time stays."""
+    try:
+        from_text(text)
+    except ValueError:
+        try:
+            return to_text(parse_iso(text))
+        except (ValueError, OverflowError):
+            return text
+    return text
+
+
+def _described(value: Any) -> str:
+    kinds = {bytes: "bytes that are no text", bool: "true or false", int: "a number", float: "a number", str: "a text"}
+    return kinds.get(type(value), "a list or an object")
+
+
+def _mend_references(run: _Import) -> None:
+    """No row may refer to one that is not there: the reference is left out, or the row that is nothing without it."""
+    for table in export.TABLES:
+        columns = run.columns_of(table)
+        key = " || ' ' || ".join(column.name for column in columns.values() if column.in_key)
+        for _, _, parent, name, target, *_ in run.sql.execute(f"PRAGMA foreign_key_list({table})").fetchall():
+            where = f"{name} IS NOT NULL AND {name} NOT IN (SELECT {target} FROM {parent})"  # noqa: S608 - our own names
+            query = f"SELECT {key}, {name} FROM {table} WHERE {where} ORDER BY 1"  # noqa: S608 - our own names
+            for row_key, wanted in run.sql.execute(query).fetchall():
+                _miss(run, table, str(row_key), columns[name], f"there is no {wanted[:100]!r} in {parent}")
+            if columns[name].required or columns[name].in_key:
+                run.sql.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608 - our own names
+            else:
+                run.sql.execute(f"UPDATE {table} SET {name} = NULL WHERE {where}")  # noqa: S608 - our own names
+
+
+def _go_on_counting(sql: sqlite3.Connection) -> None:
+    """The next numbers are behind all that were given out."""
+    for key, table in (("next_seq", "town_events"), ("next_audit_seq", "bead_events")):
+        sql.execute(
+            "UPDATE town SET value = CAST(MAX(CAST(value AS INTEGER), "  # noqa: S608 - constants
+            f"(SELECT COALESCE(MAX(seq), 0) + 1 FROM {table})) AS TEXT) WHERE key = :key",
+            {"key": key},
+        )
+
+
+def _part_from_the_old_place(sql: sqlite3.Connection, now: datetime) -> None:
+    """Nothing that the old place started is waited for, called again, or heard."""
+    sql.execute(
+        "UPDATE agent_metadata SET generation = 1 + MAX(generation, (SELECT COALESCE(MAX(o.generation), 0) FROM outbox o "
+        "WHERE o.kind IN ('dispatch_agent', 'stop_agent') AND o.subject = agent_metadata.bead_id))"
+    )
+    sql.execute(
+        "UPDATE outbox SET state = 'expired', claim = NULL, claimed_until = NULL, not_before = NULL, finished_at = :now "
+        "WHERE state IN ('pending', 'claimed')",
+        {"now": to_text(now)},
+    )
+
+
+def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
+    """What stands in the new town and no rule can read, or no event could have written."""
+    problems = checkup.problems(sql)
+    told = {problem.subject for problem in problems if problem.check == "values"}
+    for problem in problems:
+        table, _, key = problem.subject.partition(" ")
+        if problem.check == "values":
+            column, _, why = problem.text.partition(" ")
+            yield NotRead(table, key, column, why, kept=True, row_kept=True)
+        elif problem.subject not in told:
+            yield NotRead(table, key, "", problem.text, kept=True, row_kept=True)
+    for table, column, longest, unit in _LONGEST:
+        key = dump.TABLES[table][1]
+        length = f"LENGTH({column})" if unit == "characters" else f"LENGTH(CAST({column} AS BLOB))"
+        query = f"SELECT {key}, {length} FROM {table} WHERE {length} > :longest ORDER BY {key}"  # noqa: S608 - constants
+        for row_key, size in sql.execute(query, {"longest": longest}).fetchall():
+            why = f"{size} {unit}, and an event may write {longest}"
+            yield NotRead(table, row_key[:200], column, why, kept=True, row_kept=True)

@@ -1,0 +1,114 @@
+"""Take a town out of one place, as a file, and make a new town of such a file (spec/tick.md section 14).
+
+The file is an export as `shared.moving.export` writes it, or a SQLite file with the tables of a town. How the system that is
+being shut down would write its own export is not known: none was available. Whoever has one turns it into these JSON lines.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from shared.domain.errors import Refused
+from shared.intake import strict_json
+from shared.moving import export, foreign_rows, importing
+from shared.moving.foreign_rows import NO_TOWN_HINT, GivenRow, NotRead
+from shared.moving.importing import ImportedImage
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import CommitFacts, TownImage
+from shared.runner.surroundings import Surroundings
+from shared.town import database
+
+LONGEST_LINE: Final = 16 << 20
+_DEPTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A town in lines, and how many batches of events wait in its inbox, which are not among them."""
+
+    base: TownImage
+    body: bytes
+    waiting_batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The commit that made the town, the kind of file, and what came along."""
+
+    created: TownImage
+    kind: str
+    content: ImportedImage
+
+
+def export_town(town_id: str, around: Surroundings) -> Steps[Exported]:
+    """The newest image of a town as an export; nothing is changed. Raises UnknownTown, DamagedImage."""
+    base: TownImage = yield from around.store.load(town_id)
+    waiting = yield from around.store.read_inbox(town_id, limit=1000)
+    with database.opened(base.image) as sql:
+        body = "".join(f"{line}\n" for line in export.lines(sql)).encode()
+    return Exported(base, body, len(waiting.objects))
+
+
+def import_town(town_id: str, content: bytes, around: Surroundings, *, worker_id: str) -> Steps[Imported]:
+    """Make a new, paused town of a file. Raises TownExists, Refused (no export, newer than this code, town id)."""
+    now: datetime = yield Call("clock", around.clock.now)
+    is_database = content.startswith(foreign_rows.MAGIC)
+    given = foreign_rows.of_database(content) if is_database else of_lines(content)
+    read = importing.imported(town_id, given, now=now)
+    facts = CommitFacts(
+        commit_id=f"import-{worker_id}",
+        tick_no=read.tick_no,
+        time=now if read.last_tick_at is None else max(now, read.last_tick_at),
+        next_due=now,
+        schema_version=database.SCHEMA_VERSION,
+    )
+    created = yield from around.store.create(town_id, read.image, facts)
+    return Imported(created, "sqlite" if is_database else "json lines", read)
+
+
+def of_lines(content: bytes) -> Iterator[GivenRow | NotRead]:
+    """The rows of an export. Raises Refused if its first line is not the header of one that this code can read."""
+    numbered = ((number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip())
+    promised = _promised(next(numbered, (1, b""))[1])
+    found: Counter[str] = Counter()
+    for number, line in numbered:
+        row = _row(line, f"line {number}")
+        if isinstance(row, GivenRow):
+            found[row.table] += 1
+        yield row
+    for table, count in promised.items():
+        if isinstance(count, int) and found[table] < count:
+            why = f"the header promises {count} rows, {found[table]} can be read: the file was cut off or changed"
+            yield NotRead(table[:100], "", "", why)
+
+
+def _promised(line: bytes) -> dict[str, Any]:
+    """How many rows of each table the header promises; an export need not say it."""
+    try:
+        header = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH)
+    except Refused as problem:
+        message = f"line 1 is no header of an export: {problem.message}"
+        raise Refused(message, status=400, path="file", hint=NO_TOWN_HINT) from None
+    if not isinstance(header, dict) or header.get("format") != export.FORMAT:
+        message = f'line 1 is no header of an export: it has no "format":"{export.FORMAT}"'
+        raise Refused(message, status=400, path="file", hint=NO_TOWN_HINT)
+    if header.get("version") != export.VERSION or isinstance(header["version"], bool):
+        message = f"the export has a version that this code does not know; it knows {export.VERSION}"
+        raise Refused(message, status=400, path="file", hint="run a newer release; nothing was created")
+    rows = header.get("rows", {})
+    return rows if isinstance(rows, dict) else {}
+
+
+def _row(line: bytes, place: str) -> GivenRow | NotRead:
+    try:
+        value = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH)
+    except Refused as problem:
+        return NotRead("", place, problem.path, problem.message)
+    if not isinstance(value, dict) or set(value) != {"table", "row"}:
+        return NotRead("", place, "", 'a line is {"table": ..., "row": {...}} and nothing else')
+    table, row = value["table"], value["row"]
+    if not isinstance(table, str) or not isinstance(row, dict):
+        return NotRead("", place, "", "table is a text and row an object")
+    return GivenRow(table, place, row)

@@ -1,0 +1,128 @@
+"""What the next tick would do: the same tick on a private copy, stopped before its commit (spec/tick.md section 10)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.domain import limits
+from shared.domain.report import TickReport
+from shared.domain.tick import Envelope, Observations, TickInput
+from shared.domain.times import to_text
+from shared.engine import reconcile, tick
+from shared.images import dump, summary
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import TownImage
+from shared.questions.answers import DryRunAnswer, WantedAction
+from shared.questions.other_config import lay_over
+from shared.runner.inputs import Reading, fix_input, observe, read_batches
+from shared.runner.surroundings import Surroundings
+from shared.town import database
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """The tick that would run, and the image that it would commit (the old one, if it would be quiet).
+
+    `if_started` are the actions that the rules of a paused town want; its ticks do not apply them.
+    """
+
+    base: TownImage
+    report: TickReport
+    image: bytes
+    logical_digest: str
+    if_started: tuple[WantedAction, ...] = ()
+
+    def as_json(self, *, image_digest: str) -> DryRunAnswer:
+        """The answer of a dry run, with the whole input that a real tick would need to do the same."""
+        given = self.report.input
+        return {
+            "townId": self.base.town_id,
+            "asOf": {
+                "txid": self.base.txid,
+                "tick": self.base.facts.tick_no,
+                "time": to_text(self.base.facts.time),
+                "sqliteVersion": given.sqlite_version,
+                "codeVersion": given.code_version,
+            },
+            "quiet": self.report.quiet,
+            "input": {
+                "tick_no": given.tick_no,
+                "tick_id": given.tick_id,
+                "now": to_text(given.now),
+                "code_version": given.code_version,
+                "sqlite_version": given.sqlite_version,
+                "config_digest": given.config_digest,
+                "prev_image_digest": given.prev_image_digest,
+                "inputs": given.as_json(),
+            },
+            "events": [event.as_json() for event in self.report.events],
+            "actions": [action.as_json() for action in self.report.actions],
+            "ifStarted": list(self.if_started),
+            "effects": [effect.as_json() for effect in self.report.effects],
+            "violations": [violation.as_json() for violation in self.report.violations],
+            "metrics": self.report.metrics,
+            "pendingEventCount": {"before": self.report.pending_before, "after": self.report.pending_after},
+            "waiting": dict(self.report.waiting_counts),
+            "nextDueAt": None if self.report.next_due is None else to_text(self.report.next_due),
+            "digests": {"image": image_digest, "logical": self.logical_digest},
+        }
+
+
+def dry_run(
+    town_id: str,
+    around: Surroundings,
+    *,
+    worker_id: str,
+    ask_runtime: bool = False,
+    now: datetime | None = None,
+    extra_events: tuple[Envelope, ...] = (),
+    config: Mapping[str, Any] | None = None,
+) -> Steps[DryRun]:
+    """Take the newest image and the waiting inbox and run the next tick on a copy; nothing outside is written.
+
+    `ask_runtime` observes the agents' processes as the real tick would; otherwise the journal says `none`. `config` is laid
+    over the town's. Raises Refused (422) if it is none.
+    """
+    image = yield from around.store.load(town_id)
+    reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
+    with database.opened(image.image) as sql:
+        database.check_identity(sql, town_id)
+        if config:
+            lay_over(sql, config, path="config")
+        about = summary.before_tick(sql)
+        observations = Observations(asked=False)
+        if ask_runtime:
+            observations = yield from observe(town_id, around, about.watched)
+        at: datetime = now or (yield Call("clock", around.clock.now))
+        given = fix_input(
+            around,
+            image,
+            about,
+            now=at,
+            worker_id=worker_id,
+            reading=Reading((*reading.envelopes, *extra_events), reading.taken, reading.more),
+            observations=observations,
+        )
+        return _run(sql, image, given)
+
+
+def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:
+    wanted = _if_started(sql, given, image.town_id)
+    report = tick.run(sql, given, town_id=image.town_id)
+    return DryRun(
+        base=image,
+        report=report,
+        image=image.image if report.quiet else database.image_of(sql),
+        logical_digest=dump.logical_digest(sql),
+        if_started=wanted,
+    )
+
+
+def _if_started(sql: database.Database, given: TickInput, town_id: str) -> tuple[WantedAction, ...]:
+    """What the rules of a paused town would do with the state as it stands."""
+    reader, about = tick.standing(sql, given, town_id=town_id)
+    if not about.paused:
+        return ()
+    intents = reconcile.decide(reader, about).intents
+    return tuple({"rule": rule, "action": action.as_json()} for rule, action in intents)

@@ -1,0 +1,161 @@
+"""What the rules will do with a row if nothing else happens, and what holds them back: the rules themselves are asked.
+
+The town stands still and its clock runs on from one time to the next at which a rule wants to look again. A guard is
+named by leaving it out: if a rule acts as soon as all guards are gone, and does not while this one is there, it stands.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from shared.actions.base import Action
+from shared.domain import limits
+from shared.domain.limits import MILLISECOND
+from shared.domain.tick import Tick, TickInput
+from shared.domain.times import from_text, to_text
+from shared.engine import reconcile, tick
+from shared.questions import lives
+from shared.questions.relaxed import HOLDS, Hold, RelaxedReader, relaxed_tick
+from shared.rules import RULES
+from shared.rules.base import Due, Rule
+from shared.town.database import Database
+
+LOOKS: Final = 64
+"""How many times ahead are looked at. A row has a handful; an open breaker adds one for each failure that it counts."""
+
+_NOTHING: Final[frozenset[Hold]] = frozenset()
+_EVERYTHING: Final = frozenset(HOLDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a rule will do with the row, and when; `promised` is the wait that ends then, None where time plays no part."""
+
+    rule: str
+    name: str
+    action: Mapping[str, Any]
+    at: datetime
+    promised: Due | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The act as answers show it."""
+        since = None if self.promised is None else self.promised.since
+        return {
+            "rule": self.rule,
+            "name": self.name,
+            "action": dict(self.action),
+            "dueAt": to_text(self.at),
+            "guard": None if self.promised is None else self.promised.wait,
+            "since": None if since is None else to_text(since),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """`acts`: the first act of each rule, earliest first. `held`: what would come but for `holds`, None if nothing does."""
+
+    acts: tuple[Foreseen, ...]
+    held: Foreseen | None
+    holds: tuple[Hold, ...]
+
+
+def outlook(sql: Database, given: TickInput, *, town_id: str, rows: frozenset[str]) -> Outlook:
+    """What the rules will do with these rows of a town, as `given.now` sees it."""
+    future = _Future(sql, given, town_id, rows)
+    acts = future.acts(_NOTHING)
+    freed = future.acts(_EVERYTHING)
+    if not freed or (acts and acts[0].at <= freed[0].at):
+        return Outlook(acts, None, ())
+    held = freed[0]
+    rules = tuple(rule for rule in RULES if rule.name == held.name)
+    holds = tuple(hold for hold in HOLDS if future.first(_EVERYTHING - {hold}, rules) != held.at)
+    return Outlook(acts, held, holds)
+
+
+def mentions(value: object, rows: frozenset[str]) -> bool:
+    """Whether an action in its wire form names one of these rows, itself or as in `failed_blocker:ID`."""
+    if isinstance(value, str):
+        return value in rows or (":" in value and not rows.isdisjoint(value.split(":")))
+    if isinstance(value, Mapping):
+        return any(mentions(part, rows) for part in value.values())
+    return isinstance(value, list | tuple) and any(mentions(part, rows) for part in value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Future:
+    sql: Database
+    given: TickInput
+    town_id: str
+    rows: frozenset[str]
+
+    def acts(self, without: frozenset[Hold], rules: tuple[Rule, ...] = RULES) -> tuple[Foreseen, ...]:
+        """The first act of each rule on the rows, earliest first, at one time in the order of the rules."""
+        found: dict[str, Foreseen] = {}
+        promised: dict[str, Due] = {}
+        at: datetime | None = self.given.now
+        for _ in range(LOOKS):
+            if at is None:
+                break
+            moment, decisions = self._decisions(at, without, rules)
+            for rule, action in self._about(decisions):
+                ended = _ended(promised, rule.name, at)
+                found.setdefault(rule.name, Foreseen(rule.code, rule.name, action, at, ended))
+            promised |= {name: due for name, due in decisions.dues if not self.rows.isdisjoint(due.rows)}
+            at = min((later for later in self._times(moment, decisions) if later > at), default=None)
+        return tuple(sorted(found.values(), key=lambda act: act.at))
+
+    def first(self, without: frozenset[Hold], rules: tuple[Rule, ...]) -> datetime | None:
+        """When the first of these rules acts on the rows; None: not by itself."""
+        return next((act.at for act in self.acts(without, rules)), None)
+
+    def _decisions(
+        self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
+    ) -> tuple[Tick, reconcile.Decisions]:
+        _, moment = tick.standing(self.sql, replace(self.given, now=at), town_id=self.town_id)
+        end = drain_end(self.sql)
+        drains = moment.draining and end is not None and at < end
+        moment = relaxed_tick(replace(moment, draining=drains), without)
+        if moment.paused:
+            return moment, reconcile.Decisions()
+        reader = RelaxedReader(self.sql, moment.config, without=without, rows=self.rows)
+        return moment, reconcile.decide(reader, moment, rules=rules)
+
+    def _about(self, decisions: reconcile.Decisions) -> Iterator[tuple[Rule, Mapping[str, Any]]]:
+        for name, action in decisions.intents:
+            wire = _wire(action)
+            if mentions(wire, self.rows):
+                yield next(rule for rule in RULES if rule.name == name), wire
+
+    def _times(self, moment: Tick, decisions: reconcile.Decisions) -> Iterator[datetime]:
+        """When something may be otherwise for the rows: their own waits, and what holds for the whole town."""
+        for _, due in decisions.dues:
+            if not self.rows.isdisjoint(due.rows):
+                yield due.at
+        for end in (settling_end(self.sql), drain_end(self.sql)):
+            if end is not None:
+                yield end
+        if moment.breaker.open and moment.breaker.due is not None:
+            yield moment.breaker.due
+
+
+def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
+    """The wait that ends at that time: the rule's own, else that of one which waits for it, as C9 does for C10."""
+    ended = {name: due for name, due in promised.items() if due.at == at}
+    return ended.get(rule) or next(iter(ended.values()), None)
+
+
+def settling_end(sql: Database) -> datetime | None:
+    """When settling ends; None if the town does not settle."""
+    stored = lives.key(sql, "settling_until")
+    return None if stored is None else from_text(stored)
+
+
+def drain_end(sql: Database) -> datetime | None:
+    """When a drain ends by itself; None if the town does not drain."""
+    stored = lives.key(sql, "drain")
+    return None if stored is None else from_text(stored["started_at"]) + limits.DRAIN_TIMEOUT + MILLISECOND
+
+
+def _wire(action: Action) -> Mapping[str, Any]:
+    return action.as_json()

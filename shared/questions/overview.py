@@ -1,0 +1,209 @@
+"""What people ask of a town and no rule does: titles, progress, events that wait or failed for good."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final, Literal
+
+_LIVE: Final = "('open', 'in_progress', 'in_review')"
+
+
+@dataclass(frozen=True, slots=True)
+class BeadLine:
+    """A live bead in one line."""
+
+    bead_id: str
+    type: str
+    status: str
+    title: str
+    rig_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedLine:
+    """A bead that failed: when, by which code, and the sentence that says why and what to do."""
+
+    bead_id: str
+    type: str
+    title: str
+    failed_at: str
+    reason: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeLine:
+    """A review whose last poll or merge did not succeed: when, and what the forge or its adapter said."""
+
+    bead_id: str
+    effect: str
+    at: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardLine:
+    """A piece of work with the agent that is hooked to it, if any, and what that one says of itself."""
+
+    bead_id: str
+    type: str
+    status: str
+    title: str
+    agent_identity: str | None
+    agent_status: str | None
+    agent_says: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvoyLine:
+    """A convoy in one line, live or over."""
+
+    bead_id: str
+    status: str
+    title: str
+    staged: bool
+    total: int
+    done: int
+    landed_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenViolation:
+    """A broken invariant that is open."""
+
+    invariant: int
+    subject: str
+    opened_at: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """A stored event in one line."""
+
+    event_id: str
+    seq: int
+    event_type: str
+    agent_id: str | None
+    bead_id: str | None
+    source: str
+    received_at: str
+    outcome: str | None
+    retry_count: int
+    last_error: str | None
+
+
+def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
+    """Every live bead but the agents, by creation."""
+    rows = sql.execute(
+        "SELECT bead_id, type, status, title, rig_id FROM beads "  # noqa: S608 - a constant
+        "WHERE type IN ('issue', 'message', 'escalation', 'merge_request', 'convoy', 'molecule') "
+        f"AND status IN {_LIVE} ORDER BY created_at, bead_id"
+    ).fetchall()
+    return [BeadLine(*row) for row in rows]
+
+
+def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[FailedLine]:
+    """The beads that failed last, newest first; none that failed before `since`."""
+    rows = sql.execute(
+        "SELECT b.bead_id, b.type, b.title, e.created_at, json_extract(e.metadata, '$.failure_reason.code'), "
+        "coalesce(json_extract(b.metadata, '$.failureMessage'), json_extract(e.metadata, '$.failure_reason.message'), "
+        "json_extract(e.metadata, '$.reason')) "
+        "FROM bead_events e JOIN beads b ON b.bead_id = e.bead_id "
+        "WHERE e.created_at >= :since AND e.event_type = 'status_changed' AND e.new_value = 'failed' "
+        "AND b.status = 'failed' ORDER BY e.seq DESC LIMIT :limit",
+        {"since": since, "limit": limit},
+    ).fetchall()
+    return [FailedLine(*row) for row in rows]
+
+
+def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
+    """What the forge last said no to, of every review in progress and each kind of call, by the order of the calls."""
+    rows = sql.execute(
+        "SELECT o.subject, o.kind, o.finished_at, coalesce(json_extract(o.result, '$.reason'), "
+        "json_extract(o.result, '$.error.kind') || ': ' || json_extract(o.result, '$.error.message'), 'no answer') "
+        "FROM outbox o JOIN beads b ON b.bead_id = o.subject AND b.status = 'in_progress' "
+        "WHERE o.kind IN ('poll_pr', 'merge_pr') AND o.state = 'failed' AND o.seq = (SELECT MAX(n.seq) FROM outbox n "
+        "WHERE n.subject = o.subject AND n.kind = o.kind AND n.state IN ('done', 'failed')) ORDER BY o.seq"
+    ).fetchall()
+    return [ForgeLine(*row) for row in rows]
+
+
+def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
+    """The newest convoys, live and over, newest first."""
+    rows = sql.execute(
+        "SELECT b.bead_id, b.status, b.title, m.staged, m.total_beads, m.closed_beads, m.landed_at "
+        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id "
+        "WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
+        {"limit": limit},
+    ).fetchall()
+    return [ConvoyLine(row[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
+
+
+def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, str]:
+    """The status of each of these beads that exists."""
+    found = {}
+    for bead_id in bead_ids:
+        row = sql.execute("SELECT status FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
+        if row is not None:
+            found[bead_id] = row[0]
+    return found
+
+
+def board(sql: sqlite3.Connection) -> list[BoardLine]:
+    """Every piece of work, live and over, by creation. For small towns: its cost is that of all history."""
+    rows = sql.execute(
+        "SELECT b.bead_id, b.type, b.status, b.title, a.identity, a.status, a.agent_status_message "
+        "FROM beads b LEFT JOIN agent_metadata a ON a.current_hook_bead_id = b.bead_id "
+        "WHERE b.type IN ('issue', 'merge_request', 'convoy') ORDER BY b.created_at, b.bead_id"
+    ).fetchall()
+    return [BoardLine(*row) for row in rows]
+
+
+def agent_messages(sql: sqlite3.Connection) -> dict[str, str]:
+    """What each agent last said of itself, by id."""
+    return dict(
+        sql.execute(
+            "SELECT bead_id, agent_status_message FROM agent_metadata "
+            "WHERE agent_status_message IS NOT NULL ORDER BY bead_id"
+        ).fetchall()
+    )
+
+
+def open_violations(sql: sqlite3.Connection) -> list[OpenViolation]:
+    """Invariants that are broken as of the last committed tick."""
+    rows = sql.execute(
+        "SELECT invariant, subject, opened_at, message FROM open_violations "
+        "WHERE opened_at IS NOT NULL ORDER BY invariant, subject"
+    ).fetchall()
+    return [OpenViolation(*row) for row in rows]
+
+
+Which = Literal["all", "pending", "poisoned"]
+
+_WHERE: Final[dict[Which, str]] = {
+    "all": "seq > 0",
+    "pending": "processed_at IS NULL",
+    "poisoned": "outcome = 'poisoned'",
+}
+
+
+def count_events(sql: sqlite3.Connection, which: Which) -> int:
+    """How many stored events are of that kind."""
+    count: int = sql.execute(f"SELECT COUNT(*) FROM town_events WHERE {_WHERE[which]}").fetchone()[0]  # noqa: S608
+    return count
+
+
+def oldest_pending(sql: sqlite3.Connection) -> str | None:
+    """When the first of the stored events that wait was received, as it is stored; None if none waits."""
+    row = sql.execute("SELECT received_at FROM town_events WHERE processed_at IS NULL ORDER BY seq LIMIT 1").fetchone()
+    return None if row is None else str(row[0])
+
+
+def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> list[EventLine]:
+    """The newest stored events of that kind, oldest first."""
+    rows = sql.execute(
+        "SELECT event_id, seq, event_type, agent_id, bead_id, source, received_at, outcome, retry_count, last_error "  # noqa: S608
+        f"FROM town_events WHERE {_WHERE[which]} ORDER BY seq DESC LIMIT :limit",
+        {"limit": limit},
+    ).fetchall()
+    return [EventLine(*row) for row in reversed(rows)]

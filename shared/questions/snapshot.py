@@ -1,0 +1,126 @@
+"""The town at the end of a replay: who does what, what waits, and what the next tick would do."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
+
+from shared.domain.answers import ActionAnswer
+from shared.domain.limits import MILLISECOND
+from shared.domain.tick import Observations, TickInput
+from shared.domain.times import to_text
+from shared.engine import tick
+from shared.history.rerun import Rerun
+from shared.images import summary
+from shared.questions import overview, status
+from shared.questions.answers import AsOf, StateSnapshot
+from shared.questions.overview import BeadLine, ConvoyLine
+from shared.questions.status import AgentLine
+from shared.runner.code_version import code_version
+from shared.town import database, outbox
+from shared.town.outbox import EffectLine
+
+BEADS_SHOWN: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits to be done: events that no tick has applied, effects that are not finished."""
+
+    pending_events: int
+    poisoned_events: int
+    effects: tuple[EffectLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A town after a tick."""
+
+    tick_no: int
+    txid: int
+    at: datetime | None
+    agents: tuple[AgentLine, ...]
+    beads: tuple[BeadLine, ...]
+    convoys: tuple[ConvoyLine, ...]
+    queue: Queue
+    draining: bool
+    settling: bool
+    paused: bool
+    breaker_open: bool
+    next_due: datetime | None
+
+    def as_json(self) -> StateSnapshot:
+        """The state as answers show it."""
+        return {
+            "agents": [asdict(agent) for agent in self.agents],
+            "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
+            "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
+            "convoys": [asdict(status.standing_of(convoy)) for convoy in self.convoys],
+            "queue": {
+                "pendingEvents": self.queue.pending_events,
+                "poisonedEvents": self.queue.poisoned_events,
+                "effects": [asdict(effect) for effect in self.queue.effects],
+            },
+            "draining": self.draining,
+            "settling": self.settling,
+            "paused": self.paused,
+            "breakerOpen": self.breaker_open,
+            "nextDueAt": None if self.next_due is None else to_text(self.next_due),
+        }
+
+    def as_of(self) -> AsOf:
+        """Which state this is."""
+        return {
+            "txid": self.txid,
+            "tick": self.tick_no,
+            "time": None if self.at is None else to_text(self.at),
+            "sqliteVersion": database.SQLITE_VERSION,
+            "codeVersion": code_version(),
+        }
+
+
+def state_of(running: Rerun, at: datetime) -> State:
+    """The state after the last tick that ran, seen at a time."""
+    about = summary.before_tick(running.sql)
+    reader, moment = tick.standing(running.sql, given_at(running, at), town_id=running.town_id)
+    return State(
+        tick_no=running.tick_no,
+        txid=running.txid,
+        at=about.last_tick_at,
+        agents=status.agent_lines(running.sql, reader),
+        beads=tuple(overview.live_beads(running.sql)),
+        convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
+        queue=Queue(
+            overview.count_events(running.sql, "pending"),
+            overview.count_events(running.sql, "poisoned"),
+            tuple(outbox.unfinished_lines(running.sql)),
+        ),
+        draining=moment.draining,
+        settling=moment.settling,
+        paused=moment.paused,
+        breaker_open=moment.breaker.open,
+        next_due=about.next_due,
+    )
+
+
+def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
+    """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
+    with database.opened(running.image) as copy:
+        report = tick.run(copy, given_at(running, at), town_id=running.town_id)
+    return tuple(action.as_json() for action in report.actions)
+
+
+def given_at(running: Rerun, at: datetime) -> TickInput:
+    """What a tick at that time would be given if nobody reported anything; never before the last tick."""
+    about = summary.before_tick(running.sql)
+    last = about.last_tick_at
+    return TickInput(
+        tick_no=running.tick_no + 1,
+        tick_id=f"{running.tick_no + 1}-next",
+        now=at if last is None else max(at, last + MILLISECOND),
+        code_version=code_version(),
+        sqlite_version=database.SQLITE_VERSION,
+        config_digest="",
+        prev_image_digest=running.digest,
+        observations=Observations(asked=False),
+        due_at=about.next_due,
+    )

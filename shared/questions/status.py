@@ -1,0 +1,262 @@
+"""The status report: what a town is doing, and of everything that waits, why, since when, until when or for whom.
+
+It is computed on the committed image (spec/tick.md section 13) by the same readers and rules' notions that the next
+tick uses. Nothing is written and nobody outside is asked.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+from typing_extensions import TypedDict
+
+from shared.domain import limits
+from shared.domain.answers import FieldsOf
+from shared.domain.states import AgentStatus, BeadStatus
+from shared.domain.tick import Breaker, Observations, Tick
+from shared.domain.times import to_text
+from shared.engine import tick, waiting
+from shared.engine.waiting import Waiting, WaitingAnswer
+from shared.images import summary
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import TownImage
+from shared.questions import overview
+from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.runner.inputs import Reading, fix_input
+from shared.runner.surroundings import Surroundings
+from shared.town import database
+from shared.town.reading import TownReader
+
+CONVOYS_SHOWN: Final = 50
+FAILED_SHOWN: Final = 20
+FAILED_SHOWN_FOR: Final = timedelta(hours=24)
+_NOTHING_NEW: Final = Reading((), (), more=False)
+_WORKS: Final = (AgentStatus.WORKING, AgentStatus.STALLED)
+
+ConvoyState = Literal["failed", "landed", "staged", "active"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLine:
+    """An agent in one line. `says` is its own last message."""
+
+    agent_id: str
+    identity: str
+    role: str
+    status: str
+    hook: str | None
+    generation: int
+    last_activity_at: str | None
+    says: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvoyStanding(ConvoyLine):
+    """A convoy in one line, and how it stands."""
+
+    state: ConvoyState
+
+
+class CommittedAnswer(TypedDict):
+    """Which commit an answer is about; `time` is when it was made."""
+
+    txid: int
+    tick: int
+    time: str
+
+
+class BreakerAnswer(TypedDict):
+    """The breaker that stops dispatching when it fails too often."""
+
+    open: bool
+    since: str | None
+    failures: int
+
+
+class UnreadableAnswer(TypedDict):
+    """A row that no tick can read."""
+
+    table: str
+    key: str
+    problem: str
+
+
+class EventCounts(TypedDict):
+    """Stored events that wait, or failed for good."""
+
+    pending: int
+    poisoned: int
+    oldestPendingSince: str | None
+
+
+class StatusAnswer(TypedDict):
+    """A town at one moment."""
+
+    townId: str
+    asOf: CommittedAnswer
+    now: str
+    nextDueAt: str | None
+    onlyAnEventWakesIt: bool
+    paused: bool
+    draining: bool
+    settling: bool
+    breaker: BreakerAnswer
+    agents: list[Annotated[dict[str, Any], FieldsOf(AgentLine)]]
+    beads: list[Annotated[dict[str, Any], FieldsOf(BeadLine)]]
+    waiting: list[WaitingAnswer]
+    failed: list[Annotated[dict[str, Any], FieldsOf(FailedLine)]]
+    refusedByForge: list[Annotated[dict[str, Any], FieldsOf(ForgeLine)]]
+    convoys: list[Annotated[dict[str, Any], FieldsOf(ConvoyStanding)]]
+    violations: list[Annotated[dict[str, Any], FieldsOf(OpenViolation)]]
+    unreadable: list[UnreadableAnswer]
+    inboxBatches: int
+    events: EventCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A town at one moment. `next_due` None: only an event can wake it."""
+
+    base: TownImage
+    now: datetime
+    next_due: datetime | None
+    paused: bool
+    draining: bool
+    settling: bool
+    breaker: Breaker
+    agents: tuple[AgentLine, ...]
+    beads: tuple[BeadLine, ...]
+    waiting: tuple[Waiting, ...]
+    failed: tuple[FailedLine, ...]
+    refused: tuple[ForgeLine, ...]
+    convoys: tuple[ConvoyLine, ...]
+    violations: tuple[OpenViolation, ...]
+    unreadable: tuple[tuple[str, str, str], ...]
+    inbox_batches: int
+    pending_events: int
+    poisoned_events: int
+    oldest_pending: str | None = None
+
+    def as_json(self) -> StatusAnswer:
+        """The report as answers show it."""
+        facts = self.base.facts
+        return {
+            "townId": self.base.town_id,
+            "asOf": {"txid": self.base.txid, "tick": facts.tick_no, "time": to_text(facts.time)},
+            "now": to_text(self.now),
+            "nextDueAt": _text(self.next_due),
+            "onlyAnEventWakesIt": self.next_due is None and not self.inbox_batches,
+            "paused": self.paused,
+            "draining": self.draining,
+            "settling": self.settling,
+            "breaker": {
+                "open": self.breaker.open,
+                "since": _text(self.breaker.since),
+                "failures": self.breaker.failures,
+            },
+            "agents": [asdict(agent) for agent in self.agents],
+            "beads": [asdict(bead) for bead in self.beads],
+            "waiting": [reason.as_json() for reason in self.waiting],
+            "failed": [asdict(bead) for bead in self.failed],
+            "refusedByForge": [asdict(line) for line in self.refused],
+            "convoys": [asdict(standing_of(convoy)) for convoy in self.convoys],
+            "violations": [asdict(violation) for violation in self.violations],
+            "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
+            "inboxBatches": self.inbox_batches,
+            "events": {
+                "pending": self.pending_events,
+                "poisoned": self.poisoned_events,
+                "oldestPendingSince": self.oldest_pending,
+            },
+        }
+
+
+def state_of(convoy: ConvoyLine) -> ConvoyState:
+    """A failed convoy is shown as failed, a closed one as landed, others as active or staged."""
+    if convoy.status == BeadStatus.FAILED:
+        return "failed"
+    if convoy.status == BeadStatus.CLOSED:
+        return "landed"
+    return "staged" if convoy.staged else "active"
+
+
+def standing_of(convoy: ConvoyLine) -> ConvoyStanding:
+    """The convoy with its state."""
+    return ConvoyStanding(**asdict(convoy), state=state_of(convoy))
+
+
+def status(town_id: str, around: Surroundings) -> Steps[Status]:
+    """Report on a town as it stands. Raises what loading it raises."""
+    image = yield from around.store.load(town_id)
+    batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
+    now: datetime = yield Call("clock", around.clock.now)
+    with database.opened(image.image) as sql:
+        database.check_identity(sql, town_id)
+        about = summary.before_tick(sql)
+        given = fix_input(
+            around,
+            image,
+            about,
+            now=now,
+            worker_id="status",
+            reading=_NOTHING_NEW,
+            observations=Observations(asked=False),
+        )
+        reader, moment = tick.standing(sql, given, town_id=town_id)
+        return _status(sql, image, reader, moment, next_due=about.next_due, batches=len(batches.objects))
+
+
+def _status(
+    sql: database.Database,
+    image: TownImage,
+    reader: TownReader,
+    moment: Tick,
+    *,
+    next_due: datetime | None,
+    batches: int,
+) -> Status:
+    reasons = tuple(waiting.reasons(reader, moment))
+    unread = tuple((table, key, why) for (table, key), why in sorted(reader.unreadable.items()))
+    return Status(
+        base=image,
+        now=moment.now,
+        next_due=image.facts.time if image.facts.tick_no == 0 else next_due,
+        paused=moment.paused,
+        draining=moment.draining,
+        settling=moment.settling,
+        breaker=moment.breaker,
+        agents=agent_lines(sql, reader),
+        beads=tuple(overview.live_beads(sql)),
+        waiting=reasons,
+        failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
+        refused=tuple(overview.forge_answers(sql)),
+        convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
+        violations=tuple(overview.open_violations(sql)),
+        unreadable=unread,
+        inbox_batches=batches,
+        pending_events=overview.count_events(sql, "pending"),
+        poisoned_events=overview.count_events(sql, "poisoned"),
+        oldest_pending=overview.oldest_pending(sql),
+    )
+
+
+def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, ...]:
+    """Every agent in one line, in order of id."""
+    says = overview.agent_messages(sql)
+    return tuple(
+        AgentLine(
+            agent_id=agent.id,
+            identity=agent.identity,
+            role=agent.role.value,
+            status=agent.status.value,
+            hook=agent.hook,
+            generation=agent.generation,
+            last_activity_at=_text(agent.last_activity_at),
+            says=says.get(agent.id) if agent.status in _WORKS else None,
+        )
+        for agent in reader.agents
+    )
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else to_text(at)

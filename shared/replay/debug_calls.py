@@ -1,0 +1,45 @@
+"""The debug calls as one function each: from the decoded body to the document of the answer. They only ever read."""
+
+from datetime import datetime
+
+from shared.images import image_digest
+from shared.ports.steps import Call, Steps
+from shared.ports.town_past import TownPast
+from shared.questions.answers import DryRunAnswer
+from shared.questions.dry_run import dry_run
+from shared.replay.answers import ReplayAnswer, WhatIfAnswer
+from shared.replay.faithful import replay
+from shared.replay.requests import DryRunRequest, ReplayRequest, time_in
+from shared.replay.time_window import HTTP, HTTP_SIZE, window_of
+from shared.replay.what_if.run import what_if
+from shared.runner.surroundings import Surroundings
+
+
+def replay_events(
+    town_id: str, past: TownPast, around: Surroundings, body: object
+) -> Steps[ReplayAnswer | WhatIfAnswer]:
+    """`POST .../debug/replay-events`: a window run again, or with `overrides` run otherwise. Raises Refused, UnknownTown."""
+    request = ReplayRequest.read(body)
+    now: datetime = yield Call("clock", around.clock.now)
+    wanted = window_of(request.from_, request.to, now=now, restore_window=around.restore_window, cursor=request.cursor)
+    if request.overrides is None:
+        return (yield from replay(town_id, past, wanted, page=HTTP)).as_json()
+    otherwise = yield from what_if(town_id, past, wanted, request.overrides.overrides(), page=HTTP)
+    return otherwise.as_json(size=HTTP_SIZE)
+
+
+def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[DryRunAnswer]:
+    """`POST .../debug/reconcile-dry-run`: what the next tick would do. Raises Refused, UnknownTown."""
+    request = DryRunRequest.read(body)
+    now: datetime = yield Call("clock", around.clock.now)
+    at = now if request.now is None else time_in(request.now, "now")
+    shown = yield from dry_run(
+        town_id,
+        around,
+        worker_id=worker_id,
+        ask_runtime=request.observe,
+        now=at,
+        extra_events=request.envelopes(at),
+        config=request.config,
+    )
+    return shown.as_json(image_digest=image_digest.of_image(shown.image))

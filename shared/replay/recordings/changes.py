@@ -1,0 +1,107 @@
+"""What one tick wrote, row by row: how a recording keeps it, and how it is compared with what a tick writes now."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from shared.domain.errors import DamagedImage
+from shared.history.differences import Difference, of_row, of_values
+from shared.history.rerun import Rerun
+from shared.images import dump, touched
+from shared.images.touched import RowKey
+from shared.town import database, journal
+
+Changes = dict[RowKey, dict[str, Any] | None]
+"""By row: the columns that have another value now; of a new row all that are not null. None: the row is gone."""
+
+_ORDER: Final = {table: place for place, table in enumerate(dump.CAUSES_FIRST)}
+
+
+def watch(running: Rerun) -> None:
+    """Note from now on which rows the ticks of a rerun write."""
+    touched.watch(running.sql)
+
+
+def of_tick(running: Rerun) -> Changes:
+    """What the tick wrote that ran last on a watched rerun."""
+    with database.opened(running.before) as before:
+        keys = touched.take(running.sql) | _journal_keys(before, running.sql)
+        found: Changes = {}
+        for key in sorted(keys, key=_cause_first):
+            then, now = row_of(before, key), row_of(running.sql, key)
+            if then != now:
+                found[key] = _change(key, then, now)
+        return found
+
+
+def differences(running: Rerun, expected: Changes, got: Changes) -> Iterator[Difference]:
+    """Where what the last tick wrote is not what it should have written: causes first, the journal last."""
+    with database.opened(running.before) as before:
+        for key in sorted({*expected, *got}, key=_cause_first):
+            if expected.get(key, {}) == got.get(key, {}):
+                continue
+            then = row_of(before, key)
+            wanted = then if key not in expected else _after(key, then, expected[key])
+            found = then if key not in got else _after(key, then, got[key])
+            for difference in of_row(key[0], f"{key[1]} {key[2]}".rstrip(), wanted, found):
+                yield from _in_the_journal(difference) if key[0] == "ticks" else (difference,)
+
+
+def row_of(sql: database.Database, key: RowKey) -> tuple[object, ...] | None:
+    """The row of a key, of `ticks` too; None if there is none."""
+    if key[0] != "ticks":
+        return touched.row_of(sql, key)
+    return dump.by_key(sql, "ticks").get(key[1])
+
+
+def as_json(changes: Changes) -> list[list[Any]]:
+    """The changes as a recording keeps them."""
+    return [[table, first, second, columns] for (table, first, second), columns in changes.items()]
+
+
+def from_json(given: Iterable[Any]) -> Changes:
+    """The reverse of `as_json`. Raises DamagedImage for a table or a column that no town has."""
+    found: Changes = {}
+    for table, first, second, columns in given:
+        if table not in _ORDER or not set(columns or ()) <= set(dump.columns_of(table)):
+            raise DamagedImage(f"no town has such a row: {table} {sorted(columns or ())}"[:200])
+        found[(table, first, second)] = columns
+    return found
+
+
+def _journal_keys(before: database.Database, after: database.Database) -> set[RowKey]:
+    """The journal is not watched: rows come and go, and none is ever changed."""
+    return {("ticks", str(number), "") for number in journal.numbers(before) ^ journal.numbers(after)}
+
+
+def _change(key: RowKey, then: tuple[object, ...] | None, now: tuple[object, ...] | None) -> dict[str, Any] | None:
+    if now is None:
+        return None
+    columns = dump.columns_of(key[0])
+    old = then or (None,) * len(columns)
+    return {name: new for name, was, new in zip(columns, old, now, strict=True) if was != new}
+
+
+def _after(key: RowKey, then: tuple[object, ...] | None, change: dict[str, Any] | None) -> tuple[object, ...] | None:
+    if change is None:
+        return None
+    columns = dump.columns_of(key[0])
+    old = then or (None,) * len(columns)
+    return tuple(change.get(name, was) for name, was in zip(columns, old, strict=True))
+
+
+def _in_the_journal(difference: Difference) -> Iterator[Difference]:
+    """A journal row's documents are compared value by value; the column is a path then."""
+    if difference.column not in ("inputs", "outputs"):
+        yield difference
+        return
+    try:
+        wanted, found = json.loads(str(difference.expected)), json.loads(str(difference.got))
+    except ValueError:
+        yield difference
+        return
+    yield from of_values(difference.table, difference.key, difference.column, wanted, found)
+
+
+def _cause_first(key: RowKey) -> tuple[int, str, str]:
+    return (_ORDER[key[0]], key[1], key[2])

@@ -1,0 +1,193 @@
+"""A recording: ticks of one town in one file, with all that is needed to run them again anywhere and to judge the result.
+
+The file is xz over lines of canonical JSON: a head with the image that stood before the first tick, then a line for each
+tick: its journal row, what it wrote, and the digests after it. The same recording gives the same bytes.
+"""
+
+import json
+import lzma
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final
+
+from shared.domain import canonical
+from shared.domain.errors import DamagedImage, Refused
+from shared.domain.times import from_text, to_text
+from shared.images import image_digest
+from shared.images.pages import page_size_of
+from shared.ports.town_past import JournalRow, PastImage
+from shared.replay.recordings import changes
+from shared.replay.recordings.changes import Changes
+
+FORMAT: Final = "town recording"
+VERSION: Final = 1
+SUFFIX: Final = ".recording"
+LARGEST: Final = 1 << 30
+"""Bytes that a recording may have once it is unpacked."""
+_XZ: Final = b"\xfd7zXZ\x00"
+_PAGE_MARK: Final = 8
+_PLAIN: Final = ("tick_no", "tick_id", "now", "code_version", "sqlite_version", "config_digest", "prev_image_digest")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTick:
+    """One tick: what it was given and did (`row`), what it wrote, and the digests of the image after it."""
+
+    row: JournalRow
+    image_digest: str
+    logical_digest: str
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Ticks in a row, and the image before the first of them. `base_tick` is the last tick in that image.
+
+    `masked` counts the texts that stand-ins have replaced; `page_marks` tell which page of the image was changed since.
+    """
+
+    town_id: str
+    image: bytes
+    image_digest: str
+    page_marks: tuple[str, ...]
+    base_tick: int
+    base_at: datetime
+    last_tick: int
+    sqlite_version: str
+    code_version: str
+    masked: int
+    ticks: tuple[RecordedTick, ...]
+
+    @property
+    def base(self) -> PastImage:
+        """The image before the first tick, as something to start from."""
+        return PastImage(
+            town_id=self.town_id,
+            image=self.image,
+            txid=self.base_tick,
+            tick_no=self.base_tick,
+            tick_at=self.base_at,
+            committed_at=self.base_at,
+        )
+
+
+def page_marks(image: bytes) -> tuple[str, ...]:
+    """The first digits of the sha256 of each page."""
+    size = page_size_of(image)
+    return tuple(sha256(image[at : at + size]).hexdigest()[:_PAGE_MARK] for at in range(0, len(image), size))
+
+
+def to_bytes(recording: Recording) -> bytes:
+    """The file."""
+    lines = [canonical.dumps(_head(recording)), *(canonical.dumps(_line(tick)) for tick in recording.ticks)]
+    return lzma.compress(("\n".join(lines) + "\n").encode(), preset=lzma.PRESET_EXTREME | 6)
+
+
+def from_bytes(body: bytes, name: str) -> Recording:
+    """The recording in a file. Raises Refused if it is none, or of a later format; DamagedImage if it cannot be read."""
+    if not body.startswith(_XZ):
+        hint = "name a file that `townctl record` has written"
+        raise Refused(f"{name} is no recording", status=400, path="file", hint=hint)
+    lines = _unpacked(body, name).splitlines()
+    try:
+        head = json.loads(lines[0])
+    except (ValueError, IndexError) as error:
+        raise _damaged(name, "its first line cannot be read") from error
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise Refused(f"{name} is no recording", status=400, path="file")
+    if head.get("version") != VERSION:
+        hint = "run the release that wrote it, or a newer one"
+        raise Refused(f"{name} has format {head.get('version')}, this code reads {VERSION}", status=400, hint=hint)
+    return _read(head, lines[1:], name)
+
+
+def _head(recording: Recording) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "town": recording.town_id,
+        "image": recording.image.hex(),
+        "image_digest": recording.image_digest,
+        "page_marks": "".join(recording.page_marks),
+        "base_tick": recording.base_tick,
+        "base_at": to_text(recording.base_at),
+        "last_tick": recording.last_tick,
+        "sqlite_version": recording.sqlite_version,
+        "code_version": recording.code_version,
+        "masked": recording.masked,
+    }
+
+
+def _line(tick: RecordedTick) -> dict[str, Any]:
+    return {
+        "row": {
+            **{name: tick.row[name] for name in _PLAIN},
+            "inputs": canonical.dumps(tick.row["inputs"]),
+            "outputs": canonical.dumps(tick.row["outputs"]),
+        },
+        "image_digest": tick.image_digest,
+        "logical_digest": tick.logical_digest,
+        "changes": changes.as_json(tick.changes),
+    }
+
+
+def _read(head: Mapping[str, Any], lines: list[str], name: str) -> Recording:
+    ticks: list[RecordedTick] = []
+    place = "its head"
+    try:
+        marks = head["page_marks"]
+        recording = Recording(
+            town_id=head["town"],
+            image=bytes.fromhex(head["image"]),
+            image_digest=head["image_digest"],
+            page_marks=tuple(marks[at : at + _PAGE_MARK] for at in range(0, len(marks), _PAGE_MARK)),
+            base_tick=head["base_tick"],
+            base_at=from_text(head["base_at"]),
+            last_tick=head["last_tick"],
+            sqlite_version=head["sqlite_version"],
+            code_version=head["code_version"],
+            masked=head["masked"],
+            ticks=(),
+        )
+        for number, text in enumerate(lines, start=2):
+            place = f"line {number}"
+            ticks.append(_tick(json.loads(text)))
+    except (KeyError, TypeError, ValueError, AttributeError, DamagedImage) as error:
+        raise _damaged(name, f"{place} cannot be read ({type(error).__name__}: {error})"[:200]) from error
+    return replace(recording, ticks=tuple(ticks))
+
+
+def _tick(line: Mapping[str, Any]) -> RecordedTick:
+    row = line["row"]
+    return RecordedTick(
+        row={
+            **{name: row[name] for name in _PLAIN},
+            "inputs": json.loads(row["inputs"]),
+            "outputs": json.loads(row["outputs"]),
+        },
+        image_digest=line["image_digest"],
+        logical_digest=line["logical_digest"],
+        changes=changes.from_json(line["changes"]),
+    )
+
+
+def _unpacked(body: bytes, name: str) -> str:
+    unpacking = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    try:
+        text = unpacking.decompress(body, LARGEST)
+        if not unpacking.eof or unpacking.unused_data:
+            raise _damaged(name, "it does not end where it should")
+        return text.decode()
+    except (lzma.LZMAError, UnicodeDecodeError) as error:
+        raise _damaged(name, f"it cannot be unpacked ({error})"[:200]) from error
+
+
+def _damaged(name: str, problem: str) -> DamagedImage:
+    return DamagedImage(f"the recording {name} is damaged: {problem}", hint="take the file from where it was made")
+
+
+def digest_of(recording: Recording) -> str:
+    """The image digest of the base, made of its pages."""
+    return image_digest.of_image(recording.image)

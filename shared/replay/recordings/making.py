@@ -1,0 +1,152 @@
+"""Makes a recording of a window: history is proven first, then scrubbed, then what is left runs and is written down."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from shared.domain.errors import Refused
+from shared.domain.tick import config_digest
+from shared.domain.times import to_text
+from shared.history.journal_rows import Rows
+from shared.history.rerun import Rerun, digest_of, input_of
+from shared.images import dump, image_digest, summary
+from shared.ports.steps import Steps
+from shared.ports.town_past import JournalRow, PastImage, TownPast
+from shared.replay import faithful
+from shared.replay.recordings import changes
+from shared.replay.recordings.changes import Changes
+from shared.replay.recordings.file_format import RecordedTick, Recording, page_marks
+from shared.replay.recordings.scrubbing import Scrubbing, decisions_of, require_clean
+from shared.replay.replayed import Replay
+from shared.replay.time_window import Page, Window
+from shared.runner.code_version import code_version
+from shared.town import database, journal
+
+_ONE_FILE: Final = Page()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The recording, if the window is proven to be what happened; else `problem` says what is not."""
+
+    history: Replay
+    recording: Recording | None
+    problem: str | None = None
+
+
+def record(town_id: str, past: TownPast, wanted: Window) -> Steps[Recorded]:
+    """Record a window. Raises Refused where it is empty, too wide, too old, or cannot be scrubbed."""
+    history = yield from faithful.replay(town_id, past, wanted, page=_ONE_FILE)
+    if history.cursor is not None:
+        reached = to_text(history.ticks[-1].at)
+        hint = f"end it at {reached}, and make another recording of the rest"
+        raise Refused("the window holds more than fits into one recording", status=400, path="to", hint=hint)
+    problem = _unproven(history)
+    if problem is not None:
+        return Recorded(history, None, problem)
+    if not history.ticks:
+        raise Refused(
+            "no tick ran in this window", status=404, path="from", hint="see `townctl ticks` for when they ran"
+        )
+    base, written = yield from _as_it_was(town_id, past, history)
+    return Recorded(history, scrubbed(base, [tick.row for tick in history.ticks], written))
+
+
+def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Changes]) -> Recording:
+    """The recording of these ticks in which nothing is left of what people wrote.
+
+    Raises Refused if the town would decide otherwise without it.
+    """
+    scrubbing = Scrubbing(base.town_id, base.image, written)
+    image = scrubbing.image(base.image)
+    given = [scrubbing.given(row) for row in rows]
+    require_clean(image, given)
+    start = replace(base, image=image, txid=base.tick_no)
+    with closing(Rerun(start)) as running:
+        changes.watch(running)
+        ticks = tuple(
+            _recorded(running, row, before=scrubbing.decisions(old["outputs"]))
+            for row, old in zip(given, rows, strict=True)
+        )
+    return Recording(
+        town_id=base.town_id,
+        image=image,
+        image_digest=image_digest.of_image(image),
+        page_marks=page_marks(image),
+        base_tick=base.tick_no,
+        base_at=base.tick_at or base.committed_at,
+        last_tick=rows[-1]["tick_no"],
+        sqlite_version=database.SQLITE_VERSION,
+        code_version=code_version(),
+        masked=scrubbing.masks.count,
+        ticks=ticks,
+    )
+
+
+def _as_it_was(town_id: str, past: TownPast, history: Replay) -> Steps[tuple[PastImage, list[Changes]]]:
+    """The image before the first tick of the window, and what each tick wrote."""
+    rows = Rows(past, town_id)
+    yield from rows.start_after(history.base.tick_no)
+    first = history.ticks[0].row["tick_no"]
+    written: list[Changes] = []
+    with closing(Rerun(history.base)) as running:
+        base = history.base
+        while (row := rows.next) is not None and row["tick_no"] <= history.ticks[-1].row["tick_no"]:
+            if row["prev_image_digest"] != running.digest:
+                yield from _restart(running, past, row)
+            if row["tick_no"] == first:
+                base = running.as_past(history.base)
+                about = summary.before_tick(running.sql)
+                base = replace(base, tick_at=about.last_tick_at)
+                changes.watch(running)
+            running.run(input_of(row))
+            if row["tick_no"] >= first:
+                written.append(changes.of_tick(running))
+            yield from rows.advance()
+        return base, written
+
+
+def _restart(running: Rerun, past: TownPast, row: JournalRow) -> Steps[None]:
+    """Before the window a restore may have brought back an older state; the ticks after it began there."""
+    kept = yield from past.after_tick(running.town_id, row["tick_no"] - 1)
+    for image in kept:
+        if digest_of(image) == row["prev_image_digest"]:
+            running.restart(image)
+
+
+def _unproven(history: Replay) -> str | None:
+    """Why a window cannot be recorded; None if every tick in it is proven by its pages."""
+    if history.divergence is not None:
+        return f"tick {history.divergence.tick_no}: {history.divergence.reason}"
+    if history.stopped is not None:
+        return history.stopped
+    for tick in history.ticks:
+        if tick.judged.proof != "image" or not tick.judged.equal:
+            return f"tick {tick.row['tick_no']} is not proven to be what happened: {tick.judged.note or 'it differs'}"
+        if tick.judged.note is not None and tick is not history.ticks[-1]:
+            return f"tick {tick.row['tick_no']}: {tick.judged.note}; record before it and after it"
+    return None
+
+
+def _recorded(running: Rerun, row: Mapping[str, Any], *, before: list[tuple[Any, ...]]) -> RecordedTick:
+    """Run a masked tick and write down what came of it. Raises Refused if it decides otherwise than it did."""
+    config = summary.before_tick(running.sql).config
+    given = {**row, "config_digest": config_digest(config), "prev_image_digest": running.digest}
+    report = running.run(input_of(given))
+    now = decisions_of(report)
+    if now != before:
+        differs = next((pair for pair in zip(before, now, strict=False) if pair[0] != pair[1]), (len(before), len(now)))
+        raise Refused(
+            f"tick {row['tick_no']} decides otherwise once texts are masked: {differs[0]} became {differs[1]}"[:400],
+            status=409,
+            path="scrubbing",
+            hint="record a window that ends before it or begins after it",
+        )
+    [stored] = journal.rows(running.sql, limit=1)
+    return RecordedTick(
+        row=stored,
+        image_digest=running.digest,
+        logical_digest=dump.logical_digest(running.sql),
+        changes=changes.of_tick(running),
+    )

@@ -1,0 +1,165 @@
+"""A town and what it was given, without anything that people wrote: the same decisions, other words."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from shared.domain import ids
+from shared.domain.errors import Refused
+from shared.domain.report import TickReport
+from shared.images import rewriting
+from shared.images.rewriting import Row
+from shared.ports.town_past import JournalRow
+from shared.replay.recordings.changes import Changes
+from shared.replay.recordings.masking import SECRET, Masks
+
+_IDS: Final = frozenset(
+    """
+    agent_bead_id agent_id assignee_agent_bead_id bead_event_id bead_id claim container_process_id current_hook_bead_id
+    depends_on_bead_id effect_id event_id id last_dispatch_bead_id merge_commit nudge_id parent_bead_id rig_id subject
+    """.split()  # noqa: SIM905 - a table
+)
+_DOCUMENTS: Final = frozenset(("active_tools", "checkpoint", "config", "labels", "metadata", "payload", "result"))
+_KEPT_KEYS: Final = frozenset(("id", "schema_version", "tick_id"))
+_TICK: Final = ("tick_no", "tick_id", "now", "code_version", "sqlite_version")
+
+
+class Scrubbing:
+    """The masks of one recording and what they make of an image and of journal rows."""
+
+    def __init__(self, town_id: str, image: bytes, written: Sequence[Changes]) -> None:
+        """Learn the ids of a town: those in its image and those that its ticks wrote."""
+        self._town_id = town_id
+        rows = rewriting.all_rows(image)
+        known = {row["bead_id"] for row in rows["beads"]} | {row["id"] for row in rows["rigs"]}
+        known |= {key[1] for changes in written for key in changes if key[0] in ("beads", "rigs")}
+        self.masks = Masks(frozenset(known))
+        for effect in rows["outbox"]:
+            self._learn_effect(effect)
+        for changes in written:
+            for key, row in changes.items():
+                if key[0] == "outbox" and row:
+                    self._learn_effect({"effect_id": key[1], **row})
+
+    def image(self, image: bytes) -> bytes:
+        """The image masked; of its journal rows only their numbers are left."""
+        return rewriting.rewritten(image, self._row)
+
+    def given(self, row: JournalRow) -> dict[str, Any]:
+        """What a tick was given, masked; its digests are still those of history."""
+        inputs = row["inputs"]
+        seen = inputs["observations"]
+        masked = {
+            **inputs,
+            "new_events": [self._envelope(event) for event in inputs["new_events"]],
+            "observations": seen if seen == "none" else self._observations(seen),
+            "settings": self.masks.value(inputs["settings"], "settings"),
+        }
+        return {
+            **{name: row[name] for name in _TICK},
+            "config_digest": row["config_digest"],
+            "prev_image_digest": row["prev_image_digest"],
+            "inputs": masked,
+            "outputs": {},
+        }
+
+    def decisions(self, outputs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """What a tick of history decided, in the form of `decisions_of`."""
+        masks = self.masks
+        events = [
+            (masks.identifier(e["event_id"]), masks.free(e["event_type"]), _head(e["outcome"]))
+            for e in outputs["events"]
+        ]
+        return [*events, *_actions(outputs)]
+
+    def _learn_effect(self, row: Mapping[str, Any]) -> None:
+        """An effect whose subject has a stand-in gets another id, as the tick would make it."""
+        if not {"kind", "subject", "generation"} <= set(row):
+            return
+        subject = self.masks.identifier(row["subject"])
+        if subject != row["subject"]:
+            made = ids.effect_id(self._town_id, row["kind"], subject, row["generation"])
+            self.masks.effects[row["effect_id"]] = made
+
+    def _row(self, table: str, row: Row) -> Row:
+        masks = self.masks
+        if table == "ticks":
+            return {**row, "inputs": "{}", "outputs": "{}"}
+        if table == "town":
+            key, value = row["key"], row["value"]
+            return row if key in _KEPT_KEYS else {"key": masks.key(key), "value": masks.document(value, key)}
+        return {column: self._cell(table, column, value) for column, value in row.items()}
+
+    def _cell(self, table: str, column: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if (table, column) == ("open_violations", "subject"):
+            return " ".join(self.masks.identifier(part) for part in value.split(" "))
+        if column in ("pr_url", "git_url"):
+            return self.masks.url(value)
+        if column == "identity":
+            return self.masks.identity(value)
+        if column in _DOCUMENTS:
+            return self.masks.document(value, column)
+        if column in _IDS:
+            return self.masks.identifier(value)
+        if column == "outcome":
+            return self._outcome(value)
+        return self.masks.free(value)
+
+    def _outcome(self, value: str) -> str:
+        head, colon, reason = value.partition(": ")
+        return self.masks.free(value) if not colon else f"{self.masks.free(head)}: {self.masks.free(reason)}"
+
+    def _envelope(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        masks = self.masks
+        return {
+            **event,
+            "event_id": masks.identifier(event["event_id"]),
+            "event_type": masks.free(event["event_type"]),
+            "agent_id": None if event["agent_id"] is None else masks.identifier(event["agent_id"]),
+            "bead_id": None if event["bead_id"] is None else masks.identifier(event["bead_id"]),
+            "payload": masks.document(event["payload"], "payload"),
+        }
+
+    def _observations(self, seen: Mapping[str, Any]) -> dict[str, Any]:
+        agents = {
+            self.masks.identifier(agent): self.masks.value(status, "agents") for agent, status in seen["agents"].items()
+        }
+        return {"agents": agents, "container": self.masks.free(seen["container"])}
+
+
+def decisions_of(report: TickReport) -> list[tuple[Any, ...]]:
+    """What a tick decided: events with their outcomes, rules with the types and outcomes of their actions."""
+    events = [(event.event_id, event.event_type, _head(event.outcome)) for event in report.events]
+    return [*events, *_actions(report.outputs())]
+
+
+def require_clean(image: bytes, rows: Iterable[JournalRow]) -> None:
+    """The last look: nothing that gives itself away is left. Raises Refused, which names the place and not the text."""
+    for table, found in rewriting.all_rows(image).items():
+        for stored in found:
+            for column, value in stored.items():
+                if column != "identity" and isinstance(value, str) and SECRET.search(value):
+                    raise _not_clean(f"{table}.{column}")
+    for row in rows:
+        if SECRET.search(json.dumps(row["inputs"], ensure_ascii=False)):
+            raise _not_clean(f"what tick {row['tick_no']} was given")
+
+
+def _actions(outputs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """In an order of their own: beads of one time are told in the order of ids, and ids may have stand-ins."""
+    return sorted((each["rule"], each["action"]["type"], each["outcome"]) for each in outputs["actions"])
+
+
+def _head(outcome: str) -> str:
+    return outcome.partition(":")[0]
+
+
+def _not_clean(place: str) -> Refused:
+    return Refused(
+        f"something that looks like a secret is left in {place}: nothing was written",
+        status=409,
+        path="scrubbing",
+        hint="this is a fault of the scrubbing; report the column, not the text",
+    )

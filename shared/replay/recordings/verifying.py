@@ -1,0 +1,253 @@
+"""Whether a recording still comes out as it was recorded: every tick runs again and is compared, whatever code is installed.
+
+The version that made a tick is part of what the tick was given, so another version alone changes nothing: a difference is
+one of behaviour. Everything that is compared is made anew: digests from pages, rows from what the tick wrote.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain.errors import SchemaMismatch, TownError
+from shared.domain.report import TickReport
+from shared.domain.tick import TickInput
+from shared.domain.times import to_text
+from shared.history.differences import ABSENT, SHOWN, Difference, of_accounts
+from shared.history.rerun import Rerun, input_of, rerun, time_of
+from shared.images import dump
+from shared.questions import snapshot
+from shared.questions.snapshot import State
+from shared.replay.judging import missing
+from shared.replay.recordings import changes
+from shared.replay.recordings.file_format import RecordedTick, Recording, digest_of, page_marks
+from shared.replay.replayed import Divergence
+from shared.replay.what_if.comparison import Parting, only
+from shared.runner.code_version import code_version
+from shared.town import database, journal, migrations
+
+CHANGED = "the tick ran again with what is recorded, and something else came of it"
+BASE_CHANGED = "the image in the recording is not the one that was recorded"
+NO_INPUT = "what the tick was given is not all there"
+FAILED = "the tick cannot be run"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What came of a recording. `partings` are the ticks that come out otherwise, in the manner of a diff.
+
+    After the first difference the ticks go on with what is recorded, so that one sees what it leads to.
+    """
+
+    recording: Recording
+    ticks: tuple[TickReport, ...]
+    divergence: Divergence | None
+    partings: tuple[Parting, ...]
+    state: State | None
+    notes: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything came out as it was recorded."""
+        return self.divergence is None
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer of `townctl replay FILE`."""
+        return {
+            "townId": self.recording.town_id,
+            "firstTick": self.recording.base_tick + 1,
+            "lastTick": self.recording.last_tick,
+            "recordedBy": {
+                "codeVersion": self.recording.code_version,
+                "sqliteVersion": self.recording.sqlite_version,
+                "masked": self.recording.masked,
+            },
+            "exact": self.exact,
+            "comparedBy": "image" if _same_sqlite(self.recording) else "rows",
+            "divergence": None if self.divergence is None else self.divergence.as_json(),
+            "partings": [parting.as_json() for parting in self.partings],
+            "eventsReplayed": sum(len(report.events) for report in self.ticks),
+            "ticks": [
+                {"tick": report.input.tick_no, "time": to_text(report.input.now), **report.outputs()}
+                for report in self.ticks
+            ],
+            "stateSnapshot": None if self.state is None else self.state.as_json(),
+            "asOf": None if self.state is None else self.state.as_of(),
+            "notes": list(self.notes),
+        }
+
+
+def verify(recording: Recording) -> Verified:
+    """Run the recorded ticks again. A damaged image or input is a divergence, never an exception."""
+    broken = _of_base(recording)
+    if broken is not None:
+        return Verified(recording, (), broken, (), None, _notes(recording))
+    try:
+        with rerun(recording.base) as running:
+            again = _Again(recording, running)
+            again.run_all()
+            seen = again.reports[-1].input.now if again.reports else recording.base_at
+            state = snapshot.state_of(running, seen)
+            notes = (*_notes(recording), *again.notes)
+            return Verified(recording, tuple(again.reports), again.divergence, tuple(again.partings), state, notes)
+    except TownError as error:
+        difference = Difference("image", f"after tick {recording.base_tick}", "*", "a town", error.message)
+        broken = Divergence(recording.base_tick, recording.base_at, (difference,), BASE_CHANGED)
+        return Verified(recording, (), broken, (), None, _notes(recording))
+
+
+class _Again:
+    """The ticks as they run again."""
+
+    def __init__(self, recording: Recording, running: Rerun) -> None:
+        self._recording = recording
+        self._running = running
+        self.reports: list[TickReport] = []
+        self.partings: list[Parting] = []
+        self.divergence: Divergence | None = None
+        self.notes: list[str] = []
+
+    def run_all(self) -> None:
+        """Run what is there; what is missing is the first difference."""
+        changes.watch(self._running)
+        due = self._recording.base_tick + 1
+        for tick in self._recording.ticks:
+            if tick.row["tick_no"] != due:
+                self._differs(missing(due, tick.row["tick_no"] - 1, time_of(tick.row)))
+                return
+            if not self._run(tick):
+                return
+            due += 1
+        if due <= self._recording.last_tick:
+            at = self.reports[-1].input.now if self.reports else self._recording.base_at
+            self._differs(missing(due, self._recording.last_tick, at))
+
+    def _run(self, tick: RecordedTick) -> bool:
+        """Run one tick and compare it; False where nothing can follow."""
+        number, at = tick.row["tick_no"], self._recording.base_at
+        if self._stops_at_a_migration(tick):
+            return False
+        try:
+            given = input_of(tick.row)
+            at = given.now
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            column = f"inputs.{error.args[0]}" if isinstance(error, KeyError) else "inputs"
+            got = ABSENT if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+            self._differs(Divergence(number, at, (Difference("ticks", str(number), column, "a value", got),), NO_INPUT))
+            return False
+        report = self._report_of(given)
+        if report is None:
+            return False
+        self.reports.append(report)
+        found = _shown(self._differences(tick, report))
+        if found:
+            self._differs(Divergence(number, at, found, CHANGED))
+            self.partings.append(_parting(tick, report, found))
+        return True
+
+    def _report_of(self, given: TickInput) -> TickReport | None:
+        try:
+            return self._running.run(given)
+        except Exception as error:  # noqa: BLE001 - whatever a changed tick raises is what differs, and is named
+            got = f"{type(error).__name__}: {error}"
+            difference = Difference("ticks", str(given.tick_no), "*", "a tick", got)
+            self._differs(Divergence(given.tick_no, given.now, (difference,), FAILED))
+            return None
+
+    def _differences(self, tick: RecordedTick, report: TickReport) -> Iterator[Difference]:
+        """Rows first, what the tick says of itself next; digests only where nothing else tells what differs."""
+        running, told = self._running, set()
+        account = (*changes.differences(running, tick.changes, changes.of_tick(running)),)
+        account += () if report.quiet else of_accounts(tick.row, journal.outputs_of(report))
+        for difference in account:
+            if str(difference) not in told:
+                told.add(str(difference))
+                yield difference
+        if told or self.divergence is not None:
+            return  # once the states have parted, their digests say nothing new
+        number = str(tick.row["tick_no"])
+        rows = dump.logical_digest(running.sql)
+        if rows != tick.logical_digest:
+            yield Difference("image", f"after tick {number}", "logical digest", tick.logical_digest, rows)
+        if _same_sqlite(self._recording) and running.digest != tick.image_digest:
+            yield Difference("image", f"after tick {number}", "image digest", tick.image_digest, running.digest)
+
+    def _stops_at_a_migration(self, tick: RecordedTick) -> bool:
+        """A tick that migrated when it was recorded does so again; any other cannot be run on an older schema."""
+        pending = migrations.pending(self._running.sql)
+        if not pending or ("town", "schema_version", "") in tick.changes:
+            return False
+        number = tick.row["tick_no"]
+        reason = (
+            f"the recording is older than a change of the schema ({', '.join(pending)}): use the release that made it"
+        )
+        old, new = database.schema_version(self._running.sql), database.SCHEMA_VERSION
+        difference = Difference("town", "schema_version", "value", old, new)
+        self._differs(Divergence(number, time_of(tick.row), (difference,), reason))
+        return True
+
+    def _differs(self, divergence: Divergence) -> None:
+        """Keep the first one."""
+        self.divergence = self.divergence or divergence
+
+
+def _of_base(recording: Recording) -> Divergence | None:
+    """What is wrong with the image in a recording."""
+    try:
+        digest, marks = digest_of(recording), page_marks(recording.image)
+    except SchemaMismatch as error:
+        unreadable = (Difference("image", f"after tick {recording.base_tick}", "*", "a town", error.message),)
+        return Divergence(recording.base_tick, recording.base_at, unreadable, BASE_CHANGED)
+    if digest == recording.image_digest and marks == recording.page_marks:
+        return None
+    pages = max(len(marks), len(recording.page_marks))
+    wanted, got = _padded(recording.page_marks, pages), _padded(marks, pages)
+    found = tuple(
+        Difference("image", f"page {number}", "bytes", left, right)
+        for number, (left, right) in enumerate(zip(wanted, got, strict=True), start=1)
+        if left != right
+    )
+    found = found or (Difference("image", "all pages", "image digest", recording.image_digest, digest),)
+    return Divergence(recording.base_tick, recording.base_at, found[:SHOWN], BASE_CHANGED)
+
+
+def _shown(found: Iterator[Difference]) -> tuple[Difference, ...]:
+    """So many of the rows that differ, and so many of the differences in the journal, which come last."""
+    rows: list[Difference] = []
+    told: list[Difference] = []
+    for difference in found:
+        (told if difference.table == "ticks" else rows).append(difference)
+    return (*rows[:SHOWN], *told[:SHOWN])
+
+
+def _padded(marks: tuple[str, ...], length: int) -> tuple[str, ...]:
+    return (*marks, *("(no such page)",) * (length - len(marks)))
+
+
+def _parting(tick: RecordedTick, report: TickReport, found: tuple[Difference, ...]) -> Parting:
+    then: Mapping[str, Any] = tick.row["outputs"]
+    now = report.outputs()
+    return Parting(
+        tick_no=tick.row["tick_no"],
+        at=report.input.now,
+        events=only(then["events"], now["events"]),
+        actions=only(then["actions"], now["actions"]),
+        effects=only(then["effects"], now["effects"]),
+        violations=only(then["violations"], now["violations"]),
+        rows=found,
+    )
+
+
+def _notes(recording: Recording) -> tuple[str, ...]:
+    notes = []
+    if not _same_sqlite(recording):
+        notes.append(
+            f"bytes are not compared: recorded with SQLite {recording.sqlite_version}, this is "
+            f"{database.SQLITE_VERSION}, which may lay out pages otherwise; compared is every row"
+        )
+    if recording.code_version != code_version():
+        notes.append(f"recorded by code {recording.code_version}; installed is {code_version()}")
+    return tuple(notes)
+
+
+def _same_sqlite(recording: Recording) -> bool:
+    return recording.sqlite_version == database.SQLITE_VERSION

@@ -1,0 +1,171 @@
+"""What a replay tells: the ticks, how each compares with history, where it parted, and the state it ended in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from shared.domain.answers import ActionAnswer
+from shared.domain.report import TickReport
+from shared.domain.times import to_text
+from shared.history.differences import Difference
+from shared.ports.town_past import JournalRow, PastImage
+from shared.questions.snapshot import State
+from shared.replay.answers import DivergenceAnswer, ReplayAnswer, SegmentAnswer, TickAnswer
+from shared.replay.time_window import Window
+
+Proof = Literal["image", "outputs", "none"]
+"""By what a tick was compared: by the digest of its pages; by what it did; or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first tick that is not what was committed, though the same code ran: somebody or something changed the past."""
+
+    tick_no: int
+    at: datetime
+    differences: tuple[Difference, ...]
+    reason: str
+
+    def as_json(self) -> DivergenceAnswer:
+        """The divergence as answers show it."""
+        return {
+            "tick": self.tick_no,
+            "time": to_text(self.at),
+            "reason": self.reason,
+            "differences": [each.as_json() for each in self.differences],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a tick that ran again compares with the one that was committed. `equal` None: nothing is left to compare with.
+
+    `divergence` may name the tick itself or the one after it.
+    """
+
+    equal: bool | None
+    proof: Proof
+    differences: tuple[Difference, ...] = ()
+    divergence: Divergence | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedTick:
+    """One recorded tick and what became of it this time. `digest` is made of the pages."""
+
+    row: JournalRow
+    report: TickReport
+    digest: str
+    judged: Judgement
+
+    @property
+    def at(self) -> datetime:
+        """The `now` of the tick."""
+        return self.report.input.now
+
+    def as_json(self, results: Mapping[tuple[str, int], Any]) -> TickAnswer:
+        """The tick as answers show it. `results` are those of effects, by effect id and attempt."""
+        given = self.report.input
+        return {
+            "tick": given.tick_no,
+            "tickId": given.tick_id,
+            "time": to_text(given.now),
+            "codeVersion": given.code_version,
+            "events": [event.as_json() for event in self.report.events],
+            "actions": [action.as_json() for action in self.report.actions],
+            "effects": [
+                {**effect.as_json(), "result": results.get((effect.effect_id, effect.attempt), "unknown")}
+                for effect in self.report.effects
+            ],
+            "violations": [violation.as_json() for violation in self.report.violations],
+            "nextDueAt": None if self.report.next_due is None else to_text(self.report.next_due),
+            "digest": self.digest,
+            "equal": self.judged.equal,
+            "comparedBy": self.judged.proof,
+            "differences": [each.as_json() for each in self.judged.differences],
+            "note": self.judged.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Ticks in a row that one version of the code made. `replay`: by the code that is installed; else a what-if."""
+
+    first: int
+    last: int
+    code_version: str
+    kind: Literal["replay", "what_if"]
+    equal: bool | None
+
+    def as_json(self) -> SegmentAnswer:
+        """The segment as answers show it."""
+        return {
+            "firstTick": self.first,
+            "lastTick": self.last,
+            "codeVersion": self.code_version,
+            "kind": self.kind,
+            "equal": self.equal,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A window that ran again. `warm_up` ticks ran between the image and the window; they are compared and not shown.
+
+    `cursor` says that the window goes on; `stopped` why it could not.
+    """
+
+    town_id: str
+    window: Window
+    base: PastImage
+    warm_up: int
+    ticks: tuple[ReplayedTick, ...]
+    segments: tuple[Segment, ...]
+    divergence: Divergence | None
+    stopped: str | None
+    state: State
+    next_actions: tuple[ActionAnswer, ...]
+    results: Mapping[tuple[str, int], Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    cursor: str | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether every tick is proven to be what happened, by the code that made it."""
+        return (
+            self.divergence is None
+            and self.stopped is None
+            and all(segment.kind == "replay" and segment.equal for segment in self.segments)
+        )
+
+    def as_json(self) -> ReplayAnswer:
+        """The answer of replay-events."""
+        return {
+            "townId": self.town_id,
+            "from": to_text(self.window.start),
+            "to": to_text(self.window.end),
+            "startedFrom": {
+                "txid": self.base.txid,
+                "tick": self.base.tick_no,
+                "time": to_text(self.base.committed_at),
+                "warmUpTicks": self.warm_up,
+            },
+            "exact": self.exact,
+            "divergence": None if self.divergence is None else self.divergence.as_json(),
+            "stopped": self.stopped,
+            "segments": [segment.as_json() for segment in self.segments],
+            "eventsReplayed": sum(len(tick.report.events) for tick in self.ticks),
+            "actions": [
+                {"tick": tick.report.input.tick_no, "time": to_text(tick.at), **action.as_json()}
+                for tick in self.ticks
+                for action in tick.report.actions
+            ],
+            "ticks": [tick.as_json(self.results) for tick in self.ticks],
+            "stateSnapshot": self.state.as_json(),
+            "nextActions": list(self.next_actions),
+            "asOf": self.state.as_of(),
+            "notes": list(self.notes),
+            "cursor": self.cursor,
+        }

@@ -1,0 +1,104 @@
+"""What people may ask over HTTP: the bodies of replay-events and reconcile-dry-run, as they come (spec/tick.md 10, 11)."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+
+from shared.domain.errors import Refused
+from shared.domain.states import EventSource
+from shared.domain.tick import Envelope
+from shared.domain.times import parse_iso
+from shared.intake import ingest
+from shared.replay.time_window import UNREADABLE
+from shared.replay.what_if.overrides import Overrides
+
+M = TypeVar("M", bound="Request")
+
+_MONTH_MS: Final = 31 * 24 * 3_600_000
+_EVENTS: Final = 100
+
+
+class Request(BaseModel):
+    """A body. Names are those of the wire, in camel case; what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, body: object) -> Self:
+        """The request in a decoded JSON body. Raises Refused (422), which names the first place that is wrong."""
+        try:
+            return cls.model_validate({} if body is None else body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            path = ".".join(str(part) for part in first["loc"]) or "body"
+            raise Refused(f"{path}: {first['msg']}", status=422, path=path, hint="see the OpenAPI document") from error
+
+
+class AddedEvent(Request):
+    """An event that comes to the other town, received `at` that time."""
+
+    at: str
+    event: dict[str, Any]
+
+
+class OverridesRequest(Request):
+    """What a what-if changes: settings, events by id, events added, and the clock in milliseconds."""
+
+    config: dict[str, Any] = Field(default_factory=dict)
+    leave_out: Annotated[list[str], Field(max_length=1000, alias="leaveOut")] = Field(default_factory=list)
+    add: Annotated[list[AddedEvent], Field(max_length=_EVENTS)] = Field(default_factory=list)
+    shift_ms: Annotated[StrictInt, Field(ge=-_MONTH_MS, le=_MONTH_MS, alias="shiftMs")] = 0
+
+    def overrides(self) -> Overrides:
+        """The overrides themselves. Raises Refused for an event that could not be posted, or a time that is none."""
+        return Overrides(
+            config=self.config,
+            leave_out=frozenset(self.leave_out),
+            add=tuple(
+                _event(each.event, time_in(each.at, f"overrides.add[{index}].at"), f"overrides.add[{index}]")
+                for index, each in enumerate(self.add)
+            ),
+            shift=timedelta(milliseconds=self.shift_ms),
+        )
+
+
+class ReplayRequest(Request):
+    """The body of replay-events. `from` and `to` are judged by the window, which has texts of its own for them."""
+
+    from_: Annotated[Any, Field(alias="from")] = None
+    to: Any = None
+    overrides: OverridesRequest | None = None
+    cursor: Annotated[str, Field(max_length=80)] | None = None
+
+
+class DryRunRequest(Request):
+    """The body of reconcile-dry-run; all of it may be left out."""
+
+    events: Annotated[list[dict[str, Any]], Field(max_length=_EVENTS)] = Field(default_factory=list)
+    now: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    observe: StrictBool = False
+
+    def envelopes(self, received_at: datetime) -> tuple[Envelope, ...]:
+        """The events as a tick would get them. Raises Refused as ingest does."""
+        return ingest.batch_of(self.events, received_at=received_at).envelopes if self.events else ()
+
+
+def time_in(text: str, path: str) -> datetime:
+    """A time in a request. Raises Refused (400)."""
+    try:
+        return parse_iso(text)
+    except (ValueError, OverflowError) as error:
+        hint = "write a time with its offset, as in 2026-01-10T12:00:00Z"
+        raise Refused(UNREADABLE, status=400, path=path, hint=hint) from error
+
+
+def _event(event: Mapping[str, Any], at: datetime, path: str) -> Envelope:
+    try:
+        return ingest.accept(json.dumps(event).encode(), received_at=at, source=EventSource.INGEST).envelopes[0]
+    except Refused as problem:
+        place = problem.path.replace("events[0]", f"{path}.event", 1)
+        raise Refused(problem.message, status=problem.status, path=place, hint=problem.hint) from None

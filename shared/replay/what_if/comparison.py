@@ -1,0 +1,157 @@
+"""Two towns side by side, tick by tick: what only one of them did, and which rows differ since when."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from shared.domain import canonical
+from shared.domain.report import TickReport
+from shared.domain.times import from_text, to_text
+from shared.history.differences import SHOWN, Difference, of_row
+from shared.history.rerun import Rerun, time_of
+from shared.images import touched
+from shared.images.touched import RowKey
+from shared.ports.town_past import JournalRow
+from shared.replay.answers import ActionOfTick, PartingAnswer
+
+Row = tuple[object, ...] | None
+Account = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""What only history did, and what is only done now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """One tick that comes out otherwise. `rows` differ since this tick, or differ otherwise than before."""
+
+    tick_no: int
+    at: datetime
+    events: Account
+    actions: Account
+    effects: Account
+    violations: Account
+    rows: tuple[Difference, ...]
+
+    def as_json(self) -> PartingAnswer:
+        """The tick in the manner of a diff."""
+        return {
+            "tick": self.tick_no,
+            "time": to_text(self.at),
+            "events": {"onlyInHistory": list(self.events[0]), "onlyNow": list(self.events[1])},
+            "actions": {"onlyInHistory": list(self.actions[0]), "onlyNow": list(self.actions[1])},
+            "effects": {"onlyInHistory": list(self.effects[0]), "onlyNow": list(self.effects[1])},
+            "violations": {"onlyInHistory": list(self.violations[0]), "onlyNow": list(self.violations[1])},
+            "rows": [row.as_json() for row in self.rows],
+        }
+
+    @staticmethod
+    def sums(partings: Iterable["Parting"]) -> tuple[dict[str, int], dict[str, int]]:
+        """How many actions of each type only history has, and how many only the other town."""
+        then: Counter[str] = Counter()
+        now: Counter[str] = Counter()
+        for parting in partings:
+            then.update(judged["action"]["type"] for judged in parting.actions[0])
+            now.update(judged["action"]["type"] for judged in parting.actions[1])
+        return dict(sorted(then.items())), dict(sorted(now.items()))
+
+
+class Beside:
+    """History and the other town, from one image on. Times that differ by exactly `shift` are alike."""
+
+    def __init__(self, history: Rerun, other: Rerun, shift: timedelta) -> None:
+        """Note from now on which rows either of them writes."""
+        self._history = history
+        self._other = other
+        self._shift = shift
+        self._apart: dict[RowKey, tuple[Row, Row]] = {}
+        self._watched = history.sql
+        touched.watch(history.sql)
+        touched.watch(other.sql)
+        self.compared = 0
+        self.events = 0
+        self.actions: list[ActionOfTick] = []
+        self.partings: list[Parting] = []
+
+    @property
+    def rows_apart(self) -> int:
+        """How many rows differ now."""
+        return len(self._apart)
+
+    def rows(self) -> tuple[Difference, ...]:
+        """The rows that differ now, as many as are shown."""
+        return tuple(islice(self._differences(sorted(self._apart)), SHOWN))
+
+    def compare(self, row: JournalRow, report: TickReport, *, rows_too: bool) -> None:
+        """Compare a tick of history, as its journal row tells it, with the other town's."""
+        self.compared += 1
+        self.events += len(report.events)
+        self.actions += [
+            {"tick": report.input.tick_no, "time": to_text(report.input.now), **action.as_json()}
+            for action in report.actions
+        ]
+        then, now = row["outputs"], report.outputs()
+        changed = self._newly_apart() if rows_too else []
+        parting = Parting(
+            tick_no=row["tick_no"],
+            at=time_of(row),
+            events=only(then["events"], now["events"]),
+            actions=only(then["actions"], now["actions"]),
+            effects=only(then["effects"], now["effects"]),
+            violations=only(then["violations"], now["violations"]),
+            rows=tuple(islice(self._differences(changed), SHOWN)),
+        )
+        accounts = (parting.events, parting.actions, parting.effects, parting.violations)
+        if parting.rows or any(only for account in accounts for only in account):
+            self.partings.append(parting)
+
+    def _newly_apart(self) -> list[RowKey]:
+        if self._history.sql is not self._watched:
+            self._watched = self._history.sql
+            touched.watch(self._watched)
+        changed = []
+        for key in sorted(touched.take(self._history.sql) | touched.take(self._other.sql)):
+            then, now = touched.row_of(self._history.sql, key), touched.row_of(self._other.sql, key)
+            if self._alike(then, now):
+                self._apart.pop(key, None)
+            elif self._apart.get(key) != (then, now):
+                self._apart[key] = (then, now)
+                changed.append(key)
+        return changed
+
+    def _differences(self, keys: Iterable[RowKey]) -> Iterator[Difference]:
+        for table, first, second in keys:
+            then, now = self._apart[(table, first, second)]
+            for difference in of_row(table, f"{first} {second}".rstrip(), then, now):
+                if not self._alike((difference.expected,), (difference.got,)):
+                    yield difference
+
+    def _alike(self, then: Row, now: Row) -> bool:
+        if then == now or not self._shift or then is None or now is None:
+            return then == now
+        return all(left == right or _shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))
+
+
+def only(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Account:
+    """What one side has more often than the other, in order."""
+    left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
+    return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))
+
+
+def _rest(each: Sequence[dict[str, Any]], texts: list[str], others: Counter[str]) -> tuple[dict[str, Any], ...]:
+    rest = []
+    for value, text in zip(each, texts, strict=True):
+        if others[text]:
+            others[text] -= 1
+        else:
+            rest.append(dict(value))
+    return tuple(rest)
+
+
+def _shifted(then: object, now: object, shift: timedelta) -> bool:
+    """Whether both are times, that far apart; stored as text, or as the JSON of a town key."""
+    try:
+        return from_text(str(now).strip('"')) - from_text(str(then).strip('"')) == shift
+    except ValueError:
+        return False

@@ -1,0 +1,138 @@
+"""What a what-if changes: configuration, events, the clock. And the inputs that follow for each recorded tick."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from shared.domain.report import ClaimedEffect
+from shared.domain.states import EventSource
+from shared.domain.tick import Envelope, TickInput
+from shared.domain.times import from_text
+from shared.history import effect_results
+from shared.history.rerun import input_of
+from shared.intake import ingest
+from shared.ports.town_past import JournalRow
+from shared.replay.answers import OverridesAnswer
+from shared.runner import result_events
+from shared.runner.code_version import code_version
+from shared.town import database
+
+Attempt = tuple[str, int]
+"""Effect id and number of the attempt."""
+
+NOT_RECORDED: Final = "history never did this: its result is unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What is to be otherwise. `config` is laid over the town's; `leave_out` are event ids; `add` come with the first tick at
+    or after their time of receipt; every tick happens `shift` later.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    leave_out: frozenset[str] = frozenset()
+    add: tuple[Envelope, ...] = ()
+    shift: timedelta = timedelta()
+
+    def as_json(self) -> OverridesAnswer:
+        """The overrides as answers show them."""
+        return {
+            "config": dict(self.config),
+            "leaveOut": sorted(self.leave_out),
+            "add": [event.as_json() for event in self.add],
+            "shiftMs": self.shift // timedelta(milliseconds=1),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What history says of effects: every attempt that it made, and the tick and event that brought its result."""
+
+    tried: frozenset[Attempt]
+    results: Mapping[Attempt, tuple[int, Envelope]]
+
+
+class Inputs:
+    """The inputs of the other town, tick by tick. Results of effects are history's, where it made the same attempt.
+
+    A result that history has comes when it came then, or with the next tick where the other town is later. An attempt that
+    history never made is answered as by an adapter that broke: nobody knows. A result that belongs to nothing the other
+    town did is left out.
+    """
+
+    def __init__(self, overrides: Overrides, recorded: Recorded, under_way: frozenset[Attempt]) -> None:
+        """`under_way` are the attempts that had been made, and not answered, when the window began."""
+        self._overrides = overrides
+        self._recorded = recorded
+        self._unanswered = {attempt for attempt in under_way if attempt in recorded.results}
+        self._without_record: list[ClaimedEffect] = []
+        self._to_add = sorted(overrides.add, key=lambda event: (event.received_at, event.event_id))
+        self.unknown: list[ClaimedEffect] = []
+        self.not_seen = set(overrides.leave_out)
+        self.added = 0
+
+    @property
+    def left_out(self) -> int:
+        """How many of the events to leave out did come."""
+        return len(self._overrides.leave_out) - len(self.not_seen)
+
+    @property
+    def not_added(self) -> int:
+        """How many of the events to add belong to no tick of the window."""
+        return len(self._to_add)
+
+    def of(self, row: JournalRow, *, image_digest: str, config_digest: str) -> TickInput:
+        """What the other town is given where history was given a row."""
+        given = input_of(row)
+        events = [event for event in given.new_events if self._comes(event)]
+        events += self._late_results(given.tick_no)
+        events += self._made_up(given.now)
+        return replace(
+            given,
+            now=given.now + self._overrides.shift,
+            code_version=code_version(),
+            sqlite_version=database.SQLITE_VERSION,
+            config_digest=config_digest,
+            prev_image_digest=image_digest,
+            new_events=tuple(events),
+        )
+
+    def claimed(self, effects: tuple[ClaimedEffect, ...]) -> None:
+        """The other town started these effects; nobody performs them."""
+        for effect in effects:
+            attempt = (effect.effect_id, effect.attempt)
+            if attempt in self._recorded.results:
+                self._unanswered.add(attempt)
+            elif attempt not in self._recorded.tried:
+                self._without_record.append(effect)
+                self.unknown.append(effect)
+
+    def _comes(self, event: Envelope) -> bool:
+        """Whether an event of history comes to the other town too."""
+        if event.event_id in self._overrides.leave_out:
+            self.not_seen.discard(event.event_id)
+            return False
+        attempt = effect_results.attempt_of(event.event_id)
+        if attempt is None or attempt not in self._recorded.results:
+            return True
+        answers = attempt in self._unanswered
+        self._unanswered.discard(attempt)
+        return answers
+
+    def _late_results(self, tick_no: int) -> list[Envelope]:
+        """Results that came to history before the other town had asked."""
+        late = sorted(attempt for attempt in self._unanswered if self._recorded.results[attempt][0] < tick_no)
+        self._unanswered.difference_update(late)
+        events = [self._recorded.results[attempt][1] for attempt in late]
+        return [event for event in events if event.event_id not in self._overrides.leave_out]
+
+    def _made_up(self, now: datetime) -> list[Envelope]:
+        """What history never had: answers that nobody knows, and the events that are added."""
+        results_ = [result_events.unanswered(effect, NOT_RECORDED) for effect in self._without_record]
+        self._without_record = []
+        unknown = ingest.batch_of(results_, received_at=now, source=EventSource.EFFECT).envelopes if results_ else ()
+        due = [event for event in self._to_add if from_text(event.received_at) <= now]
+        self._to_add = self._to_add[len(due) :]
+        self.added += len(due)
+        return [*unknown, *due]

@@ -1,0 +1,1 @@
+"""Runs over towns, as steps: load, look, tick, commit, perform effects; and who is due when."""

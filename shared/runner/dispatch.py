@@ -1,0 +1,71 @@
+"""Who is due: markers in the past are the only reason to look at a town, and an idle town is not looked at."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from shared.domain.errors import Retryable, UnknownTown
+from shared.engine import alerts
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import DueMarker, TownImage
+from shared.runner.run_report import FailedRun, PassReport, RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.warm_images import WarmImages
+from shared.runner.worker import run_town
+
+
+def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict[str, tuple[DueMarker, ...]]]:
+    """The towns that have a marker of now (or `by`) or earlier, longest waiting first, with all such markers of each."""
+    until: datetime = by or (yield Call("clock", around.clock.now))
+    markers = yield from around.store.due(until)
+    by_town: dict[str, list[DueMarker]] = {}
+    for marker in markers:
+        by_town.setdefault(marker.town_id, []).append(marker)
+    return {town_id: tuple(found) for town_id, found in by_town.items()}
+
+
+def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable[[], str]) -> Steps[PassReport]:
+    """One pass: run every due town once, one after another."""
+    report = PassReport()
+    for town_id, markers in (yield from due_towns(around)).items():
+        known = warm.get(town_id)
+        take_in((yield from run_due_town(around, town_id, markers, known=known, worker_id=worker_id())), report, warm)
+    return report
+
+
+def run_due_town(
+    around: Surroundings, town_id: str, markers: tuple[DueMarker, ...], *, known: TownImage | None, worker_id: str
+) -> Steps[RunReport | FailedRun]:
+    """Run one due town. The error boundary is the town: one that fails does not hold up the others."""
+    try:
+        return (yield from run_town(town_id, around, worker_id=worker_id, known=known, markers=markers))
+    except UnknownTown as error:
+        # The marker of a town that was never created, or was taken away.
+        yield from around.store.clear_due(tuple(marker.key for marker in markers))
+        return (yield from _failed(around, town_id, error))
+    except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+        return (yield from _failed(around, town_id, error))
+
+
+def take_in(run: RunReport | FailedRun, report: PassReport, warm: WarmImages) -> None:
+    """Note what one town's run did, and which image the next one may know."""
+    remember(run, warm)
+    if isinstance(run, FailedRun):
+        report.failed.append(run)
+    else:
+        report.runs.append(run)
+
+
+def remember(run: RunReport | FailedRun, warm: WarmImages) -> None:
+    """Keep the image that a run left warm; of a town that failed nothing is believed."""
+    if isinstance(run, FailedRun):
+        warm.forget(run.town_id)
+    else:
+        warm.keep(run.image)
+
+
+def _failed(around: Surroundings, town_id: str, error: Exception) -> Steps[FailedRun]:
+    """What will pass by itself is only noted; for the rest somebody must act."""
+    if around.alerts is not None and not isinstance(error, Retryable):
+        yield Call("alerts", partial(around.alerts.raise_all, (alerts.town_failed(town_id, error),)))
+    return FailedRun(town_id, error)

@@ -1,0 +1,23 @@
+"""Make a town: commit its first image. Its first tick, due at once, makes the mayor."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.images import first_image
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import CommitFacts, TownImage
+from shared.runner.surroundings import Surroundings
+from shared.town import database
+
+
+def found_town(
+    town_id: str, around: Surroundings, *, worker_id: str, config: Mapping[str, Any] | None = None, paused: bool = False
+) -> Steps[TownImage]:
+    """Create a town; raises TownExists, Refused (configuration, id)."""
+    image = first_image.found(town_id, config=config, paused=paused)
+    now: datetime = yield Call("clock", around.clock.now)
+    facts = CommitFacts(
+        commit_id=f"0-{worker_id}", tick_no=0, time=now, next_due=now, schema_version=database.SCHEMA_VERSION
+    )
+    return (yield from around.store.create(town_id, image, facts))

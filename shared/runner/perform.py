@@ -1,0 +1,319 @@
+"""Phase 15: the claimed effects, after the commit. Every result comes back as an event and only so changes state.
+
+Effects of one agent or one MR run one after another in order of creation (stop before dispatch), others side by side.
+Each attempt carries the effect id as its idempotency key. What cannot be started in time stays claimed; a later tick
+takes it up again under the same key.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from shared.domain import limits
+from shared.domain.effects import ALLOWANCE
+from shared.domain.report import ClaimedEffect
+from shared.domain.states import EffectKind
+from shared.domain.times import to_text
+from shared.ports.clock import Clock
+from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest, SourceForge
+from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
+from shared.ports.steps import Call, NotBegun, Steps, Together
+from shared.runner.result_events import Result, event_of, result_of_broken
+
+_NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Whom effects call. A missing adapter answers with the typed failure of its kind."""
+
+    runtime: AgentRuntime | None = None
+    forge: SourceForge | None = None
+
+
+@dataclass(slots=True)
+class Performed:
+    """How the effects of one tick went."""
+
+    attempted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    not_started: int = 0
+
+
+def rounds_of(effects: tuple[ClaimedEffect, ...]) -> list[tuple[ClaimedEffect, ...]]:
+    """Effects that may run side by side, round after round: one of each agent or MR at a time, stops first."""
+    lanes: dict[str, list[ClaimedEffect]] = {}
+    for effect in sorted(effects, key=lambda each: (each.kind != EffectKind.STOP_AGENT, each.seq)):
+        lane = str(effect.payload.get("agent_id") or effect.subject)
+        lanes.setdefault(lane, []).append(effect)
+    longest = max((len(lane) for lane in lanes.values()), default=0)
+    return [tuple(lane[turn] for lane in lanes.values() if turn < len(lane)) for turn in range(longest)]
+
+
+def perform(
+    effects: tuple[ClaimedEffect, ...],
+    outside: Outside,
+    *,
+    clock: Clock,
+    claimed_at: datetime,
+    until: datetime | None = None,
+    post: Callable[[tuple[Result, ...]], Steps[None]],
+) -> Steps[Performed]:
+    """Start every effect that can still be started, and hand the result events of each round to `post`.
+
+    No answer is waited for longer than the time-out of its kind, whatever its adapter does: it counts as unknown. Nothing
+    is started whose time-out would end after `until`, the end of the worker's life: its answer would be lost.
+
+    Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
+    take minutes, and when the claim is over, another worker makes the next attempt.
+    """
+    done = Performed()
+    for round_ in rounds_of(effects):
+        now: datetime = yield Call("clock", clock.now)
+        startable = tuple(effect for effect in round_ if _in_time(effect, now, claimed_at, until))
+        done.not_started += len(round_) - len(startable)
+        if not startable:
+            continue
+        answers = yield Together(
+            tuple(
+                Call(
+                    f"{effect.kind} {effect.subject} attempt {effect.attempt}",
+                    partial(_answer, effect, outside),
+                    ALLOWANCE[EffectKind(effect.kind)].timeout.total_seconds(),
+                )
+                for effect in startable
+            )
+        )
+        results = []
+        for effect, answer in zip(startable, answers, strict=True):
+            if isinstance(answer, NotBegun):
+                done.not_started += 1
+                continue
+            result = result_of_broken(effect, answer) if isinstance(answer, Exception) else answer
+            done.attempted += 1
+            if _went_well(effect, result):
+                done.succeeded += 1
+            else:
+                done.failed += 1
+            results.append(event_of(effect, result))
+        yield from post(tuple(results))
+    return done
+
+
+def can_be_heard(effect: ClaimedEffect, now: datetime, until: datetime) -> bool:
+    """Whether the answer of an effect that is begun now comes before `until`, however slow it is."""
+    return now + ALLOWANCE[EffectKind(effect.kind)].timeout <= until
+
+
+def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, until: datetime | None) -> bool:
+    """Whether an effect may be started now: not too long after its claim, and its answer can still be heard."""
+    if now - claimed_at > limits.EFFECT_START_DEADLINE:
+        return False
+    return until is None or can_be_heard(effect, now, until)
+
+
+def _answer(effect: ClaimedEffect, outside: Outside) -> Result:
+    return _PERFORM[EffectKind(effect.kind)](effect, outside)
+
+
+def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
+    result: Result = {"generation": effect.generation}
+    if effect.payload.get("rig") is None:
+        return {**result, "outcome": "rejected", "reason": "no_rig_config"}
+    if outside.runtime is None:
+        return {**result, "outcome": "rejected", "reason": "no agent runtime is configured"}
+    answer = outside.runtime.start(effect.payload, effect_id=effect.effect_id)
+    if isinstance(answer, Started):
+        return {**result, "outcome": "started", "process_id": answer.process_id}
+    outcome = "rejected" if isinstance(answer, StartRejected) else "unknown"
+    return {**result, "outcome": outcome, "reason": _short(answer.reason) or "no reason given"}
+
+
+def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return {"generation": effect.generation, "ok": False, "error": "no agent runtime is configured"}
+    answer = outside.runtime.stop(
+        effect.payload["town_id"],
+        effect.payload["agent_id"],
+        generation=effect.generation,
+        effect_id=effect.effect_id,
+    )
+    return {"generation": effect.generation, **_ok(answer)}
+
+
+def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.forge is None:
+        return {"ok": False, "error": _no_forge()}
+    answer = outside.forge.pull_request(
+        _asker(effect), effect.payload["pr_url"], want_feedback=bool(effect.payload.get("want_feedback"))
+    )
+    if isinstance(answer, ForgeError):
+        return {"ok": False, "error": _forge_error(answer)}
+    result: Result = {
+        "ok": True,
+        "state": answer.state,
+        "head_sha": answer.head_sha,
+        "sha": answer.merge_sha,
+        "mergeable_state": answer.mergeable_state,
+        "feedback": None if answer.feedback is None else asdict(answer.feedback),
+    }
+    return {key: value for key, value in result.items() if value is not None}
+
+
+def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
+    """PR state first, feedback again right before merging, then exactly the head that was judged."""
+    if outside.forge is None:
+        return {"merged": False, "error": _no_forge()}
+    asker, pr_url = _asker(effect), effect.payload["pr_url"]
+    head_sha = effect.payload.get("head_sha")
+    seen = outside.forge.pull_request(asker, pr_url, want_feedback=True)
+    if isinstance(seen, ForgeError):
+        return {"merged": False, "error": _forge_error(seen)}
+    if seen.state == "merged":
+        return _merged(seen.merge_sha)
+    problem = _not_mergeable(seen, head_sha)
+    if problem is not None:
+        return {"merged": False, "reason": problem}
+    answer = outside.forge.merge(asker, pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
+    if isinstance(answer, Merged):
+        return _merged(answer.sha)
+    if isinstance(answer, NotMerged):
+        return {"merged": False, "reason": _short(answer.reason)}
+    return {"merged": False, "error": _forge_error(answer)}
+
+
+def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
+    payload = effect.payload
+    answer = _message(
+        outside, payload, message_id=payload["nudge_id"], text=payload["message"], mode=payload.get("mode", "immediate")
+    )
+    return {"nudge_id": payload["nudge_id"], **_delivered(answer)}
+
+
+def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
+    """Into the mayor's session; where the runtime says that none runs, with the start of one."""
+    payload = effect.payload
+    if payload.get("agent_id") is None:
+        return {"delivered": False, "error": "the town has no mayor"}
+    text = payload["message"]
+    told = _message(outside, payload, message_id=effect.effect_id, text=text, mode="queue")
+    order = payload.get("start")
+    if isinstance(told, Done) or outside.runtime is None or order is None:
+        return _delivered(told)
+    if outside.runtime.status(payload["town_id"], payload["agent_id"]).status not in _NO_SESSION:
+        return _delivered(told)
+    started = outside.runtime.start({**order, "message": text}, effect_id=effect.effect_id)
+    return _delivered(Done() if isinstance(started, Started) else NotDone(started.reason, passing=True))
+
+
+def _refresh_token(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return _unconfigured(effect)
+    return {"kind": effect.kind, **_ok(outside.runtime.refresh_token(_town_of(effect), effect_id=effect.effect_id))}
+
+
+def _stop_container(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return _unconfigured(effect)
+    return {"kind": effect.kind, **_ok(outside.runtime.stop_container(_town_of(effect), effect_id=effect.effect_id))}
+
+
+def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.runtime is None:
+        return _unconfigured(effect)
+    return {"kind": effect.kind, **_ok(outside.runtime.update_model(effect.payload, effect_id=effect.effect_id))}
+
+
+_PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]] = {
+    EffectKind.DISPATCH_AGENT: _dispatch,
+    EffectKind.STOP_AGENT: _stop,
+    EffectKind.POLL_PR: _poll,
+    EffectKind.MERGE_PR: _merge,
+    EffectKind.SEND_NUDGE: _nudge,
+    EffectKind.NOTIFY_MAYOR: _tell_mayor,
+    EffectKind.REFRESH_TOKEN: _refresh_token,
+    EffectKind.STOP_CONTAINER: _stop_container,
+    EffectKind.UPDATE_MODEL: _update_model,
+}
+
+
+def _went_well(effect: ClaimedEffect, result: Result) -> bool:
+    if effect.kind == EffectKind.DISPATCH_AGENT:
+        return bool(result["outcome"] == "started")
+    return bool(result.get("ok") or result.get("merged") or result.get("delivered"))
+
+
+def _message(outside: Outside, payload: Mapping[str, Any], *, message_id: str, text: str, mode: str) -> Done | NotDone:
+    if outside.runtime is None:
+        return NotDone("no agent runtime is configured", passing=True)
+    return outside.runtime.message(payload["town_id"], payload["agent_id"], message_id=message_id, text=text, mode=mode)
+
+
+def _ok(answer: Done | NotDone) -> Result:
+    if isinstance(answer, Done):
+        return {"ok": True}
+    return {"ok": False, "error": _short(answer.error), "passing": answer.passing}
+
+
+def _delivered(answer: Done | NotDone) -> Result:
+    if isinstance(answer, Done):
+        return {"delivered": True}
+    return {"delivered": False, "error": _short(answer.error), "passing": answer.passing}
+
+
+def _merged(sha: str | None) -> Result:
+    return {"merged": True} if sha is None else {"merged": True, "sha": sha}
+
+
+def _not_mergeable(seen: PullRequest, head_sha: str | None) -> str | None:
+    if seen.state == "closed":
+        return "the pull request was closed"
+    if seen.head_sha is None:
+        return "the forge does not say which head it would merge"
+    if head_sha is not None and seen.head_sha != head_sha:
+        return "the head moved since it was judged"
+    feedback = seen.feedback
+    if feedback is None:
+        return "its feedback could not be read"
+    stands_in_the_way = (
+        feedback.has_unresolved_comments
+        or feedback.has_failing_checks
+        or not feedback.all_checks_pass
+        or feedback.awaiting_approval
+        or feedback.changes_requested
+    )
+    return "new feedback since it was judged" if stands_in_the_way else None
+
+
+def _forge_error(error: ForgeError) -> Result:
+    shown: Result = {"kind": error.kind, "message": _short(error.message)}
+    if error.http_status is not None:
+        shown["http_status"] = error.http_status
+    if error.retry_at is not None:
+        shown["retry_at"] = to_text(error.retry_at)
+    return shown
+
+
+def _asker(effect: ClaimedEffect) -> Asker:
+    return Asker(_town_of(effect), effect.payload.get("rig_id"), effect.payload.get("rig_host"))
+
+
+def _no_forge() -> Result:
+    return {"kind": "no_token", "message": "no source forge is configured for this deployment"}
+
+
+def _unconfigured(effect: ClaimedEffect) -> Result:
+    return {"kind": effect.kind, "ok": False, "error": "no agent runtime is configured"}
+
+
+def _town_of(effect: ClaimedEffect) -> str:
+    town_id: str = effect.payload["town_id"]
+    return town_id
+
+
+def _short(text: str) -> str:
+    """Texts from outside, cut to what an event may hold."""
+    return text.encode()[:1000].decode(errors="ignore")

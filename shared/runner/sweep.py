@@ -1,0 +1,77 @@
+"""The hourly look at every town: a marker that was lost is written again, an event that nobody was told of is found.
+
+It never moves a marker that is there, and it ticks nobody: markers do.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from shared.domain.errors import TownError
+from shared.ports.steps import Call, Steps
+from shared.ports.town_store import DueMarker
+from shared.runner.run_report import FailedRun
+from shared.runner.surroundings import Surroundings
+
+_EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
+_TOWNS_AT_ONCE: Final = 1000
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What one sweep found. `resume_after` is the town behind which the next one goes on; None: all towns were seen."""
+
+    towns: int = 0
+    restored: list[DueMarker] = field(default_factory=list)
+    failed: list[FailedRun] = field(default_factory=list)
+    resume_after: str | None = None
+
+
+def sweep(around: Surroundings, *, after: str = "", until: datetime | None = None) -> Steps[SweepReport]:
+    """Compare every town's due marker with its head and its inbox. A town that fails does not hold up the others.
+
+    `until` ends it early, for a process whose time is short; `after` is where an earlier one ended.
+    """
+    report = SweepReport()
+    earliest: dict[str, datetime] = {}
+    for marker in (yield from around.store.due(_EVER)):
+        earliest.setdefault(marker.town_id, marker.at)
+    place: str | None = after
+    while place is not None:
+        towns = yield from around.store.towns(after=place, limit=_TOWNS_AT_ONCE)
+        place = towns[-1] if len(towns) == _TOWNS_AT_ONCE else None
+        for town_id in towns:
+            now: datetime = yield Call("clock", around.clock.now)
+            if until is not None and now >= until:
+                report.resume_after = after
+                return report
+            yield from _look(around, town_id, now, report, present=earliest.get(town_id))
+            after = town_id
+    return report
+
+
+def _look(
+    around: Surroundings, town_id: str, now: datetime, report: SweepReport, *, present: datetime | None
+) -> Steps[None]:
+    report.towns += 1
+    try:
+        wanted = yield from _wanted(around, town_id, now, present=present)
+        if wanted is not None:
+            report.restored.append((yield from around.store.mark_due(town_id, wanted)))
+    except TownError as error:
+        report.failed.append(FailedRun(town_id, error))
+
+
+def _wanted(around: Surroundings, town_id: str, now: datetime, *, present: datetime | None) -> Steps[datetime | None]:
+    """The marker that the town lacks: now if an event waits unheard, else as its head says if it has none at all.
+
+    A later marker than the head says is right: a quiet tick has looked and committed nothing.
+    """
+    if present is None or present > now:
+        waiting = yield from around.store.read_inbox(town_id, limit=1)
+        if waiting.objects:
+            return now
+    if present is not None:
+        return None
+    image = yield from around.store.load(town_id)
+    return image.facts.next_due

@@ -1,0 +1,194 @@
+"""What waits for a tick: inbox objects and due markers.
+
+An order matters here and is easily broken. An event is acknowledged after its due marker *and* its inbox object were
+written, and after the marker was seen once more: a worker may have deleted it between the two, having read the inbox
+too early to find the object. For its part whoever deletes a marker looks at the inbox again *afterwards*. One of the
+two always sees the other.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
+from shared.ports.object_store import Listing, ObjectStore, StoredObject
+from shared.ports.steps import Call, Steps, Together
+from shared.ports.town_store import DueMarker, InboxObject, InboxReading
+from shared.storage import commit, keys
+
+PAGE: Final = 1000  # keys a listing, the most that S3 gives
+
+_READ_AT_ONCE: Final = 100
+_INBOX_BYTES: Final = 64 << 20  # a reading stops after so much, to bound a worker's memory; the rest waits
+
+
+Judge = Callable[[Sequence[InboxObject]], None]
+"""Looks at batches that wait beside a new one, and raises if that one must not be stored."""
+
+
+class Waiting:
+    """The inboxes and due markers of an ObjectStore."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def post(
+        self,
+        town_id: str,
+        body: bytes,
+        *,
+        received_at: datetime,
+        batch_id: str,
+        wake: bool,
+        judge: Judge | None = None,
+    ) -> Steps[str]:
+        """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
+
+        `judge` is shown the newest batches that wait already, a hundred at most, and may raise: then nothing is stored.
+        Raises UnknownTown, and Refused (409) if that batch id was posted with another body. Posting the same
+        batch again changes nothing.
+        """
+        key = keys.inbox_object(town_id, received_at, batch_id)
+        beside = yield from self._require_head(town_id, also_inbox=judge is not None)
+        if judge is not None:
+            judge((yield from self._read(beside)))
+        if not wake:
+            yield from self._create_batch(key, body)
+            return key
+        marker = yield from self.mark_due(town_id, received_at)
+        yield from self._create_batch(key, body)
+        yield from self.ensure(marker)
+        return key
+
+    def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
+        """The oldest batches, as many as are needed for `limit` events if each batch held one.
+
+        Fewer if they are very large: a reading ends after 64 MiB.
+        """
+        prefix = keys.inbox(town_id)
+        objects: list[InboxObject] = []
+        looked_at, size, after = 0, 0, ""
+        while looked_at < limit and size < _INBOX_BYTES:
+            page = yield from self.listed(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
+            found = yield from self._read(page.keys)
+            objects += found
+            if not page.more:
+                return InboxReading(tuple(objects), more=False)
+            looked_at += len(page.keys)
+            size += sum(len(batch.body) for batch in found)
+            after = page.keys[-1]
+        return InboxReading(tuple(objects), more=True)
+
+    def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
+        """Delete batches whose events are committed. Keys that are gone already are no error."""
+        yield from self._delete(keys, only=_lies_in_an_inbox)
+
+    def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
+        """Write the marker of that second."""
+        marker = keys.due_marker(town_id, at)
+        yield Call(f"put {marker.key}", partial(self._objects.put, marker.key, b""))
+        return marker
+
+    def clear_due(self, keys: tuple[str, ...]) -> Steps[None]:
+        """Delete markers. Keys that are gone already are no error."""
+        yield from self._delete(keys, only=_is_marker)
+
+    def due(self, now: datetime) -> Steps[tuple[DueMarker, ...]]:
+        """All markers of `now` or earlier, oldest first. Other objects that lie among them are passed
+        over.
+        """
+        end = keys.after_due(now)
+        found: list[DueMarker] = []
+        after = ""
+        while True:
+            page = yield from self.listed(keys.DUE, after=after, limit=PAGE)
+            markers = (keys.marker_of(key) for key in page.keys if key < end)
+            found += [marker for marker in markers if marker is not None]
+            if not page.more or page.keys[-1] >= end:
+                return tuple(found)
+            after = page.keys[-1]
+
+    def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[str]]:
+        """Raise UnknownTown if the town was never created. A listing, because it moves no image.
+
+        With `also_inbox` the same listing shows what waits: the keys of the newest batches are returned.
+        """
+        key = keys.head(town_id)
+        prefix, limit = (keys.town(town_id), PAGE) if also_inbox else (key, 1)
+        listing = yield from self.listed(prefix, after="", limit=limit)
+        if key not in listing.keys:
+            raise unknown(town_id)
+        return [each for each in listing.keys if keys.is_inbox_object(each)][-_READ_AT_ONCE:]
+
+    def _create_batch(self, key: str, body: bytes) -> Steps[None]:
+        for _ in range(commit.TRIES):
+            try:
+                yield Call(f"create {key}", partial(self._objects.create, key, body))
+            except (PreconditionFailed, ConditionRace):
+                there: StoredObject | None = yield Call(f"get {key}", partial(self._objects.get, key))
+                if there is None:
+                    # a tick has taken it meanwhile; whose body it was nobody knows, so ours goes in again
+                    continue
+                if there.body == body:
+                    return
+                raise Refused(
+                    f"{key}: another batch was posted under this id",
+                    status=409,
+                    path="batch_id",
+                    hint="give every batch an id of its own; nothing of this one was stored",
+                ) from None
+            else:
+                return
+        raise StoreUnavailable(f"create {key}: the object comes and goes", hint="post the batch again")
+
+    def ensure(self, marker: DueMarker) -> Steps[None]:
+        """Write the marker again if somebody deleted it since."""
+        there: StoredObject | None = yield Call(f"get {marker.key}", partial(self._objects.get, marker.key))
+        if there is None:
+            yield from self.mark_due(marker.town_id, marker.at)
+
+    def listed(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
+        """One page of keys."""
+        name = f"list {prefix}" + (f" after {after}" if after else "")
+        listing: Listing = yield Call(name, partial(self._objects.list, prefix, after=after, limit=limit))
+        return listing
+
+    def _read(self, found: Sequence[str]) -> Steps[list[InboxObject]]:
+        """The objects of these keys that are still there, in the same order."""
+        if not found:
+            return []
+        answers = yield from _all(tuple(Call(f"get {key}", partial(self._objects.get, key)) for key in found))
+        return [InboxObject(key, answer.body) for key, answer in zip(found, answers, strict=True) if answer is not None]
+
+    def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
+        if strangers := [key for key in doomed if not only(key)]:
+            raise ValueError(f"never deleted here: {strangers}")
+        calls = tuple(Call(f"delete {key}", partial(self._objects.delete, key)) for key in doomed)
+        if calls:
+            yield from _all(calls)
+
+
+def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
+    """The answers of calls that are made at once. Raises the first failure after all of them were made."""
+    answers: list[Any] = yield Together(calls)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def _lies_in_an_inbox(key: str) -> bool:
+    return keys.is_inbox_object(key)
+
+
+def _is_marker(key: str) -> bool:
+    return key.startswith(keys.DUE)
+
+
+def unknown(town_id: str) -> UnknownTown:
+    """The error for a town without a head."""
+    return UnknownTown(
+        f"there is no town {town_id} here",
+        hint="create it first, or look at the data directory or bucket that is named",
+    )

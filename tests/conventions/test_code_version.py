@@ -1,0 +1,135 @@
+"""The code version covers exactly the code that a tick runs, and none of its text."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from shared.runner.code_version import CORE, significant
+from tests.conventions.sources import files_under, name_of
+
+RUN = "from shared.runner.code_version import digest_of_core; print(digest_of_core())"
+
+
+def module_of(path: Path) -> str:
+    return name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+MODULES = {module_of(path): path for path in files_under("shared")}
+
+
+def imported_by(module: str) -> set[str]:
+    """The modules of this project that one imports, with the packages that they lie in."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    packages = {name.rsplit(".", count)[0] for name in found for count in range(1, name.count(".") + 1)}
+    return (found | packages) & MODULES.keys()
+
+
+def closure_of(module: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += sorted(imported_by(name))
+    return seen
+
+
+def test_the_core_is_exactly_what_a_tick_imports() -> None:
+    covered = {module_of(path) for path in files_under(*(f"shared/{package}" for package in CORE))}
+    assert covered == closure_of("shared.engine.tick") - {"shared"}
+
+
+def copy_of_shared(folder: Path) -> Path:
+    for path in files_under("shared") + files_under("shared", suffix=".sql"):
+        target = folder / name_of(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return folder
+
+
+def version_in(folder: Path) -> str:
+    import subprocess
+    import sys
+
+    ran = subprocess.run([sys.executable, "-B", "-c", RUN], check=True, cwd=folder, capture_output=True, text=True)
+    return ran.stdout.strip()
+
+
+@pytest.mark.slow
+def test_only_code_of_the_core_changes_the_version(tmp_path: Path) -> None:
+    """Rewording a sentence of `explain` once turned seven days of history from a replay into a what-if."""
+    copy = copy_of_shared(tmp_path)
+    before = version_in(copy)
+
+    for place in ("questions/story.py", "replay/faithful.py", "runner/worker.py", "moving/importing.py"):
+        file = copy / "shared" / place
+        file.write_text(file.read_text(encoding="utf-8") + '\nREWORDED = "other words"\n', encoding="utf-8")
+    core = copy / "shared/rules/beads.py"
+    code = core.read_text(encoding="utf-8")
+    core.write_text(code.replace('"""', '"""Said in other words: ', 1) + "\n# and a comment\n", encoding="utf-8")
+    assert version_in(copy) == before
+
+    core.write_text(code + "\nX = 1\n", encoding="utf-8")
+    assert version_in(copy) != before
+
+
+@pytest.mark.parametrize(
+    ("source", "same"),
+    [
+        ('"""Doc."""\nx = 1\n', "x = 1\n"),
+        ('x = 1\n"""Below a constant."""\n', "x = 1\n"),
+        ('def f():\n    """Two\n\n    lines."""\n    return 1\n', "def f():\n    return 1\n"),
+        ("x = 1  # why\n\n\n# more\ny = 2\n", "x = 1\ny = 2\n"),
+        ("x = f(\n    1,\n    2\n)\n", "x = f(1,\n2)\n"),
+        ('r"raw"\nx = 1\n', "x = 1\n"),
+    ],
+)
+def test_text_and_line_breaks_do_not_count(source: str, same: str) -> None:
+    assert significant(source) == significant(same)
+
+
+@pytest.mark.parametrize(
+    ("source", "other"),
+    [
+        ("x = 1\n", "x = 2\n"),
+        ('x = "a  b"\n', 'x = "a b"\n'),
+        ('x = """a\n\nb"""\n', 'x = """a\nb"""\n'),
+        ('x = [\n"a",\n]\n', "x = [\n]\n"),
+        ('x = "# no comment"\n', 'x = "# none"\n'),
+        ("if a:\n    b()\n    c()\n", "if a:\n    b()\nc()\n"),
+        ('f"{call()}"\n', 'f"{other()}"\n'),
+        ('x = "it\'s" # why\n', 'x = "its" # why\n'),
+    ],
+)
+def test_everything_else_counts(source: str, other: str) -> None:
+    assert significant(source) != significant(other)
+
+
+@pytest.mark.parametrize("path", files_under("shared"), ids=name_of)
+def test_python_itself_agrees_on_what_is_text(path: Path) -> None:
+    """The syntax tree without strings that are statements of their own is the oracle."""
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    docstrings = [
+        node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    assert significant(source) == significant(_without_docstrings(source, tree))
+    assert not [text for text in docstrings if len(text) > 40 and text.split("\n")[0] in significant(source)]
+
+
+def _without_docstrings(source: str, tree: ast.AST) -> str:
+    lines = source.split("\n")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for number in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[number] = ""
+    return "\n".join(lines)
