@@ -75,7 +75,7 @@ demo-pr: $(READY) ## The demo by pull requests: a fake GitHub, reviews, approval
 	@.venv/bin/townctl demo --strategy pr $(if $(SPEED),--speed $(SPEED))
 
 .PHONY: test
-test: $(READY) build/template.json ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)
+test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: check
@@ -124,7 +124,7 @@ recordings-accept: $(READY) ## Make the golden recordings anew and say what chan
 	.venv/bin/python -m tests.recordings.make $(ARGS)
 
 .PHONY: cover
-cover: $(READY) build/template.json ## Run the tests and show which branches none of them took
+cover: $(READY) ## Run the tests and show which branches none of them took
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: lock
