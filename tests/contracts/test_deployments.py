@@ -143,13 +143,13 @@ def test_no_other_function_gets_any_of_it(function: str) -> None:
 )
 def test_ecs_without_what_it_needs_is_refused_before_anything_is_deployed(missing: str) -> None:
     [said] = refused(**{**ON_ECS, missing: ""})
-    assert f"needs {missing}" in said
+    assert f"requires {missing}" in said
 
 
 def test_two_runtimes_and_a_vpc_without_a_security_group_are_refused_too() -> None:
     [two] = refused(**ON_ECS, ControlServerUrl="https://agents.example")
     assert "ControlServerUrl and EcsTaskPer" in two
-    assert refused(FunctionSubnets="subnet-33333333") == ["FunctionSubnets needs FunctionSecurityGroups."]
+    assert refused(FunctionSubnets="subnet-33333333") == ["FunctionSubnets requires FunctionSecurityGroups."]
 
 
 @pytest.mark.parametrize(

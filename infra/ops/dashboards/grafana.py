@@ -1,6 +1,6 @@
-"""The Grafana dashboard over the CloudWatch data source, built with Grafana's own SDK for the schema of version 11.6.
+"""The Grafana dashboard for the CloudWatch data source, built with Grafana's SDK for the schema of version 11.6.
 
-Nobody here can run a Grafana: what it looks like was not seen. What it asks for is tested.
+The tests verify its queries. How it looks was never checked in a running Grafana.
 """
 
 import json
@@ -100,7 +100,7 @@ def _panel(panel: Panel) -> Any:
 
 
 def _newest() -> Any:
-    """The newest value that there is, and no mean over the time that is shown."""
+    """Show the newest value instead of a mean over the time range."""
     return common.ReduceDataOptions().calcs([_NEWEST]).values(False)
 
 
