@@ -24,7 +24,7 @@ from moto import mock_aws
 from moto.moto_api import state_manager
 
 from infra.agents.control_server.requests import Start
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import is_over, keep_own_token
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 from shared.adapters.ecs_tasks import EcsSettings, EcsTask, EcsTasks
@@ -128,7 +128,7 @@ class Fargate:
     def start_container(self, arn: str) -> None:
         """What Fargate does half a minute after RunTask: the image runs."""
         environment = self._environment(arn)
-        settings = Settings(
+        settings = ControlServerSettings(
             town_id=environment["TOWN_ID"],
             command=SLEEPER,
             root=self.root / arn.rsplit("/", 1)[-1],

@@ -80,8 +80,12 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
     ("get", "/api/health"): Contract(200, "The API works.", HealthDocument, (401, 500)),
     ("get", "/api/towns/{townId}/status"): Contract(200, "The town's status.", StatusDocument, _ABOUT_A_TOWN),
-    ("get", "/api/towns/{townId}/ticks"): Contract(200, "Journal rows of the newest ticks.", TicksDocument, (422, *_ABOUT_A_TOWN)),
-    ("get", "/api/towns/{townId}/beads/{beadId}"): Contract(200, "The bead with its history.", BeadDocument, _ABOUT_A_TOWN),
+    ("get", "/api/towns/{townId}/ticks"): Contract(
+        200, "Journal rows of the newest ticks.", TicksDocument, (422, *_ABOUT_A_TOWN)
+    ),
+    ("get", "/api/towns/{townId}/beads/{beadId}"): Contract(
+        200, "The bead with its history.", BeadDocument, _ABOUT_A_TOWN
+    ),
     ("post", "/api/towns/{townId}/debug/reconcile-dry-run"): Contract(
         200, "The tick that would run next.", DryRunAnswer, (400, 409, 410, 422, *_ABOUT_A_TOWN), DryRunRequest
     ),

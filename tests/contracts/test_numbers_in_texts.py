@@ -110,7 +110,9 @@ def promises() -> list[tuple[str, str]]:
 
 def defaults_of_the_retention_command() -> str:
     assert KEEP.commits is not None
-    window, spills, snapshots, commits = (each // DAY for each in (KEEP.window, KEEP.spills, KEEP.snapshots, KEEP.commits))
+    window, spills, snapshots, commits = (
+        each // DAY for each in (KEEP.window, KEEP.spills, KEEP.snapshots, KEEP.commits)
+    )
     return f"the command's own defaults are {window}, {spills}, {snapshots} and {commits}"
 
 
@@ -159,7 +161,8 @@ def test_a_page_says_the_threshold_of_its_alarm(name: str, sentence: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("event-waits-long", "more than {} minutes ago"), ("town-waits-long", "more than {} minutes old")]
+    ("name", "sentence"),
+    [("event-waits-long", "more than {} minutes ago"), ("town-waits-long", "more than {} minutes old")],
 )
 def test_a_page_says_how_long_its_alarm_waits(name: str, sentence: str) -> None:
     assert sentence.format(WORDS[alarm(name)["Threshold"] // 60_000]) in text_of(page(name))

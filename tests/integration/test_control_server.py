@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces, _said
 from infra.agents.posting import poster_from
 from infra.devstack import container, git_seed
@@ -637,13 +637,13 @@ def test_health_says_who_runs(server: TestServer) -> None:
 
 def test_settings_come_from_the_environment_and_say_what_is_missing() -> None:
     given = {"TOWN_ID": "t1", "TOWN_AGENT_COMMAND": '["agent", "--fast"]', "GIT_SSL_NO_VERIFY": "1"}
-    settings = Settings.from_environment(given)
+    settings = ControlServerSettings.from_environment(given)
     assert settings.command == ("agent", "--fast")
     assert settings.environment == {"GIT_SSL_NO_VERIFY": "1"}
     with pytest.raises(ValueError, match="TOWN_AGENT_COMMAND"):
-        Settings.from_environment({"TOWN_ID": "t1"})
+        ControlServerSettings.from_environment({"TOWN_ID": "t1"})
     with pytest.raises(ValueError, match="TOWN_CONTROL_KEY"):
-        Settings.from_environment({**given, "TOWN_CONTROL_HOST": "0.0.0.0"})
+        ControlServerSettings.from_environment({**given, "TOWN_CONTROL_HOST": "0.0.0.0"})
 
 
 def test_as_a_process_it_serves_until_it_is_told_that_its_container_goes(tmp_path: Path, clock: FakeClock) -> None:

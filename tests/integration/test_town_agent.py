@@ -189,7 +189,7 @@ def test_a_triage_request_is_answered(place: Place) -> None:
         (["status"], "required"),
         (["bead", "create"], "--title"),
         (["bead", "create", "--title", "x", "--metadata", "novalue"], "KEY=VALUE"),
-        (["status", " "], "say something"),
+        (["status", " "], "TEXT is empty"),
     ],
 )
 def test_what_is_used_wrongly_is_refused_and_says_why(
@@ -210,7 +210,7 @@ def test_without_a_start_file_or_a_way_to_the_town_it_says_what_is_missing(
     assert "TOWN_API" in capsys.readouterr().err
     (place.root / "agent" / "context.json").write_text("{}")
     assert place.says("waiting") == REFUSED
-    assert "no start file" in capsys.readouterr().err
+    assert "is not a start file" in capsys.readouterr().err
 
 
 def test_what_the_town_refuses_for_good_is_not_tried_again(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
