@@ -98,7 +98,7 @@ def start(server: TestServer, *args: Any, effect: str = "e1", **more: Any) -> An
 def look(server: TestServer) -> Listener:
     """One look at all agents; what the town has heard after it."""
     server.running.watch.look()
-    assert wait_for(lambda: server.running.reporter._unsaid == 0, seconds=PATIENCE_SECONDS)
+    assert wait_for(lambda: server.running.reporter._unposted == 0, seconds=PATIENCE_SECONDS)
     town: Listener = server.town
     return town
 
@@ -543,8 +543,8 @@ START = {
     [
         ("GET", "/nothing", None, 404, "no such route"),
         ("PUT", "/agents/start", {}, 404, "no such route"),
-        ("DELETE", "/agents/a1/stop", None, 405, "another way"),
-        ("GET", "/agents/a1/stop", None, 405, "another way"),
+        ("DELETE", "/agents/a1/stop", None, 405, "is not allowed for stop"),
+        ("GET", "/agents/a1/stop", None, 405, "is not allowed for stop"),
         ("POST", "/agents/start", {}, 400, "agentId"),
         ("POST", "/agents/a1/stop", {"signal": "SIGHUP"}, 400, "signal"),
         ("POST", "/agents/a1/message", {"prompt": ""}, 400, "prompt"),
@@ -555,7 +555,7 @@ START = {
         ("POST", "/refresh-token", {"token": ""}, 400, "token"),
         ("POST", "/agents/start", {**START, "branch": "a\0b"}, 400, "branch"),
         ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 409, "cannot start"),
-        ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A holds U+0000"),
+        ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A contains the character U+0000"),
         ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
     ],
 )
@@ -570,7 +570,7 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(
 @pytest.mark.parametrize("text", ["one", "-1", "\xb2", "9" * 5000])
 def test_a_generation_that_is_no_number_is_answered_so(server: TestServer, text: str) -> None:
     answer = ask(server, "POST", "/agents/a1/stop", {}, **{"Town-Generation": text})
-    assert (answer.status, answer.body["error"]) == (400, "Town-Generation: a whole number is wanted")
+    assert (answer.status, answer.body["error"]) == (400, "Town-Generation: must be a whole number")
 
 
 def test_clones_that_hang_hold_up_no_start_and_end_with_the_server(

@@ -266,7 +266,7 @@ def test_without_a_token_nothing_is_sent(place: Place, capsys: pytest.CaptureFix
     place.with_town(a_working_town())
     with an_events_api(place.world.objects, place.world.clock) as api:
         environment = {"TOWN_API": api.address, "TOWN_TOKEN_FILE": str(place.root / "missing")}
-        with pytest.raises(NotPosted, match="no token"):
+        with pytest.raises(NotPosted, match="no town token"):
             poster_from(environment, town_id="t1", clock=FakeClock(T)).post([])
         assert place.says("status", "fine", **environment) == NOT_POSTED
         assert api.seen == []
