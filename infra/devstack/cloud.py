@@ -18,7 +18,7 @@ from infra.devstack import container as containers
 from infra.devstack.container import Container
 from infra.devstack.emulator import ROOT, Emulator, emulated
 from infra.devstack.fake_sentry import FakeSentry, fake_sentry
-from infra.devstack.gateway import REGION, Caller, Gateway, routes_of, serving
+from infra.devstack.gateway import REGION, Gateway, IamCaller, routes_of, serving
 from infra.devstack.s3_servers import S3Server, moto_server, seaweedfs
 from infra.devstack.stalling_proxy import StallingProxy, stalling_proxy
 from infra.devstack.town_doors import TownDoors
@@ -29,10 +29,10 @@ SECRET: Final = "town-tokens"  # noqa: S105 - its name
 KEY: Final = "local-key-of-town-tokens-0123456789-0123456789"
 SECRETS: Final = "local"
 CONTROL_KEY: Final = "local-key-of-control-servers"
-OPERATOR: Final = Caller(
+OPERATOR: Final = IamCaller(
     "AKIALOCALOPERATOR", "operator-secret", "arn:aws:sts::123456789012:assumed-role/Operator/local"
 )
-STRANGER: Final = Caller(
+STRANGER: Final = IamCaller(
     "AKIALOCALSTRANGER", "stranger-secret", "arn:aws:sts::123456789012:assumed-role/Stranger/local"
 )
 RULES: Final = [{"callers": ["*:assumed-role/Operator/*"], "towns": ["demo*"], "verbs": ["read", "debug", "write"]}]

@@ -53,7 +53,7 @@ _FALSE_ALARMS: Final = frozenset({"A1", "A2", "A3", "A4", "G1", "G2", "G3"})
 _AGENT_COLUMNS: Final = "bead_id, role, status, generation, last_dispatch_outcome, last_activity_at"
 
 
-class Failed(Exception):
+class DrainTestFailed(Exception):
     """Something that the drain test is there to see did not happen, or something else did."""
 
 
@@ -92,7 +92,7 @@ class Seen:
 
 
 @dataclass
-class Stage:
+class DrainedTown:
     """The town, its container and the loop, with questions about them."""
 
     root: Path
@@ -117,11 +117,11 @@ class Stage:
         drive(self.store.post(TOWN, batch.body, received_at=now, batch_id=ids.batch_id(), wake=True))
 
     def until(self, what: str, holds: Callable[[], bool]) -> None:
-        """Run the loop until it holds. Raises Failed."""
+        """Run the loop until it holds. Raises DrainTestFailed."""
         budget = Budget(_REAL_SECONDS_AT_MOST)
         while not holds():
             if budget.left() == 0:
-                raise Failed(f"waited in vain: {what}")
+                raise DrainTestFailed(f"waited in vain: {what}")
             self.loop.one_pass()
             clocks.SystemClock().sleep(0.05)
         self.say(f"{self.clock.now():%H:%M:%S} {what}")
@@ -180,20 +180,20 @@ def run(how: str, *, speed: float, say: Callable[[str], None]) -> bool:
     say(f"--- the drain ends by {how}")
     with ExitStack() as cleanup:
         root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="drain-test-")))
-        stage = _set_up(root, speed=speed, say=say)
-        cleanup.callback(stage.close)
-        cleanup.callback(stage.loop.finish)
+        town = _set_up(root, speed=speed, say=say)
+        cleanup.callback(town.close)
+        cleanup.callback(town.loop.finish)
         try:
-            _play(stage, how)
-        except Failed as failure:
+            _play(town, how)
+        except DrainTestFailed as failure:
             say(f"FAIL ({how}): {failure}")
-            _diagnose(stage)
+            _diagnose(town)
             return False
     say(f"PASS ({how})")
     return True
 
 
-def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> Stage:
+def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> DrainedTown:
     repository = git_seed.create_repository(root / "work.git")
     clock = ScaledClock.starting_now(speed=speed)
     store = ObjectTownStore(DirectoryObjects(root / "towns"))
@@ -211,9 +211,9 @@ def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> Stage:
     drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_CONFIG))
     loop = TownLoop(around, seen, speed=speed)
     none: Any = None
-    stage = Stage(root, clock, store, loop, seen, repository, environment, none, addresses, say)
-    stage.replace_container("disk-1", "instance-1")
-    return stage
+    town = DrainedTown(root, clock, store, loop, seen, repository, environment, none, addresses, say)
+    town.replace_container("disk-1", "instance-1")
+    return town
 
 
 class _Found(FixedAddresses):
@@ -228,55 +228,55 @@ class _Found(FixedAddresses):
         return self._now.get(town_id)
 
 
-def _play(stage: Stage, how: str) -> None:
-    """Work, eviction, drain, replacement, recovery. Raises Failed."""
+def _play(town: DrainedTown, how: str) -> None:
+    """Work, eviction, drain, replacement, recovery. Raises DrainTestFailed."""
     rig = {"rig_id": RIG, "name": "drain", "git_url": URL, "default_branch": "main"}
-    stage.post({"event_id": "drain-test:rig", "event_type": "rig_registered", "payload": rig}, _bead(FIRST, "Write it"))
-    stage.until("an agent works and is alive", lambda: _outcome(stage) == "alive")
-    stage.until("it has written a part", lambda: _lines_in_worktree(stage) >= 2)
+    town.post({"event_id": "drain-test:rig", "event_type": "rig_registered", "payload": rig}, _bead(FIRST, "Write it"))
+    town.until("an agent works and is alive", lambda: _outcome(town) == "alive")
+    town.until("it has written a part", lambda: _lines_in_worktree(town) >= 2)
 
-    stage.container.evict()
-    stage.until("the town drains", lambda: stage.drain() is not None)
-    stage.post(_bead(LATER, "Write more"))
-    _require(stage.container.wait(seconds=40) == 0, "the container ended in order")
-    stage.addresses.clear()
-    for line in stage.container.said[1:]:
-        stage.say(f"  container: {line}")
-    saved = [line for branch in stage.branches() for line in stage.written(branch, FIRST)]
+    town.container.evict()
+    town.until("the town drains", lambda: town.drain() is not None)
+    town.post(_bead(LATER, "Write more"))
+    _require(town.container.wait(seconds=40) == 0, "the container ended in order")
+    town.addresses.clear()
+    for line in town.container.said[1:]:
+        town.say(f"  container: {line}")
+    saved = [line for branch in town.branches() for line in town.written(branch, FIRST)]
     _require(2 <= len(saved) < LINES, f"its unfinished work was saved: {len(saved)} of {LINES} lines")
-    stage.say(f"{stage.clock.now():%H:%M:%S} its unfinished work was saved: {len(saved)} of {LINES} lines")
-    stage.until("the new bead is known and waits", lambda: stage.status(LATER) == "open")
+    town.say(f"{town.clock.now():%H:%M:%S} its unfinished work was saved: {len(saved)} of {LINES} lines")
+    town.until("the new bead is known and waits", lambda: town.status(LATER) == "open")
 
-    began = stage.drain()["started_at"]
-    _end_drain(stage, how)
-    stage.until(f"the drain is over, by {how}", lambda: stage.drain() is None)
-    took = (stage.clock.now() - datetime.fromisoformat(began)).total_seconds()
-    stage.say(f"  it took {took:.0f} s of the town's time")
-    _require(stage.seen.dispatched == [], f"nothing was dispatched while it drained: {stage.seen.dispatched}")
-    _require(stage.seen.alarms == [], f"nobody was taken for lost while it drained: {stage.seen.alarms}")
+    began = town.drain()["started_at"]
+    _end_drain(town, how)
+    town.until(f"the drain is over, by {how}", lambda: town.drain() is None)
+    took = (town.clock.now() - datetime.fromisoformat(began)).total_seconds()
+    town.say(f"  it took {took:.0f} s of the town's time")
+    _require(town.seen.dispatched == [], f"nothing was dispatched while it drained: {town.seen.dispatched}")
+    _require(town.seen.alarms == [], f"nobody was taken for lost while it drained: {town.seen.alarms}")
     _require(how != "timeout" or took >= 420, "only seven minutes end a drain by themselves")
 
-    stage.until("both beads have landed", lambda: {stage.status(FIRST), stage.status(LATER)} == {"closed"})
-    written = stage.written("main", FIRST)
+    town.until("both beads have landed", lambda: {town.status(FIRST), town.status(LATER)} == {"closed"})
+    written = town.written("main", FIRST)
     generations = {line.rsplit(" ", 1)[-1] for line in written}
     _require(
         len(written) == LINES and len(generations) == 2, f"the second agent went on where the first was: {written}"
     )
-    attempts = stage.one("SELECT dispatch_attempts FROM beads WHERE bead_id = ?", FIRST)
+    attempts = town.one("SELECT dispatch_attempts FROM beads WHERE bead_id = ?", FIRST)
     _require(attempts == 2, f"two attempts were counted, not {attempts}")
-    _require(stage.seen.failures == [], f"no run failed: {stage.seen.failures}")
+    _require(town.seen.failures == [], f"no run failed: {town.seen.failures}")
 
 
-def _end_drain(stage: Stage, how: str) -> None:
+def _end_drain(town: DrainedTown, how: str) -> None:
     """A new instance on the old volume, one on an empty disk whose mayor speaks, or nothing at all."""
     if how == "nonce":
-        stage.replace_container("disk-1", "instance-2")
+        town.replace_container("disk-1", "instance-2")
         return
     # An empty disk holds no nonce, and without an agent nobody there says which container it is.
-    stage.replace_container("disk-2", "instance-2")
+    town.replace_container("disk-2", "instance-2")
     if how == "instance":
         call = {"title": "Is anybody there?", "severity": "high"}
-        stage.post({"event_id": "drain-test:call", "event_type": "escalation_raised", "payload": call})
+        town.post({"event_id": "drain-test:call", "event_type": "escalation_raised", "payload": call})
 
 
 def _bead(bead_id: str, title: str) -> dict[str, Any]:
@@ -284,23 +284,23 @@ def _bead(bead_id: str, title: str) -> dict[str, Any]:
     return {"event_id": f"drain-test:{bead_id}", "event_type": "bead_created", "payload": {"bead": bead}}
 
 
-def _outcome(stage: Stage) -> Any:
-    return stage.one("SELECT last_dispatch_outcome FROM agent_metadata WHERE last_dispatch_bead_id = ?", FIRST)
+def _outcome(town: DrainedTown) -> Any:
+    return town.one("SELECT last_dispatch_outcome FROM agent_metadata WHERE last_dispatch_bead_id = ?", FIRST)
 
 
-def _lines_in_worktree(stage: Stage) -> int:
-    files = list((stage.root / "disk-1").glob(f"agents/*/*/work/tree/{file_of({'id': FIRST})}"))
+def _lines_in_worktree(town: DrainedTown) -> int:
+    files = list((town.root / "disk-1").glob(f"agents/*/*/work/tree/{file_of({'id': FIRST})}"))
     return max((len(file.read_text(encoding="utf-8").splitlines()) for file in files), default=0)
 
 
 def _require(holds: bool, what: str) -> None:
     if not holds:
-        raise Failed(what)
+        raise DrainTestFailed(what)
 
 
-def _diagnose(stage: Stage) -> None:
+def _diagnose(town: DrainedTown) -> None:
     """What a person wants to see first."""
-    with database.opened(drive(stage.store.load(TOWN)).image) as sql:
+    with database.opened(drive(town.store.load(TOWN)).image) as sql:
         for title, query in (
             (
                 "beads",
@@ -310,12 +310,12 @@ def _diagnose(stage: Stage) -> None:
             ("town", "SELECT key, value FROM town WHERE key IN ('drain', 'container_instance_id') ORDER BY key"),
             ("outbox", "SELECT kind, subject, state, attempts, result FROM outbox ORDER BY seq DESC LIMIT 10"),
         ):
-            stage.say(f"  {title}:")
+            town.say(f"  {title}:")
             for row in sql.execute(query).fetchall():
-                stage.say(f"    {row}")
-    stage.say(f"  container said: {stage.container.said[-10:]}")
-    for log in sorted(stage.root.glob("disk-*/agents/*/*/*/agent.log")):
-        stage.say(f"  {log.parent.name} said: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
+                town.say(f"    {row}")
+    town.say(f"  container said: {town.container.said[-10:]}")
+    for log in sorted(town.root.glob("disk-*/agents/*/*/*/agent.log")):
+        town.say(f"  {log.parent.name} said: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _CREDENTIAL: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class IamCaller:
     """Somebody whom IAM knows."""
 
     access_key: str
@@ -71,7 +71,7 @@ class Gateway:
     """The gateway's judgement, without its socket."""
 
     def __init__(
-        self, routes: tuple[Route, ...], invoke: Invoke, callers: tuple[Caller, ...], *, authorizer: str
+        self, routes: tuple[Route, ...], invoke: Invoke, callers: tuple[IamCaller, ...], *, authorizer: str
     ) -> None:
         self._routes = routes
         self._invoke = invoke
@@ -107,7 +107,7 @@ class Gateway:
             return _said(500, "Internal Server Error")
         return answered
 
-    def _signed_by(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Caller | None:
+    def _signed_by(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> IamCaller | None:
         """Who has signed this request, if the signature is what we come to with that caller's key."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest

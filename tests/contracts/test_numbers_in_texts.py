@@ -14,6 +14,7 @@ from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.watch import IDLE_EXIT
 from infra.ops.dashboards import alarms
 from shared.adapters import s3_shelf, town_tokens
+from shared.adapters.clock import SystemClock
 from shared.adapters.local_generations import TERM_GRACE_SECONDS
 from shared.adapters.local_supervisor import LARGEST_LOG
 from shared.adapters.rotated_secret import RotatedSecret
@@ -30,6 +31,7 @@ MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 KEEP: Final = Keep()
+LEAST_SETTINGS: Final = {"TOWN_ID": "t1", "TOWN_AGENT_COMMAND": "agent"}
 START_FILE: Final = "infra/agents/control_server/start_file.md"
 
 
@@ -60,9 +62,9 @@ def promises() -> list[tuple[str, str]]:
     drain = WORDS[limits.DRAIN_TIMEOUT // MINUTE]
     bumps = [limits.ESCALATION_BUMP * number // HOUR for number in range(1, limits.ESCALATION_BUMPS + 1)]
     token_hours = town_tokens.LIFE // HOUR
-    grace = WORDS[RotatedSecret.__dataclass_fields__["grace"].default // HOUR]
+    grace = WORDS[RotatedSecret("name", SystemClock()).grace // HOUR]
     slowest = max(allowance.timeout for allowance in ALLOWANCE.values()) // timedelta(seconds=1)
-    stop_seconds = 20 + ControlServerSettings.__dataclass_fields__["eviction_seconds"].default
+    stop_seconds = 20 + ControlServerSettings.from_environment(LEAST_SETTINGS).eviction_seconds
     worker = lambda_timeout("WorkerFunction")
     return [
         ("template.yaml", f"Dead-letter queue of wakes that failed {failures_of_a_wake()} times."),

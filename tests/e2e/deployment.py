@@ -9,7 +9,7 @@ from typing import Any
 from botocore.credentials import Credentials
 
 from infra.devstack.cloud import KEY, OPERATOR, LocalCloud
-from infra.devstack.gateway import REGION, Caller
+from infra.devstack.gateway import REGION, IamCaller
 from infra.devstack.stalling_proxy import StallingProxy, When
 from infra.townctl.api_client import Answered, signed, with_token
 from shared.adapters import town_tokens
@@ -17,7 +17,7 @@ from shared.adapters.clock import Budget
 from shared.adapters.town_tokens import Claims
 
 
-def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: Caller = OPERATOR) -> Answered:
+def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: IamCaller = OPERATOR) -> Answered:
     credentials = Credentials(caller.access_key, caller.secret_key)
     return signed(method, cloud.url + path, body, credentials=credentials, region=REGION)
 

@@ -14,8 +14,7 @@ from typing import Any, Final
 import pytest
 
 from infra.demo import scenario
-from infra.demo.agent import PACE_VARIABLE
-from infra.demo.agent_runtime import AGENT_COMMAND
+from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
 from infra.devstack import git_seed
 from infra.devstack.cloud import CONTROL_KEY, KEY, LocalCloud
 from infra.devstack.stalling_proxy import When

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.devstack.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
-from infra.devstack.gateway import Caller
+from infra.devstack.gateway import IamCaller
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from shared.adapters.s3_objects import S3Objects
@@ -139,8 +139,8 @@ ROUTES = [
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_no_operators_route_opens_without_the_right_signature(cloud: LocalCloud, method: str, path: str) -> None:
-    wrong_key = Caller(OPERATOR.access_key, "guessed", OPERATOR.arn)
-    unknown = Caller("AKIAUNKNOWN", "x", "arn:aws:iam::1:user/x")
+    wrong_key = IamCaller(OPERATOR.access_key, "guessed", OPERATOR.arn)
+    unknown = IamCaller("AKIAUNKNOWN", "x", "arn:aws:iam::1:user/x")
     assert with_token(method, cloud.url + path, None, token=None).status == 403
     assert with_token(method, cloud.url + path, None, token=token()).status == 403
     assert ask(cloud, method, path, caller=wrong_key).status == 403

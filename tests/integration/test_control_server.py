@@ -644,6 +644,9 @@ def test_settings_come_from_the_environment_and_say_what_is_missing() -> None:
         ControlServerSettings.from_environment({"TOWN_ID": "t1"})
     with pytest.raises(ValueError, match="TOWN_CONTROL_KEY"):
         ControlServerSettings.from_environment({**given, "TOWN_CONTROL_HOST": "0.0.0.0"})
+    for name in ("TOWN_CONTROL_PORT", "TOWN_EVICTION_SECONDS"):
+        with pytest.raises(ValueError, match=f"{name}: 'soon' is not a number"):
+            ControlServerSettings.from_environment({**given, name: "soon"})
 
 
 def test_as_a_process_it_serves_until_it_is_told_that_its_container_goes(tmp_path: Path, clock: FakeClock) -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from infra.agents.posting import NotPosted, patiently, poster_from
 from infra.demo import scenario
-from infra.demo.agent_runtime import demo_runtime
+from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
 from infra.demo.order import order_from
 from infra.demo.reports import Reports
 from infra.devstack import git_seed
-from shared.adapters.clock import ScaledClock, SystemClock, wait_for
+from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, SystemClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused
 from shared.domain.processes import ProcessStatus
 from shared.images import first_image
@@ -25,6 +26,7 @@ from shared.ports.runtime import Started
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 from shared.storage.towns import ObjectTownStore
+from tests.conventions.sources import ROOT
 
 PATIENCE_SECONDS = 60.0
 GIT_URL = "https://git.demo.invalid/town/work.git"
@@ -42,9 +44,15 @@ class Bench:
         self.directory = directory
         self.posted = directory / "posted.jsonl"
         append = f"batch=$(cat); printf '%s\\n' \"$batch\" >> '{self.posted}'"  # one write, so agents do not mix lines
-        environment = {"TOWN_AGENT_POST": json.dumps(["sh", "-c", append]), **git_seed.redirect({GIT_URL: self.bare})}
-        clock = ScaledClock.starting_now(speed=400)
-        self.runtime = demo_runtime(directory / "runtime", clock=clock, pace=1.0, environment=environment)
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            PACE_VARIABLE: "1.0",
+            CLOCK_VARIABLE: ScaledClock.starting_now(speed=400).to_text(),
+            "TOWN_AGENT_POST": json.dumps(["sh", "-c", append]),
+            **git_seed.redirect({GIT_URL: self.bare}),
+        }
+        self.runtime = LocalProcessRuntime(directory / "runtime", command=AGENT_COMMAND, environment=environment)
 
     def start(self, order: dict[str, Any]) -> None:
         """Start one agent."""
@@ -352,9 +360,9 @@ def test_the_summary_carries_what_the_reviewer_must_know() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"merge_strategy": "pr"}, "or the town's merge_strategy to direct"),
+        ({"merge_strategy": "pr"}, "or set the town's merge_strategy to direct"),
         ({"rig": {"git_url": "https://elsewhere.invalid/x.git", "default_branch": "main"}}, "not allowed"),
-        ({"rig": None}, "no order to work on"),
+        ({"rig": None}, "cannot read the order"),
     ],
 )
 def test_an_agent_that_cannot_work_says_why_and_fails(bench: Bench, change: dict[str, Any], said: str) -> None:
@@ -393,7 +401,7 @@ def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "needs TOWN_API .a URL., TOWN_AGENT_POST"),
+        ({}, "cannot report to town demo: set TOWN_API .a URL., TOWN_AGENT_POST"),
         ({"TOWN_AGENT_POST": '"townctl"'}, "JSON list of words"),
         ({"TOWN_AGENT_POST": "[]"}, "JSON list of words"),
     ],

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
-from infra.agents.control_server.requests import Message, Model, RefreshToken, Start, Stop, SyncConfig
+from infra.agents.control_server.requests import RefreshToken, SendMessage, SetModel, StartAgent, StopAgent, SyncConfig
 from infra.agents.control_server.sessions import Answer, Sessions
 
 LARGEST_BODY: Final = 1 << 20
@@ -21,7 +21,7 @@ _SOCKET_SECONDS: Final = 30.0
 B = TypeVar("B", bound=BaseModel)
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is answered with an error before anything was done."""
 
     def __init__(self, status: int, error: str) -> None:
@@ -50,7 +50,7 @@ class ControlServer(ThreadingHTTPServer):
         try:
             self._require_key(headers)
             return self._route(method, path.partition("?")[0], headers, body)
-        except Refused as refused:
+        except RequestRefused as refused:
             return refused.status, {"error": str(refused)}
         except OSError as error:
             return 500, {"error": f"a file or process operation failed in this container: {error.strerror}"}
@@ -58,14 +58,14 @@ class ControlServer(ThreadingHTTPServer):
     def _require_key(self, headers: Mapping[str, str]) -> None:
         given = _header(headers, "Authorization")
         if self._key is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
-            raise Refused(401, "the bearer token is missing or is not the key of this control server")
+            raise RequestRefused(401, "the bearer token is missing or is not the key of this control server")
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         key = _header(headers, "Idempotency-Key")
         sessions = self.sessions
         whole: dict[tuple[str, str], Callable[[], Answer]] = {
             ("GET", "/health"): sessions.health,
-            ("POST", "/agents/start"): lambda: sessions.start(_body(Start, body), effect_id=key),
+            ("POST", "/agents/start"): lambda: sessions.start(_body(StartAgent, body), effect_id=key),
             ("POST", "/refresh-token"): lambda: sessions.refresh_token(_body(RefreshToken, body)),
             ("POST", "/sync-config"): lambda: sessions.sync_config(_body(SyncConfig, body)),
         }
@@ -74,24 +74,24 @@ class ControlServer(ThreadingHTTPServer):
             return found()
         found_agent = _AGENT.fullmatch(path)
         if found_agent is None:
-            raise Refused(404, "no such route")
+            raise RequestRefused(404, "no such route")
         agent_id, verb = unquote(found_agent[1]), found_agent[2]
         answers: dict[tuple[str, str], Callable[[], Answer]] = {
             ("POST", "stop"): lambda: sessions.stop(
-                agent_id, _body(Stop, body or b"{}"), effect_id=key, generation=_generation(headers)
+                agent_id, _body(StopAgent, body or b"{}"), effect_id=key, generation=_generation(headers)
             ),
             ("GET", "status"): lambda: sessions.status(agent_id),
             ("POST", "message"): lambda: sessions.message(
                 agent_id,
-                _body(Message, body),
+                _body(SendMessage, body),
                 message_id=key or "message",
                 mode=_header(headers, "Town-Message-Mode") or "immediate",
             ),
-            ("PATCH", "model"): lambda: sessions.update_model(agent_id, _body(Model, body), effect_id=key),
+            ("PATCH", "model"): lambda: sessions.update_model(agent_id, _body(SetModel, body), effect_id=key),
         }
         answer = answers.get((method, verb))
         if answer is None:
-            raise Refused(405, f"{method} is not allowed for {verb}")
+            raise RequestRefused(405, f"{method} is not allowed for {verb}")
         return answer()
 
 
@@ -139,13 +139,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _body(model: type[B], content: bytes) -> B:
-    """The body as an instance of `model`. Raises Refused, which names the field but never shows the value."""
+    """The body as an instance of `model`. Raises RequestRefused, which names the field but never shows the value."""
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "body"
-        raise Refused(400, f"{place}: {first['msg']}") from None
+        raise RequestRefused(400, f"{place}: {first['msg']}") from None
 
 
 def _generation(headers: Mapping[str, str]) -> int | None:
@@ -153,7 +153,7 @@ def _generation(headers: Mapping[str, str]) -> int | None:
     if not text:
         return None
     if not _NUMBER.fullmatch(text):
-        raise Refused(400, "Town-Generation: must be a whole number")
+        raise RequestRefused(400, "Town-Generation: must be a whole number")
     return int(text)
 
 

@@ -15,7 +15,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Start(_Body):
+class StartAgent(_Body):
     """POST /agents/start."""
 
     agent_id: Id = Field(alias="agentId")
@@ -76,19 +76,19 @@ class Start(_Body):
         }
 
 
-class Stop(_Body):
+class StopAgent(_Body):
     """POST /agents/{id}/stop."""
 
     signal: Literal["SIGTERM", "SIGINT", "SIGKILL"] = "SIGTERM"
 
 
-class Message(_Body):
+class SendMessage(_Body):
     """POST /agents/{id}/message."""
 
     prompt: Annotated[str, Field(min_length=1)]
 
 
-class Model(_Body):
+class SetModel(_Body):
     """PATCH /agents/{id}/model."""
 
     model: Name

@@ -17,7 +17,7 @@ from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Any, Final
 
-from infra.agents.control_server.requests import Message, Model, RefreshToken, Start, Stop, SyncConfig
+from infra.agents.control_server.requests import RefreshToken, SendMessage, SetModel, StartAgent, StopAgent, SyncConfig
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
@@ -79,7 +79,7 @@ class Sessions:
             "agents": agents,
         }
 
-    def start(self, body: Start, *, effect_id: str) -> Answer:
+    def start(self, body: StartAgent, *, effect_id: str) -> Answer:
         """Start an agent. Idempotent: the same key again gets the first answer."""
         if body.town_id != self._settings.town_id:
             return 409, {"error": f"this container serves town {self._settings.town_id}"}
@@ -114,7 +114,7 @@ class Sessions:
             agent_id, generation = launch.order["agent_id"], launch.order["generation"]
             self.runtime.stop(self._settings.town_id, agent_id, generation=generation, effect_id="evicted")
 
-    def stop(self, agent_id: str, body: Stop, *, effect_id: str, generation: int | None) -> Answer:
+    def stop(self, agent_id: str, body: StopAgent, *, effect_id: str, generation: int | None) -> Answer:
         """Stop the given generation, or the newest one if the caller names none."""
         newest = self.runtime.newest(self._settings.town_id, agent_id)
         if newest is None and generation is None:
@@ -144,7 +144,7 @@ class Sessions:
         shown = self._shown(agent_id, known.generation, status)
         return 200, shown if reason is None else shown | {"exitReason": reason}
 
-    def message(self, agent_id: str, body: Message, *, message_id: str, mode: str) -> Answer:
+    def message(self, agent_id: str, body: SendMessage, *, message_id: str, mode: str) -> Answer:
         """Deliver a message to the running agent, once per `message_id`."""
         done = self.runtime.message(
             self._settings.town_id, agent_id, message_id=message_id, text=body.prompt, mode=mode
@@ -153,7 +153,7 @@ class Sessions:
             return 409, {"error": done.error}
         return 200, {"agentId": agent_id, "status": "delivered"}
 
-    def update_model(self, agent_id: str, body: Model, *, effect_id: str) -> Answer:
+    def update_model(self, agent_id: str, body: SetModel, *, effect_id: str) -> Answer:
         """Write the model to the file that the agent reads."""
         if self.runtime.newest(self._settings.town_id, agent_id) is None:
             return 404, {"error": "no such agent"}
@@ -191,7 +191,7 @@ class Sessions:
         for pool in (self._pool, self._fetches):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _launch(self, body: Start, effect_id: str) -> Launch:
+    def _launch(self, body: StartAgent, effect_id: str) -> Launch:
         newest = self.runtime.newest(self._settings.town_id, body.agent_id)
         generation = body.generation(otherwise=1 if newest is None else newest.number + 1)
         if generation < 0:

@@ -101,7 +101,9 @@ def prompt(order: Mapping[str, Any]) -> str:
     )
 
 
-_CLEAN_MERGE: Final = "The merge must be clean: if it conflicts, request changes and do not resolve the conflict yourself.\n"
+_CLEAN_MERGE: Final = (
+    "The merge must be clean: if it conflicts, request changes and do not resolve the conflict yourself.\n"
+)
 
 
 def _facts(order: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
