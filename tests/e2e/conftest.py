@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.devstack.cloud import LocalCloud, local_cloud
+from tests.e2e.cloud import LocalCloud, local_cloud
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from typing import Any
 
 from botocore.credentials import Credentials
 
-from infra.devstack.cloud import KEY, OPERATOR, LocalCloud
 from infra.devstack.gateway import REGION, IamCaller
-from infra.devstack.stalling_proxy import StallingProxy, When
 from infra.townctl.api_client import Answered, signed, with_token
 from shared.adapters import town_tokens
 from shared.adapters.clock import Budget
 from shared.adapters.town_tokens import Claims
+from tests.e2e.cloud import KEY, OPERATOR, LocalCloud
+from tests.e2e.stalling_proxy import StallingProxy, When
 
 
 def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: IamCaller = OPERATOR) -> Answered:

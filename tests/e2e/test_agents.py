@@ -16,12 +16,12 @@ import pytest
 from infra.demo import scenario
 from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
 from infra.devstack import git_seed
-from infra.devstack.cloud import CONTROL_KEY, KEY, LocalCloud
-from infra.devstack.stalling_proxy import When
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from shared.domain.ids import derived_from
+from tests.e2e.cloud import CONTROL_KEY, KEY, LocalCloud
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post
+from tests.e2e.stalling_proxy import When
 from tests.emf import dimensions_of, metrics_of
 
 pytestmark = pytest.mark.slow

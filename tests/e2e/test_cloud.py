@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from infra.devstack.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
 from infra.devstack.gateway import IamCaller
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
@@ -26,6 +25,7 @@ from shared.telemetry import catalogue
 from shared.town import database
 from tests.contracts.test_sample_events import calls as sample_calls
 from tests.conventions.sources import ROOT
+from tests.e2e.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post, token, work_until
 from tests.emf import metrics_of
 
