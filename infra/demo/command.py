@@ -19,7 +19,7 @@ from infra.demo import stage as stages
 from infra.demo.stage import TOWN, Stage, StoreName, Strategy
 from infra.demo.view import DemoView, open_view
 from infra.townctl.answers import FOUND, INTERRUPTED, OK, Answer
-from infra.townctl.desk import TheDesk, screen
+from infra.townctl.desk import Desk, TheDesk, screen
 from infra.townctl.loop import Stop, TownLoop
 from shared.adapters import ids
 from shared.adapters.clock import Budget
@@ -79,6 +79,10 @@ def demo(
         hint = "speed 40 takes half a minute, speed 1 a quarter of an hour"
         raise Refused(f"--speed must be 1 to {FASTEST:g}, not {speed:g}", status=400, path="speed", hint=hint)
     _require_git()
+    return _run(speed, keep=keep, store=store, strategy=strategy, desk=desk)
+
+
+def _run(speed: float, *, keep: bool, store: StoreName, strategy: Strategy, desk: Desk) -> Answer:
     out = screen(sys.stderr if desk.wants_json else sys.stdout)
     stop = Stop()
     view = open_view(out)

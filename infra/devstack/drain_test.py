@@ -269,7 +269,7 @@ def _play(town: DrainedTown, how: str) -> None:
 
 
 def _end_drain(town: DrainedTown, how: str) -> None:
-    """Start a new instance on the old volume, or on an empty disk; there, either its mayor reports, or nobody does."""
+    """Start a new instance on the old volume, or on an empty disk; there, either its mayor sends heartbeats, or no agent runs."""
     if how == "nonce":
         town.replace_container("disk-1", "instance-2")
         return

@@ -145,6 +145,23 @@ class Answering(Protocol):
 @contextmanager
 def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
     """Listen on a port of the loopback interface while the block runs, which gets the URL. Raises Refused if it cannot listen."""
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(gateway))
+    except (OSError, OverflowError) as error:
+        problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
+        raise Refused(problem, status=400, path="port", hint="use another port, or 0 for a free one") from None
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler_of(gateway: Answering) -> type[BaseHTTPRequestHandler]:
+    """A handler that reads requests, passes them to the gateway and writes its answers."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -173,19 +190,7 @@ def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any
 
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except (OSError, OverflowError) as error:
-        problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
-        raise Refused(problem, status=400, path="port", hint="use another port, or 0 for a free one") from None
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return Handler
 
 
 def event_of(
@@ -199,28 +204,14 @@ def event_of(
     parameters: Mapping[str, str],
 ) -> dict[str, Any]:
     """The event of a request in payload format 2.0."""
-    key = f"{route.method} {route.path}"
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": key,
+        "routeKey": f"{route.method} {route.path}",
         "rawPath": unquote(path),
         "rawQueryString": query,
         "headers": dict(headers),
         "pathParameters": dict(parameters),
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "local",
-            "http": {
-                "method": method,
-                "path": unquote(path),
-                "protocol": "HTTP/1.1",
-                "sourceIp": "127.0.0.1",
-                "userAgent": "",
-            },
-            "requestId": f"local-{threading.get_ident()}-{datetime.now(UTC).timestamp()}",
-            "routeKey": key,
-            "stage": "$default",
-        },
+        "requestContext": _request_context(method, path, route),
         "isBase64Encoded": False,
     }
     if query:
@@ -230,6 +221,23 @@ def event_of(
     except UnicodeDecodeError:
         event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
     return event
+
+
+def _request_context(method: str, path: str, route: Route) -> dict[str, Any]:
+    return {
+        "accountId": "123456789012",
+        "apiId": "local",
+        "http": {
+            "method": method,
+            "path": unquote(path),
+            "protocol": "HTTP/1.1",
+            "sourceIp": "127.0.0.1",
+            "userAgent": "",
+        },
+        "requestId": f"local-{threading.get_ident()}-{datetime.now(UTC).timestamp()}",
+        "routeKey": f"{route.method} {route.path}",
+        "stage": "$default",
+    }
 
 
 def _said(status: int, message: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One stack for each file, so that two files run beside each other."""
+"""One stack per test file, so that files can run in parallel."""
 
 from collections.abc import Iterator
 

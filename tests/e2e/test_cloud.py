@@ -1,6 +1,6 @@
-"""A town through the whole stack: ingest over HTTP, scheduled ticks, workers, signed questions, metrics, Sentry, and losses.
+"""A town in the whole stack: ingestion over HTTP, scheduled ticks, workers, signed requests, metrics, Sentry, lost environments.
 
-Functions run in Lambda's runtime emulator, from the bundle that sam built for this machine, and see nothing else.
+The functions run in Lambda's runtime emulator and load only the bundle that sam built for this machine.
 """
 
 import json
@@ -33,19 +33,19 @@ pytestmark = pytest.mark.slow
 
 
 def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
-    """What became of every stored event, read from the store itself and not through the API."""
+    """The outcome of every stored event, read from the store and not through the API."""
     store = ObjectTownStore(S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url))
     with database.opened(drive(store.load(town)).image) as sql:
         return {event.event_id: event.outcome for event in overview.events(sql, "all", limit=1000)}
 
 
 def told_sentry(cloud: LocalCloud, town: str) -> list[dict[str, Any]]:
-    """The errors of a town that Sentry has heard of."""
+    """The errors of a town that Sentry has received."""
     return [event for event in cloud.sentry.of("event") if event.get("tags", {}).get("townId") == town]
 
 
 def leave_poison(cloud: LocalCloud, town: str) -> None:
-    """Something lies in a town's inbox that nobody can read."""
+    """Put an unreadable object into a town's inbox."""
     store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
     store.put(f"towns/{town}/inbox/{int(time.time() * 1000):013d}-raw.json", b"this is no event")
 
@@ -322,7 +322,7 @@ def test_townctl_speaks_to_a_deployment(
 
 @dataclass
 class Account:
-    """What the doctor asks of AWS beside the store: as much of it as this machine does not have."""
+    """Fakes of the AWS services, other than the store, that the doctor queries and this machine does not have."""
 
     free: int = 1000
     state: str = "ENABLED"
@@ -347,7 +347,7 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
     monkeypatch.setattr(stack_doctor, "TOWN", "demo-doctor")  # the operator of this stack may have towns named demo*
 
     class Asked:
-        """The API under the operator's signature; the test's own credentials are the store's."""
+        """The API, signed by the operator; the credentials of the test itself are those of the store."""
 
         def ask(self, method: str, path: str, body: Any = None) -> Any:
             answered = ask(cloud, method, path, body)

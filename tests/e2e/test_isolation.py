@@ -1,4 +1,4 @@
-"""What a function can see in the emulator: the folder that sam built for it, the runtime client, and Python."""
+"""A function in the emulator can import only the folder that sam built for it, the runtime client, and Python itself."""
 
 import json
 import subprocess
@@ -22,13 +22,13 @@ def main(words):
 
 
 def seen(function: str, tmp_path: Path) -> Any:
-    """What the handler's interpreter has loaded, where a client that only looks around stands for the real one."""
+    """What the handler's interpreter has loaded, reported by a stand-in for the runtime client."""
     client = tmp_path / "awslambdaric"
     client.mkdir()
     (client / "__init__.py").write_text("")
     (client / "__main__.py").write_text(LOOK_AROUND)
     command = runtime_command(function, resources("AWS::Lambda::Function")[function]["Handler"], client=tmp_path)
-    misleading = {"PYTHONPATH": str(ROOT)}  # an isolated interpreter does not look at it
+    misleading = {"PYTHONPATH": str(ROOT)}  # an isolated interpreter ignores it
     shown = subprocess.run(command, check=True, cwd=tmp_path, env=misleading, capture_output=True, text=True)
     return json.loads(shown.stdout)
 
