@@ -168,3 +168,11 @@ def test_a_page_says_the_threshold_of_its_alarm(name: str, sentence: str) -> Non
 )
 def test_a_page_says_how_long_its_alarm_waits(name: str, sentence: str) -> None:
     assert sentence.format(WORDS[alarm(name)["Threshold"] // 60_000]) in text_of(page(name))
+
+
+def test_a_default_of_the_template_is_the_limit_of_the_code() -> None:
+    assert timedelta(seconds=default("PassSeconds")) == limits.ACTIVE_INTERVAL
+    assert default("SelfCheckPercent") == 100 * limits.SELF_CHECK_SHARE
+    assert timedelta(days=default("RestoreWindowDays")) == limits.RESTORE_WINDOW == KEEP.window
+    assert timedelta(days=default("SpillDays")) == KEEP.spills
+    assert timedelta(days=default("SnapshotDays")) == KEEP.snapshots
