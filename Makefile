@@ -1,4 +1,4 @@
-# Everything a developer, CI and the build do here. A bare machine needs python3 >= 3.11 with pip, make and git.
+# All commands of developers, CI and the build. The machine needs python3 >= 3.11 with pip, make and git.
 
 UV_VERSION := 0.13.8
 SAM_VERSION := 1.170.0
@@ -16,28 +16,30 @@ MAKEFLAGS += --no-print-directory
 UV := .tools/uv-$(UV_VERSION)/bin/uv
 READY := .venv/.ready
 SAM := .tools/sam-$(SAM_VERSION)/.ready
-# What runs in Lambda; `x86_64` is the same recipe for the emulator on this machine.
+# The architecture of the Lambda functions. `x86_64` builds the same bundle for the emulator on this machine.
 BUNDLE_ARCH ?= aarch64
 BUNDLE := build/bundle-$(BUNDLE_ARCH)
 export SAM_CLI_TELEMETRY := 0
-# uv checks and exports the lock without the network: in it every host is this name that cannot exist (see pyproject.toml).
+# uv checks and exports the lock offline. The lock contains this host, which cannot exist, in place of every index's host (see
+# pyproject.toml).
 NO_HOST := https://index.invalid
 OFFLINE := --offline --no-config --default-index $(NO_HOST)/simple
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-# The first of these that really runs (a pyenv shim may exist and refuse). 3.13 is what Lambda runs.
+# Use the first of these that runs (a pyenv shim may exist, but fail). Lambda runs 3.13.
 define find_python
 py=; for p in $(if $(PYTHON),$(PYTHON),python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13 \
 		python3 python3.14 python3.12 python3.11); do \
 	if "$$p" -c 'import sys, sqlite3, ssl, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then py=$$p; break; fi; \
 done; \
-[ -n "$$py" ] || { echo "setup: no working Python >= 3.11 found; say which with: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+[ -n "$$py" ] || { echo "setup: no working Python >= 3.11 found; name one: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 endef
 
-# In Lambda nothing can keep what the interpreter has compiled, and compiling is half of a cold start. So the bundle brings it
-# along, under the path that it has there; nobody compares it with its source again. Only Lambda's own Python can make it;
-# `make build` says where it is missing, because sam shows nothing of what a recipe says.
+# Lambda's folder is read-only, so the interpreter cannot cache compiled modules, and compiling them takes half of a cold start.
+# Therefore the bundle contains them, compiled for the path that they have in Lambda and never compared with their sources. Only
+# the Python version of Lambda can compile them. `make build` prints a warning if it is missing, because sam hides the output of
+# recipes.
 is_lambdas_python = "$$py" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'
 define compile_modules
 @$(find_python); if $(is_lambdas_python); then \
@@ -45,8 +47,8 @@ define compile_modules
 fi
 endef
 
-# uv does not read pip's settings, so this machine's package index, if one is set, is handed on at run time and written
-# nowhere. Files may come from any configured index: the lock's hashes decide whether they are the right ones.
+# uv does not read pip's settings, so the package index that is configured on this machine, if any, is passed to uv at run time
+# and stored nowhere. Files may come from any configured index, because the lock's hashes verify them.
 define use_pips_index
 pip_says() { .tools/pip config get "$$1" 2>/dev/null | tr '\n' ' ' | sed 's/ *$$//' || true; }; \
 index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(pip_says global.index-url)}}}; \
@@ -64,25 +66,30 @@ help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(READY) ## Create .venv and install everything from the lock (other targets do it when needed)
+setup: $(READY) ## Create .venv and install everything from the lock (other targets do this when needed)
 
 .PHONY: demo
-demo: $(READY) ## Run a whole town on this machine, sped up (SPEED=40, STORE=directory|s3|moto)
+demo: $(READY) ## Run a whole town on this machine, on a fast clock (SPEED=40, STORE=directory|s3|moto)
 	@.venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE)
 
 .PHONY: demo-pr
-demo-pr: $(READY) ## The demo by pull requests: a fake GitHub, reviews, approvals, merges (SPEED=50)
+demo-pr: $(READY) ## Run the demo with pull requests: a fake GitHub, reviews, approvals, merges (SPEED=40)
 	@.venv/bin/townctl demo --strategy pr $(if $(SPEED),--speed $(SPEED))
 
+.PHONY: quick
+quick: $(READY) ## Run the tests that find most mistakes in rules, events and actions, in about a minute (ARGS, JOBS=2)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" \
+		tests/unit tests/scenarios tests/conformance tests/conventions $(ARGS)
+
 .PHONY: test
-test: $(READY) ## Run the tests and name the ten slowest (ARGS="-k words", JOBS=2)
+test: $(READY) ## Run all tests and list the ten slowest (ARGS="-k words", JOBS=2)
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: check
 check: lint lint-template test ## Run everything that CI runs
 
 .PHONY: lint lint-format lint-style lint-types lint-imports lint-lock
-lint: lint-format lint-style lint-types lint-imports lint-lock ## Check format, style, types, import direction and the lock
+lint: lint-format lint-style lint-types lint-imports lint-lock ## Check format, style, types, import rules and the lock
 lint-format: $(READY)
 	.venv/bin/ruff format --check --output-format concise .
 lint-style: $(READY)
@@ -95,94 +102,94 @@ lint-lock: $(READY)
 	$(UV) lock --check --quiet $(OFFLINE) --python .venv/bin/python
 
 .PHONY: fix
-fix: $(READY) ## Format, and repair what ruff can repair
+fix: $(READY) ## Format the code, and fix what ruff can fix
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
 .PHONY: drain-test
-drain-test: $(READY) ## Evict a town's container while an agent works, and watch the drain (ARGS="--how nonce")
+drain-test: $(READY) ## Evict a town's container while an agent works, and check the drain (ARGS="--how nonce")
 	.venv/bin/python -m infra.devstack.drain_test $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure the performance bars of the design
+bench: $(READY) ## Measure the performance targets of the design
 	.venv/bin/python -m tests.benchmarks $(ARGS)
 
 .PHONY: bench-storage
-bench-storage: $(READY) ## Measure commits of towns of 200 KB to 100 MB on a local S3, beside whole files and Litestream
+bench-storage: $(READY) ## Measure commits of towns of 200 KB to 100 MB on a local S3, compared with whole files and Litestream
 	.venv/bin/python -m tests.benchmarks.storage $(ARGS)
 
 .PHONY: mutants
-mutants: $(READY) ## Plant bugs in rules and actions and see that the tests find them
+mutants: $(READY) ## Plant bugs in rules and actions, and check that the tests find them
 	.venv/bin/python -m tests.mutants $(ARGS)
 
 .PHONY: simulate
-simulate: $(READY) ## Run whole fleets under faults from many seeds (SEEDS=1000)
+simulate: $(READY) ## Simulate whole fleets under faults, from many seeds (SEEDS=1000)
 	.venv/bin/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 .PHONY: recordings-accept
-recordings-accept: $(READY) ## Make the golden recordings anew and say what changed (ARGS="NAME" or --look)
+recordings-accept: $(READY) ## Record the golden recordings again and show what changed (ARGS="NAME" or --look)
 	.venv/bin/python -m tests.recordings.make $(ARGS)
 
 .PHONY: cover
-cover: $(READY) ## Run the tests and show which branches none of them took
+cover: $(READY) ## Run all tests and show the branches that no test covers
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: lock
-lock: $(UV) ## Write uv.lock anew after a change of dependencies (ARGS="--upgrade-package NAME")
+lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-package NAME")
 	@$(find_python); $(use_pips_index); unset UV_EXTRA_INDEX_URL UV_INDEX_STRATEGY; \
 	$(UV) lock --no-config --python "$$py" $(ARGS)
-	@# Names, versions, markers and hashes stay; every host goes. See the head of pyproject.toml.
+	@# Keep names, versions, markers and hashes, and replace every host. See the comment at the top of pyproject.toml.
 	@sed -E -e 's#registry = "[^"]+"#registry = "$(NO_HOST)/simple"#' \
 		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
 	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
 
 .PHONY: sam
-sam: $(SAM) ## Install aws-sam-cli beside the project, in an environment of its own
+sam: $(SAM) ## Install aws-sam-cli below .tools, in an environment of its own
 
 .PHONY: build
 build: $(SAM) ## Build the Lambda bundles (arm64) into .aws-sam/build
 	@$(find_python); $(is_lambdas_python) || \
-		echo "build: no Python 3.13 here, so nothing is compiled ahead and every cold start takes twice as long" >&2
+		echo "build: no Python 3.13 found, so the bundle is not compiled and every cold start takes twice as long" >&2
 	.tools/sam-$(SAM_VERSION)/bin/sam build
 
 .PHONY: build-x86
-build-x86: build/sam-x86_64/.ready ## Build the same bundles for this machine's emulator into build/sam-x86_64
+build-x86: build/sam-x86_64/.ready ## Build the same bundles for the emulator on this machine into build/sam-x86_64
 
 .PHONY: e2e
-e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run a town through the whole stack in Lambda's runtime emulator
+e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end tests: the whole stack in Lambda's runtime emulator
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile tests/e2e $(ARGS)
 
-SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql')
+SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql' -o -name '*.md')
 build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
 	@mkdir -p build; BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
 		{ cat build/sam-x86_64.log >&2; exit 1; }
 	@touch $@
 
 .PHONY: transformed
-transformed: build/template.json ## Write what the SAM transform makes of the template into build/template.json
+transformed: build/template.json ## Write the template after the SAM transform to build/template.json
 
 test: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
 build/template.json: template.yaml infra/devstack/transformed.py $(SAM)
 	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/devstack/transformed.py $< $@
 
 .PHONY: openapi
-openapi: $(READY) ## Write the OpenAPI document of the APIs anew
+openapi: $(READY) ## Regenerate the OpenAPI document of the APIs
 	.venv/bin/python -m infra.ops.openapi
 
 .PHONY: bench-fleet
-bench-fleet: $(READY) ## Run 200 towns x 20 ticks through the worker on a local S3, and compute what a month costs
+bench-fleet: $(READY) ## Run 200 towns x 20 ticks through the worker on a local S3, and compute the cost of a month
 	.venv/bin/python -m tests.benchmarks.fleet $(ARGS)
 
 .PHONY: lint-template
-lint-template: build/template.json ## Let sam check the template, as it is written and as it is transformed
+lint-template: build/template.json ## Check the template with sam, before and after the SAM transform
 	.tools/sam-$(SAM_VERSION)/bin/sam validate --lint --region eu-west-1
 	.tools/sam-$(SAM_VERSION)/bin/sam validate --lint --region eu-west-1 --template build/template.json
 
 .PHONY: dashboards
-dashboards: $(READY) ## Write dashboards, alarms and the table of metrics anew from the catalogue
+dashboards: $(READY) ## Regenerate dashboards, alarms and the table of metrics from the catalogue
 	.venv/bin/python -m infra.ops.dashboards
 
-# `sam build` calls build-<logical id> for each function. The bundle is the same for all, so it is made once and copied.
+# `sam build` calls build-<logical id> for each function. All functions have the same bundle, so it is built once and copied.
 .PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction build-RetentionFunction
 build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFunction build-DebugFunction build-RetentionFunction: $(BUNDLE)/.ready
 	@mkdir -p "$(ARTIFACTS_DIR)"
@@ -192,7 +199,7 @@ build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFun
 	@$(find_python); cd "$(ARTIFACTS_DIR)" && "$$py" -I -S -B -c 'import sys; sys.path.insert(0, "."); from shared.runner import code_version as it; it.keep()'
 	$(call compile_modules,$(ARTIFACTS_DIR),"$(ARTIFACTS_DIR)/functions" "$(ARTIFACTS_DIR)/shared")
 
-# The locked runtime dependencies as wheels for Lambda's platform, every hash verified; no wheel is built here.
+# The locked runtime dependencies as prebuilt wheels for Lambda's platform, with every hash verified.
 build/bundle-%/.ready: uv.lock Makefile $(UV)
 	@rm -rf $(@D); mkdir -p $(@D)
 	@$(find_python); $(UV) export --quiet --locked $(OFFLINE) --python "$$py" --no-default-groups --no-emit-project \
@@ -204,32 +211,32 @@ build/bundle-%/.ready: uv.lock Makefile $(UV)
 	$(call compile_modules,$(@D)/python,$(@D)/python)
 	@touch $@
 
-# aws-sam-cli pins libraries that the project needs in other versions, so it lives alone; pip fetches it as configured.
+# aws-sam-cli pins libraries that the project needs in other versions, so it has an environment of its own.
 $(SAM): $(UV)
 	@$(find_python); \
-	echo "setup: fetching aws-sam-cli $(SAM_VERSION)"; \
+	echo "setup: installing aws-sam-cli $(SAM_VERSION)"; \
 	rm -rf .tools/sam-$(SAM_VERSION); "$$py" -m venv --without-pip .tools/sam-$(SAM_VERSION); \
 	$(use_pips_index); $(UV) pip install --quiet --no-config --python .tools/sam-$(SAM_VERSION)/bin/python \
 		aws-sam-cli==$(SAM_VERSION)
 	@touch $@
 
 .PHONY: clean
-clean: ## Remove caches, build output and demo data
+clean: ## Remove caches, build output and the demo's data
 	rm -rf build .aws-sam dist demo-data .coverage htmlcov .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .mutmut-cache mutants
 	find . \( -name .git -o -name .venv -o -name .tools \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 .PHONY: distclean
-distclean: clean ## As clean, and remove .venv and .tools too
+distclean: clean ## Like clean, and also remove .venv and .tools
 	rm -rf .venv .tools *.egg-info
 
-# uv itself, beside the project. pip fetches it from the index that this machine's pip is set up for.
+# uv itself, below .tools. pip installs it from the index that pip is configured for on this machine.
 $(UV):
 	@$(find_python); \
 	for pip in "$$py -m pip" "python3 -m pip" "/usr/bin/python3 -m pip" pip3 pip; do $$pip --version >/dev/null 2>&1 && break; pip=; done; \
 	[ -n "$$pip" ] || { echo "setup: no pip found beside $$py; install pip first" >&2; exit 1; }; \
 	mkdir -p .tools; \
 	printf '#!/bin/sh\nexec %s "$$@"\n' "$$pip" > .tools/pip; chmod +x .tools/pip; \
-	echo "setup: fetching uv $(UV_VERSION)"; \
+	echo "setup: installing uv $(UV_VERSION)"; \
 	rm -rf .tools/uv-$(UV_VERSION); \
 	.tools/pip install --quiet --disable-pip-version-check --root-user-action=ignore \
 		--target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION) 2>.tools/pip.log || { cat .tools/pip.log >&2; exit 1; }
@@ -237,11 +244,11 @@ $(UV):
 .venv/pyvenv.cfg:
 	@$(find_python); "$$py" -m venv --without-pip --clear .venv
 
-# One `uv pip sync` installs the lock and this project (editable) together, so nobody finds a half-made .venv.
+# A single `uv pip sync` installs the lock and this project (editable) together, so .venv is never half installed.
 $(READY): pyproject.toml uv.lock $(UV) .venv/pyvenv.cfg
 	@.venv/bin/python -c 'import sqlite3, sys; print("setup: Python", sys.version.split()[0], "SQLite", sqlite3.sqlite_version)'
 	@$(UV) export --quiet --locked $(OFFLINE) --python .venv/bin/python --output-file .tools/requirements.txt \
 		>/dev/null 2>.tools/export.log || \
-		{ echo "setup: uv.lock does not fit pyproject.toml; run: make lock (what uv said: .tools/export.log)" >&2; exit 1; }
+		{ echo "setup: uv.lock does not match pyproject.toml; run: make lock (uv's output: .tools/export.log)" >&2; exit 1; }
 	@$(use_pips_index); $(UV) pip sync --quiet --no-config --python .venv/bin/python .tools/requirements.txt
 	@touch $(READY); echo "setup: .venv is ready"

@@ -1,4 +1,4 @@
-"""Everything around the bundle: the command line, local operation, dashboards, runbook and policies.
+"""Everything that is not part of the Lambda bundle, one package per product: townctl, agents, demo, devstack, ops.
 
-May import anything; nothing in `shared` or `functions` imports it, and none of it is deployed with them.
+It may import anything. Nothing in `shared` or `functions` imports it.
 """

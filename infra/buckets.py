@@ -1,8 +1,8 @@
-"""A bucket as a person, or an environment, names it. It may lie at AWS, or behind the endpoint of another store.
+"""A bucket, as options or the environment name it: one of AWS, or of another store behind an endpoint.
 
-TOWNCTL_BUCKET, TOWNCTL_ENDPOINT and TOWNCTL_REGION name it for townctl and for local agents alike. Local agents also
-get the settings of the AWS SDK that this process has, credentials among them: they are this user's own processes. In
-a deployment agents have no rights on the bucket; they post through the API with a town token.
+TOWNCTL_BUCKET, TOWNCTL_ENDPOINT and TOWNCTL_REGION name it for townctl and for local agents. Local agents also inherit this
+process's settings of the AWS SDK, including credentials, because they are processes of the same user. In a deployment,
+agents have no access to the bucket; they post through the API with a town token.
 """
 
 import os
@@ -23,7 +23,7 @@ _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One bucket. Without an endpoint it is AWS's; without a region, that of the SDK's settings."""
+    """One bucket. Without an endpoint it is at AWS; without a region, the SDK's settings name the region."""
 
     name: str
     endpoint_url: str | None = None
@@ -34,17 +34,17 @@ class Bucket:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Bucket | None":
-        """The bucket that an environment names, if it names one."""
+        """The bucket that an environment names; None if it names none."""
         name = environment.get(BUCKET_VARIABLE)
         endpoint_url, region = environment.get(ENDPOINT_VARIABLE), environment.get(REGION_VARIABLE)
         return cls(name, endpoint_url or None, region or None) if name else None
 
     def objects(self) -> S3Objects:
-        """The store in it. Nothing is asked for yet."""
+        """The object store in the bucket. No request is sent yet."""
         return S3Objects(self.name, endpoint_url=self.endpoint_url, region=self.region, kind_of=keys.kind_of)
 
     def way(self) -> dict[str, str]:
-        """What another process of this user needs in its environment to come to the same bucket."""
+        """The environment variables with which another process of this user reaches the same bucket."""
         named = {
             BUCKET_VARIABLE: self.name,
             ENDPOINT_VARIABLE: self.endpoint_url or "",
@@ -54,6 +54,6 @@ class Bucket:
         return {**sdk, **named}
 
     def options(self) -> tuple[str, ...]:
-        """The same as options of a command line."""
+        """The bucket as command-line options of townctl."""
         named = {"--bucket": self.name, "--endpoint": self.endpoint_url, "--region": self.region}
         return tuple(word for option, value in named.items() if value for word in (option, value))

@@ -18,7 +18,7 @@ from typing import Any
 from infra.agents.control_server.http import ControlServer, _Handler
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.sessions import Answer, Sessions
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.posting import Event, NotPosted
 from shared.adapters.clock import SystemClock, wait_for
 from shared.ports.clock import Clock
@@ -173,7 +173,7 @@ class TestServer:
 
     __test__ = False
 
-    settings: Settings
+    settings: ControlServerSettings
     town: Any
     running: Running
 
@@ -212,7 +212,7 @@ class TestServer:
         assert self.runtime.stop_all() == ()
 
 
-def started(settings: Settings, town: Any) -> TestServer:
+def started(settings: ControlServerSettings, town: Any) -> TestServer:
     """A control server with a faulty door, which has no faults yet."""
     return TestServer(settings, town, Running(settings, town, door=FaultyDoor))
 
@@ -228,7 +228,7 @@ def a_control_server(
     **more: Any,
 ) -> Iterator[TestServer]:
     """A control server of town t1 on a free port of loopback; nothing of it is left behind."""
-    settings = Settings(
+    settings = ControlServerSettings(
         town_id="t1",
         command=tuple(command),
         root=root / "control",

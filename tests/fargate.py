@@ -23,8 +23,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 from moto.moto_api import state_manager
 
-from infra.agents.control_server.requests import Start
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.requests import StartAgent
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import is_over, keep_own_token
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 from shared.adapters.ecs_tasks import EcsSettings, EcsTask, EcsTasks
@@ -128,7 +128,7 @@ class Fargate:
     def start_container(self, arn: str) -> None:
         """What Fargate does half a minute after RunTask: the image runs."""
         environment = self._environment(arn)
-        settings = Settings(
+        settings = ControlServerSettings(
             town_id=environment["TOWN_ID"],
             command=SLEEPER,
             root=self.root / arn.rsplit("/", 1)[-1],
@@ -140,7 +140,7 @@ class Fargate:
         self.servers[arn] = server
         url = environment.get(START_URL_VARIABLE)
         if url is not None:
-            request = keep_own_token(Start.model_validate_json(self.shelf[url]), settings.root)
+            request = keep_own_token(StartAgent.model_validate_json(self.shelf[url]), settings.root)
             server.running.sessions.start(request, effect_id=environment[START_KEY_VARIABLE])
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""What runs beside agents: the control server of a town's container, and `town-agent`, with which agents talk to their town."""
+"""For agents: the control server of a town's container, `town-agent` for their reports, and a plain agent as an example."""

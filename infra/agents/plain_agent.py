@@ -1,8 +1,8 @@
-"""A plain agent: `python -m infra.agents.plain_agent`. It knows its start file, git and `town-agent`, and nothing else.
+"""A plain agent: `python -m infra.agents.plain_agent`. It uses only its start file, git and `town-agent`.
 
-Any agent CLI can be what this is, in any language. As polecat it writes a file line by line, slowly, in the worktree that
-it was given, and goes on where an evicted one left off; as refinery it merges; as mayor it reads its messages and waits.
-TOWN_AGENT_CLI is how it calls `town-agent`, TOWN_AGENT_PACE how many seconds of the town's clock a line takes.
+It shows what any agent CLI, in any language, has to do. As a polecat, it slowly writes a file line by line in its worktree
+and continues the file of an evicted predecessor. As a refinery, it merges. As the mayor, it reads its messages and waits.
+TOWN_AGENT_CLI is the command that calls `town-agent`; TOWN_AGENT_PACE is the time per line in seconds of the town's clock.
 """
 
 import json
@@ -21,7 +21,7 @@ _LOOKS: Final = 40
 
 
 def main() -> int:
-    """Work on the order; the exit code."""
+    """Work on the order. Returns the exit code."""
     order = json.loads(Path(os.environ["TOWN_AGENT_CONTEXT"]).read_text(encoding="utf-8"))
     if order["role"] == "mayor":
         return _mayor()
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def file_of(bead: dict[str, Any]) -> str:
-    """The file that a bead's work is."""
+    """The name of the file that is written for a bead."""
     return f"work-{bead['id'][:8]}.txt"
 
 
@@ -44,7 +44,7 @@ def _build(order: dict[str, Any]) -> int:
         _town_agent("status", f"wrote line {len(lines) + 1} of {LINES}")
         _think()
         if "taken away" in _town_agent("messages"):
-            return 0  # what lies here uncommitted, the control server saves
+            return 0  # the control server commits and pushes what is left here
     branch = order["branch"]
     _git("add", "--all")
     if _git("status", "--porcelain"):

@@ -1,10 +1,10 @@
-"""How an agent's reports reach its town: the ordinary ingest path, by one of four ways that its environment names.
+"""How an agent posts events to its town: through ordinary ingestion, in one of four ways that its environment selects.
 
-TOWN_API is the base URL of the events API; the token lies in the file TOWN_TOKEN_FILE (read anew for every report: it is
-refreshed) or in TOWN_TOKEN. TOWN_AGENT_POST is a command (a JSON list of words) that receives a JSON array of events on
-standard input; any agent in any language can use it, at the price of a process for each report. TOWN_AGENT_DATA (or
-TOWNCTL_DATA) is a data directory, TOWNCTL_BUCKET a bucket: an agent in Python posts into them by the same code that the
-command runs. Posting is repeated until it is answered; event ids are stable, so a report that arrives twice is one report.
+TOWN_API is the base URL of the events API. The token is in the file TOWN_TOKEN_FILE, which is read for every report because
+it is refreshed, or in TOWN_TOKEN. TOWN_AGENT_POST is a command (a JSON list of words) that reads a JSON array of events from
+standard input; an agent in any language can use it, at the cost of one process per report. TOWN_AGENT_DATA (or TOWNCTL_DATA)
+is a data directory and TOWNCTL_BUCKET a bucket, into which an agent in Python posts with the same code as the command.
+Posting is idempotent, because event ids are stable: a report that is retried and arrives twice counts once.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ Event = Mapping[str, Any]
 
 
 class NotPosted(Exception):
-    """The town did not take the events; whether it has them is not known. `final`: it will not take them later either."""
+    """The events were not acknowledged; the town may have them or not. `final` means that a retry would fail again."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
@@ -43,21 +43,21 @@ class NotPosted(Exception):
 
 
 class Poster(Protocol):
-    """A way to a town's inbox."""
+    """Posts events to a town's inbox."""
 
     def post(self, events: Sequence[Event]) -> None:
-        """Make the events durable in this order. Raises NotPosted."""
+        """Post the events, in this order. When it returns, they are stored. Raises NotPosted."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CommandPoster:
-    """Hands events to a command, such as `townctl event post --data DIR TOWN --file -`."""
+    """Passes events to a command, such as `townctl event post --data DIR TOWN --file -`."""
 
     command: tuple[str, ...]
 
     def post(self, events: Sequence[Event]) -> None:
-        """Run the command once. Raises NotPosted with what it said."""
+        """Run the command once. Raises NotPosted with its error output."""
         try:
             done = subprocess.run(
                 self.command,
@@ -67,7 +67,7 @@ class CommandPoster:
                 timeout=_COMMAND_SECONDS,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise NotPosted(f"{self.command[0]}: {error}; see {POST_VARIABLE}") from error
+            raise NotPosted(f"posting events with {self.command[0]}: {error}; check {POST_VARIABLE}") from error
         if done.returncode != 0:
             raise NotPosted(
                 f"{self.command[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}"
@@ -76,10 +76,10 @@ class CommandPoster:
 
 @dataclass(frozen=True, slots=True)
 class StorePoster:
-    """Posts into the towns of an object store, as `townctl event post` does, without a process of its own.
+    """Posts into an object store, as `townctl event post` does, but without a process of its own.
 
-    `open_store` is called once, by the first report: an agent that reports through a command needs no store. `place`
-    says for people where it is.
+    `open_store` is called at the first report, because an agent that reports in another way needs no store. `place` is the
+    store's location for error messages.
     """
 
     open_store: Callable[[], ObjectStore]
@@ -88,7 +88,7 @@ class StorePoster:
     clock: Clock
 
     def post(self, events: Sequence[Event]) -> None:
-        """Judge the events and store them as one batch. Raises NotPosted with what is wrong and what to do."""
+        """Validate the events and store them as one batch. Raises NotPosted with the problem and what to do about it."""
         from shared.intake import ingest
         from shared.ports.steps import drive
         from shared.storage.towns import ObjectTownStore
@@ -103,37 +103,38 @@ class StorePoster:
         except TownError as error:
             place = f"{error.path}: " if isinstance(error, Refused) and error.path else ""
             final = isinstance(error, Refused | UnknownTown)
-            raise NotPosted(f"{place}{error.message}; {error.hint or f'see {self.place}'}", final=final) from error
+            raise NotPosted(f"{place}{error.message}; {error.hint or f'check {self.place}'}", final=final) from error
 
 
 @dataclass(frozen=True, slots=True)
 class ApiPoster:
-    """Sends events to the events API of a deployment with a town token."""
+    """Posts events to the events API with a town token."""
 
     api: str
     town_id: str
     token: Callable[[], str]
 
     def post(self, events: Sequence[Event]) -> None:
-        """One request. Raises NotPosted; what the API refuses for good is final."""
+        """Send one request. Raises NotPosted, which is final if the API would refuse the same request again."""
         self.send(events)
 
     def send(self, events: Sequence[Event]) -> Mapping[str, Any]:
-        """As `post`; what the API answered (for a heartbeat while the town drains: `drain_nonce`)."""
+        """As `post`, but returns the API's answer, which contains `drain_nonce` for a heartbeat while the town drains."""
         from shared.adapters.http_json import Answered, call
 
         url = f"{self.api.rstrip('/')}/api/towns/{quote(self.town_id, safe='')}/events"
         headers = {"Authorization": f"Bearer {self.token()}"}
         answer = call("POST", url, body={"events": list(events)}, headers=headers, seconds=_API_SECONDS)
         if not isinstance(answer, Answered):
-            raise NotPosted(f"{API_VARIABLE}: {answer.reason}")
+            raise NotPosted(f"posting to {API_VARIABLE}: {answer.reason}")
         if not answer.ok:
-            raise NotPosted(f"{API_VARIABLE}: {answer.said}", final=not answer.may_pass and answer.status != 401)
+            refused_for_good = not answer.may_pass and answer.status != 401  # a refreshed token may be accepted
+            raise NotPosted(f"posting to {API_VARIABLE}: {answer.said}", final=refused_for_good)
         return answer.body
 
 
 def patiently(post: Callable[[], None], *, clock: Clock) -> None:
-    """Try a few times, a little of the clock's time apart. Raises the last NotPosted."""
+    """Call `post` up to five times, with a growing delay of the clock's time. Raises the last NotPosted."""
     for attempt in range(1, _TRIES + 1):
         try:
             return post()
@@ -145,7 +146,7 @@ def patiently(post: Callable[[], None], *, clock: Clock) -> None:
 
 
 def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -> Poster:
-    """The way to the town that the environment names. Raises ValueError if it names none."""
+    """The poster that the environment selects. Raises ValueError if it selects none."""
     if environment.get(API_VARIABLE):
         return ApiPoster(environment[API_VARIABLE], town_id, partial(_token, dict(environment)))
     bucket = Bucket.from_environment(environment)
@@ -161,8 +162,8 @@ def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
             return CommandPoster(tuple(words))
         raise ValueError(f'{POST_VARIABLE} must be a JSON list of words, such as ["townctl", "event", "post", ...]')
     raise ValueError(
-        f"an agent needs {API_VARIABLE} (a URL), {POST_VARIABLE} (a command), {DATA_VARIABLE} (a directory) or"
-        f" {BUCKET_VARIABLE} to report to its town"
+        f"cannot report to town {town_id}: set {API_VARIABLE} (a URL), {POST_VARIABLE} (a command), {DATA_VARIABLE} (a"
+        f" directory) or {BUCKET_VARIABLE} (a bucket)"
     )
 
 
@@ -173,7 +174,7 @@ def _directory(data: Path) -> ObjectStore:
 
 
 def _token(environment: Mapping[str, str]) -> str:
-    """The present token. Raises NotPosted if there is none."""
+    """The current token. Raises NotPosted if there is none."""
     file = environment.get(TOKEN_FILE_VARIABLE)
     try:
         token = Path(file).read_text(encoding="utf-8").strip() if file else ""
@@ -181,5 +182,7 @@ def _token(environment: Mapping[str, str]) -> str:
         token = ""
     token = token or environment.get(TOKEN_VARIABLE, "")
     if not token:
-        raise NotPosted(f"no token: {TOKEN_FILE_VARIABLE} names a file that holds one, or {TOKEN_VARIABLE} is one")
+        raise NotPosted(
+            f"no town token: set {TOKEN_FILE_VARIABLE} to a file that contains one, or {TOKEN_VARIABLE} to it"
+        )
     return token

@@ -1,1 +1,1 @@
-"""The demo: its story, its agents, its people, and the command that runs it."""
+"""The demo: its scenario, its agents, its simulated people, and the command `townctl demo`."""

@@ -1,13 +1,12 @@
 """A scripted agent that does real work: `python -m infra.demo.agent`.
 
-Its order is the file that TOWN_AGENT_CONTEXT names, its working directory is its own from generation to generation,
-its clock is TOWN_CLOCK, its way to the town TOWN_AGENT_POST or TOWN_AGENT_DATA (`infra.agents.posting`), and
-TOWN_AGENT_PACE says how many seconds of the clock it thinks at each step. As polecat it commits a module on a branch
-and reports agent_done; as refinery it merges or asks for changes; on its bead's demand it crashes, hangs or lies
-(`infra.demo.order`).
+TOWN_AGENT_CONTEXT names the file with its order, TOWN_CLOCK its clock, and TOWN_AGENT_PACE how many seconds of that clock it
+waits at each step. It reports through `infra.agents.posting`. Its working directory is kept from one generation to the next.
+As a polecat, it commits a module on a branch and reports agent_done; as a refinery, it merges or requests changes; if its
+bead says so, it crashes, hangs or lies (`infra.demo.order`).
 
-It ends with 0 when its report is in the town's inbox, and with 1 when it could not do its work: the reconciler sees
-the end of the process and starts the next generation, so an agent needs no cleverness about failure.
+It exits with 0 when its report is in the town's inbox, with 1 when it could not do its work, and with 2 when it has no order.
+It does not handle failures itself: the reconciler observes the end of the process and starts the next generation.
 """
 
 import json
@@ -20,21 +19,22 @@ from typing import Final
 from infra.agents.posting import NotPosted, poster_from
 from infra.agents.town_agent import events, mailbox
 from infra.agents.town_agent.order import Caller, NoOrder, caller
-from infra.demo.git import Git, GitFailed, Repository
+from infra.demo.forge_client import ForgeFailed, PullRequests
+from infra.demo.git import Git, GitFailed, Mirror
 from infra.demo.order import Order, order_from
-from infra.demo.pull_requests import ForgeFailed, PullRequests
 from infra.demo.reports import Heart, Reports
-from infra.demo.work import Agent
+from infra.demo.work import DemoAgent
 from shared.adapters import clock as clocks
 from shared.adapters.local_processes import HOME_VARIABLE
 from shared.adapters.local_supervisor import MARK_VARIABLE
 
+AGENT_COMMAND: Final = (sys.executable, "-m", "infra.demo.agent")
 PACE_VARIABLE: Final = "TOWN_AGENT_PACE"
 _DEFAULT_PACE_SECONDS: Final = 30.0
 
 
 def main() -> int:
-    """Work on the order that the environment names; the exit code."""
+    """Work on the order that the environment names. Returns the exit code."""
     try:
         me = caller(os.environ)
         if me.role == "mayor":
@@ -42,11 +42,11 @@ def main() -> int:
         order = order_from(json.loads(Path(os.environ[MARK_VARIABLE]).read_text(encoding="utf-8")))
         agent = _agent(order, os.environ)
     except ForgeFailed as error:
-        print(f"demo_agent: gave up: {error}", file=sys.stderr)
+        print(f"demo agent: cannot reach the forge: {error}", file=sys.stderr)
         return 1
     except (KeyError, TypeError, ValueError, OSError, NoOrder) as error:
         print(
-            f"demo_agent: no order to work on: {error!r}; start it through a runtime, see its docstring",
+            f"demo agent: cannot read the order that TOWN_AGENT_CONTEXT names: {error!r}; only a runtime can start this agent",
             file=sys.stderr,
         )
         return 2
@@ -55,13 +55,13 @@ def main() -> int:
     try:
         agent.work()
     except (ForgeFailed, GitFailed, NotPosted, OSError) as error:
-        print(f"demo_agent: gave up: {error}", file=sys.stderr)
+        print(f"demo agent: the work failed: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def _rest_as_mayor(me: Caller, environment: Mapping[str, str]) -> int:
-    """A mayor that has nothing to decide: it reads what was written to it, says that it waits, and ends."""
+    """Act as a mayor that has nothing to decide: print its messages, report that it waits, and end."""
     clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
     poster = poster_from(environment, town_id=me.town_id, clock=clock)
     print(json.loads(Path(environment[MARK_VARIABLE]).read_text(encoding="utf-8")).get("message"), flush=True)
@@ -73,17 +73,17 @@ def _rest_as_mayor(me: Caller, environment: Mapping[str, str]) -> int:
         clock.sleep(float(environment.get(PACE_VARIABLE, _DEFAULT_PACE_SECONDS)))
         poster.post([events.mayor_waiting(me, at=clock.now())])
     except NotPosted as error:
-        print(f"demo_agent: gave up: {error}", file=sys.stderr)
+        print(f"demo agent: the work failed: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _agent(order: Order, environment: Mapping[str, str]) -> Agent:
+def _agent(order: Order, environment: Mapping[str, str]) -> DemoAgent:
     clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
     reports = Reports(order, poster_from(environment, town_id=order.town_id, clock=clock), clock)
-    return Agent(
+    return DemoAgent(
         order=order,
-        repository=Repository(
+        repository=Mirror(
             Path(environment.get(HOME_VARIABLE) or Path.cwd()), order.git_url, Git(order.name, environment)
         ),
         reports=reports,

@@ -1,8 +1,7 @@
-"""Git as the demo agents use it: a mirror of their own, a worktree for each start, pushes that lose races gracefully.
+"""Git as the demo agents use it: each agent has a mirror of its own, a new worktree per start, and pushes that may lose races.
 
-A process may be killed at any instruction, also inside git. What it leaves in its mirror (a lock, half a ref) must
-not stop the next generation: a mirror that cannot be fetched into is thrown away and made anew. Worktrees are never
-used twice.
+A process may be killed at any moment, even inside git. What it leaves in its mirror (a lock, half a ref) must not stop the
+next generation: a mirror that cannot be fetched into is deleted and created again. Worktrees are never reused.
 """
 
 import shutil
@@ -19,25 +18,25 @@ _SETTINGS: Final = ("core.hooksPath=/dev/null", "gc.auto=0", "advice.detachedHea
 
 
 class GitFailed(Exception):
-    """Git said no; the text is what it said."""
+    """A git command failed; the text is git's message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Runs git as one author, offline, with nobody's configuration and no hooks."""
+    """Runs git as one author, offline, without the user's configuration and without hooks."""
 
     author: str
     environment: Mapping[str, str]
 
     def __call__(self, *words: str, at: Path) -> str:
-        """The output of a command. Raises GitFailed."""
+        """Run a command and return its output. Raises GitFailed."""
         done = self.attempt(*words, at=at)
         if done.returncode != 0:
             raise GitFailed(f"git {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout.strip()
 
     def attempt(self, *words: str, at: Path) -> "subprocess.CompletedProcess[str]":
-        """A command that may well fail."""
+        """Run a command that is allowed to fail."""
         email = f"{self.author.lower()}@town.invalid"
         settings = [f"user.name={self.author}", f"user.email={email}", *_SETTINGS]
         flags = [word for setting in settings for word in ("-c", setting)]
@@ -62,9 +61,7 @@ class Worktree:
     path: Path
 
     def merge(self, commit: str, *, message: str) -> list[str]:
-        """Merge a commit with a merge commit; the files in conflict, with nothing changed, if it does not merge
-        cleanly.
-        """
+        """Merge a commit with a merge commit. If there are conflicts, undo the merge and return the files in conflict."""
         if self.git.attempt("merge", "--no-ff", "--no-verify", "-m", message, commit, at=self.path).returncode == 0:
             return []
         conflicts = self.git("diff", "--name-only", "--diff-filter=U", at=self.path).splitlines()
@@ -72,11 +69,11 @@ class Worktree:
         return conflicts or ["(no single file)"]
 
     def merge_preferring_ours(self, commit: str, *, message: str) -> None:
-        """Merge a commit and settle every conflict in favour of what is checked out. Raises GitFailed."""
+        """Merge a commit and resolve every conflict in favour of what is checked out. Raises GitFailed."""
         self.git("merge", "--no-verify", "-X", "ours", "-m", message, commit, at=self.path)
 
     def commit(self, message: str) -> bool:
-        """Commit everything; False if there was nothing to commit."""
+        """Commit everything. Returns False if there is nothing to commit."""
         self.git("add", "--all", at=self.path)
         if not self.git("status", "--porcelain", at=self.path):
             return False
@@ -84,19 +81,19 @@ class Worktree:
         return True
 
     def push(self, branch: str) -> bool:
-        """Make this commit the tip of a branch; False if somebody else was first or held its lock."""
+        """Push this commit to a branch. Returns False if somebody else was first or held the branch's lock."""
         return self.git.attempt("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", at=self.path).returncode == 0
 
     def rebase(self, commit: str) -> None:
-        """Put our commits on top of another one. Raises GitFailed on a conflict."""
+        """Rebase our commits onto another commit. Raises GitFailed if there is a conflict."""
         self.git("rebase", commit, at=self.path)
 
     def changed_since(self, commit: str) -> list[str]:
-        """The files that this side added or changed since it left that commit."""
+        """The files that our side has added or changed since it branched off from that commit."""
         return self.git("diff", "--name-only", "--diff-filter=AM", f"{commit}...HEAD", at=self.path).splitlines()
 
 
-class Repository:
+class Mirror:
     """An agent's own mirror of its rig's repository."""
 
     def __init__(self, home: Path, url: str, git: Git) -> None:
@@ -106,7 +103,7 @@ class Repository:
         self._mirror = home / "mirror.git"
 
     def fetch(self) -> None:
-        """Bring the mirror up to date, making it if it is missing or spoilt. Raises GitFailed."""
+        """Update the mirror, or create it if it is missing or damaged. Raises GitFailed."""
         if (
             self._mirror.exists()
             and self._git.attempt("fetch", "--quiet", "--prune", "origin", at=self._mirror).returncode == 0
@@ -125,14 +122,14 @@ class Repository:
         return done.stdout.strip() if done.returncode == 0 else None
 
     def existing_tip(self, branch: str) -> str:
-        """The commit of a branch that must be there. Raises GitFailed."""
+        """The commit of a branch at the last fetch. Raises GitFailed if there is no such branch."""
         commit = self.tip(branch)
         if commit is None:
             raise GitFailed(f"{self._url} has no branch {branch}")
         return commit
 
     def ensure_branch(self, branch: str, *, base: str) -> None:
-        """Make a branch at the tip of another if there is none yet; several agents may want it at once."""
+        """Create a branch at the tip of another, unless it exists. Several agents may do this at the same time."""
         if self.tip(branch) is None:
             push = ["push", "--quiet", "origin", f"{self.existing_tip(base)}:refs/heads/{branch}"]
             self._git.attempt(*push, at=self._mirror)
@@ -140,7 +137,7 @@ class Repository:
             self.existing_tip(branch)
 
     def checkout(self, commit: str, *, name: str) -> Worktree:
-        """A fresh worktree; those of earlier starts are removed, for none of them is alive."""
+        """A new worktree. Those of earlier starts are removed, because their processes have ended."""
         trees = self._home / "trees"
         shutil.rmtree(trees, ignore_errors=True)
         self._git("worktree", "prune", at=self._mirror)
@@ -148,9 +145,7 @@ class Repository:
         return Worktree(self._git, trees / name)
 
     def first_time(self, what: str, *, base: str) -> bool:
-        """Whether nobody has done this before, noted as a ref in the shared repository: whoever takes the work next
-        sees it.
-        """
+        """Whether nobody has done this before. A ref in the shared repository records it, so the next agent sees it."""
         ref = f"refs/demo/{what}"
         if self._git("ls-remote", "origin", ref, at=self._mirror):
             return False

@@ -1,17 +1,16 @@
-"""What a demo agent was told: its start order, and how to misbehave.
+"""A demo agent's start order, and how the agent is to misbehave.
 
-The order is the payload of dispatch_agent (spec/actions.md section 3). A bead that is to show recovery says so in its
-body, one `demo: <switch>` a line, or in a label `demo:<switch>`:
+The order is the payload of dispatch_agent (spec/actions.md section 3). A bead that demonstrates recovery contains switches,
+one per line `demo: <switch>` in its body, or as labels `demo:<switch>`:
 
-    crash-once    ends with exit code 3 when the work is pushed and nothing is reported
-    hang          once: goes silent for ever, also for its heartbeat
-    lie           first reports another generation's work done on a branch that does not exist, then the truth
-    changes-once  the reviewer asks for a test before it merges
-    slow          takes five times as long
+    crash-once    exit with code 3 after the push, before anything is reported
+    hang          once: stop doing anything, including heartbeats
+    lie           first report, for another generation, work on a branch that does not exist; then report the truth
+    changes-once  as the reviewer, request a test before merging
+    slow          take five times as long
 
-With the prefix `review-` (`review-crash-once`, ...) a switch is meant for the reviewer. A reviewer only sees the
-merge request, whose body is the summary of the work; so the one who does the work copies into it what the reviewer
-must know.
+A switch with the prefix `review-` (`review-crash-once`, ...) is for the reviewer. The reviewer sees only the merge request,
+whose body is the summary of the work, so the agent that does the work copies the reviewer's switches into that summary.
 """
 
 import re
@@ -25,8 +24,8 @@ KNOWN_SWITCHES: Final = frozenset({"crash-once", "hang", "lie", "changes-once", 
 
 
 @dataclass(frozen=True, slots=True)
-class Bead:
-    """The work record that the agent is hooked to."""
+class OrderedBead:
+    """The bead that the agent works on, as the order contains it."""
 
     id: str
     title: str
@@ -37,7 +36,7 @@ class Bead:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One dispatch, as far as a demo agent cares."""
+    """The parts of a start order that a demo agent uses."""
 
     town_id: str
     agent_id: str
@@ -46,7 +45,7 @@ class Order:
     generation: int
     git_url: str
     default_branch: str
-    bead: Bead
+    bead: OrderedBead
     prompt_kind: str
     branch: str | None
     target_branch: str | None
@@ -56,14 +55,14 @@ class Order:
 
     @property
     def base_branch(self) -> str:
-        """Where new work starts from: the convoy's feature branch, which holds what its blockers built, else the
-        default.
+        """Where new work starts: the convoy's feature branch, which contains the work of the blocking beads, or else the
+        default branch.
         """
         return self.feature_branch or self.default_branch
 
     @property
     def switches(self) -> frozenset[str]:
-        """How this agent is to misbehave in this order."""
+        """The switches that apply to this agent."""
         found = _switches(self.bead)
         if self.role != "refinery":
             return frozenset(switch for switch in found if not switch.startswith(_FOR_REVIEW))
@@ -71,13 +70,13 @@ class Order:
 
     @property
     def lines_for_the_reviewer(self) -> str:
-        """What the summary must carry on."""
+        """The reviewer's switches, as lines for the summary."""
         wanted = sorted(s for s in _switches(self.bead) if s.startswith(_FOR_REVIEW) or s == "changes-once")
         return "".join(f"\ndemo: {switch}" for switch in wanted)
 
 
 def order_from(context: Mapping[str, Any]) -> Order:
-    """Read a start order. Raises KeyError or TypeError if it is none that an agent can work with."""
+    """Read a start order. Raises KeyError or TypeError if something that an agent needs is missing."""
     bead, rig = context["bead"], context["rig"]
     role = context["role"]
     return Order(
@@ -88,7 +87,7 @@ def order_from(context: Mapping[str, Any]) -> Order:
         generation=context["generation"],
         git_url=rig["git_url"],
         default_branch=rig["default_branch"],
-        bead=Bead(
+        bead=OrderedBead(
             id=bead["id"],
             title=bead["title"],
             body=bead.get("body") or "",
@@ -104,7 +103,7 @@ def order_from(context: Mapping[str, Any]) -> Order:
     )
 
 
-def _switches(bead: Bead) -> set[str]:
+def _switches(bead: OrderedBead) -> set[str]:
     labels = {label.removeprefix("demo:") for label in bead.labels if label.startswith("demo:")}
     found = labels | set(_SWITCH_LINE.findall(bead.body))
     return {switch for switch in found if switch.removeprefix(_FOR_REVIEW) in KNOWN_SWITCHES}

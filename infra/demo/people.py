@@ -1,6 +1,6 @@
-"""Who else is at the demo's forge: a build that takes a while, and a person who approves what lands on main.
+"""The others at the demo's forge: a build that takes a while, and a person who approves pull requests into main.
 
-Both live in the time of the town and act when the demo lets them, so that nothing here needs a thread.
+Both use the town's clock and act only when the demo calls them, so they need no threads.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _BUILD: Final = "tests"
 
 @dataclass
 class People:
-    """A build for every head, an approval for every pull request into main."""
+    """Builds every head and approves every pull request into main."""
 
     site: Site
     clock: Clock
@@ -25,7 +25,7 @@ class People:
     _asked: dict[int, datetime] = field(default_factory=dict)
 
     def act(self) -> None:
-        """Do what is due: begin builds of new heads, end those that took their time, approve."""
+        """Start builds of new heads, finish the builds and give the approvals that are due."""
         now = self.clock.now()
         with self.site.lock:
             for pull in self.site.pulls:

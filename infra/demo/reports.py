@@ -1,7 +1,7 @@
-"""What a demo agent tells its town: heartbeats, a line for the display, and the end of its work.
+"""The events that a demo agent posts: heartbeats, a status line, and the end of its work.
 
-An event id names agent, generation and purpose, and nothing else. So a report that is repeated, by a retry or by a
-second process of the same generation, is the same event, and the town takes it once.
+An event id consists of agent, generation and purpose only. So a report that is repeated, by a retry or by a second process
+of the same generation, is the same event, and the town processes it once.
 """
 
 import re
@@ -19,7 +19,7 @@ _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9_.:-]")
 
 
 class Reports:
-    """The agent's voice. Reports of facts are patient and raise NotPosted; signs of life are tried once."""
+    """Posts the agent's events. Facts are retried and raise NotPosted; heartbeats and status lines are posted once."""
 
     def __init__(self, order: Order, poster: Poster, clock: Clock) -> None:
         self._order = order
@@ -29,36 +29,36 @@ class Reports:
         self._lines = 0
 
     def heartbeat(self) -> None:
-        """Say that this generation lives."""
+        """Report that this generation is alive."""
         self._beats += 1
         now = times.to_text(self._clock.now())
         payload = {"last_event_type": "tool_use", "last_event_at": now, "active_tools": ["git"]}
         self._once(self._event("agent_heartbeat", f"heartbeat-{self._beats}", payload, fenced=True))
 
     def says(self, line: str) -> None:
-        """Show what the agent is doing."""
+        """Report in one line what the agent is doing."""
         self._lines += 1
         message = {"message": line.strip()[:STATUS_MESSAGE]}
         self._once(self._event("agent_status", f"status-{self._lines}", message, fenced=False))
 
     def done(self, branch: str, *, summary: str | None = None, pr_url: str | None = None) -> None:
-        """Report the work of this order done, with its pull request if it has one."""
+        """Report that the work of this order is done, with its pull request if there is one."""
         self._patiently([self._done(branch, summary, pr_url)])
 
     def done_by_another_generation(self, branch: str) -> None:
-        """The lie: a report that the fence of the town must not let pass."""
+        """Report work for another generation, which the town must reject because of its generation number."""
         wrong = self._order.generation - 1 or self._order.generation + 1
         lie = self._event("agent_done", "lie", {"branch": branch, "generation": wrong}, fenced=False)
         self._patiently([self._about(self._order.bead.id, lie)])
 
     def asks_for_changes(self, feedback: str, *, files: Sequence[str], branch: str) -> None:
-        """Ask for rework and end the review: both in one batch, in this order."""
+        """Request changes and end the review: both in one batch, in this order."""
         payload = {"feedback": feedback[: FIELD_SIZE // 4], "files": list(files)}
         asked = self._event("changes_requested", "changes", payload, fenced=True)
         self._patiently([asked, self._done(branch, None)])
 
     def answers_triage(self, request_ids: Sequence[str], *, branch: str) -> None:
-        """Let every silent agent of a triage batch be started again, and end the batch."""
+        """Answer every request of a triage batch with RESTART, and end the batch."""
         answer = {"action": "RESTART", "by": self._order.agent_id}
         answers = [
             self._about(request, self._event("triage_resolved", f"triage-{request}", answer, fenced=False))
@@ -75,7 +75,7 @@ class Reports:
         return self._about(self._order.bead.id, self._event("agent_done", "done", payload, fenced=True))
 
     def _about(self, bead_id: str, event: dict[str, Any]) -> dict[str, Any]:
-        """The same event with the bead that it is about."""
+        """The event with its bead."""
         return {**event, "bead_id": bead_id}
 
     def _event(self, event_type: str, purpose: str, payload: Mapping[str, Any], *, fenced: bool) -> dict[str, Any]:
@@ -96,11 +96,11 @@ class Reports:
         try:
             self._poster.post([event])
         except NotPosted as error:
-            print(f"not posted, the next one will do: {error}", flush=True)
+            print(f"demo agent: {event['event_type']} was not posted and will not be retried: {error}", flush=True)
 
 
 class Heart:
-    """Beats every 30 seconds of the town's clock, from start to stop, beside whatever the agent does."""
+    """Posts a heartbeat every 30 seconds of the town's clock, in a thread of its own."""
 
     def __init__(self, reports: Reports, clock: Clock) -> None:
         self._reports = reports
@@ -108,11 +108,11 @@ class Heart:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Beat at once and then regularly."""
+        """Post the first heartbeat now, and then one every 30 seconds."""
         threading.Thread(target=self._beat, name="heart", daemon=True).start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Post no more heartbeats."""
         self._stopped.set()
 
     def _beat(self) -> None:

@@ -1,7 +1,7 @@
-"""The story of the demo: a rig, a convoy of four beads that depend on one another, and a bead that stands alone.
+"""The scenario of the demo: a rig, a convoy of four dependent beads, and a bead that stands alone.
 
-One polecat crashes when its work is pushed but not reported, and one review asks for changes; both are recovered by the
-rules alone. All ids are fixed, so filing the story twice files it once.
+One polecat crashes after it has pushed its work and before it reports it, and one review requests changes; the rules recover
+both. All ids are fixed, so posting the scenario is idempotent.
 """
 
 from typing import Any, Final
@@ -15,20 +15,22 @@ BEAD_ID: Final = "bead0000-0000-4000-8000-000000000001"
 HOST: Final = "git.demo.invalid"
 PROJECT: Final = "town/work"
 GIT_URL: Final = f"https://{HOST}/{PROJECT}.git"
-"""An address that cannot exist; `git_seed.redirect({GIT_URL: directory})` leads git to the repository on this disk."""
+"""An address that cannot exist; `git_seed.redirect({GIT_URL: directory})` redirects git to the repository on this disk."""
 
 CONFIG: Final[dict[str, Any]] = {
     "merge_strategy": "direct",
     "staged_convoys_default": False,
     "agent_runtime": {"kind": "local"},
 }
-"""What differs from a new town: agents land directly, because there is no forge, and a convoy starts at once."""
+"""What differs from a new town's configuration: agents land work directly, because there is no forge, and convoys start at
+once.
+"""
 
 PULL_REQUESTS: Final[dict[str, Any]] = {
     "merge_strategy": "pr",
     "refinery": {"review_mode": "comments", "auto_merge_delay_minutes": 1, "auto_resolve_pr_feedback": True},
 }
-"""What differs further where everything lands by pull requests: a minute of grace, and comments are answered."""
+"""What differs further if work lands by pull requests: a delay of one minute before merges, and agents address comments."""
 
 _TASKS: Final[list[dict[str, Any]]] = [
     {"title": "Define the grammar", "depends_on": []},
@@ -39,7 +41,7 @@ _TASKS: Final[list[dict[str, Any]]] = [
 
 
 def opening_events() -> list[Event]:
-    """Everything that is filed at the start, in this order."""
+    """The events that are posted at the start, in this order."""
     rig = {"rig_id": RIG_ID, "name": "work", "git_url": GIT_URL, "default_branch": "main"}
     convoy = {"convoy_id": CONVOY_ID, "title": "Build a parser", "rig_id": RIG_ID, "tasks": _TASKS}
     bead = {"bead_id": BEAD_ID, "type": "issue", "title": "Greet the reader", "rig_id": RIG_ID}

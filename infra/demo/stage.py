@@ -1,4 +1,4 @@
-"""The stage of the demo: a fresh directory with a bare repository, a town, and agents that do real work in it."""
+"""The stage of the demo: a new directory with a bare repository, a town, and agents that do real work in it."""
 
 import contextlib
 import fcntl
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from infra.buckets import Bucket
-from infra.demo import agent_runtime, scenario
-from infra.demo.agent import PACE_VARIABLE
+from infra.demo import scenario
+from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
+from infra.demo.forge_client import FORGE_VARIABLE, TOKEN_VARIABLE
 from infra.demo.people import People
-from infra.demo.pull_requests import FORGE_VARIABLE, TOKEN_VARIABLE
 from infra.devstack import git_seed
 from infra.devstack.fake_forge import TOKEN, Site
 from infra.devstack.fake_git import GitRepository
@@ -43,19 +43,20 @@ TOWN: Final = scenario.TOWN_ID
 REPOSITORY: Final = "work.git"
 HOME: Final = Path("demo-data")
 PACE_SECONDS: Final = 10.0
+_SOURCES: Final = Path(__file__).resolve().parents[2]
 _MARK: Final = ".demo"
 _BUCKET: Final = "towns-of-the-demo"
 
 Strategy = Literal["direct", "pr"]
-"""How the demo's work lands: agents merge themselves, or by pull requests at a fake GitHub of this machine."""
+"""How the demo's work lands: agents merge it themselves, or by pull requests at a fake GitHub on this machine."""
 
 StoreName = Literal["directory", "s3", "moto"]
-"""Where the demo keeps its town: its directory, or a server that it starts: SeaweedFS, or moto's."""
+"""Where the demo keeps its town: in its directory, or in a server that it starts (SeaweedFS or moto)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything that the demo plays with."""
+    """Everything that the demo uses."""
 
     data: Path
     bucket: Bucket | None
@@ -68,7 +69,7 @@ class Stage:
     people: People | None = None
 
     def file(self, *events: Any) -> None:
-        """Post events through the ordinary way in, as one batch."""
+        """Post events through ordinary ingestion, as one batch."""
         now = self.clock.now()
         batch = ingest.accept(json.dumps(list(events)).encode(), received_at=now)
         drive(self.store.post(TOWN, batch.body, received_at=now, batch_id=ids.batch_id(), wake=True))
@@ -76,13 +77,14 @@ class Stage:
 
 @contextmanager
 def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
-    """A new directory, marked as in use while it lasts. Without a name: below ./demo-data, where earlier demos that
-    nobody kept make room for it.
+    """A new directory that is marked as in use while the block runs.
+
+    Without a name, it is created below ./demo-data, and the directories of earlier demos that were not kept are removed.
     """
     if named is not None:
         if named.exists() and (not named.is_dir() or any(named.iterdir())):
-            hint = "the demo wants a fresh one: name a directory that does not exist yet, or none"
-            raise Refused(f"{named} is not empty", status=409, path="data", hint=hint)
+            hint = "name a directory that is empty or does not exist, or omit --data"
+            raise Refused(f"the demo needs an empty directory, and {named} is not", status=409, path="data", hint=hint)
         data = named
     else:
         _remove_earlier_ones()
@@ -90,14 +92,14 @@ def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
     data.mkdir(parents=True, exist_ok=True)
     with (data / _MARK).open("w", encoding="utf-8") as mark:
         fcntl.flock(mark, fcntl.LOCK_EX)
-        mark.write("kept" if kept or named is not None else "made room for by the next demo")
+        mark.write("kept" if kept or named is not None else "removed by the next demo")
         mark.flush()
         yield data
 
 
 @contextmanager
 def a_bucket(store: StoreName, data: Path) -> Iterator[Bucket | None]:
-    """A fresh bucket in a server of this machine, which runs while the block does; None if the directory is the store."""
+    """A new bucket in a server that runs while the block does; None if the town is kept in the directory."""
     if store == "directory":
         yield None
         return
@@ -108,7 +110,7 @@ def a_bucket(store: StoreName, data: Path) -> Iterator[Bucket | None]:
 
 @contextmanager
 def _environment_with(settings: dict[str, str]) -> Iterator[None]:
-    """The SDK of this process finds these settings and none of this user's own."""
+    """Replace the user's settings of the AWS SDK by these, while the block runs."""
     ours = {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in settings}
     for name in ours:
         del os.environ[name]
@@ -123,7 +125,7 @@ def _environment_with(settings: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def a_forge(strategy: Strategy, data: Path) -> Iterator[FakeGitHub | None]:
-    """A fake GitHub for the demo's repository, which serves while the block lasts; None where nothing needs one."""
+    """A fake GitHub for the demo's repository that runs while the block does; None if the strategy is direct."""
     if strategy == "direct":
         yield None
         return
@@ -136,20 +138,20 @@ def a_forge(strategy: Strategy, data: Path) -> Iterator[FakeGitHub | None]:
 def set_up(
     data: Path, *, bucket: Bucket | None = None, github: FakeGitHub | None = None, speed: float, write_line: Any
 ) -> Stage:
-    """Make repository and town and put the runtime together; nothing runs yet."""
+    """Create the repository, the town and the runtime; nothing runs yet."""
     repository = git_seed.create_repository(data / REPOSITORY)
     clock = ScaledClock.starting_now(speed=speed)
     environment = {
-        "PYTHONPATH": str(Path(agent_runtime.__file__).resolve().parents[2]),
+        "PYTHONPATH": str(_SOURCES),
         "PYTHONDONTWRITEBYTECODE": "1",
         PACE_VARIABLE: str(PACE_SECONDS),
         **git_seed.redirect({scenario.GIT_URL: repository}),
     }
-    program = AgentProgram(agent_runtime.AGENT_COMMAND, environment)
+    program = AgentProgram(AGENT_COMMAND, environment)
     wiring.remember_program(data, program)
     forge = people = None
     if github is not None:
-        # not remembered: the forge ends with the demo
+        # The settings of the forge are not stored, because the forge ends with the demo.
         way = {FORGE_VARIABLE: github.api_url, TOKEN_VARIABLE: TOKEN}
         program = AgentProgram(program.command, {**environment, **way})
         forges.secret_files(data).put(secret_name(github.host, town_id=TOWN), Secret(TOKEN))
@@ -165,12 +167,12 @@ def set_up(
 
 
 def opening_events() -> list[Any]:
-    """The scenario's events; its convoy is only planned."""
+    """The scenario's events; its convoy is created, but not started."""
     return list(scenario.opening_events())
 
 
 def start_of_the_convoy() -> Any:
-    """Somebody lets the planned convoy begin."""
+    """The event that starts the convoy."""
     payload = {"convoy_id": scenario.CONVOY_ID}
     return {"event_id": "demo:start", "event_type": "convoy_started", "payload": payload}
 
@@ -183,7 +185,7 @@ def task_ids() -> tuple[str, ...]:
 
 
 def crashing_task() -> tuple[str, str]:
-    """Id and title of the task whose agent crashes on purpose."""
+    """The id and title of the task whose agent crashes on purpose."""
     [convoy] = [event for event in opening_events() if event["event_type"] == "convoy_created"]
     for bead_id, task in zip(task_ids(), convoy["payload"]["tasks"], strict=True):
         if "demo: crash-once" in task.get("body", ""):
@@ -192,24 +194,24 @@ def crashing_task() -> tuple[str, str]:
 
 
 def _config(github: FakeGitHub | None) -> dict[str, Any]:
-    """The scenario's configuration; convoys wait for their start, as in every new town."""
+    """The town's configuration; as in every new town, convoys have to be started."""
     strategy = {} if github is None else scenario.PULL_REQUESTS
     return {**scenario.CONFIG, **strategy, "staged_convoys_default": True}
 
 
 def _unused() -> Path:
-    """A name below ./demo-data that no other demo has."""
+    """Create a directory below ./demo-data with a name that no other demo uses."""
     stem = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for number in range(1, 1000):
         path = HOME / (stem if number == 1 else f"{stem}-{number}")
         with contextlib.suppress(FileExistsError):
             path.mkdir(parents=True)
             return path
-    raise Refused(f"{HOME} is full of demos", status=409, path="data", hint=f"remove {HOME}")
+    raise Refused(f"{HOME} contains too many demos", status=409, path="data", hint=f"remove {HOME}")
 
 
 def _remove_earlier_ones() -> None:
-    """Remove the directories of demos that ended and that nobody asked to keep."""
+    """Remove the directories of demos that have ended and are not marked as kept."""
     for mark in sorted(HOME.glob(f"*/{_MARK}")):
         with contextlib.suppress(OSError), mark.open("r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,5 +222,5 @@ def _remove_earlier_ones() -> None:
 
 
 def offline_environment() -> dict[str, str]:
-    """Our environment with git kept away from this user's configuration and from any network."""
+    """The environment of this process, with settings that make git ignore the user's configuration and the network."""
     return {**os.environ, **git_seed.OFFLINE}

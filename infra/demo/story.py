@@ -1,4 +1,4 @@
-"""What is told when the demo is over: what was merged, what the ticks did, how the crash was recovered, what to try."""
+"""The end of the demo: what was merged, what the ticks did, how the rules recovered the crash, and what to try next."""
 
 import shlex
 import shutil
@@ -15,7 +15,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.demo import stage as stages
-from infra.demo.pulls import tell_pulls
+from infra.demo.pull_summary import tell_pulls
 from infra.demo.stage import TOWN, Stage
 from infra.townctl.answers import short, table
 from infra.townctl.ticks import dry_run_view
@@ -26,22 +26,22 @@ from shared.domain.times import to_text
 from shared.questions.answers import DryRunAnswer
 
 RECOVERY: Final = ("A8", "B1b", "B1")
-"""The rules that must bring the bead of the crashed agent back, in this order."""
+"""The rules that must recover the bead of the crashed agent, in this order."""
 
 
 _WITH_A_BUCKET: Final = """\
-  {townctl} demo                              (in a directory, where its town can be looked at afterwards)
-  {townctl} --bucket NAME town create alpha   (a town in a bucket of yours; with --endpoint URL if it is not at AWS)
+  {townctl} demo                              (in a directory, so that you can inspect the town afterwards)
+  {townctl} --bucket NAME town create alpha   (a town in your own bucket; add --endpoint URL if it is not at AWS)
   {townctl} --bucket NAME run"""
 
 
 _WITH_A_FORGE: Final = """\
-  {townctl} secret set TOWN github < FILE     (a token of yours for a town of yours; then its pull requests are polled)"""
+  {townctl} secret set TOWN github < FILE     (your token for your own town, whose pull requests are then polled)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One thing that happened to a bead: at which tick, by which rule or event, and what."""
+    """One thing that happened to a bead: in which tick, by which rule or event, and what."""
 
     report: TickReport
     by: str
@@ -49,37 +49,37 @@ class Beat:
 
 
 def history_of(bead_id: str, reports: Sequence[TickReport]) -> Iterator[Beat]:
-    """What rules did with a bead and with the agents that worked on it, and what was seen of those."""
+    """What the rules did with a bead and with the agents that worked on it, and what was observed of these agents."""
     agents: dict[str, int] = {}
     for report in reports:
         for agent_id, seen in report.input.observations.agents:
             ended = agent_id in agents and seen.generation == agents[agent_id] and seen.status == "exited"
             if ended and any(event.event_type == "container_status" for event in report.events):
-                yield Beat(report, "observed", f"the process of its agent has ended: {seen.exit_reason}")
+                yield Beat(report, "observed", f"its agent's process has ended: {seen.exit_reason}")
         for event in report.input.new_events:
             if event.bead_id == bead_id and event.event_type == "agent_done":
-                yield Beat(report, "event", "agent_done: the work is reported")
+                yield Beat(report, "event", "agent_done: the agent has reported its work")
         for judged in report.actions:
             if judged.outcome != "applied":
                 continue
             action = judged.action
             if action.get("bead_id") == bead_id or action.get("agent_id") in agents:
                 yield Beat(report, code_of(judged.rule), _sentence(action))
-        _take_note_of_dispatches(bead_id, report, agents)
+        _note_dispatches(bead_id, report, agents)
 
 
 def missing_of(beats: Sequence[Beat]) -> str:
-    """What a recovery lacks: after the end of the process, the three rules in order. Empty if it lacks nothing."""
+    """Which part of the recovery is missing: the observed crash, or one of the three rules in order. Empty if none is."""
     by = [beat.by for beat in beats]
     if "observed" not in by:
-        return "the crash of the agent was never observed"
+        return "the agent's crash was never observed"
     after = iter(by[by.index("observed") :])
     missing = [code for code in RECOVERY if code not in after]
     return f"the bead of the crashed agent was not recovered by {' and '.join(missing)}" if missing else ""
 
 
 def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> Iterator[RenderableType]:
-    """The whole end of the demo, for people."""
+    """The end of the demo as text and tables."""
     yield Text("\nMerged into main:\n", style="bold")
     yield Text(git_log(stage))
     if stage.github is not None:
@@ -93,7 +93,7 @@ def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> 
 
 
 def totals(reports: Sequence[TickReport]) -> dict[str, dict[str, int]]:
-    """How often each action was taken and each rule acted."""
+    """How often each action was emitted, by action type and by rule."""
     actions = [judged for report in reports for judged in report.actions]
     return {
         "actionsByType": dict(sorted(Counter(str(judged.action["type"]) for judged in actions).items())),
@@ -102,7 +102,7 @@ def totals(reports: Sequence[TickReport]) -> dict[str, dict[str, int]]:
 
 
 def git_log(stage: Stage) -> str:
-    """The history of the merged result."""
+    """The git history of the main branch."""
     done = subprocess.run(
         ["git", "log", "--graph", "--oneline", "main"],
         check=True,
@@ -115,7 +115,7 @@ def git_log(stage: Stage) -> str:
 
 
 def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
-    """Commands that work on what the demo has left, in the shell that started it."""
+    """Commands that can be run on what the demo has left, in the shell that started it."""
     townctl = how_to_call()
     if stage.bucket is not None:
         return _WITH_A_BUCKET.format(townctl=townctl)
@@ -135,14 +135,14 @@ def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
             *lines,
             f"  {townctl} event post {TOWN} --type bead_created --payload '{bead}'",
             f"  {townctl} dry-run {TOWN}",
-            f"  {townctl} run --speed 40           (half a minute; Ctrl-C when it has fallen silent)",
+            f"  {townctl} run --speed 40           (half a minute; press Ctrl-C when it prints no more)",
             f"  {townctl} explain bead mine",
         )
     )
 
 
 def how_to_call() -> str:
-    """`townctl` if that is this very program here; else the path by which it was called, as `make` does."""
+    """How to call townctl: by its name if that finds this program, or else by the path by which it was called."""
     called = Path(sys.argv[0])
     if called.name != "townctl" or shutil.which("townctl") == str(called.absolute()):
         return "townctl"
@@ -158,7 +158,7 @@ def _ticks(reports: Sequence[TickReport]) -> RenderableType:
             at = since(start, report.input.now)
             rows.append((report.input.tick_no, at, done.news, done.actions, done.rules))
     quiet = len(reports) - len(rows)
-    title = f"\nTicks that did something ({quiet} others only took signs of life)"
+    title = f"\nTicks that did something ({quiet} more only processed signs of life)"
     return table("tick", "min:s", "events", "actions", "rules", rows=rows, title=title)
 
 
@@ -172,8 +172,8 @@ def _recovery(reports: Sequence[TickReport]) -> Iterator[RenderableType]:
     yield table("tick", "min:s", "by", "what", rows=rows, title=f"\nHow {title!r} survived the crash of its agent")
 
 
-def _take_note_of_dispatches(bead_id: str, report: TickReport, agents: dict[str, int]) -> None:
-    """Follow the agents that were sent to the bead; one that is sent elsewhere is no longer its agent."""
+def _note_dispatches(bead_id: str, report: TickReport, agents: dict[str, int]) -> None:
+    """Update which agents work on the bead: one that is dispatched to another bead no longer does."""
     for effect in report.effects:
         if effect.kind != EffectKind.DISPATCH_AGENT:
             continue

@@ -1,4 +1,4 @@
-"""The demo as it goes on: a live board on a terminal, plain lines elsewhere. Both remember every tick for the end."""
+"""Shows the demo while it runs: as a live board on a terminal, as lines elsewhere. Both remember every tick for the end."""
 
 from collections import deque
 from typing import Final, Protocol, Self
@@ -35,32 +35,32 @@ class DemoView(Protocol):
     """Every run that committed a tick, in order."""
 
     def ran(self, run: RunReport) -> None:
-        """One run of the town."""
+        """Show one run of the town."""
         ...
 
     def failed(self, failed: FailedRun) -> None:
-        """A run that ended with an error."""
+        """Show a run that ended with an error."""
         ...
 
     def alert(self, line: str) -> None:
-        """An alert, as one line."""
+        """Show an alert, which is one line."""
         ...
 
     def town(self, image: TownImage, *, processes: int) -> None:
-        """The town after a pass, and how many agent processes run."""
+        """Show the town after a pass, and the number of running agent processes."""
         ...
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start showing."""
         ...
 
     def __exit__(self, *error: object) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         ...
 
 
 def open_view(out: Console) -> DemoView:
-    """The view that fits where it is shown."""
+    """The view that suits the console."""
     return Board(out) if out.is_terminal else Plain(out)
 
 
@@ -79,7 +79,7 @@ class Plain:
         self._lines.ran(run)
 
     def failed(self, failed: FailedRun) -> None:
-        """Print what is wrong."""
+        """Print the error."""
         self._lines.failed(failed)
 
     def alert(self, line: str) -> None:
@@ -87,14 +87,14 @@ class Plain:
         self._print(line)
 
     def town(self, image: TownImage, *, processes: int) -> None:
-        """Nothing: the ticks have told it."""
+        """Print nothing, because the ticks were printed."""
 
     def __enter__(self) -> Self:
-        """Nothing to begin."""
+        """Do nothing."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing to leave."""
+        """Do nothing."""
 
     def _print(self, line: str) -> None:
         self._out.print(line, soft_wrap=True)
@@ -119,7 +119,7 @@ class Board:
             self._ticks.append(run.tick)
 
     def failed(self, failed: FailedRun) -> None:
-        """Print what is wrong above the board."""
+        """Print the error above the board."""
         self.alert(f"{failed.town_id}: {message_of(failed.error)}")
 
     def alert(self, line: str) -> None:
@@ -127,19 +127,19 @@ class Board:
         self._live.console.print(plain(line), soft_wrap=True)
 
     def town(self, image: TownImage, *, processes: int) -> None:
-        """Take over what the board shows."""
+        """Update what the board shows."""
         with database.opened(image.image) as sql:
             self._beads = overview.board(sql)
         facts = image.facts
         self._head = f"tick {facts.tick_no} at {to_text(facts.time)}, {processes} agent processes"
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start showing."""
         self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._live.stop()
 
     def _picture(self) -> RenderableType:

@@ -1,7 +1,7 @@
-"""What demo agents do: a polecat builds, a refinery reviews and lands, and both can be told to fail in between.
+"""What demo agents do: a polecat implements, a refinery reviews and lands, and both can be told to fail in between.
 
-Every step finds what an earlier generation has done and goes on from there: a branch that was pushed is taken up, a
-merge that was pushed is only reported. So it does not matter where an agent is killed.
+Every step continues from what an earlier generation has done: it reuses a branch that was pushed, and only reports a merge
+that was pushed. So it does not matter where an agent is killed.
 """
 
 import os
@@ -9,28 +9,28 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from infra.demo import written_module
-from infra.demo.git import GitFailed, Repository, Worktree
+from infra.demo import feature_modules
+from infra.demo.forge_client import PullRequests
+from infra.demo.git import GitFailed, Mirror, Worktree
 from infra.demo.order import Order
-from infra.demo.pull_requests import PullRequests
 from infra.demo.reports import Heart, Reports
 from shared.ports.clock import Clock
 
 CRASH_CODE: Final = 3
 _PUSH_TRIES: Final = 6
-_HANG_SECONDS: Final = 6 * 3600.0  # for ever, as a town sees it; but nobody has to hunt for it after a demo was killed
+_HANG_SECONDS: Final = 6 * 3600.0  # forever for a town, but the process ends by itself if the demo is killed
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
-    """One agent at work on one order. `pace` is how many seconds of the clock it thinks at each step.
+class DemoAgent:
+    """One agent that works on one order. At each step, it waits `pace` seconds of the clock.
 
-    `pull_requests` are None where the town lands directly; else a branch is handed over by a pull request, what a
-    reviewer misses is said there, and it is the town that merges.
+    `pull_requests` is None if the town lands directly. Otherwise the agent hands a branch over as a pull request, the
+    reviewer comments there, and the town merges it.
     """
 
     order: Order
-    repository: Repository
+    repository: Mirror
     reports: Reports
     heart: Heart
     clock: Clock
@@ -50,7 +50,7 @@ class Agent:
             self._build()
 
     def _build(self) -> None:
-        """Write a module for the bead on a branch of its own, and hand it to review."""
+        """Write a module for the bead on a branch of its own, and hand it over for review."""
         order, bead = self.order, self.order.bead
         branch = order.branch or f"gt/{order.name.lower()}/{bead.id[:8]}"
         self.repository.ensure_branch(order.base_branch, base=order.default_branch)
@@ -58,7 +58,7 @@ class Agent:
         base = self.repository.existing_tip(order.base_branch)
         tree = self._checkout(self.repository.tip(branch) or base)
         tree.merge_preferring_ours(base, message=f"Merge {order.base_branch} into {branch}")
-        module = written_module.write_module(tree.path, bead)
+        module = feature_modules.write_module(tree.path, bead)
         self._think(f"Writing {module}")
         tree.commit(f"{bead.title}\n\nBead: {bead.id}")
         self._push(tree, branch)
@@ -70,26 +70,24 @@ class Agent:
         )
 
     def _rework(self, branch: str) -> None:
-        """Do on an existing branch what a reviewer, a check or a conflict asks for: newest target merged in, tests
-        added.
-        """
+        """Rework an existing branch: merge the current target into it and add the missing tests."""
         order = self.order
         target = order.target_branch or order.default_branch
         tree = self._checkout(self.repository.tip(branch) or self.repository.existing_tip(target))
         tree.merge_preferring_ours(self.repository.existing_tip(target), message=f"Merge {target} into {branch}")
         self._think(f"Reworking {branch}")
         changed = tree.changed_since(self.repository.existing_tip(target))
-        for module in written_module.modules_without_test(tree.path, changed):
-            written_module.write_test(tree.path, module)
+        for module in feature_modules.modules_without_test(tree.path, changed):
+            feature_modules.write_test(tree.path, module)
         tree.commit(f"{order.bead.title}\n\nBead: {order.bead.id}")
         self._push(tree, branch)
         self._misbehave(branch)
         if self.pull_requests is not None and order.pr_url:
-            self._say(f"Settled {self.pull_requests.resolve_all(order.pr_url)} threads of {order.pr_url}")
+            self._say(f"Resolved {_threads(self.pull_requests.resolve_all(order.pr_url))} of {order.pr_url}")
         self.reports.done(branch, summary="Merged the newest target and added tests.")
 
     def _review(self) -> None:
-        """Judge a branch; land it on its target or say what is missing."""
+        """Review a branch; land it on its target, or request changes."""
         branch = self.order.branch or ""
         self._think(f"Reviewing {branch}")
         if self.pull_requests is not None:
@@ -103,7 +101,7 @@ class Agent:
             self.reports.done(branch)
 
     def _review_pull_request(self, pull_requests: PullRequests, branch: str) -> None:
-        """Say on the pull request what is missing, or nothing; the landing of a convoy first gets one."""
+        """Comment on the pull request if something is missing. For the landing of a convoy, open the pull request first."""
         target = self.order.target_branch or self.order.default_branch
         pr_url = self.order.pr_url or self._opened(branch, target)
         commit = self.repository.existing_tip(branch)
@@ -115,22 +113,23 @@ class Agent:
         self.reports.done(branch, pr_url=pr_url)
 
     def _opened(self, branch: str, target: str) -> str | None:
-        """The pull request of a branch; None where there are none."""
+        """Open the pull request of a branch and return its URL; None if the town lands directly."""
         if self.pull_requests is None:
             return None
         bead = self.order.bead
         return self.pull_requests.open(branch, target, title=bead.title, body=f"Bead: {bead.id}")
 
     def _land(self, branch: str, target: str) -> "Missing | None":
-        """Merge a branch into its target, unless something is missing. Others land at the same time: the loser tries
-        again.
-        """
+        """Merge a branch into its target, unless something is missing. Retry if another agent has pushed meanwhile."""
         message = f"Merge {branch}\n\n{self.order.bead.title}\nBead: {self.order.bead.id}"
         for attempt in range(_PUSH_TRIES):
             tree = self._checkout(self.repository.existing_tip(target), attempt)
             conflicts = tree.merge(self.repository.existing_tip(branch), message=message)
             if conflicts:
-                return Missing(f"{branch} does not merge cleanly into {target}: merge it and settle it", conflicts)
+                return Missing(
+                    f"{branch} does not merge cleanly into {target}: merge {target} and resolve the conflicts",
+                    conflicts,
+                )
             missing = self._judge(tree, target)
             if missing:
                 return missing
@@ -138,15 +137,15 @@ class Agent:
                 return None
             time.sleep(0.05 * (attempt + 1))
             self.repository.fetch()
-        raise GitFailed(f"{target} could not be pushed in {_PUSH_TRIES} tries")
+        raise GitFailed(f"{target} could not be pushed in {_PUSH_TRIES} attempts")
 
     def _judge(self, tree: Worktree, target: str) -> "Missing | None":
-        """What a reviewer finds in the merged tree: by machine always, by taste only where the bead says so."""
+        """What a reviewer finds in the merged tree: problems always, missing tests only if the bead has the switch for it."""
         changed = tree.changed_since(self.repository.existing_tip(target))
-        wrong = written_module.problems(tree.path, changed)
+        wrong = feature_modules.problems(tree.path, changed)
         if wrong:
             return Missing("\n".join(wrong), changed)
-        untested = written_module.modules_without_test(tree.path, changed)
+        untested = feature_modules.modules_without_test(tree.path, changed)
         if untested and "changes-once" in self.order.switches:
             return Missing(f"Please add a test for {', '.join(untested)}.", untested)
         return None
@@ -157,7 +156,7 @@ class Agent:
         self.reports.answers_triage(requests, branch=self.order.default_branch)
 
     def _push(self, tree: Worktree, branch: str) -> None:
-        """Publish a branch; what somebody else (an earlier generation) has pushed meanwhile stays underneath."""
+        """Push a branch. If an earlier generation has pushed to it meanwhile, rebase onto its commits."""
         for attempt in range(_PUSH_TRIES):
             if tree.push(branch):
                 return
@@ -166,10 +165,10 @@ class Agent:
             tip = self.repository.tip(branch)
             if tip is not None:
                 tree.rebase(tip)
-        raise GitFailed(f"{branch} could not be pushed in {_PUSH_TRIES} tries")
+        raise GitFailed(f"{branch} could not be pushed in {_PUSH_TRIES} attempts")
 
     def _misbehave(self, branch: str) -> None:
-        """Fail as told, where it hurts most: the work is done and pushed, and nobody has been told."""
+        """Fail as the bead's switches say, at the worst moment: the work is pushed, but not reported."""
         for switch in sorted(self.order.switches & {"crash-once", "hang", "lie"}):
             name = f"{self.order.bead.id}/{self.order.prompt_kind}/{switch}"
             if not self.repository.first_time(name, base=self.order.default_branch):
@@ -199,7 +198,11 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a reviewer wants before it merges."""
+    """What a reviewer requires before it merges."""
 
     feedback: str
     files: list[str]
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

@@ -1,6 +1,6 @@
-"""A container of this machine: the control server in a process of its own, to be evicted and replaced.
+"""A stand-in for a container: the control server in a process of its own, which can be evicted and replaced.
 
-Its disk is a directory; a replacement gets the same one (a volume that stays) or an empty one.
+Its disk is a directory. A replacement gets the same one, like a volume that is kept, or an empty one.
 """
 
 import os
@@ -23,7 +23,7 @@ _SOURCES: Final = Path(__file__).resolve().parents[2]
 
 @dataclass
 class Container:
-    """One instance. `said` is what it printed."""
+    """One instance. `said` is its output."""
 
     town_id: str
     disk: Path
@@ -33,18 +33,18 @@ class Container:
     address: str = ""
 
     def evict(self) -> None:
-        """Ask it to end in order, as a platform does before it takes a container away."""
+        """Send it SIGTERM, as a platform does before it removes a container."""
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self, *, seconds: float) -> int | None:
-        """Its exit code, if it ends within so many real seconds."""
+        """Its exit code, or None if it does not end within `seconds` real seconds."""
         try:
             return self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def close(self, *, seconds: float = _UP_SECONDS) -> None:
-        """End it, orderly if that takes no longer."""
+        """End it, and kill it if its orderly shutdown takes longer than `seconds`."""
         if self.process.poll() is None:
             self.evict()
             if self.wait(seconds=seconds) is None:
@@ -55,7 +55,7 @@ class Container:
 def start(
     town_id: str, disk: Path, *, instance_id: str, key: str, command: str, environment: Mapping[str, str]
 ) -> Container:
-    """Run a control server at a free port of loopback. Raises TimeoutError if it does not come up."""
+    """Run a control server on a free port of the loopback interface. Raises TimeoutError if it does not start."""
     settings = {
         "PYTHONPATH": str(_SOURCES),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -78,12 +78,12 @@ def start(
     )
     container = Container(town_id, disk, instance_id, process)
     if process.stdout is None:
-        raise TimeoutError("the control server has no output")
+        raise TimeoutError(f"the output of the control server of {town_id} cannot be read")
     threading.Thread(target=_listen, args=(container, process.stdout), daemon=True).start()
     wait_for(lambda: bool(container.address) or process.poll() is not None, seconds=_UP_SECONDS)
     if not container.address:
         container.close()
-        raise TimeoutError(f"the control server did not come up: {container.said[-3:]}")
+        raise TimeoutError(f"the control server of {town_id} did not start; its last lines: {container.said[-3:]}")
     return container
 
 

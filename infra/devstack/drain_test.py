@@ -1,9 +1,9 @@
-"""`make drain-test`: takes a town's container away while an agent works, and watches what the town makes of it.
+"""`make drain-test`: evicts a town's container while an agent works, and checks how the town drains and recovers.
 
-A town in a directory, its agents in a real control server (a process of its own), everything on a fast clock. The container
-is evicted in order; the drain ends in one of three ways (`--how`): by the `nonce` that the new instance finds on its
-volume, by the `instance` id in a heartbeat from a container with an empty disk, or by the `timeout` of seven minutes.
-Prints what it saw, and PASS or FAIL with what a person needs to look further. Exit code 0 or 1.
+The town is in a directory, its agents run in a real control server (a process of its own), and everything uses a fast clock.
+The container is evicted with SIGTERM. The drain ends in one of three ways (`--how`): by the `nonce` that the new instance finds
+on its volume, by the `instance` id in a heartbeat from a container with an empty disk, or by the `timeout` of seven minutes.
+It prints what it observed, and PASS, or FAIL with the state that a person needs for the analysis. Exit code 0 or 1.
 """
 
 import argparse
@@ -53,12 +53,12 @@ _FALSE_ALARMS: Final = frozenset({"A1", "A2", "A3", "A4", "G1", "G2", "G3"})
 _AGENT_COLUMNS: Final = "bead_id, role, status, generation, last_dispatch_outcome, last_activity_at"
 
 
-class Failed(Exception):
-    """Something that the drain test is there to see did not happen, or something else did."""
+class DrainTestFailed(Exception):
+    """Something that the drain test checks did not hold."""
 
 
 def value_of(image: bytes, query: str, *values: str) -> Any:
-    """The first column of the first row, or None."""
+    """The first column of the first row of a query; None if it has no rows."""
     with database.opened(image) as sql:
         row = sql.execute(query, values).fetchone()
     return None if row is None else row[0]
@@ -66,7 +66,7 @@ def value_of(image: bytes, query: str, *values: str) -> Any:
 
 @dataclass
 class Seen:
-    """What the loop reports: a line for each tick that did something; and what happened while the town drained."""
+    """Observes the loop: prints a line for each tick that did something, and records what happened while the town drained."""
 
     say: Callable[[str], None]
     dispatched: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Seen:
     failures: list[str] = field(default_factory=list)
 
     def ran(self, run: RunReport) -> None:
-        """Note one run."""
+        """Record one run."""
         report = run.tick
         if report is None or report.quiet:
             return
@@ -87,13 +87,13 @@ class Seen:
             self.say(f"  {report.input.now:%H:%M:%S} tick {report.input.tick_no}: {done.sentence}")
 
     def failed(self, failed: FailedRun) -> None:
-        """Note a failure."""
+        """Record a failed run."""
         self.failures.append(f"{failed.town_id}: {failed.error!r}")
 
 
 @dataclass
-class Stage:
-    """The town, its container and the loop, with questions about them."""
+class DrainedTown:
+    """The town that is drained, with its container and the loop that ticks it."""
 
     root: Path
     clock: ScaledClock
@@ -107,27 +107,27 @@ class Stage:
     say: Callable[[str], None]
 
     def close(self) -> None:
-        """Leave no container behind."""
+        """End the container."""
         self.container.close()
 
     def post(self, *events: dict[str, Any]) -> None:
-        """Hand events to the town's inbox."""
+        """Post events to the town's inbox."""
         now = self.clock.now()
         batch = ingest.accept(json.dumps(list(events)).encode(), received_at=now)
         drive(self.store.post(TOWN, batch.body, received_at=now, batch_id=ids.batch_id(), wake=True))
 
     def until(self, what: str, holds: Callable[[], bool]) -> None:
-        """Run the loop until it holds. Raises Failed."""
+        """Run the loop until `holds` is true. Raises DrainTestFailed if that takes too long."""
         budget = Budget(_REAL_SECONDS_AT_MOST)
         while not holds():
             if budget.left() == 0:
-                raise Failed(f"waited in vain: {what}")
+                raise DrainTestFailed(f"timed out while waiting for this: {what}")
             self.loop.one_pass()
             clocks.SystemClock().sleep(0.05)
         self.say(f"{self.clock.now():%H:%M:%S} {what}")
 
     def replace_container(self, disk: str, instance_id: str) -> None:
-        """Run a new instance in place of the old one."""
+        """Start a new instance in place of the old one."""
         self.container = containers.start(
             TOWN,
             self.root / disk,
@@ -139,7 +139,7 @@ class Stage:
         self.addresses[TOWN] = self.container.address
 
     def one(self, query: str, *values: str) -> Any:
-        """The first column of the first row, or None."""
+        """The first column of the first row of a query; None if it has no rows."""
         return value_of(drive(self.store.load(TOWN)).image, query, *values)
 
     def status(self, bead_id: str) -> str | None:
@@ -148,7 +148,7 @@ class Stage:
         return found
 
     def drain(self) -> Any:
-        """The town's drain, if it has one."""
+        """The town's drain; None if it is not draining."""
         stored = self.one("SELECT value FROM town WHERE key = 'drain'")
         return None if stored is None else json.loads(stored)
 
@@ -165,10 +165,10 @@ class Stage:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the test; the exit code."""
-    parser = argparse.ArgumentParser(prog="drain-test", description="Evict a town's container and watch the drain.")
-    parser.add_argument("--how", choices=(*HOWS, "all"), default="all", help="how the drain ends")
-    parser.add_argument("--speed", type=float, default=40.0, help="how many times as fast as the wall the clock runs")
+    """Run the test. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="drain-test", description="Evict a town's container and check the drain.")
+    parser.add_argument("--how", choices=(*HOWS, "all"), default="all", help="how the drain ends (default: all three)")
+    parser.add_argument("--speed", type=float, default=40.0, help="speed of the clock; 1 is real time (default: 40)")
     given = parser.parse_args(words)
     hows = HOWS if given.how == "all" else (given.how,)
     passed = [run(how, speed=given.speed, say=lambda line: print(line, flush=True)) for how in hows]
@@ -176,24 +176,24 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run(how: str, *, speed: float, say: Callable[[str], None]) -> bool:
-    """One eviction; whether everything was as it should be."""
+    """Test one eviction. Returns whether it passed."""
     say(f"--- the drain ends by {how}")
     with ExitStack() as cleanup:
         root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="drain-test-")))
-        stage = _set_up(root, speed=speed, say=say)
-        cleanup.callback(stage.close)
-        cleanup.callback(stage.loop.finish)
+        town = _set_up(root, speed=speed, say=say)
+        cleanup.callback(town.close)
+        cleanup.callback(town.loop.finish)
         try:
-            _play(stage, how)
-        except Failed as failure:
+            _play(town, how)
+        except DrainTestFailed as failure:
             say(f"FAIL ({how}): {failure}")
-            _diagnose(stage)
+            _diagnose(town)
             return False
     say(f"PASS ({how})")
     return True
 
 
-def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> Stage:
+def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> DrainedTown:
     repository = git_seed.create_repository(root / "work.git")
     clock = ScaledClock.starting_now(speed=speed)
     store = ObjectTownStore(DirectoryObjects(root / "towns"))
@@ -211,72 +211,73 @@ def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> Stage:
     drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_CONFIG))
     loop = TownLoop(around, seen, speed=speed)
     none: Any = None
-    stage = Stage(root, clock, store, loop, seen, repository, environment, none, addresses, say)
-    stage.replace_container("disk-1", "instance-1")
-    return stage
+    town = DrainedTown(root, clock, store, loop, seen, repository, environment, none, addresses, say)
+    town.replace_container("disk-1", "instance-1")
+    return town
 
 
 class _Found(FixedAddresses):
-    """The address of whichever instance runs now."""
+    """The address of the instance that runs now."""
 
     def __init__(self, addresses: dict[str, str]) -> None:
         super().__init__()
         self._now = addresses
 
     def address(self, town_id: str) -> str | None:
-        """The newest instance's."""
+        """The address of the newest instance."""
         return self._now.get(town_id)
 
 
-def _play(stage: Stage, how: str) -> None:
-    """Work, eviction, drain, replacement, recovery. Raises Failed."""
+def _play(town: DrainedTown, how: str) -> None:
+    """Let an agent work, evict its container, replace it, and check that the town recovers. Raises DrainTestFailed."""
     rig = {"rig_id": RIG, "name": "drain", "git_url": URL, "default_branch": "main"}
-    stage.post({"event_id": "drain-test:rig", "event_type": "rig_registered", "payload": rig}, _bead(FIRST, "Write it"))
-    stage.until("an agent works and is alive", lambda: _outcome(stage) == "alive")
-    stage.until("it has written a part", lambda: _lines_in_worktree(stage) >= 2)
+    town.post({"event_id": "drain-test:rig", "event_type": "rig_registered", "payload": rig}, _bead(FIRST, "Write it"))
+    town.until("an agent is working", lambda: _outcome(town) == "alive")
+    town.until("the agent has written a part of its file", lambda: _lines_in_worktree(town) >= 2)
 
-    stage.container.evict()
-    stage.until("the town drains", lambda: stage.drain() is not None)
-    stage.post(_bead(LATER, "Write more"))
-    _require(stage.container.wait(seconds=40) == 0, "the container ended in order")
-    stage.addresses.clear()
-    for line in stage.container.said[1:]:
-        stage.say(f"  container: {line}")
-    saved = [line for branch in stage.branches() for line in stage.written(branch, FIRST)]
-    _require(2 <= len(saved) < LINES, f"its unfinished work was saved: {len(saved)} of {LINES} lines")
-    stage.say(f"{stage.clock.now():%H:%M:%S} its unfinished work was saved: {len(saved)} of {LINES} lines")
-    stage.until("the new bead is known and waits", lambda: stage.status(LATER) == "open")
+    town.container.evict()
+    town.until("the town is draining", lambda: town.drain() is not None)
+    town.post(_bead(LATER, "Write more"))
+    _require(town.container.wait(seconds=40) == 0, "the container shuts down in an orderly way")
+    town.addresses.clear()
+    for line in town.container.said[1:]:
+        town.say(f"  container: {line}")
+    saved = [line for branch in town.branches() for line in town.written(branch, FIRST)]
+    _require(2 <= len(saved) < LINES, f"its unfinished work is saved: {len(saved)} of {LINES} lines")
+    town.say(f"{town.clock.now():%H:%M:%S} its unfinished work is saved: {len(saved)} of {LINES} lines")
+    town.until("the new bead is open and waits", lambda: town.status(LATER) == "open")
 
-    began = stage.drain()["started_at"]
-    _end_drain(stage, how)
-    stage.until(f"the drain is over, by {how}", lambda: stage.drain() is None)
-    took = (stage.clock.now() - datetime.fromisoformat(began)).total_seconds()
-    stage.say(f"  it took {took:.0f} s of the town's time")
-    _require(stage.seen.dispatched == [], f"nothing was dispatched while it drained: {stage.seen.dispatched}")
-    _require(stage.seen.alarms == [], f"nobody was taken for lost while it drained: {stage.seen.alarms}")
-    _require(how != "timeout" or took >= 420, "only seven minutes end a drain by themselves")
+    began = town.drain()["started_at"]
+    _end_drain(town, how)
+    town.until(f"the drain is over, by {how}", lambda: town.drain() is None)
+    took = (town.clock.now() - datetime.fromisoformat(began)).total_seconds()
+    town.say(f"  it took {took:.0f} s of the town's time")
+    _require(town.seen.dispatched == [], f"no agent is dispatched during the drain, but: {town.seen.dispatched}")
+    _require(town.seen.alarms == [], f"no agent is declared lost during the drain, but: {town.seen.alarms}")
+    _require(how != "timeout" or took >= 420, f"the drain lasts seven minutes, not {took:.0f} s")
 
-    stage.until("both beads have landed", lambda: {stage.status(FIRST), stage.status(LATER)} == {"closed"})
-    written = stage.written("main", FIRST)
+    town.until("both beads have landed", lambda: {town.status(FIRST), town.status(LATER)} == {"closed"})
+    written = town.written("main", FIRST)
     generations = {line.rsplit(" ", 1)[-1] for line in written}
     _require(
-        len(written) == LINES and len(generations) == 2, f"the second agent went on where the first was: {written}"
+        len(written) == LINES and len(generations) == 2,
+        f"the second agent continues the work of the first, but: {written}",
     )
-    attempts = stage.one("SELECT dispatch_attempts FROM beads WHERE bead_id = ?", FIRST)
-    _require(attempts == 2, f"two attempts were counted, not {attempts}")
-    _require(stage.seen.failures == [], f"no run failed: {stage.seen.failures}")
+    attempts = town.one("SELECT dispatch_attempts FROM beads WHERE bead_id = ?", FIRST)
+    _require(attempts == 2, f"the bead has 2 dispatch attempts, not {attempts}")
+    _require(town.seen.failures == [], f"no run fails, but: {town.seen.failures}")
 
 
-def _end_drain(stage: Stage, how: str) -> None:
-    """A new instance on the old volume, one on an empty disk whose mayor speaks, or nothing at all."""
+def _end_drain(town: DrainedTown, how: str) -> None:
+    """Start a new instance on the old volume, or on an empty disk; there, either its mayor sends heartbeats, or no agent runs."""
     if how == "nonce":
-        stage.replace_container("disk-1", "instance-2")
+        town.replace_container("disk-1", "instance-2")
         return
-    # An empty disk holds no nonce, and without an agent nobody there says which container it is.
-    stage.replace_container("disk-2", "instance-2")
+    # An empty disk contains no nonce, and only heartbeats of agents carry the container's id.
+    town.replace_container("disk-2", "instance-2")
     if how == "instance":
         call = {"title": "Is anybody there?", "severity": "high"}
-        stage.post({"event_id": "drain-test:call", "event_type": "escalation_raised", "payload": call})
+        town.post({"event_id": "drain-test:call", "event_type": "escalation_raised", "payload": call})
 
 
 def _bead(bead_id: str, title: str) -> dict[str, Any]:
@@ -284,23 +285,23 @@ def _bead(bead_id: str, title: str) -> dict[str, Any]:
     return {"event_id": f"drain-test:{bead_id}", "event_type": "bead_created", "payload": {"bead": bead}}
 
 
-def _outcome(stage: Stage) -> Any:
-    return stage.one("SELECT last_dispatch_outcome FROM agent_metadata WHERE last_dispatch_bead_id = ?", FIRST)
+def _outcome(town: DrainedTown) -> Any:
+    return town.one("SELECT last_dispatch_outcome FROM agent_metadata WHERE last_dispatch_bead_id = ?", FIRST)
 
 
-def _lines_in_worktree(stage: Stage) -> int:
-    files = list((stage.root / "disk-1").glob(f"agents/*/*/work/tree/{file_of({'id': FIRST})}"))
+def _lines_in_worktree(town: DrainedTown) -> int:
+    files = list((town.root / "disk-1").glob(f"agents/*/*/work/tree/{file_of({'id': FIRST})}"))
     return max((len(file.read_text(encoding="utf-8").splitlines()) for file in files), default=0)
 
 
 def _require(holds: bool, what: str) -> None:
     if not holds:
-        raise Failed(what)
+        raise DrainTestFailed(what)
 
 
-def _diagnose(stage: Stage) -> None:
-    """What a person wants to see first."""
-    with database.opened(drive(stage.store.load(TOWN)).image) as sql:
+def _diagnose(town: DrainedTown) -> None:
+    """Print the state that a person needs for the analysis."""
+    with database.opened(drive(town.store.load(TOWN)).image) as sql:
         for title, query in (
             (
                 "beads",
@@ -310,12 +311,12 @@ def _diagnose(stage: Stage) -> None:
             ("town", "SELECT key, value FROM town WHERE key IN ('drain', 'container_instance_id') ORDER BY key"),
             ("outbox", "SELECT kind, subject, state, attempts, result FROM outbox ORDER BY seq DESC LIMIT 10"),
         ):
-            stage.say(f"  {title}:")
+            town.say(f"  {title}:")
             for row in sql.execute(query).fetchall():
-                stage.say(f"    {row}")
-    stage.say(f"  container said: {stage.container.said[-10:]}")
-    for log in sorted(stage.root.glob("disk-*/agents/*/*/*/agent.log")):
-        stage.say(f"  {log.parent.name} said: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
+                town.say(f"    {row}")
+    town.say(f"  container said: {town.container.said[-10:]}")
+    for log in sorted(town.root.glob("disk-*/agents/*/*/*/agent.log")):
+        town.say(f"  {log.parent.name} said: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
 
 
 if __name__ == "__main__":

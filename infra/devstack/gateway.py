@@ -1,7 +1,7 @@
-"""An HTTP API in front of emulated functions: builds its events, verifies SigV4 by signing again, and asks the authorizer.
+"""A local API Gateway in front of functions: it builds their events, verifies SigV4 signatures and calls the authorizer.
 
-The routes and what guards each of them are read from the transformed template, so a route that asks for nobody's
-identity there is open here too. Not a gateway for anything but this machine.
+It reads the routes and their authorizers from the transformed template, so a route that is open there is open here too. It
+is meant for the loopback interface only.
 """
 
 import base64
@@ -29,8 +29,8 @@ _CREDENTIAL: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Somebody whom IAM knows."""
+class IamCaller:
+    """An IAM principal with its access key."""
 
     access_key: str
     secret_key: str
@@ -39,7 +39,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route: which function answers it, and what has to be shown."""
+    """One route, the function that answers it, and its authorizer (`AWS_IAM`, another name, or None)."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Route:
     guard: str | None
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        """The parameters in the path; None if it is another route."""
+        """The path parameters of a request to this route; None if the request is for another route."""
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
         found = re.fullmatch(pattern, path) if method == self.method else None
         return None if found is None else {name: unquote(value) for name, value in found.groupdict().items()}
@@ -68,10 +68,10 @@ def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:
 
 
 class Gateway:
-    """The gateway's judgement, without its socket."""
+    """Routes and authorizes requests; `serving` gives it a socket."""
 
     def __init__(
-        self, routes: tuple[Route, ...], invoke: Invoke, callers: tuple[Caller, ...], *, authorizer: str
+        self, routes: tuple[Route, ...], invoke: Invoke, callers: tuple[IamCaller, ...], *, authorizer: str
     ) -> None:
         self._routes = routes
         self._invoke = invoke
@@ -79,7 +79,7 @@ class Gateway:
         self._authorizer = authorizer
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """What a request is answered: by the gateway itself if it refuses, else by the function."""
+        """The answer to a request: of the function, or of the gateway if it refuses the request."""
         parts = urlsplit(target)
         for route in self._routes:
             parameters = route.match(method, parts.path)
@@ -107,8 +107,8 @@ class Gateway:
             return _said(500, "Internal Server Error")
         return answered
 
-    def _signed_by(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Caller | None:
-        """Who has signed this request, if the signature is what we come to with that caller's key."""
+    def _signed_by(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> IamCaller | None:
+        """The caller who signed this request; None if the signature is wrong. It is verified by signing the request again."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
@@ -135,28 +135,45 @@ class Gateway:
 
 
 class Answering(Protocol):
-    """Whatever answers requests."""
+    """Anything that answers requests."""
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """Status, headers and body, as a function answers an HTTP API."""
+        """The answer with status, headers and body, in the format of a function's answer to an HTTP API."""
         ...
 
 
 @contextmanager
 def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
-    """It listens on a port of the loopback; its URL. Raises Refused if nobody can listen there."""
+    """Listen on a port of the loopback interface while the block runs, which gets the URL. Raises Refused if it cannot listen."""
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(gateway))
+    except (OSError, OverflowError) as error:
+        problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
+        raise Refused(problem, status=400, path="port", hint="use another port, or 0 for a free one") from None
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler_of(gateway: Answering) -> type[BaseHTTPRequestHandler]:
+    """A handler that reads requests, passes them to the gateway and writes its answers."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Nothing: the functions write the log."""
+            """Log nothing, because the functions write the log."""
 
         def _any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             length = headers.get("content-length", "0")
             if not (length.isascii() and length.isdecimal()):
-                self.close_connection = True  # where the next request begins is not known
+                self.close_connection = True  # the start of the next request is unknown
                 return self._say(_said(400, "Bad Request"))
             return self._say(gateway.answer(self.command, self.path, headers, self.rfile.read(int(length))))
 
@@ -173,19 +190,7 @@ def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any
 
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except (OSError, OverflowError) as error:
-        problem = f"nobody can listen on port {port}: {getattr(error, 'strerror', None) or error}"
-        raise Refused(problem, status=400, path="port", hint="name another one, or 0 for any that is free") from None
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return Handler
 
 
 def event_of(
@@ -198,29 +203,15 @@ def event_of(
     route: Route,
     parameters: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The event of payload format 2.0."""
-    key = f"{route.method} {route.path}"
+    """The event of a request in payload format 2.0."""
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": key,
+        "routeKey": f"{route.method} {route.path}",
         "rawPath": unquote(path),
         "rawQueryString": query,
         "headers": dict(headers),
         "pathParameters": dict(parameters),
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "local",
-            "http": {
-                "method": method,
-                "path": unquote(path),
-                "protocol": "HTTP/1.1",
-                "sourceIp": "127.0.0.1",
-                "userAgent": "",
-            },
-            "requestId": f"local-{threading.get_ident()}-{datetime.now(UTC).timestamp()}",
-            "routeKey": key,
-            "stage": "$default",
-        },
+        "requestContext": _request_context(method, path, route),
         "isBase64Encoded": False,
     }
     if query:
@@ -232,8 +223,25 @@ def event_of(
     return event
 
 
+def _request_context(method: str, path: str, route: Route) -> dict[str, Any]:
+    return {
+        "accountId": "123456789012",
+        "apiId": "local",
+        "http": {
+            "method": method,
+            "path": unquote(path),
+            "protocol": "HTTP/1.1",
+            "sourceIp": "127.0.0.1",
+            "userAgent": "",
+        },
+        "requestId": f"local-{threading.get_ident()}-{datetime.now(UTC).timestamp()}",
+        "routeKey": f"{route.method} {route.path}",
+        "stage": "$default",
+    }
+
+
 def _said(status: int, message: str) -> dict[str, Any]:
-    """What the gateway says of itself."""
+    """An answer of the gateway itself."""
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json"},

@@ -1,8 +1,7 @@
-"""A repository to work on: bare, with one commit, in a directory of this machine.
+"""A repository for agents to work on: bare, with one commit, in a local directory.
 
-A rig's address must be https or ssh. `redirect` lets agents use an honest address that no network will ever see: git
-itself replaces it by the directory (`url.<directory>.insteadOf`), and `GIT_ALLOW_PROTOCOL=file` refuses whatever was
-not replaced.
+The URL of a rig must be https or ssh. With `redirect`, agents use such a URL, but git replaces it by the directory
+(`url.<directory>.insteadOf`), and `GIT_ALLOW_PROTOCOL=file` refuses every URL that was not replaced.
 """
 
 import os
@@ -18,7 +17,7 @@ OFFLINE: Final = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ALLOW_PROTOCOL": "file",
 }
-"""Git settings of the demo: no configuration of this machine or user, no question at the terminal, no network."""
+"""Git settings that exclude the configuration of machine and user, prompts on the terminal, and the network."""
 
 _README: Final = """\
 # Demo
@@ -28,12 +27,10 @@ Four agents' worth of work lands here. Every bead adds a module to `features/`.
 
 
 def create_repository(directory: Path, *, default_branch: str = "main") -> Path:
-    """Make a bare repository with an initial commit and return its path. Raises FileExistsError if there is
-    something.
-    """
+    """Create a bare repository with one commit and return its path. Raises FileExistsError if the directory exists."""
     directory.mkdir(parents=True)
     _git("init", "--quiet", "--bare", f"--initial-branch={default_branch}", ".", at=directory)
-    _git("config", "gc.auto", "0", at=directory)  # several agents push at once; nothing is to be packed under them
+    _git("config", "gc.auto", "0", at=directory)  # several agents push at the same time, and packing must not interfere
     _git("config", "receive.autogc", "false", at=directory)
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
@@ -48,7 +45,7 @@ def create_repository(directory: Path, *, default_branch: str = "main") -> Path:
 
 
 def redirect(addresses: Mapping[str, Path]) -> dict[str, str]:
-    """Environment in which git uses a directory wherever one of these addresses is named."""
+    """Environment variables with which git uses a directory in place of each of these URLs."""
     settings = {"GIT_CONFIG_COUNT": str(len(addresses))}
     for number, (address, directory) in enumerate(sorted(addresses.items())):
         settings[f"GIT_CONFIG_KEY_{number}"] = f"url.{directory.absolute()}.insteadOf"
@@ -57,6 +54,6 @@ def redirect(addresses: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _git(*words: str, at: Path) -> None:
-    """Run git as nobody in particular. Raises CalledProcessError; git has then said why on standard error."""
+    """Run git as a neutral author. Raises CalledProcessError; git's message is on standard error."""
     who = ["-c", "user.name=Town Demo", "-c", "user.email=demo@town.invalid", "-c", "core.hooksPath=/dev/null"]
     subprocess.run(["git", *who, *words], check=True, cwd=at, env={**os.environ, **OFFLINE})

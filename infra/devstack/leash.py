@@ -1,8 +1,8 @@
-"""Runs a command that must not outlive whoever started it: `python -I -S leash.py COMMAND ...`, standard input a pipe.
+"""Runs a command that must not outlive the process that started it: `python -I -S leash.py COMMAND ...`, with a pipe as stdin.
 
-The other end of the pipe is held by the starter and by nobody else. It closes when the starter says so, and also when
-the starter is killed without a word; then the command is killed. If the command ends by itself, so does the leash, with
-its exit code. Uses nothing but the standard library.
+Only the starter holds the other end of the pipe. The pipe closes when the starter closes it, and also when the starter is
+killed; then the leash kills the command. If the command ends by itself, the leash exits with its exit code. It uses only the
+standard library.
 """
 
 import os

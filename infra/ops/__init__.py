@@ -1,1 +1,1 @@
-"""What operators need beside the stack: dashboards, the OpenAPI document, Litestream configuration, policies."""
+"""For operators: dashboards, alarms, the OpenAPI document, the Litestream configuration and policies."""

@@ -1,8 +1,9 @@
-"""The OpenAPI document of both APIs: `python -m infra.ops.openapi` writes `openapi.json` beside this file, `--check` compares.
+"""The OpenAPI document of both APIs: `python -m infra.ops.openapi` writes `openapi.json` beside this file; `--check` only
+compares.
 
-Routes and parameters are the code's own, and so are the shapes of bodies: they are made of the types that the code is
-annotated with, here and not in a cold start. What the framework cannot know, because bodies are read by our strict
-decoder and guards stand in the template, is added: what each route takes, answers and refuses, and who has to show what.
+Routes, parameters and the schemas of bodies are derived from the code and its type annotations; doing it here keeps it
+out of cold starts. This module adds what the framework cannot know, because our strict decoder reads the bodies and the
+template configures the authorizers: the request body, answer, refusals and credentials of each route.
 """
 
 import json
@@ -56,7 +57,7 @@ _POSTED: Final = {
 
 
 class Contract(NamedTuple):
-    """What a route answers when it does what it is asked, how it may refuse, and the body that it takes: a type or a schema."""
+    """A route's success status and answer, the statuses with which it may refuse, and its request body: a type or a schema."""
 
     status: int
     says: str
@@ -68,51 +69,53 @@ class Contract(NamedTuple):
 _ABOUT_A_TOWN: Final = (401, 403, 404, 413, 500, 503)
 _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", "/api/towns/{townId}/events"): Contract(
-        202, "The events are durable.", ReportDocument, (400, 409, 410, 422, *_ABOUT_A_TOWN), _POSTED
+        202, "The events are stored.", ReportDocument, (400, 409, 410, 422, *_ABOUT_A_TOWN), _POSTED
     ),
     ("put", "/api/towns/{townId}"): Contract(
-        201, "The town exists, and is due.", TownDocument, (400, 409, 422, *_ABOUT_A_TOWN), NewTown
+        201, "The town was created; its first tick is due.", TownDocument, (400, 409, 422, *_ABOUT_A_TOWN), NewTown
     ),
     ("get", "/api/towns"): Contract(200, "A page of towns.", TownsDocument, (401, 404, 413, 422, 500, 503)),
     ("post", "/api/towns/{townId}/events/{eventId}/redrive"): Contract(
-        202, "The copy is durable.", BatchDocument, (400, 409, 410, 422, *_ABOUT_A_TOWN)
+        202, "A copy of the event is stored.", BatchDocument, (400, 409, 410, 422, *_ABOUT_A_TOWN)
     ),
-    ("get", "/api/health"): Contract(200, "It is up.", HealthDocument, (401, 500)),
-    ("get", "/api/towns/{townId}/status"): Contract(200, "The status.", StatusDocument, _ABOUT_A_TOWN),
-    ("get", "/api/towns/{townId}/ticks"): Contract(200, "Rows of the journal.", TicksDocument, (422, *_ABOUT_A_TOWN)),
-    ("get", "/api/towns/{townId}/beads/{beadId}"): Contract(200, "The bead.", BeadDocument, _ABOUT_A_TOWN),
+    ("get", "/api/health"): Contract(200, "The API works.", HealthDocument, (401, 500)),
+    ("get", "/api/towns/{townId}/status"): Contract(200, "The town's status.", StatusDocument, _ABOUT_A_TOWN),
+    ("get", "/api/towns/{townId}/ticks"): Contract(
+        200, "Journal rows of the newest ticks.", TicksDocument, (422, *_ABOUT_A_TOWN)
+    ),
+    ("get", "/api/towns/{townId}/beads/{beadId}"): Contract(
+        200, "The bead with its history.", BeadDocument, _ABOUT_A_TOWN
+    ),
     ("post", "/api/towns/{townId}/debug/reconcile-dry-run"): Contract(
-        200, "The tick that would run.", DryRunAnswer, (400, 409, 410, 422, *_ABOUT_A_TOWN), DryRunRequest
+        200, "The tick that would run next.", DryRunAnswer, (400, 409, 410, 422, *_ABOUT_A_TOWN), DryRunRequest
     ),
     ("post", "/api/towns/{townId}/debug/replay-events"): Contract(
         200,
-        "The window as it ran again, or with overrides as it would have been.",
+        "The replayed window; with overrides, what would have happened.",
         ReplayAnswer | WhatIfAnswer,
         (400, 409, 410, 422, *_ABOUT_A_TOWN),
         ReplayRequest,
     ),
 }
 _PROBLEMS: Final = {
-    400: "The body is no strict JSON, or breaks its contract.",
-    401: "Nobody has proven who asks.",
-    403: "The caller or the token may not do that.",
-    404: "There is no such town, or it is not the caller's; or no such thing in it.",
-    409: "It exists already, or an event id stands for other content.",
-    410: "An event happened longer ago than events are remembered.",
-    413: "Too much at once.",
-    422: "A parameter or a field is none of those that are allowed.",
-    500: "A bug of ours; the operator has been told.",
-    503: "The store does not answer; try again.",
+    400: "The body is not strict JSON or does not match its schema.",
+    401: "The request is not signed, or its token is missing or invalid.",
+    403: "The caller or the token is not allowed to do this.",
+    404: "The town does not exist, the caller may not see it, or what was asked for does not exist in it.",
+    409: "It exists already, or the event id was used with different content.",
+    410: "The event is older than the period for which events are de-duplicated.",
+    413: "The request is too large.",
+    422: "A parameter or field has a value that is not allowed.",
+    500: "Internal error; the operator has been notified.",
+    503: "The store is unavailable; retry.",
 }
 
 
 class _Schemas(GenerateJsonSchema):
-    """Schemas of what really goes over the wire: an object has the fields of its type, all of them, and unless that says
-    otherwise no other.
-    """
+    """Schemas of what is really sent: an object has all fields of its type and, unless the type is open, no others."""
 
     def typed_dict_schema(self, schema: Any) -> JsonSchemaValue:
-        """A closed object, if its type is not an open one."""
+        """A closed object, unless its type is open."""
         return {"additionalProperties": False} | super().typed_dict_schema(schema)
 
     def dataclass_schema(self, schema: Any) -> JsonSchemaValue:
@@ -120,11 +123,11 @@ class _Schemas(GenerateJsonSchema):
         return super().dataclass_schema(schema) | {"additionalProperties": False}
 
     def field_is_required(self, field: Any, total: bool) -> bool:
-        """`asdict` shows every field of a dataclass, whatever its default is."""
+        """Required, because `asdict` includes every field of a dataclass even if it has a default."""
         return field["type"] == "dataclass-field" or super().field_is_required(field, total)
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
-        """A field's name says it already."""
+        """Omit titles, which only repeat the field's name."""
         return False
 
 
@@ -143,7 +146,9 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Town reconciler",
             "version": "1",
-            "description": "Facts with a town token, the rest with SigV4; refusals are RFC 9457 problem documents.",
+            "description": (
+                "Posting events requires a town token, every other route SigV4. Errors are RFC 9457 problem documents."
+            ),
         },
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -162,7 +167,7 @@ def document() -> dict[str, Any]:
 
 
 def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
-    """The schemas of what goes in and out, by type, and the components that they are made of."""
+    """The schemas of request and response bodies by type, and the components that they refer to."""
     taken = {each.body for each in _CONTRACTS.values() if each.body is not None and each.body is not _POSTED}
     given = {Problem, *(each.answer for each in _CONTRACTS.values())}
     wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
@@ -195,15 +200,15 @@ def _completed(route: tuple[str, str], operation: dict[str, Any], bodies: dict[A
 
 
 def text() -> str:
-    """The document as the file holds it."""
+    """The content of the file."""
     return json.dumps(document(), indent=2) + "\n"
 
 
 def main() -> int:
-    """Write the file, or with --check say whether it is fresh."""
+    """Write the file; with --check, only say whether it is up to date."""
     fresh = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text()
     if "--check" in sys.argv:
-        print("fresh" if fresh else "not fresh: make openapi")
+        print("up to date" if fresh else "openapi.json is stale; run: make openapi")
         return int(not fresh)
     TARGET.write_text(text(), encoding="utf-8")
     return 0

@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from rich.text import Text
 
 from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
-from infra.demo import demo_command
+from infra.demo.command import demo
 from infra.townctl import (
     doctor,
     explain,
@@ -101,7 +101,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     for part in (towns.app, posts.app, explain.app, forges.app, litestream_commands.app):
         app.command(part)
     for command in (
-        demo_command.demo,
+        demo,
         loop.run,
         ticks.tick,
         ticks.dry_run,

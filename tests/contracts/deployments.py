@@ -1,7 +1,7 @@
-"""What CloudFormation makes of the transformed template under given parameters, as far as this template needs it.
+"""Evaluates the transformed template for given parameters, as CloudFormation does, as far as this template requires it.
 
-deployed(EcsTaskPer="town", ...)["WorkerFunction"]["Properties"]    conditions decided, parameters filled in
-refused(EcsTaskPer="town")                                          what its rules say of parameters that do not fit
+deployed(EcsTaskPer="town", ...)["WorkerFunction"]["Properties"]    with conditions and parameters resolved
+refused(EcsTaskPer="town")                                          the rules that refuse these parameters
 """
 
 import re
@@ -20,13 +20,13 @@ ON_ECS: Final[Mapping[str, str]] = {
     "FunctionSubnets": "subnet-33333333",
     "FunctionSecurityGroups": "sg-33333333",
 }
-"""Parameters of a deployment with a task for each agent."""
+"""Parameters of a deployment with one task per agent."""
 
 _NOTHING: Final = object()
 
 
 def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
-    """The resources that are made, by logical id."""
+    """The resources that are created, by logical id."""
     values = _values(parameters)
     conditions = {name: _holds(each, values) for name, each in template()["Conditions"].items()}
     return {
@@ -37,7 +37,7 @@ def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
 
 
 def refused(**parameters: str) -> list[str]:
-    """What the template's rules and patterns say against these parameters; nothing if it can be deployed."""
+    """The names of wrong parameters and the messages of violated rules; empty if the parameters can be deployed."""
     values = _values(parameters)
     said = [
         name

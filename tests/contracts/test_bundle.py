@@ -1,6 +1,7 @@
-"""What goes to Lambda: made for its processor, small enough, and nothing of this machine in it."""
+"""What is deployed to Lambda: built for its processor, small enough, without development tools, with its code version."""
 
 import importlib.util
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -11,9 +12,16 @@ from tests.conventions.sources import ROOT
 
 BUNDLE = ROOT / "build/bundle-aarch64/python"
 FUNCTIONS = ROOT / "build/sam-x86_64"
+VERSION = "shared/runner/code_version.txt"
+VERSIONS_OF_A_BUNDLE = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+from shared.runner import code_version as it
+print(it.__file__, it.code_version(), it.digest_of_core())
+"""
 HERE_IS_LAMBDAS_PYTHON = sys.version_info[:2] == (3, 13)
 NEVER_COMPARED = importlib.util.MAGIC_NUMBER + (0b01).to_bytes(4, "little")
-"""How compiled modules begin that this interpreter takes as they are, whatever their source's time and content."""
+"""The first bytes of compiled modules that this interpreter uses without comparing them with their sources."""
 AARCH64 = 0xB7
 MOST_ZIPPED = 50 * 1000 * 1000
 MOST_UNZIPPED = 250 * 1000 * 1000
@@ -55,7 +63,7 @@ def test_nothing_in_it_is_for_developers(files: list[Path]) -> None:
 
 @pytest.mark.parametrize("folder", [BUNDLE, *(FUNCTIONS / f"{name}Function/functions" for name in ("Tick", "Debug"))])
 def test_nothing_in_it_is_left_to_be_compiled_by_a_cold_start(folder: Path) -> None:
-    """Lambda's folder cannot be written to: without this, every cold start compiled five hundred modules again."""
+    """Lambda's folder is read-only: without this, every cold start compiled five hundred modules again."""
     sources = list(folder.rglob("*.py"))
     assert sources
     left = [str(path.relative_to(folder)) for path in sources if not _is_compiled(path)]
@@ -65,3 +73,19 @@ def test_nothing_in_it_is_left_to_be_compiled_by_a_cold_start(folder: Path) -> N
 def _is_compiled(path: Path) -> bool:
     made = Path(importlib.util.cache_from_source(str(path)))
     return made.exists() and made.read_bytes()[:8] == NEVER_COMPARED
+
+
+@pytest.mark.parametrize("folder", sorted(FUNCTIONS.glob("*Function")) or [FUNCTIONS], ids=lambda folder: folder.name)
+def test_a_bundle_brings_the_version_of_its_own_code(folder: Path) -> None:
+    """The version is computed from source files, which would prolong every cold start; so the build stores it."""
+    assert folder != FUNCTIONS, "the functions were not built; run: make build-x86"
+    command = [sys.executable, "-I", "-S", "-B", "-c", VERSIONS_OF_A_BUNDLE, str(folder)]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    module, stored, computed = ran.stdout.split()
+    assert Path(module).is_relative_to(folder)
+    assert (folder / VERSION).read_text(encoding="ascii") == f"{computed}\n"
+    assert stored == computed
+
+
+def test_a_checkout_stores_no_version_because_its_code_changes() -> None:
+    assert not (ROOT / VERSION).exists()

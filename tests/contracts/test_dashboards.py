@@ -1,4 +1,4 @@
-"""Both dashboards ask for metrics that exist, in the way that the specification wants, and are fresh."""
+"""Both dashboards query existing metrics, as the specification requires, and are up to date."""
 
 import json
 import re
@@ -37,11 +37,11 @@ def steps(each: dict[str, Any]) -> dict[str, float | None]:
 
 
 @pytest.mark.parametrize("path", sorted(made.files()), ids=lambda path: path.name)
-def test_every_made_file_is_as_the_catalogue_makes_it(path: Any) -> None:
+def test_every_generated_file_is_up_to_date(path: Any) -> None:
     assert path.read_text(encoding="utf-8") == made.files()[path], "run: make dashboards"
 
 
-def test_every_widget_of_grafana_asks_for_a_metric_that_exists() -> None:
+def test_every_widget_of_grafana_queries_an_existing_metric() -> None:
     asked = [target for each in panels() for target in each["targets"] if target.get("queryMode") == "Metrics"]
     assert asked
     for target in asked:
@@ -51,7 +51,7 @@ def test_every_widget_of_grafana_asks_for_a_metric_that_exists() -> None:
         assert target["period"] == "60"
 
 
-def test_every_widget_of_cloudwatch_asks_for_a_metric_that_exists() -> None:
+def test_every_widget_of_cloudwatch_queries_an_existing_metric() -> None:
     asked = [
         metric
         for widget in CLOUDWATCH["widgets"]
@@ -81,7 +81,7 @@ def test_the_row_reconciler_is_that_of_the_specification() -> None:
         ("timeseries", "Side effects"),
         ("stat", "Invariant violations"),
         ("timeseries", "Tick wall clock"),
-        ("gauge", "Pending events, now, of the worst town"),
+        ("gauge", "Pending events of the worst town"),
     ]
 
 
@@ -104,7 +104,7 @@ def test_a_violation_is_red_at_one_and_the_wall_clock_has_its_line_at_half_a_sec
 
 
 def test_the_gauge_shows_the_newest_value_of_the_worst_town_and_no_mean() -> None:
-    gauge = panel("Pending events, now, of the worst town")
+    gauge = panel("Pending events of the worst town")
     assert gauge["targets"][0]["statistic"] == "Maximum"
     assert gauge["options"]["reduceOptions"]["calcs"] == ["lastNotNull"]
     assert steps(gauge) == {"green": None, "yellow": 25, "red": 50}
@@ -115,7 +115,7 @@ def test_the_gauge_shows_the_newest_value_of_the_worst_town_and_no_mean() -> Non
 
 
 def test_beside_the_gauge_every_town_has_its_newest_value() -> None:
-    [target] = panel("Pending events by town, newest tick")["targets"]
+    [target] = panel("Pending events by town")["targets"]
     assert "latest(pendingEventCount.0)" in target["expression"]
     assert "by town_id" in target["expression"]
 
@@ -143,7 +143,7 @@ def test_the_catalogue_is_within_the_limits_of_one_line() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
 
 
-def test_tables_by_town_ask_for_fields_that_the_lines_have() -> None:
+def test_tables_by_town_query_fields_that_the_lines_have() -> None:
     cloud = a_fleet("one")
     cloud.minute(remaining=timedelta(seconds=12))
     cloud.worker.metrics.town_failed(FailedRun("one", ValueError("x")))
@@ -156,5 +156,5 @@ def test_tables_by_town_ask_for_fields_that_the_lines_have() -> None:
 
 
 def _fields_of(line: dict[str, Any]) -> set[str]:
-    """What Logs Insights discovers in a line of ours, where a metric's value is a list of one."""
+    """The fields that Logs Insights discovers in our lines, where a metric's value is a list with one element."""
     return {name for name in line if name != "_aws"}

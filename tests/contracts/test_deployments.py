@@ -1,4 +1,4 @@
-"""What stands in the cloud depends on parameters: nothing of ECS, of a VPC and of a shelf unless they say so."""
+"""Which resources exist depends on the parameters: by default nothing of ECS, of a VPC or of the shelf for orders."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def statements(resources: dict[str, Any], function: str) -> dict[str, Any]:
 
 
 def environment(resources: dict[str, Any], function: str) -> dict[str, str]:
-    """What a function is told; what only AWS could fill in is made up."""
+    """The settings that a function gets, with invented values for what only AWS knows."""
     told = resources[function]["Properties"]["Environment"]["Variables"]
     return {name: "https://of.aws.example" if isinstance(value, dict) else str(value) for name, value in told.items()}
 
@@ -130,7 +130,7 @@ def test_functions_that_start_agents_live_in_the_vpc_of_their_agents(function: s
 
 
 @pytest.mark.parametrize("function", OTHERS)
-def test_no_other_function_gets_any_of_it(function: str) -> None:
+def test_other_functions_get_none_of_it(function: str) -> None:
     plain, on_ecs = deployed(), deployed(**ON_ECS)
     assert on_ecs[function] == plain[function]
     assert on_ecs[f"{function}Role"] == plain[f"{function}Role"]
@@ -143,13 +143,13 @@ def test_no_other_function_gets_any_of_it(function: str) -> None:
 )
 def test_ecs_without_what_it_needs_is_refused_before_anything_is_deployed(missing: str) -> None:
     [said] = refused(**{**ON_ECS, missing: ""})
-    assert f"needs {missing}" in said
+    assert f"requires {missing}" in said
 
 
 def test_two_runtimes_and_a_vpc_without_a_security_group_are_refused_too() -> None:
     [two] = refused(**ON_ECS, ControlServerUrl="https://agents.example")
     assert "ControlServerUrl and EcsTaskPer" in two
-    assert refused(FunctionSubnets="subnet-33333333") == ["FunctionSubnets needs FunctionSecurityGroups."]
+    assert refused(FunctionSubnets="subnet-33333333") == ["FunctionSubnets requires FunctionSecurityGroups."]
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,11 @@ def test_two_runtimes_and_a_vpc_without_a_security_group_are_refused_too() -> No
         ("FunctionSubnets", "*"),
     ],
 )
-def test_a_value_of_another_shape_is_refused(name: str, value: str) -> None:
+def test_a_value_that_does_not_match_its_pattern_is_refused(name: str, value: str) -> None:
     assert name in refused(**{**ON_ECS, name: value})
 
 
-def test_forges_of_ones_own_are_told_to_those_who_ask_them() -> None:
+def test_self_hosted_forges_are_settings_of_the_functions_that_call_them() -> None:
     resources = deployed(ForgeHosts="gitlab=git.example.com")
     for function in RUNNERS:
         assert settings_of(resources, function).forge_hosts == ("gitlab=git.example.com",)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: fresh, valid, true of the template, and true of the code under requests that nobody thought of."""
+"""The OpenAPI document: up to date, valid, and consistent with the template and with the code under generated requests."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 CLAIMS = {"town": "one", "scope": "operator", "expires": "99999999999"}
 
 
-def test_the_document_is_as_the_code_makes_it() -> None:
+def test_the_document_is_up_to_date() -> None:
     assert openapi.TARGET.read_text(encoding="utf-8") == openapi.text(), "run: make openapi"
 
 
@@ -38,7 +38,7 @@ def test_the_document_is_valid() -> None:
     validate(DOCUMENT)
 
 
-def test_every_answer_has_a_name_and_a_meaning_and_none_is_left_open() -> None:
+def test_every_answer_has_a_named_closed_schema_and_a_description() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     for operations in DOCUMENT["paths"].values():
         for operation in operations.values():
@@ -51,7 +51,7 @@ def test_every_answer_has_a_name_and_a_meaning_and_none_is_left_open() -> None:
     assert (unclear, left_open) == ([], ["AnyAction"])
 
 
-def test_the_document_has_the_routes_and_guards_of_the_template() -> None:
+def test_the_document_has_the_routes_and_authorizers_of_the_template() -> None:
     guards = {"townToken": "TownToken", "sigv4": "AWS_IAM"}
     documented = {
         (method.upper(), path): guards[next(iter(operation["security"][0]))]
@@ -62,7 +62,7 @@ def test_the_document_has_the_routes_and_guards_of_the_template() -> None:
 
 
 def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-    """Both functions behind a gateway that lets everybody in, as WSGI."""
+    """Both functions behind a gateway that authorizes every request, as a WSGI application."""
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
     if path == "/openapi.json":
         start("200 OK", [("Content-Type", "application/json")])
@@ -99,14 +99,14 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @schema.parametrize()
 @settings(max_examples=25, deadline=None)
-def test_whatever_is_asked_is_answered_as_documented(case: Any) -> None:
+def test_every_generated_request_is_answered_as_documented(case: Any) -> None:
     if "townId" in (case.path_parameters or {}) and len(json.dumps(case.path_parameters)) % 2:
         case.path_parameters["townId"] = "one"  # half of the requests are about a town that is there
     answered = case.call()
     case.validate_response(answered, checks=CHECKS)
 
 
-def test_an_answer_that_is_not_as_documented_would_be_noticed() -> None:
+def test_an_undocumented_answer_is_detected() -> None:
     case = schema["/api/health"]["GET"].Case()
     case.validate_response(case.call(), checks=CHECKS)
     answered = case.call()

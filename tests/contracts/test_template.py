@@ -1,4 +1,4 @@
-"""What the template promises, stated on what CloudFormation gets to see."""
+"""What the template promises, checked on the transformed template that CloudFormation sees."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def test_cfn_lint_finds_nothing(path: str) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_every_route_asks_who_it_is() -> None:
+def test_every_route_requires_authentication() -> None:
     assert routes()
     for route, operation in routes().items():
         wanted = "TownToken" if route in TOKEN_ROUTES else "AWS_IAM"
@@ -76,7 +76,7 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     assert wired == written
 
 
-def test_the_authorizer_of_town_tokens_is_our_function_and_is_asked_by_the_token() -> None:
+def test_the_authorizer_of_town_tokens_is_our_function_and_its_answers_are_cached_by_token() -> None:
     [api] = resources("AWS::ApiGatewayV2::Api").values()
     schemes = api["Body"]["components"]["securitySchemes"]
     found = schemes["TownToken"]["x-amazon-apigateway-authorizer"]
@@ -117,7 +117,7 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                     assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "due")
 
 
-def test_nobody_may_delete_heads_or_versions_and_only_retention_what_a_town_was() -> None:
+def test_no_function_may_delete_heads_or_versions_and_only_retention_may_delete_history() -> None:
     allowed = {
         function: [name["Fn::Sub"].removeprefix("${Towns.Arn}/") for name in statement["Resource"]]
         for function in FUNCTIONS
@@ -132,7 +132,7 @@ def test_nobody_may_delete_heads_or_versions_and_only_retention_what_a_town_was(
     assert not any("s3:DeleteObjectVersion" in actions(function) for function in FUNCTIONS)
 
 
-def test_retention_reads_and_forgets_and_writes_nothing() -> None:
+def test_retention_reads_and_deletes_but_writes_nothing() -> None:
     reads = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"}
     assert actions("RetentionFunction") == reads | {"s3:DeleteObject", "sqs:SendMessage"}
 
@@ -152,7 +152,7 @@ def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:
     assert (statement["Action"], statement["Resource"]) == ("secretsmanager:GetSecretValue", {"Ref": "TownTokenKey"})
 
 
-def test_no_role_of_ours_has_a_managed_policy_but_that_for_logs_and_the_queue() -> None:
+def test_roles_have_no_managed_policies_except_those_for_logs_and_the_queue() -> None:
     roles = {name: each["Properties"] for name, each in deployed().items() if each["Type"] == "AWS::IAM::Role"}
     for name, role in roles.items():
         for managed in role.get("ManagedPolicyArns", ()):
@@ -197,14 +197,14 @@ def test_no_schedule_has_a_name_that_a_second_stage_of_the_account_could_not_hav
     assert not any("Name" in each for each in resources("AWS::Scheduler::Schedule").values())
 
 
-def test_retention_is_called_once_in_every_hour_and_its_failed_calls_are_kept() -> None:
+def test_retention_is_invoked_once_an_hour_and_failed_invocations_are_kept() -> None:
     schedule = schedule_of("RetentionFunction")
     assert schedule["ScheduleExpression"] == "cron(30 * * * ? *)"
     assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["TicksDead", "Arn"]}}
 
 
 @pytest.mark.parametrize("function", ["TickFunction", "RetentionFunction"])
-def test_what_a_schedule_sends_is_what_its_function_reads(function: str) -> None:
+def test_a_function_can_read_what_its_schedule_sends(function: str) -> None:
     filled = (
         schedule_of(function)["Target"]["Input"]
         .replace("<aws.scheduler.scheduled-time>", "2026-01-10T12:00:00Z")
@@ -215,7 +215,7 @@ def test_what_a_schedule_sends_is_what_its_function_reads(function: str) -> None
     assert ScheduledCall.read(json.loads(filled)).attempt == 1
 
 
-def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_its_worker() -> None:
+def test_a_dispatcher_ends_before_the_next_one_starts_and_a_message_stays_invisible_while_its_worker_runs() -> None:
     functions = resources("AWS::Lambda::Function")
     assert functions["TickFunction"]["Timeout"] < 60
     wakes = resources("AWS::SQS::Queue")["Wakes"]
@@ -224,7 +224,7 @@ def test_a_dispatcher_ends_before_the_next_one_begins_and_a_message_waits_for_it
         assert functions[name]["Timeout"] <= 30  # what the gateway waits
 
 
-def test_wakes_are_in_order_by_town_and_the_dead_ones_are_kept() -> None:
+def test_wakes_are_ordered_by_town_and_dead_ones_are_kept() -> None:
     queues = resources("AWS::SQS::Queue")
     wakes = queues["Wakes"]
     assert (wakes["FifoQueue"], wakes["DeduplicationScope"], wakes["FifoThroughputLimit"]) == (
@@ -269,7 +269,7 @@ def test_nothing_of_a_town_expires_by_age_and_versions_live_as_the_settings_say(
     assert (due["NoncurrentVersionExpiration"], due["ExpiredObjectDeleteMarker"]) == ({"NoncurrentDays": 1}, True)
 
 
-def test_the_bucket_refuses_plain_http_and_heads_that_name_no_version() -> None:
+def test_the_bucket_refuses_plain_http_and_unconditional_writes_of_heads() -> None:
     [policy] = resources("AWS::S3::BucketPolicy").values()
     tls, heads = policy["PolicyDocument"]["Statement"]
     assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
@@ -279,7 +279,7 @@ def test_the_bucket_refuses_plain_http_and_heads_that_name_no_version() -> None:
     assert heads["Condition"] == {"Null": {"s3:if-match": "true", "s3:if-none-match": "true"}}
 
 
-def test_reserved_concurrency_is_a_parameter_and_nothing_means_off() -> None:
+def test_reserved_concurrency_is_a_parameter_and_zero_reserves_none() -> None:
     functions = resources("AWS::Lambda::Function")
     for name, condition, parameter in (
         ("TickFunction", "ReserveTick", "TickConcurrency"),
@@ -304,7 +304,7 @@ def test_a_function_runs_on_arm_with_json_logs_that_are_kept_for_a_time(name: st
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_told_everything_that_its_settings_want(name: str) -> None:
+def test_a_function_gets_every_setting_that_it_requires(name: str) -> None:
     told = deployed()[name]["Properties"]["Environment"]["Variables"]
     values = {variable: _value(value) for variable, value in told.items()}
     settings = SETTINGS[name].from_environment(values)
@@ -317,7 +317,7 @@ def _value(value: Any) -> str:
     return "https://sqs.eu-west-1.amazonaws.com/1/queue" if isinstance(value, dict) else str(value)
 
 
-def test_every_alarm_of_the_catalogue_stands_in_the_template_and_leads_to_a_page() -> None:
+def test_every_alarm_of_the_catalogue_is_in_the_template_and_links_a_page() -> None:
     found = resources("AWS::CloudWatch::Alarm")
     assert len(found) == len(alarms.names())
     for name in alarms.names():
@@ -329,7 +329,7 @@ def test_every_alarm_of_the_catalogue_stands_in_the_template_and_leads_to_a_page
             assert alarm["MetricName"] in BY_NAME
 
 
-def test_what_the_issue_wants_to_wake_people_does() -> None:
+def test_every_required_metric_has_an_alarm_with_its_threshold() -> None:
     wanted = {
         "invariantViolations": 0,
         "wallClockMs": 500,

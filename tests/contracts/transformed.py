@@ -1,4 +1,4 @@
-"""The template as CloudFormation sees it, for tests; whoever has not made it is told how."""
+"""The transformed template for tests. If it is missing or stale, they fail and say how to make it."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ HOW = "run: make transformed"
 
 @cache
 def template() -> dict[str, Any]:
-    """The transformed template. Fails if it was not made, or not from the template as it is."""
+    """The transformed template. Fails if it is missing or was not made from the current template."""
     path = ROOT / "build/template.json"
-    assert path.exists(), f"build/template.json is not there; {HOW}"
+    assert path.exists(), f"build/template.json is missing; {HOW}"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     made_from = hashlib.sha256((ROOT / "template.yaml").read_bytes()).hexdigest()
     assert found["Metadata"]["MadeFrom"] == made_from, f"template.yaml has changed since; {HOW}"

@@ -1,10 +1,10 @@
-"""One stack for each file, so that two files run beside each other."""
+"""One stack per test file, so that files can run in parallel."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from infra.devstack.cloud import LocalCloud, local_cloud
+from tests.e2e.cloud import LocalCloud, local_cloud
 
 
 @pytest.fixture(scope="module")

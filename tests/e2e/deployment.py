@@ -1,4 +1,4 @@
-"""What callers ask of the local cloud: operators under their signature, producers with their tokens."""
+"""Requests to the local cloud: signed ones of operators, and those of producers with their tokens."""
 
 import threading
 import time
@@ -8,16 +8,16 @@ from typing import Any
 
 from botocore.credentials import Credentials
 
-from infra.devstack.cloud import KEY, OPERATOR, LocalCloud
-from infra.devstack.gateway import REGION, Caller
-from infra.devstack.stalling_proxy import StallingProxy, When
+from infra.devstack.gateway import REGION, IamCaller
 from infra.townctl.api_client import Answered, signed, with_token
 from shared.adapters import town_tokens
 from shared.adapters.clock import Budget
 from shared.adapters.town_tokens import Claims
+from tests.e2e.cloud import KEY, OPERATOR, LocalCloud
+from tests.e2e.stalling_proxy import StallingProxy, When
 
 
-def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: Caller = OPERATOR) -> Answered:
+def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: IamCaller = OPERATOR) -> Answered:
     credentials = Credentials(caller.access_key, caller.secret_key)
     return signed(method, cloud.url + path, body, credentials=credentials, region=REGION)
 
@@ -29,7 +29,7 @@ def token(
 
 
 def post(cloud: LocalCloud, *events: dict[str, Any], town: str = "demo", shown: str | None = "") -> Answered:
-    """Post events; without a word about it with an operator's token of that town."""
+    """Post events, by default with an operator's token for that town."""
     url = f"{cloud.url}/api/towns/{town}/events"
     return with_token("POST", url, list(events), token=token(town=town) if shown == "" else shown)
 
@@ -44,18 +44,18 @@ def found_town(cloud: LocalCloud, town: str = "demo", config: dict[str, Any] | N
 
 
 def work_until(cloud: LocalCloud, done: Callable[[], bool], *, rounds: int = 20) -> None:
-    """Carry wakes from the queue to the worker until it is done."""
+    """Deliver wakes from the queue to the worker until `done` is true."""
     for _ in range(rounds):
         while cloud.pump():
             pass
         if done():
             return
         time.sleep(1)
-    raise AssertionError("it never came")
+    raise AssertionError("the expected state was not reached")
 
 
 def lose_the_worker(cloud: LocalCloud, proxy: StallingProxy, when: When, *, method: str, path: str) -> None:
-    """Hand it the wakes that wait, and kill its environment at that request: before it arrives, or after it was carried out."""
+    """Deliver the waiting wakes, and kill the worker's environment before that request arrives or after it was carried out."""
     proxy.stall(when, method=method, path=path)
     lost: list[ConnectionError] = []
 

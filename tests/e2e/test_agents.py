@@ -1,6 +1,6 @@
-"""The demo town in the cloud, with agents: functions start them through a control server, they work in git and report.
+"""The demo town in the whole stack: functions start agents through a control server, and the agents work in git and report.
 
-Two more towns lose their worker's environment while it starts an agent; all of them live at the same time.
+Two more towns lose their worker's environment while it starts an agent. All towns run at the same time.
 """
 
 import json
@@ -14,15 +14,14 @@ from typing import Any, Final
 import pytest
 
 from infra.demo import scenario
-from infra.demo.agent import PACE_VARIABLE
-from infra.demo.agent_runtime import AGENT_COMMAND
+from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
 from infra.devstack import git_seed
-from infra.devstack.cloud import CONTROL_KEY, KEY, LocalCloud
-from infra.devstack.stalling_proxy import When
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from shared.domain.ids import derived_from
+from tests.e2e.cloud import CONTROL_KEY, KEY, LocalCloud
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post
+from tests.e2e.stalling_proxy import When
 from tests.emf import dimensions_of, metrics_of
 
 pytestmark = pytest.mark.slow
@@ -39,7 +38,7 @@ ALONE: Final = "bead0000-0000-4000-8000-000000000002"
 
 @dataclass(frozen=True)
 class Loss:
-    """A request of the worker that starts a town's first agent, at which that worker's environment is killed."""
+    """The request at which the environment of the worker that starts a town's first agent is killed."""
 
     town: str
     when: When
@@ -58,7 +57,7 @@ _SECONDS: Final = 240.0
 
 @dataclass(frozen=True)
 class Life:
-    """What the towns have come to, asked by signed requests and seen in their repositories and containers."""
+    """The state of the towns, from signed requests and from their repositories and containers."""
 
     cloud: LocalCloud
 
@@ -72,7 +71,7 @@ class Life:
         assert post(self.cloud, fact("rig_registered", "rig-of-the-town", rig), *events, town=town).status == 202
 
     def lose(self, loss: Loss) -> None:
-        """The worker's environment is killed at a moment of the tick that starts the town's first agent."""
+        """Kill the worker's environment during the tick that starts the town's first agent."""
         bead = {"bead_id": ALONE, "type": "issue", "title": f"Work for {loss.town}", "rig_id": "r1"}
         self.found(loss.town, fact("bead_created", "bead-of-the-town", {"bead": bead}))
         proxy = self.cloud.door if "/agents/" in loss.path else self.cloud.proxy
@@ -82,7 +81,7 @@ class Life:
         return self.cloud.home / f"{town}.git"
 
     def merged(self, town: str) -> list[str]:
-        """The subjects of what stands on main, the newest first."""
+        """The subjects of the commits on main, newest first."""
         words = ["git", "log", "--format=%s", "main"]
         shown = subprocess.run(words, check=True, cwd=self.repository(town), capture_output=True, text=True)
         return shown.stdout.splitlines()
@@ -98,23 +97,23 @@ class Life:
         return found
 
     def actions(self, town: str, action_type: str) -> list[dict[str, Any]]:
-        """What was applied, in order."""
+        """The applied actions, in order."""
         judged = [each for tick in self.ticks(town) for each in tick["outputs"]["actions"]]
         applied = [each["action"] for each in judged if each["outcome"] == "applied"]
         return [action for action in applied if action["type"] == action_type]
 
     def events(self, town: str) -> list[dict[str, Any]]:
-        """What was taken from the inbox, in order."""
+        """The events that were taken from the inbox, in order."""
         return [event for tick in self.ticks(town) for event in tick["outputs"]["events"]]
 
     def starts(self, town: str) -> list[str]:
-        """The first word of every agent process that ever ran in the town's container: who, which generation, what for."""
+        """The first output line of every agent process that ran in the town's container: name, generation, task."""
         logs = sorted(self.cloud.towns.containers[town].disk.glob("agents/*/*/*/agent.log"))
         lines = [line for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
         return [line for line in lines if " generation " in line]
 
     def is_over(self, town: str) -> bool:
-        """Whether every bead has landed, every agent's end was heard of, and nothing is left to do."""
+        """Whether every bead has landed, every agent's end was reported, and nothing is left to do."""
         started, ended = len(self.starts(town)), Counter(event["event_type"] for event in self.events(town))
         heard = 0 < started == ended["agent_completed"]
         return heard and not self.status(town)["beads"] and self.dry_run(town)["quiet"]
@@ -125,7 +124,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def life(cloud: LocalCloud) -> Life:
-    """All towns at the end of their work."""
+    """All towns after their work is done."""
     life = Life(cloud)
     for loss in LOSSES.values():
         life.lose(loss)

@@ -1,6 +1,6 @@
-"""A town through the whole stack: ingest over HTTP, scheduled ticks, workers, signed questions, metrics, Sentry, and losses.
+"""A town in the whole stack: ingestion over HTTP, scheduled ticks, workers, signed requests, metrics, Sentry, lost environments.
 
-Functions run in Lambda's runtime emulator, from the bundle that sam built for this machine, and see nothing else.
+The functions run in Lambda's runtime emulator and load only the bundle that sam built for this machine.
 """
 
 import json
@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.devstack.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
-from infra.devstack.gateway import Caller
+from infra.devstack.gateway import IamCaller
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from shared.adapters.s3_objects import S3Objects
@@ -26,6 +25,7 @@ from shared.telemetry import catalogue
 from shared.town import database
 from tests.contracts.test_sample_events import calls as sample_calls
 from tests.conventions.sources import ROOT
+from tests.e2e.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post, token, work_until
 from tests.emf import metrics_of
 
@@ -33,19 +33,19 @@ pytestmark = pytest.mark.slow
 
 
 def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
-    """What became of every stored event, read from the store itself and not through the API."""
+    """The outcome of every stored event, read from the store and not through the API."""
     store = ObjectTownStore(S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url))
     with database.opened(drive(store.load(town)).image) as sql:
         return {event.event_id: event.outcome for event in overview.events(sql, "all", limit=1000)}
 
 
 def told_sentry(cloud: LocalCloud, town: str) -> list[dict[str, Any]]:
-    """The errors of a town that Sentry has heard of."""
+    """The errors of a town that Sentry has received."""
     return [event for event in cloud.sentry.of("event") if event.get("tags", {}).get("townId") == town]
 
 
 def leave_poison(cloud: LocalCloud, town: str) -> None:
-    """Something lies in a town's inbox that nobody can read."""
+    """Put an unreadable object into a town's inbox."""
     store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
     store.put(f"towns/{town}/inbox/{int(time.time() * 1000):013d}-raw.json", b"this is no event")
 
@@ -139,8 +139,8 @@ ROUTES = [
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_no_operators_route_opens_without_the_right_signature(cloud: LocalCloud, method: str, path: str) -> None:
-    wrong_key = Caller(OPERATOR.access_key, "guessed", OPERATOR.arn)
-    unknown = Caller("AKIAUNKNOWN", "x", "arn:aws:iam::1:user/x")
+    wrong_key = IamCaller(OPERATOR.access_key, "guessed", OPERATOR.arn)
+    unknown = IamCaller("AKIAUNKNOWN", "x", "arn:aws:iam::1:user/x")
     assert with_token(method, cloud.url + path, None, token=None).status == 403
     assert with_token(method, cloud.url + path, None, token=token()).status == 403
     assert ask(cloud, method, path, caller=wrong_key).status == 403
@@ -322,7 +322,7 @@ def test_townctl_speaks_to_a_deployment(
 
 @dataclass
 class Account:
-    """What the doctor asks of AWS beside the store: as much of it as this machine does not have."""
+    """Fakes of the AWS services, other than the store, that the doctor queries and this machine does not have."""
 
     free: int = 1000
     state: str = "ENABLED"
@@ -347,7 +347,7 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
     monkeypatch.setattr(stack_doctor, "TOWN", "demo-doctor")  # the operator of this stack may have towns named demo*
 
     class Asked:
-        """The API under the operator's signature; the test's own credentials are the store's."""
+        """The API, signed by the operator; the credentials of the test itself are those of the store."""
 
         def ask(self, method: str, path: str, body: Any = None) -> Any:
             answered = ask(cloud, method, path, body)

@@ -1,4 +1,4 @@
-"""What a function can see in the emulator: the folder that sam built for it, the runtime client, and Python."""
+"""A function in the emulator can import only the folder that sam built for it, the runtime client, and Python itself."""
 
 import json
 import subprocess
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from infra.devstack.cloud import FUNCTIONS
-from infra.devstack.emulator import ROOT, built, runtime_command
 from tests.contracts.transformed import resources
+from tests.e2e.cloud import FUNCTIONS
+from tests.e2e.emulator import ROOT, built, runtime_command
 
 LOOK_AROUND = """\
 import importlib, json, sys
@@ -22,13 +22,13 @@ def main(words):
 
 
 def seen(function: str, tmp_path: Path) -> Any:
-    """What the handler's interpreter has loaded, where a client that only looks around stands for the real one."""
+    """What the handler's interpreter has loaded, reported by a stand-in for the runtime client."""
     client = tmp_path / "awslambdaric"
     client.mkdir()
     (client / "__init__.py").write_text("")
     (client / "__main__.py").write_text(LOOK_AROUND)
     command = runtime_command(function, resources("AWS::Lambda::Function")[function]["Handler"], client=tmp_path)
-    misleading = {"PYTHONPATH": str(ROOT)}  # an isolated interpreter does not look at it
+    misleading = {"PYTHONPATH": str(ROOT)}  # an isolated interpreter ignores it
     shown = subprocess.run(command, check=True, cwd=tmp_path, env=misleading, capture_output=True, text=True)
     return json.loads(shown.stdout)
 
@@ -40,6 +40,6 @@ def test_a_function_loads_nothing_from_the_repository_but_what_sam_built(functio
     assert any(file.endswith("/app.py") for file in ours)
     allowed = (built(function), tmp_path, *map(Path, found["standard"]))
     others = [file for file in found["files"] if not any(Path(file).is_relative_to(place) for place in allowed)]
-    boot = str(ROOT / "infra/devstack/lambda_boot.py")
+    boot = str(ROOT / "tests/e2e/lambda_boot.py")
     assert set(others) <= {boot}
     assert not [path for path in found["path"] if "site-packages" in path or Path(path) == ROOT]

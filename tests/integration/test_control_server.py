@@ -1,4 +1,4 @@
-"""The control server: what it tells its town of its agents, where they work, how it ends."""
+"""The control server: what it reports about its agents, where they work, and how it shuts down."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces, _said
 from infra.agents.posting import poster_from
 from infra.devstack import container, git_seed
@@ -58,7 +58,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def calm(server: TestServer) -> TestServer:
-    """From now on only the test looks."""
+    """Stop the thread, so that only the test observes the agents."""
     server.running.watch._ended.set()
     return server
 
@@ -96,9 +96,9 @@ def start(server: TestServer, *args: Any, effect: str = "e1", **more: Any) -> An
 
 
 def look(server: TestServer) -> Listener:
-    """One look at all agents; what the town has heard after it."""
+    """Observe all agents once. Returns the events that the town has received."""
     server.running.watch.look()
-    assert wait_for(lambda: server.running.reporter._unsaid == 0, seconds=PATIENCE_SECONDS)
+    assert wait_for(lambda: server.running.reporter._unposted == 0, seconds=PATIENCE_SECONDS)
     town: Listener = server.town
     return town
 
@@ -135,8 +135,8 @@ def test_a_running_agent_has_a_heartbeat_every_thirty_seconds_from_its_instance(
     assert {beat["payload"]["generation"] for beat in beats} == {1}
 
 
-def test_a_silent_agent_grows_old_although_its_process_lives(server: TestServer, clock: FakeClock) -> None:
-    """Its heartbeats go on, but say since when nothing has happened; output is a sign that something does."""
+def test_a_silent_agent_becomes_stale_although_its_process_is_alive(server: TestServer, clock: FakeClock) -> None:
+    """Its heartbeats continue, but say since when it has done nothing; output counts as activity."""
     start(server)
     log = server.runtime.newest("t1", "a1").directory / "agent.log"
     assert wait_for(lambda: log.exists() and log.stat().st_size > 0, seconds=PATIENCE_SECONDS)
@@ -162,7 +162,7 @@ def test_a_silent_agent_grows_old_although_its_process_lives(server: TestServer,
         (None, "agent_completed", {"status": "completed", "reason": "completed", "generation": 1}),
     ],
 )
-def test_an_agent_that_ends_is_told_with_how(
+def test_the_end_of_an_agent_is_reported_with_its_reason(
     tmp_path: Path, clock: FakeClock, number: Any, event_type: str, payload: dict[str, Any]
 ) -> None:
     command = ("sleep", "600") if number else ("sh", "-c", "read line < $TOWN_AGENT_HOME/go; exit 0")
@@ -184,7 +184,7 @@ def test_an_agent_that_ends_is_told_with_how(
         assert [event["payload"] for event in town.heard(event_type)] == [payload]
 
 
-def test_an_agent_that_ends_between_two_looks_is_told_all_the_same(tmp_path: Path) -> None:
+def test_an_agent_that_ends_between_two_looks_is_reported_too(tmp_path: Path) -> None:
     """Only what was running when the watch looked was known to it: an agent that ended sooner, such as a CLI that breaks at
     once, was never told, and the town waited for a heartbeat that could not come.
     """
@@ -198,8 +198,8 @@ def test_an_agent_that_ends_between_two_looks_is_told_all_the_same(tmp_path: Pat
         assert end["payload"] == {"status": "exited", "exit_reason": "crashed (exit code 3)", "generation": 1}
 
 
-def test_an_agent_that_has_ended_when_its_container_goes_is_told_as_it_ended(tmp_path: Path) -> None:
-    """From the first moment of an eviction on the watch told no end, and the eviction told those that still ran."""
+def test_an_agent_that_ended_before_the_eviction_is_reported_as_it_ended(tmp_path: Path) -> None:
+    """Once an eviction had begun, the watch reported no ends, and the eviction reported only agents that were still running."""
     with a_control_server(tmp_path, command=("true",), eviction_seconds=0.2) as server:
         calm(server)
         start(server, rig=None)
@@ -209,7 +209,7 @@ def test_an_agent_that_has_ended_when_its_container_goes_is_told_as_it_ended(tmp
         assert end["payload"] == {"status": "completed", "reason": "completed", "generation": 1}
 
 
-def test_what_the_town_does_not_hear_is_said_again_in_order(server: TestServer) -> None:
+def test_events_that_the_town_does_not_acknowledge_are_retried_in_order(server: TestServer) -> None:
     start(server)
     look(server)
     server.town.deaf = True
@@ -221,8 +221,8 @@ def test_what_the_town_does_not_hear_is_said_again_in_order(server: TestServer) 
     assert [event["agent_id"] for event in server.town.heard("container_status")] == ["a1", "a2"]
 
 
-def test_what_the_town_refuses_for_good_does_not_hold_up_the_rest(server: TestServer) -> None:
-    """It was repeated until the end of the container, and no end of any other agent was told meanwhile."""
+def test_an_event_that_the_town_refuses_for_good_does_not_block_later_ones(server: TestServer) -> None:
+    """It was retried until the container ended, and no other agent's end was reported meanwhile."""
     server.town.refuses = "a1"
     server.running.watch.report_end("a1", 1, "gone")
     server.running.watch.report_end("a2", 1, "gone")
@@ -230,7 +230,7 @@ def test_what_the_town_refuses_for_good_does_not_hold_up_the_rest(server: TestSe
 
 
 @pytest.mark.parametrize(("role", "patience"), [("polecat", 2), ("refinery", 10)])
-def test_an_agent_that_only_waits_is_ended(tmp_path: Path, clock: FakeClock, role: str, patience: int) -> None:
+def test_an_agent_that_only_waits_is_stopped(tmp_path: Path, clock: FakeClock, role: str, patience: int) -> None:
     with a_control_server(tmp_path, command=WAITER, clock=clock) as server:
         calm(server)
         start(server, role=role, rig=None)
@@ -246,7 +246,7 @@ def test_an_agent_that_only_waits_is_ended(tmp_path: Path, clock: FakeClock, rol
         assert adapter(server).status("t1", "a1") == ProcessStatus("exited", "idle: it only waited", 1)
 
 
-def test_an_agent_that_speaks_again_no_longer_waits_and_a_mayor_may_wait_for_ever(
+def test_an_agent_that_is_active_again_no_longer_waits_and_a_mayor_may_wait_forever(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     with a_control_server(tmp_path, command=WAITER, clock=clock) as server:
@@ -266,8 +266,8 @@ def test_an_agent_that_speaks_again_no_longer_waits_and_a_mayor_may_wait_for_eve
 @pytest.mark.parametrize(
     "note", [b"\xff\xfe", b"[" * 100_000, b'{"since": []}'], ids=["no text", "too deep", "no time"]
 )
-def test_what_one_agent_writes_into_its_note_ends_the_heartbeats_of_none(server: TestServer, note: bytes) -> None:
-    """The thread that looks at all agents ended with a note that was no UTF-8, and the town took every agent for lost."""
+def test_an_unreadable_note_of_one_agent_stops_no_heartbeats(server: TestServer, note: bytes) -> None:
+    """A note that was not UTF-8 ended the thread that observes all agents, and the town declared every agent lost."""
     calm(server)
     start(server)
     (server.runtime.newest("t1", "a1").directory / "waiting.json").write_bytes(note)
@@ -279,13 +279,13 @@ def test_what_one_agent_writes_into_its_note_ends_the_heartbeats_of_none(server:
 # where agents work ----------------------------------------------------------------------------------
 
 
-def test_a_polecat_works_on_a_branch_of_its_own_begun_at_the_target(server: TestServer) -> None:
+def test_a_polecat_works_on_its_own_branch_which_starts_at_the_target(server: TestServer) -> None:
     assert isinstance(start(server), Started)
     assert git(tree(server), "branch", "--show-current").strip() == "gt/toast/b1"
     assert (tree(server) / "README.md").exists()
 
 
-def test_work_on_a_branch_that_exists_is_taken_up(server: TestServer, repository: Path) -> None:
+def test_work_continues_on_a_branch_that_exists(server: TestServer, repository: Path) -> None:
     git(repository, "branch", "gt/other/b1", "main")
     first = start(server, branch="gt/other/b1", prompt_kind="rework")
     (tree(server) / "half.txt").write_text("half")
@@ -296,7 +296,7 @@ def test_work_on_a_branch_that_exists_is_taken_up(server: TestServer, repository
 
 
 def test_two_agents_work_on_one_branch_without_touching_one_another(server: TestServer) -> None:
-    """The refinery stands beside the branch, a second polecat may follow a first one that is idle."""
+    """The refinery has a detached worktree; a second polecat may take the branch of one that is idle."""
     for number, (agent_id, role) in enumerate([("a1", "polecat"), ("a2", "polecat"), ("a3", "refinery")]):
         answer = start(server, agent_id=agent_id, role=role, branch="gt/toast/b1", effect=f"e{number}")
         assert isinstance(answer, Started)
@@ -304,14 +304,14 @@ def test_two_agents_work_on_one_branch_without_touching_one_another(server: Test
     assert len({tree(server, agent_id) for agent_id in ("a1", "a2", "a3")}) == 3
 
 
-def test_an_address_in_what_git_says_is_told_without_its_credentials() -> None:
-    """A newer git leaves them out itself."""
+def test_credentials_are_removed_from_urls_in_messages_of_git() -> None:
+    """Newer versions of git remove them themselves."""
     assert _said(b"fatal: unable to access 'https://user:hunter2@x.example/a'") == (
         "fatal: unable to access 'https://x.example/a'"
     )
 
 
-def test_a_repository_that_cannot_be_had_is_a_no_without_its_credentials(server: TestServer) -> None:
+def test_a_repository_that_cannot_be_fetched_rejects_the_start_and_shows_no_credentials(server: TestServer) -> None:
     rig = {
         "id": "r",
         "name": "r",
@@ -325,7 +325,7 @@ def test_a_repository_that_cannot_be_had_is_a_no_without_its_credentials(server:
 
 
 @pytest.mark.parametrize("branch", ["--upload-pack=touch x", "-B", "..", "a b"])
-def test_a_branch_that_is_no_branch_is_a_no(server: TestServer, branch: str) -> None:
+def test_an_invalid_branch_name_rejects_the_start(server: TestServer, branch: str) -> None:
     assert isinstance(start(server, branch=branch), StartRejected)
     assert server.generations() == []
 
@@ -339,17 +339,17 @@ def test_a_hook_that_an_agent_left_in_a_clone_is_not_run(server: TestServer) -> 
     assert isinstance(start(server, 2, effect="e2"), Started)
 
 
-def test_a_spoilt_clone_is_made_anew(server: TestServer) -> None:
+def test_a_damaged_clone_is_created_again(server: TestServer) -> None:
     start(server)
     [clone] = (server.settings.root / "clones").iterdir()
     (clone / "HEAD").write_text("rubbish")
     assert isinstance(start(server, 2, effect="e2"), Started)
 
 
-def test_a_start_that_is_overtaken_while_it_clones_gives_up(
+def test_a_start_that_is_superseded_while_it_clones_is_cancelled(
     server: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Generation 1 hangs in its clone; generation 2 comes: 1 is cancelled and never starts, 2 runs."""
+    """Generation 1 hangs while it clones. When generation 2 is started, 1 is cancelled and never starts, and 2 runs."""
     reached = threading.Event()
     whole = Workspaces.git
 
@@ -375,14 +375,16 @@ def test_a_start_that_is_overtaken_while_it_clones_gives_up(
 
 
 def hanging_rig(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A repository at which the real git hangs, on a pipe in place of a network."""
+    """A repository on which the real git hangs, because a pipe is in place of the network."""
     pipe = server.settings.root / "hangs.git"
     os.mkfifo(pipe)
     monkeypatch.setitem(server.running.sessions.workspaces._environment, "GIT_ALLOW_PROTOCOL", "file:ext")
     return {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
 
 
-def test_a_start_that_is_stopped_while_it_clones_gives_up(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_is_stopped_while_it_clones_is_cancelled(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = hanging_rig(server, monkeypatch)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(start, server, rig=rig)
@@ -398,7 +400,7 @@ def test_a_start_that_is_stopped_while_it_clones_gives_up(server: TestServer, mo
 # the end, and a new beginning -----------------------------------------------------------------------
 
 
-def test_an_eviction_tells_the_town_saves_the_work_and_takes_no_start(server: TestServer, repository: Path) -> None:
+def test_an_eviction_is_announced_saves_the_work_and_refuses_starts(server: TestServer, repository: Path) -> None:
     start(server)
     look(server)
     (tree(server) / "new.txt").write_text("unfinished")
@@ -419,7 +421,7 @@ def test_an_eviction_tells_the_town_saves_the_work_and_takes_no_start(server: Te
     assert "Commit and push" in next(iter(mailbox.iterdir())).read_text()
 
 
-def test_an_idle_container_goes_without_a_word(server: TestServer) -> None:
+def test_an_idle_container_announces_no_eviction(server: TestServer) -> None:
     """The reconciler stops a container that nobody uses; were that told as an eviction, the next bead would wait for the
     end of a drain, up to seven minutes.
     """
@@ -427,8 +429,10 @@ def test_an_idle_container_goes_without_a_word(server: TestServer) -> None:
     assert server.town.events == []
 
 
-def test_the_container_of_one_agent_saves_its_work_and_stops_no_dispatch(server: TestServer, repository: Path) -> None:
-    """Told as an eviction, the stop of one agent's task would hold up every other agent of the town."""
+def test_the_container_of_a_single_agent_saves_its_work_and_announces_no_eviction(
+    server: TestServer, repository: Path
+) -> None:
+    """An announced eviction would block every other agent of the town when one agent's task is stopped."""
     start(server)
     look(server)
     (tree(server) / "new.txt").write_text("unfinished")
@@ -438,10 +442,10 @@ def test_the_container_of_one_agent_saves_its_work_and_stops_no_dispatch(server:
     assert git(repository, "show", "gt/toast/b1:new.txt") == "unfinished"
 
 
-def test_a_start_that_still_clones_when_its_container_goes_gives_up_and_is_told(
+def test_a_start_that_still_clones_when_the_container_is_evicted_is_cancelled_and_reported(
     server: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its agent could begin after the eviction had counted whom to save, and died with the container, untold."""
+    """Its agent could start after the eviction had listed the agents, and then died with the container without a report."""
     monkeypatch.setattr(server.running.sessions, "_settings", replace(server.settings, answer_within=0.1))
     rig = hanging_rig(server, monkeypatch)
     assert isinstance(start(server, rig=rig), Started)
@@ -452,10 +456,10 @@ def test_a_start_that_still_clones_when_its_container_goes_gives_up_and_is_told(
     assert "stopped before it was started" in end["payload"]["exit_reason"]
 
 
-def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
+def test_an_origin_that_hangs_does_not_delay_the_reports_of_other_agents(
     server: TestServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Work was saved one agent after another, ten minutes each at most; the platform takes a container away sooner."""
+    """Work was saved for one agent after another, up to ten minutes each; the platform kills a container sooner."""
     monkeypatch.setattr("infra.agents.control_server.eviction._SAVE_SECONDS", 3.0)
     for agent_id in ("a1", "a2"):
         start(server, agent_id=agent_id, rig=RIG | {"id": agent_id}, branch=f"gt/{agent_id}", effect=agent_id)
@@ -472,8 +476,8 @@ def test_an_origin_that_hangs_keeps_no_other_agent_from_being_told(
 
 
 @pytest.mark.parametrize("instance_id", ["1", "arn:aws:ecs:eu-west-1:123456789012:task/towns/0f1e2d3c", "x" * 300])
-def test_whatever_a_platform_calls_an_instance_its_reports_are_taken(tmp_path: Path, instance_id: str) -> None:
-    """The name was a part of event ids as it was: with a slash in it the town refused the eviction for good."""
+def test_reports_are_accepted_whatever_the_name_of_the_instance(tmp_path: Path, instance_id: str) -> None:
+    """Event ids contained the name unchanged: with a slash in it, the town refused the eviction for good."""
     world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
     town = poster_from({"TOWN_AGENT_DATA": str(tmp_path / "towns")}, town_id="t1", clock=world.clock)
     with a_control_server(tmp_path, clock=world.clock, eviction_seconds=0.2) as first:
@@ -498,7 +502,7 @@ def test_the_next_instance_on_the_same_disk_ends_the_drain_with_its_nonce_once(s
 
 
 def test_a_server_that_was_restarted_knows_what_it_started(server: TestServer) -> None:
-    """The process lives on: it is found, answered for and stopped."""
+    """The process survives the server: the new server finds it, reports its status and stops it."""
     first = start(server)
     server.running._close()
     server.running.reporter.finish(seconds=1)
@@ -543,8 +547,8 @@ START = {
     [
         ("GET", "/nothing", None, 404, "no such route"),
         ("PUT", "/agents/start", {}, 404, "no such route"),
-        ("DELETE", "/agents/a1/stop", None, 405, "another way"),
-        ("GET", "/agents/a1/stop", None, 405, "another way"),
+        ("DELETE", "/agents/a1/stop", None, 405, "is not allowed for stop"),
+        ("GET", "/agents/a1/stop", None, 405, "is not allowed for stop"),
         ("POST", "/agents/start", {}, 400, "agentId"),
         ("POST", "/agents/a1/stop", {"signal": "SIGHUP"}, 400, "signal"),
         ("POST", "/agents/a1/message", {"prompt": ""}, 400, "prompt"),
@@ -555,11 +559,11 @@ START = {
         ("POST", "/refresh-token", {"token": ""}, 400, "token"),
         ("POST", "/agents/start", {**START, "branch": "a\0b"}, 400, "branch"),
         ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 409, "cannot start"),
-        ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A holds U+0000"),
+        ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A contains the character U+0000"),
         ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
     ],
 )
-def test_a_wrong_request_is_answered_with_what_is_wrong(
+def test_a_wrong_request_is_answered_with_the_problem(
     server: TestServer, method: str, path: str, body: Any, status: int, said: str
 ) -> None:
     answer = ask(server, method, path, body)
@@ -568,15 +572,15 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(
 
 
 @pytest.mark.parametrize("text", ["one", "-1", "\xb2", "9" * 5000])
-def test_a_generation_that_is_no_number_is_answered_so(server: TestServer, text: str) -> None:
+def test_a_generation_that_is_not_a_number_is_refused(server: TestServer, text: str) -> None:
     answer = ask(server, "POST", "/agents/a1/stop", {}, **{"Town-Generation": text})
-    assert (answer.status, answer.body["error"]) == (400, "Town-Generation: a whole number is wanted")
+    assert (answer.status, answer.body["error"]) == (400, "Town-Generation: must be a whole number")
 
 
-def test_clones_that_hang_hold_up_no_start_and_end_with_the_server(
+def test_clones_that_hang_delay_no_start_and_end_with_the_server(
     server: TestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clones were made ready by the threads that start agents: a forge that hung took them all, for ten minutes."""
+    """The threads that start agents also fetched clones: a forge that hung blocked all of them for ten minutes."""
     url = hanging_rig(server, monkeypatch)["git_url"]
     rigs = [{"git_url": f"{url} {number}"} for number in range(65)]
     assert ask(server, "POST", "/sync-config", {"rigs": rigs}).status == 200
@@ -588,7 +592,7 @@ def test_clones_that_hang_hold_up_no_start_and_end_with_the_server(
 
 
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
-    """It is refused by what its head says; none of it was sent."""
+    """Its Content-Length is enough to refuse it; the body is never sent."""
     connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=8)
     connection.putrequest("POST", "/agents/a1/message")
     connection.putheader("Content-Length", str((1 << 20) + 1))
@@ -604,7 +608,7 @@ def test_a_start_for_another_town_is_refused(server: TestServer) -> None:
 
 
 def test_a_caller_that_knows_no_generations_gets_them_numbered(server: TestServer) -> None:
-    """The bare contract: no header of ours, no order in envVars."""
+    """The minimal request: without our headers and without an order in envVars."""
     body = start_request(order(), model="m", small_model=None, environment={})
     del body["envVars"]
     for number in (1, 2):
@@ -622,7 +626,7 @@ def test_a_caller_that_knows_no_generations_gets_them_numbered(server: TestServe
     assert found["rig"]["git_url"] == URL
 
 
-def test_health_says_who_runs(server: TestServer) -> None:
+def test_health_lists_the_running_agents(server: TestServer) -> None:
     start(server)
     assert ask(server, "GET", "/health").body == {
         "status": "ok",
@@ -637,16 +641,19 @@ def test_health_says_who_runs(server: TestServer) -> None:
 
 def test_settings_come_from_the_environment_and_say_what_is_missing() -> None:
     given = {"TOWN_ID": "t1", "TOWN_AGENT_COMMAND": '["agent", "--fast"]', "GIT_SSL_NO_VERIFY": "1"}
-    settings = Settings.from_environment(given)
+    settings = ControlServerSettings.from_environment(given)
     assert settings.command == ("agent", "--fast")
     assert settings.environment == {"GIT_SSL_NO_VERIFY": "1"}
     with pytest.raises(ValueError, match="TOWN_AGENT_COMMAND"):
-        Settings.from_environment({"TOWN_ID": "t1"})
+        ControlServerSettings.from_environment({"TOWN_ID": "t1"})
     with pytest.raises(ValueError, match="TOWN_CONTROL_KEY"):
-        Settings.from_environment({**given, "TOWN_CONTROL_HOST": "0.0.0.0"})
+        ControlServerSettings.from_environment({**given, "TOWN_CONTROL_HOST": "0.0.0.0"})
+    for name in ("TOWN_CONTROL_PORT", "TOWN_EVICTION_SECONDS"):
+        with pytest.raises(ValueError, match=f"{name}: 'soon' is not a number"):
+            ControlServerSettings.from_environment({**given, name: "soon"})
 
 
-def test_as_a_process_it_serves_until_it_is_told_that_its_container_goes(tmp_path: Path, clock: FakeClock) -> None:
+def test_as_a_process_it_serves_until_sigterm(tmp_path: Path, clock: FakeClock) -> None:
     world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
     environment = {"TOWN_AGENT_DATA": str(tmp_path / "towns"), "TOWN_EVICTION_SECONDS": "0.2"}
     run = container.start(
@@ -671,8 +678,8 @@ def _body(world: Any, key: str) -> bytes:
     return body
 
 
-def test_as_a_process_for_one_agent_it_ends_with_it(tmp_path: Path) -> None:
-    """A task of its own: what to do is fetched, done, and told."""
+def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) -> None:
+    """A task of its own fetches the start request, runs the agent and reports its end."""
     world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
     request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={})).encode()
 

@@ -87,7 +87,7 @@ def test_a_start_is_rejected_only_if_nothing_can_have_been_started(server: TestS
         assert server.generations() == []
 
 
-def test_a_start_whose_answer_was_lost_is_found_by_its_repetition(server: TestServer) -> None:
+def test_a_retry_finds_a_start_whose_answer_was_lost(server: TestServer) -> None:
     server.faults.add("/agents/start", DropAnswer())
     runtime = adapter(server)
     assert isinstance(runtime.start(order(), effect_id="e1"), StartUnknown)
@@ -101,7 +101,7 @@ def test_a_start_that_arrives_twice_at_once_is_one_process(server: TestServer) -
     assert server.generations() == [1]
 
 
-def test_a_server_that_is_not_there_is_a_no_and_a_status_that_nobody_tells_is_unknown() -> None:
+def test_an_unreachable_server_rejects_the_start_and_the_status_is_unknown() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -117,7 +117,7 @@ def test_a_server_that_is_not_there_is_a_no_and_a_status_that_nobody_tells_is_un
     )
 
 
-def test_a_town_without_a_configured_server_is_a_matter_of_configuration() -> None:
+def test_a_town_without_a_configured_server_is_rejected_as_bad_configuration() -> None:
     runtime = ControlServerRuntime(FixedAddresses(exceptions={"t2": "http://127.0.0.1:1"}))
     assert runtime.start(order(), effect_id="e1") == StartRejected(
         "no control server is configured for town t1", kind="bad_configuration"
@@ -126,7 +126,7 @@ def test_a_town_without_a_configured_server_is_a_matter_of_configuration() -> No
 
 
 @pytest.mark.parametrize("fault", [Fail(500), Garble(), DropRequest(), Slow(0.9)], ids=str)
-def test_a_status_that_does_not_come_is_unknown(server: TestServer, fault: Any) -> None:
+def test_a_status_that_is_not_answered_is_unknown(server: TestServer, fault: Any) -> None:
     adapter(server).start(order(), effect_id="e1")
     server.faults.add("/status", fault)
     assert adapter(server, BRIEF).status("t1", "a1").status == "unknown"
@@ -134,7 +134,7 @@ def test_a_status_that_does_not_come_is_unknown(server: TestServer, fault: Any) 
 
 
 @pytest.mark.parametrize(("status", "passing"), [(500, True), (503, True), (429, True), (400, False), (401, False)])
-def test_what_did_not_work_says_whether_it_may_later(server: TestServer, status: int, passing: bool) -> None:
+def test_a_failed_call_says_whether_it_may_succeed_later(server: TestServer, status: int, passing: bool) -> None:
     runtime = adapter(server)
     for route in ("/stop", "/message"):
         server.faults.add(route, Fail(status))
@@ -156,8 +156,8 @@ def test_a_message_whose_answer_was_lost_is_delivered_once(server: TestServer) -
     assert len(list((server.runtime.newest("t1", "a1").directory / "messages").iterdir())) == 1
 
 
-def test_a_dripping_server_does_not_stretch_the_time_of_a_call() -> None:
-    """A byte of the answer every 50 ms, for ever: the call ends when its time is over."""
+def test_a_slow_answer_does_not_exceed_the_time_of_a_call() -> None:
+    """One byte of the answer every 50 ms, forever: the call still ends when its time is over."""
     ended = threading.Event()
     with _a_dripping_server(ended) as address:
         answer = ControlServerRuntime(FixedAddresses(address), seconds=BRIEF).start(order(), effect_id="e1")
@@ -186,7 +186,7 @@ def _a_dripping_server(ended: threading.Event) -> Iterator[str]:
         thread.join(timeout=20)
 
 
-def test_nobody_without_the_key_is_answered(server: TestServer) -> None:
+def test_a_caller_without_the_key_gets_no_answer(server: TestServer) -> None:
     stranger = ControlServerRuntime(FixedAddresses(server.address), key_of=lambda _: "guessed", seconds=PATIENT)
     answer = stranger.start(order(), effect_id="e1")
     assert isinstance(answer, StartRejected)
@@ -195,8 +195,8 @@ def test_nobody_without_the_key_is_answered(server: TestServer) -> None:
     assert server.generations() == []
 
 
-def test_the_start_says_all_that_the_contract_names(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The body as it leaves us, for an order with everything in it."""
+def test_a_start_contains_every_field_of_the_contract(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The body that is sent for an order with every field set."""
     sent: list[Any] = []
     start = server.running.sessions.start
 
@@ -257,7 +257,7 @@ def test_tokens_reach_the_container_and_every_agent_and_nobody_else(server: Test
     assert written == [token_file]
 
 
-def test_what_comes_late_for_an_older_generation_leaves_the_newer_one_its_token(server: TestServer) -> None:
+def test_a_late_token_for_an_older_generation_does_not_replace_the_newer_one(server: TestServer) -> None:
     """Both kept their token in one file; a repeated start of the older one, or a refresh that began before the newer one,
     put a token there with which the API refuses every report of the newer one.
     """
@@ -277,8 +277,8 @@ def test_what_comes_late_for_an_older_generation_leaves_the_newer_one_its_token(
     assert Path(token_file).read_text() == "agent t1 a1 2"
 
 
-def test_a_container_that_takes_its_token_slowly_is_sent_no_start_for_which_no_time_is_left(server: TestServer) -> None:
-    """The token's own time came on top of the start's: what was started then was heard by nobody, and taken for unknown."""
+def test_no_start_is_sent_if_the_token_took_all_the_time(server: TestServer) -> None:
+    """The time for the token was added to that for the start, so the answer came too late and the start counted as unknown."""
     server.faults.add("/refresh-token", Slow(1.2))
     answer = adapter(server, BRIEF, mint=_minted).start(order(), effect_id="e1")
 
@@ -287,7 +287,7 @@ def test_a_container_that_takes_its_token_slowly_is_sent_no_start_for_which_no_t
     assert ("POST", "/agents/start") not in server.faults.seen
 
 
-def test_a_token_that_cannot_be_made_is_an_answer(server: TestServer) -> None:
+def test_a_token_that_cannot_be_issued_rejects_the_start(server: TestServer) -> None:
     def broken(town_id: str, *, scope: str, agent_id: str | None = None, generation: int | None = None) -> str:
         raise Terminal("the signing key is gone")
 
@@ -300,7 +300,7 @@ def test_a_token_that_cannot_be_made_is_an_answer(server: TestServer) -> None:
     )
 
 
-def test_the_organization_travels_with_every_model(server: TestServer) -> None:
+def test_every_model_is_sent_with_the_organization(server: TestServer) -> None:
     runtime = adapter(server)
     runtime.start(order(), effect_id="e1")
     new = {"town_id": "t1", "agent_id": "a1", "model": "small", "organization_id": "org-1"}
@@ -309,7 +309,7 @@ def test_the_organization_travels_with_every_model(server: TestServer) -> None:
     assert (stored["model"], stored["organization_id"]) == ("small", "org-1")
 
 
-def test_a_configuration_is_given_to_later_starts(server: TestServer) -> None:
+def test_a_configuration_applies_to_later_starts(server: TestServer) -> None:
     runtime = adapter(server)
     assert runtime.sync_config("t1", {"rigs": [], "envVars": {"LANGUAGE": "en"}}, effect_id="c1") == Done()
     wrong = runtime.sync_config("t1", {"envVars": {"LD_PRELOAD": "x"}}, effect_id="c2")

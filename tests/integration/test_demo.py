@@ -1,4 +1,4 @@
-"""The demo, end to end, as `make demo` runs it: real processes, a real repository, a clock that runs 40 times as fast."""
+"""The demo from end to end, as `make demo` runs it: real processes, a real repository, a clock at 40 times real time."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def processes_of(data: Path) -> list[int]:
 
 @pytest.mark.slow
 def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The slowest test of all. What the demo says is checked against the repository, the journal and the town."""
+    """The slowest test of all. The output of the demo is compared with the repository, the journal and the town."""
     started_at = time.monotonic()
     demo = demo_in(tmp_path / "data", "--json")
     out, err = demo.communicate(timeout=PATIENCE_SECONDS)
@@ -97,10 +97,10 @@ def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsy
 
 
 @pytest.mark.slow
-def test_a_convoy_lands_by_pull_requests_that_people_and_agents_talk_about(
+def test_a_convoy_lands_by_pull_requests_with_reviews_and_approvals(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As `make demo-pr` runs it. What it says is checked against the repository and the journal."""
+    """As `make demo-pr` runs it. The output is compared with the repository and the journal."""
     demo = demo_in(tmp_path / "data", "--strategy", "pr", "--json")
     out, err = demo.communicate(timeout=PATIENCE_SECONDS)
     assert demo.returncode == 0, (out, err)
@@ -142,12 +142,14 @@ def test_a_demo_that_is_interrupted_leaves_no_process_behind(tmp_path: Path, num
         demo.kill()
         demo.wait()
     assert demo.returncode == 130, (out, err)
-    assert "somebody interrupted it" in out
+    assert "it was interrupted" in out
     assert "Traceback" not in err
     assert processes_of(data) == []
 
 
-def test_earlier_demos_make_room_unless_they_are_kept_or_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_demo_removes_earlier_ones_unless_they_are_kept_or_still_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
 
     def left() -> set[str]:
@@ -170,7 +172,7 @@ def test_earlier_demos_make_room_unless_they_are_kept_or_run(tmp_path: Path, mon
         assert named == tmp_path / "named"
 
 
-def test_a_recovery_that_lacks_a_rule_is_said_to_lack_it() -> None:
+def test_a_recovery_without_one_of_its_rules_is_reported() -> None:
     beats = [story.Beat(None, by, "") for by in ("B1", "observed", "A8", "A8", "B1b", "B1")]  # type: ignore[arg-type]
     assert story.missing_of(beats) == ""
     assert "never observed" in story.missing_of(beats[:1])

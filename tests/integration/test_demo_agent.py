@@ -11,12 +11,13 @@ import pytest
 
 from infra.agents.posting import NotPosted, patiently, poster_from
 from infra.demo import scenario
-from infra.demo.agent_runtime import demo_runtime
+from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
 from infra.demo.order import order_from
 from infra.demo.reports import Reports
 from infra.devstack import git_seed
-from shared.adapters.clock import ScaledClock, SystemClock, wait_for
+from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, SystemClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused
 from shared.domain.processes import ProcessStatus
 from shared.images import first_image
@@ -25,6 +26,7 @@ from shared.ports.runtime import Started
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 from shared.storage.towns import ObjectTownStore
+from tests.conventions.sources import ROOT
 
 PATIENCE_SECONDS = 60.0
 GIT_URL = "https://git.demo.invalid/town/work.git"
@@ -42,9 +44,15 @@ class Bench:
         self.directory = directory
         self.posted = directory / "posted.jsonl"
         append = f"batch=$(cat); printf '%s\\n' \"$batch\" >> '{self.posted}'"  # one write, so agents do not mix lines
-        environment = {"TOWN_AGENT_POST": json.dumps(["sh", "-c", append]), **git_seed.redirect({GIT_URL: self.bare})}
-        clock = ScaledClock.starting_now(speed=400)
-        self.runtime = demo_runtime(directory / "runtime", clock=clock, pace=1.0, environment=environment)
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            PACE_VARIABLE: "1.0",
+            CLOCK_VARIABLE: ScaledClock.starting_now(speed=400).to_text(),
+            "TOWN_AGENT_POST": json.dumps(["sh", "-c", append]),
+            **git_seed.redirect({GIT_URL: self.bare}),
+        }
+        self.runtime = LocalProcessRuntime(directory / "runtime", command=AGENT_COMMAND, environment=environment)
 
     def start(self, order: dict[str, Any]) -> None:
         """Start one agent."""
@@ -95,7 +103,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """A fresh repository; no agent outlives the test, and whatever agents report is fit for a town."""
+    """A new repository; no agent outlives the test, and a town accepts everything that the agents report."""
     bench = Bench(tmp_path)
     yield bench
     assert bench.runtime.stop_all() == ()
@@ -153,8 +161,8 @@ def test_a_polecat_pushes_a_commit_and_reports_it(bench: Bench) -> None:
     assert done["payload"] == {"branch": BRANCH, "generation": 1, "summary": f"Adds {MODULE}."}
 
 
-def test_an_agent_beats_from_its_start_with_its_generation(bench: Bench) -> None:
-    """Heartbeats carry the fence, and every one has an id of its own."""
+def test_an_agent_sends_heartbeats_with_its_generation_from_its_start(bench: Bench) -> None:
+    """Every heartbeat carries the fencing number and has an id of its own."""
     bench.run(work(generation=3))
     beats = bench.events("agent_heartbeat")
     assert {beat["payload"]["generation"] for beat in beats} == {3}
@@ -220,8 +228,8 @@ def test_crash_once_crashes_before_the_report_and_not_again(bench: Bench) -> Non
     assert bench.run(other).exit_reason == "completed"
 
 
-def test_a_hanging_agent_falls_silent_and_can_be_superseded(bench: Bench) -> None:
-    """It runs and beats no more; the next generation ends it and does the work."""
+def test_a_hanging_agent_becomes_silent_and_can_be_superseded(bench: Bench) -> None:
+    """It still runs, but sends no heartbeats; the next generation stops it and does the work."""
     body = "demo: hang"
     bench.start(work(body=body))
     assert wait_for(lambda: "Hanging" in str(bench.events("agent_status")), seconds=PATIENCE_SECONDS)
@@ -233,14 +241,14 @@ def test_a_hanging_agent_falls_silent_and_can_be_superseded(bench: Bench) -> Non
 
 
 def test_a_liar_reports_another_generation_first(bench: Bench) -> None:
-    """The lie carries a generation that the town's fence refuses; the truth follows."""
+    """The lie has a generation that the town rejects; the truth follows."""
     bench.run(work(body="demo: lie", generation=5))
     told = [(event["payload"]["generation"], event["payload"]["branch"]) for event in bench.events("agent_done")]
     assert told == [(4, f"{BRANCH}-never-pushed"), (5, BRANCH)]
 
 
 def test_a_reviewer_asks_for_changes_once(bench: Bench) -> None:
-    """The summary carries the wish; the review asks for a test; after the rework it merges."""
+    """The summary contains the switch; the review requests a test; after the rework it merges."""
     bench.run(work(body="demo: changes-once"))
     summary = bench.events("agent_done")[0]["payload"]["summary"]
     bench.run(review(body=summary))
@@ -258,8 +266,8 @@ def test_a_reviewer_asks_for_changes_once(bench: Bench) -> None:
     assert len(bench.events("changes_requested")) == 1
 
 
-def test_a_conflict_is_asked_to_be_settled_and_is(bench: Bench) -> None:
-    """Two branches wrote the same file: the review names it, the rework settles it, the next review lands it."""
+def test_a_review_requests_that_a_conflict_is_resolved_and_it_is(bench: Bench) -> None:
+    """Two branches wrote the same file: the review names it, the rework resolves it, the next review lands it."""
     clash = "ffff0000-0000-8000-8000-000000000001"
     bench.run(work())
     _write(bench, branch="main", path=MODULE, text="BUILDS_ON = []\n\ndef describe() -> str:\n    return 'other'\n")
@@ -292,8 +300,8 @@ def test_five_agents_push_into_one_repository_at_once(bench: Bench) -> None:
     assert len(bench.events("agent_done")) == 5
 
 
-def test_a_mirror_that_a_kill_has_spoilt_is_made_anew(bench: Bench) -> None:
-    """A lock file that nobody holds any more does not stop the next generation."""
+def test_a_mirror_that_a_kill_has_damaged_is_created_again(bench: Bench) -> None:
+    """A stale lock file does not stop the next generation."""
     bench.run(work())
     mirror = bench.directory / "runtime" / "demo" / "polecat-1" / "work" / "mirror.git"
     (mirror / "refs" / "remotes" / "origin" / "main.lock").write_text("")
@@ -303,8 +311,8 @@ def test_a_mirror_that_a_kill_has_spoilt_is_made_anew(bench: Bench) -> None:
     assert "note.txt" in bench.files("gt/toast/ffff0000")
 
 
-def test_a_branch_that_is_taken_up_again_holds_the_newest_base(bench: Bench) -> None:
-    """Main has moved on since the first attempt: the second one brings it in instead of a conflict."""
+def test_a_branch_that_is_reused_contains_the_current_base(bench: Bench) -> None:
+    """Main has changed since the first attempt; the second one merges it instead of causing a conflict."""
     bench.run(work(body="demo: crash-once"))
     _write(bench, branch="main", path="note.txt", text="news")
     bench.run(work(body="demo: crash-once", generation=2))
@@ -336,15 +344,17 @@ def test_a_triage_polecat_answers_every_request(bench: Bench) -> None:
         ("refinery", "Adds x.\ndemo: changes-once\ndemo: review-lie", [], {"changes-once", "lie"}),
     ],
 )
-def test_a_bead_says_how_its_agent_is_to_misbehave(role: str, body: str, labels: list[str], switches: set[str]) -> None:
-    """Whole lines and labels count; what is meant for the reviewer reaches the reviewer only."""
+def test_a_bead_contains_the_switches_for_its_agent(
+    role: str, body: str, labels: list[str], switches: set[str]
+) -> None:
+    """Whole lines and labels count; the reviewer's switches apply only to the reviewer."""
     context = work(body=body, role=role)
     context["bead"]["labels"] = labels
     assert order_from(context).switches == switches
 
 
-def test_the_summary_carries_what_the_reviewer_must_know() -> None:
-    """The reviewer's switches and no others."""
+def test_the_summary_contains_the_switches_of_the_reviewer() -> None:
+    """It contains no other switches."""
     order = order_from(work(body="demo: review-hang\ndemo: crash-once\ndemo: changes-once"))
     assert order.lines_for_the_reviewer == "\ndemo: changes-once\ndemo: review-hang"
 
@@ -352,9 +362,9 @@ def test_the_summary_carries_what_the_reviewer_must_know() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"merge_strategy": "pr"}, "or the town's merge_strategy to direct"),
+        ({"merge_strategy": "pr"}, "or set the town's merge_strategy to direct"),
         ({"rig": {"git_url": "https://elsewhere.invalid/x.git", "default_branch": "main"}}, "not allowed"),
-        ({"rig": None}, "no order to work on"),
+        ({"rig": None}, "cannot read the order"),
     ],
 )
 def test_an_agent_that_cannot_work_says_why_and_fails(bench: Bench, change: dict[str, Any], said: str) -> None:
@@ -365,13 +375,13 @@ def test_an_agent_that_cannot_work_says_why_and_fails(bench: Bench, change: dict
     assert bench.events("agent_done") == []
 
 
-def test_the_story_of_the_demo_is_fit_for_a_town() -> None:
-    """Its events pass the strict way in, and its settings a town's configuration."""
+def test_a_town_accepts_the_scenario_of_the_demo() -> None:
+    """Its events pass ingestion, and its settings are a valid configuration."""
     assert _problems(json.dumps(scenario.opening_events())) == []
     assert first_image.found(scenario.TOWN_ID, config=scenario.CONFIG)
 
 
-def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
+def test_an_agent_posts_directly_into_a_data_directory(tmp_path: Path) -> None:
     """The same code as behind the API, in the agent's process: the inbox holds the batch, and the town is woken."""
     store = ObjectTownStore(DirectoryObjects(tmp_path))
     clock = ScaledClock.starting_now(speed=40)
@@ -393,12 +403,12 @@ def test_an_agent_posts_straight_into_a_data_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "needs TOWN_API .a URL., TOWN_AGENT_POST"),
+        ({}, "cannot report to town demo: set TOWN_API .a URL., TOWN_AGENT_POST"),
         ({"TOWN_AGENT_POST": '"townctl"'}, "JSON list of words"),
         ({"TOWN_AGENT_POST": "[]"}, "JSON list of words"),
     ],
 )
-def test_an_agent_without_a_way_to_its_town_says_so(environment: dict[str, str], said: str) -> None:
+def test_an_agent_without_a_way_to_its_town_reports_an_error(environment: dict[str, str], said: str) -> None:
     """The message names the variable and its form."""
     with pytest.raises(ValueError, match=said):
         poster_from(environment, town_id="demo", clock=SystemClock())
@@ -412,7 +422,7 @@ def test_an_agent_without_a_way_to_its_town_says_so(environment: dict[str, str],
         ({"TOWN_AGENT_DATA": "{data}"}, "no town demo here"),
     ],
 )
-def test_a_report_that_is_not_taken_says_why(environment: dict[str, str], said: str, tmp_path: Path) -> None:
+def test_a_report_that_is_refused_says_why(environment: dict[str, str], said: str, tmp_path: Path) -> None:
     """A command that is missing or fails, a town that is not there: NotPosted with the reason."""
     settings = {name: value.format(data=tmp_path) for name, value in environment.items()}
     poster = poster_from(settings, town_id="demo", clock=SystemClock())
@@ -420,8 +430,8 @@ def test_a_report_that_is_not_taken_says_why(environment: dict[str, str], said: 
         poster.post([{"event_id": "a1:1:heartbeat-1", "event_type": "agent_heartbeat", "agent_id": "a1"}])
 
 
-def test_a_report_is_repeated_until_it_is_taken() -> None:
-    """Two refusals and then an answer are one report; five refusals are given up."""
+def test_a_report_is_retried_until_it_is_accepted() -> None:
+    """Two failures and then a success are one report; after five failures it gives up."""
     clock = ScaledClock.starting_now(speed=100_000)
     answers = iter([NotPosted("busy"), NotPosted("busy"), None])
 

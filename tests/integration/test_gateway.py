@@ -47,5 +47,5 @@ def test_a_port_that_nobody_can_listen_on_is_refused() -> None:
     with serving(Echo()) as url:
         taken = urlsplit(url).port or 0
         for port in (taken, 99_999):
-            with pytest.raises(Refused, match=f"nobody can listen on port {port}"), serving(Echo(), port=port):
+            with pytest.raises(Refused, match=f"cannot listen on port {port}"), serving(Echo(), port=port):
                 pass

@@ -71,7 +71,7 @@ class RaceWorld(World):
 
     def said(self) -> bool:
         """Whether the town has everything that the control server has to say."""
-        return self.server is None or self.server.running.reporter._unsaid == 0
+        return self.server is None or self.server.running.reporter._unposted == 0
 
     def alive(self) -> dict[str, list[int]]:
         """The generations that have a living process, by agent."""

@@ -25,14 +25,14 @@ CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1], t
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A directory to play in; no agent outlives the test."""
+    """A directory for the town; no agent outlives the test."""
     yield tmp_path
     runtime = LocalProcessRuntime(wiring.agents_root(tmp_path / "town-data"), command=())
     assert runtime.stop_all() == ()
 
 
 def environment(place: Path) -> dict[str, str]:
-    """A PATH on which `townctl` is ours; sqlite3 and curl are stood in for, a machine may lack them."""
+    """A PATH with our `townctl`, and with stand-ins for sqlite3 and curl, which a machine may not have."""
     bin_ = place / "bin"
     bin_.mkdir()
     for name, words in (

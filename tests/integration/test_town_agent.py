@@ -1,4 +1,4 @@
-"""`town-agent`: what an agent says, over the API and into a directory, and what the town makes of it."""
+"""`town-agent`: what an agent reports, through the API or into a directory, and what the town does with it."""
 
 import json
 import subprocess
@@ -125,7 +125,7 @@ def test_a_refinery_asks_for_changes(place: Place) -> None:
     assert town.metadata(bead_id)["files"] == ["a.py", "b.py"]
 
 
-def test_a_mayor_that_waits_is_waiting_and_everybody_leaves_a_note_for_the_runtime(place: Place) -> None:
+def test_a_mayor_that_waits_is_waiting_and_every_role_leaves_a_note_for_the_runtime(place: Place) -> None:
     town = a_town().update("agent_metadata", "mayor", status="working", generation=4)
     place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None)
     assert place.says("waiting") == OK
@@ -189,10 +189,10 @@ def test_a_triage_request_is_answered(place: Place) -> None:
         (["status"], "required"),
         (["bead", "create"], "--title"),
         (["bead", "create", "--title", "x", "--metadata", "novalue"], "KEY=VALUE"),
-        (["status", " "], "say something"),
+        (["status", " "], "TEXT is empty"),
     ],
 )
-def test_what_is_used_wrongly_is_refused_and_says_why(
+def test_wrong_usage_is_refused_with_the_reason(
     place: Place, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     place.with_town(a_working_town())
@@ -200,7 +200,7 @@ def test_what_is_used_wrongly_is_refused_and_says_why(
     assert said in capsys.readouterr().err
 
 
-def test_without_a_start_file_or_a_way_to_the_town_it_says_what_is_missing(
+def test_without_a_start_file_or_a_way_to_the_town_the_error_names_what_is_missing(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["waiting"], {}) == REFUSED
@@ -210,10 +210,12 @@ def test_without_a_start_file_or_a_way_to_the_town_it_says_what_is_missing(
     assert "TOWN_API" in capsys.readouterr().err
     (place.root / "agent" / "context.json").write_text("{}")
     assert place.says("waiting") == REFUSED
-    assert "no start file" in capsys.readouterr().err
+    assert "is not a start file" in capsys.readouterr().err
 
 
-def test_what_the_town_refuses_for_good_is_not_tried_again(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_that_the_town_refuses_for_good_is_not_retried(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A bead with a title that is too long."""
     place.with_town(a_working_town())
     with an_events_api(place.world.objects, place.world.clock) as api:
@@ -222,10 +224,10 @@ def test_what_the_town_refuses_for_good_is_not_tried_again(place: Place, capsys:
     assert "413" in capsys.readouterr().err
 
 
-def test_what_a_directory_refuses_for_good_is_not_tried_again_either(
+def test_an_event_that_a_directory_refuses_for_good_is_not_retried_either(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was refused was posted five times, half a minute long, and the answer was "try again"."""
+    """It was posted five times in half a minute, and the exit code said "try again"."""
     place.with_town(a_working_town())
     assert place.says("bead", "create", "--title", "x" * 5000) == REFUSED
     assert "title" in capsys.readouterr().err
@@ -249,7 +251,7 @@ def test_over_the_api_a_report_carries_the_newest_token(place: Place) -> None:
     assert place.ticks().status("b1") == "in_review"
 
 
-def test_a_report_is_repeated_until_the_api_takes_it(tmp_path: Path) -> None:
+def test_a_report_is_retried_until_the_api_accepts_it(tmp_path: Path) -> None:
     world = a_world(a_town(), objects=DirectoryObjects(tmp_path))
     with an_events_api(world.objects, world.clock) as api:
         api.fails = [503, 429, 401]
@@ -266,14 +268,14 @@ def test_without_a_token_nothing_is_sent(place: Place, capsys: pytest.CaptureFix
     place.with_town(a_working_town())
     with an_events_api(place.world.objects, place.world.clock) as api:
         environment = {"TOWN_API": api.address, "TOWN_TOKEN_FILE": str(place.root / "missing")}
-        with pytest.raises(NotPosted, match="no token"):
+        with pytest.raises(NotPosted, match="no town token"):
             poster_from(environment, town_id="t1", clock=FakeClock(T)).post([])
         assert place.says("status", "fine", **environment) == NOT_POSTED
         assert api.seen == []
     assert api.token not in capsys.readouterr().err
 
 
-def test_it_starts_as_a_command(place: Place) -> None:
+def test_it_runs_as_a_command(place: Place) -> None:
     """As an agent calls it: a process of its own, `python -m infra.agents.town_agent.main`."""
     place.with_town(a_working_town())
     words = [sys.executable, "-m", "infra.agents.town_agent.main", "status", "hello"]
@@ -286,7 +288,7 @@ def test_it_starts_as_a_command(place: Place) -> None:
 def test_a_demo_agent_that_is_the_mayor_reads_and_waits(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sleeping mayor of a demo town is started when it is told something; it must not fall over."""
+    """A town starts its mayor when there is a message for it, so a demo agent must be able to act as mayor."""
     town = a_town().update("agent_metadata", "mayor", status="working")
     place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None, message="A bead failed.")
     for name, value in {**place.environment, "TOWN_AGENT_PACE": "0"}.items():

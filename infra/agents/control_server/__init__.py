@@ -1,9 +1,8 @@
-"""The control server: it runs all agents of one town in one container, and tells the town what becomes of them.
+"""The control server: it runs all agents of one town in one container and reports to the town how they live and end.
 
-    python -m infra.agents.control_server            settings come from the environment: `settings`
+    python -m infra.agents.control_server            the environment configures it: see `settings`
 
-`http` is the door, `sessions` what stands behind it, `workspace` clones and worktrees, `watch` the heartbeats, ends and
-idle exits, `eviction` the orderly end of the container, `reporter` the way to the town. Processes are started and ended
-by `shared.adapters.local_processes`: the local runtime and this server are one code base. `start_file.md` says what an
-agent finds.
+`http` routes requests, `sessions` carries them out, `workspace` manages clones and worktrees, `watch` reports heartbeats and
+ends and stops idle agents, `eviction` shuts the container down, `reporter` posts events to the town. Like the local runtime,
+it starts and stops processes through `shared.adapters.local_processes`. `start_file.md` describes what an agent finds.
 """

@@ -1,5 +1,5 @@
-"""`python -m infra.agents.control_server`: run until SIGTERM (the container is being taken away) or SIGINT; with TOWN_START_URL
-until the one agent that is wanted there has ended.
+"""`python -m infra.agents.control_server`: run until SIGTERM (the container is being evicted) or SIGINT. With TOWN_START_URL, run
+the one agent that is requested there, and exit when it has ended.
 """
 
 import os
@@ -9,16 +9,16 @@ import threading
 from types import FrameType
 
 from infra.agents.control_server.server import Running
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import NothingToDo, keep_own_token, request_at, run_one
 from infra.agents.posting import poster_from
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 
 
 def main() -> int:
-    """Run the server; 0 after an orderly end, 2 if it is not set up."""
+    """Run the server. Returns 0 after an orderly shutdown, 1 if a requested start failed, 2 if the settings are wrong."""
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = ControlServerSettings.from_environment(os.environ)
         own_token = {"TOWN_TOKEN_FILE": str(settings.root / "token"), **os.environ}
         poster = poster_from(own_token, town_id=settings.town_id, clock=settings.clock)
     except ValueError as error:
@@ -47,7 +47,7 @@ def main() -> int:
     return code
 
 
-def _one(running: Running, settings: Settings, url: str, ended: threading.Event) -> int:
+def _one(running: Running, settings: ControlServerSettings, url: str, ended: threading.Event) -> int:
     try:
         request = keep_own_token(request_at(url), settings.root)
         return run_one(running, request, effect_id=os.environ.get(START_KEY_VARIABLE, ""), ended=ended.is_set)

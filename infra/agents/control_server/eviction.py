@@ -1,14 +1,15 @@
-"""The orderly end of a container: the town is told, agents save their work, the town is told what became of them.
+"""The orderly shutdown of a container: announce it to the town, save the agents' work, report how the agents ended.
 
-1. No start is taken any more; `container_eviction` goes out, so that the town dispatches nothing until it is replaced. Not so
-   if no agent runs (an idle container was stopped because it was idle, and a town must not wait for its successor), and not
-   from the container of one agent, which no other agent lives in.
-2. Every agent is written to ("commit and push"), given some seconds, and then ended.
-3. What lies uncommitted or unpushed in a worktree is pushed on the agent's branch, all at once and within some seconds.
-4. `agent_completed` with the reason `container eviction` for each.
+1. Refuse new starts, and post `container_eviction`, so that the town dispatches no agents until the container is replaced.
+   This event is omitted if no agent is running, because then the container was stopped for being idle and the town must not
+   wait for a successor. It is also omitted by the container of a single agent, which has no successor.
+2. Send every agent the message "commit and push", give all of them a few seconds, then stop them.
+3. Commit and push what is left in their worktrees to the agents' branches, in parallel and within a few seconds.
+4. Post `agent_completed` with the reason `container eviction` for each agent.
 
-The nonce of the drain follows from the event's id. Whoever keeps the directory (a volume) or TOWN_DRAIN_NONCE can end the
-drain at once with `container_ready`; else the first heartbeat of another instance does, else the seven minutes.
+The nonce of the drain is derived from the event's id. A new instance that finds it, on a volume that is kept or in
+TOWN_DRAIN_NONCE, ends the drain at once with `container_ready`. Otherwise the first heartbeat from another instance ends
+it, or the drain times out after seven minutes.
 """
 
 import json
@@ -19,22 +20,22 @@ from typing import Final
 
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.sessions import Sessions
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.watch import EVICTED, Session, Watch
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_supervisor import write_atomically
 from shared.events.containers import drain_nonce
 
 _DRAIN: Final = "drain.json"
-_LAST_WORDS: Final = "Your container is about to be taken away. Commit and push what you have, then end."
+_LAST_MESSAGE: Final = "Your container is about to be taken away. Commit and push what you have, then end."
 _SAVE_SECONDS: Final = 10.0
 _REPORT_SECONDS: Final = 10.0
-"""Together the 20 s that the platform's stop time-out must be longer than the agents' time (Dockerfile)."""
+"""Saving and reporting together: the 20 s by which the platform's stop timeout must exceed the agents' time (Dockerfile)."""
 _AT_ONCE: Final = 16
 
 
-def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
-    """End the town's container in order; a line for each agent that says what became of its work."""
+def evict(settings: ControlServerSettings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
+    """Shut down the town's container. Returns one line per agent that says what happened to its work."""
     sessions.take_no_more_starts()
     agents = watch.drain()
     if agents:
@@ -45,14 +46,14 @@ def evict(settings: Settings, sessions: Sessions, watch: Watch, reporter: Report
     return _end_all(agents, settings, sessions, watch, reporter)
 
 
-def leave(settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
-    """End the container of one agent in order: nothing that the town as a whole need take notice of."""
+def leave(settings: ControlServerSettings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
+    """Shut down the container of a single agent, without announcing an eviction to the town."""
     sessions.take_no_more_starts()
     return _end_all(watch.drain(), settings, sessions, watch, reporter)
 
 
-def announce_ready(settings: Settings, reporter: Reporter) -> bool:
-    """End the drain that an earlier instance began, if its nonce is known; whether it was."""
+def announce_ready(settings: ControlServerSettings, reporter: Reporter) -> bool:
+    """End the drain that an earlier instance started, if its nonce is known. Returns whether it is."""
     path = settings.root / _DRAIN
     nonce = os.environ.get("TOWN_DRAIN_NONCE") or _kept_nonce(settings)
     if not nonce:
@@ -63,24 +64,26 @@ def announce_ready(settings: Settings, reporter: Reporter) -> bool:
 
 
 def _end_all(
-    agents: Sequence[Session], settings: Settings, sessions: Sessions, watch: Watch, reporter: Reporter
+    agents: Sequence[Session], settings: ControlServerSettings, sessions: Sessions, watch: Watch, reporter: Reporter
 ) -> list[str]:
-    said = _event_id(settings)
+    message_id = _event_id(settings)
     for agent in agents:
-        sessions.runtime.message(settings.town_id, agent.agent_id, message_id=said, text=_LAST_WORDS, mode="immediate")
+        sessions.runtime.message(
+            settings.town_id, agent.agent_id, message_id=message_id, text=_LAST_MESSAGE, mode="immediate"
+        )
     wait_for(lambda: not sessions.runtime.running(settings.town_id), seconds=settings.eviction_seconds, every=0.1)
     time_left = Budget(_SAVE_SECONDS)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        told = list(pool.map(lambda agent: _end(agent, settings.town_id, sessions, watch, time_left), agents))
+        lines = list(pool.map(lambda agent: _end(agent, settings.town_id, sessions, watch, time_left), agents))
     reporter.finish(seconds=_REPORT_SECONDS)
-    return told
+    return lines
 
 
-def _event_id(settings: Settings) -> str:
+def _event_id(settings: ControlServerSettings) -> str:
     return f"evict:{settings.instance_key}"
 
 
-def _kept_nonce(settings: Settings) -> str | None:
+def _kept_nonce(settings: ControlServerSettings) -> str | None:
     try:
         kept = json.loads((settings.root / _DRAIN).read_text(encoding="utf-8"))
         return str(kept["nonce"])
@@ -89,7 +92,7 @@ def _kept_nonce(settings: Settings) -> str | None:
 
 
 def _end(agent: Session, town_id: str, sessions: Sessions, watch: Watch, time_left: Budget) -> str:
-    """End one agent, save its work, tell the town."""
+    """Stop one agent, save its work and report its end to the town. Returns a line about its work."""
     newest = sessions.runtime.newest(town_id, agent.agent_id)
     order = newest.context() if newest is not None else {}
     sessions.runtime.stop(town_id, agent.agent_id, generation=agent.generation, effect_id=EVICTED)

@@ -1,4 +1,4 @@
-"""The door: routes to sessions, JSON in and out, the caller's key checked before anything is read."""
+"""The HTTP server: it checks the caller's key before anything else, decodes JSON bodies and routes requests to `Sessions`."""
 
 import hmac
 import json
@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
-from infra.agents.control_server.requests import Message, Model, RefreshToken, Start, Stop, SyncConfig
+from infra.agents.control_server.requests import RefreshToken, SendMessage, SetModel, StartAgent, StopAgent, SyncConfig
 from infra.agents.control_server.sessions import Answer, Sessions
 
 LARGEST_BODY: Final = 1 << 20
@@ -21,8 +21,8 @@ _SOCKET_SECONDS: Final = 30.0
 B = TypeVar("B", bound=BaseModel)
 
 
-class Refused(Exception):
-    """A request that is answered without doing anything."""
+class RequestRefused(Exception):
+    """A request that is answered with an error before anything was done."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 class ControlServer(ThreadingHTTPServer):
-    """The HTTP server. `serve_forever` runs it, `address` says where."""
+    """The HTTP server. `serve_forever` runs it; `address` is its base URL."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -46,64 +46,64 @@ class ControlServer(ThreadingHTTPServer):
         return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
     def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer one request; whoever may not ask learns nothing."""
+        """Answer one request. A caller without the key learns nothing, not even which routes exist."""
         try:
             self._require_key(headers)
             return self._route(method, path.partition("?")[0], headers, body)
-        except Refused as refused:
+        except RequestRefused as refused:
             return refused.status, {"error": str(refused)}
         except OSError as error:
-            return 500, {"error": f"this container's disk or processes are in trouble: {error.strerror}"}
+            return 500, {"error": f"a file or process operation failed in this container: {error.strerror}"}
 
     def _require_key(self, headers: Mapping[str, str]) -> None:
         given = _header(headers, "Authorization")
         if self._key is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
-            raise Refused(401, "the key of this control server is wanted")
+            raise RequestRefused(401, "the bearer token is missing or is not the key of this control server")
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         key = _header(headers, "Idempotency-Key")
         sessions = self.sessions
         whole: dict[tuple[str, str], Callable[[], Answer]] = {
             ("GET", "/health"): sessions.health,
-            ("POST", "/agents/start"): lambda: sessions.start(_body(Start, body), effect_id=key),
+            ("POST", "/agents/start"): lambda: sessions.start(_body(StartAgent, body), effect_id=key),
             ("POST", "/refresh-token"): lambda: sessions.refresh_token(_body(RefreshToken, body)),
             ("POST", "/sync-config"): lambda: sessions.sync_config(_body(SyncConfig, body)),
         }
         found = whole.get((method, path))
         if found is not None:
             return found()
-        about = _AGENT.fullmatch(path)
-        if about is None:
-            raise Refused(404, "no such route")
-        agent_id, verb = unquote(about[1]), about[2]
+        found_agent = _AGENT.fullmatch(path)
+        if found_agent is None:
+            raise RequestRefused(404, "no such route")
+        agent_id, verb = unquote(found_agent[1]), found_agent[2]
         answers: dict[tuple[str, str], Callable[[], Answer]] = {
             ("POST", "stop"): lambda: sessions.stop(
-                agent_id, _body(Stop, body or b"{}"), effect_id=key, generation=_generation(headers)
+                agent_id, _body(StopAgent, body or b"{}"), effect_id=key, generation=_generation(headers)
             ),
             ("GET", "status"): lambda: sessions.status(agent_id),
             ("POST", "message"): lambda: sessions.message(
                 agent_id,
-                _body(Message, body),
+                _body(SendMessage, body),
                 message_id=key or "message",
                 mode=_header(headers, "Town-Message-Mode") or "immediate",
             ),
-            ("PATCH", "model"): lambda: sessions.update_model(agent_id, _body(Model, body), effect_id=key),
+            ("PATCH", "model"): lambda: sessions.update_model(agent_id, _body(SetModel, body), effect_id=key),
         }
         answer = answers.get((method, verb))
         if answer is None:
-            raise Refused(405, f"{verb} is asked for in another way")
+            raise RequestRefused(405, f"{method} is not allowed for {verb}")
         return answer()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Reads a request, hands it to the server, writes what it says."""
+    """Reads a request, passes it to the server and writes the answer."""
 
     server: ControlServer
     protocol_version = "HTTP/1.1"
     timeout = _SOCKET_SECONDS
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer a request of any method."""
         self._answer()
 
     do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             length = -1
         if not 0 <= length <= LARGEST_BODY:
             self.close_connection = True
-            self.write(413, {"error": f"a body has at most {LARGEST_BODY} bytes"})
+            self.write(413, {"error": f"the body is larger than {LARGEST_BODY} bytes, or Content-Length is invalid"})
             return
         status, answer = self.server.respond(
             self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.write(status, answer)
 
     def write(self, status: int, answer: Mapping[str, Any]) -> None:
-        """Send one JSON answer; a caller that has hung up is none of our business."""
+        """Send one JSON answer. A caller that has closed the connection is ignored."""
         content = json.dumps(answer).encode()
         try:
             self.send_response(status)
@@ -135,17 +135,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing: what matters becomes an event or an answer."""
+        """Log nothing: whatever matters becomes an event or an answer."""
 
 
 def _body(model: type[B], content: bytes) -> B:
-    """The body as that model. Raises Refused, which names the place and never the value."""
+    """The body as an instance of `model`. Raises RequestRefused, which names the field but never shows the value."""
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "body"
-        raise Refused(400, f"{place}: {first['msg']}") from None
+        raise RequestRefused(400, f"{place}: {first['msg']}") from None
 
 
 def _generation(headers: Mapping[str, str]) -> int | None:
@@ -153,10 +153,10 @@ def _generation(headers: Mapping[str, str]) -> int | None:
     if not text:
         return None
     if not _NUMBER.fullmatch(text):
-        raise Refused(400, "Town-Generation: a whole number is wanted")
+        raise RequestRefused(400, "Town-Generation: must be a whole number")
     return int(text)
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
-    """A header, whatever its case; empty if it was not sent."""
+    """The value of a header, matched without regard to case; empty if it was not sent."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), "")

@@ -1,4 +1,4 @@
-"""The server's voice: events for the town, in order, until they are taken. Signs of life are said once."""
+"""Posts the server's events to the town: facts in order and with retries until the town accepts them, signs of life once."""
 
 import queue
 import threading
@@ -14,36 +14,36 @@ _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Reporter:
-    """Posts from a thread of its own, so that no caller waits for the town."""
+    """Posts facts from a thread of its own, so that no caller waits for the town."""
 
     def __init__(self, poster: Poster, clock: Clock) -> None:
         self._poster = poster
         self._clock = clock
         self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._unsaid = 0
+        self._unposted = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._post_all, name="reporter", daemon=True)
 
     def start(self) -> None:
-        """Begin to post."""
+        """Start the posting thread."""
         self._thread.start()
 
     def fact(self, event: Event) -> None:
-        """Say something that must arrive; it is repeated under its id until the town has it, or refuses it for good."""
-        self._unsaid += 1
+        """Post an event that must arrive. It is retried under the same id until the town accepts it or refuses it for good."""
+        self._unposted += 1
         self._waiting.put(event)
 
     def sign_of_life(self, event: Event) -> None:
-        """Say something that the next such event says again; once, in the caller's thread."""
+        """Post an event once, in the caller's thread, because the next event of its kind makes it obsolete anyway."""
         try:
             self._poster.post([event])
         except NotPosted as error:
-            print(f"control server: a sign of life was not taken: {error}", flush=True)
+            print(f"control server: a heartbeat could not be posted: {error}", flush=True)
 
     def event(
         self, event_type: str, event_id: str, payload: Mapping[str, Any], *, agent_id: str | None = None
     ) -> dict[str, Any]:
-        """An event as the town takes it."""
+        """An event as the town's inbox expects it."""
         found: dict[str, Any] = {
             "event_id": event_id,
             "event_type": event_type,
@@ -53,11 +53,11 @@ class Reporter:
         return found if agent_id is None else found | {"agent_id": agent_id}
 
     def finish(self, *, seconds: float) -> bool:
-        """Wait until everything was taken, for at most so many real seconds; whether it was. Nothing is said after it."""
-        said = wait_for(lambda: self._unsaid == 0, seconds=seconds)
+        """Wait at most `seconds` real seconds until every fact was accepted, then stop posting. Returns whether all were."""
+        all_posted = wait_for(lambda: self._unposted == 0, seconds=seconds)
         self._ended.set()
         self._waiting.put(None)
-        return said
+        return all_posted
 
     def _post_all(self) -> None:
         while (event := self._waiting.get()) is not None:
@@ -66,13 +66,13 @@ class Reporter:
                 try:
                     self._poster.post([event])
                 except NotPosted as error:
-                    if error.final:  # else it would hold up everything behind it for ever
-                        print(f"control server: {event['event_type']} was refused for good: {error}", flush=True)
-                        self._unsaid -= 1
+                    if error.final:  # retrying it would block all later events forever
+                        print(f"control server: the town refused {event['event_type']} for good: {error}", flush=True)
+                        self._unposted -= 1
                         break
-                    print(f"control server: {event['event_type']} was not taken yet: {error}", flush=True)
+                    print(f"control server: {event['event_type']} will be posted again: {error}", flush=True)
                     self._ended.wait(_RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)])
                     tries += 1
                 else:
-                    self._unsaid -= 1
+                    self._unposted -= 1
                     break

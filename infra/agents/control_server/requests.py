@@ -1,4 +1,4 @@
-"""The bodies that the control server takes, as strict as they are documented."""
+"""The request bodies that the control server accepts; unknown fields and other types are refused."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Start(_Body):
+class StartAgent(_Body):
     """POST /agents/start."""
 
     agent_id: Id = Field(alias="agentId")
@@ -39,18 +39,18 @@ class Start(_Body):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that the agent is given; the order travels as a file."""
+        """The agent's environment variables. They do not include the order, which the agent gets as a file."""
         return {name: value for name, value in self.env_vars.items() if name != ORDER_VARIABLE}
 
     def generation(self, *, otherwise: int) -> int:
-        """The generation that the caller names, else the given one. Raises ValueError."""
+        """The generation that the caller names, or `otherwise`. Raises ValueError if it is not a number."""
         named = self.env_vars.get(GENERATION_VARIABLE)
         return otherwise if named is None else int(named)
 
     def order(self, *, generation: int) -> dict[str, Any]:
-        """The start file: the order that came in `envVars`, if one did, and over it what the body says.
+        """The content of the start file: the order from `envVars`, if there is one, overridden by the fields of the body.
 
-        Raises ValueError if the order cannot be read.
+        Raises ValueError if the order is not a JSON object.
         """
         order = _object(self.env_vars.get(ORDER_VARIABLE, "{}"))
         rig = {"id": self.rig_id, "git_url": self.git_url, "default_branch": self.default_branch}
@@ -76,19 +76,19 @@ class Start(_Body):
         }
 
 
-class Stop(_Body):
+class StopAgent(_Body):
     """POST /agents/{id}/stop."""
 
     signal: Literal["SIGTERM", "SIGINT", "SIGKILL"] = "SIGTERM"
 
 
-class Message(_Body):
+class SendMessage(_Body):
     """POST /agents/{id}/message."""
 
     prompt: Annotated[str, Field(min_length=1)]
 
 
-class Model(_Body):
+class SetModel(_Body):
     """PATCH /agents/{id}/model."""
 
     model: Name
@@ -100,7 +100,7 @@ Token = Annotated[str, Field(min_length=1, max_length=8192)]
 
 
 class AgentToken(_Body):
-    """The token of one generation of an agent."""
+    """A town token for one generation of an agent."""
 
     agent_id: Id = Field(alias="agentId")
     generation: int
@@ -115,7 +115,7 @@ class RefreshToken(_Body):
 
 
 class SyncConfig(_Body):
-    """POST /sync-config: clones to have ready, variables for every later start."""
+    """POST /sync-config: repositories to clone ahead of time, and environment variables for every later start."""
 
     rigs: list[dict[str, Any]] = Field(default_factory=list)
     env_vars: dict[str, str] = Field(default_factory=dict, alias="envVars")
@@ -128,4 +128,4 @@ def _object(text: str) -> dict[str, Any]:
         raise ValueError(f"{ORDER_VARIABLE} is nested too deeply") from None
     if isinstance(value, dict):
         return value
-    raise ValueError(f"{ORDER_VARIABLE} is no JSON object")
+    raise ValueError(f"{ORDER_VARIABLE} is not a JSON object")

@@ -1,4 +1,4 @@
-"""All parts of a control server put together, to be started and ended by a process or by a test."""
+"""A running control server, assembled from its parts; a process or a test starts and ends it."""
 
 import threading
 from typing import Final
@@ -7,7 +7,7 @@ from infra.agents.control_server.eviction import announce_ready, evict, leave
 from infra.agents.control_server.http import ControlServer
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.sessions import Sessions
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.watch import Watch
 from infra.agents.posting import Poster
 
@@ -15,9 +15,11 @@ _LAST_REPORTS_SECONDS: Final = 10.0
 
 
 class Running:
-    """A control server that runs: `address` is where. End it with `evict`, `leave` or `kill`."""
+    """A running control server at `address`. End it with `evict`, `leave`, `finish` or `kill`."""
 
-    def __init__(self, settings: Settings, poster: Poster, *, door: type[ControlServer] = ControlServer) -> None:
+    def __init__(
+        self, settings: ControlServerSettings, poster: Poster, *, door: type[ControlServer] = ControlServer
+    ) -> None:
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.settings = settings
         self.reporter = Reporter(poster, settings.clock)
@@ -38,25 +40,25 @@ class Running:
         return self.door.address
 
     def evict(self) -> list[str]:
-        """End in order; what became of each agent's work."""
-        told = evict(self.settings, self.sessions, self.watch, self.reporter)
+        """Shut down as the container of a town. Returns one line per agent that says what happened to its work."""
+        lines = evict(self.settings, self.sessions, self.watch, self.reporter)
         self._close()
-        return told
+        return lines
 
     def leave(self) -> list[str]:
-        """End in order as the container of one agent, which is not the town's."""
-        told = leave(self.settings, self.sessions, self.watch, self.reporter)
+        """Shut down as the container of a single agent. Returns the same lines."""
+        lines = leave(self.settings, self.sessions, self.watch, self.reporter)
         self._close()
-        return told
+        return lines
 
     def finish(self) -> None:
-        """End where nothing is left to do: what was seen last is told."""
+        """Shut down after the only agent has ended: report what was observed last."""
         self.watch.look()
         self.reporter.finish(seconds=_LAST_REPORTS_SECONDS)
         self._close()
 
     def kill(self) -> None:
-        """End as a container that lost its power does: agents die, nobody is told."""
+        """End abruptly, as after a power failure: the agents die, and nothing is reported."""
         self.watch.draining = True
         self.reporter.finish(seconds=0)
         self._close()

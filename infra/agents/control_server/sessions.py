@@ -1,9 +1,9 @@
 """What the control server does for each route: starts, stops, statuses, messages, models, tokens.
 
-A start may take long (a clone). It goes on in a thread; the caller is answered when it is done, or after a few seconds
-with `starting`. A start that is repeated joins the first one; one of a newer generation makes the older one give up; a
-stop does the same. All that is decided by `LocalProcessRuntime`, whose answers lie in files: so a server that was
-restarted knows what it started.
+A start may take long, because it may clone a repository. So it runs in a thread, and the caller is answered when it is
+done or, after a few seconds, with `starting`. A repeated start waits for the first one. A start of a newer generation, or
+a stop, cancels it. `LocalProcessRuntime` decides all this and keeps its answers in files, so a restarted server knows what
+it has started.
 """
 
 import json
@@ -17,8 +17,8 @@ from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Any, Final
 
-from infra.agents.control_server.requests import Message, Model, RefreshToken, Start, Stop, SyncConfig
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.requests import RefreshToken, SendMessage, SetModel, StartAgent, StopAgent, SyncConfig
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import segment
@@ -36,17 +36,17 @@ StartAnswer = Started | StartRejected | StartUnknown
 
 
 class Sessions:
-    """The agents of one town. Safe for threads."""
+    """The agents of one town. Thread-safe."""
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ControlServerSettings,
         *,
         started: Callable[[str, int], None],
         failed_late: Callable[[str, int, str], None],
     ) -> None:
-        """`started` hears of every start that succeeded, before its caller does; `failed_late` of one that was answered
-        with `starting` and then failed.
+        """`started` is called for every successful start, before the caller is answered. `failed_late` is called for a start
+        that was answered with `starting` and failed afterwards.
         """
         self._settings = settings
         self._started = started
@@ -67,7 +67,7 @@ class Sessions:
         self.evicting = False
 
     def health(self) -> Answer:
-        """Who runs here."""
+        """The state of this server and its running agents."""
         agents = [
             {"agentId": agent.agent_id, "generation": agent.generation}
             for agent in self.runtime.running(self._settings.town_id)
@@ -79,8 +79,8 @@ class Sessions:
             "agents": agents,
         }
 
-    def start(self, body: Start, *, effect_id: str) -> Answer:
-        """Start an agent; the same key again gives the first answer."""
+    def start(self, body: StartAgent, *, effect_id: str) -> Answer:
+        """Start an agent. Idempotent: the same key again gets the first answer."""
         if body.town_id != self._settings.town_id:
             return 409, {"error": f"this container serves town {self._settings.town_id}"}
         try:
@@ -90,7 +90,7 @@ class Sessions:
         generation = launch.order["generation"]
         with self._guard:
             if self.evicting:
-                return 503, {"error": "this container is being taken away"}
+                return 503, {"error": "this container is being evicted"}
             if launch.effect_id not in self._starting:
                 self._starting[launch.effect_id] = (launch, self._pool.submit(self._run, launch))
             _, future = self._starting[launch.effect_id]
@@ -106,7 +106,7 @@ class Sessions:
         return (409 if isinstance(answer, StartRejected) else 500), {"error": answer.reason}
 
     def take_no_more_starts(self) -> None:
-        """Refuse every start from now on; those that are still under way give up, which is told as of any that fails."""
+        """Refuse every start from now on. Starts in progress are cancelled and reported like any that fail."""
         with self._guard:
             self.evicting = True
             under_way = [launch for launch, _ in self._starting.values()]
@@ -114,8 +114,8 @@ class Sessions:
             agent_id, generation = launch.order["agent_id"], launch.order["generation"]
             self.runtime.stop(self._settings.town_id, agent_id, generation=generation, effect_id="evicted")
 
-    def stop(self, agent_id: str, body: Stop, *, effect_id: str, generation: int | None) -> Answer:
-        """Stop that generation, or the newest one if the caller names none."""
+    def stop(self, agent_id: str, body: StopAgent, *, effect_id: str, generation: int | None) -> Answer:
+        """Stop the given generation, or the newest one if the caller names none."""
         newest = self.runtime.newest(self._settings.town_id, agent_id)
         if newest is None and generation is None:
             return 404, {"error": "no such agent"}
@@ -134,7 +134,7 @@ class Sessions:
         return 200, self._shown(agent_id, number, "stopped")
 
     def status(self, agent_id: str) -> Answer:
-        """What is known of the agent's newest generation. One that could not be started has ended."""
+        """The status of the agent's newest generation. One that could not be started counts as exited."""
         known = self.runtime.status(self._settings.town_id, agent_id)
         if known.generation is None and known.status == "not_found":
             return 404, {"error": "no such agent"}
@@ -144,8 +144,8 @@ class Sessions:
         shown = self._shown(agent_id, known.generation, status)
         return 200, shown if reason is None else shown | {"exitReason": reason}
 
-    def message(self, agent_id: str, body: Message, *, message_id: str, mode: str) -> Answer:
-        """Give the running agent a text, once."""
+    def message(self, agent_id: str, body: SendMessage, *, message_id: str, mode: str) -> Answer:
+        """Deliver a message to the running agent, once per `message_id`."""
         done = self.runtime.message(
             self._settings.town_id, agent_id, message_id=message_id, text=body.prompt, mode=mode
         )
@@ -153,8 +153,8 @@ class Sessions:
             return 409, {"error": done.error}
         return 200, {"agentId": agent_id, "status": "delivered"}
 
-    def update_model(self, agent_id: str, body: Model, *, effect_id: str) -> Answer:
-        """Write the model where the agent looks for it."""
+    def update_model(self, agent_id: str, body: SetModel, *, effect_id: str) -> Answer:
+        """Write the model to the file that the agent reads."""
         if self.runtime.newest(self._settings.town_id, agent_id) is None:
             return 404, {"error": "no such agent"}
         order = {
@@ -168,14 +168,14 @@ class Sessions:
         return 200, {"agentId": agent_id, "model": body.model}
 
     def refresh_token(self, body: RefreshToken) -> Answer:
-        """Keep the tokens where the server and its agents read them: in files that only this user can read."""
+        """Store the tokens in the files that the server and its agents read; only this user can read them."""
         write_secret(self._root / "token", body.token)
         for each in body.agent_tokens:
             write_secret(self._token_file(each.agent_id, each.generation), each.token)
         return 200, {"status": "refreshed"}
 
     def sync_config(self, body: SyncConfig) -> Answer:
-        """Remember variables for later starts; fetch clones in the background."""
+        """Remember environment variables for later starts, and fetch clones in the background."""
         wrong = _wrong_variable(body.env_vars)
         if wrong is not None:
             return 400, {"error": f"envVars: {wrong}"}
@@ -186,16 +186,16 @@ class Sessions:
         return 200, {"status": "synced"}
 
     def close(self) -> None:
-        """Take no more starts, and fetch nothing more."""
+        """Start and fetch nothing more."""
         self._closed.set()
         for pool in (self._pool, self._fetches):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _launch(self, body: Start, effect_id: str) -> Launch:
+    def _launch(self, body: StartAgent, effect_id: str) -> Launch:
         newest = self.runtime.newest(self._settings.town_id, body.agent_id)
         generation = body.generation(otherwise=1 if newest is None else newest.number + 1)
         if generation < 0:
-            raise ValueError("a generation is not negative")
+            raise ValueError("the generation must not be negative")
         wrong = _wrong_variable(body.environment)
         if wrong is not None:
             raise ValueError(wrong)
@@ -230,7 +230,7 @@ class Sessions:
         try:
             self.workspaces.fetch(url, self._closed.is_set)
         except NotPrepared as error:
-            print(f"control server: a clone could not be made ready, the first start tries again: {error}", flush=True)
+            print(f"control server: fetching a clone ahead failed, the first start tries again: {error}", flush=True)
 
     def _configured(self) -> dict[str, str]:
         path = self._root / "config.json"
@@ -240,7 +240,7 @@ class Sessions:
         return {str(name): str(value) for name, value in stored["env_vars"].items()}
 
     def _token_file(self, agent_id: str, generation: int) -> Path:
-        """A token speaks for one generation: what comes late for an older one must not take the newer one's voice."""
+        """The token file of one generation; a late token for an older one must not replace the newer one's token."""
         return self._root / "tokens" / f"{segment(agent_id)}.{generation}"
 
     def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class Sessions:
 
 
 def write_secret(path: Path, secret: str) -> None:
-    """Replace a file that nobody else may read."""
+    """Write a file atomically that only this user can read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
@@ -260,10 +260,10 @@ def write_secret(path: Path, secret: str) -> None:
 
 
 def _wrong_variable(variables: dict[str, str]) -> str | None:
-    """What is wrong with the first variable that cannot be, or that would change how programs are found and loaded."""
+    """The problem with the first variable that is invalid or would change how programs are loaded; None if all are fine."""
     for name, value in variables.items():
         if not _VARIABLE.fullmatch(name) or name.startswith(("LD_", "DYLD_")):
-            return f"{name!r} is no name of a variable"
+            return f"{name!r} is not allowed as the name of an environment variable"
         if "\0" in value:
-            return f"{name} holds U+0000"
+            return f"{name} contains the character U+0000"
     return None

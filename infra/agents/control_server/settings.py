@@ -1,13 +1,14 @@
-"""What a control server is told by its environment.
+"""The settings of a control server, from its environment.
 
-TOWN_ID                 the town whose agents it runs
-TOWN_AGENT_COMMAND      the agent CLI: a command line, or a JSON list of words
+TOWN_ID                 the town whose agents it runs (required)
+TOWN_AGENT_COMMAND      the agent CLI: a command line, or a JSON list of words (required)
 TOWN_CONTROL_ROOT       directory for clones, worktrees, start files and logs (default ./control-data)
-TOWN_CONTROL_HOST/PORT  where it listens (default 127.0.0.1:8080; port 0 takes a free one)
-TOWN_CONTROL_KEY        the secret that callers must show as a bearer token; empty: none (loopback and tests only)
-TOWN_INSTANCE_ID        what tells this container from the one that it replaces (default: made up at the start)
-TOWN_CLOCK              the town's clock, where it is not the wall's
-TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     the way to the town: `infra.agents.posting`
+TOWN_CONTROL_HOST/PORT  address to listen on (default 127.0.0.1:8080; port 0 picks a free one)
+TOWN_CONTROL_KEY        the bearer token that callers must present; optional only on the loopback interface
+TOWN_INSTANCE_ID        identifies this container, as opposed to the one that it replaces (default: a random id)
+TOWN_EVICTION_SECONDS   how long agents may save their work when the container is evicted (default 10)
+TOWN_CLOCK              the town's clock, if it is not the system clock
+TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     how to reach the town: see `infra.agents.posting`
 """
 
 import hashlib
@@ -36,13 +37,13 @@ PASSED_ON: Final = (
     "PYTHONPATH",
     "PYTHONDONTWRITEBYTECODE",
 )
-"""What agents find in their environment besides what any program needs; and every GIT_ variable."""
+"""The variables that agents inherit, together with every variable that begins with GIT_."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """One control server. `answer_within` is how many real seconds a start is waited for before it is answered with
-    `starting`; `eviction_seconds` how many agents have to save their work.
+class ControlServerSettings:
+    """The settings of one control server. A start that takes longer than `answer_within` real seconds is answered with
+    `starting`. Agents have `eviction_seconds` to save their work. The agents are observed every `look_every` seconds.
     """
 
     town_id: str
@@ -60,21 +61,23 @@ class Settings:
 
     @property
     def instance_key(self) -> str:
-        """The instance as a part of event ids, which take neither every character of a platform's names nor their length."""
+        """The instance id, hashed for use in event ids, whose length and characters are limited."""
         return hashlib.sha256(self.instance_id.encode()).hexdigest()[:16]
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """The settings; raises ValueError with what is missing."""
+    def from_environment(cls, environment: Mapping[str, str]) -> "ControlServerSettings":
+        """The settings that an environment describes. Raises ValueError with the variable that is missing or wrong."""
         command = _words(environment.get("TOWN_AGENT_COMMAND", ""))
         town_id = environment.get("TOWN_ID", "")
         if not town_id or not command:
-            raise ValueError("TOWN_ID and TOWN_AGENT_COMMAND must be set: the town, and the program that an agent is")
+            raise ValueError(
+                "set TOWN_ID to the town's id and TOWN_AGENT_COMMAND to the agent's program; both are required"
+            )
         key = environment.get("TOWN_CONTROL_KEY") or None
         host = environment.get("TOWN_CONTROL_HOST") or "127.0.0.1"
         if key is None and host not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(
-                "TOWN_CONTROL_KEY must be set where others than this machine can call: make up a long secret"
+                f"set TOWN_CONTROL_KEY to a long secret: it is required because other machines can connect to {host}"
             )
         passed = {name: environment[name] for name in PASSED_ON if environment.get(name)}
         passed |= {name: value for name, value in environment.items() if name.startswith("GIT_")}
@@ -84,18 +87,27 @@ class Settings:
             root=Path(environment.get("TOWN_CONTROL_ROOT") or "control-data").resolve(),
             instance_id=environment.get("TOWN_INSTANCE_ID") or ids.batch_id(),
             host=host,
-            port=int(environment.get("TOWN_CONTROL_PORT") or 8080),
+            port=int(_number(environment, "TOWN_CONTROL_PORT", 8080)),
             key=key,
             clock=clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, "")),
             environment=passed,
-            eviction_seconds=float(environment.get("TOWN_EVICTION_SECONDS") or 10),
+            eviction_seconds=_number(environment, "TOWN_EVICTION_SECONDS", 10),
         )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    """The value of a variable as a number. Raises ValueError that names the variable."""
+    text = environment.get(name)
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is not a number") from None
 
 
 def _words(text: str) -> tuple[str, ...]:
     if text.lstrip().startswith("["):
         words = json.loads(text)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError("TOWN_AGENT_COMMAND as JSON must be a list of words")
+            raise ValueError("TOWN_AGENT_COMMAND: JSON must be a list of strings")
         return tuple(words)
     return tuple(shlex.split(text))

@@ -1,4 +1,4 @@
-"""A container for one agent: what it is to do lies at TOWN_START_URL; when the agent has ended, so does the container."""
+"""A container for a single agent: it fetches the start request from TOWN_START_URL and ends when the agent has ended."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from infra.agents.control_server.requests import Start
+from infra.agents.control_server.requests import StartAgent
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.sessions import write_secret
 from shared.adapters.clock import wait_for
@@ -19,26 +19,26 @@ _FETCH_TRIES: Final = 3
 
 
 class NothingToDo(Exception):
-    """The start request could not be had or does not hold what it must."""
+    """The start request could not be fetched or is invalid."""
 
 
-def request_at(url: str) -> Start:
-    """What the agent is to do. Raises NothingToDo; the address, which is as good as a key, is never repeated."""
+def request_at(url: str) -> StartAgent:
+    """Fetch the start request. Raises NothingToDo, whose text never contains the URL, because the URL is a credential."""
     said = "no answer"
     for _ in range(_FETCH_TRIES):
         answer = call("GET", url, headers={}, seconds=_FETCH_SECONDS)
         if isinstance(answer, Answered) and answer.ok and answer.is_json:
             try:
-                return Start.model_validate_json(json.dumps(answer.body))
+                return StartAgent.model_validate_json(json.dumps(answer.body))
             except ValidationError as error:
                 fields = [".".join(str(part) for part in each["loc"]) for each in error.errors(include_input=False)]
-                raise NothingToDo(f"the start request is wrong in {', '.join(fields)}") from None
+                raise NothingToDo(f"the start request is invalid in these fields: {', '.join(fields)}") from None
         said = answer.said if isinstance(answer, Answered) else answer.reason
     raise NothingToDo(f"the start request could not be fetched: {said}")
 
 
-def keep_own_token(request: Start, root: Path) -> Start:
-    """Keep the server's token where the server reads it; what is left is the agent's, and does not hold it."""
+def keep_own_token(request: StartAgent, root: Path) -> StartAgent:
+    """Store the server's own token in the file that the server reads. Returns the request without that token."""
     variables = dict(request.env_vars)
     token = variables.pop(CONTAINER_TOKEN_VARIABLE, None)
     if token is not None:
@@ -46,8 +46,8 @@ def keep_own_token(request: Start, root: Path) -> Start:
     return request.model_copy(update={"env_vars": variables})
 
 
-def run_one(running: Running, request: Start, *, effect_id: str, ended: Callable[[], bool]) -> int:
-    """Start the agent and wait until it is over or `ended()`; 0 if it ran."""
+def run_one(running: Running, request: StartAgent, *, effect_id: str, ended: Callable[[], bool]) -> int:
+    """Start the agent and wait until it has ended or `ended()` is true. Returns 0 if it was started."""
     status, answer = running.sessions.start(request, effect_id=effect_id)
     if status not in (200, 202):
         running.watch.report_end(
@@ -59,6 +59,6 @@ def run_one(running: Running, request: Start, *, effect_id: str, ended: Callable
 
 
 def is_over(running: Running, agent_id: str) -> bool:
-    """Whether the agent's newest generation has ended, or was never to run."""
+    """Whether the agent's newest generation has ended or could not be started."""
     status, answer = running.sessions.status(agent_id)
     return status == 200 and answer["status"] == "exited"

@@ -1,7 +1,7 @@
-"""Looks at every agent again and again: says that it lives, says how it ended, ends one that only waits.
+"""Observes every agent periodically: posts heartbeats, reports how agents end, and stops agents that are only waiting.
 
-A heartbeat carries what the agent was last seen to do: its own output counts as doing. So an agent that runs and is silent
-grows old in the eyes of the town, although its process lives.
+A heartbeat carries the agent's last observed activity, and its output counts as activity. So the town sees that an agent is
+stalled if its process runs but produces nothing.
 """
 
 import json
@@ -13,13 +13,13 @@ from queue import SimpleQueue
 from typing import Final
 
 from infra.agents.control_server.reporter import Reporter
-from infra.agents.control_server.settings import Settings
+from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.town_agent.order import SPOKE, WAITING
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain import limits, times
 
-_IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
+IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
 _IDLE_EXIT_DRAINING: Final = timedelta(seconds=10)
 _LONGEST_NOTE: Final = 4096
 EVICTED: Final = "container eviction"
@@ -27,7 +27,7 @@ EVICTED: Final = "container eviction"
 
 @dataclass(slots=True)
 class Session:
-    """One generation that runs, as it was last seen."""
+    """One running generation, as it was last observed."""
 
     agent_id: str
     generation: int
@@ -41,9 +41,9 @@ class Session:
 
 
 class Watch:
-    """The thread that looks."""
+    """The thread that observes the agents."""
 
-    def __init__(self, settings: Settings, runtime: LocalProcessRuntime, reporter: Reporter) -> None:
+    def __init__(self, settings: ControlServerSettings, runtime: LocalProcessRuntime, reporter: Reporter) -> None:
         self._settings = settings
         self._runtime = runtime
         self._reporter = reporter
@@ -55,32 +55,32 @@ class Watch:
         self.draining = False
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start observing."""
         self._thread.start()
 
     def finish(self) -> None:
-        """Look no more."""
+        """Stop observing."""
         self._ended.set()
         self._thread.join()
 
     def meet(self, agent_id: str, generation: int) -> None:
-        """Hear of a generation that was started: its end is told even if it comes before the next look."""
+        """Add a generation that was just started, so that its end is reported even if it ends before the next look."""
         self._started.put((agent_id, generation))
 
     def look(self) -> None:
-        """Look once at every agent."""
+        """Observe every agent once."""
         with self._looking:
             self._look_at_all()
 
     def drain(self) -> list[Session]:
-        """Tell how agents have ended until now; the ends of those that are left, which are returned, tells the eviction."""
+        """Report the agents that have ended until now. Returns the others; whoever drains reports their ends."""
         with self._looking:
-            self._look_at_all(beats=False)  # a sign of life would delay the new start of what is about to end
+            self._look_at_all(beats=False)  # a heartbeat now would delay the restart of an agent that is about to end
             self.draining = True
             return list(self._sessions.values())
 
     def report_end(self, agent_id: str, generation: int, reason: str, *, clean: bool = False) -> None:
-        """Tell the town how a generation ended."""
+        """Report to the town how a generation ended."""
         event_id = f"{self._settings.instance_key}:end:{generation}:{as_part(agent_id)}"
         if clean:
             payload = {"status": "completed", "reason": reason[:1000], "generation": generation}
@@ -94,7 +94,7 @@ class Watch:
             try:
                 self.look()
             except OSError as error:
-                print(f"control server: could not look at the agents: {error}", flush=True)
+                print(f"control server: observing the agents failed: {error}", flush=True)
 
     def _look_at_all(self, *, beats: bool = True) -> None:
         running = [(agent.agent_id, agent.generation) for agent in self._runtime.running(self._settings.town_id)]
@@ -105,7 +105,7 @@ class Watch:
         for key, session in list(self._sessions.items()):
             seen = self._runtime.status(self._settings.town_id, session.agent_id)
             if seen.generation != session.generation:
-                del self._sessions[key]  # superseded: the newer one speaks for the agent
+                del self._sessions[key]  # superseded by a newer generation, which is reported instead
             elif seen.status == "running" and beats:
                 self._alive(session)
             elif seen.status == "exited":
@@ -140,7 +140,9 @@ class Watch:
             "container_instance_id": self._settings.instance_id,
             "generation": session.generation,
         }
-        at = int(self._settings.clock.now().timestamp() * 1000)  # a counter would begin anew when the server does
+        at = int(
+            self._settings.clock.now().timestamp() * 1000
+        )  # a counter would restart, and repeat ids, with the server
         event_id = f"{self._settings.instance_key}:beat:{session.generation}:{at}:{as_part(session.agent_id)}"
         if session.generation < 1:
             del payload["generation"]
@@ -149,17 +151,17 @@ class Watch:
         )
 
     def _over(self, session: Session, reason: str) -> None:
-        if not self.draining:  # else the eviction says it, once everything is saved
+        if not self.draining:  # while draining, the eviction reports it after the work is saved
             self.report_end(session.agent_id, session.generation, reason, clean=reason == "completed")
 
     def _patience(self, role: str) -> timedelta:
-        """How long an agent may only wait; the mayor may for ever."""
+        """How long an agent may wait before it is stopped; the mayor may wait forever."""
         if self.draining:
             return _IDLE_EXIT_DRAINING
-        return _IDLE_EXIT.get(role, timedelta.max)
+        return IDLE_EXIT.get(role, timedelta.max)
 
     def _notice(self, session: Session, place: Path, now: datetime) -> None:
-        """What the agent has done since the last look: printed, spoken, or said that it only waits."""
+        """Update what the agent has done since the last look: written output, called `town-agent`, or begun to wait."""
         signs = (_size(place / supervisor.LOG), _touched(place / SPOKE))
         said = _text(place / WAITING)
         if signs != session.signs:
@@ -170,7 +172,7 @@ class Watch:
 
 
 def _since(said: str) -> datetime | None:
-    """The time in a note of `town-agent waiting`; None for a note that nobody can read."""
+    """The time in a note of `town-agent waiting`; None if the note is unreadable."""
     try:
         return times.from_text(json.loads(said)["since"])
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -186,7 +188,7 @@ def _touched(path: Path) -> int:
 
 
 def _text(path: Path) -> str:
-    """The beginning of a file, whatever an agent has made of it: what one agent writes must not end the watch over all."""
+    """The beginning of a file, whatever it contains: what one agent writes must not stop the observation of all others."""
     try:
         with path.open("rb") as file:
             return file.read(_LONGEST_NOTE).decode(errors="replace")
@@ -195,5 +197,5 @@ def _text(path: Path) -> str:
 
 
 def as_part(text: str) -> str:
-    """An agent's id as a part of an event id."""
+    """An agent's id with only the characters that an event id may contain."""
     return "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "_" for each in text)[:64]

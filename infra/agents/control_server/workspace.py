@@ -1,11 +1,11 @@
-"""Where an agent works: one clone for each repository of the container, a worktree for each start.
+"""Where an agent works: the container has one clone per repository, and every start gets a new worktree.
 
-The clone is bare and fetched before every start; worktrees are cheap. A worktree stands on the branch of the order: as it
-is at the origin, else begun at the start point. What an evicted agent has not pushed is committed and pushed on its
-branch, so that the next generation finds it.
+The clone is bare and is fetched before every start. A worktree has the branch of the order checked out as it is in the
+origin; if the origin does not have it, the branch starts at the start point. Work that an evicted agent did not push is
+committed and pushed to its branch, so that the next generation finds it.
 
-Git may hang on a network; every command is watched and ended when its start was overtaken. What git says reaches people
-without credentials.
+Git may hang on the network, so every command has a time limit and is killed when its start is cancelled. Credentials are
+removed from git's messages before people see them.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ _SAFE_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*")
 
 
 def never() -> bool:
-    """Nobody cancels."""
+    """The `cancelled` of a call that cannot be cancelled."""
     return False
 
 
 class Workspaces:
-    """Clones below `root`. Safe for threads."""
+    """Clones below `root`. Thread-safe."""
 
     def __init__(self, root: Path, *, environment: Mapping[str, str]) -> None:
         self._root = root
@@ -47,7 +47,7 @@ class Workspaces:
         self._guard = threading.Lock()
 
     def prepare(self, launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:
-        """A fresh worktree for this start, or the agent's own directory where it needs no repository. Raises NotPrepared."""
+        """A new worktree for this start, or the agent's own directory if it needs no repository. Raises NotPrepared."""
         order = launch.order
         url = str((order.get("rig") or {}).get("git_url") or "")
         tree = work / TREE
@@ -62,13 +62,13 @@ class Workspaces:
         return tree
 
     def fetch(self, url: str, cancelled: Callable[[], bool] = never) -> None:
-        """Have a clone of a repository ready before the first start wants it. Raises NotPrepared."""
+        """Fetch a repository ahead of the first start that uses it. Raises NotPrepared."""
         clone = self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
         with self._locked(clone, cancelled):
             self._fetch(clone, url, cancelled)
 
     def save(self, work: Path, order: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> str:
-        """Commit and push what an agent leaves in its worktree; what became of it, in words."""
+        """Commit and push what an agent left in its worktree. Returns a text that says what happened."""
         tree, branch = work / TREE, branch_of(order)
         if not tree.is_dir():
             return "nothing to save"
@@ -86,7 +86,7 @@ class Workspaces:
         return "nothing to save"
 
     def git(self, *words: str, at: Path, cancelled: Callable[[], bool] = never) -> str:
-        """The output of a git command. Raises NotPrepared with what git said."""
+        """Run git and return its output. Raises NotPrepared with git's message."""
         flags = [word for setting in _SETTINGS for word in ("-c", setting)]
         process = subprocess.Popen(
             ["git", *flags, *words],
@@ -111,7 +111,7 @@ class Workspaces:
         return output[0].decode(errors="replace").strip()
 
     def _fetch(self, clone: Path, url: str, cancelled: Callable[[], bool]) -> None:
-        """Bring the clone up to date; one that is spoilt is thrown away and made anew."""
+        """Update the clone. A damaged clone is deleted and created again."""
         if (clone / "HEAD").exists():
             try:
                 self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
@@ -127,7 +127,7 @@ class Workspaces:
         self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
 
     def _is_sound(self, clone: Path) -> bool:
-        """Whether the clone itself is well, so that a failed fetch was the network's fault."""
+        """Whether the clone itself is intact, so that a failed fetch must have another cause, such as the network."""
         try:
             self.git("rev-parse", "--git-dir", at=clone)
             self.git("for-each-ref", "--count=1", at=clone)
@@ -142,7 +142,7 @@ class Workspaces:
         begin = str(order.get("start_point") or order.get("feature_branch") or order.get("target_branch") or default)
         found = next((name for name in (branch, begin, default) if self._has(clone, name)), None)
         if found is None:
-            raise NotPrepared(f"the repository has neither {branch} nor {begin} nor {default}")
+            raise NotPrepared(f"the repository has none of the branches {branch}, {begin} and {default}")
         origin = f"refs/remotes/origin/{found}"
         if order.get("role") == "refinery":
             self.git(
@@ -150,14 +150,15 @@ class Workspaces:
             )
             return
         if not _SAFE_BRANCH.fullmatch(branch):
-            raise NotPrepared("the branch of the order is no name that git takes")
+            raise NotPrepared("the order's branch is not a valid branch name")
         self._free(clone, branch)
         words = ["worktree", "add", "--quiet", "--force", "--no-track", "-B", branch, str(tree), origin]
         self.git(*words, at=clone, cancelled=cancelled)
 
     def _free(self, clone: Path, branch: str) -> None:
-        """Git gives a branch to one worktree only: the one that has it, of an agent that worked on it before, keeps its
-        files and its commit and lets the branch go.
+        """Detach the worktree that has the branch checked out, because git allows a branch in one worktree only.
+
+        That worktree belongs to an agent that worked on the branch before. It keeps its files and its commit.
         """
         place = ""
         for line in self.git("worktree", "list", "--porcelain", at=clone).splitlines():
@@ -175,7 +176,7 @@ class Workspaces:
 
     @contextmanager
     def _locked(self, clone: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
-        """The right to work on a clone, one at a time; who is cancelled waits no longer. Raises NotPrepared."""
+        """Hold the lock of a clone. Raises NotPrepared if the caller is cancelled or waits too long for it."""
         with self._guard:
             lock = self._locks.setdefault(clone, threading.Lock())
         held = False
@@ -187,7 +188,7 @@ class Workspaces:
 
         wait_for(taken_or_given_up, seconds=GIT_SECONDS)
         if not held:
-            raise NotPrepared("cancelled while it waited for its repository")
+            raise NotPrepared("cancelled, or timed out, while another start was using the repository")
         try:
             yield
         finally:
@@ -195,4 +196,4 @@ class Workspaces:
 
 
 def _said(stderr: bytes) -> str:
-    return _CREDENTIALS.sub("", stderr.decode(errors="replace")).strip()[-500:] or "no word of why"
+    return _CREDENTIALS.sub("", stderr.decode(errors="replace")).strip()[-500:] or "git gave no reason"

@@ -1,1 +1,1 @@
-"""`town-agent`: what an agent calls to talk to its town, whatever language it is written in."""
+"""`town-agent`: the command with which an agent, in any language, reports to its town."""

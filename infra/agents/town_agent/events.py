@@ -1,7 +1,7 @@
-"""The events that an agent's words become.
+"""The events that the commands of `town-agent` post.
 
-An event's id follows from who says it and what is said. So a command that is repeated, because its answer was lost or the
-agent was started again in the middle, is one event; and two different reports never share an id.
+An event's id is derived from the agent, its generation and the content. So the commands are idempotent: one that is repeated,
+because its answer was lost or the agent was restarted, posts the same event, and two different reports never share an id.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ def done(caller: Caller, *, branch: str, pr_url: str | None, summary: str | None
 
 
 def status(caller: Caller, text: str, *, at: datetime) -> Event:
-    """A line for the display."""
+    """A line that says what the agent is doing."""
     return _event(caller, "agent_status", {"message": " ".join(text.split())[:STATUS_MESSAGE]}, once=times.to_text(at))
 
 
 def heartbeat(caller: Caller, *, doing: str, tools: Sequence[str], at: datetime) -> Event:
-    """A sign of life, with what the agent does."""
+    """A sign of life, with the agent's activity."""
     now = times.to_text(at)
     payload = {"last_event_type": doing, "last_event_at": now, "active_tools": list(tools)}
     return _event(caller, "agent_heartbeat", {**payload, "generation": caller.generation}, once=now)
 
 
 def changes_requested(caller: Caller, *, feedback: str, files: Sequence[str]) -> Event:
-    """A reviewer wants something changed."""
+    """A reviewer requests changes."""
     payload = {"feedback": feedback, "files": list(files) or None, "generation": caller.generation}
     return _event(caller, "changes_requested", payload)
 
@@ -59,7 +59,7 @@ def triage_resolved(caller: Caller, request_id: str, *, action: str, notes: str 
 
 
 def bead_created(caller: Caller, bead: Mapping[str, Any]) -> Event:
-    """New work; its id follows from what it says, unless one is given."""
+    """A new bead. Its id is derived from its content, unless one is given."""
     given = {name: value for name, value in bead.items() if value not in (None, [], ())}
     bead_id = given.pop("bead_id", None) or ids.derived_from(caller.town_id, f"bead of {_digest(caller, given)}")
     payload = {"bead": {"bead_id": bead_id, "created_by": caller.agent_id, **given}}
@@ -67,7 +67,7 @@ def bead_created(caller: Caller, bead: Mapping[str, Any]) -> Event:
 
 
 def convoy_created(caller: Caller, convoy: Mapping[str, Any]) -> Event:
-    """New works that belong together."""
+    """A new convoy with its tasks. Its id is derived from its content, unless one is given."""
     given = {name: value for name, value in convoy.items() if value not in (None, [], ())}
     convoy_id = given.pop("convoy_id", None) or ids.derived_from(caller.town_id, f"convoy of {_digest(caller, given)}")
     return _event(caller, "convoy_created", {"convoy_id": convoy_id, **given})

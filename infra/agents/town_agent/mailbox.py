@@ -1,4 +1,4 @@
-"""The agent's mailbox: files beside its start file, one for each message, moved away when they were read."""
+"""The agent's mailbox: files beside its start file, one per message. A second file of the same name marks one as read."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _READ: Final = "read"
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One message that was not read yet."""
+    """One unread message."""
 
     message_id: str
     text: str
@@ -21,18 +21,18 @@ class Letter:
 
     @property
     def is_nudge(self) -> bool:
-        """Whether the town waits for its acknowledgement; what the mayor is told is delivered when it lies here."""
+        """Whether the town waits for an acknowledgement. Other messages, those to the mayor, need none."""
         return _NUDGE.fullmatch(self.message_id) is not None
 
     def mark_read(self) -> None:
-        """Show it no more. The file stays where the runtime looks whether it has delivered this message."""
+        """Mark it as read. The message's file stays, because the runtime uses it to know what it has delivered."""
         mark = self.file.parent.parent / _READ
         mark.mkdir(exist_ok=True)
         (mark / self.file.name).touch()
 
 
 def unread(place: Path) -> list[Letter]:
-    """The messages that were not read yet, oldest first."""
+    """The unread messages, oldest first."""
     found = []
     for file in sorted((place / "messages").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name)):
         if not (place / _READ / file.name).exists():

@@ -1,8 +1,8 @@
 """The commands of `town-agent`.
 
-Who calls and which town is meant stand in the start file that TOWN_AGENT_CONTEXT names; the way to the town is TOWN_API with
-a token, a data directory or a bucket (`infra.agents.posting`). Exit codes: 0 the town has it, 1 it has not (try again), 2
-used wrongly or refused for good.
+The start file that TOWN_AGENT_CONTEXT names identifies the agent and its town. Reports go to TOWN_API with a token, to a data
+directory or to a bucket (`infra.agents.posting`). Exit codes: 0 the report is stored, 1 it was not acknowledged (try again),
+2 wrong usage, or refused for good.
 """
 
 import argparse
@@ -25,20 +25,20 @@ REFUSED: Final = 2
 
 
 class Talk:
-    """One call: who speaks, by which way, at what time."""
+    """One call of town-agent: the agent, its clock and its way to the town."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Raises NoOrder, and ValueError where no way to the town is named."""
+        """Raises NoOrder, and ValueError if the environment names no way to the town."""
         self.caller: Caller = caller(environment)
         self.clock: Clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
         self._poster: Poster = poster_from(environment, town_id=self.caller.town_id, clock=self.clock)
 
     def tell(self, *said: events.Event) -> None:
-        """Make events durable, patiently. Raises NotPosted."""
+        """Post events, with retries. Raises NotPosted."""
         patiently(lambda: self._poster.post(said), clock=self.clock)
 
     def tell_once(self, said: events.Event) -> None:
-        """Say what the next such event says again. Raises NotPosted."""
+        """Post an event without retries, because the next one of its kind replaces it. Raises NotPosted."""
         self._poster.post([said])
 
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run one command; the exit code."""
+    """Run one command. Returns the exit code."""
     try:
         arguments = _parser().parse_args(words)
     except SystemExit as ended:
@@ -69,7 +69,7 @@ def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
 def _done(talk: Talk, given: argparse.Namespace) -> None:
     branch = given.branch or talk.caller.branch
     if not branch:
-        raise ValueError("done: name the branch that holds the work: --branch BRANCH")
+        raise ValueError("done: the order names no branch; name the branch of the work with --branch BRANCH")
     said = events.done(talk.caller, branch=branch, pr_url=given.pr_url, summary=given.summary, bead_id=given.bead)
     talk.tell(said)
 
@@ -77,7 +77,7 @@ def _done(talk: Talk, given: argparse.Namespace) -> None:
 def _status(talk: Talk, given: argparse.Namespace) -> None:
     text = " ".join(given.text).strip()
     if not text:
-        raise ValueError("status: say something: town-agent status TEXT")
+        raise ValueError("status: TEXT is empty; use: town-agent status TEXT")
     talk.tell_once(events.status(talk.caller, text, at=talk.clock.now()))
 
 
@@ -130,7 +130,7 @@ def _bead_create(talk: Talk, given: argparse.Namespace) -> None:
 def _convoy_create(talk: Talk, given: argparse.Namespace) -> None:
     rig_id = given.rig or talk.caller.rig_id
     if not rig_id:
-        raise ValueError("convoy create: name the rig: --rig ID")
+        raise ValueError("convoy create: the order names no rig; name one with --rig ID")
     waits = given.in_order
     tasks = [
         {"title": title, **({"depends_on": [number - 1]} if waits and number else {})}
@@ -150,57 +150,73 @@ def _convoy_create(talk: Talk, given: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="town-agent", description="What an agent tells its town.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="town-agent", description="Report to the town that started this agent.", allow_abbrev=False
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_reports(commands)
+    _add_answers(commands)
+    _add_bead_create(commands)
+    _add_convoy_create(commands)
+    return parser
 
-    done = _command(commands, "done", _done, "the work is finished and pushed")
-    done.add_argument("--branch", help="the branch that holds it (default: the branch of the order)")
-    done.add_argument("--pr-url", help="the pull request, if there is one")
-    done.add_argument("--summary", help="what was done, for whoever reviews it")
-    done.add_argument("--bead", help="the bead (default: the bead of the order)")
 
-    status = _command(commands, "status", _status, "say in one line what you are doing")
-    status.add_argument("text", nargs="+")
+def _add_reports(commands: Any) -> None:
+    done = _command(commands, "done", _done, "report that the work is finished and pushed")
+    done.add_argument("--branch", help="the branch that contains the work (default: the branch of the order)")
+    done.add_argument("--pr-url", help="the URL of the pull request, if there is one")
+    done.add_argument("--summary", help="a summary of the work for the reviewer")
+    done.add_argument("--bead", help="the id of the bead (default: the bead of the order)")
 
-    changes = _command(commands, "request-changes", _request_changes, "a reviewer wants something changed")
-    changes.add_argument("--feedback", required=True)
-    changes.add_argument("--file", action="append", default=[])
+    status = _command(commands, "status", _status, "show in one line what you are doing")
+    status.add_argument("text", nargs="+", help="the line")
 
-    _command(commands, "waiting", _waiting, "there is nothing to do until somebody writes")
+    changes = _command(commands, "request-changes", _request_changes, "as a reviewer, request changes")
+    changes.add_argument("--feedback", required=True, help="what must be changed, and why")
+    changes.add_argument("--file", action="append", default=[], help="a file that must be changed; may be repeated")
 
-    beat = _command(commands, "heartbeat", _heartbeat, "a sign of life while something takes long")
-    beat.add_argument("--doing", default="tool_use", help="what happened last (default: tool_use)")
-    beat.add_argument("--tool", action="append", default=[], help="a tool that runs; may be repeated")
+    _command(commands, "waiting", _waiting, "report that you have nothing to do until a message arrives")
 
-    _command(commands, "messages", _messages, "show what was written to you, and confirm it")
+    beat = _command(commands, "heartbeat", _heartbeat, "report that you are alive while something takes long")
+    beat.add_argument("--doing", default="tool_use", help="your last activity (default: tool_use)")
+    beat.add_argument("--tool", action="append", default=[], help="a tool that is running; may be repeated")
+
+
+def _add_answers(commands: Any) -> None:
+    _command(commands, "messages", _messages, "show your unread messages and acknowledge them")
 
     triage = _command(commands, "triage", _triage, "answer a triage request")
-    triage.add_argument("request")
-    triage.add_argument("--action", required=True)
-    triage.add_argument("--notes")
+    triage.add_argument("request", help="the id of the request")
+    triage.add_argument("--action", required=True, help="what to do, for example RESTART or ESCALATE")
+    triage.add_argument("--notes", help="the reason, for people")
 
-    bead = commands.add_parser("bead", help="beads").add_subparsers(required=True, metavar="create")
-    new = _command(bead, "create", _bead_create, "file new work and print its id")
-    new.add_argument("--title", required=True)
-    new.add_argument("--body")
-    new.add_argument("--rig", help="the repository (default: the one of the order)")
-    new.add_argument("--label", action="append", default=[])
+
+def _add_bead_create(commands: Any) -> None:
+    bead = commands.add_parser("bead", help="create beads").add_subparsers(required=True, metavar="create")
+    new = _command(bead, "create", _bead_create, "create a bead and print its id")
+    new.add_argument("--title", required=True, help="the title")
+    new.add_argument("--body", help="the description")
+    new.add_argument("--rig", help="the id of the rig (default: the rig of the order)")
+    new.add_argument("--label", action="append", default=[], help="a label; may be repeated")
     new.add_argument("--priority", choices=("low", "medium", "high", "critical"))
-    new.add_argument("--depends-on", action="append", default=[], metavar="BEAD")
-    new.add_argument("--convoy", metavar="BEAD")
-    new.add_argument("--metadata", action="append", default=[], metavar="KEY=VALUE")
-    new.add_argument("--id")
+    new.add_argument(
+        "--depends-on", action="append", default=[], metavar="BEAD", help="a blocking bead; may be repeated"
+    )
+    new.add_argument("--convoy", metavar="BEAD", help="the id of the convoy that it belongs to")
+    new.add_argument("--metadata", action="append", default=[], metavar="KEY=VALUE", help="metadata; may be repeated")
+    new.add_argument("--id", help="the id of the bead (default: derived from its content)")
 
-    convoy = commands.add_parser("convoy", help="convoys").add_subparsers(required=True, metavar="create")
-    many = _command(convoy, "create", _convoy_create, "file works that belong together and print the convoy's id")
-    many.add_argument("--title", required=True)
-    many.add_argument("--rig", help="the repository (default: the one of the order)")
-    many.add_argument("--task", action="append", required=True, metavar="TITLE")
-    many.add_argument("--in-order", action="store_true", help="each task waits for the one before it")
+
+def _add_convoy_create(commands: Any) -> None:
+    convoy = commands.add_parser("convoy", help="create convoys").add_subparsers(required=True, metavar="create")
+    many = _command(convoy, "create", _convoy_create, "create a convoy of tasks and print its id")
+    many.add_argument("--title", required=True, help="the title")
+    many.add_argument("--rig", help="the id of the rig (default: the rig of the order)")
+    many.add_argument("--task", action="append", required=True, metavar="TITLE", help="a task; may be repeated")
+    many.add_argument("--in-order", action="store_true", help="make each task depend on the one before it")
     many.add_argument("--merge-mode", choices=("review-then-land", "review-and-merge"))
-    many.add_argument("--staged", action="store_true", help="only plan it; somebody starts it later")
-    many.add_argument("--id")
-    return parser
+    many.add_argument("--staged", action="store_true", help="create it without starting it; somebody starts it later")
+    many.add_argument("--id", help="the id of the convoy (default: derived from its content)")
 
 
 def _command(
@@ -214,7 +230,7 @@ def _command(
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise ValueError("--metadata: KEY=VALUE is wanted")
+        raise ValueError(f"--metadata: {text!r} is not of the form KEY=VALUE")
     return key, value
 
 

@@ -1,4 +1,7 @@
-"""Who calls: the start file that TOWN_AGENT_CONTEXT names (`infra/agents/control_server/start_file.md`)."""
+"""The caller of `town-agent`, read from the start file that TOWN_AGENT_CONTEXT names.
+
+`infra/agents/control_server/start_file.md` describes that file.
+"""
 
 import json
 import os
@@ -10,19 +13,19 @@ from typing import Any, Final
 from shared.adapters.local_supervisor import MARK_VARIABLE
 
 WAITING: Final = "waiting.json"
-"""`town-agent waiting` writes it beside the start file, with the time; whatever the agent does later outdates it."""
+"""The file that `town-agent waiting` writes beside the start file, with the time. Later activity makes it obsolete."""
 
 SPOKE: Final = "spoke"
-"""Every other command touches it: who speaks does something."""
+"""The file that every other command touches, because a call of `town-agent` counts as activity."""
 
 
 class NoOrder(Exception):
-    """There is no start file, or it does not say whose it is."""
+    """There is no start file, or it does not name town, agent and generation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The agent that this process belongs to. `place` is the directory of its start file, with its mailbox."""
+    """The agent that this process belongs to. `place` is the directory of its start file and mailbox."""
 
     town_id: str
     agent_id: str
@@ -35,10 +38,10 @@ class Caller:
 
 
 def caller(environment: Mapping[str, str] = os.environ) -> Caller:
-    """Who calls. Raises NoOrder with what to do."""
+    """The agent that an environment names. Raises NoOrder."""
     name = environment.get(MARK_VARIABLE)
     if not name:
-        raise NoOrder(f"{MARK_VARIABLE} is not set: town-agent is called by an agent that a town has started")
+        raise NoOrder(f"{MARK_VARIABLE} is not set; only an agent that a town has started can call town-agent")
     try:
         order: Mapping[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
         return Caller(
@@ -52,4 +55,4 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
             place=Path(name).parent,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoOrder(f"{name} is no start file: {type(error).__name__}; see {MARK_VARIABLE}") from error
+        raise NoOrder(f"{name} is not a start file ({type(error).__name__}); check {MARK_VARIABLE}") from error

@@ -1,1 +1,1 @@
-"""Alarms, dashboards and the table of metrics, all made from shared/telemetry/catalogue.py by `make dashboards`."""
+"""Alarms, dashboards and the table of metrics; `make dashboards` generates them from shared/telemetry/catalogue.py."""

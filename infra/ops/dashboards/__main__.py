@@ -1,4 +1,4 @@
-"""`make dashboards`: write everything that is made from the catalogue anew; `--check` says what is not fresh."""
+"""`make dashboards`: regenerate every file that is derived from the catalogue; `--check` lists the stale ones."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ _END: Final = "  # --- end of generated ---\n"
 
 
 def files() -> dict[Path, str]:
-    """Every made file with the content that it ought to have."""
+    """Every generated file with its expected content."""
     from infra.ops.dashboards import grafana
 
     template = TEMPLATE.read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def files() -> dict[Path, str]:
 
 
 def generated() -> dict[str, Any]:
-    """The resources that stand in the template between the two marks."""
+    """The resources that belong between the two marks in the template."""
     found = dict(alarms.resources())
     found["Dashboard"] = {
         "Type": "AWS::CloudWatch::Dashboard",
@@ -58,9 +58,10 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "Made by `make dashboards` from `shared/telemetry/catalogue.py`. Namespace `TownReconciler`, dimensions `service` and",
-        "`stage`; the town's id is a property of the log line. Zeros are written for every metric in every scheduled minute;",
-        "those marked * only while no town is due, because a zero would drag down a mean of real ticks.",
+        "`make dashboards` generates this page from `shared/telemetry/catalogue.py`. The namespace is `TownReconciler`, the",
+        "dimensions are `service` and `stage`; the town's id is a property of the log line. In every scheduled minute, zeros are",
+        "written for every metric; for those marked with * only if no town is due, because a zero would lower the mean of real",
+        "ticks.",
         "",
         "| Metric | Unit | Read as | Meaning | Alarms |",
         "|---|---|---|---|---|",
@@ -77,7 +78,7 @@ def metrics_page() -> str:
 
 
 def _yaml(resources: dict[str, Any]) -> Iterator[str]:
-    """JSON is YAML: one line for each property, so that a change is one line of a diff."""
+    """YAML with one property per line, its value as JSON (which is YAML), so that a change is one line of a diff."""
     for name, resource in resources.items():
         yield f"  {name}:\n    Type: {resource['Type']}\n    Properties:\n"
         for key, value in resource["Properties"].items():
@@ -89,10 +90,10 @@ def _pretty(document: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Write the files, or with --check only name those that would change."""
+    """Write the stale files; with --check, only list them and exit with 1 if there are any."""
     stale = [path for path, content in files().items() if not path.exists() or path.read_text("utf-8") != content]
     for path in stale:
-        print(f"{'not fresh' if '--check' in sys.argv else 'written'}: {path.relative_to(ROOT)}")
+        print(f"{'stale' if '--check' in sys.argv else 'written'}: {path.relative_to(ROOT)}")
         if "--check" not in sys.argv:
             path.write_text(files()[path], encoding="utf-8")
     return int(bool(stale) and "--check" in sys.argv)

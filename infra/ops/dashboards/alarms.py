@@ -1,4 +1,4 @@
-"""The alarms as CloudFormation resources: those of the catalogue, and those on what AWS itself measures."""
+"""The alarms as CloudFormation resources: those of the catalogue, and those on metrics of AWS services."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -6,11 +6,14 @@ from typing import Any, Final
 from shared.telemetry.catalogue import METRICS, NAMESPACE, SERVICE, Alarm, Metric
 
 PERIOD: Final = 60
+"""Seconds. Metrics that CloudWatch extracts from log lines may arrive late, and one bad minute is usually harmless, so many
+alarms require several datapoints (`points` of `periods`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class OfAws:
-    """An alarm on a metric that AWS keeps: of a queue or of a function of the template."""
+    """An alarm on a metric that an AWS service publishes for a queue, a function or the API of the template."""
 
     name: str
     resource: str
@@ -32,7 +35,7 @@ OF_AWS: Final = (
         "ApproximateNumberOfMessagesVisible",
         "QueueName",
         {"Fn::GetAtt": ["WakesDead", "QueueName"]},
-        "wakes of a town failed five times",
+        "a wake failed five times and is in the dead-letter queue",
     ),
     OfAws(
         "ticks-dead",
@@ -41,7 +44,7 @@ OF_AWS: Final = (
         "ApproximateNumberOfMessagesVisible",
         "QueueName",
         {"Fn::GetAtt": ["TicksDead", "QueueName"]},
-        "calls of the schedule failed",
+        "a scheduled invocation failed",
     ),
     OfAws(
         "dispatcher-fails",
@@ -50,7 +53,7 @@ OF_AWS: Final = (
         "Errors",
         "FunctionName",
         {"Ref": "TickFunction"},
-        "the dispatcher itself fails",
+        "invocations of the dispatcher fail",
         points=3,
         periods=5,
     ),
@@ -61,7 +64,7 @@ OF_AWS: Final = (
         "Errors",
         "FunctionName",
         {"Ref": "WorkerFunction"},
-        "workers end with errors",
+        "invocations of the worker fail",
         points=3,
         periods=5,
     ),
@@ -72,7 +75,7 @@ OF_AWS: Final = (
         "Errors",
         "FunctionName",
         {"Ref": "AuthorizerFunction"},
-        "town tokens cannot be judged",
+        "the authorizer fails, so town tokens cannot be verified",
         points=2,
         periods=3,
     ),
@@ -83,7 +86,7 @@ OF_AWS: Final = (
         "5xx",
         "ApiId",
         {"Ref": "Api"},
-        "the API answers with errors of its own",
+        "the API answers with 5xx errors",
         points=2,
         periods=3,
     ),
@@ -94,7 +97,7 @@ OF_AWS: Final = (
         "Throttles",
         "FunctionName",
         {"Ref": "WorkerFunction"},
-        "workers are throttled",
+        "Lambda throttles the workers",
         points=3,
         periods=5,
     ),
@@ -124,12 +127,12 @@ def resources() -> dict[str, dict[str, Any]]:
 
 
 def names() -> list[str]:
-    """The name of every alarm, which is that of its runbook page too."""
+    """The name of every alarm, which is also the name of its runbook page."""
     return [alarm.name for metric in METRICS for alarm in metric.alarms] + [each.name for each in OF_AWS]
 
 
 def logical_id(name: str) -> str:
-    """`tick-missed` is AlarmTickMissed."""
+    """The logical id of an alarm: `tick-missed` becomes AlarmTickMissed."""
     return "Alarm" + "".join(word.capitalize() for word in name.split("-"))
 
 
@@ -149,7 +152,7 @@ def _of_catalogue(metric: Metric, alarm: Alarm) -> dict[str, Any]:
 
 
 def _resource(properties: dict[str, Any], name: str, says: str) -> dict[str, Any]:
-    """EMF extraction may lag, hence M out of N where one point is no reason to wake anybody."""
+    """An alarm with its name, its action and a description that links its runbook page."""
     actions = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
     about = {"Fn::Sub": f"{says[0].upper()}{says[1:]}. What to do: ${{RunbookUrl}}/{name}.md"}
     named = {"AlarmName": {"Fn::Sub": "${AWS::StackName}-" + name}, "AlarmDescription": about, "AlarmActions": actions}

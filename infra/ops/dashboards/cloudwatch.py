@@ -1,4 +1,4 @@
-"""The CloudWatch dashboard, as the text that CloudFormation puts region and stage into."""
+"""The body of the CloudWatch dashboard, in which CloudFormation substitutes region and stage."""
 
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ _LOGS: Final = ("tick", "worker")
 
 
 def body() -> dict[str, Any]:
-    """The dashboard: the row of the specification, the fleet, and the tables by town."""
+    """The dashboard: the row that the specification asks for, the fleet, and the tables by town."""
     widgets: list[dict[str, Any]] = [_heading("Reconciler", 0)]
     y = 1
     for panels, heading in ((RECONCILER, "Fleet"), (FLEET, "By town")):
@@ -39,11 +39,11 @@ def _properties(panel: Panel) -> dict[str, Any]:
         "region": "${AWS::Region}",
         "period": 60,
         "view": "timeSeries",
-        "stacked": panel.kind == "bars by type",  # its own bars have no time axis
+        "stacked": panel.kind == "bars by type",  # a CloudWatch bar chart has no time axis
         "metrics": _metrics(panel),
     }
     if panel.kind in ("stat", "gauge"):
-        # the newest value and no mean over the time that is shown
+        # show the newest value instead of a mean over the time range
         shown |= {"view": "singleValue" if panel.kind == "stat" else "gauge", "setPeriodToTimeRange": False}
         if panel.kind == "gauge":
             shown["yAxis"] = {"left": {"min": 0, "max": 2 * (panel.red or 50)}}

@@ -1,6 +1,6 @@
-"""The Grafana dashboard over the CloudWatch data source, built with Grafana's own SDK for the schema of version 11.6.
+"""The Grafana dashboard for the CloudWatch data source, built with Grafana's SDK for the schema of version 11.6.
 
-Nobody here can run a Grafana: what it looks like was not seen. What it asks for is tested.
+The tests verify its queries. How it looks was never checked in a running Grafana.
 """
 
 import json
@@ -50,24 +50,9 @@ def document() -> dict[str, Any]:
 
 
 def _panel(panel: Panel) -> Any:
-    if panel.kind == "gauge":
-        built: Any = gauge.Panel().min(0).max(2 * (panel.red or 50)).reduce_options(_newest())
-    elif panel.kind == "stat":
-        built = stat.Panel().reduce_options(_newest()).color_mode(common_models.BigValueColorMode.BACKGROUND)
-    elif panel.kind == "bars by type":
-        built = (
-            barchart.Panel()
-            .stacking(common_models.StackingMode.NORMAL)
-            .x_tick_label_spacing(100)
-            .with_transformation(models.DataTransformerConfig(id_val="joinByField", options={"mode": "outer"}))
-        )
-    else:
-        built = timeseries.Panel()
-        if panel.red is not None:
-            line = common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.LINE)
-            built = built.thresholds_style(line)
     built = (
-        built.title(panel.title)
+        _builder_of(panel)
+        .title(panel.title)
         .datasource(SOURCE)
         .unit(panel.unit)
         .span(_SPAN)
@@ -75,32 +60,58 @@ def _panel(panel: Panel) -> Any:
         .thresholds(_thresholds(panel))
     )
     for number, (name, statistic) in enumerate(panel.series):
-        dimensions = {"service": SERVICE, "stage": "$stage"}
-        if panel.kind == "bars by type":
-            dimensions[ACTION_TYPE] = "*"
-        label = f"${{PROP('Dim.{ACTION_TYPE}')}}" if panel.kind == "bars by type" else f"{name} {statistic.value}"
-        built = built.with_target(
-            cloudwatch.CloudWatchMetricsQuery()
-            .ref_id(chr(ord("A") + number))
-            .id(f"q{number}")
-            .query_mode(cloudwatch_models.CloudWatchQueryMode.METRICS)
-            .metric_query_type(cloudwatch_models.MetricQueryType.SEARCH)
-            .metric_editor_mode(cloudwatch_models.MetricEditorMode.BUILDER)
-            .region("$region")
-            .namespace(NAMESPACE)
-            .metric_name(name)
-            .dimensions(dict(dimensions))
-            .match_exact(True)
-            .statistic(statistic.value)
-            .period("60")
-            .label(label)
-            .datasource(SOURCE)
-        )
+        built = built.with_target(_target(panel, number, name, statistic.value))
     return built
 
 
+def _builder_of(panel: Panel) -> Any:
+    """The builder for the kind of the panel, with what is specific to that kind."""
+    if panel.kind == "gauge":
+        return gauge.Panel().min(0).max(2 * (panel.red or 50)).reduce_options(_newest())
+    if panel.kind == "stat":
+        return stat.Panel().reduce_options(_newest()).color_mode(common_models.BigValueColorMode.BACKGROUND)
+    if panel.kind == "bars by type":
+        return (
+            barchart.Panel()
+            .stacking(common_models.StackingMode.NORMAL)
+            .x_tick_label_spacing(100)
+            .with_transformation(models.DataTransformerConfig(id_val="joinByField", options={"mode": "outer"}))
+        )
+    built = timeseries.Panel()
+    if panel.red is None:
+        return built
+    line = common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.LINE)
+    return built.thresholds_style(line)
+
+
+def _target(panel: Panel, number: int, name: str, statistic: str) -> Any:
+    """The query of one series."""
+    dimensions = {"service": SERVICE, "stage": "$stage"}
+    label = f"{name} {statistic}"
+    if panel.kind == "bars by type":
+        dimensions[ACTION_TYPE] = "*"
+        label = f"${{PROP('Dim.{ACTION_TYPE}')}}"
+    return (
+        cloudwatch.CloudWatchMetricsQuery()
+        .ref_id(chr(ord("A") + number))
+        .id(f"q{number}")
+        .query_mode(cloudwatch_models.CloudWatchQueryMode.METRICS)
+        .metric_query_type(cloudwatch_models.MetricQueryType.SEARCH)
+        .metric_editor_mode(cloudwatch_models.MetricEditorMode.BUILDER)
+        .region("$region")
+        .namespace(NAMESPACE)
+        .metric_name(name)
+        .dimensions(dict(dimensions))
+        .match_exact(True)
+        .statistic(statistic)
+        .period("60")
+        .label(label)
+        .datasource(SOURCE)
+    )
+
+
 def _newest() -> Any:
-    """The newest value that there is, and no mean over the time that is shown."""
+    """Show the newest value instead of a mean over the time range."""
     return common.ReduceDataOptions().calcs([_NEWEST]).values(False)
 
 

@@ -1,4 +1,4 @@
-"""What both dashboards show: the same panels, from which each builder makes its own JSON."""
+"""The panels of both dashboards; each builder turns them into its own JSON."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -14,7 +14,7 @@ SLOW_MS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: metrics of the catalogue, each with a statistic, and the values from which on it turns colour."""
+    """One panel: metrics of the catalogue, each with a statistic, and the thresholds at which it turns yellow and red."""
 
     title: str
     kind: Kind
@@ -26,7 +26,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class PerTown:
-    """A table over the log lines of ticks: what no metric may say, because a town is no dimension."""
+    """A table over the log lines of ticks. Metrics cannot show single towns, because the town is not a dimension."""
 
     title: str
     query: str
@@ -51,7 +51,7 @@ RECONCILER: Final = (
         unit="ms",
     ),
     Panel(
-        "Pending events, now, of the worst town",
+        "Pending events of the worst town",
         "gauge",
         (("pendingEventCount", _MAX),),
         yellow=YELLOW_PENDING,
@@ -67,18 +67,18 @@ FLEET: Final = (
         (("ticksRun", _SUM), ("ticksQuiet", _SUM), ("ticksCheckedAgain", _SUM), ("townsFailed", _SUM)),
     ),
     Panel(
-        "Towns due, handed over, left",
+        "Towns due, sent to the queue, left over",
         "timeseries",
         (("townsDue", _SUM), ("townsHandedOver", _SUM), ("townsLeft", _SUM)),
     ),
     Panel(
-        "How late",
+        "Delays",
         "timeseries",
         (("tickLagMs", _MAX), ("oldestDueMs", _MAX), ("oldestPendingEventMs", _MAX)),
         unit="ms",
     ),
     Panel(
-        "Trouble",
+        "Problems",
         "timeseries",
         (
             ("eventsPoisoned", _SUM),
@@ -90,14 +90,14 @@ FLEET: Final = (
         ),
     ),
     Panel(
-        "The schedule",
+        "Schedule",
         "timeseries",
         (("scheduledRuns", _SUM), ("scheduledRunsLate", _SUM), ("dispatchPasses", _SUM), ("markersRestored", _SUM)),
     ),
     Panel("Events API", "timeseries", (("eventsAccepted", _SUM), ("eventsRefused", _SUM))),
     Panel("Actions", "timeseries", (("actionsEmitted", _SUM),)),
     Panel("Retention", "timeseries", (("townsTidied", _SUM), ("townsNotTidied", _SUM), ("objectsForgotten", _SUM))),
-    Panel("Bytes that retention deleted", "timeseries", (("bytesForgotten", _SUM),), unit="bytes"),
+    Panel("Bytes deleted by retention", "timeseries", (("bytesForgotten", _SUM),), unit="bytes"),
     Panel("Largest town", "timeseries", (("imageBytes", _MAX),), unit="bytes"),
 )
 
@@ -105,17 +105,17 @@ _TICKS: Final = 'filter event = "tick.completed" and ispresent(pendingEventCount
 
 PER_TOWN: Final = (
     PerTown(
-        "Pending events by town, newest tick",
+        "Pending events by town",
         f"{_TICKS} | stats latest(pendingEventCount.0) as pending, latest(oldestPendingEventMs.0) as oldest_ms, "
         "latest(@timestamp) as at by town_id | sort pending desc | limit 50",
     ),
     PerTown(
-        "Towns that do most",
+        "Busiest towns",
         f"{_TICKS} | stats sum(actionsEmitted.0) as actions, sum(eventsDrained.0) as events, count(*) as ticks, "
         "avg(wallClockMs.0) as mean_ms by town_id | sort actions desc | limit 50",
     ),
     PerTown(
-        "Towns in trouble",
+        "Failing towns",
         'filter event = "town.failed" | stats count(*) as failures, latest(error) as error by town_id '
         "| sort failures desc | limit 50",
     ),

@@ -1,5 +1,5 @@
-"""Litestream beside the reconciler: it may read what we wrote (restore, inspect), and must never write there.
+"""Support for Litestream, which may read a town's files (to restore or inspect it) but must never write there.
 
-Our snapshots and spills are LTX files under Litestream's names, so `litestream restore` brings a town back without us.
-`townctl flush` makes it see the newest commit; otherwise it trails by at most one tail.
+Our snapshots and spills are LTX files under Litestream's names, so `litestream restore` can restore a town without our
+code. It sees the newest commit after `townctl flush`; otherwise it lags by at most one tail.
 """

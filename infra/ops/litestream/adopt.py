@@ -1,4 +1,4 @@
-"""Adopt a town database that Litestream replicated: read its LTX files, check that it is a town, make it our first commit."""
+"""Import a town database that Litestream replicated: read its LTX files and return an image that can be our first commit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ _MODE_BYTES = slice(18, 20)
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """The newest state of a replica: the image and the last transaction that is in it."""
+    """The newest state of a replica: the image and the last transaction that it contains."""
 
     image: bytes
     txid: int
 
 
 def read_replica(folder: Path) -> Replica:
-    """The newest state in a folder of LTX files in Litestream's layout (`<folder>/ltx/<level>/...` or the levels alone).
+    """The newest state in a folder of LTX files in Litestream's layout (`<folder>/ltx/<level>/...` or only the levels).
 
-    Raises Refused if there is no snapshot or the files leave a gap, DamagedImage naming the file that does not fit.
+    Raises Refused if the folder holds no snapshot or a file cannot be read, DamagedImage with the name of a damaged file.
     """
-    files = [read for path in sorted(folder.rglob("*.ltx")) if (read := _file(path)) is not None]
+    files = [_file(path) for path in sorted(folder.rglob("*.ltx"))]
     snapshots = [file for file in files if file.header.is_snapshot]
     if not snapshots:
         raise Refused(
-            f"{folder} holds no snapshot of a Litestream replica",
+            f"importing a Litestream replica: {folder} contains no snapshot",
             status=400,
             path="replica",
-            hint="name the replica's own folder: the one that has ltx/0009 in it, or 0009 itself",
+            hint="name the replica's own folder: the one that contains ltx/0009, or 0009 itself",
         )
     newest = max(snapshots, key=lambda file: file.header.max_txid)
     image, txid = ltx.image_of(newest), newest.header.max_txid
@@ -44,9 +44,9 @@ def read_replica(folder: Path) -> Replica:
 
 
 def as_town(replica: Replica, town_id: str) -> bytes:
-    """The image under our rules: rollback journal instead of WAL, the id that it is to have.
+    """The image as the reconciler requires it: with a rollback journal instead of WAL, and with the given town id.
 
-    Raises SchemaMismatch if it is no town, or one of another schema.
+    Raises SchemaMismatch if it is not a town database or has another schema version.
     """
     image = bytearray(replica.image)
     if image[_MODE_BYTES] == _WAL:
@@ -66,22 +66,22 @@ def tick_no_of(image: bytes) -> int:
         return restoring.tick_no(sql)
 
 
-def _file(path: Path) -> ltx.LtxFile | None:
+def _file(path: Path) -> ltx.LtxFile:
     try:
         return ltx.decode(path.read_bytes(), path.name)
     except OSError as error:
         raise Refused(
-            f"cannot read {path.name} of the replica: {error.strerror}",
+            f"importing a Litestream replica: cannot read {path.name}: {error.strerror}",
             status=400,
             path="replica",
-            hint="copy the replica to a folder that can be read",
+            hint="copy the replica to a folder that you can read",
         ) from error
     except DamagedImage as error:
-        raise DamagedImage(error.message, hint="copy the replica again; nothing was imported") from error
+        raise DamagedImage(error.message, hint="nothing was imported; copy the replica again") from error
 
 
 def _following(files: Iterable[ltx.LtxFile], txid: int) -> ltx.LtxFile | None:
-    """The file that reaches furthest from a transaction without a gap."""
+    """The file that continues after a transaction without a gap and reaches furthest; None if there is none."""
     fitting = [
         file
         for file in files

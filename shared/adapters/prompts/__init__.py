@@ -1,14 +1,14 @@
-"""What an agent is told in words: templates beside this module, filled from the start context.
+"""The prompts of agents: templates beside this module, filled in from the start context.
 
-    told(order)      the start context as an agent's file holds it: the order, and its prompts
-    system_prompt    who the agent is: polecat.md, refinery.md, mayor.md or triage.md
-    prompt           what it is to do now: one template for each prompt kind
-    letter(text)     what it is told while it runs
+    told(order)      the content of an agent's start file: the order with its prompts
+    system_prompt    the agent's role: polecat.md, refinery.md, mayor.md or triage.md
+    prompt           its task: one template per prompt kind
+    letter(text)     a message to a running agent
 
-Rendering is pure. It happens when an order is performed and not in the tick: the texts would stand in every outbox row,
-and a better sentence would be another `code_version`. A template is `string.Template`; what comes from beads, agents and
-forges never meets it raw: it is cleaned, cut and quoted (`quoting`), so it can neither end its own quotation nor pass for
-instructions. Only `custom_instructions`, which the town's people configure, stand as they are, cleaned and cut.
+Rendering is pure. It happens when an order is performed, not in the tick: otherwise every outbox row would contain the
+texts, and a better sentence would change the `code_version`. A template is a `string.Template`. Text from beads, agents and
+forges is cleaned, truncated and quoted before it is inserted (`quoting`), so that it can neither end its quotation nor pass
+for instructions. Only `custom_instructions`, which the town's people configure, are inserted unquoted, cleaned and truncated.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ _FACTS: Final = (
     ("Merge strategy", "merge_strategy", ""),
     ("Review mode", "review_mode", ""),
     ("Gates that must pass", "gates", ""),
-    ("Flags of every push", "git_push_flags", ""),
+    ("Flags for every git push", "git_push_flags", ""),
 )
 _METADATA_FACTS: Final = (
     ("Merge request bead", "mr_bead_id"),
@@ -55,12 +55,12 @@ _METADATA_FACTS: Final = (
 
 
 def told(order: Mapping[str, Any]) -> dict[str, Any]:
-    """The order with its prompts; those that it brings (a control server was sent them) stay."""
+    """The order with its prompts. Prompts that it already contains, because a control server received them, stay."""
     return {"system_prompt": system_prompt(order), "prompt": prompt(order), **order}
 
 
 def letter(text: str) -> str:
-    """A message as it lies in an agent's mailbox: cleaned and cut, for another agent may have written it."""
+    """A message as it is stored in an agent's mailbox: cleaned and truncated, because another agent may have written it."""
     shown = cleaned(text)
     return (
         shown
@@ -70,7 +70,7 @@ def letter(text: str) -> str:
 
 
 def system_prompt(order: Mapping[str, Any]) -> str:
-    """Who the agent is and how it reports, whatever it is to do."""
+    """The agent's role and how it reports, independent of its task."""
     role = str(order.get("role"))
     name = "triage" if order.get("prompt_kind") == "triage" else role if role in _ROLES else "polecat"
     instructions = cleaned(str(order.get("custom_instructions") or ""))[:_INSTRUCTIONS_LIMIT].strip()
@@ -84,7 +84,7 @@ def system_prompt(order: Mapping[str, Any]) -> str:
 
 
 def prompt(order: Mapping[str, Any]) -> str:
-    """What the agent is to do now."""
+    """The agent's task."""
     kind = str(order.get("prompt_kind"))
     bead = _section(order, "bead")
     metadata = _section(bead, "metadata")
@@ -101,11 +101,13 @@ def prompt(order: Mapping[str, Any]) -> str:
     )
 
 
-_CLEAN_MERGE: Final = "The merge must be clean: if it conflicts, ask for changes and do not settle it yourself.\n"
+_CLEAN_MERGE: Final = (
+    "The merge must be clean: if it conflicts, request changes and do not resolve the conflict yourself.\n"
+)
 
 
 def _facts(order: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
-    """A line for each thing that is known; what is not known is left out."""
+    """One line for each known fact; unknown ones are omitted."""
     found = [(label, (_section(order, part) if part else order).get(key)) for label, key, part in _FACTS]
     found += [(label, metadata.get(key)) for label, key in _METADATA_FACTS]
     return [f"- {label}: {line(value)}" for label, value in found if value not in (None, "", [], ())]
@@ -131,7 +133,7 @@ def _rigs(value: Any) -> str:
 
 
 def _left_out(values: list[Any], most: int) -> list[str]:
-    return [f"({len(values) - most} more are left out)"] if len(values) > most else []
+    return [f"({len(values) - most} more omitted)"] if len(values) > most else []
 
 
 def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -140,7 +142,7 @@ def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _filled(name: str, **values: str) -> str:
-    """A template with exactly these values. Raises KeyError for a name in it that nobody gave."""
+    """A template filled with these values. Raises KeyError for a placeholder without a value."""
     return _template(name).substitute(values)
 
 

@@ -1,8 +1,8 @@
-r"""How words of strangers stand in a prompt: cleaned, cut, and marked so that they cannot pretend to be ours.
+r"""Quotes text by others for a prompt: cleaned, truncated, and marked so that it cannot pass for our own text.
 
-A `block` has "> " before every line; whatever the text holds, no line of it can begin otherwise. A `line` is one JSON
-string in double quotes, or a list of them. Both are without control characters (a line break and a tab may stay in a
-block), without the characters that turn the direction of text around and without invisible ones that carry hidden words.
+A `block` has "> " before every line; whatever the text contains, none of its lines can begin differently. A `line` is one
+JSON string in double quotes, or a list of them. Neither contains control characters (except line breaks and tabs in a
+block), characters that change the direction of text, or invisible characters that could hide words.
 """
 
 import json
@@ -16,18 +16,18 @@ _BREAKS: Final = str.maketrans({"\u2028": "\n", "\u2029": "\n", "\x85": "\n", "\
 _INVISIBLE: Final = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
-"""What no font shows although its category is that of a letter or a mark: variation selectors, fillers, tags."""
-_JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them; they hide nothing
+"""Characters that no font shows although Unicode counts them as letters or marks: variation selectors, fillers, tags."""
+_JOINERS: Final = "\u200c\u200d"  # some scripts and emoji need them, and they cannot hide text
 
 
 def cleaned(text: str) -> str:
-    """The text without control, bidirectional, invisible and unpaired characters; each line ends with one line feed."""
+    """The text without control, bidirectional, invisible and surrogate characters, and with line feeds as line breaks."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_BREAKS)
     return "".join(each for each in _INVISIBLE.sub("", text) if _may_stay(each))
 
 
 def block(value: Any, *, limit: int) -> str:
-    """Many lines, quoted; at most `limit` characters of it, and then a line that says how many are missing."""
+    """The first `limit` characters as quoted lines, followed by a line that says how many characters were cut."""
     text = cleaned(value if isinstance(value, str) else "" if value is None else _as_json(value)).strip("\n")
     if not text.strip():
         return "> (none)"
@@ -37,7 +37,7 @@ def block(value: Any, *, limit: int) -> str:
 
 
 def line(value: Any) -> str:
-    """One line, in double quotes; a list is its elements with commas between them."""
+    """The value as one line in double quotes; a list as its elements, separated by commas."""
     if isinstance(value, list | tuple):
         shown = ", ".join(line(each) for each in value[:_MOST_ON_A_LINE])
         return f"{shown} and {len(value) - _MOST_ON_A_LINE} more" if len(value) > _MOST_ON_A_LINE else shown

@@ -1,6 +1,6 @@
-"""Pull requests as a demo agent uses them: over GitHub's API, with a token of its own, as any agent would.
+"""A client for pull requests with which a demo agent calls GitHub's API, with a token of its own, as any agent would.
 
-TOWN_AGENT_FORGE names the API, TOWN_AGENT_FORGE_TOKEN is the token. In the demo both belong to the fake GitHub.
+TOWN_AGENT_FORGE is the URL of the API, TOWN_AGENT_FORGE_TOKEN the token. In the demo, both belong to the fake GitHub.
 """
 
 import json
@@ -27,7 +27,7 @@ _RESOLVE: Final = "mutation Resolve($id: ID!) { resolveReviewThread(input: {thre
 
 
 class ForgeFailed(Exception):
-    """The forge did not do what was asked; the text is what it said."""
+    """A request to the forge failed; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,18 @@ class PullRequests:
 
     @classmethod
     def of(cls, git_url: str, environment: Mapping[str, str]) -> "PullRequests":
-        """Those of a rig's repository. Raises ForgeFailed if the environment leads to no forge."""
+        """The pull requests of a rig's repository. Raises ForgeFailed if the environment names no forge."""
         try:
             owner, name = urlsplit(git_url).path.strip("/").removesuffix(".git").split("/")
             return cls(environment[FORGE_VARIABLE], environment[TOKEN_VARIABLE], owner, name)
         except (KeyError, ValueError) as error:
             raise ForgeFailed(
-                f"no way to a forge ({error}): set {FORGE_VARIABLE} and {TOKEN_VARIABLE}, "
-                "or the town's merge_strategy to direct"
+                f"no forge is configured ({error}): set {FORGE_VARIABLE} and {TOKEN_VARIABLE}, "
+                "or set the town's merge_strategy to direct"
             ) from error
 
     def open(self, head: str, base: str, *, title: str, body: str) -> str:
-        """Open a pull request, unless an earlier generation has; its address. Raises ForgeFailed."""
+        """Open a pull request, unless an earlier generation has opened it, and return its URL. Raises ForgeFailed."""
         found = self._graphql(_OPEN, {"head": head})["pullRequests"]["nodes"]
         if found:
             return str(found[0]["url"])
@@ -60,12 +60,12 @@ class PullRequests:
         return str(self._ask("POST", self._path("/pulls"), asked)["html_url"])
 
     def comment(self, pr_url: str, text: str, *, path: str, commit: str) -> None:
-        """Begin a thread on a line of a file. Raises ForgeFailed."""
+        """Start a review thread on the first line of a file. Raises ForgeFailed."""
         asked = {"body": text, "path": path, "commit_id": commit, "line": 1, "side": "RIGHT"}
         self._ask("POST", self._path(f"/pulls/{_number(pr_url)}/comments"), asked)
 
     def resolve_all(self, pr_url: str) -> int:
-        """Settle every open thread; how many there were. Raises ForgeFailed."""
+        """Resolve every open thread and return their number. Raises ForgeFailed."""
         pull = self._graphql(_THREADS, {"number": _number(pr_url)})["pullRequest"]
         still_open = [thread["id"] for thread in pull["reviewThreads"]["nodes"] if not thread["isResolved"]]
         for thread_id in still_open:
@@ -79,7 +79,7 @@ class PullRequests:
         address = self.api_url.removesuffix("/v3") + "/graphql"
         answer = self._ask("POST", address, {"query": query, "variables": dict(variables)})
         if answer.get("errors"):
-            raise ForgeFailed(f"the forge answered: {answer['errors'][0].get('message')}")
+            raise ForgeFailed(f"POST {urlsplit(address).path}: {answer['errors'][0].get('message')}")
         return answer["data"]
 
     def _path(self, path: str) -> str:

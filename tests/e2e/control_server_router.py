@@ -1,6 +1,6 @@
-"""One address for the control servers of many towns: whatever is asked below /{town} goes to that town's container.
+"""One URL for the control servers of many towns: requests below /{town} are forwarded to that town's container.
 
-In a deployment the name service does this: {town} is a part of a host's name there.
+In a deployment, DNS does this, because {town} is part of a host name there.
 """
 
 import json
@@ -16,13 +16,13 @@ _LAST_WORDS_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
-class TownDoors:
-    """The containers, by town. A town without one is answered 503, so that its agents' starts are refused."""
+class ControlServerRouter:
+    """The containers by town. Requests for a town without one are answered with 503, so its agents cannot be started."""
 
     containers: dict[str, Container] = field(default_factory=dict)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """What the town's control server answers, as `gateway.serving` wants it."""
+        """Forward a request and return the control server's answer in the form that `gateway.serving` expects."""
         town, _, path = target.removeprefix("/").partition("/")
         container = self.containers.get(town)
         if container is None:
@@ -35,7 +35,7 @@ class TownDoors:
         return _said(answered.status, answered.document)
 
     def close(self) -> None:
-        """End every container with its agents; one that was never given a token says in vain that it goes."""
+        """End every container with its agents. A container without a token cannot post its last events, so do not wait long."""
         for container in self.containers.values():
             container.evict()
         for container in self.containers.values():

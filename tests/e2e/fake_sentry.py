@@ -1,4 +1,4 @@
-"""A Sentry that keeps the envelopes which it is sent, for tests and for looking at them."""
+"""A fake Sentry that keeps the envelopes that it receives, so that tests can inspect them."""
 
 import gzip
 import json
@@ -12,14 +12,14 @@ from typing import Any
 
 @dataclass
 class FakeSentry:
-    """What has arrived: items of envelopes, as (type, payload)."""
+    """The received items of envelopes, as (type, payload)."""
 
     url: str = ""
     items: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def dsn(self) -> str:
-        """What the functions are told."""
+        """The DSN for the functions' settings."""
         return self.url.replace("http://", "http://public@") + "/1"
 
     def of(self, kind: str) -> list[dict[str, Any]]:
@@ -42,12 +42,12 @@ class FakeSentry:
 
 @contextmanager
 def fake_sentry() -> Iterator[FakeSentry]:
-    """It listens on the loopback as long as the block lasts."""
+    """A fake Sentry that listens on the loopback interface while the block runs."""
     kept = FakeSentry()
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Nothing."""
+            """Log nothing."""
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

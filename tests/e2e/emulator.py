@@ -1,7 +1,7 @@
-"""Functions in the real Lambda runtime emulator, without Docker: from the folder that `sam build` made and from nowhere else.
+"""Functions in the real Lambda runtime emulator, without Docker, loaded only from the folder that `sam build` made.
 
-The emulator is part of aws-sam-cli, the runtime client is `awslambdaric`. One emulator is one warm environment; killed,
-it is an environment that was lost in the middle of what it did.
+The emulator is part of aws-sam-cli; the runtime client is `awslambdaric`. One emulator is one warm environment. Killing it is
+like losing an environment in the middle of an invocation.
 """
 
 import contextlib
@@ -23,10 +23,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from infra.devstack import lambda_boot, leash
+from infra.devstack import leash
 from infra.devstack.s3_servers import free_ports
 from shared.adapters.clock import wait_for
 from shared.domain.errors import Refused
+from tests.e2e import lambda_boot
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILT: Final = ROOT / "build/sam-x86_64"
@@ -47,7 +48,7 @@ class Emulator:
     _one_at_a_time: Lock = field(default_factory=Lock)
 
     def invoke(self, event: Any) -> Any:
-        """The answer of one invocation. Raises ConnectionError if the environment was lost."""
+        """Invoke the function and return its answer. Raises ConnectionError if the environment was lost."""
         request = urllib.request.Request(self.url + _PATH, json.dumps(event).encode(), method="POST")
         try:
             with self._one_at_a_time, urllib.request.urlopen(request, timeout=self.timeout + 10) as answer:
@@ -56,7 +57,7 @@ class Emulator:
             raise ConnectionError(f"{self.function}: the environment is gone ({error})") from error
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the function has written that is a JSON object, in order."""
+        """The lines of the log that are JSON objects, in order."""
         found = []
         for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
@@ -66,12 +67,12 @@ class Emulator:
         return found
 
     def kill(self) -> None:
-        """The environment is gone, whatever it was doing."""
+        """Kill the environment, whatever it is doing."""
         _end(self.process)
 
 
 def built(function: str) -> Path:
-    """The folder that sam built for this machine. Raises Refused if it did not, or from other sources than those here."""
+    """The folder that sam built for this machine. Raises Refused if it is missing or was built from other sources."""
     folder, hint = BUILT / function, "run: make build-x86"
     if not folder.is_dir():
         raise Refused(f"{function} was not built for this machine", status=500, path="build", hint=hint)
@@ -82,10 +83,10 @@ def built(function: str) -> Path:
 
 @cache
 def _sources(root: Path) -> str:
-    """A digest of the project's own files below a folder."""
+    """A digest of the project's source files below a folder."""
     digest = hashlib.sha256()
     found = (path for package in ("functions", "shared") for path in (root / package).rglob("*"))
-    for path in sorted(path for path in found if path.suffix in (".py", ".sql")):
+    for path in sorted(path for path in found if path.suffix in (".py", ".sql", ".md")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\n" + path.read_bytes())
     return digest.hexdigest()
 
@@ -94,7 +95,7 @@ def _sources(root: Path) -> str:
 def emulated(
     function: str, handler: str, environment: Mapping[str, str], *, home: Path, timeout: int = 58, memory: int = 1024
 ) -> Iterator[Emulator]:
-    """One environment of a function, for as long as the block lasts."""
+    """One environment of a function that runs while the block does."""
     home.mkdir(parents=True, exist_ok=True)
     port, api_port = free_ports(2)
     log = home / f"{function}-{port}.log"
@@ -134,12 +135,12 @@ def emulated(
 
 
 def runtime_command(function: str, handler: str, *, client: Path) -> list[str]:
-    """What the emulator runs: the runtime client, which finds what sam built and nothing else of this machine."""
+    """The command that the emulator runs: the runtime client, which can import only what sam built."""
     return [_python(), "-I", "-S", "-B", lambda_boot.__file__, str(built(function)), str(client), handler]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the leash with everything on it: the emulator gives its runtime a process group of its own."""
+    """Kill the leash and all its descendants, because the emulator gives its runtime a process group of its own."""
     for pid in [*_below(process.pid), process.pid]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
@@ -147,7 +148,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _below(pid: int) -> list[int]:
-    """The processes that this one has started, and those that they have."""
+    """The descendants of a process."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -166,7 +167,7 @@ def emulator_program() -> Path:
 
 
 def runtime_client() -> Path:
-    """Lambda's runtime client alone in a folder, as the runtime has it beside a function."""
+    """A folder that contains only Lambda's runtime client, as the Lambda runtime provides it."""
     folder = ROOT / "build/runtime-client"
     ready = folder / ".ready"
     if not ready.exists():
@@ -182,7 +183,7 @@ def runtime_client() -> Path:
 
 
 def _python() -> str:
-    """The interpreter below our virtual environment, which must be the one of the bundle."""
+    """The interpreter of our virtual environment, which must have the version that the bundle is built for."""
     if sys.version_info[:2] != (3, 13):
         hint = "make setup PYTHON=python3.13"
         raise Refused("the bundle is built for Python 3.13", status=500, path="python", hint=hint)

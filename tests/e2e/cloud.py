@@ -1,8 +1,8 @@
-"""The whole stack on this machine, without Docker and without AWS: emulated functions, a gateway, a store, a queue, Sentry,
-and control servers with real agents.
+"""The whole stack on one machine, without Docker and without AWS: emulated functions, a gateway, a store, a queue, a fake
+Sentry, and control servers with real agents.
 
-What it cannot show: whether IAM allows what the template says, whether the schedule delivers, whether CloudWatch takes
-the metrics. Everything else is the code, the bundle and the runtime client that run in Lambda.
+It runs the code, the bundle and the runtime client that run in Lambda. It cannot show whether IAM grants what the template
+says, whether the schedule delivers, or whether CloudWatch accepts the metrics.
 """
 
 import json
@@ -16,33 +16,34 @@ from typing import Any, Final
 
 from infra.devstack import container as containers
 from infra.devstack.container import Container
-from infra.devstack.emulator import ROOT, Emulator, emulated
-from infra.devstack.fake_sentry import FakeSentry, fake_sentry
-from infra.devstack.gateway import REGION, Caller, Gateway, routes_of, serving
+from infra.devstack.gateway import REGION, Gateway, IamCaller, routes_of, serving
 from infra.devstack.s3_servers import S3Server, moto_server, seaweedfs
-from infra.devstack.stalling_proxy import StallingProxy, stalling_proxy
-from infra.devstack.town_doors import TownDoors
 from shared.adapters import control_keys
+from tests.e2e.control_server_router import ControlServerRouter
+from tests.e2e.emulator import ROOT, Emulator, emulated
+from tests.e2e.fake_sentry import FakeSentry, fake_sentry
+from tests.e2e.stalling_proxy import StallingProxy, stalling_proxy
 
 BUCKET: Final = "towns"
-SECRET: Final = "town-tokens"  # noqa: S105 - its name
+SECRET: Final = "town-tokens"
 KEY: Final = "local-key-of-town-tokens-0123456789-0123456789"
 SECRETS: Final = "local"
 CONTROL_KEY: Final = "local-key-of-control-servers"
-OPERATOR: Final = Caller(
+OPERATOR: Final = IamCaller(
     "AKIALOCALOPERATOR", "operator-secret", "arn:aws:sts::123456789012:assumed-role/Operator/local"
 )
-STRANGER: Final = Caller(
+STRANGER: Final = IamCaller(
     "AKIALOCALSTRANGER", "stranger-secret", "arn:aws:sts::123456789012:assumed-role/Stranger/local"
 )
 RULES: Final = [{"callers": ["*:assumed-role/Operator/*"], "towns": ["demo*"], "verbs": ["read", "debug", "write"]}]
 _ENDPOINTS: Final = ("STORE_ENDPOINT", "QUEUE_ENDPOINT", "SECRETS_ENDPOINT")
-"""What functions are told here and not at AWS, where the SDK knows them."""
+"""Settings that functions get only here; at AWS, the SDK knows these endpoints."""
 
 _PAUSE_SECONDS: Final = 0.2
 _BLOCKED_SECONDS: Final = 20
-"""How long a lost worker's wake keeps its town from other workers. At AWS it is more than a worker lives; less only means
-that a wake may come twice, which does no harm."""
+"""The queue's visibility timeout: how long the wake of a lost worker blocks its town. In the template it exceeds the worker's
+timeout; a shorter one only means that a wake may be delivered twice, which is harmless.
+"""
 
 FUNCTIONS: Final = (
     "TickFunction",
@@ -56,14 +57,14 @@ FUNCTIONS: Final = (
 
 @dataclass
 class LocalCloud:
-    """The running stack. `proxy` stands before the store, `door` before the towns' control servers."""
+    """The running stack. `proxy` is in front of the store, `door` in front of the towns' control servers."""
 
     store: S3Server
     services: S3Server
     sentry: FakeSentry
     proxy: StallingProxy
     door: StallingProxy
-    towns: TownDoors
+    towns: ControlServerRouter
     queue_url: str
     sqs: Any
     home: Path
@@ -73,16 +74,16 @@ class LocalCloud:
     lost: list[Emulator] = field(default_factory=list)
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Call a function."""
+        """Invoke a function."""
         return self.emulators[function].invoke(event)
 
     def tick(self, *, at: datetime | None = None) -> Any:
-        """The schedule calls the dispatcher for this moment."""
+        """Invoke the dispatcher for this moment, as the schedule does."""
         when = (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
         return self.invoke("TickFunction", {"scheduled_time": when, "execution_id": "local", "attempt": "1"})
 
     def pump(self) -> int:
-        """Carry one batch of wakes from the queue to the worker; how many it had."""
+        """Deliver one batch of wakes from the queue to the worker. Returns its size."""
         batch = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, AttributeNames=["All"])
         messages = batch.get("Messages", [])
         if not messages:
@@ -105,14 +106,14 @@ class LocalCloud:
 
     @contextmanager
     def by_itself(self) -> Iterator[None]:
-        """Schedule and queue call the functions as long as the block lasts. A minute that has nothing to do ends at once,
-        and the next one begins; the one that the end of the block finds is cut off.
+        """Invoke the dispatcher and deliver wakes as long as the block runs. A minute without work ends at once, and the next
+        one begins; the end of the block interrupts the current one.
         """
         ended = threading.Event()
 
         def again_and_again(call: Callable[[], object]) -> None:
             while not ended.wait(_PAUSE_SECONDS):
-                with suppress(ConnectionError):  # that environment was killed; there is another one
+                with suppress(ConnectionError):  # the environment was killed and replaced
                     call()
 
         threads = [threading.Thread(target=again_and_again, args=(call,)) for call in (self.tick, self.pump)]
@@ -127,7 +128,7 @@ class LocalCloud:
                 thread.join()
 
     def open_container(self, town: str, *, command: str, environment: Mapping[str, str]) -> Container:
-        """A control server for a town, which reports to the gateway; its tokens it gets from the functions."""
+        """Start a control server for a town. It reports to the gateway, with tokens that the functions issue."""
         opened = containers.start(
             town,
             self.home / "containers" / town,
@@ -140,25 +141,25 @@ class LocalCloud:
         return opened
 
     def replace(self, function: str) -> None:
-        """Kill an environment, whatever it is doing; the next call finds a new one."""
+        """Kill an environment, whatever it is doing, and start a new one."""
         self.emulators[function].kill()
         self.lost.append(self.emulators[function])
         self.emulators[function] = self.starters[function]()
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every JSON line that any environment has written."""
+        """Every JSON line that any environment has logged."""
         return [line for each in (*self.lost, *self.emulators.values()) for line in each.lines()]
 
 
 @contextmanager
 def local_cloud(home: Path) -> Iterator[LocalCloud]:
-    """Start everything below `home`; it all ends with the block. Raises Refused if something was not built."""
+    """Start everything, with its files below `home`; it ends with the block. Raises Refused if something was not built."""
     template = json.loads((ROOT / "build/template.json").read_text(encoding="utf-8"))
     with ExitStack() as running:
         store = running.enter_context(seaweedfs(home / "store"))
         services = running.enter_context(moto_server(home / "services"))
         sentry = running.enter_context(fake_sentry())
-        towns = TownDoors()
+        towns = ControlServerRouter()
         proxy = running.enter_context(stalling_proxy(store.endpoint_url))
         door = running.enter_context(stalling_proxy(running.enter_context(serving(towns))))
         store.make_bucket(BUCKET)
@@ -170,12 +171,12 @@ def local_cloud(home: Path) -> Iterator[LocalCloud]:
         for function in FUNCTIONS:
             cloud.starters[function] = _starter(function, template, environment, home / "functions", running)
             cloud.emulators[function] = cloud.starters[function]()
-        with closing(towns):  # while there still is somebody to whom they can say that they go
+        with closing(towns):  # before the gateway ends, so that the control servers can still post their last events
             yield cloud
 
 
 def _environment(cloud: LocalCloud) -> dict[str, str]:
-    """What the functions may be told; each is told what the template tells it."""
+    """The settings of all functions; each function gets those that the template gives it."""
     return {
         **cloud.store.environment,
         "STAGE": "local",
@@ -197,7 +198,7 @@ def _environment(cloud: LocalCloud) -> dict[str, str]:
 def _starter(
     function: str, template: Any, environment: Mapping[str, str], home: Path, running: ExitStack
 ) -> Callable[..., Emulator]:
-    """Starts environments of a function, which all end with the stack."""
+    """A function that starts environments of a Lambda function, which all end with the stack."""
     properties = template["Resources"][function]["Properties"]
     told = {*properties["Environment"]["Variables"], *_ENDPOINTS}
     given = {
@@ -211,7 +212,7 @@ def _starter(
 
 
 def _services_set_up(services: S3Server) -> tuple[Any, str]:
-    """The secrets and the queue; the queue's client and URL."""
+    """Create the secrets and the queue. Returns the queue's client and URL."""
     import boto3
 
     session = boto3.session.Session("local", "local", region_name=REGION)

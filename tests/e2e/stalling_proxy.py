@@ -1,6 +1,6 @@
-"""A way to a server that stops in the middle: at a chosen request nothing is answered any more, before or after it arrived.
+"""A proxy in front of a server that stalls at a chosen request: either before the request arrives or after it was carried out.
 
-Whoever waits for that answer can then be killed at a moment that the test has chosen.
+So a test can kill the client that waits for the answer at exactly that moment.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ When = Literal["never", "before it arrives", "after it was carried out"]
 
 @dataclass
 class StallingProxy:
-    """A TCP proxy. `stall` says at which request; `stalled` is set when it has come."""
+    """A TCP proxy. `stall` chooses the request; `stalled` is set when that request has come."""
 
     upstream: tuple[str, int]
     url: str = ""
@@ -27,13 +27,13 @@ class StallingProxy:
     stalled: threading.Event = field(default_factory=threading.Event)
 
     def stall(self, when: When, *, method: str, path: str) -> None:
-        """At the next request of this method to a path that ends so."""
+        """Stall at the next request with this method and a path that ends with `path`."""
         self.method, self.path = method, path
         self.stalled.clear()
         self.when = when
 
     def serve(self, client: socket.socket) -> None:
-        """Carry one connection until one side closes it."""
+        """Forward one connection until one side closes it."""
         with contextlib.suppress(OSError), client, socket.create_connection(self.upstream) as store:
             held = threading.Event()
             back = threading.Thread(target=self._back, args=(store, client, held), daemon=True)
@@ -60,14 +60,14 @@ class StallingProxy:
         with contextlib.suppress(OSError):
             while data := store.recv(1 << 16):
                 if held.is_set() and not data.startswith(b"HTTP/1.1 100"):
-                    self.stalled.set()  # it was carried out, and nobody hears of it
+                    self.stalled.set()  # the request was carried out, but the client gets no answer
                     continue
                 client.sendall(data)
 
 
 @contextmanager
 def stalling_proxy(upstream: str) -> Iterator[StallingProxy]:
-    """A proxy on the loopback in front of a store's URL."""
+    """A proxy on the loopback interface in front of a server's URL, while the block runs."""
     parts = urlsplit(upstream)
     proxy = StallingProxy((str(parts.hostname), int(parts.port or 80)))
     with socket.create_server(("127.0.0.1", 0)) as listening:

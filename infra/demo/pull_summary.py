@@ -1,4 +1,4 @@
-"""The pull requests of the demo: what became of each, and what the demo promised of them."""
+"""The pull requests of the demo: how each of them ended, and whether they show what the demo promises."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -31,7 +31,7 @@ def pulls_as_json(stage: Stage) -> list[dict[str, Any]]:
 
 
 def tell_pulls(stage: Stage) -> Iterator[RenderableType]:
-    """The same for people."""
+    """The same as a table."""
     rows = [
         (
             f"#{pull.number}",
@@ -48,16 +48,16 @@ def tell_pulls(stage: Stage) -> Iterator[RenderableType]:
 
 
 def missing_of_pulls(stage: Stage, reports: Sequence[TickReport]) -> str:
-    """What the demo promised and did not show; empty if nothing is missing, or if it lands without pull requests."""
+    """What the demo promised but did not show; empty if nothing is missing or if it lands without pull requests."""
     if stage.github is None:
         return ""
     pulls = _pulls(stage)
     if any(pull.merges != 1 for pull in pulls):
         return "a pull request was not merged exactly once"
     if not any(pull.threads for pull in pulls) or not all(all(pull.threads.values()) for pull in pulls):
-        return "no comment of a review was answered"
+        return "no review comment was made, or one was not resolved"
     if not any(told["name"] == _AWAITED for report in reports for told in report.business_events):
-        return "no approval was awaited"
+        return "the town never waited for an approval"
     return ""
 
 
@@ -66,4 +66,4 @@ def _pulls(stage: Stage) -> list[Pull]:
 
 
 def _checked(pull: Pull) -> str:
-    return f"{sum(pull.threads.values())} of {len(pull.threads)} settled" if pull.threads else ""
+    return f"{sum(pull.threads.values())} of {len(pull.threads)} resolved" if pull.threads else ""

@@ -1,8 +1,8 @@
-"""`townctl demo`: a whole town on this machine, with real agent processes and a real git repository, sped up.
+"""`townctl demo`: a whole town on this machine, with real agent processes and a real git repository, on a fast clock.
 
-Nothing of the specification is changed for it: town, agents and heartbeats live on a clock that runs faster than the
-wall. One agent crashes on purpose, and the rules recover its bead. The demo fails (exit code 1) if that, or anything
-else that it promises, does not happen.
+Except for the clock, which the town, its agents and their heartbeats share, everything behaves as specified. One agent
+crashes on purpose, and the rules recover its bead. The demo fails (exit code 1) if that, or anything else that it promises,
+does not happen.
 """
 
 import subprocess
@@ -14,12 +14,12 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 from rich.console import Console
 
-from infra.demo import pulls, scenario, story
+from infra.demo import pull_summary, scenario, story
 from infra.demo import stage as stages
 from infra.demo.stage import TOWN, Stage, StoreName, Strategy
 from infra.demo.view import DemoView, open_view
 from infra.townctl.answers import FOUND, INTERRUPTED, OK, Answer
-from infra.townctl.desk import TheDesk, screen
+from infra.townctl.desk import Desk, TheDesk, screen
 from infra.townctl.loop import Stop, TownLoop
 from shared.adapters import ids
 from shared.adapters.clock import Budget
@@ -34,14 +34,14 @@ from shared.questions.answers import DryRunAnswer
 from shared.town import database
 
 FASTEST: Final = 100.0
-"""Above that, an agent process takes longer to start than the town waits for its first heartbeat."""
+"""At a higher speed, an agent process takes longer to start than the town waits for its first heartbeat."""
 
 _SPEEDS: Final[dict[StoreName, float]] = {"directory": 40, "s3": 15, "moto": 15}
-"""Each agent process that speaks S3 imports the SDK first, and the town must not lose patience meanwhile."""
+"""Slower with S3, because each agent process imports the SDK first, and the town must not time out meanwhile."""
 
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0
-_INTERRUPTED: Final = "somebody interrupted it"
+_INTERRUPTED: Final = "it was interrupted"
 
 
 def demo(
@@ -49,51 +49,60 @@ def demo(
     speed: Annotated[
         float | None,
         Parameter(
-            help="How many times as fast as the wall the demo's clock runs: 1 to 100; else 40, with a server 15."
+            help="How many times as fast as real time the demo's clock runs: 1 to 100. Default: 40, or 15 with s3 or moto."
         ),
     ] = None,
     keep: Annotated[
-        bool, Parameter(help="Keep its directory; else the next demo makes room for itself.", negative="")
+        bool, Parameter(help="Keep the demo's directory. Otherwise the next demo removes it.", negative="")
     ] = False,
     store: Annotated[
         StoreName,
         Parameter(
-            help="Where its town is kept: a directory, or s3 (SeaweedFS) or moto, started for as long as it runs."
+            help="Where to keep the town: in a directory, or in the server s3 (SeaweedFS) or moto, which the demo starts."
         ),
     ] = "directory",
     strategy: Annotated[
         Strategy,
-        Parameter(help="How work lands: direct by agents, or pr, by pull requests at a fake GitHub that it starts."),
+        Parameter(
+            help="How work lands: direct (agents merge) or pr (pull requests at a fake GitHub, which the demo starts)."
+        ),
     ] = "direct",
     desk: TheDesk,
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
 
-    A convoy of four beads that depend on one another and a bead that stands alone are worked on, reviewed and merged.
-    One agent crashes on purpose and its bead is recovered. Takes under a minute. Exit code 1 if it does not finish.
+    Agents implement, review and merge a convoy of four dependent beads and a bead that stands alone. One agent crashes on
+    purpose, and its bead is recovered. Takes under a minute. Exit code 1 if the demo does not finish.
     """
     speed = _SPEEDS[store] if speed is None else speed
     if not 1 <= speed <= FASTEST:
-        hint = "40 takes half a minute, 1 a quarter of an hour"
-        raise Refused(f"--speed is 1 to {FASTEST:g}, not {speed:g}", status=400, path="speed", hint=hint)
+        hint = "speed 40 takes half a minute, speed 1 a quarter of an hour"
+        raise Refused(f"--speed must be 1 to {FASTEST:g}, not {speed:g}", status=400, path="speed", hint=hint)
     _require_git()
+    return _run(speed, keep=keep, store=store, strategy=strategy, desk=desk)
+
+
+def _run(speed: float, *, keep: bool, store: StoreName, strategy: Strategy, desk: Desk) -> Answer:
     out = screen(sys.stderr if desk.wants_json else sys.stdout)
     stop = Stop()
     view = open_view(out)
     with ExitStack() as cleanup:
         data = cleanup.enter_context(stages.fresh_directory(desk.named_data, kept=keep))
         bucket = cleanup.enter_context(stages.a_bucket(store, data))
-        out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as the wall.")
+        out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as real time.")
         cleanup.enter_context(stop.on_signals())
         github = cleanup.enter_context(stages.a_forge(strategy, data))
         stage = stages.set_up(data, bucket=bucket, github=github, speed=speed, write_line=view.alert)
-        cleanup.callback(_leave_nobody, stage, out)
+        cleanup.callback(_stop_all_agents, stage, out)
         problem = _play(stage, view, stop, speed=speed)
         return _answer(stage, view, problem)
 
 
 def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
-    """File everything, start the convoy, run the loop until all has landed and the town is quiet; what went wrong."""
+    """Post the events and run the loop until all work has landed and the town is quiet.
+
+    Returns what went wrong; empty if nothing did.
+    """
     stage.file(*stages.opening_events())
     loop = TownLoop(stage.around, view, speed=speed)
     budget = Budget(max(_REAL_SECONDS_AT_LEAST, _TOWN_TIME_AT_MOST.total_seconds() / speed))
@@ -113,21 +122,23 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
                 return f"bead {failed[0]} failed"
             if _all_landed(statuses) and _is_quiet(stage):
                 reports = _reports(view)
-                return _what_is_missing(reports) or pulls.missing_of_pulls(stage, reports)
+                return _what_is_missing(reports) or pull_summary.missing_of_pulls(stage, reports)
             if budget.left() == 0:
                 return "it did not finish in time"
     return _INTERRUPTED
 
 
 def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
-    """The end of the demo, told; or what went wrong and where to look."""
+    """The answer of the command: the story of the demo, or what went wrong and where to look."""
     reports = _reports(view)
     document: dict[str, Any] = {"data": str(stage.bucket or stage.data), "ok": not problem, "problem": problem}
     if problem:
-        document["hint"] = f"look at it: townctl --data {stage.data} town status {TOWN}"
+        document["hint"] = f"inspect the town: townctl --data {stage.data} town status {TOWN}"
         if stage.bucket is not None:
-            document["hint"] = f"its store is gone, its agents' logs are in {stage.data}; try the demo without --store"
-        shown = (f"the demo did not come to its end: {problem}", document["hint"])
+            document["hint"] = (
+                f"the store has ended; the agents' logs are in {stage.data}; try the demo without --store"
+            )
+        shown = (f"the demo did not finish: {problem}", document["hint"])
         return Answer(document, shown, INTERRUPTED if problem == _INTERRUPTED else FOUND)
     dry_run = _dry_run(stage)
     document |= {
@@ -138,7 +149,7 @@ def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
             {"tick": beat.report.input.tick_no, "by": beat.by, "what": beat.what}
             for beat in story.history_of(stages.crashing_task()[0], reports)
         ],
-        "pullRequests": pulls.pulls_as_json(stage),
+        "pullRequests": pull_summary.pulls_as_json(stage),
         "dryRun": dry_run,
     }
     return Answer(document, tuple(story.tell(stage, reports, dry_run)), OK)
@@ -149,7 +160,7 @@ def _reports(view: DemoView) -> list[TickReport]:
 
 
 def _statuses(image: TownImage) -> dict[str, str]:
-    """What became of the convoy, its tasks and the bead that stands alone."""
+    """The status of the convoy, of its tasks and of the bead that stands alone."""
     with database.opened(image.image) as sql:
         return overview.statuses(sql, _everything())
 
@@ -163,7 +174,7 @@ def _everything() -> tuple[str, ...]:
 
 
 def _is_quiet(stage: Stage) -> bool:
-    """Whether no process runs and the next tick has nothing to apply and nothing to do."""
+    """Whether no agent process runs and the next tick would do nothing."""
     if stage.runtime.running():
         return False
     shown = _dry_run(stage)
@@ -171,7 +182,7 @@ def _is_quiet(stage: Stage) -> bool:
 
 
 def _dry_run(stage: Stage) -> DryRunAnswer:
-    """What the next tick would do, the agents' processes looked at."""
+    """What the next tick would do, including what it would observe of the agents' processes."""
     shown = drive(dry_runs.dry_run(TOWN, stage.around, worker_id=ids.worker_id(), ask_runtime=True))
     return shown.as_json(image_digest=of_image(shown.image))
 
@@ -181,8 +192,8 @@ def _what_is_missing(reports: list[TickReport]) -> str:
     return story.missing_of(list(story.history_of(bead_id, reports)))
 
 
-def _leave_nobody(stage: Stage, out: Console) -> None:
-    """Stop every agent that still runs, whatever has happened."""
+def _stop_all_agents(stage: Stage, out: Console) -> None:
+    """Stop every agent that still runs, however the demo ended."""
     left = stage.runtime.stop_all()
     if left:
         pids = ", ".join(str(agent.pid) for agent in left)
@@ -194,5 +205,5 @@ def _require_git() -> None:
         subprocess.run(["git", "--version"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise Refused(
-            "git cannot be run", status=400, path="git", hint="install git; the demo works with it"
+            "git cannot be run", status=400, path="git", hint="install git, which the demo's agents use"
         ) from error

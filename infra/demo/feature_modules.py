@@ -1,7 +1,7 @@
-"""What a demo agent writes: a small Python module for each bead, and a test for it when somebody asks for one.
+"""What a demo agent writes: a small Python module per bead, and a test for it if a reviewer requests one.
 
-A module knows which other modules stood there when it was written. So in a convoy one can read in the repository that
-a task really began with the work of its blockers.
+A module names the other modules that existed when it was written. So the repository shows that a task of a convoy really
+started from the work of the tasks that it depends on.
 """
 
 import re
@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from infra.demo.order import Bead
+from infra.demo.order import OrderedBead
 
 FEATURES: Final = "features"
 TESTS: Final = "tests"
 _CHECK_SECONDS: Final = 60.0
 
 
-def module_path(bead: Bead) -> str:
-    """Where the module of a bead stands, from the root of the repository."""
+def module_path(bead: OrderedBead) -> str:
+    """The path of a bead's module, relative to the root of the repository."""
     slug = re.sub(r"[^a-z0-9]+", "_", bead.title.lower()).strip("_")[:40].strip("_") or "work"
     return f"{FEATURES}/{slug}_{re.sub('[^a-z0-9]', '', bead.id.lower())[:8]}.py"
 
 
-def write_module(tree: Path, bead: Bead) -> str:
-    """Write the module of a bead, unless it stands there already, and return its path."""
+def write_module(tree: Path, bead: OrderedBead) -> str:
+    """Write the module of a bead, unless it exists, and return its path."""
     path = tree / module_path(bead)
     if path.exists():
         return module_path(bead)
@@ -49,12 +49,12 @@ def write_module(tree: Path, bead: Bead) -> str:
 
 
 def path_of_test(module: str) -> str:
-    """Where the test of a module stands."""
+    """The path of a module's test."""
     return f"{TESTS}/test_{Path(module).name}"
 
 
 def write_test(tree: Path, module: str) -> None:
-    """Write a test that the module can be imported, says something, and that what it builds on is there."""
+    """Write a test that imports the module and the modules that it builds on."""
     name = Path(module).stem
     path = tree / path_of_test(module)
     path.parent.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ def modules_without_test(tree: Path, changed: Sequence[str]) -> list[str]:
 
 
 def problems(tree: Path, changed: Sequence[str]) -> list[str]:
-    """What a reviewer finds wrong by machine: files that do not compile, tests that do not pass."""
+    """The problems that a reviewer finds automatically: files that do not compile, tests that fail."""
     found = [problem for path in changed if path.endswith(".py") for problem in _compile_problem(tree, path)]
     if not found and any((tree / TESTS).glob("test_*.py")):
         words = [sys.executable, "-B", "-m", "unittest", "discover", "--start-directory", TESTS]
