@@ -27,7 +27,16 @@ def read_replica(folder: Path) -> Replica:
 
     Raises Refused if there is no snapshot or the files leave a gap, DamagedImage naming the file that does not fit.
     """
-    files = [read for path in sorted(folder.rglob("*.ltx")) if (read := _file(path)) is not None]
+    paths = sorted(folder.rglob("*.ltx"))
+    replicas = sorted({str(path.parent.parent) for path in paths})
+    if len(replicas) > 1:
+        raise Refused(
+            f"{folder} contains {len(replicas)} replicas: {', '.join(replicas[:5])}",
+            status=400,
+            path="replica",
+            hint="name one of them",
+        )
+    files = [read for path in paths if (read := _file(path)) is not None]
     snapshots = [file for file in files if file.header.is_snapshot]
     if not snapshots:
         raise Refused(
