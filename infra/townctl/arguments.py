@@ -20,7 +20,7 @@ _FILE_DEPTH: Final = 64
 _TEXT_SHOWN: Final = 40
 
 TownName = Annotated[
-    str, Parameter(help="The town's ID: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
+    str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
 ]
 
 

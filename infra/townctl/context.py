@@ -29,7 +29,7 @@ from shared.storage.towns import ObjectTownStore
 DATA_VARIABLE: Final = "TOWNCTL_DATA"
 DEFAULT_DATA: Final = Path("town-data")
 _WIDE: Final = 240
-"""Columns if the output is not a terminal: enough for an event with the longest ID on one line."""
+"""Columns if the output is not a terminal: enough for an event with the longest id on one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Context:
         return wiring.open_store(self.open_directory(self.data))
 
     def require_towns(self, store: ObjectTownStore, *wanted: str) -> tuple[str, ...]:
-        """Check that these towns exist, and return every town that does. Raises UnknownTown, or Refused for an invalid ID."""
+        """Check that these towns exist, and return every town that does. Raises UnknownTown, or Refused for an invalid id."""
         known = drive(store.towns())
         for town_id in map(checked_town_id, wanted):
             if town_id not in known:

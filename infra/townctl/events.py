@@ -44,7 +44,7 @@ def post(
     payload: Annotated[str | None, Parameter(help="The payload as a JSON object.")] = None,
     event_id: Annotated[
         str | None,
-        Parameter(name="--id", help="8 to 128 characters, the same on every retry; default: a new ID."),
+        Parameter(name="--id", help="8 to 128 characters, the same on every retry; default: a new id."),
     ] = None,
     context: TheContext,
 ) -> Answer:
@@ -115,7 +115,7 @@ def redrive(
     *,
     context: TheContext,
 ) -> Answer:
-    """Redrive a poisoned event: post a copy with the ID `<id>:r<n>`. The poisoned event stays as it is."""
+    """Redrive a poisoned event: post a copy with the id `<id>:r<n>`. The poisoned event stays as it is."""
     return _store(
         context, town_id, drive(redrives.redriven(town_id, event_id, context.store(), now=context.clock.now()))
     )

@@ -27,12 +27,12 @@ app = App(name="explain", help="Show the history of one bead or agent, and why i
 
 Town = Annotated[
     str | None,
-    Parameter(name="--town", help="The town's ID; optional if there is only one town."),
+    Parameter(name="--town", help="The town's id; optional if there is only one town."),
 ]
 At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z.")]
 
-BeadId = Annotated[str, Parameter(help="The bead's ID, or a prefix that no other bead has.")]
-AgentId = Annotated[str, Parameter(help="The agent's ID, a prefix that no other agent has, or the agent's name.")]
+BeadId = Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")]
+AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 
 _AHEAD: Final = 8
 _MEANT: Final = 5
@@ -68,19 +68,19 @@ def _told(kind: Kind, word: str, town_id: str | None, at: str | None, context: C
 
 
 def _the_one(store: ObjectTownStore, town_id: str, kind: Kind, word: str) -> str:
-    """The ID that a word means; the word itself if it matches nothing in the current town. Raises Refused if it is ambiguous."""
+    """The id that a word means; the word itself if it matches nothing in the current town. Raises Refused if it is ambiguous."""
     with database.opened(drive(store.load(town_id)).image) as sql:
         ids = meant(sql, word, is_agent=kind == "agent", limit=_MEANT)
     if len(ids) > 1:
         problem = f"{word} is ambiguous in town {town_id}: {', '.join(ids)}" + (
             " and others" if len(ids) == _MEANT else ""
         )
-        raise Refused(problem, status=400, path=kind, hint=f"give more characters of the ID of the {kind}")
+        raise Refused(problem, status=400, path=kind, hint=f"give more characters of the id of the {kind}")
     return ids[0] if ids else word
 
 
 def view(found: Explanation) -> Iterator[RenderableType]:
-    """A history for people. IDs are shortened; `--json` has them in full."""
+    """A history for people. ids are shortened; `--json` has them in full."""
     title = f"{found.kind} {found.subject} of {found.town_id}"
     rows = [
         (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))

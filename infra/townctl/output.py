@@ -47,7 +47,7 @@ def plain(text: object) -> str:
 def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
     """A table of texts; None is an empty cell.
 
-    Nothing is left out on a narrow terminal: long texts continue on the next line, and times, states and short IDs stay
+    Nothing is left out on a narrow terminal: long texts continue on the next line, and times, states and short ids stay
     on one line as long as the other columns have room.
     """
     texts = [["" if cell is None else plain(cell) for cell in row] for row in rows]
@@ -75,7 +75,7 @@ def _kept_whole(columns: Sequence[Sequence[str]]) -> set[int]:
 
 
 def short(identifier: str | None) -> str:
-    """An ID as a table shows it: the first part of a UUID, any other ID unchanged."""
+    """An id as a table shows it: the first part of a UUID, any other id unchanged."""
     if identifier is None:
         return ""
     looks_like_uuid = len(identifier) == 36 and identifier.count("-") == 4
