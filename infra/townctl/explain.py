@@ -44,7 +44,7 @@ def bead(bead_id: BeadId, town_id: Town = None, *, at: At = None, context: TheCo
 
     Give the town as `--town TOWN` or as a second argument.
     """
-    return _told("bead", bead_id, town_id, at, context)
+    return _explained("bead", bead_id, town_id, at, context)
 
 
 @app.command
@@ -53,10 +53,10 @@ def agent(agent_id: AgentId, town_id: Town = None, *, at: At = None, context: Th
 
     Give the town as `--town TOWN` or as a second argument.
     """
-    return _told("agent", agent_id, town_id, at, context)
+    return _explained("agent", agent_id, town_id, at, context)
 
 
-def _told(kind: Kind, word: str, town_id: str | None, at: str | None, context: Context) -> Answer:
+def _explained(kind: Kind, word: str, town_id: str | None, at: str | None, context: Context) -> Answer:
     moment = time_of(at, what="at")
     store, objects = context.store(), context.objects()
     town_id = town_id or _only_town(drive(store.towns()))
@@ -72,15 +72,14 @@ def _the_one(store: ObjectTownStore, town_id: str, kind: Kind, word: str) -> str
     with database.opened(drive(store.load(town_id)).image) as sql:
         ids = meant(sql, word, is_agent=kind == "agent", limit=_MEANT)
     if len(ids) > 1:
-        problem = f"{word} is ambiguous in town {town_id}: {', '.join(ids)}" + (
-            " and others" if len(ids) == _MEANT else ""
-        )
+        others = " and others" if len(ids) == _MEANT else ""
+        problem = f"{word} is ambiguous in town {town_id}: {', '.join(ids)}{others}"
         raise Refused(problem, status=400, path=kind, hint=f"give more characters of the id of the {kind}")
     return ids[0] if ids else word
 
 
 def view(found: Explanation) -> Iterator[RenderableType]:
-    """A history for people. ids are shortened; `--json` has them in full."""
+    """A history for people. It shortens ids; `--json` has them in full."""
     title = f"{found.kind} {found.subject} of {found.town_id}"
     rows = [
         (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))
@@ -109,11 +108,11 @@ def _came_of_it(entry: Entry) -> str:
 
 
 def _now(found: Explanation, now: Now) -> Iterator[RenderableType]:
-    waits = "" if now.reason is None else f", waits: {now.reason}"
+    waits = "" if now.reason is None else f" and waits: {now.reason}"
     yield Text(plain(f"at {to_text(now.at)} it is {found.row['status']}{waits}"), style="bold")
     for line in now.says:
         yield Text(plain(shortened(line)))
-    due = "only an event can change that" if now.due_at is None else f"due {to_text(now.due_at)}"
+    due = "only an event can trigger one" if now.due_at is None else f"due {to_text(now.due_at)}"
     yield Text(f"next rule: {now.rule or 'none'}; {due}")
     yield table(
         "guard",

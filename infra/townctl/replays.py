@@ -1,6 +1,6 @@
 """`townctl replay`: run recorded ticks again, unchanged as a proof or with overrides as a what-if."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -38,6 +38,14 @@ _WORTH_A_LINE: Final = frozenset(
 _ROWS_SHOWN: Final = 6
 _IN_TOWN_NAMES: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
+_Overrides = Annotated[
+    str | None,
+    Parameter(
+        allow_leading_hyphen=True,
+        help='A what-if: a file with {"config": {}, "leaveOut": [], "add": [], "shiftMs": 0}; `-` is standard input.',
+    ),
+]
+
 
 def replay(
     target: Annotated[str, Parameter(help="A town, or a recording: a file that `townctl record` wrote.")],
@@ -50,13 +58,7 @@ def replay(
     cursor: Annotated[
         str | None, Parameter(help="Continue where the last answer ended; give --from and --to again.")
     ] = None,
-    overrides: Annotated[
-        str | None,
-        Parameter(
-            allow_leading_hyphen=True,
-            help='A what-if: a file with {"config": {}, "leaveOut": [], "add": [], "shiftMs": 0}; `-` is standard input.',
-        ),
-    ] = None,
+    overrides: _Overrides = None,
     context: TheContext,
 ) -> Answer:
     """Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.
@@ -185,19 +187,7 @@ def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         rows = [row for row in parting["rows"] if row["table"] in _WORTH_A_LINE]
         if not rows and not any(parting[kind][side] for kind in _KINDS for side in _SIDES):
             continue
-        yield Text(f"tick {parting['tick']} at {parting['time']}")
-        for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
-            for event in parting["events"][side]:
-                line = f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"
-                yield Text(plain(shortened(line)))
-            for judged in parting["actions"][side]:
-                yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
-            for broken in parting["violations"][side]:
-                yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
-        for row in rows[:_ROWS_SHOWN]:
-            yield Text(plain(shortened(f"    {row['table']} {row['key']} {_change(row)}"))[:160])
-        if len(rows) > _ROWS_SHOWN:
-            yield Text(f"    and {len(rows) - _ROWS_SHOWN} more; --json shows all of them")
+        yield from _parting_view(parting, rows)
     counts = document["sum"]
     yield table(
         "action",
@@ -214,6 +204,22 @@ def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     if document["historyDivergence"] is not None:
         yield Text("without the overrides, the replay diverges from history:")
         yield from _divergence_view(document["historyDivergence"])
+
+
+def _parting_view(parting: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    yield Text(f"tick {parting['tick']} at {parting['time']}")
+    for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
+        for event in parting["events"][side]:
+            line = f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"
+            yield Text(plain(shortened(line)))
+        for judged in parting["actions"][side]:
+            yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
+        for broken in parting["violations"][side]:
+            yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
+    for row in rows[:_ROWS_SHOWN]:
+        yield Text(plain(shortened(f"    {row['table']} {row['key']} {_change(row)}"))[:160])
+    if len(rows) > _ROWS_SHOWN:
+        yield Text(f"    and {len(rows) - _ROWS_SHOWN} more; --json shows all of them")
 
 
 def _change(row: Mapping[str, Any]) -> str:

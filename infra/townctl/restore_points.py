@@ -21,6 +21,10 @@ from shared.storage import restore as archive
 from shared.storage import retention as forgetting
 from shared.storage.restore import Archive, Restored
 
+_InPlace = Annotated[bool, Parameter(negative="", help="Make it the town's newest commit; this can be undone.")]
+_Verify = Annotated[
+    bool, Parameter(negative="", help="Let the real Litestream restore the same commit, and compare the bytes.")
+]
 _Days = Annotated[int, Parameter(validator=Number(gte=1, lte=3650))]
 
 
@@ -46,12 +50,8 @@ def restore(
     at: Annotated[str | None, Parameter(help="A time: restore the newest commit at or before it.")] = None,
     txid: Annotated[int | None, Parameter(help="The number of a commit, as `townctl points` shows it.")] = None,
     to: Annotated[Path | None, Parameter(help="Write the database to this file; the town does not change.")] = None,
-    in_place: Annotated[
-        bool, Parameter(negative="", help="Make it the town's newest commit; this can be undone.")
-    ] = False,
-    verify_with_litestream: Annotated[
-        bool, Parameter(negative="", help="Let the real Litestream restore the same commit, and compare the bytes.")
-    ] = False,
+    in_place: _InPlace = False,
+    verify_with_litestream: _Verify = False,
     context: TheContext,
 ) -> Answer:
     """Restore a town as it was, to a file or as a new commit.

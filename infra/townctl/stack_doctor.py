@@ -175,10 +175,10 @@ def _agents(stack: Stack) -> Iterator[Symptom]:
     worker = stack.outputs.get("WorkerFunctionArn")
     if worker is None:
         return
-    told = stack.client("lambda").get_function_configuration(FunctionName=worker)["Environment"]["Variables"]
-    if not told.get("ECS"):
+    settings = stack.client("lambda").get_function_configuration(FunctionName=worker)["Environment"]["Variables"]
+    if not settings.get("ECS"):
         return
-    ecs = json.loads(told["ECS"])
+    ecs = json.loads(settings["ECS"])
     family, name = ecs["task_definition"], ecs["container"]
     task = stack.client("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
     if task.get("networkMode") != "awsvpc":

@@ -1,7 +1,7 @@
 """`townctl token`: make a town token for an agent, a container, an operator or another producer of events."""
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -58,15 +58,20 @@ def token(
     now = context.clock.now()
     life = timedelta(hours=hours)
     signing = _keys(secret, key_file, context)
+    made = _issued(Claims(town_id, scope, agent, generation), signing, key_file, now=now, life=life)
+    document = {"townId": town_id, "scope": scope, "agent": agent, "token": made, "expiresAt": to_text(now + life)}
+    return Answer(document, (made,))
+
+
+def _issued(claims: Claims, signing: tuple[str, ...], key_file: Path | None, *, now: datetime, life: timedelta) -> str:
+    """A token for these claims. Raises Refused, which names the key file if its key cannot be used."""
     try:
-        made = issue(Claims(town_id, scope, agent, generation), signing, now=now, life=life)
+        return issue(claims, signing, now=now, life=life)
     except Terminal as error:
         if key_file is None:
             raise
         problem = f"--key-file: {key_file} does not contain a usable key"
         raise Refused(problem, status=400, path="key-file", hint=_KEY_HINT) from error
-    document = {"townId": town_id, "scope": scope, "agent": agent, "token": made, "expiresAt": to_text(now + life)}
-    return Answer(document, (made,))
 
 
 def _keys(secret: str | None, key_file: Path | None, context: TheContext) -> tuple[str, ...]:

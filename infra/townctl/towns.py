@@ -52,7 +52,7 @@ def create(
     around = context.around(context.founding_store())
     image = drive(founding.found_town(town_id, around, worker_id=ids.worker_id(), config=settings, paused=paused))
     document = {"townId": town_id, "data": context.place, "txid": image.txid, "imageDigest": image.image_digest}
-    shown = f"town {town_id} was created in {context.place}; register a rig next: townctl event post {town_id} --help"
+    shown = f"created town {town_id} in {context.place}; register a rig next: townctl event post {town_id} --help"
     return Answer(document, (shown,))
 
 
