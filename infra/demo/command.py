@@ -18,9 +18,9 @@ from infra.demo import pull_summary, scenario, story
 from infra.demo import stage as stages
 from infra.demo.stage import TOWN, Stage, StoreName, Strategy
 from infra.demo.view import DemoView, open_view
-from infra.townctl.answers import FOUND, INTERRUPTED, OK, Answer
-from infra.townctl.desk import Desk, TheDesk, screen
+from infra.townctl.context import Context, TheContext, screen
 from infra.townctl.loop import Stop, TownLoop
+from infra.townctl.output import FOUND, INTERRUPTED, OK, Answer
 from shared.adapters import ids
 from shared.adapters.clock import Budget
 from shared.domain.errors import Refused
@@ -67,7 +67,7 @@ def demo(
             help="How work lands: direct (agents merge) or pr (pull requests at a fake GitHub, which the demo starts)."
         ),
     ] = "direct",
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
 
@@ -79,15 +79,15 @@ def demo(
         hint = "speed 40 takes half a minute, speed 1 a quarter of an hour"
         raise Refused(f"--speed must be 1 to {FASTEST:g}, not {speed:g}", status=400, path="speed", hint=hint)
     _require_git()
-    return _run(speed, keep=keep, store=store, strategy=strategy, desk=desk)
+    return _run(speed, keep=keep, store=store, strategy=strategy, context=context)
 
 
-def _run(speed: float, *, keep: bool, store: StoreName, strategy: Strategy, desk: Desk) -> Answer:
-    out = screen(sys.stderr if desk.wants_json else sys.stdout)
+def _run(speed: float, *, keep: bool, store: StoreName, strategy: Strategy, context: Context) -> Answer:
+    out = screen(sys.stderr if context.wants_json else sys.stdout)
     stop = Stop()
     view = open_view(out)
     with ExitStack() as cleanup:
-        data = cleanup.enter_context(stages.fresh_directory(desk.named_data, kept=keep))
+        data = cleanup.enter_context(stages.fresh_directory(context.named_data, kept=keep))
         bucket = cleanup.enter_context(stages.a_bucket(store, data))
         out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as real time.")
         cleanup.enter_context(stop.on_signals())

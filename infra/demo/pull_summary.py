@@ -7,7 +7,7 @@ from rich.console import RenderableType
 
 from infra.demo.stage import Stage
 from infra.devstack.fake_forge import Pull
-from infra.townctl.answers import table
+from infra.townctl.output import table
 from shared.domain.report import TickReport
 
 _AWAITED: Final = "pr.awaiting_approval_detected"

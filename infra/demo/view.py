@@ -7,9 +7,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from infra.townctl.answers import plain, table
 from infra.townctl.live import Lines
-from infra.townctl.words import done_by, message_of
+from infra.townctl.output import plain, table
+from infra.townctl.summaries import done_by, message_of
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
 from shared.ports.town_store import TownImage

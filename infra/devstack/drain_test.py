@@ -24,7 +24,7 @@ from infra.devstack import git_seed
 from infra.devstack.container import Container
 from infra.townctl import wiring
 from infra.townctl.loop import TownLoop
-from infra.townctl.words import code_of, done_by
+from infra.townctl.summaries import code_of, done_by
 from shared.adapters import clock as clocks
 from shared.adapters import ids
 from shared.adapters.clock import Budget, ScaledClock

@@ -1,4 +1,4 @@
-"""Requests to a deployment: signed with SigV4 by an operator's credentials, or with a town token."""
+"""Requests to a deployment's API: signed with SigV4 by an operator's credentials, or sent with a town token."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _SECONDS: Final = 35.0  # a little more than the gateway waits
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Status, decoded body (or text, if it is no JSON) and headers in lower case."""
+    """The status, the decoded body (as text if it is not JSON) and the headers with lower-case names."""
 
     status: int
     document: Any
@@ -19,7 +19,7 @@ class Answered:
 
 
 def signed(method: str, url: str, body: Any = None, *, credentials: Any, region: str) -> Answered:
-    """One request under SigV4. `credentials` are botocore's. Raises ConnectionError."""
+    """Send one request signed with SigV4. `credentials` are botocore's. Raises ConnectionError."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
@@ -30,13 +30,13 @@ def signed(method: str, url: str, body: Any = None, *, credentials: Any, region:
 
 
 def with_token(method: str, url: str, body: Any, *, token: str | None) -> Answered:
-    """One request with a town token. Raises ConnectionError."""
+    """Send one request with a town token. Raises ConnectionError."""
     headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     return sent(method, url, _content(body), headers)
 
 
 def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Answered:
-    """One request as it is; nothing is repeated or followed. Raises ConnectionError."""
+    """Send one request unchanged, without retries or redirects. Raises ConnectionError."""
     from urllib3 import PoolManager, Retry
     from urllib3.exceptions import HTTPError
 

@@ -1,8 +1,8 @@
-"""`townctl doctor`: everything that can be wrong with a data directory, looked at once; nothing is repaired.
+"""`townctl doctor`: check a data directory or bucket for everything that can be wrong with it; nothing is repaired.
 
-Of each town: the head and its seal, the database's structure, every row and value, the journal, what the manifest says
-against what the image says, broken invariants, poisoned events, the inbox, the due markers. Of the directory: markers
-and agent processes that belong to nobody.
+Of each town it checks the head and its checksum, the structure of the database, every row and value, the journal, the
+manifest against the image, violated invariants, poisoned events, the inbox and the due markers. Of the directory it checks
+for due markers and agent processes that belong to no town.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +15,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import wiring
-from infra.townctl.answers import FOUND, OK, Answer, plain, table
-from infra.townctl.desk import Desk, TheDesk
+from infra.townctl.context import Context, TheContext
+from infra.townctl.output import FOUND, OK, Answer, plain, table
+from infra.townctl.summaries import quantity
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
@@ -32,14 +33,14 @@ from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 
-_RESTORE: Final = "keep a copy of the data directory and restore the town to an earlier commit"
+_RESTORE: Final = "copy the data directory, then restore the town to an earlier commit: townctl restore TOWN --in-place"
 _ENDING_SECONDS: Final = 2.0
 _END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a person should look at, and what to do about it."""
+    """One thing that needs attention, and what to do about it."""
 
     town_id: str
     check: str
@@ -49,46 +50,45 @@ class Finding:
 
 
 def doctor(
-    town_id: Annotated[str | None, Parameter(help="Only this town; else every town of the directory.")] = None,
+    town_id: Annotated[str | None, Parameter(help="Only this town; default: every town.")] = None,
     /,
     *,
     stack: Annotated[
         str | None,
-        Parameter(help="Look at this CloudFormation stack instead: can it work, and does it, once all the way?"),
+        Parameter(help="Check this CloudFormation stack instead, and send one event all the way through it."),
     ] = None,
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
-    """Look at everything: heads, images, every row, journals, inboxes, due markers, agent processes.
+    """Check everything: heads, images, every row, journals, inboxes, due markers, agent processes.
 
-    Nothing is changed, but with --stack a town `townctl-doctor` is made and given an event. Exit code 1 if something was found.
+    Nothing is changed, except that --stack creates the town `townctl-doctor` and posts an event to it.
+    Exit code 1 if something needs attention.
     """
     if stack is not None:
         from infra.townctl import stack_doctor
 
         return stack_doctor.examine(stack_doctor.deployed(stack))
-    store = desk.store()
-    known = drive(store.towns())
-    if town_id is not None and town_id not in known:
-        drive(store.load(town_id))  # says what is wrong with the name
+    store = context.store()
+    known = context.require_towns(store, *([] if town_id is None else [town_id]))
     towns = known if town_id is None else (town_id,)
     markers = drive(store.due(_END_OF_TIME))
     findings: list[Finding] = []
     rows = 0
     for each in towns:
-        found, looked_at = _of_town(store, each, tuple(m for m in markers if m.town_id == each), desk.clock.now())
+        found, looked_at = _of_town(store, each, tuple(m for m in markers if m.town_id == each), context.clock.now())
         findings += found
         rows += looked_at
-    findings += _of_agents(desk, store, towns, known)
+    findings += _of_agents(context, store, towns, known)
     if town_id is None:
         findings += _of_strangers(markers, known)
-    document = {"data": desk.place, "towns": list(towns), "rows": rows, "findings": [asdict(f) for f in findings]}
+    document = {"data": context.place, "towns": list(towns), "rows": rows, "findings": [asdict(f) for f in findings]}
     return Answer(document, tuple(_view(towns, rows, findings)), FOUND if findings else OK)
 
 
 def _of_town(
     store: ObjectTownStore, town_id: str, markers: tuple[DueMarker, ...], now: datetime
 ) -> tuple[list[Finding], int]:
-    """The findings of one town, and how many rows were looked at."""
+    """The findings of one town, and the number of rows that were checked."""
     try:
         image = drive(store.load(town_id))
     except TownError as error:
@@ -107,12 +107,9 @@ def _of_town(
         interval = summary.before_tick(sql).interval
     except TownError as error:
         return [Finding(town_id, "identity", type(error).__name__, error.message, error.hint)], 0
-    except Exception as error:  # noqa: BLE001 - a doctor reports what no reader was made for
-        return [
-            Finding(
-                town_id, "image", type(error).__name__, f"it cannot be read: {type(error).__name__}: {error}", _RESTORE
-            )
-        ], 0
+    except Exception as error:  # noqa: BLE001 - the doctor must report even damage that no reader expects
+        problem = f"the image cannot be read: {type(error).__name__}: {error}"
+        return [Finding(town_id, "image", type(error).__name__, problem, _RESTORE)], 0
     finally:
         database.close(sql)
     found += _of_inbox(store, town_id)
@@ -121,7 +118,7 @@ def _of_town(
 
 
 def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
-    """What the manifest says of the image against what the image says of itself."""
+    """Differences between the manifest's facts and those in the image."""
     facts = image.facts
     said: dict[str, Any] = {"tick_no": facts.tick_no}
     if facts.tick_no and facts.by_tick:
@@ -132,26 +129,26 @@ def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
         }
     for key, value in said.items():
         if keys.get(key) != value:
-            problem = f"the manifest says {key} {value}, the image {keys.get(key)}"
+            problem = f"{key} is {value} in the manifest and {keys.get(key)} in the image"
             yield Finding(image.town_id, "manifest", key, problem, _RESTORE)
 
 
 def _of_state(town_id: str, sql: database.Database) -> Iterator[Finding]:
     for violation in overview.open_violations(sql):
-        hint = "see `townctl town status`; rules repair what they can"
+        hint = f"see `townctl town status {town_id}`; rules repair what they can"
         yield Finding(town_id, f"invariant {violation.invariant}", violation.subject, violation.message, hint)
     for event in overview.events(sql, "poisoned", limit=limits.EVENTS_PER_TICK):
         hint = f"correct the cause, then: townctl event redrive {town_id} {event.event_id}"
-        yield Finding(town_id, "poisoned event", event.event_id, event.last_error or "it failed for good", hint)
+        yield Finding(town_id, "poisoned event", event.event_id, event.last_error or "it failed permanently", hint)
 
 
 def _of_inbox(store: ObjectTownStore, town_id: str) -> Iterator[Finding]:
-    """Objects that no tick will be able to read."""
+    """Objects that no tick can read."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
         for event in ingest.read_object(batch.key, batch.body):
             if event.event_type == ingest.UNREADABLE:
-                hint = "the next tick sets it aside as a poisoned event; find out who wrote it"
-                yield Finding(town_id, "inbox", batch.key, "this object cannot be read as events", hint)
+                hint = "the next tick stores it as a poisoned event; find out what wrote it"
+                yield Finding(town_id, "inbox", batch.key, "this object cannot be parsed as events", hint)
 
 
 def _of_markers(
@@ -162,7 +159,7 @@ def _of_markers(
     now: datetime,
     interval: timedelta,
 ) -> Iterator[Finding]:
-    """A town with something to do has a marker not later than it."""
+    """A missing marker: a town that has work needs a due marker no later than that work."""
     town_id, facts = image.town_id, image.facts
     wanted = facts.next_due
     inbox = drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects
@@ -173,33 +170,37 @@ def _of_markers(
         if event.event_type not in BY_TYPE or not BY_TYPE[event.event_type].transient
     ]
     if received:
-        # A faster clock may have left the town in the future, with its markers.
+        # A faster clock may have left the town and its markers in the future.
         now = max(now, facts.time, *received)
         wanted = now if wanted is None else min(wanted, now)
     if wanted is None:
         return
-    wanted = max(wanted, facts.time + interval)  # ticks of a town keep their distance, whatever it wants
+    wanted = max(wanted, facts.time + interval)  # a town never ticks earlier than this
     if not any(marker.at <= wanted for marker in markers):
         if _is_being_ticked(store, image, wanted):
             return
-        hint = f"townctl tick {town_id} (a tick sets its marker again)"
-        yield Finding(town_id, "due marker", town_id, f"it wants a tick at {to_text(wanted)} and has no marker", hint)
+        hint = f"run `townctl tick {town_id}`; a tick writes the marker again"
+        yield Finding(
+            town_id, "due marker", town_id, f"the town needs a tick at {to_text(wanted)} and has no due marker", hint
+        )
 
 
 def _is_being_ticked(store: ObjectTownStore, image: TownImage, wanted: datetime) -> bool:
-    """Whether the marker was only on its way: it is there now, or the town has moved on."""
+    """Whether a tick that is running explains the missing marker: it exists now, or the town has changed."""
     markers = drive(store.due(_END_OF_TIME))
     if any(marker.at <= wanted for marker in markers if marker.town_id == image.town_id):
         return True
     return drive(store.load(image.town_id)).etag != image.etag
 
 
-def _of_agents(desk: Desk, store: ObjectTownStore, towns: tuple[str, ...], known: tuple[str, ...]) -> list[Finding]:
-    """Agent processes that no town believes to be at work; one that is just ending gets a moment to do so."""
-    runtime = wiring.NoAgentProgram(wiring.agents_root(desk.data))
+def _of_agents(
+    context: Context, store: ObjectTownStore, towns: tuple[str, ...], known: tuple[str, ...]
+) -> list[Finding]:
+    """Agent processes that no town expects to be working; one that is just ending gets a moment to do so."""
+    runtime = wiring.NoAgentProgram(wiring.agents_root(context.data))
 
     def strangers() -> list[RunningAgent]:
-        # Processes first: an agent is started after the commit that expects it.
+        # Read the processes first: an agent is started after the commit that expects it.
         running = [agent for agent in runtime.running() if agent.town_id in towns or agent.town_id not in known]
         busy = {town_id: _busy(store, town_id) for town_id in known if any(a.town_id == town_id for a in running)}
         return [agent for agent in running if not _is_expected(agent, busy.get(agent.town_id, {}))]
@@ -210,7 +211,7 @@ def _of_agents(desk: Desk, store: ObjectTownStore, towns: tuple[str, ...], known
             agent.town_id,
             "agent process",
             agent.agent_id,
-            f"process {agent.pid} of generation {agent.generation} runs, and the town does not expect it",
+            f"process {agent.pid} (generation {agent.generation}) is running, but the town does not expect it",
             f"if it does not end within a minute: kill {agent.pid}",
         )
         for agent in strangers()
@@ -226,7 +227,7 @@ def _busy(store: ObjectTownStore, town_id: str) -> dict[str, int | None]:
         image = drive(store.load(town_id))
         sql = database.open_image(image.image)
     except TownError:
-        return {}  # its head is a finding already
+        return {}  # the damaged head is already a finding
     try:
         return checkup.busy_agents(sql)
     finally:
@@ -236,8 +237,8 @@ def _busy(store: ObjectTownStore, town_id: str) -> dict[str, int | None]:
 def _of_strangers(markers: tuple[DueMarker, ...], known: tuple[str, ...]) -> Iterator[Finding]:
     for marker in markers:
         if marker.town_id not in known:
-            problem = "a due marker of a town that does not exist"
-            yield Finding(marker.town_id, "due marker", marker.key, problem, "the next `townctl run` removes it")
+            problem = "this due marker belongs to a town that does not exist"
+            yield Finding(marker.town_id, "due marker", marker.key, problem, "the next `townctl run` deletes it")
 
 
 def _view(towns: tuple[str, ...], rows: int, findings: list[Finding]) -> Iterator[RenderableType]:
@@ -245,5 +246,5 @@ def _view(towns: tuple[str, ...], rows: int, findings: list[Finding]) -> Iterato
         columns = ("town", "check", "what", "problem", "what to do")
         cells = [(f.town_id, f.check, f.subject, f.problem, f.hint) for f in findings]
         yield table(*columns, rows=cells)
-    found = f"{len(findings)} to look at" if findings else "nothing is wrong"
-    yield Text(plain(f"looked at {', '.join(towns) or 'no town'} ({rows} rows): {found}"))
+    found = quantity(len(findings), "finding") if findings else "nothing is wrong"
+    yield Text(plain(f"checked {', '.join(towns) or 'no town'} ({quantity(rows, 'row')}): {found}"))

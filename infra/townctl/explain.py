@@ -1,4 +1,4 @@
-"""`townctl explain`: the life of one bead or agent as a story, and why it waits."""
+"""`townctl explain`: the history of one bead or agent, and why it waits."""
 
 from collections.abc import Iterator
 from typing import Annotated, Final
@@ -7,8 +7,10 @@ from cyclopts import App, Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.answers import Answer, plain, shortened, table
-from infra.townctl.desk import Desk, TheDesk, time_of
+from infra.townctl.arguments import time_of
+from infra.townctl.context import Context, TheContext
+from infra.townctl.output import Answer, plain, shortened, table
+from infra.townctl.summaries import quantity
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
@@ -21,44 +23,44 @@ from shared.questions.waits import Kind, Now
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 
-app = App(name="explain", help="Tell the life of one bead or agent, and why it waits.")
+app = App(name="explain", help="Show the history of one bead or agent, and why it waits.")
 
 Town = Annotated[
     str | None,
-    Parameter(name="--town", help="The town's id; may be left out where there is only one town."),
+    Parameter(name="--town", help="The town's id; optional if there is only one town."),
 ]
-At = Annotated[str | None, Parameter(help="As it was at that time: 2026-01-10T12:00:00Z.")]
+At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z.")]
 
-BeadId = Annotated[str, Parameter(help="Its id, or as much of the beginning as no other bead has.")]
-AgentId = Annotated[str, Parameter(help="Its id, as much of the beginning as no other agent has, or its name.")]
+BeadId = Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")]
+AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 
 _AHEAD: Final = 8
 _MEANT: Final = 5
 
 
 @app.command
-def bead(bead_id: BeadId, town_id: Town = None, *, at: At = None, desk: TheDesk) -> Answer:
-    """Tell the life of a bead: every event, rule, action and effect, and what it waits for.
+def bead(bead_id: BeadId, town_id: Town = None, *, at: At = None, context: TheContext) -> Answer:
+    """Show the history of a bead: every event, rule, action and effect, and what it waits for.
 
-    The town is `--town TOWN` or the word behind the id.
+    Give the town as `--town TOWN` or as a second argument.
     """
-    return _told("bead", bead_id, town_id, at, desk)
+    return _explained("bead", bead_id, town_id, at, context)
 
 
 @app.command
-def agent(agent_id: AgentId, town_id: Town = None, *, at: At = None, desk: TheDesk) -> Answer:
-    """Tell the life of an agent: what it worked on, what would take it away, why it gets no work.
+def agent(agent_id: AgentId, town_id: Town = None, *, at: At = None, context: TheContext) -> Answer:
+    """Show the history of an agent: what it worked on, what would remove it, why it gets no work.
 
-    The town is `--town TOWN` or the word behind the id.
+    Give the town as `--town TOWN` or as a second argument.
     """
-    return _told("agent", agent_id, town_id, at, desk)
+    return _explained("agent", agent_id, town_id, at, context)
 
 
-def _told(kind: Kind, word: str, town_id: str | None, at: str | None, desk: Desk) -> Answer:
+def _explained(kind: Kind, word: str, town_id: str | None, at: str | None, context: Context) -> Answer:
     moment = time_of(at, what="at")
-    store, objects = desk.store(), desk.kept()
+    store, objects = context.store(), context.objects()
     town_id = town_id or _only_town(drive(store.towns()))
-    now = desk.clock_of(store, town_id).now()
+    now = context.clock_of(store, town_id).now()
     subject = _the_one(store, town_id, kind, word)
     tell = lives.explain_bead if kind == "bead" else lives.explain_agent
     found = drive(tell(town_id, subject, StoredPast(objects, objects), now=now, at=moment))
@@ -66,17 +68,18 @@ def _told(kind: Kind, word: str, town_id: str | None, at: str | None, desk: Desk
 
 
 def _the_one(store: ObjectTownStore, town_id: str, kind: Kind, word: str) -> str:
-    """The id that a word stands for; the word itself if the town of today knows none. Raises Refused if it knows several."""
+    """The id that a word means; the word itself if it matches nothing in the current town. Raises Refused if it is ambiguous."""
     with database.opened(drive(store.load(town_id)).image) as sql:
         ids = meant(sql, word, is_agent=kind == "agent", limit=_MEANT)
     if len(ids) > 1:
-        problem = f"{word} may be {', '.join(ids)}" + (" and others" if len(ids) == _MEANT else "")
-        raise Refused(problem, status=400, path=kind, hint="give more of the id")
+        others = " and others" if len(ids) == _MEANT else ""
+        problem = f"{word} is ambiguous in town {town_id}: {', '.join(ids)}{others}"
+        raise Refused(problem, status=400, path=kind, hint=f"give more characters of the id of the {kind}")
     return ids[0] if ids else word
 
 
 def view(found: Explanation) -> Iterator[RenderableType]:
-    """A life for people; ids are short, and `--json` has them whole."""
+    """A history for people. It shortens ids; `--json` has them in full."""
     title = f"{found.kind} {found.subject} of {found.town_id}"
     rows = [
         (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))
@@ -84,7 +87,8 @@ def view(found: Explanation) -> Iterator[RenderableType]:
     ]
     yield table("tick", "at", "by", "what", "outcome", rows=rows, title=title)
     if found.signs_of_life:
-        yield Text(f"signs of life: {found.signs_of_life}, of which the last one of each agent is shown")
+        heartbeats = quantity(found.signs_of_life, "heartbeat or status event", "heartbeats and status events")
+        yield Text(f"{heartbeats}; the last one of each agent is shown")
     for note in found.notes:
         yield Text(plain(note))
     if found.now is None:
@@ -94,7 +98,7 @@ def view(found: Explanation) -> Iterator[RenderableType]:
 
 
 def _who(entry: Entry) -> str:
-    """The rule, or the event that asked for the action; else the kind of entry, and its sentence says the rest."""
+    """The rule, or the event that asked for the action; else the kind of entry, whose sentence contains the rest."""
     says_the_rest = entry.by == "observed" or (entry.by != "rule" and entry.what.startswith(entry.code))
     return entry.by if says_the_rest else entry.code
 
@@ -104,11 +108,11 @@ def _came_of_it(entry: Entry) -> str:
 
 
 def _now(found: Explanation, now: Now) -> Iterator[RenderableType]:
-    waits = "" if now.reason is None else f", waits: {now.reason}"
+    waits = "" if now.reason is None else f" and waits: {now.reason}"
     yield Text(plain(f"at {to_text(now.at)} it is {found.row['status']}{waits}"), style="bold")
     for line in now.says:
         yield Text(plain(shortened(line)))
-    due = "only an event can change that" if now.due_at is None else f"due {to_text(now.due_at)}"
+    due = "only an event can trigger one" if now.due_at is None else f"due {to_text(now.due_at)}"
     yield Text(f"next rule: {now.rule or 'none'}; {due}")
     yield table(
         "guard",
@@ -142,11 +146,13 @@ def _now(found: Explanation, now: Now) -> Iterator[RenderableType]:
             (act.rule, to_text(act.at), act.action["type"], act.promised and act.promised.wait)
             for act in now.comes[:_AHEAD]
         ]
-        yield table("rule", "due", "action", "guard", rows=rows, title="what comes if nothing else happens")
+        yield table("rule", "due", "action", "guard", rows=rows, title="next actions if nothing else happens")
 
 
 def _only_town(towns: tuple[str, ...]) -> str:
     if len(towns) == 1:
         return towns[0]
     known = ", ".join(towns[:10]) or "none"
-    raise Refused("say which town", status=400, path="town", hint=f"add --town TOWN; there are: {known}")
+    raise Refused(
+        "--town is required unless there is exactly one town", status=400, path="town", hint=f"the towns are: {known}"
+    )

@@ -1,4 +1,4 @@
-"""`townctl litestream`: configuration for reading towns with Litestream, and adopting a database that it replicated."""
+"""`townctl litestream`: a configuration to read towns with Litestream, and the import of a replica."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,44 +7,41 @@ from cyclopts import App, Parameter
 
 from infra.ops.litestream import adopt
 from infra.ops.litestream import config as litestream
-from infra.townctl.answers import Answer
-from infra.townctl.desk import TheDesk, TownName
+from infra.townctl.arguments import TownName
+from infra.townctl.context import TheContext
+from infra.townctl.output import Answer
 from shared.adapters import ids
-from shared.domain.errors import UnknownTown
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 
-app = App(name="litestream", help="Read towns with Litestream, and adopt databases that it replicated.")
+app = App(name="litestream", help="Read towns with Litestream, and import databases that it replicated.")
 
 
 @app.command
 def config(
     *towns: TownName,
-    files: Annotated[Path, Parameter(help="Where restored databases shall go.")] = Path("restored"),
-    desk: TheDesk,
+    files: Annotated[Path, Parameter(help="The directory for restored databases.")] = Path("restored"),
+    context: TheContext,
 ) -> Answer:
-    """Print a litestream.yml for all or some towns: for restore and inspection only."""
-    known = list(drive(desk.store().towns()))
-    for town_id in towns:
-        if town_id not in known:
-            raise UnknownTown(f"there is no town {town_id} here", hint="see which there are: townctl town list")
-    chosen = list(towns) or known
-    text = litestream.for_place(desk.bucket, desk.data.resolve(), chosen, files=files.resolve())
+    """Print a litestream.yml for these towns, default: all. Use it only to restore and inspect, never to replicate."""
+    known = context.require_towns(context.store(), *towns)
+    chosen = list(towns or known)
+    text = litestream.for_place(context.bucket, context.data.resolve(), chosen, files=files.resolve())
     return Answer({"towns": chosen, "config": text}, (text.rstrip(),))
 
 
 @app.command(name="import")
 def import_(
-    replica: Annotated[Path, Parameter(help="The replica's folder: the one with ltx/0009 in it.")],
+    replica: Annotated[Path, Parameter(help="The folder of the replica, which contains ltx/0009.")],
     town_id: TownName,
     /,
     *,
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
-    """Make a town of the newest state of a replica that Litestream wrote."""
+    """Create a town from the newest state of a replica that Litestream wrote."""
     read = adopt.read_replica(replica)
     image = adopt.as_town(read, town_id)
-    now = desk.clock.now()
+    now = context.clock.now()
     facts = CommitFacts(
         commit_id=f"import-{ids.worker_id()}",
         tick_no=adopt.tick_no_of(image),
@@ -52,6 +49,6 @@ def import_(
         next_due=now,
         schema_version=adopt.schema_version_of(image),
     )
-    created = drive(desk.founding_store().create(town_id, image, facts))
+    created = drive(context.founding_store().create(town_id, image, facts))
     document = {"townId": town_id, "fromTxid": read.txid, "txid": created.txid, "imageDigest": created.image_digest}
-    return Answer(document, (f"town {town_id} was made of transaction {read.txid} of {replica}",))
+    return Answer(document, (f"created town {town_id} from transaction {read.txid} of {replica}",))

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from infra.townctl.answers import plain
-from infra.townctl.words import done_by, message_of
+from infra.townctl.output import plain
+from infra.townctl.summaries import done_by, message_of
 from shared.runner.run_report import FailedRun, RunReport
 
 

@@ -18,10 +18,10 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from infra.townctl import forges, wiring
-from infra.townctl.answers import FOUND, OK, Answer
-from infra.townctl.desk import Desk, TheDesk
+from infra.townctl.context import Context, TheContext
 from infra.townctl.live import Lines, Watcher
-from infra.townctl.words import message_of
+from infra.townctl.output import FOUND, OK, Answer
+from infra.townctl.summaries import message_of
 from shared.adapters import ids
 from shared.adapters.clock import Budget
 from shared.domain import limits
@@ -275,7 +275,7 @@ def run(
             help="Agents live behind this control server (a base URL, {town} for the town's id) instead of here."
         ),
     ] = None,
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
 
@@ -283,28 +283,28 @@ def run(
     Exit code 1 if the last run of some town failed.
     """
     wanted = tuple(towns or ())
-    store = desk.store(towns=wanted)
-    desk.prove_store()
+    store = context.store(towns=wanted)
+    context.prove_store()
     known = drive(store.towns())
     _require_known(wanted, known)
-    clock = desk.clock_of(store, *(wanted or known), speed=speed)
-    runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
-    hosts = forges.hosts_of(desk.data, forge_host or ())
-    forge = forges.forge_of(desk.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
+    clock = context.clock_of(store, *(wanted or known), speed=speed)
+    runtime = context.runtime(wiring.program(context.data, agent_command), clock)
+    hosts = forges.hosts_of(context.data, forge_host or ())
+    forge = forges.forge_of(context.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
     elsewhere = None if control_server is None else wiring.behind_a_control_server(control_server)
-    around = desk.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge)
-    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock), archives=desk.archive)
+    around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge)
+    loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     if once:
         loop.one_pass()
     else:
         stop = Stop()
         with stop.on_signals():
-            _announce(desk, wanted or known, clock)
+            _announce(context, wanted or known, clock)
             for _ in loop.passes(stop):
                 pass
         left = runtime.running()
         if left:
-            desk.talk(f"agents that run on: {len(left)}; the next `townctl run` finds them")
+            context.talk(f"agents that run on: {len(left)}; the next `townctl run` finds them")
     tally = loop.tally
     counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "no town was due"
     return Answer(tally.as_json(), (f"{tally.passes} passes: {counts}",), FOUND if tally.failures else OK)
@@ -315,11 +315,11 @@ def speed_of(clock: wiring.LocalClock) -> float:
     return getattr(clock, "speed", 1.0)
 
 
-def _announce(desk: Desk, towns: tuple[str, ...], clock: wiring.LocalClock) -> None:
+def _announce(context: Context, towns: tuple[str, ...], clock: wiring.LocalClock) -> None:
     speed = speed_of(clock)
     what = f"{len(towns)} towns" if len(towns) != 1 else f"town {towns[0]}"
     pace = "" if speed == 1 else f" on a clock {speed:g} times as fast as the wall"
-    desk.talk(f"running {what} of {desk.place}{pace}; Ctrl-C stops after the pass that is going on")
+    context.talk(f"running {what} of {context.place}{pace}; Ctrl-C stops after the pass that is going on")
 
 
 def _require_known(wanted: tuple[str, ...], known: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
-"""`townctl --api URL`: the commands that a deployed stack, or `make e2e`'s, can answer; the others say that it cannot.
+"""`townctl --api URL`: the commands that a deployed stack, or `townctl serve`, can answer; every other command is refused.
 
-Requests are signed with the credentials that the SDK finds; facts are posted with the token in TOWNCTL_TOKEN.
+Requests are signed with the credentials that the AWS SDK finds. Events are posted with the town token in TOWNCTL_TOKEN.
 """
 
 import os
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from infra.townctl import api_client, forges, posts, replays, ticks, towns
-from infra.townctl.answers import FOUND, OK, Answer
-from infra.townctl.desk import content_of, json_of
+from infra.townctl import api_client, events, forges, replays, secret_commands, ticks, towns
+from infra.townctl.arguments import content_of, json_of
+from infra.townctl.output import FOUND, OK, Answer
 from infra.townctl.stack_secrets import StackSecrets
 from infra.townctl.status_view import status_view
 from shared.adapters.clock import SystemClock
@@ -26,14 +26,14 @@ _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A deployment by the URL of its API."""
+    """A deployment, identified by the URL of its API."""
 
     url: str
     region: str | None = None
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The document of an answer to a signed request; to `townctl serve`, which has no IAM, to one with an operator's
-        token. Raises Refused, Retryable.
+        """The document that the API returns for a signed request. `townctl serve` has no IAM; it gets an operator's token
+        instead. Raises Refused, Retryable.
         """
         token = os.environ.get(TOKEN_VARIABLE)
         if token and self._is_local:
@@ -44,10 +44,11 @@ class Api:
         credentials = session.get_credentials()
         if credentials is None:
             hint = (
-                "sign in as for the AWS command line: aws sso login, or AWS_PROFILE; "
-                f"for a `townctl serve`: {TOKEN_VARIABLE}=$(townctl token TOWN)"
+                "sign in with `aws sso login` or set AWS_PROFILE; "
+                f"for a `townctl serve`, set {TOKEN_VARIABLE}=$(townctl token TOWN)"
             )
-            raise Refused("there are no AWS credentials to sign with", status=401, path="api", hint=hint)
+            problem = f"cannot sign requests to {self.url}: no AWS credentials were found"
+            raise Refused(problem, status=401, path="api", hint=hint)
         region = self.region_named or session.get_config_variable("region") or "us-east-1"
         frozen = credentials.get_frozen_credentials()
         return self._document(
@@ -56,13 +57,13 @@ class Api:
 
     @property
     def region_named(self) -> str | None:
-        """The region that was given, or that the URL names."""
+        """The region that was given, or else the one in the URL."""
         found = _REGION.search(self.url)
         return self.region or (found[1] if found else None)
 
     @property
     def _is_local(self) -> bool:
-        """Whether it is a `townctl serve`: it says so itself."""
+        """Whether a `townctl serve` answers there: its root document says so."""
         try:
             said = api_client.with_token("GET", self.url + "/", None, token=None)
         except ConnectionError:
@@ -70,23 +71,29 @@ class Api:
         return isinstance(said.document, dict) and said.document.get("served") == "townctl"
 
     def report(self, path: str, body: bytes, token: str | None = None) -> Any:
-        """The document of an answer to facts under a town token, else that of the environment. Raises Refused, Retryable."""
+        """The document that the API returns for posted events, sent with this town token or the one in the environment.
+
+        Raises Refused, Retryable.
+        """
         token = token or os.environ.get(TOKEN_VARIABLE)
         if not token:
-            hint = f"{TOKEN_VARIABLE}=$(townctl token TOWN ...); a token is no word of a command line"
-            raise Refused("facts are posted with a town token, and there is none", status=401, path="token", hint=hint)
+            hint = f"set {TOKEN_VARIABLE}=$(townctl token TOWN ...); do not write a token on the command line"
+            problem = f"cannot post events to {self.url}: a town token is required"
+            raise Refused(problem, status=401, path="token", hint=hint)
         return self._document(lambda: api_client.with_token("POST", self.url + path, body, token=token))
 
     def _document(self, request: Callable[[], api_client.Answered]) -> Any:
         try:
             answered = request()
         except ConnectionError as error:
-            raise Retryable(f"{self.url} does not answer: {error}", hint="look at the URL, or try again") from error
+            hint = "check the URL and that the API is running, then try again"
+            raise Retryable(f"{self.url} does not answer: {error}", hint=hint) from error
         if answered.status < 300:
             return answered.document
         said: Mapping[str, Any] = answered.document if isinstance(answered.document, dict) else {}
         detail = str(said.get("detail") or said.get("message") or answered.document)
-        hint = str(said.get("hint") or ("IAM refuses you at the gateway" if answered.status == 403 else ""))
+        denied = "IAM does not allow this request; docs/runbook/deploy.md lists the rights that it needs"
+        hint = str(said.get("hint") or (denied if answered.status == 403 else ""))
         raise Refused(f"{answered.status}: {detail}", status=answered.status, path=str(said.get("path", "")), hint=hint)
 
 
@@ -94,18 +101,18 @@ def create(api: Api, town_id: str, *, config: str | None = None, paused: bool = 
     """PUT /api/towns/{townId}."""
     settings = {} if config is None else json_of(content_of(config, what="config"), what="config")
     document = api.ask("PUT", f"/api/towns/{quote(town_id, safe='')}", {"config": settings, "paused": paused})
-    return Answer(document, (f"town {town_id} was created at {api.url}",))
+    return Answer(document, (f"created town {town_id} at {api.url}",))
 
 
 def list_(api: Api) -> Answer:
-    """GET /api/towns, page after page."""
+    """GET /api/towns, page by page."""
     found: list[str] = []
     after: str | None = ""
     while after is not None:
         page = api.ask("GET", "/api/towns?" + urlencode({"limit": 1000, "after": after}))
         found += page["towns"]
         after = page["next"]
-    return Answer({"towns": found}, tuple(found) or (f"you have no towns at {api.url}",))
+    return Answer({"towns": found}, tuple(found) or (f"there are no towns at {api.url} that you may read",))
 
 
 def status(api: Api, town_id: str) -> Answer:
@@ -127,8 +134,8 @@ def post(
     payload: str | None = None,
     event_id: str | None = None,
 ) -> Answer:
-    """POST .../events, with a file of events or the one that the options describe."""
-    body = posts.body_of(file, type=event_type, agent=agent, bead=bead, payload=payload, id=event_id)
+    """POST .../events, with the events of a file or the one that the options describe."""
+    body = events.body_of(file, type=event_type, agent=agent, bead=bead, payload=payload, id=event_id)
     document = api.report(f"/api/towns/{quote(town_id, safe='')}/events", body)
     return Answer(document, (f"accepted {', '.join(document['accepted'])}",))
 
@@ -155,13 +162,8 @@ def dry_run(
     body: dict[str, Any] = {"observe": observe} | ({} if now is None else {"now": now})
     if events is not None:
         read = json_of(content_of(events, what="events"), what="events")
-        body["events"] = (
-            read["events"]
-            if isinstance(read, dict) and "events" in read
-            else read
-            if isinstance(read, list)
-            else [read]
-        )
+        batch = read["events"] if isinstance(read, dict) and "events" in read else read
+        body["events"] = batch if isinstance(batch, list) else [batch]
     document = api.ask("POST", f"/api/towns/{quote(town_id, safe='')}/debug/reconcile-dry-run", body)
     return Answer(document, tuple(ticks.dry_run_view(document)))
 
@@ -175,7 +177,7 @@ def replay(
     cursor: str | None = None,
     overrides: str | None = None,
 ) -> Answer:
-    """POST .../replay-events; without an end, until now."""
+    """POST .../replay-events; without --to, until now."""
     body: dict[str, Any] = {"from": from_, "to": to or SystemClock().now().isoformat()}
     body |= {} if cursor is None else {"cursor": cursor}
     if overrides is not None:
@@ -191,84 +193,91 @@ def replay(
 def set_secret(
     api: Api,
     town_id: str,
-    forge: forges.ForgeWord,
+    forge: secret_commands.ForgeWord,
     *,
     rig: str | None = None,
     host: str | None = None,
     secrets_prefix: str | None = None,
 ) -> Answer:
-    """A token of a town that is there, into Secrets Manager: no API takes a token."""
-    kept = _secrets_of(api, secrets_prefix)
+    """Store a token of an existing town in Secrets Manager. No API accepts a token, so this bypasses the API."""
+    secrets = _secrets_of(api, secrets_prefix)
     api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/status")
-    return forges.store(kept, forge, town_id=town_id, rig=rig, host=host)
+    return secret_commands.store(secrets, forge, town_id=town_id, rig=rig, host=host)
 
 
 def set_platform_secret(
-    api: Api, forge: forges.ForgeWord, *, host: str | None = None, secrets_prefix: str | None = None
+    api: Api, forge: secret_commands.ForgeWord, *, host: str | None = None, secrets_prefix: str | None = None
 ) -> Answer:
-    """A token of all towns."""
-    return forges.store(_secrets_of(api, secrets_prefix), forge, host=host)
+    """Store a token for all towns."""
+    return secret_commands.store(_secrets_of(api, secrets_prefix), forge, host=host)
 
 
 def list_secrets(api: Api, *, secrets_prefix: str | None = None) -> Answer:
-    """Which tokens there are."""
-    return forges.names_in(_secrets_of(api, secrets_prefix))
+    """List the names of the stored tokens."""
+    return secret_commands.names_in(_secrets_of(api, secrets_prefix))
 
 
 def remove_secret(
     api: Api,
     town_id: str,
-    forge: forges.ForgeWord,
+    forge: secret_commands.ForgeWord,
     *,
     rig: str | None = None,
     host: str | None = None,
     secrets_prefix: str | None = None,
 ) -> Answer:
-    """A token of a town, which may be gone."""
-    return forges.forget(_secrets_of(api, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
+    """Remove a token of a town; the town need not exist any more."""
+    return secret_commands.forget(_secrets_of(api, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
 
 
 def _secrets_of(api: Api, secrets_prefix: str | None) -> StackSecrets:
-    """The deployment's secrets, in the region of its API."""
+    """The secrets of the deployment, in the region of its API. Raises Refused."""
     prefix = forges.prefix_of(secrets_prefix)
     if prefix is None:
-        hint = f"--secrets-prefix PREFIX or {forges.PREFIX_VARIABLE}: the stack's parameter SecretsPrefix"
-        raise Refused("where the deployment keeps its tokens is not said", status=400, path="secrets-prefix", hint=hint)
+        hint = f"give the stack's parameter SecretsPrefix with --secrets-prefix or {forges.PREFIX_VARIABLE}"
+        problem = f"--secrets-prefix is required with --api {api.url}: it says where the deployment keeps its tokens"
+        raise Refused(problem, status=400, path="secrets-prefix", hint=hint)
     return StackSecrets(prefix, region=api.region_named)
 
 
 def _refuse_others(other: Mapping[str, Any]) -> None:
     for name, value in other.items():
         if value not in (None, False, (), []):
-            hint = "use it with --data or --bucket"
-            raise Refused(f"--{name.replace('_', '-')} does not work over an API", status=400, path=name, hint=hint)
+            hint = "leave it out, or use --data or --bucket instead of --api"
+            raise Refused(f"--{name.replace('_', '-')} does not work with --api", status=400, path=name, hint=hint)
 
+
+_INSTEAD: Final[Mapping[str, str]] = {
+    "demo": "leave --api out; the demo creates its own town",
+    "doctor": "leave --api out and use `townctl doctor --stack NAME` for a deployed stack",
+}
+"""The hint for commands that cannot be pointed at another place of towns."""
 
 ANSWERED: Final[Mapping[Callable[..., Any], Callable[..., Answer]]] = {
     towns.create: create,
     towns.list_: list_,
     towns.status: status,
-    posts.post: post,
-    posts.redrive: redrive,
+    events.post: post,
+    events.redrive: redrive,
     ticks.ticks: tick_list,
     ticks.dry_run: dry_run,
     replays.replay: replay,
-    forges.set_: set_secret,
-    forges.set_platform: set_platform_secret,
-    forges.list_: list_secrets,
-    forges.remove: remove_secret,
+    secret_commands.set_: set_secret,
+    secret_commands.set_platform: set_platform_secret,
+    secret_commands.list_: list_secrets,
+    secret_commands.remove: remove_secret,
 }
 
 
 def answer(
     command: Callable[..., Any], name: str, url: str, region: str | None, *arguments: Any, **named: Any
 ) -> Answer:
-    """Carry out a command, called `name`, at a deployment. Raises Refused for one that it cannot answer."""
+    """Run the command called `name` at a deployment. Raises Refused for a command that a deployment cannot answer."""
     remote = ANSWERED.get(command)
     if remote is None:
-        hint = "use --bucket with the stack's bucket, or --data"
-        raise Refused(f"{name} does not work over an API", status=400, path="api", hint=hint)
+        hint = _INSTEAD.get(name, "use --bucket with the bucket of the stack, or --data, instead of --api")
+        raise Refused(f"{name} does not work with --api", status=400, path="api", hint=hint)
     if not _URL.fullmatch(url):
-        hint = "as the stack's output ApiUrl says: https://ID.execute-api.REGION.amazonaws.com"
-        raise Refused(f"not the URL of an API: {url[:80]!r}", status=400, path="api", hint=hint)
+        hint = "give the stack's output ApiUrl, for example https://ID.execute-api.REGION.amazonaws.com"
+        raise Refused(f"--api: not the URL of an API: {url[:80]!r}", status=400, path="api", hint=hint)
     return remote(Api(url.rstrip("/"), region), *arguments, **named)

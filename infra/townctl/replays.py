@@ -1,6 +1,6 @@
-"""Commands that run the past again: exactly, or with something changed."""
+"""`townctl replay`: run recorded ticks again, unchanged as a proof or with overrides as a what-if."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,9 +9,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import recordings
-from infra.townctl.answers import FOUND, OK, Answer, plain, shortened, table
-from infra.townctl.desk import Desk, TheDesk, content_of, json_of
-from infra.townctl.words import action_line, code_of, counted
+from infra.townctl.arguments import content_of, json_of
+from infra.townctl.context import Context, TheContext
+from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
+from infra.townctl.summaries import action_line, code_of, counted, quantity
 from shared.domain.errors import Refused
 from shared.history.differences import ABSENT
 from shared.history.retained_past import StoredPast
@@ -37,74 +38,78 @@ _WORTH_A_LINE: Final = frozenset(
 _ROWS_SHOWN: Final = 6
 _IN_TOWN_NAMES: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
+_Overrides = Annotated[
+    str | None,
+    Parameter(
+        allow_leading_hyphen=True,
+        help='A what-if: a file with {"config": {}, "leaveOut": [], "add": [], "shiftMs": 0}; `-` is standard input.',
+    ),
+]
+
 
 def replay(
-    target: Annotated[str, Parameter(help="A town, or a recording: a file that `townctl record` has written.")],
+    target: Annotated[str, Parameter(help="A town, or a recording: a file that `townctl record` wrote.")],
     /,
     *,
     from_: Annotated[
-        str | None, Parameter(name="--from", help="The beginning, for a town: 2026-01-10T12:00:00Z. It belongs to it.")
+        str | None, Parameter(name="--from", help="The start, inclusive, for a town: 2026-01-10T12:00:00Z.")
     ] = None,
-    to: Annotated[str | None, Parameter(help="The end, which belongs to it too; else now.")] = None,
-    cursor: Annotated[str | None, Parameter(help="Go on where the last answer ended.")] = None,
-    overrides: Annotated[
-        str | None,
-        Parameter(
-            allow_leading_hyphen=True,
-            help='What if? A file with {"config": {}, "leaveOut": [], "add": [], "shiftMs": 0}; `-` is standard input.',
-        ),
+    to: Annotated[str | None, Parameter(help="The end, inclusive; default: now.")] = None,
+    cursor: Annotated[
+        str | None, Parameter(help="Continue where the last answer ended; give --from and --to again.")
     ] = None,
-    desk: TheDesk,
+    overrides: _Overrides = None,
+    context: TheContext,
 ) -> Answer:
-    """Run the recorded ticks of a window again and prove that they are what happened; or see what else would have been.
+    """Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.
 
-    Exit code 1 if they are not what happened, or other code made them.
+    Exit code 1 if the replay diverges from history, or if other code made the ticks.
     """
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
-        return recordings.replay_file(desk, Path(target))
-    if from_ is None and cursor is None:
-        hint = f"--from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
-        raise Refused("from when on is not said", status=400, path="from", hint=hint)
+        return recordings.replay_file(context, Path(target))
+    if from_ is None:
+        hint = f"give --from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
+        raise Refused(f"--from is required to replay town {target}", status=400, path="from", hint=hint)
     town_id = target
-    store = desk.store()
-    now = desk.clock_of(store, town_id).now()
-    around = desk.around(store)
+    store = context.store()
+    context.require_towns(store, town_id)
+    now = context.clock_of(store, town_id).now()
+    around = context.around(store)
     end = to if to is not None else now.isoformat()
     wanted = window_of(from_, end, now=now, restore_window=around.restore_window, cursor=cursor)
     if overrides is not None:
-        return _otherwise(desk, town_id, wanted, overrides)
-    again = drive(faithful.replay(town_id, _past(desk), wanted))
+        return _otherwise(context, town_id, wanted, overrides)
+    again = drive(faithful.replay(town_id, _past(context), wanted))
     document = again.as_json()
     return Answer(document, tuple(replay_view(document)), OK if again.exact else FOUND)
 
 
 def _is_file(target: str, from_: str | None) -> bool:
-    """Whether this can be no name of a town, or is a file that is there while no window of a town is named."""
+    """Whether the target is a file: it is not a valid town id, or such a file exists and no window is given."""
     return not set(target) <= _IN_TOWN_NAMES or (from_ is None and Path(target).is_file())
 
 
 def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:
     for name, value in given.items():
         if value is not None:
-            hint = "give only the file; or name a town"
-            raise Refused(
-                f"--{name} belongs to a town, a recording is replayed whole", status=400, path=name, hint=hint
-            )
+            hint = f"leave --{name} out, or name a town instead of the file"
+            problem = f"--{name} does not apply to a recording, which is always replayed as a whole"
+            raise Refused(problem, status=400, path=name, hint=hint)
 
 
-def _otherwise(desk: Desk, town_id: str, wanted: Window, file: str) -> Answer:
+def _otherwise(context: Context, town_id: str, wanted: Window, file: str) -> Answer:
     if wanted.resumed_after is not None:
-        hint = "ask for a narrower window"
-        raise Refused("a what-if cannot be resumed", status=400, path="cursor", hint=hint)
+        hint = "leave --cursor out, and narrow the window with --from and --to"
+        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
     request = OverridesRequest.read(json_of(content_of(file, what="overrides"), what="overrides"))
-    other = drive(run.what_if(town_id, _past(desk), wanted, request.overrides()))
+    other = drive(run.what_if(town_id, _past(context), wanted, request.overrides()))
     document = other.as_json()
     return Answer(document, tuple(what_if_view(document)), OK if other.history is None else FOUND)
 
 
-def _past(desk: Desk) -> StoredPast:
-    objects = desk.kept()
+def _past(context: Context) -> StoredPast:
+    objects = context.objects()
     return StoredPast(objects, objects)
 
 
@@ -114,7 +119,7 @@ def replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     first, started = document["from"], document["startedFrom"]
     yield Text(f"{document['townId']} from {first} to {document['to']}, started from commit {started['txid']}")
     if ticks:
-        yield table("tick", "at", "events", "actions", "rules", "same", rows=[_tick_row(tick) for tick in ticks])
+        yield table("tick", "at", "events", "actions", "rules", "equal", rows=[_tick_row(tick) for tick in ticks])
     for segment in document["segments"]:
         yield Text(_segment_line(segment))
     for note in document["notes"]:
@@ -125,13 +130,15 @@ def replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from _divergence_view(document["divergence"])
     state = document["stateSnapshot"]
     yield Text(
-        f"at {document['to']}: {len(state['agents'])} agents, {len(state['nonTerminalBeads'])} live beads, "
-        f"{state['queue']['pendingEvents']} events and {len(state['queue']['effects'])} effects wait"
+        f"at {document['to']}: {quantity(len(state['agents']), 'agent')}, "
+        f"{quantity(len(state['nonTerminalBeads']), 'live bead')}, "
+        f"{quantity(state['queue']['pendingEvents'], 'pending event')}, "
+        f"{quantity(len(state['queue']['effects']), 'open effect')}"
     )
     following = counted(code_of(judged["rule"]) for judged in document["nextActions"])
     yield Text(f"next: {following}" if following else "next: nothing")
     if document["cursor"] is not None:
-        yield Text(f"there is more: --cursor {document['cursor']}")
+        yield Text(f"there are more ticks; to continue, add --cursor {document['cursor']}")
 
 
 def _tick_row(tick: Mapping[str, Any]) -> tuple[object, ...]:
@@ -142,21 +149,21 @@ def _tick_row(tick: Mapping[str, Any]) -> tuple[object, ...]:
         counted(event["event_type"] for event in tick["events"]),
         counted(judged["action"]["type"] for judged in tick["actions"]),
         counted(code_of(judged["rule"]) for judged in tick["actions"]),
-        same if tick["comparedBy"] != "outputs" else f"{same} (what it did)",
+        same if tick["comparedBy"] != "outputs" else f"{same} (outputs only)",
     )
 
 
 def _segment_line(segment: Mapping[str, Any]) -> str:
     ticks = f"ticks {segment['firstTick']} to {segment['lastTick']}"
     if segment["kind"] == "what_if":
-        found = {True: "comes to the same", False: "comes to something else", None: "cannot be compared"}
+        found = {True: "gives the same result", False: "diverges", None: "cannot be compared"}
         return f"{ticks} were made by code {segment['codeVersion']}; the installed code {found[segment['equal']]}"
     found = {
-        True: "are exactly what happened",
-        False: "ARE NOT WHAT HAPPENED",
-        None: "have nothing to be compared with",
+        True: "equal to history",
+        False: "DIVERGES FROM HISTORY",
+        None: "cannot be compared, because history has nothing to compare it with",
     }
-    return f"{ticks} {found[segment['equal']]}"
+    return f"{ticks}: {found[segment['equal']]}"
 
 
 def _divergence_view(divergence: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -172,26 +179,15 @@ def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A what-if for people, from its document."""
     otherwise = sum(any(parting[kind][side] for kind in _KINDS for side in _SIDES) for parting in document["partings"])
     yield Text(
-        f"{document['townId']} from {document['from']} to {document['to']}: of {document['ticksCompared']} ticks "
-        f"{otherwise} do something else, {document['ticksParted']} leave something else"
+        f"{document['townId']} from {document['from']} to {document['to']}: "
+        f"{quantity(document['ticksCompared'], 'tick')} compared, {otherwise} with different outputs, "
+        f"{document['ticksParted']} with a different state"
     )
     for parting in document["partings"]:
         rows = [row for row in parting["rows"] if row["table"] in _WORTH_A_LINE]
         if not rows and not any(parting[kind][side] for kind in _KINDS for side in _SIDES):
             continue
-        yield Text(f"tick {parting['tick']} at {parting['time']}")
-        for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
-            for event in parting["events"][side]:
-                line = f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"
-                yield Text(plain(shortened(line)))
-            for judged in parting["actions"][side]:
-                yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
-            for broken in parting["violations"][side]:
-                yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
-        for row in rows[:_ROWS_SHOWN]:
-            yield Text(plain(shortened(f"    {row['table']} {row['key']} {_change(row)}"))[:160])
-        if len(rows) > _ROWS_SHOWN:
-            yield Text(f"    and {len(rows) - _ROWS_SHOWN} more (--json shows them)")
+        yield from _parting_view(parting, rows)
     counts = document["sum"]
     yield table(
         "action",
@@ -202,15 +198,31 @@ def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
             for name in sorted({*counts["actionsOnlyInHistory"], *counts["actionsOnlyNow"]})
         ],
     )
-    yield Text(f"{counts['rowsApart']} rows differ at the end")
+    yield Text(f"at the end: {quantity(counts['rowsApart'], 'different row')}")
     for note in document["notes"]:
         yield Text(plain(note))
     if document["historyDivergence"] is not None:
-        yield Text("history itself does not run again as it happened:")
+        yield Text("without the overrides, the replay diverges from history:")
         yield from _divergence_view(document["historyDivergence"])
+
+
+def _parting_view(parting: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    yield Text(f"tick {parting['tick']} at {parting['time']}")
+    for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
+        for event in parting["events"][side]:
+            line = f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"
+            yield Text(plain(shortened(line)))
+        for judged in parting["actions"][side]:
+            yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
+        for broken in parting["violations"][side]:
+            yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
+    for row in rows[:_ROWS_SHOWN]:
+        yield Text(plain(shortened(f"    {row['table']} {row['key']} {_change(row)}"))[:160])
+    if len(rows) > _ROWS_SHOWN:
+        yield Text(f"    and {len(rows) - _ROWS_SHOWN} more; --json shows all of them")
 
 
 def _change(row: Mapping[str, Any]) -> str:
     if row["column"] != "*":
         return f"{row['column']}: {row['expected']} -> {row['got']}"
-    return "is there only now" if row["expected"] == ABSENT else "is there only in history"
+    return "exists only now" if row["expected"] == ABSENT else "exists only in history"

@@ -1,7 +1,7 @@
-"""`townctl serve`: the API and the ticks of a data directory or bucket, on this machine, with town tokens for everybody.
+"""`townctl serve`: the API and the ticks of a data directory or bucket on this machine, with town tokens for every request.
 
-The routes, the code behind them and the refusals are those of a deployment. There is no IAM here: an operator shows a
-token of scope `operator`, and so sees exactly the town that it names.
+The routes, their code and their refusals are those of a deployment. There is no IAM here: an operator sends a token of
+scope `operator`, which gives access only to the town that it names.
 """
 
 import json
@@ -21,11 +21,12 @@ from functions.access import Access
 from infra.devstack.gateway import Route, event_of, serving
 from infra.ops import openapi
 from infra.townctl import wiring
-from infra.townctl.answers import Answer
-from infra.townctl.desk import Desk, TheDesk
+from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import secret_files
 from infra.townctl.live import Lines
 from infra.townctl.loop import Stop, TownLoop, speed_of
+from infra.townctl.output import Answer
+from infra.townctl.summaries import quantity
 from infra.townctl.town_token import KEY_NAME
 from shared.adapters import town_tokens
 from shared.domain.errors import Refused
@@ -41,20 +42,20 @@ _ARN: Final = "arn:townctl:token:::operator/"
 
 
 class LoopIsAwake:
-    """The Queue port where the loop looks every five seconds by itself: wakes need not be kept."""
+    """A Queue port that keeps nothing: the loop finds due towns by itself every five seconds."""
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:  # noqa: ARG002 - the port's shape
-        """Taken: the marker brings the town within one pass."""
+        """Accept every wake; the town's due marker brings it into the next pass."""
         return ()
 
     def put_back(self, receipts: Mapping[str, timedelta]) -> None:
-        """There is none: nobody is delivered a wake here."""
+        """Do nothing: no wake is ever delivered here."""
 
 
 class OwnTown(Access):
-    """Who shows an operator's token may do everything to the town that it names, and sees no other."""
+    """An operator's token allows everything on the town that it names, and nothing on any other."""
 
-    def _allows(self, caller: str, verb: str, town_id: str) -> bool:  # noqa: ARG002 - one verb is as good as another
+    def _allows(self, caller: str, verb: str, town_id: str) -> bool:  # noqa: ARG002 - every verb is allowed
         return caller == _ARN + town_id
 
     def _readable(self, caller: str) -> Iterator[str]:
@@ -63,7 +64,7 @@ class OwnTown(Access):
 
 @dataclass
 class Served:
-    """What answers: the functions' own handlers, one request at a time, because the framework keeps one current event."""
+    """The handlers of the functions behind their routes, one request at a time: the framework keeps one current event."""
 
     routes: tuple[tuple[Route, Callable[[Any, Any], dict[str, Any]]], ...]
     key: str
@@ -71,7 +72,7 @@ class Served:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """Judge the token, and let the function answer."""
+        """Check the token, then let the function's handler answer."""
         path = urlsplit(target).path
         if path == "/":
             return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": '{"served":"townctl"}'}
@@ -96,51 +97,53 @@ class Served:
                 shown["expires"] = str(int(claims.expires_at.timestamp())) if claims.expires_at else "0"
                 event["requestContext"]["authorizer"] = {"lambda": shown}
             elif claims.scope != "operator":
-                return _problem(403, "this route is for operators", "townctl token TOWN --scope operator")
+                hint = "make one with `townctl token TOWN --scope operator`"
+                return _problem(403, "this route requires an operator's token", hint)
             else:
                 event["requestContext"]["authorizer"] = {"iam": {"userArn": _ARN + claims.town}}
             with self._turn:
                 return handler(event, None)
-        return _problem(404, "there is no such route", "")
+        return _problem(404, f"there is no route {method} {path[:200]}", "see docs/runbook/deploy.md for the routes")
 
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            raise Refused("no token was shown", status=401, hint="Authorization: Bearer <what townctl token prints>")
+            hint = "send the header `Authorization: Bearer TOKEN`, with the output of `townctl token TOWN`"
+            raise Refused("the request has no town token", status=401, hint=hint)
         return town_tokens.read(shown.strip(), [self.key], now=self.clock.now())
 
 
 def serve(
     *,
-    port: Annotated[int, Parameter(help="Where it listens, on 127.0.0.1 alone; 0 is any free port.")] = DEFAULT_PORT,
-    speed: Annotated[float, Parameter(help="How many times as fast as the wall the clock runs.")] = 1,
+    port: Annotated[int, Parameter(help="The port on 127.0.0.1 to listen on; 0 is any free port.")] = DEFAULT_PORT,
+    speed: Annotated[float, Parameter(help="The speed of the clock: 1 is real time, 2 is twice as fast.")] = 1,
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
-    """Serve the API and tick the towns of the data directory or bucket, until Ctrl-C or SIGTERM.
+    """Serve the API and tick the towns of a data directory or bucket until Ctrl-C or SIGTERM.
 
     Make tokens with `townctl token TOWN` on the same directory.
     """
-    store = desk.founding_store()
-    desk.prove_store()
+    store = context.founding_store()
+    context.prove_store()
     clock = wiring.clock_for(store, (), speed=speed)
-    runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
-    around = desk.around(store, clock=clock, runtime=runtime)
-    served = served_from(desk, around, key=key_of(desk))
-    loop = TownLoop(around, Lines(desk.talk), speed=speed_of(clock), archives=desk.archive)
+    runtime = context.runtime(wiring.program(context.data, agent_command), clock)
+    around = context.around(store, clock=clock, runtime=runtime)
+    served = served_from(context, around, key=key_of(context))
+    loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     stop = Stop()
     with stop.on_signals(), serving(served, port=port) as url:
-        desk.talk(f"serving {desk.place} at {url}; Ctrl-C stops after the pass that is going on")
+        context.talk(f"serving {context.place} at {url}; Ctrl-C stops it after the current pass")
         for _ in loop.passes(stop):
             pass
     tally = loop.tally
-    return Answer({"url": url} | tally.as_json(), (f"{tally.passes} passes",))
+    return Answer({"url": url} | tally.as_json(), (quantity(tally.passes, "pass", "passes"),))
 
 
-def served_from(desk: Desk, around: Surroundings, *, key: str) -> Served:
-    """The functions over these towns. There is one of it in a process: the handlers keep their deployment for life."""
+def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
+    """The functions over these towns. Make only one per process: the handlers keep their deployment for life."""
     from functions.debug import app as debug
     from functions.events import app as events
     from functions.events.ingestion import Ingestion
@@ -153,15 +156,15 @@ def served_from(desk: Desk, around: Surroundings, *, key: str) -> Served:
     @dataclass(frozen=True, slots=True)
     class Here(debug.Deployment):
         def past(self) -> TownPast:
-            objects = desk.kept()
+            objects = context.objects()
             return StoredPast(objects, objects)
 
     access = OwnTown((), write)
     ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
     there = events.Deployment(ingestion, access)
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
-    # the seam of both functions: what they would make of the environment of a Lambda
-    setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy rightly asks why else
+    # Both functions call this to build their deployment; in Lambda it reads the environment.
+    setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
     found = []
     for path, operations in openapi.document()["paths"].items():
@@ -172,9 +175,9 @@ def served_from(desk: Desk, around: Surroundings, *, key: str) -> Served:
     return Served(tuple(found), key, around.clock)
 
 
-def key_of(desk: Desk) -> str:
-    """The key that signs this directory's tokens, made by the first `serve`."""
-    kept = secret_files(desk.data)
+def key_of(context: Context) -> str:
+    """The key that signs this directory's tokens; the first `serve` creates it."""
+    kept = secret_files(context.data)
     known = kept.get(KEY_NAME)
     if known is None:
         known = Secret(secrets.token_urlsafe(48))

@@ -1,8 +1,8 @@
-"""`townctl doctor --stack NAME`: whether a deployment can work, and does: one synthetic town goes the whole way.
+"""`townctl doctor --stack NAME`: check that a deployment can work, and that one event goes all the way through it.
 
-Looks at the account's concurrency, the dispatcher's schedule, the secret, the task of agents on ECS and the bucket
-(conditions, what its policy refuses), and posts one event to the town `townctl-doctor`, which it creates the first time,
-until a tick has applied it.
+It checks the account's concurrency, the dispatcher's schedule, the token key, the ECS task of the agents and the bucket
+(conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates the first
+time, and waits until a tick has applied the event.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from infra.townctl.answers import FOUND, OK, Answer, table
+from infra.townctl.output import FOUND, OK, Answer, table
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock, wait_for
 from shared.adapters.rotated_secret import RotatedSecret
@@ -26,9 +26,9 @@ _OUTPUTS: Final = {"ApiUrl", "TickFunctionArn", "TownTokenKeyArn", "TownsBucket"
 LEAST_CONCURRENCY: Final = 20
 LEAST_STOP_SECONDS: Final = 30
 CONTROL_KEY: Final = "TOWN_CONTROL_KEY"
-_TASK_HINT: Final = "register a new revision of it, as docs/runbook/deploy.md says: agents on ECS"
+_TASK_HINT: Final = "register a new revision of it; docs/runbook/deploy.md describes it under agents on ECS"
 SECONDS: Final = 150.0
-"""Two scheduled minutes and a little: so long may the synthetic event take if the queue is asleep."""
+"""Two scheduled minutes and a margin: the longest that the synthetic event may take if no wake is delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,20 @@ class Symptom:
 
 
 class Api(Protocol):
-    """The deployment's API, asked as an operator and as a producer."""
+    """The deployment's API, called by an operator and by a producer of events."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The document of an answer. Raises Refused, Retryable."""
+        """The document of an answer to a request by an operator. Raises Refused, Retryable."""
         ...
 
     def report(self, path: str, body: bytes, token: str) -> Any:
-        """The document of an answer to facts. Raises Refused, Retryable."""
+        """The document of an answer to posted events. Raises Refused, Retryable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A deployment: its outputs, the SDK's clients by name, its bucket, its keys and its API."""
+    """A deployment: its outputs, the SDK's clients by service name, its bucket, its token keys and its API."""
 
     outputs: Mapping[str, str]
     client: Callable[[str], Any]
@@ -65,7 +65,7 @@ class Stack:
 
 
 def examine(stack: Stack) -> Answer:
-    """Make every check; exit code 1 if something is wrong, or cannot be looked at."""
+    """Make every check. Exit code 1 if something is wrong or cannot be checked."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     symptoms: list[Symptom] = []
@@ -76,11 +76,11 @@ def examine(stack: Stack) -> Answer:
         except TownError as error:
             symptoms.append(Symptom(name, error.message, error.hint))
         except (BotoCoreError, ClientError) as error:
-            hint = "sign in as somebody who may ask AWS that, in the stack's account and region"
-            symptoms.append(Symptom(name, f"AWS does not answer: {_said(error)}", hint))
+            hint = "sign in to the stack's account and region with credentials that may read this"
+            symptoms.append(Symptom(name, f"AWS refused the request or did not answer: {_said(error)}", hint))
     document = {"outputs": dict(stack.outputs), "symptoms": [vars_of(each) for each in symptoms]}
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
-    shown = table("check", "problem", "what to do", rows=rows) if rows else "the deployment is well"
+    shown = table("check", "problem", "what to do", rows=rows) if rows else "nothing is wrong with the deployment"
     return Answer(document, (shown,), FOUND if symptoms else OK)
 
 
@@ -90,14 +90,17 @@ def vars_of(symptom: Symptom) -> dict[str, str]:
 
 
 def deployed(name: str) -> Stack:
-    """A stack in the account and region that the SDK finds. Raises Refused."""
+    """The stack of this name in the account and region that the SDK finds. Raises Refused."""
     import boto3
 
     from infra.townctl.over_api import Api as Signed
 
     session = boto3.session.Session()
     if session.region_name is None:
-        raise Refused("no region is set", status=400, path="region", hint="AWS_REGION, or AWS_PROFILE with a region")
+        problem = f"cannot find the stack {name}: no AWS region is set"
+        raise Refused(
+            problem, status=400, path="region", hint="set AWS_REGION, or AWS_PROFILE to a profile with a region"
+        )
     outputs = outputs_of(session.client("cloudformation"), name)
     return Stack(
         outputs=outputs,
@@ -112,21 +115,21 @@ def outputs_of(client: Any, stack: str) -> dict[str, str]:
     """The outputs of a CloudFormation stack that is one of ours. Raises Refused."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    hint = "see `sam list stack-outputs`, and that account and region are the right ones"
+    hint = "check the name, the account and the region with `sam list stack-outputs --stack-name NAME`"
     try:
         [found] = client.describe_stacks(StackName=stack)["Stacks"]
     except (BotoCoreError, ClientError) as error:
-        problem = f"the stack {stack} cannot be looked at: {_said(error)}"
+        problem = f"cannot describe the stack {stack}: {_said(error)}"
         raise Refused(problem, status=404, path="stack", hint=hint) from error
     outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
     if lacking := sorted(_OUTPUTS - set(outputs)):
-        problem = f"the stack {stack} is no town reconciler: it lacks {', '.join(lacking)}"
+        problem = f"the stack {stack} is not a town reconciler: it lacks the outputs {', '.join(lacking)}"
         raise Refused(problem, status=404, path="stack", hint=hint)
     return outputs
 
 
 def _said(error: Any) -> str:
-    """What an error of the SDK is, without what it holds of the request."""
+    """The code or the type of an SDK error, without the content of the request."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code")
     return str(code or type(error).__name__)
 
@@ -135,8 +138,8 @@ def _quota(stack: Stack) -> Iterator[Symptom]:
     limits = stack.client("lambda").get_account_settings()["AccountLimit"]
     free = int(limits["UnreservedConcurrentExecutions"])
     if free < LEAST_CONCURRENCY:
-        problem = f"the account may run {free} functions at once beside what is reserved"
-        yield Symptom("quota", problem, "ask for a higher quota of concurrent executions; keep TickConcurrency at 0")
+        problem = f"the unreserved concurrency of the account is {free}; {LEAST_CONCURRENCY} is the minimum"
+        yield Symptom("quota", problem, "request a higher quota of concurrent executions; keep TickConcurrency at 0")
 
 
 def _schedule(stack: Stack) -> Iterator[Symptom]:
@@ -145,14 +148,14 @@ def _schedule(stack: Stack) -> Iterator[Symptom]:
         if each["Target"]["Arn"] == wanted:
             if each["State"] != "ENABLED":
                 yield Symptom(
-                    "schedule", "the schedule of the dispatcher is switched off", "enable it in EventBridge Scheduler"
+                    "schedule", "the schedule of the dispatcher is disabled", "enable it in EventBridge Scheduler"
                 )
             return
-    yield Symptom("schedule", "nothing calls the dispatcher", "deploy the stack again: its schedule was deleted")
+    yield Symptom("schedule", "the schedule of the dispatcher was deleted", "deploy the stack again")
 
 
 def _schedules(scheduler: Any) -> Iterator[Mapping[str, Any]]:
-    """Every schedule of the account, page after page: ours may be on any."""
+    """Every schedule of the account, from all pages."""
     more: dict[str, str] = {}
     while True:
         page = scheduler.list_schedules(**more)
@@ -164,30 +167,30 @@ def _schedules(scheduler: Any) -> Iterator[Mapping[str, Any]]:
 
 def _secret(stack: Stack) -> Iterator[Symptom]:
     if any(len(value) < 32 for value in stack.keys.values()):
-        yield Symptom("secret", "a key of town tokens is too short", "rotate it: docs/runbook/deploy.md")
+        yield Symptom("secret", "a key of town tokens is too short", "rotate it as docs/runbook/deploy.md describes")
 
 
 def _agents(stack: Stack) -> Iterator[Symptom]:
-    """Whether the task that agents run in, where they run on ECS, is one in which the control server comes up."""
+    """If agents run on ECS: whether the control server can start in their task."""
     worker = stack.outputs.get("WorkerFunctionArn")
     if worker is None:
         return
-    told = stack.client("lambda").get_function_configuration(FunctionName=worker)["Environment"]["Variables"]
-    if not told.get("ECS"):
+    settings = stack.client("lambda").get_function_configuration(FunctionName=worker)["Environment"]["Variables"]
+    if not settings.get("ECS"):
         return
-    ecs = json.loads(told["ECS"])
+    ecs = json.loads(settings["ECS"])
     family, name = ecs["task_definition"], ecs["container"]
     task = stack.client("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
     if task.get("networkMode") != "awsvpc":
-        yield Symptom("agents", f"the task definition {family} has not the network mode awsvpc", _TASK_HINT)
+        yield Symptom("agents", f"the network mode of the task definition {family} is not awsvpc", _TASK_HINT)
     container = next((each for each in task["containerDefinitions"] if each["name"] == name), None)
     if container is None:
         yield Symptom("agents", f"the task definition {family} has no container {name}", _TASK_HINT)
         return
     if CONTROL_KEY not in {each["name"] for each in container.get("secrets", ())}:
-        yield Symptom("agents", f"the container {name} is given no secret {CONTROL_KEY}", _TASK_HINT)
+        yield Symptom("agents", f"the container {name} does not get the secret {CONTROL_KEY}", _TASK_HINT)
     if container.get("stopTimeout", 30) < LEAST_STOP_SECONDS:
-        problem = f"the container {name} has less than {LEAST_STOP_SECONDS} s to save the work of its agents"
+        problem = f"the stop timeout of container {name} is less than {LEAST_STOP_SECONDS} s, too short to save the agents' work"
         yield Symptom("agents", problem, _TASK_HINT)
 
 
@@ -197,14 +200,14 @@ def _bucket(stack: Stack) -> Iterator[Symptom]:
     try:
         stack.objects.put(head, b"")
     except AccessDenied:
-        return  # as it should be
+        return  # the policy refuses the write, as it should
     stack.objects.delete(head)
-    hint = "the bucket's policy was changed: deploy the stack again"
-    yield Symptom("bucket", "a head can be written without naming the version that it replaces", hint)
+    hint = "the bucket policy was changed; deploy the stack again"
+    yield Symptom("bucket", "the bucket accepts an unconditional write of a head, which can lose a commit", hint)
 
 
 def _whole_way(stack: Stack) -> Iterator[Symptom]:
-    """An event through API, inbox, queue, worker, tick and back."""
+    """Post an event, and wait until a tick has applied it."""
     try:
         stack.api.ask("PUT", f"/api/towns/{TOWN}", {})
     except Refused as refusal:
@@ -220,5 +223,7 @@ def _whole_way(stack: Stack) -> Iterator[Symptom]:
         return any(event["event_id"] == event_id for tick in ticks for event in tick["outputs"]["events"])
 
     if not stack.wait(applied):
-        hint = "docs/runbook/tick-missed.md and docs/runbook/town-waits-long.md"
-        yield Symptom("synthetic town", f"the event {event_id} of {TOWN} was accepted and not applied", hint)
+        hint = "follow docs/runbook/tick-missed.md and docs/runbook/town-waits-long.md"
+        yield Symptom(
+            "synthetic town", f"the event {event_id} of town {TOWN} was accepted but not applied in time", hint
+        )

@@ -1,6 +1,6 @@
-"""Tokens of a deployed stack, written where its functions read them: AWS Secrets Manager, below the stack's prefix.
+"""The tokens of a deployed stack, written where its functions read them: AWS Secrets Manager, below the stack's prefix.
 
-Of what the SDK says only the code is repeated: its sentences may quote what was sent.
+Errors repeat only the code of an SDK error, because its message may quote what was sent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,14 @@ _REFUSED: Final = ("AccessDeniedException", "UnrecognizedClientException", "Expi
 
 
 class StackSecrets:
-    """Stores, names and forgets secrets below a prefix. All may raise AccessDenied and SecretsUnavailable."""
+    """Stores, lists and removes secrets below a prefix. Every method may raise AccessDenied or SecretsUnavailable."""
 
     def __init__(self, prefix: str, *, region: str | None = None) -> None:
         self.prefix = prefix.strip("/")
         self._region = region
 
     def put(self, name: str, secret: Secret) -> None:
-        """Store a secret, in place of an older one, also of one that was removed and can still be recovered."""
+        """Store a secret. It replaces an older one, even one that was removed and can still be recovered."""
         path = f"{self.prefix}/{name}"
         with self._asked(f"store {name}", "DescribeSecret, CreateSecret, PutSecretValue and RestoreSecret") as client:
             known = _described(client, path)
@@ -34,7 +34,7 @@ class StackSecrets:
             client.put_secret_value(SecretId=path, SecretString=secret.reveal())
 
     def remove(self, name: str) -> bool:
-        """Forget a secret, for good after a week; False if there was none."""
+        """Remove a secret; it can be recovered for a week. False if there was none."""
         path = f"{self.prefix}/{name}"
         with self._asked(f"remove {name}", "DescribeSecret and DeleteSecret") as client:
             known = _described(client, path)
@@ -44,7 +44,7 @@ class StackSecrets:
         return True
 
     def names(self) -> tuple[str, ...]:
-        """What is stored, without what it says."""
+        """The names of the stored secrets."""
         with self._asked("list", "ListSecrets") as client:
             below = f"{self.prefix}/"
             pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [below]}])
@@ -53,7 +53,7 @@ class StackSecrets:
 
     @contextmanager
     def _asked(self, what: str, rights: str) -> Iterator[Any]:
-        """A client, whose errors are told in our words."""
+        """A client, with its errors translated."""
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
@@ -66,16 +66,16 @@ class StackSecrets:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in _REFUSED:
                 raise AccessDenied(
-                    f"{doing}: {code}", hint=f"your credentials need secretsmanager:{rights} there"
+                    f"{doing}: {code}", hint=f"your credentials need secretsmanager:{rights} below this prefix"
                 ) from None
-            raise SecretsUnavailable(f"{doing}: {code}", hint="try again, or look at the prefix") from None
+            raise SecretsUnavailable(f"{doing}: {code}", hint="try again, or check the prefix and the region") from None
         except BotoCoreError as error:
-            hint = "sign in as for the AWS command line, and name a region"
+            hint = "sign in with `aws sso login` or set AWS_PROFILE, and set AWS_REGION"
             raise SecretsUnavailable(f"{doing}: {type(error).__name__}", hint=hint) from None
 
 
 def _described(client: Any, path: str) -> Mapping[str, Any] | None:
-    """What is known of a secret besides its value; one that was removed a moment ago has a DeletedDate."""
+    """The description of a secret, without its value; a secret that was removed recently has a DeletedDate."""
     try:
         found: Mapping[str, Any] = client.describe_secret(SecretId=path)
     except client.exceptions.ResourceNotFoundException:

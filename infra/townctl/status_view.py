@@ -1,4 +1,4 @@
-"""The status of a town for people, from its document: the same whether a store or an API was asked."""
+"""The status of a town for people, made from its JSON document, so that a store and an API show the same."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.answers import plain, short, table
+from infra.townctl.output import plain, short, table
+from infra.townctl.summaries import quantity
 
 
 def status_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -15,32 +16,21 @@ def status_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text(f"{document['townId']}: tick {base['tick']} at {base['time']}; {_wake(document)}")
     for claim in _claims(document):
         yield Text(claim)
-    titles = {bead["bead_id"]: bead["title"] for bead in document["beads"]}
     if document["agents"]:
-        rows: list[tuple[object, ...]] = [
-            (
-                agent["identity"].partition("-")[0],
-                agent["role"],
-                agent["status"],
-                titles.get(agent["hook"] or "", agent["hook"]),
-                agent["says"],
-            )
-            for agent in document["agents"]
-        ]
-        yield table("agent", "role", "status", "works on", "says", rows=rows)
+        yield table("agent", "role", "status", "works on", "says", rows=_agent_rows(document))
     if document["beads"]:
         yield table("bead", "type", "status", "title", "waits for", rows=_bead_rows(document))
     if document["failed"]:
-        rows = [
+        rows: list[tuple[object, ...]] = [
             (short(bead["bead_id"]), bead["type"], bead["failed_at"], bead["title"], bead["message"] or bead["reason"])
             for bead in document["failed"]
         ]
-        yield table("failed", "type", "at", "title", "why", rows=rows)
+        yield table("failed bead", "type", "at", "title", "why", rows=rows)
     if document["refusedByForge"]:
         rows = [
             (short(line["bead_id"]), line["effect"], line["at"], line["said"]) for line in document["refusedByForge"]
         ]
-        yield table("review", "call", "at", "the forge said", rows=rows)
+        yield table("review", "call", "at", "refused by the forge", rows=rows)
     if document["convoys"]:
         rows = [
             (short(convoy["bead_id"]), convoy["state"], f"{convoy['done']}/{convoy['total']}", convoy["title"])
@@ -51,6 +41,13 @@ def status_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(plain(f"violation {broken['invariant']} since {broken['opened_at']}: {broken['message']}"))
     for row in document["unreadable"]:
         yield Text(plain(f"unreadable: {row['table']} {row['key']}: {row['problem']}"))
+
+
+def _agent_rows(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    titles = {bead["bead_id"]: bead["title"] for bead in document["beads"]}
+    for agent in document["agents"]:
+        name, works_on = agent["identity"].partition("-")[0], titles.get(agent["hook"] or "", agent["hook"])
+        yield name, agent["role"], agent["status"], works_on, agent["says"]
 
 
 def _bead_rows(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
@@ -66,7 +63,8 @@ def _bead_rows(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
 
 def _wake(document: Mapping[str, Any]) -> str:
     if document["inboxBatches"]:
-        return f"{document['inboxBatches']} batches of events wait, so it is due"
+        batches = quantity(document["inboxBatches"], "batch of events", "batches of events")
+        return f"due now, with {batches} in the inbox"
     if document["nextDueAt"] is None:
         return "only an event can wake it"
     return f"next due at {document['nextDueAt']}"
@@ -75,14 +73,17 @@ def _wake(document: Mapping[str, Any]) -> str:
 def _claims(document: Mapping[str, Any]) -> Iterator[str]:
     events = document["events"]
     if document["paused"]:
-        yield "paused: no rule acts until the event town_started"
+        yield f"paused: no rule acts until `townctl town start {document['townId']}`"
     if document["draining"]:
         yield "draining: nothing is dispatched until the container is replaced"
     if document["settling"]:
         yield "settling after an outage: time-based recovery waits"
     if document["breaker"]["open"]:
-        yield f"the dispatch breaker is open: {document['breaker']['failures']} beads failed to start"
+        beads = quantity(document["breaker"]["failures"], "bead")
+        yield f"the dispatch breaker is open because {beads} failed to start; nothing is dispatched until it closes"
     if events["pending"]:
-        yield f"{events['pending']} stored events wait for another attempt: townctl event list --pending"
+        pending = quantity(events["pending"], "stored event")
+        yield f"{pending} pending another attempt: townctl event list {document['townId']} --pending"
     if events["poisoned"]:
-        yield f"{events['poisoned']} events failed for good: townctl event list --poisoned"
+        poisoned = quantity(events["poisoned"], "event")
+        yield f"{poisoned} failed permanently: townctl event list {document['townId']} --poisoned"

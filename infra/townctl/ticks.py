@@ -1,8 +1,8 @@
-"""`townctl tick`, `dry-run`, `ticks`: take a town a tick further, see what that would do and what past ones did."""
+"""`townctl tick`, `dry-run` and `ticks`: run one tick, show what the next one would do, show what past ones did."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import forges, wiring
-from infra.townctl.answers import FOUND, OK, Answer, plain, short, table
-from infra.townctl.desk import TheDesk, TownName, content_of, json_of, time_of
-from infra.townctl.words import code_of, counted, done_by, done_in, outcome_of, since, subject_of
+from infra.townctl.arguments import TownName, at_least_one, content_of, json_of, time_of
+from infra.townctl.context import TheContext
+from infra.townctl.output import FOUND, OK, Answer, plain, short, table
+from infra.townctl.summaries import code_of, counted, done_by, done_in, outcome_of, since, subject_of
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.errors import Refused
@@ -36,31 +37,31 @@ def tick(
     town_id: TownName,
     /,
     *,
-    force: Annotated[bool, Parameter(negative="", help="Run it whether it is due or not.")] = False,
+    force: Annotated[bool, Parameter(negative="", help="Run the tick even if it is not due.")] = False,
     exact_input: Annotated[
         str | None,
         Parameter(
             name="--input",
             allow_leading_hyphen=True,
-            help="Run exactly the tick of this file of `dry-run --json`; `-` is standard input.",
+            help="Run exactly the tick in this file, the output of `dry-run --json`; `-` is standard input.",
         ),
     ] = None,
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
     secrets_prefix: Annotated[str | None, Parameter(help=forges.PREFIX_HELP)] = None,
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
-    """Run one tick of a town, if it is due, and perform its effects.
+    """Run one tick of a town if it is due, and perform its effects.
 
-    Exit code 1 if another worker committed first (run it again), or if an invariant is broken.
+    Exit code 1 if another worker committed first (run the command again) or an invariant is violated.
     """
-    store = desk.store()
-    clock = desk.clock_of(store, town_id)
+    store = context.store()
+    clock = context.clock_of(store, town_id)
     exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
-    runtime = desk.runtime(wiring.program(desk.data, agent_command), clock)
-    forge = forges.forge_of(desk.data, clock, hosts=forges.hosts_of(desk.data, ()), secrets_prefix=secrets_prefix)
-    around = desk.around(store, clock=clock, runtime=runtime, forge=forge)
+    runtime = context.runtime(wiring.program(context.data, agent_command), clock)
+    forge = forges.forge_of(context.data, clock, hosts=forges.hosts_of(context.data, ()), secrets_prefix=secrets_prefix)
+    around = context.around(store, clock=clock, runtime=runtime, forge=forge)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
     complaints = _complaints(store, town_id) if run.effects.failed else ()
@@ -73,30 +74,30 @@ def dry_run(
     *,
     observe: Annotated[
         bool,
-        Parameter(negative="", help="Ask for the agents' processes, as the tick would; otherwise none are reported."),
+        Parameter(negative="", help="Observe the agents' processes, as a tick does; otherwise none are observed."),
     ] = False,
-    now: Annotated[str | None, Parameter(help="What if it ran at that time: 2026-01-10T12:00:00Z.")] = None,
+    now: Annotated[str | None, Parameter(help="A what-if: run the tick at this time, 2026-01-10T12:00:00Z.")] = None,
     events: Annotated[
         str | None,
         Parameter(
             allow_leading_hyphen=True,
-            help="What if these events came too: a file as for `event post`; `-` is standard input.",
+            help="A what-if: add these events, a file as for `event post`; `-` is standard input.",
         ),
     ] = None,
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
-    """Show what the next tick would do, and change nothing.
+    """Show what the next tick would do, without changing anything.
 
-    With --json the answer holds the whole input; `townctl tick --input` then runs exactly that tick.
+    With --json the answer contains the complete input, and `townctl tick --input` runs exactly that tick.
     """
-    store = desk.store()
-    clock = desk.clock_of(store, town_id)
+    store = context.store()
+    clock = context.clock_of(store, town_id)
     at = time_of(now, what="now")
     extra: tuple[Envelope, ...] = ()
     if events is not None:
-        extra = ingest.accept(content_of(events, what="events"), received_at=at or clock.now()).envelopes
-    runtime = desk.runtime(wiring.AgentProgram(), clock) if observe else None
-    around = desk.around(store, clock=clock, runtime=runtime)
+        extra = _extra_events(content_of(events, what="events"), at or clock.now())
+    runtime = context.runtime(wiring.AgentProgram(), clock) if observe else None
+    around = context.around(store, clock=clock, runtime=runtime)
     shown = drive(
         dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
     )
@@ -108,14 +109,13 @@ def ticks(
     town_id: TownName,
     /,
     *,
-    limit: Annotated[int, Parameter(help="How many ticks at most.")] = 20,
+    limit: Annotated[int, Parameter(help="The maximum number of ticks.")] = 20,
     after: Annotated[int, Parameter(help="Only ticks with a greater number.")] = 0,
-    desk: TheDesk,
+    context: TheContext,
 ) -> Answer:
-    """Show the journal: what each tick was given and what it did, newest last."""
-    if limit < 1:
-        raise Refused("--limit is 1 or more", status=400, path="limit")
-    image = drive(desk.store().load(town_id))
+    """Show the journal: the input of each tick and what it did, newest last."""
+    at_least_one(limit)
+    image = drive(context.store().load(town_id))
     with database.opened(image.image) as sql:
         records = journal.rows(sql, limit=limit, after=after)
     return Answer({"townId": town_id, "ticks": records}, (ticks_view(town_id, records),))
@@ -136,7 +136,7 @@ def ticks_view(town_id: str, records: Sequence[Mapping[str, Any]]) -> Renderable
         for done in [done_in(record["outputs"])]
     ]
     if not rows:
-        return f"{town_id} has no such ticks"
+        return f"town {town_id} has no such ticks"
     return table("tick", "at", "events", "actions", "rules", "next min:s", rows=rows)
 
 
@@ -149,7 +149,7 @@ def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     given = document["input"]
     yield Text(
         f"tick {given['tick_no']} of {document['townId']} at {given['now']}: "
-        + ("quiet, nothing would be committed" if document["quiet"] else "would be committed")
+        + ("quiet, so it would not be committed" if document["quiet"] else "it would be committed")
     )
     if document["events"]:
         yield table(
@@ -166,11 +166,12 @@ def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     for wanted in document["ifStarted"]:
         yield Text(plain(f"paused; {code_of(wanted['rule'])} would: {wanted['action']['type']}"))
     if document["effects"]:
-        yield Text("effects that would start: " + counted(effect["kind"] for effect in document["effects"]))
+        yield Text("effects to start: " + counted(effect["kind"] for effect in document["effects"]))
     for violation in document["violations"]:
         yield Text(plain(f"violation {violation['invariant']}: {violation['message']}"))
     if document["waiting"]:
-        yield Text("waiting: " + ", ".join(f"{count} {reason}" for reason, count in document["waiting"].items()))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in document["waiting"].items())
+        yield Text(f"waiting beads by reason: {reasons}")
     yield Text(f"next due: {document['nextDueAt'] or 'only an event can wake it'}")
 
 
@@ -205,10 +206,12 @@ def _run_document(run: RunReport) -> dict[str, Any]:
 def _run_view(run: RunReport) -> Iterator[RenderableType]:
     wake = "only an event can wake it" if run.next_due is None else f"next due at {to_text(run.next_due)}"
     if run.outcome == "not_due":
-        yield Text(f"{run.town_id} is not due: {wake} (--force runs it all the same)")
+        yield Text(f"town {run.town_id} is not due: {wake}; --force runs a tick anyway")
         return
     if run.outcome == "lost":
-        yield Text(f"another worker committed {run.town_id} first; nothing was done, run it again")
+        yield Text(
+            f"another worker committed a tick of town {run.town_id} first; nothing was done, run the command again"
+        )
         return
     report = run.tick
     if report is not None:
@@ -223,7 +226,7 @@ def _run_view(run: RunReport) -> Iterator[RenderableType]:
 
 
 def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType]:
-    """Why effects failed: their results lie in the inbox, as reports to the next tick."""
+    """Why effects failed. Their results are events in the inbox, for the next tick."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
         for event in ingest.read_object(batch.key, batch.body):
             said = json.loads(event.payload) if event.source == "effect" else {}
@@ -231,15 +234,25 @@ def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType
                 yield Text(plain(f"  {event.event_type.removesuffix('_result')}: {said['reason']}"))
 
 
+def _extra_events(body: bytes, at: datetime) -> tuple[Envelope, ...]:
+    """The events of --events, validated as an API validates them. Raises Refused."""
+    try:
+        return ingest.accept(body, received_at=at).envelopes
+    except Refused as problem:
+        message = problem.message if problem.path else f"--events: {problem.message}"
+        hint = problem.hint or "give a file as for `townctl event post --file`"
+        raise Refused(message, status=problem.status, path=problem.path, hint=hint) from None
+
+
 def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
-    """The input that a dry run printed. Raises Refused if it is none, of another town or of other code."""
+    """The input that a dry run printed. Raises Refused if it is not one, or is for another town or other code."""
     document = json_of(body, what="input")
-    hint = f"give the file that `townctl dry-run {town_id} --json` printed"
+    hint = f"give the output of `townctl dry-run {town_id} --json`"
     if not isinstance(document, dict) or "input" not in document:
-        raise Refused("the input is no dry run", status=400, path="input", hint=hint)
+        raise Refused("--input is not the output of a dry run", status=400, path="input", hint=hint)
     if document.get("townId", town_id) != town_id:
         raise Refused(
-            f"the input is of town {plain(document['townId'])[:64]}, not of {town_id}",
+            f"--input is for town {plain(document['townId'])[:64]}, not for town {town_id}",
             status=409,
             path="input.townId",
             hint=hint,
@@ -248,14 +261,21 @@ def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
         given = TickInput.from_record(document["input"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"[:200]
-        raise Refused(f"the input is no dry run ({plain(problem)})", status=400, path="input", hint=hint) from error
+        raise Refused(
+            f"--input is not the output of a dry run ({plain(problem)})", status=400, path="input", hint=hint
+        ) from error
     if given.code_version != code_version() or given.sqlite_version != database.SQLITE_VERSION:
-        raise Refused("the dry run was taken by another version of the code", status=409, path="input", hint=hint)
+        raise Refused(
+            f"the dry run of town {town_id} was made by another version of the code",
+            status=409,
+            path="input",
+            hint=hint,
+        )
     if given.now > clock.now() + _AHEAD:
         raise Refused(
-            f"the dry run was a what-if at {to_text(given.now)}; a town never runs ahead of its clock",
+            f"the dry run is a what-if at {to_text(given.now)}, and town {town_id} never runs ahead of its clock",
             status=409,
             path="input.now",
-            hint="take a dry run without --now and run its input",
+            hint="make a dry run without --now and run its input",
         )
     return given

@@ -1,25 +1,27 @@
-"""`townctl token`: make a town token, for an agent, a container, or whoever reports facts to a town."""
+"""`townctl token`: make a town token for an agent, a container, an operator or another producer of events."""
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from infra.townctl.answers import Answer
-from infra.townctl.desk import TheDesk, TownName
+from infra.townctl.arguments import TownName
+from infra.townctl.context import TheContext
 from infra.townctl.forges import secret_files
+from infra.townctl.output import Answer
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import LIFE, Claims, issue
-from shared.domain.errors import AccessDenied, Refused, Retryable
+from shared.domain.errors import AccessDenied, Refused, Retryable, Terminal
 from shared.domain.times import to_text
 from shared.storage import keys
 
 SECRET_VARIABLE: Final = "TOWNCTL_TOKEN_SECRET"  # noqa: S105 - a name
 KEY_NAME: Final = "town-token-key"
-"""The key of a data directory, among its secrets; `townctl serve` makes it."""
+"""The secret of a data directory that holds its token key; `townctl serve` creates it."""
 _LARGEST_KEY: Final = 4096
+_KEY_HINT: Final = "give a file that contains a random text of at least 32 characters"
 
 
 def token(
@@ -29,52 +31,69 @@ def token(
     scope: Annotated[
         Literal["agent", "coordinator", "container", "operator"],
         Parameter(
-            help="agent: its own reports; coordinator: the mayor's too; container: its agents'; operator: all facts."
+            help="agent: its own reports; coordinator: also the mayor's; container: its agents' reports; operator: every event."
         ),
     ] = "operator",
-    agent: Annotated[str | None, Parameter(help="The agent that it speaks for (agent, coordinator).")] = None,
-    generation: Annotated[int | None, Parameter(help="The start of that agent which it belongs to.")] = None,
-    hours: Annotated[float, Parameter(help="How long it is valid, at most 8.")] = LIFE / timedelta(hours=1),
+    agent: Annotated[
+        str | None, Parameter(help="The agent that the token is for (scopes agent and coordinator).")
+    ] = None,
+    generation: Annotated[int | None, Parameter(help="The generation of that agent: the number of its start.")] = None,
+    hours: Annotated[float, Parameter(help="How many hours the token is valid, at most 8.")] = LIFE
+    / timedelta(hours=1),
     secret: Annotated[
         str | None,
         Parameter(
-            help="The secret in AWS Secrets Manager that holds the key: output TownTokenKeyArn; else TOWNCTL_TOKEN_SECRET."
+            help="The secret in AWS Secrets Manager with the key: the output TownTokenKeyArn; default: TOWNCTL_TOKEN_SECRET."
         ),
     ] = None,
-    key_file: Annotated[Path | None, Parameter(help="A file with the key instead.")] = None,
-    desk: TheDesk,
+    key_file: Annotated[Path | None, Parameter(help="A file that contains the key, instead of a secret.")] = None,
+    context: TheContext,
 ) -> Answer:
-    """Print a token for the header `Authorization: Bearer TOKEN`. Nobody remembers it; it ends by itself."""
+    """Print a token for the header `Authorization: Bearer TOKEN`. It is not stored anywhere, and it expires."""
     keys.checked_town_id(town_id)
-    if not 0 < hours <= LIFE / timedelta(hours=1):  # nothing else can be a timedelta: a NaN is no number of hours
-        raise Refused("a token lives at most eight hours", status=400, path="hours", hint="--hours 0.5 is half an hour")
-    now = desk.clock.now()
+    longest = LIFE / timedelta(hours=1)
+    if not 0 < hours <= longest:  # also refuses NaN, which timedelta does not accept
+        problem = f"--hours must be more than 0 and at most {longest:g}, not {hours:g}"
+        raise Refused(problem, status=400, path="hours", hint="for example --hours 0.5 for half an hour")
+    now = context.clock.now()
     life = timedelta(hours=hours)
-    made = issue(Claims(town_id, scope, agent, generation), _keys(secret, key_file, desk), now=now, life=life)
+    signing = _keys(secret, key_file, context)
+    made = _issued(Claims(town_id, scope, agent, generation), signing, key_file, now=now, life=life)
     document = {"townId": town_id, "scope": scope, "agent": agent, "token": made, "expiresAt": to_text(now + life)}
     return Answer(document, (made,))
 
 
-def _keys(secret: str | None, key_file: Path | None, desk: TheDesk) -> tuple[str, ...]:
-    """The keys, the signing one first. Raises Refused."""
+def _issued(claims: Claims, signing: tuple[str, ...], key_file: Path | None, *, now: datetime, life: timedelta) -> str:
+    """A token for these claims. Raises Refused, which names the key file if its key cannot be used."""
+    try:
+        return issue(claims, signing, now=now, life=life)
+    except Terminal as error:
+        if key_file is None:
+            raise
+        problem = f"--key-file: {key_file} does not contain a usable key"
+        raise Refused(problem, status=400, path="key-file", hint=_KEY_HINT) from error
+
+
+def _keys(secret: str | None, key_file: Path | None, context: TheContext) -> tuple[str, ...]:
+    """The keys; the first one signs. Raises Refused."""
     if key_file is not None:
         try:
             return (key_file.read_bytes()[:_LARGEST_KEY].decode().strip(),)
         except (OSError, UnicodeDecodeError) as error:
-            hint = "name a file with a random text of at least 32 characters"
-            raise Refused(
-                f"cannot read {key_file}: {type(error).__name__}", status=400, path="key-file", hint=hint
-            ) from error
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            problem = f"--key-file: cannot read {key_file}: {reason}"
+            raise Refused(problem, status=400, path="key-file", hint=_KEY_HINT) from error
     name = secret or os.environ.get(SECRET_VARIABLE)
     if not name:
-        kept = secret_files(desk.data).get(KEY_NAME)
+        kept = secret_files(context.data).get(KEY_NAME)
         if kept is not None:
             return (kept.reveal(),)
-        hint = "--secret ARN (the stack's output TownTokenKeyArn), --key-file FILE, or --data of a `townctl serve`"
-        raise Refused("which key is to sign it is not said", status=400, path="secret", hint=hint)
-    endpoint = desk.named_bucket.endpoint_url if desk.named_bucket is not None else None
+        hint = "give --secret ARN (the stack's output TownTokenKeyArn), --key-file FILE, or --data of a `townctl serve`"
+        problem = f"a key is required to sign the token, and {context.data} has none"
+        raise Refused(problem, status=400, path="secret", hint=hint)
+    endpoint = context.named_bucket.endpoint_url if context.named_bucket is not None else None
     try:
-        return RotatedSecret(name, desk.clock, endpoint).values()
+        return RotatedSecret(name, context.clock, endpoint).values()
     except (AccessDenied, Retryable) as error:
-        hint = "sign in as for the AWS command line and name a region; is it the output TownTokenKeyArn, and may you read it?"
+        hint = "sign in with `aws sso login`, set AWS_REGION, and check that you may read the stack's output TownTokenKeyArn"
         raise Refused(error.message, status=400, path="secret", hint=hint) from error

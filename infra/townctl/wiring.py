@@ -1,10 +1,10 @@
-"""A store, a clock and local agents, put together: the composition of a deployment that is one machine.
+"""The composition root of a deployment on one machine: a store, a clock and local agents.
 
-The store is a data directory, or a bucket; local agents live in the data directory either way.
+The store is a data directory or a bucket. Local agents are in the data directory in both cases.
 
-<data>/towns, <data>/due      what a bucket would hold
+<data>/towns, <data>/due      the objects that a bucket would hold
 <data>/.agents                the local agents: their start orders, working directories and logs
-<data>/.agents/command.json   the program that agents run, remembered from the last --agent-command
+<data>/.agents/program.json   the program that agents run, remembered from the last --agent-command
 """
 
 import json
@@ -45,7 +45,7 @@ LocalClock = clocks.SystemClock | clocks.ScaledClock
 
 
 class SomeTowns(ObjectTownStore):
-    """A town store of a few towns: no others are due or listed, and so none is ticked, swept or tidied."""
+    """A town store limited to some towns: no other is due or listed, so no other is ticked, swept or subject to retention."""
 
     def __init__(self, objects: ObjectStore, towns: frozenset[str]) -> None:
         super().__init__(objects)
@@ -57,7 +57,7 @@ class SomeTowns(ObjectTownStore):
         return tuple(marker for marker in markers if marker.town_id in self._towns)
 
     def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
-        """Those of these towns that are there, in the order of their keys."""
+        """The ones of these towns that exist, in the order of their keys."""
         found = yield from super().towns(prefix=prefix)
         ours = sorted(self._towns.intersection(found), key=keys.town)
         behind = [town for town in ours if not after or keys.town(town) > keys.town(after)]
@@ -65,29 +65,29 @@ class SomeTowns(ObjectTownStore):
 
 
 class NoAgentProgram(LocalProcessRuntime):
-    """Local agents that can be watched and stopped; none can be started, because nobody said what an agent runs."""
+    """Local agents that can be observed and stopped, but not started, because no program is set."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, command=())
 
     def start(self, order: Mapping[str, Any], *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
-        """Say what is missing."""
+        """Reject the start, and say what is missing."""
         return StartRejected('no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"')
 
 
 def open_store(objects: ObjectStore, *, towns: Sequence[str] = ()) -> ObjectTownStore:
-    """The towns that are kept there; with `towns`, only those are ever due, or listed."""
+    """The towns in these objects; with `towns`, only those are due or listed."""
     return SomeTowns(objects, frozenset(towns)) if towns else ObjectTownStore(objects)
 
 
 def agents_root(data: Path) -> Path:
-    """Where local agents of a data directory live."""
+    """The directory of the local agents of a data directory."""
     return data / ".agents"
 
 
 @dataclass(frozen=True, slots=True)
 class AgentProgram:
-    """What agents of a data directory run, and what they find in their environment besides the way to their town."""
+    """The program that agents of a data directory run, and the environment that it gets besides the place of its town."""
 
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -98,23 +98,24 @@ class AgentProgram:
         try:
             words = tuple(shlex.split(text))
         except ValueError as error:
+            hint = "close every quote, as in a shell: --agent-command \"PROGRAM 'one argument'\""
             problem = f"--agent-command cannot be split into words: {error}"
-            raise Refused(problem, status=400, path="agent-command") from error
+            raise Refused(problem, status=400, path="agent-command", hint=hint) from error
         if not words:
-            hint = "name the program that an agent runs"
+            hint = "give the program that agents run"
             raise Refused("--agent-command is empty", status=400, path="agent-command", hint=hint)
         return cls(words)
 
 
 def remember_program(data: Path, program: AgentProgram) -> None:
-    """Let later commands on this directory start the same agents."""
+    """Store the program, so that later commands on this directory use it."""
     path = agents_root(data) / _PROGRAM
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(path, {"command": list(program.command), "environment": dict(program.environment)})
 
 
 def remembered_program(data: Path) -> AgentProgram:
-    """What agents of this directory run; an empty command if nobody said. Raises Refused if that cannot be read."""
+    """The stored program; an empty command if none was stored. Raises Refused if the file cannot be read."""
     path = agents_root(data) / _PROGRAM
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -123,12 +124,14 @@ def remembered_program(data: Path) -> AgentProgram:
     except FileNotFoundError:
         return AgentProgram()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = "give --agent-command again, or remove the file"
-        raise Refused(f"{path} cannot be read: {error}", status=400, path="agent-command", hint=hint) from error
+        hint = f"give --agent-command again, or delete {path}"
+        raise Refused(
+            f"cannot read the agents' program in {path}: {error}", status=400, path="agent-command", hint=hint
+        ) from error
 
 
 def program(data: Path, given: str | None) -> AgentProgram:
-    """The program that --agent-command names, which is remembered, else the remembered one."""
+    """The program of --agent-command, which is remembered; without it, the remembered one."""
     if given is None:
         return remembered_program(data)
     named = AgentProgram.from_text(given)
@@ -139,8 +142,8 @@ def program(data: Path, given: str | None) -> AgentProgram:
 def local_runtime(
     data: Path, runs: AgentProgram, clock: LocalClock, *, bucket: Bucket | None = None
 ) -> LocalProcessRuntime:
-    """The agents of a data directory; they find the way to their town in TOWN_AGENT_DATA (and TOWNCTL_DATA), or, if it is
-    kept in a bucket, in TOWNCTL_BUCKET and its companions.
+    """The agents of a data directory. They find their town through TOWN_AGENT_DATA and TOWNCTL_DATA or, if it is in a bucket,
+    through TOWNCTL_BUCKET and the variables that go with it.
     """
     if not runs.command:
         return NoAgentProgram(agents_root(data))
@@ -151,11 +154,13 @@ def local_runtime(
 
 
 def behind_a_control_server(pattern: str) -> ControlServerRuntime:
-    """Agents of control servers that somebody else runs; TOWN_CONTROL_KEY is the secret that they ask for. Raises Refused."""
+    """Agents behind control servers that run elsewhere and require the secret TOWN_CONTROL_KEY. Raises Refused."""
     parts = urlsplit(pattern.replace("{town}", "town"))
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        hint = "write it as http://127.0.0.1:8080 or https://{town}.agents.example.com"
-        raise Refused(f"{pattern[:200]!r} is no base URL", status=400, path="control-server", hint=hint)
+        hint = "for example http://127.0.0.1:8080 or https://{town}.agents.example.com"
+        raise Refused(
+            f"--control-server: not a base URL: {pattern[:200]!r}", status=400, path="control-server", hint=hint
+        )
     return ControlServerRuntime(FixedAddresses(pattern), key_of=lambda _: os.environ.get("TOWN_CONTROL_KEY") or None)
 
 
@@ -163,7 +168,7 @@ _PROVEN: Final[set[Bucket]] = set()
 
 
 def prove(bucket: Bucket) -> None:
-    """See, once in a process, that a bucket honours conditions before anything relies on it. Raises StoreIncapable."""
+    """Check, once per process, that a bucket honours conditional writes. Raises StoreIncapable."""
     if bucket not in _PROVEN:
         drive(prove_conditional_writes(bucket.objects(), ids.batch_id()))
         _PROVEN.add(bucket)
@@ -177,22 +182,23 @@ def surroundings(
     forge: SourceForge | None = None,
     write_line: Callable[[str], object],
 ) -> Surroundings:
-    """Everything outside a town that a run needs, on one machine. Alerts become lines."""
+    """Everything outside a town that a run on one machine needs. Alerts become lines."""
     outside = Outside(runtime=runtime, forge=forge)
     return Surroundings(store=store, clock=clock, outside=outside, alerts=AlertLog(write_line, clock))
 
 
 def clock_for(store: ObjectTownStore, towns: Sequence[str], *, speed: float) -> LocalClock:
-    """The clock of a loop. Where a faster one has left a town in the future, it goes on from there and not before."""
+    """The clock of a loop. If a faster clock left a town in the future, the clock starts there. Raises Refused."""
     if not 0 < speed < float("inf"):
-        raise Refused(f"a clock cannot run at speed {speed}", status=400, path="speed", hint="use 1 for real time")
+        problem = f"--speed must be a number above 0, not {speed:g}"
+        raise Refused(problem, status=400, path="speed", hint="use 1 for real time")
     started = clocks.ScaledClock.starting_now(speed=speed)
     newest = started.epoch
     for town_id in towns:
         try:
             newest = max(newest, drive(store.load(town_id)).facts.time)
         except TownError:
-            continue  # the loop will say so
+            continue  # the loop reports the town
     if newest > started.epoch + timedelta(seconds=1):
         return clocks.ScaledClock(epoch=newest, wall_epoch=started.wall_epoch, speed=speed)
     return clocks.SystemClock() if speed == 1 else started

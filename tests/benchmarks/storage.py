@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.devstack.s3_servers import seaweedfs
-from infra.townctl.past import litestream_program
+from infra.townctl.litestream_check import litestream_program
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.times import to_text
 from shared.images.pages import change_between, some_pages

@@ -12,7 +12,7 @@ import pytest
 from infra.buckets import Bucket
 from infra.devstack.s3_servers import REGION, S3Server
 from infra.ops.litestream import config as litestream
-from infra.townctl.past import litestream_program
+from infra.townctl.litestream_check import litestream_program
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.s3_objects import S3Objects
 from shared.ports.steps import drive

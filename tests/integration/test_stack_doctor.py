@@ -66,7 +66,7 @@ def test_a_schedule_on_a_later_page_is_found() -> None:
 def test_what_aws_forbids_to_ask_is_a_finding_and_the_other_checks_go_on() -> None:
     """A refusal of the SDK ended the doctor with a traceback and without what it had found."""
     found = checks(Account(["arn:another"], denied=True))
-    assert found["quota"] == "AWS does not answer: AccessDeniedException"
+    assert found["quota"] == "AWS refused the request or did not answer: AccessDeniedException"
     assert {"schedule", "whole_way"} <= set(found)
 
 
@@ -97,10 +97,10 @@ class WithAgents(Account):
     [
         (WithAgents(), []),
         (WithAgents(told={}), []),
-        (WithAgents(network="bridge"), ["has not the network mode awsvpc"]),
+        (WithAgents(network="bridge"), ["is not awsvpc"]),
         (WithAgents(container={**GOOD, "name": "server"}), ["has no container agent"]),
-        (WithAgents(container={"name": "agent"}), ["is given no secret TOWN_CONTROL_KEY"]),
-        (WithAgents(container={**GOOD, "stopTimeout": 10}), ["less than 30 s to save"]),
+        (WithAgents(container={"name": "agent"}), ["does not get the secret TOWN_CONTROL_KEY"]),
+        (WithAgents(container={**GOOD, "stopTimeout": 10}), ["less than 30 s, too short to save"]),
         (WithAgents(told={"ECS": json.dumps(ECS | {"task_definition": "another"})}), ["ClientException"]),
     ],
     ids=["good", "no ECS", "network", "container", "key", "stop", "no definition"],
@@ -130,7 +130,7 @@ class Formation:
 @pytest.mark.parametrize(
     ("formation", "says"),
     [
-        (Formation({}), "is no town reconciler: it lacks ApiUrl"),
+        (Formation({}), "is not a town reconciler: it lacks the outputs ApiUrl"),
         (Formation({}, ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")), "ValidationError"),
         (Formation({}, NoCredentialsError()), "NoCredentialsError"),
     ],
@@ -145,5 +145,5 @@ def test_without_a_region_no_stack_is_looked_for(as_owner: None, monkeypatch: py
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-    with pytest.raises(Refused, match="no region is set"):
+    with pytest.raises(Refused, match="no AWS region is set"):
         deployed("mine")

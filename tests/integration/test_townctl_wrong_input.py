@@ -1,4 +1,4 @@
-"""townctl under the hands of somebody new: every mistake gets a line that says what happened and one what to do."""
+"""townctl used by a newcomer: every mistake gets one line that says what is wrong and one that says what to do."""
 
 import errno
 import json
@@ -47,22 +47,72 @@ POST = ("event", "post", "alpha")
         pytest.param(("town", "statsu", "alpha"), "statsu", "--help", id="a command that does not exist"),
         pytest.param(("tick",), "TOWN_ID", "--help", id="a town is missing"),
         pytest.param(("tick", "alpha", "--foce"), "--foce", "--help", id="an option that does not exist"),
-        pytest.param(("ticks", "alpha", "--limit", "many"), "many", "--help", id="a number that is none"),
-        pytest.param(("ticks", "alpha", "--limit", "0"), "1 or more", "", id="a limit of nothing"),
-        pytest.param(("points", "alpha", "--limit", "0"), "1 or more", "", id="points without one"),
-        pytest.param(("replay", "alpha"), "from when on", "--from", id="a replay without a beginning"),
-        pytest.param(("litestream", "config", "beta"), "no town beta", "town list", id="Litestream of an unknown town"),
+        pytest.param(("tick", "alpha", "beta"), "unexpected argument: beta", "tick --help", id="a second argument"),
+        pytest.param(("--verbos", "tick"), "unknown option: --verbos", "--help", id="an option before the command"),
+        pytest.param(("explain", "bead"), "BEAD_ID is required", "explain bead --help", id="a bead is missing"),
+        pytest.param(
+            ("tick", "alpha", "--agent-command"), "--agent-command needs a value", "--help", id="a value is missing"
+        ),
+        pytest.param(("ticks", "alpha", "--limit", "many"), "many", "--help", id="a limit that is not a number"),
+        pytest.param(("ticks", "alpha", "--limit", "0"), "--limit must be at least 1", "default", id="a limit of 0"),
+        pytest.param(("points", "alpha", "--limit", "0"), "at least 1, not 0", "default", id="a limit of 0 points"),
+        pytest.param(("event", "list", "alpha", "--limit", "-1"), "not -1", "default", id="a negative limit"),
+        pytest.param(("replay", "alpha"), "--from is required", "--from", id="a replay without a start"),
+        pytest.param(
+            ("replay", "alpha", "--cursor", "x"), "--from is required", "--from", id="a cursor without a start"
+        ),
+        pytest.param(("replay", "beta", "--from", "2026-01-01T00:00:00Z"), "town beta", "town list", id="no such past"),
+        pytest.param(("replay", "x.recording"), "x.recording", "townctl record", id="a recording that does not exist"),
+        pytest.param(
+            ("record", "beta", "x", "--from", "2026-01-01T00:00:00Z"),
+            "town beta",
+            "town list",
+            id="no such town to record",
+        ),
+        pytest.param(
+            ("restore", "alpha", "--txid", "1", "--at", "2026-01-01T00:00:00Z", "--in-place"),
+            "exactly one of --at and --txid",
+            "either",
+            id="two commits to restore",
+        ),
+        pytest.param(("restore", "alpha", "--txid", "1"), "exactly one of --to and --in-place", "either", id="nowhere"),
+        pytest.param(("token", "alpha", "--hours", "9"), "at most 8, not 9", "0.5", id="a token that lives too long"),
+        pytest.param(("token", "alpha", "--hours", "-1"), "more than 0", "0.5", id="a token that has expired"),
+        pytest.param(("token", "alpha"), "a key is required", "--key-file", id="a token without a key"),
+        pytest.param(("token", "alpha", "--key-file", "/dev/null"), "/dev/null", "32", id="a key that is too short"),
+        pytest.param(
+            ("token", "alpha", "--key-file", "/nowhere"),
+            "No such file",
+            "32 characters",
+            id="a key that does not exist",
+        ),
+        pytest.param(("secret", "set", "beta", "github"), "town beta", "town list", id="a secret of an unknown town"),
+        pytest.param(("run", "--once", "--control-server", "x"), "not a base URL", "http://", id="not a base URL"),
+        pytest.param(
+            ("dry-run", "alpha", "--events", "/dev/null"),
+            "--events: not JSON",
+            "event post",
+            id="events that are not JSON",
+        ),
+        pytest.param(
+            (*POST, "--file", "/dev/null"), "--file: not JSON", "nothing was stored", id="a file without JSON"
+        ),
+        pytest.param(("--api", "http://127.0.0.1:1", "town", "list"), "--data", "only one", id="two places"),
+        pytest.param(
+            ("--region", "eu-west-1", "town", "list"), "no bucket is named", "--bucket", id="a region of nothing"
+        ),
+        pytest.param(("litestream", "config", "beta"), "town beta", "town list", id="Litestream of an unknown town"),
         pytest.param(
             ("restore", "alpha", "--txid", "99", "--in-place"),
             "not retained",
             "townctl points alpha",
             id="no such commit",
         ),
-        pytest.param(("tick", "beta"), "no town beta", "create", id="an unknown town"),
-        pytest.param(("town", "status", "beta"), "no town beta", "create", id="status of an unknown town"),
+        pytest.param(("tick", "beta"), "town beta", "town create", id="an unknown town"),
+        pytest.param(("town", "status", "beta"), "town beta", "town create", id="status of an unknown town"),
         pytest.param(("doctor", "beta"), "no town beta", "create", id="doctor of an unknown town"),
         pytest.param(("run", "--once", "--towns", "beta"), "no town beta", "town list", id="run of an unknown town"),
-        pytest.param(("run", "--speed", "0"), "speed", "1 for real time", id="a clock that stands still"),
+        pytest.param(("run", "--speed", "0"), "speed", "1 for real time", id="a stopped clock"),
         pytest.param(("demo", "--speed", "1000"), "1 to 100", "40", id="a demo that is too fast"),
         pytest.param(("town", "create", "Alpha/.."), "not a town id", "lower-case", id="a town id that is a path"),
         pytest.param(("town", "create", "alpha"), "exists already", "another id", id="a town that exists"),
@@ -70,10 +120,10 @@ POST = ("event", "post", "alpha")
             ("town", "create", "b", "--config", "/nowhere"), "/nowhere", "standard input", id="a missing file"
         ),
         pytest.param((*POST, "--file", "/"), "cannot read /", "file", id="a directory for a file"),
-        pytest.param((*POST,), "--type", "as in", id="nothing to post"),
+        pytest.param((*POST,), "--type", "for example", id="nothing to post"),
         pytest.param((*POST, "--file", "x", "--type", "y"), "--type", "", id="a file and flags"),
         pytest.param((*POST, "--type", "bead_creatd"), "bead_creatd", "bead_created", id="an unknown event type"),
-        pytest.param((*POST, "--type", "dispatch_result"), "made by the town", "types: ", id="an event of ours"),
+        pytest.param((*POST, "--type", "dispatch_result"), "made by the town", "types: ", id="an internal event"),
         pytest.param((*POST, "--type", "town_started", "--payload", "{'a': 1}"), "line 1", "JSON", id="malformed JSON"),
         pytest.param(
             (*POST, "--type", "town_started", "--payload", "[1]"), "object", "", id="a payload that is a list"
@@ -83,10 +133,17 @@ POST = ("event", "post", "alpha")
         pytest.param((*POST, "--type", "convoy_started"), "required", "", id="a missing field"),
         pytest.param((*POST, "--type", "bead_cancelled"), "bead_id", "", id="a missing bead"),
         pytest.param((*POST, "--type", "town_started", "--id", "short"), "8 to 128", "keep it", id="a short event id"),
-        pytest.param(("dry-run", "alpha", "--now", "tomorrow"), "tomorrow", "2026-01-10T12:00:00Z", id="no time"),
+        pytest.param(
+            ("dry-run", "alpha", "--now", "tomorrow"),
+            "tomorrow",
+            "2026-01-10T12:00:00Z",
+            id="a time that is not ISO 8601",
+        ),
         pytest.param(("tick", "alpha", "--input", "/dev/null"), "JSON", "", id="an empty input"),
-        pytest.param(("tick", "alpha", "--agent-command", "'open"), "split", "", id="an open quote"),
-        pytest.param(("event", "list", "alpha", "--pending", "--poisoned"), "not both", "", id="two filters"),
+        pytest.param(("tick", "alpha", "--agent-command", "'open"), "split", "close every quote", id="an open quote"),
+        pytest.param(
+            ("event", "list", "alpha", "--pending", "--poisoned"), "exclude each other", "one of them", id="two filters"
+        ),
         pytest.param(
             ("event", "redrive", "alpha", "event-0001"), "no poisoned event", "--poisoned", id="nothing poisoned"
         ),
@@ -115,8 +172,29 @@ def test_people_get_two_lines_and_machines_one_document(ticked: Townctl) -> None
     assert shown.code == 2
     assert shown.out == ""
     what, todo = shown.err.splitlines()
-    assert what == "townctl: there is no town beta here"
+    assert what.startswith("townctl: ")
+    assert "town beta" in what
     assert todo.startswith("  hint: ")
+    assert str(ticked.data) in todo
+
+
+def test_people_see_the_option_that_is_wrong(ticked: Townctl) -> None:
+    """`at is no time` did not say that `at` is an option."""
+    shown = ticked("explain", "bead", "b1", "--at", "yesterday")
+    assert shown.err.splitlines()[0] == "townctl: --at: not an ISO 8601 time: 'yesterday'"
+    shown = ticked("town", "create", "b", "--config=/nowhere")
+    assert shown.err.splitlines()[0] == "townctl: --config: cannot read /nowhere: No such file or directory"
+
+
+def test_a_folder_of_several_replicas_is_not_mixed_into_one_town(ticked: Townctl) -> None:
+    """`litestream import` of a whole data directory took whichever town had the highest transaction."""
+    ticked.document("town", "create", "beta")
+    for town_id in ("alpha", "beta"):
+        assert ticked("flush", town_id).code == 0
+    error = refusal(ticked("litestream", "import", str(ticked.data), "gamma", "--json"))
+    assert "2 replicas" in error["message"]
+    assert "one of them" in error["hint"]
+    assert ticked.document("litestream", "import", str(ticked.data / "towns" / "alpha"), "gamma")["townId"] == "gamma"
 
 
 def test_a_directory_that_does_not_exist_is_not_made_by_looking(townctl: Townctl) -> None:
@@ -250,7 +328,7 @@ def test_an_input_of_another_town_or_of_other_code_is_refused(ticked: Townctl, t
     path = tmp_path / "input.json"
     document = json.loads(ticked("dry-run", "beta", "--json").out)
     path.write_text(json.dumps(document))
-    assert "of town beta" in refusal(ticked("tick", "alpha", "--input", str(path), "--json"))["message"]
+    assert "for town beta" in refusal(ticked("tick", "alpha", "--input", str(path), "--json"))["message"]
     path.write_text(json.dumps({**document, "input": {**document["input"], "code_version": "0123456789abcdef"}}))
     assert "another version" in refusal(ticked("tick", "beta", "--input", str(path), "--json"))["message"]
     inputs: list[object] = [
@@ -261,7 +339,9 @@ def test_an_input_of_another_town_or_of_other_code_is_refused(ticked: Townctl, t
     ]
     for broken in inputs:
         path.write_text(json.dumps(broken))
-        assert "no dry run" in refusal(ticked("tick", "beta", "--input", str(path), "--json"))["message"]
+        assert (
+            "not the output of a dry run" in refusal(ticked("tick", "beta", "--input", str(path), "--json"))["message"]
+        )
 
 
 def test_a_directory_for_the_demo_must_be_fresh(townctl: Townctl) -> None:

@@ -27,7 +27,16 @@ def read_replica(folder: Path) -> Replica:
 
     Raises Refused if the folder holds no snapshot or a file cannot be read, DamagedImage with the name of a damaged file.
     """
-    files = [_file(path) for path in sorted(folder.rglob("*.ltx"))]
+    paths = sorted(folder.rglob("*.ltx"))
+    replicas = sorted({str(path.parent.parent) for path in paths})
+    if len(replicas) > 1:
+        raise Refused(
+            f"{folder} contains {len(replicas)} replicas: {', '.join(replicas[:5])}",
+            status=400,
+            path="replica",
+            hint="name one of them",
+        )
+    files = [_file(path) for path in paths]
     snapshots = [file for file in files if file.header.is_snapshot]
     if not snapshots:
         raise Refused(

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from infra.townctl.answers import shortened, table
+from infra.townctl.output import shortened, table
 
 AT = "2026-01-10T12:00:00.000Z"
 EVENT = "res-848902c6756193fd9e4ccf4b993bcd081b9f47af61dd362a4f5769a32dfcc181-1"

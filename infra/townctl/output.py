@@ -1,7 +1,7 @@
-"""What a command answers: one value for machines, one view for people, one exit code.
+"""What a command returns: one value for machines, one view for people, one exit code.
 
-Text of a town comes from outside. Before it reaches a terminal, everything that is not printable is replaced, so that a
-bead's title can neither colour nor clear anybody's screen; and nothing in it is taken for markup.
+A town's text comes from outside. Before it reaches a terminal, every character that is not printable is replaced, so that
+the title of a bead can neither colour nor clear the screen. Nothing in it is interpreted as markup.
 """
 
 import re
@@ -16,16 +16,16 @@ from rich.table import Table
 
 OK: Final = 0
 FOUND: Final = 1
-"""The command did what it was asked to, and found something that a person should look at."""
+"""The command did what it was asked to do and found something that needs attention."""
 REFUSED: Final = 2
-"""The command did not do what it was asked to, and says why."""
+"""The command did not do what it was asked to do, and says why."""
 BROKEN: Final = 70
-"""The command met a bug of its own."""
+"""The command hit a bug in townctl."""
 INTERRUPTED: Final = 130
-"""Somebody stopped the command before it was done."""
+"""The command was interrupted before it was done."""
 
-_ROOM: Final = 10
-"""What a column of long texts needs at least."""
+_MINIMUM: Final = 10
+"""The smallest width of a column of long texts."""
 _WHOLE: Final = len("2026-01-10T12:00:00.000Z")
 _UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
@@ -45,10 +45,10 @@ def plain(text: object) -> str:
 
 
 def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """A table of texts; None is shown as nothing.
+    """A table of texts; None is an empty cell.
 
-    Where a terminal is too narrow nothing is left out: long texts go on in the next line, and times, states and short ids
-    stay whole as far as the others have room then.
+    Nothing is left out on a narrow terminal: long texts continue on the next line, and times, states and short ids stay
+    on one line as long as the other columns have room.
     """
     texts = [["" if cell is None else plain(cell) for cell in row] for row in rows]
     whole = _kept_whole([[name, *column] for name, column in zip(columns, zip(*texts, strict=True), strict=False)])
@@ -61,11 +61,11 @@ def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = N
 
 
 def _kept_whole(columns: Sequence[Sequence[str]]) -> set[int]:
-    """The columns of single short words that are not broken, as many as the terminal leaves room for, narrow ones first."""
-    words = [number for number, cells in enumerate(columns) if not any(" " in cell for cell in cells[1:])]
-    widths = {number: max(map(len, columns[number])) for number in words}
+    """The columns of short single words that do not wrap: narrow ones first, as many as the terminal has room for."""
+    single_words = [number for number, cells in enumerate(columns) if not any(" " in cell for cell in cells[1:])]
+    widths = {number: max(map(len, columns[number])) for number in single_words}
     short_ones = sorted((width, number) for number, width in widths.items() if width <= _WHOLE)
-    room = shutil.get_terminal_size().columns - 3 * len(columns) - _ROOM * (len(columns) - len(short_ones))
+    room = shutil.get_terminal_size().columns - 3 * len(columns) - _MINIMUM * (len(columns) - len(short_ones))
     kept = set()
     for width, number in short_ones:
         room -= width
@@ -75,7 +75,7 @@ def _kept_whole(columns: Sequence[Sequence[str]]) -> set[int]:
 
 
 def short(identifier: str | None) -> str:
-    """An id as a table shows it: the first part of a UUID, others whole."""
+    """An id as a table shows it: the first part of a UUID, any other id unchanged."""
     if identifier is None:
         return ""
     looks_like_uuid = len(identifier) == 36 and identifier.count("-") == 4

@@ -1,4 +1,4 @@
-"""What ticks did, in few words: the same ones in every table, line and live view."""
+"""One-line summaries of ticks, actions, counts and errors: every table, progress line and live view uses the same ones."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from infra.townctl.answers import short
+from infra.townctl.output import short
 from shared.domain.errors import TownError
 from shared.domain.report import TickReport
 from shared.events import BY_TYPE
 from shared.rules import RULES
 
 CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
-"""The code of each rule in the specification, by its wire name."""
+"""The code of each rule in the specification, by the rule's name in stored data."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What one tick did. `news` are its events but the signs of life."""
+class TickSummary:
+    """What one tick did. `news` are its events without heartbeats and other transient events that were applied."""
 
     events: str
     news: str
@@ -27,14 +27,24 @@ class Done:
 
     @property
     def worth_a_line(self) -> bool:
-        """Whether more happened than signs of life."""
+        """Whether the tick did more than take heartbeats."""
         return bool(self.news or self.actions)
 
     @property
     def sentence(self) -> str:
-        """Events, then actions with their rules."""
+        """The events, then the actions with their rules."""
         parts = (self.news, f"-> {self.actions} [{self.rules}]" if self.actions else "")
         return " ".join(part for part in parts if part) or "nothing new"
+
+
+def number_of(noun: str, count: int, plural: str = "") -> str:
+    """A noun in singular or plural; `plural` is for nouns that do not just take an s."""
+    return noun if count == 1 else plural or f"{noun}s"
+
+
+def quantity(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun: `1 effect`, `2 effects`."""
+    return f"{count} {number_of(noun, count, plural)}"
 
 
 def counted(things: Iterable[str]) -> str:
@@ -43,33 +53,33 @@ def counted(things: Iterable[str]) -> str:
 
 
 def code_of(rule: str) -> str:
-    """A rule as people name it: its code, or the name of what asked for the action."""
+    """A rule's code in the specification; for an action that no rule asked for, the name of what did."""
     return CODES.get(rule, rule)
 
 
 def subject_of(action: Mapping[str, Any]) -> str | None:
-    """Whom an action is about: a bead, an agent, or what the mayor is told."""
+    """What an action is about: a bead, an agent, or the subject of a message to the mayor."""
     found: str | None = action.get("bead_id") or action.get("agent_id") or action.get("subject")
     return found
 
 
 def outcome_of(judged: Mapping[str, Any]) -> str:
-    """What became of an action, with the reason where there is one."""
+    """The outcome of an action, with the reason if there is one."""
     outcome: str = judged["outcome"]
     return outcome if judged["reason"] is None else f"{outcome}: {judged['reason']}"
 
 
 def action_line(judged: Mapping[str, Any]) -> str:
-    """An action in one line, without the rule that asked for it."""
+    """An action on one line, without the rule that asked for it."""
     action = judged["action"]
     change = f" {action['from']} -> {action['to']}" if "from" in action and "to" in action else ""
     return f"{action['type']} {short(subject_of(action))}{change} ({outcome_of(judged)})"
 
 
-def done_in(outputs: Mapping[str, Any]) -> Done:
+def done_in(outputs: Mapping[str, Any]) -> TickSummary:
     """What a tick did, from the outputs in its journal row."""
     events, actions = outputs["events"], outputs["actions"]
-    return Done(
+    return TickSummary(
         events=counted(_named(event) for event in events),
         news=counted(_named(event) for event in events if _is_news(event)),
         actions=counted(judged["action"]["type"] for judged in actions),
@@ -77,21 +87,21 @@ def done_in(outputs: Mapping[str, Any]) -> Done:
     )
 
 
-def done_by(report: TickReport) -> Done:
+def done_by(report: TickReport) -> TickSummary:
     """What a tick did, from its report."""
     return done_in(report.outputs())
 
 
 def since(start: datetime, at: datetime) -> str:
-    """Minutes and seconds of the town's clock since a moment."""
+    """Minutes and seconds on the town's clock since a moment."""
     seconds = (at - start) // timedelta(seconds=1)
     return f"{seconds // 60}:{seconds % 60:02}"
 
 
 def message_of(error: Exception) -> str:
-    """What went wrong, with what to do about it."""
+    """What went wrong and what to do about it."""
     if not isinstance(error, TownError):
-        return f"{type(error).__name__}: {error} (a bug of ours: nothing was committed)"
+        return f"{type(error).__name__}: {error} (a bug in townctl; nothing was committed)"
     return f"{error.message}; {error.hint}" if error.hint else error.message
 
 

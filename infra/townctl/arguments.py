@@ -1,0 +1,87 @@
+"""Arguments that name a file, a JSON value or a time: read strictly, and refused with the option that they belong to.
+
+`what` is the name of the option or argument, as in `config`; an error shows it as the user typed it, `--config`.
+"""
+
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final
+
+from cyclopts import Parameter
+
+from shared.domain.errors import Refused
+from shared.domain.times import parse_iso
+from shared.intake import strict_json
+
+_FILE_SIZE: Final = 64 << 20
+_FILE_DEPTH: Final = 64
+_TEXT_SHOWN: Final = 40
+
+TownName = Annotated[
+    str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
+]
+
+
+def content_of(name: str, *, what: str, at_most: int = _FILE_SIZE) -> bytes:
+    """The bytes of a file that the user named; `-` is standard input. Raises Refused."""
+    try:
+        if name == "-":
+            return _at_most(sys.stdin.buffer, what, at_most)
+        with Path(name).open("rb") as file:
+            return _at_most(file, what, at_most)
+    except OSError as error:
+        hint = "give the path of a readable file, or - for standard input"
+        raise Refused(f"cannot read {name}: {error.strerror or error}", status=400, path=what, hint=hint) from error
+
+
+def json_of(body: bytes, *, what: str) -> Any:
+    """One JSON value, parsed strictly. Raises Refused, which says where the JSON is wrong."""
+    try:
+        return strict_json.parse(body, limit=_FILE_SIZE, depth=_FILE_DEPTH)
+    except Refused as problem:
+        raise Refused(
+            f"--{what} is not valid JSON: {problem.message.removeprefix('not JSON: ')}",
+            status=problem.status,
+            path=problem.path or what,
+            hint=problem.hint or 'give one JSON value, for example {"key": "text"}',
+        ) from None
+
+
+def time_of(text: str | None, *, what: str) -> datetime | None:
+    """A time that the user wrote. Raises Refused."""
+    if text is None:
+        return None
+    try:
+        return parse_iso(text)
+    except (ValueError, OverflowError) as error:
+        hint = "write the time with its offset, for example 2026-01-10T12:00:00Z"
+        problem = f"--{what}: not an ISO 8601 time: {text[:_TEXT_SHOWN]!r}"
+        raise Refused(problem, status=400, path=what, hint=hint) from error
+
+
+def at_least_one(limit: int) -> None:
+    """Check --limit. Raises Refused."""
+    if limit < 1:
+        hint = "leave --limit out for the default"
+        raise Refused(f"--limit must be at least 1, not {limit}", status=400, path="limit", hint=hint)
+
+
+def write_whole(to: Path, body: bytes, *, what: str) -> None:
+    """Write a file completely or not at all. Raises Refused."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=to.resolve().parent, prefix=f".{to.name}.", delete=False) as file:
+            file.write(body)
+        Path(file.name).replace(to)
+    except OSError as error:
+        hint = "give the path of a file in a writable directory"
+        raise Refused(f"cannot write {to}: {error.strerror or error}", status=400, path=what, hint=hint) from error
+
+
+def _at_most(file: BinaryIO, what: str, size: int) -> bytes:
+    body = file.read(size + 1)
+    if len(body) > size:
+        hint = "give a smaller file"
+        raise Refused(f"the content of {what} is larger than {size >> 20} MiB", status=413, path=what, hint=hint)
+    return body

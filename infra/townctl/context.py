@@ -1,0 +1,160 @@
+"""What every command is given: where the towns are kept, which clock they use, and where to print."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, TextIO
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from infra.buckets import Bucket
+from infra.townctl import wiring
+from shared.adapters import clock as clocks
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.adapters.local_processes import LocalProcessRuntime
+from shared.domain.errors import Refused, UnknownTown
+from shared.ports.forge import SourceForge
+from shared.ports.object_store import ObjectStore
+from shared.ports.runtime import AgentRuntime
+from shared.ports.steps import drive
+from shared.runner.surroundings import Surroundings
+from shared.storage.keys import checked_town_id
+from shared.storage.restore import Archive
+from shared.storage.towns import ObjectTownStore
+
+DATA_VARIABLE: Final = "TOWNCTL_DATA"
+DEFAULT_DATA: Final = Path("town-data")
+_WIDE: Final = 240
+"""Columns if the output is not a terminal: enough for an event with the longest id on one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One call of townctl. `named_data` is the value of --data, `named_bucket` that of --bucket, if given."""
+
+    named_data: Path | None = None
+    named_bucket: Bucket | None = None
+    wants_json: bool = False
+    open_directory: Callable[[Path], ObjectStore] = DirectoryObjects
+
+    @property
+    def data(self) -> Path:
+        """The data directory: --data, else TOWNCTL_DATA, else ./town-data."""
+        return self.named_data or Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The bucket that holds the towns: --bucket, else TOWNCTL_BUCKET unless --data was given; None: a directory holds them."""
+        if self.named_bucket is not None or self.named_data is not None:
+            return self.named_bucket
+        return Bucket.from_environment(os.environ)
+
+    @property
+    def place(self) -> str:
+        """Where the towns are kept, for messages."""
+        return str(self.bucket or self.data)
+
+    @property
+    def clock(self) -> wiring.LocalClock:
+        """The wall clock; in a process that an agent started, the clock of the agent's town."""
+        given = clocks.from_text(os.environ.get(clocks.CLOCK_VARIABLE, ""))
+        return given if isinstance(given, clocks.ScaledClock) else clocks.SystemClock()
+
+    def clock_of(self, store: ObjectTownStore, *towns: str, speed: float = 1) -> wiring.LocalClock:
+        """The clock of these towns. If a faster clock left one of them in the future, the clock continues from there."""
+        clock = self.clock
+        return clock if isinstance(clock, clocks.ScaledClock) else wiring.clock_for(store, towns, speed=speed)
+
+    def store(self, *, towns: tuple[str, ...] = ()) -> ObjectTownStore:
+        """The towns of the bucket or directory. Raises Refused if the directory does not exist."""
+        return wiring.open_store(self.objects(), towns=towns)
+
+    def objects(self) -> Any:
+        """The objects of the bucket or directory, past versions included. Raises Refused if the directory does not exist."""
+        if self.bucket is not None:
+            return self.bucket.objects()
+        if not self.data.exists():
+            hint = "create its first town with `townctl town create TOWN`, or give another directory with --data DIR"
+            raise Refused(f"the data directory {self.data} does not exist", status=404, path="data", hint=hint)
+        if not self.data.is_dir():
+            raise self._not_a_directory()
+        return self.open_directory(self.data)
+
+    def archive(self, town_id: str) -> Archive:
+        """A town with its past. Raises Refused if the directory does not exist."""
+        objects = self.objects()
+        return Archive(objects, objects, town_id)
+
+    def founding_store(self) -> ObjectTownStore:
+        """As `store`, but the first write creates a directory that does not exist yet."""
+        if self.bucket is not None:
+            return wiring.open_store(self.bucket.objects())
+        if self.data.exists() and not self.data.is_dir():
+            raise self._not_a_directory()
+        return wiring.open_store(self.open_directory(self.data))
+
+    def require_towns(self, store: ObjectTownStore, *wanted: str) -> tuple[str, ...]:
+        """Check that these towns exist, and return every town that does. Raises UnknownTown, or Refused for an invalid id."""
+        known = drive(store.towns())
+        for town_id in map(checked_town_id, wanted):
+            if town_id not in known:
+                raise UnknownTown(f"there is no town {town_id} in {self.place}", hint=self.where_towns_are())
+        return known
+
+    def where_towns_are(self) -> str:
+        """What to do about a town that does not exist here."""
+        return (
+            f"townctl looked in {self.place}: `townctl town list` shows its towns, `townctl town create TOWN` creates one, "
+            "and --data, --bucket or --api name another place"
+        )
+
+    def prove_store(self) -> None:
+        """Check, once per process, that a bucket honours conditional writes; a directory does. Raises StoreIncapable."""
+        if self.bucket is not None:
+            wiring.prove(self.bucket)
+
+    def runtime(self, runs: wiring.AgentProgram, clock: wiring.LocalClock) -> LocalProcessRuntime:
+        """The local agents of these towns."""
+        return wiring.local_runtime(self.data, runs, clock, bucket=self.bucket)
+
+    def around(
+        self,
+        store: ObjectTownStore,
+        *,
+        clock: wiring.LocalClock | None = None,
+        runtime: AgentRuntime | None = None,
+        forge: SourceForge | None = None,
+    ) -> Surroundings:
+        """What a run of these towns needs from outside. Alerts become lines on standard error."""
+        return wiring.surroundings(
+            store,
+            clock=clock or self.clock,
+            runtime=runtime,
+            forge=forge,
+            write_line=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+
+    def talk(self, line: str) -> None:
+        """Print a progress line: on standard output, or with --json on standard error."""
+        print(line, file=sys.stderr if self.wants_json else sys.stdout, flush=True)
+
+    def _not_a_directory(self) -> Refused:
+        hint = "give a directory with --data DIR"
+        return Refused(f"the data directory {self.data} is a file", status=400, path="data", hint=hint)
+
+
+TheContext = Annotated[Context, Parameter(parse=False)]
+
+
+def screen(stream: TextIO) -> Console:
+    """A console that does not interpret markup. It is wide if it is not a terminal, so that pipes lose nothing."""
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=None if stream.isatty() else _WIDE)
+
+
+def compact(value: Any) -> str:
+    """The one JSON document of an answer, in ASCII, so that every terminal, locale and pipe can carry it."""
+    return json.dumps(value, indent=2)

@@ -1,0 +1,116 @@
+"""`townctl export` and `townctl import`: write a town to a file, and create a new, paused town from such a file.
+
+The export format of the system that is being replaced is unknown, because no export was available. `import` reads the files
+that `export` writes, and any SQLite file with the tables and columns of spec/data-model.md. Convert other formats to one of
+these.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+from rich.console import RenderableType
+
+from infra.townctl.arguments import TownName, content_of, write_whole
+from infra.townctl.context import TheContext
+from infra.townctl.output import FOUND, OK, Answer, table
+from infra.townctl.summaries import quantity
+from shared.adapters import ids
+from shared.domain.errors import Refused
+from shared.moving import transfer
+from shared.moving.transfer import Imported
+from shared.ports.steps import drive
+
+_SHOWN: Final = 50
+_LARGEST_FILE: Final = 1 << 30
+
+
+def export(
+    town_id: TownName,
+    file: Annotated[Path, Parameter(help="The file to write; an existing file is replaced.")],
+    /,
+    *,
+    context: TheContext,
+) -> Answer:
+    """Write a town to a file of JSON lines: a header, then one object for each row. The town does not change.
+
+    The file contains everything that people wrote. It does not contain the journal or the events in the inbox.
+    Exit code 1 if there are events in the inbox.
+    """
+    exported = drive(transfer.export_town(town_id, context.around(context.store())))
+    write_whole(file, exported.body, what="file")
+    rows = exported.body.count(b"\n") - 1
+    document = {
+        "townId": town_id,
+        "file": str(file),
+        "tick": exported.base.facts.tick_no,
+        "txid": exported.base.txid,
+        "rows": rows,
+        "bytes": len(exported.body),
+        "waitingBatches": exported.waiting_batches,
+    }
+    shown = [f"wrote town {town_id} as of tick {exported.base.facts.tick_no} to {file}: {quantity(rows, 'row')}"]
+    if exported.waiting_batches:
+        shown.append(
+            f"the file lacks {quantity(exported.waiting_batches, 'batch of events', 'batches of events')} in the inbox; "
+            f"to include them, run `townctl tick {town_id}` and export again"
+        )
+    return Answer(document, tuple(shown), FOUND if exported.waiting_batches else OK)
+
+
+def import_(
+    file: Annotated[Path, Parameter(help="A file that `townctl export` wrote, or a SQLite file with a town's tables.")],
+    town_id: TownName,
+    /,
+    *,
+    context: TheContext,
+) -> Answer:
+    """Create a new town from an export or from a SQLite file with a town's tables. It is paused until `townctl town start`.
+
+    Values that cannot be read are reported row by row; everything else is imported. Exit code 1 if a value cannot be read.
+    Convert an export of the system that is being replaced first: its format was not available.
+    """
+    log = Path(f"{file}-wal")
+    if log.is_file() and log.stat().st_size:
+        hint = f'checkpoint it first: sqlite3 {file} "PRAGMA wal_checkpoint(TRUNCATE)"'
+        problem = f"{file} has a write-ahead log with newer rows, {log.name}"
+        raise Refused(problem, status=400, path="file", hint=hint)
+    content = content_of(str(file), what="file", at_most=_LARGEST_FILE)
+    around = context.around(context.founding_store())
+    made = drive(transfer.import_town(town_id, content, around, worker_id=ids.worker_id()))
+    document = {
+        "townId": town_id,
+        "data": context.place,
+        "kind": made.kind,
+        "txid": made.created.txid,
+        "imageDigest": made.created.image_digest,
+        "tick": made.content.tick_no,
+        "rows": dict(made.content.rows),
+        "journalRowsLeftOut": made.content.journal_rows,
+        "notRead": [each.as_json() for each in made.content.not_read],
+    }
+    return Answer(document, tuple(_view(made, document)), FOUND if made.content.not_read else OK)
+
+
+def _view(made: Imported, document: dict[str, Any]) -> Iterator[RenderableType]:
+    rows = ", ".join(f"{count} {name}" for name, count in document["rows"].items() if count)
+    yield f"created town {document['townId']} in {document['data']}, paused: {rows}"
+    missed = document["notRead"]
+    if missed:
+        lines = [(each["table"], each["key"], each["column"], each["why"], each["outcome"]) for each in missed[:_SHOWN]]
+        title = f"{quantity(len(missed), 'value')} could not be read"
+        yield table(
+            "table",
+            "key",
+            "column",
+            "why",
+            "outcome",
+            rows=lines,
+            title=title,
+        )
+        if len(missed) > _SHOWN:
+            yield f"and {len(missed) - _SHOWN} more; --json shows all of them"
+        yield "to correct them, edit the file and import it as another town"
+    town_id = made.created.town_id
+    yield f"to see what starting it will do: townctl dry-run {town_id}; to start it: townctl town start {town_id}"

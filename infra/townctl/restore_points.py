@@ -1,0 +1,144 @@
+"""`townctl points`, `restore`, `flush` and `retention`: list, restore, publish and delete what is kept of a town's past."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from infra.townctl.arguments import TownName, at_least_one, time_of, write_whole
+from infra.townctl.context import Context, TheContext
+from infra.townctl.litestream_check import litestream_agrees
+from infra.townctl.output import FOUND, OK, Answer, table
+from infra.townctl.summaries import quantity
+from shared.adapters import ids
+from shared.domain.errors import Refused
+from shared.domain.times import to_text
+from shared.ports.steps import drive
+from shared.ports.town_store import TownImage
+from shared.storage import restore as archive
+from shared.storage import retention as forgetting
+from shared.storage.restore import Archive, Restored
+
+_InPlace = Annotated[bool, Parameter(negative="", help="Make it the town's newest commit; this can be undone.")]
+_Verify = Annotated[
+    bool, Parameter(negative="", help="Let the real Litestream restore the same commit, and compare the bytes.")
+]
+_Days = Annotated[int, Parameter(validator=Number(gte=1, lte=3650))]
+
+
+def points(
+    town_id: TownName,
+    /,
+    *,
+    limit: Annotated[int, Parameter(help="The maximum number of points.")] = 20,
+    context: TheContext,
+) -> Answer:
+    """List the commits that a town can be restored to, newest first."""
+    at_least_one(limit)
+    found = drive(context.archive(town_id).points(limit=limit))
+    rows = [(point.txid, to_text(point.time), point.tick_no, point.size, point.kind) for point in found]
+    document = {"townId": town_id, "points": [point.as_json() for point in found]}
+    return Answer(document, (table("txid", "time", "tick", "bytes", "kept as", rows=rows),))
+
+
+def restore(
+    town_id: TownName,
+    /,
+    *,
+    at: Annotated[str | None, Parameter(help="A time: restore the newest commit at or before it.")] = None,
+    txid: Annotated[int | None, Parameter(help="The number of a commit, as `townctl points` shows it.")] = None,
+    to: Annotated[Path | None, Parameter(help="Write the database to this file; the town does not change.")] = None,
+    in_place: _InPlace = False,
+    verify_with_litestream: _Verify = False,
+    context: TheContext,
+) -> Answer:
+    """Restore a town as it was, to a file or as a new commit.
+
+    Exit code 1 if Litestream restores different bytes.
+    """
+    if (to is None) == (not in_place):
+        hint = "give either --to FILE or --in-place"
+        raise Refused("restore needs exactly one of --to and --in-place", status=400, path="to", hint=hint)
+    past = context.archive(town_id)
+    old = _restored(past, at=at, txid=txid)
+    document: dict[str, Any] = {
+        "townId": town_id,
+        "restored": old.point.as_json(),
+        "to": None if to is None else str(to),
+    }
+    lines = [f"restored town {town_id} as of commit {old.point.txid}, {to_text(old.point.time)}"]
+    if verify_with_litestream:
+        document["litestreamAgrees"] = same = litestream_agrees(context, town_id, old)
+        lines.append("Litestream restores the same bytes" if same else "LITESTREAM RESTORES DIFFERENT BYTES")
+    if to is not None:
+        write_whole(to, old.image, what="to")
+        size = quantity(len(old.image), "byte")
+        lines.append(f"written to {to} ({size}); open it with: sqlite3 {to}")
+    else:
+        document["txid"] = txid = _in_place(context, past, town_id, old).txid
+        undo = f"townctl restore {town_id} --in-place --txid {txid - 1}"
+        lines.append(f"it is now the newest commit, {txid}; to undo this: {undo}")
+    return Answer(document, ("\n".join(lines),), OK if document.get("litestreamAgrees", True) else FOUND)
+
+
+def _restored(past: Archive, *, at: str | None, txid: int | None) -> Restored:
+    """The commit that exactly one of the options names. Raises Refused."""
+    moment = time_of(at, what="at")
+    if txid is not None and moment is None:
+        return drive(past.at_txid(txid))
+    if txid is None and moment is not None:
+        return drive(past.at_time(moment))
+    hint = "give either --at TIME or --txid N; `townctl points TOWN` lists the commits"
+    raise Refused("restore needs exactly one of --at and --txid", status=400, path="at", hint=hint)
+
+
+def _in_place(context: Context, past: Archive, town_id: str, old: Restored) -> TownImage:
+    store = context.store()
+    now = context.clock_of(store, town_id).now()
+    return drive(
+        archive.restore_in_place(store, past.objects, old, town_id=town_id, now=now, worker_id=ids.worker_id())
+    )
+
+
+def flush(town_id: TownName, /, *, context: TheContext) -> Answer:
+    """Publish the newest commit as a file that Litestream can read."""
+    past = context.archive(town_id)
+    image = drive(context.store().load(town_id))
+    key = drive(archive.flush(past.objects, image))
+    document = {"townId": town_id, "txid": image.txid, "key": key}
+    return Answer(document, (f"published commit {image.txid} of town {town_id} as {key}",))
+
+
+def retention(
+    town_id: TownName,
+    /,
+    *,
+    carry_out: Annotated[bool, Parameter(negative="", help="Delete the objects instead of only listing them.")] = False,
+    restore_window_days: Annotated[_Days, Parameter(help="Days for which every instant can be replayed.")] = 7,
+    spill_days: Annotated[_Days, Parameter(help="Days for which the ends of spills are restore points.")] = 7,
+    snapshot_days: Annotated[_Days, Parameter(help="Days for which snapshots are restore points.")] = 30,
+    head_version_days: Annotated[_Days, Parameter(help="Days for which every commit is a restore point.")] = 1,
+    context: TheContext,
+) -> Answer:
+    """Show which objects no restore point needs any more, or delete them.
+
+    For the bucket of a deployed stack, give the days of the stack's parameters with the same names.
+    """
+    past = context.archive(town_id)
+    store = context.store()
+    keep = forgetting.Keep(
+        commits=timedelta(days=head_version_days),
+        spills=timedelta(days=spill_days),
+        snapshots=timedelta(days=snapshot_days),
+        window=timedelta(days=restore_window_days),
+    )
+    what = forgetting.forget if carry_out else forgetting.plan
+    plan = drive(what(past, keep, now=context.clock_of(store, town_id).now()))
+    doomed, kept = (
+        f"{quantity(objects, 'object')} ({quantity(size, 'byte')})"
+        for objects, size in ((len(plan.doomed), plan.freed_bytes), (plan.kept_objects, plan.kept_bytes))
+    )
+    line = f"deleted {doomed}" if carry_out else f"no longer needed: {doomed}; to delete them, add --carry-out"
+    return Answer({**plan.as_json(), "carriedOut": carry_out}, (f"{line}; kept: {kept}",))

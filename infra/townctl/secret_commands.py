@@ -1,0 +1,146 @@
+"""`townctl secret`: store, list and remove the tokens with which towns reach their forges.
+
+A token comes from standard input or is typed without being shown. It is never an argument, because every process of the
+machine can read a command line.
+"""
+
+import getpass
+import sys
+from typing import Annotated, Final, Literal
+
+from cyclopts import App, Parameter
+
+from infra.townctl.arguments import TownName
+from infra.townctl.context import Context, TheContext
+from infra.townctl.forges import PREFIX_HELP, prefix_of, secret_files
+from infra.townctl.output import FOUND, OK, Answer, table
+from infra.townctl.stack_secrets import StackSecrets
+from shared.adapters.forge_hosts import ForgeHost
+from shared.adapters.forge_tokens import secret_name
+from shared.adapters.secret_files import LARGEST, SecretFiles
+from shared.domain.errors import Refused
+from shared.domain.repositories import ForgeKind
+from shared.ports.secrets import Secret
+from shared.storage.keys import checked_town_id
+
+ForgeWord = Literal["github", "gitlab"]
+_USUAL: Final[dict[ForgeKind, str]] = {"github": "github.com", "gitlab": "gitlab.com"}
+_Rig = Annotated[str | None, Parameter(help="Only for this rig; it takes precedence over the town's token.")]
+_Prefix = Annotated[str | None, Parameter(help=PREFIX_HELP)]
+_Host = Annotated[str | None, Parameter(help="The host of a self-hosted forge; default: github.com or gitlab.com.")]
+
+SecretStore = SecretFiles | StackSecrets
+"""Where tokens are stored, listed and removed: files on this machine, or Secrets Manager."""
+
+app = App(name="secret", help="Store, list and remove the tokens for forges. No token is ever shown.")
+
+
+@app.command(name="set")
+def set_(
+    town_id: TownName,
+    forge: ForgeWord,
+    /,
+    *,
+    rig: _Rig = None,
+    host: _Host = None,
+    secrets_prefix: _Prefix = None,
+    context: TheContext,
+) -> Answer:
+    """Store a town's token, read from standard input: `townctl secret set TOWN github < FILE`.
+
+    For a deployed stack give its prefix, and its bucket or --api, so that townctl can check that the town exists.
+    """
+    secrets = _secrets(context, secrets_prefix)
+    if isinstance(secrets, StackSecrets) and context.bucket is None:
+        checked_town_id(town_id)
+    else:
+        context.require_towns(context.store(), town_id)
+    return store(secrets, forge, town_id=town_id, rig=rig, host=host)
+
+
+@app.command(name="set-platform")
+def set_platform(
+    forge: ForgeWord, /, *, host: _Host = None, secrets_prefix: _Prefix = None, context: TheContext
+) -> Answer:
+    """Store a token, read from standard input, for every town that has none of its own."""
+    return store(_secrets(context, secrets_prefix), forge, host=host)
+
+
+@app.command(name="list")
+def list_(*, secrets_prefix: _Prefix = None, context: TheContext) -> Answer:
+    """List the hosts, towns and rigs that have a token, without showing any token."""
+    return names_in(_secrets(context, secrets_prefix))
+
+
+@app.command
+def remove(
+    town_id: TownName,
+    forge: ForgeWord,
+    /,
+    *,
+    rig: _Rig = None,
+    host: _Host = None,
+    secrets_prefix: _Prefix = None,
+    context: TheContext,
+) -> Answer:
+    """Remove a token. Exit code 1 if there was none."""
+    return forget(_secrets(context, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
+
+
+def _secrets(context: Context, given: str | None) -> SecretStore:
+    """The tokens below a prefix, in the region of the bucket if one is named; without a prefix those of the directory."""
+    prefix = prefix_of(given)
+    if prefix is None:
+        return secret_files(context.data)
+    return StackSecrets(prefix, region=None if context.bucket is None else context.bucket.region)
+
+
+def store(
+    secrets: SecretStore,
+    forge: ForgeWord,
+    *,
+    town_id: str | None = None,
+    rig: str | None = None,
+    host: str | None = None,
+) -> Answer:
+    """Store a token from standard input under the name by which towns look for it."""
+    name = secret_name(_host(forge, host), town_id=town_id, rig_id=rig)
+    secrets.put(name, _read_token())
+    where = "in a file that only its owner can read"
+    if isinstance(secrets, StackSecrets):
+        where = f"below {secrets.prefix} in AWS Secrets Manager; the functions use it within five minutes"
+    return Answer({"secret": name, "stored": True}, (f"{name}: stored {where}",))
+
+
+def names_in(secrets: SecretStore) -> Answer:
+    """The names of the stored tokens."""
+    names = secrets.names()
+    if not names:
+        return Answer({"secrets": []}, ("no token is stored; store one: townctl secret set TOWN github < FILE",))
+    return Answer({"secrets": list(names)}, (table("secret", rows=[(name,) for name in names]),))
+
+
+def forget(secrets: SecretStore, forge: ForgeWord, *, town_id: str, rig: str | None, host: str | None) -> Answer:
+    """Remove a token."""
+    name = secret_name(_host(forge, host), town_id=town_id, rig_id=rig)
+    gone = secrets.remove(name)
+    shown = f"{name}: {'removed' if gone else 'there was no such token; nothing was removed'}"
+    return Answer({"secret": name, "removed": gone}, (shown,), OK if gone else FOUND)
+
+
+def _read_token() -> Secret:
+    """A token from standard input, or typed. Raises Refused, which never repeats what was read."""
+    text = getpass.getpass("token: ") if sys.stdin.isatty() else sys.stdin.read(LARGEST + 1)
+    text = text.strip()
+    if not text or len(text) > LARGEST or not text.isascii() or not text.isprintable() or " " in text:
+        hint = "give only the token on standard input: townctl secret set TOWN github < FILE"
+        raise Refused("standard input does not contain a valid token", status=400, path="token", hint=hint)
+    return Secret(text)
+
+
+def _host(forge: ForgeWord, host: str | None) -> str:
+    """The host of a forge, checked. Raises Refused, which names the option that was given."""
+    try:
+        return ForgeHost.of(forge, host or _USUAL[forge]).host
+    except Refused as problem:
+        raise Refused(problem.message, status=problem.status, path="host", hint=problem.hint) from None
