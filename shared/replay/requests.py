@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from shared.domain.errors import Refused
+from shared.domain.field_errors import first_error
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import parse_iso
@@ -32,9 +33,9 @@ class Request(BaseModel):
         try:
             return cls.model_validate({} if body is None else body)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            path = ".".join(str(part) for part in first["loc"]) or "body"
-            raise Refused(f"{path}: {first['msg']}", status=422, path=path, hint="see the OpenAPI document") from error
+            first = first_error(error)
+            path = first.place or "body"
+            raise Refused(f"{path}: {first.message}", status=422, path=path, hint="see the OpenAPI document") from error
 
 
 class AddedEvent(Request):
