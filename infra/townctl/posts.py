@@ -165,7 +165,7 @@ def _with_hint(problem: Refused) -> Refused:
     """Say what to do where the contract alone says what is wrong."""
     hint = problem.hint
     if not hint and problem.path.endswith("event_type"):
-        hint = "types: " + ", ".join(sorted(name for name, known in BY_TYPE.items() if not known.internal))
+        hint = "types: " + ", ".join(sorted(name for name, known in BY_TYPE.items() if known.senders))
     return Refused(
         problem.message,
         status=problem.status,

@@ -1,7 +1,5 @@
 """What people may ask over HTTP: the bodies of replay-events and reconcile-dry-run, as they come (spec/tick.md 10, 11)."""
 
-import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Self, TypeVar
 
@@ -9,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 
 from shared.domain.errors import Refused
 from shared.domain.field_errors import first_error
-from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import parse_iso
 from shared.intake import ingest
@@ -97,9 +94,9 @@ def time_in(text: str, path: str) -> datetime:
         raise Refused(UNREADABLE, status=400, path=path, hint=hint) from error
 
 
-def _event(event: Mapping[str, Any], at: datetime, path: str) -> Envelope:
+def _event(event: dict[str, Any], at: datetime, path: str) -> Envelope:
     try:
-        return ingest.accept(json.dumps(event).encode(), received_at=at, source=EventSource.INGEST).envelopes[0]
+        return ingest.batch_of([event], received_at=at).envelopes[0]
     except Refused as problem:
         place = problem.path.replace("events[0]", f"{path}.event", 1)
         raise Refused(problem.message, status=problem.status, path=place, hint=problem.hint) from None

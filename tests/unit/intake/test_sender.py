@@ -1,6 +1,6 @@
 """Who may send which event (spec/events.md 1.6), as the event classes say it."""
 
-from functions.events.entitlement import ALLOWED
+from shared.intake.sender import ALLOWED
 
 REPORTS = """
     agent_completed agent_done agent_heartbeat agent_status changes_requested escalation_raised mayor_waiting
