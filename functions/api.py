@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from functions import problems
 from shared.domain.errors import Refused, TownError
+from shared.domain.field_errors import FieldError, first_error
 from shared.intake import strict_json
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,9 +41,8 @@ def resolver() -> APIGatewayHttpResolver:
 
     @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
     def refuse_parameters(error: RequestValidationError) -> Response[str]:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return problems.response(422, str(first["msg"]), path=place)
+        first = FieldError.of(error.errors()[0])
+        return problems.response(422, first.message, path=first.place)
 
     @app.not_found
     def no_such_route(_: NotFoundError) -> Response[str]:
@@ -82,9 +82,8 @@ def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
     try:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise Refused(str(problem["msg"]), status=422, path=place) from None
+        problem = first_error(error)
+        raise Refused(problem.message, status=422, path=problem.place) from None
 
 
 def run(app: APIGatewayHttpResolver, event: Any, context: Any, tell: Callable[[Exception], object]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from shared.domain.errors import Refused, Terminal
+from shared.domain.field_errors import FieldError, all_errors
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=1024)]
@@ -64,16 +65,16 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            wrong = sorted({_told(problem) for problem in error.errors(include_input=False)})
+            wrong = sorted({_told(problem) for problem in all_errors(error)})
             problem = f"the environment of this function lacks or has wrong: {', '.join(wrong)}"
             raise Terminal(problem, hint="see Globals and Environment in template.yaml") from None
 
 
-def _told(problem: ErrorDetails) -> str:
+def _told(problem: FieldError) -> str:
     """Which variable is wrong, with the place in it; never what stands there."""
-    variable, *place = (str(part) for part in problem["loc"])
+    variable, *place = (str(part) for part in problem.path)
     named = ".".join([variable.upper(), *place])
-    return f"{named} ({problem['msg']})" if problem["type"] == _SAYS_WHY else named
+    return f"{named} ({problem.message})" if problem.kind == _SAYS_WHY else named
 
 
 class ErrorSettings(BaseModel):

@@ -13,7 +13,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from functions import api, wiring
 from functions.access import Access, request_of, require_town_id
 from functions.api import TownId
-from functions.events import entitlement, town_list
+from functions.events import claims, town_list
 from functions.events.answers import TownDocument
 from functions.events.ingestion import Ingestion
 from functions.events.schemas import NewTown
@@ -56,7 +56,7 @@ def post_events(townId: TownId) -> Response[str]:  # noqa: N803 - the name in th
     at = deployment().ingestion
     now = at.around.clock.now()
     try:
-        sender = entitlement.sender_of(app.current_event.raw_event, now)
+        sender = claims.sender_of(app.current_event.raw_event, now)
         body = api.body_of(app.current_event.raw_event)
         return api.answer(202, at.take(townId, body, sender, now=now))
     except TownError as error:

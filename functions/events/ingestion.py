@@ -1,6 +1,5 @@
 """How events become durable: judge them, write marker and inbox object, wake a worker, and only then say yes."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from typing import Final
 
 from functions.access import require_town_id
 from functions.events.answers import BatchDocument, Nonce, ReportDocument
-from functions.events.entitlement import Sender, require_entitled
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable
 from shared.domain.ids import derived_from
@@ -18,6 +16,7 @@ from shared.images import summary
 from shared.intake import ingest
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.repeats import require_no_other
+from shared.intake.sender import Sender
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
@@ -45,14 +44,13 @@ class Ingestion:
         require_town_id(town_id)
         if sender.town != town_id:
             raise not_found()
-        batch = ingest.accept(body, received_at=now, restore_window=self.around.restore_window)
-        require_entitled(sender, batch)
+        batch = ingest.accept(body, received_at=now, sent_by=sender, restore_window=self.around.restore_window)
         stored = self.store(town_id, batch, now=now)
         return {"batchId": stored["batchId"], "accepted": stored["accepted"], **self._nonces(town_id, batch)}
 
     def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> BatchDocument:
         """Marker, inbox object, wake; the answer to whoever sent it."""
-        batch_id = id_of(batch)
+        batch_id = batch.id
         wakes = not batch.transient_only
         drive(
             self.around.store.post(
@@ -93,9 +91,3 @@ class Ingestion:
         self.warm.keep(image)
         with database.opened(image.content) as sql:
             return summary.drain_nonce(sql)
-
-
-def id_of(batch: AcceptedBatch) -> str:
-    """The batch's id: the same events have the same one, so a repeated request gets the same answer."""
-    content = json.dumps([(event.event_id, *ingest.content_of(event)) for event in batch.envelopes])
-    return hashlib.sha256(content.encode()).hexdigest()[:32]

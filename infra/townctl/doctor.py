@@ -26,6 +26,7 @@ from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
 from shared.images import summary
 from shared.intake import ingest
+from shared.intake.unreadable import UNREADABLE
 from shared.moving import checkup
 from shared.ports.steps import drive
 from shared.ports.town_store import DueMarker, TownImage
@@ -146,7 +147,7 @@ def _of_inbox(store: ObjectTownStore, town_id: str) -> Iterator[Finding]:
     """Objects that no tick can read."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
         for event in ingest.read_object(batch.key, batch.body):
-            if event.event_type == ingest.UNREADABLE:
+            if event.event_type == UNREADABLE:
                 hint = "the next tick stores it as a poisoned event; find out what wrote it"
                 yield Finding(town_id, "inbox", batch.key, "this object cannot be parsed as events", hint)
 

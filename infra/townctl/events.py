@@ -178,7 +178,7 @@ def _with_hint(problem: Refused, *, where: str) -> Refused:
     """Add what to do if the problem alone does not say it."""
     hint = problem.hint
     if not hint and problem.path.endswith("event_type"):
-        hint = "known types: " + ", ".join(sorted(name for name, known in BY_TYPE.items() if not known.internal))
+        hint = "known types: " + ", ".join(sorted(name for name, known in BY_TYPE.items() if known.senders))
     return Refused(
         problem.message if problem.path else f"{where}{problem.message}",
         status=problem.status,

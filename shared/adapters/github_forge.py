@@ -21,6 +21,7 @@ from shared.adapters.clock import Budget
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.github_answers import PAGES_AT_MOST, Around, Merge, Pull, Status, feedback_of
+from shared.domain.field_errors import first_error
 from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
 from shared.ports.secrets import Secret
 
@@ -175,8 +176,8 @@ class _Call:
         try:
             return shape.model_validate(answer)
         except ValidationError as error:
-            place = ".".join(str(part) for part in error.errors(include_url=False, include_input=False)[0]["loc"])
-            return ForgeError("invalid_response", f"the answer is not GitHub's: {place or 'no JSON'}")
+            place = first_error(error).place or "no JSON"
+            return ForgeError("invalid_response", f"the answer is not GitHub's: {place}")
 
     def _refused(self, status: int, headers: Mapping[str, str], answer: Any) -> ForgeError:
         said = str(answer.get("message", "")) if isinstance(answer, dict) else ""

@@ -17,6 +17,7 @@ from shared.adapters.clock import Budget
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.gitlab_answers import Approvals, Discussion, Merge, MergeRequest, feedback_of
+from shared.domain.field_errors import first_error
 from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
 from shared.ports.secrets import Secret
 
@@ -178,5 +179,5 @@ class _Call:
 
 
 def _unreadable(error: ValidationError) -> ForgeError:
-    place = ".".join(str(part) for part in error.errors(include_url=False, include_input=False)[0]["loc"])
-    return ForgeError("invalid_response", f"the answer is not GitLab's: {place or 'no object'}")
+    place = first_error(error).place or "no object"
+    return ForgeError("invalid_response", f"the answer is not GitLab's: {place}")

@@ -13,14 +13,12 @@ from typing import Any, Final, Literal
 import jwt
 
 from shared.domain.errors import Refused, Terminal
+from shared.domain.states import SCOPES, Scope
 from shared.ports.clock import Clock
 
 LIFE: Final = timedelta(hours=8)
 ISSUER: Final = "town-reconciler"
 AUDIENCE: Final = "town-events"
-
-Scope = Literal["agent", "coordinator", "container", "operator"]
-SCOPES: Final[tuple[Scope, ...]] = ("agent", "coordinator", "container", "operator")
 
 _ALGORITHM: Final = "HS256"
 _SHORTEST_KEY: Final = 32

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
-from pydantic_core import ErrorDetails
 
+from shared.domain.field_errors import FieldError, first_error
 from shared.domain.limits import FIELD_SIZE, MAX_DISPATCH_ATTEMPTS
 from shared.domain.states import Role
 
@@ -173,7 +173,7 @@ def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 def first_problem(model: type[BaseModel], values: dict[str, Any]) -> str | None:
     """The path of the first invalid value, as in `refinery.auto_merge_delay_minutes`; None if all are valid."""
     found = _first_error(model, values)
-    return None if found is None else ".".join(str(part) for part in found["loc"]) or "config"
+    return None if found is None else found.place or "config"
 
 
 def what_is_due(model: type[BaseModel], values: dict[str, Any]) -> str:
@@ -181,16 +181,16 @@ def what_is_due(model: type[BaseModel], values: dict[str, Any]) -> str:
     found = _first_error(model, values)
     if found is None:
         return ""
-    if found["type"] == "extra_forbidden" and len(found["loc"]) == 1:
+    if found.kind == "extra_forbidden" and len(found.path) == 1:
         return f"the settings are {', '.join(sorted(model.model_fields))}"
-    return str(found["msg"])
+    return found.message
 
 
-def _first_error(model: type[BaseModel], values: dict[str, Any]) -> ErrorDetails | None:
+def _first_error(model: type[BaseModel], values: dict[str, Any]) -> FieldError | None:
     try:
         model.model_validate(values)
     except ValidationError as error:
-        return error.errors(include_url=False)[0]
+        return first_error(error)
     return None
 
 

@@ -6,6 +6,7 @@ MR* is a merge request that is open or in progress.
 """
 
 from enum import StrEnum
+from typing import Final, Literal
 
 
 class BeadType(StrEnum):
@@ -112,6 +113,11 @@ class EventSource(StrEnum):
     EFFECT = "effect"
     OBSERVATION = "observation"
     DERIVED = "derived"
+
+
+Scope = Literal["agent", "coordinator", "container", "operator"]
+"""Whom a town token is for. A coordinator is the mayor or a triage polecat; a container hosts one of these."""
+SCOPES: Final[tuple[Scope, ...]] = ("agent", "coordinator", "container", "operator")
 
 
 class Label:

@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from shared.domain.field_errors import first_error
 from shared.events.agents import (
     AgentCompleted,
     AgentDone,
@@ -78,9 +79,9 @@ def parse(event_type: str, payload: str) -> Event:
     try:
         return event.model_validate_json(payload)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in ("payload", *problem["loc"]))
-        raise UnreadableEvent(f"{where}: {problem['type']}") from error
+        problem = first_error(error)
+        where = f"payload.{problem.place}" if problem.path else "payload"
+        raise UnreadableEvent(f"{where}: {problem.kind}") from error
 
 
 __all__ = ["BY_TYPE", "EVENTS", "Event", "EventResult", "UnreadableEvent", "parse", "read"]

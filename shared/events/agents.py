@@ -23,6 +23,7 @@ class AgentDone(Event):
 
     event_type = "agent_done"
     needs = ("agent_id",)
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
 
     branch: NonEmptyText
     pr_url: FreeText | None = None
@@ -48,6 +49,7 @@ class AgentCompleted(Event):
     """An agent process ended, with or without success; without an agent id it is the mayor's."""
 
     event_type = "agent_completed"
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
 
     status: Literal["completed", "failed"]
     reason: FreeText | None = None
@@ -67,6 +69,7 @@ class AgentHeartbeat(Event):
 
     event_type = "agent_heartbeat"
     needs = ("agent_id",)
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
     transient = True
 
     last_event_type: FreeText | None = None
@@ -103,6 +106,7 @@ class AgentReported(Event):
 
     event_type = "agent_status"
     needs = ("agent_id",)
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
     transient = True
 
     message: StatusMessage
@@ -120,6 +124,7 @@ class MayorWaiting(Event):
     """The mayor has nothing to do until somebody writes to it."""
 
     event_type = "mayor_waiting"
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
 
     fired_at: Time
 
@@ -144,6 +149,7 @@ class AgentReset(Event):
 
     event_type = "agent_reset"
     needs = ("agent_id",)
+    senders = frozenset({"operator"})
 
     by: FreeText | None = None
 
@@ -178,6 +184,7 @@ class ChangesRequested(Event):
 
     event_type = "changes_requested"
     needs = ("agent_id",)
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
 
     feedback: NonEmptyText
     files: Texts | None = None
@@ -236,6 +243,7 @@ class NudgeAcknowledged(Event):
 
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
 
     nudge_id: Id
 
@@ -256,6 +264,7 @@ class NudgeTimeout(Event):
     """A nudge was not answered in time. Only noted: rules count nudges by their creation."""
 
     event_type = "nudge_timeout"
+    senders = frozenset({"container", "operator"})
 
     nudge_id: Id | None = None
 

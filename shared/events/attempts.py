@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from shared.domain.effects import ALLOWANCE
 from shared.domain.outcomes import MISSING, Skipped
-from shared.domain.states import EffectKind, EffectState
+from shared.domain.states import EffectKind, EffectState, Scope
 from shared.events.base import Event
 from shared.events.fields import Generation, Id
 from shared.town import outbox
@@ -23,7 +23,7 @@ LATE: Final = Skipped("late")
 class AttemptReport(Event):
     """Base of all effect results: which attempt of which effect it reports."""
 
-    internal: ClassVar[bool] = True
+    senders: ClassVar[frozenset[Scope]] = frozenset()
 
     effect_id: Id
     attempt: Generation

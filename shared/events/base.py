@@ -1,17 +1,18 @@
 """What every event is: a fact with a wire name, a strict payload and an `apply`.
 
 The class is the payload model; the envelope's `agent_id` and `bead_id` stand in the `Fact` that `apply` is given.
-`needs` names the envelope fields that the type requires.
+`needs` names the envelope fields that the type requires, `senders` the scopes of town tokens that may send it.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.actions.base import Action
 from shared.domain.errors import UnreadableEvent
 from shared.domain.outcomes import EventOutcome
+from shared.domain.states import Scope
 from shared.town.inbox import Fact
 from shared.town.town import Town
 
@@ -38,9 +39,17 @@ class Event(BaseModel):
 
     event_type: ClassVar[str] = ""
     needs: ClassVar[tuple[Literal["agent_id", "bead_id"], ...]] = ()
+    senders: ClassVar[frozenset[Scope]]
+    """Every event says it. An event without senders is made by the town itself and refused at ingest from producers."""
     transient: ClassVar[bool] = False
-    internal: ClassVar[bool] = False
-    """Made by the town itself (effect results): refused at ingest from producers."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a class that does not say who may send it: nobody is entitled by accident."""
+        super().__init_subclass__(**options)
+        if cls.event_type and not hasattr(cls, "senders"):
+            raise TypeError(
+                f"{cls.__module__}.{cls.__name__} needs `senders = frozenset({{...}})`: the scopes that may send it"
+            )
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Change the town. May raise; then the savepoint is undone and the event is tried again by later ticks."""

@@ -78,6 +78,7 @@ class BeadCreated(Event):
     """Somebody wants a bead."""
 
     event_type = "bead_created"
+    senders = frozenset({"coordinator", "container", "operator"})
 
     bead: GivenBead
 
@@ -184,6 +185,7 @@ class BeadUpdated(Event):
 
     event_type = "bead_updated"
     needs = ("bead_id",)
+    senders = frozenset({"coordinator", "container", "operator"})
 
     title: FreeText | None = None
     body: BodyText | None = None
@@ -231,6 +233,7 @@ class BeadCancelled(Event):
 
     event_type = "bead_cancelled"
     needs = ("bead_id",)
+    senders = frozenset({"coordinator", "container", "operator"})
 
     cancel_status: Literal["closed", "failed"] = "failed"
     by: FreeText | None = None
@@ -264,6 +267,7 @@ class BeadReopened(Event):
 
     event_type = "bead_reopened"
     needs = ("bead_id",)
+    senders = frozenset({"coordinator", "container", "operator"})
 
     by: FreeText | None = None
     reason: FreeText | None = None

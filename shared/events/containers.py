@@ -84,6 +84,7 @@ class ContainerStatus(Event):
 
     event_type = "container_status"
     needs = ("agent_id",)
+    senders = frozenset({"container", "operator"})
 
     status: Literal["starting", "running", "stopping", "stopped", "exited", "failed", "error", "not_found", "unknown"]
     exit_reason: FreeText | None = None
@@ -143,6 +144,7 @@ class ContainerEviction(Event):
     """The town's container will be taken away: nothing is dispatched until it is replaced."""
 
     event_type = "container_eviction"
+    senders = frozenset({"container", "operator"})
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Begin a drain; a newer one replaces an older one."""
@@ -159,6 +161,7 @@ class ContainerReady(Event):
     """The new container is up; it proves with the nonce which drain it ends."""
 
     event_type = "container_ready"
+    senders = frozenset({"container", "operator"})
 
     nonce: Id
 

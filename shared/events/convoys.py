@@ -37,6 +37,7 @@ class ConvoyCreated(Event):
     """Somebody wants a group of issues done and landed together."""
 
     event_type = "convoy_created"
+    senders = frozenset({"coordinator", "container", "operator"})
 
     convoy_id: Id
     title: FreeText
@@ -140,6 +141,7 @@ class ConvoyStarted(Event):
     """Somebody releases a planned convoy."""
 
     event_type = "convoy_started"
+    senders = frozenset({"coordinator", "container", "operator"})
 
     convoy_id: Id
 
@@ -153,6 +155,7 @@ class ConvoyClosed(Event):
     """Somebody ends a convoy, whatever its tasks have come to."""
 
     event_type = "convoy_closed"
+    senders = frozenset({"coordinator", "container", "operator"})
 
     convoy_id: Id
     by: FreeText | None = None

@@ -82,6 +82,7 @@ class PrStatusChanged(Event):
 
     event_type = "pr_status_changed"
     needs = ("bead_id",)
+    senders = frozenset({"operator"})
 
     pr_url: FreeText
     pr_state: Literal["open", "merged", "closed"]
@@ -104,6 +105,7 @@ class PrFeedbackDetected(Event):
 
     event_type = "pr_feedback_detected"
     needs = ("bead_id",)
+    senders = frozenset({"operator"})
 
     pr_url: FreeText
     pr_number: Integer | None = None
@@ -151,6 +153,7 @@ class PrConflictDetected(Event):
 
     event_type = "pr_conflict_detected"
     needs = ("bead_id",)
+    senders = frozenset({"operator"})
 
     pr_url: FreeText
     branch: NonEmptyText | None = None
@@ -213,6 +216,7 @@ class PrAutoMerge(Event):
 
     event_type = "pr_auto_merge"
     needs = ("bead_id",)
+    senders = frozenset({"operator"})
 
     pr_url: FreeText
 

@@ -27,6 +27,7 @@ class RigRegistered(Event):
     """A repository joined the town, or its address, branch or overrides changed. What is not given stays."""
 
     event_type: ClassVar[str] = "rig_registered"
+    senders = frozenset({"operator"})
 
     rig_id: Id
     name: Annotated[NonEmptyText, Field(max_length=100)]
@@ -75,6 +76,7 @@ class TownConfigured(Event):
     """Settings changed; they hold from the next tick on."""
 
     event_type: ClassVar[str] = "town_configured"
+    senders = frozenset({"operator"})
 
     config: JsonObject
 
@@ -98,6 +100,7 @@ class TownStarted(Event):
     """An imported town may act from now on, after a full look at what is there."""
 
     event_type: ClassVar[str] = "town_started"
+    senders = frozenset({"operator"})
 
     by: FreeText | None = None
 
@@ -115,6 +118,7 @@ class EscalationRaised(Event):
     """Somebody asks for a person. It never creates triage work by itself."""
 
     event_type: ClassVar[str] = "escalation_raised"
+    senders = frozenset({"agent", "coordinator", "container", "operator"})
 
     title: NonEmptyText
     body: BodyText | None = None
@@ -144,6 +148,7 @@ class EscalationAcknowledged(Event):
 
     event_type: ClassVar[str] = "escalation_acknowledged"
     needs = ("bead_id",)
+    senders = frozenset({"operator"})
 
     by: FreeText | None = None
 

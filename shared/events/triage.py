@@ -40,6 +40,7 @@ class TriageResolved(Event):
 
     event_type: ClassVar[str] = "triage_resolved"
     needs = ("bead_id",)
+    senders = frozenset({"coordinator", "container", "operator"})
 
     action: NonEmptyText
     notes: FreeText | None = None

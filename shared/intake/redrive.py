@@ -1,18 +1,24 @@
 """Send a poisoned event again: a copy of it, made from the committed image, for an operator to post."""
 
+import re
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.domain.states import EventSource
-from shared.intake import ingest, stored_events
+from shared.domain.tick import Envelope
+from shared.intake import ingest, stored_events, strict_json
 from shared.intake.ingest import AcceptedBatch
+from shared.intake.shape import DEPTH
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
 from shared.town import database
+from shared.town.inbox import Fact
 
-MOST_REDRIVES: Final = 1000
+MOST_REDRIVES: Final = 999
+_CORRECT_IT: Final = "its content can never be applied; post a corrected event under a new id"
+_REDRIVEN: Final = re.compile(r":r\d+\Z", re.ASCII)
 
 
 def redriven(town_id: str, event_id: str, store: TownStore, *, now: datetime) -> Steps[AcceptedBatch]:
@@ -29,12 +35,34 @@ def redriven(town_id: str, event_id: str, store: TownStore, *, now: datetime) ->
         if event is None:
             hint = "see which there are: townctl event list TOWN --poisoned"
             raise Refused(f"no poisoned event {event_id[:128]}", status=404, path="event_id", hint=hint)
-        copies = (ingest.redrive(event, attempt) for attempt in range(1, MOST_REDRIVES))
-        copy = next(
-            c for c in copies if c["event_id"] not in waits and not stored_events.event_exists(sql, c["event_id"])
-        )
+        copies = (id_of_copy(event_id, attempt) for attempt in range(1, MOST_REDRIVES + 1))
+        free = next((name for name in copies if name not in waits and not stored_events.event_exists(sql, name)), None)
+    if free is None:
+        problem = f"event {event_id} was already sent again {MOST_REDRIVES} times"
+        raise Refused(problem, status=409, path="event_id", hint=_CORRECT_IT)
+    copy = copy_of(event, free)
     try:
         return ingest.batch_of([copy], received_at=now, source=EventSource.OPERATOR)
-    except Refused as problem:
-        hint = "its content can never be applied; post a corrected event under a new id"
-        raise Refused(problem.message, status=problem.status, path=problem.path, hint=hint) from None
+    except Refused as refused:
+        raise Refused(refused.message, status=refused.status, path=refused.path, hint=_CORRECT_IT) from None
+
+
+def id_of_copy(event_id: str, attempt: int) -> str:
+    """The id of a copy, `<original id>:r<attempt>`; a copy of a copy is one of the original."""
+    return f"{_REDRIVEN.sub('', event_id)}:r{attempt}"
+
+
+def copy_of(event: Fact | Envelope, event_id: str) -> dict[str, Any]:
+    """The copy of a stored event under another id, as an operator posts it (source operator).
+
+    Raises Refused if the stored event cannot be sent again as it is.
+    """
+    payload = strict_json.parse(event.payload.encode(), limit=limits.EVENT_SIZE, depth=DEPTH)
+    copy = {
+        "event_id": event_id,
+        "event_type": event.event_type,
+        "agent_id": event.agent_id,
+        "bead_id": event.bead_id,
+        "payload": payload,
+    }
+    return {field: value for field, value in copy.items() if value is not None}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from shared.domain.errors import Refused
-from shared.intake import ingest
-from shared.intake.ingest import AcceptedBatch
+from shared.intake.content import ONE_EVENT_FOR_EVER, content_of
+from shared.intake.ingest import AcceptedBatch, read_object
 from shared.ports.town_store import InboxObject
 
 
@@ -13,13 +13,13 @@ def require_no_other(batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> No
 
     What a tick has taken is not seen here; there the outcome is `conflict`.
     """
-    known = {event.event_id: event for lying in waiting for event in ingest.read_object(lying.key, lying.body)}
-    for index, envelope in enumerate(batch.envelopes):
-        there = known.get(envelope.event_id)
-        if there is not None and ingest.content_of(there) != ingest.content_of(envelope):
+    known = {each.event_id: each for lying in waiting for each in read_object(lying.key, lying.body)}
+    for event in batch.events:
+        there = known.get(event.envelope.event_id)
+        if there is not None and content_of(there) != content_of(event.envelope):
             raise Refused(
                 "an event with this event_id and different content waits already",
                 status=409,
-                path=f"events[{index}].event_id",
-                hint="an event_id belongs to one event for ever; choose a new one for new content",
+                path=f"{event.path}.event_id",
+                hint=ONE_EVENT_FOR_EVER,
             )

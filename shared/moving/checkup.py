@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from shared.domain.config import TownConfig
 from shared.domain.errors import RowUnreadable
+from shared.domain.field_errors import first_error
 from shared.domain.times import from_text
 from shared.images import dump
 from shared.town import database
@@ -139,8 +140,7 @@ def _keys(sql: sqlite3.Connection) -> Iterator[Problem]:
     try:
         TownConfig.model_validate(keys(sql).get("config") or {})
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
-        yield Problem("config", "town", f"the stored configuration is not valid at {where}")
+        yield Problem("config", "town", f"the stored configuration is not valid at {first_error(error).place}")
     except ValueError as error:
         yield Problem("config", "town", str(error))
 

@@ -1,14 +1,12 @@
 """What people may ask over HTTP: the bodies of replay-events and reconcile-dry-run, as they come (spec/tick.md 10, 11)."""
 
-import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from shared.domain.errors import Refused
-from shared.domain.states import EventSource
+from shared.domain.field_errors import first_error
 from shared.domain.tick import Envelope
 from shared.domain.times import parse_iso
 from shared.intake import ingest
@@ -32,9 +30,9 @@ class Request(BaseModel):
         try:
             return cls.model_validate({} if body is None else body)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            path = ".".join(str(part) for part in first["loc"]) or "body"
-            raise Refused(f"{path}: {first['msg']}", status=422, path=path, hint="see the OpenAPI document") from error
+            first = first_error(error)
+            path = first.place or "body"
+            raise Refused(f"{path}: {first.message}", status=422, path=path, hint="see the OpenAPI document") from error
 
 
 class AddedEvent(Request):
@@ -96,9 +94,9 @@ def time_in(text: str, path: str) -> datetime:
         raise Refused(UNREADABLE, status=400, path=path, hint=hint) from error
 
 
-def _event(event: Mapping[str, Any], at: datetime, path: str) -> Envelope:
+def _event(event: dict[str, Any], at: datetime, path: str) -> Envelope:
     try:
-        return ingest.accept(json.dumps(event).encode(), received_at=at, source=EventSource.INGEST).envelopes[0]
+        return ingest.batch_of([event], received_at=at).envelopes[0]
     except Refused as problem:
         place = problem.path.replace("events[0]", f"{path}.event", 1)
         raise Refused(problem.message, status=problem.status, path=place, hint=problem.hint) from None

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
+from shared.domain.field_errors import all_errors
 from shared.domain.times import from_text, to_text
 
 FORMAT: Final = 1
@@ -165,7 +166,7 @@ def _manifest(text: bytes, key: str) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        where = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        where = ", ".join(problem.place for problem in all_errors(error))
         raise _damaged(key, f"its manifest is not in order: {where}") from error
 
 

@@ -9,6 +9,7 @@ from shared.domain import limits
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.intake import ingest
+from shared.intake.redrive import copy_of, id_of_copy
 from shared.town.inbox import Fact
 from tests.scenarios.outside import audits
 from tests.scenarios.stories import BOUNDARY, deeds, outcomes
@@ -174,7 +175,8 @@ def test_an_operator_sends_a_poisoned_event_again_and_the_poisoned_one_stays_as_
         "SELECT event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, retry_count "
         "FROM town_events"
     )
-    copies = ingest.batch_of([ingest.redrive(Fact(*row), 1)], received_at=at(60), source=EventSource.OPERATOR)
+    copy = copy_of(Fact(*row), id_of_copy(row[0], 1))
+    copies = ingest.batch_of([copy], received_at=at(60), source=EventSource.OPERATOR)
     report = town.tick(*copies.envelopes, at=at(60))
     assert [(seen.event_id, seen.outcome) for seen in report.events] == [("bad-event:r1", "applied")]
     assert town.one("beads", "broken", "title") == "New"

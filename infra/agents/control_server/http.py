@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from infra.agents.control_server.requests import RefreshToken, SendMessage, SetModel, StartAgent, StopAgent, SyncConfig
 from infra.agents.control_server.sessions import Answer, Sessions
+from shared.domain.field_errors import first_error
 
 LARGEST_BODY: Final = 1 << 20
 _AGENT: Final = re.compile(r"/agents/([^/]+)/(stop|status|message|model)")
@@ -143,9 +144,8 @@ def _body(model: type[B], content: bytes) -> B:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "body"
-        raise RequestRefused(400, f"{place}: {first['msg']}") from None
+        first = first_error(error)
+        raise RequestRefused(400, f"{first.place or 'body'}: {first.message}") from None
 
 
 def _generation(headers: Mapping[str, str]) -> int | None:

@@ -13,6 +13,7 @@ from infra.agents.control_server.sessions import write_secret
 from shared.adapters.clock import wait_for
 from shared.adapters.ecs_runtime import CONTAINER_TOKEN_VARIABLE
 from shared.adapters.http_json import Answered, call
+from shared.domain.field_errors import all_errors
 
 _FETCH_SECONDS: Final = 20.0
 _FETCH_TRIES: Final = 3
@@ -31,7 +32,7 @@ def request_at(url: str) -> StartAgent:
             try:
                 return StartAgent.model_validate_json(json.dumps(answer.body))
             except ValidationError as error:
-                fields = [".".join(str(part) for part in each["loc"]) for each in error.errors(include_input=False)]
+                fields = [each.place for each in all_errors(error)]
                 raise NothingToDo(f"the start request is invalid in these fields: {', '.join(fields)}") from None
         said = answer.said if isinstance(answer, Answered) else answer.reason
     raise NothingToDo(f"the start request could not be fetched: {said}")

@@ -12,7 +12,7 @@ from shared.domain.config import RigConfig, TownConfig
 from shared.events import BY_TYPE
 from shared.events.beads import RESERVED_METADATA
 from shared.images import dump
-from shared.intake.ingest import UNREADABLE
+from shared.intake.unreadable import UNREADABLE
 from shared.town.writing.agents import POLECAT_NAMES
 
 _TOWN_KEYS: Final = """

@@ -275,7 +275,7 @@ def test_a_result_of_an_unknown_effect_or_of_another_kind_is_missing() -> None:
 @pytest.mark.parametrize("event", RESULT_EVENTS, ids=lambda event: event.event_type)
 def test_no_producer_may_send_a_result(event: Any) -> None:
     assert event in EVENTS
-    assert event.internal
+    assert event.senders == frozenset()
     body = b'{"event_id":"event-0001","event_type":"%s"}' % event.event_type.encode()
     with pytest.raises(Refused) as refused:
         ingest.accept(body, received_at=T)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError, create_model
 
 from shared import events
-from shared.events import BY_TYPE, EVENTS, fields
+from shared.events import EVENTS, fields
 from shared.events.base import Event, UnreadableEvent
 from shared.events.fields import TOO_LARGE, FreeText, Id, JsonList, JsonObject, Part, StatusMessage, Time
 
@@ -129,20 +129,6 @@ def test_a_status_message_is_trimmed() -> None:
 
 
 # the registry
-
-
-def test_every_event_of_the_catalogue_is_registered_once() -> None:
-    catalogue = """
-        agent_done agent_completed agent_heartbeat agent_status mayor_waiting agent_reset changes_requested
-        nudge_acknowledged nudge_timeout container_status container_eviction container_ready bead_created bead_updated
-        bead_cancelled bead_reopened convoy_created convoy_started convoy_closed pr_status_changed pr_feedback_detected
-        pr_conflict_detected pr_auto_merge rig_registered town_configured town_started escalation_raised
-        escalation_acknowledged triage_resolved dispatch_result stop_result pr_polled pr_merge_result nudge_result
-        mayor_notified effect_result
-    """
-
-    assert [event.event_type for event in EVENTS] == catalogue.split()
-    assert list(BY_TYPE) == catalogue.split()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from functions.access import Access
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
 from functions.settings import AccessRule
+from shared.intake import redrive, strict_json
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import Cloud, a_cloud
 from tests.documented import complaints
@@ -141,6 +142,27 @@ def test_a_repeated_request_has_the_same_answer_and_changes_nothing(api: EventsA
     api.world.run(town_id="one")
     [record] = api.world.journal("one")
     assert len(record["outputs"]["events"]) == 1
+
+
+def test_a_body_enters_the_strict_decoder_once(api: EventsApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+    original = strict_json.parse
+
+    def counted(body: bytes, **more: Any) -> Any:
+        decoded.append(body)
+        return original(body, **more)
+
+    monkeypatch.setattr(strict_json, "parse", counted)
+    body = json.dumps([a_completion(generation=3), a_completion("done-0002", generation=3), a_report()]).encode()
+    shown = sender("agent", agent="toast", generation="3")
+    assert api.post(body, claims=shown).status == 202
+    assert decoded == [body]
+
+    [lying] = [api.world.objects.get(key) for key in api.world.inbox("one")]
+    assert lying is not None
+    decoded.clear()
+    assert api.post(body, claims=shown).status == 202
+    assert decoded == [body, lying.body]
 
 
 def test_the_same_id_with_other_content_is_refused_within_a_batch_and_beside_what_waits(api: EventsApi) -> None:
@@ -422,6 +444,11 @@ def test_a_poisoned_event_is_driven_again_under_a_name_of_its_own(
     assert wake.town_id == "one"
     second = api.ask(request("POST", "/api/towns/one/events/poisoned-event/redrive", caller=OPERATOR))
     assert second.document["accepted"] == ["poisoned-event:r2"]
+
+    monkeypatch.setattr(redrive, "MOST_REDRIVES", 2)
+    third = api.ask(request("POST", "/api/towns/one/events/poisoned-event/redrive", caller=OPERATOR))
+    assert (third.status, third.document["path"]) == (409, "event_id")
+    assert complaints("POST", "/api/towns/{townId}/events/{eventId}/redrive", 409, third.document) == []
 
 
 def test_what_is_not_poisoned_cannot_be_driven_again(api: EventsApi) -> None:

@@ -14,6 +14,8 @@ from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_milliseconds, to_milliseconds, to_text
 from shared.intake import ingest, strict_json
+from shared.intake.redrive import copy_of, id_of_copy
+from shared.intake.unreadable import UNREADABLE
 
 NOW = datetime(2026, 1, 10, 12, 0, tzinfo=UTC)
 KEY = f"towns/t1/inbox/{to_milliseconds(NOW)}-batch-1.json"
@@ -513,7 +515,7 @@ UNREADABLE_OBJECTS = [
 @pytest.mark.parametrize("content", UNREADABLE_OBJECTS, ids=map(str, range(len(UNREADABLE_OBJECTS))))
 def test_an_object_that_nobody_can_read_becomes_one_event_to_be_poisoned(content: bytes) -> None:
     (envelope,) = ingest.read_object(KEY, content)
-    assert envelope.event_type == ingest.UNREADABLE
+    assert envelope.event_type == UNREADABLE
     assert envelope.payload.isascii()
     assert json.loads(envelope.payload)["size"] == len(content)
     assert envelope.received_at == to_text(NOW)
@@ -525,7 +527,7 @@ def test_one_bad_event_does_not_take_the_others_with_it() -> None:
     events = [DONE, done(event_id="no"), done(event_id="event-0003", event_type="stop_result")]
     first, second, third = ingest.read_object(KEY, body(events))
     assert first.event_id == "event-0001"
-    assert (second.event_type, third.event_type) == (ingest.UNREADABLE, ingest.UNREADABLE)
+    assert (second.event_type, third.event_type) == (UNREADABLE, UNREADABLE)
     assert second.event_id != third.event_id
     assert json.loads(third.payload)["index"] == 2
     assert "event-0003" in json.loads(third.payload)["begins"]
@@ -541,17 +543,17 @@ def test_an_object_whose_key_has_no_time_is_as_old_as_time() -> None:
 
 def test_a_poisoned_event_is_sent_again_under_a_name_that_tells_so() -> None:
     (poisoned,) = accept(body(done(bead_id="b", occurred_at="2026-01-10T11:00:00Z"))).envelopes
-    copy = ingest.redrive(poisoned, 1)
+    copy = copy_of(poisoned, id_of_copy(poisoned.event_id, 1))
     assert copy == done(bead_id="b", event_id="event-0001:r1")
     (envelope,) = accept(body(copy), source=EventSource.OPERATOR).envelopes
     assert envelope.source == "operator"
-    assert ingest.redrive(envelope, 2)["event_id"] == "event-0001:r2"
+    assert id_of_copy(envelope.event_id, 2) == "event-0001:r2"
 
 
 def test_what_cannot_be_read_cannot_be_sent_again() -> None:
     broken = Envelope("event-0001", "agent_done", "p", None, "{", "ingest", to_text(NOW), to_text(NOW))
     with pytest.raises(Refused):
-        ingest.redrive(broken, 1)
+        copy_of(broken, "event-0001:r1")
 
 
 # Anything at all

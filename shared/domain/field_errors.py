@@ -1,0 +1,48 @@
+"""What pydantic found wrong, as everybody here reports it: the place, the kind of error and a sentence, never the value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from pydantic import ValidationError
+
+_AN_OBJECT: Final = "Input should be an object"
+_AN_ARRAY: Final = "Input should be a valid array"
+_IN_WORDS_OF_JSON: Final = {
+    "dict_type": _AN_OBJECT,
+    "model_type": _AN_OBJECT,
+    "list_type": _AN_ARRAY,
+    "tuple_type": _AN_ARRAY,
+}
+"""Pydantic names Python's types, and our classes, where it checks a decoded value. Whoever sent the value wrote JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong place in a value. `path` leads to it, `kind` is pydantic's error type, `message` a sentence for people."""
+
+    path: tuple[str | int, ...]
+    kind: str
+    message: str
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any]) -> Self:
+        """The error that pydantic's details describe."""
+        kind = str(details["type"])
+        return cls(tuple(details["loc"]), kind, _IN_WORDS_OF_JSON.get(kind, str(details["msg"])))
+
+    @property
+    def place(self) -> str:
+        """The path with dots, as in `bead.labels.0`; empty if the whole value is wrong."""
+        return ".".join(str(part) for part in self.path)
+
+
+def first_error(error: ValidationError) -> FieldError:
+    """The first of a value's errors."""
+    return all_errors(error)[0]
+
+
+def all_errors(error: ValidationError) -> tuple[FieldError, ...]:
+    """All of a value's errors, in the order in which pydantic found them."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return tuple(FieldError.of(details) for details in found)

@@ -1,0 +1,87 @@
+"""From bytes to events: the one place where a body is decoded, and the forms that it may have."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.domain import limits
+from shared.domain.errors import Refused
+from shared.domain.states import EventSource
+from shared.domain.times import from_milliseconds, from_text, to_text
+from shared.intake import strict_json
+from shared.intake.shape import DEPTH, too_large
+
+_BODY_SIZE: Final = limits.EVENTS_PER_BATCH * limits.EVENT_SIZE
+_OBJECT_SIZE: Final = _BODY_SIZE + limits.EVENT_SIZE
+_BODY_DEPTH: Final = DEPTH + 2  # a list of events, in an object
+_RECEIVED: Final = re.compile(r"/inbox/(\d{13})-", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """An inbox object as it was decoded, with what its receiver noted."""
+
+    events: tuple[dict[str, Any], ...]
+    received_at: str
+    source: EventSource
+
+
+def events_of(body: bytes) -> tuple[dict[str, Any], ...]:
+    """The 1 to 100 events of a body: one object, a list, or {"events": [...]}. Raises Refused (400, 413)."""
+    value = strict_json.parse(body, limit=_BODY_SIZE, depth=_BODY_DEPTH)
+    if isinstance(value, dict) and "events" not in value and len(body) > limits.EVENT_SIZE:
+        raise too_large(len(body), "events[0]")
+    return _events_in(value)
+
+
+def stored_batch(key: str, body: bytes) -> StoredBatch:
+    """An inbox object, written by us or by anybody else: then its key says when it came. Raises Refused."""
+    value = strict_json.parse(body, limit=_OBJECT_SIZE, depth=_BODY_DEPTH)
+    received, source = received_at(key), EventSource.INGEST
+    if isinstance(value, dict) and "events" in value:
+        received = _stored_time(value.pop("received_at", received))
+        source = _known_source(value.pop("source", source.value))
+    return StoredBatch(_events_in(value), received, source)
+
+
+def received_at(key: str) -> str:
+    """When an object was received, as its key says; the beginning of time if the key says nothing."""
+    found = _RECEIVED.search(key)
+    return to_text(from_milliseconds(int(found[1]) if found else 0))
+
+
+def _events_in(value: Any) -> tuple[dict[str, Any], ...]:
+    if isinstance(value, dict) and "events" in value:
+        other = next((key for key in sorted(value) if key != "events"), None)
+        if other is not None:
+            raise Refused("unknown field beside the events", status=400, path=strict_json.below("", other))
+        value = value["events"]
+    elif isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        raise Refused("one event object, or a list of them, is due", status=400)
+    if not 1 <= len(value) <= limits.EVENTS_PER_BATCH:
+        raise Refused(
+            f"{len(value)} events: a batch has 1 to {limits.EVENTS_PER_BATCH}",
+            status=400,
+            path="events",
+            hint="send several batches",
+        )
+    for index, event in enumerate(value):
+        if not isinstance(event, dict):
+            raise Refused("an event is a JSON object", status=400, path=f"events[{index}]")
+    return tuple(value)
+
+
+def _stored_time(value: Any) -> str:
+    try:
+        return to_text(from_text(value))
+    except (TypeError, ValueError):
+        raise Refused("received_at is not a stored time", status=400, path="received_at") from None
+
+
+def _known_source(value: Any) -> EventSource:
+    try:
+        return EventSource(value)
+    except ValueError:
+        raise Refused("source is none of the known ones", status=400, path="source") from None

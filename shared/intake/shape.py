@@ -1,0 +1,121 @@
+"""The shape of an event: its size and depth, its envelope, a type of the catalogue with the fields that the type needs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.domain import canonical, limits
+from shared.domain.errors import Refused
+from shared.domain.states import EventSource
+from shared.domain.tick import Envelope
+from shared.domain.times import parse_iso, to_text
+from shared.events import BY_TYPE
+from shared.events.base import Event
+from shared.intake import strict_json
+
+DEPTH: Final = 32
+_FIELDS: Final = ("event_id", "event_type", "agent_id", "bead_id", "payload", "occurred_at")
+_EVENT_ID: Final = re.compile(r"[A-Za-z0-9._:-]{8,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An event on its way in: the envelope, and the payload as it was decoded, so that nobody parses its text again.
+
+    `path` is its place in the request, for refusals.
+    """
+
+    envelope: Envelope
+    payload: Mapping[str, Any]
+    path: str
+
+
+def incoming(event: dict[str, Any], path: str, *, received_at: str, source: EventSource) -> Incoming:
+    """A decoded event whose envelope is in order; its type may be unknown. Raises Refused (400, 413)."""
+    _require_fields_and_size(event, path)
+    event_id = event.get("event_id")
+    if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
+        raise Refused(
+            "event_id is 8 to 128 characters of A-Z a-z 0-9 . _ : -",
+            status=400,
+            path=f"{path}.event_id",
+            hint="choose one per event and keep it over all repetitions",
+        )
+    event_type = event.get("event_type")
+    if not isinstance(event_type, str) or not 1 <= len(event_type) <= 64 or not event_type.isprintable():
+        raise Refused("event_type is one of the catalogue", status=400, path=f"{path}.event_type")
+    payload = event.get("payload", {})
+    if not isinstance(payload, dict):
+        raise Refused("payload is a JSON object", status=400, path=f"{path}.payload")
+    envelope = Envelope(
+        event_id=event_id,
+        event_type=event_type,
+        agent_id=_subject(event, "agent_id", path),
+        bead_id=_subject(event, "bead_id", path),
+        payload=canonical.dumps(payload),
+        source=source.value,
+        created_at=_occurred_at(event, path) or received_at,
+        received_at=received_at,
+    )
+    return Incoming(envelope, payload, path)
+
+
+def type_of(event: Incoming) -> type[Event]:
+    """The event's type. Raises Refused (400) if the catalogue has none, or the envelope lacks what the type needs."""
+    envelope = event.envelope
+    known = BY_TYPE.get(envelope.event_type)
+    if known is None:
+        raise Refused(f"unknown event_type {envelope.event_type!r}", status=400, path=f"{event.path}.event_type")
+    for field in known.needs:
+        if getattr(envelope, field) is None:
+            raise Refused(f"{envelope.event_type} needs {field}", status=400, path=f"{event.path}.{field}")
+    return known
+
+
+def too_large(size: int, path: str) -> Refused:
+    """The refusal of an event of that many bytes."""
+    return Refused(f"an event of {size} bytes: at most {limits.EVENT_SIZE} are accepted", status=413, path=path)
+
+
+def _require_fields_and_size(event: dict[str, Any], path: str) -> None:
+    for field in sorted(event):
+        if field not in _FIELDS:
+            hint = "the receiver sets it" if field in ("source", "received_at") else f"known: {', '.join(_FIELDS)}"
+            raise Refused("unknown field of an event", status=400, path=strict_json.below(path, field), hint=hint)
+    size = len(canonical.dumps(event).encode())
+    if size > limits.EVENT_SIZE:
+        raise too_large(size, path)
+    if strict_json.depth_of(event) > DEPTH:
+        raise Refused(f"nested deeper than {DEPTH} levels", status=400, path=path)
+
+
+def _subject(event: dict[str, Any], field: str, path: str) -> str | None:
+    value = event.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= 64 or any(_is_control(character) for character in value):
+        raise Refused(
+            f"{field} is text of 1 to 64 characters without control characters", status=400, path=f"{path}.{field}"
+        )
+    return value
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or "\x7f" <= character <= "\x9f"
+
+
+def _occurred_at(event: dict[str, Any], path: str) -> str | None:
+    value = event.get("occurred_at")
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str) and len(value) <= 64:
+            return to_text(parse_iso(value))
+    except (ValueError, OverflowError):
+        pass
+    raise Refused(
+        "occurred_at is an ISO 8601 time with offset, as in 2026-01-10T12:00:00Z",
+        status=400,
+        path=f"{path}.occurred_at",
+    )

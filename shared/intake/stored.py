@@ -1,0 +1,37 @@
+"""What is stored of accepted events: the inbox object, and the id that the same events have every time."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from shared.domain import canonical
+from shared.domain.states import EventSource
+from shared.domain.tick import Envelope
+from shared.intake.content import content_of
+from shared.intake.shape import Incoming
+
+
+def inbox_object(events: Iterable[Incoming], *, received_at: str, source: EventSource) -> bytes:
+    """The object that lies in the inbox until a tick takes it."""
+    written = [_written(event, received_at) for event in events]
+    return canonical.dumps({"received_at": received_at, "source": source.value, "events": written}).encode()
+
+
+def batch_id(envelopes: Iterable[Envelope]) -> str:
+    """The same events have the same one, so a repeated request gets the same answer."""
+    content = json.dumps([(envelope.event_id, *content_of(envelope)) for envelope in envelopes])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _written(event: Incoming, received_at: str) -> dict[str, Any]:
+    envelope = event.envelope
+    fields = {
+        "event_id": envelope.event_id,
+        "event_type": envelope.event_type,
+        "agent_id": envelope.agent_id,
+        "bead_id": envelope.bead_id,
+        "occurred_at": None if envelope.created_at == received_at else envelope.created_at,
+        "payload": event.payload,
+    }
+    return {field: value for field, value in fields.items() if value is not None}
