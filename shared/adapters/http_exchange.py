@@ -7,6 +7,7 @@ are verified against the system's authorities (or those of SSL_CERT_FILE).
 """
 
 import json
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -150,19 +151,25 @@ class HttpPeer:
         if not request.target.startswith("/"):
             raise ValueError("the target of a request must be a path of its server")
         connection = self._connected(budget)
-        with _hanging_up(connection.sock, budget.left()) as is_over:
-            try:
+        sock, is_over = connection.sock, Event()
+        try:
+            with _hanging_up(sock, budget.left(), is_over):
                 answer = self._asked(connection, request, budget)
-            except AnswerTooLarge:
-                self.close()
-                raise
-            except _TROUBLES as error:
-                self.close()
-                raise NoWholeAnswer(_why(error), is_late=is_over.is_set() or not budget.left()) from None
-        if is_over.is_set():  # then the end of the content may be no more than the end of the connection
-            self.close()
-            raise NoWholeAnswer("the time is over", is_late=True)
+            if is_over.is_set():  # then the end of the content may be no more than the end of the connection
+                raise TimeoutError
+        except AnswerTooLarge:
+            self._abandon(sock)
+            raise
+        except _TROUBLES as error:
+            self._abandon(sock)
+            raise NoWholeAnswer(_why(error), is_late=is_over.is_set() or not budget.left()) from None
         return answer
+
+    def _abandon(self, sock: socket.socket | None) -> None:
+        """Close the connection now, even if a response that was not read to its end still holds it."""
+        self.close()
+        if sock is not None and (descriptor := sock.detach()) >= 0:
+            os.close(descriptor)
 
     def _asked(self, connection: HTTPConnection, request: Request, budget: Budget) -> Answer:
         connection.timeout = max(_SHORTEST, budget.left(at_most=self._silence_seconds))
@@ -205,13 +212,12 @@ class HttpPeer:
 
 
 @contextmanager
-def _hanging_up(sock: socket.socket | None, seconds: float) -> Iterator[Event]:
-    """Shut the socket down when the time is over, which wakes whoever waits for it. The event tells that it happened.
+def _hanging_up(sock: socket.socket | None, seconds: float, is_over: Event) -> Iterator[None]:
+    """Shut the socket down when the time is over, which wakes whoever waits for it, and say so by `is_over`.
 
     The connection forgets its socket as soon as it has read that the server will close it, while the content is still
-    to come: hence the socket itself.
+    to come: hence the socket itself. Afterwards nothing touches the socket any more, so it may be closed.
     """
-    is_over = Event()
 
     def hang_up() -> None:
         is_over.set()
@@ -223,9 +229,10 @@ def _hanging_up(sock: socket.socket | None, seconds: float) -> Iterator[Event]:
     timer.daemon = True
     timer.start()
     try:
-        yield is_over
+        yield
     finally:
         timer.cancel()
+        timer.join()
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

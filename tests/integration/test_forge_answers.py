@@ -1,5 +1,7 @@
 """What the adapters make of answers that are late, cut off, odd, too many or not true, and how they keep to limits."""
 
+import gzip
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,7 @@ from shared.ports.secrets import Secret
 from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
+from tests.raw_servers import answer, answering
 from tests.towns import T
 
 ASKER = Asker("t1", "rig-1")
@@ -79,6 +82,14 @@ def feedback(site: Served, url: str) -> Feedback:
         (Trouble(200, body=b""), "invalid_response", None),
         (Trouble(200, body=b"<html>"), "invalid_response", None),
         (Trouble(200, body=b"\xff\xfe"), "invalid_response", None),
+        (Trouble(200, body=b"[" * 10_000), "invalid_response", None),
+        (Trouble(200, body=b"[" * 100 + b"]" * 100), "invalid_response", None),
+        (Trouble(403, body=b'{"message":' + b"[" * 500 + b"]" * 500 + b"}"), "http", 403),
+        (Trouble(200, {"content-encoding": "gzip"}, body=gzip.compress(b" " * (32 << 20))), "invalid_response", None),
+        (Trouble(200, {"x-long": "x" * 70_000}, body={}), "transient", None),
+        (Trouble(202, body={}), "invalid_response", None),
+        (Trouble(204, body=b""), "invalid_response", None),
+        (Trouble(304, body=b""), "invalid_response", None),
         (Trouble(200, body=[]), "invalid_response", None),
         (Trouble(200, body={}), "invalid_response", None),
         (Trouble(200, body={"state": "unheard of"}), "invalid_response", None),
@@ -157,6 +168,49 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(either: Served) -> N
     url = either.opens()
     either.server.trouble.plan(Trouble(200, body=b" " * (9 << 20)))
     assert error(either, url, want_feedback=False).message == "the answer is larger than 8 MiB"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"[" * 10_000, "the answer is nested deeper than 64 levels"),
+        (b"<html>", "the answer is not JSON"),
+        (b"[]", "the answer is not {name}'s: not the expected JSON value"),
+        (b"{}", "the answer is not {name}'s: state"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_says_why(either: Served, body: bytes, says: str) -> None:
+    url = either.opens()
+    either.server.trouble.plan(Trouble(200, body=body))
+    name = "GitHub" if isinstance(either.server, FakeGitHub) else "GitLab"
+    assert error(either, url).message == says.format(name=name)
+
+
+def test_the_requests_of_one_look_share_a_connection() -> None:
+    contents: list[Any] = [{"state": "opened", "sha": "1" * 40}, [], {"approved": True}]
+    with answering(*[answer(json.dumps(content).encode(), keeps=True) for content in contents]) as server:
+        at = ForgeHost.of("gitlab", "gitlab.com", f"{server.url}/api/v4")
+        forges = Forges(FakeSecrets({"platform/forges/gitlab.com": "a-token"}), FakeClock(T), hosts=[at])
+        seen = forges.pull_request(ASKER, "https://gitlab.com/acme/app/-/merge_requests/1", want_feedback=True)
+        assert isinstance(seen, PullRequest), seen
+        assert len(server.lines) == 1
+    assert [request.split(b" HTTP")[0].rsplit(b"/", 1)[1] for request in server.heard] == [
+        b"1",
+        b"discussions?per_page=100&page=1",
+        b"approvals",
+    ]
+
+
+def test_each_forge_is_asked_in_its_own_way(github: Served, gitlab: Served) -> None:
+    for site in (github, gitlab):
+        assert isinstance(read(site, site.opens()), PullRequest)
+    expected = {"authorization": "token fake-forge-token", "x-github-api-version": "2022-11-28"}
+    for request in github.server.requests:
+        assert {name: request.headers.get(name) for name in expected} == expected
+        assert request.headers["user-agent"] == "town-reconciler"
+    for request in gitlab.server.requests:
+        assert request.headers["private-token"] == "fake-forge-token"
+        assert "authorization" not in request.headers
 
 
 # --- limits --------------------------------------------------------------------------------------------------
