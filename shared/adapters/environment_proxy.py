@@ -10,12 +10,12 @@ from shared.adapters.http_exchange import Proxy
 
 def proxy_for(url: str) -> Proxy | None:
     """The proxy for a URL, None for a direct connection. Raises ValueError for a proxy that cannot be used."""
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # noqa: PLC0415 - slow to import
+    from urllib.request import getproxies_environment, proxy_bypass  # noqa: PLC0415 - slow to import
 
     to = urlsplit(url)
     named = getproxies_environment()
     address = named.get("https") or named.get("all")
-    if to.scheme != "https" or not address or proxy_bypass_environment(to.netloc, named):
+    if to.scheme != "https" or not address or proxy_bypass(to.netloc):
         return None
     parts = urlsplit(address if "://" in address else f"http://{address}")
     if parts.scheme != "http" or not parts.hostname:

@@ -84,7 +84,9 @@ class ForgeClient:
     def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: Any = None) -> _T | ForgeError:
         """One answer of that shape. `path` is absolute: it begins where the host ends."""
         said = self.said(verb, path, body)
-        return said if isinstance(said, ForgeError) else self.shaped(shape, said)
+        if isinstance(said, ForgeError):
+            return said
+        return self.shaped(shape, said)
 
     def said(self, verb: str, path: str, body: Any = None) -> Said | ForgeError:
         """One 2xx answer with JSON in it."""

@@ -1,7 +1,7 @@
 """Pull requests at GitHub: REST for the pull request and its merge, one GraphQL query for everything around it.
 
-Threads and their resolution exist only in GraphQL. Its check rollup holds check runs and legacy statuses alike; where
-it is empty, the combined status is asked too, and if that is empty there are no checks, which counts as passing.
+Only GraphQL has threads and whether they are resolved. Its check rollup holds check runs and legacy statuses alike; where
+it is empty, the combined status is read too, and if that is empty there are no checks, which counts as passing.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ query Around($owner: String!, $name: String!, $number: Int!, $checks: String, $t
     isDraft mergeStateStatus reviewDecision headRefOid {_THREADS} {_CHECKS}
   }} }}
 }}"""
-"""What stands around a pull request; asked again only for a second page of threads or checks."""
+"""Threads, checks and reviews of a pull request; asked again only for further pages of threads or checks."""
 
 _T = TypeVar("_T")
 
@@ -56,7 +56,7 @@ class GitHubPullRequests:
         self._timeout = timeout_seconds
 
     def read(self, target: Target, token: Secret, *, want_feedback: bool) -> PullRequest | ForgeError:
-        """How a pull request stands."""
+        """Read the state of a pull request."""
         with self._client(target, token) as client:
             call = _Call(client, target)
             pull = call.get(_PULL, f"/pulls/{target.number}")
@@ -98,7 +98,7 @@ def _merge(call: "_Call", path: str, body: Mapping[str, str]) -> Merged | NotMer
 
 
 def _feedback(call: "_Call", pull: Pull) -> Feedback | ForgeError:
-    """What stands around a pull request: every thread and check, or the word that not all could be looked at."""
+    """What prevents the merge: every thread and check, or the statement that not all could be read."""
     pages: list[Around] = []
     after: dict[str, str | None] = {"checks": None, "threads": None}
     for _ in range(PAGES_AT_MOST):
@@ -134,7 +134,7 @@ class _Call:
         return self._client.ask(shape, "PUT", self._repository + path, body)
 
     def graphql(self, after: Mapping[str, str | None]) -> Around | ForgeError:
-        """One page of everything around the pull request. A server of one's own has GraphQL beside `/api/v3`."""
+        """One page of threads, checks and reviews. A GitHub Enterprise Server has GraphQL beside `/api/v3`."""
         target = self._target
         variables = {"owner": target.owner, "name": target.name, "number": target.number, **after}
         path = f"{self._api.removesuffix('/v3')}/graphql"
@@ -147,7 +147,7 @@ class _Call:
         return self._client.shaped(_AROUND, said)
 
     def _refused(self, headers: Mapping[str, str], problems: Any) -> ForgeError:
-        """GraphQL answers errors with 200; their type tells them apart, those without one are GitHub's own trouble."""
+        """GraphQL reports errors with status 200; their type tells them apart. One without a type is a fault of GitHub."""
         first = problems[0] if isinstance(problems, list) and isinstance(problems[0], dict) else {}
         kind, message = first.get("type"), self._client.presentable(str(first.get("message", "")))
         if kind == "RATE_LIMITED":

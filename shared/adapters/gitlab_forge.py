@@ -1,6 +1,7 @@
 """Merge requests at GitLab, gitlab.com or self-hosted: REST v4.
 
-Four answers make a picture: the merge request (with its newest pipeline), its discussions page by page, its approvals.
+Three kinds of answers are combined: the merge request (with its newest pipeline), its discussions page by page, and its
+approvals.
 """
 
 from typing import Any, Final, TypeVar
@@ -33,7 +34,7 @@ class GitLabMergeRequests:
         self._timeout = timeout_seconds
 
     def read(self, target: Target, token: Secret, *, want_feedback: bool) -> PullRequest | ForgeError:
-        """How a merge request stands."""
+        """Read the state of a merge request."""
         with self._client(target, token) as client:
             call = _Call(client, target)
             request = call.ask(_MERGE_REQUEST, "GET", "")
@@ -77,7 +78,7 @@ def _feedback(call: "_Call", request: MergeRequest) -> Feedback | ForgeError:
     if isinstance(approvals, ForgeError):
         if approvals.http_status not in (403, 404):
             return approvals
-        approvals = Approvals()  # not for this token, or not in this edition: then `not_approved` alone says so
+        approvals = Approvals()  # this token or edition does not show them: `not_approved` alone says it
     return feedback_of(request, discussions, approvals, unread=bool(page))
 
 

@@ -1,4 +1,4 @@
-"""What the adapters make of answers that are late, cut off, odd, too many or not true, and how they keep to limits."""
+"""How the adapters treat answers that are late, cut off, malformed, too many or untrue, and how they respect limits."""
 
 import gzip
 import json
@@ -66,7 +66,7 @@ def feedback(site: Served, url: str) -> Feedback:
     return answer.feedback
 
 
-# --- answers that are none -----------------------------------------------------------------------------------
+# --- answers that cannot be used -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def feedback(site: Served, url: str) -> Feedback:
         (Trouble(200, body={"state": "unheard of"}), "invalid_response", None),
     ],
 )
-def test_an_answer_that_is_none_is_an_error_of_its_kind(
+def test_an_answer_that_cannot_be_used_is_an_error_of_its_kind(
     either: Served, trouble: Trouble, kind: str, status: int | None
 ) -> None:
     url = either.opens()
@@ -130,7 +130,7 @@ def test_an_answer_that_does_not_come_in_time_is_not_waited_for(api: Any) -> Non
 
 
 def test_a_forge_that_drips_does_not_extend_the_time_of_a_look(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte began the time-out anew."""
+    """Each byte restarted the time-out."""
     url = either.opens()
     either.server.trouble.plan(Trouble(drips=True))
     monkeypatch.setattr("shared.adapters.forge_http.TOGETHER_SECONDS", 0.3)
@@ -291,7 +291,7 @@ def test_a_limit_that_ended_in_the_past_ends_now() -> None:
     assert limits.retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}) == T.astimezone(UTC)
 
 
-# --- many, odd, not true ------------------------------------------------------------------------------------
+# --- many, unusual, untrue ------------------------------------------------------------------------------------
 
 
 def test_every_page_of_threads_and_checks_is_looked_at(github: Served) -> None:
