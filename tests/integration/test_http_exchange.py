@@ -148,7 +148,7 @@ def test_a_server_that_drips_cannot_extend_the_time(said: bytes, part: bytes, se
     more = {} if made is None else {"trust": made.trust}
     with raw_server(talk, tls=None if made is None else made.server) as server:
         with pytest.raises(NoWholeAnswer) as caught:
-            asked(server, 0.5, **more)
+            asked(server, 1 if secure else 0.5, **more)
         assert caught.value.is_late
 
 
