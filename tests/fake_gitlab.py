@@ -1,6 +1,6 @@
 """A GitLab of this machine: merge requests, discussions, approvals and merges in the shapes that GitLab documents.
 
-GitLab publishes no OpenAPI of its merge requests that could be had here; the shapes are those of its REST API pages
+No OpenAPI description of GitLab's merge requests was available. The shapes are those of its REST API pages
 (merge_requests, discussions, merge_request_approvals), and the adapter reads nothing else.
 """
 

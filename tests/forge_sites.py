@@ -1,7 +1,7 @@
-"""Three forges to be tested alike: the fake in memory, GitHub and GitLab behind their adapters and fake servers.
+"""Three forges that one suite tests: the fake in memory, and GitHub and GitLab as adapters with their fake servers.
 
-A site is where people act on pull requests; `forge` is the port that the reconciler sees. What people do has one name
-at all three, so that one suite says what the port promises.
+A site is where people act on pull requests; `forge` is the port that the reconciler sees. What people do has the same
+name at all three, so one suite can state what the port promises.
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ class ForgeSite(Protocol):
         ...
 
     def breaks(self, how: Literal["bad_gateway", "forbidden", "unauthorized", "limited"], *, times: int | None) -> None:
-        """The next requests go wrong."""
+        """The next requests fail."""
         ...
 
 
@@ -191,7 +191,7 @@ class Served:
 
 @contextmanager
 def served(server: FakeGitHub | FakeGitLab, *, clock: FakeClock | None = None) -> Iterator[Served]:
-    """An adapter on a fake server, each of whose REST answers was as GitHub describes it."""
+    """An adapter and its fake server; at the end, every REST answer of GitHub must have fitted GitHub's description."""
     with server.serving():
         clock, secrets = clock or FakeClock(T), FakeSecrets({f"platform/forges/{server.host}": TOKEN})
         kind: Literal["github", "gitlab"] = "github" if isinstance(server, FakeGitHub) else "gitlab"
@@ -202,7 +202,7 @@ def served(server: FakeGitHub | FakeGitLab, *, clock: FakeClock | None = None) -
 
 
 def off_contract(server: FakeForgeServer) -> list[str]:
-    """Which answers were not what GitHub describes, and why."""
+    """Which answers differed from GitHub's description, and how."""
     return [
         f"{reply.operation} {reply.status} {problem}"
         for reply in server.replies

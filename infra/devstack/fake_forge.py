@@ -3,11 +3,11 @@
     forge = FakeGitHub()
     with forge.serving():
         pull = forge.site.opens("acme/app", head="work")      # somebody opens a pull request
-        forge.site.comments(pull)                             # ... and somebody else has a word about it
+        forge.site.comments(pull)                             # ... and somebody else comments on it
         forge.trouble.plan(Trouble(status=502), times=2)      # the next two requests fail
 
-A site may have a repository behind it (`fake_git.GitRepository`): then heads are the tips of its branches, conflicts
-are git's, and a merge really merges. Without one, a test says how things are.
+A site may have a repository behind it (`fake_git.GitRepository`): then heads are the tips of its branches, git finds
+the conflicts, and a merge really merges. Without one, a test sets all of that.
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN: Final = "fake-forge-token"  # noqa: S105 - opens nothing
-"""The token that a fake forge takes, unless it is told others. It opens nothing else."""
+"""The token that a fake forge accepts, unless it is given others. It opens nothing else."""
 
 Decision = Literal["APPROVED", "REVIEW_REQUIRED", "CHANGES_REQUESTED"]
 Outcome = Literal["success", "failure", "pending"]
@@ -45,7 +45,7 @@ class Repository(Protocol):
 
 @dataclass
 class Pull:
-    """A pull request. `unknown_reads` is how often its mergeability is still being computed."""
+    """A pull request. `unknown_reads` is how many more reads find its mergeability still being computed."""
 
     project: str
     number: int
@@ -67,7 +67,7 @@ class Pull:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """How all its checks stand."""
+        """The outcomes of all its checks."""
         return [*self.checks.values(), *self.statuses.values()]
 
 
@@ -83,7 +83,7 @@ class Site:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def opens(self, project: str, *, head: str = "work", base: str = "main", title: str = "Work") -> Pull:
-        """Somebody opens a pull request; the one that is open already for that branch is it."""
+        """Somebody opens a pull request; if one is open for that branch already, it is returned."""
         with self.lock:
             self.projects.add(project.lower())
             for pull in self.pulls:
@@ -97,7 +97,7 @@ class Site:
             return pull
 
     def pushes(self, pull: Pull) -> str:
-        """Somebody pushes to its branch: another head, whose checks begin anew."""
+        """Somebody pushes to its branch, which gives it another head."""
         with self.lock:
             pull.sha = f"{int(pull.sha[:40], 16) + 0x1000:040x}"
             pull.conflicts = False
@@ -111,12 +111,12 @@ class Site:
             return thread_id
 
     def resolves(self, pull: Pull) -> None:
-        """Every thread is settled."""
+        """Resolve every thread."""
         with self.lock:
             pull.threads = dict.fromkeys(pull.threads, True)
 
     def resolves_thread(self, thread_id: str) -> bool:
-        """One thread is settled; False if there is none of that id."""
+        """Resolve one thread; False if there is none with that id."""
         with self.lock:
             for pull in self.pulls:
                 if thread_id in pull.threads:
@@ -143,7 +143,7 @@ class Site:
             return known
 
     def merge(self, pull: Pull) -> str:
-        """Merge it; whether it may be is the forge's business."""
+        """Merge it; the forge decides before whether it may be merged."""
         with self.lock:
             title = f"Merge pull request #{pull.number}: {pull.title}"
             made = None if self.repository is None else self.repository.merge(pull.head, pull.base, title)
@@ -154,8 +154,8 @@ class Site:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What a request meets instead of its answer: a status, nothing for so many seconds, half an answer, a byte of it
-    now and then, a lie.
+    """What a request meets instead of its answer: a status, nothing for so many seconds, half an answer, a byte now and
+    then, an answer that is not true.
     """
 
     status: int | None = None
@@ -172,13 +172,13 @@ class Trouble:
 
 @dataclass
 class Troubles:
-    """What is planned for the next requests; a path or method says for which of them."""
+    """What is planned for the next requests; `path` and `method` say for which of them."""
 
     planned: list[tuple[Trouble, int | None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, trouble: Trouble, *, times: int | None = 1) -> None:
-        """Let the next requests of its kind meet this; None = from now on, for ever."""
+        """Let the next so many matching requests meet this; None: all of them, from now on."""
         with self._lock:
             self.planned.append((trouble, times))
 
@@ -188,7 +188,7 @@ class Troubles:
             self.planned.clear()
 
     def meet(self, method: str, path: str) -> Trouble | None:
-        """What this request meets, if anything."""
+        """What this request meets; None if nothing is planned for it."""
         with self._lock:
             for place, (trouble, times) in enumerate(self.planned):
                 if trouble.path in path and trouble.method in ("", method):
@@ -200,7 +200,7 @@ class Troubles:
 
 @dataclass(frozen=True)
 class Request:
-    """One request, taken apart. `path` has no query; it is as it came, still quoted."""
+    """One parsed request. `path` has no query and is still quoted."""
 
     method: str
     path: str
@@ -225,7 +225,7 @@ class Reply:
 
 
 class FakeForgeServer:
-    """A server on this machine, for as long as its block lasts. Everything that it was asked and answered is kept."""
+    """A server on this machine, for as long as its block lasts. It keeps every request and every true answer."""
 
     def __init__(self, site: Site | None = None, *, tokens: tuple[str, ...] = (TOKEN,)) -> None:
         self.site = site or Site()
@@ -263,7 +263,7 @@ class FakeForgeServer:
             server.server_close()
 
     def reply(self, request: Request) -> tuple[Reply, Trouble | None]:
-        """The answer as it is given, trouble included."""
+        """The answer that is sent, and the trouble that it met."""
         self.requests.append(request)
         trouble = self.trouble.meet(request.method, request.path)
         if trouble is None:
@@ -288,7 +288,7 @@ def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
         timeout = 30
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Say nothing: what was asked is in `requests`."""
+            """Log nothing: `requests` has everything."""
 
         def do_GET(self) -> None:
             self._serve()
@@ -318,14 +318,14 @@ def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
                     self.wfile.write(b" ")
                 self.wfile.write(body[: len(body) // 2] if half else body)
             except OSError:
-                pass  # whoever asked has gone: that is what a slow answer is for
+                pass  # the client has gone, as it should where an answer is slow
             self.close_connection = True
 
     return Handler
 
 
 def wait_a_moment(until: Callable[[], bool], *, seconds: float = 10) -> bool:
-    """Wait for something that another thread does; whether it happened."""
+    """Wait for something that another thread does; say whether it happened."""
     end = time.monotonic() + seconds
     while not until():
         if time.monotonic() > end:

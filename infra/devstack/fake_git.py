@@ -1,6 +1,6 @@
-"""A bare repository of this machine behind a fake forge: heads are its branches, conflicts are git's, merges are made.
+"""A bare repository of this machine behind a fake forge: heads are its branches, git finds conflicts and makes merges.
 
-Nothing is checked out: git itself merges trees (`git merge-tree --write-tree`), so that agents may push meanwhile.
+Nothing is checked out: git merges trees (`git merge-tree --write-tree`), so agents may push at the same time.
 """
 
 import os
@@ -22,7 +22,7 @@ class GitRepository:
     path: Path
 
     def tip(self, branch: str) -> str:
-        """The newest commit of a branch. Raises LookupError if there is none of that name."""
+        """The newest commit of a branch. Raises LookupError if there is no such branch."""
         done = self._git("rev-parse", "--quiet", "--verify", f"refs/heads/{branch}^{{commit}}")
         if done.returncode != 0:
             raise LookupError(f"there is no branch {branch}")
@@ -40,7 +40,7 @@ class GitRepository:
             raise LookupError(f"{head} conflicts with {base}")
         made = self._git("commit-tree", tree, "-p", old, "-p", other, "-m", message)
         if made.returncode != 0 or self._git("update-ref", f"refs/heads/{base}", made.stdout.strip(), old).returncode:
-            raise LookupError(f"{base} moved meanwhile: {made.stderr.strip()}")
+            raise LookupError(f"{base} moved during the merge: {made.stderr.strip()}")
         return made.stdout.strip()
 
     def _merged_tree(self, head: str, base: str) -> str | None:

@@ -1,8 +1,8 @@
 """A GitHub of this machine: REST as GitHub's OpenAPI describes it, GraphQL executed on GitHub's own schema.
 
-Its answers begin as the smallest ones that the description allows and tell the truth about their pull request; tests
-hold every one of them against the description (`github_api.contract`). The GraphQL schema is a slice of the real one,
-so a query that GitHub would refuse is refused here.
+Each answer starts as the smallest one that the description allows and is filled with the state of its pull request;
+tests check every one of them against the description (`github_api.contract`). The GraphQL schema is a slice of the real
+one, so a query that GitHub would refuse is refused here.
 """
 
 import re
@@ -206,7 +206,7 @@ def _schema() -> Any:
 
 def _rollup(pull: Pull) -> Any:
     if not pull.checks:
-        return None  # as with legacy statuses alone where a token may not read checks
+        return None  # as for a head with legacy statuses only, read with a token that may not read checks
     contexts: list[dict[str, Any]] = []
     for name, outcome in sorted(pull.checks.items()):
         status, conclusion = _CONCLUSION[outcome]

@@ -1,7 +1,7 @@
-"""Which hosts are forges, and what of them a pull request's address means.
+"""Which hosts are forges, and which pull request of a forge an address means.
 
-Only a host that is configured, letter for letter, is ever spoken to, and only at the API address that the configuration
-gives it: nothing of an address that came from an agent goes into a request but owner, repository and number.
+Requests go only to a host that is configured, compared character by character, and only to the API address that the
+configuration gives for it. Of an address that came from an agent, only owner, repository and number go into a request.
 """
 
 import re
@@ -20,7 +20,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class ForgeHost:
-    """One forge: the host (with its port, unless it is 443) of its web pages, and where its API is."""
+    """One forge: the host of its web pages (with the port, unless that is 443), and the URL of its API."""
 
     host: str
     kind: ForgeKind
@@ -28,30 +28,30 @@ class ForgeHost:
 
     @classmethod
     def of(cls, kind: ForgeKind, host: str, api_url: str = "") -> "ForgeHost":
-        """A forge at its usual API address, or at another one. Raises Refused: an API is spoken to by https, on this
-        machine also by http.
+        """A forge at its usual API address, or at another one. Raises Refused: an API must be reached over https, or over
+        http on this machine.
         """
         host = host.lower()
         if not _HOST.fullmatch(host):
             raise Refused(
-                f"{host[:80]!r} is no host", status=400, path="forge-host", hint="write it as git.example.com"
+                f"{host[:80]!r} is not a host name", status=400, path="forge-host", hint="write it as git.example.com"
             )
         address = (api_url or _usual_api(kind, host)).rstrip("/")
         parts = urlsplit(address)
         is_ours = parts.scheme == "http" and parts.hostname in _LOOPBACK
         if not (parts.scheme == "https" or is_ours) or not parts.hostname or parts.username or parts.query:
             hint = "write it as https://git.example.com/api/v3"
-            raise Refused(f"the API address of {host} must be https", status=400, path="forge-host", hint=hint)
+            raise Refused(f"the API address of {host} must use https", status=400, path="forge-host", hint=hint)
         return cls(host, kind, address)
 
     @classmethod
     def from_text(cls, text: str) -> "ForgeHost":
-        """A forge as a configuration names it: github=HOST or gitlab=HOST, if needed =API-URL. Raises Refused."""
+        """A forge from its configuration: github=HOST or gitlab=HOST, followed by =API-URL if needed. Raises Refused."""
         kind, _, rest = text.partition("=")
         host, _, api_url = rest.partition("=")
         if kind not in get_args(ForgeKind):
             hint = "write it as gitlab=git.example.com"
-            raise Refused(f"{text[:80]!r} names no forge", status=400, path="forge-host", hint=hint)
+            raise Refused(f"{text[:80]!r} does not name a forge", status=400, path="forge-host", hint=hint)
         named: Any = kind
         return cls.of(named, host, api_url)
 
@@ -63,7 +63,7 @@ def _usual_api(kind: ForgeKind, host: str) -> str:
 
 
 USUAL_HOSTS: Final = (ForgeHost.of("github", "github.com"), ForgeHost.of("gitlab", "gitlab.com"))
-"""What needs no configuration. Any other host does."""
+"""Forges that need no configuration; every other host does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,16 @@ class ForgeHosts:
         self._hosts = {each.host: each for each in hosts}
 
     def target(self, pr_url: str, asker: Asker) -> Target | ForgeError:
-        """The pull request that an address means, if it is one of a known forge and of the host of the asker's rig."""
+        """The pull request that an address means, if its forge is configured and its host is that of the asker's rig."""
         address = pull_request_at(pr_url)
         at = None if address is None else self._hosts.get(address.authority)
         if address is None or at is None or at.kind != address.kind:
-            return ForgeError("unrecognized_url", "this is no pull request of a forge that is known here")
+            return ForgeError("unrecognized_url", "this is not the address of a pull request at a configured forge")
         repository = address.repository
         if asker.host is not None and asker.host != repository.host:
-            return ForgeError("host_mismatch", f"it is at {repository.host}, its rig's repository at {asker.host}")
+            return ForgeError(
+                "host_mismatch", f"the pull request is at {repository.host}, its rig's repository at {asker.host}"
+            )
         if at.kind == "github" and "/" in repository.owner:
-            return ForgeError("unrecognized_url", "a repository of GitHub has one owner")
+            return ForgeError("unrecognized_url", "the address has more parts than the address of a GitHub repository")
         return Target(at, repository.owner, repository.name, address.number)

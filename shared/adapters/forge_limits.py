@@ -1,7 +1,8 @@
-"""Until when a token may not be used: what a forge says about its limits, remembered for every call with that token.
+"""When a token may be used again: what a forge says about its rate limits, remembered for every call with that token.
 
-Nothing waits here. A call before its time is answered at once, with the time when it may be made; a tick later on makes
-it. Limits are per token and host, and live as long as the process: a new one asks once and is told again.
+Nothing waits here. A call that comes too early is answered at once with the time at which it may be made, and a later
+tick makes it. Limits belong to a token and a host and live as long as the process; a new process asks once and is told
+again.
 """
 
 import hashlib
@@ -15,13 +16,13 @@ from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
 
 SECONDARY_LIMIT: Final = timedelta(minutes=1)
-"""How long to leave a forge alone that says "slow down" and not for how long."""
+"""How long to send nothing to a forge that says "slow down" without saying for how long."""
 
 _LONGEST: Final = timedelta(days=1)
 
 
 class ForgeLimits:
-    """The limits of all tokens that this process has met."""
+    """The limits of all tokens that this process has used."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -29,7 +30,7 @@ class ForgeLimits:
         self._lock = Lock()
 
     def until(self, host: str, token: Secret) -> datetime | None:
-        """When the token may be used again; None if now."""
+        """When the token may be used again; None if it may be used now."""
         with self._lock:
             until = self._until.get(_key(host, token))
         return until if until is not None and until > self._clock.now() else None
@@ -41,7 +42,7 @@ class ForgeLimits:
             self._until[_key(host, token)] = until if known is None else max(known, until)
 
     def end_of(self, headers: Mapping[str, str]) -> datetime | None:
-        """When the limit ends of which an answer speaks; None if it does not say. Names of headers in lower case."""
+        """When the limit that an answer reports ends; None if it does not say. Header names are in lower case."""
         return self.retry_after(headers) or (self.reset(headers) if self.used_up(headers) else None)
 
     def retry_after(self, headers: Mapping[str, str]) -> datetime | None:
@@ -57,7 +58,7 @@ class ForgeLimits:
         return min(max(at if at.tzinfo else at.replace(tzinfo=UTC), now), now + _LONGEST)
 
     def reset(self, headers: Mapping[str, str]) -> datetime | None:
-        """When the next hour of requests begins."""
+        """When the next hour of requests begins, according to the answer."""
         text = (headers.get("x-ratelimit-reset") or headers.get("ratelimit-reset") or "").split(".")[0]
         if not (text.isascii() and text.isdigit() and len(text) < 12):
             return None
@@ -70,7 +71,7 @@ class ForgeLimits:
         return (headers.get("x-ratelimit-remaining") or headers.get("ratelimit-remaining") or "").strip() == "0"
 
     def slowed_down(self) -> datetime:
-        """When to ask again where the forge does not say."""
+        """When to ask again if the forge does not say."""
         return self._clock.now() + SECONDARY_LIMIT
 
 

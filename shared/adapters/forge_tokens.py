@@ -1,6 +1,6 @@
-"""Which token a forge is asked with: the rig's own, else the town's, else the platform's.
+"""Which token a request to a forge carries: the rig's, else the town's, else the platform's.
 
-A token is kept under the name of its host, so it cannot reach another one.
+A token is stored under the name of its host, so it is never sent to another one.
 """
 
 import re
@@ -15,8 +15,8 @@ _UNUSUAL: Final = re.compile(r"[^a-z0-9_-]|^$")
 def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = None) -> str:
     """The name of a token: of a rig, of a town, or, without either, of the platform.
 
-    Ids may hold anything; a character that a file or Secrets Manager would not take is written as its code, =2F for a
-    slash, so that two ids never share a name and none leads elsewhere.
+    Ids may contain any character. One that a file name or Secrets Manager would not accept is written as its code (=2F
+    for a slash), so two ids never share a name and none leads to another directory.
     """
     parts = ["platform"] if town_id is None else ["towns", _part(town_id)]
     if rig_id is not None:
@@ -25,7 +25,7 @@ def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = N
 
 
 def token_for(asker: Asker, host: str, secrets: Secrets) -> Secret | None:
-    """The nearest token for a host. Raises what the secrets raise."""
+    """The most specific token for a host. Raises what the secrets raise."""
     names = [secret_name(host, town_id=asker.town_id), secret_name(host)]
     if asker.rig_id is not None:
         names.insert(0, secret_name(host, town_id=asker.town_id, rig_id=asker.rig_id))

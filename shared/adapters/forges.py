@@ -1,7 +1,8 @@
-"""All forges of a deployment behind one port: which host is asked, with which token, and when not at all.
+"""All forges of a deployment behind one port: which host is asked, with which token, and when nothing is asked.
 
-Every pull request passes the same gate: its address is taken apart, its host must be configured and be that of its rig's
-repository, a token for that host must be there, and that token must not have met its limit. Only then is anything sent.
+Every pull request is checked in the same way: its address is parsed, its host must be configured and must be the host of
+its rig's repository, a token for that host must be stored, and that token must not be over its limit. Only then is
+anything sent.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,19 +23,19 @@ _R = TypeVar("_R")
 
 
 class PullRequestApi(Protocol):
-    """The pull requests of one kind of forge. No method raises for what a network or a forge does."""
+    """The pull requests of one kind of forge. No method raises because of what a network or a forge does."""
 
     def read(self, target: Target, token: Secret, *, want_feedback: bool) -> PullRequest | ForgeError:
-        """How a pull request stands."""
+        """Read the state of a pull request."""
         ...
 
     def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | NotMerged | ForgeError:
-        """Merge it at exactly that head."""
+        """Merge a pull request at exactly that head."""
         ...
 
 
 class Forges:
-    """GitHub, GitLab and their self-hosted kin: the port `SourceForge`."""
+    """GitHub and GitLab, hosted by their vendors or by yourself: the port `SourceForge`."""
 
     def __init__(self, secrets: Secrets, clock: Clock, *, hosts: Iterable[ForgeHost] = USUAL_HOSTS) -> None:
         self._secrets = secrets
@@ -46,8 +47,8 @@ class Forges:
         }
 
     def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
-        """How a pull request stands."""
-        return self._through_the_gate(
+        """Read the state of a pull request."""
+        return self._checked(
             asker, pr_url, lambda api, target, token: api.read(target, token, want_feedback=want_feedback)
         )
 
@@ -57,14 +58,12 @@ class Forges:
         pr_url: str,
         *,
         head_sha: str | None,
-        effect_id: str,  # noqa: ARG002 - the head is the key: a forge merges a head once
+        effect_id: str,  # noqa: ARG002 - the head is the idempotency key: a forge merges a head once
     ) -> Merged | NotMerged | ForgeError:
         """Merge a pull request at exactly that head."""
-        return self._through_the_gate(
-            asker, pr_url, lambda api, target, token: api.merge(target, token, head_sha=head_sha)
-        )
+        return self._checked(asker, pr_url, lambda api, target, token: api.merge(target, token, head_sha=head_sha))
 
-    def _through_the_gate(
+    def _checked(
         self, asker: Asker, pr_url: str, ask: Callable[[PullRequestApi, Target, Secret], _R]
     ) -> _R | ForgeError:
         target = self._hosts.target(pr_url, asker)

@@ -1,6 +1,7 @@
-"""What GitHub answers, as far as it matters here, and what follows from it for a merge.
+"""The parts of GitHub's answers that matter here, and what they mean for a merge.
 
-Fields that are not named are ignored; those that are must be what GitHub documents, or the answer is not GitHub's.
+Fields that are not declared are ignored. Those that are must have the form that GitHub documents; otherwise the answer
+is refused as not GitHub's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.ports.forge import Feedback, PullRequest
 
 PAGES_AT_MOST: Final = 10
-"""A thousand threads and a thousand checks are looked at; where there are more, nothing passes."""
+"""Up to 1,000 threads and 1,000 checks are read; if there are more, nothing passes."""
 
 _FAILED: Final = frozenset(
     {"FAILURE", "TIMED_OUT", "CANCELLED", "ACTION_REQUIRED", "STARTUP_FAILURE", "STALE", "ERROR"}
@@ -38,7 +39,7 @@ class _Base(_Answer):
 
 
 class Pull(_Answer):
-    """A pull request, as REST shows it."""
+    """A pull request, as the REST API shows it."""
 
     state: Literal["open", "closed"]
     merged: bool = False
@@ -56,7 +57,7 @@ class Pull(_Answer):
 
     @property
     def state_of_it(self) -> Literal["open", "merged", "closed"]:
-        """Merged is merged, whatever else the answer says: GitHub's copies differ for moments."""
+        """`merged` if any field says so: GitHub's replicas disagree for short periods."""
         return "merged" if self.merged or self.merged_at is not None else self.state
 
     @property
@@ -65,7 +66,7 @@ class Pull(_Answer):
         return self.state_of_it != "open"
 
     def seen(self, feedback: Feedback | None) -> PullRequest:
-        """The same in our words."""
+        """The pull request as the port describes it."""
         state = self.state_of_it
         return PullRequest(
             state,
@@ -76,7 +77,7 @@ class Pull(_Answer):
         )
 
     def other_way_to_merge(self) -> Literal["squash", "rebase"] | None:
-        """How its repository wants it merged, if not by a merge commit; None if it does not say so."""
+        """The merge method of its repository, if that forbids merge commits; None if it does not say so."""
         ways = self.base.repo
         if ways.allow_merge_commit is not False:
             return None
@@ -84,7 +85,7 @@ class Pull(_Answer):
 
 
 class Merge(_Answer):
-    """The answer to a merge that was made."""
+    """The answer to a successful merge."""
 
     sha: str = Field(min_length=1, max_length=64)
     merged: Literal[True]
@@ -123,7 +124,7 @@ class _Check(_Answer):
 
     @property
     def outcome(self) -> str:
-        """How it ended; PENDING if it has not."""
+        """Its conclusion; PENDING if it has none yet."""
         return (self.state if self.kind == "StatusContext" else self.conclusion) or "PENDING"
 
 
@@ -172,28 +173,28 @@ class _Data(_Answer):
 
 
 class Around(_Answer):
-    """One page of what stands around a pull request, as GraphQL shows it."""
+    """One page of threads, checks and reviews of a pull request, as GraphQL shows them."""
 
     data: _Data
 
     @property
     def pull(self) -> _AroundPull:
-        """The pull request's part of it."""
+        """The pull request in the answer."""
         return self.data.repository.pull
 
     @property
     def has_no_rollup(self) -> bool:
-        """Whether GraphQL knows of no check at all."""
+        """Whether GraphQL reports no check at all."""
         return self.pull.checks is None
 
     @property
     def has_more(self) -> bool:
-        """Whether there is another page, of threads or of checks."""
+        """Whether there is another page of threads or of checks."""
         checks = self.pull.checks
         return self.pull.threads.page.has_next or (checks is not None and checks.page.has_next)
 
     def next_after(self, before: Mapping[str, str | None]) -> dict[str, str | None]:
-        """Where the next page begins. What has ended stays at its end, so that nothing is counted twice."""
+        """The cursors of the next page. A list that has ended keeps its last cursor, so nothing is counted twice."""
         checks = self.pull.checks
         return {
             "threads": self.pull.threads.page.end or before["threads"],
@@ -202,9 +203,9 @@ class Around(_Answer):
 
 
 def feedback_of(pages: Sequence[Around], statuses: Status | None, *, head_sha: str) -> Feedback:
-    """What stands between a pull request and its merge. What was not looked at, or at another head, does not pass.
+    """What prevents the merge of a pull request. A check that was not read, or that belongs to another head, does not pass.
 
-    A draft awaits a person: nobody else can make it ready, and GitHub refuses to merge it.
+    A draft awaits a person: only a person can mark it ready, and GitHub refuses to merge it.
     """
     newest = pages[-1].pull
     outcomes = [check.outcome for page in pages if page.pull.checks is not None for check in page.pull.checks.nodes]

@@ -1,6 +1,6 @@
-"""What GitLab answers, as far as it matters here, and what it means in the words that polls use.
+"""The parts of GitLab's answers that matter here, and what they mean in the terms that polls use.
 
-GitLab says with one word why a merge request cannot be merged (`detailed_merge_status`); a new word of a later GitLab
+One word says why GitLab does not merge a merge request (`detailed_merge_status`). An unknown word, of a later GitLab,
 counts as blocked, which decides nothing.
 """
 
@@ -46,19 +46,19 @@ class MergeRequest(_Answer):
 
     @property
     def state_of_it(self) -> Literal["open", "merged", "closed"]:
-        """Merged is merged; `locked` is the moment in which GitLab merges."""
+        """`merged` if any field says so; `locked` is the moment in which GitLab merges."""
         if self.state == "merged" or self.merged_at is not None:
             return "merged"
         return "closed" if self.state == "closed" else "open"
 
     @property
     def merge_sha(self) -> str | None:
-        """The commit that it became: of a merge, of a squash, or, fast forward, its own head."""
+        """The commit that the merge produced: a merge commit, a squashed commit or, after a fast forward, its own head."""
         return self.merge_commit_sha or self.squash_commit_sha or self.sha
 
     @property
     def mergeable_state(self) -> str:
-        """As GitHub would say it."""
+        """The state in GitHub's terms."""
         if self.state == "locked" or self.detailed_merge_status in _STILL_COMPUTED:
             return "unknown"
         if self.has_conflicts:
@@ -66,7 +66,7 @@ class MergeRequest(_Answer):
         return _IN_OUR_WORDS.get(self.detailed_merge_status, "blocked")
 
     def seen(self, feedback: Feedback | None) -> PullRequest:
-        """The same in our words."""
+        """The merge request as the port describes it."""
         state = self.state_of_it
         return PullRequest(
             state,
@@ -89,19 +89,19 @@ class Discussion(_Answer):
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody still has to settle it."""
+        """Whether somebody still has to resolve it."""
         return any(note.resolvable and not note.resolved for note in self.notes)
 
 
 class Approvals(_Answer):
-    """Who must still agree."""
+    """Which approvals are missing."""
 
     approved: bool = True
     approvals_left: int = Field(default=0)
 
 
 class Merge(_Answer):
-    """The answer to a merge that was made."""
+    """The answer to a successful merge."""
 
     state: Literal["merged"]
     sha: str | None = None
@@ -112,7 +112,7 @@ class Merge(_Answer):
 def feedback_of(
     request: MergeRequest, discussions: Sequence[Discussion], approvals: Approvals, *, unread: bool
 ) -> Feedback:
-    """What stands between a merge request and its merge. No pipeline at all passes; one that waits does not."""
+    """What prevents the merge of a merge request. Having no pipeline passes; a pipeline that waits does not."""
     status = None if request.head_pipeline is None else request.head_pipeline.status
     word = request.detailed_merge_status
     changes_requested = word == "requested_changes"

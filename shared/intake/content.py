@@ -18,10 +18,14 @@ ONE_EVENT_FOR_EVER: Final = "an event_id belongs to one event for ever; choose a
 
 
 def require_valid(event: Incoming, known: type[Event]) -> None:
-    """Refuse a payload that the type does not allow. Raises Refused (400, 413).
+    """Refuse an envelope without a field that the type needs, or a payload that it does not allow. Raises Refused (400, 413).
 
     A tick reads the payload's text with the same class. That the value and its text are judged alike is tested.
     """
+    for field in known.needs:
+        if getattr(event.envelope, field) is None:
+            missing = f"{event.envelope.event_type} needs {field}"
+            raise Refused(missing, status=400, path=f"{event.path}.{field}")
     try:
         known.model_validate(event.payload)
     except ValidationError as error:

@@ -1,6 +1,6 @@
 """What a handler imports before its first request: nothing that it does not need, told by names and not by a clock.
 
-What is slow is known: the SDK (a quarter of a second), Sentry, the forge's client, the command line. A name that appears
+What is slow is known: the SDK (a quarter of a second), Sentry, the HTTP client of forges, the command line. A name that appears
 here is a cold start that every user pays.
 """
 
@@ -13,7 +13,6 @@ HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "retention")
 NOBODY_NEEDS = (
     "boto3",
     "cyclopts",
-    "github",
     "graphql",
     "infra",
     "moto",
@@ -21,8 +20,11 @@ NOBODY_NEEDS = (
     "rich",
     "s3transfer",
     "sentry_sdk",
+    "shared.adapters.http_exchange",
     "tests",
+    "urllib3",
 )
+NO_FORGE_NEEDS = ("boto3", "cryptography", "jwt", "requests")
 ROUTER = "aws_lambda_powertools.event_handler"
 OF_WHO_TICKS = (
     "jwt",
@@ -74,16 +76,24 @@ MOST_MODULES = {"tick": 450, "worker": 450, "events": 550, "debug": 570, "author
 """Modules in all, the interpreter's own among them: a little below, and a new library shows here at once."""
 
 
-def modules_of(handler: str) -> set[str]:
-    code = f"import functions.{handler}.app, sys; print('\\n'.join(sys.modules))"
+def modules_of(name: str) -> set[str]:
+    code = f"import {name}, sys; print('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return set(done.stdout.split())
 
 
+def found_in(loaded: set[str], unwanted: tuple[str, ...]) -> set[str]:
+    return {name for name in unwanted if name in loaded or any(each.startswith(f"{name}.") for each in loaded)}
+
+
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_a_handler_imports_nothing_that_it_does_not_need(handler: str) -> None:
-    loaded = modules_of(handler)
-    unwanted = (*NOBODY_NEEDS, *NOT_NEEDED[handler])
-    found = {name for name in unwanted if name in loaded or any(each.startswith(f"{name}.") for each in loaded)}
-    assert found == set()
+    loaded = modules_of(f"functions.{handler}.app")
+    assert found_in(loaded, (*NOBODY_NEEDS, *NOT_NEEDED[handler])) == set()
     assert len(loaded) <= MOST_MODULES[handler]
+
+
+def test_the_first_look_at_a_pull_request_imports_one_http_client() -> None:
+    loaded = modules_of("shared.adapters.forges")
+    assert "urllib3" in loaded
+    assert found_in(loaded, NO_FORGE_NEEDS) == set()

@@ -1,5 +1,7 @@
-"""What the adapters make of answers that are late, cut off, odd, too many or not true, and how they keep to limits."""
+"""How the adapters treat answers that are late, cut off, malformed, too many or untrue, and how they respect limits."""
 
+import gzip
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,7 @@ from shared.ports.secrets import Secret
 from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
+from tests.raw_servers import answer, answering
 from tests.towns import T
 
 ASKER = Asker("t1", "rig-1")
@@ -63,7 +66,7 @@ def feedback(site: Served, url: str) -> Feedback:
     return answer.feedback
 
 
-# --- answers that are none -----------------------------------------------------------------------------------
+# --- answers that cannot be used -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -79,12 +82,20 @@ def feedback(site: Served, url: str) -> Feedback:
         (Trouble(200, body=b""), "invalid_response", None),
         (Trouble(200, body=b"<html>"), "invalid_response", None),
         (Trouble(200, body=b"\xff\xfe"), "invalid_response", None),
+        (Trouble(200, body=b"[" * 10_000), "invalid_response", None),
+        (Trouble(200, body=b"[" * 100 + b"]" * 100), "invalid_response", None),
+        (Trouble(403, body=b'{"message":' + b"[" * 500 + b"]" * 500 + b"}"), "http", 403),
+        (Trouble(200, {"content-encoding": "gzip"}, body=gzip.compress(b" " * (32 << 20))), "invalid_response", None),
+        (Trouble(200, {"x-long": "x" * 70_000}, body={}), "transient", None),
+        (Trouble(202, body={}), "invalid_response", None),
+        (Trouble(204, body=b""), "invalid_response", None),
+        (Trouble(304, body=b""), "invalid_response", None),
         (Trouble(200, body=[]), "invalid_response", None),
         (Trouble(200, body={}), "invalid_response", None),
         (Trouble(200, body={"state": "unheard of"}), "invalid_response", None),
     ],
 )
-def test_an_answer_that_is_none_is_an_error_of_its_kind(
+def test_an_answer_that_cannot_be_used_is_an_error_of_its_kind(
     either: Served, trouble: Trouble, kind: str, status: int | None
 ) -> None:
     url = either.opens()
@@ -106,26 +117,24 @@ def test_nobody_listening_is_a_passing_trouble(either: Served) -> None:
     assert answer.kind == "transient"
 
 
-@pytest.mark.parametrize(("api", "patience"), [(GitHubPullRequests, 1), (GitLabMergeRequests, 0.05)])
-def test_an_answer_that_does_not_come_in_time_is_not_waited_for(api: Any, patience: float) -> None:
+@pytest.mark.parametrize("api", [GitHubPullRequests, GitLabMergeRequests])
+def test_an_answer_that_does_not_come_in_time_is_not_waited_for(api: Any) -> None:
     with served(FakeGitHub() if api is GitHubPullRequests else FakeGitLab()) as site:
         url = site.opens()
         site.server.trouble.plan(Trouble(slow_seconds=60))
         target = site.forge._hosts.target(url, ASKER)
-        answer = api(ForgeLimits(site.clock), timeout_seconds=patience).read(target, Secret("t"), want_feedback=False)
+        answer = api(ForgeLimits(site.clock), timeout_seconds=0.05).read(target, Secret("t"), want_feedback=False)
         assert isinstance(answer, ForgeError)
         assert answer.kind == "transient"
         assert wait_a_moment(lambda: len(site.server.requests) == 1)
 
 
-def test_a_forge_that_drips_does_not_stretch_the_time_of_a_look(
-    gitlab: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each byte began the time-out anew."""
-    url = gitlab.opens()
-    gitlab.server.trouble.plan(Trouble(drips=True))
-    monkeypatch.setattr("shared.adapters.gitlab_forge.TOGETHER_SECONDS", 0.3)
-    assert error(gitlab, url, want_feedback=False).message == "the forge took longer than 0.3 s over one look"
+def test_a_forge_that_drips_does_not_extend_the_time_of_a_look(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte restarted the time-out."""
+    url = either.opens()
+    either.server.trouble.plan(Trouble(drips=True))
+    monkeypatch.setattr("shared.adapters.forge_http.TOGETHER_SECONDS", 0.3)
+    assert error(either, url, want_feedback=False).message == "the forge took longer than 0.3 s over one look"
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/discussions", "/approvals"])
@@ -155,10 +164,53 @@ def test_graphql_says_no_in_an_answer_of_200(github: Served, problem: Any, kind:
     assert (answer.kind, answer.http_status) == (kind, status)
 
 
-def test_an_answer_that_is_too_large_is_not_read_to_its_end(gitlab: Served) -> None:
-    url = gitlab.opens()
-    gitlab.server.trouble.plan(Trouble(200, body=b" " * (9 << 20)))
-    assert error(gitlab, url, want_feedback=False).message == "the answer is larger than 8 MiB"
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(either: Served) -> None:
+    url = either.opens()
+    either.server.trouble.plan(Trouble(200, body=b" " * (9 << 20)))
+    assert error(either, url, want_feedback=False).message == "the answer is larger than 8 MiB"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"[" * 10_000, "the answer is nested deeper than 64 levels"),
+        (b"<html>", "the answer is not JSON"),
+        (b"[]", "the answer is not {name}'s: not the expected JSON value"),
+        (b"{}", "the answer is not {name}'s: state"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_says_why(either: Served, body: bytes, says: str) -> None:
+    url = either.opens()
+    either.server.trouble.plan(Trouble(200, body=body))
+    name = "GitHub" if isinstance(either.server, FakeGitHub) else "GitLab"
+    assert error(either, url).message == says.format(name=name)
+
+
+def test_the_requests_of_one_look_share_a_connection() -> None:
+    contents: list[Any] = [{"state": "opened", "sha": "1" * 40}, [], {"approved": True}]
+    with answering(*[answer(json.dumps(content).encode(), keeps=True) for content in contents]) as server:
+        at = ForgeHost.of("gitlab", "gitlab.com", f"{server.url}/api/v4")
+        forges = Forges(FakeSecrets({"platform/forges/gitlab.com": "a-token"}), FakeClock(T), hosts=[at])
+        seen = forges.pull_request(ASKER, "https://gitlab.com/acme/app/-/merge_requests/1", want_feedback=True)
+        assert isinstance(seen, PullRequest), seen
+        assert len(server.lines) == 1
+    assert [request.split(b" HTTP")[0].rsplit(b"/", 1)[1] for request in server.heard] == [
+        b"1",
+        b"discussions?per_page=100&page=1",
+        b"approvals",
+    ]
+
+
+def test_each_forge_is_asked_in_its_own_way(github: Served, gitlab: Served) -> None:
+    for site in (github, gitlab):
+        assert isinstance(read(site, site.opens()), PullRequest)
+    expected = {"authorization": "token fake-forge-token", "x-github-api-version": "2022-11-28"}
+    for request in github.server.requests:
+        assert {name: request.headers.get(name) for name in expected} == expected
+        assert request.headers["user-agent"] == "town-reconciler"
+    for request in gitlab.server.requests:
+        assert request.headers["private-token"] == "fake-forge-token"
+        assert "authorization" not in request.headers
 
 
 # --- limits --------------------------------------------------------------------------------------------------
@@ -239,7 +291,7 @@ def test_a_limit_that_ended_in_the_past_ends_now() -> None:
     assert limits.retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}) == T.astimezone(UTC)
 
 
-# --- many, odd, not true ------------------------------------------------------------------------------------
+# --- many, unusual, untrue ------------------------------------------------------------------------------------
 
 
 def test_every_page_of_threads_and_checks_is_looked_at(github: Served) -> None:
@@ -415,13 +467,11 @@ def test_the_tests_secrets_are_secrets() -> None:
     assert repr(FakeSecrets({"a": "b"}).get("a")) == "Secret(...)"
 
 
-@pytest.mark.parametrize("module", ["github_forge", "gitlab_forge"])
-def test_all_requests_of_one_look_share_one_budget(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(FakeGitHub() if module == "github_forge" else FakeGitLab()) as site:
-        url = site.opens()
-        monkeypatch.setattr(f"shared.adapters.{module}.TOGETHER_SECONDS", 0)
-        assert error(site, url).kind == "transient"
-        assert site.server.requests == []
+def test_all_requests_of_one_look_share_one_budget(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = either.opens()
+    monkeypatch.setattr("shared.adapters.forge_http.TOGETHER_SECONDS", 0)
+    assert error(either, url).kind == "transient"
+    assert either.server.requests == []
 
 
 @pytest.mark.parametrize(("status", "decision", "awaits"), [(403, None, False), (404, "REVIEW_REQUIRED", True)])
@@ -472,6 +522,43 @@ def test_where_gitlab_has_more_discussions_than_are_read_nothing_passes(gitlab: 
     gitlab.pull(url).threads = {f"t{number}": True for number in range(1001)}
     found = feedback(gitlab, url)
     assert (found.has_unchecked_runs, found.all_checks_pass) == (True, False)
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "caf\u00e9", "tab\tin it", "\u2028"])
+def test_a_token_that_no_header_can_carry_is_not_sent_and_not_shown(either: Served, token: str) -> None:
+    """At GitLab it raised an error that had the token in its text."""
+    url = either.opens()
+    either.secrets.stored = {f"platform/forges/{either.server.host}": token}
+    answer = error(either, url)
+    assert answer == ForgeError("no_token", f"the token stored for {either.server.host} cannot be sent: store it again")
+    assert either.server.requests == []
+
+
+@pytest.mark.parametrize("said", ["a \0 in it", "half a \ud83d pair", ["a list", {"of": "things"}], None, 5])
+def test_what_a_forge_says_can_be_stored(either: Served, said: Any) -> None:
+    """A lone surrogate ended the performer with a UnicodeEncodeError."""
+    url = either.opens()
+    either.server.trouble.plan(Trouble(403, body={"message": said}))
+    message = error(either, url).message
+    assert message.encode()
+    assert "\0" not in message
+
+
+def test_a_head_that_is_no_commit_stays_one_part_of_its_path(github: Served) -> None:
+    url = github.opens()
+    github.server.trouble.plan(
+        Trouble(lie=lambda shown: {**shown, "head": {**shown["head"], "sha": "../x?y=\u00e9 z"}})
+    )
+    assert error(github, url).http_status == 404
+    assert github.server.requests[-1].path.endswith("/commits/..%2Fx%3Fy%3D%C3%A9%20z/status")
+
+
+def test_the_name_of_a_page_is_a_number_or_the_last_page_was_read(gitlab: Served) -> None:
+    """A superscript is a digit to Python and cannot be sent."""
+    url = gitlab.opens()
+    gitlab.server.trouble.plan(Trouble(200, {"x-next-page": "\u00b2"}, body=[], path="/discussions"))
+    assert not feedback(gitlab, url).has_unresolved_comments
+    assert sum(request.path.endswith("/discussions") for request in gitlab.server.requests) == 1
 
 
 def test_a_token_that_a_forge_says_aloud_is_not_repeated(either: Served) -> None:

@@ -1,4 +1,4 @@
-"""What the port SourceForge promises, of the fake in memory and of both adapters on their fake servers."""
+"""What the port SourceForge promises, tested with the fake in memory and with both adapters and their fake servers."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -79,7 +79,7 @@ def test_what_is_no_token_is_refused_and_not_repeated(
     [
         (["set", "nowhere", "github"], "there is no town nowhere"),
         (["set", "alpha", "bitbucket"], "bitbucket"),
-        (["set", "alpha", "github", "--host", "a/b"], "is no host"),
+        (["set", "alpha", "github", "--host", "a/b"], "is not a host name"),
     ],
 )
 def test_a_secret_for_nobody_is_refused(

@@ -347,7 +347,7 @@ def test_an_input_of_another_town_or_of_other_code_is_refused(ticked: Townctl, t
 def test_a_directory_for_the_demo_must_be_fresh(townctl: Townctl) -> None:
     townctl.data.mkdir()
     (townctl.data / "precious").write_text("mine")
-    assert "not empty" in refusal(townctl("demo", "--json"))["message"]
+    assert "needs an empty directory" in refusal(townctl("demo", "--json"))["message"]
     assert [path.name for path in townctl.data.iterdir()] == ["precious"]
 
 

@@ -1,4 +1,4 @@
-"""What GitHub's own description says about an answer: whether it is one, and what the smallest one looks like."""
+"""What GitHub's own description says about an answer: whether it is valid, and what the smallest valid one looks like."""
 
 import json
 from functools import cache
@@ -11,7 +11,7 @@ _TIME: Final = "2026-01-10T12:00:00Z"
 
 @cache
 def rest() -> dict[str, Any]:
-    """The slice of the REST description, as JSON Schema: what may be null says so."""
+    """The slice of the REST description as JSON Schema, in which `nullable` is a type."""
     described: dict[str, Any] = _with_null(json.loads((HERE / "rest.json").read_text(encoding="utf-8")))
     return described
 
@@ -26,7 +26,7 @@ def schema_of(operation: str, status: int) -> dict[str, Any] | None:
 
 
 def problems_of(operation: str, status: int, body: Any) -> list[str]:
-    """Where an answer is not what GitHub describes; empty if it is."""
+    """Where an answer differs from GitHub's description; empty if it does not."""
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
     schema = schema_of(operation, status)
@@ -37,7 +37,7 @@ def problems_of(operation: str, status: int, body: Any) -> list[str]:
 
 
 def smallest(operation: str, status: int) -> Any:
-    """An answer with everything that must be there and nothing else."""
+    """An answer with every required field and no other."""
     return smallest_of(rest()["operations"][operation][str(status)])
 
 
@@ -70,7 +70,7 @@ def _smallest(schema: Any, root: Any) -> Any:
 
 
 def _with_null(value: Any) -> Any:
-    """OpenAPI 3.0 says `nullable`; JSON Schema has a type for it."""
+    """Replace `nullable` of OpenAPI 3.0 by the type `null` of JSON Schema."""
     if isinstance(value, list):
         return [_with_null(each) for each in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Cut the slices anew: `python -m infra.devstack.github_api.cut OPENAPI_DIRECTORY GRAPHQL_DIRECTORY`.
+"""Make the slices of GitHub's descriptions again: `python -m infra.devstack.github_api.cut OPENAPI_DIRECTORY GRAPHQL_DIRECTORY`.
 
 The directories are the unpacked npm packages @octokit/openapi (23.0.2) and @octokit/graphql-schema (15.26.1), both MIT;
 their licences are committed beside the slices. Only what the reconciler and its demo use is kept, without the prose.

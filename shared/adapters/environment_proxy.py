@@ -1,0 +1,31 @@
+"""The proxy that the environment names for a server: HTTPS_PROXY or ALL_PROXY, unless NO_PROXY names the server.
+
+Only https is spoken through a proxy, in a tunnel that the proxy cannot look into: it learns the host and no token.
+"""
+
+from urllib.parse import unquote, urlsplit
+
+from shared.adapters.http_exchange import Proxy
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """The proxy for a URL, None for a direct connection. Raises ValueError for a proxy that cannot be used."""
+    from urllib.request import getproxies_environment, proxy_bypass  # noqa: PLC0415 - slow to import
+
+    to = urlsplit(url)
+    named = getproxies_environment()
+    address = named.get("https") or named.get("all")
+    if to.scheme != "https" or not address or proxy_bypass(to.netloc):
+        return None
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError("HTTPS_PROXY or ALL_PROXY is not an http:// address: correct it, or name the host in NO_PROXY")
+    return Proxy(parts.hostname, parts.port or 80, _credentials(parts.username, parts.password))
+
+
+def _credentials(user: str | None, password: str | None) -> dict[str, str]:
+    from urllib3.util import make_headers  # noqa: PLC0415 - a proxy is the exception
+
+    if user is None:
+        return {}
+    return make_headers(proxy_basic_auth=f"{unquote(user)}:{unquote(password or '')}")

@@ -1,0 +1,201 @@
+"""The HTTP client of all forges: the requests about one pull request, to one API, with one token, within one budget.
+
+Each request gives a checked answer or the `ForgeError` that it is. Nothing waits, tries again or follows a redirect, and
+no answer is read beyond `LARGEST` or its time (`http_exchange`). A request has a path and no host, so a token cannot
+reach any server but the API that it was stored for; nor does it appear in an error, should a forge repeat it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.adapters.clock import Budget
+from shared.adapters.environment_proxy import proxy_for
+from shared.adapters.forge_hosts import Target
+from shared.adapters.forge_limits import ForgeLimits
+from shared.adapters.http_exchange import Answer, AnswerTooLarge, HttpPeer, NotConnected, NoWholeAnswer, Request
+from shared.domain.field_errors import first_error
+from shared.ports.forge import ForgeError
+from shared.ports.secrets import Secret
+
+SILENCE_SECONDS: Final = 5.0
+"""How long a forge may take to accept a connection, or send nothing."""
+
+TOGETHER_SECONDS: Final = 25
+"""For all requests about one pull request: below the 30 s that an effect may take."""
+
+LARGEST: Final = 8 << 20
+_LONGEST_MESSAGE: Final = 300
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """In what forges differ: the header that carries the token (`token_prefix` before it), other headers, and which
+    message of a 403 or 429 means "slow down" although no header says so.
+    """
+
+    name: Literal["GitHub", "GitLab"]
+    token_header: str
+    token_prefix: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    says_slow_down: Callable[[str], bool] = lambda _message: False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A 2xx answer: its headers (names in lower case) and its JSON value."""
+
+    headers: Mapping[str, str]
+    value: Any
+
+
+class ForgeClient:
+    """The requests about one pull request. One connection serves them all; close it by leaving the block."""
+
+    def __init__(
+        self,
+        target: Target,
+        token: Secret,
+        limits: ForgeLimits,
+        *,
+        dialect: Dialect,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self._at = target.at
+        self._token = token
+        self._limits = limits
+        self._dialect = dialect
+        self._silence_seconds = silence_seconds
+        self._budget = Budget(TOGETHER_SECONDS)
+        self._peer: HttpPeer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._peer is not None:
+            self._peer.close()
+
+    def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: Any = None) -> _T | ForgeError:
+        """One answer of that shape. `path` is absolute: it begins where the host ends."""
+        said = self.said(verb, path, body)
+        if isinstance(said, ForgeError):
+            return said
+        return self.shaped(shape, said)
+
+    def said(self, verb: str, path: str, body: Any = None) -> Said | ForgeError:
+        """One 2xx answer with JSON in it."""
+        answer = self._send(verb, path, body)
+        if isinstance(answer, ForgeError):
+            return answer
+        if self._limits.used_up(answer.headers):
+            self._note(self._limits.reset(answer.headers))
+        if 300 <= answer.status < 400:
+            return ForgeError("invalid_response", "the API answered with a redirect, which is not followed")
+        try:
+            value, fault = answer.json(), None
+        except ValueError as error:
+            value, fault = None, str(error)
+        if answer.status >= 400:
+            return self._refused(answer.status, answer.headers, _message_of(value))
+        if fault is not None:
+            return ForgeError("invalid_response", f"the answer is {fault}")
+        return Said(answer.headers, value)
+
+    def shaped(self, shape: TypeAdapter[_T], said: Said) -> _T | ForgeError:
+        """The answer in that shape."""
+        try:
+            return shape.validate_python(said.value)
+        except ValidationError as error:
+            place = first_error(error).place
+            return ForgeError(
+                "invalid_response",
+                f"the answer is not {self._dialect.name}'s: {place or 'not the expected JSON value'}",
+            )
+
+    def limited(self, headers: Mapping[str, str]) -> ForgeError:
+        """The error of an answer that says in its own words that the limit is used up."""
+        return self._limited(self._limits.reset(headers) or self._limits.slowed_down())
+
+    def presentable(self, message: str) -> str:
+        """What a forge says, for people: without the token, not too long, and such that it can be stored."""
+        clean = message.encode(errors="replace").decode().replace("\0", "?")
+        return clean.replace(self._token.reveal(), "***")[:_LONGEST_MESSAGE]
+
+    def _send(self, verb: str, path: str, body: Any) -> Answer | ForgeError:
+        token = self._token.reveal()
+        if not (token.isascii() and token.isprintable()):
+            return ForgeError("no_token", f"the token stored for {self._at.host} cannot be sent: store it again")
+        if not self._budget.left():
+            return _too_late()
+        headers = {
+            **self._dialect.headers,
+            "User-Agent": "town-reconciler",
+            self._dialect.token_header: self._dialect.token_prefix + token,
+        }
+        content = None
+        if body is not None:
+            content = json.dumps(body, separators=(",", ":")).encode()
+            headers["Content-Type"] = "application/json"
+        try:
+            return self._connection().exchange(Request(verb, path, headers, content), self._budget)
+        except AnswerTooLarge as error:
+            return ForgeError("invalid_response", str(error))
+        except NotConnected as error:
+            return ForgeError("transient", f"no connection: {error}") if self._budget.left() else _too_late()
+        except NoWholeAnswer as error:
+            return _too_late() if error.is_late else ForgeError("transient", f"no complete answer: {error}")
+
+    def _connection(self) -> HttpPeer:
+        """The way to the API. Raises NotConnected where the environment names a proxy that cannot be used."""
+        if self._peer is None:
+            try:
+                proxy = proxy_for(self._at.api_url)
+            except ValueError as error:
+                raise NotConnected(str(error)) from None
+            self._peer = HttpPeer(
+                self._at.api_url,
+                connect_seconds=self._silence_seconds,
+                silence_seconds=self._silence_seconds,
+                largest=LARGEST,
+                proxy=proxy,
+            )
+        return self._peer
+
+    def _refused(self, status: int, headers: Mapping[str, str], said: str) -> ForgeError:
+        message = self.presentable(said) or f"HTTP {status}"
+        if status in (403, 429):
+            until = self._limits.end_of(headers)
+            if until is None and self._dialect.says_slow_down(said):
+                until = self._limits.slowed_down()
+            if until is not None:
+                return self._limited(until)
+        if status >= 500 or status == 429:
+            return ForgeError("transient", message, http_status=status)
+        return ForgeError("http", message, http_status=status)
+
+    def _limited(self, until: datetime) -> ForgeError:
+        self._note(until)
+        return ForgeError("rate_limited", "the token's limit is used up", http_status=429, retry_at=until)
+
+    def _note(self, until: datetime | None) -> None:
+        if until is not None:
+            self._limits.note(self._at.host, self._token, until)
+
+
+def _message_of(value: Any) -> str:
+    """The words of an error answer. GitLab has some under `error`, and some that are lists or objects."""
+    if not isinstance(value, dict):
+        return ""
+    given = value.get("message", value.get("error"))
+    return "" if given is None else str(given)
+
+
+def _too_late() -> ForgeError:
+    return ForgeError("transient", f"the forge took longer than {TOGETHER_SECONDS} s over one look")
