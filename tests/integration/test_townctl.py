@@ -236,6 +236,27 @@ def test_the_journal_shows_what_each_tick_did_and_by_which_rule(townctl: Townctl
     assert townctl.document("ticks", "alpha", "--after", "1")["ticks"] == []
 
 
+def test_people_see_what_would_have_happened_without_an_event(townctl: Townctl) -> None:
+    """No test had ever shown a what-if to people."""
+    townctl.document("town", "create", "alpha")
+    townctl.post("bead_created", {"bead": {"bead_id": "b1", "type": "issue", "title": "Do it"}})
+    start = townctl.document("tick", "alpha")["now"]
+    cancelled = townctl.post("bead_cancelled", {}, bead="b1")
+    townctl.document("tick", "alpha", "--force")
+    (townctl.data / "changed.json").write_text(json.dumps({"leaveOut": [cancelled]}))
+
+    again = townctl("replay", "alpha", "--from", start)
+    assert again.code == 0
+    assert "ticks 1 to 2: equal to history" in again.out
+    otherwise = townctl("replay", "alpha", "--from", start, "--overrides", str(townctl.data / "changed.json"))
+    assert otherwise.code == 0
+    assert "2 ticks compared, 1 with different outputs, 1 with a different state" in otherwise.out
+    assert "  - event bead_cancelled" in otherwise.out
+    assert "beads b1 status: failed -> open" in otherwise.out
+    refused = townctl("replay", "alpha", "--from", start, "--cursor", "1@x", "--overrides", "x", "--json")
+    assert refused.code == 2
+
+
 def test_a_poisoned_event_is_listed_alerted_and_driven_again(townctl: Townctl) -> None:
     townctl.document("town", "create", "alpha")
     townctl.document("tick", "alpha")
