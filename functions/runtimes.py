@@ -4,17 +4,18 @@ from collections.abc import Callable
 
 from functions.settings import AgentTasks, WorkerSettings
 from shared.adapters.control_keys import ControlKeys
-from shared.adapters.control_server import API_VARIABLE, ControlServerRuntime, MintToken
+from shared.adapters.control_server import API_VARIABLE, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.ecs_tasks import EcsSettings, EcsTasks
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
-from shared.adapters.town_containers import FixedAddresses, TownContainers
+from shared.adapters.town_containers import FixedAddresses
 from shared.adapters.town_tokens import Mint
 from shared.ports.clock import Clock
-from shared.ports.runtime import AgentRuntime
+from shared.ports.runtime import AgentRuntime, TownContainers
 from shared.ports.secrets import Secrets
+from shared.ports.tokens import MintToken
 
 
 def runtime_of(

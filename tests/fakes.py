@@ -19,9 +19,9 @@ from typing import Any, Literal
 from shared.domain.alert import Alert
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.metrics import RunFigures
+from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartRejected, StartUnknown
 from shared.ports.secrets import Secret
-from shared.runner.run_report import RunReport
 
 
 @dataclass
@@ -144,7 +144,7 @@ class FakeRuntime:
 
     # the port
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         return self._answer("start", order["agent_id"], effect_id, lambda: self._start(order, effect_id))
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
@@ -156,7 +156,7 @@ class FakeRuntime:
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         return self._answer("message", agent_id, message_id, lambda: self._message(agent_id, message_id, text))
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
         agent_id = order["agent_id"]
         return self._answer("update_model", agent_id, effect_id, lambda: self._update_model(agent_id, order["model"]))
 
@@ -175,7 +175,7 @@ class FakeRuntime:
             self.calls.append(CallSeen(verb, subject, effect_id))
             return self._faults.meet(verb, do)
 
-    def _start(self, order: Mapping[str, Any], effect_id: str) -> Started:
+    def _start(self, order: AgentOrder, effect_id: str) -> Started:
         known = self._answered.get(effect_id)
         if known is not None:
             return known
@@ -323,7 +323,7 @@ class RecordingAlerts:
 class RecordingMetrics:
     """Every run whose figures were handed over, in order."""
 
-    runs: list[RunReport] = field(default_factory=list)
+    runs: list[RunFigures] = field(default_factory=list)
 
-    def tick_ran(self, report: RunReport) -> None:
+    def tick_ran(self, report: RunFigures) -> None:
         self.runs.append(report)

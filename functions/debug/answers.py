@@ -1,10 +1,9 @@
 """The shapes of what the debug API answers, beside those that the engine tells: OpenAPI and the types are made of them."""
 
-from typing import Any
-
 from typing_extensions import TypedDict
 
 from shared.domain.answers import MetricsAnswer
+from shared.ports.town_past import JournalRow
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.status import StatusAnswer
 
@@ -49,20 +48,6 @@ class StatusDocument(StatusAnswer, TypedDict):
     alarms: list[AlarmAnswer]
     beadSummary: BeadSummary
     waitingSummary: dict[str, int]
-
-
-class JournalRow(TypedDict):
-    """A tick as the journal keeps it. What `inputs` and `outputs` hold depends on the code that ran it: `code_version`."""
-
-    tick_no: int
-    tick_id: str
-    now: str
-    code_version: str
-    sqlite_version: str
-    config_digest: str
-    prev_image_digest: str
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
 
 
 class TicksDocument(TypedDict):

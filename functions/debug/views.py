@@ -6,10 +6,11 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any, Final
 
-from functions.debug.answers import AlarmAnswer, BeadDocument, JournalRow, LastTick, StatusDocument, TicksDocument
+from functions.debug.answers import AlarmAnswer, BeadDocument, LastTick, StatusDocument, TicksDocument
 from shared.domain.errors import Refused
 from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text
+from shared.ports.town_past import JournalRow
 from shared.ports.town_store import TownImage
 from shared.questions.bead_view import bead_view
 from shared.questions.status import Status

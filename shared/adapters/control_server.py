@@ -14,35 +14,29 @@ one session of an agent: the newest generation's.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, get_args
 from urllib.parse import quote
 
 from shared.adapters.clock import Budget
 from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
 from shared.adapters.start_request import start_request
-from shared.adapters.town_containers import TownContainers
 from shared.domain.errors import TownError
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import (
+    AddressUnknown,
+    AgentOrder,
+    Done,
+    NotDone,
+    Started,
+    StartRejected,
+    StartUnknown,
+    TownContainers,
+)
+from shared.ports.tokens import MintToken
 
 TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 API_VARIABLE: Final = "TOWN_API"
 _NOT_RUNNING: Final = "the agent is not running"
-
-
-class MintToken(Protocol):
-    """Makes a town token: for the town's container, or for one generation of an agent. It lives 8 hours."""
-
-    def __call__(
-        self,
-        town_id: str,
-        *,
-        scope: Literal["container", "agent"],
-        agent_id: str | None = None,
-        generation: int | None = None,
-    ) -> str:
-        """The token. Raises TownError if it cannot be made; then nothing is sent."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +75,7 @@ class ControlServerRuntime:
         self._models = {"model": default_model, "small_model": small_model}
         self._seconds = seconds
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent; the same effect id again gives the first answer."""
         town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
         budget = Budget(self._seconds.start)
@@ -134,7 +128,7 @@ class ControlServerRuntime:
             return NotDone(_NOT_RUNNING, passing=True)
         return _done(answer)
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
         """Change the model of a running agent; one that does not run gets it in its next order."""
         body = {
             "model": order["model"] or self._models["model"],
@@ -155,8 +149,8 @@ class ControlServerRuntime:
         address = self._containers.address(town_id)
         if self._mint is None or address is None:
             return Done()
-        if isinstance(address, NotSent):
-            return _done(address)
+        if isinstance(address, AddressUnknown):
+            return _done(NotSent(address.reason))
         health = call("GET", f"{address}/health", headers=self._headers(town_id), seconds=self._seconds.health)
         agents = health.body.get("agents") if isinstance(health, Answered) and health.ok else None
         try:
@@ -232,8 +226,10 @@ class ControlServerRuntime:
     ) -> Answered | NotSent | NoAnswer | None:
         """One call to the town's server; None if the town has no container."""
         address = self._containers.address(town_id)
-        if address is None or isinstance(address, NotSent):
-            return address
+        if address is None:
+            return None
+        if isinstance(address, AddressUnknown):
+            return NotSent(address.reason)
         sent = {**self._headers(town_id, effect_id, generation), **(headers or {})}
         return call(method, f"{address}{path}", body=body, headers=sent, seconds=seconds or self._seconds.other)
 

@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters.clock import Budget
 from shared.adapters.control_server import (
@@ -22,15 +22,24 @@ from shared.adapters.control_server import (
     TOKEN_VARIABLE,
     CallSeconds,
     ControlServerRuntime,
-    MintToken,
 )
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsTask, EcsTasks, NotSeen, tag_value
-from shared.adapters.http_json import Answered, NotSent, call
+from shared.adapters.http_json import Answered, call
 from shared.adapters.start_request import start_request
-from shared.adapters.town_containers import Awake, FixedAddresses
+from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import TownError
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import (
+    AddressUnknown,
+    AgentOrder,
+    Awake,
+    Done,
+    NotDone,
+    Started,
+    StartRejected,
+    StartUnknown,
+)
+from shared.ports.tokens import MintToken
 
 START_URL_VARIABLE: Final = "TOWN_START_URL"
 START_KEY_VARIABLE: Final = "TOWN_START_KEY"
@@ -94,7 +103,7 @@ class EcsAgents:
         self._default_model = default_model
         self._seconds = seconds
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Run the task of this generation; the same effect id again gives the same task."""
         town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
         budget = Budget(self._seconds.start)
@@ -161,7 +170,7 @@ class EcsAgents:
             return NotDone("the agent is not running" if server is None else server.reason, passing=True)
         return server.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
         """Change the model of a running agent; one that does not run gets it in its next order."""
         server = self._server_of(order["town_id"], order["agent_id"])
         if isinstance(server, NotSeen):
@@ -188,7 +197,7 @@ class EcsAgents:
         """`none`: agents share no container."""
         return "none"
 
-    def _request(self, order: Mapping[str, Any]) -> bytes:
+    def _request(self, order: AgentOrder) -> bytes:
         environment = {} if self._api is None else {API_VARIABLE: self._api}
         if self._mint is not None:
             town_id, agent_id = order["town_id"], order["agent_id"]
@@ -240,11 +249,11 @@ class EcsContainers:
         self._waking: dict[str, Lock] = {}
         self._guard = Lock()
 
-    def address(self, town_id: str) -> str | NotSent | None:
+    def address(self, town_id: str) -> str | AddressUnknown | None:
         """The base URL of the town's task, if one runs."""
         found = self._tasks.recent(town_id)
         if isinstance(found, NotSeen):
-            return NotSent(f"ECS does not say where the container is: {found.reason}")
+            return AddressUnknown(f"ECS does not say where the container is: {found.reason}")
         living = _containers_in(found)
         return self._address_of(living[0]) if living else None
 

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
@@ -37,7 +37,7 @@ from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_state import AgentHome, Generation, RuntimeDirectory
 from shared.adapters.prompts import letter, told
 from shared.domain.processes import ProcessStatus
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartRejected, StartUnknown
 
 CALL_BUDGET_SECONDS: Final = 10.0
 HOME_VARIABLE: Final = "TOWN_AGENT_HOME"
@@ -59,7 +59,7 @@ class RunningAgent:
 class Launch:
     """One start: the order under its effect id, and what only the process may see (`environment` is never stored)."""
 
-    order: Mapping[str, Any]
+    order: AgentOrder
     effect_id: str
     environment: Mapping[str, str]
 
@@ -105,7 +105,7 @@ class LocalProcessRuntime:
         self._environment = dict(environment or {})
         self._prepare = prepare
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent process; the same effect id again gives the first answer."""
         return self.launch(Launch(order, effect_id, {}))
 
@@ -171,7 +171,7 @@ class LocalProcessRuntime:
             return NotDone(f"cannot write into {known[0].directory}: {error.strerror}", passing=True)
         return Done()
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
         """Write the model where the agent looks for it; one that never ran gets it in its next order."""
         home = self._directory.agent(order["town_id"], order["agent_id"])
         with contextlib.suppress(FileNotFoundError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.adapters.prompts import prompt, system_prompt
+from shared.ports.runtime import AgentOrder
 
 ORDER_VARIABLE: Final = "TOWN_AGENT_ORDER"
 """In `envVars`: the whole start context as JSON. Our server writes it into the file that TOWN_AGENT_CONTEXT names."""
@@ -15,7 +16,7 @@ GENERATION_VARIABLE: Final = "TOWN_AGENT_GENERATION"
 
 
 def start_request(
-    order: Mapping[str, Any], *, model: str | None, small_model: str | None, environment: Mapping[str, str]
+    order: AgentOrder, *, model: str | None, small_model: str | None, environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """What a control server is told; fields that hold nothing are left out. `environment` joins `envVars`."""
     rig = order.get("rig") or {}
@@ -47,12 +48,12 @@ def start_request(
     return {name: value for name, value in request.items() if value is not None}
 
 
-def name_of(order: Mapping[str, Any]) -> str:
+def name_of(order: AgentOrder) -> str:
     """The agent's own name: its identity is `<name>-<role>-<rig>@<town>`."""
     return str(order.get("identity") or order["agent_id"]).split(f"-{order.get('role')}-", maxsplit=1)[0]
 
 
-def branch_of(order: Mapping[str, Any]) -> str:
+def branch_of(order: AgentOrder) -> str:
     """The branch to work on: the one that exists, else one of the agent's own for this bead."""
     if order.get("branch"):
         return str(order["branch"])

@@ -1,38 +1,8 @@
-"""Where the control server of a town is to be reached, and who starts and stops the container that it runs in."""
+"""Town containers that somebody else starts and stops: only their addresses are configured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
-from shared.adapters.http_json import NotSent
-from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
-
-
-@dataclass(frozen=True, slots=True)
-class Awake:
-    """The town's control server answers at `address` (a base URL)."""
-
-    address: str
-
-
-class TownContainers(Protocol):
-    """The containers of all towns, one each. No method raises for an expected answer."""
-
-    def address(self, town_id: str) -> str | NotSent | None:
-        """The base URL of the town's control server; None if the town has no container now; NotSent if nobody can tell."""
-        ...
-
-    def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:
-        """The town's control server, started if need be, within so many seconds."""
-        ...
-
-    def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        """End the town's container; none is Done."""
-        ...
-
-    def state(self, town_id: str) -> str:
-        """running, starting, stopping, stopped; `unmanaged` where nobody here starts and stops it; unknown."""
-        ...
+from shared.ports.runtime import Awake, Done, NotDone, StartRejected, StartUnknown
 
 
 class FixedAddresses:

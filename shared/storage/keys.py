@@ -17,7 +17,7 @@ from typing import Final
 
 from shared.domain.errors import Refused
 from shared.domain.times import to_milliseconds
-from shared.ports.town_store import DueMarker
+from shared.ports.waiting_room import DueMarker
 
 TOWNS: Final = "towns/"
 DUE: Final = "due/"

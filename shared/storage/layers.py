@@ -52,7 +52,7 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class ImmutableObject:
     """An immutable object that follows from a committed image."""
 
     key: str
@@ -90,7 +90,12 @@ def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[by
 
 
 def next_layers(
-    below: Layers | None, published: Object | None, image: Content, changed: Collection[int], *, manifest: Manifest
+    below: Layers | None,
+    published: ImmutableObject | None,
+    image: Content,
+    changed: Collection[int],
+    *,
+    manifest: Manifest,
 ) -> tuple[Manifest, Layers]:
     """What the commit of `manifest` stands on, and the manifest that says so.
 
@@ -141,25 +146,25 @@ def _with(spills: tuple[SpillRef, ...], spill: SpillRef | None) -> tuple[SpillRe
 _NO_PAGES: Final[frozenset[int]] = frozenset()
 
 
-def to_publish(below: Layers, image: Content, manifest: Manifest) -> Object | None:
+def to_publish(below: Layers, image: Content, manifest: Manifest) -> ImmutableObject | None:
     """The immutable object that the committed image has grown enough for; None if it has not."""
     town = manifest.town
     if below.whole:
         if not _outgrown(below, manifest) and not _base_is_old(below, manifest):
             return None
         ref = SnapshotRef(txid=manifest.txid, size=len(below.tail), time=manifest.time)
-        return Object(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
+        return ImmutableObject(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
     if _spills_weigh(below) or _base_is_old(below, manifest):
         body = ltx.encode_snapshot(bytes_of(image), page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
         ref = SnapshotRef(txid=manifest.txid, size=len(body), time=manifest.time)
-        return Object(keys.snapshot(town, manifest.txid), body, snapshot=ref)
+        return ImmutableObject(keys.snapshot(town, manifest.txid), body, snapshot=ref)
     if len(below.tail) <= SPILL_ABOVE:
         return None
     spill = SpillRef(min_txid=below.tail_start, max_txid=manifest.txid, size=len(below.tail))
-    return Object(keys.spill(town, spill.min_txid, spill.max_txid), below.tail, spill=spill)
+    return ImmutableObject(keys.spill(town, spill.min_txid, spill.max_txid), below.tail, spill=spill)
 
 
-def settle_publication(objects: ObjectStore, wanted: Object, answer: object) -> Steps[bool]:
+def settle_publication(objects: ObjectStore, wanted: ImmutableObject, answer: object) -> Steps[bool]:
     """Whether the object stands, after its create was answered. An object that was there holds the same bytes."""
     if isinstance(answer, StoreUnavailable | ConditionRace | PreconditionFailed):
         try:

@@ -8,13 +8,14 @@ makes the same bytes, and one that finds them there goes on.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import lz4.frame
 
 from shared.domain.images import JournalBlock
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Call, Steps
+from shared.ports.town_past import JournalRow, journal_row
 from shared.ports.town_store import Published, TownImage
 from shared.storage import keys, layers
 from shared.storage.head import Manifest
@@ -23,28 +24,30 @@ JOURNAL_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
+class ObjectPublication:
     """What is to be made immutable of one committed image; often nothing."""
 
     objects: ObjectStore
-    pages: layers.Object | None
-    rows: layers.Object | None
+    pages: layers.ImmutableObject | None
+    rows: layers.ImmutableObject | None
     journal_to: int
 
     @classmethod
     def of(
         cls, objects: ObjectStore, image: TownImage, manifest: Manifest, block: JournalBlock | None
-    ) -> "Publication":
+    ) -> "ObjectPublication":
         """What follows from a committed image and the oldest rows of its journal."""
         below = image.layers
         pages = layers.to_publish(below, image.content, manifest) if isinstance(below, layers.Layers) else None
         if block is None:
             return cls(objects, pages, None, 0)
-        rows = layers.Object(keys.journal(image.town_id, block.min_tick, block.max_tick), compressed(block.body))
+        rows = layers.ImmutableObject(
+            keys.journal(image.town_id, block.min_tick, block.max_tick), compressed(block.body)
+        )
         return cls(objects, pages, rows, block.max_tick)
 
     @property
-    def wanted(self) -> tuple[layers.Object, ...]:
+    def wanted(self) -> tuple[layers.ImmutableObject, ...]:
         """The objects in the order of `calls`."""
         return tuple(each for each in (self.pages, self.rows) if each is not None)
 
@@ -55,7 +58,7 @@ class Publication:
 
     def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
         """What stands. What does not is tried again by the next tick; nothing refers to it."""
-        layer: layers.Object | None = None
+        layer: layers.ImmutableObject | None = None
         journal_to = 0
         for wanted, answer in zip(self.wanted, answers, strict=True):
             stands = yield from layers.settle_publication(self.objects, wanted, answer)
@@ -75,17 +78,17 @@ def read_block(body: bytes) -> bytes:
     return content
 
 
-def rows_of(body: bytes, key: str) -> list[dict[str, Any]]:
-    """The journal rows of an object: those that its name tells of. Raises DamagedImage, which names it."""
+def rows_of(body: bytes, key: str) -> list[JournalRow]:
+    """The rows of a journal object: exactly the ticks that its name gives. Raises DamagedImage, which names it."""
     try:
         content = json.loads(read_block(body))
-        rows: list[dict[str, Any]] = content["ticks"]
-        numbers = [row["tick_no"] for row in rows]
         known = content["format"] == JOURNAL_FORMAT
+        rows = [journal_row(row) for row in content["ticks"]] if known else []
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise layers.damaged(key, "it holds no journal rows that can be read") from error
     if not known:
         raise layers.damaged(key, f"it has format {content['format']!r}, this version reads format {JOURNAL_FORMAT}")
+    numbers = [row["tick_no"] for row in rows]
     if numbers != sorted(set(numbers)) or (numbers[:1] + numbers[-1:]) != list(keys.ticks_of(key) or ()):
         raise layers.damaged(key, "it holds other ticks than its name says")
     return rows
@@ -97,5 +100,5 @@ def compressed(body: bytes) -> bytes:
     return packed
 
 
-def _creating(objects: ObjectStore, wanted: layers.Object) -> Callable[[], str]:
+def _creating(objects: ObjectStore, wanted: layers.ImmutableObject) -> Callable[[], str]:
     return lambda: objects.create(wanted.key, wanted.body)

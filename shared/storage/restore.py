@@ -240,7 +240,7 @@ def publish_snapshot(objects: ObjectStore, image: TownImage) -> Steps[str]:
     """Publish a committed image as a snapshot: from here on the past can be rebuilt without what lies before."""
     size = page_size_of(image.image)
     body = ltx.encode_snapshot(image.image, page_size=size, txid=image.txid, at=image.facts.time)
-    return (yield from _create(objects, layers.Object(keys.snapshot(image.town_id, image.txid), body)))
+    return (yield from _create(objects, layers.ImmutableObject(keys.snapshot(image.town_id, image.txid), body)))
 
 
 def flush(objects: ObjectStore, image: TownImage) -> Steps[str]:
@@ -253,10 +253,10 @@ def flush(objects: ObjectStore, image: TownImage) -> Steps[str]:
         if below.whole
         else keys.spill(image.town_id, below.tail_start, image.txid)
     )
-    return (yield from _create(objects, layers.Object(key, below.tail)))
+    return (yield from _create(objects, layers.ImmutableObject(key, below.tail)))
 
 
-def _create(objects: ObjectStore, wanted: layers.Object) -> Steps[str]:
+def _create(objects: ObjectStore, wanted: layers.ImmutableObject) -> Steps[str]:
     """Create an immutable object, or find the same bytes there. Raises StoreUnavailable, DamagedImage, AccessDenied."""
     answer: object = None
     try:
@@ -279,7 +279,7 @@ def _publish_journal(objects: ObjectStore, image: TownImage) -> Steps[None]:
     if block is None:
         return
     key = keys.journal(image.town_id, block.min_tick, block.max_tick)
-    yield from _create(objects, layers.Object(key, publish.compressed(block.body)))
+    yield from _create(objects, layers.ImmutableObject(key, publish.compressed(block.body)))
 
 
 def _point_of(manifest: head.Manifest) -> RestorePoint:

@@ -24,7 +24,7 @@ IN_FILES_ABOVE: Final = 1024 * 1024
 """Above this, a file and its journal cost less than to copy and compare the image, and above 8 MiB they alone will do."""
 
 
-class ObjectTownStore(waiting_room.Waiting):
+class ObjectTownStore(waiting_room.ObjectWaitingRoom):
     """The TownStore port over any ObjectStore. Images of more than `large_above` bytes lie in files while they are in use."""
 
     def __init__(self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE) -> None:
@@ -73,9 +73,9 @@ class ObjectTownStore(waiting_room.Waiting):
         yield from self.ensure(marker)
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
-    def publication(self, image: TownImage, block: JournalBlock | None) -> publish.Publication:
+    def publication(self, image: TownImage, block: JournalBlock | None) -> publish.ObjectPublication:
         """What is to be made immutable of a committed image before its successor refers to it."""
-        return publish.Publication.of(self._objects, image, _manifest_of(image), block)
+        return publish.ObjectPublication.of(self._objects, image, _manifest_of(image), block)
 
     def commit(
         self, base: TownImage, image: Content, facts: CommitFacts, *, published: Published = NOTHING_PUBLISHED
@@ -184,8 +184,8 @@ def _layers_of(image: TownImage) -> layers.Layers:
     return image.layers
 
 
-def _layer_of(published: Published) -> layers.Object | None:
-    return published.layer if isinstance(published.layer, layers.Object) else None
+def _layer_of(published: Published) -> layers.ImmutableObject | None:
+    return published.layer if isinstance(published.layer, layers.ImmutableObject) else None
 
 
 def _manifest_of(image: TownImage) -> head.Manifest:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
 from shared.ports.object_store import Listing, ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps, Together
-from shared.ports.town_store import DueMarker, InboxObject, InboxReading
+from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading
 from shared.storage import commit, keys
 
 PAGE: Final = 1000  # keys a listing, the most that S3 gives
@@ -23,11 +23,7 @@ _READ_AT_ONCE: Final = 100
 _INBOX_BYTES: Final = 64 << 20  # a reading stops after so much, to bound a worker's memory; the rest waits
 
 
-Judge = Callable[[Sequence[InboxObject]], None]
-"""Looks at batches that wait beside a new one, and raises if that one must not be stored."""
-
-
-class Waiting:
+class ObjectWaitingRoom:
     """The inboxes and due markers of an ObjectStore."""
 
     def __init__(self, objects: ObjectStore) -> None:
@@ -41,7 +37,7 @@ class Waiting:
         received_at: datetime,
         batch_id: str,
         wake: bool,
-        judge: Judge | None = None,
+        judge: Admission | None = None,
     ) -> Steps[str]:
         """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from shared.actions import ACTIONS
-from shared.runner.run_report import FailedRun, RunReport
+from shared.ports.metrics import RunFigures
+from shared.runner.run_report import FailedRun
 from shared.telemetry import catalogue
 from shared.telemetry.catalogue import Metric
 
@@ -28,7 +29,7 @@ class EmfMetrics:
         self._write_line = write_line
         self._stage = stage
 
-    def tick_ran(self, report: RunReport) -> None:
+    def tick_ran(self, report: RunFigures) -> None:
         """One line for the tick, and one more for each type of action that it emitted."""
         about: dict[str, Any] = {"event": "tick.completed", "town_id": report.town_id, "outcome": report.outcome}
         if report.tick is not None:
@@ -66,7 +67,7 @@ class EmfMetrics:
         self._write_line(json.dumps(line.serialize_metric_set(), separators=(",", ":")))
 
 
-def values_of(report: RunReport) -> dict[str, float]:
+def values_of(report: RunFigures) -> dict[str, float]:
     """The metrics of one run, zeros included; of a lost race nothing but the conflict (spec/tick.md section 12)."""
     if report.tick is None:
         return {"saveConflicts": report.save_conflicts}
@@ -96,7 +97,7 @@ def values_of(report: RunReport) -> dict[str, float]:
     }
 
 
-def by_type(report: RunReport) -> dict[str, int]:
+def by_type(report: RunFigures) -> dict[str, int]:
     """How many actions of each type the tick emitted; types that nobody knows together."""
     found: dict[str, int] = {}
     for name, count in (report.tick.metrics["actionsByType"] if report.tick else {}).items():

@@ -20,7 +20,8 @@ from shared.domain.errors import (
 )
 from shared.images import image_digest
 from shared.ports.steps import drive
-from shared.ports.town_store import InboxObject, InboxReading, TownStore
+from shared.ports.town_store import TownStore
+from shared.ports.waiting_room import InboxObject, InboxReading
 from shared.storage import head
 from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
 from tests.fault_injection import Faults
