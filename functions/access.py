@@ -21,7 +21,7 @@ _SHOWN: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SignedRequest:
     """A request as the gateway describes it: who asks, by which route, under which id."""
 
     caller: str
@@ -29,14 +29,14 @@ class Request:
     request_id: str
 
 
-def request_of(event: Mapping[str, Any]) -> Request:
+def request_of(event: Mapping[str, Any]) -> SignedRequest:
     """The verified caller of an HTTP API event. Raises Refused (401) if the gateway has verified nobody."""
     context = event.get("requestContext") or {}
     caller = ((context.get("authorizer") or {}).get("iam") or {}).get("userArn")
     if not isinstance(caller, str) or not caller.startswith("arn:"):
         hint = "sign the request with SigV4: townctl --api URL does"
         raise Refused("nobody has proven who asks", status=401, hint=hint)
-    return Request(caller, str(event.get("routeKey", ""))[:_SHOWN], str(context.get("requestId", ""))[:_SHOWN])
+    return SignedRequest(caller, str(event.get("routeKey", ""))[:_SHOWN], str(context.get("requestId", ""))[:_SHOWN])
 
 
 class Access:
@@ -46,7 +46,7 @@ class Access:
         self._rules = rules
         self._write_line = write_line
 
-    def require(self, request: Request, verb: Verb, town_id: str) -> None:
+    def require(self, request: SignedRequest, verb: Verb, town_id: str) -> None:
         """Let the caller do it to that town. Raises Refused: 404 if it may not even see the town, else 403."""
         if self._allows(request.caller, verb, town_id):
             return self._audit("access.granted", request, verb, town_id)
@@ -56,13 +56,13 @@ class Access:
             raise Refused(f"you may not {verb} this town", status=403, hint=hint)
         raise not_found()
 
-    def list_towns(self, request: Request) -> tuple[str, ...]:
+    def list_towns(self, request: SignedRequest) -> tuple[str, ...]:
         """Let the caller list towns: what the ids of those that it may read begin with, so that no others are looked at."""
         self._audit("access.granted", request, "read", None)
         found = {pattern.partition("*")[0] for pattern in self._readable(request.caller)}
         return tuple(sorted(each for each in found if not any(each.startswith(other) for other in found - {each})))
 
-    def may_read(self, request: Request, town_id: str) -> bool:
+    def may_read(self, request: SignedRequest, town_id: str) -> bool:
         """Whether a list of towns shows this one to the caller."""
         return self._allows(request.caller, "read", town_id)
 
@@ -76,7 +76,7 @@ class Access:
             verb in rule.verbs and _fits(rule.callers, caller) and _fits(rule.towns, town_id) for rule in self._rules
         )
 
-    def _audit(self, event: str, request: Request, verb: Verb, town_id: str | None) -> None:
+    def _audit(self, event: str, request: SignedRequest, verb: Verb, town_id: str | None) -> None:
         line = {
             "event": event,
             "caller": request.caller,

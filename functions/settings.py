@@ -45,7 +45,7 @@ class AccessRule(BaseModel):
     verbs: tuple[Literal["read", "debug", "write"], ...] = Field(min_length=1)
 
 
-class Settings(BaseModel):
+class FunctionSettings(BaseModel):
     """What every function is told."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +96,7 @@ class ErrorSettings(BaseModel):
         )
 
 
-class StoreSettings(Settings):
+class StoreSettings(FunctionSettings):
     """Where towns are kept. An endpoint is named only where the store is not AWS."""
 
     town_bucket: Name
@@ -203,7 +203,7 @@ class EventsSettings(QueueSettings):
     access_rules: Json[tuple[AccessRule, ...]] = ()
 
 
-class AuthorizerSettings(Settings):
+class AuthorizerSettings(FunctionSettings):
     """Who checks town tokens. The secret's current and previous values are both valid keys."""
 
     token_secret: Name

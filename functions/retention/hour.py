@@ -29,7 +29,7 @@ TOWNS_AT_ONCE: Final = 4
 BEGIN_NO_TOWN: Final = timedelta(seconds=60)
 """So long before the end of the function's life no town is begun any more."""
 
-Outcome = retention.RetentionPlan | Exception | Literal["left"]
+TidyOutcome = retention.RetentionPlan | Exception | Literal["left"]
 
 
 @dataclass(slots=True)
@@ -90,12 +90,12 @@ class Retention:
         )
         return report
 
-    def _outcomes(self, hour: int, stops: datetime) -> Iterator[tuple[str, Outcome]]:
+    def _outcomes(self, hour: int, stops: datetime) -> Iterator[tuple[str, TidyOutcome]]:
         towns = [town for town in drive(ObjectTownStore(self.objects).towns()) if hour_of(town) == hour]
         with ThreadPoolExecutor(TOWNS_AT_ONCE) as pool:
             yield from zip(towns, pool.map(partial(self._tidied, stops=stops), towns), strict=True)
 
-    def _tidied(self, town_id: str, *, stops: datetime) -> Outcome:
+    def _tidied(self, town_id: str, *, stops: datetime) -> TidyOutcome:
         now = self.clock.now()
         if now >= stops:
             return "left"

@@ -13,7 +13,7 @@ from typing import Final
 
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
-from shared.adapters.local_state import AgentHome, Generation, Recorded
+from shared.adapters.local_state import AgentHome, AgentProcesses, GenerationFiles
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Started, StartRejected
 
@@ -22,7 +22,7 @@ _EXIT_CODE_SECONDS: Final = 1.0
 _KEPT_GENERATIONS: Final = 10
 
 
-def earlier_answer(generation: Generation, effect_id: str) -> Started | StartRejected | None:
+def earlier_answer(generation: GenerationFiles, effect_id: str) -> Started | StartRejected | None:
     """What became of an earlier attempt to start this generation; None if there was none that got so far."""
     reason = generation.rejection()
     if reason is not None:
@@ -54,13 +54,13 @@ def status_in(home: AgentHome, *, is_locked: Callable[[], bool]) -> ProcessStatu
     return ProcessStatus("exited", newest.exit_reason() or newest.reason_without_code(), newest.number)
 
 
-def is_running(generation: Generation) -> bool:
+def is_running(generation: GenerationFiles) -> bool:
     """Whether the agent's own process lives."""
     recorded = generation.recorded()
     return recorded is not None and recorded.agent_is_alive
 
 
-def living(generation: Generation) -> set[int]:
+def living(generation: GenerationFiles) -> set[int]:
     """The agent's process, if it is still the recorded one, and everything that belongs to it; without the
     supervisor.
     """
@@ -75,7 +75,7 @@ def living(generation: Generation) -> set[int]:
     return alive - {recorded.supervisor_pid}
 
 
-def end(generation: Generation, budget: Budget, *, polite: signal.Signals = signal.SIGTERM) -> bool:
+def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals = signal.SIGTERM) -> bool:
     """End one generation, politely first (unless `polite` is SIGKILL), and say whether nothing of it is left."""
     recorded = generation.recorded()
     # Who belongs to the agent's session can be told only as long as the agent lives; so it is noted before the TERM.
@@ -99,12 +99,12 @@ def forget_old(home: AgentHome) -> None:
         shutil.rmtree(old.directory, ignore_errors=True)
 
 
-def _is_settled(generation: Generation, recorded: Recorded) -> bool:
+def _is_settled(generation: GenerationFiles, recorded: AgentProcesses) -> bool:
     """Whether no more will be learned about an end: the code stands, or nobody is left to write it."""
     return generation.exit_reason() is not None or not recorded.supervisor_is_alive
 
 
-def _killed(generation: Generation, known: Mapping[int, str | None]) -> bool:
+def _killed(generation: GenerationFiles, known: Mapping[int, str | None]) -> bool:
     """Kill whatever lives of a generation and of what was known of it before; True when there was nothing."""
     alive = living(generation) | {
         pid for pid, started in known.items() if started and supervisor.is_alive(pid, started)

@@ -34,7 +34,7 @@ from typing import Final
 from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
-from shared.adapters.local_state import AgentHome, Generation, RuntimeDirectory
+from shared.adapters.local_state import AgentHome, GenerationFiles, RuntimeDirectory
 from shared.adapters.prompts import letter, told
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartRejected, StartUnknown
@@ -190,7 +190,7 @@ class LocalProcessRuntime:
         """`none`: local agents live in no container."""
         return "none"
 
-    def newest(self, town_id: str, agent_id: str) -> Generation | None:
+    def newest(self, town_id: str, agent_id: str) -> GenerationFiles | None:
         """The files of the agent's newest generation."""
         return self._directory.agent(town_id, agent_id).newest()
 
@@ -216,7 +216,7 @@ class LocalProcessRuntime:
         self.stop(agent.town_id, agent.agent_id, generation=agent.generation, effect_id="stop-all")
 
     def _start_locked(
-        self, home: AgentHome, generation: Generation, launch: Launch, *, lock: int
+        self, home: AgentHome, generation: GenerationFiles, launch: Launch, *, lock: int
     ) -> Started | StartRejected | StartUnknown:
         """Give the answer of an earlier attempt, or make the attempt."""
         earlier = generations.earlier_answer(generation, launch.effect_id)
@@ -249,7 +249,7 @@ class LocalProcessRuntime:
         answer = generations.earlier_answer(generation, launch.effect_id)
         return answer or StartUnknown("the supervisor has not answered in time")
 
-    def _spawn(self, generation: Generation, launch: Launch, place: Path, *, lock: int) -> None:
+    def _spawn(self, generation: GenerationFiles, launch: Launch, place: Path, *, lock: int) -> None:
         """Start the supervisor, which starts the agent, holding our lock until it has written down what it did."""
         script = [
             sys.executable,
@@ -273,13 +273,13 @@ class LocalProcessRuntime:
         # Whoever starts a process must ask for its end, or it stays in the process table as a zombie.
         threading.Thread(target=process.wait, name=f"reaper-{process.pid}", daemon=True).start()
 
-    def _agent_environment(self, generation: Generation, launch: Launch) -> dict[str, str]:
+    def _agent_environment(self, generation: GenerationFiles, launch: Launch) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         ours = {supervisor.MARK_VARIABLE: generation.mark, HOME_VARIABLE: str(generation.directory.parent / "work")}
         return inherited | self._environment | dict(launch.environment) | ours
 
 
-def _overtaken(home: AgentHome, generation: Generation) -> str | None:
+def _overtaken(home: AgentHome, generation: GenerationFiles) -> str | None:
     """Why this generation must not start (any more), if it must not."""
     newest = home.newest()
     if newest is not None and newest.number > generation.number:

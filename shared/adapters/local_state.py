@@ -38,7 +38,7 @@ def segment(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class AgentProcesses:
     """The processes of one generation, as the supervisor wrote them down."""
 
     effect_id: str
@@ -59,7 +59,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class GenerationFiles:
     """One start of one agent: what was asked, what runs, how it ended."""
 
     directory: Path
@@ -74,10 +74,10 @@ class Generation:
         """The start order; empty if there is none."""
         return _read(self.directory / supervisor.CONTEXT) or {}
 
-    def recorded(self) -> Recorded | None:
+    def recorded(self) -> AgentProcesses | None:
         """The processes, once the command has been run."""
         facts = _read(self.directory / supervisor.PROCESS)
-        return Recorded(**facts) if facts else None
+        return AgentProcesses(**facts) if facts else None
 
     def rejection(self) -> str | None:
         """Why the command could not be run, if it could not."""
@@ -148,18 +148,18 @@ class AgentHome:
 
     directory: Path
 
-    def generation(self, number: int) -> Generation:
+    def generation(self, number: int) -> GenerationFiles:
         """The place of that generation, whether it exists or not."""
-        return Generation(self.directory / f"{number:08d}", number)
+        return GenerationFiles(self.directory / f"{number:08d}", number)
 
-    def generations(self) -> list[Generation]:
+    def generations(self) -> list[GenerationFiles]:
         """Those that exist, newest first."""
         with contextlib.suppress(FileNotFoundError):
             numbers = (int(path.name) for path in self.directory.iterdir() if path.name.isdigit())
             return [self.generation(number) for number in sorted(numbers, reverse=True)]
         return []
 
-    def newest(self) -> Generation | None:
+    def newest(self) -> GenerationFiles | None:
         """The generation that counts."""
         return next(iter(self.generations()), None)
 

@@ -8,10 +8,10 @@ from shared.images import dump
 from shared.images.pages import page_size_of
 from shared.town import database
 
-Row = dict[str, Any]
+DumpedRow = dict[str, Any]
 
 
-def rewritten(image: bytes, change: Callable[[str, Row], Row]) -> bytes:
+def rewritten(image: bytes, change: Callable[[str, DumpedRow], DumpedRow]) -> bytes:
     """The image of the same schema whose rows are what `change(table, row)` makes of them, in the order of their keys.
 
     The same rows give the same bytes. Raises SchemaMismatch if this is no database.
@@ -42,7 +42,7 @@ def rewritten(image: bytes, change: Callable[[str, Row], Row]) -> bytes:
         database.close(old)
 
 
-def all_rows(image: bytes) -> Mapping[str, list[Row]]:
+def all_rows(image: bytes) -> Mapping[str, list[DumpedRow]]:
     """Every row of every table, `ticks` too, in the order of their keys."""
     with database.opened(image) as sql:
         return {

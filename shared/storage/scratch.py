@@ -19,7 +19,7 @@ _homes: dict[int, tuple[Path, int]] = {}
 """The directory of each process id, with the open file that locks it; after a fork the child has its own."""
 
 
-class Scratch:
+class ScratchDirectory:
     """Names files for images, and removes them."""
 
     def new(self) -> Path:

@@ -16,7 +16,7 @@ from shared.ports.object_store import ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, Published, TownImage
 from shared.storage import commit, head, keys, layers, publish, waiting_room
-from shared.storage.scratch import Scratch
+from shared.storage.scratch import ScratchDirectory
 from shared.town.large_images import large_image
 
 NOTHING_PUBLISHED: Final = Published()
@@ -30,7 +30,7 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
     def __init__(self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE) -> None:
         super().__init__(objects)
         self._large_above = large_above
-        self._scratch = Scratch()
+        self._scratch = ScratchDirectory()
 
     def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
         """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown,

@@ -8,7 +8,7 @@ from shared.domain import ids
 from shared.domain.errors import Refused
 from shared.domain.report import TickReport
 from shared.images import rewriting
-from shared.images.rewriting import Row
+from shared.images.rewriting import DumpedRow
 from shared.ports.town_past import JournalRow, journal_row
 from shared.replay.recordings.changes import Changes
 from shared.replay.recordings.masking import SECRET, Masks
@@ -74,7 +74,7 @@ class Scrubbing:
             made = ids.effect_id(self._town_id, row["kind"], subject, row["generation"])
             self.masks.effects[row["effect_id"]] = made
 
-    def _row(self, table: str, row: Row) -> Row:
+    def _row(self, table: str, row: DumpedRow) -> DumpedRow:
         masks = self.masks
         if table == "ticks":
             return {**row, "inputs": "{}", "outputs": "{}"}
