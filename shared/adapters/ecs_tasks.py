@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Final
 
-from shared.adapters.s3_errors import sdk_errors
+from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import code_of, sdk_errors, sentence_of, status_of
 from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
 
 _CONNECT_SECONDS: Final = 2.0
@@ -166,7 +167,7 @@ class EcsTasks:
         try:
             self._client.stop_task(cluster=self.settings.cluster, task=arn, reason=reason[:255])
         except sdk_errors() as error:
-            if _code(error) == "InvalidParameterException" and "not found" in str(error).lower():
+            if code_of(error) == "InvalidParameterException" and "not found" in str(error).lower():
                 return Done()
             return NotDone(_sentence(error), passing=_may_pass(error))
         finally:
@@ -220,14 +221,7 @@ def _capacity(name: str) -> dict[str, Any]:
 
 
 def _client() -> Any:
-    import boto3  # noqa: PLC0415 - takes a quarter of a second; only where tasks are really run
-    from botocore.config import Config  # noqa: PLC0415
-
-    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-    # a session of its own: the default one may not be shared by threads while a client is made
-    return boto3.session.Session().client(
-        "ecs", config=Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
-    )
+    return aws_sdk.client("ecs", connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS, attempts=_ATTEMPTS)
 
 
 def _task(shown: Mapping[str, Any]) -> EcsTask:
@@ -247,10 +241,10 @@ def _task(shown: Mapping[str, Any]) -> EcsTask:
 
 def _not_run(error: Exception) -> StartRejected | StartUnknown:
     """What an error of RunTask means: a no, or nobody knows."""
-    name, code = type(error).__name__, _code(error)
+    name, code = type(error).__name__, code_of(error)
     if code in _PASSING or (code in _ALSO_OF_CAPACITY and _says_full(_sentence(error))):
         return StartRejected(f"ECS takes no start now: {_sentence(error)}", kind="no_capacity")
-    if name in _NOTHING_SENT or (code and _status(error) < 500 and code != "ConflictException"):
+    if name in _NOTHING_SENT or (code and status_of(error) < 500 and code != "ConflictException"):
         return StartRejected(f"ECS refused the start: {_sentence(error)}", kind="bad_configuration")
     return StartUnknown(f"ECS did not say whether it started the task: {_sentence(error)}")
 
@@ -269,20 +263,9 @@ def _says_full(text: str) -> bool:
 
 
 def _may_pass(error: Exception) -> bool:
-    return not _code(error) or _code(error) in _PASSING or _status(error) >= 500
-
-
-def _code(error: Exception) -> str:
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: Exception) -> int:
-    response = getattr(error, "response", None) or {}
-    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
+    return not code_of(error) or code_of(error) in _PASSING or status_of(error) >= 500
 
 
 def _sentence(error: Exception) -> str:
-    response = getattr(error, "response", None) or {}
-    said = str(response.get("Error", {}).get("Message", ""))[:_LONGEST_SENTENCE]
-    return f"{_code(error) or type(error).__name__}: {said}" if said else _code(error) or type(error).__name__
+    name, said = code_of(error) or type(error).__name__, sentence_of(error)
+    return f"{name}: {said}" if said else name
