@@ -243,6 +243,12 @@ class ControlServerRuntime:
         return found
 
 
+def answers_at(address: str) -> bool:
+    """Whether a control server answers at a base URL, also if it asks for a key."""
+    health = call("GET", f"{address}/health", headers={}, seconds=CallSeconds().health)
+    return isinstance(health, Answered) and (health.ok or health.status == 401)
+
+
 def _start_answer(answer: Answered | NotSent | NoAnswer, session: str) -> Started | StartRejected | StartUnknown:
     """What an answer to a start means. A server that failed inside, or a gateway before it, may have started the agent."""
     if isinstance(answer, NotSent):

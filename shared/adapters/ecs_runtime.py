@@ -22,9 +22,9 @@ from shared.adapters.control_server import (
     TOKEN_VARIABLE,
     CallSeconds,
     ControlServerRuntime,
+    answers_at,
 )
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsTask, EcsTasks, NotSeen, tag_value
-from shared.adapters.http_json import Answered, call
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import TownError
@@ -273,7 +273,7 @@ class EcsContainers:
             for surplus in tasks[1:]:
                 self._tasks.stop(surplus.arn, reason="another container of this town is older")
             address = self._address_of(tasks[0]) if tasks else None
-            if address is not None and self._answers(address):
+            if address is not None and answers_at(address):
                 return Awake(address)
             if budget.left() < self._look_every:
                 return StartRejected("the town's container is starting; the next attempt finds it", kind="no_capacity")
@@ -310,10 +310,6 @@ class EcsContainers:
         turn = str(int(self._wall() // _TOKEN_TURNS_SECONDS))
         token = hashlib.sha256("\n".join([town_id, turn, *sorted(before)]).encode()).hexdigest()
         return self._tasks.run(town_id, token=token, environment={TOWN_VARIABLE: town_id}, tags={_ROLE_TAG: "town"})
-
-    def _answers(self, address: str) -> bool:
-        health = call("GET", f"{address}/health", headers={}, seconds=_SECONDS.health)
-        return isinstance(health, Answered) and (health.ok or health.status == 401)
 
     def _turn(self, town_id: str) -> Lock:
         """Of the threads of one process, one at a time looks and runs."""

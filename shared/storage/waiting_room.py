@@ -15,11 +15,12 @@ from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, Sto
 from shared.ports.object_store import Listing, ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps, Together
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading
-from shared.storage import commit, keys
+from shared.storage import keys
 
 PAGE: Final = 1000  # keys a listing, the most that S3 gives
 
 _READ_AT_ONCE: Final = 100
+_CREATE_TRIES: Final = 3
 _INBOX_BYTES: Final = 64 << 20  # a reading stops after so much, to bound a worker's memory; the rest waits
 
 
@@ -118,7 +119,7 @@ class ObjectWaitingRoom:
         return [each for each in listing.keys if keys.is_inbox_object(each)][-_READ_AT_ONCE:]
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
-        for _ in range(commit.TRIES):
+        for _ in range(_CREATE_TRIES):
             try:
                 yield Call(f"create {key}", partial(self._objects.create, key, body))
             except (PreconditionFailed, ConditionRace):
