@@ -1,8 +1,11 @@
-"""Publishing: what a committed image has grown enough for is made immutable, before its successor refers to it.
+"""Publishing: making immutable objects of a committed image before its successor refers to them.
 
-The object of pages (a spill or a snapshot) and the block of journal rows are created side by side with whatever else the
-worker does at the start of a tick. Both follow from committed state alone, so every worker that starts from that state
-makes the same bytes, and one that finds them there goes on.
+There are at most two for each image: one of pages (a spill or a snapshot, see `layers`), and one of the oldest journal rows,
+which leave the image in the next commit. They are created beside the other calls at the start of a tick, and both depend on
+committed state only. So every worker that starts from that state makes the same bytes, and one that finds them there goes on.
+
+For example, tick 500 is given `journal_published_to` 372 as input if the object with the rows up to tick 372 exists; then it
+deletes those rows from the image. If the create failed, it is given 0 and keeps them. So no row is ever in neither place.
 """
 
 import json
@@ -25,7 +28,7 @@ JOURNAL_FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class ObjectPublication:
-    """What is to be made immutable of one committed image; often nothing."""
+    """The Publication port for one committed image; often there is nothing to publish."""
 
     objects: ObjectStore
     pages: layers.ImmutableObject | None
@@ -36,7 +39,7 @@ class ObjectPublication:
     def of(
         cls, objects: ObjectStore, image: TownImage, manifest: Manifest, block: JournalBlock | None
     ) -> "ObjectPublication":
-        """What follows from a committed image and the oldest rows of its journal."""
+        """What is to be published of a committed image and of the oldest rows of its journal."""
         below = image.layers
         pages = layers.to_publish(below, image.content, manifest) if isinstance(below, layers.Layers) else None
         if block is None:
@@ -57,7 +60,7 @@ class ObjectPublication:
         return tuple(Call(f"create {each.key}", _creating(self.objects, each)) for each in self.wanted)
 
     def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
-        """What stands. What does not is tried again by the next tick; nothing refers to it."""
+        """Which objects exist. The next tick tries again to publish the others; nothing refers to them."""
         layer: layers.ImmutableObject | None = None
         journal_to = 0
         for wanted, answer in zip(self.wanted, answers, strict=True):
@@ -70,7 +73,7 @@ class ObjectPublication:
 
 
 def read_block(body: bytes) -> bytes:
-    """The JSON of a journal object. Raises RuntimeError for what is not one whole LZ4 frame."""
+    """The JSON of a journal object. Raises RuntimeError if the body is not exactly one complete LZ4 frame."""
     content: bytes
     content, length = lz4.frame.decompress(body, return_bytes_read=True)
     if length != len(body):
@@ -85,12 +88,12 @@ def rows_of(body: bytes, key: str) -> list[JournalRow]:
         known = content["format"] == JOURNAL_FORMAT
         rows = [journal_row(row) for row in content["ticks"]] if known else []
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise layers.damaged(key, "it holds no journal rows that can be read") from error
+        raise layers.damaged(key, "its journal rows cannot be read") from error
     if not known:
         raise layers.damaged(key, f"it has format {content['format']!r}, this version reads format {JOURNAL_FORMAT}")
     numbers = [row["tick_no"] for row in rows]
     if numbers != sorted(set(numbers)) or (numbers[:1] + numbers[-1:]) != list(keys.ticks_of(key) or ()):
-        raise layers.damaged(key, "it holds other ticks than its name says")
+        raise layers.damaged(key, "it holds other ticks than its name gives")
     return rows
 
 
