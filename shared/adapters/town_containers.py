@@ -6,10 +6,11 @@ from shared.ports.runtime import Awake, Done, NotDone, StartRejected, StartUnkno
 
 
 class FixedAddresses:
-    """Control servers that somebody else runs, at addresses of the deployment's configuration: never of a town's own, for
-    whoever may configure a town must not choose who is sent its tokens.
+    """The TownContainers port for control servers that somebody else runs, at configured addresses.
 
-    `pattern` is a base URL that may hold {town}; `exceptions` are base URLs of single towns.
+    The addresses come from the configuration of the deployment, never from that of a town: whoever may configure a town must
+    not be able to choose where its tokens are sent. `pattern` is a base URL that may contain {town}; `exceptions` are the base
+    URLs of single towns.
     """
 
     def __init__(self, pattern: str | None = None, *, exceptions: Mapping[str, str] | None = None) -> None:
@@ -17,21 +18,21 @@ class FixedAddresses:
         self._exceptions = dict(exceptions or {})
 
     def address(self, town_id: str) -> str | None:
-        """The configured base URL; None if there is none for this town."""
+        """The configured base URL; None if none is configured for this town."""
         found = self._exceptions.get(town_id, self._pattern)
         return None if found is None else found.replace("{town}", town_id).rstrip("/")
 
     def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:  # noqa: ARG002 - the protocol's shape
-        """The address, whoever answers there."""
+        """The configured address, whether a server answers there or not."""
         address = self.address(town_id)
         if address is None:
             return StartRejected(f"no control server is configured for town {town_id}", kind="bad_configuration")
         return Awake(address)
 
     def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - as above
-        """Not ours to stop."""
+        """NotDone: this deployment does not stop containers."""
         return NotDone("this deployment does not manage the containers of its towns", passing=False)
 
     def state(self, town_id: str) -> str:  # noqa: ARG002 - as above
-        """`unmanaged`: so no rule asks for its stop."""
+        """`unmanaged`, so that no rule requests its stop."""
         return "unmanaged"

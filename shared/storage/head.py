@@ -165,7 +165,7 @@ def _manifest(text: bytes, key: str) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        where = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        where = ", ".join(".".join(map(str, problem["loc"])) or problem["msg"] for problem in error.errors())
         raise _damaged(key, f"its manifest is not valid: {where}") from error
 
 
