@@ -1,4 +1,4 @@
-"""Which runtime starts a deployment's agents. Loaded only where there is one."""
+"""Choosing the runtime that starts a deployment's agents. Imported only if there is one."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ from shared.ports.tokens import MintToken
 def runtime_of(
     settings: WorkerSettings, *, clock: Clock, secrets: Secrets | None, objects: S3Objects
 ) -> AgentRuntime | None:
-    """Control servers that somebody else runs, or tasks of Amazon ECS; None if the settings name neither."""
+    """Control servers that somebody else runs, or Amazon ECS tasks; None if the settings name neither."""
     mint, key_of = _mint(settings, clock), _key_of(secrets)
 
     def behind(containers: TownContainers) -> ControlServerRuntime:
@@ -53,12 +53,12 @@ def _ecs_settings(ecs: AgentTasks, *, api: str | None) -> EcsSettings:
 
 
 def _mint(settings: WorkerSettings, clock: Clock) -> MintToken | None:
-    """Makes the tokens that agents and containers report with."""
+    """Makes the tokens with which agents and containers report; None if the settings name no key."""
     if settings.token_secret is None:
         return None
     return Mint(RotatedSecret(settings.token_secret, clock, settings.secrets_endpoint).values, clock)
 
 
 def _key_of(secrets: Secrets | None) -> Callable[[str], str | None]:
-    """Finds what a town's control server asks of its callers."""
+    """Finds the key that a town's control server requires of its callers."""
     return (lambda _: None) if secrets is None else ControlKeys(secrets)

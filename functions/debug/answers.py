@@ -1,4 +1,4 @@
-"""The shapes of what the debug API answers, beside those that the engine tells: OpenAPI and the types are made of them."""
+"""The shapes of the debug API's answers that no other package defines. OpenAPI is generated from them."""
 
 from typing_extensions import TypedDict
 

@@ -1,4 +1,4 @@
-"""The handler of the debug API. Everything here reads: its role could not write, and nothing here tries."""
+"""The handler of the debug API. It only reads, and its role may only read."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,14 +22,14 @@ from shared.runner.surroundings import Surroundings
 
 BODY_SIZE: Final = 7 << 20
 
-wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
 app = api.resolver()
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What this environment keeps for its life. Town images are not among it: each request reads its own copy."""
+    """What this environment keeps for its life. It keeps no town images: each request reads its own copy."""
 
     settings: DebugSettings
     around: Surroundings
@@ -42,7 +42,7 @@ class Deployment:
 
 @cache
 def deployment() -> Deployment:
-    """Made by the first request. Raises Terminal if the settings are wrong."""
+    """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = DebugSettings.from_environment()
     around = wiring.surroundings(settings, wiring.store(settings))
     return Deployment(settings, around, Access(settings.access_rules, wiring.write_line))
@@ -91,7 +91,7 @@ def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
     """The next tick on a private copy, stopped before its commit, with the whole input that it would be given."""
     here = _allowed(townId, "debug")
     wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
-    from shared.replay import debug_calls  # noqa: PLC0415 - the questions asked every minute need no replay
+    from shared.replay import debug_calls  # noqa: PLC0415 - most requests need no replay
 
     shown = debug_calls.reconcile_dry_run(townId, here.around, wish, worker_id=ids.worker_id())
     return api.answer(200, drive(shown))
@@ -108,7 +108,7 @@ def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
 
 
 def _allowed(town_id: str, verb: Verb) -> Deployment:
-    """The deployment, once it is clear that the caller may ask that of this town. Raises Refused."""
+    """The deployment, after checking that the caller may do this to the town. Raises Refused."""
     request = request_of(app.current_event.raw_event)
     require_town_id(town_id)
     here = deployment()
