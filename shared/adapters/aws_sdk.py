@@ -8,6 +8,9 @@ from typing import Any, Final
 
 _LONGEST_SENTENCE: Final = 300
 
+AwsClient = Any
+"""A boto3 client. Its methods are made at run time, from descriptions of the services, so there is no type for it."""
+
 
 def client(
     service: str,
@@ -18,8 +21,8 @@ def client(
     endpoint_url: str | None = None,
     region: str | None = None,
     **more: object,
-) -> Any:
-    """A boto3 client, safe for threads, that makes at most so many attempts for each call. boto3 ships no types.
+) -> AwsClient:
+    """A client, safe for threads, that makes at most so many attempts for each call.
 
     It has a session of its own: the default session may not be shared by threads while a client is made.
     """

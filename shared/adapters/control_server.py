@@ -160,7 +160,7 @@ class ControlServerRuntime:
         except TownError as error:
             return NotDone(f"no token can be made: {error.message}", passing=True)
 
-    def sync_config(self, town_id: str, config: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+    def sync_config(self, town_id: str, config: Mapping[str, object], *, effect_id: str) -> Done | NotDone:
         """Configure the container: `rigs` to keep clones of, `envVars` for every later start."""
         answer = self._ask("POST", town_id, "/sync-config", dict(config), effect_id=effect_id)
         return Done() if answer is None else _done(answer)

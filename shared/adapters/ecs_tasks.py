@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.adapters import aws_sdk
-from shared.adapters.aws_sdk import code_of, sdk_errors, sentence_of, status_of
+from shared.adapters.aws_sdk import AwsClient, code_of, sdk_errors, sentence_of, status_of
 from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
 
 _CONNECT_SECONDS: Final = 2.0
@@ -92,10 +92,10 @@ class NotSeen:
 class EcsTasks:
     """The ECS API of one cluster. `client` makes the boto3 client at its first use. Safe for threads."""
 
-    def __init__(self, settings: EcsSettings, *, client: Callable[[], Any] | None = None) -> None:
+    def __init__(self, settings: EcsSettings, *, client: Callable[[], AwsClient] | None = None) -> None:
         self.settings = settings
         self._make = client or _client
-        self._made: Any = None
+        self._made: AwsClient = None
         self._making = Lock()
         self._seen: dict[str, tuple[float, tuple[EcsTask, ...]]] = {}
         self._looking = Lock()
@@ -175,7 +175,7 @@ class EcsTasks:
         return Done()
 
     @property
-    def _client(self) -> Any:
+    def _client(self) -> AwsClient:
         with self._making:
             if self._made is None:
                 self._made = self._make()
@@ -220,7 +220,7 @@ def _capacity(name: str) -> dict[str, Any]:
     return {"capacityProviderStrategy": [{"capacityProvider": name, "weight": 1}]}
 
 
-def _client() -> Any:
+def _client() -> AwsClient:
     return aws_sdk.client("ecs", connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS, attempts=_ATTEMPTS)
 
 

@@ -6,9 +6,10 @@ The cache of Powertools is not used because it does not distinguish the stages o
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import AwsClient
 from shared.domain.errors import AccessDenied, Retryable
 from shared.ports.clock import Clock
 
@@ -42,7 +43,7 @@ class RotatedSecret:
     _values: tuple[str, ...] = ()
     _asked_at: datetime | None = None
     _read_at: datetime | None = None
-    _client: Any = None
+    _client: AwsClient = None
     _lock: Lock = field(default_factory=Lock)
 
     def values(self) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ class RotatedSecret:
         return str(answer["SecretString"])
 
 
-def _client(endpoint_url: str | None) -> Any:
+def _client(endpoint_url: str | None) -> AwsClient:
     return aws_sdk.client(
         "secretsmanager",
         connect_seconds=_CONNECT_SECONDS,

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from threading import Lock
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from shared.adapters import aws_sdk, s3_errors
-from shared.adapters.aws_sdk import sdk_errors
+from shared.adapters.aws_sdk import AwsClient, sdk_errors
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
@@ -48,11 +48,11 @@ class S3Objects:
         self._endpoint_url = endpoint_url
         self._region = region
         self._largest = largest
-        self._made: Any = None
+        self._made: AwsClient = None
         self._making = Lock()
 
     @property
-    def client(self) -> Any:
+    def client(self) -> AwsClient:
         """The boto3 client, safe for threads, made at its first use."""
         with self._making:
             if self._made is None:
@@ -223,7 +223,7 @@ class S3Objects:
             raise s3_errors.translated(error, doing=doing, where=where, bucket=self._bucket) from error
 
 
-def _client(endpoint_url: str | None, region: str | None) -> Any:
+def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
     return aws_sdk.client(
         "s3",
         connect_seconds=_CONNECT_SECONDS,

@@ -1,9 +1,9 @@
 """Start requests of ECS tasks in a bucket: each task downloads its own through a presigned URL that soon expires."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from shared.adapters.aws_sdk import sdk_errors
+from shared.adapters.aws_sdk import AwsClient, sdk_errors
 from shared.domain.errors import StoreUnavailable
 
 _VALID_SECONDS: Final = 900
@@ -15,7 +15,7 @@ class S3Shelf:
     `client` returns a boto3 client that signs with version 4, such as that of `S3Objects`.
     """
 
-    def __init__(self, client: Callable[[], Any], bucket: str, *, prefix: str = "orders/") -> None:
+    def __init__(self, client: Callable[[], AwsClient], bucket: str, *, prefix: str = "orders/") -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix

@@ -5,9 +5,10 @@ A missing secret is cached too: a town without a token of its own must not cost 
 
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import AwsClient
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
@@ -24,7 +25,7 @@ class SecretsManager:
     The client is made when the first secret is read, unless one is given. `endpoint_url` is for services that are not AWS.
     """
 
-    def __init__(self, prefix: str, clock: Clock, *, client: Any = None, endpoint_url: str | None = None) -> None:
+    def __init__(self, prefix: str, clock: Clock, *, client: AwsClient = None, endpoint_url: str | None = None) -> None:
         self._prefix = prefix.strip("/")
         self._clock = clock
         self._endpoint_url = endpoint_url
@@ -58,7 +59,7 @@ class SecretsManager:
         text = (answer.get("SecretString") or "").strip()
         return Secret(text) if text else None
 
-    def _open(self) -> Any:
+    def _open(self) -> AwsClient:
         with self._lock:
             if self._client is None:
                 self._client = aws_sdk.client(

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import AwsClient
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.ports.queue import Wake
 
@@ -31,7 +32,7 @@ class SqsQueue:
         self._url = url
         self._endpoint_url = endpoint_url
         self._region = region
-        self._made: Any = None
+        self._made: AwsClient = None
         self._making = Lock()
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
@@ -78,7 +79,7 @@ class SqsQueue:
             hint = "nothing is lost: the dispatcher finds the due markers of these towns again"
             raise QueueUnavailable(problem, hint=hint) from error
 
-    def _client(self) -> Any:
+    def _client(self) -> AwsClient:
         with self._making:
             if self._made is None:
                 self._made = aws_sdk.client(

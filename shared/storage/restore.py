@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
 from shared.domain.images import JournalBlock
@@ -34,7 +34,7 @@ class RestorePoint:
     kind: Literal["head", "spill", "snapshot"]
     tick_no: int | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The point as answers show it."""
         return {
             "txid": self.txid,

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import limits
 from shared.domain.times import from_milliseconds, from_text
@@ -71,7 +71,7 @@ class RetentionPlan:
         """How many bytes the deletion frees."""
         return sum(each.size for each in self.doomed)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The plan as answers show it."""
         return {
             "townId": self.town_id,

@@ -1,14 +1,14 @@
-"""What an agent is told in words: templates beside this module, filled from the start context.
+"""The prompts of agents: templates beside this module, filled from the start context.
 
-    told(order)      the start context as an agent's file holds it: the order, and its prompts
+    told(order)      the content of an agent's context file: the order and its prompts
     system_prompt    who the agent is: polecat.md, refinery.md, mayor.md or triage.md
-    prompt           what it is to do now: one template for each prompt kind
-    letter(text)     what it is told while it runs
+    prompt           its task: one template for each prompt kind
+    letter(text)     a message to a running agent
 
-Rendering is pure. It happens when an order is performed and not in the tick: the texts would stand in every outbox row,
-and a better sentence would be another `code_version`. A template is `string.Template`; what comes from beads, agents and
-forges never meets it raw: it is cleaned, cut and quoted (`quoting`), so it can neither end its own quotation nor pass for
-instructions. Only `custom_instructions`, which the town's people configure, stand as they are, cleaned and cut.
+Rendering is pure. It happens when an effect is performed and not in the tick, so that the texts are not stored in every
+outbox row and a better sentence does not change the `code_version`. Templates are `string.Template`. Texts from beads, agents
+and forges are cleaned, cut and quoted (`quoting`) before they are inserted, so they can neither end their own quotation nor
+be taken for instructions. Only `custom_instructions`, which people configure for the town, are not quoted.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from string import Template
 from typing import Any, Final
 
 from shared.adapters.prompts.quoting import block, cleaned, line
+from shared.ports.runtime import AgentOrder
 
 _HERE: Final = Path(__file__).parent
 _INSTRUCTIONS_LIMIT: Final = 8_000
@@ -54,13 +55,13 @@ _METADATA_FACTS: Final = (
 )
 
 
-def told(order: Mapping[str, Any]) -> dict[str, Any]:
-    """The order with its prompts; those that it brings (a control server was sent them) stay."""
+def told(order: AgentOrder) -> dict[str, Any]:
+    """The order with its prompts. Prompts that it already has (a control server received them) are kept."""
     return {"system_prompt": system_prompt(order), "prompt": prompt(order), **order}
 
 
 def letter(text: str) -> str:
-    """A message as it lies in an agent's mailbox: cleaned and cut, for another agent may have written it."""
+    """A message as it is put into an agent's mailbox: cleaned and cut, because another agent may have written it."""
     shown = cleaned(text)
     return (
         shown
@@ -69,8 +70,8 @@ def letter(text: str) -> str:
     )
 
 
-def system_prompt(order: Mapping[str, Any]) -> str:
-    """Who the agent is and how it reports, whatever it is to do."""
+def system_prompt(order: AgentOrder) -> str:
+    """Who the agent is and how it reports, whatever its task is."""
     role = str(order.get("role"))
     name = "triage" if order.get("prompt_kind") == "triage" else role if role in _ROLES else "polecat"
     instructions = cleaned(str(order.get("custom_instructions") or ""))[:_INSTRUCTIONS_LIMIT].strip()
@@ -79,12 +80,12 @@ def system_prompt(order: Mapping[str, Any]) -> str:
         identity=line(order.get("identity")),
         town=line(order.get("town_id")),
         ground_rules=_filled("ground_rules").rstrip(),
-        instructions=f"\n# What the people of this town ask of you\n\n{instructions}\n" if instructions else "",
+        instructions=f"\n# Instructions from the people of this town\n\n{instructions}\n" if instructions else "",
     )
 
 
-def prompt(order: Mapping[str, Any]) -> str:
-    """What the agent is to do now."""
+def prompt(order: AgentOrder) -> str:
+    """The task of the agent."""
     kind = str(order.get("prompt_kind"))
     bead = _section(order, "bead")
     metadata = _section(bead, "metadata")
@@ -101,28 +102,30 @@ def prompt(order: Mapping[str, Any]) -> str:
     )
 
 
-_CLEAN_MERGE: Final = "The merge must be clean: if it conflicts, ask for changes and do not settle it yourself.\n"
+_CLEAN_MERGE: Final = (
+    "The merge must be clean: if it has conflicts, request changes and do not resolve them yourself.\n"
+)
 
 
-def _facts(order: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
-    """A line for each thing that is known; what is not known is left out."""
+def _facts(order: AgentOrder, metadata: Mapping[str, Any]) -> list[str]:
+    """One line for each fact; unknown facts are left out."""
     found = [(label, (_section(order, part) if part else order).get(key)) for label, key, part in _FACTS]
     found += [(label, metadata.get(key)) for label, key in _METADATA_FACTS]
     return [f"- {label}: {line(value)}" for label, value in found if value not in (None, "", [], ())]
 
 
-def _comments(value: Any) -> str:
+def _comments(value: object) -> str:
     comments = value if isinstance(value, list) else []
     shown = [block(comment, limit=_COMMENT_LIMIT) for comment in comments[:_MOST_COMMENTS]]
     return "\n\n".join([*shown, *_left_out(comments, _MOST_COMMENTS)]) or "> (none)"
 
 
-def _listed(value: Any, *, most: int) -> str:
+def _listed(value: object, *, most: int) -> str:
     names = value if isinstance(value, list) else []
     return "\n".join([*(f"- {line(name)}" for name in names[:most]), *_left_out(names, most)]) or "- (none)"
 
 
-def _rigs(value: Any) -> str:
+def _rigs(value: object) -> str:
     rigs = [rig for rig in value if isinstance(rig, Mapping)] if isinstance(value, list) else []
     shown = [
         f"- {line(rig.get('id'))}: {line(rig.get('name'))}, branch {line(rig.get('default_branch'))}" for rig in rigs
@@ -140,7 +143,7 @@ def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _filled(name: str, **values: str) -> str:
-    """A template with exactly these values. Raises KeyError for a name in it that nobody gave."""
+    """A template filled with these values. Raises KeyError if it names a value that is missing."""
     return _template(name).substitute(values)
 
 
