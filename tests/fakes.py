@@ -1,13 +1,13 @@
-"""The outside world for tests: a clock that stands still, a runtime and a forge with a state, alerts and metrics kept.
+"""Fakes of the ports for tests: a clock that stands still, a runtime and a forge with state, recorded alerts and metrics.
 
-Each fake does what it is asked and remembers it, so that a test looks at what is true afterwards: which processes run,
-what was merged. A test that needs trouble says so beforehand:
+Each fake does what it is asked and keeps the result, so that a test checks the state afterwards: which processes run, what
+was merged. A test that needs failures plans them:
 
     runtime.fails("stop", NotDone("no answer", passing=True), times=2)   # nothing is done, this is the answer
-    runtime.loses_answer("start")                                        # it is done, and nobody hears of it
-    runtime.fails("status", TimeoutError("late"), times=None)            # from now on, for ever
+    runtime.loses_answer("start")                                        # it is done, but the answer is lost
+    runtime.fails("status", TimeoutError("late"), times=None)            # from now on, always
 
-All are safe for threads: the real loop asks many agents at once.
+All fakes are safe for threads: the real loop calls many agents at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from shared.ports.secrets import Secret
 
 @dataclass
 class FakeClock:
-    """A clock that shows `at` until somebody moves it. Sleeping moves it."""
+    """A clock that shows `at` until it is moved. Sleeping moves it."""
 
     at: datetime
 
@@ -43,7 +43,7 @@ class FakeClock:
 
 @dataclass
 class Faults:
-    """What the next calls of each verb answer instead of the truth: (answer, how often, done all the same)."""
+    """What the next calls of each verb answer instead of the truth: (answer, how often, whether the call is carried out)."""
 
     planned: dict[str, list[tuple[Any, int | None, bool]]] = field(default_factory=dict)
 
@@ -93,7 +93,7 @@ class CallSeen:
 
 @dataclass
 class FakeRuntime:
-    """Agent processes that exist in a dictionary only, by (town, agent)."""
+    """Agent processes in a dictionary, by (town, agent)."""
 
     processes: dict[tuple[str, str], FakeProcess] = field(default_factory=dict)
     orders: list[Mapping[str, Any]] = field(default_factory=list)
@@ -109,11 +109,11 @@ class FakeRuntime:
     # what a test does to it
 
     def fails(self, verb: RuntimeVerb, answer: Any, *, times: int | None = 1) -> None:
-        """The next calls of this verb do nothing and answer so; an exception is raised; None = for ever."""
+        """The next calls of this verb do nothing and give this answer; an exception is raised. `times` None: always."""
         self._faults.plan(verb, answer, times=times, done=False)
 
     def loses_answer(self, verb: RuntimeVerb, *, times: int | None = 1) -> None:
-        """The next calls of this verb are carried out, but nobody learns of it."""
+        """The next calls of this verb are carried out, but their answers are lost."""
         answer = StartUnknown("time-out") if verb == "start" else NotDone("time-out", passing=True)
         self._faults.plan(verb, answer, times=times, done=True)
 
@@ -125,17 +125,17 @@ class FakeRuntime:
         self.processes[key] = replace(self.processes[key], status=status, exit_reason=reason)
 
     def forgets(self, agent_id: str, *, town_id: str = "t1") -> None:
-        """Nothing is known of the agent any more."""
+        """The runtime no longer knows the agent."""
         self.processes.pop((town_id, agent_id), None)
 
     # what a test asks it
 
     def seen(self, verb: RuntimeVerb, subject: str | None = None) -> list[CallSeen]:
-        """The calls of a verb, in order; those about one agent only."""
+        """The calls of a verb, in order; with `subject`, only those about one agent."""
         return [call for call in self.calls if call.verb == verb and subject in (None, call.subject)]
 
     def running(self) -> dict[str, int]:
-        """Generation of every agent whose process runs, by agent id."""
+        """The generation of every running agent process, by agent id."""
         return {
             agent_id: process.generation
             for (_, agent_id), process in sorted(self.processes.items())
@@ -223,7 +223,7 @@ _NOT_MERGEABLE = ("dirty", "blocked", "draft")
 
 @dataclass
 class FakeForge:
-    """Pull requests by URL. What was never opened here is answered with 404."""
+    """Pull requests by URL. A pull request that was never opened here is answered with 404."""
 
     pull_requests: dict[str, PullRequest] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
@@ -243,11 +243,11 @@ class FakeForge:
         self.pull_requests[pr_url] = replace(self.pull_requests[pr_url], state="closed")
 
     def fails(self, verb: Literal["pull_request", "merge"], answer: Any, *, times: int | None = 1) -> None:
-        """The next calls of this verb do nothing and answer so; an exception is raised; None = for ever."""
+        """The next calls of this verb do nothing and give this answer; an exception is raised. `times` None: always."""
         self._faults.plan(verb, answer, times=times, done=False)
 
     def loses_answer(self, verb: Literal["pull_request", "merge"], *, times: int | None = 1) -> None:
-        """The next calls of this verb are carried out, but nobody learns of it."""
+        """The next calls of this verb are carried out, but their answers are lost."""
         self._faults.plan(verb, ForgeError("transient", "time-out"), times=times, done=True)
 
     def seen(self, verb: Literal["pull_request", "merge"]) -> list[CallSeen]:
@@ -292,7 +292,7 @@ class FakeForge:
 
 @dataclass
 class FakeSecrets:
-    """Secrets by name. `asked` are the names that somebody wanted, in order."""
+    """Secrets by name. `asked` are the names that were read, in order."""
 
     stored: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -321,7 +321,7 @@ class RecordingAlerts:
 
 @dataclass
 class RecordingMetrics:
-    """Every run whose figures were handed over, in order."""
+    """Every run whose figures were reported, in order."""
 
     runs: list[RunFigures] = field(default_factory=list)
 

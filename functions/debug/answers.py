@@ -25,7 +25,7 @@ class LastTick(TypedDict):
 
 
 class AlarmAnswer(TypedDict):
-    """One of the fleet's alarms, judged by this town alone: raised above the threshold."""
+    """One of the fleet's alarms, evaluated for this town alone; raised if the value is above the threshold."""
 
     alarm: str
     metric: str
@@ -35,14 +35,14 @@ class AlarmAnswer(TypedDict):
 
 
 class BeadSummary(TypedDict):
-    """How many beads live, in all and by status."""
+    """The number of live beads, in total and by status."""
 
     live: int
     byStatus: dict[str, int]
 
 
 class StatusDocument(StatusAnswer, TypedDict):
-    """A town at one moment; `waitingSummary` counts its beads by why they wait. `lastTick` null: none has run."""
+    """The status of a town. `waitingSummary` counts beads by the reason why they wait. `lastTick` is null before the first tick."""
 
     lastTick: LastTick | None
     alarms: list[AlarmAnswer]
@@ -51,7 +51,7 @@ class StatusDocument(StatusAnswer, TypedDict):
 
 
 class TicksDocument(TypedDict):
-    """Rows of the journal, oldest first. `next` is the `after` of the rest; null: that was all."""
+    """Journal rows, oldest first. `next` is the `after` for the next page, null on the last one."""
 
     townId: str
     ticks: list[JournalRow]
