@@ -1,5 +1,5 @@
-"""Lambda entry points: they read an event, hand it to the engine, and answer.
+"""The Lambda functions: they read an event, pass it to `shared`, and answer.
 
-Each sub-package is one function and knows none of the others. `settings` is the only module that reads the environment;
+Each sub-package is one function and imports none of the others. `settings` is the only module that reads the environment;
 `wiring` chooses the adapters.
 """

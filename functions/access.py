@@ -1,7 +1,8 @@
-"""Who may do what: a second wall behind the gateway, so that a route that was wired wrongly gives no data away.
+"""Authorization: a second check behind the gateway, so that a wrongly configured route does not expose data.
 
-A caller is known by the ARN that the gateway has verified. What it may do are the rules of the deployment. A town that
-a caller may not see looks exactly like one that does not exist. Every answer leaves a line that names caller and town.
+A caller is identified by the ARN that the gateway has verified; the deployment's access rules say what it may do. A town that
+a caller may not see is answered exactly like a town that does not exist. Every decision writes an audit line that names the
+caller and the town.
 """
 
 import json
@@ -21,48 +22,48 @@ _SHOWN: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A request as the gateway describes it: who asks, by which route, under which id."""
+class SignedRequest:
+    """A request as the gateway describes it: the verified caller, the route and the request id."""
 
     caller: str
     route: str
     request_id: str
 
 
-def request_of(event: Mapping[str, Any]) -> Request:
-    """The verified caller of an HTTP API event. Raises Refused (401) if the gateway has verified nobody."""
+def request_of(event: Mapping[str, Any]) -> SignedRequest:
+    """The request of an HTTP API event. Raises Refused (401) if the gateway has not verified a caller."""
     context = event.get("requestContext") or {}
     caller = ((context.get("authorizer") or {}).get("iam") or {}).get("userArn")
     if not isinstance(caller, str) or not caller.startswith("arn:"):
-        hint = "sign the request with SigV4: townctl --api URL does"
-        raise Refused("nobody has proven who asks", status=401, hint=hint)
-    return Request(caller, str(event.get("routeKey", ""))[:_SHOWN], str(context.get("requestId", ""))[:_SHOWN])
+        hint = "sign the request with SigV4, as townctl --api URL does"
+        raise Refused("the request is not signed", status=401, hint=hint)
+    return SignedRequest(caller, str(event.get("routeKey", ""))[:_SHOWN], str(context.get("requestId", ""))[:_SHOWN])
 
 
 class Access:
-    """The rules of a deployment, and the line that each decision leaves."""
+    """The access rules of a deployment, and the audit line for each decision."""
 
     def __init__(self, rules: Sequence[AccessRule], write_line: Callable[[str], object]) -> None:
         self._rules = rules
         self._write_line = write_line
 
-    def require(self, request: Request, verb: Verb, town_id: str) -> None:
-        """Let the caller do it to that town. Raises Refused: 404 if it may not even see the town, else 403."""
+    def require(self, request: SignedRequest, verb: Verb, town_id: str) -> None:
+        """Check that the caller may do this to that town. Raises Refused: 404 if it may not even see the town, else 403."""
         if self._allows(request.caller, verb, town_id):
             return self._audit("access.granted", request, verb, town_id)
         self._audit("access.refused", request, verb, town_id)
         if any(self._allows(request.caller, other, town_id) for other in ("read", "debug", "write")):
-            hint = f"the deployment's AccessRules have to allow you the verb {verb} here"
+            hint = f"the AccessRules of the deployment must allow you the verb {verb} on this town"
             raise Refused(f"you may not {verb} this town", status=403, hint=hint)
         raise not_found()
 
-    def list_towns(self, request: Request) -> tuple[str, ...]:
-        """Let the caller list towns: what the ids of those that it may read begin with, so that no others are looked at."""
+    def list_towns(self, request: SignedRequest) -> tuple[str, ...]:
+        """The id prefixes of the towns that the caller may list, so that no other towns are read. Never raises."""
         self._audit("access.granted", request, "read", None)
         found = {pattern.partition("*")[0] for pattern in self._readable(request.caller)}
         return tuple(sorted(each for each in found if not any(each.startswith(other) for other in found - {each})))
 
-    def may_read(self, request: Request, town_id: str) -> bool:
+    def may_read(self, request: SignedRequest, town_id: str) -> bool:
         """Whether a list of towns shows this one to the caller."""
         return self._allows(request.caller, "read", town_id)
 
@@ -76,7 +77,7 @@ class Access:
             verb in rule.verbs and _fits(rule.callers, caller) and _fits(rule.towns, town_id) for rule in self._rules
         )
 
-    def _audit(self, event: str, request: Request, verb: Verb, town_id: str | None) -> None:
+    def _audit(self, event: str, request: SignedRequest, verb: Verb, town_id: str | None) -> None:
         line = {
             "event": event,
             "caller": request.caller,
@@ -89,7 +90,7 @@ class Access:
 
 
 def require_town_id(town_id: str) -> None:
-    """What can be no town's id is a town that does not exist. Raises Refused (404) before the store is asked."""
+    """Answer an id that is not a valid town id like an unknown town: raises Refused (404) before the store is read."""
     try:
         keys.checked_town_id(town_id)
     except Refused:
@@ -97,5 +98,5 @@ def require_town_id(town_id: str) -> None:
 
 
 def _fits(patterns: Iterable[str], text: str) -> bool:
-    """Whether one of the patterns is the whole text; `*` stands for anything, every other character for itself."""
+    """Whether one of the patterns matches the whole text. `*` matches anything, every other character only itself."""
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) for pattern in patterns)

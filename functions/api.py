@@ -1,7 +1,7 @@
-"""What both APIs share: an HTTP API event in, an answer out, every refusal a problem document.
+"""What both APIs share: reading an HTTP API event, answering it, and answering every refusal with a problem document.
 
-Bodies are read by our own strict decoder and not by the framework, so that hostile JSON is refused before anything
-else looks at it.
+Bodies are decoded by our own strict decoder and not by the framework, so that hostile JSON is refused before any other code
+reads it.
 """
 
 import base64
@@ -27,12 +27,12 @@ TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-c
 BODY_SIZE: Final = 64 * 1024
 NO_ROUTE: Final = "there is no such route, or not for this town"
 ANSWER_SIZE: Final = 5_500_000
-"""Characters of ASCII, a little less than the 6 MB that a Lambda may answer."""
+"""The longest answer in ASCII characters: a little less than the 6 MB that a Lambda may return."""
 _DEPTH: Final = 32
 
 
 def resolver() -> APIGatewayHttpResolver:
-    """A router that answers refusals with problem documents and everything with no-store."""
+    """A router that answers refusals with problem documents, and all requests with `Cache-Control: no-store`."""
     app = APIGatewayHttpResolver(enable_validation=True)
 
     @app.exception_handler(TownError)  # type: ignore[untyped-decorator]
@@ -52,10 +52,10 @@ def resolver() -> APIGatewayHttpResolver:
 
 
 def answer(status: int, document: Mapping[str, Any]) -> Response[str]:
-    """A JSON answer that nobody keeps. Raises Refused (413) if it is more than a Lambda may say."""
+    """A JSON answer that must not be cached. Raises Refused (413) if it is longer than a Lambda may return."""
     body = json.dumps(document, separators=(",", ":"))
     if len(body) > ANSWER_SIZE:
-        hint = "ask for less at a time, or look at the town's image itself: townctl --bucket"
+        hint = "request less at a time, or read the town's image with townctl --bucket"
         raise Refused("the answer would be too large", status=413, hint=hint)
     return Response(status_code=status, content_type="application/json", headers=dict(problems.NO_STORE), body=body)
 
@@ -68,16 +68,16 @@ def body_of(event: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(str(body), validate=True)
     except (binascii.Error, ValueError):
-        raise Refused("the body is not what the gateway sends", status=400, path="body") from None
+        raise Refused("the body is not valid base64", status=400, path="body") from None
 
 
 def json_of(body: bytes, *, limit: int = BODY_SIZE) -> Any:
-    """The decoded body; None if there is none. Raises Refused: 400 for what is no strict JSON, 413."""
+    """The decoded body; None if it is empty. Raises Refused: 400 if it is not strict JSON, 413 if it is too long."""
     return strict_json.parse(body, limit=limit, depth=_DEPTH) if body.strip() else None
 
 
 def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
-    """The body as a model; nothing at all is an empty object. Raises Refused: 400 for what is no strict JSON, 413, 422."""
+    """The body as a model; an empty body counts as an empty object. Raises Refused: 400, 413 as `json_of`, 422."""
     value = json_of(body, limit=limit)
     try:
         return model.model_validate({} if value is None else value)
@@ -87,20 +87,20 @@ def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
 
 
 def run(app: APIGatewayHttpResolver, event: Any, context: Any, tell: Callable[[Exception], object]) -> dict[str, Any]:
-    """Resolve a request. The one boundary per request: a bug becomes a 500 that says nothing, and is told."""
+    """Resolve a request. This is the error boundary: an unexpected error is reported and answered with 500, without details."""
     if not str(event.get("rawPath", "")).isprintable():
-        # the framework would take `one` and a line feed for `one`, where IAM has judged what is written
+        # the framework would read `one` with a line feed as `one`, but IAM has checked the path as written
         return _problem(404, NO_ROUTE)
     try:
         answered: dict[str, Any] = app.resolve(event, context)
-    except Exception as error:  # noqa: BLE001 - the boundary: it is told, and nothing of it is shown
+    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and nothing of it is shown
         tell(error)
-        return _problem(500, "the request could not be answered; the operator has been told")
+        return _problem(500, "the request could not be answered; the error was reported to the operator")
     return answered
 
 
 def _problem(status: int, detail: str) -> dict[str, Any]:
-    """A problem document where the framework is not asked."""
+    """A problem document, without the framework."""
     headers = {"Content-Type": problems.CONTENT_TYPE, **problems.NO_STORE}
     body = json.dumps(problems.document(status, detail))
     return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}

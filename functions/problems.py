@@ -1,6 +1,6 @@
-"""What a request gets that is refused: a problem document (RFC 9457), the same for every function.
+"""Problem documents (RFC 9457): how every function answers a request that it refuses.
 
-Of our own errors the message and the hint are shown, which hold no content of other towns. Of a bug nothing is shown.
+For our own errors, message and hint are shown; they contain nothing of other towns. For an unexpected error nothing is shown.
 """
 
 import json
@@ -29,7 +29,7 @@ _TITLES: Final = {
 
 
 class Problem(TypedDict):
-    """Why a request is refused (RFC 9457). `path` says where in it, `hint` what to do."""
+    """Why a request is refused (RFC 9457). `path` is the place in the request, `hint` says what to do."""
 
     type: str
     title: str
@@ -43,12 +43,12 @@ NO_SUCH_TOWN: Final = "there is no such town, or it is not yours"
 
 
 def not_found() -> Refused:
-    """The one answer for a town that does not exist, cannot exist, or is somebody else's."""
-    return Refused(NO_SUCH_TOWN, status=404, path="townId", hint="look at the id, and at whose towns you may see")
+    """The same answer for a town that does not exist, cannot exist, or that the caller may not see."""
+    return Refused(NO_SUCH_TOWN, status=404, path="townId", hint="check the id, and which towns you may see")
 
 
 def document(status: int, detail: str, *, path: str = "", hint: str = "") -> Problem:
-    """The members of a problem document; `path` and `hint` are ours."""
+    """The members of a problem document; `path` and `hint` are extensions of ours."""
     shown: Problem = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Refused"),

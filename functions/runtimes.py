@@ -1,26 +1,27 @@
-"""Which runtime starts a deployment's agents. Loaded only where there is one."""
+"""Choosing the runtime that starts a deployment's agents. Imported only if there is one."""
 
 from collections.abc import Callable
 
 from functions.settings import AgentTasks, WorkerSettings
 from shared.adapters.control_keys import ControlKeys
-from shared.adapters.control_server import API_VARIABLE, ControlServerRuntime, MintToken
+from shared.adapters.control_server import API_VARIABLE, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.ecs_tasks import EcsSettings, EcsTasks
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
-from shared.adapters.town_containers import FixedAddresses, TownContainers
+from shared.adapters.town_containers import FixedAddresses
 from shared.adapters.town_tokens import Mint
 from shared.ports.clock import Clock
-from shared.ports.runtime import AgentRuntime
+from shared.ports.runtime import AgentRuntime, TownContainers
 from shared.ports.secrets import Secrets
+from shared.ports.tokens import MintToken
 
 
 def runtime_of(
     settings: WorkerSettings, *, clock: Clock, secrets: Secrets | None, objects: S3Objects
 ) -> AgentRuntime | None:
-    """Control servers that somebody else runs, or tasks of Amazon ECS; None if the settings name neither."""
+    """Control servers that somebody else runs, or Amazon ECS tasks; None if the settings name neither."""
     mint, key_of = _mint(settings, clock), _key_of(secrets)
 
     def behind(containers: TownContainers) -> ControlServerRuntime:
@@ -52,12 +53,12 @@ def _ecs_settings(ecs: AgentTasks, *, api: str | None) -> EcsSettings:
 
 
 def _mint(settings: WorkerSettings, clock: Clock) -> MintToken | None:
-    """Makes the tokens that agents and containers report with."""
+    """Makes the tokens with which agents and containers report; None if the settings name no key."""
     if settings.token_secret is None:
         return None
     return Mint(RotatedSecret(settings.token_secret, clock, settings.secrets_endpoint).values, clock)
 
 
 def _key_of(secrets: Secrets | None) -> Callable[[str], str | None]:
-    """Finds what a town's control server asks of its callers."""
+    """Finds the key that a town's control server requires of its callers."""
     return (lambda _: None) if secrets is None else ControlKeys(secrets)

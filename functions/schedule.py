@@ -1,4 +1,4 @@
-"""What the schedules send."""
+"""The event that EventBridge Scheduler sends."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from shared.domain.errors import Refused
 
 
 class ScheduledCall(BaseModel):
-    """One call of EventBridge Scheduler, with its context attributes as the template names them."""
+    """One call of EventBridge Scheduler, with the context attributes that the template passes on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,14 +18,14 @@ class ScheduledCall(BaseModel):
 
     @classmethod
     def read(cls, event: object) -> "ScheduledCall":
-        """The call that an event stands for. Raises Refused."""
+        """The call in an event. Raises Refused."""
         try:
             return cls.model_validate(event)
         except ValueError as error:
-            hint = "the Input of the schedules in template.yaml names scheduled_time, execution_id and attempt"
-            raise Refused("the event is no scheduled call", status=400, path="event", hint=hint) from error
+            hint = "the Input of the schedules in template.yaml must contain scheduled_time, execution_id and attempt"
+            raise Refused("the event is not a scheduled call", status=400, path="event", hint=hint) from error
 
     @property
     def minute(self) -> datetime:
-        """The moment for which it was scheduled."""
+        """The time for which the call was scheduled."""
         return self.scheduled_time

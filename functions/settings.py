@@ -1,6 +1,6 @@
-"""What a function is told by its environment, validated when it starts: a wrong deployment fails at once, and says where.
+"""The settings of each function, read from its environment and validated at start: a wrong deployment fails at once.
 
-This is the only module of functions/ that reads the environment.
+This is the only module that reads the environment.
 """
 
 import os
@@ -30,14 +30,14 @@ Names = Annotated[
     tuple[Name, ...],
     BeforeValidator(lambda given: given.split(",") if isinstance(given, str) and given else given or ()),
 ]
-"""Names with commas between them."""
+"""Names separated by commas."""
 
 _SAYS_WHY: Final = "says_why"
-"""The type of our own errors: their text is fixed, and so may be shown."""
+"""The error type of our own validators. Their messages contain no values, so they may be shown."""
 
 
 class AccessRule(BaseModel):
-    """Callers (ARN patterns, `*` stands for anything) that may use these verbs on these towns (patterns too)."""
+    """Callers that may use these verbs on these towns. Callers (ARNs) and towns are patterns; `*` matches anything."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,8 +46,8 @@ class AccessRule(BaseModel):
     verbs: tuple[Literal["read", "debug", "write"], ...] = Field(min_length=1)
 
 
-class Settings(BaseModel):
-    """What every function is told."""
+class FunctionSettings(BaseModel):
+    """The settings of every function."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,9 +56,9 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read each field from the variable of its name in capitals; an empty one is none. Raises Terminal.
+        """Read each field from the variable of its name in capitals. An empty variable counts as missing. Raises Terminal.
 
-        The error names the variables and never shows what stands in them.
+        The error names the variables and never shows their values.
         """
         given = os.environ if environment is None else environment
         found = {name: given[name.upper()] for name in cls.model_fields if given.get(name.upper())}
@@ -66,19 +66,19 @@ class Settings(BaseModel):
             return cls.model_validate(found)
         except ValidationError as error:
             wrong = sorted({_told(problem) for problem in all_errors(error)})
-            problem = f"the environment of this function lacks or has wrong: {', '.join(wrong)}"
-            raise Terminal(problem, hint="see Globals and Environment in template.yaml") from None
+            problem = f"settings of this function are missing or invalid: {', '.join(wrong)}"
+            raise Terminal(problem, hint="set them under Globals and Environment in template.yaml") from None
 
 
 def _told(problem: FieldError) -> str:
-    """Which variable is wrong, with the place in it; never what stands there."""
+    """The name of an invalid variable, with the place in it; never its value."""
     variable, *place = (str(part) for part in problem.path)
     named = ".".join([variable.upper(), *place])
     return f"{named} ({problem.message})" if problem.kind == _SAYS_WHY else named
 
 
 class ErrorSettings(BaseModel):
-    """Where errors go. Read before anything else, and so without what only one function needs."""
+    """Where errors are reported. Read before anything else, by every function."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,7 +88,7 @@ class ErrorSettings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ErrorSettings":
-        """An empty DSN: errors go nowhere but to the log."""
+        """Read the variables. Without a DSN, errors go only to the log."""
         given = os.environ if environment is None else environment
         return cls(
             dsn=given.get("SENTRY_DSN", ""),
@@ -97,8 +97,8 @@ class ErrorSettings(BaseModel):
         )
 
 
-class StoreSettings(Settings):
-    """Where towns are kept. An endpoint is named only where the store is not AWS."""
+class StoreSettings(FunctionSettings):
+    """Where towns are kept. An endpoint is set only if the store is not AWS."""
 
     town_bucket: Name
     store_endpoint: Url | None = None
@@ -111,16 +111,16 @@ class StoreSettings(Settings):
 
 
 class QueueSettings(StoreSettings):
-    """Who wakes workers, or puts back a wake."""
+    """Functions that send wakes or put them back."""
 
     queue_url: Url
     queue_endpoint: Url | None = None
 
 
 class AgentTasks(BaseModel):
-    """Agents as tasks of Amazon ECS: one for each `agent`, or one control server for each `town`.
+    """Agents as Amazon ECS tasks: one for each `agent`, or one control server for each `town`.
 
-    `capacity` is FARGATE or a capacity provider of the cluster; `port` is the control server's.
+    `capacity` is FARGATE or a capacity provider of the cluster; `port` is the port of the control server.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -137,12 +137,14 @@ class AgentTasks(BaseModel):
 
 
 class WorkerSettings(QueueSettings):
-    """Whom effects call. Without `control_server` or `ecs` no agent is started, without `secrets_prefix` no forge is asked.
+    """Functions that run towns and perform their effects.
 
-    `control_server` is the base URL of the towns' control servers, in which {town} stands for the town; `ecs` is JSON and
-    takes its place; `agents_api` is where agents report to, with tokens signed by `token_secret`; below `secrets_prefix` lie
-    the forges' tokens and the control servers' keys; `forge_hosts` are self-hosted forges, as in gitlab=git.example.com. Of a
-    hundred ticks `self_check_percent` are run again from their record.
+    - `control_server`: the base URL of the towns' control servers; {town} is replaced by the town's id.
+    - `ecs`: JSON, instead of `control_server`. If neither is set, no agents are started.
+    - `agents_api`: the base URL that agents report to, with tokens signed by `token_secret`.
+    - `secrets_prefix`: where the tokens of forges and the keys of control servers are. If not set, no forge is called.
+    - `forge_hosts`: self-hosted forges, such as gitlab=git.example.com.
+    - `self_check_percent`: the share of ticks that are replayed from their journal rows.
     """
 
     control_server: Url | None = None
@@ -158,7 +160,7 @@ class WorkerSettings(QueueSettings):
     @classmethod
     def _is_the_only_runtime(cls, ecs: AgentTasks | None, info: ValidationInfo) -> AgentTasks | None:
         if ecs is not None and info.data.get("control_server") is not None:
-            raise PydanticCustomError(_SAYS_WHY, "CONTROL_SERVER names a runtime too; an agent is started by one")
+            raise PydanticCustomError(_SAYS_WHY, "CONTROL_SERVER is set as well; set only one of the two")
         return ecs
 
     @field_validator("forge_hosts")
@@ -172,40 +174,42 @@ class WorkerSettings(QueueSettings):
             try:
                 ForgeHost.from_text(text)
             except Refused:
-                raise PydanticCustomError(
-                    _SAYS_WHY, "write them as gitlab=git.example.com,github=HOST=API-URL"
-                ) from None
+                raise PydanticCustomError(_SAYS_WHY, "expected: gitlab=git.example.com,github=HOST=API-URL") from None
         return texts
 
 
 class TickSettings(WorkerSettings):
-    """The dispatcher. `pass_seconds` lies between two looks; above `in_process` due towns they go to the queue."""
+    """The dispatcher.
+
+    `pass_seconds` is the time between two passes. `in_process` is the maximum number of due towns that the dispatcher ticks
+    in-process; if more are due, they go to the queue.
+    """
 
     pass_seconds: Annotated[int, Field(ge=5, le=60)] = 5
     in_process: Annotated[int, Field(ge=0, le=1000)] = 3
 
 
 class RetentionSettings(StoreSettings):
-    """What is forgotten: the ends of spills and the snapshots are restore points for so many days."""
+    """Retention: for how many days the ends of spills, and snapshots, are restore points."""
 
     spill_days: Annotated[int, Field(ge=1, le=365)] = 7
     snapshot_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
 
 class DebugSettings(StoreSettings):
-    """Questions about towns. Who may ask is `access_rules`."""
+    """The debug API. `access_rules` say who may call it."""
 
     access_rules: Json[tuple[AccessRule, ...]] = ()
 
 
 class EventsSettings(QueueSettings):
-    """Facts from producers, and operators' writing requests."""
+    """The events API, for producers and for operators. `access_rules` say which operators may call it."""
 
     access_rules: Json[tuple[AccessRule, ...]] = ()
 
 
-class AuthorizerSettings(Settings):
-    """Who checks town tokens. The secret's current and previous values are both valid keys."""
+class AuthorizerSettings(FunctionSettings):
+    """The authorizer of town tokens. The current and the previous value of the secret are both valid keys."""
 
     token_secret: Name
     secrets_endpoint: Url | None = None

@@ -1,4 +1,4 @@
-"""The composition of the functions: which adapter stands behind which port. Made once for each cold start."""
+"""Composition: which adapter implements which port in the functions. Built once for each cold start."""
 
 import json
 import sys
@@ -31,12 +31,12 @@ CLOCK: Final[Clock] = SystemClock()
 
 
 def write_line(line: str) -> None:
-    """One line of the function's log."""
+    """Write one line to the function's log."""
     print(line, file=sys.stdout, flush=True)  # noqa: T201 - standard output is the log of a Lambda
 
 
 def tell_bug(error: Exception) -> None:
-    """Say in the log, with the place and without any content, that a request met a bug of ours."""
+    """Report an unexpected error: a log line with the place and without any content, and Sentry if it is configured."""
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = [f"{frame.name}:{frame.lineno}" for frame in frames]
     write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
@@ -48,27 +48,27 @@ def tell_bug(error: Exception) -> None:
 
 @cache
 def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
-    """The objects of a bucket, over one client for the life of this environment."""
+    """The objects of a bucket. All callers in this environment share one client."""
     return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of)
 
 
 def store(settings: StoreSettings) -> ObjectTownStore:
-    """The towns of the bucket. Nothing is asked for yet."""
+    """The towns of the bucket. Makes no request."""
     return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint))
 
 
 def past(settings: StoreSettings) -> TownPast:
-    """What the bucket retains of its towns' past; it remembers what it has listed, so it serves one request."""
-    from shared.history.retained_past import StoredPast  # noqa: PLC0415 - the debug API alone looks back
+    """The retained past of the bucket's towns. It remembers what it has listed, so it serves one request."""
+    from shared.history.retained_past import StoredPast  # noqa: PLC0415 - only the debug API reads the past
 
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
     return StoredPast(objects, objects)
 
 
 def proven_store(settings: StoreSettings) -> ObjectTownStore:
-    """The towns of the bucket, for whoever commits. A store that is not AWS's has to show that it honours conditions.
+    """The towns of the bucket, for functions that commit. A store that is not AWS must first pass the capability probe.
 
-    Raises StoreIncapable. Of a bucket of AWS `townctl doctor --stack` sees to it.
+    Raises StoreIncapable. Buckets in AWS are checked by `townctl doctor --stack`.
     """
     if settings.store_endpoint is not None:
         from shared.storage.probe import prove_conditional_writes  # noqa: PLC0415 - not at AWS
@@ -79,23 +79,23 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
 
 
 def watch_errors() -> bool:
-    """Begin to send errors to Sentry, if the deployment names one; called while a handler is loaded. Whether it does."""
+    """Start sending errors to Sentry if the deployment names a DSN; returns whether it does. Call it while loading a handler."""
     named = ErrorSettings.from_environment()
     if not named.dsn:
         return False
-    from shared.telemetry import errors  # noqa: PLC0415 - a tenth of a second that only those pay who use it
+    from shared.telemetry import errors  # noqa: PLC0415 - takes a tenth of a second, and most deployments do not use it
 
     errors.start(named.dsn, stage=named.stage, release=named.release)
     return True
 
 
 def errors_watched() -> bool:
-    """Whether `watch_errors` has begun it."""
+    """Whether errors are sent to Sentry."""
     return "shared.telemetry.errors" in sys.modules
 
 
 def schedule_watched() -> AbstractContextManager[None]:
-    """Tells Sentry's monitor that a scheduled call came, and how it ended; nothing where nobody listens."""
+    """Report a scheduled call, and how it ended, to Sentry's monitor; does nothing without Sentry."""
     if not errors_watched():
         return nullcontext()
     from shared.telemetry import errors  # noqa: PLC0415 - as above
@@ -104,7 +104,7 @@ def schedule_watched() -> AbstractContextManager[None]:
 
 
 def alerts() -> Alerts:
-    """Who hears of alerts: the log, and Sentry if the deployment names one."""
+    """Where alerts go: to the log, and to Sentry if the deployment names a DSN."""
     log = AlertLog(write_line, CLOCK)
     if not errors_watched():
         return SeldomAlerts(log, CLOCK)
@@ -114,8 +114,8 @@ def alerts() -> Alerts:
 
 
 def queue(settings: QueueSettings) -> Queue:
-    """The wakes on their way to workers."""
-    from shared.adapters.sqs_queue import SqsQueue  # noqa: PLC0415 - dispatcher and events API alone have a queue
+    """The queue of wakes."""
+    from shared.adapters.sqs_queue import SqsQueue  # noqa: PLC0415 - only some functions have a queue
 
     return SqsQueue(settings.queue_url, endpoint_url=settings.queue_endpoint)
 
@@ -123,7 +123,7 @@ def queue(settings: QueueSettings) -> Queue:
 def surroundings(
     settings: StoreSettings, towns: ObjectTownStore, *, alerts: Alerts | None = None, metrics: Metrics | None = None
 ) -> Surroundings:
-    """Everything outside a town that a run needs; whoever performs no effects has nobody to call."""
+    """Everything outside a town that a run needs. Functions that perform no effects get no runtime and no forge."""
     return Surroundings(
         store=towns,
         clock=CLOCK,
@@ -136,14 +136,14 @@ def surroundings(
 
 
 def outside(settings: WorkerSettings) -> Outside:
-    """Whom effects call. What no adapter is named for answers with the typed failure of its kind."""
+    """What effects call. Effects without an adapter fail with the typed failure of their kind."""
     return Outside(runtime=_runtime(settings), forge=_forge(settings))
 
 
 def _runtime(settings: WorkerSettings) -> AgentRuntime | None:
     if settings.control_server is None and settings.ecs is None:
         return None
-    from functions.runtimes import runtime_of  # noqa: PLC0415 - a town may live without agents, and most functions do
+    from functions.runtimes import runtime_of  # noqa: PLC0415 - most functions start no agents
 
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
     return runtime_of(settings, clock=CLOCK, secrets=_secrets(settings), objects=objects)
@@ -157,8 +157,8 @@ def _secrets(settings: WorkerSettings) -> Secrets | None:
 
 @cache
 def _secrets_below(prefix: str, endpoint_url: str | None) -> Secrets:
-    """The secrets below a prefix, over one client and one memory."""
-    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - only where somebody is called
+    """The secrets below a prefix. All callers in this environment share one client and one cache."""
+    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - only for functions that perform effects
 
     return SecretsManager(prefix, CLOCK, endpoint_url=endpoint_url)
 
@@ -168,7 +168,7 @@ def _forge(settings: WorkerSettings) -> SourceForge | None:
     if secrets is None:
         return None
     from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost  # noqa: PLC0415 - as below
-    from shared.adapters.forges import Forges  # noqa: PLC0415 - a town may live without pull requests
+    from shared.adapters.forges import Forges  # noqa: PLC0415 - a deployment may use no forge
 
     own = (ForgeHost.from_text(text) for text in settings.forge_hosts)
     return Forges(secrets, CLOCK, hosts=(*USUAL_HOSTS, *own))

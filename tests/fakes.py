@@ -1,13 +1,13 @@
-"""The outside world for tests: a clock that stands still, a runtime and a forge with a state, alerts and metrics kept.
+"""Fakes of the ports for tests: a clock that stands still, a runtime and a forge with state, recorded alerts and metrics.
 
-Each fake does what it is asked and remembers it, so that a test looks at what is true afterwards: which processes run,
-what was merged. A test that needs trouble says so beforehand:
+Each fake does what it is asked and keeps the result, so that a test checks the state afterwards: which processes run, what
+was merged. A test that needs failures plans them:
 
     runtime.fails("stop", NotDone("no answer", passing=True), times=2)   # nothing is done, this is the answer
-    runtime.loses_answer("start")                                        # it is done, and nobody hears of it
-    runtime.fails("status", TimeoutError("late"), times=None)            # from now on, for ever
+    runtime.loses_answer("start")                                        # it is done, but the answer is lost
+    runtime.fails("status", TimeoutError("late"), times=None)            # from now on, always
 
-All are safe for threads: the real loop asks many agents at once.
+All fakes are safe for threads: the real loop calls many agents at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,14 @@ from typing import Any, Literal
 from shared.domain.alert import Alert
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.metrics import RunFigures
+from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartRejected, StartUnknown
 from shared.ports.secrets import Secret
-from shared.runner.run_report import RunReport
 
 
 @dataclass
 class FakeClock:
-    """A clock that shows `at` until somebody moves it. Sleeping moves it."""
+    """A clock that shows `at` until it is moved. Sleeping moves it."""
 
     at: datetime
 
@@ -43,7 +43,7 @@ class FakeClock:
 
 @dataclass
 class Faults:
-    """What the next calls of each verb answer instead of the truth: (answer, how often, done all the same)."""
+    """What the next calls of each verb answer instead of the truth: (answer, how often, whether the call is carried out)."""
 
     planned: dict[str, list[tuple[Any, int | None, bool]]] = field(default_factory=dict)
 
@@ -93,7 +93,7 @@ class CallSeen:
 
 @dataclass
 class FakeRuntime:
-    """Agent processes that exist in a dictionary only, by (town, agent)."""
+    """Agent processes in a dictionary, by (town, agent)."""
 
     processes: dict[tuple[str, str], FakeProcess] = field(default_factory=dict)
     orders: list[Mapping[str, Any]] = field(default_factory=list)
@@ -109,11 +109,11 @@ class FakeRuntime:
     # what a test does to it
 
     def fails(self, verb: RuntimeVerb, answer: Any, *, times: int | None = 1) -> None:
-        """The next calls of this verb do nothing and answer so; an exception is raised; None = for ever."""
+        """The next calls of this verb do nothing and give this answer; an exception is raised. `times` None: always."""
         self._faults.plan(verb, answer, times=times, done=False)
 
     def loses_answer(self, verb: RuntimeVerb, *, times: int | None = 1) -> None:
-        """The next calls of this verb are carried out, but nobody learns of it."""
+        """The next calls of this verb are carried out, but their answers are lost."""
         answer = StartUnknown("time-out") if verb == "start" else NotDone("time-out", passing=True)
         self._faults.plan(verb, answer, times=times, done=True)
 
@@ -125,17 +125,17 @@ class FakeRuntime:
         self.processes[key] = replace(self.processes[key], status=status, exit_reason=reason)
 
     def forgets(self, agent_id: str, *, town_id: str = "t1") -> None:
-        """Nothing is known of the agent any more."""
+        """The runtime no longer knows the agent."""
         self.processes.pop((town_id, agent_id), None)
 
     # what a test asks it
 
     def seen(self, verb: RuntimeVerb, subject: str | None = None) -> list[CallSeen]:
-        """The calls of a verb, in order; those about one agent only."""
+        """The calls of a verb, in order; with `subject`, only those about one agent."""
         return [call for call in self.calls if call.verb == verb and subject in (None, call.subject)]
 
     def running(self) -> dict[str, int]:
-        """Generation of every agent whose process runs, by agent id."""
+        """The generation of every running agent process, by agent id."""
         return {
             agent_id: process.generation
             for (_, agent_id), process in sorted(self.processes.items())
@@ -144,7 +144,7 @@ class FakeRuntime:
 
     # the port
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         return self._answer("start", order["agent_id"], effect_id, lambda: self._start(order, effect_id))
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
@@ -156,7 +156,7 @@ class FakeRuntime:
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         return self._answer("message", agent_id, message_id, lambda: self._message(agent_id, message_id, text))
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
         agent_id = order["agent_id"]
         return self._answer("update_model", agent_id, effect_id, lambda: self._update_model(agent_id, order["model"]))
 
@@ -175,7 +175,7 @@ class FakeRuntime:
             self.calls.append(CallSeen(verb, subject, effect_id))
             return self._faults.meet(verb, do)
 
-    def _start(self, order: Mapping[str, Any], effect_id: str) -> Started:
+    def _start(self, order: AgentOrder, effect_id: str) -> Started:
         known = self._answered.get(effect_id)
         if known is not None:
             return known
@@ -223,7 +223,7 @@ _NOT_MERGEABLE = ("dirty", "blocked", "draft")
 
 @dataclass
 class FakeForge:
-    """Pull requests by URL. What was never opened here is answered with 404."""
+    """Pull requests by URL. A pull request that was never opened here is answered with 404."""
 
     pull_requests: dict[str, PullRequest] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
@@ -243,11 +243,11 @@ class FakeForge:
         self.pull_requests[pr_url] = replace(self.pull_requests[pr_url], state="closed")
 
     def fails(self, verb: Literal["pull_request", "merge"], answer: Any, *, times: int | None = 1) -> None:
-        """The next calls of this verb do nothing and answer so; an exception is raised; None = for ever."""
+        """The next calls of this verb do nothing and give this answer; an exception is raised. `times` None: always."""
         self._faults.plan(verb, answer, times=times, done=False)
 
     def loses_answer(self, verb: Literal["pull_request", "merge"], *, times: int | None = 1) -> None:
-        """The next calls of this verb are carried out, but nobody learns of it."""
+        """The next calls of this verb are carried out, but their answers are lost."""
         self._faults.plan(verb, ForgeError("transient", "time-out"), times=times, done=True)
 
     def seen(self, verb: Literal["pull_request", "merge"]) -> list[CallSeen]:
@@ -292,7 +292,7 @@ class FakeForge:
 
 @dataclass
 class FakeSecrets:
-    """Secrets by name. `asked` are the names that somebody wanted, in order."""
+    """Secrets by name. `asked` are the names that were read, in order."""
 
     stored: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -321,9 +321,9 @@ class RecordingAlerts:
 
 @dataclass
 class RecordingMetrics:
-    """Every run whose figures were handed over, in order."""
+    """Every run whose figures were reported, in order."""
 
-    runs: list[RunReport] = field(default_factory=list)
+    runs: list[RunFigures] = field(default_factory=list)
 
-    def tick_ran(self, report: RunReport) -> None:
+    def tick_ran(self, report: RunFigures) -> None:
         self.runs.append(report)

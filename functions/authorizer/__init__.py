@@ -1,1 +1,1 @@
-"""The authorizer of the events API: is this a town token, and whose."""
+"""The authorizer of the events API: verifies town tokens."""

@@ -1,7 +1,7 @@
-"""The handler of the authorizer: says whether a request shows a valid town token, and hands its claims on.
+"""The handler of the authorizer: decides whether a request has a valid town token, and passes on its claims.
 
-It does not look at the town of the request. The events function does that again with every request, so that an answer
-that the gateway remembers for a token can never open another town.
+It does not check the town of the request. The events function does that for every request, because the gateway caches this
+answer for a token: a cached answer must not give access to another town.
 """
 
 from functools import cache
@@ -19,13 +19,13 @@ _SCHEME: Final = "bearer "
 
 @cache
 def secret() -> RotatedSecret:
-    """The keys, for the life of this environment. Raises Terminal if the settings are wrong."""
+    """The keys, kept for the life of this environment. Raises Terminal if the settings are invalid."""
     settings = AuthorizerSettings.from_environment()
     return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint)
 
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - the handler's shape
-    """The simple response of an HTTP API's authorizer."""
+    """Answer with the simple response format of HTTP API authorizers."""
     shown = str((event.get("headers") or {}).get("authorization", ""))
     if shown[: len(_SCHEME)].lower() != _SCHEME:
         return {"isAuthorized": False}
@@ -37,7 +37,7 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 
 
 
 def claims_of(token: str, keys: RotatedSecret) -> Claims:
-    """The claims of a valid token; a key that nobody knows is looked for once more. Raises Refused."""
+    """The claims of a valid token. If no cached key verifies it, the keys are read again once. Raises Refused."""
     now = keys.clock.now()
     try:
         return town_tokens.read(token, keys.values(), now=now)
@@ -46,7 +46,7 @@ def claims_of(token: str, keys: RotatedSecret) -> Claims:
 
 
 def as_context(claims: Claims) -> dict[str, str]:
-    """The claims as the gateway hands them to the function behind it."""
+    """The claims in the form in which the gateway passes them to the function behind it."""
     named = {
         "town": claims.town,
         "scope": claims.scope,

@@ -1,10 +1,9 @@
-"""The shapes of what the debug API answers, beside those that the engine tells: OpenAPI and the types are made of them."""
-
-from typing import Any
+"""The shapes of the debug API's answers that no other package defines. OpenAPI is generated from them."""
 
 from typing_extensions import TypedDict
 
 from shared.domain.answers import MetricsAnswer
+from shared.ports.town_past import JournalRow
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.status import StatusAnswer
 
@@ -26,7 +25,7 @@ class LastTick(TypedDict):
 
 
 class AlarmAnswer(TypedDict):
-    """One of the fleet's alarms, judged by this town alone: raised above the threshold."""
+    """One of the fleet's alarms, evaluated for this town alone; raised if the value is above the threshold."""
 
     alarm: str
     metric: str
@@ -36,14 +35,14 @@ class AlarmAnswer(TypedDict):
 
 
 class BeadSummary(TypedDict):
-    """How many beads live, in all and by status."""
+    """The number of live beads, in total and by status."""
 
     live: int
     byStatus: dict[str, int]
 
 
 class StatusDocument(StatusAnswer, TypedDict):
-    """A town at one moment; `waitingSummary` counts its beads by why they wait. `lastTick` null: none has run."""
+    """The status of a town. `waitingSummary` counts beads by the reason why they wait. `lastTick` is null before the first tick."""
 
     lastTick: LastTick | None
     alarms: list[AlarmAnswer]
@@ -51,22 +50,8 @@ class StatusDocument(StatusAnswer, TypedDict):
     waitingSummary: dict[str, int]
 
 
-class JournalRow(TypedDict):
-    """A tick as the journal keeps it. What `inputs` and `outputs` hold depends on the code that ran it: `code_version`."""
-
-    tick_no: int
-    tick_id: str
-    now: str
-    code_version: str
-    sqlite_version: str
-    config_digest: str
-    prev_image_digest: str
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
-
-
 class TicksDocument(TypedDict):
-    """Rows of the journal, oldest first. `next` is the `after` of the rest; null: that was all."""
+    """Journal rows, oldest first. `next` is the `after` for the next page, null on the last one."""
 
     townId: str
     ticks: list[JournalRow]

@@ -1,4 +1,4 @@
-"""The handler of the debug API. Everything here reads: its role could not write, and nothing here tries."""
+"""The handler of the debug API. It only reads, and its role may only read."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,27 +22,27 @@ from shared.runner.surroundings import Surroundings
 
 BODY_SIZE: Final = 7 << 20
 
-wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
 app = api.resolver()
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What this environment keeps for its life. Town images are not among it: each request reads its own copy."""
+    """What this environment keeps for its life. It keeps no town images: each request reads its own copy."""
 
     settings: DebugSettings
     around: Surroundings
     access: Access
 
     def past(self) -> TownPast:
-        """The retained past; one of these serves one request."""
+        """The retained past, for one request."""
         return wiring.past(self.settings)
 
 
 @cache
 def deployment() -> Deployment:
-    """Made by the first request. Raises Terminal if the settings are wrong."""
+    """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = DebugSettings.from_environment()
     around = wiring.surroundings(settings, wiring.store(settings))
     return Deployment(settings, around, Access(settings.access_rules, wiring.write_line))
@@ -50,7 +50,7 @@ def deployment() -> Deployment:
 
 @app.get("/api/health", summary="Is the debug API up", tags=["debug"])
 def health() -> Response[str]:
-    """Which deployment answers. Asks no store."""
+    """Which deployment answers. Does not read the store."""
     request_of(app.current_event.raw_event)
     here = deployment().settings
     found: HealthDocument = {"stage": here.stage, "release": here.release, "codeVersion": code_version()}
@@ -59,7 +59,7 @@ def health() -> Response[str]:
 
 @app.get("/api/towns/<townId>/status", summary="What a town is doing", tags=["debug"])
 def status(townId: TownId) -> Response[str]:  # noqa: N803 - the name in the path
-    """Last tick's metrics, alarms, agents, beads, and of everything that waits, why, since when and until when."""
+    """Metrics of the last tick, alarms, agents and beads; for everything that waits, the reason, since when and until when."""
     here = _allowed(townId, "read")
     return api.answer(200, views.status_document(drive(reports.status(townId, here.around))))
 
@@ -70,7 +70,7 @@ def ticks(
     limit: Annotated[int, Query(ge=1, le=128)] = 20,
     after: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response[str]:
-    """The newest journal rows in the image, or those that follow tick `after`; older ones: replay-events."""
+    """The newest journal rows in the image, or those after tick `after`. For older ticks use replay-events."""
     here = _allowed(townId, "read")
     image = drive(here.around.store.load(townId))
     return api.answer(200, views.ticks_document(image, after=after, limit=limit))
@@ -81,34 +81,34 @@ def bead(
     townId: TownId,  # noqa: N803
     beadId: Annotated[str, Path(alias="beadId", description="The bead's id.")],  # noqa: N803
 ) -> Response[str]:
-    """Its row, what it hangs on, and its audit."""
+    """Its row, its dependencies and its audit trail."""
     here = _allowed(townId, "read")
     return api.answer(200, views.bead_document(drive(here.around.store.load(townId)), beadId))
 
 
 @app.post("/api/towns/<townId>/debug/reconcile-dry-run", summary="What the next tick would do", tags=["debug"])
 def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
-    """The next tick on a private copy, stopped before its commit, with the whole input that it would be given."""
+    """The next tick on a private copy, stopped before its commit, with the complete input that it was given."""
     here = _allowed(townId, "debug")
-    wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
-    from shared.replay import debug_calls  # noqa: PLC0415 - the questions asked every minute need no replay
+    body = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    from shared.replay import debug_calls  # noqa: PLC0415 - most requests need no replay
 
-    shown = debug_calls.reconcile_dry_run(townId, here.around, wish, worker_id=ids.worker_id())
+    shown = debug_calls.reconcile_dry_run(townId, here.around, body, worker_id=ids.worker_id())
     return api.answer(200, drive(shown))
 
 
 @app.post("/api/towns/<townId>/debug/replay-events", summary="What past ticks did, run again", tags=["debug"])
 def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
-    """The recorded ticks of a window run again, each compared with what was committed. A page at a time: see `cursor`."""
+    """Replay the recorded ticks of a window and compare each with what was committed. One page at a time: see `cursor`."""
     here = _allowed(townId, "debug")
-    wish = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
+    body = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
     from shared.replay import debug_calls  # noqa: PLC0415 - as above
 
-    return api.answer(200, drive(debug_calls.replay_events(townId, here.past(), here.around, wish)))
+    return api.answer(200, drive(debug_calls.replay_events(townId, here.past(), here.around, body)))
 
 
 def _allowed(town_id: str, verb: Verb) -> Deployment:
-    """The deployment, once it is clear that the caller may ask that of this town. Raises Refused."""
+    """The deployment, after checking that the caller may do this to the town. Raises Refused."""
     request = request_of(app.current_event.raw_event)
     require_town_id(town_id)
     here = deployment()

@@ -1,15 +1,16 @@
-"""What a committed image says, for people: computed on a private copy in memory, of which nothing comes back."""
+"""Documents about a committed image, computed on a private copy in memory that is never written back."""
 
 import contextlib
 import json
 from collections import Counter
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-from functions.debug.answers import AlarmAnswer, BeadDocument, JournalRow, LastTick, StatusDocument, TicksDocument
+from functions.debug.answers import AlarmAnswer, BeadDocument, LastTick, StatusDocument, TicksDocument
 from shared.domain.errors import Refused
 from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text
+from shared.ports.town_past import JournalRow, journal_row
 from shared.ports.town_store import TownImage
 from shared.questions.bead_view import bead_view
 from shared.questions.status import Status
@@ -17,7 +18,7 @@ from shared.telemetry.catalogue import BY_NAME
 from shared.town import database, journal
 
 ANSWER_SIZE: Final = 4_500_000
-"""Bytes of journal rows in one answer: a Lambda may answer 6 MB."""
+"""The most bytes of journal rows in one answer; a Lambda may return 6 MB."""
 
 _JUDGED_BY_TOWN: Final = {
     "invariantViolations": "invariant-violated",
@@ -29,7 +30,7 @@ _JUDGED_BY_TOWN: Final = {
 
 
 def status_document(report: Status) -> StatusDocument:
-    """The status of a town with its last tick's metrics, what is alarming in it, and its live beads counted."""
+    """The status of a town with the metrics of its last tick, its alarms, and the counts of its live beads."""
     last = _last_tick(report.base)
     beads: Counter[str] = Counter(bead.status for bead in report.beads)
     waiting: Counter[str] = Counter(reason.reason for reason in report.waiting)
@@ -43,10 +44,11 @@ def status_document(report: Status) -> StatusDocument:
 
 
 def ticks_document(image: TownImage, *, after: int | None, limit: int) -> TicksDocument:
-    """Rows of the journal: the newest ones, or those that follow a tick. `next` is the `after` of the rest, if any."""
+    """Journal rows: the newest ones, or those after a tick. `next` is the `after` for the next page, if there is one."""
     with database.opened(image.content) as sql:
         database.check_identity(sql, image.town_id)
-        rows: list[Any] = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
+        found = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
+    rows = [journal_row(row) for row in found]
     shown: list[JournalRow] = []
     size = 0
     for row in rows if after is not None else reversed(rows):
@@ -81,10 +83,10 @@ def _last_tick(image: TownImage) -> LastTick | None:
 
 
 def _alarms(report: Status, last: LastTick | None) -> list[AlarmAnswer]:
-    """The fleet's alarms that one town can set off, judged by this town alone."""
+    """The alarms of the fleet that one town can raise, evaluated for this town alone."""
     waiting = timedelta(0)
     if report.oldest_pending is not None:
-        with contextlib.suppress(ValueError):  # a damaged row is an invariant's business
+        with contextlib.suppress(ValueError):  # an invariant reports damaged rows
             waiting = max(report.now - from_text(report.oldest_pending), timedelta(0))
     values = {
         "invariantViolations": len(report.violations),

@@ -1,12 +1,12 @@
 """The towns that a caller may read. Of the others nothing is told, not even where a page ends."""
 
-from functions.access import Access, Request
+from functions.access import Access, SignedRequest
 from functions.events.answers import TownsDocument
 from shared.ports.steps import drive
 from shared.ports.town_store import TownStore
 
 
-def page(store: TownStore, access: Access, request: Request, *, after: str, limit: int) -> TownsDocument:
+def page(store: TownStore, access: Access, request: SignedRequest, *, after: str, limit: int) -> TownsDocument:
     """At most `limit` of them behind the town `after`; `next` is the last of these if the caller may read more."""
     found: list[str] = []
     for prefix in access.list_towns(request):

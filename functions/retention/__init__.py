@@ -1,1 +1,1 @@
-"""Retention: every hour the schedule calls it, and a twenty-fourth of the towns forgets what no restore point needs."""
+"""Retention: the schedule calls it every hour, and it tidies the 24th part of the towns whose hour it is."""

@@ -1,4 +1,4 @@
-"""The handler of retention: the schedule's call in, one summary out. Only its role may delete what towns were."""
+"""The handler of retention: reads the scheduled call and answers with a summary. Only its role may delete the past of towns."""
 
 from datetime import timedelta
 from functools import cache
@@ -11,19 +11,19 @@ from functions.settings import RetentionSettings
 from shared.storage.retention import Keep
 from shared.telemetry.emf import EmfMetrics
 
-wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
 
 @cache
 def retention() -> Retention:
-    """What this environment keeps for its life. Raises Terminal if the settings are wrong."""
+    """Built once for this environment. Raises Terminal if the settings are invalid."""
     settings = RetentionSettings.from_environment()
     objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)
     return Retention(
         objects=objects,
         versions=objects,
         keep=Keep(
-            commits=None,  # the bucket's lifecycle forgets replaced heads
+            commits=None,  # the bucket's lifecycle deletes replaced heads
             spills=timedelta(days=settings.spill_days),
             snapshots=timedelta(days=settings.snapshot_days),
             window=settings.restore_window,
@@ -35,7 +35,7 @@ def retention() -> Retention:
 
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
-    """Tidy the towns of one hour."""
+    """Delete what the towns of one hour no longer need."""
     call = ScheduledCall.read(event)
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     report = retention().hour(call, remaining=remaining)

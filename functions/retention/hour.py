@@ -1,6 +1,6 @@
-"""One hour of retention: each town has its hour of the day, and a few towns are looked at side by side.
+"""One hour of retention. Each town has its hour of the day; a few towns are tidied at the same time.
 
-Nothing hangs on it but storage: a town that fails, or for which no time is left, is looked at again a day later.
+Only the amount of stored data depends on it: a town that fails, or for which no time is left, has its turn a day later.
 """
 
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ from shared.telemetry.emf import EmfMetrics
 HOURS: Final = 24
 TOWNS_AT_ONCE: Final = 4
 BEGIN_NO_TOWN: Final = timedelta(seconds=60)
-"""So long before the end of the function's life no town is begun any more."""
+"""No town is started in the last seconds before the function's timeout."""
 
-Outcome = retention.RetentionPlan | Exception | Literal["left"]
+TidyOutcome = retention.RetentionPlan | Exception | Literal["left"]
 
 
 @dataclass(slots=True)
 class HourReport:
-    """What came of one hour. `left` are towns for which no time was left."""
+    """The results of one hour. `left` is the number of towns for which no time was left."""
 
     towns: int = 0
     objects: int = 0
@@ -44,7 +44,7 @@ class HourReport:
 
     @property
     def values(self) -> dict[str, float]:
-        """Its metrics, zeros included."""
+        """The metrics of the hour, zeros included."""
         return {
             "townsTidied": self.towns,
             "objectsForgotten": self.objects,
@@ -55,7 +55,7 @@ class HourReport:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Everything that an hour of retention needs; `objects` and `versions` are the same bucket."""
+    """Everything that an hour of retention needs. `objects` and `versions` are the same bucket."""
 
     objects: ObjectStore
     versions: VersionedObjects
@@ -65,7 +65,7 @@ class Retention:
     alerts: Alerts
 
     def hour(self, call: ScheduledCall, *, remaining: timedelta) -> HourReport:
-        """Let the towns of this hour forget, and write one summary line. Raises what made it impossible to list them."""
+        """Tidy the towns of this hour and write one summary line. Raises an error if the towns cannot be listed."""
         report = HourReport()
         stops = self.clock.now() + remaining - BEGIN_NO_TOWN
         for town_id, outcome in self._outcomes(call.scheduled_time.hour, stops):
@@ -90,18 +90,18 @@ class Retention:
         )
         return report
 
-    def _outcomes(self, hour: int, stops: datetime) -> Iterator[tuple[str, Outcome]]:
+    def _outcomes(self, hour: int, stops: datetime) -> Iterator[tuple[str, TidyOutcome]]:
         towns = [town for town in drive(ObjectTownStore(self.objects).towns()) if hour_of(town) == hour]
         with ThreadPoolExecutor(TOWNS_AT_ONCE) as pool:
             yield from zip(towns, pool.map(partial(self._tidied, stops=stops), towns), strict=True)
 
-    def _tidied(self, town_id: str, *, stops: datetime) -> Outcome:
+    def _tidied(self, town_id: str, *, stops: datetime) -> TidyOutcome:
         now = self.clock.now()
         if now >= stops:
             return "left"
         try:
             return drive(retention.forget(Archive(self.objects, self.versions, town_id), self.keep, now=now))
-        except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+        except Exception as error:  # noqa: BLE001 - the error boundary of a town: it is reported, and the others go on
             return error
 
 

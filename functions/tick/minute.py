@@ -20,7 +20,7 @@ from shared.domain.errors import Retryable
 from shared.domain.times import to_text
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
-from shared.ports.town_store import DueMarker
+from shared.ports.waiting_room import DueMarker
 from shared.runner.dispatch import due_towns, remember, run_due_town
 from shared.runner.run_report import FailedRun
 from shared.runner.surroundings import Surroundings

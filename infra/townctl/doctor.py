@@ -29,7 +29,8 @@ from shared.intake import ingest
 from shared.intake.unreadable import UNREADABLE
 from shared.moving import checkup
 from shared.ports.steps import drive
-from shared.ports.town_store import DueMarker, TownImage
+from shared.ports.town_store import TownImage
+from shared.ports.waiting_room import DueMarker
 from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
 from shared.town import database

@@ -27,7 +27,7 @@ from shared.adapters.clock import Budget
 from shared.domain import limits
 from shared.domain.errors import TownError, UnknownTown
 from shared.ports.steps import drive
-from shared.ports.town_store import DueMarker
+from shared.ports.waiting_room import DueMarker
 from shared.runner.dispatch import due_towns, run_due_town, take_in
 from shared.runner.run_report import FailedRun, PassReport, RunReport
 from shared.runner.surroundings import Surroundings

@@ -31,7 +31,7 @@ from shared.ports.forge import SourceForge
 from shared.ports.object_store import ObjectStore
 from shared.ports.runtime import AgentRuntime, StartRejected
 from shared.ports.steps import Steps, drive
-from shared.ports.town_store import DueMarker
+from shared.ports.waiting_room import DueMarker
 from shared.runner.perform import Outside
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys

@@ -1,5 +1,6 @@
-"""The outside world behind the ports of `shared.domain.ports`.
+"""Implementations of `shared.ports`: S3, SQS, Secrets Manager, ECS, directories, local processes, forges, the clock.
 
-The only package that may know boto3, HTTP, the clock or chance. Adapters translate: what leaves them is a value or an
-error of `shared.domain.errors`, never one of a library.
+This is the only package of `shared` that may use boto3, HTTP, real time and randomness. An adapter translates: it returns
+values of its port and raises errors of `shared.domain.errors`, never those of a library. Adapters do not know each other,
+except within a family; import-linter lists the families.
 """

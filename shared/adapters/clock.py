@@ -1,13 +1,12 @@
 """The clocks, and the only readings of real time in the project.
 
-A town knows one time: that of its clock. `SystemClock` is the wall clock. `ScaledClock` runs faster (or slower) than
-the wall, so that a demonstration shows in a minute what takes an hour, with no constant of the specification changed:
-ninety seconds of silence are still ninety seconds, of that clock. Agents run in processes of their own and must live
-in the same time as the town; therefore a clock can be written as a line of text, handed over in the environment, and
-read back.
+Everything in a town uses the town's clock. `SystemClock` is real time. `ScaledClock` runs faster or slower, so that a
+demonstration shows in a minute what takes an hour, without changing any constant of the specification: ninety seconds of
+silence are still ninety seconds of that clock. Agents run in processes of their own and must use the same clock as their
+town. Therefore a clock can be written as a line of text, passed in the environment, and read back.
 
-Waiting for an operating system (a process that is to end, a lock that is to be free) has nothing to do with the time
-of a town. `wait_for` and `Budget` measure it in real seconds, on a clock that never jumps.
+Waiting for the operating system (for a process to end, for a lock to become free) does not depend on the town's clock.
+`wait_for` and `Budget` measure it in real seconds, on a clock that never jumps.
 """
 
 import time
@@ -20,91 +19,92 @@ from shared.domain import times
 from shared.ports.clock import Clock
 
 CLOCK_VARIABLE: Final = "TOWN_CLOCK"
-"""Environment variable in which an agent finds the line of its town's clock; missing or `system` is the wall clock."""
+"""The environment variable with the line of the town's clock, for agents. If missing or `system`: real time."""
 
 _SYSTEM_TEXT: Final = "system"
 
 
 @dataclass(frozen=True, slots=True)
 class SystemClock:
-    """The wall clock of this machine."""
+    """Real time, from this machine's clock."""
 
     def now(self) -> datetime:
-        """The present time, aware, UTC, in whole milliseconds."""
+        """The current time: aware, in UTC, in whole milliseconds."""
         return times.whole_milliseconds(datetime.now(UTC))
 
     def sleep(self, seconds: float) -> None:
-        """Wait for so many real seconds."""
+        """Wait for this many real seconds."""
         time.sleep(max(0.0, seconds))
 
     def to_text(self) -> str:
-        """The line from which `from_text` makes this clock again."""
+        """The line from which `from_text` recreates this clock."""
         return _SYSTEM_TEXT
 
 
 @dataclass(frozen=True, slots=True)
 class ScaledClock:
-    """A clock that showed `epoch` when the wall (seconds since 1970) showed `wall_epoch`, and runs `speed` times as
-    fast.
-    """
+    """A clock that showed `epoch` at the real time `wall_epoch` (seconds since 1970), and runs `speed` times as fast."""
 
     epoch: datetime
     wall_epoch: float
     speed: float
 
     def __post_init__(self) -> None:
-        """Refuse a clock that stands still, runs backwards or has no zone."""
+        """Reject a clock that stands still, runs backwards or has no time zone."""
         if not 0 < self.speed < float("inf"):
-            raise ValueError(f"the speed of a clock must be a number above 0, not {self.speed}: use 1 for real time")
+            raise ValueError(
+                f"the speed of a clock must be a finite number greater than 0, not {self.speed}; 1 is real time"
+            )
         if self.epoch.tzinfo is None:
-            raise ValueError("the epoch of a clock needs a zone: use an aware datetime in UTC")
+            raise ValueError("the epoch of a clock needs a time zone: use an aware datetime in UTC")
 
     @classmethod
     def starting_now(cls, *, speed: float) -> "ScaledClock":
-        """A clock that shows the right time at this moment and leaves it at `speed`."""
+        """A clock that shows the real time now and runs at `speed` from here on."""
         wall = time.time()
         return cls(epoch=datetime.fromtimestamp(wall, UTC), wall_epoch=wall, speed=speed)
 
     def now(self) -> datetime:
-        """The present time of this clock, aware, UTC, in whole milliseconds."""
+        """The current time of this clock: aware, in UTC, in whole milliseconds."""
         passed = timedelta(seconds=(time.time() - self.wall_epoch) * self.speed)
         return times.whole_milliseconds((self.epoch + passed).astimezone(UTC))
 
     def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds of this clock."""
+        """Wait for this many seconds of this clock."""
         time.sleep(max(0.0, seconds) / self.speed)
 
     def to_text(self) -> str:
-        """The line from which `from_text` makes this clock again, to the microsecond."""
+        """The line from which `from_text` recreates this clock, to the microsecond."""
         return f"scaled {self.epoch.astimezone(UTC).isoformat()} {self.wall_epoch!r} {self.speed!r}"
 
 
 def from_text(text: str) -> Clock:
-    """The clock of a line written by `to_text`; empty text is the wall clock. Raises ValueError for any other text."""
+    """The clock in a line written by `to_text`; an empty text is real time. Raises ValueError for any other text."""
     words = text.split()
     if words in ([], [_SYSTEM_TEXT]):
         return SystemClock()
     if len(words) != 4 or words[0] != "scaled":
-        raise ValueError(f"not a clock: {text[:80]!r}; {CLOCK_VARIABLE} holds `system` or a line written by to_text()")
+        raise ValueError(
+            f"not a clock: {text[:80]!r}; {CLOCK_VARIABLE} must hold `system` or a line written by to_text()"
+        )
     return ScaledClock(epoch=datetime.fromisoformat(words[1]), wall_epoch=float(words[2]), speed=float(words[3]))
 
 
 class Budget:
-    """So many real seconds from its making; what a call may spend on waiting in all its parts together."""
+    """A number of real seconds, starting now, that a call may spend on waiting in all its parts together."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     def left(self, *, at_most: float = float("inf")) -> float:
-        """The real seconds that are left, never below 0."""
+        """The real seconds that are left, never less than 0."""
         return max(0.0, min(self._end - time.monotonic(), at_most))
 
 
 def wait_for(holds: Callable[[], bool], *, seconds: float, every: float = 0.01) -> bool:
-    """Look every few real milliseconds until `holds()`, for at most so many real seconds; say whether it came to
-    hold.
+    """Check `holds()` every few milliseconds, for at most so many real seconds; returns whether it became true.
 
-    It looks at least once, also with no time left.
+    Checks at least once, even if no time is left.
     """
     budget = Budget(seconds)
     while not holds():

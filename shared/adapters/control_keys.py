@@ -1,4 +1,4 @@
-"""The key that a control server asks of whoever calls it (TOWN_CONTROL_KEY there): the town's own, else the platform's."""
+"""The key that callers of a control server must present (TOWN_CONTROL_KEY there): the town's own, else the platform's."""
 
 from typing import Final
 
@@ -8,13 +8,13 @@ PLATFORM: Final = "platform/control-key"
 
 
 class ControlKeys:
-    """Finds the key of a town's control server among the secrets. Raises what they raise."""
+    """Finds the key of a town's control server among the secrets. Raises what `Secrets.get` raises."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     def __call__(self, town_id: str) -> str | None:
-        """The key; None where none is stored, for a server that asks for none."""
+        """The key; None if none is stored. Then the request is sent without one."""
         for name in (f"towns/{town_id}/control-key", PLATFORM):
             found = self._secrets.get(name)
             if found is not None:

@@ -3,51 +3,45 @@
     GET   /health                    POST /agents/start             POST  /agents/{id}/stop     GET /agents/{id}/status
     POST  /agents/{id}/message       PATCH /agents/{id}/model       POST  /refresh-token        POST /sync-config
 
-`infra.agents.control_server` is one; `start_request` says what it is sent. Beside the bodies, two headers: Idempotency-Key is
-the effect id (of a message: the message id), Town-Generation the generation that a call is meant for. The agent's order
-and token travel in `envVars`, so a server that knows nothing of generations still hands them to its agent.
+`infra.agents.control_server` is one; `start_request` makes the body of a start. Two headers go with the bodies:
+Idempotency-Key is the effect id (for a message: the message id), Town-Generation is the generation that a call is meant for.
+The agent's order and token are sent in `envVars`, so that a server without generations still passes them on to its agent.
 
-Every call has a time of its own. What went out and was not answered is unknown, never a no; what could not be sent is a
-no, never unknown. A start that was overtaken while it was still starting is cancelled by the server, which keeps at most
-one session of an agent: the newest generation's.
+Every call has its own timeout. A request that was sent and not answered has an unknown outcome; it is never reported as
+refused. A request that could not be sent is refused; it is never reported as unknown. The server keeps at most one session
+of an agent, that of the newest generation: it cancels a start that is superseded while still in progress.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, get_args
 from urllib.parse import quote
 
 from shared.adapters.clock import Budget
 from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
 from shared.adapters.start_request import start_request
-from shared.adapters.town_containers import TownContainers
 from shared.domain.errors import TownError
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import (
+    AddressUnknown,
+    AgentOrder,
+    Done,
+    NotDone,
+    Started,
+    StartRejected,
+    StartUnknown,
+    TownContainers,
+)
+from shared.ports.tokens import MintToken
 
 TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 API_VARIABLE: Final = "TOWN_API"
 _NOT_RUNNING: Final = "the agent is not running"
 
 
-class MintToken(Protocol):
-    """Makes a town token: for the town's container, or for one generation of an agent. It lives 8 hours."""
-
-    def __call__(
-        self,
-        town_id: str,
-        *,
-        scope: Literal["container", "agent"],
-        agent_id: str | None = None,
-        generation: int | None = None,
-    ) -> str:
-        """The token. Raises TownError if it cannot be made; then nothing is sent."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class CallSeconds:
-    """How long one call of each kind may take (EFFECT_TIMEOUT of spec/README.md section 3)."""
+    """The timeout of each kind of call (EFFECT_TIMEOUT of spec/README.md section 3)."""
 
     start: float = 60.0
     status: float = 10.0
@@ -56,11 +50,12 @@ class CallSeconds:
 
 
 class ControlServerRuntime:
-    """`AgentRuntime` over the control servers of `containers`. Safe for threads.
+    """`AgentRuntime` over the control servers in `containers`. Safe for threads.
 
-    `mint` makes tokens (None: the agents of this deployment need none); `key_of` names the secret that a town's server
-    asks for; `api` is the base URL of the events API that agents report to; `default_model` is asked for where neither
-    town nor rig names one.
+    - `mint` makes tokens; None if the agents of this deployment need none.
+    - `key_of` returns the key that a town's server requires, or None.
+    - `api` is the base URL of the events API that agents report to.
+    - `default_model` is used if neither town nor rig names a model.
     """
 
     def __init__(
@@ -81,7 +76,7 @@ class ControlServerRuntime:
         self._models = {"model": default_model, "small_model": small_model}
         self._seconds = seconds
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent; the same effect id again gives the first answer."""
         town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
         budget = Budget(self._seconds.start)
@@ -89,7 +84,7 @@ class ControlServerRuntime:
         if isinstance(awake, StartRejected | StartUnknown):
             return awake
         try:
-            # nobody knows whether it began a moment ago
+            # the server may have started a moment ago, without any token
             self._give_tokens(town_id, awake.address, effect_id, None, seconds=budget.left(at_most=self._seconds.other))
             environment = self._environment(town_id, agent_id, generation)
             headers = self._headers(town_id, effect_id, generation)
@@ -104,7 +99,7 @@ class ControlServerRuntime:
         return _start_answer(answer, f"{agent_id}:{generation}")
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
-        """Stop that generation of the agent and no other; "not running" is Done."""
+        """Stop that generation of the agent and no other. Done if it is not running."""
         answer = self._ask(
             "POST", town_id, f"/agents/{_part(agent_id)}/stop", {}, effect_id=effect_id, generation=generation
         )
@@ -113,7 +108,7 @@ class ControlServerRuntime:
         return _done(answer)
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
-        """The newest process of the agent; `not_found` where there is no container; `unknown` where nobody answers."""
+        """The agent's newest process; `not_found` if there is no container; `unknown` if the server does not answer."""
         answer = self._ask("GET", town_id, f"/agents/{_part(agent_id)}/status", None, seconds=self._seconds.status)
         if answer is None or (isinstance(answer, Answered) and answer.status == 404):
             return ProcessStatus("not_found")
@@ -127,15 +122,15 @@ class ControlServerRuntime:
         return ProcessStatus(status, str(reason)[:1000] if reason else None, generation if known else None)
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Give the running agent a text; a message id that it has seen is Done."""
+        """Give the running agent a text. A message id that it has received is Done."""
         path, body = f"/agents/{_part(agent_id)}/message", {"prompt": text}
         answer = self._ask("POST", town_id, path, body, effect_id=message_id, headers={"Town-Message-Mode": mode})
         if answer is None or (isinstance(answer, Answered) and answer.status in (404, 409, 410)):
             return NotDone(_NOT_RUNNING, passing=True)
         return _done(answer)
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
-        """Change the model of a running agent; one that does not run gets it in its next order."""
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+        """Change the model of a running agent. Done if it is not running: its next order names the model."""
         body = {
             "model": order["model"] or self._models["model"],
             "smallModel": order.get("small_model") or self._models["small_model"],
@@ -149,14 +144,15 @@ class ControlServerRuntime:
         return _done(answer)
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        """Give the container a fresh token, and one to each agent that it says it runs. A container that starts later gets
-        its own with the start of its first agent.
+        """Give the container a fresh token, and one to each agent that it says is running.
+
+        A container that starts later gets its token with the start of its first agent.
         """
         address = self._containers.address(town_id)
         if self._mint is None or address is None:
             return Done()
-        if isinstance(address, NotSent):
-            return _done(address)
+        if isinstance(address, AddressUnknown):
+            return _done(NotSent(address.reason))
         health = call("GET", f"{address}/health", headers=self._headers(town_id), seconds=self._seconds.health)
         agents = health.body.get("agents") if isinstance(health, Answered) and health.ok else None
         try:
@@ -164,8 +160,8 @@ class ControlServerRuntime:
         except TownError as error:
             return NotDone(f"no token can be made: {error.message}", passing=True)
 
-    def sync_config(self, town_id: str, config: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
-        """Tell the container what its agents should find: `rigs` to keep clones of, `envVars` for every later start."""
+    def sync_config(self, town_id: str, config: Mapping[str, object], *, effect_id: str) -> Done | NotDone:
+        """Configure the container: `rigs` to keep clones of, `envVars` for every later start."""
         answer = self._ask("POST", town_id, "/sync-config", dict(config), effect_id=effect_id)
         return Done() if answer is None else _done(answer)
 
@@ -174,7 +170,7 @@ class ControlServerRuntime:
         return self._containers.stop(town_id, effect_id=effect_id)
 
     def container_state(self, town_id: str) -> str:
-        """As the containers say; one that runs and answers is `healthy`."""
+        """The state that `containers` reports; a container that runs and answers is `healthy`."""
         state = self._containers.state(town_id)
         if state != "running":
             return state
@@ -189,8 +185,8 @@ class ControlServerRuntime:
             found[API_VARIABLE] = self._api
         return found
 
-    def _tokens_of_agents(self, town_id: str, agents: Any) -> list[dict[str, Any]]:
-        """A fresh token for each generation that runs."""
+    def _tokens_of_agents(self, town_id: str, agents: object) -> list[dict[str, Any]]:
+        """A fresh token for each running generation."""
         if self._mint is None or not isinstance(agents, list):
             return []
         running = [(each.get("agentId"), each.get("generation")) for each in agents if isinstance(each, dict)]
@@ -205,9 +201,9 @@ class ControlServerRuntime:
         ]
 
     def _give_tokens(
-        self, town_id: str, address: str, effect_id: str, agents: Any, *, seconds: float
+        self, town_id: str, address: str, effect_id: str, agents: object, *, seconds: float
     ) -> Done | NotDone:
-        """Hand over the container's token, and those of the agents that its /health named."""
+        """Send the container its token, and those of the agents that its /health named."""
         if self._mint is None:
             return Done()
         body: dict[str, Any] = {"token": self._mint(town_id, scope="container")}
@@ -232,8 +228,10 @@ class ControlServerRuntime:
     ) -> Answered | NotSent | NoAnswer | None:
         """One call to the town's server; None if the town has no container."""
         address = self._containers.address(town_id)
-        if address is None or isinstance(address, NotSent):
-            return address
+        if address is None:
+            return None
+        if isinstance(address, AddressUnknown):
+            return NotSent(address.reason)
         sent = {**self._headers(town_id, effect_id, generation), **(headers or {})}
         return call(method, f"{address}{path}", body=body, headers=sent, seconds=seconds or self._seconds.other)
 
@@ -247,8 +245,14 @@ class ControlServerRuntime:
         return found
 
 
+def answers_at(address: str) -> bool:
+    """Whether a control server answers at a base URL, also if it asks for a key."""
+    health = call("GET", f"{address}/health", headers={}, seconds=CallSeconds().health)
+    return isinstance(health, Answered) and (health.ok or health.status == 401)
+
+
 def _start_answer(answer: Answered | NotSent | NoAnswer, session: str) -> Started | StartRejected | StartUnknown:
-    """What an answer to a start means. A server that failed inside, or a gateway before it, may have started the agent."""
+    """What an answer to a start means. After a 5xx, of the server or of a gateway, the agent may have been started."""
     if isinstance(answer, NotSent):
         return StartRejected(f"the control server cannot be reached: {answer.reason}")
     if isinstance(answer, NoAnswer):
@@ -270,11 +274,11 @@ def _done(answer: Answered | NotSent | NoAnswer) -> Done | NotDone:
     return Done() if answer.ok else NotDone(f"the control server refused ({answer.said})", passing=answer.may_pass)
 
 
-def _state(text: Any) -> ProcessState | None:
-    """The state of that name, if there is one."""
+def _state(text: object) -> ProcessState | None:
+    """The state of that name; None if it is not a known one."""
     return next((state for state in get_args(ProcessState) if state == text), None)
 
 
 def _part(text: str) -> str:
-    """An id as one segment of a path."""
+    """An id as one segment of a URL path."""
     return quote(text, safe="")

@@ -1,4 +1,4 @@
-"""What a directory store reads from its files and their names, and how it makes them last."""
+"""How a directory store reads its files and their names, and forces them to the disk."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def content(path: Path, *, at_most: int = -1) -> bytes | None:
-    """All bytes of a file, or the first ones; None if there is none."""
+    """All bytes of a file, or the first `at_most`; None if it does not exist."""
     try:
         with path.open("rb") as file:
             return file.read(at_most)
@@ -30,7 +30,7 @@ def etag(body: bytes) -> str:
 
 
 def present(path: Path) -> tuple[str, bytes] | None:
-    """The version id and the content of an object's file; None if there is none."""
+    """The version id and the content of an object's file; None if it does not exist."""
     try:
         with path.open("rb") as file:
             body = file.read()
@@ -40,7 +40,7 @@ def present(path: Path) -> tuple[str, bytes] | None:
 
 
 def past_version(path: Path) -> ObjectVersion | None:
-    """What a version's file holds; None if it was removed meanwhile."""
+    """The version that a file holds; None if it was removed meanwhile."""
     _, _, digest = path.name.partition("-")
     with contextlib.suppress(FileNotFoundError):
         return ObjectVersion(path.name, f'"{digest}"', time_of(path.name), path.stat().st_size, current=False)
@@ -48,7 +48,7 @@ def past_version(path: Path) -> ObjectVersion | None:
 
 
 def version_id(status: os.stat_result, tag: str) -> str:
-    """The name of a state: when it was written, and the hash of its content."""
+    """The name of a state: the time of writing and the hash of the content."""
     return f"{status.st_mtime_ns // 1_000_000:013d}-" + tag.strip('"')
 
 
@@ -58,7 +58,7 @@ def time_of(name: str) -> datetime:
 
 
 def make_younger(path: Path, *, than: Path) -> None:
-    """Let a file be a millisecond younger than another one, if it is not."""
+    """Make a file at least a millisecond younger than another one."""
     oldest = than.stat().st_mtime_ns + 1_000_000
     if path.stat().st_mtime_ns < oldest:
         os.utime(path, ns=(oldest, oldest))
@@ -74,7 +74,7 @@ def to_disk(directory: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """The bytes of a file; 0 if it has gone since it was listed."""
+    """The size of a file in bytes; 0 if it was removed since it was listed."""
     try:
         return path.stat().st_size
     except NO_FILE:
@@ -82,7 +82,7 @@ def size_of(path: Path) -> int:
 
 
 def entries(path: Path) -> list[tuple[str, bool]]:
-    """Names in a directory, and whether each is a directory, in the order of the keys below them."""
+    """The names in a directory and whether each is a directory, in the order of the keys below them."""
     try:
         with os.scandir(path) as found:
             entries = [(each.name, each.is_dir()) for each in found if not each.name.startswith(".")]

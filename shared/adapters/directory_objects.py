@@ -1,17 +1,16 @@
-"""An object store in a directory: what S3 promises, on a local disk, for any number of processes.
+"""An object store in a directory: the guarantees of S3 on a local disk, for any number of processes.
 
-A write goes to a file under `.writing/` and reaches the disk; then one rename or link makes it the object,
-whole or not at all. A link fails where a file is, which makes `create` conditional by itself. `replace`,
-`put` and `delete` take one of 64 lock files for the moment between looking and renaming; a process that dies
-lets go of its lock. The ETag is a hash of the content, so it also holds for files that were copied here by
-hand.
+A write first goes to a file under `.writing/` and is forced to the disk. Then one rename or link turns it into the object,
+so an object is complete or does not exist. A link fails if the file exists, which makes `create` conditional. `replace`,
+`put` and `delete` hold one of 64 lock files while they compare and rename; the lock of a process that dies is released. The
+ETag is a hash of the content, so it is also right for files that were copied here by hand.
 
-What `replace` overwrites stays as a second name of the same file, `.versions/<key>/<ms>-<etag>`, until somebody deletes
-that version. The name holds the time of writing, and a replacement is always at least a millisecond younger than what
-it replaces, whatever the clocks of the writers say: so the order of the names is the order of the writes.
+The state that `replace` overwrites is kept under a second name, `.versions/<key>/<ms>-<etag>`, until that version is deleted.
+The name holds the time of writing, and a replacement is always at least a millisecond younger than the state it replaces,
+whatever the clocks of the writers show. So the order of the names is the order of the writes.
 
-Names that start with a dot are ours and never keys. What a crash leaves under `.writing/` is removed an hour
-later.
+Names that start with a dot belong to the store and are never keys. Files that a crash left under `.writing/` are removed
+after an hour.
 """
 
 import contextlib
@@ -35,14 +34,15 @@ _LOCKS: Final = ".locks"
 _VERSIONS: Final = ".versions"
 _LOCK_COUNT: Final = 64
 _ABANDONED_SECONDS: Final = 3600
-_PLACING_TRIES: Final = 100  # a directory may be removed as empty between making it and moving a file into it
+_PLACING_TRIES: Final = 100  # a directory may be removed as empty before a file is moved into it
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class DirectoryObjects:
-    """The ObjectStore and VersionedObjects ports over one directory. The first write makes it; reading needs no right
-    to write.
+    """The ObjectStore and VersionedObjects ports over one directory.
+
+    The first write makes the directory. Reading does not require permission to write.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,7 +59,7 @@ class DirectoryObjects:
             return None if body is None else StoredObject(body, files.etag(body))
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
-        """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        """The object if its ETag differs from `etag`; `unchanged` if it does not; None if there is none."""
         found = self.get(key)
         return "unchanged" if found is not None and found.etag == etag else found
 
@@ -80,8 +80,9 @@ class DirectoryObjects:
         return files.etag(body)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object of that ETag and keep it as a version. Raises PreconditionFailed if it is another or
-        gone.
+        """Replace the object that has this ETag and keep the old state as a version.
+
+        Raises PreconditionFailed if the object has another ETag or is gone.
         """
         path = self._path(key)
         with self._translated(f"replace {key}"), self._written(body) as written, self._locked(key):
@@ -104,9 +105,8 @@ class DirectoryObjects:
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none.
 
-        The directory above is removed too if that leaves it empty, but for those at the top. A deletion is
-        not forced to the disk: an object that a power failure brings back is deleted again by whoever meets
-        it.
+        Its directory is removed as well if it is empty now, except at the top. A deletion is not forced to the disk: if a
+        power failure brings the object back, whoever finds it deletes it again.
         """
         path = self._path(key)
         with self._translated(f"delete {key}"):
@@ -121,7 +121,7 @@ class DirectoryObjects:
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending.
 
-        Only directories that can hold such keys are read, and none once `limit` is reached.
+        Only directories that can hold such keys are read, and no further ones once `limit` is reached.
         """
         start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
@@ -130,12 +130,14 @@ class DirectoryObjects:
         return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes)
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
-        """The present state and those that were replaced, newest first."""
+        """The current state and those that were replaced, newest first."""
         path, kept = self._path(key), self._versions_of(key)
         with self._translated(f"versions {key}"):
-            present = files.present(path)  # first, because what is replaced meanwhile is found among the past then
+            present = files.present(
+                path
+            )  # read first: a state that is replaced meanwhile is then found among the past ones
             names = [name for name, _ in reversed(files.entries(kept)) if files.VERSION_ID.fullmatch(name)]
-            # a writer that died before its rename leaves the present state there too
+            # if a writer died before its rename, the current state is there too
             past = [files.past_version(kept / name) for name in names]
         if present is None:
             return tuple(each for each in past if each is not None)
@@ -156,7 +158,7 @@ class DirectoryObjects:
             return None if body is None else StoredObject(body, files.etag(body))
 
     def delete_version(self, key: str, version_id: str) -> None:
-        """Forget one past state; no error if it is gone. Raises Refused for the current one."""
+        """Delete one past state; no error if it is gone. Raises Refused for the current one."""
         path = self._path(key)
         with self._translated(f"delete version {version_id} of {key}"), self._locked(key):
             present = files.present(path)
@@ -169,9 +171,9 @@ class DirectoryObjects:
         return self._root.joinpath(_VERSIONS, *key.split("/"))
 
     def _keep(self, key: str, path: Path, etag: str) -> None:
-        """Give the present state of an object a second name, which stays when the first one goes to another file."""
+        """Give the current state of an object a second name, which remains when the first one is replaced."""
         kept = self._versions_of(key) / files.version_id(path.stat(), etag)
-        with contextlib.suppress(FileExistsError):  # of a writer that died just here
+        with contextlib.suppress(FileExistsError):  # left by a writer that died right after this
             try:
                 os.link(path, kept)
             except FileNotFoundError:
@@ -193,7 +195,7 @@ class DirectoryObjects:
                 yield from self._keys_below(key, prefix=prefix, after=after)
 
     def _path(self, key: str) -> Path:
-        """Where the key's file is. No key reaches outside the directory or our own files in it."""
+        """The file of a key. No key leads outside the directory or to the store's own files in it."""
         names = key.split("/")
         if any(not name or name.startswith(".") or "\x00" in name for name in names):
             raise Refused(f"not a key: {key[:200]!r}", status=400, path="key")
@@ -201,7 +203,7 @@ class DirectoryObjects:
 
     @contextmanager
     def _written(self, body: bytes) -> Iterator[Path]:
-        """A temporary file with this content, on the disk; removed afterwards if it was not moved away."""
+        """A temporary file with this content, forced to the disk; removed afterwards if it was not moved."""
         self._make_ready()
         handle, name = tempfile.mkstemp(dir=self._writing)
         written = Path(name)
@@ -219,7 +221,7 @@ class DirectoryObjects:
             return
         self._writing.mkdir(parents=True, exist_ok=True)
         self._locks.mkdir(exist_ok=True)
-        with contextlib.suppress(PermissionError):  # a directory above ours may be closed to us
+        with contextlib.suppress(PermissionError):  # we may have no permission for the directory above ours
             files.to_disk(self._root.parent)
         self._remove_abandoned()
         self._is_ready = True
@@ -229,28 +231,26 @@ class DirectoryObjects:
         self._make_ready()
         number = int.from_bytes(blake2b(key.encode(), digest_size=2).digest(), "big") % _LOCK_COUNT
         with (self._locks / f"{number:02}").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file, also by dying, lets go
+            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file releases the lock, and so does the end of the process
             yield
 
     def _place(self, path: Path, move: Callable[[], object]) -> None:
-        """Move a file to a new place whose directories may not exist yet, or vanish in between, and make it
-        last.
-        """
+        """Move a file to a place whose directories may not exist yet or may vanish meanwhile, and force it to the disk."""
         for _ in range(_PLACING_TRIES):
             made = self._make_directory(path.parent)
             try:
                 move()
             except FileNotFoundError:
                 continue
-            # the directory may have been made by another process that has not yet forced it to the disk
+            # another process may have made the directory without having forced it to the disk yet
             for directory in (path.parent, path.parent.parent, *made):
                 with contextlib.suppress(FileNotFoundError):
                     files.to_disk(directory)
             return
-        raise StoreUnavailable(f"write {path}: its directory is removed again and again", hint="try again")
+        raise StoreUnavailable(f"write {path}: its directory was removed again and again", hint="try again")
 
     def _make_directory(self, directory: Path) -> tuple[Path, ...]:
-        """Make a directory with all above it; the ones above those that were made are returned."""
+        """Make a directory with its parents; returns the parent of each directory that was made."""
         missing = []
         while directory != self._root and not directory.exists():
             missing.append(directory)
@@ -261,7 +261,7 @@ class DirectoryObjects:
         return tuple(each.parent for each in missing)
 
     def _remove_abandoned(self) -> None:
-        """Remove temporary files of writers that died long ago, by the file system's own clock."""
+        """Remove temporary files that are older than an hour, by the file system's own clock: their writers have died."""
         handle, name = tempfile.mkstemp(dir=self._writing)
         with os.fdopen(handle) as file:
             now = os.fstat(file.fileno()).st_mtime
@@ -285,8 +285,8 @@ class DirectoryObjects:
             ) from error
         if error.errno in _FORBIDDEN:
             raise AccessDenied(
-                reason, hint=f"let this user read and write {self._root} and everything in it"
+                reason, hint=f"allow this user to read and write {self._root} and everything in it"
             ) from error
         raise StoreUnavailable(
-            reason, hint=f"look at the disk and the system's log for {self._root}, then try again"
+            reason, hint=f"check the disk of {self._root} and the system's log, then try again"
         ) from error

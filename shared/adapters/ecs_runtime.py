@@ -1,10 +1,10 @@
 """Agents on Amazon ECS, in one of two ways.
 
-- `EcsAgents`: one task for each generation of an agent. RunTask is the start; the task fetches what it is to do from
-  `TOWN_START_URL` and ends with its agent. The body is too large for RunTask's overrides (8,192 characters) and holds a
-  token, so it lies on a shelf under an address that ends to be valid soon.
-- `EcsContainers`: one control-server task for each town, started when an agent is wanted and stopped when the town is
-  idle; `ControlServerRuntime` speaks to it.
+- `EcsAgents`: one task for each generation of an agent. RunTask is the start. The task downloads its start request from
+  `TOWN_START_URL` and ends with its agent. The request is too large for the overrides of RunTask (8,192 characters) and holds
+  a token, so it is stored elsewhere (`Shelf`) behind a URL that soon expires.
+- `EcsContainers`: one control-server task for each town, started for its first agent and stopped when the town is idle.
+  `ControlServerRuntime` calls it.
 
 Both run the same image (`infra/agents/control_server/Dockerfile`).
 """
@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters.clock import Budget
 from shared.adapters.control_server import (
@@ -22,27 +22,36 @@ from shared.adapters.control_server import (
     TOKEN_VARIABLE,
     CallSeconds,
     ControlServerRuntime,
-    MintToken,
+    answers_at,
 )
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsTask, EcsTasks, NotSeen, tag_value
-from shared.adapters.http_json import Answered, NotSent, call
 from shared.adapters.start_request import start_request
-from shared.adapters.town_containers import Awake, FixedAddresses
+from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import TownError
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import (
+    AddressUnknown,
+    AgentOrder,
+    Awake,
+    Done,
+    NotDone,
+    Started,
+    StartRejected,
+    StartUnknown,
+)
+from shared.ports.tokens import MintToken
 
 START_URL_VARIABLE: Final = "TOWN_START_URL"
 START_KEY_VARIABLE: Final = "TOWN_START_KEY"
 TOWN_VARIABLE: Final = "TOWN_ID"
 CONTAINER_TOKEN_VARIABLE: Final = "TOWN_CONTAINER_TOKEN"  # noqa: S105 - a name
-"""In `envVars` of a start request on the shelf: the token of the task's own control server, which no call hands it."""
+"""In `envVars` of a stored start request: the token for the control server inside the task, which no call delivers."""
 
 _ROLE_TAG, _AGENT_TAG, _GENERATION_TAG, _EFFECT_TAG = "town-role", "town-agent", "town-generation", "town-effect"
 _SECONDS: Final = CallSeconds()
 _LOOK_EVERY_SECONDS: Final = 1.0
 _TOKEN_TURNS_SECONDS: Final = 1800.0
-"""Shorter than ECS shows an ended task (an hour), which it forgets long before it forgets the token of its start."""
+"""Shorter than the hour for which ECS shows an ended task. It remembers the token of the task's start for much longer."""
 
 _STATE: Final[Mapping[str, ProcessState]] = {
     "PROVISIONING": "starting",
@@ -57,21 +66,21 @@ _STATE: Final[Mapping[str, ProcessState]] = {
 }
 
 Shelf = Callable[[str, bytes], str]
-"""Keeps a start request for its task: (name, body) -> an https address from which the task alone can fetch it for a while.
+"""Stores a start request for a task: (name, body) -> an https URL from which only the task can download it, for a while.
 
-Raises TownError if it cannot.
+Raises TownError if the request cannot be stored.
 """
 
 AddressOf = Callable[[EcsTask], str | None]
 
 
 def address_in_vpc(port: int) -> AddressOf:
-    """The base URL of the control server in a task: its private address."""
+    """Finds the base URL of the control server in a task, by the task's private address."""
     return lambda task: None if task.ip is None else f"http://{task.ip}:{port}"
 
 
 class EcsAgents:
-    """`AgentRuntime` with a task for each generation of an agent. Safe for threads."""
+    """`AgentRuntime` with one task for each generation of an agent. Safe for threads."""
 
     def __init__(
         self,
@@ -94,8 +103,8 @@ class EcsAgents:
         self._default_model = default_model
         self._seconds = seconds
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
-        """Run the task of this generation; the same effect id again gives the same task."""
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        """Run the task of this generation. The same effect id again gives the same task."""
         town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
         budget = Budget(self._seconds.start)
         found = self._of_agent(town_id, agent_id)
@@ -122,14 +131,14 @@ class EcsAgents:
         environment = {TOWN_VARIABLE: town_id, START_URL_VARIABLE: url, START_KEY_VARIABLE: effect_id}
         answer = self._tasks.run(town_id, token=effect_id, environment=environment, tags=tags)
         if isinstance(answer, StartUnknown):
-            # The same token with another address is refused: then the first start stands, and can be seen.
+            # ECS refuses the same token with another URL. Then the first start was successful, and its task can be found.
             again = self._of_agent(town_id, agent_id)
             known = None if isinstance(again, NotSeen) else _known_start(again, generation, effect_id)
             return answer if known is None else known
         return Started(answer.arn) if isinstance(answer, EcsTask) else answer
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - stopping is idempotent
-        """Stop the tasks of that generation; none is Done."""
+        """Stop the tasks of that generation. Done if there are none."""
         found = self._of_agent(town_id, agent_id)
         if isinstance(found, NotSeen):
             return NotDone(found.reason, passing=True)
@@ -141,7 +150,7 @@ class EcsAgents:
         return Done()
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
-        """The newest task of the agent; a look at the town's tasks is shared for two seconds."""
+        """The state of the agent's newest task. The list of the town's tasks is cached for two seconds."""
         found = self._of_agent(town_id, agent_id, recent=True)
         if isinstance(found, NotSeen):
             return ProcessStatus("unknown", found.reason)
@@ -155,14 +164,14 @@ class EcsAgents:
         return ProcessStatus(status, reason or ("ended" if status == "exited" else None), newest.generation)
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Give the agent's task a text, over the control server that runs in it."""
+        """Give the agent a text, through the control server inside its task."""
         server = self._server_of(town_id, agent_id)
         if server is None or isinstance(server, NotSeen):
             return NotDone("the agent is not running" if server is None else server.reason, passing=True)
         return server.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
-        """Change the model of a running agent; one that does not run gets it in its next order."""
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+        """Change the model of a running agent. Done if it is not running: its next order names the model."""
         server = self._server_of(order["town_id"], order["agent_id"])
         if isinstance(server, NotSeen):
             return NotDone(server.reason, passing=True)
@@ -181,14 +190,14 @@ class EcsAgents:
         return next((answer for answer in answers if isinstance(answer, NotDone)), Done())
 
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
-        """Nothing to do: a task ends with its agent."""
+        """Does nothing: a task ends with its agent."""
         return Done()
 
     def container_state(self, town_id: str) -> str:  # noqa: ARG002 - as above
         """`none`: agents share no container."""
         return "none"
 
-    def _request(self, order: Mapping[str, Any]) -> bytes:
+    def _request(self, order: AgentOrder) -> bytes:
         environment = {} if self._api is None else {API_VARIABLE: self._api}
         if self._mint is not None:
             town_id, agent_id = order["town_id"], order["agent_id"]
@@ -223,7 +232,7 @@ class EcsAgents:
 
 
 class EcsContainers:
-    """`TownContainers`: one control-server task for each town. Safe for threads."""
+    """`TownContainers` with one control-server task for each town. Safe for threads."""
 
     def __init__(
         self,
@@ -240,16 +249,16 @@ class EcsContainers:
         self._waking: dict[str, Lock] = {}
         self._guard = Lock()
 
-    def address(self, town_id: str) -> str | NotSent | None:
-        """The base URL of the town's task, if one runs."""
+    def address(self, town_id: str) -> str | AddressUnknown | None:
+        """The base URL of the town's task; None if none is running."""
         found = self._tasks.recent(town_id)
         if isinstance(found, NotSeen):
-            return NotSent(f"ECS does not say where the container is: {found.reason}")
+            return AddressUnknown(f"ECS does not say where the container is: {found.reason}")
         living = _containers_in(found)
         return self._address_of(living[0]) if living else None
 
     def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:  # noqa: ARG002 - the token follows from the town's tasks
-        """The town's task, run if there is none, once it answers. Of several the oldest stays."""
+        """Run the town's task if there is none, and wait until it answers. Of several tasks only the oldest is kept."""
         budget = Budget(seconds)
         with self._turn(town_id):
             found = self._living(town_id)
@@ -264,7 +273,7 @@ class EcsContainers:
             for surplus in tasks[1:]:
                 self._tasks.stop(surplus.arn, reason="another container of this town is older")
             address = self._address_of(tasks[0]) if tasks else None
-            if address is not None and self._answers(address):
+            if address is not None and answers_at(address):
                 return Awake(address)
             if budget.left() < self._look_every:
                 return StartRejected("the town's container is starting; the next attempt finds it", kind="no_capacity")
@@ -279,7 +288,7 @@ class EcsContainers:
         return next((answer for answer in answers if isinstance(answer, NotDone)), Done())
 
     def state(self, town_id: str) -> str:
-        """running, starting, stopping, stopped; unknown where ECS does not say."""
+        """running, starting, stopping or stopped; `unknown` if ECS does not answer."""
         found = self._tasks.recent(town_id)
         if isinstance(found, NotSeen):
             return "unknown"
@@ -293,8 +302,11 @@ class EcsContainers:
         return _containers_in(found)
 
     def _run(self, town_id: str) -> EcsTask | StartRejected | StartUnknown:
-        """Run the town's task. Whoever runs it at the same time names the same token: it follows from what was before, and
-        from the half hour, for after a long sleep "nothing was before" is true again and would name a task that is gone.
+        """Run the town's task, with a token that makes concurrent starts the same start.
+
+        The token is derived from the tasks that ECS shows, so two workers that see the same tasks name the same token and
+        get one task. The current half hour is part of it: when a town wakes after a day, ECS shows no task, as it did before
+        the first one, and the old token would name a task that has ended.
         """
         known = self._tasks.find(town_id, ended=True)
         before = () if isinstance(known, NotSeen) else tuple(task.arn for task in known)
@@ -302,12 +314,8 @@ class EcsContainers:
         token = hashlib.sha256("\n".join([town_id, turn, *sorted(before)]).encode()).hexdigest()
         return self._tasks.run(town_id, token=token, environment={TOWN_VARIABLE: town_id}, tags={_ROLE_TAG: "town"})
 
-    def _answers(self, address: str) -> bool:
-        health = call("GET", f"{address}/health", headers={}, seconds=_SECONDS.health)
-        return isinstance(health, Answered) and (health.ok or health.status == 401)
-
     def _turn(self, town_id: str) -> Lock:
-        """Of the threads of one process, one at a time looks and runs."""
+        """The lock that lets one thread of this process at a time look for the town's task and run it."""
         with self._guard:
             return self._waking.setdefault(town_id, Lock())
 
@@ -317,7 +325,7 @@ def _containers_in(tasks: tuple[EcsTask, ...]) -> tuple[EcsTask, ...]:
 
 
 def _known_start(tasks: tuple[EcsTask, ...], generation: int, effect_id: str) -> Started | StartRejected | None:
-    """The answer that an earlier start of this generation, or of a newer one, stands for."""
+    """The answer, if this generation or a newer one was started before; None if not."""
     for task in tasks:
         if task.generation == generation:
             if task.tags.get(_EFFECT_TAG) == effect_id:

@@ -1,8 +1,8 @@
-"""Tasks of Amazon ECS, as far as towns need them: run one, find a town's, stop one. Every expected answer is a value.
+"""Tasks of Amazon ECS, as far as towns need them: run one, find those of a town, stop one. Expected answers are values.
 
-A town's tasks carry `startedBy` = town/<town id> and tags. ECS is eventually consistent: a task that was just started may
-not be found for some seconds. RunTask is made safe by its clientToken (64 characters, as long as an effect id), which ECS
-remembers for a day, longer than the task; a 200 may still hold `failures` instead of a task.
+A town's tasks have `startedBy` = town/<town id> and tags. ECS is eventually consistent: a task that was just started may not
+be found for some seconds. RunTask is idempotent by its clientToken (64 characters, the length of an effect id), which ECS
+remembers for a day, longer than the task. A 200 may contain `failures` instead of a task.
 """
 
 import hashlib
@@ -14,14 +14,15 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Final
 
-from shared.adapters.s3_errors import sdk_errors
+from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import AwsClient, code_of, sdk_errors, sentence_of, status_of
 from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
 
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 8.0
 _ATTEMPTS: Final = 2
 LONGEST_CALL_SECONDS: Final = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS)
-"""One call of the API takes no longer, answered or not."""
+"""The longest time that one call of the API takes, answered or not."""
 
 _PAGE: Final = 100
 _LONGEST_SENTENCE: Final = 300
@@ -32,7 +33,7 @@ _NOTHING_SENT: Final = frozenset(
     {"EndpointConnectionError", "ConnectTimeoutError", "NoCredentialsError", "NoRegionError", "ParamValidationError"}
 )
 _FULL: Final = ("capacity", "limit", "quota")
-"""In what ECS says of an account or a cluster that can take no further task for the time being."""
+"""Words in the messages of ECS that say that the account or cluster has no room for a task at the moment."""
 
 _TAG_VALUE: Final = re.compile(r"[A-Za-z0-9+\-=._:/@]{1,256}", re.ASCII)
 _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,9 +41,9 @@ _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class EcsSettings:
-    """Where tasks run. Several subnets, of several zones: a zone without capacity is then no outage.
+    """Where tasks run. Name subnets in several zones, so that a zone without capacity does not stop agents from starting.
 
-    `capacity` is FARGATE, which needs nothing, or the name of a capacity provider of the cluster (FARGATE_SPOT, one's own).
+    `capacity` is FARGATE, which needs no setup, or a capacity provider of the cluster (FARGATE_SPOT, or one of your own).
     """
 
     cluster: str
@@ -71,36 +72,36 @@ class EcsTask:
 
     @property
     def lives(self) -> bool:
-        """Whether it runs or will run, and nobody has asked for its end."""
+        """Whether it runs or will run, and its stop was not requested."""
         return self.wanted == "RUNNING" and self.status in ("PROVISIONING", "PENDING", "ACTIVATING", "RUNNING")
 
     @property
     def generation(self) -> int:
-        """The generation of the agent that it was started for; 0 for none."""
+        """The generation of the agent that it was started for; 0 if it was not started for one."""
         text = self.tags.get("town-generation", "0")
         return int(text) if text.isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True)
 class NotSeen:
-    """ECS did not say which tasks there are."""
+    """ECS did not answer which tasks there are. They may exist."""
 
     reason: str
 
 
 class EcsTasks:
-    """The ECS API of one cluster. `client` makes the boto3 client at the first use; safe for threads."""
+    """The ECS API of one cluster. `client` makes the boto3 client at its first use. Safe for threads."""
 
-    def __init__(self, settings: EcsSettings, *, client: Callable[[], Any] | None = None) -> None:
+    def __init__(self, settings: EcsSettings, *, client: Callable[[], AwsClient] | None = None) -> None:
         self.settings = settings
         self._make = client or _client
-        self._made: Any = None
+        self._made: AwsClient = None
         self._making = Lock()
         self._seen: dict[str, tuple[float, tuple[EcsTask, ...]]] = {}
         self._looking = Lock()
 
     def recent(self, town_id: str) -> tuple[EcsTask, ...] | NotSeen:
-        """All tasks of the town, as they were at most two seconds ago: a tick asks for each of its agents."""
+        """All tasks of the town, cached for two seconds: a tick asks about each of its agents."""
         with self._looking:
             at, tasks = self._seen.get(town_id, (float("-inf"), ()))
             if time.monotonic() - at < _SEEN_SECONDS:
@@ -111,7 +112,7 @@ class EcsTasks:
             return found
 
     def find(self, town_id: str, *, ended: bool) -> tuple[EcsTask, ...] | NotSeen:
-        """The town's tasks, oldest first; with `ended` also those that stopped (ECS forgets them after about an hour)."""
+        """The town's tasks, oldest first; with `ended`, stopped ones too (ECS shows them for about an hour)."""
         try:
             arns = [
                 arn
@@ -128,7 +129,7 @@ class EcsTasks:
     def run(
         self, town_id: str, *, token: str, environment: Mapping[str, str], tags: Mapping[str, str]
     ) -> EcsTask | StartRejected | StartUnknown:
-        """Run one task; the same token and the same rest again is the same task."""
+        """Run one task. The same token with the same arguments gives the same task."""
         settings = self.settings
         network = {
             "subnets": list(settings.subnets),
@@ -162,11 +163,11 @@ class EcsTasks:
         return _failure(answer.get("failures") or [])
 
     def stop(self, arn: str, *, reason: str) -> Done | NotDone:
-        """Ask for the end of a task; one that is gone is Done."""
+        """Request the stop of a task. Done if it is gone."""
         try:
             self._client.stop_task(cluster=self.settings.cluster, task=arn, reason=reason[:255])
         except sdk_errors() as error:
-            if _code(error) == "InvalidParameterException" and "not found" in str(error).lower():
+            if code_of(error) == "InvalidParameterException" and "not found" in str(error).lower():
                 return Done()
             return NotDone(_sentence(error), passing=_may_pass(error))
         finally:
@@ -174,7 +175,7 @@ class EcsTasks:
         return Done()
 
     @property
-    def _client(self) -> Any:
+    def _client(self) -> AwsClient:
         with self._making:
             if self._made is None:
                 self._made = self._make()
@@ -202,12 +203,12 @@ class EcsTasks:
 
 
 def started_by(town_id: str) -> str:
-    """What every task of a town is found by."""
+    """The `startedBy` by which all tasks of a town are found."""
     return f"town/{town_id}"
 
 
 def tag_value(text: str) -> str:
-    """A text as the value of a tag: itself, or its digest where AWS would refuse it (an agent's id may hold anything)."""
+    """A text as the value of a tag: itself, or its digest if AWS would reject it (an agent's id may be any text)."""
     if _TAG_VALUE.fullmatch(text) and not text.lower().startswith("aws:"):
         return text
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
@@ -219,15 +220,8 @@ def _capacity(name: str) -> dict[str, Any]:
     return {"capacityProviderStrategy": [{"capacityProvider": name, "weight": 1}]}
 
 
-def _client() -> Any:
-    import boto3  # noqa: PLC0415 - takes a quarter of a second; only where tasks are really run
-    from botocore.config import Config  # noqa: PLC0415
-
-    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-    # a session of its own: the default one may not be shared by threads while a client is made
-    return boto3.session.Session().client(
-        "ecs", config=Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
-    )
+def _client() -> AwsClient:
+    return aws_sdk.client("ecs", connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS, attempts=_ATTEMPTS)
 
 
 def _task(shown: Mapping[str, Any]) -> EcsTask:
@@ -246,11 +240,11 @@ def _task(shown: Mapping[str, Any]) -> EcsTask:
 
 
 def _not_run(error: Exception) -> StartRejected | StartUnknown:
-    """What an error of RunTask means: a no, or nobody knows."""
-    name, code = type(error).__name__, _code(error)
+    """What an error of RunTask means: nothing was started, or the outcome is unknown."""
+    name, code = type(error).__name__, code_of(error)
     if code in _PASSING or (code in _ALSO_OF_CAPACITY and _says_full(_sentence(error))):
         return StartRejected(f"ECS takes no start now: {_sentence(error)}", kind="no_capacity")
-    if name in _NOTHING_SENT or (code and _status(error) < 500 and code != "ConflictException"):
+    if name in _NOTHING_SENT or (code and status_of(error) < 500 and code != "ConflictException"):
         return StartRejected(f"ECS refused the start: {_sentence(error)}", kind="bad_configuration")
     return StartUnknown(f"ECS did not say whether it started the task: {_sentence(error)}")
 
@@ -269,20 +263,9 @@ def _says_full(text: str) -> bool:
 
 
 def _may_pass(error: Exception) -> bool:
-    return not _code(error) or _code(error) in _PASSING or _status(error) >= 500
-
-
-def _code(error: Exception) -> str:
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: Exception) -> int:
-    response = getattr(error, "response", None) or {}
-    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
+    return not code_of(error) or code_of(error) in _PASSING or status_of(error) >= 500
 
 
 def _sentence(error: Exception) -> str:
-    response = getattr(error, "response", None) or {}
-    said = str(response.get("Error", {}).get("Message", ""))[:_LONGEST_SENTENCE]
-    return f"{_code(error) or type(error).__name__}: {said}" if said else _code(error) or type(error).__name__
+    name, said = code_of(error) or type(error).__name__, sentence_of(error)
+    return f"{name}: {said}" if said else name

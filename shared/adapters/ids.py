@@ -1,6 +1,6 @@
-"""New ids that nobody can foresee: of workers, of batches, of events that a person posts.
+"""New random ids: of workers, of batches, of events that a person posts.
 
-A commit is told from every other by its worker's id, so a worker id is used for one run and never again.
+A commit is identified by its worker's id, so a worker id is used for one run only.
 """
 
 import uuid
@@ -17,5 +17,5 @@ def batch_id() -> str:
 
 
 def event_id(prefix: str) -> str:
-    """The id of an event whose sender chose none."""
+    """The id of an event whose sender did not choose one."""
     return f"{prefix}-{uuid.uuid4()}"

@@ -1,7 +1,7 @@
-"""What lives of one generation of a local agent, how it is ended, and what it is said to be.
+"""The processes of one generation of a local agent: which of them live, how they are ended, what their status is.
 
 Everything is read from the agent's files (`local_state`) and the process table (`local_supervisor`); nothing is held in
-memory. A generation counts as ended only when nothing of it is left.
+memory. A generation has ended only when none of its processes is left.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Final
 
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
-from shared.adapters.local_state import AgentHome, Generation, Recorded
+from shared.adapters.local_state import AgentHome, AgentProcesses, GenerationFiles
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Started, StartRejected
 
@@ -22,8 +22,8 @@ _EXIT_CODE_SECONDS: Final = 1.0
 _KEPT_GENERATIONS: Final = 10
 
 
-def earlier_answer(generation: Generation, effect_id: str) -> Started | StartRejected | None:
-    """What became of an earlier attempt to start this generation; None if there was none that got so far."""
+def earlier_answer(generation: GenerationFiles, effect_id: str) -> Started | StartRejected | None:
+    """The outcome of an earlier attempt to start this generation; None if no attempt got that far."""
     reason = generation.rejection()
     if reason is not None:
         return StartRejected(reason)
@@ -36,8 +36,9 @@ def earlier_answer(generation: Generation, effect_id: str) -> Started | StartRej
 
 
 def status_in(home: AgentHome, *, is_locked: Callable[[], bool]) -> ProcessStatus:
-    """What files and process table say of an agent's newest generation. While it has no process and somebody holds the
-    agent's lock, it is being started.
+    """The status of an agent's newest generation, from files and process table.
+
+    If it has no process yet and the agent's lock is held, it is being started.
     """
     newest = home.newest()
     if newest is None:
@@ -45,7 +46,7 @@ def status_in(home: AgentHome, *, is_locked: Callable[[], bool]) -> ProcessStatu
     recorded = newest.recorded()
     if recorded is None and is_locked():
         return ProcessStatus("starting", generation=newest.number)
-    recorded = recorded or newest.recorded()  # the lock may have been let go because the record was written
+    recorded = recorded or newest.recorded()  # the lock may have been released because the record was written
     if recorded is None:
         return ProcessStatus("not_found", newest.rejection(), newest.number)
     if recorded.agent_is_alive:
@@ -54,16 +55,14 @@ def status_in(home: AgentHome, *, is_locked: Callable[[], bool]) -> ProcessStatu
     return ProcessStatus("exited", newest.exit_reason() or newest.reason_without_code(), newest.number)
 
 
-def is_running(generation: Generation) -> bool:
+def is_running(generation: GenerationFiles) -> bool:
     """Whether the agent's own process lives."""
     recorded = generation.recorded()
     return recorded is not None and recorded.agent_is_alive
 
 
-def living(generation: Generation) -> set[int]:
-    """The agent's process, if it is still the recorded one, and everything that belongs to it; without the
-    supervisor.
-    """
+def living(generation: GenerationFiles) -> set[int]:
+    """The agent's process, if it is still the recorded one, and all processes that belong to it, without the supervisor."""
     if generation.exit_reason() is not None:
         return set()
     recorded = generation.recorded()
@@ -75,10 +74,10 @@ def living(generation: Generation) -> set[int]:
     return alive - {recorded.supervisor_pid}
 
 
-def end(generation: Generation, budget: Budget, *, polite: signal.Signals = signal.SIGTERM) -> bool:
-    """End one generation, politely first (unless `polite` is SIGKILL), and say whether nothing of it is left."""
+def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals = signal.SIGTERM) -> bool:
+    """End one generation: first with the signal `polite`, then with SIGKILL. Returns whether no process of it is left."""
     recorded = generation.recorded()
-    # Who belongs to the agent's session can be told only as long as the agent lives; so it is noted before the TERM.
+    # Which processes belong to the agent's session is known only while the agent lives, so note them before the signal.
     known = {pid: supervisor.identity(pid) for pid in living(generation)}
     if recorded is not None and recorded.agent_is_alive and polite is not signal.SIGKILL:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -94,18 +93,18 @@ def end(generation: Generation, budget: Budget, *, polite: signal.Signals = sign
 
 
 def forget_old(home: AgentHome) -> None:
-    """Remove the files of generations long gone; logs and mailboxes would pile up otherwise."""
+    """Remove the files of old generations, so that logs and mailboxes do not pile up."""
     for old in home.generations()[_KEPT_GENERATIONS + 1 :]:
         shutil.rmtree(old.directory, ignore_errors=True)
 
 
-def _is_settled(generation: Generation, recorded: Recorded) -> bool:
-    """Whether no more will be learned about an end: the code stands, or nobody is left to write it."""
+def _is_settled(generation: GenerationFiles, recorded: AgentProcesses) -> bool:
+    """Whether nothing more will be known about an end: the exit code is written, or no supervisor is left to write it."""
     return generation.exit_reason() is not None or not recorded.supervisor_is_alive
 
 
-def _killed(generation: Generation, known: Mapping[int, str | None]) -> bool:
-    """Kill whatever lives of a generation and of what was known of it before; True when there was nothing."""
+def _killed(generation: GenerationFiles, known: Mapping[int, str | None]) -> bool:
+    """Kill the living processes of a generation, including those noted before; returns whether there were none."""
     alive = living(generation) | {
         pid for pid, started in known.items() if started and supervisor.is_alive(pid, started)
     }

@@ -1,21 +1,19 @@
-"""Agents as processes of this machine: the runtime of `townctl demo`, of `townctl serve` and of a laptop.
+"""Agents as processes of this machine: the runtime of `townctl demo` and `townctl serve`.
 
-Nothing is held in memory. Every answer is read from files (`local_state`) and from the process table, so another
-townctl, or the same one after a restart, finds what runs. Three rules make that safe:
+Nothing is held in memory. Every answer is read from files (`local_state`) and from the process table, so another townctl, or
+the same one after a restart, finds the running agents. Three rules make that safe:
 
-- A start and a stop of the same agent exclude one another by a file lock. The supervisor inherits the lock and lets
-  it go when it has written down what it started; so a townctl that dies in the middle leaves either a record or no
-  process.
-- A newer generation supersedes: what is left of older ones is killed before the new one starts, and a start order
-  older than the newest generation, or one that was stopped before it started, is refused. Both wishes are written down
-  before the lock is taken: a start that still prepares its working directory sees them and gives up.
-- A generation is killed by the identity of its processes (pid with start time, mark in the environment), never by a
-  bare pid; and it counts as ended only when nothing of it is left.
+- A start and a stop of the same agent exclude each other by a file lock. The supervisor inherits the lock and releases it
+  once it has recorded what it started. So a townctl that dies in between leaves either a record or no process.
+- A newer generation supersedes older ones. Their processes are killed before the new one starts. A start of an older
+  generation, or of one that was stopped before it started, is rejected. Starts and stops are recorded before the lock is
+  taken: a start that is still preparing its working directory sees them and gives up.
+- A process is killed by its identity (pid with start time, mark in the environment), never by its pid alone. A generation
+  has ended only when none of its processes is left.
 
-The control server (`infra.agents.control_server`) runs its agents by this very class, with a `prepare` that clones.
+The control server (`infra.agents.control_server`) runs its agents with this class and a `prepare` that clones a repository.
 
-Needs a POSIX system. On Linux descendants are found wherever they went; elsewhere only those in the agent's process
-group.
+Requires a POSIX system. On Linux all descendants are found; elsewhere only those in the agent's process group.
 """
 
 import contextlib
@@ -29,25 +27,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
-from shared.adapters.local_state import AgentHome, Generation, RuntimeDirectory
+from shared.adapters.local_state import AgentHome, GenerationFiles, RuntimeDirectory
 from shared.adapters.prompts import letter, told
 from shared.domain.processes import ProcessStatus
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartRejected, StartUnknown
 
 CALL_BUDGET_SECONDS: Final = 10.0
 HOME_VARIABLE: Final = "TOWN_AGENT_HOME"
-"""The agent's own directory, which its later generations find again; it may work in another one."""
+"""The agent's own directory, which all its generations share. It may work in another one."""
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
 @dataclass(frozen=True, slots=True)
 class RunningAgent:
-    """One generation of which at least one process lives."""
+    """One generation with at least one living process."""
 
     town_id: str
     agent_id: str
@@ -57,21 +55,21 @@ class RunningAgent:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One start: the order under its effect id, and what only the process may see (`environment` is never stored)."""
+    """One start: the order, its effect id, and `environment`, which only the process may see and which is never stored."""
 
-    order: Mapping[str, Any]
+    order: AgentOrder
     effect_id: str
     environment: Mapping[str, str]
 
 
 class NotPrepared(Exception):
-    """The place where the agent is to work could not be made; the text says why, for people."""
+    """The working directory could not be prepared. The text says why, for people."""
 
 
 Prepare = Callable[[Launch, Path, Callable[[], bool]], Path]
-"""Makes ready where an agent works: (launch, the agent's own directory, "was it cancelled?") -> its working directory.
+"""Prepares the working directory of an agent: (launch, the agent's own directory, is_cancelled) -> working directory.
 
-It may take long and asks now and then whether it was cancelled. Raises NotPrepared.
+It may take long; it should call `is_cancelled` now and then and give up if that is true. Raises NotPrepared.
 """
 
 
@@ -84,12 +82,11 @@ def _own_directory(launch: Launch, work: Path, cancelled: Callable[[], bool]) ->
 
 
 class LocalProcessRuntime:
-    """Runs agents as local processes below `root`. Implements `AgentRuntime`; safe for threads and for several
-    processes.
+    """Runs agents as local processes below `root`. Implements `AgentRuntime`. Safe for threads and for several processes.
 
-    `command` is the program with its arguments. It finds the path of its start order in TOWN_AGENT_CONTEXT, a working
-    directory of its own that later generations find again, and of our environment only what any program needs, plus
-    `environment`.
+    `command` is the program with its arguments. The program finds the path of its start order in TOWN_AGENT_CONTEXT. It runs
+    in a working directory that all generations of the agent share, and inherits only the usual variables of our environment
+    (PATH, HOME and so on), plus `environment`.
     """
 
     def __init__(
@@ -100,12 +97,14 @@ class LocalProcessRuntime:
         environment: Mapping[str, str] | None = None,
         prepare: Prepare = _own_directory,
     ) -> None:
-        self._directory = RuntimeDirectory(root.resolve())  # one spelling of each path, for it is the mark
+        self._directory = RuntimeDirectory(
+            root.resolve()
+        )  # resolved, because the path serves as the mark: it needs one spelling
         self._command = list(command)
         self._environment = dict(environment or {})
         self._prepare = prepare
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent process; the same effect id again gives the first answer."""
         return self.launch(Launch(order, effect_id, {}))
 
@@ -119,7 +118,7 @@ class LocalProcessRuntime:
                 return self._start_locked(home, generation, launch, lock=lock)
         except _Busy:
             return StartUnknown("another start or stop of this agent is still going on")
-        except (OSError, ValueError) as error:  # a ValueError: no system call takes a text with U+0000
+        except (OSError, ValueError) as error:  # ValueError: a text with U+0000, which no system call accepts
             return StartRejected(
                 f"cannot start under {home.directory}: {error}; check its rights and this machine's limits"
             )
@@ -133,9 +132,9 @@ class LocalProcessRuntime:
         effect_id: str,
         polite: signal.Signals = signal.SIGTERM,
     ) -> Done | NotDone:
-        """Stop that generation of the agent and no other, with all its descendants; "not running" is Done.
+        """Stop that generation of the agent and no other, with all its descendants. Done if it is not running.
 
-        `polite` is the signal that it is sent first; what does not heed it is killed.
+        `polite` is the signal that is sent first. Processes that ignore it are killed.
         """
         home = self._directory.agent(town_id, agent_id)
         budget = Budget(CALL_BUDGET_SECONDS)
@@ -151,7 +150,7 @@ class LocalProcessRuntime:
         return Done() if ended else NotDone(f"processes of generation {generation} survived a KILL", passing=True)
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
-        """The newest process of the agent: `not_found` if there never was one, `unknown` if nobody can tell."""
+        """The agent's newest process: `not_found` if there never was one, `unknown` if its files cannot be read."""
         home = self._directory.agent(town_id, agent_id)
         try:
             return generations.status_in(home, is_locked=lambda: _is_locked(home))
@@ -159,7 +158,7 @@ class LocalProcessRuntime:
             return ProcessStatus("unknown", str(error))
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Put a text into the running agent's mailbox; an id that any generation of it has seen is Done."""
+        """Put a text into the running agent's mailbox. A message id that any of its generations has received is Done."""
         known = self._directory.agent(town_id, agent_id).generations()
         if any(generation.has_message(message_id) for generation in known):
             return Done()
@@ -171,31 +170,31 @@ class LocalProcessRuntime:
             return NotDone(f"cannot write into {known[0].directory}: {error.strerror}", passing=True)
         return Done()
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
-        """Write the model where the agent looks for it; one that never ran gets it in its next order."""
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+        """Write the model to the file where the agent looks for it. An agent that never ran gets it with its next order."""
         home = self._directory.agent(order["town_id"], order["agent_id"])
         with contextlib.suppress(FileNotFoundError):
             supervisor.write_atomically(home.directory / "model.json", {**order, "effect_id": effect_id})
         return Done()
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
-        """Nothing to do: a local agent reads and writes with the rights of the user who runs it."""
+        """Does nothing: a local agent has the permissions of the user who runs it."""
         return Done()
 
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - as above
-        """Nothing to do: local agents share no container, and each ends by itself."""
+        """Does nothing: local agents run in no container."""
         return Done()
 
     def container_state(self, town_id: str) -> str:  # noqa: ARG002 - as above
-        """`none`: local agents live in no container."""
+        """`none`: local agents run in no container."""
         return "none"
 
-    def newest(self, town_id: str, agent_id: str) -> Generation | None:
+    def newest(self, town_id: str, agent_id: str) -> GenerationFiles | None:
         """The files of the agent's newest generation."""
         return self._directory.agent(town_id, agent_id).newest()
 
     def running(self, town_id: str | None = None) -> tuple[RunningAgent, ...]:
-        """Every generation of which a process lives, of one town or of all."""
+        """Every generation with a living process, of one town or of all."""
         return tuple(
             RunningAgent(str(order.get("town_id")), str(order.get("agent_id")), generation.number, min(alive))
             for home in self._directory.agents(town_id)
@@ -216,9 +215,9 @@ class LocalProcessRuntime:
         self.stop(agent.town_id, agent.agent_id, generation=agent.generation, effect_id="stop-all")
 
     def _start_locked(
-        self, home: AgentHome, generation: Generation, launch: Launch, *, lock: int
+        self, home: AgentHome, generation: GenerationFiles, launch: Launch, *, lock: int
     ) -> Started | StartRejected | StartUnknown:
-        """Give the answer of an earlier attempt, or make the attempt."""
+        """Return the answer of an earlier attempt, or make the attempt."""
         earlier = generations.earlier_answer(generation, launch.effect_id)
         if earlier is not None:
             return earlier
@@ -249,8 +248,8 @@ class LocalProcessRuntime:
         answer = generations.earlier_answer(generation, launch.effect_id)
         return answer or StartUnknown("the supervisor has not answered in time")
 
-    def _spawn(self, generation: Generation, launch: Launch, place: Path, *, lock: int) -> None:
-        """Start the supervisor, which starts the agent, holding our lock until it has written down what it did."""
+    def _spawn(self, generation: GenerationFiles, launch: Launch, place: Path, *, lock: int) -> None:
+        """Start the supervisor, which starts the agent and holds our lock until it has recorded that."""
         script = [
             sys.executable,
             "-I",
@@ -270,17 +269,17 @@ class LocalProcessRuntime:
             pass_fds=(lock,),
             start_new_session=True,
         )
-        # Whoever starts a process must ask for its end, or it stays in the process table as a zombie.
+        # A parent must wait for its child, or the child stays in the process table as a zombie.
         threading.Thread(target=process.wait, name=f"reaper-{process.pid}", daemon=True).start()
 
-    def _agent_environment(self, generation: Generation, launch: Launch) -> dict[str, str]:
+    def _agent_environment(self, generation: GenerationFiles, launch: Launch) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         ours = {supervisor.MARK_VARIABLE: generation.mark, HOME_VARIABLE: str(generation.directory.parent / "work")}
         return inherited | self._environment | dict(launch.environment) | ours
 
 
-def _overtaken(home: AgentHome, generation: Generation) -> str | None:
-    """Why this generation must not start (any more), if it must not."""
+def _overtaken(home: AgentHome, generation: GenerationFiles) -> str | None:
+    """Why this generation must not be started; None if it may be."""
     newest = home.newest()
     if newest is not None and newest.number > generation.number:
         return f"superseded: generation {newest.number} of this agent was started before"
@@ -291,7 +290,7 @@ def _overtaken(home: AgentHome, generation: Generation) -> str | None:
 
 @contextlib.contextmanager
 def _locked(home: AgentHome, budget: Budget) -> Iterator[int]:
-    """Hold the lock of one agent. It is let go by closing, never by unlocking: a supervisor may hold it with us."""
+    """Hold the lock of one agent. It is released by closing, never by unlocking: a supervisor may hold it as well."""
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(home.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -303,7 +302,7 @@ def _locked(home: AgentHome, budget: Budget) -> Iterator[int]:
 
 
 def _is_locked(home: AgentHome) -> bool:
-    """Whether a start or stop of the agent is going on."""
+    """Whether a start or stop of the agent is in progress."""
     with contextlib.suppress(OSError), (home.directory / "lock").open("rb") as lock:
         return not _try_lock(lock.fileno())
     return False

@@ -1,20 +1,19 @@
-"""Where the local runtime remembers its agents: plain files that survive townctl, a directory each.
+"""The files of the local runtime, which outlive townctl: one directory for each agent.
 
-    <root>/<town>/<agent>/lock               held by whoever starts or stops it
+    <root>/<town>/<agent>/lock               held while the agent is started or stopped
     <root>/<town>/<agent>/model.json         the newest model it was told to use
     <root>/<town>/<agent>/work/              the agent's own working directory, kept for the next generation
     <root>/<town>/<agent>/00000007/          generation 7
         context.json     the start order, as the agent reads it
         process.json     pid and identity of agent and supervisor (written once the command runs)
         rejected.json    why the command could not be started; instead of process.json
-        stopped.json     somebody asked for this generation's end; it is never started (again)
-        exit.json        the exit code (the supervisor writes it, once nothing of the agent is left)
-        exit-reason.txt  what the agent itself says about its end, if it says anything
+        stopped.json     the stop of this generation was requested; it is never started (again)
+        exit.json        the exit code (written by the supervisor, once no process of the agent is left)
+        exit-reason.txt  the reason that the agent itself gives for its end, if it gives one
         messages/        the mailbox: one file for each message id
         agent.log        what the agent printed
 
-Ids come from outside; a path segment is an id with everything escaped that a file system could take for something
-else.
+Ids come from outside. In a path segment, every character is escaped that has a meaning to a file system.
 """
 
 import contextlib
@@ -32,14 +31,14 @@ _LONGEST_SEGMENT: Final = 150
 
 
 def segment(text: str) -> str:
-    """An id as one harmless file name; different ids have different names."""
+    """An id as one safe file name. Different ids have different names."""
     escaped = quote(text, safe=" ").replace(".", "%2E") or "%"
     return escaped if len(escaped) <= _LONGEST_SEGMENT else "%" + hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """The processes of one generation, as the supervisor wrote them down."""
+class AgentProcesses:
+    """The processes of one generation, as the supervisor recorded them."""
 
     effect_id: str
     pid: int
@@ -49,7 +48,7 @@ class Recorded:
 
     @property
     def agent_is_alive(self) -> bool:
-        """Whether the agent's own process runs (its children may outlive it for a moment)."""
+        """Whether the agent's own process runs. Its children may outlive it for a moment."""
         return supervisor.is_alive(self.pid, self.started)
 
     @property
@@ -59,64 +58,64 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """One start of one agent: what was asked, what runs, how it ended."""
+class GenerationFiles:
+    """The files of one start of an agent: what was ordered, what runs, how it ended."""
 
     directory: Path
     number: int
 
     @property
     def mark(self) -> str:
-        """The value that every process of this generation has in its environment: the path of its context."""
+        """The path of the context, which every process of this generation has in its environment."""
         return str(self.directory / supervisor.CONTEXT)
 
     def context(self) -> dict[str, Any]:
         """The start order; empty if there is none."""
         return _read(self.directory / supervisor.CONTEXT) or {}
 
-    def recorded(self) -> Recorded | None:
+    def recorded(self) -> AgentProcesses | None:
         """The processes, once the command has been run."""
         facts = _read(self.directory / supervisor.PROCESS)
-        return Recorded(**facts) if facts else None
+        return AgentProcesses(**facts) if facts else None
 
     def rejection(self) -> str | None:
-        """Why the command could not be run, if it could not."""
+        """Why the command could not be run; None if it was not rejected."""
         facts = _read(self.directory / supervisor.REJECTED)
         return str(facts["reason"]) if facts else None
 
     def reject(self, effect_id: str, reason: str) -> None:
-        """Note why it will never run; the same start again gets the same answer."""
+        """Record why it will never run, so that the same start again gets the same answer."""
         supervisor.write_atomically(self.directory / supervisor.REJECTED, {"effect_id": effect_id, "reason": reason})
 
     def announce(self) -> None:
-        """Make its place before its turn has come: a start of an older generation that still prepares gives up."""
+        """Make the directory before taking the lock: a start of an older generation that is still preparing gives up."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def was_stopped(self) -> bool:
-        """Whether somebody asked for its end."""
+        """Whether its stop was requested."""
         return (self.directory / _STOPPED).exists()
 
     def mark_stopped(self, effect_id: str) -> None:
-        """Remember that this generation must not run, before a kill and even if it never started."""
+        """Record that this generation must not run, before it is killed and even if it never started."""
         self.announce()
         supervisor.write_atomically(self.directory / _STOPPED, {"effect_id": effect_id})
 
     def exit_reason(self) -> str | None:
-        """How it ended, in words; None as long as its supervisor has not said so."""
+        """How it ended, in words; None until its supervisor has recorded it."""
         facts = _read(self.directory / supervisor.EXIT)
         if facts is None:
             return None
         return self._own_words() or self._in_words(int(facts["code"]))
 
     def reason_without_code(self) -> str:
-        """How it ended, where nobody was left to learn its exit code."""
+        """How it ended, if no supervisor was left to learn the exit code."""
         return (
             "stopped" if self.was_stopped else "ended without an exit code (its supervisor or this machine was stopped)"
         )
 
     def has_message(self, message_id: str) -> bool:
-        """Whether this message lies in the mailbox."""
+        """Whether this message is in the mailbox."""
         return self._message(message_id).exists()
 
     def deliver(self, message_id: str, message: dict[str, str]) -> None:
@@ -129,7 +128,7 @@ class Generation:
         return self.directory / "messages" / f"{segment(message_id)}.json"
 
     def _in_words(self, code: int) -> str:
-        """An exit code as `exit_reason` shows it; negative codes are signals."""
+        """An exit code in words. Negative codes are signals."""
         if code == 0:
             return "completed"
         if code > 0:
@@ -148,19 +147,19 @@ class AgentHome:
 
     directory: Path
 
-    def generation(self, number: int) -> Generation:
-        """The place of that generation, whether it exists or not."""
-        return Generation(self.directory / f"{number:08d}", number)
+    def generation(self, number: int) -> GenerationFiles:
+        """The files of that generation, whether they exist or not."""
+        return GenerationFiles(self.directory / f"{number:08d}", number)
 
-    def generations(self) -> list[Generation]:
-        """Those that exist, newest first."""
+    def generations(self) -> list[GenerationFiles]:
+        """The generations that exist, newest first."""
         with contextlib.suppress(FileNotFoundError):
             numbers = (int(path.name) for path in self.directory.iterdir() if path.name.isdigit())
             return [self.generation(number) for number in sorted(numbers, reverse=True)]
         return []
 
-    def newest(self) -> Generation | None:
-        """The generation that counts."""
+    def newest(self) -> GenerationFiles | None:
+        """The newest generation; None if there is none."""
         return next(iter(self.generations()), None)
 
 
@@ -185,7 +184,7 @@ _STOPPED: Final = "stopped.json"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None if there is none (writes are atomic, so there is no half of one)."""
+    """The JSON object in a file; None if there is none. Writes are atomic, so it is never incomplete."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,14 +1,14 @@
-"""The small process that stands beside every local agent, and what it knows of processes.
+"""The supervisor: the small process that is the parent of a local agent; and functions that find and kill processes.
 
-Only the parent of a process learns its exit code, and townctl may be gone when an agent ends. So each agent has a
-parent of its own that outlives townctl: it starts the command in a new session, writes `process.json`, waits, kills
-whatever the agent left running, and writes `exit.json`. It runs as a bare script (`python -I -S
-local_supervisor.py`), therefore this module uses nothing but the standard library.
+Only the parent of a process learns its exit code, and townctl may be gone when an agent ends. So each agent has a parent of
+its own that outlives townctl: it starts the command in a new session, writes `process.json`, waits, kills whatever the agent
+left running, and writes `exit.json`. It runs as a script (`python -I -S local_supervisor.py`), so this module uses only the
+standard library.
 
-Two facts make it safe to kill by number. A pid is recycled, but pid and start time together are not; `identity` joins
-them with the boot they belong to. And a descendant may leave its group, its session and its parent, but keeps the
-environment it was born with: every process whose environment holds the agent's mark belongs to the agent. A process
-that clears its own environment after leaving the session escapes; nothing short of a container holds that one.
+Two facts make killing by pid safe. Pids are reused, but the pair of pid and start time is not; `identity` combines it with
+the id of the boot. And a descendant may leave its group, its session and its parent, but it keeps the environment that it was
+started with: every process with the agent's mark in its environment belongs to the agent. Only a process that clears its
+environment after it has left the session escapes; to hold that one, a container is needed.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 MARK_VARIABLE: Final = "TOWN_AGENT_CONTEXT"
 CONTEXT, PROCESS, REJECTED, EXIT, LOG = (
@@ -39,8 +39,8 @@ _KEPT_OF_LOG: Final = 1 << 20
 _LOOK_AT_LOG_SECONDS: Final = 1.0
 
 
-def write_atomically(path: Path, value: Any) -> None:
-    """Store a JSON file so that a reader, also after a power cut, sees all of it or none of it."""
+def write_atomically(path: Path, value: object) -> None:
+    """Write a JSON file so that a reader, even after a power failure, sees all of it or nothing."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     with draft.open("w", encoding="utf-8") as file:
         json.dump(value, file, ensure_ascii=False, sort_keys=True)
@@ -50,7 +50,7 @@ def write_atomically(path: Path, value: Any) -> None:
 
 
 def identity(pid: int) -> str | None:
-    """What tells this process from every other one that ever had its pid; None if it is not alive (a zombie is not)."""
+    """A text that distinguishes this process from all others with its pid; None if it is not alive. A zombie is not alive."""
     if not _has_proc():
         return _identity_by_ps(pid)
     fields = _stat(pid)
@@ -60,12 +60,12 @@ def identity(pid: int) -> str | None:
 
 
 def is_alive(pid: int, started: str) -> bool:
-    """Whether the very process that was recorded as (pid, started) still runs."""
+    """Whether the process that was recorded as (pid, started) still runs."""
     return identity(pid) == started
 
 
 def marked(mark: str) -> Iterator[int]:
-    """Living processes that carry the mark in the environment they were born with. Nothing without /proc."""
+    """Living processes that were started with the mark in their environment. Without /proc, none are found."""
     needle = f"{MARK_VARIABLE}={mark}".encode()
     for pid in _all_pids():
         with contextlib.suppress(OSError):
@@ -74,10 +74,9 @@ def marked(mark: str) -> Iterator[int]:
 
 
 def in_session(leader: int) -> Iterator[int]:
-    """Living processes of a session (without /proc: of the process group) that was opened by `leader`.
+    """Living processes of the session that `leader` opened; without /proc, of its process group.
 
-    Ask only while the leader is known to be the recorded process, or was a moment ago: a recycled pid leads another
-    session.
+    Call it only if the leader is the recorded process, or was a moment ago: a reused pid leads another session.
     """
     if not _has_proc():
         yield from _group_by_ps(leader)
@@ -89,16 +88,14 @@ def in_session(leader: int) -> Iterator[int]:
 
 
 def kill_all(pids: set[int]) -> None:
-    """Kill each of these processes at once; those that are gone are no error."""
+    """Kill each of these processes. Those that are gone are not an error."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def supervise(directory: Path, lock: int, *, effect_id: str, command: list[str]) -> None:
-    """Run one agent to its end. `lock` is an inherited file lock: it is let go when `process.json` or `rejected.json`
-    stands.
-    """
+    """Run one agent to its end. `lock` is an inherited file lock; it is released once `process.json` or `rejected.json` exists."""
     mark = os.environ[MARK_VARIABLE]
     try:
         with (directory / LOG).open("ab") as log:
@@ -123,7 +120,7 @@ def _why_not_started(command: list[str], error: OSError) -> str:
 
 
 def _pass_on_signals(agent: "subprocess.Popen[bytes]") -> None:
-    """Whoever ends the supervisor politely means the agent."""
+    """Forward SIGTERM and SIGINT to the agent."""
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -135,7 +132,7 @@ def _pass_on_signals(agent: "subprocess.Popen[bytes]") -> None:
 
 
 def _keep_short(log: Path) -> None:
-    """Cut what the agent prints, lest one that prints for ever fills the disk of all: the newest of it stays."""
+    """Truncate the log when it grows too long, keeping its end, so that an agent that prints without end cannot fill the disk."""
     while True:
         time.sleep(_LOOK_AT_LOG_SECONDS)
         with contextlib.suppress(OSError):
@@ -143,13 +140,13 @@ def _keep_short(log: Path) -> None:
                 with log.open("rb") as printed:
                     printed.seek(-_KEPT_OF_LOG, os.SEEK_END)
                     newest = printed.read()
-                os.truncate(log, 0)  # whoever appends goes on at the new end
+                os.truncate(log, 0)  # the agent appends, so it continues at the new end
                 with log.open("ab") as shorter:
                     shorter.write(b"[what was printed before is gone: the log grew too long]\n" + newest)
 
 
 def _await_end(agent: "subprocess.Popen[bytes]") -> None:
-    """Wait until the agent has ended, but leave it a zombie: as long as it is one, its pid leads no other session."""
+    """Wait until the agent has ended, but leave it a zombie: as long as it is one, its pid is not reused."""
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, agent.pid, os.WEXITED | os.WNOWAIT)
     else:
@@ -175,9 +172,7 @@ def _all_pids() -> list[int]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat after the command's name (which may hold anything): state, ppid, pgrp, session,
-    ...
-    """
+    """The fields of /proc/<pid>/stat after the command name, which may contain anything: state, ppid, pgrp, session, ..."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,6 +1,6 @@
-"""An object store in memory: the model that tests and the simulation run on, strongly consistent like S3.
+"""An object store in memory, strongly consistent like S3, for tests and the simulation.
 
-ETags count writes and never come again, so a writer that holds an old one can never win, whatever it wrote.
+ETags count writes and never repeat, so a write that names an old ETag always fails, even if the bytes are the same.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -20,7 +20,7 @@ _FIRST_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def a_second_apart() -> Callable[[], datetime]:
-    """A clock for stores whose users do not care for time: each reading is a second after the one before."""
+    """A clock for stores whose users do not need real times: each reading is a second later than the one before."""
     seconds = count()
     return lambda: _FIRST_TIME + timedelta(seconds=next(seconds))
 
@@ -28,7 +28,7 @@ def a_second_apart() -> Callable[[], datetime]:
 class MemoryObjects:
     """The ObjectStore and VersionedObjects ports over a dictionary; safe for threads, gone with the process.
 
-    Of each object the last `kept_versions` states that were replaced are kept. `now` says when a write happens.
+    The last `kept_versions` replaced states of each object are kept. `now` returns the time of a write.
     """
 
     def __init__(self, *, kept_versions: int = KEPT_VERSIONS, now: Callable[[], datetime] | None = None) -> None:
@@ -47,7 +47,7 @@ class MemoryObjects:
             return self._objects.get(key)
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
-        """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        """The object if its ETag differs from `etag`; `unchanged` if it does not; None if there is none."""
         with self._lock:
             found = self._objects.get(key)
             return "unchanged" if found is not None and found.etag == etag else found
@@ -65,8 +65,9 @@ class MemoryObjects:
             return self._write(key, body)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object of that ETag and keep it as a version. Raises PreconditionFailed if it is another or
-        gone.
+        """Replace the object that has this ETag and keep the old state as a version.
+
+        Raises PreconditionFailed if the object has another ETag or is gone.
         """
         with self._lock:
             found = self._objects.get(key)
@@ -97,7 +98,7 @@ class MemoryObjects:
             return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes)
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
-        """The present state and those that were replaced, newest first."""
+        """The current state and those that were replaced, newest first."""
         with self._lock:
             past = [_version(found, at, current=False) for found, at in self._past.get(key, ())]
             present = self._objects.get(key)
@@ -112,7 +113,7 @@ class MemoryObjects:
             return next((found for found in states if _version_id(found) == version_id), None)
 
     def delete_version(self, key: str, version_id: str) -> None:
-        """Forget one past state; no error if it is gone. Raises Refused for the current one."""
+        """Delete one past state; no error if it is gone. Raises Refused for the current one."""
         with self._lock:
             present = self._objects.get(key)
             if present is not None and _version_id(present) == version_id:

@@ -1,13 +1,15 @@
-"""A secret with two valid values, as Secrets Manager keeps it: AWSCURRENT, and AWSPREVIOUS since the last rotation.
+"""A secret with two valid values in Secrets Manager: AWSCURRENT and, since the last rotation, AWSPREVIOUS.
 
-Powertools' cache is not used: it would take both stages of one secret for the same value.
+The cache of Powertools is not used because it does not distinguish the stages of a secret.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
+from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import AwsClient
 from shared.domain.errors import AccessDenied, Retryable
 from shared.ports.clock import Clock
 
@@ -18,16 +20,18 @@ _CONNECT_SECONDS: Final = 1.0
 _READ_SECONDS: Final = 2.0
 _ATTEMPTS: Final = 2
 LONGEST_SILENCE_SECONDS: Final = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS) + 1
-"""So long, with the pause of the SDK, until Secrets Manager counts as not answering. Whoever asks must live longer: an
-environment that is ended meanwhile forgets what it was told last.
+"""How long one read can take, the SDK's pause included, until Secrets Manager counts as unavailable.
+
+The timeout of a function that reads must be longer. A function that times out loses its environment, and with it the values
+that it would have gone on using.
 """
 
 
 @dataclass(slots=True)
 class RotatedSecret:
-    """The values of one secret, remembered for `life`. After a rotation `refreshed` sees the new one at once.
+    """The values of one secret, cached for `life`. `refreshed` reads them again, at most once in `patience`.
 
-    While Secrets Manager does not answer, what it said last is believed for `grace`: an outage there is none of ours.
+    While Secrets Manager does not answer, the last known values stay valid for `grace`: its outage must not become ours.
     """
 
     name: str
@@ -39,15 +43,15 @@ class RotatedSecret:
     _values: tuple[str, ...] = ()
     _asked_at: datetime | None = None
     _read_at: datetime | None = None
-    _client: Any = None
+    _client: AwsClient = None
     _lock: Lock = field(default_factory=Lock)
 
     def values(self) -> tuple[str, ...]:
-        """Current value first, then the previous one if there is one. Raises AccessDenied, Retryable."""
+        """The current value, then the previous one if there is one. Raises AccessDenied, Retryable."""
         return self._newer_than(self.life)
 
     def refreshed(self) -> tuple[str, ...]:
-        """The same, asked for again unless that was done a moment ago: nobody can make us ask for every request."""
+        """As `values`, read again unless that was done a moment ago: an unknown key must not cause a read for every request."""
         return self._newer_than(self.patience)
 
     def _newer_than(self, age: timedelta) -> tuple[str, ...]:
@@ -67,28 +71,26 @@ class RotatedSecret:
                 raise
 
     def _read(self, stage: str) -> str | None:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow; only at the first use
-
         try:
             self._client = self._client or _client(self.endpoint_url)
             answer = self._client.get_secret_value(SecretId=self.name, VersionStage=stage)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
+        except aws_sdk.sdk_errors() as error:
+            code = aws_sdk.code_of(error)
             if code == _NOT_THERE and stage != _STAGES[0]:
                 return None
+            problem = f"read the keys of town tokens: {code or type(error).__name__}"
             if code in _DENIED or code == _NOT_THERE:
-                hint = "the role needs secretsmanager:GetSecretValue on the secret that the settings name"
-                raise AccessDenied(f"read the keys of town tokens: {code}", hint=hint) from error
-            raise Retryable(f"read the keys of town tokens: {code}") from error
-        except BotoCoreError as error:
-            raise Retryable(f"read the keys of town tokens: {type(error).__name__}") from error
+                hint = "allow the role secretsmanager:GetSecretValue on the secret that the settings name"
+                raise AccessDenied(problem, hint=hint) from error
+            raise Retryable(problem) from error
         return str(answer["SecretString"])
 
 
-def _client(endpoint_url: str | None) -> Any:
-    import boto3  # noqa: PLC0415 - slow; only at the first use
-    from botocore.config import Config  # noqa: PLC0415
-
-    retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-    settings = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
-    return boto3.session.Session().client("secretsmanager", endpoint_url=endpoint_url, config=settings)
+def _client(endpoint_url: str | None) -> AwsClient:
+    return aws_sdk.client(
+        "secretsmanager",
+        connect_seconds=_CONNECT_SECONDS,
+        read_seconds=_READ_SECONDS,
+        attempts=_ATTEMPTS,
+        endpoint_url=endpoint_url,
+    )

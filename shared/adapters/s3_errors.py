@@ -1,10 +1,11 @@
-"""What the S3 SDK raises, said in our words: what was being done, in which bucket, and what a person can do about it.
+"""Translates what the S3 SDK raises: what was being done, in which bucket, and what a person can do about it.
 
-Of an answer only its code, its status and its one sentence are repeated, never a header, a signature or a key id.
+Of an error answer only the code, the status and the message are repeated, never a header, a signature or a key id.
 """
 
-from typing import Any, Final
+from typing import Final
 
+from shared.adapters.aws_sdk import code_of, response_of, sentence_of, status_of
 from shared.domain.errors import (
     AccessDenied,
     ConditionRace,
@@ -32,87 +33,77 @@ _CREDENTIALS: Final = frozenset(
     {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 )
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
-_LONGEST_SENTENCE: Final = 300
-
-
-def sdk_errors() -> tuple[type[Exception], ...]:
-    """The classes that the SDK raises. Asked for only where an error may be one, so that nothing is imported early."""
-    from boto3.exceptions import Boto3Error  # noqa: PLC0415 - only once it was imported anyway
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
-    return BotoCoreError, ClientError, Boto3Error, HTTPError, ValueError
 
 
 def says_no_such_object(error: Exception) -> bool:
-    """Whether the answer was: there is a bucket, but nothing under that key."""
-    return _code(error) in _NO_OBJECT or (_code(error) == "MethodNotAllowed" and _is_delete_marker(error))
+    """Whether the bucket exists and holds nothing under that key."""
+    return code_of(error) in _NO_OBJECT or (code_of(error) == "MethodNotAllowed" and _is_delete_marker(error))
 
 
 def says_no_such_version(error: Exception) -> bool:
-    """Whether the answer was that this version is not kept, or never was: an id that S3 did not make is a 400 there."""
-    return says_no_such_object(error) or _code(error) == "InvalidArgument"
+    """Whether this version is not kept, or never was: for an id that S3 did not make it answers 400."""
+    return says_no_such_object(error) or code_of(error) == "InvalidArgument"
 
 
 def says_unchanged(error: Exception) -> bool:
     """Whether the answer was 304."""
-    return _status(error) == 304
+    return status_of(error) == 304
 
 
-def ours(error: Exception, *, doing: str, where: str, bucket: str) -> TownError:
-    """The error of our tree that says the same. `where` names bucket and endpoint for people."""
+def translated(error: Exception, *, doing: str, where: str, bucket: str) -> TownError:
+    """The error of `shared.domain.errors` that says the same. `where` names bucket and endpoint for people."""
     at = f"{doing} in {where}"
-    if not _response(error):
+    if not response_of(error):
         return _without_answer(error, at, bucket)
-    problem = f"{at}: {_status(error)} {_code(error)}" + _sentence(error)
+    problem = f"{at}: {status_of(error)} {code_of(error)}" + _sentence(error)
     return (
         _lost(error, problem)
         or _misplaced(error, problem, bucket)
         or _denied(error, problem, bucket)
         or _passing(error, problem)
-        or Terminal(problem, hint=f"the store does not take this request; check the bucket {bucket} and its endpoint")
+        or Terminal(problem, hint=f"the store rejects this request; check the bucket {bucket} and its endpoint")
     )
 
 
 def _lost(error: Exception, problem: str) -> TownError | None:
-    """A condition did not hold, or two of them met."""
-    if _status(error) == 412 or _code(error) == "PreconditionFailed":
+    """A condition did not hold, or two conditional writes met."""
+    if status_of(error) == 412 or code_of(error) == "PreconditionFailed":
         return PreconditionFailed(problem)
-    if _status(error) == 409 or _code(error) in _RACES:
+    if status_of(error) == 409 or code_of(error) in _RACES:
         return ConditionRace(problem)
     return None
 
 
 def _misplaced(error: Exception, problem: str, bucket: str) -> TownError | None:
     """The wrong bucket, region or kind of store."""
-    if _code(error) == "NoSuchBucket":
+    if code_of(error) == "NoSuchBucket":
         return StoreNotFound(problem, hint=f"create the bucket {bucket}, or name the one that holds the towns")
-    if _code(error) in _ELSEWHERE or _status(error) in (301, 307):
+    if code_of(error) in _ELSEWHERE or status_of(error) in (301, 307):
         return StoreNotFound(problem, hint=_region_hint(error, bucket))
-    if _code(error) == "NotImplemented" or _status(error) == 501:
+    if code_of(error) == "NotImplemented" or status_of(error) == 501:
         return StoreIncapable(problem, hint="use S3, another store with conditional writes, or a directory")
     return None
 
 
 def _denied(error: Exception, problem: str, bucket: str) -> TownError | None:
-    """Who we are, or what we may do."""
-    code = _code(error)
+    """The credentials or the permissions are wrong."""
+    code = code_of(error)
     if code == "RequestTimeTooSkewed":
         return AccessDenied(problem, hint="set this machine's clock: S3 refuses requests more than 15 minutes off")
-    if code in _CREDENTIALS or _status(error) == 401:
+    if code in _CREDENTIALS or status_of(error) == 401:
         return AccessDenied(problem, hint="renew the credentials that the SDK finds (AWS_PROFILE, environment or role)")
-    return AccessDenied(problem, hint=_rights_hint(bucket)) if _status(error) == 403 else None
+    return AccessDenied(problem, hint=_rights_hint(bucket)) if status_of(error) == 403 else None
 
 
 def _passing(error: Exception, problem: str) -> TownError | None:
     """A failure inside the store, or too many requests."""
-    if _status(error) >= 500 or _status(error) in (408, 429) or _code(error) in _PASSING:
-        return StoreUnavailable(problem, hint="try again; nothing says whether the request was carried out")
+    if status_of(error) >= 500 or status_of(error) in (408, 429) or code_of(error) in _PASSING:
+        return StoreUnavailable(problem, hint="try again; the request may or may not have been carried out")
     return None
 
 
 def _without_answer(error: Exception, at: str, bucket: str) -> TownError:
-    """What failed before or instead of an answer."""
+    """A failure before an answer, or instead of one."""
     from botocore import exceptions as sdk  # noqa: PLC0415 - only once it was imported anyway
 
     kind = type(error).__name__
@@ -124,51 +115,40 @@ def _without_answer(error: Exception, at: str, bucket: str) -> TownError:
         return StoreNotFound(f"{at}: no region is set", hint="name the bucket's region: --region, or AWS_REGION")
     if isinstance(error, (sdk.ParamValidationError, sdk.InvalidRegionError, ValueError)):
         hint = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens; an endpoint is http(s)://HOST"
-        problem = f"{at}: not a bucket, region or endpoint that S3 can have ({kind})"
+        problem = f"{at}: not a valid bucket, region or endpoint ({kind})"
         return Refused(problem, status=400, path="bucket", hint=hint)
     if isinstance(
         error, (sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.SSLError, sdk.ProxyConnectionError)
     ):
-        hint = f"nobody could be reached for the bucket {bucket}; check endpoint, region and network, then try again"
+        hint = (
+            f"the endpoint of bucket {bucket} could not be reached; check endpoint, region and network, then try again"
+        )
         return StoreUnavailable(f"{at}: no connection ({kind})", hint=hint)
-    hint = "try again; nothing says whether the request was carried out"
-    return StoreUnavailable(f"{at}: no whole answer ({kind})", hint=hint)
+    hint = "try again; the request may or may not have been carried out"
+    return StoreUnavailable(f"{at}: no complete answer ({kind})", hint=hint)
 
 
 def _region_hint(error: Exception, bucket: str) -> str:
-    response = _response(error)
+    response = response_of(error)
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
     if region:
-        return f"the bucket {bucket} lies in {region}: use --region {region}, or set AWS_REGION"
-    return f"the bucket {bucket} lies in another region or behind another endpoint: name it with --region or --endpoint"
+        return f"the bucket {bucket} is in {region}: use --region {region}, or set AWS_REGION"
+    return f"the bucket {bucket} is in another region or behind another endpoint: name it with --region or --endpoint"
 
 
 def _rights_hint(bucket: str) -> str:
     return (
         f"allow this identity s3:GetObject, s3:PutObject and s3:DeleteObject on {bucket}/* and s3:ListBucket on {bucket}; "
-        "without s3:ListBucket S3 also says 403 of objects that do not exist"
+        "without s3:ListBucket S3 answers 403 for objects that do not exist"
     )
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(_response(error).get("Error", {}).get("Message") or "").split())
-    return f" ({text[:_LONGEST_SENTENCE]})" if text else ""
-
-
-def _code(error: Exception) -> str:
-    return str(_response(error).get("Error", {}).get("Code", ""))
-
-
-def _status(error: Exception) -> int:
-    return int(_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    said = sentence_of(error)
+    return f" ({said})" if said else ""
 
 
 def _is_delete_marker(error: Exception) -> bool:
-    headers = _response(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    headers = response_of(error).get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return bool(headers.get("x-amz-delete-marker") == "true")
-
-
-def _response(error: Exception) -> dict[str, Any]:
-    found: dict[str, Any] = getattr(error, "response", None) or {}
-    return found

@@ -1,38 +1,37 @@
-"""An object store in an S3 bucket, or in anything that speaks S3 and honours conditional writes.
+"""An object store in an S3 bucket, or in any other store that speaks S3 and honours conditional writes.
 
-The SDK repeats a request whose answer was lost, and so may turn our own success into a 412. Nothing is done about it
-here: `shared.storage.commit` takes no failed condition for a lost race before it has read the head again.
-
-boto3 takes a quarter of a second to import, so that happens at the first request and not before.
+The SDK repeats a request whose answer was lost, so it may turn our own success into a 412. That is not resolved here:
+`shared.storage.commit` reads the head before it takes a failed condition for a lost race.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from threading import Lock
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from shared.adapters import s3_errors
+from shared.adapters import aws_sdk, s3_errors
+from shared.adapters.aws_sdk import AwsClient, sdk_errors
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
-"""Bytes of the largest object that is downloaded: an image at the size guard that nothing could compress."""
+"""The largest object that is downloaded, in bytes: an incompressible image of the largest allowed size, with its framing."""
 
 _KEYS_PER_PAGE: Final = 1000
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
-_CONNECTIONS: Final = 16  # as many as calls are made at once (shared.ports.steps)
+_CONNECTIONS: Final = 16  # as many calls as are made at the same time (shared.ports.steps)
 
 
 class S3Objects:
     """The ObjectStore and VersionedObjects ports over one bucket.
 
     Credentials, and the region if none is given, come from where the SDK finds them: the role of the Lambda, the
-    environment, the user's profile. `endpoint_url` is for stores that are not AWS. `kind_of` gives a key the value of
-    the tag `kind`, by which the bucket's lifecycle tells objects apart that no prefix does.
+    environment, the user's profile. `endpoint_url` is for stores that are not AWS. `kind_of` returns the value of the tag
+    `kind` for a key: the bucket's lifecycle uses the tag where no prefix selects the objects.
     """
 
     def __init__(
@@ -49,33 +48,33 @@ class S3Objects:
         self._endpoint_url = endpoint_url
         self._region = region
         self._largest = largest
-        self._made: Any = None
+        self._made: AwsClient = None
         self._making = Lock()
 
     @property
-    def client(self) -> Any:
-        """The boto3 client, safe for threads, made at the first use."""
+    def client(self) -> AwsClient:
+        """The boto3 client, safe for threads, made at its first use."""
         with self._making:
             if self._made is None:
                 self._made = _client(self._endpoint_url, self._region)
             return self._made
 
     def get(self, key: str) -> StoredObject | None:
-        """The object, or None if there is none. Raises ImageTooLarge before such an object is downloaded."""
+        """The object, or None if there is none. Raises ImageTooLarge instead of downloading one that is too large."""
         with self._translated(f"get {key}"):
             try:
                 return self._read(key)
-            except s3_errors.sdk_errors() as error:
+            except sdk_errors() as error:
                 if s3_errors.says_no_such_object(error):
                     return None
                 raise
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
-        """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        """The object if its ETag differs from `etag`; `unchanged` if it does not; None if there is none."""
         with self._translated(f"get {key}"):
             try:
                 return self._read(key, IfNoneMatch=etag)
-            except s3_errors.sdk_errors() as error:
+            except sdk_errors() as error:
                 if s3_errors.says_unchanged(error):
                     return "unchanged"
                 if s3_errors.says_no_such_object(error):
@@ -83,11 +82,11 @@ class S3Objects:
                 raise
 
     def start_of(self, key: str, length: int) -> bytes | None:
-        """The first `length` bytes of an object that is not empty; None if there is none."""
+        """The first `length` bytes of a non-empty object; None if there is none."""
         with self._translated(f"get {key}"):
             try:
                 return self._read(key, Range=f"bytes=0-{length - 1}").body
-            except s3_errors.sdk_errors() as error:
+            except sdk_errors() as error:
                 if s3_errors.says_no_such_object(error):
                     return None
                 raise
@@ -98,11 +97,11 @@ class S3Objects:
             return self._write(key, body, IfNoneMatch="*")
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object of that ETag. Raises PreconditionFailed if it is another or gone, ConditionRace."""
+        """Replace the object that has this ETag. Raises PreconditionFailed if it has another or is gone, ConditionRace."""
         with self._translated(f"replace {key}"):
             try:
                 return self._write(key, body, IfMatch=etag)
-            except s3_errors.sdk_errors() as error:
+            except sdk_errors() as error:
                 if s3_errors.says_no_such_object(error):
                     raise PreconditionFailed(f"replace {key}: it is gone") from error
                 raise
@@ -117,7 +116,7 @@ class S3Objects:
         with self._translated(f"delete {key}"):
             try:
                 self.client.delete_object(Bucket=self._bucket, Key=key)
-            except s3_errors.sdk_errors() as error:
+            except sdk_errors() as error:
                 if not s3_errors.says_no_such_object(error):
                     raise
 
@@ -132,7 +131,7 @@ class S3Objects:
                     Bucket=self._bucket,
                     Prefix=prefix,
                     StartAfter=found[-1] if found else after,
-                    # one more than is wanted: SeaweedFS says of a full page that more follows, whether it does or not
+                    # one more than wanted: SeaweedFS says of every full page that more keys follow
                     MaxKeys=min(limit - len(found) + 1, _KEYS_PER_PAGE),
                 )
                 keys = [str(each["Key"]) for each in page.get("Contents", ())]
@@ -142,7 +141,7 @@ class S3Objects:
         return Listing(tuple(found[:limit]), more=more or len(found) > limit, sizes=tuple(sizes[:limit]))
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
-        """Every state that the bucket still keeps, newest first. Without versioning: the present one."""
+        """Every state that the bucket still keeps, newest first. Without versioning, the current one."""
         with self._translated(f"versions {key}"):
             return tuple(self._versions(key))
 
@@ -151,22 +150,22 @@ class S3Objects:
         with self._translated(f"get version {version_id} of {key}"):
             try:
                 return self._read(key, VersionId=version_id)
-            except s3_errors.sdk_errors() as error:
+            except sdk_errors() as error:
                 if s3_errors.says_no_such_version(error):
                     return None
                 raise
 
     def delete_version(self, key: str, version_id: str) -> None:
-        """Forget one past state; no error if it is gone. Raises Refused for the current one.
+        """Delete one past state; no error if it is gone. Raises Refused for the current one.
 
-        Asks for the current one first: to delete it would let the state before it come back.
+        Asks which state is current first: deleting that one would bring back the state before it.
         """
         with self._translated(f"delete version {version_id} of {key}"):
             if self._current_version(key) == version_id:
                 raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
             try:
                 self.client.delete_object(Bucket=self._bucket, Key=key, VersionId=version_id)
-            except s3_errors.sdk_errors() as error:
+            except sdk_errors() as error:
                 if not s3_errors.says_no_such_version(error):
                     raise
 
@@ -207,7 +206,7 @@ class S3Objects:
     def _current_version(self, key: str) -> str | None:
         try:
             answer = self.client.head_object(Bucket=self._bucket, Key=key)
-        except s3_errors.sdk_errors() as error:
+        except sdk_errors() as error:
             if s3_errors.says_no_such_object(error):
                 return None
             raise
@@ -217,28 +216,26 @@ class S3Objects:
     def _translated(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except s3_errors.sdk_errors() as error:
+        except sdk_errors() as error:
             where = f"bucket {self._bucket}"
             if self._endpoint_url:
                 where += f" at {_without_userinfo(self._endpoint_url)}"
-            raise s3_errors.ours(error, doing=doing, where=where, bucket=self._bucket) from error
+            raise s3_errors.translated(error, doing=doing, where=where, bucket=self._bucket) from error
 
 
-def _client(endpoint_url: str | None, region: str | None) -> Any:
-    import boto3  # noqa: PLC0415 - slow, and not needed by whoever only imports us
-    from botocore.config import Config  # noqa: PLC0415
-
-    settings = Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
+    return aws_sdk.client(
+        "s3",
+        connect_seconds=_CONNECT_SECONDS,
+        read_seconds=_READ_SECONDS,
+        attempts=_ATTEMPTS,
+        endpoint_url=endpoint_url,
+        region=region,
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint_url else "auto"},
-        signature_version="s3v4",  # presigned addresses too: buckets made since 2020 honour no older one
+        signature_version="s3v4",  # for presigned URLs too: buckets made since 2020 accept no older one
     )
-    # a session of its own: the default one may not be shared by threads while a client is made
-    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=settings)
 
 
 def _without_userinfo(url: str) -> str:

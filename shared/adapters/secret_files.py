@@ -1,4 +1,4 @@
-"""Secrets as files of one directory, readable by their owner alone: for a deployment that is one machine."""
+"""Secrets as files of one directory, readable by their owner only, for a deployment on one machine."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ _PRIVATE_DIRECTORY: Final = 0o700
 
 
 class SecretFiles:
-    """A directory of secrets; the name of each is its path below it."""
+    """The Secrets port over a directory. The name of a secret is the path of its file in the directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -25,18 +25,18 @@ class SecretFiles:
         try:
             with path.open("rb") as file:
                 if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                    hint = f"chmod 600 {path}, and store a new token: this one may have been read"
-                    raise AccessDenied(f"the secret {name} can be read by others", hint=hint)
+                    hint = f"chmod 600 {path} and store a new token: others may have read this one"
+                    raise AccessDenied(f"the file of the secret {name} can be read by others", hint=hint)
                 text = file.read(LARGEST).decode().strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
-            hint = f"see that {path} can be read, or store it again"
+            hint = f"make {path} readable, or store the secret again"
             raise SecretsUnavailable(f"the secret {name} cannot be read: {type(error).__name__}", hint=hint) from error
         return Secret(text) if text else None
 
     def put(self, name: str, secret: Secret) -> None:
-        """Store a secret, in place of an older one. Raises AccessDenied."""
+        """Store a secret, replacing an older one. Raises AccessDenied."""
         path = self._path(name)
         try:
             for directory in [*reversed(path.relative_to(self._directory).parents)]:
@@ -50,11 +50,11 @@ class SecretFiles:
                 os.fsync(file.fileno())
             fresh.replace(path)
         except OSError as error:
-            hint = "see that the directory may be written"
+            hint = f"make {self._directory} writable"
             raise AccessDenied(f"the secret {name} cannot be stored: {error.strerror}", hint=hint) from error
 
     def remove(self, name: str) -> bool:
-        """Forget a secret; False if there was none."""
+        """Delete a secret; returns False if there was none."""
         try:
             self._path(name).unlink()
         except (FileNotFoundError, NotADirectoryError):
@@ -62,12 +62,12 @@ class SecretFiles:
         return True
 
     def names(self) -> tuple[str, ...]:
-        """What is stored, without what it says."""
+        """The names of all stored secrets, without their values."""
         found = (path for path in self._directory.rglob("*") if path.is_file() and not path.name.startswith("."))
         return tuple(sorted(path.relative_to(self._directory).as_posix() for path in found))
 
     def _path(self, name: str) -> Path:
         parts = name.split("/")
         if not all(parts) or any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
-            raise Refused(f"{name[:80]!r} is no name of a secret", status=400, path="secret")
+            raise Refused(f"{name[:80]!r} is not a valid name of a secret", status=400, path="secret")
         return self._directory.joinpath(*parts)

@@ -1,12 +1,14 @@
-"""Secrets in AWS Secrets Manager, below one prefix, remembered for five minutes.
+"""Secrets in AWS Secrets Manager below one prefix, cached for five minutes.
 
-That there is none is remembered too: a town without a token of its own must not cost a request at every poll.
+A missing secret is cached too: a town without a token of its own must not cost a request at every poll.
 """
 
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
+from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import AwsClient
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
@@ -18,11 +20,12 @@ _REFUSED: Final = frozenset(
 
 
 class SecretsManager:
-    """The secrets below a prefix such as `town-reconciler/prod`. `client` is made when the first one is asked for;
-    `endpoint_url` is for what is not AWS.
+    """The secrets below a prefix such as `town-reconciler/prod`.
+
+    The client is made when the first secret is read, unless one is given. `endpoint_url` is for services that are not AWS.
     """
 
-    def __init__(self, prefix: str, clock: Clock, *, client: Any = None, endpoint_url: str | None = None) -> None:
+    def __init__(self, prefix: str, clock: Clock, *, client: AwsClient = None, endpoint_url: str | None = None) -> None:
         self._prefix = prefix.strip("/")
         self._clock = clock
         self._endpoint_url = endpoint_url
@@ -43,31 +46,23 @@ class SecretsManager:
         return secret
 
     def _fetch(self, name: str) -> Secret | None:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as boto3
-
         try:
             answer = self._open().get_secret_value(SecretId=f"{self._prefix}/{name}")
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
+        except aws_sdk.sdk_errors() as error:
+            code = aws_sdk.code_of(error)
             if code in ("ResourceNotFoundException", "InvalidRequestException"):
-                return None  # there is none, or it is marked for deletion
+                return None  # it does not exist, or is marked for deletion
             if code in _REFUSED:
-                hint = "allow secretsmanager:GetSecretValue below the prefix"
+                hint = f"allow secretsmanager:GetSecretValue on {self._prefix}/*"
                 raise AccessDenied(f"the secret {name} may not be read: {code}", hint=hint) from None
-            raise SecretsUnavailable(f"the secret {name} could not be read: {code}") from None
-        except BotoCoreError as error:
-            raise SecretsUnavailable(f"the secret {name} could not be read: {type(error).__name__}") from None
+            raise SecretsUnavailable(f"the secret {name} could not be read: {code or type(error).__name__}") from None
         text = (answer.get("SecretString") or "").strip()
         return Secret(text) if text else None
 
-    def _open(self) -> Any:
+    def _open(self) -> AwsClient:
         with self._lock:
             if self._client is None:
-                import boto3  # noqa: PLC0415 - a town without pull requests needs no secret
-                from botocore.config import Config  # noqa: PLC0415 - as boto3
-
-                settings = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "max_attempts": 2})
-                # a session of its own: the default one may not be shared by threads while a client is made
-                session = boto3.session.Session()
-                self._client = session.client("secretsmanager", endpoint_url=self._endpoint_url, config=settings)
+                self._client = aws_sdk.client(
+                    "secretsmanager", connect_seconds=2, read_seconds=3, attempts=3, endpoint_url=self._endpoint_url
+                )
             return self._client

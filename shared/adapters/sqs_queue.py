@@ -1,6 +1,6 @@
-"""Wakes in an SQS FIFO queue: the message group is the town, so a town is never run by two workers because of it.
+"""Wakes in an SQS FIFO queue. The message group is the town, so the queue gives a town to one worker at a time.
 
-The deduplication id is the wake's `repeat_key`: SQS forgets it after five minutes.
+The deduplication id is the wake's `repeat_key`, which SQS remembers for five minutes.
 """
 
 import hashlib
@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Final
 
+from shared.adapters import aws_sdk
+from shared.adapters.aws_sdk import AwsClient
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.ports.queue import Wake
 
 MOST_MARKERS: Final = 100
-"""How many due markers one message carries; what is left over is found by the next look."""
+"""The most due markers that one message carries; the dispatcher finds the others in a later pass."""
 
 _PER_CALL: Final = 10
 _DEDUPLICATION_ID: Final = re.compile(r"[A-Za-z0-9!-~]{1,128}", re.ASCII)
@@ -24,17 +26,17 @@ _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "InvalidCli
 
 
 class SqsQueue:
-    """The Queue port over one FIFO queue. boto3 is imported at the first send."""
+    """The Queue port over one FIFO queue. boto3 is imported at the first call."""
 
     def __init__(self, url: str, *, endpoint_url: str | None = None, region: str | None = None) -> None:
         self._url = url
         self._endpoint_url = endpoint_url
         self._region = region
-        self._made: Any = None
+        self._made: AwsClient = None
         self._making = Lock()
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
-        """Hand them over, ten a call; returns those that SQS did not take. Raises QueueUnavailable, AccessDenied."""
+        """Send wakes, ten in a call; returns those that SQS did not accept. Raises QueueUnavailable, AccessDenied."""
         refused: list[Wake] = []
         for start in range(0, len(wakes), _PER_CALL):
             part = wakes[start : start + _PER_CALL]
@@ -52,9 +54,9 @@ class SqsQueue:
         return tuple(refused)
 
     def put_back(self, receipts: Mapping[str, timedelta]) -> None:
-        """Let messages be seen again after a while, ten a call. Raises QueueUnavailable, AccessDenied.
+        """Change the visibility timeout of messages, ten in a call. Raises QueueUnavailable, AccessDenied.
 
-        One that SQS does not find any more has been given to somebody else already.
+        A message that SQS no longer finds under its receipt has been delivered to another worker, so it is ignored.
         """
         waits = list(receipts.items())
         for start in range(0, len(waits), _PER_CALL):
@@ -65,53 +67,48 @@ class SqsQueue:
             self._call("change_message_visibility_batch", entries)
 
     def _call(self, operation: str, entries: list[dict[str, Any]]) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow; only at the first call
-
         doing = f"{operation} to the queue of wakes"
         try:
             return getattr(self._client(), operation)(QueueUrl=self._url, Entries=entries)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
+        except aws_sdk.sdk_errors() as error:
+            code = aws_sdk.code_of(error)
+            problem = f"{doing}: {code or type(error).__name__}"
             if code.rpartition(".")[2] in _DENIED:
-                hint = "the role needs sqs:SendMessage, a worker's sqs:ChangeMessageVisibility, on this queue"
-                raise AccessDenied(f"{doing}: {code}", hint=hint) from error
-            raise QueueUnavailable(f"{doing}: {code}", hint="due markers bring the towns back") from error
-        except BotoCoreError as error:
-            problem = f"{doing}: {type(error).__name__}"
-            raise QueueUnavailable(problem, hint="due markers bring the towns back") from error
+                hint = "allow the role sqs:SendMessage, and a worker sqs:ChangeMessageVisibility, on this queue"
+                raise AccessDenied(problem, hint=hint) from error
+            hint = "nothing is lost: the dispatcher finds the due markers of these towns again"
+            raise QueueUnavailable(problem, hint=hint) from error
 
-    def _client(self) -> Any:
+    def _client(self) -> AwsClient:
         with self._making:
             if self._made is None:
-                import boto3  # noqa: PLC0415 - slow; only whoever sends needs it
-                from botocore.config import Config  # noqa: PLC0415
-
-                settings = Config(
-                    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
-                )
-                session = boto3.session.Session()
-                self._made = session.client(
-                    "sqs", endpoint_url=self._endpoint_url, region_name=self._region, config=settings
+                self._made = aws_sdk.client(
+                    "sqs",
+                    connect_seconds=2,
+                    read_seconds=5,
+                    attempts=3,
+                    endpoint_url=self._endpoint_url,
+                    region=self._region,
                 )
             return self._made
 
 
 def deduplication_id(wake: Wake) -> str:
-    """The repeat key itself where SQS takes it, else its digest."""
+    """The repeat key itself if SQS accepts it, else its digest."""
     if _DEDUPLICATION_ID.fullmatch(wake.repeat_key):
         return wake.repeat_key
     return hashlib.sha256(wake.repeat_key.encode()).hexdigest()
 
 
 def body_of(wake: Wake) -> str:
-    """A wake as the body of a message."""
+    """The message body for a wake."""
     due = [at.astimezone(UTC).strftime(_SECOND) for at in wake.due[:MOST_MARKERS]]
     content = {"town_id": wake.town_id, "due": due, "repeat_key": wake.repeat_key, "watched": wake.watched}
     return json.dumps(content, separators=(",", ":"))
 
 
 def wake_of(body: str) -> Wake:
-    """The wake that a message stands for. Raises Refused."""
+    """The wake in a message body. Raises Refused."""
     try:
         read = json.loads(body)
         town_id, due, key, watched = read["town_id"], read["due"], read["repeat_key"], read.get("watched", False)
@@ -126,5 +123,7 @@ def wake_of(body: str) -> Wake:
         times = tuple(datetime.strptime(str(at), _SECOND).replace(tzinfo=UTC) for at in due)
     except (ValueError, KeyError, TypeError) as error:
         hint = "only functions/tick and functions/events write into this queue"
-        raise Refused(f"no wake: {type(error).__name__}", status=400, path="body", hint=hint) from error
+        raise Refused(
+            f"the message is not a wake: {type(error).__name__}", status=400, path="body", hint=hint
+        ) from error
     return Wake(town_id, times, key, watched)

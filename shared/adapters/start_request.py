@@ -1,4 +1,4 @@
-"""The body of POST /agents/start, made from a start context; and what of it an agent's branch is called."""
+"""The body of POST /agents/start, made from a start context; and the name of the branch that an agent works on."""
 
 import json
 import re
@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.adapters.prompts import prompt, system_prompt
+from shared.ports.runtime import AgentOrder
 
 ORDER_VARIABLE: Final = "TOWN_AGENT_ORDER"
-"""In `envVars`: the whole start context as JSON. Our server writes it into the file that TOWN_AGENT_CONTEXT names."""
+"""In `envVars`: the whole start context as JSON. Our control server writes it into the file TOWN_AGENT_CONTEXT."""
 
 GENERATION_VARIABLE: Final = "TOWN_AGENT_GENERATION"
-"""In `envVars`: the fencing number that every report of this process carries."""
+"""In `envVars`: the generation, which every report of this process must carry as its fencing number."""
 
 
 def start_request(
-    order: Mapping[str, Any], *, model: str | None, small_model: str | None, environment: Mapping[str, str]
+    order: AgentOrder, *, model: str | None, small_model: str | None, environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What a control server is told; fields that hold nothing are left out. `environment` joins `envVars`."""
+    """The body of the request, without fields that are None. `environment` is merged into `envVars`."""
     rig = order.get("rig") or {}
     default_branch = rig.get("default_branch") or "main"
     request: dict[str, Any] = {
@@ -47,13 +48,13 @@ def start_request(
     return {name: value for name, value in request.items() if value is not None}
 
 
-def name_of(order: Mapping[str, Any]) -> str:
-    """The agent's own name: its identity is `<name>-<role>-<rig>@<town>`."""
+def name_of(order: AgentOrder) -> str:
+    """The agent's name, which is the first part of its identity: `<name>-<role>-<rig>@<town>`."""
     return str(order.get("identity") or order["agent_id"]).split(f"-{order.get('role')}-", maxsplit=1)[0]
 
 
-def branch_of(order: Mapping[str, Any]) -> str:
-    """The branch to work on: the one that exists, else one of the agent's own for this bead."""
+def branch_of(order: AgentOrder) -> str:
+    """The branch to work on: the one that the order names, else a new one of this agent for this bead."""
     if order.get("branch"):
         return str(order["branch"])
     bead_id = str((order.get("bead") or {}).get("id") or "town")

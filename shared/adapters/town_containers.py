@@ -1,45 +1,16 @@
-"""Where the control server of a town is to be reached, and who starts and stops the container that it runs in."""
+"""Town containers that somebody else starts and stops: only their addresses are configured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
-from shared.adapters.http_json import NotSent
-from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
-
-
-@dataclass(frozen=True, slots=True)
-class Awake:
-    """The town's control server answers at `address` (a base URL)."""
-
-    address: str
-
-
-class TownContainers(Protocol):
-    """The containers of all towns, one each. No method raises for an expected answer."""
-
-    def address(self, town_id: str) -> str | NotSent | None:
-        """The base URL of the town's control server; None if the town has no container now; NotSent if nobody can tell."""
-        ...
-
-    def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:
-        """The town's control server, started if need be, within so many seconds."""
-        ...
-
-    def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        """End the town's container; none is Done."""
-        ...
-
-    def state(self, town_id: str) -> str:
-        """running, starting, stopping, stopped; `unmanaged` where nobody here starts and stops it; unknown."""
-        ...
+from shared.ports.runtime import Awake, Done, NotDone, StartRejected, StartUnknown
 
 
 class FixedAddresses:
-    """Control servers that somebody else runs, at addresses of the deployment's configuration: never of a town's own, for
-    whoever may configure a town must not choose who is sent its tokens.
+    """The TownContainers port for control servers that somebody else runs, at configured addresses.
 
-    `pattern` is a base URL that may hold {town}; `exceptions` are base URLs of single towns.
+    The addresses come from the configuration of the deployment, never from that of a town: whoever may configure a town must
+    not be able to choose where its tokens are sent. `pattern` is a base URL that may contain {town}; `exceptions` are the base
+    URLs of single towns.
     """
 
     def __init__(self, pattern: str | None = None, *, exceptions: Mapping[str, str] | None = None) -> None:
@@ -47,21 +18,21 @@ class FixedAddresses:
         self._exceptions = dict(exceptions or {})
 
     def address(self, town_id: str) -> str | None:
-        """The configured base URL; None if there is none for this town."""
+        """The configured base URL; None if none is configured for this town."""
         found = self._exceptions.get(town_id, self._pattern)
         return None if found is None else found.replace("{town}", town_id).rstrip("/")
 
     def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:  # noqa: ARG002 - the protocol's shape
-        """The address, whoever answers there."""
+        """The configured address, whether a server answers there or not."""
         address = self.address(town_id)
         if address is None:
             return StartRejected(f"no control server is configured for town {town_id}", kind="bad_configuration")
         return Awake(address)
 
     def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - as above
-        """Not ours to stop."""
+        """NotDone: this deployment does not stop containers."""
         return NotDone("this deployment does not manage the containers of its towns", passing=False)
 
     def state(self, town_id: str) -> str:  # noqa: ARG002 - as above
-        """`unmanaged`: so no rule asks for its stop."""
+        """`unmanaged`, so that no rule requests its stop."""
         return "unmanaged"

@@ -1,7 +1,7 @@
-"""Town tokens: what agents, containers and producers show when they report to a town. Signed, and valid for eight hours.
+"""Town tokens: signed tokens that agents, containers and producers present to report to a town, valid for eight hours.
 
-Two keys are valid at a time, so that keys can be changed while tokens are out: the first signs, both are believed. A
-refusal never says which part of a token was wrong to whoever sent it.
+Two keys are valid at a time, so that the key can be rotated while tokens are in use: the first one signs, both verify. The
+answer to a rejected request never says what was wrong with its token.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _SKEW: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whose token it is. An `agent` or `coordinator` names its agent and generation, the others speak for nobody alone."""
+    """The claims of a token. Scopes `agent` and `coordinator` name an agent and its generation, the other scopes do not."""
 
     town: str
     scope: Scope
@@ -39,7 +39,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Mint:
-    """Makes tokens for whoever starts agents: of a town's container, or of one generation of an agent."""
+    """Makes tokens for a town's container or for one generation of an agent. Implements `shared.ports.tokens.MintToken`."""
 
     keys: Callable[[], Sequence[str]]
     clock: Clock
@@ -59,10 +59,10 @@ class Mint:
 def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta = LIFE) -> str:
     """A token for these claims, signed with the first key. Raises Refused, Terminal (no usable key)."""
     if (claims.scope in ("agent", "coordinator")) != (claims.agent is not None):
-        hint = "agent and coordinator tokens name their agent, container and operator tokens none"
-        raise Refused(f"scope {claims.scope} and agent do not fit together", status=400, path="agent", hint=hint)
+        must = "must not" if claims.agent is not None else "must"
+        raise Refused(f"a token of scope {claims.scope} {must} name an agent", status=400, path="agent")
     if not timedelta(0) < life <= LIFE:
-        raise Refused("a token lives at most eight hours", status=400, path="life")
+        raise Refused("a token is valid for at most eight hours", status=400, path="life")
     [key, *_] = _usable(keys)
     body: dict[str, Any] = {
         "iss": ISSUER,
@@ -78,9 +78,9 @@ def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta
 
 
 def read(token: str, keys: Sequence[str], *, now: datetime) -> Claims:
-    """What a token says, if it is one of ours and still valid. Raises Refused (401), Terminal (no usable key)."""
+    """The claims of a valid token. Raises Refused (401), Terminal (no usable key)."""
     if not 0 < len(token) <= _LONGEST_TOKEN or not token.isascii():
-        raise _refused("no token")
+        raise _refused("it is missing or malformed")
     for key in _usable(keys):
         try:
             body = jwt.decode(
@@ -89,7 +89,7 @@ def read(token: str, keys: Sequence[str], *, now: datetime) -> Claims:
                 algorithms=[_ALGORITHM],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                # times are judged below, by the clock that we are given
+                # times are checked below, by the given clock
                 options={"require": ["exp", "iat"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
         except jwt.InvalidSignatureError:
@@ -97,11 +97,11 @@ def read(token: str, keys: Sequence[str], *, now: datetime) -> Claims:
         except jwt.PyJWTError as error:
             raise _refused(type(error).__name__) from None
         return _claims(body, now)
-    raise _refused("signed with no key of ours")
+    raise _refused("it is signed with an unknown key")
 
 
 def key_id(key: str) -> str:
-    """A name for a key that says nothing about it but which one it is."""
+    """A name for a key that reveals nothing about it."""
     return hashlib.sha256(b"town token key\n" + key.encode()).hexdigest()[:12]
 
 
@@ -117,20 +117,20 @@ def _claims(body: dict[str, Any], now: datetime) -> Claims:
         and type(body["iat"]) is int
     )
     if scope is None or not well_formed:
-        raise _refused("claims of the wrong form")
+        raise _refused("its claims are malformed")
     try:
         issued, expires = (datetime.fromtimestamp(body[name], UTC) for name in ("iat", "exp"))
     except (ValueError, OverflowError, OSError):
-        raise _refused("times of the wrong form") from None
+        raise _refused("its times are malformed") from None
     if now >= expires or issued > now + _SKEW or expires - issued > LIFE:
-        raise _refused("expired, or not valid yet, or for too long")
+        raise _refused("it is expired, not valid yet, or valid for too long")
     return Claims(town=str(town), scope=scope, agent=agent, generation=generation, expires_at=expires)
 
 
 def _usable(keys: Sequence[str]) -> Sequence[str]:
     usable = [key for key in keys if len(key.encode()) >= _SHORTEST_KEY]
     if not usable:
-        hint = "put a random text of at least 32 characters into the secret of the town tokens"
+        hint = "store a random text of at least 32 characters as the secret of the town tokens"
         raise Terminal("there is no usable key for town tokens", hint=hint)
     return usable
 

@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from shared.domain.times import from_milliseconds
 from shared.images import restoring, summary
 from shared.ports.object_store import ObjectStore, StoredObject, VersionedObjects
 from shared.ports.steps import Call, Steps
-from shared.ports.town_past import JournalRow, PastImage
+from shared.ports.town_past import JournalRow, PastImage, journal_row
 from shared.storage import keys, layers, publish
 from shared.storage.listing import first_fitting
 from shared.storage.restore import Archive, Restored
@@ -73,7 +72,7 @@ class StoredPast:
                 return tuple(row for row in rows if row["tick_no"] > tick_no)
         newest = yield from self._newest_of(town_id)
         with database.opened(newest.image) as sql:
-            return tuple(journal.rows(sql, limit=1_000_000, after=tick_no))
+            return tuple(journal_row(row) for row in journal.rows(sql, limit=1_000_000, after=tick_no))
 
     def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
         """Whether the image at the end of a file stands at that tick or a later one."""
@@ -95,7 +94,7 @@ class StoredPast:
             self._blocks[town_id] = tuple((yield from self._archive(town_id).journal_objects()))
         return self._blocks[town_id]
 
-    def _block(self, key: str) -> Steps[list[dict[str, Any]]]:
+    def _block(self, key: str) -> Steps[list[JournalRow]]:
         found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
         if found is None:
             raise layers.damaged(key, "it is listed but cannot be read")

@@ -1,1 +1,1 @@
-"""Town images outside of ticks: their pages and digests, their first and restored forms, and what a run reads before a tick."""
+"""Town images outside of ticks: pages and digests, first and restored images, and what a run reads before its tick."""

@@ -1,4 +1,7 @@
-"""The logical digest: equal rows give equal digests, whatever SQLite version wrote the pages (spec/data-model.md 1.12)."""
+"""The rows of an image in a fixed order, and their digest, which does not depend on the SQLite version that wrote the pages.
+
+The logical digest is defined in spec/data-model.md 1.12.
+"""
 
 import hashlib
 import sqlite3
@@ -98,16 +101,16 @@ CAUSES_FIRST: Final = (
     "town",
     "ticks",
 )
-"""Every table in the order in which a difference is best told: what was said, what became of it, the journal of it."""
+"""Every table, in the order in which differences are reported: first the causes (events), then the state, then the journal."""
 
 
 def columns_of(table: str) -> tuple[str, ...]:
-    """The columns of a table, `ticks` too."""
+    """The columns of a table, `ticks` included."""
     return tuple(name.strip() for name in _columns_and_key(table)[0].split(","))
 
 
 def by_key(sql: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
-    """All rows of a table, `ticks` too, by the text of their key."""
+    """All rows of a table, `ticks` included, by the text of their key."""
     columns, key = _columns_and_key(table)
     width = key.count(",") + 1
     found = sql.execute(f"SELECT {key}, {columns} FROM {table} ORDER BY {key}")  # noqa: S608 - constants
@@ -125,7 +128,7 @@ def rows(sql: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
 
 
 def logical_digest(sql: sqlite3.Connection) -> str:
-    """The sha256 over every row of every table except `ticks`, in key order."""
+    """The SHA-256 of every row of every table except `ticks`, in key order."""
     digest = hashlib.sha256()
     for table in TABLES:
         digest.update(f"{table}\n".encode())

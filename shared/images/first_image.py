@@ -1,4 +1,4 @@
-"""The first image of a town: our schema, its id, the configuration of a new town. Its first tick makes the mayor."""
+"""The first image of a town: the schema, the id and the configuration. The first tick creates the mayor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from shared.town import database
 
 
 def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool = False) -> bytes:
-    """The image of a new town with the new-town configuration and what `config` changes in it. Raises Refused (400)."""
+    """The image of a new town. `config` overrides parts of the default configuration. Raises Refused (400) if it is invalid."""
     stored = merged(NEW_TOWN, dict(config or {}))
     problem = first_problem(TownConfig, stored)
     if problem is not None:

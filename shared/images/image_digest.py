@@ -1,9 +1,10 @@
-"""The image digest: one number for a whole image that follows a change at the cost of the change.
+"""The image digest: one number for a whole image, which can be updated at the cost of the pages that changed.
 
-It is 8 hex digits with the number of pages, then 64 hex digits with the sum, modulo 2^256, of SHA-256(page
-number as 4 bytes, big-endian, then the page) over all pages. A sum forgets the order it was made in, so
-replacing a page is one subtraction and one addition. The page's number is inside its hash, so two pages
-cannot change places unseen.
+    8 hex digits     the number of pages
+    64 hex digits    the sum, modulo 2^256, over all pages of SHA-256(page number as 4 bytes, big-endian, then the page)
+
+The order of summands does not matter, so replacing a page costs one subtraction and one addition. The page number is part
+of the hash, so swapping two pages changes the digest.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ _SUM_DIGITS: Final = 64
 
 
 def digest_of(image: bytes, page_size: int) -> str:
-    """The digest of a whole image; costs a hash of every page."""
+    """The digest of a whole image. Hashes every page."""
     view = memoryview(image)
     total = 0
     for number, at in enumerate(range(0, len(image), page_size), start=1):
@@ -28,7 +29,7 @@ def digest_of(image: bytes, page_size: int) -> str:
 
 
 def updated(digest: str, changed: Mapping[int, PageChange]) -> str:
-    """The digest after these pages changed, equal to the digest of the new image as a whole."""
+    """The digest after these pages changed. It equals the digest of the new image computed as a whole."""
     pages = int(digest[:_PAGES_DIGITS], 16)
     total = int(digest[_PAGES_DIGITS:], 16)
     for number, (old, new) in changed.items():
@@ -54,13 +55,13 @@ def _text(pages: int, total: int) -> str:
 
 
 class RunningDigest:
-    """The digest of an image that changes again and again: every page is hashed once each time that it changes.
+    """The digest of an image that changes many times. A page is hashed again only when it has changed.
 
-    Reading `digest` costs nothing; `follow` costs a comparison of the bytes and a hash of every page that differs.
+    Reading `digest` costs nothing; `follow` compares the bytes and hashes every page that differs.
     """
 
     def __init__(self, image: bytes, page_size: int) -> None:
-        """Begin with an image, of which every page is hashed."""
+        """Start with an image. Hashes every page."""
         self._image = image
         self._size = page_size
         view = memoryview(image)
@@ -72,11 +73,11 @@ class RunningDigest:
 
     @property
     def digest(self) -> str:
-        """Equal to `digest_of` of the newest image."""
+        """The digest of the newest image, equal to `digest_of`."""
         return _text(len(self._hashes), self._total)
 
     def follow(self, image: bytes) -> str:
-        """The digest of the image that came of the last one. A page that is gone counts 0 until the list is cut."""
+        """The digest of the image that follows the last one. A page that is gone counts as 0 until the list is cut."""
         for number, (_, new) in changed_pages(self._image, image, self._size).items():
             known = self._hashes[number - 1] if number <= len(self._hashes) else 0
             hashed = 0 if new is None else _page_hash(number, new)
@@ -91,5 +92,5 @@ class RunningDigest:
 
 
 def of_image(image: bytes) -> str:
-    """The digest of a whole image, whose header says how large its pages are. Raises SchemaMismatch."""
+    """The digest of a whole image; the page size is taken from its header. Raises SchemaMismatch."""
     return digest_of(image, page_size_of(image))

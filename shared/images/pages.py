@@ -1,6 +1,6 @@
-"""A SQLite image as numbered pages: how large they are and which of them differ between two images.
+"""A SQLite image as numbered pages: their size, and which of them differ between two images.
 
-Page 1 is the first. The page at 1 GiB belongs to SQLite's file locks, holds no data and is never stored.
+Page 1 is the first. The page at 1 GiB is reserved for SQLite's file locks, holds no data and is never stored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,45 +15,43 @@ _CHUNK_PAGES: Final = 64
 
 
 def page_size_of(image: bytes) -> int:
-    """Bytes a page, from the image's own header. Raises SchemaMismatch if this is no whole SQLite
-    database.
-    """
+    """The page size in bytes, from the image's header. Raises SchemaMismatch if it is not a complete SQLite database."""
     if not image.startswith(_MAGIC) or len(image) < 100:
         raise SchemaMismatch(
-            "the image is no SQLite database",
-            hint="give the bytes of a whole database in rollback-journal mode",
+            "the image is not a SQLite database",
+            hint="pass the bytes of a complete database in rollback-journal mode",
         )
     stored = int.from_bytes(image[16:18], "big")
     page_size = 65536 if stored == 1 else stored
     if not is_page_size(page_size) or len(image) % page_size:
         raise SchemaMismatch(
-            f"the image of {len(image)} bytes is no whole number of pages of {page_size} bytes",
-            hint="serialize the database after its transaction ended",
+            f"the image of {len(image)} bytes does not consist of whole pages of {page_size} bytes",
+            hint="serialize the database after its transaction has ended",
         )
     return page_size
 
 
 def page_size_in(content: Content) -> int:
-    """Bytes a page. Raises SchemaMismatch as `page_size_of` does."""
+    """The page size in bytes. Raises SchemaMismatch as `page_size_of` does."""
     return page_size_of(content) if isinstance(content, bytes) else content.page_size
 
 
 def bytes_of(content: Content) -> bytes:
-    """The whole image; of a large one a copy."""
+    """The whole image. For a large image this is a copy."""
     return content if isinstance(content, bytes) else content.whole()
 
 
 def some_pages(content: Content, numbers: Iterable[int], *, page_size: int) -> Mapping[int, bytes]:
-    """The named pages."""
+    """The pages with these numbers."""
     if not isinstance(content, bytes):
         return content.some(numbers)
     return {number: content[(number - 1) * page_size : number * page_size] for number in numbers}
 
 
 def change_between(old: Content, new: Content) -> Mapping[int, PageChange] | None:
-    """The pages that differ; None if the page size does, and so everything.
+    """The pages that differ; None if the page sizes differ, and so everything does.
 
-    A large image that was made of the old one knows them; all others are compared.
+    A large image that was made from the old one knows its changed pages. All other images are compared.
     """
     if page_size_in(old) != page_size_in(new):
         return None
@@ -62,20 +60,20 @@ def change_between(old: Content, new: Content) -> Mapping[int, PageChange] | Non
 
 
 def is_page_size(size: int) -> bool:
-    """Whether SQLite can have pages of this size: a power of two from 512 to 65536."""
+    """Whether this is a valid page size of SQLite: a power of two from 512 to 65536."""
     return 512 <= size <= 65536 and size & (size - 1) == 0
 
 
 def lock_page(page_size: int) -> int:
-    """The number of the page that SQLite keeps for its locks."""
+    """The number of the page that SQLite reserves for its locks."""
     return _LOCK_BYTE // page_size + 1
 
 
 def changed_pages(old: bytes, new: bytes, page_size: int) -> Mapping[int, PageChange]:
-    """The pages that differ, by number, ascending.
+    """The pages that differ, by ascending number.
 
-    `startswith` with an offset compares in place at the speed of memory: no slice of either image is copied
-    before a chunk is known to differ. 100 MiB take about 15 ms.
+    `startswith` with an offset compares in place: no part of either image is copied until a chunk is known to differ.
+    Comparing 100 MiB takes about 15 ms.
     """
     changed: dict[int, PageChange] = {}
     view = memoryview(new)

@@ -1,7 +1,8 @@
-"""An old image that is to become the newest one: the past comes back, but not its numbers.
+"""Turning an old image into the newest one: the rows of the past with the counters of the present.
 
-Tick numbers and times go on from the present, every agent gets a generation that nobody has used, and what the old image
-still wanted to call is not called again. So a restore can be told from the history that it undoes, and undone itself.
+Tick numbers and times continue from the present, so the restore is a new point in history and can be undone itself. Every
+agent gets a generation that was never used, so agents started since the old image are stale. Effects that were pending in the
+old image expire, so nothing is called a second time.
 """
 
 from datetime import datetime
@@ -49,7 +50,7 @@ def tick_no(sql: database.Database) -> int:
 
 
 def _newest_generation(sql: database.Database) -> int:
-    """The greatest generation that any agent of this image ever had, deleted ones included as long as effects are kept."""
+    """The greatest generation that any agent of this image ever had, including deleted agents whose effects are retained."""
     found: int = sql.execute(
         "SELECT MAX((SELECT COALESCE(MAX(generation), 0) FROM agent_metadata), "
         "(SELECT COALESCE(MAX(generation), 0) FROM outbox WHERE kind IN ('dispatch_agent', 'stop_agent')))"
@@ -69,7 +70,7 @@ def _text(stored: str) -> str:
 
 
 def renamed(image: bytes, town_id: str) -> bytes:
-    """The same town under an id, with no tick done yet in its new place. Raises SchemaMismatch if it is no town."""
+    """The same town under another id. Raises SchemaMismatch if the image is not a town."""
     with database.opened(image) as sql:
         stored = dict(sql.execute("SELECT key, value FROM town WHERE key = 'id'").fetchall()) if _is_town(sql) else {}
         database.check_identity(sql, _text(stored.get("id", canonical.dumps(town_id))))

@@ -1,4 +1,4 @@
-"""A town's image made anew, row by row: nothing of the old pages is left in it, not in a free page and not between rows."""
+"""Rewriting an image row by row into a new one, so that no byte of the old pages is left, in a free page or between rows."""
 
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -8,13 +8,13 @@ from shared.images import dump
 from shared.images.pages import page_size_of
 from shared.town import database
 
-Row = dict[str, Any]
+DumpedRow = dict[str, Any]
 
 
-def rewritten(image: bytes, change: Callable[[str, Row], Row]) -> bytes:
-    """The image of the same schema whose rows are what `change(table, row)` makes of them, in the order of their keys.
+def rewritten(image: bytes, change: Callable[[str, DumpedRow], DumpedRow]) -> bytes:
+    """A new image with the same schema, whose rows are the results of `change(table, row)`, in key order.
 
-    The same rows give the same bytes. Raises SchemaMismatch if this is no database.
+    The same rows give the same bytes. Raises SchemaMismatch if the image is not a database.
     """
     old = database.open_image(image)
     new = sqlite3.connect(":memory:", isolation_level=None)
@@ -42,8 +42,8 @@ def rewritten(image: bytes, change: Callable[[str, Row], Row]) -> bytes:
         database.close(old)
 
 
-def all_rows(image: bytes) -> Mapping[str, list[Row]]:
-    """Every row of every table, `ticks` too, in the order of their keys."""
+def all_rows(image: bytes) -> Mapping[str, list[DumpedRow]]:
+    """Every row of every table, `ticks` included, in key order."""
     with database.opened(image) as sql:
         return {
             table: [dict(zip(dump.columns_of(table), row, strict=True)) for row in dump.by_key(sql, table).values()]

@@ -1,4 +1,4 @@
-"""What a run must know of an image before its tick."""
+"""What a run reads from an image before its tick."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ from shared.town.rows import time_or_none
 
 @dataclass(frozen=True, slots=True)
 class BeforeTick:
-    """`watched` are the agents in working or stalled, by id; `interval` the town's smallest spacing of ticks."""
+    """`watched` are the ids of the working and stalled agents; `interval` is the shortest time between two ticks of the town."""
 
     config: Any
     last_tick_at: datetime | None
@@ -42,12 +42,12 @@ def before_tick(sql: sqlite3.Connection) -> BeforeTick:
 
 
 def drain_nonce(sql: sqlite3.Connection) -> str | None:
-    """The nonce of the drain that goes on; None if the town does not drain."""
+    """The nonce of the current drain; None if the town is not draining."""
     row = sql.execute("SELECT value FROM town WHERE key = 'drain'").fetchone()
     drain = None if row is None else json.loads(row[0])
     return drain["nonce"] if drain else None
 
 
 def store_config(sql: sqlite3.Connection, config: Any) -> None:
-    """Put another configuration into a private copy."""
+    """Store another configuration in a private copy of an image."""
     sql.execute("UPDATE town SET value = :config WHERE key = 'config'", {"config": canonical.dumps(config)})

@@ -1,4 +1,4 @@
-"""Which rows the ticks of a private copy touch: temporary triggers note their keys, the pages of the town stay as they are."""
+"""Recording which rows ticks write, on a private copy, with temporary triggers, which leave the town's own pages unchanged."""
 
 import sqlite3
 from typing import Final
@@ -6,13 +6,13 @@ from typing import Final
 from shared.images import dump
 
 RowKey = tuple[str, str, str]
-"""Table, key, and the second part of the key or ''."""
+"""Table, key, and the second part of the key; '' if the key has one part."""
 
 _VERBS: Final = (("INSERT", ("new",)), ("UPDATE", ("old", "new")), ("DELETE", ("old",)))
 
 
 def watch(sql: sqlite3.Connection) -> None:
-    """Note from now on every row of every table but `ticks` that is written."""
+    """From now on, record every row that is written, of every table but `ticks`."""
     sql.execute("CREATE TEMP TABLE touched (name TEXT, first TEXT, second TEXT)")
     for table, (_, key) in dump.TABLES.items():
         for verb, sides in _VERBS:
@@ -21,14 +21,14 @@ def watch(sql: sqlite3.Connection) -> None:
 
 
 def take(sql: sqlite3.Connection) -> set[RowKey]:
-    """The keys that were noted since the last call."""
+    """The keys that were recorded since the last call."""
     found = {(row[0], row[1], row[2]) for row in sql.execute("SELECT name, first, second FROM touched").fetchall()}
     sql.execute("DELETE FROM touched")
     return found
 
 
 def row_of(sql: sqlite3.Connection, key: RowKey) -> tuple[object, ...] | None:
-    """The row of a key, with the columns of `dump.columns_of`; None if there is none."""
+    """The row with this key, with the columns of `dump.columns_of`; None if it does not exist."""
     table, first, second = key
     columns, names = dump.TABLES[table]
     where = " AND ".join(f"{name.strip()} = ?" for name in names.split(","))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from shared.domain.errors import Refused
 from shared.intake.content import ONE_EVENT_FOR_EVER, content_of
 from shared.intake.ingest import AcceptedBatch, read_object
-from shared.ports.town_store import InboxObject
+from shared.ports.waiting_room import InboxObject
 
 
 def require_no_other(batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> None:

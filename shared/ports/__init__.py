@@ -1,5 +1,14 @@
-"""Every port to the outside: a Protocol with the contract that its adapters and fakes keep.
+"""The ports: every Protocol through which our code reaches the outside, with the contract that adapters and fakes keep.
 
-A method says what it may raise and what its "unknown" means. Expected answers are values; an exception is only for
-what the caller cannot act on (`shared.domain.errors`). The core imports none of these modules.
+A contract says what each method does, which errors it may raise, what None and "unknown" mean, which argument is the
+idempotency key, how long a call may take, and what the caller must do about each answer. Three rules hold for all ports:
+
+- An expected answer is a value. A method raises only what its contract names, always a class of `shared.domain.errors`.
+- An error that says nothing about the outcome (StoreUnavailable, QueueUnavailable, StartUnknown) means that the request
+  may have been carried out. A caller never takes it for a refusal.
+- A port imports `shared.domain` and no other port; the storage ports, which speak in steps, are the exception. The core of
+  a tick imports no port.
+
+The storage ports (`town_store`, `waiting_room`, `town_past`) speak in steps (`steps`): they yield each call to the object
+store instead of making it, so that production, the simulation and the crash tests drive the same code.
 """

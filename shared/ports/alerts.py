@@ -1,4 +1,4 @@
-"""The alerts port: where alerts go after a commit."""
+"""The alerts port: where the alerts of a committed tick are sent."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,8 +7,15 @@ from shared.domain.alert import Alert
 
 
 class Alerts(Protocol):
-    """Where alerts go after the commit; never raises, never delays a tick noticeably."""
+    """Receives alerts that a person must see.
+
+    Delivery is best effort. An adapter that cannot deliver an alert drops it; the cause stays visible in the town's
+    status. An alert may arrive more than once: `Alert.fingerprint` groups repeats.
+    """
 
     def raise_all(self, alerts: Sequence[Alert]) -> None:
-        """Hand over the alerts of one tick."""
+        """Send the alerts of one tick, in order.
+
+        Raises nothing and returns within milliseconds: it runs between a commit and the effects of the next town.
+        """
         ...

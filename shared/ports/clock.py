@@ -1,16 +1,20 @@
-"""The clock port: the present time, and waiting."""
+"""The clock port: the current time, and waiting."""
 
 from datetime import datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """The wall clock. Only entry points, the worker's edge and adapters read it."""
+    """The clock of a town. Only entry points, the runner and adapters read it; a tick is given the time as input.
+
+    The clock may run faster than real time (`townctl demo`), and it may jump: readings need not increase. The runner makes
+    the times of ticks increase; code that measures a duration treats a negative one as zero.
+    """
 
     def now(self) -> datetime:
-        """The present time, aware, UTC."""
+        """The current time: aware, in UTC, in whole milliseconds. Never raises."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds of this clock."""
+        """Wait for this many seconds of this clock; return at once if the number is not positive. Never raises."""
         ...

@@ -1,11 +1,99 @@
-"""The metrics port: where the figures of a run go."""
+"""The metrics port: where the figures of a run are sent."""
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from shared.domain.report import TickReport
+
+
+class EffectFigures(Protocol):
+    """How the effects of one tick went. Every started call counts as attempted, and as succeeded or failed."""
+
+    @property
+    def attempted(self) -> int:
+        """Calls that were started."""
+        ...
+
+    @property
+    def succeeded(self) -> int:
+        """Calls that did what they were asked to do."""
+        ...
+
+    @property
+    def failed(self) -> int:
+        """Calls that were rejected, timed out or failed."""
+        ...
+
+    @property
+    def not_started(self) -> int:
+        """Calls for which no time was left; a later tick takes them up."""
+        ...
+
+
+class ImageFigures(Protocol):
+    """The image that a run ended with."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        ...
+
+
+class RunFigures(Protocol):
+    """What the metrics of one run are made of. `shared.runner.run_report.RunReport` satisfies it."""
+
+    @property
+    def town_id(self) -> str:
+        """The town that the run was about."""
+        ...
+
+    @property
+    def outcome(self) -> str:
+        """committed, quiet, lost (another worker committed first) or no_time (too little time was left to commit)."""
+        ...
+
+    @property
+    def tick(self) -> TickReport | None:
+        """What the tick did; None if it was discarded."""
+        ...
+
+    @property
+    def image(self) -> ImageFigures:
+        """The newest image that the run knows."""
+        ...
+
+    @property
+    def effects(self) -> EffectFigures:
+        """How the effects went that the tick claimed."""
+        ...
+
+    @property
+    def save_conflicts(self) -> int:
+        """1 if another worker committed first, else 0."""
+        ...
+
+    @property
+    def wall_clock(self) -> timedelta:
+        """How long tick and commit took, by the town's clock."""
+        ...
+
+    @property
+    def diverged(self) -> Sequence[object] | None:
+        """Where the self-check found differences: empty if it found none, None if this tick was not checked."""
+        ...
 
 
 class Metrics(Protocol):
-    """Where the figures of a tick go; never raises."""
+    """Receives the figures of runs.
 
-    def tick_ran(self, report: Any) -> None:
-        """One committed, quiet or lost tick (`shared.domain.report.RunReport`)."""
+    Delivery is best effort: a figure that cannot be written is dropped. Nothing is deduplicated, so the caller reports each
+    run once.
+    """
+
+    def tick_ran(self, report: RunFigures) -> None:
+        """Record one run whose tick was committed, was quiet or was discarded.
+
+        Raises nothing and returns within milliseconds.
+        """
         ...

@@ -1,4 +1,4 @@
-"""The port to one bucket or directory of objects, with conditional writes and, where the store keeps it, their past."""
+"""The object store port: one bucket or directory of objects with conditional writes and, where kept, their past versions."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,7 +7,10 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as it was read: its bytes and the ETag to name in a conditional write."""
+    """An object as it was read: its bytes, and the ETag that a conditional write must name.
+
+    ETags are opaque. Equal ETags of one key mean equal bytes; nothing follows from unequal ones.
+    """
 
     body: bytes
     etag: str
@@ -15,7 +18,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Keys in ascending order and the bytes of each object; `more` says that keys after the last one exist."""
+    """Keys in ascending order of code points, and the size of each object in bytes. `more`: further keys follow the last."""
 
     keys: tuple[str, ...]
     more: bool
@@ -23,47 +26,66 @@ class Listing:
 
 
 class ObjectStore(Protocol):
-    """One bucket or directory with conditional writes.
+    """One bucket or directory. Reads and listings are strongly consistent: they see every write that has been answered.
 
-    All methods may raise StoreUnavailable (nothing is known about the outcome) and AccessDenied.
+    Every method may raise
+
+    - StoreUnavailable: no answer, or a failure inside the store. A write may or may not have been carried out. The caller
+      finds out by reading; it never assumes either.
+    - AccessDenied, StoreNotFound, another Terminal error, or Refused for a key that the store cannot have: the request was
+      not carried out and would fail in the same way again.
+
+    A method returns or raises within about 40 seconds: an adapter may repeat a request that got no answer. Therefore a
+    writer can meet its own first success, as PreconditionFailed; `shared.storage.commit` shows what to do about it.
     """
 
     def get(self, key: str) -> StoredObject | None:
-        """The object, or None if there is none."""
+        """The object; None if it does not exist. Raises ImageTooLarge instead of downloading an object that is too large."""
         ...
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
-        """The object if its ETag is another than `etag`; `unchanged` if not; None if there is none."""
+        """The object if its ETag differs from `etag`, `unchanged` if it does not, None if the object does not exist.
+
+        An unchanged object is not transferred. Raises ImageTooLarge as `get` does.
+        """
         ...
 
     def start_of(self, key: str, length: int) -> bytes | None:
-        """The first `length` bytes of an object that is not empty, fewer if it has no more; None if there is none."""
+        """The first `length` bytes of a non-empty object, fewer if it is shorter; None if it does not exist."""
         ...
 
     def create(self, key: str, body: bytes) -> str:
-        """Store a new object and return its ETag. Raises PreconditionFailed if the key exists, ConditionRace."""
+        """Store a new object and return its ETag.
+
+        Raises PreconditionFailed if the key exists (perhaps because an earlier attempt of this very call succeeded), and
+        ConditionRace if two conditional writes met; then this one was not carried out.
+        """
         ...
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object of that ETag. Raises PreconditionFailed if it is another or gone, ConditionRace."""
+        """Replace the object that has this ETag and return the new ETag; the old state becomes a past version.
+
+        Raises PreconditionFailed if the object has another ETag or is gone (perhaps because an earlier attempt of this very
+        call succeeded), and ConditionRace as `create` does.
+        """
         ...
 
     def put(self, key: str, body: bytes) -> str:
-        """Store unconditionally; for markers, where content does not matter."""
+        """Store unconditionally and return the ETag. Only for objects such as markers, whose content does not matter."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object; no error if there is none."""
+        """Remove the object. A key that does not exist is not an error, so a deletion may be repeated."""
         ...
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
-        """At most `limit` keys that start with `prefix` and are greater than `after`, ascending."""
+        """At most `limit` keys that start with `prefix` and are greater than `after`, in ascending order."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One state that an object has or had. `at` is when it was written, by the store's clock, often in whole seconds."""
+    """One state that an object has or had. `at`: when it was written by the store's clock, often in whole seconds."""
 
     version_id: str
     etag: str
@@ -73,19 +95,22 @@ class ObjectVersion:
 
 
 class VersionedObjects(Protocol):
-    """The past of objects that were replaced. A store without versions shows the present and no past.
+    """The past versions of objects. A store that keeps none shows only the current state.
 
-    Methods raise as those of ObjectStore do.
+    Methods raise what those of ObjectStore raise, and take as long.
     """
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
-        """Every state that is still kept, newest first; the first one is current unless the object was deleted."""
+        """Every state that is still kept, newest first. The first one is current unless the object was deleted."""
         ...
 
     def get_version(self, key: str, version_id: str) -> StoredObject | None:
-        """The object as it was; None if that version is not kept."""
+        """The object in that state; None if the version is not kept (any more)."""
         ...
 
     def delete_version(self, key: str, version_id: str) -> None:
-        """Forget one past state; no error if it is gone. The current one is left alone: Refused (409)."""
+        """Delete one past state. One that is gone is not an error.
+
+        Raises Refused (409) for the current state, which is left as it is: deleting it would bring back the one before.
+        """
         ...

@@ -1,4 +1,4 @@
-"""The queue port: wakes on their way to workers."""
+"""The queue port: wakes on their way from the dispatcher to workers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """A wish that somebody looks at a town, with the due markers that led to it, as whole seconds.
+    """A request to run one town.
 
-    `repeat_key` names the reason: of several wakes with one key within five minutes only the first is delivered.
-    `watched`: its sender looks at due markers again within seconds, so the worker need not wait for what follows soon.
+    - `due`: the due markers that led to it, in whole seconds. The worker deletes them once a tick has dealt with them.
+    - `repeat_key`: the idempotency key. Of several wakes with the same key within five minutes only the first is delivered.
+    - `watched`: the sender looks at the due markers again within seconds, so the worker need not wait for what is due soon.
     """
 
     town_id: str
@@ -21,18 +22,23 @@ class Wake:
 
 
 class Queue(Protocol):
-    """Wakes on their way to workers: in order and one at a time for each town, delivered at least once.
+    """Delivers wakes to workers: in order and one at a time for each town, at least once.
 
-    A wake is a hint and never the truth. Who loses one loses time: the due marker stays until a tick has dealt with it.
+    A wake is a hint. Losing one costs time and nothing else: its due marker stays until a tick has dealt with it, and the
+    dispatcher finds the marker again. A worker therefore checks whether the town is really due.
+
+    Both methods may raise QueueUnavailable (some of the request may have been carried out; repeating it is harmless) and
+    AccessDenied. Each takes at most about 20 seconds for every ten wakes.
     """
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
-        """Hand them over; returns those that were not taken. Raises QueueUnavailable, AccessDenied."""
+        """Send wakes; returns those that the queue did not accept. The caller may leave them to the next dispatcher pass."""
         ...
 
     def put_back(self, receipts: Mapping[str, timedelta]) -> None:
-        """Let delivered wakes, by receipt, come again after a while, before all later ones of their towns.
+        """Make delivered wakes, by receipt, visible again after a delay, ahead of all later wakes of their towns.
 
-        Without that they come again when the queue gives their worker up. Raises QueueUnavailable, AccessDenied.
+        A wake that is neither put back nor acknowledged becomes visible again when its visibility timeout ends. A receipt
+        that is no longer valid is ignored: another worker has the wake.
         """
         ...

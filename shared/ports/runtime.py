@@ -1,4 +1,4 @@
-"""The runtime port: where agent processes live."""
+"""The runtime port: starting, observing and stopping agent processes and the containers that they run in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,18 @@ from typing import Any, Literal, Protocol
 
 from shared.domain.processes import ProcessStatus
 
+AgentOrder = Mapping[str, Any]
+"""What an effect asks of one agent: its payload in the outbox, which is JSON.
+
+For `start` it is the start context of spec/actions.md section 3, with the keys town_id, agent_id, generation, role, bead,
+prompt_kind and so on. For `update_model` it has the keys town_id, agent_id, model, organization_id. It is handed to the
+agent as it is, so a key that this code does not know must survive.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The agent process was started, or was running already under the same effect id."""
+    """The agent process was started, by this call or by an earlier one with the same effect id."""
 
     process_id: str
 
@@ -19,8 +27,13 @@ RejectKind = Literal["refused", "no_capacity", "bad_configuration"]
 
 @dataclass(frozen=True, slots=True)
 class StartRejected:
-    """Nothing was started. `reason` is a short text for people, never empty; `kind` says who can help: nobody need (it is
-    `refused`), time (`no_capacity`), or whoever configured it.
+    """Nothing was started, and nothing of this attempt will start later.
+
+    `reason` is a short text for people, never empty. `kind` says what would help:
+
+    - `refused`: nothing needs to be done (the order is superseded, for example);
+    - `no_capacity`: a later attempt may succeed;
+    - `bad_configuration`: whoever configured the runtime must correct it.
     """
 
     reason: str
@@ -29,61 +42,111 @@ class StartRejected:
 
 @dataclass(frozen=True, slots=True)
 class StartUnknown:
-    """The start was sent and nobody knows what became of it."""
+    """The start was sent and its outcome is unknown. The agent may be running: the caller observes before it starts again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The call did what it was asked to do, or found it done."""
+    """The call did what it was asked to do, or found that it had been done already."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotDone:
-    """The call failed. `passing` says that the same call may succeed later."""
+    """The call failed, or its outcome is unknown; repeating it is safe. `passing`: the same call may succeed later."""
 
     error: str
     passing: bool
 
 
 class AgentRuntime(Protocol):
-    """Where agent processes live. No method raises for an expected answer; each keeps to its own time budget.
+    """Runs agent processes. No method raises for an expected answer.
 
-    `order` of start is the start context of spec/actions.md section 3 (the outbox payload), with keys town_id, agent_id,
-    generation, role, bead, prompt_kind and so on. `effect_id` is the idempotency key of every attempt.
+    Each call keeps to EFFECT_TIMEOUT of spec/README.md section 3: start 60 s, status 10 s, everything else 30 s. The runner
+    waits no longer than that and counts a later answer as unknown. `effect_id` is the idempotency key of start, stop and the
+    other effects: it is the same for every attempt of one effect.
+
+    An agent has at most one process. Generations order its starts: a start of a newer generation ends older processes, and a
+    start of an older generation than the newest is rejected.
     """
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
-        """Start one agent process; the same effect id again gives the first answer."""
+    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        """Start one agent process. The same effect id again gives the first answer and starts nothing."""
         ...
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
-        """Stop that generation of the agent and no other; "not running" is Done."""
+        """Stop that generation of the agent and no other. Done if it is not running; it will not start later either."""
         ...
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
-        """The newest process of the agent; `not_found` if there never was one."""
+        """The state of the agent's newest process.
+
+        `not_found` means that there never was one, or that the runtime no longer remembers it. `unknown` means that the
+        runtime could not find out: the caller must not conclude that the agent has ended.
+        """
         ...
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Give the running agent a text; a message id that it has seen is Done."""
+        """Give the running agent a text. `message_id` is the idempotency key: one that the agent has received is Done.
+
+        NotDone with `passing` if the agent is not running.
+        """
         ...
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
-        """Change the model of a running agent; `order` carries town_id, agent_id, model, organization_id."""
+    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+        """Change the model of a running agent. Done if it is not running: its next start order names the model."""
         ...
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        """Give the town's container a fresh token."""
+        """Give the town's container, and each agent that runs in it, a fresh token. Done if there is no container."""
         ...
 
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        """Stop the town's idle container."""
+        """Stop the town's idle container. Done if there is none."""
         ...
 
     def container_state(self, town_id: str) -> str:
-        """running, healthy, starting, stopped, ...; `none` where a town has no container, `unmanaged` where somebody else
-        starts and stops it, `unknown` where nobody answered.
+        """The state of the town's container: starting, running, healthy (it runs and answers), stopping or stopped.
+
+        `none` if towns have no container here, `unmanaged` if this deployment does not start and stop it, `unknown` if the
+        state could not be found out.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Awake:
+    """The town's control server answers at `address`, a base URL."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressUnknown:
+    """It could not be found out whether the town has a container, and where. Nothing was sent to it."""
+
+    reason: str
+
+
+class TownContainers(Protocol):
+    """The containers that the control servers of towns run in, one for each town. No method raises for an expected answer."""
+
+    def address(self, town_id: str) -> str | AddressUnknown | None:
+        """The base URL of the town's control server; None if the town has no container now. Takes at most 30 seconds."""
+        ...
+
+    def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:
+        """Start the town's container if it does not run, and wait at most `seconds` until its control server answers.
+
+        The same call again finds the container that an earlier one started.
+        """
+        ...
+
+    def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+        """Stop the town's container. Done if there is none."""
+        ...
+
+    def state(self, town_id: str) -> str:
+        """running, starting, stopping or stopped; `unmanaged` and `unknown` as `AgentRuntime.container_state` has them."""
         ...

@@ -1,10 +1,10 @@
-"""The secrets port: where tokens are kept."""
+"""The secrets port: where tokens and keys are kept."""
 
 from typing import Protocol
 
 
 class Secret:
-    """A text that shows itself to nobody who does not ask for it."""
+    """A text that does not show itself in logs, error messages or `repr`."""
 
     __slots__ = ("_text",)
 
@@ -20,8 +20,13 @@ class Secret:
 
 
 class Secrets(Protocol):
-    """Where tokens are kept, by names like `towns/t1/rigs/r1/forges/github.com`."""
+    """Reads secrets by names such as `towns/t1/rigs/r1/forges/github.com`."""
 
     def get(self, name: str) -> Secret | None:
-        """The secret of that name, or None if there is none. Raises SecretsUnavailable and AccessDenied."""
+        """The secret of that name; None if none is stored, or if it is empty.
+
+        May return a value up to five minutes old. Takes at most about 15 seconds. Raises SecretsUnavailable (whether the
+        secret exists is unknown: the caller must not continue as if there were none), AccessDenied, and Refused for a name
+        that no secret can have.
+        """
         ...

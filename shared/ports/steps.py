@@ -1,7 +1,13 @@
-"""Work with the outside as steps: a generator that yields every call instead of making it.
+"""Calls to the outside as steps: a generator that yields every call instead of making it.
 
-The same generator is driven by `drive` in production, by a seeded scheduler in the simulation and by the crash sweep,
-which may fail, delay, repeat or abandon any single call. A generator never touches the outside between two yields.
+Production drives a generator with `drive`. The simulation drives the same generator with a seeded scheduler, and the crash
+tests fail, delay, repeat or abandon any single call. A generator never touches the outside between two yields.
+
+    def head_of(objects: ObjectStore) -> Steps[StoredObject | None]:
+        found: StoredObject | None = yield Call("get towns/t1/head", partial(objects.get, "towns/t1/head"))
+        return found
+
+A call that raises is raised at its `yield`, where the generator may catch it.
 """
 
 from collections.abc import Callable, Generator
@@ -14,36 +20,42 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to the outside that was not made yet. `name` is verb and subject, as in `put towns/t1/head`.
+    """One call to the outside that has not been made yet. `name` is verb and subject, as in `put towns/t1/head`.
 
-    Among calls that are made together, one that has no answer after `seconds` answers with a TimeoutError: whether it
-    was made, nobody knows. It is NotBegun where it is certain that it was not: the others left no room for it.
+    `seconds` limits how long the answer is waited for, among calls that are made together. After that the answer is a
+    TimeoutError: the call may have been carried out, now or later. The answer is NotBegun if the call was certainly not
+    made, because the other calls occupied every thread.
     """
 
     name: str
-    make: Callable[[], Any]
+    make: Callable[[], object]
     seconds: float | None = None
 
 
 class NotBegun(TimeoutError):
-    """The answer to a call that was not begun in its time and will not be."""
+    """The answer to a call that was not begun in time and never will be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Calls that may be made at once. The answers come back in order; a call that raised answers with its exception."""
+    """Calls that may be made at the same time.
+
+    The `yield` returns a list with the answer of each call, in order. The answer of a call that raised is its exception:
+    nothing is raised at the `yield` itself.
+    """
 
     calls: tuple[Call, ...]
 
 
 Steps = Generator[Call | Together, Any, T]
+"""A generator of calls that returns a T. What a `yield` returns depends on the call, so its type is Any: annotate it."""
 
 _PARALLEL_CALLS = 16
 
 
 def drive(steps: Steps[T]) -> T:
-    """Make every call of `steps` for real, one after another, and return what the steps return."""
-    answer: Any = None
+    """Make every call of `steps`, and return what the steps return. Raises what the steps raise."""
+    answer: object = None
     error: Exception | None = None
     while True:
         try:
@@ -57,18 +69,18 @@ def drive(steps: Steps[T]) -> T:
             continue
         try:
             answer = step.make()
-        except Exception as raised:  # noqa: BLE001 - handed to the steps, which decide
+        except Exception as raised:  # noqa: BLE001 - raised again inside the steps, which decide
             error = raised
 
 
-def _make_all(calls: tuple[Call, ...]) -> list[Any]:
-    hurried = [call.seconds for call in calls if call.seconds is not None]
-    if len(calls) <= 1 and not hurried:
+def _make_all(calls: tuple[Call, ...]) -> list[object]:
+    time_limits = [call.seconds for call in calls if call.seconds is not None]
+    if len(calls) <= 1 and not time_limits:
         return [answer_of(call) for call in calls]
     pool = ThreadPoolExecutor(min(len(calls), _PARALLEL_CALLS))
     try:
         asked = [(call, pool.submit(answer_of, call)) for call in calls]
-        wait([future for call, future in asked if call.seconds is not None], timeout=max(hurried, default=None))
+        wait([future for call, future in asked if call.seconds is not None], timeout=max(time_limits, default=None))
         return [
             _late(call, future) if call.seconds is not None and not future.done() else future.result()
             for call, future in asked
@@ -77,13 +89,13 @@ def _make_all(calls: tuple[Call, ...]) -> list[Any]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _late(call: Call, future: "Future[Any]") -> TimeoutError:
+def _late(call: Call, future: "Future[object]") -> TimeoutError:
     if future.cancel():
         return NotBegun(f"{call.name}: not begun within {call.seconds} s")
     return TimeoutError(f"{call.name}: no answer within {call.seconds} s")
 
 
-def answer_of(call: Call) -> Any:
+def answer_of(call: Call) -> object:
     """The call's result, or the exception that it raised."""
     try:
         return call.make()

@@ -1,19 +1,47 @@
-"""The port between replay and the storage layer: committed images and recorded inputs of the past, read only."""
+"""The town-past port: committed images and recorded inputs that are still retained, for replay. Read only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
+
 from shared.ports.steps import Steps
 
-JournalRow = Mapping[str, Any]
-"""A row of the table `ticks`, columns by name, `inputs` and `outputs` decoded (spec/data-model.md)."""
+
+class JournalRow(TypedDict):
+    """A tick as the journal keeps it. What `inputs` and `outputs` hold depends on the code that ran it: `code_version`."""
+
+    tick_no: int
+    tick_id: str
+    now: str
+    code_version: str
+    sqlite_version: str
+    config_digest: str
+    prev_image_digest: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+
+def journal_row(columns: Mapping[str, Any]) -> JournalRow:
+    """The row that has these columns, `inputs` and `outputs` decoded. Raises KeyError if one is missing."""
+    return {
+        "tick_no": columns["tick_no"],
+        "tick_id": columns["tick_id"],
+        "now": columns["now"],
+        "code_version": columns["code_version"],
+        "sqlite_version": columns["sqlite_version"],
+        "config_digest": columns["config_digest"],
+        "prev_image_digest": columns["prev_image_digest"],
+        "inputs": columns["inputs"],
+        "outputs": columns["outputs"],
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class PastImage:
-    """An image as it was committed. `tick_no` is the last tick in it (0: none), `tick_at` that tick's `now`."""
+    """An image as it was committed. `tick_no` is the last tick in it (0: none), `tick_at` is that tick's `now`."""
 
     town_id: str
     image: bytes
@@ -24,27 +52,31 @@ class PastImage:
 
 
 class TownPast(Protocol):
-    """What is retained of a town. Methods raise UnknownTown, DamagedImage (which names the object), StoreUnavailable."""
+    """What is retained of towns. An instance may remember what it has listed, so it serves one request.
+
+    Every method yields its store calls as steps and may raise UnknownTown, DamagedImage (names the object), Refused (404) if
+    a chain of files has a gap, and what the object store raises.
+    """
 
     def newest(self, town_id: str) -> Steps[PastImage]:
         """The image that is committed now."""
         ...
 
     def oldest(self, town_id: str) -> Steps[PastImage]:
-        """The first image that is still kept."""
+        """The oldest image that is still retained."""
         ...
 
     def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
-        """The newest kept image whose commit is earlier than `at`; None if none is."""
+        """The newest retained image whose commit is earlier than `at`; None if no retained commit is."""
         ...
 
     def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
-        """Every kept commit whose last tick is this one, in order: the tick's own, then restores in place."""
+        """Every retained commit whose last tick is this one, in order: the tick's own, then restores in place."""
         ...
 
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
-        """The next rows of the journal after a tick, in order and without repetition, as many as lie together.
+        """The next journal rows after a tick, in order and without repetition; as many as are stored together.
 
-        Empty if there are none. The first one may be later than `tick_no` + 1 where older rows are not kept.
+        Empty if there are none. The first row may be later than `tick_no` + 1 if older rows are no longer retained.
         """
         ...

@@ -1,22 +1,22 @@
-"""The port between the engine and the storage layer: images with a version, an inbox, due markers.
+"""The town-store port: committed images with a version and a fence, beside the waiting room.
 
-Every method is a generator of steps (`shared.ports.steps`): it yields each store call and touches nothing between them.
+Every method yields its store calls as steps (`shared.ports.steps`) and touches nothing outside between them.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from shared.domain.images import Content, JournalBlock
 from shared.ports.steps import Call, Steps
+from shared.ports.waiting_room import WaitingRoom
 
 
 @dataclass(frozen=True, slots=True)
 class CommitFacts:
-    """What the manifest says of an image besides its bytes.
+    """What the manifest says about an image besides its bytes.
 
-    `commit_id` never repeats: it is the tick id, made from the tick number and a fresh worker id.
+    `commit_id` is unique: for a tick it is the tick id, made of the tick number and a worker id that is used only once.
     """
 
     commit_id: str
@@ -27,7 +27,7 @@ class CommitFacts:
 
     @property
     def by_tick(self) -> bool:
-        """Whether a tick made this commit. A restore and an import keep the number of the last tick under an id of their own."""
+        """Whether a tick made this commit. A restore and an import have ids of their own and keep the last tick's number."""
         return not self.commit_id.startswith("import-") and "-restore-" not in self.commit_id
 
 
@@ -35,8 +35,8 @@ class CommitFacts:
 class TownImage:
     """One committed image of one town, verified. `etag` is the fence: a commit replaces exactly this version.
 
-    `layers` is the storage layer's own: what the image stands on in the store. A large image can be read until the second
-    commit after it.
+    `layers` belongs to the storage layer: the objects that the image consists of. The content of a large image can be read
+    until the second commit after it.
     """
 
     town_id: str
@@ -49,123 +49,85 @@ class TownImage:
 
     @property
     def image(self) -> bytes:
-        """The bytes; of a large image a copy."""
+        """The bytes. For a large image this is a copy."""
         return self.content if isinstance(self.content, bytes) else self.content.whole()
 
     @property
     def size(self) -> int:
-        """How many bytes the image has."""
+        """The size of the image in bytes."""
         content = self.content
         return len(content) if isinstance(content, bytes) else content.page_size * content.pages
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was made immutable of a committed image: the storage layer's `layer`, and the journal up to a tick (0: none)."""
+    """What has become an immutable object: `layer` (belongs to the storage layer), and the journal up to a tick (0: none)."""
 
     layer: object = None
     journal_to: int = 0
 
 
 class Publication(Protocol):
-    """What a committed image has grown enough for: calls that may be made beside others, and what follows of the answers."""
+    """The immutable objects that are to be made of a committed image before its successor refers to them.
+
+    The worker makes `calls` beside its other calls at the start of a tick, then drives `settled` with the answers.
+    """
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The creates, in no order; often none."""
+        """The creates, in any order; often none."""
         ...
 
     def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
-        """What stands, given the answers (results or exceptions) in the order of `calls`. Raises DamagedImage, AccessDenied."""
+        """Which objects exist, given the answers (results or exceptions) in the order of `calls`.
+
+        An object whose create failed for a passing reason is left out; the next tick tries again. Raises DamagedImage if
+        other bytes lie under its key, and AccessDenied and other Terminal errors.
+        """
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class InboxObject:
-    """One batch as it lies in the inbox; its body is not decoded here."""
+class TownStore(WaitingRoom, Protocol):
+    """Keeps the images, inboxes and due markers of all towns.
 
-    key: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class InboxReading:
-    """The oldest objects of an inbox in order of receipt; `more` says that others wait behind them."""
-
-    objects: tuple[InboxObject, ...]
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DueMarker:
-    """A marker that says: this town wants a tick at that time. `at` is a whole second, never later than wanted."""
-
-    key: str
-    town_id: str
-    at: datetime
-
-
-class TownStore(Protocol):
-    """Where towns are kept. Methods raise what `shared.domain.errors` names; Conflict means that another writer won."""
+    Methods raise what the object store raises. StoreUnavailable leaves open whether a commit stands: the caller drops its
+    work, and the next load shows the truth. Conflict means that another writer committed first and nothing was changed:
+    the caller drops its work and does not retry.
+    """
 
     def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
-        """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown, ImageTooLarge."""
+        """The newest committed image, every byte verified. Returns `known` itself if it still is the newest.
+
+        Raises UnknownTown, DamagedImage (names the object; nothing is repaired), WrongTown, SchemaMismatch, ImageTooLarge.
+        """
         ...
 
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
-        """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
+        """Commit the first image (txid 1) and mark the town due. Raises TownExists.
+
+        `facts.commit_id` is the idempotency key within the call: a lost answer is resolved by reading the head.
+        """
         ...
 
     def publication(self, image: TownImage, block: JournalBlock | None) -> Publication:
-        """What is to be made immutable of a committed image before its successor refers to it."""
+        """What is to be published of a committed image and of the oldest rows of its journal. Makes no call."""
         ...
 
     def commit(
         self, base: TownImage, image: Content, facts: CommitFacts, *, published: Published = Published()
     ) -> Steps[TownImage]:
-        """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are resolved."""
+        """Replace `base` by `image` (txid + 1), or raise Conflict having changed nothing.
+
+        `facts.commit_id` is the idempotency key within the call: a lost answer is resolved by reading the head, and only the
+        same bytes are sent again. After StoreUnavailable the commit may stand. A commit whose answer was lost and which
+        another commit has followed since is reported as Conflict: the head no longer names it.
+        """
         ...
 
     def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
-        """The ids of all towns that have a head, ascending; with `limit` the next ones behind `after`, in the store's order.
+        """The ids of all towns that have a head, ascending.
 
-        With `prefix`, those that begin with it.
+        With `prefix`, those that begin with it. With `limit`, the next ones after the town `after`, in the order of the
+        store's keys, in which `a-b` comes before `a`.
         """
-        ...
-
-    def post(
-        self,
-        town_id: str,
-        body: bytes,
-        *,
-        received_at: datetime,
-        batch_id: str,
-        wake: bool,
-        judge: Callable[[Sequence[InboxObject]], None] | None = None,
-    ) -> Steps[str]:
-        """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
-
-        `judge` is shown the newest batches that wait already and may raise: then nothing is stored. Raises
-        UnknownTown. Posting the same batch id with the same body again changes nothing.
-        """
-        ...
-
-    def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
-        """The oldest batches, as many as are needed for `limit` events if each batch held one."""
-        ...
-
-    def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
-        """Delete batches whose events are committed."""
-        ...
-
-    def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
-        """Write the marker of that second."""
-        ...
-
-    def clear_due(self, keys: tuple[str, ...]) -> Steps[None]:
-        """Delete markers."""
-        ...
-
-    def due(self, now: datetime) -> Steps[tuple[DueMarker, ...]]:
-        """All markers of `now` or earlier, oldest first."""
         ...

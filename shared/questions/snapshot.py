@@ -23,7 +23,7 @@ BEADS_SHOWN: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class Backlog:
     """What waits to be done: events that no tick has applied, effects that are not finished."""
 
     pending_events: int
@@ -41,7 +41,7 @@ class State:
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
     convoys: tuple[ConvoyLine, ...]
-    queue: Queue
+    queue: Backlog
     draining: bool
     settling: bool
     paused: bool
@@ -89,7 +89,7 @@ def state_of(running: Rerun, at: datetime) -> State:
         agents=status.agent_lines(running.sql, reader),
         beads=tuple(overview.live_beads(running.sql)),
         convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
-        queue=Queue(
+        queue=Backlog(
             overview.count_events(running.sql, "pending"),
             overview.count_events(running.sql, "poisoned"),
             tuple(outbox.unfinished_lines(running.sql)),

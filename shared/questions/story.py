@@ -13,7 +13,7 @@ from shared.history import effect_results
 from shared.history.rerun import time_of
 from shared.ports.town_past import JournalRow
 from shared.questions.foresight import mentions
-from shared.questions.lives import AuditLine, EffectLife
+from shared.questions.lives import AuditRow, EffectLife
 from shared.rules import RULES
 
 By = Literal["observed", "event", "rule", "effect", "invariant", "tick", "audit"]
@@ -67,7 +67,7 @@ class Story:
     """A story while it is read. `subject` is the bead or agent, `trail` its audit, `effects` those of the images."""
 
     subject: str
-    trail: list[AuditLine]
+    trail: list[AuditRow]
     effects: dict[str, EffectLife]
     is_agent: bool
     hooked_now: str | None = None
@@ -144,7 +144,7 @@ class Story:
         lines = [(line, self._other(line)) for line in self.trail if line.event_type in _HOOKING]
         return tuple((from_text(line.at), line.event_type, other) for line, other in lines if other is not None)
 
-    def _other(self, line: AuditLine) -> str | None:
+    def _other(self, line: AuditRow) -> str | None:
         return line.bead_id if self.is_agent else line.agent_id
 
     def _concerns(self, event: Mapping[str, Any], rows: frozenset[str]) -> bool:

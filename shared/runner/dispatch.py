@@ -7,7 +7,8 @@ from functools import partial
 from shared.domain.errors import Retryable, UnknownTown
 from shared.engine import alerts
 from shared.ports.steps import Call, Steps
-from shared.ports.town_store import DueMarker, TownImage
+from shared.ports.town_store import TownImage
+from shared.ports.waiting_room import DueMarker
 from shared.runner.run_report import FailedRun, PassReport, RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.warm_images import WarmImages

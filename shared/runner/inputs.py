@@ -13,7 +13,8 @@ from shared.domain.tick import Envelope, Observations, TickInput, config_digest
 from shared.images import summary
 from shared.intake import ingest
 from shared.ports.steps import Call, Steps, Together
-from shared.ports.town_store import DueMarker, InboxReading, Publication, Published, TownImage
+from shared.ports.town_store import Publication, Published, TownImage
+from shared.ports.waiting_room import DueMarker, InboxReading
 from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
 from shared.town import database

@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.domain.errors import TownError
 from shared.ports.steps import Call, Steps
-from shared.ports.town_store import DueMarker
+from shared.ports.waiting_room import DueMarker
 from shared.runner.run_report import FailedRun
 from shared.runner.surroundings import Surroundings
 

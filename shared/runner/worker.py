@@ -20,7 +20,8 @@ from shared.history.differences import Difference
 from shared.images import summary
 from shared.intake import ingest
 from shared.ports.steps import Call, Steps
-from shared.ports.town_store import CommitFacts, DueMarker, InboxReading, Published, TownImage
+from shared.ports.town_store import CommitFacts, Published, TownImage
+from shared.ports.waiting_room import DueMarker, InboxReading
 from shared.runner.inputs import as_marked, gathered, read_batches, taken_by
 from shared.runner.perform import Performed, can_be_heard, perform
 from shared.runner.result_events import Result

@@ -1,9 +1,14 @@
-"""The commit: one conditional write of a town's head, and what is done when its answer is not a plain yes.
+"""The commit: one conditional write of a town's head, and how an uncertain answer is resolved.
 
-A lost answer, a time-out, a 5xx, a 409 and even a 412 (a repeated request meets its own first success) say
-nothing certain. So nothing is assumed: the head is read again and its commit id tells. Only the same bytes
-are ever sent again, under the same condition, so a first request that arrives late finds the second one done,
-or the other way round.
+A lost answer, a timeout, a 5xx, a 409 and even a 412 leave the outcome open: a repeated request may meet its own first
+success. Therefore the head is read again, and its commit id decides:
+
+    our own commit id            the commit stands
+    the commit id of the base    nobody has committed: send the same bytes again, under the same condition, at most 3 times
+    any other commit id          somebody else has committed first
+
+Because only the same bytes are sent again under the same condition, a first request that arrives late cannot do harm:
+whichever of the two arrives second fails its condition.
 """
 
 from functools import partial
@@ -18,7 +23,7 @@ TRIES: Final = 3
 
 
 def first_head(objects: ObjectStore, town_id: str, body: bytes, *, commit_id: str) -> Steps[str | None]:
-    """Store a town's first head and return its ETag; None if the town has a head of another commit."""
+    """Store a town's first head and return its ETag; None if the town already has a head of another commit."""
     key = keys.head(town_id)
     write = Call(f"create {key}", partial(objects.create, key, body))
     return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, base_commit_id=None))
@@ -27,7 +32,7 @@ def first_head(objects: ObjectStore, town_id: str, body: bytes, *, commit_id: st
 def next_head(
     objects: ObjectStore, town_id: str, body: bytes, *, commit_id: str, base_etag: str, base_commit_id: str
 ) -> Steps[str | None]:
-    """Replace the head of the commit that was read and return the new ETag; None if another commit stands there."""
+    """Replace the head of the base commit and return the new ETag; None if another commit has replaced it."""
     key = keys.head(town_id)
     write = Call(f"replace {key}", partial(objects.replace, key, body, base_etag))
     return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, base_commit_id=base_commit_id))
@@ -36,9 +41,9 @@ def next_head(
 def _settled(
     objects: ObjectStore, write: Call, *, town_id: str, commit_id: str, base_commit_id: str | None
 ) -> Steps[str | None]:
-    """Write until it is certain whether the commit stands, as long as the base stands, at most TRIES times.
+    """Write, at most TRIES times, until it is certain whether the commit stands. A base of None: there was no head.
 
-    A base of None means that there was no head.
+    Raises the last error if the outcome is still open then.
     """
     tries = 0
     while True:
@@ -69,8 +74,8 @@ def _read_head(objects: ObjectStore, town_id: str, *, commit_id: str) -> Steps[S
         else:
             return found
     raise StoreUnavailable(
-        f"town {town_id}: nobody knows yet whether commit {commit_id} was stored",
-        hint="drop this run's work; the next load shows whether it was, and does the right thing either way",
+        f"town {town_id}: it is unknown whether commit {commit_id} was stored, because the head could not be read",
+        hint="drop the work of this run; the next run reads the head and continues correctly in either case",
     ) from failure
 
 

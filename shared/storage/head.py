@@ -1,13 +1,13 @@
-"""The head object: a manifest that says what a town's newest commit is, and the pages that make it so.
+"""The head object: a manifest that describes a town's newest commit, and the pages that this commit adds to what is below.
 
     length of the manifest   u32, big-endian
     manifest                 JSON in UTF-8, keys sorted
     tail                     one LTX file; with first TXID 1 it is the whole image
     seal                     SHA-256 of everything before it
 
-The seal lies over manifest and pages alike, so no bit of a head can change unseen; a damaged head is refused
-and never opened. Every later format keeps the first length, the manifest's key `format` and the seal: so a
-head of another format is known as one and not taken for damage.
+The seal covers manifest and pages, so a changed bit is always detected; a damaged head is refused and never opened. Every
+later format must keep the length, the manifest's key `format` and the seal: then a head of another format is recognised as
+such and not reported as damaged.
 """
 
 import json
@@ -59,11 +59,11 @@ class SpillRef(_Ref):
 
 
 class Manifest(BaseModel):
-    """What a head says of its commit. Times are whole milliseconds; `image_digest` is of the whole image.
+    """What a head says about its commit. Times are in whole milliseconds; `image_digest` covers the whole image.
 
-    `snapshot` is the snapshot object that the image starts from, `spills` are the objects that follow it without a gap,
-    `tail_start` is the first TXID of the tail. A head that carries its whole image has no snapshot, no spills and
-    tail_start 1. `base` is the newest snapshot that was published, also where the head does not stand on it.
+    The image is the pages of `snapshot`, overlaid with those of `spills`, which follow it without a gap, and with those of
+    the tail, whose first TXID is `tail_start`. A head that carries its whole image has no snapshot, no spills and tail_start
+    1. `base` is the newest published snapshot, even if the head does not stand on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -87,14 +87,14 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _gapless(self) -> "Manifest":
         if self.snapshot is None and (self.spills or self.tail_start != 1):
-            raise ValueError("spills and tails stand on a snapshot")
+            raise ValueError("spills and a later tail need a snapshot below them")
         end = 0 if self.snapshot is None else self.snapshot.txid
         for spill in self.spills:
             if spill.min_txid != end + 1 or spill.max_txid < spill.min_txid:
                 raise ValueError("the spills leave a gap")
             end = spill.max_txid
         if self.tail_start != end + 1 or self.txid < self.tail_start:
-            raise ValueError("the tail does not follow what it stands on")
+            raise ValueError("the tail does not follow the snapshot and the spills")
         return self
 
     @property
@@ -105,7 +105,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head object taken apart: its seal held and its manifest is in order. The tail is not decoded yet."""
+    """A decoded head object: its seal and its manifest were checked. The tail is not decoded yet."""
 
     manifest: Manifest
     tail: bytes
@@ -121,33 +121,33 @@ def encode(manifest: Manifest, tail: bytes) -> bytes:
 
 
 def decode(body: bytes, *, key: str, town_id: str) -> Head:
-    """Take a head object apart and check all but its pages.
+    """Decode a head object and check everything but its pages.
 
-    Raises DamagedImage, which names `key`; SchemaMismatch if the head has another format than ours; WrongTown
-    if it is not the head of `town_id`; ImageTooLarge before anything is decompressed.
+    Raises DamagedImage, which names `key`; SchemaMismatch if the head has another format; WrongTown if it is not the head of
+    `town_id`; ImageTooLarge before anything is decompressed.
     """
     sealed = memoryview(body)[:-_SEAL_BYTES]
     if len(body) < _LENGTH_BYTES + _SEAL_BYTES or sha256(sealed).digest() != body[-_SEAL_BYTES:]:
-        raise _damaged(key, "its seal does not fit its content")
+        raise _damaged(key, "its seal does not match its content")
     end = _LENGTH_BYTES + int.from_bytes(sealed[:_LENGTH_BYTES], "big")
     if end > len(sealed):
-        raise _damaged(key, "its manifest is longer than itself")
+        raise _damaged(key, "its manifest is longer than the object")
     manifest = _manifest(bytes(sealed[_LENGTH_BYTES:end]), key)
     if manifest.town != town_id:
         raise WrongTown(
             f"{key} holds the town {manifest.town!r}, not {town_id!r}",
-            hint="the object was copied or restored to the wrong key; put the town's own head back",
+            hint="the object was copied or restored to the wrong key; put this town's own head back",
         )
     guard_size(manifest.image_bytes, what=key)
     return Head(manifest, bytes(sealed[end:]))
 
 
 def guard_size(image_bytes: int, *, what: str) -> None:
-    """Raise ImageTooLarge for an image that no tick could work on."""
+    """Raise ImageTooLarge for an image that is too large for a tick."""
     if image_bytes > MAX_IMAGE_BYTES:
         raise ImageTooLarge(
             f"{what}: the image has {image_bytes} bytes, more than {MAX_IMAGE_BYTES}",
-            hint="delete what the town no longer needs, or split the town",
+            hint="delete rows that the town no longer needs, or split the town",
         )
 
 
@@ -155,23 +155,23 @@ def _manifest(text: bytes, key: str) -> Manifest:
     try:
         fields: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _damaged(key, "its manifest is no JSON") from error
+        raise _damaged(key, "its manifest is not JSON") from error
     if not isinstance(fields, Mapping):
-        raise _damaged(key, "its manifest is no JSON object")
+        raise _damaged(key, "its manifest is not a JSON object")
     if fields.get("format") != FORMAT:
         raise SchemaMismatch(
             f"{key} has format {fields.get('format')!r}, this version reads format {FORMAT}",
-            hint="use the version of the reconciler that wrote it, or upgrade",
+            hint="use the version of the reconciler that wrote it, or a newer one",
         )
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         where = ", ".join(problem.place for problem in all_errors(error))
-        raise _damaged(key, f"its manifest is not in order: {where}") from error
+        raise _damaged(key, f"its manifest is not valid: {where}") from error
 
 
 def _damaged(key: str, problem: str) -> DamagedImage:
     return DamagedImage(
         f"{key} is damaged: {problem}",
-        hint="the object was left as it is; restore the town to an earlier commit",
+        hint="the object was not changed; restore the town to an earlier commit",
     )

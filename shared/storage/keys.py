@@ -1,14 +1,13 @@
-"""Every key in the bucket, built and read here and nowhere else.
+"""Every key in the bucket. Keys are built and parsed only here.
 
     towns/<town>/head                                   the town's newest commit, the only object that is replaced
     towns/<town>/ltx/0001/<min>-<max>.ltx               a spill: pages that a range of commits changed
     towns/<town>/ltx/0009/<1>-<max>.ltx                 a snapshot: the whole image after a commit
-    towns/<town>/journal/<min>-<max>.json.lz4           journal rows that left the image
-    towns/<town>/inbox/<received ms>-<batch id>.json    events that wait, in order of receipt
+    towns/<town>/journal/<min>-<max>.json.lz4           journal rows that have left the image
+    towns/<town>/inbox/<received ms>-<batch id>.json    waiting events, in the order in which they were received
     due/<UTC second>/<town>                             empty: this town wants a tick at that second
 
-A key is only ever made from checked parts, so no town id can reach another town's objects or leave the
-directory.
+A key is made of checked parts only, so no town id can reach the objects of another town or leave a directory.
 """
 
 import re
@@ -17,12 +16,12 @@ from typing import Final
 
 from shared.domain.errors import Refused
 from shared.domain.times import to_milliseconds
-from shared.ports.town_store import DueMarker
+from shared.ports.waiting_room import DueMarker
 
 TOWNS: Final = "towns/"
 DUE: Final = "due/"
 
-_AFTER_EVERYTHING: Final = "~"  # greater than every character that our keys are made of
+_AFTER_EVERYTHING: Final = "~"  # greater than every character in our keys
 _TOWN_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _HEAD: Final = re.compile(r"towns/([a-z0-9][a-z0-9-]{0,63})/head", re.ASCII)
@@ -33,23 +32,23 @@ _JOURNAL: Final = re.compile(
     r"towns/[a-z0-9][a-z0-9-]{0,63}/journal/([0-9a-f]{16})-([0-9a-f]{16})\.json\.lz4", re.ASCII
 )
 _SECOND: Final = "%Y%m%dT%H%M%SZ"
-_LAST_MILLISECOND: Final = 9_999_999_999_999  # the greatest of 13 digits, in November 2286
+_LAST_MILLISECOND: Final = 9_999_999_999_999  # the greatest number of 13 digits, in November 2286
 
 
 def checked_town_id(town_id: str) -> str:
-    """The id itself. Raises Refused if it is no town id."""
+    """The id itself. Raises Refused if it is not a valid town id."""
     if not _TOWN_ID.fullmatch(town_id):
         raise Refused(
             f"not a town id: {town_id[:80]!r}",
             status=400,
             path="town_id",
-            hint="a town id is 1 to 64 lower-case letters, digits and hyphens, the first no hyphen",
+            hint="a town id has 1 to 64 lower-case letters, digits and hyphens and does not start with a hyphen",
         )
     return town_id
 
 
 def head(town_id: str) -> str:
-    """The key of the town's newest commit."""
+    """The key of the town's head: its newest commit."""
     return f"{TOWNS}{checked_town_id(town_id)}/head"
 
 
@@ -64,30 +63,30 @@ def spill(town_id: str, min_txid: int, max_txid: int) -> str:
 
 
 def ltx_prefix(town_id: str) -> str:
-    """The prefix of a town's snapshots and spills: what Litestream is pointed at."""
+    """The prefix of a town's snapshots and spills, which Litestream can restore from."""
     return f"{TOWNS}{checked_town_id(town_id)}/ltx/"
 
 
 def txids_of(key: str) -> tuple[int, int] | None:
-    """First and last TXID of a spill or snapshot; None for every other key."""
+    """First and last TXID of a spill or snapshot; None for any other key."""
     found = _LTX.fullmatch(key)
     return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
 def is_snapshot(key: str) -> bool:
-    """Whether the key is one of a snapshot."""
+    """Whether this is the key of a snapshot."""
     span = txids_of(key)
     return span is not None and span[0] == 1 and "/ltx/0009/" in key
 
 
 def ticks_of(key: str) -> tuple[int, int] | None:
-    """First and last tick of a journal object; None for every other key."""
+    """First and last tick of a journal object; None for any other key."""
     found = _JOURNAL.fullmatch(key)
     return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
 def journal(town_id: str, min_tick: int, max_tick: int) -> str:
-    """The key of a journal object: the rows of the ticks from one to another."""
+    """The key of the journal object with the rows of these ticks, the last one included."""
     return f"{journal_prefix(town_id)}{min_tick:016x}-{max_tick:016x}.json.lz4"
 
 
@@ -97,21 +96,19 @@ def journal_prefix(town_id: str) -> str:
 
 
 def town_of_head(key: str) -> str | None:
-    """The town whose head this is; None for every other key."""
+    """The town whose head this is; None for any other key."""
     found = _HEAD.fullmatch(key)
     return found[1] if found else None
 
 
 def after_town_of(key: str) -> str:
-    """A text greater than every key of the town that `key` belongs to, and less than every key of the next
-    one.
-    """
+    """A text greater than every key of the town that `key` belongs to, and less than every key of the next town."""
     name, slash, _ = key.removeprefix(TOWNS).partition("/")
     return f"{TOWNS}{name}{slash}{_AFTER_EVERYTHING}" if slash else key
 
 
 def towns_beginning(prefix: str) -> str:
-    """The prefix of everything that towns own whose ids begin so; what no id begins with is not looked for elsewhere."""
+    """The prefix of all objects of the towns whose ids begin so. For a text that no id begins with, it matches nothing."""
     return f"{TOWNS}{prefix if _TOWN_ID.fullmatch(prefix) or not prefix else _AFTER_EVERYTHING}"
 
 
@@ -126,53 +123,51 @@ def inbox(town_id: str) -> str:
 
 
 def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
-    """The key of one batch. Text order is order of receipt."""
+    """The key of one batch. Ascending keys are in the order in which batches were received."""
     received = to_milliseconds(received_at)
     if not 0 <= received <= _LAST_MILLISECOND:
-        raise Refused(f"a batch cannot be received at {received_at}", status=400, path="received_at")
+        raise Refused(f"a batch cannot have been received at {received_at}", status=400, path="received_at")
     if not _BATCH_ID.fullmatch(batch_id):
         raise Refused(
             f"not a batch id: {batch_id[:80]!r}",
             status=400,
             path="batch_id",
-            hint="a batch id is 1 to 128 of A-Z a-z 0-9 . - _ and starts with a letter or digit",
+            hint="a batch id has 1 to 128 characters of A-Z a-z 0-9 . - _ and starts with a letter or digit",
         )
     return f"{inbox(town_id)}{received:013d}-{batch_id}.json"
 
 
 def is_inbox_object(key: str) -> bool:
-    """Whether the key is one of an object in some town's inbox."""
+    """Whether this is the key of an object in a town's inbox."""
     return _INBOX_OBJECT.fullmatch(key) is not None
 
 
 def kind_of(key: str) -> str | None:
-    """What the bucket's lifecycle must know of an object and no prefix says: `inbox`, or nothing."""
+    """The value of the tag `kind`, by which the bucket's lifecycle selects objects: `inbox`, or None for no tag."""
     return "inbox" if is_inbox_object(key) else None
 
 
 def due_marker(town_id: str, at: datetime) -> DueMarker:
-    """The marker of the second that `at` lies in, so never later than `at`."""
+    """The marker of the second that `at` is in, so it is never later than `at`."""
     second = at.astimezone(UTC).replace(microsecond=0)
     key = f"{DUE}{_second_text(second)}/{checked_town_id(town_id)}"
     return DueMarker(key=key, town_id=town_id, at=second)
 
 
 def marker_of(key: str) -> DueMarker | None:
-    """The marker that this key stands for; None if it is no marker's key."""
+    """The marker that this key stands for; None if it is not the key of a marker."""
     found = _MARKER.fullmatch(key)
     if not found:
         return None
     try:
         at = datetime.strptime(found[1], _SECOND).replace(tzinfo=UTC)
-    except ValueError:  # digits, but no time: 20260231T000000Z
+    except ValueError:  # digits, but not a date: 20260231T000000Z
         return None
     return DueMarker(key=key, town_id=found[2], at=at)
 
 
 def after_due(now: datetime) -> str:
-    """A text greater than the keys of all markers that are due at `now`, and less than those of all later
-    ones.
-    """
+    """A text greater than the keys of all markers of `now` or earlier, and less than those of all later ones."""
     return f"{DUE}{_second_text(now.astimezone(UTC))}/{_AFTER_EVERYTHING}"
 
 

@@ -1,11 +1,19 @@
-"""What a head stands on: an optional snapshot, the spills that follow it, and the tail that the head carries itself.
+"""What the image of a head consists of: an optional snapshot, the spills that follow it, and the tail inside the head.
 
-Every page that changed since the last spill or snapshot is in the tail, so a commit is one object. When a committed
-tail has grown, it becomes an immutable object, byte for byte: a spill, or, where it holds the whole image, a snapshot.
-When the spills weigh more than half a snapshot, or the newest snapshot is a day old, the committed image becomes a new
-snapshot. A small town has one a day too, though its head does not stand on it. So nothing immutable is ever written
-from uncommitted state: whoever dies after writing one has written history, and whoever finds one there has found the
-same bytes.
+The tail holds every page that changed since the last spill or snapshot, so a commit writes one object. Example, commits 1
+to 300 of a growing town:
+
+    commit 1 to 200      head: [whole image]                                        the head carries everything
+    commit 201           head: snapshot 1-200, [pages of 201]                       the tail of 200 was too long: now a snapshot
+    commit 260           head: snapshot 1-200, spill 201-259, [pages of 260]        the tail of 259 was too long: now a spill
+    commit 300           head: snapshot 1-299, [pages of 300]                       the spills outweighed half the snapshot
+
+Publish before you refer: an immutable object is made of a commit that stands, byte for byte, before the next head refers
+to it. A worker that dies in between has written something true that nobody refers to yet. Another worker that starts from
+the same commit makes the same bytes, so finding the object there is as good as having written it.
+
+A small town gets a snapshot each day as well, although its head carries the whole image and does not stand on it: whoever
+rebuilds the past starts from it.
 """
 
 from collections.abc import Collection, Mapping
@@ -30,11 +38,11 @@ SNAPSHOT_EVERY: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What a committed image stands on, as its head says. `tail_pages` are the numbers of the pages in the tail, `blocks`
-    those of them that this process has compressed: the next tail carries most of them again.
+    """What a committed image consists of, according to its head.
 
-    `base` is the newest snapshot that was published, also of a head that carries its whole image: whoever rebuilds the past
-    starts from it.
+    - `tail_pages`: the numbers of the pages in the tail.
+    - `blocks`: those of them that this process has compressed. The next tail carries most of them again.
+    - `base`: the newest published snapshot, even if the head carries the whole image.
     """
 
     snapshot: SnapshotRef | None
@@ -52,8 +60,8 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
-    """An immutable object that follows from a committed image."""
+class ImmutableObject:
+    """An immutable object that is made of a committed image: a snapshot, a spill or a block of journal rows."""
 
     key: str
     body: bytes
@@ -62,9 +70,9 @@ class Object:
 
 
 def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[bytes, Layers]]:
-    """The whole image of a head and what it stands on: snapshot, spills, tail, proved by the digest of the manifest.
+    """The whole image of a head and its layers, verified by the image digest of the manifest.
 
-    Raises DamagedImage, which names the object that is missing or does not fit.
+    Raises DamagedImage, which names the object that is missing or damaged.
     """
     manifest = head.manifest
     below = _objects_below(manifest)
@@ -83,19 +91,24 @@ def read_layers(objects: ObjectStore, head: Head, *, key: str) -> Steps[tuple[by
     _lay(image, tail)
     found = bytes(image)
     if image_digest.digest_of(found, manifest.page_size) != manifest.image_digest:
-        raise damaged(key, "its pages do not give the image digest of its manifest")
+        raise damaged(key, "its pages do not match the image digest of its manifest")
     return found, Layers(
         manifest.snapshot, manifest.base, manifest.spills, manifest.tail_start, head.tail, frozenset(tail.pages)
     )
 
 
 def next_layers(
-    below: Layers | None, published: Object | None, image: Content, changed: Collection[int], *, manifest: Manifest
+    below: Layers | None,
+    published: ImmutableObject | None,
+    image: Content,
+    changed: Collection[int],
+    *,
+    manifest: Manifest,
 ) -> tuple[Manifest, Layers]:
-    """What the commit of `manifest` stands on, and the manifest that says so.
+    """The layers of the commit of `manifest`, and the manifest that describes them.
 
-    `below` are the layers of the commit before it (None: the head carries its whole image), `published` what was made
-    immutable of that commit, `changed` the numbers of the pages that differ from it.
+    `below` are the layers of the commit before it (None: the new head carries its whole image), `published` is the immutable
+    object that was made of that commit, `changed` are the numbers of the pages that differ from it.
     """
     if below is None:
         return manifest, _whole(image, manifest, base=None)
@@ -141,26 +154,26 @@ def _with(spills: tuple[SpillRef, ...], spill: SpillRef | None) -> tuple[SpillRe
 _NO_PAGES: Final[frozenset[int]] = frozenset()
 
 
-def to_publish(below: Layers, image: Content, manifest: Manifest) -> Object | None:
-    """The immutable object that the committed image has grown enough for; None if it has not."""
+def to_publish(below: Layers, image: Content, manifest: Manifest) -> ImmutableObject | None:
+    """The immutable object that is to be made of the committed image now; None if none is needed yet."""
     town = manifest.town
     if below.whole:
         if not _outgrown(below, manifest) and not _base_is_old(below, manifest):
             return None
         ref = SnapshotRef(txid=manifest.txid, size=len(below.tail), time=manifest.time)
-        return Object(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
+        return ImmutableObject(keys.snapshot(town, manifest.txid), below.tail, snapshot=ref)
     if _spills_weigh(below) or _base_is_old(below, manifest):
         body = ltx.encode_snapshot(bytes_of(image), page_size=manifest.page_size, txid=manifest.txid, at=manifest.time)
         ref = SnapshotRef(txid=manifest.txid, size=len(body), time=manifest.time)
-        return Object(keys.snapshot(town, manifest.txid), body, snapshot=ref)
+        return ImmutableObject(keys.snapshot(town, manifest.txid), body, snapshot=ref)
     if len(below.tail) <= SPILL_ABOVE:
         return None
     spill = SpillRef(min_txid=below.tail_start, max_txid=manifest.txid, size=len(below.tail))
-    return Object(keys.spill(town, spill.min_txid, spill.max_txid), below.tail, spill=spill)
+    return ImmutableObject(keys.spill(town, spill.min_txid, spill.max_txid), below.tail, spill=spill)
 
 
-def settle_publication(objects: ObjectStore, wanted: Object, answer: object) -> Steps[bool]:
-    """Whether the object stands, after its create was answered. An object that was there holds the same bytes."""
+def settle_publication(objects: ObjectStore, wanted: ImmutableObject, answer: object) -> Steps[bool]:
+    """Whether the object exists, given the answer to its create. Raises DamagedImage if it exists with other bytes."""
     if isinstance(answer, StoreUnavailable | ConditionRace | PreconditionFailed):
         try:
             there: StoredObject | None = yield Call(f"get {wanted.key}", partial(objects.get, wanted.key))
@@ -169,7 +182,7 @@ def settle_publication(objects: ObjectStore, wanted: Object, answer: object) -> 
         if there is None:
             return False
         if there.body != wanted.body:
-            raise damaged(wanted.key, "it holds other bytes than the commit that it is named after")
+            raise damaged(wanted.key, "its bytes are not those of the commit that its name gives")
         return True
     if isinstance(answer, Exception):
         raise answer
@@ -177,15 +190,15 @@ def settle_publication(objects: ObjectStore, wanted: Object, answer: object) -> 
 
 
 def damaged(key: str, problem: str) -> DamagedImage:
-    """The error for an object that does not hold what its name or its manifest says."""
+    """The error for an object whose content contradicts its name or its manifest."""
     return DamagedImage(
         f"{key} is damaged: {problem}",
-        hint="the object was left as it is; restore the town to an earlier commit",
+        hint="the object was not changed; restore the town to an earlier commit",
     )
 
 
 def _outgrown(below: Layers, manifest: Manifest) -> bool:
-    """Whether a head should carry this image no longer: it is too long, or too large to be encoded for each commit."""
+    """Whether a head should no longer carry the whole image: too long to write, or too large to encode for each commit."""
     return len(below.tail) > SPILL_ABOVE or manifest.image_bytes > LARGE_ABOVE
 
 
@@ -194,7 +207,7 @@ def _spills_weigh(below: Layers) -> bool:
 
 
 def _base_is_old(below: Layers, manifest: Manifest) -> bool:
-    """A day without a snapshot, or a town that has none: the past could not be rebuilt for as long as is promised."""
+    """Whether a snapshot is needed to keep the restore window: the newest one is a day old, or there is none."""
     return below.base is None or manifest.time - below.base.time >= SNAPSHOT_EVERY
 
 
@@ -212,15 +225,15 @@ def _objects_below(manifest: Manifest) -> list[tuple[str, tuple[int, int]]]:
 
 def _checked(answer: StoredObject | None, key: str, span: tuple[int, int]) -> ltx.LtxFile:
     if answer is None:
-        raise damaged(key, "it is missing, though the head of its town needs it")
+        raise damaged(key, "it is missing, but the head of its town needs it")
     file = ltx.decode(answer.body, key)
     if (file.header.min_txid, file.header.max_txid) != span:
-        raise damaged(key, "it holds other transactions than its name says")
+        raise damaged(key, "it holds other transactions than its name gives")
     return file
 
 
 def _lay(image: bytearray, file: ltx.LtxFile) -> None:
-    """Put the pages of a file into the image; pages that the newest commit no longer has are passed over."""
+    """Put the pages of a file into the image; pages beyond the end of the newest image are skipped."""
     size = file.header.page_size
     for number, page in file.pages.items():
         start = (number - 1) * size

@@ -1,4 +1,4 @@
-"""All objects below a prefix, page after page; and the first of many that fits, found with few reads."""
+"""Listing all objects below a prefix, and a binary search among objects that each cost a read."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,9 +28,9 @@ def all_sizes(objects: ObjectStore, prefix: str) -> Steps[dict[str, int]]:
 
 
 def first_fitting(items: Sequence[T], fits: Callable[[T], Steps[bool]]) -> Steps[int]:
-    """Where the first item that fits stands, if all behind it fit too; len(items) if none does.
+    """The index of the first item that fits, provided that all items after it fit too; len(items) if none does.
 
-    Asks about few of them (a binary search), because each question is a read.
+    A binary search, because each question costs a read.
     """
     low, high = 0, len(items)
     while low < high:

@@ -1,15 +1,17 @@
-"""LTX version 3, the file format of Litestream 0.5: pages of a database at one transaction, or changed over
-several.
+"""LTX version 3, the file format of Litestream 0.5: the pages of a database after one transaction, or changed by several.
 
-    header   100 bytes: magic, flags, page size, pages of the database, first and last TXID, time in ms,
-    checksums, ... frames   page number u32, flags u16 = 1, size u32, LZ4 block; ascending page numbers; six
-    zero bytes end them index    page number, offset and size of each frame as varints, a zero, the length of
-    all that as u64 trailer  two u64: checksum of the database after this file (0: not kept), CRC-64/ISO of
-    the file
+    header     100 bytes: magic, flags, page size, pages of the database, first and last TXID, time in ms, checksums, ...
+    frames     one for each page, by ascending page number; six zero bytes end them:
+                   page number   u32
+                   flags         u16, always 1: the size follows
+                   size          u32, of the block
+                   page          an LZ4 block
+    index      page number, offset and size of each frame as varints, then a zero, then the length of all that as u64
+    trailer    u64: checksum of the database after this file (0: not kept)
+               u64: CRC-64/ISO of the file
 
-Everything is big-endian. The file checksum is taken over pages as they were *before* compression. A file
-whose first TXID is 1 is a snapshot and holds every page. The real Litestream restores what is written here,
-byte for byte.
+Everything is big-endian. The file checksum covers the pages as they are *before* compression. A file whose first TXID is 1
+is a snapshot and holds every page except the lock page. Litestream itself restores these files, byte for byte.
 """
 
 import struct
@@ -26,8 +28,8 @@ from shared.domain.times import to_milliseconds
 from shared.images.pages import is_page_size, lock_page
 
 _MAGIC: Final = b"LTX1"
-_NO_CHECKSUM: Final = 2  # header flag: the checksums of the database before and after are not kept
-_SIZE_FOLLOWS: Final = 1  # frame flag: the length of the LZ4 block stands before it
+_NO_CHECKSUM: Final = 2  # header flag: the checksums of the database before and after are omitted
+_SIZE_FOLLOWS: Final = 1  # frame flag: the length of the LZ4 block precedes it
 _HEADER: Final = struct.Struct(">4sIIIQQQQQQIIQ20x")
 HEADER_BYTES: Final = _HEADER.size
 _FRAME: Final = struct.Struct(">IHI")
@@ -36,14 +38,12 @@ _U64: Final = struct.Struct(">Q")
 _TRAILER: Final = struct.Struct(">QQ")
 _TOP_BIT: Final = 1 << 63
 _NO_BLOCKS: Final[Mapping[int, bytes]] = {}
-_CRC_CHUNK: Final = 512  # pieces that are joined before they are checksummed, to save calls
+_CRC_CHUNK: Final = 512  # pieces are joined before they are checksummed, to save calls
 
 
 @dataclass(frozen=True, slots=True)
 class LtxHeader:
-    """What an LTX file says of itself. `pages` is the size of the database after it, `time_ms` is since
-    1970.
-    """
+    """The header of an LTX file. `pages` is the size of the database after it, `time_ms` counts from 1970."""
 
     page_size: int
     pages: int
@@ -90,8 +90,9 @@ def encode_delta(
     at: datetime,
     blocks: Mapping[int, bytes] = _NO_BLOCKS,
 ) -> bytes:
-    """The pages that the transactions `min_txid` to `max_txid` changed, of a database that then has `pages`
-    pages. `blocks` are pages that are compressed already.
+    """The pages that the transactions `min_txid` to `max_txid` changed, of a database that has `pages` pages after them.
+
+    `blocks` are pages that have been compressed already.
     """
     if min_txid < 2:
         raise ValueError("a file from transaction 1 on is a snapshot")
@@ -102,13 +103,13 @@ def encode_delta(
 
 
 def block_of(page: bytes | memoryview) -> bytes:
-    """A page as files hold it."""
+    """A page as it is stored in a file: compressed."""
     block: bytes = lz4.block.compress(page, store_size=False)
     return block
 
 
 def image_of(snapshot: LtxFile) -> bytes:
-    """The database that a snapshot holds. The lock page, if it reaches so far, is zero."""
+    """The database in a snapshot. The lock page, if the database is large enough to have one, is zero."""
     skipped = lock_page(snapshot.header.page_size)
     pages = list(snapshot.pages.values())
     if snapshot.header.pages >= skipped:
@@ -117,7 +118,7 @@ def image_of(snapshot: LtxFile) -> bytes:
 
 
 def applied(image: bytes, delta: LtxFile) -> bytes:
-    """The database after the delta's transactions, if `image` is the database before them."""
+    """The database after the transactions of `delta`; `image` is the database before them."""
     page_size = delta.header.page_size
     size = delta.header.pages * page_size
     after = bytearray(image[:size])
@@ -128,20 +129,18 @@ def applied(image: bytes, delta: LtxFile) -> bytes:
 
 
 def read_header(blob: bytes, name: str) -> LtxHeader:
-    """The header alone, checked in itself; the rest of the file is not looked at. `name` is for error
-    texts.
-    """
+    """The header alone, checked for consistency. The rest of the file is not read. `name` is for error messages."""
     if len(blob) < _HEADER.size:
         raise _damaged(name, f"its LTX part ends after {len(blob)} bytes, inside the header")
     magic, flags, page_size, pages, min_txid, max_txid, time_ms, before, *_ = _HEADER.unpack_from(blob)
     if magic != _MAGIC:
         raise _damaged(name, f"it starts with {magic!r}, not as an LTX file")
     if flags != _NO_CHECKSUM or before != 0:
-        raise _damaged(name, f"its LTX flags are {flags}, only {_NO_CHECKSUM} is known")
+        raise _damaged(name, f"its LTX flags are {flags}, only {_NO_CHECKSUM} is supported")
     if not is_page_size(page_size) or pages < 1:
-        raise _damaged(name, f"its LTX header tells of {pages} pages of {page_size} bytes")
+        raise _damaged(name, f"its LTX header gives {pages} pages of {page_size} bytes")
     if not 1 <= min_txid <= max_txid:
-        raise _damaged(name, f"its LTX header tells of transactions {min_txid} to {max_txid}")
+        raise _damaged(name, f"its LTX header gives transactions {min_txid} to {max_txid}")
     return LtxHeader(page_size, pages, min_txid, max_txid, time_ms)
 
 
@@ -162,7 +161,7 @@ def decode(blob: bytes, name: str) -> LtxFile:
         if flags != _SIZE_FOLLOWS or end > len(blob):
             raise _damaged(name, f"the frame at byte {at} has flags {flags} and {size} bytes")
         if number > header.pages or number < expected or number == skipped:
-            raise _damaged(name, f"page {number} of {header.pages} stands where page {expected} may stand")
+            raise _damaged(name, f"page {number} of {header.pages} comes where page {expected} is expected")
         if header.is_snapshot and number != expected:
             raise _damaged(name, f"page {expected} is missing")
         pages[number] = page = _decompressed(blob[start:end], header.page_size, number, name)
@@ -236,17 +235,15 @@ def _check_end(blob: bytes, at: int, *, index: list[bytes], checksum: _Checksum,
     end = _end(index)
     found = blob[at : at + len(end)]
     if found != end:
-        raise _damaged(name, "its page index does not fit its pages")
+        raise _damaged(name, "its page index does not match its pages")
     checksum.add(end)
     rest = blob[at + len(end) :]
     if rest != _U64.pack(checksum.value()):
-        raise _damaged(name, "its file checksum does not fit, or bytes follow it")
+        raise _damaged(name, "its file checksum does not match, or bytes follow it")
 
 
 def _end(index: list[bytes]) -> bytes:
-    """All that follows the last frame, but for the file checksum itself. There is one way only to write
-    it.
-    """
+    """Everything after the last frame except the file checksum. It follows from the frames, so it can be compared."""
     entries = b"".join(index) + b"\x00"
     return b"".join((_END_OF_FRAMES, entries, _U64.pack(len(entries)), _U64.pack(0)))
 
@@ -256,7 +253,7 @@ def _index_entry(number: int, offset: int, size: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the least first; written out because there are three of them for every page."""
+    """Seven bits in each byte, the lowest first. The loop is unrolled: every page needs three varints."""
     if value < 0x80:
         return bytes((value,))
     if value < 0x4000:
@@ -281,5 +278,5 @@ def _decompressed(block: bytes, page_size: int, number: int, name: str) -> bytes
 def _damaged(name: str, problem: str) -> DamagedImage:
     return DamagedImage(
         f"{name} is damaged: {problem}",
-        hint="the object was left as it is; restore the town to an earlier commit",
+        hint="the object was not changed; restore the town to an earlier commit",
     )

@@ -1,20 +1,24 @@
-"""Publishing: what a committed image has grown enough for is made immutable, before its successor refers to it.
+"""Publishing: making immutable objects of a committed image before its successor refers to them.
 
-The object of pages (a spill or a snapshot) and the block of journal rows are created side by side with whatever else the
-worker does at the start of a tick. Both follow from committed state alone, so every worker that starts from that state
-makes the same bytes, and one that finds them there goes on.
+There are at most two for each image: one of pages (a spill or a snapshot, see `layers`), and one of the oldest journal rows,
+which leave the image in the next commit. They are created beside the other calls at the start of a tick, and both depend on
+committed state only. So every worker that starts from that state makes the same bytes, and one that finds them there goes on.
+
+For example, tick 500 is given `journal_published_to` 372 as input if the object with the rows up to tick 372 exists; then it
+deletes those rows from the image. If the create failed, it is given 0 and keeps them. So no row is ever in neither place.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import lz4.frame
 
 from shared.domain.images import JournalBlock
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Call, Steps
+from shared.ports.town_past import JournalRow, journal_row
 from shared.ports.town_store import Published, TownImage
 from shared.storage import keys, layers
 from shared.storage.head import Manifest
@@ -23,28 +27,30 @@ JOURNAL_FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
-    """What is to be made immutable of one committed image; often nothing."""
+class ObjectPublication:
+    """The Publication port for one committed image; often there is nothing to publish."""
 
     objects: ObjectStore
-    pages: layers.Object | None
-    rows: layers.Object | None
+    pages: layers.ImmutableObject | None
+    rows: layers.ImmutableObject | None
     journal_to: int
 
     @classmethod
     def of(
         cls, objects: ObjectStore, image: TownImage, manifest: Manifest, block: JournalBlock | None
-    ) -> "Publication":
-        """What follows from a committed image and the oldest rows of its journal."""
+    ) -> "ObjectPublication":
+        """What is to be published of a committed image and of the oldest rows of its journal."""
         below = image.layers
         pages = layers.to_publish(below, image.content, manifest) if isinstance(below, layers.Layers) else None
         if block is None:
             return cls(objects, pages, None, 0)
-        rows = layers.Object(keys.journal(image.town_id, block.min_tick, block.max_tick), compressed(block.body))
+        rows = layers.ImmutableObject(
+            keys.journal(image.town_id, block.min_tick, block.max_tick), compressed(block.body)
+        )
         return cls(objects, pages, rows, block.max_tick)
 
     @property
-    def wanted(self) -> tuple[layers.Object, ...]:
+    def wanted(self) -> tuple[layers.ImmutableObject, ...]:
         """The objects in the order of `calls`."""
         return tuple(each for each in (self.pages, self.rows) if each is not None)
 
@@ -54,8 +60,8 @@ class Publication:
         return tuple(Call(f"create {each.key}", _creating(self.objects, each)) for each in self.wanted)
 
     def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
-        """What stands. What does not is tried again by the next tick; nothing refers to it."""
-        layer: layers.Object | None = None
+        """Which objects exist. The next tick tries again to publish the others; nothing refers to them."""
+        layer: layers.ImmutableObject | None = None
         journal_to = 0
         for wanted, answer in zip(self.wanted, answers, strict=True):
             stands = yield from layers.settle_publication(self.objects, wanted, answer)
@@ -67,7 +73,7 @@ class Publication:
 
 
 def read_block(body: bytes) -> bytes:
-    """The JSON of a journal object. Raises RuntimeError for what is not one whole LZ4 frame."""
+    """The JSON of a journal object. Raises RuntimeError if the body is not exactly one complete LZ4 frame."""
     content: bytes
     content, length = lz4.frame.decompress(body, return_bytes_read=True)
     if length != len(body):
@@ -75,19 +81,19 @@ def read_block(body: bytes) -> bytes:
     return content
 
 
-def rows_of(body: bytes, key: str) -> list[dict[str, Any]]:
-    """The journal rows of an object: those that its name tells of. Raises DamagedImage, which names it."""
+def rows_of(body: bytes, key: str) -> list[JournalRow]:
+    """The rows of a journal object: exactly the ticks that its name gives. Raises DamagedImage, which names it."""
     try:
         content = json.loads(read_block(body))
-        rows: list[dict[str, Any]] = content["ticks"]
-        numbers = [row["tick_no"] for row in rows]
         known = content["format"] == JOURNAL_FORMAT
+        rows = [journal_row(row) for row in content["ticks"]] if known else []
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise layers.damaged(key, "it holds no journal rows that can be read") from error
+        raise layers.damaged(key, "its journal rows cannot be read") from error
     if not known:
         raise layers.damaged(key, f"it has format {content['format']!r}, this version reads format {JOURNAL_FORMAT}")
+    numbers = [row["tick_no"] for row in rows]
     if numbers != sorted(set(numbers)) or (numbers[:1] + numbers[-1:]) != list(keys.ticks_of(key) or ()):
-        raise layers.damaged(key, "it holds other ticks than its name says")
+        raise layers.damaged(key, "it holds other ticks than its name gives")
     return rows
 
 
@@ -97,5 +103,5 @@ def compressed(body: bytes) -> bytes:
     return packed
 
 
-def _creating(objects: ObjectStore, wanted: layers.Object) -> Callable[[], str]:
+def _creating(objects: ObjectStore, wanted: layers.ImmutableObject) -> Callable[[], str]:
     return lambda: objects.create(wanted.key, wanted.body)

@@ -1,13 +1,14 @@
-"""The image as it was: at any retained commit or time, read back or made the newest one again.
+"""Reading the image of any retained commit or time, and making such an image the newest one again.
 
-Every commit of the last day is a noncurrent version of the head; before that the ends of spills and the snapshots remain.
+For a day, every commit can be read from a noncurrent version of the head. After that, the ends of spills and the snapshots
+remain as restore points.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
 from shared.domain.images import JournalBlock
@@ -25,7 +26,7 @@ from shared.town import database, journal
 
 @dataclass(frozen=True, slots=True)
 class RestorePoint:
-    """A commit that can be restored. `tick_no` is unknown where only pages are left of it."""
+    """A commit that can be restored. `tick_no` is None if only a spill or snapshot is left of it, which does not name it."""
 
     txid: int
     time: datetime
@@ -33,7 +34,7 @@ class RestorePoint:
     kind: Literal["head", "spill", "snapshot"]
     tick_no: int | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The point as answers show it."""
         return {
             "txid": self.txid,
@@ -46,7 +47,7 @@ class RestorePoint:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """An old image and the commit that it was."""
+    """An old image and its commit."""
 
     point: RestorePoint
     image: bytes
@@ -54,7 +55,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The store with its old versions, for one town."""
+    """The store with its old versions, as far as one town is concerned."""
 
     objects: ObjectStore
     versions: VersionedObjects
@@ -95,18 +96,18 @@ class Archive:
         return (yield from self.of_files(file.max_txid))
 
     def head_versions(self) -> Steps[tuple[ObjectVersion, ...]]:
-        """Every head that is kept, newest first. Raises UnknownTown."""
+        """Every retained version of the head, newest first. Raises UnknownTown."""
         key = keys.head(self.town_id)
         found: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(self.versions.versions, key))
         if not found:
             raise UnknownTown(
                 f"there is no town {self.town_id} here",
-                hint="look at the data directory or bucket that is named, or list the towns",
+                hint="check the data directory or bucket that is named, or list its towns",
             )
         return found
 
     def head_of(self, version: ObjectVersion) -> Steps[head.Head]:
-        """One kept head, taken apart. Raises DamagedImage."""
+        """One retained head, decoded. Raises DamagedImage."""
         key = keys.head(self.town_id)
         name = f"get_version {key} {version.version_id}"
         found: StoredObject | None = yield Call(name, partial(self.versions.get_version, key, version.version_id))
@@ -115,13 +116,13 @@ class Archive:
         return head.decode(found.body, key=key, town_id=self.town_id)
 
     def newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
-        """The newest head version whose manifest fits, where all older ones fit too."""
+        """The newest head whose manifest fits, provided that all older ones fit too; None if none does."""
         versions = yield from self.head_versions()
         position = yield from self.position_of_head(versions, fits)
         return (yield from self.head_of(versions[position])) if position < len(versions) else None
 
     def position_of_head(self, versions: Sequence[ObjectVersion], fits: Callable[[head.Manifest], bool]) -> Steps[int]:
-        """Where the first of these versions that fits stands, where all behind it fit too; how many there are if none does."""
+        """The index of the first version that fits, provided that all after it fit too; their number if none does."""
 
         def manifest_fits(version: ObjectVersion) -> Steps[bool]:
             return fits((yield from self.head_of(version)).manifest)
@@ -129,7 +130,7 @@ class Archive:
         return (yield from first_fitting(versions, manifest_fits))
 
     def heads_of_tick(self, tick_no: int) -> Steps[list[head.Head]]:
-        """The kept heads whose last tick is this one, oldest first: the tick's own commit, then restores in place."""
+        """The retained heads whose last tick is this one, oldest first: the tick's own commit, then restores in place."""
         versions = yield from self.head_versions()
         position = yield from self.position_of_head(versions, lambda manifest: manifest.tick_no <= tick_no)
         found: list[head.Head] = []
@@ -141,7 +142,7 @@ class Archive:
         return found
 
     def of_head(self, read: head.Head) -> Steps[Restored]:
-        """The image of a kept head. Raises DamagedImage."""
+        """The image of a retained head. Raises DamagedImage."""
         image, _ = yield from layers.read_layers(self.objects, read, key=keys.head(self.town_id))
         return Restored(_point_of(read.manifest), image)
 
@@ -164,7 +165,7 @@ class Archive:
         return ltx.read_header(found, key)
 
     def newest_file(self, fits: Callable[[ltx.LtxHeader], bool]) -> Steps[ltx.LtxHeader | None]:
-        """The header of the newest spill or snapshot that fits, where all older ones fit too."""
+        """The header of the newest spill or snapshot that fits, provided that all older ones fit too; None if none does."""
         files = yield from self.files()
         newest_first = sorted(files, key=lambda key: -files[key][1])
 
@@ -181,9 +182,9 @@ class Archive:
         return ltx.decode(found.body, key)
 
     def of_files(self, txid: int) -> Steps[Restored]:
-        """The image at the end of a file: back along spills to a snapshot, then forward over their pages.
+        """The image at the end of a file: go back along spills to a snapshot, then apply the spills to it, in order.
 
-        Raises Refused (404) where the chain has a gap, DamagedImage.
+        Raises Refused (404) if the chain has a gap, DamagedImage.
         """
         files = yield from self.files()
         chain: list[str] = []
@@ -209,16 +210,16 @@ class Archive:
             f"town {self.town_id} cannot be restored to {wanted}: that commit is not retained",
             status=404,
             path="txid",
-            hint=f"`townctl points {self.town_id}` lists what is left; the nearest ends of its files: {nearest}",
+            hint=f"`townctl points {self.town_id}` lists the restore points; nearest retained commits: {nearest}",
         )
 
 
 def restore_in_place(
     store: ObjectTownStore, objects: ObjectStore, old: Restored, *, town_id: str, now: datetime, worker_id: str
 ) -> Steps[TownImage]:
-    """Make an old image the newest one, as a new commit: history goes on, and this too can be undone. Raises Conflict.
+    """Make an old image the newest one, by a new commit, so that the restore itself can be undone. Raises Conflict.
 
-    The journal of the present is published first, so that no recorded input is lost.
+    The journal of the current image is published first, so that no recorded input is lost.
     """
     present: TownImage = yield from store.load(town_id)
     yield from _publish_journal(objects, present)
@@ -237,35 +238,35 @@ def restore_in_place(
 
 
 def publish_snapshot(objects: ObjectStore, image: TownImage) -> Steps[str]:
-    """Publish a committed image as a snapshot: from here on the past can be rebuilt without what lies before."""
+    """Publish a committed image as a snapshot, from which later states can be rebuilt without anything older."""
     size = page_size_of(image.image)
     body = ltx.encode_snapshot(image.image, page_size=size, txid=image.txid, at=image.facts.time)
-    return (yield from _create(objects, layers.Object(keys.snapshot(image.town_id, image.txid), body)))
+    return (yield from _create(objects, layers.ImmutableObject(keys.snapshot(image.town_id, image.txid), body)))
 
 
 def flush(objects: ObjectStore, image: TownImage) -> Steps[str]:
-    """Publish the tail of the newest commit, however small, so that Litestream sees that commit; returns its key."""
+    """Publish the tail of the newest commit, however small, so that Litestream sees that commit; returns the key."""
     below = image.layers
     if not isinstance(below, layers.Layers):
-        raise TypeError("an image to flush comes from a town store")
+        raise TypeError("only an image that comes from a town store can be flushed")
     key = (
         keys.snapshot(image.town_id, image.txid)
         if below.whole
         else keys.spill(image.town_id, below.tail_start, image.txid)
     )
-    return (yield from _create(objects, layers.Object(key, below.tail)))
+    return (yield from _create(objects, layers.ImmutableObject(key, below.tail)))
 
 
-def _create(objects: ObjectStore, wanted: layers.Object) -> Steps[str]:
+def _create(objects: ObjectStore, wanted: layers.ImmutableObject) -> Steps[str]:
     """Create an immutable object, or find the same bytes there. Raises StoreUnavailable, DamagedImage, AccessDenied."""
     answer: object = None
     try:
         yield Call(f"create {wanted.key}", partial(objects.create, wanted.key, wanted.body))
-    except Exception as raised:  # noqa: BLE001 - judged by settle_publication, which raises what is final
+    except Exception as raised:  # noqa: BLE001 - settle_publication decides, and raises what is final
         answer = raised
     if not (yield from layers.settle_publication(objects, wanted, answer)):
         raise StoreUnavailable(
-            f"create {wanted.key}: nobody knows whether it stands", hint="do it again, it does no harm"
+            f"create {wanted.key}: it is unknown whether the object exists", hint="repeat the command; that is safe"
         )
     return wanted.key
 
@@ -279,7 +280,7 @@ def _publish_journal(objects: ObjectStore, image: TownImage) -> Steps[None]:
     if block is None:
         return
     key = keys.journal(image.town_id, block.min_tick, block.max_tick)
-    yield from _create(objects, layers.Object(key, publish.compressed(block.body)))
+    yield from _create(objects, layers.ImmutableObject(key, publish.compressed(block.body)))
 
 
 def _point_of(manifest: head.Manifest) -> RestorePoint:

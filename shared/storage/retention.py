@@ -1,19 +1,28 @@
-"""Forgetting: what no retained head, spill chain or window of rebuildable instants needs any more.
+"""Retention by reference: deleting the objects that no restore point needs any more. Nothing is deleted for its age alone.
 
-Nothing is removed for its age alone. A day of commits (versions of the head), a week of spills and a month of snapshots
-are restore points; each keeps what it stands on. For every instant of the restore window there stay a snapshot at or
-before it and all journal rows since; so it can be rebuilt exactly, and so every snapshot of the window stays: what a
-restore in place made of the town, no journal row tells. What a commit that is being made may refer to is younger than
-the newest head, and is never looked at.
+Restore points are a day of commits (versions of the head), a week of spills and a month of snapshots, and each keeps what it
+stands on. Example, with the week of spills reaching back to commit 500:
 
-Commits of a town never go back in time, so where an age ends is found with a few reads among any number of objects.
+    snapshot 1-100    spill 101-300    spill 301-520    spill 521-700
+         kept              kept             kept             kept
+
+Commit 520 is the oldest restore point among the spills. It needs its own spill, the spill before it and the snapshot, however
+old those are. Suppose that a snapshot 1-700 follows: once every restore point among the spills is later than 700, the three
+spills can go, and the snapshot 1-100 goes when it is a month old, unless the restore window needs it.
+
+The restore window promises that every instant in it can be rebuilt exactly. That takes a snapshot at or before its start and
+all journal rows since. All later snapshots are kept as well: what a restore in place made of the town is in no journal row.
+
+A commit that is being made refers only to objects that are younger than the newest head, and those are never candidates.
+
+The times of a town's commits never decrease. So the boundary of an age is found by a binary search, with a few reads.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import limits
 from shared.domain.times import from_milliseconds, from_text
@@ -28,9 +37,9 @@ DELETED_AT_ONCE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long restore points of each kind stay, and the window in which every instant can be rebuilt.
+    """How long restore points of each kind are kept, and the window in which every instant can be rebuilt.
 
-    `commits` is None where the store itself forgets replaced heads, as a bucket's lifecycle does.
+    `commits` is None if the store itself deletes replaced heads, as a bucket's lifecycle does.
     """
 
     commits: timedelta | None = timedelta(hours=24)
@@ -41,7 +50,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """An object, or a past version of one, that may go."""
+    """An object, or a past version of one, that may be deleted."""
 
     key: str
     size: int
@@ -50,7 +59,7 @@ class Doomed:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPlan:
-    """What may go and what stays, in objects and bytes."""
+    """What may be deleted and what is kept, in objects and bytes."""
 
     town_id: str
     doomed: tuple[Doomed, ...]
@@ -59,10 +68,10 @@ class RetentionPlan:
 
     @property
     def freed_bytes(self) -> int:
-        """The bytes of what may go."""
+        """How many bytes the deletion frees."""
         return sum(each.size for each in self.doomed)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The plan as answers show it."""
         return {
             "townId": self.town_id,
@@ -75,7 +84,7 @@ class RetentionPlan:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A spill or snapshot as its name tells of it."""
+    """A spill or snapshot, as its name describes it."""
 
     key: str
     span: tuple[int, int]
@@ -83,7 +92,7 @@ class _File:
 
 
 def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
-    """Decide what may go. Reads only; raises UnknownTown, DamagedImage."""
+    """Decide what may be deleted. Reads only. Raises UnknownTown, DamagedImage."""
     heads, old_heads = yield from _heads(archive, None if keep.commits is None else now - keep.commits)
     oldest = (yield from archive.head_of(heads[-1])).manifest
     files = yield from _files(archive)
@@ -108,17 +117,17 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
 
 
 def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
-    """Decide what may go, and delete it; returns the plan that was carried out."""
+    """Decide what may be deleted, and delete it; returns the plan that was carried out."""
     decided = yield from plan(archive, keep, now=now)
     yield from carry_out(archive, decided)
     return decided
 
 
 def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
-    """Delete what the plan names; returns how many objects went. Doing it again does no harm.
+    """Delete what the plan names; returns how many objects that were. It may be repeated.
 
-    Heads go first, so that what is still listed as a commit can be restored, whatever comes in between. Raises what the
-    store raises; then some are gone, and the next plan names the others.
+    Heads are deleted first: if the deletion stops halfway, every commit that is still listed can be restored. Raises what
+    the store raises; then some objects are gone, and the next plan names the others.
     """
     heads = [each for each in decided.doomed if each.version_id is not None]
     objects = [each for each in decided.doomed if each.version_id is None]
@@ -143,7 +152,7 @@ def _deletion(archive: Archive, doomed: Doomed) -> Call:
 
 
 def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectVersion], list[ObjectVersion]]]:
-    """The versions that were the newest one at some time since then, newest first, and the others."""
+    """The versions that were current at some time since then, newest first; and the older ones."""
     versions = yield from archive.head_versions()
     if since is None:
         return list(versions), []
@@ -152,7 +161,7 @@ def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectV
 
 
 def _with_all_below(points: Iterable[_File], files: Sequence[_File]) -> set[str]:
-    """The keys of these files and of everything that they stand on, back to a snapshot each."""
+    """The keys of these files and of everything that they stand on, back to a snapshot for each."""
     longest: dict[int, _File] = {}
     for file in sorted(files, key=lambda file: -file.span[0]):
         longest[file.span[1]] = file
@@ -166,13 +175,13 @@ def _with_all_below(points: Iterable[_File], files: Sequence[_File]) -> set[str]
 
 
 def _base_of_window(archive: Archive, snapshots: Sequence[_File], start: datetime) -> Steps[_File | None]:
-    """The newest snapshot at or before the start of the window; the oldest one if the town is younger."""
+    """The newest snapshot at or before the start of the window; the oldest one if the town is younger than the window."""
     after = yield from first_fitting(snapshots, partial(_is_of, archive, start + timedelta(milliseconds=1)))
     return snapshots[max(after - 1, 0)] if snapshots else None
 
 
 def _is_of(archive: Archive, since: datetime, file: _File) -> Steps[bool]:
-    """Whether a file holds a commit of that time or a later one."""
+    """Whether the last commit of a file was made at that time or later."""
     return from_milliseconds((yield from archive.header_of(file.key)).time_ms) >= since
 
 
@@ -184,7 +193,7 @@ def _files(archive: Archive) -> Steps[list[_File]]:
 
 
 def _journal(archive: Archive, base: _File | None) -> Steps[tuple[list[int], list[Doomed]]]:
-    """Sizes of the journal objects that stay, and those that end before the base of the window."""
+    """The sizes of the journal objects that are kept; and those that end before the base of the window."""
     sizes = yield from all_sizes(archive.objects, keys.journal_prefix(archive.town_id))
     blocks = sorted((span, key) for key in sizes if (span := keys.ticks_of(key)) is not None)
     old = 0

@@ -1,7 +1,7 @@
-"""Where the files of large images lie: a directory of this process below the system's temporary one.
+"""A directory for the files of large images, one for each process, below the system's temporary directory.
 
-A lock on the directory says that its process lives. What a killed process left behind, as a Lambda that ran out of time
-does, goes when the next one begins.
+A process holds a lock on its directory. A directory without a lock was left by a process that was killed, such as a Lambda
+that timed out; the next process removes it when it makes its own.
 """
 
 import atexit
@@ -16,14 +16,14 @@ from typing import Final
 _PREFIX: Final = "town-images-"
 _numbers = itertools.count(1)
 _homes: dict[int, tuple[Path, int]] = {}
-"""The directory of each process id, with the open file that locks it; after a fork the child has its own."""
+"""The directory of each process id, with the open file that locks it. After a fork the child makes its own."""
 
 
-class Scratch:
-    """Names files for images, and removes them."""
+class ScratchDirectory:
+    """Names files for images and removes them. Implements the protocol `shared.town.large_images.Scratch`."""
 
     def new(self) -> Path:
-        """A path that nobody uses."""
+        """A path that is not in use."""
         process = os.getpid()
         if process not in _homes:
             _remove_abandoned()
@@ -31,7 +31,7 @@ class Scratch:
         return _homes[process][0] / f"{next(_numbers)}.sqlite"
 
     def remove(self, path: Path) -> None:
-        """Remove a file and its journal; a fork of the process that made them leaves them alone."""
+        """Remove a file and its journal, unless another process made them: a fork must not remove its parent's files."""
         home = _homes.get(os.getpid())
         if home is None or path.parent != home[0]:
             return
@@ -40,7 +40,7 @@ class Scratch:
 
 
 def _own_directory() -> tuple[Path, int]:
-    """A locked directory; another process that tidies up may take it away before it is locked."""
+    """Make a directory and lock it. Another process may remove it before it is locked; then try again."""
     while True:
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
         try:
@@ -73,7 +73,7 @@ def _remove_abandoned() -> None:
         try:
             _, handle = _locked(directory)
         except OSError:
-            continue  # its process lives, or it belongs to somebody else
+            continue  # its process is alive, or it belongs to another user
         try:
             shutil.rmtree(directory, ignore_errors=True)
         finally:

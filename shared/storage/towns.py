@@ -1,7 +1,7 @@
-"""The town store: images with a version, an inbox and due markers, kept as objects under conditional writes.
+"""The town store: images with a version, kept as objects under conditional writes, beside inboxes and due markers.
 
-Every method is a generator that yields its store calls. A first head is written after its due marker, for the reason
-that `waiting` gives.
+Every method is a generator that yields its store calls. The first head of a town is written after its due marker, for the
+reason that `waiting_room` gives: a town with something to do must always have a marker.
 """
 
 from functools import partial
@@ -16,26 +16,29 @@ from shared.ports.object_store import ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, Published, TownImage
 from shared.storage import commit, head, keys, layers, publish, waiting_room
-from shared.storage.scratch import Scratch
+from shared.storage.scratch import ScratchDirectory
 from shared.town.large_images import large_image
 
 NOTHING_PUBLISHED: Final = Published()
 IN_FILES_ABOVE: Final = 1024 * 1024
-"""Above this, a file and its journal cost less than to copy and compare the image, and above 8 MiB they alone will do."""
+"""Images of more bytes are kept in files while they are in use.
+
+An image in memory is copied and compared as a whole for each commit. Above about 1 MiB it is cheaper to keep it in a file and
+take the changed pages from SQLite's rollback journal (`shared.town.large_images`), and above 8 MiB it is the only way to keep
+the cost of a tick independent of the size of the town.
+"""
 
 
-class ObjectTownStore(waiting_room.Waiting):
-    """The TownStore port over any ObjectStore. Images of more than `large_above` bytes lie in files while they are in use."""
+class ObjectTownStore(waiting_room.ObjectWaitingRoom):
+    """The TownStore port over any ObjectStore. Images of more than `large_above` bytes are kept in files while in use."""
 
     def __init__(self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE) -> None:
         super().__init__(objects)
         self._large_above = large_above
-        self._scratch = Scratch()
+        self._scratch = ScratchDirectory()
 
     def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
-        """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown,
-        ImageTooLarge.
-        """
+        """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown, ImageTooLarge."""
         key = keys.head(town_id)
         found: StoredObject | Literal["unchanged"] | None
         if known is None or known.town_id != town_id:
@@ -54,7 +57,7 @@ class ObjectTownStore(waiting_room.Waiting):
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
         """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
         if (yield Call(f"start_of {keys.head(town_id)}", partial(self._objects.start_of, keys.head(town_id), 1))):
-            raise _exists(town_id)  # before a marker is written that nobody wanted
+            raise _exists(town_id)  # before writing a marker for a town that has nothing to do
         page_size = page_size_of(image)
         manifest = _manifest(
             town_id,
@@ -73,19 +76,17 @@ class ObjectTownStore(waiting_room.Waiting):
         yield from self.ensure(marker)
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
-    def publication(self, image: TownImage, block: JournalBlock | None) -> publish.Publication:
-        """What is to be made immutable of a committed image before its successor refers to it."""
-        return publish.Publication.of(self._objects, image, _manifest_of(image), block)
+    def publication(self, image: TownImage, block: JournalBlock | None) -> publish.ObjectPublication:
+        """What is to be published of a committed image before its successor refers to it. Makes no call."""
+        return publish.ObjectPublication.of(self._objects, image, _manifest_of(image), block)
 
     def commit(
         self, base: TownImage, image: Content, facts: CommitFacts, *, published: Published = NOTHING_PUBLISHED
     ) -> Steps[TownImage]:
-        """Replace `base` by `image` (txid + 1) or raise Conflict having changed nothing. Lost answers are
-        resolved.
+        """Replace `base` by `image` (txid + 1), or raise Conflict having changed nothing. Lost answers are resolved.
 
-        StoreUnavailable leaves open whether the commit stands: the next load shows it. A commit whose answer
-        was lost and which another one has already followed is reported as Conflict, because the head no
-        longer names it.
+        After StoreUnavailable the commit may stand; the next load shows whether it does. A commit whose answer was lost and
+        which another commit has followed since is reported as Conflict, because the head no longer names it.
         """
         page_size = page_size_in(image)
         changed = change_between(base.content, image)
@@ -112,17 +113,16 @@ class ObjectTownStore(waiting_room.Waiting):
         )
         if etag is None:
             raise Conflict(
-                f"town {base.town_id}: another commit followed {base.txid} first",
-                hint="drop this run's work; the next trigger starts from the newest image",
+                f"town {base.town_id}: another worker committed after commit {base.txid} first",
+                hint="drop the work of this run; the next run starts from the newest image",
             )
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
     def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
-        """The ids of all towns that have a head, ascending; with `limit` the next ones behind the town `after`, in the order
-        of their keys, in which `a-b` stands before `a`. With `prefix`, those that begin with it.
+        """The ids of all towns that have a head, ascending. With `prefix`, those that begin with it.
 
-        After each page the rest of its last town's objects is jumped over, so a long inbox costs no further
-        pages.
+        With `limit`, the next ones after the town `after`, in the order of their keys, in which `a-b` comes before `a`. Each
+        page of keys continues after the last town of the one before, so a long inbox costs no further pages.
         """
         found: list[str] = []
         place = keys.after_town_of(keys.head(after)) if after else ""
@@ -156,7 +156,7 @@ class ObjectTownStore(waiting_room.Waiting):
 
 
 def _exists(town_id: str) -> TownExists:
-    return TownExists(f"town {town_id} exists already", hint="use it, or choose another id")
+    return TownExists(f"town {town_id} already exists", hint="use it, or choose another id")
 
 
 def _manifest(
@@ -180,16 +180,16 @@ def _manifest(
 
 def _layers_of(image: TownImage) -> layers.Layers:
     if not isinstance(image.layers, layers.Layers):
-        raise TypeError("a base image comes from load, create or commit of a town store")
+        raise TypeError("a base image must come from load, create or commit of a town store")
     return image.layers
 
 
-def _layer_of(published: Published) -> layers.Object | None:
-    return published.layer if isinstance(published.layer, layers.Object) else None
+def _layer_of(published: Published) -> layers.ImmutableObject | None:
+    return published.layer if isinstance(published.layer, layers.ImmutableObject) else None
 
 
 def _manifest_of(image: TownImage) -> head.Manifest:
-    """The manifest of a committed image, made again of what is known of it."""
+    """The manifest of a committed image, rebuilt from what the image carries."""
     below = _layers_of(image)
     page_size = page_size_in(image.content)
     return head.Manifest(

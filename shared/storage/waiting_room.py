@@ -1,9 +1,16 @@
-"""What waits for a tick: inbox objects and due markers.
+"""The waiting room: inbox objects and due markers, and the order in which they are written and deleted.
 
-An order matters here and is easily broken. An event is acknowledged after its due marker *and* its inbox object were
-written, and after the marker was seen once more: a worker may have deleted it between the two, having read the inbox
-too early to find the object. For its part whoever deletes a marker looks at the inbox again *afterwards*. One of the
-two always sees the other.
+No acknowledged event may wait without a due marker. A poster and a worker run at the same time, without a lock:
+
+    poster                                  worker
+    P1 put the marker                       W1 read the inbox, tick, commit
+    P2 create the inbox object              W2 delete the marker
+    P3 get the marker; if gone, put it      W3 read the inbox again; if not empty, put a marker
+    P4 acknowledge
+
+If W2 comes before P3, the poster sees that the marker is gone and writes it again. If W2 comes after P3, it comes after P2
+as well, so W3 finds the object and the worker writes a marker. In either order one of the two sees the other. Without P3,
+the order P1 W1 W2 W3 P2 would leave an event that waits until the hourly sweep.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,21 +21,18 @@ from typing import Any, Final
 from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
 from shared.ports.object_store import Listing, ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps, Together
-from shared.ports.town_store import DueMarker, InboxObject, InboxReading
-from shared.storage import commit, keys
+from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading
+from shared.storage import keys
 
-PAGE: Final = 1000  # keys a listing, the most that S3 gives
+PAGE: Final = 1000  # keys in one listing, the most that S3 returns
 
 _READ_AT_ONCE: Final = 100
-_INBOX_BYTES: Final = 64 << 20  # a reading stops after so much, to bound a worker's memory; the rest waits
+_CREATE_TRIES: Final = 3
+_INBOX_BYTES: Final = 64 << 20  # one reading stops after this many bytes, to bound the memory of a worker
 
 
-Judge = Callable[[Sequence[InboxObject]], None]
-"""Looks at batches that wait beside a new one, and raises if that one must not be stored."""
-
-
-class Waiting:
-    """The inboxes and due markers of an ObjectStore."""
+class ObjectWaitingRoom:
+    """The WaitingRoom port over any ObjectStore."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -41,13 +45,12 @@ class Waiting:
         received_at: datetime,
         batch_id: str,
         wake: bool,
-        judge: Judge | None = None,
+        judge: Admission | None = None,
     ) -> Steps[str]:
-        """Make a batch durable and return its key; with `wake` a due marker exists when this returns.
+        """Make a batch durable and return its key. With `wake`, a due marker exists when this returns.
 
-        `judge` is shown the newest batches that wait already, a hundred at most, and may raise: then nothing is stored.
-        Raises UnknownTown, and Refused (409) if that batch id was posted with another body. Posting the same
-        batch again changes nothing.
+        `judge` is shown the newest waiting batches, at most a hundred; if it raises, nothing is stored. Raises UnknownTown,
+        and Refused (409) if another body was posted under this batch id. Posting the same batch again changes nothing.
         """
         key = keys.inbox_object(town_id, received_at, batch_id)
         beside = yield from self._require_head(town_id, also_inbox=judge is not None)
@@ -62,9 +65,9 @@ class Waiting:
         return key
 
     def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
-        """The oldest batches, as many as are needed for `limit` events if each batch held one.
+        """The oldest batches: at most `limit`, since each holds at least one event.
 
-        Fewer if they are very large: a reading ends after 64 MiB.
+        Fewer if they are very large: reading stops after 64 MiB.
         """
         prefix = keys.inbox(town_id)
         objects: list[InboxObject] = []
@@ -81,23 +84,21 @@ class Waiting:
         return InboxReading(tuple(objects), more=True)
 
     def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
-        """Delete batches whose events are committed. Keys that are gone already are no error."""
+        """Delete batches whose events are committed. Keys that are gone already are not an error."""
         yield from self._delete(keys, only=_lies_in_an_inbox)
 
     def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
-        """Write the marker of that second."""
+        """Write the marker of the second that `at` is in."""
         marker = keys.due_marker(town_id, at)
         yield Call(f"put {marker.key}", partial(self._objects.put, marker.key, b""))
         return marker
 
     def clear_due(self, keys: tuple[str, ...]) -> Steps[None]:
-        """Delete markers. Keys that are gone already are no error."""
+        """Delete markers. Keys that are gone already are not an error."""
         yield from self._delete(keys, only=_is_marker)
 
     def due(self, now: datetime) -> Steps[tuple[DueMarker, ...]]:
-        """All markers of `now` or earlier, oldest first. Other objects that lie among them are passed
-        over.
-        """
+        """All markers of `now` or earlier, oldest first. Other objects under the prefix are skipped."""
         end = keys.after_due(now)
         found: list[DueMarker] = []
         after = ""
@@ -110,9 +111,9 @@ class Waiting:
             after = page.keys[-1]
 
     def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[str]]:
-        """Raise UnknownTown if the town was never created. A listing, because it moves no image.
+        """Raise UnknownTown if the town was never created. Uses a listing because that does not transfer the image.
 
-        With `also_inbox` the same listing shows what waits: the keys of the newest batches are returned.
+        With `also_inbox`, the same listing shows the inbox: the keys of the newest batches are returned.
         """
         key = keys.head(town_id)
         prefix, limit = (keys.town(town_id), PAGE) if also_inbox else (key, 1)
@@ -122,28 +123,30 @@ class Waiting:
         return [each for each in listing.keys if keys.is_inbox_object(each)][-_READ_AT_ONCE:]
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
-        for _ in range(commit.TRIES):
+        for _ in range(_CREATE_TRIES):
             try:
                 yield Call(f"create {key}", partial(self._objects.create, key, body))
             except (PreconditionFailed, ConditionRace):
                 there: StoredObject | None = yield Call(f"get {key}", partial(self._objects.get, key))
                 if there is None:
-                    # a tick has taken it meanwhile; whose body it was nobody knows, so ours goes in again
+                    # a tick has taken it meanwhile, and whose body it was is unknown: store ours again
                     continue
                 if there.body == body:
                     return
                 raise Refused(
-                    f"{key}: another batch was posted under this id",
+                    f"{key}: a batch with another body was posted under this id",
                     status=409,
                     path="batch_id",
-                    hint="give every batch an id of its own; nothing of this one was stored",
+                    hint="give every batch its own id; nothing of this batch was stored",
                 ) from None
             else:
                 return
-        raise StoreUnavailable(f"create {key}: the object comes and goes", hint="post the batch again")
+        raise StoreUnavailable(
+            f"create {key}: the object was created and deleted again and again", hint="post the batch again"
+        )
 
     def ensure(self, marker: DueMarker) -> Steps[None]:
-        """Write the marker again if somebody deleted it since."""
+        """Write the marker again if it was deleted meanwhile: step P3 above."""
         there: StoredObject | None = yield Call(f"get {marker.key}", partial(self._objects.get, marker.key))
         if there is None:
             yield from self.mark_due(marker.town_id, marker.at)
@@ -163,14 +166,14 @@ class Waiting:
 
     def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
         if strangers := [key for key in doomed if not only(key)]:
-            raise ValueError(f"never deleted here: {strangers}")
+            raise ValueError(f"not keys of the waiting room: {strangers}")
         calls = tuple(Call(f"delete {key}", partial(self._objects.delete, key)) for key in doomed)
         if calls:
             yield from _all(calls)
 
 
 def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
-    """The answers of calls that are made at once. Raises the first failure after all of them were made."""
+    """The answers of calls that are made together. Raises the first failure, after all of them were made."""
     answers: list[Any] = yield Together(calls)
     for answer in answers:
         if isinstance(answer, Exception):
@@ -190,5 +193,5 @@ def unknown(town_id: str) -> UnknownTown:
     """The error for a town without a head."""
     return UnknownTown(
         f"there is no town {town_id} here",
-        hint="create it first, or look at the data directory or bucket that is named",
+        hint="create it first, or check the data directory or bucket that is named",
     )

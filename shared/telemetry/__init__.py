@@ -1,4 +1,4 @@
-"""What an operator sees: one log line a tick, metrics, and errors with a hint what to do.
+"""What an operator sees: one log line for each tick, metrics, alerts, and errors with a hint what to do.
 
-A sibling of `shared.adapters`; neither imports the other.
+This package and `shared.adapters` do not import each other.
 """

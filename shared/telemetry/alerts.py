@@ -1,4 +1,4 @@
-"""Where the alerts of a deployment go: to the log, and to whoever else listens."""
+"""Combining alert receivers: several of them in a row, and one behind a filter for repeats."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 
 REPEATED: Final = frozenset({"town_failed"})
-"""Kinds that come with every look at a town until somebody acts; all others are raised once, or at most hourly, by the tick."""
+"""Kinds that are raised in every run until somebody acts. The tick raises all other kinds once, or at most hourly."""
 
 _REMEMBERED: Final = 1000
 
@@ -21,13 +21,13 @@ class EveryAlert:
         self._listeners = listeners
 
     def raise_all(self, alerts: Sequence[Alert]) -> None:
-        """Hand the alerts of one tick to each of them."""
+        """Send the alerts of one tick to each of them."""
         for listener in self._listeners:
             listener.raise_all(alerts)
 
 
 class SeldomAlerts:
-    """The Alerts port in front of another: repeats of one failing town pass once in `span`, as far as this process knows."""
+    """The Alerts port in front of another one: passes repeats about one town at most once in `span`, within this process."""
 
     def __init__(self, behind: Alerts, clock: Clock, *, span: timedelta = timedelta(minutes=10)) -> None:
         self._behind = behind
@@ -36,7 +36,7 @@ class SeldomAlerts:
         self._passed: dict[tuple[str, ...], datetime] = {}
 
     def raise_all(self, alerts: Sequence[Alert]) -> None:
-        """Hand on what is new."""
+        """Pass on the alerts that are not repeats."""
         if new := [alert for alert in alerts if alert.kind not in REPEATED or self._is_new(alert)]:
             self._behind.raise_all(new)
 

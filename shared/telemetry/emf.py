@@ -1,36 +1,37 @@
-"""The figures of a tick, of a scheduled minute and of a request as CloudWatch's embedded metric format: one JSON line each.
+"""Metrics of ticks, scheduled minutes and requests in CloudWatch's embedded metric format: one JSON line for each.
 
-Powertools' `Metrics` is one shared object for the whole process, in which towns would mix; so every line here is an
-`EphemeralMetrics` that is made, filled and forgotten.
+Powertools' `Metrics` is one object for the whole process, in which the figures of towns would mix. So every line is made by an
+`EphemeralMetrics` of its own.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from shared.actions import ACTIONS
-from shared.runner.run_report import FailedRun, RunReport
+from shared.ports.metrics import RunFigures
+from shared.runner.run_report import FailedRun
 from shared.telemetry import catalogue
 from shared.telemetry.catalogue import Metric
 
 OTHER: Final = "other"
-"""The type under which an action that is in no catalogue is counted: the dimension stays bounded."""
+"""The type under which unknown action types are counted, so that the dimension stays bounded."""
 
 _ACTION_TYPES: Final = frozenset(action.type for action in ACTIONS)
 
 
 class EmfMetrics:
-    """The Metrics port over a function that writes one line, such as a Lambda's standard output."""
+    """The Metrics port over a function that writes one line, such as to the standard output of a Lambda."""
 
     def __init__(self, write_line: Callable[[str], object], *, stage: str) -> None:
         self._write_line = write_line
         self._stage = stage
 
-    def tick_ran(self, report: RunReport) -> None:
+    def tick_ran(self, report: RunFigures) -> None:
         """One line for the tick, and one more for each type of action that it emitted."""
-        about: dict[str, Any] = {"event": "tick.completed", "town_id": report.town_id, "outcome": report.outcome}
+        about: dict[str, object] = {"event": "tick.completed", "town_id": report.town_id, "outcome": report.outcome}
         if report.tick is not None:
             about |= {"tick_id": report.tick.input.tick_id, "tick_no": report.tick.input.tick_no}
         self.write(values_of(report), about)
@@ -45,8 +46,8 @@ class EmfMetrics:
         about = {"event": "town.failed", "town_id": failed.town_id, "error": type(failed.error).__name__}
         self.write({"townsFailed": 1}, about)
 
-    def write(self, values: Mapping[str, float], about: Mapping[str, Any]) -> None:
-        """One line with these metrics of the catalogue; `about` are properties, which are no dimensions."""
+    def write(self, values: Mapping[str, float], about: Mapping[str, object]) -> None:
+        """One line with these metrics of the catalogue. `about` are properties of the line, not dimensions."""
         line = self._line()
         for name, value in values.items():
             self._add(line, catalogue.BY_NAME[name], value)
@@ -60,14 +61,14 @@ class EmfMetrics:
     def _add(self, line: EphemeralMetrics, metric: Metric, value: float) -> None:
         line.add_metric(name=metric.name, unit=metric.unit.value, value=value)
 
-    def _finish(self, line: EphemeralMetrics, about: Mapping[str, Any]) -> None:
+    def _finish(self, line: EphemeralMetrics, about: Mapping[str, object]) -> None:
         for key, value in about.items():
             line.add_metadata(key, value)
         self._write_line(json.dumps(line.serialize_metric_set(), separators=(",", ":")))
 
 
-def values_of(report: RunReport) -> dict[str, float]:
-    """The metrics of one run, zeros included; of a lost race nothing but the conflict (spec/tick.md section 12)."""
+def values_of(report: RunFigures) -> dict[str, float]:
+    """The metrics of one run, zeros included; only the conflict if the tick was discarded (spec/tick.md section 12)."""
     if report.tick is None:
         return {"saveConflicts": report.save_conflicts}
     tick = report.tick
@@ -96,8 +97,8 @@ def values_of(report: RunReport) -> dict[str, float]:
     }
 
 
-def by_type(report: RunReport) -> dict[str, int]:
-    """How many actions of each type the tick emitted; types that nobody knows together."""
+def by_type(report: RunFigures) -> dict[str, int]:
+    """How many actions of each type the tick emitted; unknown types are counted as `other`."""
     found: dict[str, int] = {}
     for name, count in (report.tick.metrics["actionsByType"] if report.tick else {}).items():
         known = name if name in _ACTION_TYPES else OTHER
@@ -106,8 +107,8 @@ def by_type(report: RunReport) -> dict[str, int]:
 
 
 def zeros(*, idle: bool) -> dict[str, float]:
-    """What a scheduled minute adds of every metric, so that no graph has a gap and every alarm has data.
+    """The zeros that a scheduled minute adds, so that no graph has gaps and every alarm has data.
 
-    Unless the fleet was idle, without those of which a zero would be untrue.
+    Unless the fleet was idle, metrics for which a zero would falsify the statistic are left out.
     """
     return {each.name: 0 for each in catalogue.METRICS if idle or each.idle_zero == "always"}

@@ -1,7 +1,7 @@
-"""Sentry: what is imported, and what leaves this process, only if a deployment names a DSN.
+"""Sentry. This module is imported, and anything sent, only if the deployment names a DSN.
 
-Alerts of a tick become events with their own fingerprint, captured inside a scope of their own: tags that are set in a
-scope are lost once it is left. Everything that leaves is scrubbed: no local variables, no request, no token, no body.
+Alerts of a tick become events with their own fingerprints. Each is captured inside a scope of its own, because the tags of a
+scope are lost when it is left. Everything is scrubbed before it is sent: no local variables, requests, tokens or bodies.
 """
 
 import json
@@ -20,8 +20,8 @@ REMOVED: Final = "[removed]"
 MONITOR: Final = "town-reconciler"
 MONITOR_CONFIG: Final[Any] = {
     "schedule": {"type": "interval", "value": 1, "unit": "minute"},
-    "checkin_margin": 2,  # smaller ones give false misses at one a minute
-    "max_runtime": 1,  # longer than the interval would let overlapping calls hide a time-out
+    "checkin_margin": 2,  # minutes; a smaller margin reports false misses for a schedule of one minute
+    "max_runtime": 1,  # minutes; if longer than the interval, overlapping calls would hide a timeout
     "failure_issue_threshold": 3,
     "recovery_threshold": 1,
 }
@@ -41,7 +41,7 @@ _DROPPED: Final = ("request", "user", "breadcrumbs", "modules", "server_name")
 
 
 def start(dsn: str, *, stage: str, release: str, transport: Any = None) -> None:
-    """Begin to send. `transport` is for tests. Has to be called before the first invocation: it wraps the runtime."""
+    """Start sending. Call it before the first invocation, because it wraps the runtime. `transport` is for tests."""
     sentry_sdk.init(
         dsn=dsn,
         environment=stage,
@@ -57,7 +57,7 @@ def start(dsn: str, *, stage: str, release: str, transport: Any = None) -> None:
 
 
 class SentryAlerts:
-    """The Alerts port over Sentry; events leave at the end of the invocation."""
+    """The Alerts port over Sentry. Events are sent at the end of the invocation."""
 
     def raise_all(self, alerts: Sequence[Alert]) -> None:
         """Capture the alerts of one tick, each with its own tags, extra and fingerprint."""
@@ -71,20 +71,20 @@ class SentryAlerts:
 
 
 def tell(error: Exception) -> None:
-    """Capture an error that a boundary has caught."""
+    """Capture an error that was caught at an error boundary."""
     with sentry_sdk.isolation_scope() as scope:
         scope.capture_exception(error)
 
 
 @contextmanager
 def schedule_watched() -> Iterator[None]:
-    """A check-in of the schedule's monitor: in progress, and then ok, or error if the block raises."""
+    """Check in at Sentry's monitor of the schedule: in progress, then ok, or error if the block raises."""
     with monitor(monitor_slug=MONITOR, monitor_config=MONITOR_CONFIG):
         yield
 
 
-def scrub(event: Any, hint: Mapping[str, Any]) -> Any:  # noqa: ARG001 - the shape of before_send
-    """What may leave of an event."""
+def scrub(event: Any, hint: Mapping[str, object]) -> Any:  # noqa: ARG001 - the shape of before_send
+    """The part of an event that may be sent."""
     kept = {name: value for name, value in event.items() if name not in _DROPPED}
     for part in ("message", "logentry", "extra", "tags", "contexts"):
         if part in kept:
@@ -96,8 +96,8 @@ def scrub(event: Any, hint: Mapping[str, Any]) -> Any:  # noqa: ARG001 - the sha
     return kept
 
 
-def scrubbed(value: Any) -> Any:
-    """The value without what names itself sensitive, and without what looks like a secret; JSON in texts is looked into."""
+def scrubbed(value: object) -> object:
+    """The value without fields that have sensitive names and without texts that look like secrets, JSON inside texts included."""
     if isinstance(value, Mapping):
         return {name: REMOVED if _SENSITIVE.search(str(name)) else scrubbed(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -111,7 +111,7 @@ def scrubbed(value: Any) -> Any:
     return _SECRETS.sub(REMOVED, value)
 
 
-def _decoded(text: str) -> Any:
+def _decoded(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,13 +1,18 @@
-"""Large images: one private file each, and the pages that a transaction changed, found at the cost of the change.
+"""Large images: each in a private file, with the pages that a transaction changed, found at the cost of the change.
 
-Right before COMMIT the file still is what it was, because nothing is written early (`cache_spill` is off), and the
-rollback journal beside it names every page that is about to be overwritten. Three kinds of page are not in it: page 1,
-where the commit itself counts; pages beyond the old end; and leaves of the free list that came into use, whose old
-content SQLite holds for worthless. The journal does name the trunk page that lists such leaves. So these pages are read
-before and after, and what then differs is the change.
+A tick of a town of 100 MiB changes perhaps ten pages. Comparing all pages would cost time proportional to the town, so the
+changed pages are taken from SQLite's rollback journal. Right before COMMIT the file is still unchanged, because SQLite writes
+nothing early (`cache_spill` is off), and the journal beside it names every page that is about to be overwritten, except for
 
-An image is a value, the file is not: it can show the newest image that was made of it and the one before, so that whoever
-loses a race finds its base unharmed. Reading an older one is an error, never other bytes.
+- page 1, because the change counter in it is written by the commit itself;
+- pages beyond the old end of the file, which have no original;
+- leaves of the free list that are used again, because SQLite does not need their old content. The journal does name the
+  trunk page that lists these leaves.
+
+These pages and those that the journal names are read before and after the commit; those that differ are the change.
+
+An image is an immutable value, the file is not. The file can show the newest image that was made from it and the one before,
+so a worker that loses a race still finds its base. Reading an older image raises an error and never returns other bytes.
 """
 
 import os

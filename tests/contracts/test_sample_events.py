@@ -11,8 +11,8 @@ from functions.settings import (
     AuthorizerSettings,
     DebugSettings,
     EventsSettings,
+    FunctionSettings,
     RetentionSettings,
-    Settings,
     TickSettings,
     WorkerSettings,
 )
@@ -22,7 +22,7 @@ from tests.conventions.sources import ROOT
 PAGE = ROOT / "README.md"
 EVENTS = ROOT / "tests/events"
 CALL = re.compile(r"^sam local invoke (\w+) --event (\S+) --env-vars (\S+)$", re.MULTILINE)
-SETTINGS: dict[str, type[Settings]] = {
+SETTINGS: dict[str, type[FunctionSettings]] = {
     "TickFunction": TickSettings,
     "WorkerFunction": WorkerSettings,
     "EventsFunction": EventsSettings,

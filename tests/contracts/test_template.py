@@ -16,8 +16,8 @@ from functions.settings import (
     AuthorizerSettings,
     DebugSettings,
     EventsSettings,
+    FunctionSettings,
     RetentionSettings,
-    Settings,
     TickSettings,
     WorkerSettings,
 )
@@ -36,7 +36,7 @@ FUNCTIONS = [
     "RetentionFunction",
 ]
 TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
-SETTINGS: dict[str, type[Settings]] = {
+SETTINGS: dict[str, type[FunctionSettings]] = {
     "TickFunction": TickSettings,
     "WorkerFunction": WorkerSettings,
     "EventsFunction": EventsSettings,

@@ -42,9 +42,9 @@ def _is_stranger(path: str, imported: str) -> bool:
     [
         ("functions/tick/app.py", "functions.worker.app", True),
         ("functions/tick/app.py", "functions.schedule", False),
-        ("functions/tick/app.py", "functions.settings.Settings", False),
+        ("functions/tick/app.py", "functions.settings.FunctionSettings", False),
         ("functions/tick/app.py", "shared.engine.tick", False),
-        ("functions/wiring.py", "functions.settings.Settings", False),
+        ("functions/wiring.py", "functions.settings.FunctionSettings", False),
     ],
 )
 def test_a_stranger_is_another_entry_point(path: str, imported: str, *, stranger: bool) -> None:

@@ -19,10 +19,9 @@ from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTasks
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
-from shared.adapters.town_containers import Awake
 from shared.domain.errors import StoreUnavailable
 from shared.domain.processes import ProcessStatus
-from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import Awake, Done, NotDone, Started, StartRejected, StartUnknown
 from tests.fargate import NO_CAPACITY, Fargate, a_fargate, environment_of
 from tests.integration.test_agent_runtimes import order
 

@@ -12,7 +12,7 @@ from infra.agents.posting import NotPosted, patiently, poster_from
 from infra.agents.town_agent.main import NOT_POSTED, OK, REFUSED, run
 from infra.demo import agent
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.adapters.local_state import Generation
+from shared.adapters.local_state import GenerationFiles
 from tests.events_api import EventsApi, an_events_api
 from tests.fakes import FakeClock
 from tests.towns import T, TownBuilder, a_town
@@ -25,7 +25,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.world: World = a_world(objects=DirectoryObjects(root / "towns"))
-        self.generation = Generation(root / "agent", 4)
+        self.generation = GenerationFiles(root / "agent", 4)
         self.environment = {
             "TOWN_AGENT_CONTEXT": str(root / "agent" / "context.json"),
             "TOWNCTL_DATA": str(root / "towns"),
@@ -139,7 +139,7 @@ def test_messages_are_shown_once_and_a_nudge_is_acknowledged(place: Place, capsy
         "agent_nudges", nudge_id=nudge, agent_bead_id="a1", message="Are you there?", created_at=T
     )
     place.with_town(town)
-    mailbox = Generation(place.root / "agent", 4)
+    mailbox = GenerationFiles(place.root / "agent", 4)
     mailbox.deliver(nudge, {"message_id": nudge, "text": "Are you there?", "mode": "immediate"})
     mailbox.deliver("f" * 64, {"message_id": "f" * 64, "text": "A word to the mayor.", "mode": "queue"})
     assert place.says("messages") == OK

@@ -115,7 +115,7 @@ POST = ("event", "post", "alpha")
         pytest.param(("run", "--speed", "0"), "speed", "1 for real time", id="a stopped clock"),
         pytest.param(("demo", "--speed", "1000"), "1 to 100", "40", id="a demo that is too fast"),
         pytest.param(("town", "create", "Alpha/.."), "not a town id", "lower-case", id="a town id that is a path"),
-        pytest.param(("town", "create", "alpha"), "exists already", "another id", id="a town that exists"),
+        pytest.param(("town", "create", "alpha"), "already exists", "another id", id="a town that exists"),
         pytest.param(
             ("town", "create", "b", "--config", "/nowhere"), "/nowhere", "standard input", id="a missing file"
         ),

@@ -11,7 +11,7 @@ from shared.domain.tick import TickInput
 from shared.domain.times import from_text
 from shared.images import image_digest
 from shared.ports.steps import drive
-from shared.ports.town_past import PastImage
+from shared.ports.town_past import PastImage, journal_row
 from shared.replay import faithful
 from shared.replay.time_window import Page, Window
 from shared.replay.what_if import run
@@ -62,7 +62,7 @@ def remember(life: Life, ticked: Ticked) -> None:
     assert isinstance(life, Recorded)
     if not ticked.report.quiet:
         life.remember()
-        life.past.rows += journal.rows(life.town.sql, limit=1)
+        life.past.rows += map(journal_row, journal.rows(life.town.sql, limit=1))
 
 
 def a_recorded_life(start: str, seed: int, *, ticks: int) -> Recorded:

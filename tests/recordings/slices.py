@@ -9,6 +9,7 @@ from typing import Any
 from shared.domain.times import from_text
 from shared.history.rerun import Rerun, input_of
 from shared.images import image_digest
+from shared.ports.town_past import journal_row
 from shared.replay.recordings.file_format import Recording, page_marks
 from tests.recordings import golden
 
@@ -47,5 +48,5 @@ def given(one: Recording, position: int = 0, **inputs: Any) -> Recording:
 def with_row(one: Recording, columns: Mapping[str, Any], position: int = 0) -> Recording:
     """The recording with other columns in one journal row."""
     ticks = list(one.ticks)
-    ticks[position] = replace(ticks[position], row={**ticks[position].row, **columns})
+    ticks[position] = replace(ticks[position], row=journal_row({**ticks[position].row, **columns}))
     return replace(one, ticks=tuple(ticks))

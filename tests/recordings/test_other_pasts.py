@@ -113,7 +113,7 @@ def another_input_is_changed(one: Recording, random: Random) -> None:
 
 def a_column_of_the_row_is_changed(one: Recording, random: Random) -> None:
     name = random.choice(["tick_id", "now", "code_version", "config_digest", "prev_image_digest"])
-    old = one.ticks[0].row[name]
+    old = dict(one.ticks[0].row)[name]
     new = to_text(from_text(old) + MILLISECOND) if name == "now" else f"{old}x"
     changed = verify(with_row(one, {name: new}))
     assert journal(changed)[name] == (old, new)

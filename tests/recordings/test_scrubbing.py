@@ -14,7 +14,7 @@ from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.images import rewriting
 from shared.ports.steps import Steps, drive
-from shared.ports.town_past import JournalRow, PastImage
+from shared.ports.town_past import JournalRow, PastImage, journal_row
 from shared.replay.recordings import file_format, making, verifying
 from shared.replay.recordings.file_format import Recording
 from shared.replay.recordings.masking import SECRET, Masks
@@ -267,7 +267,7 @@ class Altered(StoredPast):
 
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
         rows = yield from super().rows_after(town_id, tick_no)
-        return tuple({**row, **self.columns} for row in rows)
+        return tuple(journal_row({**row, **self.columns}) for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from shared.domain.tick import Envelope, Observations, TickInput
 from shared.engine import tick
 from shared.events import BY_TYPE
 from shared.intake import ingest
+from shared.ports.metrics import RunFigures
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
 from shared.runner.run_report import RunReport
@@ -184,8 +185,9 @@ class Checks:
             if alert.kind in ("rule_failed", "action_failed", "step_failed", "check_failed", "action_conflict"):
                 self.fail("alert", alert.message)
 
-    def tick_ran(self, report: RunReport) -> None:
+    def tick_ran(self, report: RunFigures) -> None:
         """A run that says committed is in the line; one that says quiet or lost promised nothing."""
+        assert isinstance(report, RunReport)
         self.figures[f"runs {report.outcome}"] += 1
         if report.outcome == "committed" and report.image.facts.commit_id not in self.ledgers[report.town_id].line:
             self.fail("commit", f"{report.image.facts.commit_id} was reported as committed and is not in the line")

@@ -19,7 +19,8 @@ from shared.domain.images import Content
 from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, TickInput
 from shared.ports.steps import Call, Steps
-from shared.ports.town_store import CommitFacts, DueMarker, TownImage
+from shared.ports.town_store import CommitFacts, TownImage
+from shared.ports.waiting_room import DueMarker
 from shared.runner import inputs, worker
 from shared.runner.perform import Performed, perform
 from shared.runner.run_report import RunReport

@@ -1,14 +1,14 @@
-"""The prompts of agents: templates beside this module, filled in from the start context.
+"""The prompts of agents: templates beside this module, filled from the start context.
 
-    told(order)      the content of an agent's start file: the order with its prompts
-    system_prompt    the agent's role: polecat.md, refinery.md, mayor.md or triage.md
-    prompt           its task: one template per prompt kind
+    told(order)      the content of an agent's context file: the order and its prompts
+    system_prompt    who the agent is: polecat.md, refinery.md, mayor.md or triage.md
+    prompt           its task: one template for each prompt kind
     letter(text)     a message to a running agent
 
-Rendering is pure. It happens when an order is performed, not in the tick: otherwise every outbox row would contain the
-texts, and a better sentence would change the `code_version`. A template is a `string.Template`. Text from beads, agents and
-forges is cleaned, truncated and quoted before it is inserted (`quoting`), so that it can neither end its quotation nor pass
-for instructions. Only `custom_instructions`, which the town's people configure, are inserted unquoted, cleaned and truncated.
+Rendering is pure. It happens when an effect is performed and not in the tick, so that the texts are not stored in every
+outbox row and a better sentence does not change the `code_version`. Templates are `string.Template`. Texts from beads, agents
+and forges are cleaned, cut and quoted (`quoting`) before they are inserted, so they can neither end their own quotation nor
+be taken for instructions. Only `custom_instructions`, which people configure for the town, are not quoted.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from string import Template
 from typing import Any, Final
 
 from shared.adapters.prompts.quoting import block, cleaned, line
+from shared.ports.runtime import AgentOrder
 
 _HERE: Final = Path(__file__).parent
 _INSTRUCTIONS_LIMIT: Final = 8_000
@@ -45,7 +46,7 @@ _FACTS: Final = (
     ("Merge strategy", "merge_strategy", ""),
     ("Review mode", "review_mode", ""),
     ("Gates that must pass", "gates", ""),
-    ("Flags for every git push", "git_push_flags", ""),
+    ("Flags of every push", "git_push_flags", ""),
 )
 _METADATA_FACTS: Final = (
     ("Merge request bead", "mr_bead_id"),
@@ -54,13 +55,13 @@ _METADATA_FACTS: Final = (
 )
 
 
-def told(order: Mapping[str, Any]) -> dict[str, Any]:
-    """The order with its prompts. Prompts that it already contains, because a control server received them, stay."""
+def told(order: AgentOrder) -> dict[str, Any]:
+    """The order with its prompts. Prompts that it already has (a control server received them) are kept."""
     return {"system_prompt": system_prompt(order), "prompt": prompt(order), **order}
 
 
 def letter(text: str) -> str:
-    """A message as it is stored in an agent's mailbox: cleaned and truncated, because another agent may have written it."""
+    """A message as it is put into an agent's mailbox: cleaned and cut, because another agent may have written it."""
     shown = cleaned(text)
     return (
         shown
@@ -69,8 +70,8 @@ def letter(text: str) -> str:
     )
 
 
-def system_prompt(order: Mapping[str, Any]) -> str:
-    """The agent's role and how it reports, independent of its task."""
+def system_prompt(order: AgentOrder) -> str:
+    """Who the agent is and how it reports, whatever its task is."""
     role = str(order.get("role"))
     name = "triage" if order.get("prompt_kind") == "triage" else role if role in _ROLES else "polecat"
     instructions = cleaned(str(order.get("custom_instructions") or ""))[:_INSTRUCTIONS_LIMIT].strip()
@@ -79,12 +80,12 @@ def system_prompt(order: Mapping[str, Any]) -> str:
         identity=line(order.get("identity")),
         town=line(order.get("town_id")),
         ground_rules=_filled("ground_rules").rstrip(),
-        instructions=f"\n# What the people of this town ask of you\n\n{instructions}\n" if instructions else "",
+        instructions=f"\n# Instructions from the people of this town\n\n{instructions}\n" if instructions else "",
     )
 
 
-def prompt(order: Mapping[str, Any]) -> str:
-    """The agent's task."""
+def prompt(order: AgentOrder) -> str:
+    """The task of the agent."""
     kind = str(order.get("prompt_kind"))
     bead = _section(order, "bead")
     metadata = _section(bead, "metadata")
@@ -102,29 +103,29 @@ def prompt(order: Mapping[str, Any]) -> str:
 
 
 _CLEAN_MERGE: Final = (
-    "The merge must be clean: if it conflicts, request changes and do not resolve the conflict yourself.\n"
+    "The merge must be clean: if it has conflicts, request changes and do not resolve them yourself.\n"
 )
 
 
-def _facts(order: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[str]:
-    """One line for each known fact; unknown ones are omitted."""
+def _facts(order: AgentOrder, metadata: Mapping[str, Any]) -> list[str]:
+    """One line for each fact; unknown facts are left out."""
     found = [(label, (_section(order, part) if part else order).get(key)) for label, key, part in _FACTS]
     found += [(label, metadata.get(key)) for label, key in _METADATA_FACTS]
     return [f"- {label}: {line(value)}" for label, value in found if value not in (None, "", [], ())]
 
 
-def _comments(value: Any) -> str:
+def _comments(value: object) -> str:
     comments = value if isinstance(value, list) else []
     shown = [block(comment, limit=_COMMENT_LIMIT) for comment in comments[:_MOST_COMMENTS]]
     return "\n\n".join([*shown, *_left_out(comments, _MOST_COMMENTS)]) or "> (none)"
 
 
-def _listed(value: Any, *, most: int) -> str:
+def _listed(value: object, *, most: int) -> str:
     names = value if isinstance(value, list) else []
     return "\n".join([*(f"- {line(name)}" for name in names[:most]), *_left_out(names, most)]) or "- (none)"
 
 
-def _rigs(value: Any) -> str:
+def _rigs(value: object) -> str:
     rigs = [rig for rig in value if isinstance(rig, Mapping)] if isinstance(value, list) else []
     shown = [
         f"- {line(rig.get('id'))}: {line(rig.get('name'))}, branch {line(rig.get('default_branch'))}" for rig in rigs
@@ -133,7 +134,7 @@ def _rigs(value: Any) -> str:
 
 
 def _left_out(values: list[Any], most: int) -> list[str]:
-    return [f"({len(values) - most} more omitted)"] if len(values) > most else []
+    return [f"({len(values) - most} more are left out)"] if len(values) > most else []
 
 
 def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -142,7 +143,7 @@ def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _filled(name: str, **values: str) -> str:
-    """A template filled with these values. Raises KeyError for a placeholder without a value."""
+    """A template filled with these values. Raises KeyError if it names a value that is missing."""
     return _template(name).substitute(values)
 
 

@@ -17,7 +17,7 @@ from shared.domain.errors import DamagedImage, Refused
 from shared.domain.times import from_text, to_text
 from shared.images import image_digest
 from shared.images.pages import page_size_of
-from shared.ports.town_past import JournalRow, PastImage
+from shared.ports.town_past import JournalRow, PastImage, journal_row
 from shared.replay.recordings import changes
 from shared.replay.recordings.changes import Changes
 
@@ -162,11 +162,7 @@ def _read(head: Mapping[str, Any], lines: list[str], name: str) -> Recording:
 def _tick(line: Mapping[str, Any]) -> RecordedTick:
     row = line["row"]
     return RecordedTick(
-        row={
-            **{name: row[name] for name in _PLAIN},
-            "inputs": json.loads(row["inputs"]),
-            "outputs": json.loads(row["outputs"]),
-        },
+        row=journal_row({**row, "inputs": json.loads(row["inputs"]), "outputs": json.loads(row["outputs"])}),
         image_digest=line["image_digest"],
         logical_digest=line["logical_digest"],
         changes=changes.from_json(line["changes"]),

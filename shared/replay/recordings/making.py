@@ -1,6 +1,6 @@
 """Makes a recording of a window: history is proven first, then scrubbed, then what is left runs and is written down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,7 +12,7 @@ from shared.history.journal_rows import Rows
 from shared.history.rerun import Rerun, digest_of, input_of
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Steps
-from shared.ports.town_past import JournalRow, PastImage, TownPast
+from shared.ports.town_past import JournalRow, PastImage, TownPast, journal_row
 from shared.replay import faithful
 from shared.replay.recordings import changes
 from shared.replay.recordings.changes import Changes
@@ -129,10 +129,10 @@ def _unproven(history: Replay) -> str | None:
     return None
 
 
-def _recorded(running: Rerun, row: Mapping[str, Any], *, before: list[tuple[Any, ...]]) -> RecordedTick:
+def _recorded(running: Rerun, row: JournalRow, *, before: list[tuple[Any, ...]]) -> RecordedTick:
     """Run a masked tick and write down what came of it. Raises Refused if it decides otherwise than it did."""
     config = summary.before_tick(running.sql).config
-    given = {**row, "config_digest": config_digest(config), "prev_image_digest": running.digest}
+    given = journal_row({**row, "config_digest": config_digest(config), "prev_image_digest": running.digest})
     report = running.run(input_of(given))
     now = decisions_of(report)
     if now != before:
@@ -145,7 +145,7 @@ def _recorded(running: Rerun, row: Mapping[str, Any], *, before: list[tuple[Any,
         )
     [stored] = journal.rows(running.sql, limit=1)
     return RecordedTick(
-        row=stored,
+        row=journal_row(stored),
         image_digest=running.digest,
         logical_digest=dump.logical_digest(running.sql),
         changes=changes.of_tick(running),

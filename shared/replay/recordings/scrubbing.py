@@ -8,8 +8,8 @@ from shared.domain import ids
 from shared.domain.errors import Refused
 from shared.domain.report import TickReport
 from shared.images import rewriting
-from shared.images.rewriting import Row
-from shared.ports.town_past import JournalRow
+from shared.images.rewriting import DumpedRow
+from shared.ports.town_past import JournalRow, journal_row
 from shared.replay.recordings.changes import Changes
 from shared.replay.recordings.masking import SECRET, Masks
 
@@ -21,7 +21,6 @@ _IDS: Final = frozenset(
 )
 _DOCUMENTS: Final = frozenset(("active_tools", "checkpoint", "config", "labels", "metadata", "payload", "result"))
 _KEPT_KEYS: Final = frozenset(("id", "schema_version", "tick_id"))
-_TICK: Final = ("tick_no", "tick_id", "now", "code_version", "sqlite_version")
 
 
 class Scrubbing:
@@ -45,7 +44,7 @@ class Scrubbing:
         """The image masked; of its journal rows only their numbers are left."""
         return rewriting.rewritten(image, self._row)
 
-    def given(self, row: JournalRow) -> dict[str, Any]:
+    def given(self, row: JournalRow) -> JournalRow:
         """What a tick was given, masked; its digests are still those of history."""
         inputs = row["inputs"]
         seen = inputs["observations"]
@@ -55,13 +54,7 @@ class Scrubbing:
             "observations": seen if seen == "none" else self._observations(seen),
             "settings": self.masks.value(inputs["settings"], "settings"),
         }
-        return {
-            **{name: row[name] for name in _TICK},
-            "config_digest": row["config_digest"],
-            "prev_image_digest": row["prev_image_digest"],
-            "inputs": masked,
-            "outputs": {},
-        }
+        return journal_row({**row, "inputs": masked, "outputs": {}})
 
     def decisions(self, outputs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """What a tick of history decided, in the form of `decisions_of`."""
@@ -81,7 +74,7 @@ class Scrubbing:
             made = ids.effect_id(self._town_id, row["kind"], subject, row["generation"])
             self.masks.effects[row["effect_id"]] = made
 
-    def _row(self, table: str, row: Row) -> Row:
+    def _row(self, table: str, row: DumpedRow) -> DumpedRow:
         masks = self.masks
         if table == "ticks":
             return {**row, "inputs": "{}", "outputs": "{}"}

@@ -65,8 +65,8 @@ def test_another_text_is_no_clock(text: str) -> None:
 
 @pytest.mark.parametrize("speed", [0, -1, float("inf"), float("nan")])
 def test_a_clock_cannot_stand_or_run_backwards(speed: float) -> None:
-    """A speed is a number above 0."""
-    with pytest.raises(ValueError, match="above 0"):
+    """A speed is a number greater than 0."""
+    with pytest.raises(ValueError, match="greater than 0"):
         ScaledClock(epoch=EPOCH, wall_epoch=0.0, speed=speed)
 
 

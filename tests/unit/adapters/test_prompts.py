@@ -69,10 +69,10 @@ def test_each_role_is_told_who_it_is_and_triage_is_a_role_of_its_own() -> None:
 
 
 def test_a_towns_instructions_are_told_and_only_when_there_are_any() -> None:
-    assert "# What the people of this town ask of you\n\nUse tabs." in prompts.system_prompt(
+    assert "# Instructions from the people of this town\n\nUse tabs." in prompts.system_prompt(
         order(custom_instructions="Use\u202e tabs.\x07")
     )
-    assert "What the people" not in prompts.system_prompt(order())
+    assert "Instructions from" not in prompts.system_prompt(order())
 
 
 def test_what_the_engine_really_hands_over_can_be_told() -> None:

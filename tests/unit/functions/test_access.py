@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from functions.access import Access, Request
+from functions.access import Access, SignedRequest
 from functions.settings import AccessRule
 from shared.domain.errors import Refused
 
@@ -13,7 +13,7 @@ OPERATOR = "arn:aws:sts::1:assumed-role/Operator/ann"
 
 def status(rule: AccessRule, caller: str, town: str) -> int:
     try:
-        Access((rule,), lambda _: None).require(Request(caller, "GET /x", "1"), "read", town)
+        Access((rule,), lambda _: None).require(SignedRequest(caller, "GET /x", "1"), "read", town)
     except Refused as refusal:
         return refusal.status
     return 200
@@ -56,7 +56,7 @@ def test_a_pattern_is_the_whole_arn_of_the_caller(callers: str, answer: int) -> 
 def test_a_list_of_towns_leaves_a_line_with_the_caller_too() -> None:
     lines: list[str] = []
     access = Access((AccessRule(callers=("*",), towns=("demo*",), verbs=("read",)),), lines.append)
-    assert access.list_towns(Request(OPERATOR, "GET /api/towns", "1")) == ("demo",)
+    assert access.list_towns(SignedRequest(OPERATOR, "GET /api/towns", "1")) == ("demo",)
     [line] = map(json.loads, lines)
     assert (line["event"], line["caller"], line["route"]) == ("access.granted", OPERATOR, "GET /api/towns")
 
@@ -77,4 +77,4 @@ def test_only_towns_that_begin_as_a_pattern_does_are_looked_at(
     others = AccessRule(callers=("arn:other",), towns=("secret*",), verbs=("read",))
     written = AccessRule(callers=("*",), towns=("written*",), verbs=("write",))
     access = Access((mine, others, written), lambda _: None)
-    assert access.list_towns(Request(OPERATOR, "GET /api/towns", "1")) == looked_at
+    assert access.list_towns(SignedRequest(OPERATOR, "GET /api/towns", "1")) == looked_at

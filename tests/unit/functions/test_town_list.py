@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.access import Access, Request
+from functions.access import Access, SignedRequest
 from functions.events import town_list
 from functions.settings import AccessRule
 from tests.towns import a_town
@@ -19,7 +19,7 @@ def pages(*patterns: str, limit: int) -> list[list[str]]:
     found: list[list[str]] = []
     after: str | None = ""
     while after is not None:
-        page = town_list.page(store, access, Request(OPERATOR, "GET /api/towns", "1"), after=after, limit=limit)
+        page = town_list.page(store, access, SignedRequest(OPERATOR, "GET /api/towns", "1"), after=after, limit=limit)
         found.append(page["towns"])
         after = page["next"]
         assert after is None or after == page["towns"][-1]

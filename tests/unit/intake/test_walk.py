@@ -22,7 +22,7 @@ from shared.intake import ingest
 from shared.intake.repeats import require_no_other
 from shared.intake.sender import Sender
 from shared.intake.unreadable import UNREADABLE
-from shared.ports.town_store import InboxObject
+from shared.ports.waiting_room import InboxObject
 
 NOW = datetime(2026, 1, 10, 12, 0, tzinfo=UTC)
 KEY = "towns/t1/inbox/1768046400000-batch-1.json"

@@ -10,7 +10,7 @@ from shared.domain.tick import Envelope, Observations
 from shared.domain.times import to_milliseconds, to_text
 from shared.images.summary import BeforeTick
 from shared.intake import ingest
-from shared.ports.town_store import DueMarker, InboxObject, InboxReading
+from shared.ports.waiting_room import DueMarker, InboxObject, InboxReading
 from shared.runner.inputs import Reading, as_marked, fix_input, read_batches, taken_by
 from tests.towns import MS, T, a_town, event
 from tests.worlds import a_world

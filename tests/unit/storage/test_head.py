@@ -166,5 +166,5 @@ def test_a_head_whose_layers_leave_a_gap_is_refused(gap: dict[str, Any]) -> None
         changes["snapshot"] = {"txid": gap["snapshot"], "size": 1, "time": "2026-01-10T12:00:00.000Z"}
     if "spills" in gap:
         changes["spills"] = [{"min_txid": low, "max_txid": high, "size": 1} for low, high in gap["spills"]]
-    with pytest.raises(DamagedImage, match="manifest is not in order"):
+    with pytest.raises(DamagedImage, match="manifest is not valid"):
         image_in(sealed(fields(**changes)))

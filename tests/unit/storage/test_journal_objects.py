@@ -9,7 +9,20 @@ from shared.domain.errors import DamagedImage
 from shared.storage import keys, publish
 
 KEY = keys.journal("demo", 3, 40)
-ROWS = [{"tick_no": number, "inputs": {"text": f"event {number * 7919}"}} for number in range(3, 41)]
+ROWS = [
+    {
+        "tick_no": number,
+        "tick_id": f"{number}-worker",
+        "now": "2026-01-11T10:00:00.000Z",
+        "code_version": "c0de",
+        "sqlite_version": "3.45.1",
+        "config_digest": "conf",
+        "prev_image_digest": "digest",
+        "inputs": {"text": f"event {number * 7919}"},
+        "outputs": {},
+    }
+    for number in range(3, 41)
+]
 BODY = publish.compressed(json.dumps({"format": 1, "ticks": ROWS}).encode())
 
 
@@ -42,16 +55,22 @@ def test_no_truncated_or_lengthened_object_is_read() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        {"format": 2, "ticks": ROWS},
         {"format": 1, "ticks": ROWS[1:]},
         {"format": 1, "ticks": ROWS[:-1]},
         {"format": 1, "ticks": [ROWS[0], ROWS[2], ROWS[1], *ROWS[3:]]},
         {"format": 1, "ticks": []},
         {"format": 1, "ticks": [None]},
+        {"format": 1, "ticks": [{key: value for key, value in row.items() if key != "now"} for row in ROWS]},
         {"format": 1},
         ["ticks"],
     ],
 )
-def test_other_rows_than_the_name_says_are_refused(content: object) -> None:
+def test_rows_that_the_name_does_not_promise_are_refused(content: object) -> None:
     with pytest.raises(DamagedImage, match=KEY):
         publish.rows_of(publish.compressed(json.dumps(content).encode()), KEY)
+
+
+def test_an_object_of_a_later_format_says_so_whatever_its_rows_look_like() -> None:
+    later = publish.compressed(json.dumps({"format": 2, "ticks": [{"number": 3}]}).encode())
+    with pytest.raises(DamagedImage, match="it has format 2, this version reads format 1"):
+        publish.rows_of(later, KEY)

@@ -183,7 +183,7 @@ def test_an_object_of_that_name_with_other_bytes_is_never_referred_to(
     town = drive(store.create("t1", _image(20, 0), _facts(0)))
     objects.create(f"towns/t1/ltx/{_ref('0009', 1, 1)}", b"something else")
     publication = store.publication(town, None)
-    with pytest.raises(DamagedImage, match="other bytes"):
+    with pytest.raises(DamagedImage, match="its bytes are not those of the commit"):
         drive(publication.settled((_raised(publication.calls[0].make),)))
 
 

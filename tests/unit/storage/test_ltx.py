@@ -138,7 +138,7 @@ def test_a_delta_is_refused_if_its_pages_are_out_of_order() -> None:
     blob = ltx.encode_delta(pages, page_size=512, pages=3, min_txid=2, max_txid=2, at=NOON)
     first, second = blob.index(b"\x00\x00\x00\x02\x00\x01"), blob.index(b"\x00\x00\x00\x03\x00\x01")
     swapped = blob[:first] + blob[second : 2 * second - first] + blob[first:second] + blob[2 * second - first :]
-    with pytest.raises(DamagedImage, match="page 2 of 3 stands where page 4 may stand"):
+    with pytest.raises(DamagedImage, match="page 2 of 3 comes where page 4 is expected"):
         ltx.decode(swapped, "swapped")
 
 

@@ -33,9 +33,9 @@ class ReadsWhatWasFirst(MemoryObjects):
     ("store", "fault"),
     [
         (IgnoresIfNoneMatch, "creates an object that exists"),
-        (IgnoresIfMatch, "replaces what has changed"),
-        (ForgetsWhatWasDeleted, "replaces what is deleted"),
-        (ReadsWhatWasFirst, "does not read back what was written last"),
+        (IgnoresIfMatch, "replaces an object that has changed"),
+        (ForgetsWhatWasDeleted, "replaces an object that was deleted"),
+        (ReadsWhatWasFirst, "does not return what was written last"),
     ],
 )
 def test_a_store_that_does_not_keep_a_promise_is_refused_by_name(store: type[MemoryObjects], fault: str) -> None:

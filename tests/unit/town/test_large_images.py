@@ -11,7 +11,7 @@ import pytest
 
 from shared.domain.images import PageChange
 from shared.images.pages import changed_pages
-from shared.storage.scratch import Scratch
+from shared.storage.scratch import ScratchDirectory
 from shared.town import database
 from shared.town.large_images import LargeImage, large_image
 
@@ -271,11 +271,11 @@ def test_the_directory_of_a_process_that_died_goes_when_the_next_one_begins(
     abandoned = tmp_path / "town-images-dead"
     abandoned.mkdir()
     (abandoned / "1.sqlite").write_bytes(b"x")
-    path = Scratch().new()
+    path = ScratchDirectory().new()
     path.write_bytes(b"y")
     assert not abandoned.exists()
     monkeypatch.setattr("shared.storage.scratch._homes", {})
-    assert Scratch().new().parent != path.parent
+    assert ScratchDirectory().new().parent != path.parent
     assert path.exists(), "its process lives"
 
 
