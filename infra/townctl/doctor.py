@@ -30,7 +30,7 @@ from shared.ports.steps import drive
 from shared.ports.town_store import DueMarker, TownImage
 from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
-from shared.town import database
+from shared.town import database, town_keys
 
 _RESTORE: Final = "keep a copy of the data directory and restore the town to an earlier commit"
 _ENDING_SECONDS: Final = 2.0
@@ -102,7 +102,7 @@ def _of_town(
         structural = checkup.problems(sql)
         found = [Finding(town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
         if not any(problem.check == "integrity" for problem in structural):
-            found += [*_of_manifest(image, checkup.keys(sql)), *_of_state(town_id, sql)]
+            found += [*_of_manifest(image, town_keys.all_values(sql)), *_of_state(town_id, sql)]
         rows = sum(checkup.row_counts(sql).values())
         interval = summary.before_tick(sql).interval
     except TownError as error:

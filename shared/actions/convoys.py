@@ -7,7 +7,7 @@ from shared.actions.base import Action, Want, outcome_of
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
-from shared.town.rows import Bead, truthy
+from shared.town.rows import Bead, landing_attempts, truthy
 from shared.town.town import Town
 from shared.town.writing import beads, convoys, reviews, rigs
 from shared.town.writing.beads import Failure
@@ -72,12 +72,11 @@ class CreateLandingMr(Action):
             return MOVED_ON
         if not rigs.exists(town, self.rig_id):
             return Failed("no rig")
-        attempts = convoy.metadata.get("landing_mr_attempts", 0)
         beads.set_metadata(
             town,
             convoy.id,
             {
-                "landing_mr_attempts": (attempts if isinstance(attempts, int) else 0) + 1,
+                "landing_mr_attempts": landing_attempts(convoy.metadata) + 1,
                 "last_landing_mr_attempt_at": town.tick.now_text,
             },
         )

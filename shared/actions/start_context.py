@@ -6,7 +6,7 @@ from typing import Any, Final
 from shared.domain.config import effective
 from shared.domain.states import BeadType, Label
 from shared.town import lookup
-from shared.town.rows import Agent, Bead, Rig
+from shared.town.rows import Agent, Bead, Rig, text_in
 from shared.town.town import Town
 from shared.town.writing import reviews
 
@@ -91,7 +91,7 @@ def _prompt_kind(bead: Bead, source: Bead | None) -> str:
 def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, convoy: Convoy) -> dict[str, str | None]:
     """Where the work lies and goes: as the review says, as the bead says, or not begun yet."""
     if prompt_kind in _ON_A_BRANCH:
-        return {key: _text(bead.metadata.get(key)) for key in ("branch", "target_branch", "pr_url")}
+        return {key: text_in(bead.metadata, key) for key in ("branch", "target_branch", "pr_url")}
     review = lookup.review(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
     if review is not None:
         return {"branch": review.branch, "target_branch": review.target_branch, "pr_url": review.pr_url}
@@ -119,7 +119,3 @@ def _decoded(checkpoint: str | None) -> Any:
         return None if checkpoint is None else json.loads(checkpoint)
     except ValueError:
         return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -1,6 +1,7 @@
 """Every constant of spec/README.md section 3, under its name there.
 
-`stale` and `within` are the two comparisons that nearly every one of them uses: stale is strictly greater, or never.
+Nearly every one of them is used in one of two comparisons: `stale` (strictly more time has passed, or the time is unknown)
+and `within`, its opposite.
 """
 
 from datetime import datetime, timedelta
@@ -110,3 +111,8 @@ def stale(at: datetime | None, span: timedelta, *, now: datetime) -> bool:
 def within(at: datetime | None, span: timedelta, *, now: datetime) -> bool:
     """Whether `at` is known and at most `span` ago."""
     return at is not None and now - at <= span
+
+
+def just_after(at: datetime) -> datetime:
+    """The first time that is later than `at`: a town's times are whole milliseconds."""
+    return at + MILLISECOND

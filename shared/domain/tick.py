@@ -10,7 +10,7 @@ from shared.domain.answers import EnvelopeAnswer, InputsAnswer, ObservationsAnsw
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.processes import ProcessStatus
-from shared.domain.times import from_text, to_text
+from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class TickInput:
             "new_events": [event.as_json() for event in self.new_events],
             "more_waiting": self.more_waiting,
             "observations": self.observations.as_json(),
-            "due_at": None if self.due_at is None else to_text(self.due_at),
+            "due_at": text_or_none(self.due_at),
             "prev_image_digest": self.prev_image_digest,
             "journal_published_to": self.journal_published_to,
             "restore_window_ms": self.restore_window // limits.MILLISECOND,
@@ -123,7 +123,7 @@ class TickInput:
                 ),
                 container=seen["container"],
             ),
-            due_at=None if inputs["due_at"] is None else from_text(inputs["due_at"]),
+            due_at=time_or_none(inputs["due_at"]),
             journal_published_to=inputs["journal_published_to"],
             restore_window=inputs["restore_window_ms"] * limits.MILLISECOND,
             settings=inputs["settings"],

@@ -4,7 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-MILLISECOND = timedelta(milliseconds=1)
+from shared.domain.limits import MILLISECOND
+
 _TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 
@@ -22,6 +23,32 @@ def from_text(text: str) -> datetime:
     if len(text) != 24 or not _TEXT.fullmatch(text):
         raise ValueError(f"not a stored time: {text[:40]!r}")
     return datetime.fromisoformat(text)
+
+
+def time_or_none(text: str | None) -> datetime | None:
+    """A stored time that may be missing. Raises ValueError if it is there and not in the stored form."""
+    return None if text is None else from_text(text)
+
+
+def readable_time(value: object) -> datetime | None:
+    """A stored time in a place where anything may stand, such as metadata; None for every other value."""
+    try:
+        return from_text(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def text_or_none(at: datetime | None) -> str | None:
+    """The stored form of a time that may be missing."""
+    return None if at is None else to_text(at)
+
+
+def span_text(span: timedelta) -> str:
+    """A span as texts name it: `2 h 30 min`, `24 h`, `1 min 30 s`. Units that count 0 are left out."""
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{count} {unit}" for count, unit in ((hours, "h"), (minutes, "min"), (seconds, "s")) if count]
+    return " ".join(parts) or "0 s"
 
 
 def parse_iso(text: str) -> datetime:

@@ -5,7 +5,7 @@ from datetime import datetime
 from shared.domain import limits
 from shared.domain.effects import ALLOWANCE
 from shared.domain.errors import RowUnreadable
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import AgentStatus, EffectKind, EffectState
 from shared.events import dispatch_results
@@ -47,7 +47,7 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
                     deadline=effect.deadline,
                 )
             )
-            look = town.tick.now + limits.EFFECT_CLAIM + MILLISECOND
+            look = just_after(town.tick.now + limits.EFFECT_CLAIM)
         else:
             look = _next_look(town, effect)
         due = look if due is None else min(due, look)
@@ -84,9 +84,9 @@ def _claimable(town: Town, effect: Effect) -> bool:
 
 def _next_look(town: Town, effect: Effect) -> datetime:
     if effect.state is EffectState.CLAIMED and effect.claimed_until is not None:
-        return effect.claimed_until + MILLISECOND
+        return just_after(effect.claimed_until)
     start = max(effect.not_before or town.tick.now, town.tick.now)
-    return min(start, effect.deadline + MILLISECOND)
+    return min(start, just_after(effect.deadline))
 
 
 def _superseded(town: Town, effect: Effect) -> bool:

@@ -16,13 +16,13 @@ from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import AppliedEvent, ClaimedEffect, TickReport
 from shared.domain.states import AgentStatus, BeadStatus, Role
-from shared.domain.tick import Breaker, Tick, TickInput
-from shared.domain.times import from_text, to_text
+from shared.domain.tick import Tick, TickInput
+from shared.domain.times import from_text, time_or_none, to_text
 from shared.engine import alerts, apply, drain, effects, housekeeping, invariants, reconcile, waiting
 from shared.engine.drain import error_text
 from shared.events import containers
 from shared.rules import breaker
-from shared.town import database, inbox, journal, migrations
+from shared.town import database, inbox, journal, migrations, town_keys
 from shared.town.database import Database
 from shared.town.reading import TownReader
 from shared.town.town import Town
@@ -80,13 +80,12 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
 def standing(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
     """The state as it stands and a tick that sees it, for questions that change nothing (status, dry run of a pause)."""
     town = _town(sql, given, town_id)
-    draining, settling = town.key("drain"), _time(town.key("settling_until"))
-    stored = town.key("breaker") or {"open": False, "since": None, "episode": 0}
+    settling_until = town_keys.settling_until(sql)
     town.tick = replace(
         town.tick,
-        draining=draining is not None,
-        settling=settling is not None and town.tick.now < settling,
-        breaker=Breaker(open=stored["open"], since=_time(stored["since"]), episode=stored["episode"]),
+        draining=town_keys.drain(sql) is not None,
+        settling=settling_until is not None and town.tick.now < settling_until,
+        breaker=town_keys.breaker(sql),
     )
     reader = TownReader(sql, town.tick.config, {})
     return reader, replace(town.tick, breaker=breaker.count_failures(reader, town.tick))
@@ -108,7 +107,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
     state = _Pass(
         town=town,
         given=given,
-        previous_tick_at=_time(town.key("last_tick_at")),
+        previous_tick_at=time_or_none(town.key("last_tick_at")),
     )
     _begin_settling(state)
     if given.tick_no == 1:
@@ -117,8 +116,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
         if inbox.store(town, envelope) == "conflict":
             state.conflicting_events.append(envelope.event_id)
     if state.conflicting_events:
-        counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
-        town.put("counters", {**counters, "conflicts": counters["conflicts"] + len(state.conflicting_events)})
+        town_keys.count(sql, "conflicts", len(state.conflicting_events))
     containers.observe(town, given.observations.agents)
     state.pending_before = inbox.pending_count(town)
     return state
@@ -153,32 +151,29 @@ def _begin_settling(state: _Pass) -> None:
 def _safety_nets(state: _Pass) -> None:
     """Phase 6: the drain ends by itself, effects expire, settling ends."""
     town = state.town
-    draining = town.key("drain")
-    if draining is not None and town.tick.now - from_text(draining["started_at"]) > limits.DRAIN_TIMEOUT:
+    drain = town_keys.drain(town.sql)
+    if drain is not None and town.tick.now > drain.last_moment:
         town.put("drain", None)
-        draining = None
-    settling_until = _time(town.key("settling_until"))
+        drain = None
+    settling_until = town_keys.settling_until(town.sql)
     if settling_until is not None and town.tick.now >= settling_until:
         town.put("settling_until", None)
         settling_until = None
-    town.tick = replace(town.tick, draining=draining is not None, settling=settling_until is not None)
+    town.tick = replace(town.tick, draining=drain is not None, settling=settling_until is not None)
     state.expired = effects.expire(town)
 
 
 def _judge_breaker(state: _Pass) -> None:
     """Phase 7: count once; every rule of the pass uses this value."""
     town = state.town
-    stored = town.key("breaker") or {"open": False, "since": None, "episode": 0}
-    before = Breaker(open=stored["open"], since=_time(stored["since"]), episode=stored["episode"])
-    town.tick = replace(town.tick, breaker=before)
+    town.tick = replace(town.tick, breaker=town_keys.breaker(town.sql))
     try:
         judged = breaker.count_failures(_reader(state), town.tick)
     except Exception as error:  # noqa: BLE001 - the breaker keeps its last state; counted and alerted
         state.problems.append(("breaker", error_text(error)))
         return
     if judged.turned:
-        since = None if judged.since is None else to_text(judged.since)
-        town.put("breaker", {"open": judged.open, "since": since, "episode": judged.episode})
+        town_keys.put_breaker(town.sql, judged)
     town.tick = replace(town.tick, breaker=judged)
 
 
@@ -290,10 +285,8 @@ def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime 
         candidates.append(now)
     if pending_after or state.applied.failed or state.decisions.failed_rules or state.problems:
         candidates.append(now + limits.FAILED_EVENT_RETRY)
-    draining = state.town.key("drain")
-    if draining is not None:
-        candidates.append(from_text(draining["started_at"]) + limits.DRAIN_TIMEOUT + MILLISECOND)
-    candidates.append(_time(state.town.key("settling_until")))
+    drain = town_keys.drain(state.town.sql)
+    candidates += [None if drain is None else drain.ends_at, town_keys.settling_until(state.town.sql)]
     if in_progress(reader):
         candidates.append(now + limits.WATCH_INTERVAL)
     idle = state.town.tick.config.alarm_interval_idle
@@ -316,7 +309,3 @@ def _alerts(state: _Pass) -> list[Alert]:
     ]
     raised += [alerts.violation(tick, violation) for violation in state.checked.open if violation.captured]
     return raised
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else from_text(text)

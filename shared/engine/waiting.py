@@ -6,14 +6,15 @@ from datetime import datetime
 from typing_extensions import TypedDict
 
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, BeadStatus, Label, Role
 from shared.domain.tick import Tick
-from shared.domain.times import from_text, to_text
+from shared.domain.times import text_or_none, to_text
 from shared.rules import convoys
-from shared.rules.beads import backoff_end
+from shared.rules.beads import backoff_of
 from shared.town.live import Issue, LiveReview, OpenConvoy
 from shared.town.reading import TownReader
+from shared.town.rows import time_in
 
 
 class WaitingAnswer(TypedDict):
@@ -42,7 +43,7 @@ class Waiting:
             "bead_id": self.bead_id,
             "reason": self.reason,
             "since": to_text(self.since),
-            "due_at": None if self.due_at is None else to_text(self.due_at),
+            "due_at": text_or_none(self.due_at),
             "actor": self.actor,
         }
 
@@ -74,12 +75,12 @@ def _of_issue(town: TownReader, tick: Tick, issue: Issue) -> Waiting | None:
             issue.id,
             "awaiting_review",
             issue.updated_at,
-            due_at=issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND,
+            due_at=just_after(issue.updated_at + limits.REVIEW_RECOVERY_AFTER),
             actor="review",
         )
     if issue.status is BeadStatus.IN_PROGRESS and agent is None:
         return Waiting(
-            issue.id, "cooldown", issue.updated_at, due_at=issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND
+            issue.id, "cooldown", issue.updated_at, due_at=just_after(issue.updated_at + limits.BEAD_LOST_AFTER)
         )
     return _of_open_issue(town, tick, issue)
 
@@ -100,9 +101,9 @@ def _of_open_issue(town: TownReader, tick: Tick, issue: Issue) -> Waiting:
 def _of_ready(town: TownReader, tick: Tick, issue: Issue) -> Waiting:
     if tick.draining:
         return Waiting(issue.id, "draining", issue.updated_at, actor="container")
-    due = backoff_end(issue.last_dispatch_attempt_at, issue.dispatch_attempts, tick)
-    if due is not None:
-        return Waiting(issue.id, "cooldown", issue.last_dispatch_attempt_at or issue.updated_at, due_at=due)
+    backoff = backoff_of(issue, tick, rows=(issue.id,))
+    if backoff is not None:
+        return Waiting(issue.id, "cooldown", backoff.since or issue.updated_at, due_at=backoff.at)
     if tick.breaker.open:
         return Waiting(issue.id, "breaker_open", tick.breaker.since or issue.updated_at, due_at=tick.breaker.due)
     limit = town.settings(issue.rig_id).max_polecats
@@ -124,22 +125,22 @@ def _of_review(town: TownReader, tick: Tick, review: LiveReview) -> Waiting | No
         return _of_pull_request(tick, review)
     if tick.draining:
         return Waiting(review.id, "draining", review.updated_at, actor="container")
-    due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
-    if due is not None:
-        return Waiting(review.id, "cooldown", review.last_dispatch_attempt_at or review.updated_at, due_at=due)
+    backoff = backoff_of(review, tick, rows=(review.id,))
+    if backoff is not None:
+        return Waiting(review.id, "cooldown", backoff.since or review.updated_at, due_at=backoff.at)
     if tick.breaker.open:
         return Waiting(review.id, "breaker_open", tick.breaker.since or review.updated_at, due_at=tick.breaker.due)
     return Waiting(review.id, "awaiting_review", review.updated_at, actor="refinery")
 
 
 def _of_pull_request(tick: Tick, review: LiveReview) -> Waiting:
-    poll = _time(review.metadata.get("last_poll_at"))
+    poll = time_in(review.metadata, "last_poll_at")
     due = tick.now if poll is None else poll + limits.PR_POLL_INTERVAL
-    limited = _time(review.metadata.get("poll_not_before"))
+    limited = time_in(review.metadata, "poll_not_before")
     if limited is not None and limited > tick.now:
         return Waiting(review.id, "rate_limited", review.updated_at, due_at=limited)
     if review.awaiting_approval:
-        since = _time(review.metadata.get("awaiting_approval_observed_at")) or review.updated_at
+        since = time_in(review.metadata, "awaiting_approval_observed_at") or review.updated_at
         return Waiting(review.id, "awaiting_approval", since, due_at=due, actor="reviewer")
     return Waiting(review.id, "awaiting_ci", review.updated_at, due_at=due, actor="forge")
 
@@ -156,7 +157,8 @@ def _of_convoy(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Waiting:
         case "C7":
             return Waiting(convoy.id, "awaiting_approval", since, actor="reviewer")
         case "C9":
-            return Waiting(convoy.id, "cooldown", since, due_at=convoys.next_landing(convoy))
+            cooldown = convoys.cooldown_of(convoy)
+            return Waiting(convoy.id, "cooldown", since, due_at=None if cooldown is None else cooldown.at)
         case "C10" if convoy.first_rig is None:
             return Waiting(convoy.id, "no_rig", since, actor="operator")
         case _:
@@ -181,10 +183,3 @@ def _places_taken(town: TownReader, rig_id: str | None) -> int:
         and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
         for agent in town.agents
     )
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        return from_text(text) if isinstance(text, str) else None
-    except ValueError:
-        return None

@@ -13,7 +13,7 @@ from shared.domain.processes import ProcessStatus
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, Id
-from shared.town import inbox, lookup
+from shared.town import inbox, lookup, town_keys
 from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
@@ -164,10 +164,10 @@ class ContainerReady(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce says all
         """End the drain."""
-        drain = town.key("drain")
+        drain = town_keys.drain(town.sql)
         if drain is None:
             return EventResult(Applied())
-        if drain["nonce"] != self.nonce:
+        if drain.nonce != self.nonce:
             return EventResult(Rejected("wrong nonce"))
         town.put("drain", None)
         return EventResult(Applied())

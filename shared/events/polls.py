@@ -15,14 +15,14 @@ from shared.domain.config import Settings
 from shared.domain.forge_errors import ForgeErrorKind
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Label
-from shared.domain.times import from_text, to_text
+from shared.domain.times import to_text
 from shared.events.attempts import AttemptReport, record
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
 from shared.town import inbox, lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Bead, Review, truthy
+from shared.town.rows import Bead, Review, time_in, truthy
 from shared.town.town import Town
 from shared.town.writing import beads, reviews
 from shared.town.writing.beads import Failure
@@ -251,11 +251,8 @@ def _note_approval(polled: _Polled, feedback: FeedbackSeen) -> None:
 
 def _waited(polled: _Polled) -> int | None:
     """For how many milliseconds approval was awaited; None if nobody noted when that began."""
-    try:
-        since = from_text(str(polled.bead.metadata.get("awaiting_approval_observed_at")))
-    except ValueError:
-        return None
-    return (polled.town.tick.now - since) // limits.MILLISECOND
+    since = time_in(polled.bead.metadata, "awaiting_approval_observed_at")
+    return None if since is None else (polled.town.tick.now - since) // limits.MILLISECOND
 
 
 def _ask_for_work(polled: _Polled, feedback: FeedbackSeen) -> None:

@@ -1,7 +1,7 @@
 """The answer to a triage request (spec/actions.md section 8)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from shared.actions import NotifyMayor, SendNudge, StopAgent
 from shared.actions.base import Action
@@ -11,7 +11,7 @@ from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, NonEmptyText
 from shared.town import lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Agent, Bead
+from shared.town.rows import Agent, Bead, text_in
 from shared.town.town import Town
 from shared.town.writing import audit, beads, escalations, hooks
 from shared.town.writing.beads import Failure
@@ -54,8 +54,8 @@ class TriageResolved(Event):
             return EventResult(Skipped("not open"))
         question = _Question(
             request,
-            lookup.agent(town, _text(request.metadata.get("agent_bead_id"))),
-            lookup.bead(town, _text(request.metadata.get("hooked_bead_id"))),
+            lookup.agent(town, text_in(request.metadata, "agent_bead_id")),
+            lookup.bead(town, text_in(request.metadata, "hooked_bead_id")),
         )
         returns = self._answer(town, question)
         self._close(town, request, by=self.by or fact.agent_id or SYSTEM)
@@ -107,7 +107,7 @@ class TriageResolved(Event):
         resolution = {"resolution_action": self.action, "resolution_notes": self.notes, "resolved_by": by}
         beads.set_metadata(town, request.id, resolution)
         audit.record(town, request.id, "triage_resolved", new=self.action, metadata={"by": by})
-        linked = _text(request.metadata.get("escalation_bead_id"))
+        linked = text_in(request.metadata, "escalation_bead_id")
         if linked is not None:
             beads.move(town, linked, BeadStatus.CLOSED, actor=by, reason="triage resolved")
         town.put("triage", {**escalations.triage_state(town), "fruitless": 0})
@@ -136,7 +136,3 @@ def _release(town: Town, bead: Bead | None) -> None:
         return
     beads.move(town, bead.id, BeadStatus.OPEN, reason="released by triage")
     beads.clear_assignee(town, bead.id)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -16,7 +16,7 @@ from shared.domain.config import TownConfig
 from shared.domain.errors import RowUnreadable
 from shared.domain.times import from_text
 from shared.images import dump
-from shared.town import database
+from shared.town import database, town_keys
 from shared.town.rows import (
     AGENT_COLUMNS,
     AGENT_TABLES,
@@ -65,11 +65,6 @@ def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in (*dump.TABLES, "ticks")
     }
-
-
-def keys(sql: sqlite3.Connection) -> dict[str, Any]:
-    """All town keys."""
-    return {key: json.loads(value) for key, value in sql.execute("SELECT key, value FROM town ORDER BY key")}
 
 
 def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
@@ -137,7 +132,7 @@ def _problem_with(table: str, name: str, value: Any) -> str | None:
 def _keys(sql: sqlite3.Connection) -> Iterator[Problem]:
     """The configuration, which every tick reads."""
     try:
-        TownConfig.model_validate(keys(sql).get("config") or {})
+        TownConfig.model_validate(town_keys.value(sql, "config") or {})
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
         yield Problem("config", "town", f"the stored configuration is not valid at {where}")
@@ -148,7 +143,7 @@ def _keys(sql: sqlite3.Connection) -> Iterator[Problem]:
 def _journal(sql: sqlite3.Connection) -> Iterator[Problem]:
     """The journal is a window without gaps that ends with the last tick."""
     numbers = [row[0] for row in sql.execute("SELECT tick_no FROM ticks ORDER BY tick_no")]
-    last = keys(sql).get("tick_no")
+    last = town_keys.value(sql, "tick_no")
     if numbers and numbers[-1] != last:
         yield Problem("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
     for before, after in pairwise(numbers):

@@ -7,13 +7,12 @@ Values stand as the database keeps them, JSON columns as text too, so nothing is
 not in it: the journal (table `ticks`), which tells the past of another place, and what lies in the inbox unread.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final
 
 from shared.domain import canonical
 from shared.images import dump
-from shared.town import database
+from shared.town import database, town_keys
 
 FORMAT: Final = "town-export"
 VERSION: Final = 1
@@ -37,7 +36,7 @@ TABLES: Final = (
 
 def lines(sql: database.Database) -> Iterator[str]:
     """The lines of an open town, without line ends; equal rows give equal lines."""
-    keys = {key: json.loads(value) for key, value in dump.rows(sql, "town")}  # type: ignore[arg-type]
+    keys = town_keys.all_values(sql)
     counts = {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in TABLES

@@ -18,10 +18,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.domain import canonical, limits
-from shared.domain.times import from_text, parse_iso, to_text
+from shared.domain.times import from_text, parse_iso, time_or_none, to_text
 from shared.images import dump, first_image
 from shared.moving import checkup, export, imported_keys
 from shared.moving.foreign_rows import GivenRow, NotRead
+from shared.town import town_keys
 
 _JSON: Final = frozenset({"config", "labels", "metadata", "payload", "active_tools", "checkpoint", "result", "value"})
 _TIMES: Final = re.compile(r".*_at|auto_merge_ready_since|not_before|claimed_until|deadline")
@@ -110,11 +111,10 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
         sql.execute("COMMIT")
         run.missed += _unreadable(sql)
         image = sql.serialize()
-        tick_no, last = (checkup.keys(sql)[key] for key in ("tick_no", "last_tick_at"))
+        tick_no, last = (town_keys.value(sql, key) for key in ("tick_no", "last_tick_at"))
         rows = checkup.row_counts(sql)
         del rows["ticks"]
-        at = None if last is None else from_text(last)
-        return ImportedImage(image, tick_no, at, rows, len(by_table["ticks"]), tuple(run.missed))
+        return ImportedImage(image, tick_no, time_or_none(last), rows, len(by_table["ticks"]), tuple(run.missed))
     finally:
         sql.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 from shared.domain import limits
 from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, Observations, TickInput
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import reconcile, tick
 from shared.images import dump, summary
 from shared.ports.steps import Call, Steps
@@ -64,7 +64,7 @@ class DryRun:
             "metrics": self.report.metrics,
             "pendingEventCount": {"before": self.report.pending_before, "after": self.report.pending_after},
             "waiting": dict(self.report.waiting_counts),
-            "nextDueAt": None if self.report.next_due is None else to_text(self.report.next_due),
+            "nextDueAt": text_or_none(self.report.next_due),
             "digests": {"image": image_digest, "logical": self.logical_digest},
         }
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain.errors import Refused
-from shared.domain.limits import MILLISECOND
-from shared.domain.times import from_text, to_text
+from shared.domain.limits import just_after
+from shared.domain.times import from_text, text_or_none, to_text
 from shared.history.journal_rows import Rows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
@@ -49,7 +49,7 @@ class Explanation:
             "asOf": {
                 "txid": self.base.txid,
                 "tick": self.tick_no,
-                "time": None if self.tick_at is None else to_text(self.tick_at),
+                "time": text_or_none(self.tick_at),
                 "sqliteVersion": database.SQLITE_VERSION,
                 "codeVersion": code_version(),
             },
@@ -122,7 +122,7 @@ def _explain(
 
 
 def _standing_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastImage]:
-    found = yield from past.before(town_id, at + MILLISECOND)
+    found = yield from past.before(town_id, just_after(at))
     if found is not None:
         return found
     oldest = yield from past.oldest(town_id)

@@ -10,15 +10,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.actions.base import Action
-from shared.domain import limits
-from shared.domain.limits import MILLISECOND
 from shared.domain.tick import Tick, TickInput
-from shared.domain.times import from_text, to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import reconcile, tick
-from shared.questions import lives
 from shared.questions.relaxed import HOLDS, Hold, RelaxedReader, relaxed_tick
 from shared.rules import RULES
 from shared.rules.base import Due, Rule
+from shared.town import town_keys
 from shared.town.database import Database
 
 LOOKS: Final = 64
@@ -47,7 +45,7 @@ class Foreseen:
             "action": dict(self.action),
             "dueAt": to_text(self.at),
             "guard": None if self.promised is None else self.promised.wait,
-            "since": None if since is None else to_text(since),
+            "since": text_or_none(since),
         }
 
 
@@ -113,8 +111,8 @@ class _Future:
         self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
     ) -> tuple[Tick, reconcile.Decisions]:
         _, moment = tick.standing(self.sql, replace(self.given, now=at), town_id=self.town_id)
-        end = drain_end(self.sql)
-        drains = moment.draining and end is not None and at < end
+        drain = town_keys.drain(self.sql)
+        drains = moment.draining and drain is not None and at <= drain.last_moment
         moment = relaxed_tick(replace(moment, draining=drains), without)
         if moment.paused:
             return moment, reconcile.Decisions()
@@ -132,9 +130,11 @@ class _Future:
         for _, due in decisions.dues:
             if not self.rows.isdisjoint(due.rows):
                 yield due.at
-        for end in (settling_end(self.sql), drain_end(self.sql)):
-            if end is not None:
-                yield end
+        settling_until, drain = town_keys.settling_until(self.sql), town_keys.drain(self.sql)
+        if settling_until is not None:
+            yield settling_until
+        if drain is not None:
+            yield drain.ends_at
         if moment.breaker.open and moment.breaker.due is not None:
             yield moment.breaker.due
 
@@ -143,18 +143,6 @@ def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
     """The wait that ends at that time: the rule's own, else that of one which waits for it, as C9 does for C10."""
     ended = {name: due for name, due in promised.items() if due.at == at}
     return ended.get(rule) or next(iter(ended.values()), None)
-
-
-def settling_end(sql: Database) -> datetime | None:
-    """When settling ends; None if the town does not settle."""
-    stored = lives.key(sql, "settling_until")
-    return None if stored is None else from_text(stored)
-
-
-def drain_end(sql: Database) -> datetime | None:
-    """When a drain ends by itself; None if the town does not drain."""
-    stored = lives.key(sql, "drain")
-    return None if stored is None else from_text(stored["started_at"]) + limits.DRAIN_TIMEOUT + MILLISECOND
 
 
 def _wire(action: Action) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """What an image still knows of the life of one bead or agent: its row, its audit trail, its events, its effects."""
 
-import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,12 +78,6 @@ class WaitingEvent:
     retry_count: int
     last_error: str | None
     received_at: str
-
-
-def key(sql: sqlite3.Connection, name: str) -> Any:
-    """A town key; None if it is not there."""
-    row = sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
-    return None if row is None else json.loads(row[0])
 
 
 def bead_row(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Final
 
 from shared.domain.answers import ActionAnswer
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.tick import Observations, TickInput
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none
 from shared.engine import tick
 from shared.history.rerun import Rerun
 from shared.images import summary
@@ -64,7 +64,7 @@ class State:
             "settling": self.settling,
             "paused": self.paused,
             "breakerOpen": self.breaker_open,
-            "nextDueAt": None if self.next_due is None else to_text(self.next_due),
+            "nextDueAt": text_or_none(self.next_due),
         }
 
     def as_of(self) -> AsOf:
@@ -72,7 +72,7 @@ class State:
         return {
             "txid": self.txid,
             "tick": self.tick_no,
-            "time": None if self.at is None else to_text(self.at),
+            "time": text_or_none(self.at),
             "sqliteVersion": database.SQLITE_VERSION,
             "codeVersion": code_version(),
         }
@@ -116,7 +116,7 @@ def given_at(running: Rerun, at: datetime) -> TickInput:
     return TickInput(
         tick_no=running.tick_no + 1,
         tick_id=f"{running.tick_no + 1}-next",
-        now=at if last is None else max(at, last + MILLISECOND),
+        now=at if last is None else max(at, just_after(last)),
         code_version=code_version(),
         sqlite_version=database.SQLITE_VERSION,
         config_digest="",

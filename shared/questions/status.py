@@ -14,7 +14,7 @@ from shared.domain import limits
 from shared.domain.answers import FieldsOf
 from shared.domain.states import AgentStatus, BeadStatus
 from shared.domain.tick import Breaker, Observations, Tick
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import tick, waiting
 from shared.engine.waiting import Waiting, WaitingAnswer
 from shared.images import summary
@@ -144,14 +144,14 @@ class Status:
             "townId": self.base.town_id,
             "asOf": {"txid": self.base.txid, "tick": facts.tick_no, "time": to_text(facts.time)},
             "now": to_text(self.now),
-            "nextDueAt": _text(self.next_due),
+            "nextDueAt": text_or_none(self.next_due),
             "onlyAnEventWakesIt": self.next_due is None and not self.inbox_batches,
             "paused": self.paused,
             "draining": self.draining,
             "settling": self.settling,
             "breaker": {
                 "open": self.breaker.open,
-                "since": _text(self.breaker.since),
+                "since": text_or_none(self.breaker.since),
                 "failures": self.breaker.failures,
             },
             "agents": [asdict(agent) for agent in self.agents],
@@ -251,12 +251,8 @@ def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, 
             status=agent.status.value,
             hook=agent.hook,
             generation=agent.generation,
-            last_activity_at=_text(agent.last_activity_at),
+            last_activity_at=text_or_none(agent.last_activity_at),
             says=says.get(agent.id) if agent.status in _WORKS else None,
         )
         for agent in reader.agents
     )
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else to_text(at)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from shared.domain.answers import ActionAnswer
 from shared.domain.report import TickReport
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.history.differences import Difference
 from shared.ports.town_past import JournalRow, PastImage
 from shared.questions.snapshot import State
@@ -80,7 +80,7 @@ class ReplayedTick:
                 for effect in self.report.effects
             ],
             "violations": [violation.as_json() for violation in self.report.violations],
-            "nextDueAt": None if self.report.next_due is None else to_text(self.report.next_due),
+            "nextDueAt": text_or_none(self.report.next_due),
             "digest": self.digest,
             "equal": self.judged.equal,
             "comparedBy": self.judged.proof,

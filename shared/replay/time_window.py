@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.domain.errors import Refused
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.times import from_text, parse_iso, to_text
 
 MISSING: Final = "Missing required fields: from, to (ISO timestamps)"
@@ -89,7 +89,7 @@ def _resumed(cursor: str, start: datetime, end: datetime) -> Window:
             path="cursor",
             hint="hand back the cursor of the last answer, with the same from and to",
         )
-    return Window(reached + MILLISECOND, end, after)
+    return Window(just_after(reached), end, after)
 
 
 def _time(given: object, path: str) -> datetime:

@@ -11,9 +11,9 @@ from shared.actions import (
     UnhookAgent,
 )
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, Role
 from shared.domain.tick import Tick
+from shared.domain.times import span_text
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 from shared.town.rows import Agent, Hooked
@@ -46,15 +46,12 @@ def heartbeat_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 agent_id=agent.id,
                 from_=AgentStatus.WORKING,
                 to=AgentStatus.IDLE,
-                reason="heartbeat lost (3 missed cycles)",
+                reason=f"heartbeat lost ({limits.HEARTBEAT_LOST_AFTER // limits.HEARTBEAT_CADENCE} missed cycles)",
                 dispatch_lost=True,
             )
         else:
-            yield Due(
-                agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
-                (agent.id,),
-                "heartbeat",
-                agent.last_activity_at,
+            yield Due.later_than(
+                agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER, rows=(agent.id,), wait="heartbeat"
             )
 
 
@@ -80,15 +77,12 @@ def retire_stalled(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if agent.status is not AgentStatus.STALLED or agent.stalled_at is None:
             continue
         if not tick.stale(agent.stalled_at, limits.STALLED_IDLE_AFTER):
-            yield Due(
-                agent.stalled_at + limits.STALLED_IDLE_AFTER + MILLISECOND, (agent.id,), "stalled", agent.stalled_at
-            )
+            yield Due.later_than(agent.stalled_at, limits.STALLED_IDLE_AFTER, rows=(agent.id,), wait="stalled")
             continue
-        yield TransitionAgent(
-            agent_id=agent.id, from_=AgentStatus.STALLED, to=AgentStatus.IDLE, reason="stalled for 2 h 30 min"
-        )
+        reason = f"stalled for {span_text(limits.STALLED_IDLE_AFTER)}"
+        yield TransitionAgent(agent_id=agent.id, from_=AgentStatus.STALLED, to=AgentStatus.IDLE, reason=reason)
         if agent.hook is not None:
-            yield UnhookAgent(agent_id=agent.id, reason="stalled for 2 h 30 min")
+            yield UnhookAgent(agent_id=agent.id, reason=reason)
 
 
 def cool_down_attempts(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -99,11 +93,8 @@ def cool_down_attempts(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if tick.stale(agent.last_activity_at, limits.ATTEMPTS_COOL_DOWN):
             yield ResetAgentDispatchAttempts(agent_id=agent.id)
         else:
-            yield Due(
-                agent.last_activity_at + limits.ATTEMPTS_COOL_DOWN + MILLISECOND,
-                (agent.id,),
-                "attempts_cool_down",
-                agent.last_activity_at,
+            yield Due.later_than(
+                agent.last_activity_at, limits.ATTEMPTS_COOL_DOWN, rows=(agent.id,), wait="attempts_cool_down"
             )
 
 
@@ -134,11 +125,8 @@ def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         if not tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
             if agent.last_activity_at is not None:
-                yield Due(
-                    agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
-                    (agent.id, bead.id),
-                    "heartbeat",
-                    agent.last_activity_at,
+                yield Due.later_than(
+                    agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER, rows=(agent.id, bead.id), wait="heartbeat"
                 )
             continue
         yield from recovered

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Protocol
 
 from shared.actions import (
     AssignBead,
@@ -12,7 +13,7 @@ from shared.actions import (
     UnhookAgent,
 )
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, DispatchOutcome, Label, Role
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
@@ -38,9 +39,9 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
             )
             yield UnhookAgent(agent_id=agent.id, reason="max dispatch attempts exceeded")
             continue
-        due = backoff_end(bead.last_dispatch_attempt_at, bead.dispatch_attempts, tick)
-        if due is not None:
-            yield Due(due, (agent.id, bead.id), "backoff", bead.last_dispatch_attempt_at)
+        backoff = backoff_of(bead, tick, rows=(agent.id, bead.id))
+        if backoff is not None:
+            yield backoff
             continue
         rig_id = bead.rig_id or agent.rig_id
         if bead.id in town.blockers or tick.draining or tick.breaker.open or not places.take(rig_id):
@@ -68,9 +69,9 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 reason=f"max dispatch attempts exceeded ({issue.dispatch_attempts})",
             )
             continue
-        due = backoff_end(issue.last_dispatch_attempt_at, issue.dispatch_attempts, tick)
-        if due is not None:
-            yield Due(due, (issue.id,), "backoff", issue.last_dispatch_attempt_at)
+        backoff = backoff_of(issue, tick, rows=(issue.id,))
+        if backoff is not None:
+            yield backoff
             continue
         if tick.breaker.open or not places.take(issue.rig_id):
             continue
@@ -99,21 +100,13 @@ def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if issue.status is not BeadStatus.IN_PROGRESS or issue.id in town.hooks:
             continue
         if not tick.stale(issue.updated_at, limits.BEAD_LOST_AFTER):
-            yield Due(
-                issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND, (issue.id,), "bead_lost", issue.updated_at
-            )
+            yield Due.later_than(issue.updated_at, limits.BEAD_LOST_AFTER, rows=(issue.id,), wait="bead_lost")
             continue
         owner = _owner_still_beating(town, tick, issue)
         if owner is not None and owner.last_activity_at is not None:
-            yield Due(
-                min(
-                    owner.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
-                    issue.updated_at + limits.BEAD_LOST_LATEST + MILLISECOND,
-                ),
-                (issue.id,),
-                "owner_beats",
-                owner.last_activity_at,
-            )
+            silent_from = owner.last_activity_at + limits.HEARTBEAT_LOST_AFTER
+            latest = issue.updated_at + limits.BEAD_LOST_LATEST
+            yield Due(just_after(min(silent_from, latest)), (issue.id,), "owner_beats", owner.last_activity_at)
             continue
         yield from _reopened(town, issue)
 
@@ -127,11 +120,8 @@ def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if reviews is None or reviews.live > 0:
             continue
         if not tick.stale(issue.updated_at, limits.REVIEW_RECOVERY_AFTER):
-            yield Due(
-                issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND,
-                (issue.id,),
-                "review_recovery",
-                issue.updated_at,
+            yield Due.later_than(
+                issue.updated_at, limits.REVIEW_RECOVERY_AFTER, rows=(issue.id,), wait="review_recovery"
             )
             continue
         if reviews.closed > 0:
@@ -159,12 +149,26 @@ def report_failed_blocker(town: TownReader, tick: Tick) -> Iterator[Decision]:
         )
 
 
-def backoff_end(attempted_at: datetime | None, attempts: int, tick: Tick) -> datetime | None:
-    """When the wait after the last attempt is over; None if it is."""
-    wait = limits.backoff(attempts)
+class Dispatched(Protocol):
+    """A bead of which dispatches are counted."""
+
+    @property
+    def dispatch_attempts(self) -> int:
+        """How many were counted."""
+        ...
+
+    @property
+    def last_dispatch_attempt_at(self) -> datetime | None:
+        """When the last one was made."""
+        ...
+
+
+def backoff_of(bead: Dispatched, tick: Tick, *, rows: tuple[str, ...]) -> Due | None:
+    """The wait between the last dispatch of a bead and the next one; None if it is over."""
+    attempted_at, wait = bead.last_dispatch_attempt_at, limits.backoff(bead.dispatch_attempts)
     if attempted_at is None or tick.stale(attempted_at, wait):
         return None
-    return attempted_at + wait + MILLISECOND
+    return Due.later_than(attempted_at, wait, rows=rows, wait="backoff")
 
 
 class _Places:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from shared.actions import NotifyMayor
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.tick import Breaker, Tick
+from shared.domain.times import span_text
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 
@@ -15,7 +16,7 @@ def count_failures(town: TownReader, tick: Tick) -> Breaker:
     """Phase 7: the breaker as it is from now on; every rule of the pass uses this value."""
     failures, oldest = town.failed_starts(tick.ago(limits.BREAKER_WINDOW))
     is_open = failures >= limits.BREAKER_THRESHOLD
-    due = None if oldest is None else oldest + limits.BREAKER_WINDOW + MILLISECOND
+    due = None if oldest is None else just_after(oldest + limits.BREAKER_WINDOW)
     before = tick.breaker
     if is_open == before.open:
         return replace(before, failures=failures, due=due, turned=False)
@@ -41,7 +42,7 @@ def announce(town: TownReader, tick: Tick) -> Iterator[Decision]:
         return
     word = "open" if tick.breaker.open else "closed"
     message = (
-        f"dispatch paused: {tick.breaker.failures} beads failed to start in 30 min"
+        f"dispatch paused: {tick.breaker.failures} beads failed to start in {span_text(limits.BREAKER_WINDOW)}"
         if tick.breaker.open
         else "dispatch resumed"
     )

@@ -4,7 +4,6 @@ C2 to C10 form a chain in which the first match decides; `stage_of` finds it, an
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Literal
 
 from shared.actions import (
@@ -18,13 +17,12 @@ from shared.actions import (
 from shared.domain import limits
 from shared.domain.states import BeadStatus
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
 from shared.rules.base import Decision, Due
 from shared.town.live import OpenConvoy
 from shared.town.reading import TownReader
-from shared.town.rows import truthy
+from shared.town.rows import landing_attempts, time_in, truthy
 
-Stage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
+ConvoyStage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
 
 
 def record_progress(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -71,7 +69,7 @@ def wait_for_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """C7: a landing MR that waited for a person is not respawned; that is said once per suppressed attempt."""
     for convoy in _at(town, tick, "C7"):
-        attempt = _attempts(convoy) + 1
+        attempt = landing_attempts(convoy.metadata) + 1
         if convoy.metadata.get("respawn_suppressed_attempt") != attempt:
             yield EmitEvent(
                 event_name="reconciler.respawn_suppressed",
@@ -82,15 +80,16 @@ def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def fail_exhausted(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """C8: after five landing attempts the convoy fails."""
     for convoy in _at(town, tick, "C8"):
-        yield FailConvoy(convoy_id=convoy.id, reason="Landing MR creation failed after 5 attempts")
+        reason = f"Landing MR creation failed after {limits.LANDING_ATTEMPTS} attempts"
+        yield FailConvoy(convoy_id=convoy.id, reason=reason)
 
 
 def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """C9: landing attempts keep their distance."""
     for convoy in _at(town, tick, "C9"):
-        due = next_landing(convoy)
-        if due is not None:
-            yield Due(due, (convoy.id,), "landing_cooldown", _last_attempt(convoy))
+        cooldown = cooldown_of(convoy)
+        if cooldown is not None:
+            yield cooldown
 
 
 def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -107,11 +106,11 @@ def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
         )
 
 
-def _at(town: TownReader, tick: Tick, stage: Stage) -> Iterator[OpenConvoy]:
+def _at(town: TownReader, tick: Tick, stage: ConvoyStage) -> Iterator[OpenConvoy]:
     return (convoy for convoy in town.convoys if stage_of(town, tick, convoy) == stage)
 
 
-def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
+def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoyStage:
     """Where in the chain a convoy stands."""
     if convoy.total == 0 or convoy.done < convoy.total or convoy.id in town.convoys_in_review:
         return "C2"
@@ -124,7 +123,7 @@ def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
     return _landing_stage(town, tick, convoy)
 
 
-def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
+def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoyStage:
     landings = town.landings.get(convoy.id, ())
     statuses = [landing.status for landing in landings]
     if BeadStatus.CLOSED in statuses:
@@ -133,29 +132,17 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
         return "C6"
     if any(landing.status is BeadStatus.FAILED and landing.awaiting_approval for landing in landings):
         return "C7"
-    attempts = _attempts(convoy)
+    attempts = landing_attempts(convoy.metadata)
     if attempts >= limits.LANDING_ATTEMPTS:
         return "C8"
-    last = _last_attempt(convoy)
-    if attempts > 0 and last is not None and tick.now - last < limits.landing_cooldown(attempts):
-        return "C9"
-    return "C10"
+    cooldown = cooldown_of(convoy)
+    return "C9" if attempts > 0 and cooldown is not None and tick.now < cooldown.at else "C10"
 
 
-def next_landing(convoy: OpenConvoy) -> datetime | None:
-    """When the distance to the last landing attempt is kept; None if there was none."""
-    last = _last_attempt(convoy)
-    return None if last is None else last + limits.landing_cooldown(_attempts(convoy))
-
-
-def _attempts(convoy: OpenConvoy) -> int:
-    attempts = convoy.metadata.get("landing_mr_attempts", 0)
-    return attempts if isinstance(attempts, int) else 0
-
-
-def _last_attempt(convoy: OpenConvoy) -> datetime | None:
-    text = convoy.metadata.get("last_landing_mr_attempt_at")
-    try:
-        return from_text(text) if isinstance(text, str) else None
-    except ValueError:
+def cooldown_of(convoy: OpenConvoy) -> Due | None:
+    """The wait between two landing attempts; None if there was no attempt."""
+    last = time_in(convoy.metadata, "last_landing_mr_attempt_at")
+    if last is None:
         return None
+    wait = limits.landing_cooldown(landing_attempts(convoy.metadata))
+    return Due.at_least(last, wait, rows=(convoy.id,), wait="landing_cooldown")

@@ -15,10 +15,10 @@ from shared.actions import (
 )
 from shared.actions.triage_exhausted import EscalateTriage
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, BeadStatus, EffectKind, Priority
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
+from shared.domain.times import time_or_none
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
@@ -29,9 +29,9 @@ _SEVERITIES = tuple(Priority)
 def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """H1: an escalation that nobody acknowledged is raised every four hours, three times."""
     for escalation in town.escalations:
-        due = escalation.created_at + (escalation.bumps + 1) * limits.ESCALATION_BUMP
-        if tick.now <= due:
-            yield Due(due + MILLISECOND, (escalation.bead_id,), "escalation_bump", due - limits.ESCALATION_BUMP)
+        since = escalation.created_at + escalation.bumps * limits.ESCALATION_BUMP
+        if not tick.stale(since, limits.ESCALATION_BUMP):
+            yield Due.later_than(since, limits.ESCALATION_BUMP, rows=(escalation.bead_id,), wait="escalation_bump")
             continue
         severity = _next_severity(escalation.severity)
         yield BumpEscalation(bead_id=escalation.bead_id, severity=severity)
@@ -57,9 +57,10 @@ def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
             )
         return
     last = _last_batch(town, state)
-    wait = limits.backoff(fruitless)
-    if last is not None and not tick.stale(last, wait):
-        yield Due(last + wait + MILLISECOND, tuple(request.id for request in requests), "triage_backoff", last)
+    backoff = limits.backoff(fruitless)
+    if last is not None and not tick.stale(last, backoff):
+        rows = tuple(request.id for request in requests)
+        yield Due.later_than(last, backoff, rows=rows, wait="triage_backoff")
         return
     first_rig = min(town.rigs.values(), key=lambda rig: (rig.created_at, rig.id))
     yield StartTriageBatch(
@@ -73,7 +74,7 @@ def expire_nudge(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if expires_at < tick.now:
             yield ExpireNudge(nudge_id=nudge_id)
         else:
-            yield Due(expires_at + MILLISECOND, (nudge_id,), "nudge_life")
+            yield Due(just_after(expires_at), (nudge_id,), "nudge_life")
 
 
 def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -92,11 +93,11 @@ def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
         return
     if not _mayor_alive(town.mayor) and not town.has_active_work(tick.now):
         return
-    last = _time(town.keys.get("last_token_refresh_at"))
+    last = time_or_none(town.keys.get("last_token_refresh_at"))
     if last is None or tick.now - last >= limits.TOKEN_REFRESH:
         yield RefreshContainerToken()
     else:
-        yield Due(last + limits.TOKEN_REFRESH, (), "token_fresh", last)
+        yield Due.at_least(last, limits.TOKEN_REFRESH, rows=(), wait="token_fresh")
 
 
 def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -108,13 +109,13 @@ def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
     mayor = town.mayor
     if mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED):
         return
-    stopped = _time(town.keys.get("last_idle_stop_at"))
+    stopped = time_or_none(town.keys.get("last_idle_stop_at"))
     if stopped is not None and not tick.stale(stopped, limits.IDLE_STOP_THROTTLE):
-        yield Due(stopped + limits.IDLE_STOP_THROTTLE + MILLISECOND, (), "mayor_idle", stopped)
+        yield Due.later_than(stopped, limits.IDLE_STOP_THROTTLE, rows=(), wait="mayor_idle")
         return
     activity = None if mayor is None else mayor.last_activity_at
     if activity is not None and not tick.stale(activity, limits.MAYOR_IDLE_STOP):
-        yield Due(activity + limits.MAYOR_IDLE_STOP + MILLISECOND, (), "mayor_idle", activity)
+        yield Due.later_than(activity, limits.MAYOR_IDLE_STOP, rows=(), wait="mayor_idle")
         return
     if activity is None:
         yield StopContainer(reason="no_active_work")
@@ -131,12 +132,8 @@ def _last_batch(town: TownReader, state: dict[str, str]) -> datetime | None:
     """When the last batch was last touched: its end, if it ended, else its start."""
     batch_id = state.get("last_batch_id")
     touched = None if batch_id is None else town.updated_at(batch_id)
-    return touched or _time(state.get("last_batch_at"))
+    return touched or time_or_none(state.get("last_batch_at"))
 
 
 def _mayor_alive(mayor: Agent | None) -> bool:
     return mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED, AgentStatus.WAITING)
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else from_text(text)

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from shared.actions import CreateTriageRequest, SendNudge, StopAgent, TransitionAgent
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, Role
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
+from shared.domain.times import readable_time, span_text
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
@@ -31,23 +31,21 @@ class _Silence(NamedTuple):
     def minutes(self) -> int:
         return int(self.elapsed // timedelta(minutes=1))
 
+    def until(self, limit: timedelta) -> Due:
+        """When it will have lasted longer than the limit of a tier."""
+        return Due.later_than(self.since, limit, rows=(self.agent.id,), wait="progress")
+
 
 def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """G3: more than two hours without progress: the agent is stopped and stalls, and triage is asked for."""
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         agent = silence.agent
         if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
-            yield Due(
-                silence.since + limits.GUPP_FORCE_STOP_AFTER + MILLISECOND, (agent.id,), "progress", silence.since
-            )
+            yield silence.until(limits.GUPP_FORCE_STOP_AFTER)
         elif agent.status is AgentStatus.WORKING:
-            yield TransitionAgent(
-                agent_id=agent.id,
-                from_=AgentStatus.WORKING,
-                to=AgentStatus.STALLED,
-                reason="exceeded 2h GUPP limit",
-            )
-            yield StopAgent(agent_id=agent.id, reason="exceeded 2h GUPP limit")
+            reason = f"exceeded {span_text(limits.GUPP_FORCE_STOP_AFTER).replace(' ', '')} GUPP limit"
+            yield TransitionAgent(agent_id=agent.id, from_=AgentStatus.WORKING, to=AgentStatus.STALLED, reason=reason)
+            yield StopAgent(agent_id=agent.id, reason=reason)
             yield CreateTriageRequest(agent_id=agent.id, triage_type="stuck_agent", reason="GUPP force stop")
 
 
@@ -56,9 +54,7 @@ def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
     nudges = _NudgesOf(town, tick, ESCALATE)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_ESCALATE_AFTER:
-            yield Due(
-                silence.since + limits.GUPP_ESCALATE_AFTER + MILLISECOND, (silence.agent.id,), "progress", silence.since
-            )
+            yield silence.until(limits.GUPP_ESCALATE_AFTER)
         elif silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
             again = nudges.next_at(silence.agent)
             if again is not None:
@@ -80,9 +76,7 @@ def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
     nudges = _NudgesOf(town, tick, WARN)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_WARN_AFTER:
-            yield Due(
-                silence.since + limits.GUPP_WARN_AFTER + MILLISECOND, (silence.agent.id,), "progress", silence.since
-            )
+            yield silence.until(limits.GUPP_WARN_AFTER)
         elif silence.elapsed <= limits.GUPP_ESCALATE_AFTER and not _runs_tools(silence.agent):
             again = nudges.next_at(silence.agent)
             if again is not None:
@@ -105,7 +99,7 @@ class _NudgesOf:
     def next_at(self, agent: Agent) -> datetime | None:
         """None = now."""
         last = self._recent.get((agent.id, self._source))
-        return None if last is None else last + limits.NUDGE_WINDOW + MILLISECOND
+        return None if last is None else just_after(last + limits.NUDGE_WINDOW)
 
 
 def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
@@ -134,10 +128,7 @@ def _activity(agent: Agent) -> datetime | None:
     """The last progress: the agent's own watermark, else its last sign of life; None if unreadable."""
     if agent.last_event_at is None:
         return agent.last_activity_at
-    try:
-        return from_text(agent.last_event_at)
-    except ValueError:
-        return None
+    return readable_time(agent.last_event_at)
 
 
 def _runs_tools(agent: Agent) -> bool:

@@ -15,15 +15,13 @@ from shared.actions import (
     UnhookAgent,
 )
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, MergeMode, Role
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
 from shared.rules.base import Decision, Due
-from shared.rules.beads import backoff_end
+from shared.rules.beads import backoff_of
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
-from shared.town.rows import Agent, truthy
+from shared.town.rows import Agent, time_in, truthy
 
 
 def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -35,12 +33,8 @@ def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
                     bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.FAILED, reason="PR review orphaned"
                 )
             else:
-                silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
-                yield Due(
-                    silent_since + limits.REVIEW_ORPHANED_AFTER + MILLISECOND,
-                    (review.id,),
-                    "review_orphaned",
-                    silent_since,
+                yield Due.later_than(
+                    _silent_since(review), limits.REVIEW_ORPHANED_AFTER, rows=(review.id,), wait="review_orphaned"
                 )
 
 
@@ -50,9 +44,9 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
     for review in town.reviews:
         if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
             continue
-        last = _time_in(review, "last_poll_at")
+        last = time_in(review.metadata, "last_poll_at")
         due = tick.now if last is None else last + limits.PR_POLL_INTERVAL
-        not_before = _poll_not_before(review)
+        not_before = time_in(review.metadata, "poll_not_before")
         limited = not_before is not None and not_before > due
         if not_before is not None:
             due = max(due, not_before)
@@ -66,7 +60,7 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if review.pr_url is not None and review.id not in left_for_later:
             yield PollPr(bead_id=review.id, pr_url=review.pr_url)
     if left_for_later:
-        yield Due(tick.now + limits.ACTIVE_INTERVAL, tuple(left_for_later), "poll_turn", tick.now)
+        yield Due.at_least(tick.now, limits.ACTIVE_INTERVAL, rows=tuple(left_for_later), wait="poll_turn")
 
 
 def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -94,11 +88,8 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if agent is None or agent.role is not Role.REFINERY or agent.status is not AgentStatus.DEAD:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_STUCK_AFTER):
-            yield Due(
-                review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND,
-                (agent.id, review.id),
-                "review_stuck",
-                review.updated_at,
+            yield Due.later_than(
+                review.updated_at, limits.REVIEW_STUCK_AFTER, rows=(agent.id, review.id), wait="review_stuck"
             )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="stuck review")
@@ -113,11 +104,8 @@ def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if not _without_pull_request(review) or review.id in town.blockers or review.id in town.hooks:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_ABANDONED_AFTER):
-            yield Due(
-                review.updated_at + limits.REVIEW_ABANDONED_AFTER + MILLISECOND,
-                (review.id,),
-                "review_abandoned",
-                review.updated_at,
+            yield Due.later_than(
+                review.updated_at, limits.REVIEW_ABANDONED_AFTER, rows=(review.id,), wait="review_abandoned"
             )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="abandoned")
@@ -224,9 +212,9 @@ def _tried_again(town: TownReader, tick: Tick, agent: Agent, review: LiveReview)
         )
         yield UnhookAgent(agent_id=agent.id, reason="refinery max dispatch attempts exceeded")
         return
-    due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
-    if due is not None:
-        yield Due(due, (agent.id, review.id), "backoff", review.last_dispatch_attempt_at)
+    backoff = backoff_of(review, tick, rows=(agent.id, review.id))
+    if backoff is not None:
+        yield backoff
     elif not tick.breaker.open:
         yield DispatchAgent(agent_id=agent.id, bead_id=review.id, rig_id=review.rig_id or agent.rig_id or "")
 
@@ -243,9 +231,9 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
                 reason=f"review dispatch attempts exceeded ({review.dispatch_attempts})",
             )
             continue
-        due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
-        if due is not None:
-            yield Due(due, (review.id,), "backoff", review.last_dispatch_attempt_at)
+        backoff = backoff_of(review, tick, rows=(review.id,))
+        if backoff is not None:
+            yield backoff
             continue
         if not tick.breaker.open:
             yield from _taken(town, rig_id, review)
@@ -306,17 +294,9 @@ def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
 
 def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:
     """Whether R4 fails this MR in this pass; R1, R1m and R6 leave it alone then."""
-    silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
-    return tick.stale(silent_since, limits.REVIEW_ORPHANED_AFTER) and _orphanable(town, tick, review)
+    return tick.stale(_silent_since(review), limits.REVIEW_ORPHANED_AFTER) and _orphanable(town, tick, review)
 
 
-def _poll_not_before(review: LiveReview) -> datetime | None:
-    return _time_in(review, "poll_not_before")
-
-
-def _time_in(review: LiveReview, key: str) -> datetime | None:
-    text = review.metadata.get(key)
-    try:
-        return from_text(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
+def _silent_since(review: LiveReview) -> datetime:
+    """Since when a poll of an MR could have succeeded and none did: a rate limit's wait does not count."""
+    return max(review.updated_at, time_in(review.metadata, "poll_not_before") or review.updated_at)

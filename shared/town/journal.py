@@ -7,7 +7,7 @@ from typing import Any
 from shared.domain import canonical, limits
 from shared.domain.images import JournalBlock
 from shared.domain.report import TickReport
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.town.town import Town
 
 
@@ -34,16 +34,12 @@ def record(town: Town, report: TickReport) -> None:
     town.put("last_tick_at", to_text(given.now))
     town.put("next_seq", town.next_event_seq)
     town.put("next_audit_seq", town.next_audit_seq)
-    town.put("next_due_at", _next_due(report))
+    town.put("next_due_at", text_or_none(report.next_due))
 
 
 def outputs_of(report: TickReport) -> dict[str, Any]:
     """What the row of a tick says that the tick did."""
-    return {**report.outputs(), "next_due_at": _next_due(report)}
-
-
-def _next_due(report: TickReport) -> str | None:
-    return None if report.next_due is None else to_text(report.next_due)
+    return {**report.outputs(), "next_due_at": text_or_none(report.next_due)}
 
 
 def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: bool = False) -> list[dict[str, Any]]:

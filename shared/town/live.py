@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import BeadStatus, MergeMode, Priority
-from shared.domain.times import from_text
-from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, time_or_none, truthy
+from shared.domain.times import from_text, time_or_none
+from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, truthy
 
 
 class Issue(NamedTuple):
@@ -145,7 +145,7 @@ def issue_of(row: tuple[Any, ...]) -> Issue:
         labels_of(row[4]),
         object_of(row[5]),
         row[6],
-        None if row[7] is None else from_text(row[7]),
+        time_or_none(row[7]),
         row[8],
         from_text(row[9]),
         from_text(row[10]),

@@ -4,7 +4,6 @@ A reader is a snapshot by construction: rules run before any action of their pas
 has a total order; none reads terminal history except through an index of a live bead.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -16,8 +15,8 @@ from shared.domain import limits
 from shared.domain.config import Settings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
-from shared.domain.times import from_text, to_text
-from shared.town import database, live
+from shared.domain.times import from_text, time_or_none, to_text
+from shared.town import database, live, town_keys
 from shared.town.queries import QUERIES
 from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of, truthy
 
@@ -43,7 +42,7 @@ class TownReader:
     @cached_property
     def keys(self) -> Mapping[str, Any]:
         """All town keys."""
-        return {row[0]: json.loads(row[1]) for row in self._rows("keys")}
+        return town_keys.all_values(self._sql)
 
     @cached_property
     def rigs(self) -> Mapping[str, Rig]:
@@ -178,7 +177,7 @@ class TownReader:
     def failed_starts(self, since: datetime) -> tuple[int, datetime | None]:
         """How many beads, not closed, failed to start since then, and when the first of them did."""
         count, oldest = self._rows("failed_starts", {"since": to_text(since)})[0]
-        return count, None if oldest is None else from_text(oldest)
+        return count, time_or_none(oldest)
 
     def updated_at(self, bead_id: str) -> datetime | None:
         """When a bead of any status was last updated; None if it is gone."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from shared.domain.config import RigConfig
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, Role
-from shared.domain.times import from_text
+from shared.domain.times import from_text, readable_time, time_or_none
 
 E = TypeVar("E")
 
@@ -127,15 +127,27 @@ AGENT_STATUSES = {each.value: each for each in AgentStatus}
 OUTCOMES = {each.value: each for each in DispatchOutcome}
 
 
-def time_or_none(text: str | None) -> datetime | None:
-    """A stored time. Raises ValueError if it is not exactly in the stored form."""
-    return None if text is None else from_text(text)
-
-
 def truthy(metadata: Mapping[str, Any], key: str) -> bool:
     """JSON true or a number other than 0; missing, null, false, 0 and any string are not."""
     value = metadata.get(key)
     return isinstance(value, bool | int | float) and value != 0
+
+
+def time_in(metadata: Mapping[str, Any], key: str) -> datetime | None:
+    """The stored time under a metadata key; None if there is no readable one."""
+    return readable_time(metadata.get(key))
+
+
+def text_in(metadata: Mapping[str, Any], key: str) -> str | None:
+    """The text under a metadata key; None if there is no text."""
+    value = metadata.get(key)
+    return value if isinstance(value, str) else None
+
+
+def landing_attempts(metadata: Mapping[str, Any]) -> int:
+    """How many landing MRs were created for a convoy, as its metadata say."""
+    attempts = metadata.get("landing_mr_attempts", 0)
+    return attempts if isinstance(attempts, int) else 0
 
 
 def object_of(text: str) -> dict[str, Any]:
@@ -245,10 +257,10 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
             None if row[16] is None else member(OUTCOMES, row[16]),
             row[17],
             row[18],
-            None if row[19] is None else from_text(row[19]),
+            time_or_none(row[19]),
             row[20],
             row[21],
-            None if row[22] is None else from_text(row[22]),
+            time_or_none(row[22]),
         )
     except ValueError as error:
         raise RowUnreadable("agent_metadata", row[0], str(error)) from error
@@ -262,7 +274,7 @@ def _hooked_of(row: tuple[Any, ...]) -> Hooked:
             member(BEAD_STATUSES, row[8]),
             row[9],
             row[10],
-            None if row[11] is None else from_text(row[11]),
+            time_or_none(row[11]),
             row[12],
         )
     except ValueError as error:

@@ -1,14 +1,13 @@
 """The town during one tick: the open database and the tick that may write it."""
 
-import json
 import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.domain import canonical
 from shared.domain.config import Settings, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.tick import Tick
+from shared.town import town_keys
 from shared.town.rows import RIG_COLUMNS, Rig, rig_of
 
 
@@ -33,16 +32,11 @@ class Town:
 
     def key(self, name: str) -> Any:
         """The value of a town key; None if it was never set."""
-        row = self.sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
-        return None if row is None else json.loads(row[0])
+        return town_keys.value(self.sql, name)
 
     def put(self, name: str, value: Any) -> None:
         """Store a town key if its value differs."""
-        self.sql.execute(
-            "INSERT INTO town (key, value) VALUES (:name, :value) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-            {"name": name, "value": canonical.dumps(value)},
-        )
+        town_keys.put(self.sql, name, value)
 
     def rig(self, rig_id: str | None) -> Rig | None:
         """One rig, or None."""

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.errors import RowUnreadable
-from shared.domain.times import from_text
-from shared.town.rows import time_or_none
+from shared.domain.times import from_text, time_or_none
 from shared.town.town import Town
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.domain import limits
 from shared.domain.states import SYSTEM, BeadType, Label
-from shared.town import lookup
+from shared.town import lookup, town_keys
 from shared.town.town import Town
 from shared.town.writing import audit, beads
 
@@ -128,14 +128,8 @@ def open_triage_request(
 
 
 def triage_state(town: Town) -> dict[str, Any]:
-    """The town key `triage`: when the last batch was made and which, how many were fruitless since, and whether that
-    was escalated.
-    """
-    state: dict[str, Any] = town.key("triage") or dict(_NO_BATCH)
-    return state
-
-
-_NO_BATCH = {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False}
+    """The town key `triage`."""
+    return town_keys.triage(town.sql)
 
 
 def count_batch(town: Town, batch_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.town.town import Town
 
 
@@ -29,7 +29,7 @@ def create(
             "priority": priority,
             "source": source,
             "now": town.tick.now_text,
-            "expires": None if expires_at is None else to_text(expires_at),
+            "expires": text_or_none(expires_at),
         },
     )
     return nudge_id

@@ -11,14 +11,14 @@ from shared.domain.tick import Observations, TickInput
 from shared.domain.times import to_text
 from shared.engine import tick
 from shared.rules import liveness, reviews
-from shared.rules.base import Due, Judge
+from shared.rules.base import Due, RuleFunction
 from shared.town import database
 from tests.towns import MS, T, TownBuilder, a_town, ago
 
 PR = "https://github.com/acme/main-rig/pull/1"
 
 
-def dues(town: TownBuilder, judge: Judge) -> list[datetime]:
+def dues(town: TownBuilder, judge: RuleFunction) -> list[datetime]:
     """The times that a rule names for a town at T."""
     given = TickInput(
         tick_no=2,
@@ -67,7 +67,7 @@ def a_worker(last_event_at: datetime) -> TownBuilder:
     ],
 )
 def test_a_rule_looks_again_a_millisecond_after_its_boundary(
-    town: Callable[[], TownBuilder], judge: Judge, due: datetime
+    town: Callable[[], TownBuilder], judge: RuleFunction, due: datetime
 ) -> None:
     assert dues(town(), judge) == [due]
 
