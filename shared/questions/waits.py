@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from shared.domain.states import AgentStatus, Role
 from shared.domain.tick import Tick
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import tick, waiting
 from shared.history.rerun import Rerun
 from shared.images import summary
@@ -50,9 +50,9 @@ class Now:
         return {
             "at": to_text(self.at),
             "reason": self.reason,
-            "since": None if self.since is None else to_text(self.since),
+            "since": text_or_none(self.since),
             "rule": self.rule,
-            "dueAt": None if self.due_at is None else to_text(self.due_at),
+            "dueAt": text_or_none(self.due_at),
             "guards": [guard.as_json() for guard in self.guards],
             "cause": None if self.cause is None else self.cause.as_json(),
             "comes": [act.as_json() for act in self.comes],
@@ -122,7 +122,7 @@ def _guards(
     found_guards = [guards.of_hold(hold, sql, town, moment, subject) for hold in ahead.holds]
     promised = next_act.promised
     if promised is not None and next_act.at > moment.now:
-        found_guards.append(Guard(promised.wait, guards.WAITS[promised.wait], promised.since, promised.at))
+        found_guards.append(Guard(promised.wait, guards.wait_text(promised.wait), promised.since, promised.at))
     if not found_guards:
         found_guards.append(Guard("next_tick", "nothing holds it back: the next tick acts", moment.now, due))
     return next_act.rule, due, tuple(found_guards)
