@@ -12,7 +12,7 @@ from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text
 from shared.ports.town_store import TownImage
 from shared.questions.bead_view import bead_view
-from shared.questions.status import Status
+from shared.questions.status import TownStatus
 from shared.telemetry.catalogue import BY_NAME
 from shared.town import database, journal
 
@@ -28,7 +28,7 @@ _JUDGED_BY_TOWN: Final = {
 }
 
 
-def status_document(report: Status) -> StatusDocument:
+def status_document(report: TownStatus) -> StatusDocument:
     """The status of a town with its last tick's metrics, what is alarming in it, and its live beads counted."""
     last = _last_tick(report.base)
     beads: Counter[str] = Counter(bead.status for bead in report.beads)
@@ -80,7 +80,7 @@ def _last_tick(image: TownImage) -> LastTick | None:
     return {"tick": row["tick_no"], "time": row["now"], "metrics": row["outputs"]["metrics"]}
 
 
-def _alarms(report: Status, last: LastTick | None) -> list[AlarmAnswer]:
+def _alarms(report: TownStatus, last: LastTick | None) -> list[AlarmAnswer]:
     """The fleet's alarms that one town can set off, judged by this town alone."""
     waiting = timedelta(0)
     if report.oldest_pending is not None:

@@ -99,7 +99,7 @@ def _of_town(
         return [Finding(town_id, "image", type(error).__name__, error.message, error.hint)], 0
     try:
         database.check_identity(sql, town_id)
-        structural = checkup.problems(sql)
+        structural = checkup.defects(sql)
         found = [Finding(town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
         if not any(problem.check == "integrity" for problem in structural):
             found += [*_of_manifest(image, town_keys.all_values(sql)), *_of_state(town_id, sql)]

@@ -14,7 +14,7 @@ from typing import (
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-ActionOutcome = Literal["applied", "skipped", "failed"]
+OutcomeWord = Literal["applied", "skipped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ActionAnswer(TypedDict):
 
     rule: str
     action: ActionFields
-    outcome: ActionOutcome
+    outcome: OutcomeWord
     reason: str | None
 
 

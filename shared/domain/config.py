@@ -104,7 +104,7 @@ NEW_TOWN: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EffectiveSettings:
     """What holds for one rig, or for the town where there is no rig."""
 
     merge_strategy: MergeStrategy
@@ -134,12 +134,12 @@ class Settings:
         return self.role_models.get(role.value, self.default_model)
 
 
-def effective(town: TownConfig, rig: RigConfig | None) -> Settings:
+def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
     """The settings of a rig: override, else town, else default."""
     override = rig if rig is not None else _NO_OVERRIDES
     refinery = town.refinery
     delay = _first(override.auto_merge_delay_minutes, refinery.auto_merge_delay_minutes)
-    return Settings(
+    return EffectiveSettings(
         merge_strategy=override.merge_strategy or town.merge_strategy,
         code_review=_either(override.code_review, default=refinery.code_review),
         review_mode=override.review_mode or refinery.review_mode,

@@ -3,14 +3,6 @@
 import hashlib
 import uuid
 from dataclasses import dataclass
-from typing import NewType
-
-TownId = NewType("TownId", str)
-BeadId = NewType("BeadId", str)
-AgentId = NewType("AgentId", str)
-RigId = NewType("RigId", str)
-EventId = NewType("EventId", str)
-EffectId = NewType("EffectId", str)
 
 
 def derived_from(town_id: str, text: str) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 from shared.domain.alert import Alert
 from shared.domain.answers import (
     ActionAnswer,
-    ActionOutcome,
     EffectAnswer,
     EventAnswer,
     MetricsAnswer,
+    OutcomeWord,
     ViolationAnswer,
 )
 from shared.domain.tick import TickInput
@@ -42,7 +42,7 @@ class JudgedAction:
 
     rule: str
     action: Mapping[str, Any]
-    outcome: ActionOutcome
+    outcome: OutcomeWord
     reason: str | None = None
 
     def as_json(self) -> ActionAnswer:

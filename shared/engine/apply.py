@@ -17,7 +17,7 @@ class _NotApplied(Exception):
 
 
 @dataclass(slots=True)
-class Applications:
+class AppliedActions:
     """The actions with their outcomes."""
 
     actions: list[JudgedAction] = field(default_factory=list)
@@ -27,9 +27,9 @@ class Applications:
     conflicts: list[str] = field(default_factory=list)
 
 
-def all_intents(town: Town, intents: list[tuple[str, Action]]) -> Applications:
+def all_intents(town: Town, intents: list[tuple[str, Action]]) -> AppliedActions:
     """Apply each intent (rule name, action). Of two that want one row in different states the first wins."""
-    done = Applications()
+    done = AppliedActions()
     wanted: dict[tuple[str, str], str] = {}
     for rule, action in intents:
         wants = action.wants()
@@ -65,7 +65,7 @@ def _apply(town: Town, action: Action) -> ActionOutcome:
         return Failed(error_text(error))
 
 
-def _note(done: Applications, rule: str, action: Action, outcome: ActionOutcome) -> None:
+def _note(done: AppliedActions, rule: str, action: Action, outcome: ActionOutcome) -> None:
     if isinstance(outcome, Applied):
         done.applied += 1
         done.actions.append(JudgedAction(rule, action.as_json(), "applied"))

@@ -28,7 +28,7 @@ class Invariant:
 
 
 @dataclass(slots=True)
-class Checked:
+class CheckedInvariants:
     """The open violations, and when the next look is due."""
 
     open: list[Violation] = field(default_factory=list)
@@ -108,9 +108,9 @@ def check(
     *,
     error_text: Callable[[Exception], str],
     invariants: tuple[Invariant, ...] = INVARIANTS,
-) -> Checked:
+) -> CheckedInvariants:
     """Evaluate every invariant on the resulting state and bring open_violations up to date."""
-    checked = Checked()
+    checked = CheckedInvariants()
     before = violations.known(town)
     seen: set[tuple[int, str]] = set()
     skipped: set[int] = set()
@@ -133,7 +133,12 @@ def check(
 
 
 def _take_up(
-    town: Town, checked: Checked, invariant: Invariant, subject: str, message: str, known: violations.Known | None
+    town: Town,
+    checked: CheckedInvariants,
+    invariant: Invariant,
+    subject: str,
+    message: str,
+    known: violations.StoredViolation | None,
 ) -> None:
     now = town.tick.now
     if known is None:
@@ -152,5 +157,5 @@ def _take_up(
     _look_at(checked, now + limits.VIOLATION_REPEAT)
 
 
-def _look_at(checked: Checked, at: datetime) -> None:
+def _look_at(checked: CheckedInvariants, at: datetime) -> None:
     checked.due = at if checked.due is None else min(checked.due, at)

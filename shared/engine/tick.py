@@ -38,8 +38,8 @@ class _Pass:
     previous_tick_at: datetime | None
     drained: drain.Drained = field(default_factory=drain.Drained)
     decisions: reconcile.Decisions = field(default_factory=reconcile.Decisions)
-    applied: apply.Applications = field(default_factory=apply.Applications)
-    checked: invariants.Checked = field(default_factory=invariants.Checked)
+    applied: apply.AppliedActions = field(default_factory=apply.AppliedActions)
+    checked: invariants.CheckedInvariants = field(default_factory=invariants.CheckedInvariants)
     claimed: tuple[ClaimedEffect, ...] = ()
     effects_due: datetime | None = None
     pending_before: int = 0
@@ -77,7 +77,7 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
     return report
 
 
-def standing(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
+def current_state(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
     """The state as it stands and a tick that sees it, for questions that change nothing (status, dry run of a pause)."""
     town = _town(sql, given, town_id)
     settling_until = town_keys.settling_until(sql)

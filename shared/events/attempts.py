@@ -30,7 +30,7 @@ class AttemptReport(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class SettledAttempt:
     """The outbox row after a result: `retry` says that it is pending again."""
 
     effect: Effect
@@ -39,7 +39,7 @@ class Recorded:
 
 def record(
     town: Town, report: AttemptReport, kind: EffectKind, *, success: bool, passing: bool = False
-) -> Recorded | Skipped:
+) -> SettledAttempt | Skipped:
     """Settle the outbox row of a result (spec/tick.md 5.4), or say why the result does not count."""
     effect = outbox.get(town, report.effect_id)
     if effect is None or effect.kind is not kind:
@@ -49,12 +49,12 @@ def record(
     result = report.model_dump(mode="json", exclude={"effect_id"}, exclude_none=True)
     if success:
         outbox.finish(town, effect, EffectState.DONE, result)
-        return Recorded(effect, "done")
+        return SettledAttempt(effect, "done")
     if passing and effect.attempts < ALLOWANCE[kind].attempts:
         outbox.retry(town, effect, result)
-        return Recorded(effect, "retry")
+        return SettledAttempt(effect, "retry")
     outbox.finish(town, effect, EffectState.FAILED, result)
-    return Recorded(effect, "failed")
+    return SettledAttempt(effect, "failed")
 
 
 def _late(effect: Effect, attempt: int, *, success: bool) -> bool:

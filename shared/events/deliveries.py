@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import AgentStatus, EffectKind
-from shared.events.attempts import AttemptReport, Recorded, record
+from shared.events.attempts import AttemptReport, SettledAttempt, record
 from shared.events.base import EventResult
 from shared.events.fields import FreeText, Id
 from shared.town import lookup
@@ -87,7 +87,7 @@ class EffectDone(AttemptReport):
         return EventResult(Applied())
 
 
-def _note_success(town: Town, recorded: Recorded) -> None:
+def _note_success(town: Town, recorded: SettledAttempt) -> None:
     effect = recorded.effect
     if effect.kind is EffectKind.REFRESH_TOKEN:
         town.put("last_token_refresh_at", town.tick.now_text)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
-from shared.events.attempts import AttemptReport, Recorded, record
+from shared.events.attempts import AttemptReport, SettledAttempt, record
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
@@ -47,7 +47,7 @@ class PrMergeResult(AttemptReport):
             reviews.set_ready_since(town, bead.id, None)
         return EventResult(Applied())
 
-    def _append_merged(self, town: Town, bead_id: str, recorded: Recorded) -> None:
+    def _append_merged(self, town: Town, bead_id: str, recorded: SettledAttempt) -> None:
         review = lookup.review(town, bead_id)
         stored_url = None if review is None else review.pr_url
         payload = {"pr_url": recorded.effect.payload.get("pr_url") or stored_url, "pr_state": "merged"}

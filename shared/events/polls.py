@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import model_validator
 
 from shared.domain import limits
-from shared.domain.config import Settings
+from shared.domain.config import EffectiveSettings
 from shared.domain.forge_errors import ForgeErrorKind
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Label
@@ -37,7 +37,7 @@ class _Polled:
     town: Town
     bead: Bead
     review: Review
-    settings: Settings
+    settings: EffectiveSettings
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Set metadata of the MR."""

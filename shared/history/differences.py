@@ -50,7 +50,7 @@ def of_images(expected: bytes, got: bytes, *, limit: int = SHOWN) -> tuple[Diffe
         database.close(found)
 
 
-def of_accounts(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) -> tuple[Difference, ...]:
+def of_outputs(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) -> tuple[Difference, ...]:
     """Where the outputs of a tick differ from those in its journal row; the column is a path into `outputs`."""
     found = _paths("outputs", row["outputs"], got)
     return tuple(

@@ -8,13 +8,13 @@ from shared.domain.report import ClaimedEffect
 from shared.ports.town_past import JournalRow
 from shared.town import database, outbox
 
-Results = dict[tuple[str, int], Any]
+EffectResults = dict[tuple[str, int], Any]
 """By effect id and attempt."""
 
 
-def in_row(row: JournalRow) -> Results:
+def in_row(row: JournalRow) -> EffectResults:
     """The results that came with a tick."""
-    found: Results = {}
+    found: EffectResults = {}
     for event in row["inputs"]["new_events"]:
         known = attempt_of(event["event_id"])
         if known is not None:
@@ -29,9 +29,9 @@ def attempt_of(event_id: str) -> tuple[str, int] | None:
     return (effect_id, int(attempt)) if prefix == "res" and effect_id and attempt.isdigit() else None
 
 
-def of_today(image: bytes, effects: Iterable[ClaimedEffect]) -> Results:
+def of_today(image: bytes, effects: Iterable[ClaimedEffect]) -> EffectResults:
     """The results of these effects as an image has them."""
-    found: Results = {}
+    found: EffectResults = {}
     with database.opened(image) as sql:
         for effect in effects:
             result = outbox.result_of(sql, effect.effect_id, effect.attempt)

@@ -4,7 +4,7 @@ from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 
 
-class Rows:
+class JournalRows:
     """Recorded ticks after a tick. `next` is the row that comes, None after the last one."""
 
     def __init__(self, past: TownPast, town_id: str) -> None:

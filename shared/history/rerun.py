@@ -20,6 +20,9 @@ class Rerun:
 
     def __init__(self, start: PastImage) -> None:
         """Open a copy of a committed image. Raises WrongTown, SchemaMismatch."""
+        self._open(start)
+
+    def _open(self, start: PastImage) -> None:
         self.town_id = start.town_id
         self.tick_no = start.tick_no
         self.txid = start.txid
@@ -54,9 +57,9 @@ class Rerun:
         return replace(start, image=self.image, txid=self.txid, tick_no=self.tick_no)
 
     def restart(self, image: PastImage) -> None:
-        """Go on from another committed image."""
+        """Continue from another committed image of the same town. Raises WrongTown, SchemaMismatch."""
         database.close(self.sql)
-        self.__init__(image)  # type: ignore[misc]
+        self._open(image)
 
     def close(self) -> None:
         """Drop the copy."""

@@ -43,7 +43,7 @@ _MAY_BE_ANYTHING: Final = frozenset({("town_events", "payload")})
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Defect:
     """One thing that is wrong: which check found it, in what, and what it is."""
 
     check: str
@@ -51,7 +51,7 @@ class Problem:
     text: str
 
 
-def problems(sql: sqlite3.Connection) -> list[Problem]:
+def defects(sql: sqlite3.Connection) -> list[Defect]:
     """Everything that is wrong with an open image."""
     found = [*_structure(sql)]
     if found:
@@ -79,32 +79,32 @@ def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
     )
 
 
-def _structure(sql: sqlite3.Connection) -> Iterator[Problem]:
+def _structure(sql: sqlite3.Connection) -> Iterator[Defect]:
     """Pages, indexes and references. The guard of the connection is put down for the two pragmas, and up again."""
     sql.set_authorizer(None)
     try:
         for (line,) in sql.execute("PRAGMA integrity_check").fetchall():
             if line != "ok":
-                yield Problem("integrity", "image", str(line))
+                yield Defect("integrity", "image", str(line))
         for table, row, parent, _ in sql.execute("PRAGMA foreign_key_check").fetchall():
-            yield Problem("foreign keys", table, f"row {row} refers to a row of {parent} that does not exist")
+            yield Defect("foreign keys", table, f"row {row} refers to a row of {parent} that does not exist")
     finally:
-        database.guard(sql)
+        database.restrict(sql)
 
 
-def _rows(sql: sqlite3.Connection) -> Iterator[Problem]:
+def _rows(sql: sqlite3.Connection) -> Iterator[Defect]:
     """Rows that the readers of rules and events cannot read."""
     for table, (query, read) in _WHOLE_ROWS.items():
         for row in sql.execute(query).fetchall():
             try:
                 read(row)
             except RowUnreadable as error:
-                yield Problem("rows", f"{error.table} {error.key}", error.problem)
+                yield Defect("rows", f"{error.table} {error.key}", error.problem)
             except ValueError as error:
-                yield Problem("rows", f"{table} {row[0]}", str(error))
+                yield Defect("rows", f"{table} {row[0]}", str(error))
 
 
-def _values(sql: sqlite3.Connection) -> Iterator[Problem]:
+def _values(sql: sqlite3.Connection) -> Iterator[Defect]:
     """Times and JSON in every column of every table."""
     tables = {**dump.TABLES, "ticks": ("tick_no, now, inputs, outputs", "tick_no")}
     for table, (columns, order) in tables.items():
@@ -113,7 +113,7 @@ def _values(sql: sqlite3.Connection) -> Iterator[Problem]:
             for name, value in zip(names, row, strict=True):
                 problem = _problem_with(table, name, value)
                 if problem is not None:
-                    yield Problem("values", f"{table} {row[0]}", f"{name} {problem}")
+                    yield Defect("values", f"{table} {row[0]}", f"{name} {problem}")
 
 
 def _problem_with(table: str, name: str, value: Any) -> str | None:
@@ -129,23 +129,23 @@ def _problem_with(table: str, name: str, value: Any) -> str | None:
     return None
 
 
-def _keys(sql: sqlite3.Connection) -> Iterator[Problem]:
+def _keys(sql: sqlite3.Connection) -> Iterator[Defect]:
     """The configuration, which every tick reads."""
     try:
         TownConfig.model_validate(town_keys.value(sql, "config") or {})
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
-        yield Problem("config", "town", f"the stored configuration is not valid at {where}")
+        yield Defect("config", "town", f"the stored configuration is not valid at {where}")
     except ValueError as error:
-        yield Problem("config", "town", str(error))
+        yield Defect("config", "town", str(error))
 
 
-def _journal(sql: sqlite3.Connection) -> Iterator[Problem]:
+def _journal(sql: sqlite3.Connection) -> Iterator[Defect]:
     """The journal is a window without gaps that ends with the last tick."""
     numbers = [row[0] for row in sql.execute("SELECT tick_no FROM ticks ORDER BY tick_no")]
     last = town_keys.value(sql, "tick_no")
     if numbers and numbers[-1] != last:
-        yield Problem("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
+        yield Defect("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
     for before, after in pairwise(numbers):
         if after != before + 1:
-            yield Problem("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")
+            yield Defect("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")

@@ -99,7 +99,7 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
         run.missed += _doubtful_time(keys, now)
         sql.deserialize(first_image.found(town_id, paused=True))
         sql.execute("BEGIN")
-        _lay_over(sql, keys)
+        _store_keys(sql, keys)
         for table in export.TABLES:
             if table != "town":
                 for row in by_table[table]:
@@ -128,7 +128,7 @@ def _doubtful_time(keys: dict[str, Any], now: datetime) -> Iterator[NotRead]:
         yield NotRead("town", "last_tick_at", "value", why)
 
 
-def _lay_over(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
+def _store_keys(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
     sql.executemany(
         "INSERT INTO town (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [(key, canonical.dumps(value)) for key, value in imported_keys.carried(keys)],
@@ -296,7 +296,7 @@ def _part_from_the_old_place(sql: sqlite3.Connection, now: datetime) -> None:
 
 def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
     """What stands in the new town and no rule can read, or no event could have written."""
-    problems = checkup.problems(sql)
+    problems = checkup.defects(sql)
     told = {problem.subject for problem in problems if problem.check == "values"}
     for problem in problems:
         table, _, key = problem.subject.partition(" ")

@@ -14,7 +14,7 @@ from shared.images import dump, summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.questions.answers import DryRunAnswer, WantedAction
-from shared.questions.other_config import lay_over
+from shared.questions.other_config import override_config
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
 from shared.runner.surroundings import Surroundings
 from shared.town import database
@@ -89,7 +89,7 @@ def dry_run(
     with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         if config:
-            lay_over(sql, config, path="config")
+            override_config(sql, config, path="config")
         about = summary.before_tick(sql)
         observations = Observations(asked=False)
         if ask_runtime:
@@ -121,7 +121,7 @@ def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:
 
 def _if_started(sql: database.Database, given: TickInput, town_id: str) -> tuple[WantedAction, ...]:
     """What the rules of a paused town would do with the state as it stands."""
-    reader, about = tick.standing(sql, given, town_id=town_id)
+    reader, about = tick.current_state(sql, given, town_id=town_id)
     if not about.paused:
         return ()
     intents = reconcile.decide(reader, about).intents

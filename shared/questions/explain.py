@@ -12,14 +12,14 @@ from typing import Any
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
 from shared.domain.times import from_text, text_or_none, to_text
-from shared.history.journal_rows import Rows
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
 from shared.ports.steps import Steps
 from shared.ports.town_past import PastImage, TownPast
 from shared.questions import lives, snapshot
-from shared.questions.story import Entry, Story
-from shared.questions.waits import Kind, Now, now_of
+from shared.questions.story import Story, StoryEntry
+from shared.questions.waits import CurrentWait, SubjectKind, current_wait
 from shared.runner.code_version import code_version
 from shared.town import database
 
@@ -29,15 +29,15 @@ class Explanation:
     """A life. `now` None: the bead or agent is no longer in the town."""
 
     town_id: str
-    kind: Kind
+    kind: SubjectKind
     subject: str
     base: PastImage
     tick_no: int
     tick_at: datetime | None
     row: Mapping[str, Any]
-    story: tuple[Entry, ...]
+    story: tuple[StoryEntry, ...]
     signs_of_life: int
-    now: Now | None
+    now: CurrentWait | None
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def explain_agent(
 
 
 def _explain(
-    town_id: str, kind: Kind, subject: str, past: TownPast, now: datetime, at: datetime | None
+    town_id: str, kind: SubjectKind, subject: str, past: TownPast, now: datetime, at: datetime | None
 ) -> Steps[Explanation]:
     if at is not None and at > now:
         raise Refused(
@@ -116,7 +116,7 @@ def _explain(
             row=row,
             story=told,
             signs_of_life=story.signs_of_life,
-            now=now_of(running, kind, subject, story, told, seen) if row else None,
+            now=current_wait(running, kind, subject, story, told, seen) if row else None,
             notes=tuple(notes),
         )
 
@@ -140,7 +140,7 @@ def _standing_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastIm
 def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[str]]:
     """Run the recorded ticks between the kept image and the time; what is not certain then is said."""
     notes: list[str] = []
-    rows = Rows(past, running.town_id)
+    rows = JournalRows(past, running.town_id)
     yield from rows.start_after(running.tick_no)
     while (row := rows.next) is not None and time_of(row) <= at:
         if row["tick_no"] != running.tick_no + 1:
@@ -158,14 +158,14 @@ def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[st
 def _read(story: Story, past: TownPast, town_id: str, row: Mapping[str, Any], until: datetime) -> Steps[None]:
     """Read the journal from the birth of the bead, where that is known, to the end of the story."""
     born = None if not row else (yield from past.before(town_id, from_text(row["created_at"])))
-    rows = Rows(past, town_id)
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(0 if born is None else born.tick_no)
     while (recorded := rows.next) is not None and time_of(recorded) <= until:
         story.read(recorded)
         yield from rows.advance()
 
 
-def _row(sql: database.Database, kind: Kind, subject: str) -> dict[str, Any]:
+def _row(sql: database.Database, kind: SubjectKind, subject: str) -> dict[str, Any]:
     """The row of the bead, with the agent's own for an agent; empty if there is none."""
     bead = lives.bead_row(sql, subject)
     if bead is None:
@@ -183,7 +183,7 @@ def _row(sql: database.Database, kind: Kind, subject: str) -> dict[str, Any]:
     return bead if agent is None else {**bead, **agent}
 
 
-def _unknown(town_id: str, kind: Kind, subject: str, at: datetime | None) -> Refused:
+def _unknown(town_id: str, kind: SubjectKind, subject: str, at: datetime | None) -> Refused:
     then = "" if at is None else f" at {to_text(at)}"
     return Refused(
         f"there is no {kind} {subject} in {town_id}{then}",

@@ -110,7 +110,7 @@ class _Future:
     def _decisions(
         self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
     ) -> tuple[Tick, reconcile.Decisions]:
-        _, moment = tick.standing(self.sql, replace(self.given, now=at), town_id=self.town_id)
+        _, moment = tick.current_state(self.sql, replace(self.given, now=at), town_id=self.town_id)
         drain = town_keys.drain(self.sql)
         drains = moment.draining and drain is not None and at <= drain.last_moment
         moment = relaxed_tick(replace(moment, draining=drains), without)

@@ -40,7 +40,7 @@ _AGENT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class AuditLine:
+class AuditRow:
     """One row of the audit trail."""
 
     audit_id: str
@@ -55,7 +55,7 @@ class AuditLine:
 
 
 @dataclass(frozen=True, slots=True)
-class EffectLife:
+class EffectRow:
     """An effect as the outbox has it."""
 
     effect_id: str
@@ -108,23 +108,23 @@ def agent_row(sql: sqlite3.Connection, agent_id: str) -> dict[str, Any] | None:
     return None if row is None else dict(zip(_AGENT, row, strict=True))
 
 
-def audit_trail(sql: sqlite3.Connection, row_id: str) -> list[AuditLine]:
+def audit_trail(sql: sqlite3.Connection, row_id: str) -> list[AuditRow]:
     """The audit of a bead, and where it names an agent also what that agent did elsewhere; oldest first."""
     rows = sql.execute(
         "SELECT bead_event_id, seq, bead_id, agent_id, event_type, old_value, new_value, metadata, created_at "
         "FROM bead_events WHERE bead_id = :id OR agent_id = :id ORDER BY seq",
         {"id": row_id},
     ).fetchall()
-    return [AuditLine(*row) for row in rows]
+    return [AuditRow(*row) for row in rows]
 
 
-def effects(sql: sqlite3.Connection) -> list[EffectLife]:
+def effects(sql: sqlite3.Connection) -> list[EffectRow]:
     """Every effect that is still kept, in order of creation, with the bead that it is about."""
     rows = sql.execute(
         "SELECT effect_id, kind, subject, generation, COALESCE(json_extract(payload, '$.bead.id'), "
         "json_extract(payload, '$.bead_id')), state, attempts, result FROM outbox ORDER BY seq"
     ).fetchall()
-    return [EffectLife(*row) for row in rows]
+    return [EffectRow(*row) for row in rows]
 
 
 def waiting_events(sql: sqlite3.Connection, row_id: str) -> list[WaitingEvent]:

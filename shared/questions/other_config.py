@@ -9,7 +9,7 @@ from shared.images import summary
 from shared.town import database
 
 
-def lay_over(sql: database.Database, config: Mapping[str, Any], *, path: str) -> Any:
+def override_config(sql: database.Database, config: Mapping[str, Any], *, path: str) -> Any:
     """See that the other configuration holds in this copy; returns all of it. Raises Refused (422) if it is none."""
     stored = summary.before_tick(sql).config
     wanted = merged(stored, dict(config))

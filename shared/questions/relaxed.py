@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 from shared.domain import limits
-from shared.domain.config import Settings, TownConfig
+from shared.domain.config import EffectiveSettings, TownConfig
 from shared.domain.states import AgentStatus, Label, Role
 from shared.domain.tick import Tick
 from shared.town import live
@@ -55,7 +55,7 @@ class RelaxedReader(TownReader):
         self._without = without
         self._freed = rows
 
-    def settings(self, rig_id: str | None) -> Settings:
+    def settings(self, rig_id: str | None) -> EffectiveSettings:
         """What holds for a rig; it may be without limit."""
         found = super().settings(rig_id)
         return replace(found, max_polecats=None) if "rig_full" in self._without else found
@@ -119,7 +119,7 @@ class RelaxedReader(TownReader):
         return tuple(replace(each, staged=each.staged and each.id not in self._freed) for each in super().convoys)
 
     @cached_property
-    def in_review(self) -> Mapping[str, live.Settled]:
+    def in_review(self) -> Mapping[str, live.ReviewCounts]:
         """Issues in review; the reviews of the freed ones are over."""
         if "review_live" not in self._without:
             return super().in_review

@@ -23,7 +23,7 @@ BEADS_SHOWN: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class Backlog:
     """What waits to be done: events that no tick has applied, effects that are not finished."""
 
     pending_events: int
@@ -32,7 +32,7 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class TownState:
     """A town after a tick."""
 
     tick_no: int
@@ -41,7 +41,7 @@ class State:
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
     convoys: tuple[ConvoyLine, ...]
-    queue: Queue
+    queue: Backlog
     draining: bool
     settling: bool
     paused: bool
@@ -54,7 +54,7 @@ class State:
             "agents": [asdict(agent) for agent in self.agents],
             "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
             "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
-            "convoys": [asdict(status.standing_of(convoy)) for convoy in self.convoys],
+            "convoys": [asdict(status.with_state(convoy)) for convoy in self.convoys],
             "queue": {
                 "pendingEvents": self.queue.pending_events,
                 "poisonedEvents": self.queue.poisoned_events,
@@ -78,18 +78,18 @@ class State:
         }
 
 
-def state_of(running: Rerun, at: datetime) -> State:
+def town_state(running: Rerun, at: datetime) -> TownState:
     """The state after the last tick that ran, seen at a time."""
     about = summary.before_tick(running.sql)
-    reader, moment = tick.standing(running.sql, given_at(running, at), town_id=running.town_id)
-    return State(
+    reader, moment = tick.current_state(running.sql, given_at(running, at), town_id=running.town_id)
+    return TownState(
         tick_no=running.tick_no,
         txid=running.txid,
         at=about.last_tick_at,
         agents=status.agent_lines(running.sql, reader),
         beads=tuple(overview.live_beads(running.sql)),
         convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
-        queue=Queue(
+        queue=Backlog(
             overview.count_events(running.sql, "pending"),
             overview.count_events(running.sql, "poisoned"),
             tuple(outbox.unfinished_lines(running.sql)),

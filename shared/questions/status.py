@@ -16,7 +16,7 @@ from shared.domain.states import AgentStatus, BeadStatus
 from shared.domain.tick import Breaker, Observations, Tick
 from shared.domain.times import text_or_none, to_text
 from shared.engine import tick, waiting
-from shared.engine.waiting import Waiting, WaitingAnswer
+from shared.engine.waiting import WaitingAnswer, WaitReason
 from shared.images import summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
@@ -114,7 +114,7 @@ class StatusAnswer(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class TownStatus:
     """A town at one moment. `next_due` None: only an event can wake it."""
 
     base: TownImage
@@ -126,7 +126,7 @@ class Status:
     breaker: Breaker
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[WaitReason, ...]
     failed: tuple[FailedLine, ...]
     refused: tuple[ForgeLine, ...]
     convoys: tuple[ConvoyLine, ...]
@@ -159,7 +159,7 @@ class Status:
             "waiting": [reason.as_json() for reason in self.waiting],
             "failed": [asdict(bead) for bead in self.failed],
             "refusedByForge": [asdict(line) for line in self.refused],
-            "convoys": [asdict(standing_of(convoy)) for convoy in self.convoys],
+            "convoys": [asdict(with_state(convoy)) for convoy in self.convoys],
             "violations": [asdict(violation) for violation in self.violations],
             "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
             "inboxBatches": self.inbox_batches,
@@ -171,7 +171,7 @@ class Status:
         }
 
 
-def state_of(convoy: ConvoyLine) -> ConvoyState:
+def convoy_state(convoy: ConvoyLine) -> ConvoyState:
     """A failed convoy is shown as failed, a closed one as landed, others as active or staged."""
     if convoy.status == BeadStatus.FAILED:
         return "failed"
@@ -180,12 +180,12 @@ def state_of(convoy: ConvoyLine) -> ConvoyState:
     return "staged" if convoy.staged else "active"
 
 
-def standing_of(convoy: ConvoyLine) -> ConvoyStanding:
+def with_state(convoy: ConvoyLine) -> ConvoyStanding:
     """The convoy with its state."""
-    return ConvoyStanding(**asdict(convoy), state=state_of(convoy))
+    return ConvoyStanding(**asdict(convoy), state=convoy_state(convoy))
 
 
-def status(town_id: str, around: Surroundings) -> Steps[Status]:
+def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
     """Report on a town as it stands. Raises what loading it raises."""
     image = yield from around.store.load(town_id)
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
@@ -202,7 +202,7 @@ def status(town_id: str, around: Surroundings) -> Steps[Status]:
             reading=_NOTHING_NEW,
             observations=Observations(asked=False),
         )
-        reader, moment = tick.standing(sql, given, town_id=town_id)
+        reader, moment = tick.current_state(sql, given, town_id=town_id)
         return _status(sql, image, reader, moment, next_due=about.next_due, batches=len(batches.objects))
 
 
@@ -214,10 +214,10 @@ def _status(
     *,
     next_due: datetime | None,
     batches: int,
-) -> Status:
+) -> TownStatus:
     reasons = tuple(waiting.reasons(reader, moment))
     unread = tuple((table, key, why) for (table, key), why in sorted(reader.unreadable.items()))
-    return Status(
+    return TownStatus(
         base=image,
         now=moment.now,
         next_due=image.facts.time if image.facts.tick_no == 0 else next_due,

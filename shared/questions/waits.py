@@ -15,11 +15,11 @@ from shared.questions import guards, lives, snapshot
 from shared.questions.foresight import Foreseen, Outlook, outlook
 from shared.questions.guards import Guard
 from shared.questions.lives import WaitingEvent
-from shared.questions.story import Entry, Story
+from shared.questions.story import Story, StoryEntry
 from shared.town import database
 from shared.town.reading import TownReader
 
-Kind = Literal["bead", "agent"]
+SubjectKind = Literal["bead", "agent"]
 _READY_SHOWN: Final = 5
 _OF_THE_TOWN: Final = ("paused", "settling", "draining", "breaker_open")
 _CAUSES: Final = ("event", "rule", "effect", "observed", "invariant")
@@ -28,7 +28,7 @@ _REPORTED: Final = ("backoff", "review_recovery", "triage_backoff")
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class CurrentWait:
     """Why it waits. `rule` would act next, at `due_at` (None: not by time alone); `guards` hold it back until then.
 
     `comes` is the first act of every rule if nothing else happens; `reason` the word of the status report, if it waits.
@@ -40,7 +40,7 @@ class Now:
     rule: str | None
     due_at: datetime | None
     guards: tuple[Guard, ...]
-    cause: Entry | None
+    cause: StoryEntry | None
     comes: tuple[Foreseen, ...]
     events: tuple[WaitingEvent, ...]
     says: tuple[str, ...]
@@ -70,11 +70,13 @@ class Now:
         }
 
 
-def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[Entry, ...], seen: datetime) -> Now:
+def current_wait(
+    running: Rerun, kind: SubjectKind, subject: str, story: Story, told: tuple[StoryEntry, ...], seen: datetime
+) -> CurrentWait:
     """Why a bead or agent waits in a town that stands at `seen`. `told` is its story."""
     sql = running.sql
     given = snapshot.given_at(running, seen)
-    reader, moment = tick.standing(sql, given, town_id=running.town_id)
+    reader, moment = tick.current_state(sql, given, town_id=running.town_id)
     reasons = {each.bead_id: each for each in waiting.reasons(reader, moment)}
     hooked = reader.hooks.get(subject)
     if hooked is not None and (hooked.hooked is None or hooked.hooked.status.terminal):
@@ -86,7 +88,7 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
     events, standing_due = tuple(lives.waiting_events(sql, subject)), summary.before_tick(sql).next_due
     since = held_by[0].since if held_by else None
     says = _of_agent(reader, subject, reasons) if kind == "agent" else _of_bead(reader, subject)
-    return Now(
+    return CurrentWait(
         at=seen,
         reason=None if reason is None else _word_of(reason, held_by),
         since=since or (None if reason is None else reason.since),
@@ -100,7 +102,7 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
     )
 
 
-def _word_of(reason: waiting.Waiting, held_by: tuple[Guard, ...]) -> str:
+def _word_of(reason: waiting.WaitReason, held_by: tuple[Guard, ...]) -> str:
     """The word of the closed list; a settling town is one of them, and outdoes a wait for time."""
     settles = any(guard.name == "settling" for guard in held_by)
     return "settling" if settles and reason.reason == "cooldown" else reason.reason
@@ -128,7 +130,7 @@ def _guards(
     return next_act.rule, due, tuple(found_guards)
 
 
-def _cause(story: Story, told: tuple[Entry, ...], guard: Guard | None) -> Entry | None:
+def _cause(story: Story, told: tuple[StoryEntry, ...], guard: Guard | None) -> StoryEntry | None:
     """The event or tick that the first guard goes back to; what the story tells of it comes before what else the tick did."""
     if guard is None or guard.since is None:
         return None
@@ -147,7 +149,7 @@ def _cause(story: Story, told: tuple[Entry, ...], guard: Guard | None) -> Entry 
     about = [each for each in told if each.tick == seen.tick and each.by in causes]
     if about and guard.name not in _OF_THE_TOWN:
         return min(about, key=lambda entry: causes.index(entry.by))
-    return Entry(seen.tick, seen.time, "tick", f"tick {seen.tick}", seen.what, source=seen.source)
+    return StoryEntry(seen.tick, seen.time, "tick", f"tick {seen.tick}", seen.what, source=seen.source)
 
 
 def _of_bead(town: TownReader, subject: str) -> list[str]:
@@ -157,7 +159,7 @@ def _of_bead(town: TownReader, subject: str) -> list[str]:
     return [f"{agent.id} ({agent.role}, {agent.status}, generation {agent.generation}) is hooked to it"]
 
 
-def _of_agent(town: TownReader, subject: str, reasons: Mapping[str, waiting.Waiting]) -> list[str]:
+def _of_agent(town: TownReader, subject: str, reasons: Mapping[str, waiting.WaitReason]) -> list[str]:
     """What an agent does, its newest generation and, if it rests, why it gets no work."""
     agent = town.agents_by_id.get(subject)
     if agent is None:

@@ -8,20 +8,20 @@ from typing import Literal
 
 from shared.domain import canonical
 from shared.history import effect_results
-from shared.history.journal_rows import Rows
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
 from shared.questions import snapshot
 from shared.replay import time_window
-from shared.replay.judging import Judge, missing
+from shared.replay.judging import TickJudge, missing
 from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
-from shared.replay.time_window import Page, Window
+from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
 from shared.town import journal, migrations
 
 
-def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_window.WHOLE_DAY) -> Steps[Replay]:
+def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = time_window.WHOLE_DAY) -> Steps[Replay]:
     """Run a window again. Raises Refused (400) where it reaches back too far, UnknownTown, DamagedImage.
 
     Reads only. It ends at the first difference, or where a page is full: then the answer has a cursor.
@@ -29,11 +29,11 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_wi
     newest = yield from past.newest(town_id)
     base, rows = yield from start(town_id, past, wanted, newest)
     with rerun(base) as running:
-        again = Again(running, past, rows, newest)
+        again = SegmentedReplay(running, past, rows, newest)
         told: list[ReplayedTick] = []
         warm_up, size, cursor = 0, 0, None
         page_end = min(wanted.end, wanted.start + page.span)
-        while (row := rows.next) is not None and time_of(row) <= wanted.end and again.goes_on(row):
+        while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
             if told and (time_of(row) > page_end or len(told) >= page.ticks or (page.size and size > page.size)):
                 cursor = time_window.cursor_of(told[-1].row["tick_no"], told[-1].at)
                 break
@@ -43,7 +43,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_wi
                 continue
             told.append(tick)
             size += len(canonical.dumps(tick.as_json(again.results))) if page.size else 0
-        again.ends()
+        again.finish()
         seen = wanted.end if cursor is None else told[-1].at
         return Replay(
             town_id=town_id,
@@ -54,7 +54,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_wi
             segments=tuple(again.segments),
             divergence=again.divergence,
             stopped=again.stopped,
-            state=snapshot.state_of(running, seen),
+            state=snapshot.town_state(running, seen),
             next_actions=snapshot.next_actions(running, seen),
             results=again.results_of(told),
             notes=tuple(again.notes),
@@ -62,11 +62,11 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_wi
         )
 
 
-def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, Rows]]:
+def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, JournalRows]]:
     """The image to start from, and the rows after it. Raises Refused where nothing reaches back so far."""
     base = yield from past.before(town_id, wanted.start)
     first = base if base is not None else (yield from past.oldest(town_id))
-    rows = Rows(past, town_id)
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(first.tick_no)
     row = rows.next
     if base is None and (row is None or time_of(row) > wanted.start):
@@ -77,24 +77,24 @@ def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> St
     return first, rows
 
 
-class Again:
+class SegmentedReplay:
     """The ticks as they run again, in segments of one code version each. `parted`: the state is no longer history's."""
 
-    def __init__(self, running: Rerun, past: TownPast, rows: Rows, newest: PastImage) -> None:
+    def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
         """Run `rows` on `running`, and compare with what is kept of the past."""
         self._running = running
-        self._judge = Judge(past, newest, running)
+        self._judge = TickJudge(past, newest, running)
         self._past = past
         self._rows = rows
         self._newest = newest
         self.parted = False
-        self.results: effect_results.Results = {}
+        self.results: effect_results.EffectResults = {}
         self.segments: list[Segment] = []
         self.divergence: Divergence | None = None
         self.stopped: str | None = None
         self.notes: list[str] = []
 
-    def goes_on(self, row: JournalRow) -> bool:
+    def can_run(self, row: JournalRow) -> bool:
         """Whether a row can be run; if not, why is known then."""
         if self.divergence is not None:
             return False
@@ -121,7 +121,7 @@ class Again:
         yield from self._rows.advance()
         self.results |= effect_results.in_row(row)
         if parted:
-            judged = self._judge.accounted(row, outputs)
+            judged = self._judge.judged_by_outputs(row, outputs)
         else:
             judged = yield from self._judge.judged(row, self._rows.next, outputs, same_code=same_code)
             self.parted = judged.equal is False
@@ -129,14 +129,14 @@ class Again:
         self._count(row, judged.equal, "replay" if same_code and not parted else "what_if")
         return ReplayedTick(row, report, digest, judged)
 
-    def ends(self) -> None:
+    def finish(self) -> None:
         """Nothing more is run. The journal must reach to the newest tick, if the window does."""
         if self._rows.next is None and self.divergence is None and self._running.tick_no < self._newest.tick_no:
             self.divergence = missing(
                 self._running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
             )
 
-    def results_of(self, told: list[ReplayedTick]) -> effect_results.Results:
+    def results_of(self, told: list[ReplayedTick]) -> effect_results.EffectResults:
         """What became of the effects of these ticks."""
         claimed = [effect for tick in told for effect in tick.report.effects]
         late = [effect for effect in claimed if (effect.effect_id, effect.attempt) not in self.results]

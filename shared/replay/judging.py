@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from shared.history.differences import ABSENT, Difference, of_accounts, of_images
+from shared.history.differences import ABSENT, Difference, of_images, of_outputs
 from shared.history.rerun import Rerun, digest_of, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
@@ -20,7 +20,7 @@ NEXT_RECORD_CHANGED: Final = "the journal of this tick names another image than 
 MISSING: Final = "ticks are missing in the journal"
 
 
-class Judge:
+class TickJudge:
     """Compares the ticks of one replay, in order."""
 
     def __init__(self, past: TownPast, newest: PastImage, running: Rerun) -> None:
@@ -58,9 +58,9 @@ class Judge:
         note = f"after this tick commit {restored.txid} brought back an older state; it goes on from there"
         return Judgement(equal=True if proven else None, proof="image" if proven else "none", note=note)
 
-    def accounted(self, row: JournalRow, outputs: Mapping[str, Any]) -> Judgement:
+    def judged_by_outputs(self, row: JournalRow, outputs: Mapping[str, Any]) -> Judgement:
         """Compare what a tick did, where its state has parted from history before."""
-        apart = of_accounts(row, outputs)
+        apart = of_outputs(row, outputs)
         return Judgement(equal=not apart, proof="outputs", differences=apart)
 
     def _after(self, row: JournalRow, following: JournalRow | None) -> str | None:
@@ -74,7 +74,7 @@ class Judge:
         self, row: JournalRow, wanted: str | None, own: PastImage | None, outputs: Mapping[str, Any], *, same_code: bool
     ) -> Judgement:
         found: tuple[Difference, ...] = () if own is None else of_images(own.image, self._running.image)
-        found = found or of_accounts(row, outputs)
+        found = found or of_outputs(row, outputs)
         found = found or (Difference("ticks", str(row["tick_no"]), "image digest", wanted, self._running.digest),)
         if not same_code:
             return Judgement(equal=False, proof="image", differences=found)
@@ -82,7 +82,7 @@ class Judge:
         return Judgement(equal=False, proof="image", differences=found, divergence=broken)
 
     def _by_outputs(self, row: JournalRow, outputs: Mapping[str, Any], *, same_code: bool) -> Judgement:
-        apart = of_accounts(row, outputs)
+        apart = of_outputs(row, outputs)
         note = (
             f"bytes are not compared: the tick ran with SQLite {row['sqlite_version']}, this is "
             f"{database.SQLITE_VERSION}; compared is what it did"

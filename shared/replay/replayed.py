@@ -10,7 +10,7 @@ from shared.domain.report import TickReport
 from shared.domain.times import text_or_none, to_text
 from shared.history.differences import Difference
 from shared.ports.town_past import JournalRow, PastImage
-from shared.questions.snapshot import State
+from shared.questions.snapshot import TownState
 from shared.replay.answers import DivergenceAnswer, ReplayAnswer, SegmentAnswer, TickAnswer
 from shared.replay.time_window import Window
 
@@ -125,7 +125,7 @@ class Replay:
     segments: tuple[Segment, ...]
     divergence: Divergence | None
     stopped: str | None
-    state: State
+    state: TownState
     next_actions: tuple[ActionAnswer, ...]
     results: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

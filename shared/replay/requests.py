@@ -15,13 +15,13 @@ from shared.intake import ingest
 from shared.replay.time_window import UNREADABLE
 from shared.replay.what_if.overrides import Overrides
 
-M = TypeVar("M", bound="Request")
+M = TypeVar("M", bound="RequestBody")
 
 _MONTH_MS: Final = 31 * 24 * 3_600_000
 _EVENTS: Final = 100
 
 
-class Request(BaseModel):
+class RequestBody(BaseModel):
     """A body. Names are those of the wire, in camel case; what is not known is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,14 +37,14 @@ class Request(BaseModel):
             raise Refused(f"{path}: {first['msg']}", status=422, path=path, hint="see the OpenAPI document") from error
 
 
-class AddedEvent(Request):
+class AddedEvent(RequestBody):
     """An event that comes to the other town, received `at` that time."""
 
     at: str
     event: dict[str, Any]
 
 
-class OverridesRequest(Request):
+class OverridesRequest(RequestBody):
     """What a what-if changes: settings, events by id, events added, and the clock in milliseconds."""
 
     config: dict[str, Any] = Field(default_factory=dict)
@@ -65,7 +65,7 @@ class OverridesRequest(Request):
         )
 
 
-class ReplayRequest(Request):
+class ReplayRequest(RequestBody):
     """The body of replay-events. `from` and `to` are judged by the window, which has texts of its own for them."""
 
     from_: Annotated[Any, Field(alias="from")] = None
@@ -74,7 +74,7 @@ class ReplayRequest(Request):
     cursor: Annotated[str, Field(max_length=80)] | None = None
 
 
-class DryRunRequest(Request):
+class DryRunRequest(RequestBody):
     """The body of reconcile-dry-run; all of it may be left out."""
 
     events: Annotated[list[dict[str, Any]], Field(max_length=_EVENTS)] = Field(default_factory=list)

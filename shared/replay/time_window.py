@@ -14,7 +14,7 @@ _OFFSET_HINT: Final = "write a time with its offset, as in 2026-01-10T12:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageLimits:
     """How much one answer holds at most: time, ticks, and bytes of JSON (None: whatever they are)."""
 
     span: timedelta = timedelta(hours=24)
@@ -22,9 +22,9 @@ class Page:
     size: int | None = None
 
 
-WHOLE_DAY: Final = Page()
+WHOLE_DAY: Final = PageLimits()
 HTTP_SIZE: Final = 1_500_000
-HTTP: Final = Page(size=HTTP_SIZE)
+HTTP: Final = PageLimits(size=HTTP_SIZE)
 """An HTTP answer stays under the 6 MB that Lambda allows: actions stand in it twice, and the state beside the ticks."""
 
 

@@ -25,7 +25,7 @@ Database = sqlite3.Connection
 """An open town; only `shared.town` looks inside."""
 
 
-class _Guard:
+class _Authorizer:
     """What a connection may do. While `reading_only`, no statement that writes can be prepared on it; while `migrating`,
     indexes may be built.
     """
@@ -48,13 +48,13 @@ class _Guard:
         return sqlite3.SQLITE_OK
 
 
-class _Guarded(sqlite3.Connection):
+class _AuthorizedConnection(sqlite3.Connection):
     """A connection that knows its guard."""
 
-    guard: _Guard | None = None
+    authorizer: _Authorizer | None = None
 
 
-class _GuardedFile(_Guarded, FollowedConnection):
+class _AuthorizedFile(_AuthorizedConnection, FollowedConnection):
     """The same to the file of a large image."""
 
 
@@ -208,7 +208,7 @@ def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]
 
     `PRAGMA query_only` would do, but it makes SQLite prepare every statement again, twice a tick: a quarter of its time.
     """
-    guard = connection.guard if isinstance(connection, _Guarded) else None
+    authorizer = connection.authorizer if isinstance(connection, _AuthorizedConnection) else None
     connection.execute("SAVEPOINT rules")
     written = connection.total_changes
 
@@ -220,27 +220,27 @@ def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]
         written = connection.total_changes
         return True
 
-    if guard is not None:
-        guard.reading_only = True
+    if authorizer is not None:
+        authorizer.reading_only = True
     try:
         yield undo_writes
     finally:
-        if guard is not None:
-            guard.reading_only = False
+        if authorizer is not None:
+            authorizer.reading_only = False
         connection.execute("RELEASE rules")
 
 
 @contextmanager
 def migrating(connection: sqlite3.Connection) -> Iterator[None]:
     """While the schema changes, indexes may be built; at all other times that is refused."""
-    guard = connection.guard if isinstance(connection, _Guarded) else None
-    if guard is not None:
-        guard.migrating = True
+    authorizer = connection.authorizer if isinstance(connection, _AuthorizedConnection) else None
+    if authorizer is not None:
+        authorizer.migrating = True
     try:
         yield
     finally:
-        if guard is not None:
-            guard.migrating = False
+        if authorizer is not None:
+            authorizer.migrating = False
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -269,13 +269,13 @@ def changes(connection: sqlite3.Connection) -> int:
 
 def _connect() -> sqlite3.Connection:
     return sqlite3.connect(
-        ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False, factory=_Guarded
+        ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False, factory=_AuthorizedConnection
     )
 
 
 def _connect_to(image: LargeImage) -> sqlite3.Connection:
     image.file.show(image.version)
-    connection = _GuardedFile(
+    connection = _AuthorizedFile(
         str(image.file.path()), isolation_level=None, cached_statements=256, check_same_thread=False
     )
     connection.follow(image)
@@ -286,12 +286,12 @@ def _settle(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_spill = OFF")  # what is written early would depend on the size of the cache
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cell_size_check = ON")
-    guard(connection)
+    restrict(connection)
 
 
-def guard(connection: sqlite3.Connection) -> None:
+def restrict(connection: sqlite3.Connection) -> None:
     """Refuse clocks, dice, ATTACH, ANALYZE and pragmas on this connection from now on."""
-    watching = _Guard()
-    if isinstance(connection, _Guarded):
-        connection.guard = watching
-    connection.set_authorizer(watching)
+    authorizer = _Authorizer()
+    if isinstance(connection, _AuthorizedConnection):
+        connection.authorizer = authorizer
+    connection.set_authorizer(authorizer)

@@ -26,7 +26,7 @@ _JOURNAL_HEADER: Final = 28
 _FREE_LIST_AT: Final = 32
 
 
-class Scratch(Protocol):
+class ScratchFiles(Protocol):
     """Where the files of large images lie while they are in use."""
 
     def new(self) -> Path:
@@ -44,7 +44,7 @@ class PageFile:
     It is written when first opened: until then `image` is kept as it came.
     """
 
-    def __init__(self, image: bytes, scratch: Scratch, *, page_size: int) -> None:
+    def __init__(self, image: bytes, scratch: ScratchFiles, *, page_size: int) -> None:
         self.page_size = page_size
         self._unwritten: bytes | None = image
         self._scratch = scratch
@@ -146,7 +146,7 @@ class LargeImage:
         return self.file.changed_between(base.version, self.version)
 
 
-def large_image(image: bytes, scratch: Scratch, *, page_size: int) -> LargeImage:
+def large_image(image: bytes, scratch: ScratchFiles, *, page_size: int) -> LargeImage:
     """An image that will lie in a file of `scratch` as soon as it is opened."""
     return LargeImage(PageFile(image, scratch, page_size=page_size), 0, len(image) // page_size)
 

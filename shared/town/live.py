@@ -107,7 +107,7 @@ class LandingReview:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ReviewCounts:
     """An issue in review with the numbers of its live and of its closed MRs."""
 
     issue_id: str

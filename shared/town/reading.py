@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from shared.domain import limits
-from shared.domain.config import Settings, TownConfig, effective
+from shared.domain.config import EffectiveSettings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, time_or_none, to_text
@@ -31,7 +31,7 @@ class TownReader:
         self._sql = sql
         self._config = config
         self.unreadable = unreadable
-        self._settings: dict[str | None, Settings] = {}
+        self._settings: dict[str | None, EffectiveSettings] = {}
         self._shared: dict[str, Any] = {}
         self._recent_nudges: dict[datetime, Mapping[tuple[str, str], datetime]] = {}
 
@@ -56,7 +56,7 @@ class TownReader:
         found: T = self._shared[name]
         return found
 
-    def settings(self, rig_id: str | None) -> Settings:
+    def settings(self, rig_id: str | None) -> EffectiveSettings:
         """What holds for a rig, or for the town where there is no such rig."""
         found = self._settings.get(rig_id)
         if found is None:
@@ -116,9 +116,9 @@ class TownReader:
         return frozenset(row[0] for row in self._rows("staged"))
 
     @cached_property
-    def in_review(self) -> Mapping[str, live.Settled]:
+    def in_review(self) -> Mapping[str, live.ReviewCounts]:
         """Issues in review with the counts of their MRs, by id."""
-        return {row[0]: live.Settled(*row) for row in self._rows("in_review")}
+        return {row[0]: live.ReviewCounts(*row) for row in self._rows("in_review")}
 
     @cached_property
     def review_sources(self) -> Mapping[str, tuple[str, BeadType, BeadStatus]]:

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.domain.config import Settings, effective
+from shared.domain.config import EffectiveSettings, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.tick import Tick
 from shared.town import town_keys
@@ -45,7 +45,7 @@ class Town:
         row = self.sql.execute(f"SELECT {RIG_COLUMNS} FROM rigs g WHERE g.id = :id", {"id": rig_id}).fetchone()  # noqa: S608
         return None if row is None else rig_of(row)
 
-    def settings(self, rig_id: str | None) -> Settings:
+    def settings(self, rig_id: str | None) -> EffectiveSettings:
         """What holds for a rig, or for the town where there is no such rig."""
         rig = self.rig(rig_id)
         return effective(self.tick.config, None if rig is None else rig.config)

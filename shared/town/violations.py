@@ -9,7 +9,7 @@ from shared.town.town import Town
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredViolation:
     """One row of open_violations."""
 
     invariant: int
@@ -21,7 +21,7 @@ class Known:
     message: str
 
 
-def known(town: Town) -> dict[tuple[int, str], Known]:
+def known(town: Town) -> dict[tuple[int, str], StoredViolation]:
     """All rows that can be read, by (invariant, subject); the others are noted for invariant 1."""
     rows = town.sql.execute(
         "SELECT invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message "
@@ -34,7 +34,7 @@ def known(town: Town) -> dict[tuple[int, str], Known]:
         except ValueError as error:
             town.note_unreadable(RowUnreadable("open_violations", f"{invariant} {subject}", str(error)))
             continue
-        found[(invariant, subject)] = Known(invariant, subject, tick, *times, message)
+        found[(invariant, subject)] = StoredViolation(invariant, subject, tick, *times, message)
     return found
 
 

@@ -103,7 +103,7 @@ def with_canaries(*, alive: bool) -> TownBuilder:
     town = a_town()
     town.sql.set_authorizer(None)
     columns = list(text_columns(town))
-    database.guard(town.sql)
+    database.restrict(town.sql)
     for number, (table, column) in enumerate(columns):
         if alive and (table, column) in UNREADABLE_BY_A_TICK:
             continue

@@ -8,7 +8,7 @@ from typing import Any, Final
 from shared.domain.errors import Refused
 from shared.domain.tick import config_digest
 from shared.domain.times import to_text
-from shared.history.journal_rows import Rows
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, digest_of, input_of
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Steps
@@ -19,15 +19,15 @@ from shared.replay.recordings.changes import Changes
 from shared.replay.recordings.file_format import RecordedTick, Recording, page_marks
 from shared.replay.recordings.scrubbing import Scrubbing, decisions_of, require_clean
 from shared.replay.replayed import Replay
-from shared.replay.time_window import Page, Window
+from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
 from shared.town import database, journal
 
-_ONE_FILE: Final = Page()
+_ONE_FILE: Final = PageLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordingResult:
     """The recording, if the window is proven to be what happened; else `problem` says what is not."""
 
     history: Replay
@@ -35,7 +35,7 @@ class Recorded:
     problem: str | None = None
 
 
-def record(town_id: str, past: TownPast, wanted: Window) -> Steps[Recorded]:
+def record(town_id: str, past: TownPast, wanted: Window) -> Steps[RecordingResult]:
     """Record a window. Raises Refused where it is empty, too wide, too old, or cannot be scrubbed."""
     history = yield from faithful.replay(town_id, past, wanted, page=_ONE_FILE)
     if history.cursor is not None:
@@ -44,13 +44,13 @@ def record(town_id: str, past: TownPast, wanted: Window) -> Steps[Recorded]:
         raise Refused("the window holds more than fits into one recording", status=400, path="to", hint=hint)
     problem = _unproven(history)
     if problem is not None:
-        return Recorded(history, None, problem)
+        return RecordingResult(history, None, problem)
     if not history.ticks:
         raise Refused(
             "no tick ran in this window", status=404, path="from", hint="see `townctl ticks` for when they ran"
         )
     base, written = yield from _as_it_was(town_id, past, history)
-    return Recorded(history, scrubbed(base, [tick.row for tick in history.ticks], written))
+    return RecordingResult(history, scrubbed(base, [tick.row for tick in history.ticks], written))
 
 
 def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Changes]) -> Recording:
@@ -86,7 +86,7 @@ def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Chan
 
 def _as_it_was(town_id: str, past: TownPast, history: Replay) -> Steps[tuple[PastImage, list[Changes]]]:
     """The image before the first tick of the window, and what each tick wrote."""
-    rows = Rows(past, town_id)
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(history.base.tick_no)
     first = history.ticks[0].row["tick_no"]
     written: list[Changes] = []

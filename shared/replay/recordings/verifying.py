@@ -12,16 +12,16 @@ from shared.domain.errors import SchemaMismatch, TownError
 from shared.domain.report import TickReport
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
-from shared.history.differences import ABSENT, SHOWN, Difference, of_accounts
+from shared.history.differences import ABSENT, SHOWN, Difference, of_outputs
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import dump
 from shared.questions import snapshot
-from shared.questions.snapshot import State
+from shared.questions.snapshot import TownState
 from shared.replay.judging import missing
 from shared.replay.recordings import changes
 from shared.replay.recordings.file_format import RecordedTick, Recording, digest_of, page_marks
 from shared.replay.replayed import Divergence
-from shared.replay.what_if.comparison import Parting, only
+from shared.replay.what_if.comparison import TickDifference, one_sided
 from shared.runner.code_version import code_version
 from shared.town import database, journal, migrations
 
@@ -41,8 +41,8 @@ class Verified:
     recording: Recording
     ticks: tuple[TickReport, ...]
     divergence: Divergence | None
-    partings: tuple[Parting, ...]
-    state: State | None
+    partings: tuple[TickDifference, ...]
+    state: TownState | None
     notes: tuple[str, ...]
 
     @property
@@ -83,10 +83,10 @@ def verify(recording: Recording) -> Verified:
         return Verified(recording, (), broken, (), None, _notes(recording))
     try:
         with rerun(recording.base) as running:
-            again = _Again(recording, running)
+            again = _Verification(recording, running)
             again.run_all()
             seen = again.reports[-1].input.now if again.reports else recording.base_at
-            state = snapshot.state_of(running, seen)
+            state = snapshot.town_state(running, seen)
             notes = (*_notes(recording), *again.notes)
             return Verified(recording, tuple(again.reports), again.divergence, tuple(again.partings), state, notes)
     except TownError as error:
@@ -95,14 +95,14 @@ def verify(recording: Recording) -> Verified:
         return Verified(recording, (), broken, (), None, _notes(recording))
 
 
-class _Again:
+class _Verification:
     """The ticks as they run again."""
 
     def __init__(self, recording: Recording, running: Rerun) -> None:
         self._recording = recording
         self._running = running
         self.reports: list[TickReport] = []
-        self.partings: list[Parting] = []
+        self.partings: list[TickDifference] = []
         self.divergence: Divergence | None = None
         self.notes: list[str] = []
 
@@ -157,7 +157,7 @@ class _Again:
         """Rows first, what the tick says of itself next; digests only where nothing else tells what differs."""
         running, told = self._running, set()
         account = (*changes.differences(running, tick.changes, changes.of_tick(running)),)
-        account += () if report.quiet else of_accounts(tick.row, journal.outputs_of(report))
+        account += () if report.quiet else of_outputs(tick.row, journal.outputs_of(report))
         for difference in account:
             if str(difference) not in told:
                 told.add(str(difference))
@@ -223,16 +223,16 @@ def _padded(marks: tuple[str, ...], length: int) -> tuple[str, ...]:
     return (*marks, *("(no such page)",) * (length - len(marks)))
 
 
-def _parting(tick: RecordedTick, report: TickReport, found: tuple[Difference, ...]) -> Parting:
+def _parting(tick: RecordedTick, report: TickReport, found: tuple[Difference, ...]) -> TickDifference:
     then: Mapping[str, Any] = tick.row["outputs"]
     now = report.outputs()
-    return Parting(
+    return TickDifference(
         tick_no=tick.row["tick_no"],
         at=report.input.now,
-        events=only(then["events"], now["events"]),
-        actions=only(then["actions"], now["actions"]),
-        effects=only(then["effects"], now["effects"]),
-        violations=only(then["violations"], now["violations"]),
+        events=one_sided(then["events"], now["events"]),
+        actions=one_sided(then["actions"], now["actions"]),
+        effects=one_sided(then["effects"], now["effects"]),
+        violations=one_sided(then["violations"], now["violations"]),
         rows=found,
     )
 

@@ -17,21 +17,21 @@ from shared.images.touched import RowKey
 from shared.ports.town_past import JournalRow
 from shared.replay.answers import ActionOfTick, PartingAnswer
 
-Row = tuple[object, ...] | None
-Account = tuple[tuple[Any, ...], tuple[Any, ...]]
+StoredRow = tuple[object, ...] | None
+OneSided = tuple[tuple[Any, ...], tuple[Any, ...]]
 """What only history did, and what is only done now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
+class TickDifference:
     """One tick that comes out otherwise. `rows` differ since this tick, or differ otherwise than before."""
 
     tick_no: int
     at: datetime
-    events: Account
-    actions: Account
-    effects: Account
-    violations: Account
+    events: OneSided
+    actions: OneSided
+    effects: OneSided
+    violations: OneSided
     rows: tuple[Difference, ...]
 
     def as_json(self) -> PartingAnswer:
@@ -47,7 +47,7 @@ class Parting:
         }
 
     @staticmethod
-    def sums(partings: Iterable["Parting"]) -> tuple[dict[str, int], dict[str, int]]:
+    def sums(partings: Iterable["TickDifference"]) -> tuple[dict[str, int], dict[str, int]]:
         """How many actions of each type only history has, and how many only the other town."""
         then: Counter[str] = Counter()
         now: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class Parting:
         return dict(sorted(then.items())), dict(sorted(now.items()))
 
 
-class Beside:
+class Comparison:
     """History and the other town, from one image on. Times that differ by exactly `shift` are alike."""
 
     def __init__(self, history: Rerun, other: Rerun, shift: timedelta) -> None:
@@ -65,14 +65,14 @@ class Beside:
         self._history = history
         self._other = other
         self._shift = shift
-        self._apart: dict[RowKey, tuple[Row, Row]] = {}
+        self._apart: dict[RowKey, tuple[StoredRow, StoredRow]] = {}
         self._watched = history.sql
         touched.watch(history.sql)
         touched.watch(other.sql)
         self.compared = 0
         self.events = 0
         self.actions: list[ActionOfTick] = []
-        self.partings: list[Parting] = []
+        self.partings: list[TickDifference] = []
 
     @property
     def rows_apart(self) -> int:
@@ -93,13 +93,13 @@ class Beside:
         ]
         then, now = row["outputs"], report.outputs()
         changed = self._newly_apart() if rows_too else []
-        parting = Parting(
+        parting = TickDifference(
             tick_no=row["tick_no"],
             at=time_of(row),
-            events=only(then["events"], now["events"]),
-            actions=only(then["actions"], now["actions"]),
-            effects=only(then["effects"], now["effects"]),
-            violations=only(then["violations"], now["violations"]),
+            events=one_sided(then["events"], now["events"]),
+            actions=one_sided(then["actions"], now["actions"]),
+            effects=one_sided(then["effects"], now["effects"]),
+            violations=one_sided(then["violations"], now["violations"]),
             rows=tuple(islice(self._differences(changed), SHOWN)),
         )
         accounts = (parting.events, parting.actions, parting.effects, parting.violations)
@@ -127,13 +127,13 @@ class Beside:
                 if not self._alike((difference.expected,), (difference.got,)):
                     yield difference
 
-    def _alike(self, then: Row, now: Row) -> bool:
+    def _alike(self, then: StoredRow, now: StoredRow) -> bool:
         if then == now or not self._shift or then is None or now is None:
             return then == now
         return all(left == right or _shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))
 
 
-def only(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Account:
+def one_sided(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> OneSided:
     """What one side has more often than the other, in order."""
     left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
     return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))

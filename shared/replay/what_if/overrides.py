@@ -46,14 +46,14 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedEffects:
     """What history says of effects: every attempt that it made, and the tick and event that brought its result."""
 
     tried: frozenset[Attempt]
     results: Mapping[Attempt, tuple[int, Envelope]]
 
 
-class Inputs:
+class WhatIfInputs:
     """The inputs of the other town, tick by tick. Results of effects are history's, where it made the same attempt.
 
     A result that history has comes when it came then, or with the next tick where the other town is later. An attempt that
@@ -61,7 +61,7 @@ class Inputs:
     town did is left out.
     """
 
-    def __init__(self, overrides: Overrides, recorded: Recorded, under_way: frozenset[Attempt]) -> None:
+    def __init__(self, overrides: Overrides, recorded: RecordedEffects, under_way: frozenset[Attempt]) -> None:
         """`under_way` are the attempts that had been made, and not answered, when the window began."""
         self._overrides = overrides
         self._recorded = recorded

@@ -16,20 +16,20 @@ from shared.domain.tick import Envelope, config_digest
 from shared.domain.times import to_text
 from shared.history import effect_results
 from shared.history.differences import Difference
-from shared.history.journal_rows import Rows
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import TownPast
 from shared.questions import snapshot
-from shared.questions.other_config import lay_over
-from shared.questions.snapshot import State
+from shared.questions.other_config import override_config
+from shared.questions.snapshot import TownState
 from shared.replay import time_window
 from shared.replay.answers import ActionOfTick, WhatIfAnswer
-from shared.replay.faithful import Again, start
+from shared.replay.faithful import SegmentedReplay, start
 from shared.replay.replayed import Divergence
-from shared.replay.time_window import Page, Window
-from shared.replay.what_if.comparison import Beside, Parting
-from shared.replay.what_if.overrides import Attempt, Inputs, Overrides, Recorded
+from shared.replay.time_window import PageLimits, Window
+from shared.replay.what_if.comparison import Comparison, TickDifference
+from shared.replay.what_if.overrides import Attempt, Overrides, RecordedEffects, WhatIfInputs
 from shared.runner.code_version import code_version
 from shared.town import outbox
 
@@ -52,7 +52,7 @@ class WhatIf:
     overrides: Overrides
     recorded_code: tuple[str, ...]
     ticks: int
-    partings: tuple[Parting, ...]
+    partings: tuple[TickDifference, ...]
     rows: tuple[Difference, ...]
     rows_apart: int
     unknown: tuple[ClaimedEffect, ...]
@@ -61,12 +61,12 @@ class WhatIf:
     history: Divergence | None
     events: int
     actions: tuple[ActionOfTick, ...]
-    state: State
+    state: TownState
     notes: tuple[str, ...]
 
     def as_json(self, *, size: int | None = None) -> WhatIfAnswer:
         """The answer of replay-events with overrides; at most so many bytes of partings, and of actions, the first ones."""
-        only_then, only_now = Parting.sums(self.partings)
+        only_then, only_now = TickDifference.sums(self.partings)
         shown = _within(size, [parting.as_json() for parting in self.partings])
         actions = _within(size, list(self.actions))
         return {
@@ -100,7 +100,7 @@ class WhatIf:
 
 
 def what_if(
-    town_id: str, past: TownPast, wanted: Window, overrides: Overrides, *, page: Page = time_window.WHOLE_DAY
+    town_id: str, past: TownPast, wanted: Window, overrides: Overrides, *, page: PageLimits = time_window.WHOLE_DAY
 ) -> Steps[WhatIf]:
     """Run a window again with something changed. Raises Refused (400) as a replay does, and for a window too wide for one
     page: the other town cannot be resumed in the middle.
@@ -109,37 +109,37 @@ def what_if(
     base, rows = yield from start(town_id, past, wanted, newest)
     recorded = yield from _recorded(town_id, past, base.tick_no, wanted, page)
     with rerun(base) as history:
-        again = Again(history, past, rows, newest)
-        while (row := rows.next) is not None and time_of(row) < wanted.start and again.goes_on(row):
+        again = SegmentedReplay(history, past, rows, newest)
+        while (row := rows.next) is not None and time_of(row) < wanted.start and again.can_run(row):
             yield from again.run(row)
         with rerun(history.as_past(base)) as other:
-            inputs = Inputs(overrides, recorded, _under_way(other))
-            beside = Beside(history, other, overrides.shift)
+            inputs = WhatIfInputs(overrides, recorded, _under_way(other))
+            comparison = Comparison(history, other, overrides.shift)
             codes: dict[str, None] = {}
-            while (row := rows.next) is not None and time_of(row) <= wanted.end and again.goes_on(row):
+            while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
                 yield from again.run(row)
-                config = lay_over(other.sql, overrides.config, path="overrides.config")
+                config = override_config(other.sql, overrides.config, path="overrides.config")
                 report = other.run(inputs.of(row, image_digest=other.digest, config_digest=config_digest(config)))
                 inputs.claimed(report.effects)
-                beside.compare(row, report, rows_too=not again.parted)
+                comparison.compare(row, report, rows_too=not again.parted)
                 codes[row["code_version"]] = None
-            again.ends()
+            again.finish()
             return WhatIf(
                 town_id=town_id,
                 window=wanted,
                 overrides=overrides,
                 recorded_code=tuple(codes),
-                ticks=beside.compared,
-                partings=tuple(beside.partings),
-                rows=beside.rows(),
-                rows_apart=beside.rows_apart,
+                ticks=comparison.compared,
+                partings=tuple(comparison.partings),
+                rows=comparison.rows(),
+                rows_apart=comparison.rows_apart,
                 unknown=tuple(inputs.unknown),
                 left_out=inputs.left_out,
                 added=inputs.added,
                 history=again.divergence,
-                events=beside.events,
-                actions=tuple(beside.actions),
-                state=snapshot.state_of(other, wanted.end + overrides.shift),
+                events=comparison.events,
+                actions=tuple(comparison.actions),
+                state=snapshot.town_state(other, wanted.end + overrides.shift),
                 notes=_notes(again, inputs),
             )
 
@@ -152,9 +152,9 @@ def _within(size: int | None, each: list[T]) -> list[T]:
     return [one for one, length in zip(each, lengths, strict=True) if length <= size]
 
 
-def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Page) -> Steps[Recorded]:
+def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: PageLimits) -> Steps[RecordedEffects]:
     """What history says of effects up to the end of the window. Raises Refused if the window is too wide."""
-    rows = Rows(past, town_id)
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(base)
     tried: set[Attempt] = set()
     found: dict[Attempt, tuple[int, Envelope]] = {}
@@ -174,7 +174,7 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
                 found[attempt] = (row["tick_no"], Envelope(**event))
         tried.update((effect["effect_id"], effect["attempt"]) for effect in row["outputs"]["effects"])
         yield from rows.advance()
-    return Recorded(frozenset(tried), found)
+    return RecordedEffects(frozenset(tried), found)
 
 
 def _under_way(town: Rerun) -> frozenset[Attempt]:
@@ -183,7 +183,7 @@ def _under_way(town: Rerun) -> frozenset[Attempt]:
     return frozenset((line.effect_id, line.attempts) for line in lines if line.state == "claimed")
 
 
-def _notes(again: Again, inputs: Inputs) -> tuple[str, ...]:
+def _notes(again: SegmentedReplay, inputs: WhatIfInputs) -> tuple[str, ...]:
     notes = list(again.notes)
     if again.stopped is not None:
         notes.append(again.stopped)

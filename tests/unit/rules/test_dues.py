@@ -30,7 +30,7 @@ def dues(town: TownBuilder, judge: RuleFunction) -> list[datetime]:
         prev_image_digest="test",
         observations=Observations(),
     )
-    reader, about = tick.standing(town.sql, given, town_id="t1")
+    reader, about = tick.current_state(town.sql, given, town_id="t1")
     return [decision.at for decision in judge(reader, about) if isinstance(decision, Due)]
 
 
