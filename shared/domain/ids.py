@@ -1,4 +1,4 @@
-"""Ids that follow from what they name, so that the same tick makes the same ids again."""
+"""Ids derived from what they name, so that the same tick always makes the same ids."""
 
 import hashlib
 import uuid
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 
 def derived_from(town_id: str, text: str) -> str:
-    """The id that stands for `text` in a town, as in `convoy:<id>:0` (UUID version 8)."""
+    """The id for `text` in a town, such as `convoy:<id>:0`: a UUID of version 8."""
     return _uuid(f"{town_id}\n{text}\n")
 
 
 def effect_id(town_id: str, kind: str, subject: str, generation: int) -> str:
-    """The idempotency key of an effect: every attempt of the same effect carries the same one."""
+    """The idempotency key of an effect; every attempt of the effect carries it."""
     return hashlib.sha256(f"{town_id}\n{kind}\n{subject}\n{generation}\n".encode()).hexdigest()
 
 
 @dataclass(slots=True)
 class IdMaker:
-    """New ids of one tick: derived from town, tick number and a counter that starts at 0."""
+    """Makes the new ids of one tick, from the town, the tick number and a counter that starts at 0."""
 
     town_id: str
     tick_no: int

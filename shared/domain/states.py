@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class BeadType(StrEnum):
-    """What a bead is."""
+    """The kind of a bead."""
 
     ISSUE = "issue"
     MESSAGE = "message"
@@ -21,7 +21,7 @@ class BeadType(StrEnum):
 
 
 class BeadStatus(StrEnum):
-    """Where a bead stands."""
+    """The status of a bead."""
 
     OPEN = "open"
     IN_PROGRESS = "in_progress"
@@ -31,12 +31,12 @@ class BeadStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing but bead_reopened changes it any more."""
+        """Whether only the event bead_reopened can still change it."""
         return self in (BeadStatus.CLOSED, BeadStatus.FAILED)
 
 
 class Role(StrEnum):
-    """What an agent is for."""
+    """The role of an agent."""
 
     POLECAT = "polecat"
     REFINERY = "refinery"
@@ -44,7 +44,7 @@ class Role(StrEnum):
 
 
 class AgentStatus(StrEnum):
-    """What an agent does."""
+    """The status of an agent."""
 
     IDLE = "idle"
     WORKING = "working"
@@ -54,7 +54,7 @@ class AgentStatus(StrEnum):
 
 
 class DispatchOutcome(StrEnum):
-    """What became of an agent's newest dispatch."""
+    """The outcome of an agent's newest dispatch."""
 
     PENDING = "pending"
     STARTED = "started"
@@ -65,7 +65,7 @@ class DispatchOutcome(StrEnum):
 
 
 class Priority(StrEnum):
-    """Priority of a bead and severity of an escalation, ascending."""
+    """The priority of a bead and the severity of an escalation, in ascending order."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -81,7 +81,7 @@ class MergeMode(StrEnum):
 
 
 class EffectState(StrEnum):
-    """Where an outbox row stands."""
+    """The state of an effect in the outbox."""
 
     PENDING = "pending"
     CLAIMED = "claimed"
@@ -91,7 +91,7 @@ class EffectState(StrEnum):
 
 
 class EffectKind(StrEnum):
-    """Every call to the outside that a town can ask for (spec/tick.md section 5)."""
+    """The calls to the outside that a town can request (spec/tick.md section 5)."""
 
     DISPATCH_AGENT = "dispatch_agent"
     STOP_AGENT = "stop_agent"
@@ -105,7 +105,7 @@ class EffectKind(StrEnum):
 
 
 class EventSource(StrEnum):
-    """Who put an event into the inbox; set by the receiver, never by the producer."""
+    """Who put an event into the inbox. Set by the receiver, never by the producer."""
 
     INGEST = "ingest"
     OPERATOR = "operator"
@@ -115,7 +115,7 @@ class EventSource(StrEnum):
 
 
 class Label:
-    """Labels that the rules know."""
+    """The labels that rules and events know."""
 
     HELD = "gt:held"
     TRIAGE_REQUEST = "gt:triage-request"

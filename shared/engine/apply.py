@@ -1,4 +1,4 @@
-"""Phase 9: apply actions in order, each in a savepoint of its own, and say what became of each."""
+"""Phase 9: apply actions in order, each in its own savepoint, and note the outcome of each."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ class _NotApplied(Exception):
 
 @dataclass(slots=True)
 class AppliedActions:
-    """The actions with their outcomes."""
+    """The actions of a pass with their outcomes."""
 
     actions: list[JudgedAction] = field(default_factory=list)
     applied: int = 0
@@ -28,7 +28,7 @@ class AppliedActions:
 
 
 def all_intents(town: Town, intents: list[tuple[str, Action]]) -> AppliedActions:
-    """Apply each intent (rule name, action). Of two that want one row in different states the first wins."""
+    """Apply each intent (rule name, action). If two want the same row in different states, the first one wins."""
     done = AppliedActions()
     wanted: dict[tuple[str, str], str] = {}
     for rule, action in intents:

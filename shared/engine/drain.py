@@ -1,4 +1,4 @@
-"""Phase 5: apply pending events in order, each in a savepoint of its own (spec/events.md sections 2 and 3)."""
+"""Phase 5: apply pending events in order, each in its own savepoint (spec/events.md sections 2 and 3)."""
 
 import json
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class _NothingStored(Exception):
 
 @dataclass(slots=True)
 class Drained:
-    """What the drain did. `returned` holds (rule, action) in event order."""
+    """What the drain did. `returned` holds the actions that events returned, as (rule, action) in event order."""
 
     events: list[AppliedEvent] = field(default_factory=list)
     returned: list[tuple[str, Action]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Drained:
 
 
 def pending_events(town: Town) -> Drained:
-    """Apply everything that is pending, including what applying appends."""
+    """Apply all pending events, including those that applying appends."""
     drained = Drained()
     after = -1
     while facts := inbox.pending(town, after=after):
@@ -140,7 +140,11 @@ def _too_old(town: Town, fact: Fact) -> bool:
 
 
 def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
-    """Ids of heartbeats that a newer one of the same agent and generation makes superfluous."""
+    """The ids of heartbeats that are superseded by a newer one of the same agent and generation."""
+    # A town that was not ticked for a while has many heartbeats of the same agent in its inbox, and only the newest matters:
+    # it carries the latest watermark. Example: after ten minutes without ticks an agent has 20 heartbeats; 19 are dropped
+    # unread and one is applied. Heartbeats of different generations are kept apart, because a stale one must be skipped as
+    # stale. One that cannot be parsed is never superseded: it must be poisoned, not dropped.
     newest: dict[tuple[str | None, object], tuple[tuple[str, str, int], str]] = {}
     beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
     if len(beats) < 2:
@@ -165,6 +169,6 @@ def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
 
 
 def error_text(error: Exception) -> str:
-    """Class name and message in one line of at most 500 characters: the only form in which errors are stored."""
+    """Class name and message on one line of at most 500 characters: the only form in which errors are stored."""
     text = f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:500]

@@ -1,4 +1,4 @@
-"""Why each live bead waits: one reason of a closed list, since when, until when or for whom (spec/tick.md section 13)."""
+"""Why each live bead waits: a reason from a closed list, since when, and until when or for whom (spec/tick.md section 13)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from shared.town.rows import time_in
 
 
 class WaitingAnswer(TypedDict):
-    """Why one bead waits: since when, until when or for whom."""
+    """Why one bead waits: since when, and until when or for whom."""
 
     bead_id: str
     reason: str
@@ -29,7 +29,7 @@ class WaitingAnswer(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class WaitReason:
-    """Why one bead waits. `due_at` is the next time at which a rule may act; else `actor` names who must."""
+    """Why one bead waits. `due_at` is the next time at which a rule may act; if there is none, `actor` must act."""
 
     bead_id: str
     reason: str
@@ -49,7 +49,7 @@ class WaitReason:
 
 
 def reasons(town: TownReader, tick: Tick) -> list[WaitReason]:
-    """The reason of every live issue, review and convoy that is not worked on right now."""
+    """The reason for every live issue, review and convoy that no agent is working on."""
     found = [_of_issue(town, tick, issue) for issue in town.issues]
     found += [_of_review(town, tick, review) for review in town.reviews]
     found += [_of_convoy(town, tick, convoy) for convoy in town.convoys]

@@ -1,4 +1,4 @@
-"""What became of a merge (spec/actions.md section 6)."""
+"""The result of a merge (spec/actions.md section 6)."""
 
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from shared.town.writing import beads, reviews
 
 
 class PrMergeResult(AttemptReport):
-    """Whether the forge merged. `reason` says why not where that is no error: not green, another head, 405, 409."""
+    """Whether the forge merged. `reason` says why not, if that is not an error: not green, another head, 405, 409."""
 
     event_type: ClassVar[str] = "pr_merge_result"
     needs = ("bead_id",)
@@ -28,7 +28,7 @@ class PrMergeResult(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """A merge completes the MR in the same drain; a refusal starts the all-green period anew."""
+        """A merge completes the MR in the same drain; a refusal restarts the all-green period."""
         passing = self.passing or (
             self.error is not None and self.error.effective_kind in ("rate_limited", "transient")
         )

@@ -1,4 +1,4 @@
-"""The answer to a triage request (spec/actions.md section 8)."""
+"""The event with the answer to a triage request (spec/actions.md section 8)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -23,7 +23,7 @@ _RUNNING: Final = (AgentStatus.WORKING, AgentStatus.STALLED)
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A triage request with the agent and the bead that it is about, as they are now."""
+    """A triage request, with the present state of the agent and the bead that it is about."""
 
     request: Bead
     agent: Agent | None
@@ -31,12 +31,12 @@ class _Question:
 
     @property
     def on_it(self) -> bool:
-        """Whether that agent is still hooked to that bead."""
+        """Whether the agent is still hooked to the bead."""
         return self.agent is not None and self.bead is not None and self.agent.hook == self.bead.id
 
 
 class TriageResolved(Event):
-    """Somebody answered a triage request; a text that is no known action just closes it."""
+    """Somebody answered a triage request. A text that is not a known action only closes the request."""
 
     event_type: ClassVar[str] = "triage_resolved"
     needs = ("bead_id",)
@@ -46,7 +46,7 @@ class TriageResolved(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Do what the answer says, then close the request."""
+        """Do what the answer says, and close the request."""
         request = lookup.bead(town, fact.bead_id)
         if request is None:
             return EventResult(MISSING)
@@ -114,7 +114,7 @@ class TriageResolved(Event):
 
 
 def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
-    """Take the agent off the bead, if it is still on it; a running one is stopped."""
+    """Unhook the agent, if it is still hooked to the bead; a running agent is stopped."""
     if not question.on_it or question.agent is None:
         return ()
     hooks.unhook(town, question.agent.id)
@@ -124,7 +124,7 @@ def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
 
 
 def _release(town: Town, bead: Bead | None) -> None:
-    """Let the rules dispatch an issue again that nobody works on, unless its attempts are used up."""
+    """Open an issue again that no agent is hooked to; if it has no attempts left, fail it."""
     if bead is None or bead.type is not BeadType.ISSUE or lookup.agents_hooked_to(town, bead.id):
         return
     if bead.status not in (BeadStatus.OPEN, BeadStatus.IN_PROGRESS):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.domain import canonical
-from shared.domain.config import NEW_TOWN, TownConfig, first_problem, merged, what_is_due
+from shared.domain.config import NEW_TOWN, TownConfig, first_problem, merged, what_is_expected
 from shared.domain.errors import Refused
 from shared.town import database, town_keys
 
@@ -18,7 +18,7 @@ def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool
             f"the configuration of the new town {town_id} is not valid at {problem}",
             status=400,
             path=f"config.{problem}",
-            hint=what_is_due(TownConfig, stored),
+            hint=what_is_expected(TownConfig, stored),
         )
     keys: dict[str, Any] = {
         "id": town_id,

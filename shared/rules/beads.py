@@ -1,4 +1,4 @@
-"""Issues: dispatch what is ready, take back what was lost, settle what was reviewed (spec/rules.md section 3)."""
+"""Issues: dispatch the ready ones, reopen the lost ones, settle the reviewed ones (spec/rules.md section 3)."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,7 +23,7 @@ from shared.town.rows import Agent, Hooked
 
 
 def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B2: an idle polecat that is hooked to a waiting bead tries again. Judged before B1: it keeps its place."""
+    """B2: an idle polecat that is hooked to a waiting bead is dispatched again. Runs before B1, so it keeps its place."""
     places = _Places(town)
     for agent in town.agents:
         bead = agent.hooked
@@ -53,6 +53,8 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """B1: every issue that nothing holds back gets a polecat; after too many attempts it fails."""
     if tick.draining:
         return
+    # B1 cannot see what B2 decided, because every rule reads the state before the pass. So it asks B2 again, and counts the
+    # places that B2 takes. Example: with max_polecats 2, one polecat working and one that B2 restarts, B1 starts none.
     places = _Places(town)
     for decision in redispatch_hooked(town, tick):
         if isinstance(decision, DispatchAgent):
@@ -79,7 +81,7 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def clear_stale_assignee(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B1b: an open issue belongs to whoever is hooked to it, or to nobody."""
+    """B1b: the assignee of an open issue is the agent that is hooked to it; without one, the issue has no assignee."""
     for issue in sorted(town.issues, key=lambda each: each.id):
         if issue.status is not BeadStatus.OPEN or issue.rig_id is None or Label.TRIAGE_REQUEST in issue.labels:
             continue
@@ -93,7 +95,7 @@ def clear_stale_assignee(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B3: an issue in progress that no agent is hooked to goes back to the queue, or fails after its last attempt."""
+    """B3: an issue in progress without a hooked agent is opened again; after its last attempt it fails."""
     if tick.settling:
         return
     for issue in sorted(town.issues, key=lambda each: each.id):
@@ -112,7 +114,7 @@ def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B4: an issue whose reviews are over follows them: closed if one was merged, else open again."""
+    """B4: an issue in review whose reviews have all ended is closed if one was merged, else opened again."""
     for issue in sorted(town.issues, key=lambda each: each.id):
         if issue.status is not BeadStatus.IN_REVIEW:
             continue
@@ -136,7 +138,7 @@ def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def report_failed_blocker(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B5: the mayor is told once of each failed bead that holds others back."""
+    """B5: the mayor is told once about each failed bead that blocks others."""
     held: dict[str, list[str]] = {}
     for dependent, blockers in sorted(town.blockers.items()):
         for blocker in blockers:
@@ -150,21 +152,21 @@ def report_failed_blocker(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 class Dispatched(Protocol):
-    """A bead of which dispatches are counted."""
+    """A bead whose dispatches are counted."""
 
     @property
     def dispatch_attempts(self) -> int:
-        """How many were counted."""
+        """The number of counted dispatches."""
         ...
 
     @property
     def last_dispatch_attempt_at(self) -> datetime | None:
-        """When the last one was made."""
+        """The time of the last one."""
         ...
 
 
 def backoff_of(bead: Dispatched, tick: Tick, *, rows: tuple[str, ...]) -> Due | None:
-    """The wait between the last dispatch of a bead and the next one; None if it is over."""
+    """The wait before a bead may be dispatched again; None if it is over."""
     attempted_at, wait = bead.last_dispatch_attempt_at, limits.backoff(bead.dispatch_attempts)
     if attempted_at is None or tick.stale(attempted_at, wait):
         return None
@@ -172,7 +174,7 @@ def backoff_of(bead: Dispatched, tick: Tick, *, rows: tuple[str, ...]) -> Due | 
 
 
 class _Places:
-    """The free places for polecats in each rig, during one pass."""
+    """How many more polecats each rig may have at work, counted during one pass."""
 
     def __init__(self, town: TownReader) -> None:
         self._town = town
@@ -182,7 +184,7 @@ class _Places:
                 self._taken[agent.rig_id] = self._taken.get(agent.rig_id, 0) + 1
 
     def take(self, rig_id: str | None) -> bool:
-        """Take one place; False if the rig is full."""
+        """Take a place in a rig; False if the rig is full."""
         limit = self._town.settings(rig_id).max_polecats
         taken = self._taken.get(rig_id, 0)
         if limit is not None and taken >= limit:
@@ -203,7 +205,7 @@ def _waits_for_redispatch(agent: Agent, bead: Hooked) -> bool:
 
 
 def _owner_still_beating(town: TownReader, tick: Tick, issue: Issue) -> Agent | None:
-    """The assignee, if it was last dispatched for this issue and still beats: its "done" may be on the way."""
+    """The assignee, if its last dispatch was for this issue and it still sends heartbeats: its agent_done may be on the way."""
     agent = town.agents_by_id.get(issue.assignee or "")
     if agent is None or agent.last_dispatch_bead_id != issue.id:
         return None

@@ -1,6 +1,7 @@
-"""Convoys: count, close, land or give up (spec/rules.md section 5).
+"""Convoys: count, close, land or fail (spec/rules.md section 5).
 
-C2 to C10 form a chain in which the first match decides; `stage_of` finds it, and each rule acts only at its own stage.
+C2 to C10 form a chain in which the first matching rule decides. `stage_of` finds that rule; each rule acts only on convoys
+at its own stage.
 """
 
 from collections.abc import Iterator
@@ -26,48 +27,48 @@ ConvoyStage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C1
 
 
 def record_progress(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C1: the stored counts follow the tracked issues."""
+    """C1: the stored counts are brought up to date with the tracked issues."""
     for convoy in town.convoys:
         if (convoy.done, convoy.total) != (convoy.stored_done, convoy.stored_total):
             yield UpdateConvoyProgress(convoy_id=convoy.id, closed_beads=convoy.done)
 
 
 def wait_for_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C2: nothing to do while tracked work is open or in review."""
+    """C2: while tracked issues are open or in review, the convoy waits. This rule has no action."""
     yield from ()
 
 
 def fail_without_success(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C2f: a convoy of which every task failed fails."""
+    """C2f: a convoy fails if all of its tasks failed."""
     for convoy in _at(town, tick, "C2f"):
         yield FailConvoy(convoy_id=convoy.id, reason="no work succeeded")
 
 
 def close(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C3: a convoy that does not land as a whole is over with its tasks."""
+    """C3: a convoy that does not land as a whole is closed when its tasks are done."""
     for convoy in _at(town, tick, "C3"):
         yield CloseConvoy(convoy_id=convoy.id)
 
 
 def mark_ready_to_land(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C4: the tasks are done; landing starts in a later tick."""
+    """C4: when the tasks are done, the convoy is marked ready; a later tick starts the landing."""
     for convoy in _at(town, tick, "C4"):
         yield SetConvoyReadyToLand(convoy_id=convoy.id)
 
 
 def land(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C5: a merged landing MR closes the convoy."""
+    """C5: a convoy is closed when its landing MR was merged."""
     for convoy in _at(town, tick, "C5"):
         yield CloseConvoy(convoy_id=convoy.id)
 
 
 def wait_for_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C6: one landing MR at a time."""
+    """C6: while a landing MR is live, no other one is created. This rule has no action."""
     yield from ()
 
 
 def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C7: a landing MR that waited for a person is not respawned; that is said once per suppressed attempt."""
+    """C7: a failed landing MR that was waiting for approval is not replaced; one event is emitted per suppressed attempt."""
     for convoy in _at(town, tick, "C7"):
         attempt = landing_attempts(convoy.metadata) + 1
         if convoy.metadata.get("respawn_suppressed_attempt") != attempt:
@@ -78,14 +79,14 @@ def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def fail_exhausted(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C8: after five landing attempts the convoy fails."""
+    """C8: after the last landing attempt the convoy fails."""
     for convoy in _at(town, tick, "C8"):
         reason = f"Landing MR creation failed after {limits.LANDING_ATTEMPTS} attempts"
         yield FailConvoy(convoy_id=convoy.id, reason=reason)
 
 
 def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C9: landing attempts keep their distance."""
+    """C9: the next landing attempt waits for the cooldown."""
     for convoy in _at(town, tick, "C9"):
         cooldown = cooldown_of(convoy)
         if cooldown is not None:
@@ -93,7 +94,7 @@ def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C10: the feature branch is put up for landing, in the rig of the first task that has one."""
+    """C10: a landing MR is created for the feature branch, in the rig of the first task that has a rig."""
     for convoy in _at(town, tick, "C10"):
         if convoy.first_rig is None or convoy.feature_branch is None:
             continue
@@ -111,7 +112,7 @@ def _at(town: TownReader, tick: Tick, stage: ConvoyStage) -> Iterator[OpenConvoy
 
 
 def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoyStage:
-    """Where in the chain a convoy stands."""
+    """The code of the rule in the chain that decides about a convoy."""
     if convoy.total == 0 or convoy.done < convoy.total or convoy.id in town.convoys_in_review:
         return "C2"
     if convoy.failed == convoy.total:
@@ -140,7 +141,7 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoySt
 
 
 def cooldown_of(convoy: OpenConvoy) -> Due | None:
-    """The wait between two landing attempts; None if there was no attempt."""
+    """The wait after the last landing attempt, which may be over; None if there was no attempt."""
     last = time_in(convoy.metadata, "last_landing_mr_attempt_at")
     if last is None:
         return None

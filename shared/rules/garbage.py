@@ -1,4 +1,4 @@
-"""Agents that nobody needed for a day (spec/rules.md section 7)."""
+"""Agents that have not been used for a long time (spec/rules.md section 7)."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from shared.town.reading import TownReader
 
 
 def forget_idle_agent(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """GC: an idle or dead polecat or refinery without a hook is forgotten after 24 hours."""
+    """GC: an idle or dead polecat or refinery without a hook is deleted after a time without activity."""
     rigs_in_review = {review.rig_id for review in town.reviews}
     for agent in town.agents:
         if agent.status not in (AgentStatus.IDLE, AgentStatus.DEAD) or agent.role is Role.MAYOR:

@@ -1,4 +1,4 @@
-"""Escalations, triage, nudges, mail, the container's token and its sleep (spec/rules.md section 9)."""
+"""Escalations, triage, nudges, mail; the container's token, and stopping the idle container (spec/rules.md section 9)."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ _SEVERITIES = tuple(Priority)
 
 
 def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H1: an escalation that nobody acknowledged is raised every four hours, three times."""
+    """H1: an escalation that nobody acknowledged is raised at regular intervals, a limited number of times."""
     for escalation in town.escalations:
         since = escalation.created_at + escalation.bumps * limits.ESCALATION_BUMP
         if not tick.stale(since, limits.ESCALATION_BUMP):
@@ -42,7 +42,9 @@ def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H2: open triage requests go to a polecat as one batch; fruitless batches grow rarer, then end in an escalation."""
+    """H2: open triage requests go to a polecat as one batch. After a batch without an answer the next one waits longer; after
+    too many of them, the requests are escalated.
+    """
     requests = town.triage_requests
     if tick.draining or tick.breaker.open or not town.rigs or not requests or town.triage_batch is not None:
         return
@@ -69,7 +71,7 @@ def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def expire_nudge(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H3: a nudge that nobody took in time is over."""
+    """H3: a nudge that was not delivered in time expires."""
     for nudge_id, expires_at in town.expiring_nudges:
         if expires_at < tick.now:
             yield ExpireNudge(nudge_id=nudge_id)
@@ -78,7 +80,7 @@ def expire_nudge(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H4: a message reaches its agent while that works."""
+    """H4: a message is delivered to its agent as a nudge when the agent is working."""
     for mail in town.mail:
         agent = town.agents_by_id.get(mail.assignee or "")
         if agent is None or agent.status is not AgentStatus.WORKING:
@@ -88,7 +90,7 @@ def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H5: while there is work, the container's token is never older than an hour."""
+    """H5: while there is work, the container's token is refreshed regularly."""
     if (EffectKind.REFRESH_TOKEN, "container") in town.unfinished_effects:
         return
     if not _mayor_alive(town.mayor) and not town.has_active_work(tick.now):
@@ -101,7 +103,7 @@ def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H6: a container without work and with a mayor that rests is put to sleep."""
+    """H6: the container is stopped when there is no work and the mayor is not active."""
     if tick.draining or tick.container not in ("running", "healthy"):
         return
     if (EffectKind.STOP_CONTAINER, "container") in town.unfinished_effects or town.has_active_work(tick.now):
@@ -129,7 +131,7 @@ def _next_severity(severity: Priority) -> str:
 
 
 def _last_batch(town: TownReader, state: dict[str, str]) -> datetime | None:
-    """When the last batch was last touched: its end, if it ended, else its start."""
+    """When the last batch was last updated: its end if it has ended, else its start."""
     batch_id = state.get("last_batch_id")
     touched = None if batch_id is None else town.updated_at(batch_id)
     return touched or time_or_none(state.get("last_batch_at"))

@@ -1,6 +1,6 @@
-"""Propulsion (GUPP): work on a hook must progress (spec/rules.md section 6).
+"""Propulsion (GUPP): work on a hook must make progress (spec/rules.md section 6).
 
-An agent that beats and makes no progress is nudged, then reported, then stopped.
+An agent that sends heartbeats but makes no progress is nudged, then reported to triage, then stopped.
 """
 
 import json
@@ -32,12 +32,12 @@ class _Silence(NamedTuple):
         return int(self.elapsed // timedelta(minutes=1))
 
     def until(self, limit: timedelta) -> Due:
-        """When it will have lasted longer than the limit of a tier."""
+        """The wait until the silence has lasted longer than the limit of a tier."""
         return Due.later_than(self.since, limit, rows=(self.agent.id,), wait="progress")
 
 
 def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """G3: more than two hours without progress: the agent is stopped and stalls, and triage is asked for."""
+    """G3: an agent that exceeds the last limit is stopped, becomes stalled, and triage is asked what to do."""
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         agent = silence.agent
         if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
@@ -50,7 +50,7 @@ def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """G2: more than one hour: an urgent nudge and a question for triage, once an hour."""
+    """G2: an agent that exceeds the second limit gets an urgent nudge, and triage is asked; once per nudge window."""
     nudges = _NudgesOf(town, tick, ESCALATE)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_ESCALATE_AFTER:
@@ -72,7 +72,7 @@ def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """G1: more than a quarter of an hour and no tool is running: a nudge, once an hour."""
+    """G1: an agent that exceeds the first limit while no tool is running gets a nudge; once per nudge window."""
     nudges = _NudgesOf(town, tick, WARN)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_WARN_AFTER:
@@ -90,20 +90,20 @@ def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 class _NudgesOf:
-    """When each agent may be nudged again by one tier."""
+    """When each agent may be nudged by one tier again."""
 
     def __init__(self, town: TownReader, tick: Tick, source: str) -> None:
         self._recent = town.recent_nudges(tick.ago(limits.NUDGE_WINDOW))
         self._source = source
 
     def next_at(self, agent: Agent) -> datetime | None:
-        """None = now."""
+        """The first time at which the agent may be nudged again; None if it may be nudged now."""
         last = self._recent.get((agent.id, self._source))
         return None if last is None else just_after(last + limits.NUDGE_WINDOW)
 
 
 def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
-    """Agents that the tiers may speak to, and for how long they made no progress."""
+    """The agents that the tiers apply to, each with the time for which it has made no progress."""
     if tick.draining or tick.settling:
         return
     for agent in town.agents:
@@ -125,7 +125,7 @@ def _belongs_to_retirement(agent: Agent, tick: Tick) -> bool:
 
 
 def _activity(agent: Agent) -> datetime | None:
-    """The last progress: the agent's own watermark, else its last sign of life; None if unreadable."""
+    """The time of the last progress: the agent's own watermark, else its last heartbeat; None if it cannot be read."""
     if agent.last_event_at is None:
         return agent.last_activity_at
     return readable_time(agent.last_event_at)

@@ -25,7 +25,7 @@ from shared.town.rows import Agent, time_in, truthy
 
 
 def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R4: a pull request that nobody could poll for half an hour is given up. Judged before R1."""
+    """R4: an MR whose pull request could not be polled for too long fails. Runs before R1."""
     for review in town.reviews:
         if _orphanable(town, tick, review):
             if _orphaned(town, tick, review):
@@ -39,7 +39,7 @@ def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1: every pull request in progress is looked at once a minute, those first at which nobody looked for longest."""
+    """R1: every pull request in progress is polled once per interval, the one with the oldest poll first."""
     due_now: list[tuple[datetime, LiveReview]] = []
     for review in town.reviews:
         if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
@@ -64,7 +64,7 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1m: what is to be merged is merged, one attempt at a time."""
+    """R1m: a pull request that is marked for merging is merged, one attempt at a time."""
     for review in town.reviews:
         if (
             review.status is BeadStatus.IN_PROGRESS
@@ -78,7 +78,7 @@ def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R2: a review that hangs on a dead refinery goes back to the queue."""
+    """R2: a review whose refinery is dead is opened again."""
     if tick.settling:
         return
     for review in town.reviews:
@@ -97,7 +97,7 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R3: a review that nobody is hooked to goes back to the queue."""
+    """R3: a review in progress without a hooked agent is opened again."""
     if tick.settling:
         return
     for review in town.reviews:
@@ -112,7 +112,7 @@ def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def fast_track(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-ft: without code review a pull request needs only polling."""
+    """R-ft: where code review is off, an MR with a pull request goes straight to polling."""
     for review in town.reviews:
         if _unreviewed(town, review) and review.pr_url is not None:
             yield TransitionBead(
@@ -121,7 +121,7 @@ def fast_track(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reject_unreviewable(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-or: without code review and without a pull request nothing could ever land; the source starts again."""
+    """R-or: where code review is off, an MR without a pull request could never land: it fails, and its source is opened again."""
     for review in town.reviews:
         if not _unreviewed(town, review) or review.pr_url is not None or review.created_by == SYSTEM:
             continue
@@ -143,7 +143,7 @@ def reject_unreviewable(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def start_babysitting(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-bs: an adopted pull request is polled, never reviewed by a refinery."""
+    """R-bs: an adopted pull request is polled; no refinery reviews it."""
     for review in town.reviews:
         if review.status is BeadStatus.OPEN and review.pr_url is not None and review.babysat:
             yield TransitionBead(
@@ -152,7 +152,7 @@ def start_babysitting(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R7: a refinery that works on a review that is over is stopped and freed."""
+    """R7: a refinery that works on a closed or failed review is stopped and unhooked."""
     for agent in town.agents:
         bead = agent.hooked
         if agent.role is not Role.REFINERY or bead is None or not bead.status.terminal:
@@ -166,7 +166,7 @@ def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision
 
 
 def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R5: each rig's refinery takes the oldest review that nothing holds back, one at a time."""
+    """R5: the refinery of each rig takes the oldest review that nothing holds back, one at a time."""
     if tick.draining:
         return
     by_rig: dict[str, list[LiveReview]] = {}
@@ -179,7 +179,7 @@ def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R6: an idle refinery goes on with its review, or lets it go where it can only wait."""
+    """R6: an idle refinery continues with its review, or is unhooked if the review can only wait."""
     for agent in town.agents:
         bead = agent.hooked
         if agent.role is not Role.REFINERY or agent.status is not AgentStatus.IDLE or bead is None:
@@ -258,7 +258,7 @@ def _first_refinery(town: TownReader, rig_id: str) -> Agent | None:
 
 
 def _reviewable(town: TownReader, review: LiveReview) -> bool:
-    """Whether R5 may take an MR: open, not babysat, unhooked, and somebody must judge it even with reviews off."""
+    """Whether R5 may take an MR: it is open, not babysat and not hooked, and needs a review even if code review is off."""
     if review.status is not BeadStatus.OPEN or review.babysat or review.id in town.hooks:
         return False
     if town.settings(review.rig_id).code_review or review.parent_mode is MergeMode.REVIEW_AND_MERGE:
@@ -267,7 +267,7 @@ def _reviewable(town: TownReader, review: LiveReview) -> bool:
 
 
 def _unreviewed(town: TownReader, review: LiveReview) -> bool:
-    """An open MR of a rig without code review that is neither babysat nor of a review-and-merge convoy."""
+    """Whether an MR is open, in a rig without code review, not babysat, and not part of a review-and-merge convoy."""
     return (
         review.status is BeadStatus.OPEN
         and not town.settings(review.rig_id).code_review
@@ -281,7 +281,7 @@ def _without_pull_request(review: LiveReview) -> bool:
 
 
 def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
-    """Everything that R4 asks for but the time."""
+    """Whether every condition of R4 except the time holds."""
     if tick.settling or review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None:
         return False
     if review.rig_id is None or review.awaiting_approval or not town.settings(review.rig_id).code_review:
@@ -293,10 +293,10 @@ def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
 
 
 def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:
-    """Whether R4 fails this MR in this pass; R1, R1m and R6 leave it alone then."""
+    """Whether R4 fails this MR in this pass; if so, R1, R1m and R6 skip it."""
     return tick.stale(_silent_since(review), limits.REVIEW_ORPHANED_AFTER) and _orphanable(town, tick, review)
 
 
 def _silent_since(review: LiveReview) -> datetime:
-    """Since when a poll of an MR could have succeeded and none did: a rate limit's wait does not count."""
+    """The start of the time in which an MR could have been polled and was not; waiting for a rate limit does not count."""
     return max(review.updated_at, time_in(review.metadata, "poll_not_before") or review.updated_at)

@@ -1,7 +1,7 @@
-"""Every query of the rules and invariants, by name; the plan test explains each of them.
+"""Every query of the rules and invariants, by name. A test checks the query plan of each.
 
-Indexes fit these queries term for term (a partial index serves only a query that repeats its WHERE term). Where the
-planner would start from the wrong side, CROSS JOIN fixes the order.
+The indexes match these queries term by term: a partial index is used only by a query that repeats its WHERE term. Where the
+planner would start with the wrong table, CROSS JOIN fixes the order.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
-"""The keys of a town: what a tick keeps for the next one outside of rows, and the form of those that have parts.
+"""The town keys: single values that a tick stores for the next one, and the form of those that have parts.
 
-A key that was never set has the value of NEVER_SET; a new town stores these values, an imported one may lack them.
+A key that was never set has its value in NEVER_SET. A new town stores these values; an imported one may lack them.
 """
 
 import json
@@ -23,19 +23,19 @@ NEVER_SET: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """A drain: nothing is dispatched until the new container answers with `nonce`, or until the drain times out."""
+    """A drain: nothing is dispatched until the new container reports `nonce` or the drain times out."""
 
     nonce: str
     started_at: datetime
 
     @property
     def last_moment(self) -> datetime:
-        """The last time at which it still holds: it has timed out when more than DRAIN_TIMEOUT has passed."""
+        """The last time at which the drain is in force: it times out when more than DRAIN_TIMEOUT has passed."""
         return self.started_at + limits.DRAIN_TIMEOUT
 
     @property
     def ends_at(self) -> datetime:
-        """The first time at which it has timed out."""
+        """The first time at which the drain has timed out."""
         return limits.just_after(self.last_moment)
 
 
@@ -66,18 +66,18 @@ def breaker(sql: sqlite3.Connection) -> Breaker:
 
 
 def put_breaker(sql: sqlite3.Connection, new: Breaker) -> None:
-    """Store the breaker; its counted failures are not kept, because every tick counts them anew."""
+    """Store the breaker, without its failures, which every tick counts anew."""
     put(sql, "breaker", {"open": new.open, "since": text_or_none(new.since), "episode": new.episode})
 
 
 def count(sql: sqlite3.Connection, what: Literal["poisoned", "conflicts"], more: int = 1) -> None:
-    """Add to one of the counters that only ever grow."""
+    """Add to one of the town's counters, which only ever grow."""
     counters = value(sql, "counters") or NEVER_SET["counters"]
     put(sql, "counters", {**counters, what: counters[what] + more})
 
 
 def drain(sql: sqlite3.Connection) -> Drain | None:
-    """The drain that goes on; None if the town is not draining."""
+    """The present drain; None if the town is not draining."""
     stored = value(sql, "drain")
     return None if stored is None else Drain(stored["nonce"], from_text(stored["started_at"]))
 
@@ -88,5 +88,5 @@ def settling_until(sql: sqlite3.Connection) -> datetime | None:
 
 
 def triage(sql: sqlite3.Connection) -> dict[str, Any]:
-    """When the last triage batch was made and which, how many were fruitless since, and whether that was escalated."""
+    """The last triage batch, how many batches since then brought no answer, and whether that was escalated."""
     return dict(value(sql, "triage") or NEVER_SET["triage"])

@@ -42,7 +42,7 @@ def agent_of(town: Town, nudge_id: str) -> str | None:
 
 
 def deliver(town: Town, nudge_id: str) -> bool:
-    """The nudge arrived, or is over, now; False if it was before (the first time is kept) or does not exist."""
+    """Note that a nudge was delivered or has expired. False if it does not exist or that was noted before: the first time stays."""
     delivered = town.sql.execute(
         "UPDATE agent_nudges SET delivered_at = :now WHERE nudge_id = :id AND delivered_at IS NULL",
         {"id": nudge_id, "now": town.tick.now_text},

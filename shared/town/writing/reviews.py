@@ -1,4 +1,4 @@
-"""Reviews: submit, complete, and what an agent's "done" and "completed" mean (spec/data-model.md 3.11 to 3.14)."""
+"""Reviews: submitting, completing, and the effect of an agent's "done" and "completed" (spec/data-model.md 3.11 to 3.14)."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ EVICTION = "container eviction"
 
 
 def valid_pr_url(url: str) -> bool:
-    """Only https addresses are ever stored."""
+    """Whether an address may be stored: only https addresses may."""
     return url.startswith("https://")
 
 
@@ -40,14 +40,10 @@ def submit(
     rig_id: str | None = None,
     target_branch: str | None = None,
 ) -> str:
-    """Create the MR bead of a source (3.11); rig and target are the source's unless given. Returns its id."""
+    """Create an MR bead for a source (3.11); returns its id. Rig and target default to those of the source."""
     rig_id = rig_id if rig_id is not None else source.rig_id
     convoy = lookup.convoy_of(town, source.id)
     stored_url = pr_url if pr_url is not None and valid_pr_url(pr_url) else None
-    metadata = {"source_bead_id": source.id, "source_agent_id": by, "pr_url": stored_url}
-    if convoy is not None:
-        metadata["convoy_id"] = convoy[0]
-        metadata["convoy_feature_branch"] = convoy[1]
     review_id = beads.create(
         town,
         beads.NewBead(
@@ -57,7 +53,7 @@ def submit(
             body=summary,
             rig_id=rig_id,
             labels=(Label.MERGE_REQUEST,),
-            metadata={key: value for key, value in metadata.items() if value is not None},
+            metadata=_metadata_of(source, by, stored_url, convoy),
             created_by=by,
         ),
     )
@@ -76,8 +72,22 @@ def submit(
     return review_id
 
 
+def _metadata_of(
+    source: Bead, by: str, pr_url: str | None, convoy: tuple[str, str | None, str | None] | None
+) -> dict[str, str]:
+    convoy_id, feature_branch, _ = convoy or (None, None, None)
+    metadata = {
+        "source_bead_id": source.id,
+        "source_agent_id": by,
+        "pr_url": pr_url,
+        "convoy_id": convoy_id,
+        "convoy_feature_branch": feature_branch,
+    }
+    return {key: value for key, value in metadata.items() if value is not None}
+
+
 def create_metadata(town: Town, review_id: str, *, branch: str, target_branch: str, pr_url: str | None) -> None:
-    """The MR's satellite row."""
+    """Insert the MR's metadata row."""
     town.sql.execute(
         "INSERT INTO review_metadata (bead_id, branch, target_branch, pr_url) VALUES (:id, :branch, :target, :url)",
         {"id": review_id, "branch": branch, "target": target_branch, "url": pr_url},
@@ -85,7 +95,7 @@ def create_metadata(town: Town, review_id: str, *, branch: str, target_branch: s
 
 
 def default_target(town: Town, rig_id: str | None, convoy: tuple[str, str | None, str | None] | None) -> str:
-    """Where work of a convoy (as of lookup.convoy_of), or of none, is to be merged."""
+    """The branch into which work is merged; `convoy` is that of lookup.convoy_of, or None for work outside of convoys."""
     if convoy is not None and convoy[1] and (convoy[2] or MergeMode.REVIEW_THEN_LAND) == MergeMode.REVIEW_THEN_LAND:
         return convoy[1]
     rig = town.rig(rig_id)
@@ -100,7 +110,7 @@ def complete(
     message: str,
     sha: str | None = None,
 ) -> bool:
-    """End a review (3.12); False if it was over already."""
+    """End a review (3.12); False if it had already ended."""
     to = BeadStatus.CLOSED if result == "merged" else BeadStatus.FAILED
     failure = None if result == "merged" else Failure("review_failed", message, "review")
     if beads.move(town, review_id, to, reason=message, failure=failure) != "moved":
@@ -141,13 +151,13 @@ def _source_not_merged(town: Town, source: Bead, result: str, message: str) -> N
 
 
 def set_pr_url(town: Town, review_id: str, pr_url: str) -> None:
-    """Store an https PR URL in both of its places."""
+    """Store an https address of a pull request in both of its places."""
     town.sql.execute("UPDATE review_metadata SET pr_url = :url WHERE bead_id = :id", {"id": review_id, "url": pr_url})
     beads.set_metadata(town, review_id, {"pr_url": pr_url})
 
 
 def set_ready_since(town: Town, review_id: str, since: str | None) -> None:
-    """Start or forget the all-green period."""
+    """Start the all-green period, or end it with None."""
     town.sql.execute(
         "UPDATE review_metadata SET auto_merge_ready_since = :since "
         "WHERE bead_id = :id AND auto_merge_ready_since IS NOT :since",
@@ -156,7 +166,7 @@ def set_ready_since(town: Town, review_id: str, since: str | None) -> None:
 
 
 def note_feedback_check(town: Town, review_id: str) -> None:
-    """Feedback was looked at now."""
+    """Note that the feedback was checked now."""
     town.sql.execute(
         "UPDATE review_metadata SET last_feedback_check_at = :now WHERE bead_id = :id",
         {"id": review_id, "now": town.tick.now_text},
@@ -173,7 +183,7 @@ def agent_done(
     bead_id: str | None = None,
     generation: int | None = None,
 ) -> EventOutcome:
-    """An agent says that its work is done (3.13)."""
+    """Handle an agent's report that its work is done (3.13)."""
     agent = lookup.agent(town, agent_id)
     if agent is None:
         return Skipped("missing")
@@ -307,7 +317,7 @@ def agent_completed(
     reason: str | None = None,
     generation: int | None = None,
 ) -> EventOutcome:
-    """An agent process ended (3.14); no agent id means the mayor."""
+    """Handle the end of an agent process (3.14). No agent id means the mayor."""
     agent = lookup.mayor(town) if agent_id is None else lookup.agent(town, agent_id)
     if agent is None:
         return Skipped("missing")
