@@ -12,7 +12,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, nudges, reviews
+from shared.town.writing import agents, audit, beads, hooks, nudges, work_reports
 from shared.town.writing.agents import Watermark
 
 STALE_GENERATION = Skipped("stale generation")
@@ -32,7 +32,7 @@ class AgentDone(Event):
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Submit the work for review, or close it (spec/data-model.md 3.13)."""
         return EventResult(
-            reviews.agent_done(
+            work_reports.agent_done(
                 town,
                 fact.agent_id or "",
                 branch=self.branch,
@@ -56,7 +56,7 @@ class AgentCompleted(Event):
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Unhook the agent, unless it is a refinery with a review (spec/data-model.md 3.14)."""
         return EventResult(
-            reviews.agent_completed(
+            work_reports.agent_completed(
                 town, fact.agent_id, status=self.status, reason=self.reason, generation=self.generation
             )
         )

@@ -1,6 +1,6 @@
-"""A full look at an image, row by row: what a doctor wants to know and no tick has the time for.
+"""A full check of an image, row by row, which would take too long for a tick. `townctl doctor` and imports use it.
 
-Its cost is that of the whole town. It reads, and changes nothing.
+It reads the whole town, and changes nothing.
 """
 
 import json
@@ -39,12 +39,12 @@ _JSON_COLUMNS: Final = frozenset(
     {"value", "config", "labels", "metadata", "payload", "active_tools", "inputs", "outputs"}
 )
 _MAY_BE_ANYTHING: Final = frozenset({("town_events", "payload")})
-"""A stored event that nobody can read is poisoned, not repaired: its text may be anything."""
+"""The payload of a stored event may be any text: an unreadable event is poisoned, not repaired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One thing that is wrong: which check found it, in what, and what it is."""
+    """Something that is wrong with an image: the check that found it, where it is, and what it is."""
 
     check: str
     subject: str
@@ -55,12 +55,12 @@ def defects(sql: sqlite3.Connection) -> list[Defect]:
     """Everything that is wrong with an open image."""
     found = [*_structure(sql)]
     if found:
-        return found  # nothing that is read from a damaged file means anything
+        return found  # what is read from a damaged file means nothing
     return [*_rows(sql), *_values(sql), *_keys(sql), *_journal(sql)]
 
 
 def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
-    """How many rows each table has, and so how many were looked at."""
+    """The number of rows in each table, all of which are checked."""
     return {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in (*dump.TABLES, "ticks")
@@ -68,8 +68,8 @@ def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
 
 
 def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
-    """The generation of every agent of which a process should live, by id; None: any. A mayor's sessions are numbered by
-    whoever starts them, and a waiting one may live too.
+    """The generation of every agent that should have a process, by id; None if it may be any generation, as for the mayor,
+    whose sessions are not numbered by dispatches. A waiting mayor may have a process too.
     """
     return dict(
         sql.execute(
@@ -80,7 +80,7 @@ def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
 
 
 def _structure(sql: sqlite3.Connection) -> Iterator[Defect]:
-    """Pages, indexes and references. The guard of the connection is put down for the two pragmas, and up again."""
+    """Check pages, indexes and references. The connection's authorizer is removed for the two pragmas, and set again."""
     sql.set_authorizer(None)
     try:
         for (line,) in sql.execute("PRAGMA integrity_check").fetchall():
@@ -93,7 +93,7 @@ def _structure(sql: sqlite3.Connection) -> Iterator[Defect]:
 
 
 def _rows(sql: sqlite3.Connection) -> Iterator[Defect]:
-    """Rows that the readers of rules and events cannot read."""
+    """Check that the readers of rules and events can read all rows."""
     for table, (query, read) in _WHOLE_ROWS.items():
         for row in sql.execute(query).fetchall():
             try:
@@ -105,7 +105,7 @@ def _rows(sql: sqlite3.Connection) -> Iterator[Defect]:
 
 
 def _values(sql: sqlite3.Connection) -> Iterator[Defect]:
-    """Times and JSON in every column of every table."""
+    """Check the times and the JSON in all columns of all tables."""
     tables = {**dump.TABLES, "ticks": ("tick_no, now, inputs, outputs", "tick_no")}
     for table, (columns, order) in tables.items():
         names = [name.strip() for name in columns.split(",")]
@@ -130,7 +130,7 @@ def _problem_with(table: str, name: str, value: Any) -> str | None:
 
 
 def _keys(sql: sqlite3.Connection) -> Iterator[Defect]:
-    """The configuration, which every tick reads."""
+    """Check the configuration, which every tick reads."""
     try:
         TownConfig.model_validate(town_keys.value(sql, "config") or {})
     except ValidationError as error:
@@ -141,7 +141,7 @@ def _keys(sql: sqlite3.Connection) -> Iterator[Defect]:
 
 
 def _journal(sql: sqlite3.Connection) -> Iterator[Defect]:
-    """The journal is a window without gaps that ends with the last tick."""
+    """Check that the journal has no gaps and ends with the last tick."""
     numbers = [row[0] for row in sql.execute("SELECT tick_no FROM ticks ORDER BY tick_no")]
     last = town_keys.value(sql, "tick_no")
     if numbers and numbers[-1] != last:

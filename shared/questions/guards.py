@@ -110,6 +110,12 @@ class Guard:
         }
 
 
+# One guard is one line of an answer: a stable name, a sentence, and when and by whom the state can change. Waits come from
+# the rules (a Due that lies ahead), holds from foresight (an experiment that removed them); only if neither exists does the
+# state itself explain the wait (`of_state`). Example: a bead in backoff in a full rig has the guards `rig_full` (a hold, with
+# the busy polecats as actor) and `backoff` (a wait, with its end), and the rule that acts once both are gone is B1.
+
+
 def of_hold(hold: Hold, sql: Database, town: TownReader, moment: Tick, row: str) -> Guard:
     """The guard that stands for a hold."""
     says = hold_text(hold)

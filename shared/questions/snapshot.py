@@ -1,4 +1,4 @@
-"""The town at the end of a replay: who does what, what waits, and what the next tick would do."""
+"""The town at the end of a replay: its agents, beads, convoys and backlog, and what the next tick would do."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ BEADS_SHOWN: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits to be done: events that no tick has applied, effects that are not finished."""
+    """What waits to be done: events that were not applied, and unfinished effects."""
 
     pending_events: int
     poisoned_events: int
@@ -33,7 +33,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class TownState:
-    """A town after a tick."""
+    """The state of a town after a tick."""
 
     tick_no: int
     txid: int
@@ -68,7 +68,7 @@ class TownState:
         }
 
     def as_of(self) -> AsOf:
-        """Which state this is."""
+        """Identifies this state."""
         return {
             "txid": self.txid,
             "tick": self.tick_no,
@@ -79,7 +79,7 @@ class TownState:
 
 
 def town_state(running: Rerun, at: datetime) -> TownState:
-    """The state after the last tick that ran, seen at a time."""
+    """The state after the last tick of a rerun, as seen at a time."""
     about = summary.before_tick(running.sql)
     reader, moment = tick.current_state(running.sql, given_at(running, at), town_id=running.town_id)
     return TownState(
@@ -103,14 +103,14 @@ def town_state(running: Rerun, at: datetime) -> TownState:
 
 
 def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
-    """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
+    """What a tick at that time would do without any new event. No process is observed."""
     with database.opened(running.image) as copy:
         report = tick.run(copy, given_at(running, at), town_id=running.town_id)
     return tuple(action.as_json() for action in report.actions)
 
 
 def given_at(running: Rerun, at: datetime) -> TickInput:
-    """What a tick at that time would be given if nobody reported anything; never before the last tick."""
+    """The input of a tick at that time without any new event. Its time is always later than the last tick's."""
     about = summary.before_tick(running.sql)
     last = about.last_tick_at
     return TickInput(

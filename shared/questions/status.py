@@ -1,7 +1,7 @@
-"""The status report: what a town is doing, and of everything that waits, why, since when, until when or for whom.
+"""The status report: what a town is doing; and for everything that waits, why, since when, and until when or for whom.
 
-It is computed on the committed image (spec/tick.md section 13) by the same readers and rules' notions that the next
-tick uses. Nothing is written and nobody outside is asked.
+It is computed from the committed image (spec/tick.md section 13), with the readers and functions that the next tick uses.
+Nothing is written, and nothing outside is called.
 """
 
 from dataclasses import asdict, dataclass
@@ -38,7 +38,7 @@ ConvoyState = Literal["failed", "landed", "staged", "active"]
 
 @dataclass(frozen=True, slots=True)
 class AgentLine:
-    """An agent in one line. `says` is its own last message."""
+    """An agent, for lists. `says` is its last status message."""
 
     agent_id: str
     identity: str
@@ -52,13 +52,13 @@ class AgentLine:
 
 @dataclass(frozen=True, slots=True)
 class ConvoyStanding(ConvoyLine):
-    """A convoy in one line, and how it stands."""
+    """A convoy, for lists, with its state."""
 
     state: ConvoyState
 
 
 class CommittedAnswer(TypedDict):
-    """Which commit an answer is about; `time` is when it was made."""
+    """The commit that an answer is about; `time` is the time of the commit."""
 
     txid: int
     tick: int
@@ -66,7 +66,7 @@ class CommittedAnswer(TypedDict):
 
 
 class BreakerAnswer(TypedDict):
-    """The breaker that stops dispatching when it fails too often."""
+    """The breaker that pauses dispatching when too many starts fail."""
 
     open: bool
     since: str | None
@@ -74,7 +74,7 @@ class BreakerAnswer(TypedDict):
 
 
 class UnreadableAnswer(TypedDict):
-    """A row that no tick can read."""
+    """A row that cannot be read."""
 
     table: str
     key: str
@@ -82,7 +82,7 @@ class UnreadableAnswer(TypedDict):
 
 
 class EventCounts(TypedDict):
-    """Stored events that wait, or failed for good."""
+    """The numbers of pending and poisoned events."""
 
     pending: int
     poisoned: int
@@ -90,7 +90,7 @@ class EventCounts(TypedDict):
 
 
 class StatusAnswer(TypedDict):
-    """A town at one moment."""
+    """The status of a town at one time."""
 
     townId: str
     asOf: CommittedAnswer
@@ -115,7 +115,7 @@ class StatusAnswer(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class TownStatus:
-    """A town at one moment. `next_due` None: only an event can wake it."""
+    """The status of a town at one time. `next_due` is None if only an event can cause the next tick."""
 
     base: TownImage
     now: datetime
@@ -172,7 +172,7 @@ class TownStatus:
 
 
 def convoy_state(convoy: ConvoyLine) -> ConvoyState:
-    """A failed convoy is shown as failed, a closed one as landed, others as active or staged."""
+    """The state that is shown: failed, landed (closed), staged or active."""
     if convoy.status == BeadStatus.FAILED:
         return "failed"
     if convoy.status == BeadStatus.CLOSED:
@@ -186,7 +186,7 @@ def with_state(convoy: ConvoyLine) -> ConvoyStanding:
 
 
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
-    """Report on a town as it stands. Raises what loading it raises."""
+    """Report on the present state of a town. Raises what loading it raises."""
     image = yield from around.store.load(town_id)
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     now: datetime = yield Call("clock", around.clock.now)
@@ -241,7 +241,7 @@ def _status(
 
 
 def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, ...]:
-    """Every agent in one line, in order of id."""
+    """Every agent, in order of id."""
     says = overview.agent_messages(sql)
     return tuple(
         AgentLine(

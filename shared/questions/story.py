@@ -1,4 +1,4 @@
-"""The life of one bead or agent as a story: what journal rows and the audit trail tell of it, in order of time."""
+"""The history of one bead or agent: what journal rows and the audit trail say about it, in order of time."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _HOOKING: Final = ("hooked", "unhooked")
 
 @dataclass(frozen=True, slots=True)
 class StoryEntry:
-    """One thing that happened. `tick` None: the row of its tick is not kept. `source` is an event, effect or audit id."""
+    """One thing that happened. `tick` is None if the row of its tick is not kept. `source` is an event, effect or audit id."""
 
     tick: int | None
     time: datetime
@@ -54,7 +54,7 @@ class StoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class _TickSummary:
-    """What any tick was, should it turn out to be a cause."""
+    """What a tick did, in a few words, in case it turns out to be a cause."""
 
     tick: int
     time: datetime
@@ -64,7 +64,7 @@ class _TickSummary:
 
 @dataclass
 class Story:
-    """A story while it is read. `subject` is the bead or agent, `trail` its audit, `effects` those of the images."""
+    """A story, built by reading the journal. `subject` is the bead or agent, `trail` its audit trail, `effects` the outbox."""
 
     subject: str
     trail: list[AuditRow]
@@ -83,11 +83,11 @@ class Story:
 
     @property
     def first_tick(self) -> _TickSummary | None:
-        """The first tick whose row is kept."""
+        """The first tick that was read."""
         return self._ticks[0] if self._ticks else None
 
     def read(self, row: JournalRow) -> None:
-        """Take in the next row of the journal."""
+        """Read the next row of the journal."""
         at, tick = time_of(row), row["tick_no"]
         outputs, inputs = row["outputs"], row["inputs"]
         done = [event["event_type"] for event in outputs["events"]]
@@ -111,23 +111,23 @@ class Story:
                 self._entries.append(StoryEntry(tick, at, "invariant", f"invariant {key[0]}", violation["message"]))
         self._claims += [(tick, at, claim["effect_id"], claim["attempt"]) for claim in outputs["effects"]]
 
-    def told(self) -> tuple[StoryEntry, ...]:
-        """The whole story; of the signs of life only the last one of each agent."""
+    def entries(self) -> tuple[StoryEntry, ...]:
+        """The whole story. Of the heartbeats, only the last one of each agent is in it."""
         entries = [*self._entries, *self._last_sign.values(), *self._performed(), *self._audited()]
         return tuple(sorted(entries, key=lambda entry: (entry.time, _ORDER.index(entry.by))))
 
     def tick_since(self, at: datetime) -> _TickSummary | None:
-        """The tick of that moment, or the one that took in what came then; None if its row is not kept."""
+        """The first tick at or after that time, which applied what arrived then; None if its row is not kept."""
         if not self._ticks or at < self._ticks[0].time:
             return None
         return next((seen for seen in self._ticks if seen.time >= at), None)
 
     def _rows_at(self, at: datetime) -> frozenset[str]:
-        """The subject and, of a bead, the agents that were hooked to it at that time."""
+        """The subject; for a bead also the agents that were hooked to it at that time."""
         return frozenset((self.subject,)) if self.is_agent else frozenset((self.subject, *self._hooked_at(at)))
 
     def _hooked_at(self, at: datetime) -> set[str]:
-        """The agents that were hooked to the bead, or the bead that the agent was hooked to; both ends belong to it."""
+        """The agents that were hooked to the bead at a time, or the beads that the agent was hooked to; both ends count."""
         hooked = set(self._hooked_before)
         for then, what, other in self._hookings:
             if then > at:
@@ -140,7 +140,7 @@ class Story:
 
     @cached_property
     def _hookings(self) -> tuple[tuple[datetime, str, str], ...]:
-        """When what was hooked or unhooked, in order."""
+        """All hookings and unhookings, in order: time, event type, and the other side."""
         lines = [(line, self._other(line)) for line in self.trail if line.event_type in _HOOKING]
         return tuple((from_text(line.at), line.event_type, other) for line, other in lines if other is not None)
 
@@ -163,14 +163,14 @@ class Story:
 
     @cached_property
     def _hooked_before(self) -> frozenset[str]:
-        """What was hooked before the audit trail begins, as in an imported town."""
+        """What was hooked before the audit trail begins, for example in an imported town."""
         first = {other: what for _, what, other in reversed(self._hookings)}
         before = {other for other, what in first.items() if what == "unhooked"}
         return frozenset(before | ({self.hooked_now} if self.hooked_now and self.hooked_now not in first else set()))
 
     @property
     def _reviews(self) -> frozenset[str]:
-        """The reviews of a bead: what is reported of them is part of its life."""
+        """The reviews of a bead; events about them are part of its story."""
         return frozenset(line.new for line in self.trail if line.event_type == "review_submitted" and line.new)
 
     def _events(self, row: JournalRow, at: datetime) -> Iterator[StoryEntry]:
@@ -198,7 +198,7 @@ class Story:
                 yield entry
 
     def _observations(self, row: JournalRow, at: datetime, rows: frozenset[str]) -> Iterator[StoryEntry]:
-        """Ends of processes that became events inside the tick."""
+        """Observations that became events inside the tick: processes that ended."""
         seen = row["inputs"]["observations"]
         news = any(event["event_type"] == "container_status" for event in row["outputs"]["events"])
         for agent_id, status in sorted({} if seen == "none" else seen["agents"].items()):
@@ -227,7 +227,7 @@ class Story:
             )
 
     def _performed(self) -> Iterator[StoryEntry]:
-        """Effects that were started, and what came of them: from the events that brought the results, or the outbox."""
+        """Effects that were claimed, with their results from the result events or the outbox."""
         for tick, at, effect_id, attempt in self._claims:
             _, event = self._results.get((effect_id, attempt), (None, {}))
             life = self.effects.get(effect_id)
@@ -274,7 +274,7 @@ def _outcome(result: object) -> str:
 
 
 def _said(payload: object) -> str | None:
-    """What a payload gives as its reason, whatever it calls it."""
+    """The reason in a payload, under any of the names that payloads use for it."""
     if isinstance(payload, str):
         try:
             payload = json.loads(payload)

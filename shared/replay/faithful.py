@@ -1,7 +1,7 @@
-"""Faithful replay: the recorded ticks of a window run again, and after each of them the proof that it is what happened.
+"""Faithful replay: the recorded ticks of a window are run again, and each of them is proven to be what happened.
 
-Ticks that other code made are run by the code that is installed: that is a what-if, never a replay. From the first of them
-that comes out otherwise, its state is no longer history's, until a commit is kept from which the installed code went on.
+Ticks that were made by other code are run with the installed code; that is a what-if, not a replay. From the first such tick
+that diverges, the state is no longer history's, until there is a kept commit from which the installed code continued.
 """
 
 from typing import Literal
@@ -22,9 +22,9 @@ from shared.town import journal, migrations
 
 
 def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = time_window.WHOLE_DAY) -> Steps[Replay]:
-    """Run a window again. Raises Refused (400) where it reaches back too far, UnknownTown, DamagedImage.
+    """Run a window again. Raises Refused (400) if it begins before the kept history, UnknownTown, DamagedImage.
 
-    Reads only. It ends at the first difference, or where a page is full: then the answer has a cursor.
+    This only reads. It stops at the first divergence, or when a page is full; the answer then has a cursor.
     """
     newest = yield from past.newest(town_id)
     base, rows = yield from start(town_id, past, wanted, newest)
@@ -63,7 +63,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
 
 
 def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, JournalRows]]:
-    """The image to start from, and the rows after it. Raises Refused where nothing reaches back so far."""
+    """The image to start from, and the journal rows after it. Raises Refused if nothing is kept from before the window."""
     base = yield from past.before(town_id, wanted.start)
     first = base if base is not None else (yield from past.oldest(town_id))
     rows = JournalRows(past, town_id)
@@ -78,10 +78,13 @@ def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> St
 
 
 class SegmentedReplay:
-    """The ticks as they run again, in segments of one code version each. `parted`: the state is no longer history's."""
+    """Runs recorded ticks again and judges them, in segments of one code version each.
+
+    `parted` means that the state is no longer history's, because other code made a tick that diverged.
+    """
 
     def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
-        """Run `rows` on `running`, and compare with what is kept of the past."""
+        """Run `rows` on `running`, and compare with what is kept in `past`."""
         self._running = running
         self._judge = TickJudge(past, newest, running)
         self._past = past
@@ -95,7 +98,7 @@ class SegmentedReplay:
         self.notes: list[str] = []
 
     def can_run(self, row: JournalRow) -> bool:
-        """Whether a row can be run; if not, why is known then."""
+        """Whether a row can be run. If not, `divergence` or `stopped` says why."""
         if self.divergence is not None:
             return False
         expected = self._running.tick_no + 1
@@ -106,7 +109,7 @@ class SegmentedReplay:
         if pending:
             self.stopped = (
                 f"tick {expected} was made by code {row['code_version']} before the schema changed ({', '.join(pending)}): "
-                f"the installed code cannot run it. Replay up to the tick before with that release, or from a later time"
+                f"the installed code cannot run it. Replay up to the tick before it with that release, or start at a later time"
             )
         return not pending
 
@@ -130,29 +133,31 @@ class SegmentedReplay:
         return ReplayedTick(row, report, digest, judged)
 
     def finish(self) -> None:
-        """Nothing more is run. The journal must reach to the newest tick, if the window does."""
+        """End the run. If the window reaches to the newest tick, so must the journal."""
         if self._rows.next is None and self.divergence is None and self._running.tick_no < self._newest.tick_no:
             self.divergence = missing(
                 self._running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
             )
 
     def results_of(self, told: list[ReplayedTick]) -> effect_results.EffectResults:
-        """What became of the effects of these ticks."""
+        """The results of the effects of these ticks."""
         claimed = [effect for tick in told for effect in tick.report.effects]
         late = [effect for effect in claimed if (effect.effect_id, effect.attempt) not in self.results]
         return self.results | effect_results.of_today(self._newest.image, late)
 
     def _follow_history_again(self, tick_no: int) -> Steps[None]:
-        """The installed code went on from what other code had left: start from there, if it is kept."""
+        """Continue from history's own state at a tick, if it is kept: the installed code continued there after other code."""
         kept = yield from self._past.after_tick(self._running.town_id, tick_no)
         if kept:
             self._running.restart(kept[-1])
             self.parted = False
         elif not any("is not kept" in note for note in self.notes):
-            self.notes.append(f"the commit of tick {tick_no} is not kept: what follows goes on from the what-if")
+            self.notes.append(
+                f"the commit of tick {tick_no} is not kept: the following ticks continue from the what-if"
+            )
 
     def _count(self, row: JournalRow, equal: bool | None, kind: Literal["replay", "what_if"]) -> None:
-        """Put a tick into its segment; of the answers in a segment the worst one stands: no, unknown, yes."""
+        """Count a tick in its segment. The segment has the worst result of its ticks: no, unknown, yes."""
         last = self.segments[-1] if self.segments else None
         number, code = row["tick_no"], row["code_version"]
         if last is None or (last.code_version, last.kind) != (code, kind):

@@ -266,7 +266,7 @@ def test_a_restore_in_place_is_no_tick_and_the_replay_goes_on_from_it() -> None:
     assert [tick.row["tick_no"] for tick in again.ticks] == list(range(2, 20))
     told = {tick.row["tick_no"]: tick.judged.note for tick in again.ticks if tick.judged.note}
     assert list(told) == [11, 16]
-    assert "brought back an older state" in str(told[11])
+    assert "restored an older state" in str(told[11])
     assert again.ticks[-1].digest == world.image().image_digest
 
 

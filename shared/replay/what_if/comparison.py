@@ -1,4 +1,4 @@
-"""Two towns side by side, tick by tick: what only one of them did, and which rows differ since when."""
+"""Compares two towns tick by tick: what only one of them did, and which rows differ since which tick."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,12 +19,12 @@ from shared.replay.answers import ActionOfTick, PartingAnswer
 
 StoredRow = tuple[object, ...] | None
 OneSided = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""What only history did, and what is only done now."""
+"""What only history did, and what only the changed town did."""
 
 
 @dataclass(frozen=True, slots=True)
 class TickDifference:
-    """One tick that comes out otherwise. `rows` differ since this tick, or differ otherwise than before."""
+    """One tick in which the towns differ. `rows` are those that differ since this tick, or differ in another way than before."""
 
     tick_no: int
     at: datetime
@@ -35,7 +35,7 @@ class TickDifference:
     rows: tuple[Difference, ...]
 
     def as_json(self) -> PartingAnswer:
-        """The tick in the manner of a diff."""
+        """The tick as a diff."""
         return {
             "tick": self.tick_no,
             "time": to_text(self.at),
@@ -48,7 +48,7 @@ class TickDifference:
 
     @staticmethod
     def sums(partings: Iterable["TickDifference"]) -> tuple[dict[str, int], dict[str, int]]:
-        """How many actions of each type only history has, and how many only the other town."""
+        """How many actions of each type only history has, and how many only the changed town has."""
         then: Counter[str] = Counter()
         now: Counter[str] = Counter()
         for parting in partings:
@@ -58,10 +58,10 @@ class TickDifference:
 
 
 class Comparison:
-    """History and the other town, from one image on. Times that differ by exactly `shift` are alike."""
+    """Compares history and the changed town, which start from the same image. Times that differ by exactly `shift` are equal."""
 
     def __init__(self, history: Rerun, other: Rerun, shift: timedelta) -> None:
-        """Note from now on which rows either of them writes."""
+        """From now on, note which rows each of them writes."""
         self._history = history
         self._other = other
         self._shift = shift
@@ -76,15 +76,15 @@ class Comparison:
 
     @property
     def rows_apart(self) -> int:
-        """How many rows differ now."""
+        """The number of rows that differ now."""
         return len(self._apart)
 
     def rows(self) -> tuple[Difference, ...]:
-        """The rows that differ now, as many as are shown."""
+        """The differences between the rows now; at most SHOWN of them."""
         return tuple(islice(self._differences(sorted(self._apart)), SHOWN))
 
     def compare(self, row: JournalRow, report: TickReport, *, rows_too: bool) -> None:
-        """Compare a tick of history, as its journal row tells it, with the other town's."""
+        """Compare a tick of history, from its journal row, with the tick of the changed town."""
         self.compared += 1
         self.events += len(report.events)
         self.actions += [
@@ -134,7 +134,7 @@ class Comparison:
 
 
 def one_sided(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> OneSided:
-    """What one side has more often than the other, in order."""
+    """What each side has more often than the other one, in order."""
     left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
     return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))
 
@@ -150,7 +150,7 @@ def _rest(each: Sequence[dict[str, Any]], texts: list[str], others: Counter[str]
 
 
 def _shifted(then: object, now: object, shift: timedelta) -> bool:
-    """Whether both are times, that far apart; stored as text, or as the JSON of a town key."""
+    """Whether both are times and `shift` apart, stored as text or as the JSON of a town key."""
     try:
         return from_text(str(now).strip('"')) - from_text(str(then).strip('"')) == shift
     except ValueError:
