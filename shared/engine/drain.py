@@ -41,10 +41,10 @@ def pending_events(town: Town) -> Drained:
     drained = Drained()
     after = -1
     while facts := inbox.pending(town, after=after):
-        outdone = _outdone_heartbeats(facts)
+        superseded = _superseded_heartbeats(facts)
         for fact in facts:
             after = fact.seq
-            if fact.event_id in outdone:
+            if fact.event_id in superseded:
                 inbox.remove(town, fact)
                 _note(drained, fact, "applied")
             elif inbox.is_pending(town, fact):
@@ -139,7 +139,7 @@ def _too_old(town: Town, fact: Fact) -> bool:
         return False
 
 
-def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
+def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
     """The ids of heartbeats that are superseded by a newer one of the same agent and generation."""
     # A town that was not ticked for a while has many heartbeats of the same agent in its inbox, and only the newest matters:
     # it carries the latest watermark. Example: after ten minutes without ticks an agent has 20 heartbeats; 19 are dropped
@@ -149,7 +149,7 @@ def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
     beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
     if len(beats) < 2:
         return frozenset()
-    outdone: list[str] = []
+    superseded: list[str] = []
     for fact in beats:
         try:
             payload = json.loads(fact.payload)
@@ -161,11 +161,11 @@ def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
         if best is None:
             newest[group] = (rank, fact.event_id)
         elif rank > best[0]:
-            outdone.append(best[1])
+            superseded.append(best[1])
             newest[group] = (rank, fact.event_id)
         else:
-            outdone.append(fact.event_id)
-    return frozenset(outdone)
+            superseded.append(fact.event_id)
+    return frozenset(superseded)
 
 
 def error_text(error: Exception) -> str:

@@ -19,7 +19,7 @@ def forget_old_rows(town: Town, *, published_to: int) -> list[tuple[str, str]]:
     for name, forget in STEPS:
         try:
             budget -= forget(town, published_to, budget)
-        except Exception as error:  # noqa: BLE001 - counted and alerted by the tick; the next step goes on
+        except Exception as error:  # noqa: BLE001 - counted and alerted by the tick; the next step still runs
             failed.append((name, error_text(error)))
     return failed
 

@@ -119,7 +119,7 @@ def check(
     for invariant in (*invariants[1:], *invariants[:1]):
         try:
             sightings[invariant.number] = list(invariant.breaches(reader, town.tick))
-        except Exception as error:  # noqa: BLE001 - a failed check is counted and alerted; the tick goes on
+        except Exception as error:  # noqa: BLE001 - a failed check is counted and alerted; the tick continues
             checked.failed.append((invariant.name, error_text(error)))
             skipped.add(invariant.number)
     for invariant in invariants:
@@ -130,6 +130,12 @@ def check(
         if key not in seen and key[0] not in skipped:
             violations.forget(town, *key)
     return checked
+
+
+# Most invariants have a grace of one committed tick, because a state that breaks them can be legal for one tick: the rule
+# that repairs it sees only the state before the actions of its pass. Example: in tick 7 the action of a rule closes a bead to
+# which agent p is hooked; invariant 2 notes that, A7 unhooks p in tick 8, and no violation ever opens. If p is still hooked
+# after tick 8, the violation opens, and it is reported again every VIOLATION_REPEAT.
 
 
 def _take_up(

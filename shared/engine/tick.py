@@ -284,6 +284,10 @@ def _lag(state: _Pass) -> int:
 
 def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime | None:
     """The earliest time at which a tick can have something to do (spec/tick.md section 6); None if only an event can cause one."""
+    # Every reason for another tick gives a time, and the earliest one wins; it is never before `now`. A time that is too early
+    # costs a quiet tick, but one that is too late would leave the town asleep. Example: A2 needs to look at 12:01:30.001,
+    # an agent is working (watch again at 12:00:30), and no event is pending: the next tick is due at 12:00:30. In a town
+    # without work and without waits the list is empty: only an event causes a tick, and until then the town costs nothing.
     now = state.town.tick.now
     candidates = [state.decisions.due, state.checked.due, state.effects_due]
     if state.given.more_waiting or state.applied.applied or state.town.config_changed or state.expired:

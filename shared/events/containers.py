@@ -24,6 +24,13 @@ _GONE = ("exited", "not_found")
 _MAYOR_GONE = (*_GONE, "stopped", "failed", "error")
 
 
+# Example: the process of p exits at 12:00. Every tick observes `exited`; the first observation becomes an event and is noted
+# in `observed_status`, so the following ones are not new. p becomes idle and is dispatched again as generation 2, which clears
+# `observed_status`. A late `exited` of generation 1 is then older than the agent and is dropped; without a
+# generation it would be dropped only while the dispatch is pending. `not_found` counts only after NOT_FOUND_GRACE without
+# any heartbeat, because a runtime may need a moment to list a process that it has just started.
+
+
 def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
     """The recording filter: whether this status of the agent's process is new and matters."""
     return (

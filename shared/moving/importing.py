@@ -156,6 +156,10 @@ def _store(run: _Import, row: GivenRow) -> None:
             values[name] = fitted
         elif not _miss(run, row.table, key, columns[name], why):
             return
+    # The schema is the judge, and SQLite reports one violated constraint at a time. So the row is inserted again and again,
+    # each time without the column that was refused, until it is stored or a required column is refused. Example: an agent with
+    # last_dispatch_outcome "maybe" and status "resting" first loses the outcome, which may be empty, and is then left out as
+    # a whole, because the town would act on any status that were invented for it.
     while (refusal := _refusal(run.sql, row.table, values)) is not None:
         column = _blamed(refusal, columns)
         if column is None or column.name not in values:

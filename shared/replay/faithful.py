@@ -80,7 +80,7 @@ def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> St
 class SegmentedReplay:
     """Runs recorded ticks again and judges them, in segments of one code version each.
 
-    `parted` means that the state is no longer history's, because other code made a tick that diverged.
+    `diverged` means that the state is no longer history's, because other code made a tick that diverged.
     """
 
     def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
@@ -90,7 +90,7 @@ class SegmentedReplay:
         self._past = past
         self._rows = rows
         self._newest = newest
-        self.parted = False
+        self.diverged = False
         self.results: effect_results.EffectResults = {}
         self.segments: list[Segment] = []
         self.divergence: Divergence | None = None
@@ -116,20 +116,20 @@ class SegmentedReplay:
     def run(self, row: JournalRow) -> Steps[ReplayedTick]:
         """Run a row and judge it."""
         same_code = row["code_version"] == code_version()
-        if same_code and self.parted:
+        if same_code and self.diverged:
             yield from self._follow_history_again(row["tick_no"] - 1)
-        parted = self.parted
+        diverged = self.diverged
         report = self._running.run(input_of(row))
         digest, outputs = self._running.digest, journal.outputs_of(report)
         yield from self._rows.advance()
         self.results |= effect_results.in_row(row)
-        if parted:
+        if diverged:
             judged = self._judge.judged_by_outputs(row, outputs)
         else:
             judged = yield from self._judge.judged(row, self._rows.next, outputs, same_code=same_code)
-            self.parted = judged.equal is False
+            self.diverged = judged.equal is False
         self.divergence = judged.divergence
-        self._count(row, judged.equal, "replay" if same_code and not parted else "what_if")
+        self._count(row, judged.equal, "replay" if same_code and not diverged else "what_if")
         return ReplayedTick(row, report, digest, judged)
 
     def finish(self) -> None:
@@ -150,7 +150,7 @@ class SegmentedReplay:
         kept = yield from self._past.after_tick(self._running.town_id, tick_no)
         if kept:
             self._running.restart(kept[-1])
-            self.parted = False
+            self.diverged = False
         elif not any("is not kept" in note for note in self.notes):
             self.notes.append(
                 f"the commit of tick {tick_no} is not kept: the following ticks continue from the what-if"

@@ -104,6 +104,10 @@ def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if not tick.stale(issue.updated_at, limits.BEAD_LOST_AFTER):
             yield Due.later_than(issue.updated_at, limits.BEAD_LOST_AFTER, rows=(issue.id,), wait="bead_lost")
             continue
+        # "done" unhooks the agent in one event and settles the bead, so a bead in progress without a hook was usually lost.
+        # But an agent that was unhooked by mistake, or whose "done" is still on its way, must not lose its work to a second
+        # polecat. Example: p was dispatched for this issue and sends heartbeats; the issue stays until p is silent for
+        # HEARTBEAT_LOST_AFTER, or BEAD_LOST_LATEST has passed since its last update, whichever comes first.
         owner = _owner_still_beating(town, tick, issue)
         if owner is not None and owner.last_activity_at is not None:
             silent_from = owner.last_activity_at + limits.HEARTBEAT_LOST_AFTER

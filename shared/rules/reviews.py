@@ -169,6 +169,10 @@ def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """R5: the refinery of each rig takes the oldest review that nothing holds back, one at a time."""
     if tick.draining:
         return
+    # A refinery merges, so two reviews of a rig at the same time would make each other conflict. An MR in progress without a
+    # pull request is under review, and while there is one, R5 does nothing in its rig. An MR with a pull request only waits
+    # for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open: only when m1 has ended, or has a
+    # pull request, does R5 take m2, the older one. In a backoff it tries m3; with an open breaker it waits for m2.
     by_rig: dict[str, list[LiveReview]] = {}
     for review in town.reviews:
         if review.rig_id is not None:

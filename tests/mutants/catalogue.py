@@ -325,8 +325,10 @@ def _in_functions(sources: Sources) -> Iterator[Mutant]:
 
 def _finders(path: str) -> list[Callable[[ast.AST], _Found]]:
     found: list[Callable[[ast.AST], _Found]] = []
-    judged = path.startswith(("shared/rules/", "shared/actions/", "shared/events/", "shared/town/writing/"))
-    if judged or path.startswith("shared/engine/") or path == LIMITS:
+    judged = path.startswith(
+        ("shared/rules/", "shared/actions/", "shared/events/", "shared/intake/", "shared/town/writing/")
+    )
+    if judged or path.startswith(("shared/engine/", "shared/runner/")) or path == LIMITS:
         found += [_comparisons, _spans, _dues]
     if judged or path in _ENGINE:
         found += [_guards]

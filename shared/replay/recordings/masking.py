@@ -48,6 +48,12 @@ _FILLERS: Final = ("", ".", "·", "…", "𝄞")
 """One character for each width in UTF-8, so that a long text keeps its length in characters and in bytes, which limits count."""
 
 
+# This is a list of what is kept, not of what is removed, because a secret can look like anything. A text is kept only if it is
+# a word of the code itself, a time, the id of a row, or has no letters and digits. Example: the metadata
+# {"branch": "fix-login", "attempt": 3, "state": "open"} becomes {"branch": "masked-1", "attempt": 3, "state": "open"}.
+# The same text always gets the same placeholder, so that comparisons in rules still give the same result.
+
+
 class Masks:
     """The placeholders of one recording. `effects` maps the effect ids that change because the effect's subject changes."""
 

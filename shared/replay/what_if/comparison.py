@@ -57,6 +57,13 @@ class TickDifference:
         return dict(sorted(then.items())), dict(sorted(now.items()))
 
 
+# Comparing whole images after every tick would cost too much, so only rows that one of the towns has just written are compared.
+# `_apart` remembers the rows that differ, with both values: a row is listed in the tick in which it begins to differ or
+# differs in a new way, and not in the ticks in between. Example: a bead is open in history and in_progress in the changed
+# town from tick 5 on: it is listed in tick 5 only. If history closes it in tick 9, it is listed again. Once the row is equal
+# in both towns, it is forgotten.
+
+
 class Comparison:
     """Compares history and the changed town, which start from the same image. Times that differ by exactly `shift` are equal."""
 

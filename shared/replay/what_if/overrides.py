@@ -53,6 +53,13 @@ class RecordedEffects:
     results: Mapping[Attempt, tuple[int, Envelope]]
 
 
+# Results are the only inputs that depend on what the changed town did. Example: history dispatched agent p in tick 5 and got
+# "started" in tick 6. If the changed town makes the same attempt (same effect id and number) in tick 5, it gets the result
+# in tick 6 too. If it makes it only in tick 9, it gets it in tick 10, because nothing says how long the call would have
+# taken. If it never makes it, the result is left out: it would confirm a start that did not happen. If it dispatches q
+# instead, which history never did, the result is "unknown", so that its rules wait for a heartbeat that never comes.
+
+
 class WhatIfInputs:
     """The inputs of the changed town, tick by tick. Results of effects are taken from history.
 

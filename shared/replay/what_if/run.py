@@ -118,7 +118,7 @@ def what_if(
             codes: dict[str, None] = {}
             while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
                 yield from again.run(row)
-                comparison.compare(row, _run_changed(changed, row, overrides, inputs), rows_too=not again.parted)
+                comparison.compare(row, _run_changed(changed, row, overrides, inputs), rows_too=not again.diverged)
                 codes[row["code_version"]] = None
             again.finish()
             return _result(
@@ -216,7 +216,7 @@ def _notes(again: SegmentedReplay, inputs: WhatIfInputs) -> tuple[str, ...]:
     notes = list(again.notes)
     if again.stopped is not None:
         notes.append(again.stopped)
-    if again.parted:
+    if again.diverged:
         notes.append(
             "history was made by other code, so its state is not known at every tick: rows are not compared there"
         )

@@ -50,13 +50,8 @@ def submit(
         ),
     )
     beads.add_edge(town, review_id, source.id, "tracks")
-    create_metadata(
-        town,
-        review_id,
-        branch=branch,
-        target_branch=target_branch or default_target(town, rig_id, convoy),
-        pr_url=stored_url,
-    )
+    target = target_branch or default_target(town, rig_id, convoy)
+    create_metadata(town, review_id, branch=branch, target_branch=target, pr_url=stored_url)
     agent_id = None if by == SYSTEM else by
     audit.record(town, source.id, "review_submitted", agent_id=agent_id, new=review_id, metadata={"branch": branch})
     if pr_url is not None and stored_url is None:
