@@ -9,7 +9,7 @@ from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
 from shared.replay import debug_calls, faithful
 from shared.replay.replayed import Replay
-from shared.replay.time_window import WHOLE_DAY, Page, Window
+from shared.replay.time_window import WHOLE_DAY, PageLimits, Window
 from shared.replay.what_if import run
 from shared.replay.what_if.overrides import Overrides
 from shared.replay.what_if.run import WhatIf
@@ -42,7 +42,12 @@ def past_of(world: World) -> StoredPast:
 
 
 def replayed(
-    world: World, start: datetime = T, end: datetime | None = None, *, page: Page = WHOLE_DAY, after: int | None = None
+    world: World,
+    start: datetime = T,
+    end: datetime | None = None,
+    *,
+    page: PageLimits = WHOLE_DAY,
+    after: int | None = None,
 ) -> Replay:
     """A window run again; to the world's present time unless told otherwise."""
     wanted = Window(start, end or world.clock.now(), after)

@@ -304,7 +304,7 @@ class _Unguarded:
     def __exit__(self, *_: object) -> None:
         self._sql.execute("PRAGMA ignore_check_constraints = OFF")
         self._sql.execute("PRAGMA foreign_keys = ON")
-        database.guard(self._sql)
+        database.restrict(self._sql)
 
 
 def an_empty_town(town_id: str = TOWN) -> TownBuilder:

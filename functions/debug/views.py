@@ -13,7 +13,7 @@ from shared.domain.times import from_text
 from shared.ports.town_past import JournalRow, journal_row
 from shared.ports.town_store import TownImage
 from shared.questions.bead_view import bead_view
-from shared.questions.status import Status
+from shared.questions.status import TownStatus
 from shared.telemetry.catalogue import BY_NAME
 from shared.town import database, journal
 
@@ -29,7 +29,7 @@ _JUDGED_BY_TOWN: Final = {
 }
 
 
-def status_document(report: Status) -> StatusDocument:
+def status_document(report: TownStatus) -> StatusDocument:
     """The status of a town with the metrics of its last tick, its alarms, and the counts of its live beads."""
     last = _last_tick(report.base)
     beads: Counter[str] = Counter(bead.status for bead in report.beads)
@@ -82,7 +82,7 @@ def _last_tick(image: TownImage) -> LastTick | None:
     return {"tick": row["tick_no"], "time": row["now"], "metrics": row["outputs"]["metrics"]}
 
 
-def _alarms(report: Status, last: LastTick | None) -> list[AlarmAnswer]:
+def _alarms(report: TownStatus, last: LastTick | None) -> list[AlarmAnswer]:
     """The alarms of the fleet that one town can raise, evaluated for this town alone."""
     waiting = timedelta(0)
     if report.oldest_pending is not None:

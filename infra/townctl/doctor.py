@@ -33,7 +33,7 @@ from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import DueMarker
 from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
-from shared.town import database
+from shared.town import database, town_keys
 
 _RESTORE: Final = "copy the data directory, then restore the town to an earlier commit: townctl restore TOWN --in-place"
 _ENDING_SECONDS: Final = 2.0
@@ -101,10 +101,10 @@ def _of_town(
         return [Finding(town_id, "image", type(error).__name__, error.message, error.hint)], 0
     try:
         database.check_identity(sql, town_id)
-        structural = checkup.problems(sql)
+        structural = checkup.defects(sql)
         found = [Finding(town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
         if not any(problem.check == "integrity" for problem in structural):
-            found += [*_of_manifest(image, checkup.keys(sql)), *_of_state(town_id, sql)]
+            found += [*_of_manifest(image, town_keys.all_values(sql)), *_of_state(town_id, sql)]
         rows = sum(checkup.row_counts(sql).values())
         interval = summary.before_tick(sql).interval
     except TownError as error:

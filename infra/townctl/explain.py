@@ -18,8 +18,8 @@ from shared.ports.steps import drive
 from shared.questions import explain as lives
 from shared.questions.explain import Explanation
 from shared.questions.lives import meant
-from shared.questions.story import Entry
-from shared.questions.waits import Kind, Now
+from shared.questions.story import StoryEntry
+from shared.questions.waits import CurrentWait, SubjectKind
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 
@@ -56,7 +56,7 @@ def agent(agent_id: AgentId, town_id: Town = None, *, at: At = None, context: Th
     return _explained("agent", agent_id, town_id, at, context)
 
 
-def _explained(kind: Kind, word: str, town_id: str | None, at: str | None, context: Context) -> Answer:
+def _explained(kind: SubjectKind, word: str, town_id: str | None, at: str | None, context: Context) -> Answer:
     moment = time_of(at, what="at")
     store, objects = context.store(), context.objects()
     town_id = town_id or _only_town(drive(store.towns()))
@@ -67,7 +67,7 @@ def _explained(kind: Kind, word: str, town_id: str | None, at: str | None, conte
     return Answer(found.as_json(), tuple(view(found)))
 
 
-def _the_one(store: ObjectTownStore, town_id: str, kind: Kind, word: str) -> str:
+def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str) -> str:
     """The id that a word means; the word itself if it matches nothing in the current town. Raises Refused if it is ambiguous."""
     with database.opened(drive(store.load(town_id)).image) as sql:
         ids = meant(sql, word, is_agent=kind == "agent", limit=_MEANT)
@@ -97,17 +97,17 @@ def view(found: Explanation) -> Iterator[RenderableType]:
         yield from _now(found, found.now)
 
 
-def _who(entry: Entry) -> str:
+def _who(entry: StoryEntry) -> str:
     """The rule, or the event that asked for the action; else the kind of entry, whose sentence contains the rest."""
     says_the_rest = entry.by == "observed" or (entry.by != "rule" and entry.what.startswith(entry.code))
     return entry.by if says_the_rest else entry.code
 
 
-def _came_of_it(entry: Entry) -> str:
+def _came_of_it(entry: StoryEntry) -> str:
     return ": ".join(shortened(each) for each in dict.fromkeys((entry.outcome, entry.reason)) if each)
 
 
-def _now(found: Explanation, now: Now) -> Iterator[RenderableType]:
+def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
     waits = "" if now.reason is None else f" and waits: {now.reason}"
     yield Text(plain(f"at {to_text(now.at)} it is {found.row['status']}{waits}"), style="bold")
     for line in now.says:

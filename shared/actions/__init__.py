@@ -1,4 +1,4 @@
-"""Every action there is: the intents of rules and events (spec/actions.md)."""
+"""Every action: what rules and events can intend to do (spec/actions.md)."""
 
 from typing import Final
 

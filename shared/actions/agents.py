@@ -1,4 +1,4 @@
-"""Actions on an agent: its status, hook, counters, checkpoint, model, and its end."""
+"""Actions on an agent: its status, hook, counters, checkpoint and model, and its deletion."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ from shared.town.writing import agents, beads, hooks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionAgent(Action):
-    """Change what an agent does, if it still does what the rule saw."""
+    """Change an agent's status, if it still has the one that the rule saw."""
 
     type: ClassVar[str] = "transition_agent"
 
@@ -24,7 +24,7 @@ class TransitionAgent(Action):
     dispatch_lost: bool = False
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Change it; where the rule says so, its newest dispatch came to nothing."""
+        """Change it, and mark the newest dispatch as lost if the rule says so."""
         moved = agents.move(town, self.agent_id, self.to, from_=self.from_)
         if moved == "moved" and self.dispatch_lost:
             agents.mark_lost(town, self.agent_id)
@@ -37,7 +37,7 @@ class TransitionAgent(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetAgentDispatchAttempts(Action):
-    """Forgive an agent its attempts, and those of the live bead on its hook. It never reopens a failed bead."""
+    """Reset the attempts of an agent and of the live bead on its hook. A failed bead is not reopened."""
 
     type: ClassVar[str] = "reset_agent_dispatch_attempts"
 
@@ -56,7 +56,7 @@ class ResetAgentDispatchAttempts(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookAgent(Action):
-    """Point an agent at a bead."""
+    """Hook an agent to a bead."""
 
     type: ClassVar[str] = "hook_agent"
 
@@ -64,7 +64,7 @@ class HookAgent(Action):
     bead_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Hook it, or say why that was refused."""
+        """Hook it, or fail with the reason for the refusal."""
         before = lookup.agent(town, self.agent_id)
         refused = hooks.hook(town, self.agent_id, self.bead_id)
         if refused is not None:
@@ -78,7 +78,7 @@ class HookAgent(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnhookAgent(Action):
-    """Take the hook away from an agent. The bead keeps its status and assignee."""
+    """Remove an agent's hook. The bead keeps its status and assignee."""
 
     type: ClassVar[str] = "unhook_agent"
 
@@ -98,14 +98,14 @@ class UnhookAgent(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearAgentCheckpoint(Action):
-    """Forget where an agent stood."""
+    """Delete an agent's checkpoint."""
 
     type: ClassVar[str] = "clear_agent_checkpoint"
 
     agent_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Clear it."""
+        """Delete it."""
         if not agents.exists(town, self.agent_id):
             return MISSING
         return Applied() if agents.clear_checkpoint(town, self.agent_id) else ALREADY
@@ -113,7 +113,7 @@ class ClearAgentCheckpoint(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteAgent(Action):
-    """Forget an agent that nobody needs."""
+    """Delete an agent that is not needed."""
 
     type: ClassVar[str] = "delete_agent"
 
@@ -121,7 +121,7 @@ class DeleteAgent(Action):
     reason: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Delete it if it still rests without a hook."""
+        """Delete it, if it is still idle or dead and has no hook."""
         agent = lookup.agent(town, self.agent_id)
         if agent is None:
             return MISSING
@@ -133,7 +133,7 @@ class DeleteAgent(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateAgentModel(Action):
-    """Ask the runtime to change the model of a running agent; an empty model means the runtime's own."""
+    """Ask the runtime to change the model of a running agent. An empty model means the runtime's default."""
 
     type: ClassVar[str] = "update_agent_model"
 
@@ -141,7 +141,7 @@ class UpdateAgentModel(Action):
     model: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Ask for it; nothing is stored."""
+        """Request the change; nothing is stored."""
         if not agents.exists(town, self.agent_id):
             return MISSING
         payload = {

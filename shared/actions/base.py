@@ -1,4 +1,4 @@
-"""What every action is: an intended change with a wire name, fields and an `apply` that is guarded."""
+"""What an action is: an intended change with a wire name, fields, and an `apply` that checks whether it still fits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,25 +11,25 @@ from shared.town.town import Town
 from shared.town.writing.beads import Moved
 
 Want = tuple[tuple[str, str], str]
-"""A row, as (kind, id), and the state that the action wants it in."""
+"""A row, as (kind, id), and the state in which the action wants it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """Base of all actions. Compared by value; applied inside a savepoint of its own."""
+    """Base of all actions. Actions are compared by value, and each is applied in its own savepoint."""
 
     type: ClassVar[str] = ""
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Change the town as far as the action's guard allows. May raise; then its savepoint is undone."""
+        """Change the town, if the action still fits its state. If this raises, its savepoint is rolled back."""
         raise NotImplementedError
 
     def wants(self) -> tuple[Want, ...]:
-        """The states that this action wants for rows; two different ones for a row in one pass are a conflict."""
+        """The states in which this action wants rows. Two actions that want a row in different states in one pass conflict."""
         return ()
 
     def as_json(self) -> dict[str, Any]:
-        """The action as the journal and the answers show it: wire name and wire field names."""
+        """The action as the journal and the answers show it, with the names of the wire format."""
         shown: dict[str, Any] = {"type": self.type}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -47,7 +47,7 @@ _OUTCOME: dict[Moved, ActionOutcome] = {
 
 
 def outcome_of(moved: Moved) -> ActionOutcome:
-    """The outcome of an action that is one guarded move."""
+    """The outcome of an action that consists of one status change."""
     return _OUTCOME[moved]
 
 
@@ -57,5 +57,5 @@ DUPLICATE_EFFECT = Skipped("duplicate effect")
 def outcome_of_request(
     town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]
 ) -> ActionOutcome:
-    """Ask for an effect; the same one twice is skipped, so an action asks first and changes the town afterwards."""
+    """Request an effect. A duplicate is skipped; so an action requests its effect first and changes the town afterwards."""
     return Applied() if outbox.request(town, kind, subject, generation, payload) else DUPLICATE_EFFECT

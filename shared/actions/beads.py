@@ -14,7 +14,7 @@ from shared.town.writing.beads import Failure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionBead(Action):
-    """Move a bead to another status, if it still has the one that the rule saw."""
+    """Change a bead's status, if it still has the one that the rule saw."""
 
     type: ClassVar[str] = "transition_bead"
 
@@ -25,7 +25,7 @@ class TransitionBead(Action):
     actor: str = SYSTEM
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Move it; a move to failed says that the scheduler gave up, and why."""
+        """Change it. A change to failed stores the reason, with the scheduler as its source."""
         failure = Failure("reconciler", self.reason, "scheduler") if self.to is BeadStatus.FAILED else None
         moved = beads.move(
             town,
@@ -53,7 +53,7 @@ class AssignBead(Action):
     agent_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Assign it and audit that."""
+        """Assign it, and record that."""
         bead = lookup.bead(town, self.bead_id)
         if bead is None or not agents.exists(town, self.agent_id):
             return MISSING
@@ -67,14 +67,14 @@ class AssignBead(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearBeadAssignee(Action):
-    """Take a bead away from everybody: its assignee and every hook on it."""
+    """Remove a bead's assignee and every hook on it."""
 
     type: ClassVar[str] = "clear_bead_assignee"
 
     bead_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Clear both; a bead that is free already is left alone."""
+        """Remove both; a bead that has neither is not changed."""
         if not lookup.exists(town, self.bead_id):
             return MISSING
         hooked = lookup.hooked_agent_ids(town, self.bead_id)

@@ -1,4 +1,4 @@
-"""Actions on convoys: progress, landing, the end."""
+"""Actions on convoys: progress, landing, closing, failing."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -7,7 +7,7 @@ from shared.actions.base import Action, Want, outcome_of
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
-from shared.town.rows import Bead, truthy
+from shared.town.rows import Bead, landing_attempts, truthy
 from shared.town.town import Town
 from shared.town.writing import beads, convoys, reviews, rigs
 from shared.town.writing.beads import Failure
@@ -17,7 +17,7 @@ NO_WORK_SUCCEEDED: Final = "no work succeeded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConvoyProgress(Action):
-    """Store how far a convoy is. `closed_beads` is what the rule saw; what holds now is counted anew."""
+    """Store the progress of a convoy. `closed_beads` is what the rule saw; the stored count is made anew."""
 
     type: ClassVar[str] = "update_convoy_progress"
 
@@ -33,7 +33,7 @@ class UpdateConvoyProgress(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetConvoyReadyToLand(Action):
-    """Note that the tasks are done; landing starts in a later tick."""
+    """Mark a convoy whose tasks are done as ready to land; a later tick starts the landing."""
 
     type: ClassVar[str] = "set_convoy_ready_to_land"
 
@@ -54,7 +54,7 @@ class SetConvoyReadyToLand(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateLandingMr(Action):
-    """Put the feature branch of a convoy up for landing."""
+    """Create the MR that lands the feature branch of a convoy."""
 
     type: ClassVar[str] = "create_landing_mr"
 
@@ -64,7 +64,7 @@ class CreateLandingMr(Action):
     target_branch: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Count the attempt and submit, unless the convoy is over or is being landed."""
+        """Count the attempt and create the MR, unless the convoy is closed, failed or already being landed."""
         convoy = _convoy(town, self.convoy_id)
         if convoy is None:
             return MISSING
@@ -72,12 +72,11 @@ class CreateLandingMr(Action):
             return MOVED_ON
         if not rigs.exists(town, self.rig_id):
             return Failed("no rig")
-        attempts = convoy.metadata.get("landing_mr_attempts", 0)
         beads.set_metadata(
             town,
             convoy.id,
             {
-                "landing_mr_attempts": (attempts if isinstance(attempts, int) else 0) + 1,
+                "landing_mr_attempts": landing_attempts(convoy.metadata) + 1,
                 "last_landing_mr_attempt_at": town.tick.now_text,
             },
         )
@@ -89,14 +88,14 @@ class CreateLandingMr(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseConvoy(Action):
-    """The convoy landed, or all of its tasks did."""
+    """Close a convoy that has landed, or whose tasks are all done."""
 
     type: ClassVar[str] = "close_convoy"
 
     convoy_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Close it and note when it landed."""
+        """Close it, and note when it landed."""
         if not lookup.is_convoy(town, self.convoy_id):
             return MISSING
         moved = beads.move(town, self.convoy_id, BeadStatus.CLOSED, reason="landed")
@@ -111,7 +110,7 @@ class CloseConvoy(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailConvoy(Action):
-    """The convoy can not land."""
+    """Fail a convoy that cannot land."""
 
     type: ClassVar[str] = "fail_convoy"
 
@@ -119,7 +118,7 @@ class FailConvoy(Action):
     reason: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Fail it and keep the reason where people look for it."""
+        """Fail it, and store the reason in its metadata, where status shows it."""
         if not lookup.is_convoy(town, self.convoy_id):
             return MISSING
         failure = Failure("reconciler", self.reason, "scheduler")

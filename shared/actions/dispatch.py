@@ -1,6 +1,6 @@
 """Actions that start and stop agents (spec/actions.md sections 3, 4 and 8).
 
-Everything that can refuse a dispatch is asked before anything is written. Attempts are counted here and nowhere else.
+Everything that can refuse a dispatch is checked before anything is written. This is the only place that counts attempts.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _TITLE_SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchAgent(Action):
-    """Start an agent on a bead. An empty agent id means: whoever fits, made if need be."""
+    """Start an agent on a bead. An empty agent id means any suitable agent, which is created if necessary."""
 
     type: ClassVar[str] = "dispatch_agent"
 
@@ -30,7 +30,7 @@ class DispatchAgent(Action):
     rig_id: str | None
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Choose the agent, let both counters and the generation grow, ask for the start."""
+        """Choose the agent, increment both counters and the generation, and request the start."""
         bead = lookup.bead(town, self.bead_id)
         if bead is None:
             return MISSING
@@ -52,14 +52,14 @@ class DispatchAgent(Action):
         return _start(town, agent, bead, rig_id or agent.rig_id)
 
     def wants(self) -> tuple[Want, ...]:
-        """The bead in progress, and the agent, if it is named, working."""
+        """The bead in progress; and the agent, if it is named, working."""
         bead: Want = (("bead", self.bead_id), BeadStatus.IN_PROGRESS.value)
         return (bead, (("agent", self.agent_id), AgentStatus.WORKING.value)) if self.agent_id else (bead,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTriageBatch(Action):
-    """Give open triage requests to a polecat, as one bead that is in progress at once."""
+    """Give open triage requests to a polecat, as one bead that is dispatched immediately."""
 
     type: ClassVar[str] = "start_triage_batch"
 
@@ -67,7 +67,7 @@ class StartTriageBatch(Action):
     request_ids: tuple[str, ...]
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Create the batch and dispatch it, unless one is live."""
+        """Create the batch and dispatch it, unless another batch is live."""
         if lookup.live_triage_batch(town) is not None:
             return ALREADY
         paused = _dispatching_paused(town)
@@ -98,7 +98,7 @@ class StartTriageBatch(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAgent(Action):
-    """Ask the runtime to end the agent's process of the present generation. No status changes."""
+    """Ask the runtime to stop the agent's process of the present generation. No status changes."""
 
     type: ClassVar[str] = "stop_agent"
 
@@ -106,7 +106,7 @@ class StopAgent(Action):
     reason: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Ask for it, once for each generation."""
+        """Request it, once per generation."""
         agent = lookup.agent(town, self.agent_id)
         if agent is None:
             return MISSING
@@ -122,7 +122,7 @@ class StopAgent(Action):
 
 
 def _dispatching_paused(town: Town) -> Skipped | None:
-    """The second look at what the rules tested before."""
+    """Why dispatching is paused; None if it is not. The rules have checked this before; this is the second check."""
     if town.tick.draining:
         return Skipped("draining")
     return Skipped("breaker open") if town.tick.breaker.open else None
@@ -154,7 +154,7 @@ def _start(town: Town, agent: Agent, bead: Bead, rig_id: str | None) -> ActionOu
 
 
 def _questions(town: Town, request_ids: Sequence[str]) -> str:
-    """What the batch asks, one line a request: the polecat sees no other bead."""
+    """The text of the batch: one line per request, because the polecat sees no other bead."""
     requests = [lookup.bead(town, request_id) for request_id in request_ids]
     return "\n".join(_question(request) for request in requests if request is not None)
 

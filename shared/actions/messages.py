@@ -1,4 +1,4 @@
-"""Actions that tell somebody something: nudges, the mayor, journal and log."""
+"""Actions that send messages: to agents, to the mayor, to the journal and the log."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _FAILED_BLOCKER: Final = "failed_blocker:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendNudge(Action):
-    """Give a running agent a short text. A tier decides mode, priority, source and end by itself."""
+    """Send a running agent a short text. A tier sets mode, priority, source and expiry."""
 
     type: ClassVar[str] = "send_nudge"
 
@@ -35,7 +35,7 @@ class SendNudge(Action):
     priority: Urgency | None = None
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Store the nudge and ask for its delivery."""
+        """Store the nudge, and request its delivery."""
         if not agents.exists(town, self.agent_id):
             return MISSING
         mode, priority = ("immediate", "urgent") if self.tier else (self.mode or "wait-idle", self.priority or "normal")
@@ -61,14 +61,14 @@ class SendNudge(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpireNudge(Action):
-    """A nudge that nobody took in time is over."""
+    """Expire a nudge that was not delivered in time."""
 
     type: ClassVar[str] = "expire_nudge"
 
     nudge_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Note its end, unless it was delivered."""
+        """Mark it as delivered, which ends it, unless it was delivered before."""
         if nudges.agent_of(town, self.nudge_id) is None:
             return MISSING
         return Applied() if nudges.deliver(town, self.nudge_id) else ALREADY
@@ -76,7 +76,7 @@ class ExpireNudge(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyMayor(Action):
-    """Send the mayor a message. The subject is the text key of the effect, as in `escalation:<bead>`."""
+    """Send the mayor a message. The subject is the key of the effect, such as `escalation:<bead>`."""
 
     type: ClassVar[str] = "notify_mayor"
 
@@ -84,7 +84,7 @@ class NotifyMayor(Action):
     message: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Ask for it, with what a runtime needs to start a mayor that sleeps; of a failed blocker the mayor is told once."""
+        """Request it, with all that a runtime needs to start a sleeping mayor. A failed blocker is marked as reported."""
         mayor = lookup.mayor(town)
         payload = {
             "town_id": town.tick.town_id,
@@ -101,7 +101,7 @@ class NotifyMayor(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmitEvent(Action):
-    """Note a business event for journal and log."""
+    """Note a business event for the journal and the log."""
 
     type: ClassVar[str] = "emit_event"
 
@@ -109,7 +109,7 @@ class EmitEvent(Action):
     data: Mapping[str, Any]
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Note it; a suppressed landing is remembered on its convoy, so that it is told once."""
+        """Note it. A suppressed landing is also noted on its convoy, so that it is reported once."""
         town.business_event(self.event_name, dict(self.data))
         if self.event_name == RESPAWN_SUPPRESSED:
             attempt = self.data["suppressedAttempt"]

@@ -15,7 +15,7 @@ from shared.town.writing import agents, beads, reviews, rigs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateMrBead(Action):
-    """Submit a source to review. No rule emits it."""
+    """Submit a source for review. No rule uses this action."""
 
     type: ClassVar[str] = "create_mr_bead"
 
@@ -28,7 +28,7 @@ class CreateMrBead(Action):
     summary: str | None = None
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Submit it with that rig and target."""
+        """Create the MR with this rig and target."""
         source = lookup.bead(town, self.source_bead_id)
         if source is None or (self.agent_id != SYSTEM and not agents.exists(town, self.agent_id)):
             return MISSING
@@ -51,7 +51,7 @@ class CreateMrBead(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseSiblingMrs(Action):
-    """Close the other live MRs of a source. No rule emits it."""
+    """Close the other live MRs of a source. No rule uses this action."""
 
     type: ClassVar[str] = "close_sibling_mrs"
 
@@ -70,7 +70,7 @@ class CloseSiblingMrs(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetReviewPrUrl(Action):
-    """Note the pull request of an MR. No rule emits it."""
+    """Set the pull request of an MR. No rule uses this action."""
 
     type: ClassVar[str] = "set_review_pr_url"
 
@@ -94,7 +94,7 @@ class SetReviewPrUrl(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPr(Action):
-    """Ask the forge how a pull request stands."""
+    """Ask the forge for the state of a pull request."""
 
     type: ClassVar[str] = "poll_pr"
 
@@ -102,7 +102,7 @@ class PollPr(Action):
     pr_url: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Ask for the poll and let the next minute begin."""
+        """Request the poll, and start the next poll interval."""
         bead = _in_progress(town, self.bead_id, self.pr_url)
         if isinstance(bead, Skipped):
             return bead
@@ -123,7 +123,7 @@ class PollPr(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergePr(Action):
-    """Ask the forge to merge a pull request at the head that was judged green."""
+    """Ask the forge to merge a pull request, at the head that was found green."""
 
     type: ClassVar[str] = "merge_pr"
 
@@ -131,7 +131,7 @@ class MergePr(Action):
     pr_url: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Ask for the merge; a pull request of another repository than the rig's is never merged."""
+        """Request the merge. A pull request of another repository than the rig's is never merged."""
         bead = _in_progress(town, self.bead_id, self.pr_url)
         if isinstance(bead, Skipped):
             return bead
@@ -150,14 +150,14 @@ class MergePr(Action):
 
 
 def _rig_of(town: Town, bead: Bead) -> dict[str, Any]:
-    """What decides which token the forge is asked with, and at which host."""
+    """What decides which token is used, and at which host."""
     rig = town.rig(bead.rig_id)
     repository = None if rig is None else repository_at(rig.git_url)
     return {"rig_id": bead.rig_id, "rig_host": None if repository is None else repository.host}
 
 
 def _in_progress(town: Town, bead_id: str, pr_url: str) -> Bead | Skipped:
-    """The MR, if it is still in progress with that pull request."""
+    """The MR, if it is still in progress and has that pull request; else why the action is skipped."""
     bead, review = lookup.bead(town, bead_id), lookup.review(town, bead_id)
     if bead is None or review is None or bead.type is not BeadType.MERGE_REQUEST:
         return MISSING

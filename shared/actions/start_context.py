@@ -1,4 +1,4 @@
-"""The start context: everything that an agent process is told at its start (spec/actions.md section 3). No secrets."""
+"""The start context: everything that an agent process is given at its start (spec/actions.md section 3), without secrets."""
 
 import json
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from shared.domain.config import effective
 from shared.domain.states import BeadType, Label
 from shared.town import lookup
-from shared.town.rows import Agent, Bead, Rig
+from shared.town.rows import Agent, Bead, Rig, text_in
 from shared.town.town import Town
 from shared.town.writing import reviews
 
@@ -24,7 +24,7 @@ Convoy = tuple[str, str | None, str | None] | None
 
 
 def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_id: str | None) -> dict[str, Any]:
-    """The payload of dispatch_agent."""
+    """The payload of the effect dispatch_agent."""
     rig = town.rig(rig_id)
     settings = effective(town.tick.config, None if rig is None else rig.config)
     runtime = town.tick.config.agent_runtime
@@ -56,9 +56,10 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
 
 
 def mayor_context(town: Town, mayor: Agent) -> dict[str, Any]:
-    """The start order of a mayor's session, for a runtime where none runs when the mayor is told something.
+    """The start context of a mayor's session, for a runtime in which none is running when a message for the mayor arrives.
 
-    No dispatch counts a mayor's sessions; the tick number does: it grows, and so a newer session supersedes an older one.
+    A mayor is not dispatched, so no generation counts its sessions. The tick number is used instead: it grows, so a newer
+    session supersedes an older one.
     """
     runtime = town.tick.config.agent_runtime
     settings = effective(town.tick.config, None)
@@ -89,9 +90,9 @@ def _prompt_kind(bead: Bead, source: Bead | None) -> str:
 
 
 def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, convoy: Convoy) -> dict[str, str | None]:
-    """Where the work lies and goes: as the review says, as the bead says, or not begun yet."""
+    """The branches and the pull request of the work: from the bead, from its review, or only the target if it has not begun."""
     if prompt_kind in _ON_A_BRANCH:
-        return {key: _text(bead.metadata.get(key)) for key in ("branch", "target_branch", "pr_url")}
+        return {key: text_in(bead.metadata, key) for key in ("branch", "target_branch", "pr_url")}
     review = lookup.review(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
     if review is not None:
         return {"branch": review.branch, "target_branch": review.target_branch, "pr_url": review.pr_url}
@@ -114,12 +115,8 @@ def _shown_bead(bead: Bead) -> dict[str, Any]:
 
 
 def _decoded(checkpoint: str | None) -> Any:
-    """What the agent left for its successor; unreadable text is as good as none."""
+    """What the agent stored for its successor. Unreadable text counts as nothing."""
     try:
         return None if checkpoint is None else json.loads(checkpoint)
     except ValueError:
         return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""Actions that ask for triage or a person."""
+"""Actions that ask for triage or for a person."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ from shared.town.writing import agents, escalations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTriageRequest(Action):
-    """Ask what to do about an agent. Types: spec/actions.md section 8."""
+    """Ask what to do about an agent. The types are in spec/actions.md section 8."""
 
     type: ClassVar[str] = "create_triage_request"
 
@@ -22,7 +22,7 @@ class CreateTriageRequest(Action):
     reason: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Ask, unless the same question is open or too many are."""
+        """Open the request, unless the same one or too many others are open."""
         if not agents.exists(town, self.agent_id):
             return MISSING
         asked = escalations.open_triage_request(
@@ -35,7 +35,7 @@ class CreateTriageRequest(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BumpEscalation(Action):
-    """Raise an escalation that nobody acknowledged."""
+    """Raise an escalation that was not acknowledged."""
 
     type: ClassVar[str] = "bump_escalation"
 
@@ -43,7 +43,7 @@ class BumpEscalation(Action):
     severity: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Raise severity and priority, count the bump."""
+        """Raise severity and priority, and count that."""
         bead = lookup.bead(town, self.bead_id)
         if bead is None or bead.type is not BeadType.ESCALATION:
             return MISSING

@@ -1,4 +1,4 @@
-"""When triage brings no answer, a person is asked (rule H2)."""
+"""The action that asks a person when triage brings no answer (rule H2)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +11,7 @@ from shared.town.writing import escalations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EscalateTriage(Action):
-    """Raise one escalation for open triage requests that several batches did not answer."""
+    """Create one escalation for the open triage requests that several batches did not answer."""
 
     type: ClassVar[str] = "escalate_triage"
 
@@ -19,7 +19,7 @@ class EscalateTriage(Action):
     batches: int
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Once, until a triage_resolved or a new request lets batches go on."""
+        """Create it once, until the event triage_resolved or a new request allows batches again."""
         state = escalations.triage_state(town)
         if state.get("escalated"):
             return ALREADY

@@ -1,4 +1,4 @@
-"""An alert: something a person must hear of."""
+"""An alert: something that a person must be told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something a person must hear of. `fingerprint` groups repeats; `tags` and `extra` never hold secrets."""
+    """Something that a person must be told. `fingerprint` groups repeats; `tags` and `extra` never hold secrets."""
 
     kind: str
     message: str

@@ -1,6 +1,7 @@
-"""The shapes of what a tick was given and did, as journal and answers show it over the wire.
+"""The wire format of what a tick was given and what it did, as the journal and the answers show it.
 
-Whoever builds such a value is annotated with its shape, so mypy holds both together; OpenAPI is made of the same shapes.
+The functions that build these values are annotated with these types, so mypy checks one against the other; the OpenAPI
+document is generated from the same types.
 """
 
 from dataclasses import dataclass
@@ -19,17 +20,17 @@ OutcomeWord = Literal["applied", "skipped", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class FieldsOf:
-    """Marks a dictionary that `asdict` makes of a dataclass: it has that one's shape, which is not written down twice."""
+    """Annotates a dictionary that `asdict` made from a dataclass: it has the fields of that dataclass."""
 
     shape: type
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """The dataclass's schema, when a schema is made of a shape; nothing else asks."""
+        """The schema of the dataclass; pydantic calls this when it generates a schema."""
         return handler.generate_schema(self.shape)
 
 
 class EventAnswer(TypedDict):
-    """An event of a tick and what became of it; `attempt` and `error` only where an attempt failed."""
+    """An event of a tick and its outcome; `attempt` and `error` are present only if an attempt failed."""
 
     event_id: str
     event_type: str
@@ -40,7 +41,7 @@ class EventAnswer(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class AnyAction(TypedDict):
-    """An action in its wire form. Which other fields it has follows from its `type`: see shared/actions."""
+    """An action in its wire form. Its other fields depend on its `type`: see shared/actions."""
 
     type: str
 
@@ -49,7 +50,7 @@ ActionFields = Annotated[dict[str, Any], FieldsOf(AnyAction)]
 
 
 class ActionAnswer(TypedDict):
-    """What a rule, named in full, asked for, and what became of it."""
+    """An action, the full name of the rule that asked for it, and its outcome."""
 
     rule: str
     action: ActionFields
@@ -58,7 +59,7 @@ class ActionAnswer(TypedDict):
 
 
 class EffectAnswer(TypedDict):
-    """An effect that a tick started. `result` is what history recorded of this attempt, `unknown` where it recorded none."""
+    """An effect that a tick claimed. `result` is the recorded result of this attempt, `unknown` if none was recorded."""
 
     effect_id: str
     kind: str
@@ -69,7 +70,7 @@ class EffectAnswer(TypedDict):
 
 
 class AttemptAnswer(TypedDict):
-    """An attempt of an effect."""
+    """One attempt of an effect."""
 
     effect_id: str
     attempt: int
@@ -99,7 +100,7 @@ class MetricsAnswer(TypedDict):
 
 
 class EnvelopeAnswer(TypedDict):
-    """An event as a tick was given it; `payload` is JSON text."""
+    """An event as a tick received it; `payload` is JSON text."""
 
     event_id: str
     event_type: str
@@ -112,7 +113,7 @@ class EnvelopeAnswer(TypedDict):
 
 
 class SeenAnswer(TypedDict):
-    """What was seen of an agent's process."""
+    """What the runtime reported about an agent's process."""
 
     status: str
     exit_reason: str | None
@@ -120,14 +121,14 @@ class SeenAnswer(TypedDict):
 
 
 class ObservationsAnswer(TypedDict):
-    """What was seen of the outside, agents by id."""
+    """What the runtime reported at the start of a tick, agents by id."""
 
     agents: dict[str, SeenAnswer]
     container: str
 
 
 class InputsAnswer(TypedDict):
-    """What a tick was given beside its image; observations are `none` where nobody was asked."""
+    """What a tick was given besides its image; observations are `none` if the runtime was not asked."""
 
     new_events: list[EnvelopeAnswer]
     more_waiting: bool
@@ -140,7 +141,7 @@ class InputsAnswer(TypedDict):
 
 
 class InputAnswer(TypedDict):
-    """Everything that the tick was given: `townctl tick --input` runs exactly it."""
+    """Everything that a tick was given; `townctl tick --input` runs a tick with exactly this input."""
 
     tick_no: int
     tick_id: str
@@ -153,7 +154,7 @@ class InputAnswer(TypedDict):
 
 
 class DifferenceAnswer(TypedDict):
-    """One column of one row; `*` is the whole row."""
+    """One column of one row in which two states differ; `*` stands for the whole row."""
 
     table: str
     key: str

@@ -1,4 +1,4 @@
-"""JSON in the one form that towns store and digests read: sorted keys, no blanks, non-ASCII kept, no NaN."""
+"""JSON in the one form that towns store and digests cover: sorted keys, no whitespace, non-ASCII kept, no NaN."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ def dumps(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """The sha256 of the canonical text, hex."""
+    """The SHA-256 of the canonical text, in hex."""
     return hashlib.sha256(dumps(value).encode()).hexdigest()
 
 

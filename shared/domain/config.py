@@ -1,7 +1,7 @@
 """Configuration of a town and overrides of a rig (spec/events.md section 6).
 
-A stored configuration may lack any value; `effective` answers what holds for a rig: its override, else the town's value,
-else the default. Null in an override counts as absent.
+A stored configuration may lack any value. `effective` gives the settings that apply to a rig: its override, else the
+town's value, else the default. Null in an override counts as absent.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class _Strict(BaseModel):
 
 
 class RefineryConfig(_Strict):
-    """How reviews go."""
+    """How merge requests are reviewed and merged."""
 
     code_review: StrictBool = True
     review_mode: ReviewMode = "rework"
@@ -47,14 +47,14 @@ class ContainerConfig(_Strict):
 
 
 class AgentRuntimeConfig(BaseModel):
-    """Where agents run; the settings of each kind are the adapter's own."""
+    """Where agents run. Each kind has settings of its own, which its adapter reads."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     kind: Literal["control_server", "ecs", "local"]
 
 
 class TownConfig(_Strict):
-    """A town's configuration; what is not given has its default."""
+    """A town's configuration. Values that are not given have their defaults."""
 
     organization_id: Text | None = None
     merge_strategy: MergeStrategy = "direct"
@@ -74,7 +74,7 @@ class TownConfig(_Strict):
 
 
 class RigConfig(_Strict):
-    """Overrides of one rig; None means: as the town has it."""
+    """The overrides of one rig. None means that the town's value applies."""
 
     default_model: Text | None = None
     role_models: RoleModels | None = None
@@ -100,12 +100,12 @@ NEW_TOWN: Final[dict[str, Any]] = {
     },
     "staged_convoys_default": True,
 }
-"""What a new town stores once; a town without a stored value uses the defaults above."""
+"""What a new town stores at its creation. A town without a stored value uses the defaults above."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What holds for one rig, or for the town where there is no rig."""
+class EffectiveSettings:
+    """The settings that apply to one rig, or to the town for work without a rig."""
 
     merge_strategy: MergeStrategy
     code_review: bool
@@ -126,20 +126,20 @@ class Settings:
 
     @property
     def wants_auto_merge(self) -> bool:
-        """Whether a green pull request is merged without a person."""
+        """Whether a green pull request is merged automatically."""
         return self.auto_merge and self.auto_merge_delay is not None
 
     def model_for(self, role: Role) -> str | None:
-        """The model that an agent of that role is started with; None = the runtime's own."""
+        """The model that an agent of that role is started with; None means the runtime's default."""
         return self.role_models.get(role.value, self.default_model)
 
 
-def effective(town: TownConfig, rig: RigConfig | None) -> Settings:
-    """The settings of a rig: override, else town, else default."""
+def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
+    """The settings of a rig: its override, else the town's value, else the default."""
     override = rig if rig is not None else _NO_OVERRIDES
     refinery = town.refinery
     delay = _first(override.auto_merge_delay_minutes, refinery.auto_merge_delay_minutes)
-    return Settings(
+    return EffectiveSettings(
         merge_strategy=override.merge_strategy or town.merge_strategy,
         code_review=_either(override.code_review, default=refinery.code_review),
         review_mode=override.review_mode or refinery.review_mode,
@@ -162,7 +162,7 @@ def effective(town: TownConfig, rig: RigConfig | None) -> Settings:
 
 
 def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """`stored` with the given values in place of its own, one level deep in each section."""
+    """`stored` with the given values instead of its own; sections are merged one level deep."""
     result = dict(stored)
     for key, value in given.items():
         old = result.get(key)
@@ -176,8 +176,8 @@ def first_problem(model: type[BaseModel], values: dict[str, Any]) -> str | None:
     return None if found is None else found.place or "config"
 
 
-def what_is_due(model: type[BaseModel], values: dict[str, Any]) -> str:
-    """What the first invalid value should be, in a sentence; where it is no setting at all, which settings there are."""
+def what_is_expected(model: type[BaseModel], values: dict[str, Any]) -> str:
+    """What is wrong with the first invalid value, in a sentence; for an unknown setting, the list of known ones."""
     found = _first_error(model, values)
     if found is None:
         return ""

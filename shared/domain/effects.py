@@ -1,4 +1,4 @@
-"""What an effect of each kind may cost: attempts, time from creation to the last start, time-out of one call.
+"""The limits of each kind of effect: attempts, time from creation to the last start, timeout of one call.
 
 The table of spec/tick.md section 5 and EFFECT_TIMEOUT of spec/README.md section 3.
 """
@@ -12,7 +12,7 @@ from shared.domain.states import EffectKind
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """`attempts` started at most, none after `deadline` from creation, each at most `timeout` long."""
+    """At most `attempts` starts, none later than `deadline` after creation, each at most `timeout` long."""
 
     attempts: int
     deadline: timedelta

@@ -1,4 +1,4 @@
-"""Why a call to a forge can fail."""
+"""The kinds of errors that a call to a forge can end with."""
 
 from typing import Literal
 

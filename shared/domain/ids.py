@@ -1,31 +1,23 @@
-"""Ids that follow from what they name, so that the same tick makes the same ids again."""
+"""Ids derived from what they name, so that the same tick always makes the same ids."""
 
 import hashlib
 import uuid
 from dataclasses import dataclass
-from typing import NewType
-
-TownId = NewType("TownId", str)
-BeadId = NewType("BeadId", str)
-AgentId = NewType("AgentId", str)
-RigId = NewType("RigId", str)
-EventId = NewType("EventId", str)
-EffectId = NewType("EffectId", str)
 
 
 def derived_from(town_id: str, text: str) -> str:
-    """The id that stands for `text` in a town, as in `convoy:<id>:0` (UUID version 8)."""
+    """The id for `text` in a town, such as `convoy:<id>:0`: a UUID of version 8."""
     return _uuid(f"{town_id}\n{text}\n")
 
 
 def effect_id(town_id: str, kind: str, subject: str, generation: int) -> str:
-    """The idempotency key of an effect: every attempt of the same effect carries the same one."""
+    """The idempotency key of an effect; every attempt of the effect carries it."""
     return hashlib.sha256(f"{town_id}\n{kind}\n{subject}\n{generation}\n".encode()).hexdigest()
 
 
 @dataclass(slots=True)
 class IdMaker:
-    """New ids of one tick: derived from town, tick number and a counter that starts at 0."""
+    """Makes the new ids of one tick, from the town, the tick number and a counter that starts at 0."""
 
     town_id: str
     tick_no: int

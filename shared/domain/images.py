@@ -1,46 +1,46 @@
-"""A town image as a value: bytes in memory, or pages outside it; and the journal rows that leave one."""
+"""A town image as a value: bytes in memory, or pages in a file; and the journal rows that leave an image."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 PageChange = tuple[bytes | None, bytes | None]
-"""A page before and after; None where the image did not reach so far."""
+"""A page before and after a change; None if the image was too short to have it."""
 
 
 class PagedImage(Protocol):
-    """An image too large to be copied, compared and hashed for each commit: it lies outside the memory of this process."""
+    """An image that is too large to be copied, compared and hashed for each commit; it is kept outside this process's memory."""
 
     @property
     def page_size(self) -> int:
-        """Bytes a page."""
+        """Bytes per page."""
         ...
 
     @property
     def pages(self) -> int:
-        """How many pages it has."""
+        """The number of pages."""
         ...
 
     def whole(self) -> bytes:
-        """All bytes, as a copy. Raises RuntimeError if two images were made after this one."""
+        """A copy of all bytes. Raises RuntimeError if two later images were made from this one."""
         ...
 
     def some(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
-        """The named pages, as copies. Raises RuntimeError as `whole` does."""
+        """Copies of the named pages. Raises RuntimeError as `whole` does."""
         ...
 
     def changed_since(self, base: object) -> Mapping[int, PageChange] | None:
-        """The pages that differ from `base`, if that is the image which this one was made of; else None."""
+        """The pages that differ from `base`, if this image was made from `base`; else None."""
         ...
 
 
 Content = bytes | PagedImage
-"""An image: its bytes, or, of a large one, where they are."""
+"""An image: its bytes, or a handle on a large one."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalBlock:
-    """Journal rows that are to leave the image: the oldest ones, from one tick to another, as JSON."""
+    """The oldest journal rows of an image, about to be moved out of it: a range of ticks, as JSON."""
 
     min_tick: int
     max_tick: int

@@ -1,6 +1,7 @@
-"""Every constant of spec/README.md section 3, under its name there.
+"""Every constant of spec/README.md section 3, under the name it has there.
 
-`stale` and `within` are the two comparisons that nearly every one of them uses: stale is strictly greater, or never.
+Nearly every one of them is used in one of two comparisons: `stale` (strictly more time has passed, or the time is unknown)
+and `within`, its opposite.
 """
 
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ REVIEW_ABANDONED_AFTER: Final = timedelta(minutes=2)
 REVIEW_ORPHANED_AFTER: Final = timedelta(minutes=30)
 PR_POLL_INTERVAL: Final = timedelta(seconds=60)
 POLLS_PER_TICK: Final = 30
-"""Further pull requests wait for the next tick, so that a hundred of them do not hold up every other effect."""
+"""More pull requests wait for the next tick, so that many of them do not delay all other effects."""
 
 POLL_TRANSIENT_LIMIT: Final = 10
 POLL_INVALID_LIMIT: Final = 3
@@ -63,7 +64,7 @@ STATUS_MESSAGE: Final = 280
 EFFECTS_PER_TICK: Final = 100
 EFFECT_CLAIM: Final = timedelta(seconds=300)
 SELF_CHECK_SHARE: Final = 0.01
-"""Of a hundred ticks one is run again from its record, unless a deployment says otherwise."""
+"""The share of ticks that are run again from their record, unless a deployment sets another one."""
 
 OBSERVE_WITHIN: Final = timedelta(seconds=10)
 EFFECT_START_DEADLINE: Final = timedelta(seconds=60)
@@ -92,12 +93,12 @@ _BACKOFF: Final = (
 
 
 def backoff(attempts: int) -> timedelta:
-    """The wait after so many counted attempts."""
+    """The wait after this many counted attempts."""
     return _BACKOFF[min(max(attempts, 0), len(_BACKOFF) - 1)]
 
 
 def landing_cooldown(attempts: int) -> timedelta:
-    """The wait after so many landing attempts: 60, 120, 240, 480 s, at most 30 min."""
+    """The wait after this many landing attempts: it doubles with each one, up to LANDING_COOLDOWN_AT_MOST."""
     doubled: int = 2 ** min(attempts, 10)
     return min(LANDING_COOLDOWN_UNIT * doubled, LANDING_COOLDOWN_AT_MOST)
 
@@ -110,3 +111,8 @@ def stale(at: datetime | None, span: timedelta, *, now: datetime) -> bool:
 def within(at: datetime | None, span: timedelta, *, now: datetime) -> bool:
     """Whether `at` is known and at most `span` ago."""
     return at is not None and now - at <= span
+
+
+def just_after(at: datetime) -> datetime:
+    """The first time that is later than `at`: a town's times are whole milliseconds."""
+    return at + MILLISECOND

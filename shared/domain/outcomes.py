@@ -1,51 +1,51 @@
-"""What became of an event or an action."""
+"""The outcomes of events and actions."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Done, or nothing had to change and the type allows that."""
+    """It was carried out, or it is of a type for which having nothing to change is fine."""
 
     @property
     def text(self) -> str:
-        """The journal's word."""
+        """The outcome as the journal writes it."""
         return "applied"
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Recognised as stale, repeated or without effect."""
+    """It was recognised as stale, as a repetition or as a no-op."""
 
     reason: str
 
     @property
     def text(self) -> str:
-        """The journal's words."""
+        """The outcome as the journal writes it."""
         return f"skipped: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An event that is well-formed and breaks a domain rule."""
+    """The event is well-formed but breaks a rule of the domain."""
 
     reason: str
 
     @property
     def text(self) -> str:
-        """The journal's words."""
+        """The outcome as the journal writes it."""
         return f"rejected: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An action that could not be applied; its savepoint was undone."""
+    """The action could not be applied; its savepoint was rolled back."""
 
     error: str
 
     @property
     def text(self) -> str:
-        """The journal's words."""
+        """The outcome as the journal writes it."""
         return f"failed: {self.error}"
 
 

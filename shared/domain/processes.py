@@ -1,4 +1,4 @@
-"""What a runtime can say of an agent process."""
+"""What a runtime can report about an agent's process."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ ProcessState = Literal[
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """What the runtime knows of an agent's newest process."""
+    """What the runtime knows about an agent's newest process."""
 
     status: ProcessState
     exit_reason: str | None = None

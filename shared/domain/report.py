@@ -1,4 +1,4 @@
-"""What a tick did, as a value: the journal's outputs, the answer of a dry run, the source of metrics and alerts."""
+"""What a tick did, as a value. The journal, the answer of a dry run, metrics and alerts are made from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from shared.domain.tick import TickInput
 
 @dataclass(frozen=True, slots=True)
 class AppliedEvent:
-    """One event of the drain. `error` only where an attempt failed; `attempt` counts failed attempts."""
+    """One event of the drain. `error` is set only if the attempt failed; `attempt` counts the failed attempts."""
 
     event_id: str
     event_type: str
@@ -28,7 +28,7 @@ class AppliedEvent:
     error: str | None = None
 
     def as_json(self) -> EventAnswer:
-        """The event as the journal keeps it."""
+        """The event as the journal stores it."""
         shown: EventAnswer = {"event_id": self.event_id, "event_type": self.event_type, "outcome": self.outcome}
         if self.error is not None:
             shown["attempt"] = self.attempt
@@ -38,7 +38,7 @@ class AppliedEvent:
 
 @dataclass(frozen=True, slots=True)
 class JudgedAction:
-    """One action with the rule that asked for it and what became of it. `action` is the action's wire form."""
+    """One action in its wire form, with the rule that asked for it and its outcome."""
 
     rule: str
     action: Mapping[str, Any]
@@ -46,7 +46,7 @@ class JudgedAction:
     reason: str | None = None
 
     def as_json(self) -> ActionAnswer:
-        """The action as the journal keeps it."""
+        """The action as the journal stores it."""
         return {"rule": self.rule, "action": dict(self.action), "outcome": self.outcome, "reason": self.reason}
 
 
@@ -76,7 +76,7 @@ class ClaimedEffect:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """An open violation of an invariant. `captured` says that this tick reports it."""
+    """An open violation of an invariant. `captured` means that this tick reports it."""
 
     number: int
     name: str
@@ -85,13 +85,13 @@ class Violation:
     captured: bool
 
     def as_json(self) -> ViolationAnswer:
-        """The violation as the journal keeps it."""
+        """The violation as the journal stores it."""
         return {"invariant": self.number, "name": self.name, "subject": self.subject, "message": self.message}
 
 
 @dataclass(frozen=True, slots=True)
 class TickReport:
-    """Everything that one tick decided. `quiet` = nothing happened and nothing is committed."""
+    """Everything that one tick decided. `quiet` means that nothing happened and nothing is committed."""
 
     town_id: str
     input: TickInput
@@ -108,7 +108,7 @@ class TickReport:
     pending_before: int = 0
     pending_after: int = 0
     oldest_pending: datetime | None = None
-    """When the oldest event that still waits after the drain was received."""
+    """The time of receipt of the oldest event that is still pending after the drain."""
 
     def outputs(self) -> dict[str, Any]:
         """The column `outputs` of the journal."""

@@ -1,7 +1,7 @@
-"""Whether a pull request belongs to a repository: the address of one against the git address of the other.
+"""Decides whether a pull request belongs to a repository, by comparing its web address with the repository's git address.
 
-Only what can be read beyond doubt counts. An address with unusual characters, dot segments or too few parts names no
-repository, so nothing is read or merged on its account. This is the only place that takes such an address apart.
+An address counts only if it can be read without ambiguity. One with unusual characters, dot segments or too few parts
+names no repository, so nothing is read or merged because of it. This is the only module that parses such addresses.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository at a forge, all in lower case. `owner` of a GitLab project may be a path of groups."""
+    """A repository at a forge, in lower case. The `owner` of a GitLab project may be a path of groups."""
 
     host: str
     owner: str
@@ -23,8 +23,8 @@ ForgeKind = Literal["github", "gitlab"]
 
 @dataclass(frozen=True, slots=True)
 class PullRequestAddress:
-    """A pull request that an address names beyond doubt. `authority` is the host as it was written: with a user or a port,
-    if the address has one. `kind` is the forge whose style of address it is.
+    """A pull request that an address names unambiguously. `authority` is the host as written, with user and port if the
+    address has them. `kind` is the forge that uses this form of address.
     """
 
     repository: Repository
@@ -46,13 +46,13 @@ _SEGMENT: Final = re.compile(r"[a-z0-9_.+~-]+", re.ASCII)
 
 
 def repository_at(git_url: str) -> Repository | None:
-    """The repository that a git address names: https, ssh:// or user@host:path; None if that is not certain."""
+    """The repository that a git address (https, ssh:// or user@host:path) names; None if the address is ambiguous."""
     address = _plain(git_url)
     return _repository(_WITH_SCHEME.fullmatch(address) or _SCP_LIKE.fullmatch(address))
 
 
 def pull_request_at(pr_url: str) -> PullRequestAddress | None:
-    """The pull request whose page at GitHub or GitLab this is; None if that is not certain."""
+    """The pull request of a web address at GitHub or GitLab; None if the address is ambiguous."""
     found = _PULL_REQUEST.fullmatch(_plain(pr_url))
     repository = _repository(found)
     if found is None or repository is None:
@@ -62,7 +62,7 @@ def pull_request_at(pr_url: str) -> PullRequestAddress | None:
 
 
 def repository_of_pull_request(pr_url: str) -> Repository | None:
-    """The repository of a pull request's page at GitHub or GitLab; None if that is not certain."""
+    """The repository of a pull request's web address at GitHub or GitLab; None if the address is ambiguous."""
     address = pull_request_at(pr_url)
     return None if address is None else address.repository
 
@@ -74,7 +74,7 @@ def same_repository(pr_url: str, git_url: str) -> bool:
 
 
 def _plain(address: str) -> str:
-    """An address in lower case; empty if it holds what none does, such as a letter that only looks like an ASCII one."""
+    """An address in lower case; empty if it has characters that no address has, such as letters that look like ASCII ones."""
     stripped = address.strip()
     return stripped.lower() if stripped.isascii() and stripped.isprintable() else ""
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 
 class BeadType(StrEnum):
-    """What a bead is."""
+    """The kind of a bead."""
 
     ISSUE = "issue"
     MESSAGE = "message"
@@ -22,7 +22,7 @@ class BeadType(StrEnum):
 
 
 class BeadStatus(StrEnum):
-    """Where a bead stands."""
+    """The status of a bead."""
 
     OPEN = "open"
     IN_PROGRESS = "in_progress"
@@ -32,12 +32,12 @@ class BeadStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing but bead_reopened changes it any more."""
+        """Whether only the event bead_reopened can still change it."""
         return self in (BeadStatus.CLOSED, BeadStatus.FAILED)
 
 
 class Role(StrEnum):
-    """What an agent is for."""
+    """The role of an agent."""
 
     POLECAT = "polecat"
     REFINERY = "refinery"
@@ -45,7 +45,7 @@ class Role(StrEnum):
 
 
 class AgentStatus(StrEnum):
-    """What an agent does."""
+    """The status of an agent."""
 
     IDLE = "idle"
     WORKING = "working"
@@ -55,7 +55,7 @@ class AgentStatus(StrEnum):
 
 
 class DispatchOutcome(StrEnum):
-    """What became of an agent's newest dispatch."""
+    """The outcome of an agent's newest dispatch."""
 
     PENDING = "pending"
     STARTED = "started"
@@ -66,7 +66,7 @@ class DispatchOutcome(StrEnum):
 
 
 class Priority(StrEnum):
-    """Priority of a bead and severity of an escalation, ascending."""
+    """The priority of a bead and the severity of an escalation, in ascending order."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -82,7 +82,7 @@ class MergeMode(StrEnum):
 
 
 class EffectState(StrEnum):
-    """Where an outbox row stands."""
+    """The state of an effect in the outbox."""
 
     PENDING = "pending"
     CLAIMED = "claimed"
@@ -92,7 +92,7 @@ class EffectState(StrEnum):
 
 
 class EffectKind(StrEnum):
-    """Every call to the outside that a town can ask for (spec/tick.md section 5)."""
+    """The calls to the outside that a town can request (spec/tick.md section 5)."""
 
     DISPATCH_AGENT = "dispatch_agent"
     STOP_AGENT = "stop_agent"
@@ -106,7 +106,7 @@ class EffectKind(StrEnum):
 
 
 class EventSource(StrEnum):
-    """Who put an event into the inbox; set by the receiver, never by the producer."""
+    """Who put an event into the inbox. Set by the receiver, never by the producer."""
 
     INGEST = "ingest"
     OPERATOR = "operator"
@@ -121,7 +121,7 @@ SCOPES: Final[tuple[Scope, ...]] = ("agent", "coordinator", "container", "operat
 
 
 class Label:
-    """Labels that the rules know."""
+    """The labels that rules and events know."""
 
     HELD = "gt:held"
     TRIAGE_REQUEST = "gt:triage-request"

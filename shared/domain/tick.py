@@ -1,4 +1,4 @@
-"""The one value that everything inside a tick may know besides the image (spec/tick.md, head)."""
+"""What code inside a tick may know besides the image (spec/tick.md, head)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from shared.domain.answers import EnvelopeAnswer, InputsAnswer, ObservationsAnsw
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.processes import ProcessStatus
-from shared.domain.times import from_text, to_text
+from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A fact as it reached the town (spec/events.md section 1).
+    """An event as the town received it (spec/events.md section 1).
 
-    `payload` is JSON text and may be anything in an event that nobody decoded yet. `source` and `received_at` are set by
-    the receiver. `created_at` is the producer's time if it gave one.
+    `payload` is JSON text; in an event that was not decoded yet it may be any text. `source` and `received_at` are set by
+    the receiver. `created_at` is the producer's time, if the producer gave one.
     """
 
     event_id: str
@@ -31,7 +31,7 @@ class Envelope:
     received_at: str
 
     def as_json(self) -> EnvelopeAnswer:
-        """The envelope as the journal keeps it."""
+        """The envelope as the journal stores it."""
         return {
             "event_id": self.event_id,
             "event_type": self.event_type,
@@ -46,9 +46,9 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What the tick was told about the outside at its start. `agents` is in order of agent id.
+    """What the runtime reported at the start of a tick. `agents` is in order of agent id.
 
-    `asked` is False where nobody was asked (a dry run without observations); the journal says `none` then.
+    `asked` is False if the runtime was not asked (a dry run without observations); the journal then stores `none`.
     """
 
     agents: tuple[tuple[str, ProcessStatus], ...] = ()
@@ -56,7 +56,7 @@ class Observations:
     asked: bool = True
 
     def as_json(self) -> ObservationsAnswer | Literal["none"]:
-        """The observations as the journal keeps them."""
+        """The observations as the journal stores them."""
         if not self.asked:
             return "none"
         return {
@@ -70,7 +70,7 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class TickInput:
-    """Everything from outside the image that a tick reads; the journal row holds all of it."""
+    """Everything that a tick reads besides the image. The journal row holds all of it."""
 
     tick_no: int
     tick_id: str
@@ -93,7 +93,7 @@ class TickInput:
             "new_events": [event.as_json() for event in self.new_events],
             "more_waiting": self.more_waiting,
             "observations": self.observations.as_json(),
-            "due_at": None if self.due_at is None else to_text(self.due_at),
+            "due_at": text_or_none(self.due_at),
             "prev_image_digest": self.prev_image_digest,
             "journal_published_to": self.journal_published_to,
             "restore_window_ms": self.restore_window // limits.MILLISECOND,
@@ -102,7 +102,7 @@ class TickInput:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "TickInput":
-        """The input of a journal row (columns by name): what a replay feeds to the same tick again."""
+        """The input in a journal row (columns by name), with which a replay runs the same tick again."""
         inputs = record["inputs"]
         seen = inputs["observations"]
         return cls(
@@ -123,7 +123,7 @@ class TickInput:
                 ),
                 container=seen["container"],
             ),
-            due_at=None if inputs["due_at"] is None else from_text(inputs["due_at"]),
+            due_at=time_or_none(inputs["due_at"]),
             journal_published_to=inputs["journal_published_to"],
             restore_window=inputs["restore_window_ms"] * limits.MILLISECOND,
             settings=inputs["settings"],
@@ -132,7 +132,7 @@ class TickInput:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """The town's dispatch circuit breaker as of phase 7. `turned` says that this tick opened or closed it."""
+    """The town's dispatch circuit breaker as of phase 7. `turned` means that this tick opened or closed it."""
 
     open: bool = False
     since: datetime | None = None
@@ -144,7 +144,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What holds during one tick. `now` is the only clock reading; `ids` the only source of new ids."""
+    """What is fixed for the duration of one tick. `now` is the only clock reading; `ids` is the only source of new ids."""
 
     town_id: str
     number: int
@@ -161,7 +161,7 @@ class Tick:
 
     @property
     def now_text(self) -> str:
-        """`now` as the database keeps it."""
+        """`now` as the database stores it."""
         return to_text(self.now)
 
     def ago(self, span: timedelta) -> datetime:
@@ -178,5 +178,5 @@ class Tick:
 
 
 def config_digest(stored_config: Any) -> str:
-    """The digest of a town's stored configuration, as a tick's input carries it."""
+    """The digest of a town's stored configuration, which is part of a tick's input."""
     return canonical.digest(stored_config)

@@ -1,1 +1,1 @@
-"""The tick, step by step: the order of things and nothing else. Read `tick.py` first."""
+"""The tick, phase by phase: the order of things and nothing else. Read `tick.py` first."""

@@ -1,4 +1,4 @@
-"""What a tick tells people, and how often: the same failure in a row is one alert an hour."""
+"""The alerts of a tick, and how often they are raised: the same failure raises one alert an hour."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ _REPEATED = frozenset({"rule_failed", "action_failed", "step_failed", "check_fai
 
 
 def problem(tick: Tick, kind: str, name: str, text: str) -> Alert:
-    """A rule, action, step or check that failed inside; the tick went on without it."""
+    """A rule, action, step or check failed; the tick continued without it."""
     return Alert(
         kind=kind,
         message=f"{kind.replace('_', ' ')} in town {tick.town_id}: {name}: {text}",
@@ -24,7 +24,7 @@ def problem(tick: Tick, kind: str, name: str, text: str) -> Alert:
 
 
 def conflicting_event(tick: Tick, event_id: str) -> Alert:
-    """An event whose id stands in the town with other content."""
+    """An event has the id of an earlier event with other content."""
     return Alert(
         kind="event_conflict",
         message=f"event {event_id} of town {tick.town_id} came again with other content; the first one stays",
@@ -35,7 +35,7 @@ def conflicting_event(tick: Tick, event_id: str) -> Alert:
 
 
 def violation(tick: Tick, broken: Violation) -> Alert:
-    """An open violation of an invariant."""
+    """An invariant is violated."""
     return Alert(
         kind="invariant_violation",
         message=broken.message,
@@ -46,13 +46,13 @@ def violation(tick: Tick, broken: Violation) -> Alert:
 
 
 def town_failed(town_id: str, error: Exception) -> Alert:
-    """A run that ended with an error which will not pass by itself: a wrong, damaged or missing image, no access, a bug."""
+    """A run ended with an error that needs a person: a wrong, damaged or missing image, missing rights, a bug."""
     return _of_a_town("town_failed", f"town {town_id} was not ticked", town_id, error)
 
 
 def retention_failed(town_id: str, error: Exception) -> Alert:
-    """A town whose past could not be tidied for a reason that will not pass by itself; all of it is still there."""
-    return _of_a_town("retention_failed", f"what town {town_id} no longer needs was not deleted", town_id, error)
+    """Old data of a town could not be deleted for a reason that needs a person; nothing was lost."""
+    return _of_a_town("retention_failed", f"old data of town {town_id} was not deleted", town_id, error)
 
 
 def _of_a_town(kind: str, what: str, town_id: str, error: Exception) -> Alert:
@@ -67,7 +67,7 @@ def _of_a_town(kind: str, what: str, town_id: str, error: Exception) -> Alert:
 
 
 def limit_repeats(town: Town, report: TickReport) -> TickReport:
-    """Drop alerts that were raised in the last hour; remember the others in town key `alerted`."""
+    """Drop the repeated alerts that were raised in the last hour; remember the others in the town key `alerted`."""
     stored = town.key("alerted") or {}
     recent = {key: at for key, at in stored.items() if town.tick.within(from_text(at), limits.ALERT_REPEAT)}
     kept = []

@@ -1,4 +1,4 @@
-"""Phase 9: apply actions in order, each in a savepoint of its own, and say what became of each."""
+"""Phase 9: apply actions in order, each in its own savepoint, and note the outcome of each."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from shared.domain.errors import RowUnreadable
 from shared.domain.outcomes import ActionOutcome, Applied, Failed, Skipped
 from shared.domain.report import JudgedAction
 from shared.engine.drain import error_text
-from shared.town import database
+from shared.town import database, town_keys
 from shared.town.town import Town
 
 
@@ -17,8 +17,8 @@ class _NotApplied(Exception):
 
 
 @dataclass(slots=True)
-class Applications:
-    """The actions with their outcomes."""
+class AppliedActions:
+    """The actions of a pass with their outcomes."""
 
     actions: list[JudgedAction] = field(default_factory=list)
     applied: int = 0
@@ -27,9 +27,13 @@ class Applications:
     conflicts: list[str] = field(default_factory=list)
 
 
-def all_intents(town: Town, intents: list[tuple[str, Action]]) -> Applications:
-    """Apply each intent (rule name, action). Of two that want one row in different states the first wins."""
-    done = Applications()
+def all_intents(town: Town, intents: list[tuple[str, Action]]) -> AppliedActions:
+    """Apply each intent (rule name, action). If two want the same row in different states, the first one wins."""
+    # Rules do not see each other's actions, so two of them can want the same bead in different states. The order of the rules
+    # decides, and the loser is skipped, counted and alerted, because this is a bug in the rules. Example: one rule wants bead b
+    # open and a later one wants it closed: b is opened, and the second action is skipped as a conflict. Only applied actions
+    # count: if the first one had been skipped because b has moved on, the second one would be applied.
+    done = AppliedActions()
     wanted: dict[tuple[str, str], str] = {}
     for rule, action in intents:
         wants = action.wants()
@@ -43,8 +47,7 @@ def all_intents(town: Town, intents: list[tuple[str, Action]]) -> Applications:
             wanted.update(dict(wants))
         _note(done, rule, action, outcome)
     if done.conflicts:
-        counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
-        town.put("counters", {**counters, "conflicts": counters["conflicts"] + len(done.conflicts)})
+        town_keys.count(town.sql, "conflicts", len(done.conflicts))
     return done
 
 
@@ -66,7 +69,7 @@ def _apply(town: Town, action: Action) -> ActionOutcome:
         return Failed(error_text(error))
 
 
-def _note(done: Applications, rule: str, action: Action, outcome: ActionOutcome) -> None:
+def _note(done: AppliedActions, rule: str, action: Action, outcome: ActionOutcome) -> None:
     if isinstance(outcome, Applied):
         done.applied += 1
         done.actions.append(JudgedAction(rule, action.as_json(), "applied"))

@@ -1,4 +1,4 @@
-"""Phase 5: apply pending events in order, each in a savepoint of its own (spec/events.md sections 2 and 3)."""
+"""Phase 5: apply pending events in order, each in its own savepoint (spec/events.md sections 2 and 3)."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from shared.domain.outcomes import Rejected
 from shared.domain.report import AppliedEvent
 from shared.domain.times import from_text
 from shared.events.base import EventResult
-from shared.town import database, inbox
+from shared.town import database, inbox, town_keys
 from shared.town.inbox import Fact
 from shared.town.town import Town
 
@@ -27,7 +27,7 @@ class _NothingStored(Exception):
 
 @dataclass(slots=True)
 class Drained:
-    """What the drain did. `returned` holds (rule, action) in event order."""
+    """What the drain did. `returned` holds the actions that events returned, as (rule, action) in event order."""
 
     events: list[AppliedEvent] = field(default_factory=list)
     returned: list[tuple[str, Action]] = field(default_factory=list)
@@ -37,14 +37,14 @@ class Drained:
 
 
 def pending_events(town: Town) -> Drained:
-    """Apply everything that is pending, including what applying appends."""
+    """Apply all pending events, including those that applying appends."""
     drained = Drained()
     after = -1
     while facts := inbox.pending(town, after=after):
-        outdone = _outdone_heartbeats(facts)
+        superseded = _superseded_heartbeats(facts)
         for fact in facts:
             after = fact.seq
-            if fact.event_id in outdone:
+            if fact.event_id in superseded:
                 inbox.remove(town, fact)
                 _note(drained, fact, "applied")
             elif inbox.is_pending(town, fact):
@@ -102,8 +102,7 @@ def _failed(town: Town, fact: Fact, error: str, drained: Drained) -> None:
 
 def _poison(town: Town, fact: Fact, error: str, drained: Drained) -> None:
     inbox.mark_poisoned(town, fact, error)
-    counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
-    town.put("counters", {**counters, "poisoned": counters["poisoned"] + 1})
+    town_keys.count(town.sql, "poisoned")
     attempt = fact.retry_count + 1
     drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "poisoned", attempt, error))
     drained.processed += 1
@@ -140,13 +139,17 @@ def _too_old(town: Town, fact: Fact) -> bool:
         return False
 
 
-def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
-    """Ids of heartbeats that a newer one of the same agent and generation makes superfluous."""
+def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
+    """The ids of heartbeats that are superseded by a newer one of the same agent and generation."""
+    # A town that was not ticked for a while has many heartbeats of the same agent in its inbox, and only the newest matters:
+    # it carries the latest watermark. Example: after ten minutes without ticks an agent has 20 heartbeats; 19 are dropped
+    # unread and one is applied. Heartbeats of different generations are kept apart, because a stale one must be skipped as
+    # stale. One that cannot be parsed is never superseded: it must be poisoned, not dropped.
     newest: dict[tuple[str | None, object], tuple[tuple[str, str, int], str]] = {}
     beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
     if len(beats) < 2:
         return frozenset()
-    outdone: list[str] = []
+    superseded: list[str] = []
     for fact in beats:
         try:
             payload = json.loads(fact.payload)
@@ -158,14 +161,14 @@ def _outdone_heartbeats(facts: list[Fact]) -> frozenset[str]:
         if best is None:
             newest[group] = (rank, fact.event_id)
         elif rank > best[0]:
-            outdone.append(best[1])
+            superseded.append(best[1])
             newest[group] = (rank, fact.event_id)
         else:
-            outdone.append(fact.event_id)
-    return frozenset(outdone)
+            superseded.append(fact.event_id)
+    return frozenset(superseded)
 
 
 def error_text(error: Exception) -> str:
-    """Class name and message in one line of at most 500 characters: the only form in which errors are stored."""
+    """Class name and message on one line of at most 500 characters: the only form in which errors are stored."""
     text = f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:500]

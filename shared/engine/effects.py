@@ -1,11 +1,13 @@
-"""The outbox inside the tick: what expires (phase 6), what this worker will start (phase 12), when to look again."""
+"""The outbox inside the tick: which effects expire (phase 6), which ones this worker will start (phase 12), when to look
+again.
+"""
 
 from datetime import datetime
 
 from shared.domain import limits
 from shared.domain.effects import ALLOWANCE
 from shared.domain.errors import RowUnreadable
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import AgentStatus, EffectKind, EffectState
 from shared.events import dispatch_results
@@ -15,7 +17,7 @@ from shared.town.town import Town
 
 
 def expire(town: Town) -> int:
-    """Give up effects that are too late, out of attempts or superseded; returns how many."""
+    """Expire effects that are too late, have no attempts left or are superseded; returns how many."""
     expired = 0
     for effect in outbox.unfinished(town):
         if _in_flight(town, effect):
@@ -29,7 +31,11 @@ def expire(town: Town) -> int:
 
 
 def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
-    """Claim what may start now, oldest first; also when the outbox wants to be looked at again."""
+    """Claim the effects that may start now, oldest first. Also returns when the outbox needs the next look."""
+    # Claiming is part of the commit: if another worker commits first, this worker's claims never happened and it starts
+    # nothing. A worker that dies after its commit leaves a claim behind; after EFFECT_CLAIM the effect may be claimed again
+    # or expires, so nothing is lost. Example: committed at 12:00, worker dies, claim ends at 12:05; the tick at 12:05:00.001
+    # claims a stop_agent again (attempt 2), and expires a dispatch_agent, which has one attempt: its heartbeat decides.
     claimed: list[ClaimedEffect] = []
     due: datetime | None = None
     for effect in outbox.unfinished(town):
@@ -47,7 +53,7 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
                     deadline=effect.deadline,
                 )
             )
-            look = town.tick.now + limits.EFFECT_CLAIM + MILLISECOND
+            look = just_after(town.tick.now + limits.EFFECT_CLAIM)
         else:
             look = _next_look(town, effect)
         due = look if due is None else min(due, look)
@@ -55,7 +61,7 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
 
 
 def _tell_agent(town: Town, effect: Effect) -> None:
-    """What an expired dispatch means for its agent; one that cannot be read is left as it is."""
+    """Update the agent of an expired dispatch; an unreadable agent is left as it is."""
     try:
         with database.savepoint(town.sql):
             dispatch_results.dispatch_expired(town, effect)
@@ -64,7 +70,7 @@ def _tell_agent(town: Town, effect: Effect) -> None:
 
 
 def _in_flight(town: Town, effect: Effect) -> bool:
-    """Claimed, and the claim is not over: somebody may be performing it."""
+    """Whether the effect is claimed and the claim has not ended: a worker may be performing it."""
     return (
         effect.state is EffectState.CLAIMED
         and effect.claimed_until is not None
@@ -84,13 +90,13 @@ def _claimable(town: Town, effect: Effect) -> bool:
 
 def _next_look(town: Town, effect: Effect) -> datetime:
     if effect.state is EffectState.CLAIMED and effect.claimed_until is not None:
-        return effect.claimed_until + MILLISECOND
+        return just_after(effect.claimed_until)
     start = max(effect.not_before or town.tick.now, town.tick.now)
-    return min(start, effect.deadline + MILLISECOND)
+    return min(start, just_after(effect.deadline))
 
 
 def _superseded(town: Town, effect: Effect) -> bool:
-    """Whether its agent or review has moved on; an effect of one that cannot be read waits for its deadline."""
+    """Whether its agent or review has moved on. If that cannot be read, the effect stays until its deadline."""
     try:
         return _moved_on(town, effect)
     except RowUnreadable as error:

@@ -1,4 +1,4 @@
-"""Phase 10: forget what is old enough. Retention never makes a town due."""
+"""Phase 10: delete rows that are old enough. Retention never makes a town due."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,13 +13,13 @@ Forget = Callable[[Town, int, int], int]
 
 
 def forget_old_rows(town: Town, *, published_to: int) -> list[tuple[str, str]]:
-    """Run every retention step within one budget of rows; returns the steps that failed, with their error."""
+    """Run every retention step within one budget of rows; returns the names of failed steps with their errors."""
     budget = limits.RETENTION_ROWS_PER_TICK
     failed: list[tuple[str, str]] = []
     for name, forget in STEPS:
         try:
             budget -= forget(town, published_to, budget)
-        except Exception as error:  # noqa: BLE001 - counted and alerted by the tick; the next step goes on
+        except Exception as error:  # noqa: BLE001 - counted and alerted by the tick; the next step still runs
             failed.append((name, error_text(error)))
     return failed
 

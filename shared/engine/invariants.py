@@ -1,4 +1,4 @@
-"""Phase 11: what must always hold (spec/rules.md section 10). A violation changes no state; the repair is the rules'."""
+"""Phase 11: what must always hold (spec/rules.md section 10). A violation is only reported; repairing it is up to the rules."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ Sighting = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """A statement about every state of a town. `grace`: how long a breach may last before it opens."""
+    """A statement about every state of a town. `grace` is how long a breach may last before it counts as a violation."""
 
     number: int
     name: str
@@ -28,8 +28,8 @@ class Invariant:
 
 
 @dataclass(slots=True)
-class Checked:
-    """The open violations, and when the next look is due."""
+class CheckedInvariants:
+    """The open violations, when to look again, and the checks that failed."""
 
     open: list[Violation] = field(default_factory=list)
     due: datetime | None = None
@@ -37,13 +37,13 @@ class Checked:
 
 
 def row_readable(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """1: every row that this tick read holds values of its vocabulary."""
+    """1: every row that this tick read holds only known values."""
     for (table, key), problem in sorted(town.unreadable.items()):
         yield f"{table} {key}", f"row {key} of {table} cannot be read: {problem}"
 
 
 def worker_has_hook(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """7: no agent but the mayor works without a hook."""
+    """7: no agent except the mayor works without a hook."""
     if tick.draining:
         return
     for agent in town.agents:
@@ -58,7 +58,7 @@ def convoy_status_known(town: TownReader, tick: Tick) -> Iterator[Sighting]:
 
 
 def one_review_per_rig(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """3: a rig has at most one MR in progress without a pull request."""
+    """3: a rig has at most one MR in progress that has no pull request."""
     by_rig: dict[str, list[str]] = {}
     for review in town.reviews:
         if review.status is BeadStatus.IN_PROGRESS and review.pr_url is None and review.rig_id is not None:
@@ -69,20 +69,20 @@ def one_review_per_rig(town: TownReader, tick: Tick) -> Iterator[Sighting]:
 
 
 def one_agent_per_hook(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """6: a bead has at most one agent hooked."""
+    """6: at most one agent is hooked to a bead."""
     for bead_id, agents in town.double_hooks:
         yield bead_id, f"{agents} agents are hooked to bead {bead_id}"
 
 
 def no_hook_on_terminal_bead(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """2: nobody is hooked to a bead that is over."""
+    """2: no agent is hooked to a closed or failed bead."""
     for agent in town.agents:
         if agent.hooked is not None and agent.hooked.status.terminal:
             yield agent.id, f"agent {agent.id} is hooked to bead {agent.hook}, which is {agent.hooked.status}"
 
 
 def review_has_live_mr(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """4: an issue in review has a live MR, or was updated in the last five minutes."""
+    """4: an issue in review has a live MR, unless it was updated a moment ago."""
     for issue in town.issues:
         if issue.status is not BeadStatus.IN_REVIEW:
             continue
@@ -108,18 +108,18 @@ def check(
     *,
     error_text: Callable[[Exception], str],
     invariants: tuple[Invariant, ...] = INVARIANTS,
-) -> Checked:
-    """Evaluate every invariant on the resulting state and bring open_violations up to date."""
-    checked = Checked()
+) -> CheckedInvariants:
+    """Check every invariant on the resulting state, and update the table open_violations."""
+    checked = CheckedInvariants()
     before = violations.known(town)
     seen: set[tuple[int, str]] = set()
     skipped: set[int] = set()
-    # Reads of the other invariants may find unreadable rows: those are looked at last, reported first.
+    # Invariant 1 reports the unreadable rows that the other checks run into. So it is evaluated last, and reported first.
     sightings: dict[int, list[Sighting]] = {}
     for invariant in (*invariants[1:], *invariants[:1]):
         try:
             sightings[invariant.number] = list(invariant.breaches(reader, town.tick))
-        except Exception as error:  # noqa: BLE001 - a failed check is counted and alerted; the tick goes on
+        except Exception as error:  # noqa: BLE001 - a failed check is counted and alerted; the tick continues
             checked.failed.append((invariant.name, error_text(error)))
             skipped.add(invariant.number)
     for invariant in invariants:
@@ -132,8 +132,19 @@ def check(
     return checked
 
 
+# Most invariants have a grace of one committed tick, because a state that breaks them can be legal for one tick: the rule
+# that repairs it sees only the state before the actions of its pass. Example: in tick 7 the action of a rule closes a bead to
+# which agent p is hooked; invariant 2 notes that, A7 unhooks p in tick 8, and no violation ever opens. If p is still hooked
+# after tick 8, the violation opens, and it is reported again every VIOLATION_REPEAT.
+
+
 def _take_up(
-    town: Town, checked: Checked, invariant: Invariant, subject: str, message: str, known: violations.Known | None
+    town: Town,
+    checked: CheckedInvariants,
+    invariant: Invariant,
+    subject: str,
+    message: str,
+    known: violations.StoredViolation | None,
 ) -> None:
     now = town.tick.now
     if known is None:
@@ -152,5 +163,5 @@ def _take_up(
     _look_at(checked, now + limits.VIOLATION_REPEAT)
 
 
-def _look_at(checked: Checked, at: datetime) -> None:
+def _look_at(checked: CheckedInvariants, at: datetime) -> None:
     checked.due = at if checked.due is None else min(checked.due, at)

@@ -1,4 +1,4 @@
-"""Phase 8: ask every rule what ought to happen, on one state, before any action of the pass."""
+"""Phase 8: ask every rule what should happen. All rules see the same state, before any action of the pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from shared.town.reading import TownReader
 
 @dataclass(slots=True)
 class Decisions:
-    """What the rules want, in order, when they want to look again, and which of them failed."""
+    """The actions that the rules want, in order; when they need to look again; and which rules failed."""
 
     intents: list[tuple[str, Action]] = field(default_factory=list)
     dues: list[tuple[str, Due]] = field(default_factory=list)
@@ -22,12 +22,12 @@ class Decisions:
 
     @property
     def due(self) -> datetime | None:
-        """The earliest time at which a rule wants to look again."""
+        """The earliest time at which a rule needs to look again."""
         return min((due.at for _, due in self.dues), default=None)
 
 
 def decide(reader: TownReader, tick: Tick, *, rules: tuple[Rule, ...] = RULES) -> Decisions:
-    """Run the rules in order. A rule that raises loses its own actions; the others go on."""
+    """Run the rules in order. A rule that raises loses its own actions; the other rules still run."""
     decisions = Decisions()
     with reader.sandbox() as undo_writes:
         for rule in rules:

@@ -1,8 +1,9 @@
 """The tick: `(image, input) -> (image', report)`, a pure function (spec/tick.md).
 
-Read `run` aloud: open the pass, drain the events, let the safety nets act, judge the breaker, reconcile, apply, keep
-house, check the invariants, claim effects, write the journal. Nothing here reads a clock, makes an id, or calls anybody.
-Whoever calls this decides what becomes of the image: the worker commits it, a dry run drops it, a replay compares it.
+Read `run` from top to bottom: open the pass, drain the events, run the safety nets, judge the breaker, reconcile and apply,
+delete old rows, check the invariants, claim effects, write the journal. Nothing here reads a clock, draws a random id or
+calls the outside. The caller decides what happens to the image: the worker commits it, a dry run drops it, a replay
+compares it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,13 +17,13 @@ from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import AppliedEvent, ClaimedEffect, TickReport
 from shared.domain.states import AgentStatus, BeadStatus, Role
-from shared.domain.tick import Breaker, Tick, TickInput
-from shared.domain.times import from_text, to_text
+from shared.domain.tick import Tick, TickInput
+from shared.domain.times import from_text, time_or_none, to_text
 from shared.engine import alerts, apply, drain, effects, housekeeping, invariants, reconcile, waiting
 from shared.engine.drain import error_text
 from shared.events import containers
 from shared.rules import breaker
-from shared.town import database, inbox, journal, migrations
+from shared.town import database, inbox, journal, migrations, town_keys
 from shared.town.database import Database
 from shared.town.reading import TownReader
 from shared.town.town import Town
@@ -31,15 +32,15 @@ from shared.town.writing import agents
 
 @dataclass(slots=True)
 class _Pass:
-    """What the phases hand on to each other."""
+    """What the phases pass on to each other."""
 
     town: Town
     given: TickInput
     previous_tick_at: datetime | None
     drained: drain.Drained = field(default_factory=drain.Drained)
     decisions: reconcile.Decisions = field(default_factory=reconcile.Decisions)
-    applied: apply.Applications = field(default_factory=apply.Applications)
-    checked: invariants.Checked = field(default_factory=invariants.Checked)
+    applied: apply.AppliedActions = field(default_factory=apply.AppliedActions)
+    checked: invariants.CheckedInvariants = field(default_factory=invariants.CheckedInvariants)
     claimed: tuple[ClaimedEffect, ...] = ()
     effects_due: datetime | None = None
     pending_before: int = 0
@@ -49,9 +50,9 @@ class _Pass:
 
 
 def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
-    """Run one tick on an open image and leave the result in it; a quiet tick leaves no trace.
+    """Run one tick on an open image and leave the result in it. A quiet tick changes nothing.
 
-    An exception means that the tick could not be made: the image is as it was.
+    If this raises, the tick did not happen and the image is unchanged.
     """
     database.begin(sql)
     try:
@@ -77,29 +78,28 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
     return report
 
 
-def standing(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
-    """The state as it stands and a tick that sees it, for questions that change nothing (status, dry run of a pause)."""
+def current_state(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
+    """The present state and a tick that sees it, for questions that change nothing (status, the dry run of a paused town)."""
     town = _town(sql, given, town_id)
-    draining, settling = town.key("drain"), _time(town.key("settling_until"))
-    stored = town.key("breaker") or {"open": False, "since": None, "episode": 0}
+    settling_until = town_keys.settling_until(sql)
     town.tick = replace(
         town.tick,
-        draining=draining is not None,
-        settling=settling is not None and town.tick.now < settling,
-        breaker=Breaker(open=stored["open"], since=_time(stored["since"]), episode=stored["episode"]),
+        draining=town_keys.drain(sql) is not None,
+        settling=settling_until is not None and town.tick.now < settling_until,
+        breaker=town_keys.breaker(sql),
     )
     reader = TownReader(sql, town.tick.config, {})
     return reader, replace(town.tick, breaker=breaker.count_failures(reader, town.tick))
 
 
 def apply_events(sql: Database, given: TickInput, *, town_id: str) -> tuple[AppliedEvent, ...]:
-    """Phases 4 and 5 alone: store the new events and drain, without judging any rule."""
+    """Phases 4 and 5 only: store the new events and drain them, without running any rule."""
     state = _open_pass(sql, given, town_id)
     return tuple(drain.pending_events(state.town).events)
 
 
 def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
-    """Phase 4: what holds in this tick; store the new events, then what was observed."""
+    """Phase 4: set up the tick; store the new events, then the observations."""
     migrations.apply_pending(sql)
     town = _town(sql, given, town_id)
     town.next_event_seq = town.key("next_seq") or 1
@@ -108,7 +108,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
     state = _Pass(
         town=town,
         given=given,
-        previous_tick_at=_time(town.key("last_tick_at")),
+        previous_tick_at=time_or_none(town.key("last_tick_at")),
     )
     _begin_settling(state)
     if given.tick_no == 1:
@@ -117,8 +117,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
         if inbox.store(town, envelope) == "conflict":
             state.conflicting_events.append(envelope.event_id)
     if state.conflicting_events:
-        counters = town.key("counters") or {"poisoned": 0, "conflicts": 0}
-        town.put("counters", {**counters, "conflicts": counters["conflicts"] + len(state.conflicting_events)})
+        town_keys.count(sql, "conflicts", len(state.conflicting_events))
     containers.observe(town, given.observations.agents)
     state.pending_before = inbox.pending_count(town)
     return state
@@ -142,7 +141,11 @@ def _town(sql: Database, given: TickInput, town_id: str) -> Town:
 
 
 def _begin_settling(state: _Pass) -> None:
-    """After an outage time-based recovery waits for a full look (spec/tick.md section 9)."""
+    """After an outage, time-based recovery waits until heartbeats and observations are current (spec/tick.md section 9)."""
+    # Without this, an outage of our own would look like the death of every agent. Example: no tick ran from 12:00 to 12:10,
+    # all heartbeats in the image are ten minutes old, and A2 would declare all agents lost although their heartbeats wait
+    # in the inbox or are on the way. So for SETTLE_FOR after a gap of more than SETTLE_GAP, rules that act on silence skip.
+    # It starts only if there is work that could be lost; a new gap during settling starts it again.
     town = state.town
     if state.previous_tick_at is None or town.tick.now - state.previous_tick_at <= limits.SETTLE_GAP:
         return
@@ -151,42 +154,39 @@ def _begin_settling(state: _Pass) -> None:
 
 
 def _safety_nets(state: _Pass) -> None:
-    """Phase 6: the drain ends by itself, effects expire, settling ends."""
+    """Phase 6: a drain times out, settling ends, effects expire."""
     town = state.town
-    draining = town.key("drain")
-    if draining is not None and town.tick.now - from_text(draining["started_at"]) > limits.DRAIN_TIMEOUT:
+    drain = town_keys.drain(town.sql)
+    if drain is not None and town.tick.now > drain.last_moment:
         town.put("drain", None)
-        draining = None
-    settling_until = _time(town.key("settling_until"))
+        drain = None
+    settling_until = town_keys.settling_until(town.sql)
     if settling_until is not None and town.tick.now >= settling_until:
         town.put("settling_until", None)
         settling_until = None
-    town.tick = replace(town.tick, draining=draining is not None, settling=settling_until is not None)
+    town.tick = replace(town.tick, draining=drain is not None, settling=settling_until is not None)
     state.expired = effects.expire(town)
 
 
 def _judge_breaker(state: _Pass) -> None:
-    """Phase 7: count once; every rule of the pass uses this value."""
+    """Phase 7: count the failed starts once; every rule of the pass uses the result."""
     town = state.town
-    stored = town.key("breaker") or {"open": False, "since": None, "episode": 0}
-    before = Breaker(open=stored["open"], since=_time(stored["since"]), episode=stored["episode"])
-    town.tick = replace(town.tick, breaker=before)
+    town.tick = replace(town.tick, breaker=town_keys.breaker(town.sql))
     try:
         judged = breaker.count_failures(_reader(state), town.tick)
-    except Exception as error:  # noqa: BLE001 - the breaker keeps its last state; counted and alerted
+    except Exception as error:  # noqa: BLE001 - the breaker keeps its last state; the problem is counted and alerted
         state.problems.append(("breaker", error_text(error)))
         return
     if judged.turned:
-        since = None if judged.since is None else to_text(judged.since)
-        town.put("breaker", {"open": judged.open, "since": since, "episode": judged.episode})
+        town_keys.put_breaker(town.sql, judged)
     town.tick = replace(town.tick, breaker=judged)
 
 
 def _reconcile_and_apply(state: _Pass) -> TownReader:
-    """Phases 8 and 9; returns a reader of the resulting state. A paused town's rules do not act.
+    """Phases 8 and 9; returns a reader of the resulting state. The rules of a paused town do not act.
 
-    Where no action changed anything, what the rules have read still holds. Housekeeping, which follows, removes nothing
-    that a reader shows.
+    If no action changed anything, the rules' own reader is still correct and is returned. Housekeeping, which comes next,
+    deletes nothing that a reader shows.
     """
     town = state.town
     reader, written = _reader(state), database.changes(town.sql)
@@ -197,7 +197,7 @@ def _reconcile_and_apply(state: _Pass) -> TownReader:
 
 
 def _claim_effects(state: _Pass) -> None:
-    """Phase 12: what this worker starts after the commit; a paused town starts nothing."""
+    """Phase 12: claim what this worker will start after the commit; a paused town starts nothing."""
     if state.town.tick.paused:
         state.effects_due = None
     else:
@@ -213,7 +213,7 @@ def _changed(sql: Database, written: int) -> bool:
 
 
 def _worth_a_commit(sql: Database, state: _Pass, reader: TownReader, written: int) -> bool:
-    """A quiet tick is not committed (spec/tick.md section 1)."""
+    """Whether anything happened; a quiet tick is not committed (spec/tick.md section 1)."""
     return (
         bool(state.given.new_events)
         or _changed(sql, written)
@@ -274,7 +274,7 @@ def _metrics(state: _Pass, pending_after: int) -> MetricsAnswer:
 
 
 def _lag(state: _Pass) -> int:
-    """Milliseconds between the moment when this tick was wanted and its `now`."""
+    """Milliseconds between the time at which this tick was due and its `now`."""
     wanted = [at for at in (state.given.due_at,) if at is not None]
     wanted += [from_text(envelope.received_at) for envelope in state.given.new_events]
     if not wanted or state.previous_tick_at is None:
@@ -283,17 +283,19 @@ def _lag(state: _Pass) -> int:
 
 
 def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime | None:
-    """The earliest time at which a tick can have something to do (spec/tick.md section 6); None: only an event can."""
+    """The earliest time at which a tick can have something to do (spec/tick.md section 6); None if only an event can cause one."""
+    # Every reason for another tick gives a time, and the earliest one wins; it is never before `now`. A time that is too early
+    # costs a quiet tick, but one that is too late would leave the town asleep. Example: A2 needs to look at 12:01:30.001,
+    # an agent is working (watch again at 12:00:30), and no event is pending: the next tick is due at 12:00:30. In a town
+    # without work and without waits the list is empty: only an event causes a tick, and until then the town costs nothing.
     now = state.town.tick.now
     candidates = [state.decisions.due, state.checked.due, state.effects_due]
     if state.given.more_waiting or state.applied.applied or state.town.config_changed or state.expired:
         candidates.append(now)
     if pending_after or state.applied.failed or state.decisions.failed_rules or state.problems:
         candidates.append(now + limits.FAILED_EVENT_RETRY)
-    draining = state.town.key("drain")
-    if draining is not None:
-        candidates.append(from_text(draining["started_at"]) + limits.DRAIN_TIMEOUT + MILLISECOND)
-    candidates.append(_time(state.town.key("settling_until")))
+    drain = town_keys.drain(state.town.sql)
+    candidates += [None if drain is None else drain.ends_at, town_keys.settling_until(state.town.sql)]
     if in_progress(reader):
         candidates.append(now + limits.WATCH_INTERVAL)
     idle = state.town.tick.config.alarm_interval_idle
@@ -316,7 +318,3 @@ def _alerts(state: _Pass) -> list[Alert]:
     ]
     raised += [alerts.violation(tick, violation) for violation in state.checked.open if violation.captured]
     return raised
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else from_text(text)

@@ -1,4 +1,4 @@
-"""Why each live bead waits: one reason of a closed list, since when, until when or for whom (spec/tick.md section 13)."""
+"""Why each live bead waits: a reason from a closed list, since when, and until when or for whom (spec/tick.md section 13)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,18 +6,19 @@ from datetime import datetime
 from typing_extensions import TypedDict
 
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, BeadStatus, Label, Role
 from shared.domain.tick import Tick
-from shared.domain.times import from_text, to_text
+from shared.domain.times import text_or_none, to_text
 from shared.rules import convoys
-from shared.rules.beads import backoff_end
+from shared.rules.beads import backoff_of
 from shared.town.live import Issue, LiveReview, OpenConvoy
 from shared.town.reading import TownReader
+from shared.town.rows import time_in
 
 
 class WaitingAnswer(TypedDict):
-    """Why one bead waits: since when, until when or for whom."""
+    """Why one bead waits: since when, and until when or for whom."""
 
     bead_id: str
     reason: str
@@ -27,8 +28,8 @@ class WaitingAnswer(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """Why one bead waits. `due_at` is the next time at which a rule may act; else `actor` names who must."""
+class WaitReason:
+    """Why one bead waits. `due_at` is the next time at which a rule may act; if there is none, `actor` must act."""
 
     bead_id: str
     reason: str
@@ -42,13 +43,13 @@ class Waiting:
             "bead_id": self.bead_id,
             "reason": self.reason,
             "since": to_text(self.since),
-            "due_at": None if self.due_at is None else to_text(self.due_at),
+            "due_at": text_or_none(self.due_at),
             "actor": self.actor,
         }
 
 
-def reasons(town: TownReader, tick: Tick) -> list[Waiting]:
-    """The reason of every live issue, review and convoy that is not worked on right now."""
+def reasons(town: TownReader, tick: Tick) -> list[WaitReason]:
+    """The reason for every live issue, review and convoy that no agent is working on."""
     found = [_of_issue(town, tick, issue) for issue in town.issues]
     found += [_of_review(town, tick, review) for review in town.reviews]
     found += [_of_convoy(town, tick, convoy) for convoy in town.convoys]
@@ -63,115 +64,116 @@ def counts(town: TownReader, tick: Tick) -> dict[str, int]:
     return counted
 
 
-def _of_issue(town: TownReader, tick: Tick, issue: Issue) -> Waiting | None:
+def _of_issue(town: TownReader, tick: Tick, issue: Issue) -> WaitReason | None:
     if Label.TRIAGE_REQUEST in issue.labels:
-        return Waiting(issue.id, "agent_working", issue.created_at, actor="triage")
+        return WaitReason(issue.id, "agent_working", issue.created_at, actor="triage")
     agent = town.hooks.get(issue.id)
     if agent is not None and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
         return None
     if issue.status is BeadStatus.IN_REVIEW:
-        return Waiting(
+        return WaitReason(
             issue.id,
             "awaiting_review",
             issue.updated_at,
-            due_at=issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND,
+            due_at=just_after(issue.updated_at + limits.REVIEW_RECOVERY_AFTER),
             actor="review",
         )
     if issue.status is BeadStatus.IN_PROGRESS and agent is None:
-        return Waiting(
-            issue.id, "cooldown", issue.updated_at, due_at=issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND
+        return WaitReason(
+            issue.id, "cooldown", issue.updated_at, due_at=just_after(issue.updated_at + limits.BEAD_LOST_AFTER)
         )
     return _of_open_issue(town, tick, issue)
 
 
-def _of_open_issue(town: TownReader, tick: Tick, issue: Issue) -> Waiting:
+def _of_open_issue(town: TownReader, tick: Tick, issue: Issue) -> WaitReason:
     if issue.rig_id is None:
-        return Waiting(issue.id, "no_rig", issue.created_at, actor="operator")
+        return WaitReason(issue.id, "no_rig", issue.created_at, actor="operator")
     if Label.HELD in issue.labels and issue.id not in town.hooks:
-        return Waiting(issue.id, "held", issue.created_at, actor="operator")
+        return WaitReason(issue.id, "held", issue.created_at, actor="operator")
     if issue.id in town.staged_beads:
-        return Waiting(issue.id, "staged", issue.created_at, actor="operator")
+        return WaitReason(issue.id, "staged", issue.created_at, actor="operator")
     blocked = _blocked(town, issue.id, issue.updated_at)
     if blocked is not None:
         return blocked
     return _of_ready(town, tick, issue)
 
 
-def _of_ready(town: TownReader, tick: Tick, issue: Issue) -> Waiting:
+def _of_ready(town: TownReader, tick: Tick, issue: Issue) -> WaitReason:
     if tick.draining:
-        return Waiting(issue.id, "draining", issue.updated_at, actor="container")
-    due = backoff_end(issue.last_dispatch_attempt_at, issue.dispatch_attempts, tick)
-    if due is not None:
-        return Waiting(issue.id, "cooldown", issue.last_dispatch_attempt_at or issue.updated_at, due_at=due)
+        return WaitReason(issue.id, "draining", issue.updated_at, actor="container")
+    backoff = backoff_of(issue, tick, rows=(issue.id,))
+    if backoff is not None:
+        return WaitReason(issue.id, "cooldown", backoff.since or issue.updated_at, due_at=backoff.at)
     if tick.breaker.open:
-        return Waiting(issue.id, "breaker_open", tick.breaker.since or issue.updated_at, due_at=tick.breaker.due)
+        return WaitReason(issue.id, "breaker_open", tick.breaker.since or issue.updated_at, due_at=tick.breaker.due)
     limit = town.settings(issue.rig_id).max_polecats
     if limit is not None and _places_taken(town, issue.rig_id) >= limit:
-        return Waiting(issue.id, "rig_full", issue.updated_at, actor="agent")
-    return Waiting(issue.id, "cooldown", issue.updated_at, due_at=tick.now)
+        return WaitReason(issue.id, "rig_full", issue.updated_at, actor="agent")
+    return WaitReason(issue.id, "cooldown", issue.updated_at, due_at=tick.now)
 
 
-def _of_review(town: TownReader, tick: Tick, review: LiveReview) -> Waiting | None:
+def _of_review(town: TownReader, tick: Tick, review: LiveReview) -> WaitReason | None:
     agent = town.hooks.get(review.id)
     if agent is not None and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
         return None
     if review.rig_id is None:
-        return Waiting(review.id, "no_rig", review.created_at, actor="operator")
+        return WaitReason(review.id, "no_rig", review.created_at, actor="operator")
     blocked = _blocked(town, review.id, review.updated_at)
     if blocked is not None:
         return blocked
     if review.status is BeadStatus.IN_PROGRESS and review.pr_url is not None:
         return _of_pull_request(tick, review)
     if tick.draining:
-        return Waiting(review.id, "draining", review.updated_at, actor="container")
-    due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
-    if due is not None:
-        return Waiting(review.id, "cooldown", review.last_dispatch_attempt_at or review.updated_at, due_at=due)
+        return WaitReason(review.id, "draining", review.updated_at, actor="container")
+    backoff = backoff_of(review, tick, rows=(review.id,))
+    if backoff is not None:
+        return WaitReason(review.id, "cooldown", backoff.since or review.updated_at, due_at=backoff.at)
     if tick.breaker.open:
-        return Waiting(review.id, "breaker_open", tick.breaker.since or review.updated_at, due_at=tick.breaker.due)
-    return Waiting(review.id, "awaiting_review", review.updated_at, actor="refinery")
+        return WaitReason(review.id, "breaker_open", tick.breaker.since or review.updated_at, due_at=tick.breaker.due)
+    return WaitReason(review.id, "awaiting_review", review.updated_at, actor="refinery")
 
 
-def _of_pull_request(tick: Tick, review: LiveReview) -> Waiting:
-    poll = _time(review.metadata.get("last_poll_at"))
+def _of_pull_request(tick: Tick, review: LiveReview) -> WaitReason:
+    poll = time_in(review.metadata, "last_poll_at")
     due = tick.now if poll is None else poll + limits.PR_POLL_INTERVAL
-    limited = _time(review.metadata.get("poll_not_before"))
+    limited = time_in(review.metadata, "poll_not_before")
     if limited is not None and limited > tick.now:
-        return Waiting(review.id, "rate_limited", review.updated_at, due_at=limited)
+        return WaitReason(review.id, "rate_limited", review.updated_at, due_at=limited)
     if review.awaiting_approval:
-        since = _time(review.metadata.get("awaiting_approval_observed_at")) or review.updated_at
-        return Waiting(review.id, "awaiting_approval", since, due_at=due, actor="reviewer")
-    return Waiting(review.id, "awaiting_ci", review.updated_at, due_at=due, actor="forge")
+        since = time_in(review.metadata, "awaiting_approval_observed_at") or review.updated_at
+        return WaitReason(review.id, "awaiting_approval", since, due_at=due, actor="reviewer")
+    return WaitReason(review.id, "awaiting_ci", review.updated_at, due_at=due, actor="forge")
 
 
-def _of_convoy(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Waiting:
+def _of_convoy(town: TownReader, tick: Tick, convoy: OpenConvoy) -> WaitReason:
     since = convoy.updated_at
     if convoy.staged:
-        return Waiting(convoy.id, "staged", since, actor="operator")
+        return WaitReason(convoy.id, "staged", since, actor="operator")
     match convoys.stage_of(town, tick, convoy):
         case "C2" if convoy.done < convoy.total:
-            return Waiting(convoy.id, "agent_working", since, actor="agent")
+            return WaitReason(convoy.id, "agent_working", since, actor="agent")
         case "C2" | "C6":
-            return Waiting(convoy.id, "awaiting_review", since, actor="review")
+            return WaitReason(convoy.id, "awaiting_review", since, actor="review")
         case "C7":
-            return Waiting(convoy.id, "awaiting_approval", since, actor="reviewer")
+            return WaitReason(convoy.id, "awaiting_approval", since, actor="reviewer")
         case "C9":
-            return Waiting(convoy.id, "cooldown", since, due_at=convoys.next_landing(convoy))
+            cooldown = convoys.cooldown_of(convoy)
+            return WaitReason(convoy.id, "cooldown", since, due_at=None if cooldown is None else cooldown.at)
         case "C10" if convoy.first_rig is None:
-            return Waiting(convoy.id, "no_rig", since, actor="operator")
+            return WaitReason(convoy.id, "no_rig", since, actor="operator")
         case _:
-            return Waiting(convoy.id, "cooldown", since, due_at=tick.now)
+            return WaitReason(convoy.id, "cooldown", since, due_at=tick.now)
 
 
-def _blocked(town: TownReader, bead_id: str, since: datetime) -> Waiting | None:
+def _blocked(town: TownReader, bead_id: str, since: datetime) -> WaitReason | None:
     blockers = town.blockers.get(bead_id)
     if not blockers:
         return None
     failed = [blocker for blocker in blockers if blocker.status == BeadStatus.FAILED]
     if len(failed) == len(blockers):
-        return Waiting(bead_id, "failed_dependency", since, actor=failed[0].id)
+        return WaitReason(bead_id, "failed_dependency", since, actor=failed[0].id)
     live = next(blocker for blocker in blockers if blocker.status != BeadStatus.FAILED)
-    return Waiting(bead_id, "blocked_by", since, actor=live.id)
+    return WaitReason(bead_id, "blocked_by", since, actor=live.id)
 
 
 def _places_taken(town: TownReader, rig_id: str | None) -> int:
@@ -181,10 +183,3 @@ def _places_taken(town: TownReader, rig_id: str | None) -> int:
         and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
         for agent in town.agents
     )
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        return from_text(text) if isinstance(text, str) else None
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""What agents report of themselves, and what is said to them (spec/events.md 4.1)."""
+"""Events that agents report about themselves, and events about nudges to agents (spec/events.md 4.1)."""
 
 from typing import Literal
 
@@ -12,14 +12,14 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, nudges, reviews
+from shared.town.writing import agents, audit, beads, hooks, nudges, work_reports
 from shared.town.writing.agents import Watermark
 
 STALE_GENERATION = Skipped("stale generation")
 
 
 class AgentDone(Event):
-    """An agent finished its work; the envelope's bead id says which, if it is given."""
+    """An agent has finished its work on a bead; the envelope may name the bead."""
 
     event_type = "agent_done"
     needs = ("agent_id",)
@@ -31,9 +31,9 @@ class AgentDone(Event):
     generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Submit the work to review, or end it (spec/data-model.md 3.13)."""
+        """Submit the work for review, or close it (spec/data-model.md 3.13)."""
         return EventResult(
-            reviews.agent_done(
+            work_reports.agent_done(
                 town,
                 fact.agent_id or "",
                 branch=self.branch,
@@ -46,7 +46,7 @@ class AgentDone(Event):
 
 
 class AgentCompleted(Event):
-    """An agent process ended, with or without success; without an agent id it is the mayor's."""
+    """An agent process has ended, successfully or not. Without an agent id it is the mayor's."""
 
     event_type = "agent_completed"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
@@ -56,16 +56,16 @@ class AgentCompleted(Event):
     generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Take the agent off its hook, unless a review holds it (spec/data-model.md 3.14)."""
+        """Unhook the agent, unless it is a refinery with a review (spec/data-model.md 3.14)."""
         return EventResult(
-            reviews.agent_completed(
+            work_reports.agent_completed(
                 town, fact.agent_id, status=self.status, reason=self.reason, generation=self.generation
             )
         )
 
 
 class AgentHeartbeat(Event):
-    """The periodic sign of life of an agent process."""
+    """The periodic heartbeat of an agent process."""
 
     event_type = "agent_heartbeat"
     needs = ("agent_id",)
@@ -79,7 +79,7 @@ class AgentHeartbeat(Event):
     generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Record it; a container of another instance ends a drain (spec/tick.md section 8)."""
+        """Record it. A heartbeat from a new container instance ends a drain (spec/tick.md section 8)."""
         agent = lookup.agent(town, fact.agent_id)
         if agent is None:
             return EventResult(MISSING, transient=True)
@@ -102,7 +102,7 @@ def _note_instance(town: Town, instance_id: str) -> None:
 
 
 class AgentReported(Event):
-    """An agent says in its own words what it does; for display only."""
+    """An agent describes in its own words what it is doing; for display only."""
 
     event_type = "agent_status"
     needs = ("agent_id",)
@@ -112,7 +112,7 @@ class AgentReported(Event):
     message: StatusMessage
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Store the words and the time."""
+        """Store the text and the time."""
         agent = lookup.agent(town, fact.agent_id)
         if agent is None:
             return EventResult(MISSING, transient=True)
@@ -121,7 +121,7 @@ class AgentReported(Event):
 
 
 class MayorWaiting(Event):
-    """The mayor has nothing to do until somebody writes to it."""
+    """The mayor has nothing to do until it receives a message."""
 
     event_type = "mayor_waiting"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
@@ -129,7 +129,7 @@ class MayorWaiting(Event):
     fired_at: Time
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Working to waiting, unless the report is older than the work."""
+        """Change the mayor from working to waiting, unless it began to work after the report."""
         mayor = lookup.mayor(town) if fact.agent_id is None else lookup.agent(town, fact.agent_id)
         if mayor is None:
             return EventResult(MISSING)
@@ -145,7 +145,7 @@ class MayorWaiting(Event):
 
 
 class AgentReset(Event):
-    """Somebody wants an agent, and the bead that it is hooked to, to begin anew."""
+    """Somebody wants to reset an agent and the bead that it is hooked to."""
 
     event_type = "agent_reset"
     needs = ("agent_id",)
@@ -154,7 +154,7 @@ class AgentReset(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Forget attempts and hook; the bead is dispatched again by the next tick, because its backoff is gone."""
+        """Reset attempts and hook. The next tick can dispatch the bead again, because its backoff is reset too."""
         agent = lookup.agent(town, fact.agent_id)
         if agent is None:
             return EventResult(MISSING)
@@ -180,7 +180,7 @@ class AgentReset(Event):
 
 
 class ChangesRequested(Event):
-    """A refinery that reviews a merge request wants it changed first."""
+    """A refinery that reviews a merge request requires changes."""
 
     event_type = "changes_requested"
     needs = ("agent_id",)
@@ -191,7 +191,7 @@ class ChangesRequested(Event):
     generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Create the rework that the merge request waits for; the hook stays until agent_done."""
+        """Create a rework bead that blocks the merge request. The hook stays until agent_done."""
         agent = lookup.agent(town, fact.agent_id)
         if agent is None:
             return EventResult(MISSING)
@@ -248,7 +248,7 @@ class NudgeAcknowledged(Event):
     nudge_id: Id
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """The nudge counts as delivered; the first time is kept."""
+        """Mark the nudge as delivered. The first time is kept."""
         return EventResult(self._acknowledge(fact, town))
 
     def _acknowledge(self, fact: Fact, town: Town) -> EventOutcome:
@@ -261,7 +261,7 @@ class NudgeAcknowledged(Event):
 
 
 class NudgeTimeout(Event):
-    """A nudge was not answered in time. Only noted: rules count nudges by their creation."""
+    """A nudge was not answered in time. This has no effect, because rules count nudges by their creation."""
 
     event_type = "nudge_timeout"
     senders = frozenset({"container", "operator"})
@@ -269,5 +269,5 @@ class NudgeTimeout(Event):
     nudge_id: Id | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - nothing changes
-        """Change nothing; the event itself is the record."""
+        """Change nothing; the stored event is the record."""
         return EventResult(Applied())

@@ -1,7 +1,7 @@
-"""What every effect result has in common: it reports one attempt, and the outbox row learns of it first.
+"""What all effect results have in common: each reports one attempt, and first settles the row in the outbox.
 
-Only the performer of the effect posts results. A result that comes after the row was settled is late and changes
-nothing, except that a success wins over the recorded failure of another attempt (spec/events.md 4.7).
+Only the performer of the effect posts results. A result that arrives after its row was settled is late and changes nothing,
+with one exception: a success replaces the recorded failure of another attempt (spec/events.md 4.7).
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ LATE: Final = Skipped("late")
 
 
 class AttemptReport(Event):
-    """Base of all effect results: which attempt of which effect it reports."""
+    """Base of all effect results: the effect and the attempt that are reported."""
 
     senders: ClassVar[frozenset[Scope]] = frozenset()
 
@@ -30,8 +30,8 @@ class AttemptReport(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """The outbox row after a result: `retry` says that it is pending again."""
+class SettledAttempt:
+    """The outbox row after a result. `retry` means that it is pending again."""
 
     effect: Effect
     ended: Literal["done", "failed", "retry"]
@@ -39,8 +39,8 @@ class Recorded:
 
 def record(
     town: Town, report: AttemptReport, kind: EffectKind, *, success: bool, passing: bool = False
-) -> Recorded | Skipped:
-    """Settle the outbox row of a result (spec/tick.md 5.4), or say why the result does not count."""
+) -> SettledAttempt | Skipped:
+    """Settle the outbox row of a result (spec/tick.md 5.4), or return why the result is skipped."""
     effect = outbox.get(town, report.effect_id)
     if effect is None or effect.kind is not kind:
         return MISSING
@@ -49,15 +49,21 @@ def record(
     result = report.model_dump(mode="json", exclude={"effect_id"}, exclude_none=True)
     if success:
         outbox.finish(town, effect, EffectState.DONE, result)
-        return Recorded(effect, "done")
+        return SettledAttempt(effect, "done")
     if passing and effect.attempts < ALLOWANCE[kind].attempts:
         outbox.retry(town, effect, result)
-        return Recorded(effect, "retry")
+        return SettledAttempt(effect, "retry")
     outbox.finish(town, effect, EffectState.FAILED, result)
-    return Recorded(effect, "failed")
+    return SettledAttempt(effect, "failed")
 
 
 def _late(effect: Effect, attempt: int, *, success: bool) -> bool:
+    """Whether a result arrives too late to count."""
+    # Results can arrive out of order, because a worker can be slow while another one already makes the next attempt. A
+    # success is a fact about the world, so it counts even after a failure of another attempt was recorded; a failure counts
+    # only for the newest attempt. Example: attempt 1 times out on our side, attempt 2 fails and is recorded, then "merged"
+    # arrives from attempt 1: the pull request is merged, so the effect is done. Had "failed" arrived from attempt 1 while
+    # attempt 2 was under way, it would have been late, because attempt 2 decides.
     if effect.state is EffectState.DONE:
         return True
     failed_before = _recorded_attempt(effect.result)

@@ -1,4 +1,4 @@
-"""Beads from outside: created, updated, cancelled, reopened (spec/events.md 4.3)."""
+"""Events about beads: created, updated, cancelled, reopened (spec/events.md 4.3)."""
 
 from typing import Any, Final, Literal
 
@@ -27,7 +27,7 @@ RESERVED_METADATA: Final = frozenset(
     resolved_by request_ids failed_blocker_notified
     """.split()  # noqa: SIM905 - a table, as the specification has it
 )
-"""The metadata keys of spec/data-model.md section 2: the town's own; bead_updated cannot write them."""
+"""The metadata keys of spec/data-model.md section 2. They belong to the town, so bead_updated cannot write them."""
 
 CREATABLE: Final = (BeadType.ISSUE, BeadType.MESSAGE, BeadType.MERGE_REQUEST, BeadType.MOLECULE)
 REOPENABLE: Final = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
@@ -49,7 +49,7 @@ _FORGOTTEN_BY_A_CONVOY: Final = (
 
 
 class GivenBead(Part):
-    """The bead as its producer wants it."""
+    """The bead as its producer describes it."""
 
     bead_id: Id
     type: FreeText
@@ -70,7 +70,7 @@ class GivenBead(Part):
 
     @property
     def babysat(self) -> bool:
-        """A merge request that is adopted from an existing pull request."""
+        """Whether this is a merge request that is adopted from an existing pull request."""
         return self.type == BeadType.MERGE_REQUEST and truthy(self.metadata or {}, "babysit")
 
 
@@ -83,7 +83,7 @@ class BeadCreated(Event):
     bead: GivenBead
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Create the bead with its edges, and its review if it is a merge request; or nothing at all."""
+        """Create the bead with its edges and, for a merge request, its review; or skip or reject all of it."""
         refusal = self._refusal(town)
         if refusal is not None:
             return EventResult(refusal)
@@ -121,7 +121,7 @@ class BeadCreated(Event):
         return MISSING if lookup.agent(town, given.assignee_agent_id) is None else None
 
     def _blockers(self, town: Town) -> list[str]:
-        """The dependencies that exist (so not the bead itself, which is to be), each once, in the order given."""
+        """The dependencies that exist, each once, in the given order. The bead itself does not exist yet, so it is never one."""
         return [other for other in dict.fromkeys(self.bead.depends_on) if lookup.exists(town, other)]
 
     def _create(self, fact: Fact, town: Town) -> None:
@@ -155,7 +155,7 @@ class BeadCreated(Event):
             self._create_review(town)
 
     def _metadata(self) -> dict[str, Any]:
-        """As given; a fix-up carries its branches and its pull request here, where the start context looks for them."""
+        """The given metadata. A fix-up also gets its branches and pull request, which the start context reads from here."""
         given = self.bead
         metadata = dict(given.metadata or {})
         if given.pr_url is not None:
@@ -181,7 +181,7 @@ class BeadCreated(Event):
 
 
 class BeadUpdated(Event):
-    """Somebody edits a bead."""
+    """Somebody wants to change a bead."""
 
     event_type = "bead_updated"
     needs = ("bead_id",)
@@ -195,7 +195,7 @@ class BeadUpdated(Event):
     rig_id: Id | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Replace the given fields of a live bead; its metadata is merged key by key, null removes one."""
+        """Replace the given fields of a live bead. Metadata is merged key by key; null removes a key."""
         bead = lookup.bead(town, fact.bead_id)
         if bead is None:
             return EventResult(MISSING)
@@ -224,7 +224,7 @@ class BeadUpdated(Event):
 
 
 def _may_be_given_a_rig(bead: Bead) -> bool:
-    """An agent never changes its rig, and a convoy has none."""
+    """Whether a bead may get a rig: it has none, and is neither an agent nor a convoy."""
     return bead.rig_id is None and bead.type not in (BeadType.AGENT, BeadType.CONVOY)
 
 
@@ -239,7 +239,7 @@ class BeadCancelled(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """End the bead and free its agent. Its live merge requests are not touched."""
+        """Close or fail the bead, and unhook its agents. Its live merge requests are not changed."""
         bead_id = fact.bead_id
         if bead_id is None or not lookup.exists(town, bead_id):
             return EventResult(MISSING)
@@ -253,7 +253,7 @@ class BeadCancelled(Event):
 
 
 def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
-    """Unhook every agent from a bead; returns the stops of those that were at work, by agent id."""
+    """Unhook every agent from a bead; returns the actions that stop those that were at work, by agent id."""
     stops = []
     for agent in lookup.agents_hooked_to(town, bead_id):
         if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
@@ -263,7 +263,7 @@ def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
 
 
 class BeadReopened(Event):
-    """Somebody wants a failed bead to be tried again: the only way out of failed."""
+    """Somebody wants a failed bead to be tried again. This is the only way out of failed."""
 
     event_type = "bead_reopened"
     needs = ("bead_id",)
@@ -273,7 +273,7 @@ class BeadReopened(Event):
     reason: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Open again, as if nothing had been tried."""
+        """Open it again, with all of its attempts reset."""
         bead = lookup.bead(town, fact.bead_id)
         if bead is None:
             return EventResult(MISSING)

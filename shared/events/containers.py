@@ -1,7 +1,8 @@
-"""Agent processes and the container they run in (spec/events.md 4.2).
+"""Events about agent processes and the container in which they run (spec/events.md 4.2).
 
-Observations become events only through the recording filter, so that a process that stays dead is one event, not one
-a tick. `observe` is the filter as the tick uses it; a pushed container_status passes the same one when it is applied.
+An observation becomes an event only if it passes the recording filter, so that a process that stays dead causes one event
+and not one per tick. `observe` filters observations at the start of a tick; a container_status that somebody posts passes
+the same filter when it is applied.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from shared.domain.processes import ProcessStatus
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, Id
-from shared.town import inbox, lookup
+from shared.town import inbox, lookup, town_keys
 from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
@@ -23,8 +24,15 @@ _GONE = ("exited", "not_found")
 _MAYOR_GONE = (*_GONE, "stopped", "failed", "error")
 
 
+# Example: the process of p exits at 12:00. Every tick observes `exited`; the first observation becomes an event and is noted
+# in `observed_status`, so the following ones are not new. p becomes idle and is dispatched again as generation 2, which clears
+# `observed_status`. A late `exited` of generation 1 is then older than the agent and is dropped; without a
+# generation it would be dropped only while the dispatch is pending. `not_found` counts only after NOT_FOUND_GRACE without
+# any heartbeat, because a runtime may need a moment to list a process that it has just started.
+
+
 def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
-    """Whether this status of the agent's process is news (the recording filter)."""
+    """The recording filter: whether this status of the agent's process is new and matters."""
     return (
         status.status != "running"
         and not _of_older_generation(agent, status.generation)
@@ -35,7 +43,7 @@ def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
 
 
 def observe(town: Town, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
-    """Take in what the runtime said of agents, by id, at the start of the tick: news becomes an event."""
+    """Turn what the runtime reported about agents at the start of the tick into events, if it passes the filter."""
     known = lookup.agents(town, [agent_id for agent_id, _ in seen])
     for agent_id, status in seen:
         if agent_id in known:
@@ -43,9 +51,9 @@ def observe(town: Town, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
 
 
 def _observe(town: Town, agent: Agent, seen: ProcessStatus) -> None:
-    """`running` is never an event; it ends the episode, so that the next other status is news again.
+    """`running` is never an event; it ends an episode, so that the next other status is new again.
 
-    A status without a generation is ignored while the newest dispatch is pending: it may be that of an earlier process.
+    A status without a generation is ignored while the newest dispatch is pending: it may be from an earlier process.
     """
     if _of_older_generation(agent, seen.generation):
         return
@@ -62,7 +70,7 @@ def _observe(town: Town, agent: Agent, seen: ProcessStatus) -> None:
 
 
 def _field_text(reason: str | None) -> str | None:
-    """What the runtime said, cut to what a field may hold."""
+    """The runtime's text, cut to the size of a field."""
     if reason is None:
         return None
     return reason.replace("\0", "").encode(errors="replace")[: limits.FIELD_SIZE].decode(errors="ignore")
@@ -73,14 +81,14 @@ def _of_older_generation(agent: Agent, generation: int | None) -> bool:
 
 
 def _too_early_to_miss(town: Town, agent: Agent, status: str) -> bool:
-    """A process that was heard of a moment ago is not missing yet."""
+    """Whether a process that was not found sent a heartbeat so recently that it does not count as missing."""
     if status != "not_found" or agent.last_activity_at is None:
         return False
     return town.tick.now - agent.last_activity_at < limits.NOT_FOUND_GRACE
 
 
 class ContainerStatus(Event):
-    """The runtime says what became of an agent's process."""
+    """The runtime reports the status of an agent's process."""
 
     event_type = "container_status"
     needs = ("agent_id",)
@@ -91,7 +99,7 @@ class ContainerStatus(Event):
     generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """A process that is gone leaves its agent idle with its hook, so that the same work is dispatched again."""
+        """If the process has ended, make its agent idle. It keeps its hook, so that the same work is dispatched again."""
         agent = lookup.agent(town, fact.agent_id)
         if agent is None:
             return EventResult(MISSING)
@@ -104,7 +112,7 @@ class ContainerStatus(Event):
         return EventResult(Applied())
 
     def _record(self, town: Town, agent: Agent) -> bool:
-        """The recording filter in front of a pushed status."""
+        """Apply the recording filter to a posted status, and note it; False if it is filtered."""
         if self.status == "running":
             agents.observe(town, agent.id, None)
             return False
@@ -141,24 +149,24 @@ def _reviews_nothing_live(agent: Agent) -> bool:
 
 
 class ContainerEviction(Event):
-    """The town's container will be taken away: nothing is dispatched until it is replaced."""
+    """The town's container will be evicted: nothing is dispatched until it is replaced."""
 
     event_type = "container_eviction"
     senders = frozenset({"container", "operator"})
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Begin a drain; a newer one replaces an older one."""
+        """Begin a drain. A newer one replaces an older one."""
         town.put("drain", {"nonce": drain_nonce(town.tick.town_id, fact.event_id), "started_at": town.tick.now_text})
         return EventResult(Applied())
 
 
 def drain_nonce(town_id: str, event_id: str) -> str:
-    """The nonce of the drain that a container_eviction begins; whoever posts the event can know it in advance."""
+    """The nonce of the drain that a container_eviction begins. Whoever posts the event can compute it in advance."""
     return ids.derived_from(town_id, f"drain:{event_id}")
 
 
 class ContainerReady(Event):
-    """The new container is up; it proves with the nonce which drain it ends."""
+    """The new container is running. The nonce shows which drain it ends."""
 
     event_type = "container_ready"
     senders = frozenset({"container", "operator"})
@@ -167,10 +175,10 @@ class ContainerReady(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce says all
         """End the drain."""
-        drain = town.key("drain")
+        drain = town_keys.drain(town.sql)
         if drain is None:
             return EventResult(Applied())
-        if drain["nonce"] != self.nonce:
+        if drain.nonce != self.nonce:
             return EventResult(Rejected("wrong nonce"))
         town.put("drain", None)
         return EventResult(Applied())

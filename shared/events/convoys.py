@@ -1,4 +1,4 @@
-"""Convoys: created with their tasks, started, force-closed (spec/events.md 4.4)."""
+"""Events about convoys: created with their tasks, started, closed by force (spec/events.md 4.4)."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ SLUG_AT_MOST: Final = 40
 
 
 class Task(Part):
-    """One issue of a convoy. `depends_on` counts tasks from 0."""
+    """One issue of a convoy. `depends_on` holds positions of other tasks, counted from 0."""
 
     title: FreeText
     body: BodyText | None = None
@@ -34,7 +34,7 @@ class Task(Part):
 
 
 class ConvoyCreated(Event):
-    """Somebody wants a group of issues done and landed together."""
+    """Somebody wants a group of issues to be done and landed together."""
 
     event_type = "convoy_created"
     senders = frozenset({"coordinator", "container", "operator"})
@@ -48,7 +48,7 @@ class ConvoyCreated(Event):
     tasks: Annotated[tuple[Task, ...], Field(min_length=1, max_length=TASKS_AT_MOST, strict=False)]
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Create the convoy and its tasks with their edges; or nothing at all."""
+        """Create the convoy and its tasks with their edges; or skip or reject all of it."""
         if lookup.exists(town, self.convoy_id):
             return EventResult(Skipped("exists"))
         if not rigs.exists(town, self.rig_id):
@@ -105,7 +105,7 @@ class ConvoyCreated(Event):
 
 
 def task_id(town_id: str, convoy_id: str, index: int) -> str:
-    """The bead id of a convoy's task; whoever posts the convoy can know it in advance."""
+    """The bead id of a convoy's task. Whoever posts the convoy can compute it in advance."""
     return ids.derived_from(town_id, f"convoy:{convoy_id}:{index}")
 
 
@@ -116,18 +116,18 @@ def slug_of(title: str) -> str:
 
 
 def _eight_hex_digits(town_id: str, convoy_id: str) -> str:
-    """The first 8 hex digits of the id; of an id derived from it, where it is no UUID."""
+    """The first 8 hex digits of the convoy's id, or of an id derived from it if it is not a UUID."""
     start = convoy_id[:8].lower()
     return start if re.fullmatch(r"[0-9a-f]{8}", start) else ids.derived_from(town_id, f"convoy:{convoy_id}")[:8]
 
 
 def _needed(task: Task, index: int, count: int) -> list[int]:
-    """The tasks that one waits for: each once, neither itself nor one that does not exist."""
+    """The tasks that a task waits for, each once, without itself and without positions that do not exist."""
     return sorted({other for other in task.depends_on if 0 <= other < count and other != index})
 
 
 def _has_cycle(needed: Sequence[Sequence[int]]) -> bool:
-    """Whether tasks are left over once every task is taken whose dependencies were taken before."""
+    """Whether tasks are left after repeatedly taking every task whose dependencies were already taken."""
     taken: set[int] = set()
     while len(taken) < len(needed):
         ready = [index for index, others in enumerate(needed) if index not in taken and taken.issuperset(others)]
@@ -138,7 +138,7 @@ def _has_cycle(needed: Sequence[Sequence[int]]) -> bool:
 
 
 class ConvoyStarted(Event):
-    """Somebody releases a planned convoy."""
+    """Somebody starts a staged convoy."""
 
     event_type = "convoy_started"
     senders = frozenset({"coordinator", "container", "operator"})
@@ -152,7 +152,7 @@ class ConvoyStarted(Event):
 
 
 class ConvoyClosed(Event):
-    """Somebody ends a convoy, whatever its tasks have come to."""
+    """Somebody closes a convoy, whatever the state of its tasks."""
 
     event_type = "convoy_closed"
     senders = frozenset({"coordinator", "container", "operator"})
@@ -161,7 +161,7 @@ class ConvoyClosed(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Close its live tasks, fail the live reviews of its tasks and of itself, free their agents, close it."""
+        """Close its live tasks, fail the live reviews of its tasks and of itself, unhook their agents, and close it."""
         convoy = lookup.bead(town, self.convoy_id)
         if convoy is None or convoy.type is not BeadType.CONVOY:
             return EventResult(MISSING)

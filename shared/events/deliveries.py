@@ -1,10 +1,10 @@
-"""What became of messages and of calls about the container (spec/actions.md sections 7 and 9)."""
+"""Results of messages and of calls about the container (spec/actions.md sections 7 and 9)."""
 
 from typing import ClassVar, Literal
 
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import AgentStatus, EffectKind
-from shared.events.attempts import AttemptReport, Recorded, record
+from shared.events.attempts import AttemptReport, SettledAttempt, record
 from shared.events.base import EventResult
 from shared.events.fields import FreeText, Id
 from shared.town import lookup
@@ -14,7 +14,7 @@ from shared.town.writing import agents, audit, nudges
 
 
 class NudgeResult(AttemptReport):
-    """Whether a nudge reached its agent. An undelivered one stays so until it is acknowledged or expires."""
+    """Whether a nudge was delivered. An undelivered one stays so until it is acknowledged or expires."""
 
     event_type: ClassVar[str] = "nudge_result"
 
@@ -24,7 +24,7 @@ class NudgeResult(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """Note the first delivery; audit a failure that is final."""
+        """Note the first delivery; record a final failure."""
         recorded = record(town, self, EffectKind.SEND_NUDGE, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -40,7 +40,7 @@ class NudgeResult(AttemptReport):
 
 
 class MayorNotified(AttemptReport):
-    """Whether a message reached the mayor."""
+    """Whether a message to the mayor was delivered."""
 
     event_type: ClassVar[str] = "mayor_notified"
 
@@ -49,7 +49,7 @@ class MayorNotified(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """A mayor that got a message works; audit the delivery or a failure that is final."""
+        """Record the delivery, after which the mayor is working; or record a final failure."""
         recorded = record(town, self, EffectKind.NOTIFY_MAYOR, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -68,7 +68,7 @@ class MayorNotified(AttemptReport):
 
 
 class EffectDone(AttemptReport):
-    """What became of a token refresh, a container stop or a model change."""
+    """The result of a token refresh, a container stop or a model change."""
 
     event_type: ClassVar[str] = "effect_result"
 
@@ -78,7 +78,7 @@ class EffectDone(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """Note the time of a success; a failure changes nothing beyond its outbox row."""
+        """Note a success. A failure changes nothing except its outbox row."""
         recorded = record(town, self, EffectKind(self.kind), success=self.ok, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -87,7 +87,7 @@ class EffectDone(AttemptReport):
         return EventResult(Applied())
 
 
-def _note_success(town: Town, recorded: Recorded) -> None:
+def _note_success(town: Town, recorded: SettledAttempt) -> None:
     effect = recorded.effect
     if effect.kind is EffectKind.REFRESH_TOKEN:
         town.put("last_token_refresh_at", town.tick.now_text)

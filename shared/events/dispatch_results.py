@@ -1,4 +1,4 @@
-"""What became of starts and stops of agents (spec/actions.md sections 3 and 4)."""
+"""Results of starting and stopping agents (spec/actions.md sections 3 and 4)."""
 
 from typing import ClassVar, Literal
 
@@ -19,7 +19,7 @@ EXPIRED = "expired"
 
 
 class DispatchResult(AttemptReport):
-    """The runtime's answer to a start; every answer is final."""
+    """The runtime's answer to a start. Every answer is final."""
 
     event_type: ClassVar[str] = "dispatch_result"
     needs = ("agent_id",)
@@ -30,7 +30,7 @@ class DispatchResult(AttemptReport):
     process_id: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Confirm the start, free the agent for the next try, or leave the matter to heartbeats."""
+        """Confirm the start, free the agent for the next attempt, or let heartbeats decide."""
         recorded = record(town, self, EffectKind.DISPATCH_AGENT, success=self.outcome == "started")
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -47,10 +47,10 @@ class DispatchResult(AttemptReport):
 
 
 def dispatch_expired(town: Town, effect: Effect) -> None:
-    """A dispatch that nobody starts any more (spec/tick.md 5.5), while its agent still works in that generation.
+    """Update the agent of a dispatch that has expired (spec/tick.md 5.5), if it still works in that generation.
 
-    Never attempted: as rejected(expired). Attempted: as unknown, a heartbeat or its absence decides. The outbox row is
-    the caller's.
+    A dispatch that was never attempted counts as rejected. One that was attempted counts as unknown: a heartbeat, or its
+    absence, decides. The caller updates the outbox row.
     """
     agent = lookup.agent(town, effect.subject)
     if agent is None or agent.status is not AgentStatus.WORKING or agent.generation != effect.generation:
@@ -99,7 +99,7 @@ def _is_triage_batch(bead: Bead) -> bool:
 
 
 class StopResult(AttemptReport):
-    """The runtime's answer to a stop; `ok` also if nothing ran. No status changes."""
+    """The runtime's answer to a stop. It is `ok` even if no process was running. No status changes."""
 
     event_type: ClassVar[str] = "stop_result"
     needs = ("agent_id",)
@@ -110,7 +110,7 @@ class StopResult(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Audit the exit, or let the outbox try again."""
+        """Record the exit; a passing failure is retried from the outbox."""
         recorded = record(town, self, EffectKind.STOP_AGENT, success=self.ok, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)

@@ -1,4 +1,4 @@
-"""All effect results (spec/events.md 4.7): what the world answered to the calls that a town asked for."""
+"""All effect results (spec/events.md 4.7): the answers to the calls that a town requested."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a forge answers about a pull request, as the results of polls and merges carry it."""
+"""What a forge answers about a pull request, as part of the results of polls and merges."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from shared.events.fields import FreeText, Integer, Part, Time
 
 
 class FeedbackSeen(Part):
-    """What stands between a pull request and its merge."""
+    """What prevents a pull request from being merged, as the forge reports it."""
 
     has_unresolved_comments: bool
     has_failing_checks: bool
@@ -20,12 +20,12 @@ class FeedbackSeen(Part):
 
     @property
     def wants_work(self) -> bool:
-        """Whether an agent could do something about it."""
+        """Whether there is something that an agent could resolve."""
         return self.has_unresolved_comments or self.has_failing_checks or self.has_unchecked_runs
 
     @property
     def green(self) -> bool:
-        """Whether nothing stands in the way (spec/actions.md section 5, step 8)."""
+        """Whether nothing prevents the merge (spec/actions.md section 5, step 8)."""
         return (
             self.all_checks_pass
             and not self.has_unresolved_comments
@@ -36,7 +36,7 @@ class FeedbackSeen(Part):
 
 
 class ForgeProblem(Part):
-    """Why a forge call gave nothing."""
+    """Why a call to a forge failed."""
 
     kind: ForgeErrorKind
     http_status: Integer | None = None
@@ -45,7 +45,7 @@ class ForgeProblem(Part):
 
     @property
     def effective_kind(self) -> ForgeErrorKind:
-        """The kind that decides: 5xx is transient; a limit (429, 403) counts as one only if it says when it ends."""
+        """The kind that decides what happens: 5xx is transient; 429 and 403 are rate limits only if they say when they end."""
         status = self.http_status if self.kind == "http" and self.http_status is not None else 0
         limited = self.kind == "rate_limited" or status in (403, 429)
         if limited and self.retry_at is not None:
@@ -56,5 +56,5 @@ class ForgeProblem(Part):
 
     @property
     def wait_until(self) -> datetime | None:
-        """When the limit ends, if this is one."""
+        """When the rate limit ends, if this is one."""
         return self.retry_at if self.effective_kind == "rate_limited" else None

@@ -1,10 +1,10 @@
-"""What became of a merge (spec/actions.md section 6)."""
+"""The result of a merge (spec/actions.md section 6)."""
 
 from typing import ClassVar
 
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
-from shared.events.attempts import AttemptReport, Recorded, record
+from shared.events.attempts import AttemptReport, SettledAttempt, record
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
@@ -15,7 +15,7 @@ from shared.town.writing import beads, reviews
 
 
 class PrMergeResult(AttemptReport):
-    """Whether the forge merged. `reason` says why not where that is no error: not green, another head, 405, 409."""
+    """Whether the forge merged. `reason` says why not, if that is not an error: not green, another head, 405, 409."""
 
     event_type: ClassVar[str] = "pr_merge_result"
     needs = ("bead_id",)
@@ -28,7 +28,7 @@ class PrMergeResult(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """A merge completes the MR in the same drain; a refusal starts the all-green period anew."""
+        """A merge completes the MR in the same drain; a refusal restarts the all-green period."""
         passing = self.passing or (
             self.error is not None and self.error.effective_kind in ("rate_limited", "transient")
         )
@@ -47,7 +47,7 @@ class PrMergeResult(AttemptReport):
             reviews.set_ready_since(town, bead.id, None)
         return EventResult(Applied())
 
-    def _append_merged(self, town: Town, bead_id: str, recorded: Recorded) -> None:
+    def _append_merged(self, town: Town, bead_id: str, recorded: SettledAttempt) -> None:
         review = lookup.review(town, bead_id)
         stored_url = None if review is None else review.pr_url
         payload = {"pr_url": recorded.effect.payload.get("pr_url") or stored_url, "pr_state": "merged"}

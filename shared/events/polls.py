@@ -1,7 +1,7 @@
-"""What a poll of a pull request saw, and what follows from it (spec/actions.md section 5).
+"""The result of polling a pull request, and what follows from it (spec/actions.md section 5).
 
-A poll decides nothing by itself beyond its own notes: what it finds is appended as an event of its own and applied in
-the same drain, so that a rule of the same tick already sees the result.
+A poll itself only updates notes about the pull request. What it finds is appended as separate events, which are applied in
+the same drain, so that the rules of the same tick already see the result.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import model_validator
 
 from shared.domain import limits
-from shared.domain.config import Settings
+from shared.domain.config import EffectiveSettings
 from shared.domain.forge_errors import ForgeErrorKind
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Label
-from shared.domain.times import from_text, to_text
+from shared.domain.times import to_text
 from shared.events.attempts import AttemptReport, record
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
 from shared.town import inbox, lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Bead, Review, truthy
+from shared.town.rows import Bead, Review, time_in, truthy
 from shared.town.town import Town
 from shared.town.writing import beads, reviews
 from shared.town.writing.beads import Failure
@@ -32,19 +32,19 @@ _CONFLICT_FREE: Final = ("clean", "blocked", "has_hooks")
 
 @dataclass(frozen=True, slots=True)
 class _Polled:
-    """The merge request that was polled, as it was before the result."""
+    """The merge request that was polled, as it was before the result was applied."""
 
     town: Town
     bead: Bead
     review: Review
-    settings: Settings
+    settings: EffectiveSettings
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Set metadata of the MR."""
         beads.set_metadata(self.town, self.bead.id, values)
 
     def append(self, event_type: str, **payload: Any) -> None:
-        """Add an event about the pull request to this drain."""
+        """Append an event about the pull request to this drain."""
         given = {key: value for key, value in payload.items() if value is not None}
         inbox.append(self.town, event_type, {"pr_url": self.review.pr_url, **given}, bead_id=self.bead.id)
 
@@ -54,7 +54,7 @@ class _Polled:
 
 
 class PrPolled(AttemptReport):
-    """The answer to a poll. `sha` is the merge commit of a merged pull request."""
+    """The answer to a poll. `sha` is the merge commit, if the pull request was merged."""
 
     event_type: ClassVar[str] = "pr_polled"
     needs = ("bead_id",)
@@ -74,7 +74,7 @@ class PrPolled(AttemptReport):
         return self
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Apply the answer to the MR, if that still waits for it."""
+        """Apply the answer to the MR, if it is still in progress with this pull request."""
         recorded = record(town, self, EffectKind.POLL_PR, success=self.ok)
         if isinstance(recorded, Skipped):
             return EventResult(recorded, transient=True)
@@ -118,7 +118,7 @@ def _polled(town: Town, bead_id: str | None, asked_url: Any) -> _Polled | None:
 
 
 def _trace(town: Town, bead_id: str) -> tuple[Any, ...]:
-    """What a poll can change apart from its outbox row and the time of the last look at the feedback."""
+    """Everything that a poll can change, except its outbox row and the time of the last feedback check."""
     bead = lookup.bead(town, bead_id)
     review = lookup.review(town, bead_id)
     return (
@@ -165,7 +165,7 @@ def _fail(polled: _Polled, kind: ForgeErrorKind, error: ForgeProblem) -> None:
 
 
 def _advice(kind: ForgeErrorKind, error: ForgeProblem) -> str:
-    """What went wrong and what to set, as the rest of one sentence."""
+    """What went wrong and what to do, as the rest of a sentence."""
     if kind == "no_token":
         return "failed because no access token is stored for its host: store a token for this repository's host"
     if kind == "unrecognized_url":
@@ -190,7 +190,7 @@ def _advice(kind: ForgeErrorKind, error: ForgeProblem) -> str:
 
 
 def _forgotten_problems(bead: Bead) -> dict[str, Any]:
-    """Both counters at 0 where they are stored, and no error kind."""
+    """Metadata values that reset both counters, if they are stored, and remove the error kind."""
     stored = [key for key in ("poll_transient_count", _INVALID) if key in bead.metadata]
     return {"poll_error_kind": None, **dict.fromkeys(stored, 0)}
 
@@ -220,7 +220,7 @@ def _note_conflict(polled: _Polled) -> None:
 
 
 def _may_ask_again(polled: _Polled) -> bool:
-    """Whether nobody works on the known conflict although somebody should."""
+    """Whether a known conflict should be resolved by an agent and no bead for that is live."""
     if not polled.settings.auto_resolve_merge_conflicts or truthy(polled.bead.metadata, "conflict_cap_escalated"):
         return False
     return not any(
@@ -250,12 +250,9 @@ def _note_approval(polled: _Polled, feedback: FeedbackSeen) -> None:
 
 
 def _waited(polled: _Polled) -> int | None:
-    """For how many milliseconds approval was awaited; None if nobody noted when that began."""
-    try:
-        since = from_text(str(polled.bead.metadata.get("awaiting_approval_observed_at")))
-    except ValueError:
-        return None
-    return (polled.town.tick.now - since) // limits.MILLISECOND
+    """For how many milliseconds approval was awaited; None if its beginning was not noted."""
+    since = time_in(polled.bead.metadata, "awaiting_approval_observed_at")
+    return None if since is None else (polled.town.tick.now - since) // limits.MILLISECOND
 
 
 def _ask_for_work(polled: _Polled, feedback: FeedbackSeen) -> None:
@@ -297,6 +294,6 @@ def _judge_auto_merge(polled: _Polled, feedback: FeedbackSeen) -> None:
 
 
 def _is_being_reviewed(town: Town, bead_id: str) -> bool:
-    """Whether an agent is at work on the review: it may be about to comment, so nothing is merged under its hands."""
+    """Whether an agent is at work on the review. It may be about to comment, so nothing is merged meanwhile."""
     at_work = (AgentStatus.WORKING, AgentStatus.STALLED)
     return any(agent.status in at_work for agent in lookup.agents_hooked_to(town, bead_id))

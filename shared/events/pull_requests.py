@@ -1,7 +1,7 @@
-"""What happens to the pull requests of merge request beads (spec/events.md 4.5).
+"""Events about the pull requests of merge request beads (spec/events.md 4.5).
 
-Feedback and conflicts become issues that block the merge request, one of a kind at a time and five of a kind at most;
-then a person is asked, once.
+Feedback and conflicts become issues that block the merge request: one of each kind at a time, and a limited number of each
+kind; after that a person is asked, once.
 """
 
 from typing import Final, Literal
@@ -22,7 +22,7 @@ ALREADY: Final = EventResult(Skipped("already"))
 
 
 def _live_review(fact: Fact, town: Town) -> Bead | EventResult:
-    """The merge request that an event is about, or why there is nothing to do for it."""
+    """The live merge request that an event is about, or the result if there is none."""
     review = lookup.bead(town, fact.bead_id)
     if review is None or review.type is not BeadType.MERGE_REQUEST:
         return EventResult(MISSING)
@@ -32,7 +32,7 @@ def _live_review(fact: Fact, town: Town) -> Bead | EventResult:
 def _create_follow_up(
     town: Town, review: Bead, *, label: str, title: str, body: str, pr_url: str, branch: str | None
 ) -> EventResult:
-    """Create the issue that the merge request waits for."""
+    """Create an issue that blocks the merge request."""
     branches = lookup.review(town, review.id)
     metadata = {
         "mr_bead_id": review.id,
@@ -61,7 +61,7 @@ def _create_follow_up(
 def _escalate_once(
     town: Town, review: Bead, category: Literal["feedback_cap", "conflict_cap"], title: str
 ) -> EventResult:
-    """Ask a person instead of creating one more bead; never twice for the same merge request and cap."""
+    """Ask a person instead of creating another issue; only once per merge request and cap."""
     flag = f"{category}_escalated"
     if truthy(review.metadata, flag):
         return EventResult(Skipped("cap"))
@@ -78,7 +78,7 @@ def _escalate_once(
 
 
 class PrStatusChanged(Event):
-    """A pull request was merged or closed, or is open."""
+    """A pull request was merged, closed or opened."""
 
     event_type = "pr_status_changed"
     needs = ("bead_id",)
@@ -89,7 +89,7 @@ class PrStatusChanged(Event):
     sha: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """End the review as the pull request ended; a merge is a fact, even while rework is open."""
+        """End the review in the same way as the pull request. A merge counts even while rework is open."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review
@@ -101,7 +101,7 @@ class PrStatusChanged(Event):
 
 
 class PrFeedbackDetected(Event):
-    """A pull request has comments, failing checks or checks that nobody ran."""
+    """A pull request has unresolved comments, failing checks or checks that did not run."""
 
     event_type = "pr_feedback_detected"
     needs = ("bead_id",)
@@ -116,7 +116,7 @@ class PrFeedbackDetected(Event):
     has_unchecked_runs: bool
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Create a feedback bead that blocks the merge request, unless one is there or a conflict bead takes it on."""
+        """Create a feedback bead that blocks the merge request, unless one is live or a live conflict bead takes this on."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review
@@ -160,7 +160,7 @@ class PrConflictDetected(Event):
     source_bead_id: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Have the conflict resolved by an agent, or ask a person where agents shall not."""
+        """Let an agent resolve the conflict, or ask a person if agents are not to resolve conflicts."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review
@@ -187,7 +187,7 @@ class PrConflictDetected(Event):
         )
 
     def _ask_a_person(self, town: Town, review: Bead) -> EventResult:
-        """Once, as long as that escalation is live."""
+        """Escalate, unless such an escalation is live."""
         if lookup.live_escalation_about(town, review.id, "merge_conflict") is not None:
             return ALREADY
         title = f"Merge conflict: {review.title}"
@@ -212,7 +212,7 @@ class PrConflictDetected(Event):
 
 
 class PrAutoMerge(Event):
-    """A pull request was green for long enough."""
+    """A pull request has been green for long enough."""
 
     event_type = "pr_auto_merge"
     needs = ("bead_id",)
@@ -221,7 +221,7 @@ class PrAutoMerge(Event):
     pr_url: FreeText
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Have it merged: a rule of the same tick asks for it."""
+        """Mark it for merging; a rule of the same tick requests the merge."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review

@@ -1,4 +1,4 @@
-"""Facts about the town itself: its rigs, its configuration, its start, its escalations (spec/events.md 4.6)."""
+"""Events about the town itself: its rigs, its configuration, its start, its escalations (spec/events.md 4.6)."""
 
 from typing import Annotated, Any, ClassVar, Final
 
@@ -24,7 +24,7 @@ _LONGEST_PATH: Final = 100
 
 
 class RigRegistered(Event):
-    """A repository joined the town, or its address, branch or overrides changed. What is not given stays."""
+    """A repository was added, or its name, address, branch or overrides changed. Values that are not given stay."""
 
     event_type: ClassVar[str] = "rig_registered"
     senders = frozenset({"operator"})
@@ -36,7 +36,7 @@ class RigRegistered(Event):
     config: JsonObject | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """Insert or update by id; a name passes on from a rig that has no live work left."""
+        """Insert or update the rig. Its name may be taken from another rig that has no live beads; that rig is removed."""
         if self.config is not None:
             problem = first_problem(RigConfig, self.config)
             if problem is not None:
@@ -73,7 +73,7 @@ class RigRegistered(Event):
 
 
 class TownConfigured(Event):
-    """Settings changed; they hold from the next tick on."""
+    """Settings changed. They apply from the next tick on."""
 
     event_type: ClassVar[str] = "town_configured"
     senders = frozenset({"operator"})
@@ -81,7 +81,7 @@ class TownConfigured(Event):
     config: JsonObject
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """Merge with what is stored, judge the whole, store it or nothing."""
+        """Merge them with the stored ones, validate the result, and store all of it or nothing."""
         stored = town.key("config") or {}
         wanted = _without_removed_models(merged(stored, self.config))
         problem = first_problem(TownConfig, wanted)
@@ -97,7 +97,7 @@ class TownConfigured(Event):
 
 
 class TownStarted(Event):
-    """An imported town may act from now on, after a full look at what is there."""
+    """A paused town, such as an imported one, may act from now on."""
 
     event_type: ClassVar[str] = "town_started"
     senders = frozenset({"operator"})
@@ -105,7 +105,7 @@ class TownStarted(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """End the pause; the next ticks are settling."""
+        """End the pause and begin settling."""
         if town.key("paused") is not True:
             return EventResult(Skipped("not paused"))
         town.put("paused", False)
@@ -115,7 +115,7 @@ class TownStarted(Event):
 
 
 class EscalationRaised(Event):
-    """Somebody asks for a person. It never creates triage work by itself."""
+    """Somebody asks for a person. This never creates triage work."""
 
     event_type: ClassVar[str] = "escalation_raised"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
@@ -144,7 +144,7 @@ class EscalationRaised(Event):
 
 
 class EscalationAcknowledged(Event):
-    """A person has seen an escalation; it is not raised any further."""
+    """A person has seen an escalation; it is not raised again."""
 
     event_type: ClassVar[str] = "escalation_acknowledged"
     needs = ("bead_id",)
@@ -153,7 +153,7 @@ class EscalationAcknowledged(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Note the first acknowledgement."""
+        """Note the acknowledgement. The first time is kept."""
         seen = escalations.acknowledge(town, fact.bead_id or "")
         if seen == "missing":
             return EventResult(MISSING)
@@ -165,18 +165,18 @@ def _invalid(path: str) -> Rejected:
 
 
 def _stored_config(town: Town) -> TownConfig:
-    """What is stored, which may be newer than what this tick was started with."""
+    """The stored configuration, which may be newer than the one of this tick."""
     return TownConfig.model_validate(town.key("config") or {})
 
 
 def _never_lands(town_config: TownConfig, rig_config: RigConfig | None) -> bool:
-    """Without reviews a merge needs a pull request: direct merging and no review is a dead end."""
+    """Whether nothing could ever be merged: without code review a merge needs a pull request, and `direct` creates none."""
     settings = effective(town_config, rig_config)
     return settings.merge_strategy == "direct" and not settings.code_review
 
 
 def _without_removed_models(config: dict[str, Any]) -> dict[str, Any]:
-    """A model given as null removes the one of that role: merging alone could never."""
+    """The configuration without roles whose model is null: merging cannot remove a key, so null does."""
     models = config.get("role_models")
     if not isinstance(models, dict):
         return config

@@ -1,7 +1,7 @@
-"""The answer to a triage request (spec/actions.md section 8)."""
+"""The event with the answer to a triage request (spec/actions.md section 8)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from shared.actions import NotifyMayor, SendNudge, StopAgent
 from shared.actions.base import Action
@@ -11,7 +11,7 @@ from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, NonEmptyText
 from shared.town import lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Agent, Bead
+from shared.town.rows import Agent, Bead, text_in
 from shared.town.town import Town
 from shared.town.writing import audit, beads, escalations, hooks
 from shared.town.writing.beads import Failure
@@ -23,7 +23,7 @@ _RUNNING: Final = (AgentStatus.WORKING, AgentStatus.STALLED)
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A triage request with the agent and the bead that it is about, as they are now."""
+    """A triage request, with the present state of the agent and the bead that it is about."""
 
     request: Bead
     agent: Agent | None
@@ -31,12 +31,12 @@ class _Question:
 
     @property
     def on_it(self) -> bool:
-        """Whether that agent is still hooked to that bead."""
+        """Whether the agent is still hooked to the bead."""
         return self.agent is not None and self.bead is not None and self.agent.hook == self.bead.id
 
 
 class TriageResolved(Event):
-    """Somebody answered a triage request; a text that is no known action just closes it."""
+    """Somebody answered a triage request. A text that is not a known action only closes the request."""
 
     event_type: ClassVar[str] = "triage_resolved"
     needs = ("bead_id",)
@@ -47,7 +47,7 @@ class TriageResolved(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Do what the answer says, then close the request."""
+        """Do what the answer says, and close the request."""
         request = lookup.bead(town, fact.bead_id)
         if request is None:
             return EventResult(MISSING)
@@ -55,8 +55,8 @@ class TriageResolved(Event):
             return EventResult(Skipped("not open"))
         question = _Question(
             request,
-            lookup.agent(town, _text(request.metadata.get("agent_bead_id"))),
-            lookup.bead(town, _text(request.metadata.get("hooked_bead_id"))),
+            lookup.agent(town, text_in(request.metadata, "agent_bead_id")),
+            lookup.bead(town, text_in(request.metadata, "hooked_bead_id")),
         )
         returns = self._answer(town, question)
         self._close(town, request, by=self.by or fact.agent_id or SYSTEM)
@@ -108,14 +108,14 @@ class TriageResolved(Event):
         resolution = {"resolution_action": self.action, "resolution_notes": self.notes, "resolved_by": by}
         beads.set_metadata(town, request.id, resolution)
         audit.record(town, request.id, "triage_resolved", new=self.action, metadata={"by": by})
-        linked = _text(request.metadata.get("escalation_bead_id"))
+        linked = text_in(request.metadata, "escalation_bead_id")
         if linked is not None:
             beads.move(town, linked, BeadStatus.CLOSED, actor=by, reason="triage resolved")
         town.put("triage", {**escalations.triage_state(town), "fruitless": 0})
 
 
 def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
-    """Take the agent off the bead, if it is still on it; a running one is stopped."""
+    """Unhook the agent, if it is still hooked to the bead; a running agent is stopped."""
     if not question.on_it or question.agent is None:
         return ()
     hooks.unhook(town, question.agent.id)
@@ -125,7 +125,7 @@ def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
 
 
 def _release(town: Town, bead: Bead | None) -> None:
-    """Let the rules dispatch an issue again that nobody works on, unless its attempts are used up."""
+    """Open an issue again that no agent is hooked to; if it has no attempts left, fail it."""
     if bead is None or bead.type is not BeadType.ISSUE or lookup.agents_hooked_to(town, bead.id):
         return
     if bead.status not in (BeadStatus.OPEN, BeadStatus.IN_PROGRESS):
@@ -137,7 +137,3 @@ def _release(town: Town, bead: Bead | None) -> None:
         return
     beads.move(town, bead.id, BeadStatus.OPEN, reason="released by triage")
     beads.clear_assignee(town, bead.id)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -1,1 +1,1 @@
-"""The recorded past of a town: read back, run again on a private copy, and compared with what was committed."""
+"""The recorded past of a town: reading it, running it again on a private copy, and comparing the result with history."""

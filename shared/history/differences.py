@@ -1,4 +1,4 @@
-"""Where two states, or two accounts of one tick, differ: by table, key and column, with both values."""
+"""Where two states, or two outputs of one tick, differ: by table, key and column, with both values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ABSENT: Final = "(no such row)"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One column of one row that is not what it should be. A row that only one side has shows `(no such row)`."""
+    """A column of a row that differs from what is expected. If only one side has the row, the other shows `(no such row)`."""
 
     table: str
     key: str
@@ -27,7 +27,7 @@ class Difference:
     got: Any
 
     def as_json(self) -> DifferenceAnswer:
-        """The difference as answers show it; long texts are cut."""
+        """The difference as answers show it. Long texts are cut."""
         return {
             "table": self.table,
             "key": self.key,
@@ -41,7 +41,7 @@ class Difference:
 
 
 def of_images(expected: bytes, got: bytes, *, limit: int = SHOWN) -> tuple[Difference, ...]:
-    """The rows in which two images differ, what was told first, then what followed, the journal last; at most `limit`."""
+    """At most `limit` rows in which two images differ: causes before consequences, the journal last."""
     wanted, found = database.open_image(expected), database.open_image(got)
     try:
         return tuple(islice(_of_towns(wanted, found), limit))
@@ -50,8 +50,8 @@ def of_images(expected: bytes, got: bytes, *, limit: int = SHOWN) -> tuple[Diffe
         database.close(found)
 
 
-def of_accounts(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) -> tuple[Difference, ...]:
-    """Where the outputs of a tick differ from those in its journal row; the column is a path into `outputs`."""
+def of_outputs(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) -> tuple[Difference, ...]:
+    """Where the outputs of a tick differ from those in its journal row. The column is a path into `outputs`."""
     found = _paths("outputs", row["outputs"], got)
     return tuple(
         Difference("ticks", str(row["tick_no"]), path, wanted, seen) for path, wanted, seen in islice(found, limit)
@@ -59,7 +59,7 @@ def of_accounts(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) 
 
 
 def of_values(table: str, key: str, column: str, expected: Any, got: Any) -> Iterator[Difference]:
-    """Where two JSON values in one column differ; the column is a path from there."""
+    """Where two JSON values in a column differ. The column is then a path into the value."""
     for path, wanted, seen in _paths(column, expected, got):
         yield Difference(table, key, path, wanted, seen)
 
@@ -67,7 +67,7 @@ def of_values(table: str, key: str, column: str, expected: Any, got: Any) -> Ite
 def of_row(
     table: str, key: str, expected: tuple[object, ...] | None, got: tuple[object, ...] | None
 ) -> Iterator[Difference]:
-    """Where two states of one row differ; None where there is no such row."""
+    """Where two states of a row differ. None stands for a row that does not exist."""
     columns = dump.columns_of(table)
     if expected is None or got is None:
         yield Difference(table, key, "*", _whole(columns, expected), _whole(columns, got))

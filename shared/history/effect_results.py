@@ -1,4 +1,4 @@
-"""What became of effects, as history recorded it: the result events that came with later ticks, or the outbox of today."""
+"""The recorded results of effects: from the result events in later journal rows, or from the outbox of an image."""
 
 import json
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ from shared.domain.report import ClaimedEffect
 from shared.ports.town_past import JournalRow
 from shared.town import database, outbox
 
-Results = dict[tuple[str, int], Any]
-"""By effect id and attempt."""
+EffectResults = dict[tuple[str, int], Any]
+"""Results by effect id and attempt."""
 
 
-def in_row(row: JournalRow) -> Results:
-    """The results that came with a tick."""
-    found: Results = {}
+def in_row(row: JournalRow) -> EffectResults:
+    """The results among the events of a tick."""
+    found: EffectResults = {}
     for event in row["inputs"]["new_events"]:
         known = attempt_of(event["event_id"])
         if known is not None:
@@ -23,15 +23,15 @@ def in_row(row: JournalRow) -> Results:
 
 
 def attempt_of(event_id: str) -> tuple[str, int] | None:
-    """The effect and attempt that a result event is about; None for every other event."""
+    """The effect id and attempt of a result event; None for every other event."""
     prefix, _, rest = event_id.partition("-")
     effect_id, _, attempt = rest.rpartition("-")
     return (effect_id, int(attempt)) if prefix == "res" and effect_id and attempt.isdigit() else None
 
 
-def of_today(image: bytes, effects: Iterable[ClaimedEffect]) -> Results:
-    """The results of these effects as an image has them."""
-    found: Results = {}
+def of_today(image: bytes, effects: Iterable[ClaimedEffect]) -> EffectResults:
+    """The results of these effects in an image."""
+    found: EffectResults = {}
     with database.opened(image) as sql:
         for effect in effects:
             result = outbox.result_of(sql, effect.effect_id, effect.attempt)

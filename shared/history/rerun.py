@@ -1,4 +1,4 @@
-"""A town that runs again: a private copy that takes recorded ticks one after another and knows its digest after each."""
+"""Runs recorded ticks again, one after another, on a private copy of a town, and keeps the image digest up to date."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,13 @@ from shared.town import database
 
 
 class Rerun:
-    """The copy. `image` are its bytes after the last tick that ran, `tick_no` that tick, `txid` its commit in history."""
+    """The copy. `image` are its bytes after the last tick, `tick_no` is that tick and `txid` its commit in history."""
 
     def __init__(self, start: PastImage) -> None:
         """Open a copy of a committed image. Raises WrongTown, SchemaMismatch."""
+        self._open(start)
+
+    def _open(self, start: PastImage) -> None:
         self.town_id = start.town_id
         self.tick_no = start.tick_no
         self.txid = start.txid
@@ -35,11 +38,11 @@ class Rerun:
 
     @property
     def digest(self) -> str:
-        """The image digest after the last tick, made of the pages."""
+        """The image digest after the last tick, computed from the pages."""
         return self._digest.digest
 
     def run(self, given: TickInput) -> TickReport:
-        """Run one tick; `before` is then the image that it started from. A tick that leaves no trace changes nothing."""
+        """Run one tick. `before` is then the image from which it started. A quiet tick changes nothing."""
         report = tick.run(self.sql, given, town_id=self.town_id)
         self.before = self.image
         if not report.quiet:
@@ -50,22 +53,22 @@ class Rerun:
         return report
 
     def as_past(self, start: PastImage) -> PastImage:
-        """The present state as an image to start from."""
+        """The present state as an image from which another rerun can start."""
         return replace(start, image=self.image, txid=self.txid, tick_no=self.tick_no)
 
     def restart(self, image: PastImage) -> None:
-        """Go on from another committed image."""
+        """Continue from another committed image of the same town. Raises WrongTown, SchemaMismatch."""
         database.close(self.sql)
-        self.__init__(image)  # type: ignore[misc]
+        self._open(image)
 
     def close(self) -> None:
-        """Drop the copy."""
+        """Close the copy."""
         database.close(self.sql)
 
 
 @contextmanager
 def rerun(start: PastImage) -> Iterator[Rerun]:
-    """A rerun that is dropped at the end. Raises WrongTown, SchemaMismatch."""
+    """A rerun for the duration of a block. Raises WrongTown, SchemaMismatch."""
     running = Rerun(start)
     try:
         yield running
@@ -74,15 +77,15 @@ def rerun(start: PastImage) -> Iterator[Rerun]:
 
 
 def digest_of(image: PastImage) -> str:
-    """The image digest, made of the pages."""
+    """The image digest, computed from the pages."""
     return image_digest.of_image(image.image)
 
 
 def input_of(row: JournalRow) -> TickInput:
-    """What the tick of a journal row was given."""
+    """The input of the tick in a journal row."""
     return TickInput.from_record(row)
 
 
 def time_of(row: JournalRow) -> datetime:
-    """The `now` of the tick of a journal row."""
+    """The `now` of the tick in a journal row."""
     return from_text(row["now"])

@@ -1,4 +1,4 @@
-"""The retained past of a town as replay reads it: images from heads and files, journal rows from objects and the newest image."""
+"""The retained past of a town, for replay: images from heads and files; journal rows from objects and the newest image."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from shared.town import database, journal
 
 @dataclass
 class StoredPast:
-    """The TownPast port over a store that keeps versions. Keeps what it has listed: one of these serves one request."""
+    """Implements the TownPast port on a store with versions. It caches listings, so one instance serves one request."""
 
     objects: ObjectStore
     versions: VersionedObjects
@@ -25,11 +25,11 @@ class StoredPast:
     _newest: dict[str, Restored] = field(default_factory=dict)
 
     def newest(self, town_id: str) -> Steps[PastImage]:
-        """The image that is committed now."""
+        """The newest committed image."""
         return _past(town_id, (yield from self._newest_of(town_id)))
 
     def oldest(self, town_id: str) -> Steps[PastImage]:
-        """The first image that is still kept: a snapshot, or else the oldest head."""
+        """The oldest image that is kept: a snapshot or the oldest head."""
         archive = self._archive(town_id)
         files = yield from archive.files()
         versions = yield from archive.head_versions()
@@ -40,7 +40,7 @@ class StoredPast:
         return _past(town_id, (yield from archive.of_head(oldest_head)))
 
     def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
-        """The newest kept image whose commit is earlier than `at`; None if none is."""
+        """The newest kept image whose commit is earlier than `at`; None if there is none."""
         archive = self._archive(town_id)
         found = yield from archive.newest_head(lambda manifest: manifest.time < at)
         if found is not None:
@@ -49,7 +49,7 @@ class StoredPast:
         return None if file is None else _past(town_id, (yield from archive.of_files(file.max_txid)))
 
     def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
-        """Every kept commit whose last tick is this one, in order."""
+        """All kept images whose last tick is this one, in order of commits."""
         archive = self._archive(town_id)
         found: dict[int, PastImage] = {}
         for read in (yield from archive.heads_of_tick(tick_no)):
@@ -65,7 +65,7 @@ class StoredPast:
         return tuple(found[txid] for txid in sorted(found))
 
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
-        """The next rows of the journal after a tick; those of the newest image come last."""
+        """The next block of journal rows after a tick. The last block is in the newest image."""
         for _, last, key in (yield from self._journal_of(town_id)):
             if last > tick_no:
                 rows = yield from self._block(key)
@@ -75,7 +75,7 @@ class StoredPast:
             return tuple(journal_row(row) for row in journal.rows(sql, limit=1_000_000, after=tick_no))
 
     def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
-        """Whether the image at the end of a file stands at that tick or a later one."""
+        """Whether the image at the end of a file has that tick or a later one as its last tick."""
         return _past(town_id, (yield from self._archive(town_id).of_files(end))).tick_no >= tick_no
 
     def _archive(self, town_id: str) -> Archive:
@@ -89,7 +89,7 @@ class StoredPast:
         return self._newest[town_id]
 
     def _journal_of(self, town_id: str) -> Steps[tuple[tuple[int, int, str], ...]]:
-        """First tick, last tick and key of every journal object, in order; listed once."""
+        """First tick, last tick and key of every journal object, in order. Listed once."""
         if town_id not in self._blocks:
             self._blocks[town_id] = tuple((yield from self._archive(town_id).journal_objects()))
         return self._blocks[town_id]

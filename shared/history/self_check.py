@@ -1,7 +1,7 @@
-"""The self-check: a share of the ticks of production is run again from its record, right after commit and effects.
+"""The self-check: a share of all production ticks is run again from its record, right after commit and effects.
 
-What it finds is a bug of ours (a rule that reads a clock, an order that nobody fixed) and no fault of the town: it is an alert
-and a metric, never a violation.
+A difference is a bug in our code (a rule that reads a clock, an unspecified order), not a fault of the town. So it raises an
+alert and counts in a metric, and is never a violation.
 """
 
 import hashlib
@@ -20,31 +20,31 @@ _SHOWN: Final = 5
 
 
 def chosen(tick_id: str, share: float) -> bool:
-    """Whether this tick is one of the share. The same tick is always chosen or never."""
+    """Whether this tick is checked. The choice depends on the tick id only, so it is always the same for a tick."""
     drawn = int.from_bytes(hashlib.sha256(tick_id.encode()).digest()[:4], "big")
     return drawn < share * _SCALE
 
 
 def differences(base: TownImage, committed: TownImage) -> tuple[Difference, ...]:
-    """Where the committed tick, run again on its base from its own record, comes to something else. Empty if nowhere."""
+    """Where the committed tick diverges when it is run again on its base from its own record. Empty if it does not."""
     try:
         again = _again(base, committed)
-    except Exception as error:  # noqa: BLE001 - a tick that fails only the second time is a finding like any other
+    except Exception as error:  # noqa: BLE001 - a tick that fails only the second time diverges too
         return (_other("exception", None, error_text(error), committed),)
     if again == committed.image:
         return ()
     return of_images(committed.image, again) or (
-        _other("pages", "as committed", "others, though all rows are equal", committed),
+        _other("pages", "as committed", "different, although all rows are equal", committed),
     )
 
 
 def alert(committed: TownImage, found: tuple[Difference, ...]) -> Alert:
-    """What people are told. Values of rows stay out of it: they may hold what agents wrote."""
+    """The alert. It contains no values of rows, because these may hold what agents wrote."""
     tick_no, first = committed.facts.tick_no, found[0]
     return Alert(
         kind="replay_diverged",
         message=(
-            f"tick {tick_no} of town {committed.town_id} comes to something else when it runs again: "
+            f"tick {tick_no} of town {committed.town_id} diverges when it is run again: "
             f"{first.table} {first.key} {first.column}"
         ),
         fingerprint=("replay_diverged", first.table, first.column),
@@ -52,7 +52,7 @@ def alert(committed: TownImage, found: tuple[Difference, ...]) -> Alert:
         extra={
             "tick": tick_no,
             "places": [f"{each.table} {each.key} {each.column}" for each in found[:_SHOWN]],
-            "hint": "a rule or an action reads something that is not in the input; `townctl replay` shows the tick",
+            "hint": "a rule or an action depends on something that is not in the input; `townctl replay` shows the tick",
         },
     )
 

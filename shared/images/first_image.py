@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.domain import canonical
-from shared.domain.config import NEW_TOWN, TownConfig, first_problem, merged, what_is_due
+from shared.domain.config import NEW_TOWN, TownConfig, first_problem, merged, what_is_expected
 from shared.domain.errors import Refused
-from shared.town import database
+from shared.town import database, town_keys
 
 
 def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool = False) -> bytes:
@@ -18,7 +18,7 @@ def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool
             f"the configuration of the new town {town_id} is not valid at {problem}",
             status=400,
             path=f"config.{problem}",
-            hint=what_is_due(TownConfig, stored),
+            hint=what_is_expected(TownConfig, stored),
         )
     keys: dict[str, Any] = {
         "id": town_id,
@@ -33,13 +33,11 @@ def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool
         "settling_until": None,
         "drain": None,
         "container_instance_id": None,
-        "breaker": {"open": False, "since": None, "episode": 0},
+        **town_keys.NEVER_SET,
         "last_idle_stop_at": None,
         "last_token_refresh_at": None,
         "mayor_working_since": None,
         "mayor_waiting_since": None,
-        "counters": {"poisoned": 0, "conflicts": 0},
-        "triage": {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False},
         "paused": paused,
         "alerted": {},
     }

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain import canonical, limits
-from shared.town.rows import time_or_none
+from shared.domain.times import time_or_none
+from shared.town import town_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,8 @@ def before_tick(sql: sqlite3.Connection) -> BeforeTick:
 
 def drain_nonce(sql: sqlite3.Connection) -> str | None:
     """The nonce of the current drain; None if the town is not draining."""
-    row = sql.execute("SELECT value FROM town WHERE key = 'drain'").fetchone()
-    drain = None if row is None else json.loads(row[0])
-    return drain["nonce"] if drain else None
+    drain = town_keys.drain(sql)
+    return None if drain is None else drain.nonce
 
 
 def store_config(sql: sqlite3.Connection, config: Any) -> None:

@@ -1,1 +1,1 @@
-"""Towns that move: export to a file, import from one, and the checks that foreign rows have to pass."""
+"""Moving towns: exporting a town to a file, importing one, and checking the rows of an import."""

@@ -1,6 +1,6 @@
-"""A full look at an image, row by row: what a doctor wants to know and no tick has the time for.
+"""A full check of an image, row by row, which would take too long for a tick. `townctl doctor` and imports use it.
 
-Its cost is that of the whole town. It reads, and changes nothing.
+It reads the whole town, and changes nothing.
 """
 
 import json
@@ -17,7 +17,7 @@ from shared.domain.errors import RowUnreadable
 from shared.domain.field_errors import first_error
 from shared.domain.times import from_text
 from shared.images import dump
-from shared.town import database
+from shared.town import database, town_keys
 from shared.town.rows import (
     AGENT_COLUMNS,
     AGENT_TABLES,
@@ -40,42 +40,37 @@ _JSON_COLUMNS: Final = frozenset(
     {"value", "config", "labels", "metadata", "payload", "active_tools", "inputs", "outputs"}
 )
 _MAY_BE_ANYTHING: Final = frozenset({("town_events", "payload")})
-"""A stored event that nobody can read is poisoned, not repaired: its text may be anything."""
+"""The payload of a stored event may be any text: an unreadable event is poisoned, not repaired."""
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: which check found it, in what, and what it is."""
+class Defect:
+    """Something that is wrong with an image: the check that found it, where it is, and what it is."""
 
     check: str
     subject: str
     text: str
 
 
-def problems(sql: sqlite3.Connection) -> list[Problem]:
+def defects(sql: sqlite3.Connection) -> list[Defect]:
     """Everything that is wrong with an open image."""
     found = [*_structure(sql)]
     if found:
-        return found  # nothing that is read from a damaged file means anything
+        return found  # what is read from a damaged file means nothing
     return [*_rows(sql), *_values(sql), *_keys(sql), *_journal(sql)]
 
 
 def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
-    """How many rows each table has, and so how many were looked at."""
+    """The number of rows in each table, all of which are checked."""
     return {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in (*dump.TABLES, "ticks")
     }
 
 
-def keys(sql: sqlite3.Connection) -> dict[str, Any]:
-    """All town keys."""
-    return {key: json.loads(value) for key, value in sql.execute("SELECT key, value FROM town ORDER BY key")}
-
-
 def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
-    """The generation of every agent of which a process should live, by id; None: any. A mayor's sessions are numbered by
-    whoever starts them, and a waiting one may live too.
+    """The generation of every agent that should have a process, by id; None if it may be any generation, as for the mayor,
+    whose sessions are not numbered by dispatches. A waiting mayor may have a process too.
     """
     return dict(
         sql.execute(
@@ -85,33 +80,33 @@ def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
     )
 
 
-def _structure(sql: sqlite3.Connection) -> Iterator[Problem]:
-    """Pages, indexes and references. The guard of the connection is put down for the two pragmas, and up again."""
+def _structure(sql: sqlite3.Connection) -> Iterator[Defect]:
+    """Check pages, indexes and references. The connection's authorizer is removed for the two pragmas, and set again."""
     sql.set_authorizer(None)
     try:
         for (line,) in sql.execute("PRAGMA integrity_check").fetchall():
             if line != "ok":
-                yield Problem("integrity", "image", str(line))
+                yield Defect("integrity", "image", str(line))
         for table, row, parent, _ in sql.execute("PRAGMA foreign_key_check").fetchall():
-            yield Problem("foreign keys", table, f"row {row} refers to a row of {parent} that does not exist")
+            yield Defect("foreign keys", table, f"row {row} refers to a row of {parent} that does not exist")
     finally:
-        database.guard(sql)
+        database.restrict(sql)
 
 
-def _rows(sql: sqlite3.Connection) -> Iterator[Problem]:
-    """Rows that the readers of rules and events cannot read."""
+def _rows(sql: sqlite3.Connection) -> Iterator[Defect]:
+    """Check that the readers of rules and events can read all rows."""
     for table, (query, read) in _WHOLE_ROWS.items():
         for row in sql.execute(query).fetchall():
             try:
                 read(row)
             except RowUnreadable as error:
-                yield Problem("rows", f"{error.table} {error.key}", error.problem)
+                yield Defect("rows", f"{error.table} {error.key}", error.problem)
             except ValueError as error:
-                yield Problem("rows", f"{table} {row[0]}", str(error))
+                yield Defect("rows", f"{table} {row[0]}", str(error))
 
 
-def _values(sql: sqlite3.Connection) -> Iterator[Problem]:
-    """Times and JSON in every column of every table."""
+def _values(sql: sqlite3.Connection) -> Iterator[Defect]:
+    """Check the times and the JSON in all columns of all tables."""
     tables = {**dump.TABLES, "ticks": ("tick_no, now, inputs, outputs", "tick_no")}
     for table, (columns, order) in tables.items():
         names = [name.strip() for name in columns.split(",")]
@@ -119,7 +114,7 @@ def _values(sql: sqlite3.Connection) -> Iterator[Problem]:
             for name, value in zip(names, row, strict=True):
                 problem = _problem_with(table, name, value)
                 if problem is not None:
-                    yield Problem("values", f"{table} {row[0]}", f"{name} {problem}")
+                    yield Defect("values", f"{table} {row[0]}", f"{name} {problem}")
 
 
 def _problem_with(table: str, name: str, value: Any) -> str | None:
@@ -135,22 +130,22 @@ def _problem_with(table: str, name: str, value: Any) -> str | None:
     return None
 
 
-def _keys(sql: sqlite3.Connection) -> Iterator[Problem]:
-    """The configuration, which every tick reads."""
+def _keys(sql: sqlite3.Connection) -> Iterator[Defect]:
+    """Check the configuration, which every tick reads."""
     try:
-        TownConfig.model_validate(keys(sql).get("config") or {})
+        TownConfig.model_validate(town_keys.value(sql, "config") or {})
     except ValidationError as error:
-        yield Problem("config", "town", f"the stored configuration is not valid at {first_error(error).place}")
+        yield Defect("config", "town", f"the stored configuration is not valid at {first_error(error).place}")
     except ValueError as error:
-        yield Problem("config", "town", str(error))
+        yield Defect("config", "town", str(error))
 
 
-def _journal(sql: sqlite3.Connection) -> Iterator[Problem]:
-    """The journal is a window without gaps that ends with the last tick."""
+def _journal(sql: sqlite3.Connection) -> Iterator[Defect]:
+    """Check that the journal has no gaps and ends with the last tick."""
     numbers = [row[0] for row in sql.execute("SELECT tick_no FROM ticks ORDER BY tick_no")]
-    last = keys(sql).get("tick_no")
+    last = town_keys.value(sql, "tick_no")
     if numbers and numbers[-1] != last:
-        yield Problem("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
+        yield Defect("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
     for before, after in pairwise(numbers):
         if after != before + 1:
-            yield Problem("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")
+            yield Defect("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")

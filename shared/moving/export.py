@@ -3,17 +3,16 @@
     {"format":"town-export","rows":{"beads":3,...},"schema":1,"tick":7,"time":"2026-...Z","town":"alpha","version":1}
     {"table":"rigs","row":{"config":"{}","created_at":"...","default_branch":"main",...}}
 
-Values stand as the database keeps them, JSON columns as text too, so nothing is lost on the way. Two things of a town are
-not in it: the journal (table `ticks`), which tells the past of another place, and what lies in the inbox unread.
+Values are exported as the database stores them, JSON columns as text too, so that nothing is lost. Two things are not
+exported: the journal (table `ticks`), which is the history of another installation, and the unread events in the inbox.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final
 
 from shared.domain import canonical
 from shared.images import dump
-from shared.town import database
+from shared.town import database, town_keys
 
 FORMAT: Final = "town-export"
 VERSION: Final = 1
@@ -32,12 +31,12 @@ TABLES: Final = (
     "open_violations",
     "town",
 )
-"""Every table of an export: those that others refer to first."""
+"""All tables of an export. A table comes after those that it refers to."""
 
 
 def lines(sql: database.Database) -> Iterator[str]:
-    """The lines of an open town, without line ends; equal rows give equal lines."""
-    keys = {key: json.loads(value) for key, value in dump.rows(sql, "town")}  # type: ignore[arg-type]
+    """The lines for an open town, without line ends. Equal rows give equal lines."""
+    keys = town_keys.all_values(sql)
     counts = {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in TABLES

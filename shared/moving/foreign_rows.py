@@ -1,4 +1,4 @@
-"""Rows from outside, before anything is known of them; and how they are read from a SQLite file that nobody trusts."""
+"""Rows of an import before they are checked, and reading them from an untrusted SQLite file."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,12 @@ _INSTRUCTIONS: Final = 1_000_000
 _ROUNDS: Final = 500
 _LONGEST_VALUE: Final = 64 << 20
 _UNREADABLE: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
-"""SQLite's own message about a damaged file may be no text."""
+"""What reading can raise: SQLite's own message about a damaged file may not be valid text."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenRow:
-    """One row as it came: `place` says where it stood, for rows without a readable key."""
+    """A row as it was given. `place` is its place in the file, for rows without a readable key."""
 
     table: str
     place: str
@@ -30,9 +30,9 @@ class GivenRow:
 
 @dataclass(frozen=True, slots=True)
 class NotRead:
-    """What could not be read: `kept` says that the value stands in the new town all the same, as it came.
+    """Something that could not be imported. `kept` means that the value was stored in the new town anyway, as given.
 
-    Without a `column` the whole row is left out, or the whole place if there is no `key` either.
+    Without a `column` the whole row is left out; without a `key` either, everything at that place.
     """
 
     table: str
@@ -43,15 +43,15 @@ class NotRead:
     row_kept: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """For answers: `outcome` is kept, column left out, or row left out."""
+        """For answers. `outcome` is "kept", "column left out" or "row left out"."""
         outcome = "kept" if self.kept else "column left out" if self.row_kept else "row left out"
         return {"table": self.table, "key": self.key, "column": self.column, "why": self.why, "outcome": outcome}
 
 
 def of_database(content: bytes) -> Iterator[GivenRow | NotRead]:
-    """The rows of all tables of a town in a SQLite file, journal rows too. Raises Refused if there are no such tables.
+    """The rows of a town's tables in a SQLite file, including journal rows. Raises Refused if the file has no such tables.
 
-    Only plain reads of plain tables are possible on the file: no view, virtual table or function of it is carried out.
+    Only plain tables are read. No view, virtual table or function in the file is ever executed.
     """
     sql = sqlite3.connect(":memory:", isolation_level=None)
     try:
@@ -64,14 +64,14 @@ def of_database(content: bytes) -> Iterator[GivenRow | NotRead]:
             if is_plain:
                 yield from _left_out(sql, name)
             else:
-                yield NotRead(name[:100], "", "", "it is a view or a virtual table, and these are not read")
+                yield NotRead(name[:100], "", "", "views and virtual tables are not read")
     finally:
         sql.close()
 
 
 def _tables(sql: sqlite3.Connection, content: bytes) -> dict[str, tuple[str, bool]]:
-    """By name in lower case, as SQLite tells tables apart: the name as it is written, and whether it is a plain table."""
-    # A file in WAL mode cannot be opened from memory; its log is not here, so the mode means nothing.
+    """For each name in lower case, as SQLite compares names: the name as written, and whether it is a plain table."""
+    # A file in WAL mode cannot be opened from memory. Its log is not part of the file, so the mode does not matter.
     content = content[:_WRITE_VERSION_AT] + _ROLLBACK_JOURNAL + content[_WRITE_VERSION_AT + 2 :]
     try:
         sql.deserialize(content)
@@ -84,11 +84,11 @@ def _tables(sql: sqlite3.Connection, content: bytes) -> dict[str, tuple[str, boo
     except _UNREADABLE as error:
         raise Refused(f"the SQLite file cannot be read: {error}", status=400, path="file", hint=NO_TOWN_HINT) from error
     texts = [(name.decode(errors="replace"), kind, bool(is_plain)) for name, kind, is_plain in names]
-    # A view of another name than a town's tables holds nothing of its own.
+    # Views with other names than a town's tables contain no data of their own.
     wanted = [each for each in texts if each[1] == b"table" or each[0].lower() in (*export.TABLES, "ticks")]
     found = {name.lower(): (name, is_plain) for name, _, is_plain in wanted}
     if not found.get("beads", ("", False))[1]:
-        raise Refused("the SQLite file has no table beads", status=400, path="file", hint=NO_TOWN_HINT)
+        raise Refused("the SQLite file has no table named beads", status=400, path="file", hint=NO_TOWN_HINT)
     rounds = 0
 
     def enough() -> int:
@@ -110,7 +110,7 @@ def _only_reads(action: int, first: str | None, *_: Any) -> int:
 def _rows(sql: sqlite3.Connection, table: str) -> Iterator[GivenRow | NotRead]:
     number = 0
     try:
-        # A generated column is not named there, so its expression is never worked out.
+        # table_info does not list generated columns, so their expressions are never evaluated.
         names = [row[1].decode(errors="replace") for row in sql.execute(f"PRAGMA table_info({table})").fetchall()]
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         for row in sql.execute(f"SELECT {quoted} FROM {table}"):  # noqa: S608 - quoted, and one of our own names
@@ -118,24 +118,24 @@ def _rows(sql: sqlite3.Connection, table: str) -> Iterator[GivenRow | NotRead]:
             values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
             yield GivenRow(table, f"row {number}", values)
     except _UNREADABLE as error:
-        why = f"the table cannot be read behind its row {number}: {error}"
+        why = f"the table cannot be read after its row {number}: {error}"
         yield NotRead(table, f"row {number + 1}", "", why)
 
 
 def _left_out(sql: sqlite3.Connection, table: str) -> Iterator[NotRead]:
-    """What a table holds that no town has: how many rows are left out, if there are any."""
+    """Report a table that towns do not have, with the number of its rows, if it has any."""
     quoted = '"' + table.replace('"', '""') + '"'
     try:
         rows = sum(1 for _ in sql.execute(f"SELECT 1 FROM {quoted}"))  # noqa: S608 - quoted
     except _UNREADABLE as error:
-        yield NotRead(table[:100], "", "", f"a town has no such table, and it cannot be read: {error}")
+        yield NotRead(table[:100], "", "", f"towns have no such table, and it cannot be read: {error}")
         return
     if rows:
-        yield NotRead(table[:100], f"{rows} rows", "", "a town has no such table")
+        yield NotRead(table[:100], f"{rows} rows", "", "towns have no such table")
 
 
 def _plain(value: Any) -> Any:
-    """Text that is no UTF-8 stays bytes, which no column takes."""
+    """Text that is not valid UTF-8 stays bytes, which no column accepts."""
     if not isinstance(value, bytes):
         return value
     try:

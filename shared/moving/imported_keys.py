@@ -1,8 +1,8 @@
-"""The keys of an imported town: what comes along, and what belongs to the place that it comes from.
+"""The town keys of an import: which are carried over, and which belong to the old installation.
 
-Comes along: the configuration; the numbers that go on (ticks, events, audit), so that no derived id is made a second time;
-the breaker, counters, triage. Belongs to the old place and starts anew: the drain and the container's instance id, when its
-token was refreshed, when a tick is due. The town is always paused.
+Carried over: the configuration; the numbers of ticks, events and audit lines, which continue, so that no derived id is made
+twice; the breaker, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed, when
+the next tick is due. The imported town is always paused.
 """
 
 import json
@@ -17,7 +17,7 @@ from shared.moving.foreign_rows import GivenRow, NotRead
 from shared.town import database
 
 LARGEST: Final = 2**53 - 1
-"""Numbers that go on counting have room above them."""
+"""The largest number that is accepted, so that counting can continue."""
 OF_THE_OLD_PLACE: Final = ("drain", "container_instance_id", "last_token_refresh_at", "next_due_at")
 
 
@@ -69,26 +69,26 @@ _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 
 def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
-    """The readable keys that come along, by name, `paused` as it was; and what could not be read. Raises Refused."""
+    """The readable keys by name, with `paused` as it was, and what could not be read. Raises Refused for a newer schema."""
     found: dict[str, Any] = {}
     missed: list[NotRead] = []
     for row in rows:
         key, text = row.values.get("key"), row.values.get("value")
         if not isinstance(key, str):
-            missed.append(NotRead("town", row.place, "key", "a text is due"))
+            missed.append(NotRead("town", row.place, "key", "it is not a text"))
             continue
         if key in found:
-            missed.append(NotRead("town", key, "key", "the same key stands there before"))
+            missed.append(NotRead("town", key, "key", "an earlier row has the same key"))
             continue
         try:
             value = json.loads(text) if isinstance(text, str) else text
             canonical.dumps(value).encode()
         except (ValueError, TypeError, RecursionError):
-            missed.append(NotRead("town", key, "value", "no JSON"))
+            missed.append(NotRead("town", key, "value", "it is not JSON"))
             continue
         if key == "schema_version" and isinstance(value, int) and value > database.SCHEMA_VERSION:
             raise Refused(
-                f"the town has schema {value}, this code knows {database.SCHEMA_VERSION}",
+                f"the town has schema {value}; this code knows schemas up to {database.SCHEMA_VERSION}",
                 status=400,
                 path="file",
                 hint="run a newer release; nothing was created",
@@ -97,33 +97,39 @@ def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
             value, problems = _config(value)
             missed += problems
         elif key in _SHAPES and not _SHAPES[key](value):
-            missed.append(NotRead("town", key, "value", "not of the form that this key has; a new town's value stands"))
+            missed.append(
+                NotRead("town", key, "value", "it does not have the form of this key; a new town's value is used")
+            )
             continue
         elif key not in (*_SHAPES, *OF_THE_OLD_PLACE, "id", "schema_version"):
-            missed.append(NotRead("town", key, "key", "no key that this code knows", kept=True, row_kept=True))
+            missed.append(NotRead("town", key, "key", "this code does not know this key", kept=True, row_kept=True))
         found[key] = value
     return found, missed
 
 
 def carried(keys: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What is laid over the keys of a new, paused town."""
+    """The keys that replace those of a new, paused town."""
     for key, value in sorted(keys.items()):
         if key not in (*OF_THE_OLD_PLACE, "id", "schema_version", "paused"):
             yield key, value
 
 
 def _config(value: Any) -> tuple[Any, list[NotRead]]:
-    """The settings that are valid; a new town's for each that is not."""
+    """The configuration, in which each invalid setting is replaced by a new town's setting."""
     if not isinstance(value, dict):
         return dict(NEW_TOWN), [
-            NotRead("town", "config", "value", "no JSON object; a new town's stands", row_kept=True)
+            NotRead(
+                "town", "config", "value", "it is not a JSON object; a new town's configuration is used", row_kept=True
+            )
         ]
     value, problems = dict(value), []
     while (place := first_problem(TownConfig, value)) is not None:
         setting = place.partition(".")[0]
         if setting not in value:
-            return dict(NEW_TOWN), [NotRead("town", "config", place, "not valid; a new town's stands", row_kept=True)]
-        why = "not a valid setting; a new town's stands, if there is one"
+            return dict(NEW_TOWN), [
+                NotRead("town", "config", place, "it is not valid; a new town's configuration is used", row_kept=True)
+            ]
+        why = "it is not valid; a new town's setting is used, if there is one"
         problems.append(NotRead("town", "config", place, why, row_kept=True))
         del value[setting]
         if setting in NEW_TOWN and first_problem(TownConfig, {**value, setting: NEW_TOWN[setting]}) is None:

@@ -1,13 +1,13 @@
-"""Rows from outside become a new, paused town: what can be stored is stored, and whatever cannot is told, row by row.
+"""Makes a new, paused town from foreign rows: what can be stored is stored, and everything else is reported, row by row.
 
-What the schema refuses is left out: only the column where it may be empty, else the row, for a made-up status would make the
-town act on it. What the schema takes and no rule can read is kept, as it is: such rows are skipped and reported by
-invariant 1. Whoever misses something corrects the file and imports it again under another id.
+What the schema refuses is left out: only the column if it may be empty, else the whole row, because the town would act on an
+invented status. What the schema accepts but no rule can read is kept as it is: rules skip such rows, and invariant 1 reports
+them. Whoever misses something can correct the file and import it again under another id.
 
-The town's own bookkeeping: see `imported_keys` for the keys. Effects that were started or waited in a town at work are not
-called again (`expired`), and each agent gets the generation behind its newest, so that no process of the old place can
-report. A town that is paused already has started nothing since, so these stand as they are: the import of an import's
-export gives the same rows.
+`imported_keys` describes the town keys. If the exported town was at work, its unfinished effects are expired, so that they
+are not called again, and each agent gets a new generation, so that no process of the old installation can report. A town that
+was paused has started nothing since, so effects and generations are kept: exporting an import and importing it again gives
+the same rows.
 """
 
 import re
@@ -18,15 +18,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.domain import canonical, limits
-from shared.domain.times import from_text, parse_iso, to_text
+from shared.domain.times import from_text, parse_iso, time_or_none, to_text
 from shared.images import dump, first_image
 from shared.moving import checkup, export, imported_keys
 from shared.moving.foreign_rows import GivenRow, NotRead
+from shared.town import town_keys
 
 _JSON: Final = frozenset({"config", "labels", "metadata", "payload", "active_tools", "checkpoint", "result", "value"})
 _TIMES: Final = re.compile(r".*_at|auto_merge_ready_since|not_before|claimed_until|deadline")
 _TOLD_AS_THEY_CAME: Final = frozenset({("agent_metadata", "last_event_at"), ("town_events", "created_at")})
-"""What a producer said: any text has a meaning there."""
+"""Times as a producer wrote them: any text is valid there."""
 _LONGEST: Final = (
     ("beads", "bead_id", 64, "characters"),
     ("rigs", "id", 64, "characters"),
@@ -43,7 +44,7 @@ _NOTHING: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class ImportedImage:
-    """The image of the new town, its tick number and time, the stored rows by table, and what could not be read."""
+    """The image of the new town, its tick number and time, the number of rows by table, and what could not be imported."""
 
     image: bytes
     tick_no: int
@@ -64,14 +65,14 @@ class _Column:
 
 @dataclass(slots=True)
 class _Import:
-    """One import under way."""
+    """The state of an import."""
 
     sql: sqlite3.Connection
     missed: list[NotRead] = field(default_factory=list)
     columns: dict[str, dict[str, _Column]] = field(default_factory=dict)
 
     def columns_of(self, table: str) -> dict[str, _Column]:
-        """The columns of one of our tables, by name."""
+        """The columns of a table of the new town, by name."""
         if table not in self.columns:
             self.columns[table] = {
                 name: _Column(name, kind, bool(notnull), default is not None, bool(key))
@@ -81,7 +82,7 @@ class _Import:
 
 
 def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime) -> ImportedImage:
-    """The town of these rows. Raises Refused if they are of a newer schema. Unfinished effects end at `now`."""
+    """Make a town of these rows. Raises Refused if they have a newer schema. Unfinished effects expire at `now`."""
     by_table: dict[str, list[GivenRow]] = {table: [] for table in (*export.TABLES, "ticks")}
     sql = sqlite3.connect(":memory:", isolation_level=None)
     run = _Import(sql)
@@ -92,13 +93,13 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
             elif row.table in by_table:
                 by_table[row.table].append(row)
             else:
-                run.missed.append(NotRead(row.table[:100], row.place, "", "a town has no such table"))
+                run.missed.append(NotRead(row.table[:100], row.place, "", "towns have no such table"))
         keys, missed = imported_keys.read(by_table["town"])
         run.missed += missed
         run.missed += _doubtful_time(keys, now)
         sql.deserialize(first_image.found(town_id, paused=True))
         sql.execute("BEGIN")
-        _lay_over(sql, keys)
+        _store_keys(sql, keys)
         for table in export.TABLES:
             if table != "town":
                 for row in by_table[table]:
@@ -106,29 +107,30 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
         _mend_references(run)
         _go_on_counting(sql)
         if not keys.get("paused", False):
-            _part_from_the_old_place(sql, now)
+            _cut_off_the_old_installation(sql, now)
         sql.execute("COMMIT")
         run.missed += _unreadable(sql)
         image = sql.serialize()
-        tick_no, last = (checkup.keys(sql)[key] for key in ("tick_no", "last_tick_at"))
+        tick_no, last = (town_keys.value(sql, key) for key in ("tick_no", "last_tick_at"))
         rows = checkup.row_counts(sql)
         del rows["ticks"]
-        at = None if last is None else from_text(last)
-        return ImportedImage(image, tick_no, at, rows, len(by_table["ticks"]), tuple(run.missed))
+        return ImportedImage(image, tick_no, time_or_none(last), rows, len(by_table["ticks"]), tuple(run.missed))
     finally:
         sql.close()
 
 
 def _doubtful_time(keys: dict[str, Any], now: datetime) -> Iterator[NotRead]:
-    """A town goes on where its clock stands, which may be ahead of ours; but not where no calendar is left."""
+    """Drop the time of the last tick if it is absurdly far in the future. Otherwise the town continues from that time, even if
+    it is ahead of our clock.
+    """
     last = keys.get("last_tick_at")
     if last is not None and from_text(last) > now + _AHEAD_AT_MOST:
         del keys["last_tick_at"]
-        why = f"{last} is more than a year ahead of the clock; the town starts at the present"
+        why = f"{last} is more than a year in the future; the town starts at the present time"
         yield NotRead("town", "last_tick_at", "value", why)
 
 
-def _lay_over(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
+def _store_keys(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
     sql.executemany(
         "INSERT INTO town (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [(key, canonical.dumps(value)) for key, value in imported_keys.carried(keys)],
@@ -136,7 +138,7 @@ def _lay_over(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
 
 
 def _store(run: _Import, row: GivenRow) -> None:
-    """Store one row, without the columns that cannot be stored; or tell why it cannot be stored at all."""
+    """Store a row without the columns that cannot be stored, or report why the row cannot be stored at all."""
     columns = run.columns_of(row.table)
     key = _key(row, columns)
     values: dict[str, Any] = {}
@@ -149,15 +151,19 @@ def _store(run: _Import, row: GivenRow) -> None:
         if (row.table, name) == ("rigs", "git_url") and isinstance(fitted, str):
             fitted = _without_credentials(run, key, fitted)
         if fitted is None and columns[name].default:
-            run.missed.append(NotRead(row.table, key, name, "no value; the default stands", row_kept=True))
+            run.missed.append(NotRead(row.table, key, name, "it has no value; the default is used", row_kept=True))
         elif fitted is not _NOTHING:
             values[name] = fitted
         elif not _miss(run, row.table, key, columns[name], why):
             return
+    # The schema is the judge, and SQLite reports one violated constraint at a time. So the row is inserted again and again,
+    # each time without the column that was refused, until it is stored or a required column is refused. Example: an agent with
+    # last_dispatch_outcome "maybe" and status "resting" first loses the outcome, which may be empty, and is then left out as
+    # a whole, because the town would act on any status that were invented for it.
     while (refusal := _refusal(run.sql, row.table, values)) is not None:
         column = _blamed(refusal, columns)
         if column is None or column.name not in values:
-            why = "the same key stands there before" if _is_double_key(refusal, columns) else refusal
+            why = "an earlier row has the same key" if _is_double_key(refusal, columns) else refusal
             run.missed.append(NotRead(row.table, key, "" if column is None else column.name, why))
             return
         if not _miss(run, row.table, key, column, refusal):
@@ -166,26 +172,26 @@ def _store(run: _Import, row: GivenRow) -> None:
 
 
 def _without_credentials(run: _Import, rig_id: str, git_url: str) -> str:
-    """A repository's address without a password or token in it: it would be shown to agents and to whoever looks."""
+    """A repository's address without the password or token in it, because addresses are shown to agents and people."""
     clean = _CREDENTIALS.sub(lambda found: f"{found['user']}@" if found["user"] else "", git_url)
     if clean != git_url:
-        why = "the address is kept without the credentials in it: townctl secret set keeps them"
+        why = "the credentials in the address were removed: store them with townctl secret set"
         run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
     elif not _REPOSITORY.fullmatch(git_url):
-        why = "no https or ssh address of a repository"
+        why = "it is not an https or ssh address of a repository"
         run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
     return clean
 
 
 def _miss(run: _Import, table: str, key: str, column: _Column, why: str) -> bool:
-    """Tell of a value that cannot be stored; whether the row can be without it."""
+    """Report a value that cannot be stored; returns whether the row can be stored without it."""
     without = not column.required and not column.in_key
     run.missed.append(NotRead(table, key, column.name, why, row_kept=without))
     return without
 
 
 def _refusal(sql: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> str | None:
-    """Why SQLite does not take a row; None if it has taken it."""
+    """Insert a row; returns why SQLite refused it, None if it did not."""
     names = list(values)
     into = f"({', '.join(names)}) VALUES ({', '.join('?' * len(names))})" if names else "DEFAULT VALUES"
     try:
@@ -196,7 +202,7 @@ def _refusal(sql: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> 
 
 
 def _blamed(refusal: str, columns: Mapping[str, _Column]) -> _Column | None:
-    """The one column that SQLite names; None if it is the key, or several."""
+    """The column that SQLite's message names; None if it names the key or several columns."""
     told = refusal.partition(": ")[2] or refusal
     named = [name for name in re.findall(r"[a-z_]+", told.partition(" IN")[0]) if name in columns]
     if not named or _is_double_key(refusal, columns):
@@ -218,28 +224,28 @@ def _key(row: GivenRow, columns: Mapping[str, _Column]) -> str:
 
 
 def _fitted(table: str, column: _Column, value: Any) -> tuple[Any, str]:
-    """The value as the column takes it; or _NOTHING, and why not."""
+    """The value in the form that the column accepts, or _NOTHING and the reason."""
     if value is None:
-        return (_NOTHING, "no value, and one is due") if column.required and not column.default else (None, "")
+        return (_NOTHING, "a value is required") if column.required and not column.default else (None, "")
     if column.kind == "INTEGER":
         if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
             value = int(value)
         if not isinstance(value, int):
-            return _NOTHING, f"{_described(value)}, and a whole number is due"
+            return _NOTHING, f"a whole number is required, not {_described(value)}"
         return (value, "") if abs(value) <= imported_keys.LARGEST else (_NOTHING, "the number is too large")
     if column.name in _JSON and isinstance(value, dict | list):
         return canonical.dumps(value), ""
     if not isinstance(value, str):
-        return _NOTHING, f"{_described(value)}, and a text is due"
+        return _NOTHING, f"a text is required, not {_described(value)}"
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        return _NOTHING, "the text holds U+0000 or a lone surrogate"
+        return _NOTHING, "the text contains U+0000 or a lone surrogate"
     if _TIMES.fullmatch(column.name) and (table, column.name) not in _TOLD_AS_THEY_CAME:
-        return _time(value), ""
+        return _stored_time(value), ""
     return value, ""
 
 
-def _time(text: str) -> str:
-    """A time in another form is written in the stored one; what is no time stays."""
+def _stored_time(text: str) -> str:
+    """A time in the stored form. A text that is not a time is returned as it is."""
     try:
         from_text(text)
     except ValueError:
@@ -251,12 +257,12 @@ def _time(text: str) -> str:
 
 
 def _described(value: Any) -> str:
-    kinds = {bytes: "bytes that are no text", bool: "true or false", int: "a number", float: "a number", str: "a text"}
+    kinds = {bytes: "bytes that are not text", bool: "true or false", int: "a number", float: "a number", str: "a text"}
     return kinds.get(type(value), "a list or an object")
 
 
 def _mend_references(run: _Import) -> None:
-    """No row may refer to one that is not there: the reference is left out, or the row that is nothing without it."""
+    """Remove references to rows that do not exist: only the reference if it is optional, else the row."""
     for table in export.TABLES:
         columns = run.columns_of(table)
         key = " || ' ' || ".join(column.name for column in columns.values() if column.in_key)
@@ -264,7 +270,7 @@ def _mend_references(run: _Import) -> None:
             where = f"{name} IS NOT NULL AND {name} NOT IN (SELECT {target} FROM {parent})"  # noqa: S608 - our own names
             query = f"SELECT {key}, {name} FROM {table} WHERE {where} ORDER BY 1"  # noqa: S608 - our own names
             for row_key, wanted in run.sql.execute(query).fetchall():
-                _miss(run, table, str(row_key), columns[name], f"there is no {wanted[:100]!r} in {parent}")
+                _miss(run, table, str(row_key), columns[name], f"{parent} has no row {wanted[:100]!r}")
             if columns[name].required or columns[name].in_key:
                 run.sql.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608 - our own names
             else:
@@ -272,7 +278,7 @@ def _mend_references(run: _Import) -> None:
 
 
 def _go_on_counting(sql: sqlite3.Connection) -> None:
-    """The next numbers are behind all that were given out."""
+    """Set the next sequence numbers after all those in use."""
     for key, table in (("next_seq", "town_events"), ("next_audit_seq", "bead_events")):
         sql.execute(
             "UPDATE town SET value = CAST(MAX(CAST(value AS INTEGER), "  # noqa: S608 - constants
@@ -281,8 +287,8 @@ def _go_on_counting(sql: sqlite3.Connection) -> None:
         )
 
 
-def _part_from_the_old_place(sql: sqlite3.Connection, now: datetime) -> None:
-    """Nothing that the old place started is waited for, called again, or heard."""
+def _cut_off_the_old_installation(sql: sqlite3.Connection, now: datetime) -> None:
+    """Expire the effects of the old installation, and fence off the processes that it started."""
     sql.execute(
         "UPDATE agent_metadata SET generation = 1 + MAX(generation, (SELECT COALESCE(MAX(o.generation), 0) FROM outbox o "
         "WHERE o.kind IN ('dispatch_agent', 'stop_agent') AND o.subject = agent_metadata.bead_id))"
@@ -295,20 +301,20 @@ def _part_from_the_old_place(sql: sqlite3.Connection, now: datetime) -> None:
 
 
 def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
-    """What stands in the new town and no rule can read, or no event could have written."""
-    problems = checkup.problems(sql)
-    told = {problem.subject for problem in problems if problem.check == "values"}
-    for problem in problems:
-        table, _, key = problem.subject.partition(" ")
-        if problem.check == "values":
-            column, _, why = problem.text.partition(" ")
+    """Report what is in the new town but cannot be read by rules, or is longer than an event could have written."""
+    defects = checkup.defects(sql)
+    told = {defect.subject for defect in defects if defect.check == "values"}
+    for defect in defects:
+        table, _, key = defect.subject.partition(" ")
+        if defect.check == "values":
+            column, _, why = defect.text.partition(" ")
             yield NotRead(table, key, column, why, kept=True, row_kept=True)
-        elif problem.subject not in told:
-            yield NotRead(table, key, "", problem.text, kept=True, row_kept=True)
+        elif defect.subject not in told:
+            yield NotRead(table, key, "", defect.text, kept=True, row_kept=True)
     for table, column, longest, unit in _LONGEST:
         key = dump.TABLES[table][1]
         length = f"LENGTH({column})" if unit == "characters" else f"LENGTH(CAST({column} AS BLOB))"
         query = f"SELECT {key}, {length} FROM {table} WHERE {length} > :longest ORDER BY {key}"  # noqa: S608 - constants
         for row_key, size in sql.execute(query, {"longest": longest}).fetchall():
-            why = f"{size} {unit}, and an event may write {longest}"
+            why = f"it has {size} {unit}; an event may write {longest}"
             yield NotRead(table, row_key[:200], column, why, kept=True, row_kept=True)

@@ -1,7 +1,8 @@
-"""Take a town out of one place, as a file, and make a new town of such a file (spec/tick.md section 14).
+"""Exports a town to a file, and makes a new town from such a file (spec/tick.md section 14).
 
-The file is an export as `shared.moving.export` writes it, or a SQLite file with the tables of a town. How the system that is
-being shut down would write its own export is not known: none was available. Whoever has one turns it into these JSON lines.
+The file is an export as `shared.moving.export` writes it, or a SQLite file with the tables of a town. The export format of
+the system that this one replaces is unknown, because no such export was available. Whoever has one must convert it to these
+JSON lines.
 """
 
 from collections import Counter
@@ -26,7 +27,7 @@ _DEPTH: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A town in lines, and how many batches of events wait in its inbox, which are not among them."""
+    """An exported town, and the number of batches in its inbox, which are not exported."""
 
     base: TownImage
     body: bytes
@@ -35,7 +36,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The commit that made the town, the kind of file, and what came along."""
+    """The commit that created the town, the kind of file, and what was imported."""
 
     created: TownImage
     kind: str
@@ -43,7 +44,7 @@ class Imported:
 
 
 def export_town(town_id: str, around: Surroundings) -> Steps[Exported]:
-    """The newest image of a town as an export; nothing is changed. Raises UnknownTown, DamagedImage."""
+    """Export the newest image of a town; nothing is changed. Raises UnknownTown, DamagedImage."""
     base: TownImage = yield from around.store.load(town_id)
     waiting = yield from around.store.read_inbox(town_id, limit=1000)
     with database.opened(base.image) as sql:
@@ -52,7 +53,7 @@ def export_town(town_id: str, around: Surroundings) -> Steps[Exported]:
 
 
 def import_town(town_id: str, content: bytes, around: Surroundings, *, worker_id: str) -> Steps[Imported]:
-    """Make a new, paused town of a file. Raises TownExists, Refused (no export, newer than this code, town id)."""
+    """Make a new, paused town from a file. Raises TownExists, Refused (not an export, newer than this code, invalid town id)."""
     now: datetime = yield Call("clock", around.clock.now)
     is_database = content.startswith(foreign_rows.MAGIC)
     given = foreign_rows.of_database(content) if is_database else of_lines(content)
@@ -69,7 +70,7 @@ def import_town(town_id: str, content: bytes, around: Surroundings, *, worker_id
 
 
 def of_lines(content: bytes) -> Iterator[GivenRow | NotRead]:
-    """The rows of an export. Raises Refused if its first line is not the header of one that this code can read."""
+    """The rows of an export. Raises Refused if its first line is not a header that this code can read."""
     numbered = ((number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip())
     promised = _promised(next(numbered, (1, b""))[1])
     found: Counter[str] = Counter()
@@ -80,22 +81,22 @@ def of_lines(content: bytes) -> Iterator[GivenRow | NotRead]:
         yield row
     for table, count in promised.items():
         if isinstance(count, int) and found[table] < count:
-            why = f"the header promises {count} rows, {found[table]} can be read: the file was cut off or changed"
+            why = f"the header announces {count} rows, but {found[table]} can be read: the file was cut off or changed"
             yield NotRead(table[:100], "", "", why)
 
 
 def _promised(line: bytes) -> dict[str, Any]:
-    """How many rows of each table the header promises; an export need not say it."""
+    """The number of rows of each table according to the header, which may omit it."""
     try:
         header = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH)
     except Refused as problem:
-        message = f"line 1 is no header of an export: {problem.message}"
+        message = f"line 1 is not the header of an export: {problem.message}"
         raise Refused(message, status=400, path="file", hint=NO_TOWN_HINT) from None
     if not isinstance(header, dict) or header.get("format") != export.FORMAT:
-        message = f'line 1 is no header of an export: it has no "format":"{export.FORMAT}"'
+        message = f'line 1 is not the header of an export: it lacks "format":"{export.FORMAT}"'
         raise Refused(message, status=400, path="file", hint=NO_TOWN_HINT)
     if header.get("version") != export.VERSION or isinstance(header["version"], bool):
-        message = f"the export has a version that this code does not know; it knows {export.VERSION}"
+        message = f"the version of the export is unknown; this code knows version {export.VERSION}"
         raise Refused(message, status=400, path="file", hint="run a newer release; nothing was created")
     rows = header.get("rows", {})
     return rows if isinstance(rows, dict) else {}
@@ -107,8 +108,8 @@ def _row(line: bytes, place: str) -> GivenRow | NotRead:
     except Refused as problem:
         return NotRead("", place, problem.path, problem.message)
     if not isinstance(value, dict) or set(value) != {"table", "row"}:
-        return NotRead("", place, "", 'a line is {"table": ..., "row": {...}} and nothing else')
+        return NotRead("", place, "", 'a line must be {"table": ..., "row": {...}} and nothing else')
     table, row = value["table"], value["row"]
     if not isinstance(table, str) or not isinstance(row, dict):
-        return NotRead("", place, "", "table is a text and row an object")
+        return NotRead("", place, "", "table must be a text and row an object")
     return GivenRow(table, place, row)

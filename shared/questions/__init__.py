@@ -1,1 +1,1 @@
-"""Questions about a town that change nothing: status, why something waits, its life as a story, the next tick as a dry run."""
+"""Questions about a town that change nothing: its status, why something waits, its history, the next tick as a dry run."""

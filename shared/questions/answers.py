@@ -1,4 +1,4 @@
-"""The shapes of what questions answer over the wire: what OpenAPI shows and what tests hold the answers to."""
+"""The wire format of the answers. The OpenAPI document is generated from it, and tests check the answers against it."""
 
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from shared.town.outbox import EffectLine
 
 
 class AsOf(TypedDict):
-    """Which state an answer is about."""
+    """The state that an answer is about."""
 
     txid: int
     tick: int
@@ -30,7 +30,7 @@ class AsOf(TypedDict):
 
 
 class QueueAnswer(TypedDict):
-    """What waits to be done."""
+    """What waits to be done: pending events, poisoned events and unfinished effects."""
 
     pendingEvents: int
     poisonedEvents: int
@@ -53,21 +53,21 @@ class StateSnapshot(TypedDict):
 
 
 class PendingCount(TypedDict):
-    """Events that wait, before and after the drain."""
+    """The number of pending events, before and after the drain."""
 
     before: int
     after: int
 
 
 class DigestsAnswer(TypedDict):
-    """Both digests of the image that would be committed."""
+    """The digests of the image that would be committed."""
 
     image: str
     logical: str
 
 
 class WantedAction(TypedDict):
-    """What a rule of a paused town wants."""
+    """An action that a rule of a paused town wants."""
 
     rule: str
     action: ActionFields

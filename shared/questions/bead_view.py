@@ -1,4 +1,4 @@
-"""One bead as a person wants to see it: its row, what belongs to it, what it hangs on, and what happened to it."""
+"""One bead as a person wants to see it: its row, its metadata rows, its dependencies, and what happened to it."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ AUDIT_SHOWN: Final = 200
 
 
 class BeadRow(TypedDict):
-    """A bead's own columns. `labels` and `metadata` are decoded; of damaged ones the text is shown."""
+    """A bead's own columns. `labels` and `metadata` are decoded; if they are damaged, their text is shown."""
 
     bead_id: str
     type: str
@@ -37,7 +37,7 @@ class BeadRow(TypedDict):
 
 
 class AgentOfBead(TypedDict):
-    """What an agent's bead says of the agent."""
+    """The agent that belongs to an agent's bead."""
 
     role: str
     identity: str
@@ -49,7 +49,7 @@ class AgentOfBead(TypedDict):
 
 
 class ReviewOfBead(TypedDict):
-    """What a merge request's bead says of the review."""
+    """The review that belongs to a merge request's bead."""
 
     branch: str
     target_branch: str
@@ -59,7 +59,7 @@ class ReviewOfBead(TypedDict):
 
 
 class ConvoyOfBead(TypedDict):
-    """What a convoy's bead says of the convoy."""
+    """The convoy that belongs to a convoy's bead."""
 
     total_beads: int
     closed_beads: int
@@ -70,7 +70,7 @@ class ConvoyOfBead(TypedDict):
 
 
 class EscalationOfBead(TypedDict):
-    """What an escalation's bead says of it."""
+    """The escalation that belongs to an escalation's bead."""
 
     severity: str
     category: str | None
@@ -79,7 +79,7 @@ class EscalationOfBead(TypedDict):
 
 
 class EdgeAnswer(TypedDict):
-    """A bead at the other end of a dependency."""
+    """The bead at the other end of a dependency."""
 
     bead_id: str
     type: str
@@ -87,7 +87,7 @@ class EdgeAnswer(TypedDict):
 
 
 class AuditLine(TypedDict):
-    """Something that happened to a bead."""
+    """One line of a bead's audit trail."""
 
     seq: int
     event_type: str
@@ -98,7 +98,7 @@ class AuditLine(TypedDict):
 
 
 class BeadAnswer(BeadRow):
-    """A bead with what belongs to its kind, what it hangs on, and its newest audit lines, oldest first."""
+    """A bead with its metadata row, its dependencies, and its newest audit lines, oldest first."""
 
     agent: NotRequired[AgentOfBead]
     review: NotRequired[ReviewOfBead]
@@ -110,7 +110,7 @@ class BeadAnswer(BeadRow):
 
 
 def _columns(shape: Any) -> tuple[str, ...]:
-    """The fields of a shape, which are the columns of its table: nobody writes them down twice."""
+    """The fields of a type, which have the names of the columns of its table."""
     return tuple(shape.__annotations__)
 
 
@@ -126,7 +126,7 @@ _BELONGING: Final = {
 
 
 def bead_view(sql: sqlite3.Connection, bead_id: str) -> BeadAnswer | None:
-    """The bead with its newest audit lines, oldest first; None if there is none. A text that is no JSON is shown as it is."""
+    """The bead, or None if it does not exist. A text that is not valid JSON is shown as it is."""
     row = sql.execute(f"SELECT {', '.join(_BEAD)} FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()  # noqa: S608
     if row is None:
         return None

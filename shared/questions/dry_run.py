@@ -1,4 +1,4 @@
-"""What the next tick would do: the same tick on a private copy, stopped before its commit (spec/tick.md section 10)."""
+"""What the next tick would do: the same tick, run on a private copy and never committed (spec/tick.md section 10)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any
 from shared.domain import limits
 from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, Observations, TickInput
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import reconcile, tick
 from shared.images import dump, summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.questions.answers import DryRunAnswer, WantedAction
-from shared.questions.other_config import lay_over
+from shared.questions.other_config import override_config
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
 from shared.runner.surroundings import Surroundings
 from shared.town import database
@@ -22,9 +22,9 @@ from shared.town import database
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The tick that would run, and the image that it would commit (the old one, if it would be quiet).
+    """The tick that would run, and the image that it would commit: the present one, if the tick would be quiet.
 
-    `if_started` are the actions that the rules of a paused town want; its ticks do not apply them.
+    `if_started` are the actions that the rules of a paused town want, and that its ticks do not apply.
     """
 
     base: TownImage
@@ -34,7 +34,7 @@ class DryRun:
     if_started: tuple[WantedAction, ...] = ()
 
     def as_json(self, *, image_digest: str) -> DryRunAnswer:
-        """The answer of a dry run, with the whole input that a real tick would need to do the same."""
+        """The answer of a dry run. It contains the whole input, with which a real tick would do the same."""
         given = self.report.input
         return {
             "townId": self.base.town_id,
@@ -64,7 +64,7 @@ class DryRun:
             "metrics": self.report.metrics,
             "pendingEventCount": {"before": self.report.pending_before, "after": self.report.pending_after},
             "waiting": dict(self.report.waiting_counts),
-            "nextDueAt": None if self.report.next_due is None else to_text(self.report.next_due),
+            "nextDueAt": text_or_none(self.report.next_due),
             "digests": {"image": image_digest, "logical": self.logical_digest},
         }
 
@@ -79,17 +79,17 @@ def dry_run(
     extra_events: tuple[Envelope, ...] = (),
     config: Mapping[str, Any] | None = None,
 ) -> Steps[DryRun]:
-    """Take the newest image and the waiting inbox and run the next tick on a copy; nothing outside is written.
+    """Run the next tick on a copy of the newest image, with the events that wait in the inbox. Nothing is written.
 
-    `ask_runtime` observes the agents' processes as the real tick would; otherwise the journal says `none`. `config` is laid
-    over the town's. Raises Refused (422) if it is none.
+    With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the journal has `none`. `config`
+    replaces values of the town's configuration. Raises Refused (422) if the result is not valid.
     """
     image = yield from around.store.load(town_id)
     reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
     with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         if config:
-            lay_over(sql, config, path="config")
+            override_config(sql, config, path="config")
         about = summary.before_tick(sql)
         observations = Observations(asked=False)
         if ask_runtime:
@@ -120,8 +120,8 @@ def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:
 
 
 def _if_started(sql: database.Database, given: TickInput, town_id: str) -> tuple[WantedAction, ...]:
-    """What the rules of a paused town would do with the state as it stands."""
-    reader, about = tick.standing(sql, given, town_id=town_id)
+    """What the rules of a paused town would do in its present state."""
+    reader, about = tick.current_state(sql, given, town_id=town_id)
     if not about.paused:
         return ()
     intents = reconcile.decide(reader, about).intents

@@ -1,7 +1,7 @@
-"""Explain: the life of one bead or agent, and why it waits now, or waited at a time in the past (spec/tick.md section 13).
+"""Explain: the history of one bead or agent, and why it waits now or waited at a past time (spec/tick.md section 13).
 
-The story is what journal and audit trail recorded. What comes next is asked of the rules themselves, on a private copy
-of the town as it stood then. Reads only.
+The story is made from the journal and the audit trail. What comes next is found by running the rules themselves on a
+private copy of the town as it was then. This only reads.
 """
 
 from collections.abc import Mapping
@@ -10,38 +10,38 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain.errors import Refused
-from shared.domain.limits import MILLISECOND
-from shared.domain.times import from_text, to_text
-from shared.history.journal_rows import Rows
+from shared.domain.limits import just_after
+from shared.domain.times import from_text, text_or_none, to_text
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
 from shared.ports.steps import Steps
 from shared.ports.town_past import PastImage, TownPast
 from shared.questions import lives, snapshot
-from shared.questions.story import Entry, Story
-from shared.questions.waits import Kind, Now, now_of
+from shared.questions.story import Story, StoryEntry
+from shared.questions.waits import CurrentWait, SubjectKind, current_wait
 from shared.runner.code_version import code_version
 from shared.town import database
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A life. `now` None: the bead or agent is no longer in the town."""
+    """The history of a bead or agent. `now` is None if it no longer exists."""
 
     town_id: str
-    kind: Kind
+    kind: SubjectKind
     subject: str
     base: PastImage
     tick_no: int
     tick_at: datetime | None
     row: Mapping[str, Any]
-    story: tuple[Entry, ...]
+    story: tuple[StoryEntry, ...]
     signs_of_life: int
-    now: Now | None
+    now: CurrentWait | None
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The answer of explain."""
+        """The explanation as answers show it."""
         return {
             "townId": self.town_id,
             "kind": self.kind,
@@ -49,7 +49,7 @@ class Explanation:
             "asOf": {
                 "txid": self.base.txid,
                 "tick": self.tick_no,
-                "time": None if self.tick_at is None else to_text(self.tick_at),
+                "time": text_or_none(self.tick_at),
                 "sqliteVersion": database.SQLITE_VERSION,
                 "codeVersion": code_version(),
             },
@@ -64,45 +64,35 @@ class Explanation:
 def explain_bead(
     town_id: str, bead_id: str, past: TownPast, *, now: datetime, at: datetime | None = None
 ) -> Steps[Explanation]:
-    """The life of a bead up to `at`, else up to `now`. Raises Refused (404 unknown, 400 a time that cannot be shown)."""
+    """Explain a bead as of `at`, or as of `now`. Raises Refused: 404 if it is unknown, 400 if the time cannot be shown."""
     return (yield from _explain(town_id, "bead", bead_id, past, now, at))
 
 
 def explain_agent(
     town_id: str, agent_id: str, past: TownPast, *, now: datetime, at: datetime | None = None
 ) -> Steps[Explanation]:
-    """The life of an agent up to `at`, else up to `now`. Raises Refused (404 unknown, 400 a time that cannot be shown)."""
+    """Explain an agent as of `at`, or as of `now`. Raises Refused: 404 if it is unknown, 400 if the time cannot be shown."""
     return (yield from _explain(town_id, "agent", agent_id, past, now, at))
 
 
 def _explain(
-    town_id: str, kind: Kind, subject: str, past: TownPast, now: datetime, at: datetime | None
+    town_id: str, kind: SubjectKind, subject: str, past: TownPast, now: datetime, at: datetime | None
 ) -> Steps[Explanation]:
     if at is not None and at > now:
         raise Refused(
             f"at lies in the future: {to_text(at)}, and it is {to_text(now)}",
             status=400,
             path="at",
-            hint="leave it out: the answer says what comes next",
+            hint="leave out `at`: the answer also says what comes next",
         )
-    if at is None:
-        start = yield from past.newest(town_id)
-    else:
-        start = yield from _standing_before(town_id, past, at)
+    start = yield from past.newest(town_id) if at is None else _state_before(town_id, past, at)
     with rerun(start) as running:
         notes = [] if at is None else (yield from _roll_forward(running, past, at))
         row = _row(running.sql, kind, subject)
-        story = Story(
-            subject,
-            lives.audit_trail(running.sql, subject),
-            {life.effect_id: life for life in lives.effects(running.sql)},
-            is_agent=kind == "agent",
-            hooked_now=row.get("current_hook_bead_id") or lives.hooked_agent(running.sql, subject),
-        )
-        until = at or now
+        story, until = _empty_story(running.sql, kind, subject, row), at or now
         yield from _read(story, past, town_id, row, until)
-        told = story.told()
-        if not row and not told:
+        entries = story.entries()
+        if not row and not entries:
             raise _unknown(town_id, kind, subject, at)
         notes += _what_is_missing(story, row)
         seen = snapshot.given_at(running, until).now
@@ -114,22 +104,34 @@ def _explain(
             tick_no=running.tick_no,
             tick_at=summary.before_tick(running.sql).last_tick_at,
             row=row,
-            story=told,
+            story=entries,
             signs_of_life=story.signs_of_life,
-            now=now_of(running, kind, subject, story, told, seen) if row else None,
+            now=current_wait(running, kind, subject, story, entries, seen) if row else None,
             notes=tuple(notes),
         )
 
 
-def _standing_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastImage]:
-    found = yield from past.before(town_id, at + MILLISECOND)
+def _empty_story(sql: database.Database, kind: SubjectKind, subject: str, row: Mapping[str, Any]) -> Story:
+    """A story that has not read the journal yet."""
+    return Story(
+        subject,
+        lives.audit_trail(sql, subject),
+        {effect.effect_id: effect for effect in lives.effects(sql)},
+        is_agent=kind == "agent",
+        hooked_now=row.get("current_hook_bead_id") or lives.hooked_agent(sql, subject),
+    )
+
+
+def _state_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastImage]:
+    """The newest kept image up to a time, or the oldest one if the town is not older than that time."""
+    found = yield from past.before(town_id, just_after(at))
     if found is not None:
         return found
     oldest = yield from past.oldest(town_id)
     since = oldest.tick_at or oldest.committed_at
     if since > at:
         raise Refused(
-            f"at lies before what is kept: this town is known from {to_text(since)} on",
+            f"at is too early: the history of this town is kept from {to_text(since)} on",
             status=400,
             path="at",
             hint=f"ask for {to_text(since)} or later",
@@ -138,35 +140,37 @@ def _standing_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastIm
 
 
 def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[str]]:
-    """Run the recorded ticks between the kept image and the time; what is not certain then is said."""
+    """Run the recorded ticks between the kept image and the time. Returns notes on what is uncertain."""
     notes: list[str] = []
-    rows = Rows(past, running.town_id)
+    rows = JournalRows(past, running.town_id)
     yield from rows.start_after(running.tick_no)
     while (row := rows.next) is not None and time_of(row) <= at:
         if row["tick_no"] != running.tick_no + 1:
             notes.append(
-                f"the journal lacks ticks {running.tick_no + 1} to {row['tick_no'] - 1}: the state is of before"
+                f"the journal lacks ticks {running.tick_no + 1} to {row['tick_no'] - 1}: the state shown is the one before them"
             )
             break
         if row["code_version"] != code_version() and not notes:
-            notes.append(f"other code made tick {row['tick_no']}: the state is what the installed code makes of it")
+            notes.append(
+                f"tick {row['tick_no']} was made by other code: the state shown is what the installed code makes of it"
+            )
         running.run(input_of(row))
         yield from rows.advance()
     return notes
 
 
 def _read(story: Story, past: TownPast, town_id: str, row: Mapping[str, Any], until: datetime) -> Steps[None]:
-    """Read the journal from the birth of the bead, where that is known, to the end of the story."""
+    """Read the journal from the creation of the bead, if that is known, to the end of the story."""
     born = None if not row else (yield from past.before(town_id, from_text(row["created_at"])))
-    rows = Rows(past, town_id)
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(0 if born is None else born.tick_no)
     while (recorded := rows.next) is not None and time_of(recorded) <= until:
         story.read(recorded)
         yield from rows.advance()
 
 
-def _row(sql: database.Database, kind: Kind, subject: str) -> dict[str, Any]:
-    """The row of the bead, with the agent's own for an agent; empty if there is none."""
+def _row(sql: database.Database, kind: SubjectKind, subject: str) -> dict[str, Any]:
+    """The row of the bead, with the agent's own columns for an agent; empty if it does not exist."""
     bead = lives.bead_row(sql, subject)
     if bead is None:
         return {}
@@ -174,8 +178,7 @@ def _row(sql: database.Database, kind: Kind, subject: str) -> dict[str, Any]:
     if (agent is not None) != (kind == "agent"):
         other = "agent" if agent is not None else "bead"
         raise Refused(
-            f"{subject} is not {'a bead of work' if kind == 'bead' else 'an agent'}, it is "
-            f"{'an agent' if agent is not None else 'a bead'}",
+            f"{subject} is an agent, not a bead" if agent is not None else f"{subject} is a bead, not an agent",
             status=400,
             path=kind,
             hint=f"ask for {other} {subject}",
@@ -183,20 +186,22 @@ def _row(sql: database.Database, kind: Kind, subject: str) -> dict[str, Any]:
     return bead if agent is None else {**bead, **agent}
 
 
-def _unknown(town_id: str, kind: Kind, subject: str, at: datetime | None) -> Refused:
+def _unknown(town_id: str, kind: SubjectKind, subject: str, at: datetime | None) -> Refused:
     then = "" if at is None else f" at {to_text(at)}"
     return Refused(
-        f"there is no {kind} {subject} in {town_id}{then}",
+        f"town {town_id} has no {kind} {subject}{then}",
         status=404,
         path=kind,
-        hint=f"`townctl town status {town_id} --json` names every live bead and every agent",
+        hint=f"`townctl town status {town_id} --json` lists all live beads and all agents",
     )
 
 
 def _what_is_missing(story: Story, row: Mapping[str, Any]) -> list[str]:
     first = story.first_tick
     if first is None:
-        return ["no journal row of this time is kept: the story comes from the audit trail only"]
+        return ["no journal rows of this time are kept: the story is made from the audit trail only"]
     if row and first.tick > 1 and from_text(row["created_at"]) < first.time:
-        return [f"the story before tick {first.tick} comes from the audit trail only: older journal rows are not kept"]
+        return [
+            f"the story before tick {first.tick} is made from the audit trail only: older journal rows are not kept"
+        ]
     return []

@@ -1,7 +1,7 @@
-"""What the rules will do with a row if nothing else happens, and what holds them back: the rules themselves are asked.
+"""What the rules will do with a row if nothing else happens, and what holds them back. The rules themselves are run.
 
-The town stands still and its clock runs on from one time to the next at which a rule wants to look again. A guard is
-named by leaving it out: if a rule acts as soon as all guards are gone, and does not while this one is there, it stands.
+The town is frozen, and only its clock advances: from one time at which a rule needs to look again to the next. Nothing is
+applied, so this finds the first act of each rule, which is what a person asks for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,19 +10,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.actions.base import Action
-from shared.domain import limits
-from shared.domain.limits import MILLISECOND
 from shared.domain.tick import Tick, TickInput
-from shared.domain.times import from_text, to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import reconcile, tick
-from shared.questions import lives
 from shared.questions.relaxed import HOLDS, Hold, RelaxedReader, relaxed_tick
 from shared.rules import RULES
 from shared.rules.base import Due, Rule
+from shared.town import town_keys
 from shared.town.database import Database
 
 LOOKS: Final = 64
-"""How many times ahead are looked at. A row has a handful; an open breaker adds one for each failure that it counts."""
+"""At most this many times are looked at. A row has a few; an open breaker adds one for each failure that it counts."""
 
 _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
@@ -30,7 +28,7 @@ _EVERYTHING: Final = frozenset(HOLDS)
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What a rule will do with the row, and when; `promised` is the wait that ends then, None where time plays no part."""
+    """What a rule will do with the row, and when. `promised` is the wait that ends then; None if there is no wait."""
 
     rule: str
     name: str
@@ -47,21 +45,29 @@ class Foreseen:
             "action": dict(self.action),
             "dueAt": to_text(self.at),
             "guard": None if self.promised is None else self.promised.wait,
-            "since": None if since is None else to_text(since),
+            "since": text_or_none(since),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """`acts`: the first act of each rule, earliest first. `held`: what would come but for `holds`, None if nothing does."""
+    """`acts` are the first acts of all rules, earliest first. `held` is what would come first without `holds`, if there are any."""
 
     acts: tuple[Foreseen, ...]
     held: Foreseen | None
     holds: tuple[Hold, ...]
 
 
+# What holds a row back is found by experiment, so that this module repeats no condition of any rule. First all holds are
+# removed (RelaxedReader). If some rule now acts earlier than before, something holds the row back. Then every hold is put
+# back alone, with all others still removed: those with which that rule acts at another time, or not at all, are the holds.
+# Example: bead b is open, blocked by another bead, and its rig is full. Without holds, B1 would dispatch it now. With only
+# `blocked_by` in place it does not, with only `rig_full` in place neither: both are named. `paused` is not, since the town
+# is not paused and putting it back changes nothing. A wait for time is no hold: it stays, and gives the time of the act.
+
+
 def outlook(sql: Database, given: TickInput, *, town_id: str, rows: frozenset[str]) -> Outlook:
-    """What the rules will do with these rows of a town, as `given.now` sees it."""
+    """What the rules will do with these rows of a town from `given.now` on."""
     future = _Future(sql, given, town_id, rows)
     acts = future.acts(_NOTHING)
     freed = future.acts(_EVERYTHING)
@@ -74,7 +80,7 @@ def outlook(sql: Database, given: TickInput, *, town_id: str, rows: frozenset[st
 
 
 def mentions(value: object, rows: frozenset[str]) -> bool:
-    """Whether an action in its wire form names one of these rows, itself or as in `failed_blocker:ID`."""
+    """Whether an action in its wire form names one of these rows, directly or in a text such as `failed_blocker:ID`."""
     if isinstance(value, str):
         return value in rows or (":" in value and not rows.isdisjoint(value.split(":")))
     if isinstance(value, Mapping):
@@ -90,7 +96,7 @@ class _Future:
     rows: frozenset[str]
 
     def acts(self, without: frozenset[Hold], rules: tuple[Rule, ...] = RULES) -> tuple[Foreseen, ...]:
-        """The first act of each rule on the rows, earliest first, at one time in the order of the rules."""
+        """The first act of each rule on the rows: earliest first, and at the same time in the order of the rules."""
         found: dict[str, Foreseen] = {}
         promised: dict[str, Due] = {}
         at: datetime | None = self.given.now
@@ -106,15 +112,15 @@ class _Future:
         return tuple(sorted(found.values(), key=lambda act: act.at))
 
     def first(self, without: frozenset[Hold], rules: tuple[Rule, ...]) -> datetime | None:
-        """When the first of these rules acts on the rows; None: not by itself."""
+        """When the first of these rules acts on the rows; None if none does by itself."""
         return next((act.at for act in self.acts(without, rules)), None)
 
     def _decisions(
         self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
     ) -> tuple[Tick, reconcile.Decisions]:
-        _, moment = tick.standing(self.sql, replace(self.given, now=at), town_id=self.town_id)
-        end = drain_end(self.sql)
-        drains = moment.draining and end is not None and at < end
+        _, moment = tick.current_state(self.sql, replace(self.given, now=at), town_id=self.town_id)
+        drain = town_keys.drain(self.sql)
+        drains = moment.draining and drain is not None and at <= drain.last_moment
         moment = relaxed_tick(replace(moment, draining=drains), without)
         if moment.paused:
             return moment, reconcile.Decisions()
@@ -128,33 +134,23 @@ class _Future:
                 yield next(rule for rule in RULES if rule.name == name), wire
 
     def _times(self, moment: Tick, decisions: reconcile.Decisions) -> Iterator[datetime]:
-        """When something may be otherwise for the rows: their own waits, and what holds for the whole town."""
+        """The times at which something may change for the rows: the ends of their own waits and of those of the whole town."""
         for _, due in decisions.dues:
             if not self.rows.isdisjoint(due.rows):
                 yield due.at
-        for end in (settling_end(self.sql), drain_end(self.sql)):
-            if end is not None:
-                yield end
+        settling_until, drain = town_keys.settling_until(self.sql), town_keys.drain(self.sql)
+        if settling_until is not None:
+            yield settling_until
+        if drain is not None:
+            yield drain.ends_at
         if moment.breaker.open and moment.breaker.due is not None:
             yield moment.breaker.due
 
 
 def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
-    """The wait that ends at that time: the rule's own, else that of one which waits for it, as C9 does for C10."""
+    """The wait that ends at that time: the rule's own, else that of another rule, as C9 waits on behalf of C10."""
     ended = {name: due for name, due in promised.items() if due.at == at}
     return ended.get(rule) or next(iter(ended.values()), None)
-
-
-def settling_end(sql: Database) -> datetime | None:
-    """When settling ends; None if the town does not settle."""
-    stored = lives.key(sql, "settling_until")
-    return None if stored is None else from_text(stored)
-
-
-def drain_end(sql: Database) -> datetime | None:
-    """When a drain ends by itself; None if the town does not drain."""
-    stored = lives.key(sql, "drain")
-    return None if stored is None else from_text(stored["started_at"]) + limits.DRAIN_TIMEOUT + MILLISECOND
 
 
 def _wire(action: Action) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
-"""What an image still knows of the life of one bead or agent: its row, its audit trail, its events, its effects."""
+"""What an image has about one bead or agent: its row, audit trail, events, effects and violations."""
 
-import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,8 +55,8 @@ class AuditRow:
 
 
 @dataclass(frozen=True, slots=True)
-class EffectLife:
-    """An effect as the outbox has it."""
+class EffectRow:
+    """An effect as it is in the outbox."""
 
     effect_id: str
     kind: str
@@ -71,7 +70,7 @@ class EffectLife:
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """An event that is not applied yet, or failed for good."""
+    """An event that is pending or poisoned."""
 
     event_id: str
     event_type: str
@@ -81,21 +80,15 @@ class WaitingEvent:
     received_at: str
 
 
-def key(sql: sqlite3.Connection, name: str) -> Any:
-    """A town key; None if it is not there."""
-    row = sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
-    return None if row is None else json.loads(row[0])
-
-
 def bead_row(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
-    """The row of a bead as it is stored, readable or not; None if there is none."""
+    """The row of a bead as stored, readable or not; None if it does not exist."""
     row = sql.execute(f"SELECT {', '.join(_BEAD)} FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()  # noqa: S608
     return None if row is None else dict(zip(_BEAD, row, strict=True))
 
 
 def meant(sql: sqlite3.Connection, word: str, *, is_agent: bool, limit: int) -> list[str]:
-    """The ids that a person may mean: of the bead or agent with this id; else of those whose id begins so, or of the
-    agents of this name.
+    """The ids that a person may mean by a word: the bead or agent with this id; else those whose id starts with the word,
+    and the agents with this name.
     """
     if bead_row(sql, word) is not None:
         return [word]
@@ -109,14 +102,14 @@ def meant(sql: sqlite3.Connection, word: str, *, is_agent: bool, limit: int) -> 
 
 
 def agent_row(sql: sqlite3.Connection, agent_id: str) -> dict[str, Any] | None:
-    """The agent's own row as it is stored, readable or not; None if there is none."""
+    """The agent's own row as stored, readable or not; None if it does not exist."""
     query = f"SELECT {', '.join(_AGENT)} FROM agent_metadata WHERE bead_id = :id"  # noqa: S608
     row = sql.execute(query, {"id": agent_id}).fetchone()
     return None if row is None else dict(zip(_AGENT, row, strict=True))
 
 
 def audit_trail(sql: sqlite3.Connection, row_id: str) -> list[AuditRow]:
-    """The audit of a bead, and where it names an agent also what that agent did elsewhere; oldest first."""
+    """The audit trail of a bead; for an agent also the lines of other beads that name it. Oldest first."""
     rows = sql.execute(
         "SELECT bead_event_id, seq, bead_id, agent_id, event_type, old_value, new_value, metadata, created_at "
         "FROM bead_events WHERE bead_id = :id OR agent_id = :id ORDER BY seq",
@@ -125,17 +118,17 @@ def audit_trail(sql: sqlite3.Connection, row_id: str) -> list[AuditRow]:
     return [AuditRow(*row) for row in rows]
 
 
-def effects(sql: sqlite3.Connection) -> list[EffectLife]:
-    """Every effect that is still kept, in order of creation, with the bead that it is about."""
+def effects(sql: sqlite3.Connection) -> list[EffectRow]:
+    """Every effect in the outbox, in order of creation, with the bead that it is about."""
     rows = sql.execute(
         "SELECT effect_id, kind, subject, generation, COALESCE(json_extract(payload, '$.bead.id'), "
         "json_extract(payload, '$.bead_id')), state, attempts, result FROM outbox ORDER BY seq"
     ).fetchall()
-    return [EffectLife(*row) for row in rows]
+    return [EffectRow(*row) for row in rows]
 
 
 def waiting_events(sql: sqlite3.Connection, row_id: str) -> list[WaitingEvent]:
-    """Events about a bead or of an agent that wait to be tried again, or failed for good; oldest first."""
+    """Pending and poisoned events that name a bead or agent, oldest first."""
     rows = sql.execute(
         "SELECT event_id, event_type, outcome, retry_count, last_error, received_at FROM town_events "
         "WHERE (processed_at IS NULL OR outcome = 'poisoned') AND (bead_id = :id OR agent_id = :id) ORDER BY seq",
@@ -145,7 +138,7 @@ def waiting_events(sql: sqlite3.Connection, row_id: str) -> list[WaitingEvent]:
 
 
 def violations(sql: sqlite3.Connection, row_id: str) -> list[tuple[int, str, int, datetime]]:
-    """(invariant, message, first tick, since) of violations about a row."""
+    """The violations about a row, as (invariant, message, first tick, since)."""
     rows = sql.execute(
         "SELECT invariant, message, first_seen_tick, first_seen_at FROM open_violations "
         "WHERE subject = :id OR subject IN ('beads ' || :id, 'agent_metadata ' || :id) ORDER BY invariant, subject",
@@ -155,6 +148,6 @@ def violations(sql: sqlite3.Connection, row_id: str) -> list[tuple[int, str, int
 
 
 def hooked_agent(sql: sqlite3.Connection, bead_id: str) -> str | None:
-    """The agent that is hooked to a bead."""
+    """The agent that is hooked to a bead; None if there is none."""
     row = sql.execute("SELECT bead_id FROM agent_metadata WHERE current_hook_bead_id = :id", {"id": bead_id}).fetchone()
     return None if row is None else row[0]

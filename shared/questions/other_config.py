@@ -1,4 +1,4 @@
-"""Another configuration in a private copy of a town: what a dry run or a what-if lays over the stored one."""
+"""Changes the configuration in a private copy of a town, for a dry run or a what-if."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,8 @@ from shared.images import summary
 from shared.town import database
 
 
-def lay_over(sql: database.Database, config: Mapping[str, Any], *, path: str) -> Any:
-    """See that the other configuration holds in this copy; returns all of it. Raises Refused (422) if it is none."""
+def override_config(sql: database.Database, config: Mapping[str, Any], *, path: str) -> Any:
+    """Merge `config` into the configuration of this copy; returns the result. Raises Refused (422) if it is not valid."""
     stored = summary.before_tick(sql).config
     wanted = merged(stored, dict(config))
     if wanted == stored:
@@ -18,10 +18,10 @@ def lay_over(sql: database.Database, config: Mapping[str, Any], *, path: str) ->
     problem = first_problem(TownConfig, wanted)
     if problem is not None:
         raise Refused(
-            f"this is no configuration of a town: {problem}",
+            f"the configuration is not valid at {problem}",
             status=422,
             path=f"{path}.{problem}",
-            hint="name only settings that town_configured knows, with values that it takes",
+            hint="use only settings and values that the event town_configured accepts",
         )
     summary.store_config(sql, wanted)
     return wanted

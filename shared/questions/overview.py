@@ -1,4 +1,4 @@
-"""What people ask of a town and no rule does: titles, progress, events that wait or failed for good."""
+"""Queries for people that no rule needs: titles, progress, pending and poisoned events."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _LIVE: Final = "('open', 'in_progress', 'in_review')"
 
 @dataclass(frozen=True, slots=True)
 class BeadLine:
-    """A live bead in one line."""
+    """A live bead, for lists."""
 
     bead_id: str
     type: str
@@ -20,7 +20,7 @@ class BeadLine:
 
 @dataclass(frozen=True, slots=True)
 class FailedLine:
-    """A bead that failed: when, by which code, and the sentence that says why and what to do."""
+    """A failed bead: when it failed, the code of the reason, and a sentence that says why and what to do."""
 
     bead_id: str
     type: str
@@ -32,7 +32,7 @@ class FailedLine:
 
 @dataclass(frozen=True, slots=True)
 class ForgeLine:
-    """A review whose last poll or merge did not succeed: when, and what the forge or its adapter said."""
+    """A review whose last poll or merge failed: when, and what the forge or its adapter answered."""
 
     bead_id: str
     effect: str
@@ -42,7 +42,7 @@ class ForgeLine:
 
 @dataclass(frozen=True, slots=True)
 class BoardLine:
-    """A piece of work with the agent that is hooked to it, if any, and what that one says of itself."""
+    """A bead of work with the agent that is hooked to it, if any, and that agent's status message."""
 
     bead_id: str
     type: str
@@ -55,7 +55,7 @@ class BoardLine:
 
 @dataclass(frozen=True, slots=True)
 class ConvoyLine:
-    """A convoy in one line, live or over."""
+    """A convoy, live or not, for lists."""
 
     bead_id: str
     status: str
@@ -68,7 +68,7 @@ class ConvoyLine:
 
 @dataclass(frozen=True, slots=True)
 class OpenViolation:
-    """A broken invariant that is open."""
+    """An open violation of an invariant."""
 
     invariant: int
     subject: str
@@ -78,7 +78,7 @@ class OpenViolation:
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """A stored event in one line."""
+    """A stored event, for lists."""
 
     event_id: str
     seq: int
@@ -93,7 +93,7 @@ class EventLine:
 
 
 def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
-    """Every live bead but the agents, by creation."""
+    """Every live bead except the agents, by creation."""
     rows = sql.execute(
         "SELECT bead_id, type, status, title, rig_id FROM beads "  # noqa: S608 - a constant
         "WHERE type IN ('issue', 'message', 'escalation', 'merge_request', 'convoy', 'molecule') "
@@ -103,7 +103,7 @@ def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
 
 
 def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[FailedLine]:
-    """The beads that failed last, newest first; none that failed before `since`."""
+    """The beads that failed since a time, newest first."""
     rows = sql.execute(
         "SELECT b.bead_id, b.type, b.title, e.created_at, json_extract(e.metadata, '$.failure_reason.code'), "
         "coalesce(json_extract(b.metadata, '$.failureMessage'), json_extract(e.metadata, '$.failure_reason.message'), "
@@ -117,7 +117,7 @@ def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[Fai
 
 
 def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
-    """What the forge last said no to, of every review in progress and each kind of call, by the order of the calls."""
+    """The failed calls to the forge: for each review in progress and kind of call the last one, if it failed. In order of calls."""
     rows = sql.execute(
         "SELECT o.subject, o.kind, o.finished_at, coalesce(json_extract(o.result, '$.reason'), "
         "json_extract(o.result, '$.error.kind') || ': ' || json_extract(o.result, '$.error.message'), 'no answer') "
@@ -129,7 +129,7 @@ def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
 
 
 def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
-    """The newest convoys, live and over, newest first."""
+    """The newest convoys, live or not, newest first."""
     rows = sql.execute(
         "SELECT b.bead_id, b.status, b.title, m.staged, m.total_beads, m.closed_beads, m.landed_at "
         "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id "
@@ -140,7 +140,7 @@ def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
 
 
 def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, str]:
-    """The status of each of these beads that exists."""
+    """The status of each of these beads, without those that do not exist."""
     found = {}
     for bead_id in bead_ids:
         row = sql.execute("SELECT status FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
@@ -150,7 +150,7 @@ def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, st
 
 
 def board(sql: sqlite3.Connection) -> list[BoardLine]:
-    """Every piece of work, live and over, by creation. For small towns: its cost is that of all history."""
+    """Every bead of work, live or not, by creation. Only for small towns, because it reads all beads."""
     rows = sql.execute(
         "SELECT b.bead_id, b.type, b.status, b.title, a.identity, a.status, a.agent_status_message "
         "FROM beads b LEFT JOIN agent_metadata a ON a.current_hook_bead_id = b.bead_id "
@@ -160,7 +160,7 @@ def board(sql: sqlite3.Connection) -> list[BoardLine]:
 
 
 def agent_messages(sql: sqlite3.Connection) -> dict[str, str]:
-    """What each agent last said of itself, by id."""
+    """The last status message of each agent, by agent id."""
     return dict(
         sql.execute(
             "SELECT bead_id, agent_status_message FROM agent_metadata "
@@ -170,7 +170,7 @@ def agent_messages(sql: sqlite3.Connection) -> dict[str, str]:
 
 
 def open_violations(sql: sqlite3.Connection) -> list[OpenViolation]:
-    """Invariants that are broken as of the last committed tick."""
+    """The open violations as of the last committed tick."""
     rows = sql.execute(
         "SELECT invariant, subject, opened_at, message FROM open_violations "
         "WHERE opened_at IS NOT NULL ORDER BY invariant, subject"
@@ -188,13 +188,13 @@ _WHERE: Final[dict[Which, str]] = {
 
 
 def count_events(sql: sqlite3.Connection, which: Which) -> int:
-    """How many stored events are of that kind."""
+    """The number of stored events of that kind."""
     count: int = sql.execute(f"SELECT COUNT(*) FROM town_events WHERE {_WHERE[which]}").fetchone()[0]  # noqa: S608
     return count
 
 
 def oldest_pending(sql: sqlite3.Connection) -> str | None:
-    """When the first of the stored events that wait was received, as it is stored; None if none waits."""
+    """When the oldest pending event was received, as stored; None if there is none."""
     row = sql.execute("SELECT received_at FROM town_events WHERE processed_at IS NULL ORDER BY seq LIMIT 1").fetchone()
     return None if row is None else str(row[0])
 

@@ -1,4 +1,4 @@
-"""A town without some of what holds its beads back: rules that are asked on it say which guard it was."""
+"""A town without some of the holds on its beads. Rules that run on it show which holds matter."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 from shared.domain import limits
-from shared.domain.config import Settings, TownConfig
+from shared.domain.config import EffectiveSettings, TownConfig
 from shared.domain.states import AgentStatus, Label, Role
 from shared.domain.tick import Tick
 from shared.town import live
@@ -30,13 +30,13 @@ Hold = Literal[
     "batch_live",
     "triage_exhausted",
 ]
-"""What keeps a rule from a row, other than time. The names are stable: answers show them."""
+"""What can keep a rule from acting on a row, other than time. The names are wire format: answers show them."""
 
 HOLDS: Final[tuple[Hold, ...]] = get_args(Hold)
 
 
 def relaxed_tick(moment: Tick, without: frozenset[Hold]) -> Tick:
-    """The tick as it would be without these holds."""
+    """The tick without these holds."""
     return replace(
         moment,
         paused=moment.paused and "paused" not in without,
@@ -47,22 +47,25 @@ def relaxed_tick(moment: Tick, without: frozenset[Hold]) -> Tick:
 
 
 class RelaxedReader(TownReader):
-    """The state as rules would see it if some rows were free of some holds."""
+    """The state as rules would see it if some rows were free of some holds.
+
+    Each property below lifts one hold, by changing only what the rules read: the rules themselves stay as they are.
+    """
 
     def __init__(self, sql: Database, config: TownConfig, *, without: frozenset[Hold], rows: frozenset[str]) -> None:
-        """Free `rows` of the holds `without`."""
+        """Free the rows `rows` of the holds `without`."""
         super().__init__(sql, config, {})
         self._without = without
         self._freed = rows
 
-    def settings(self, rig_id: str | None) -> Settings:
-        """What holds for a rig; it may be without limit."""
+    def settings(self, rig_id: str | None) -> EffectiveSettings:
+        """The settings of a rig, without a limit of polecats if `rig_full` is lifted."""
         found = super().settings(rig_id)
         return replace(found, max_polecats=None) if "rig_full" in self._without else found
 
     @cached_property
     def keys(self) -> Mapping[str, Any]:
-        """All town keys; triage may have an attempt left."""
+        """All town keys, with one more triage attempt if `triage_exhausted` is lifted."""
         found = super().keys
         state = found.get("triage")
         if "triage_exhausted" not in self._without or not state:
@@ -72,12 +75,12 @@ class RelaxedReader(TownReader):
 
     @cached_property
     def issues(self) -> tuple[live.Issue, ...]:
-        """Live issues; the freed ones without the label that holds them, and with a rig."""
+        """Live issues; the freed ones without the label that holds them back, and with a rig."""
         return tuple(self._free(issue) if issue.id in self._freed else issue for issue in super().issues)
 
     @cached_property
     def reviews(self) -> tuple[live.LiveReview, ...]:
-        """Live merge requests; those that stand in the way of a freed one are left out."""
+        """Live merge requests, without the others in the rig of a freed one if `one_at_a_time` is lifted."""
         found = super().reviews
         rigs = {review.rig_id for review in found if review.id in self._freed}
         if "one_at_a_time" not in self._without or not rigs:
@@ -86,7 +89,7 @@ class RelaxedReader(TownReader):
 
     @cached_property
     def agents(self) -> tuple[Agent, ...]:
-        """All agents; the refinery that a freed review waits for is free."""
+        """All agents; the refinery of a freed review is idle if `one_at_a_time` is lifted."""
         found = super().agents
         if "one_at_a_time" not in self._without:
             return found
@@ -108,7 +111,7 @@ class RelaxedReader(TownReader):
 
     @cached_property
     def staged_beads(self) -> frozenset[str]:
-        """Beads of staged convoys but the freed ones."""
+        """Beads of staged convoys, without the freed ones."""
         return super().staged_beads - self._freed if "staged" in self._without else super().staged_beads
 
     @cached_property
@@ -119,8 +122,8 @@ class RelaxedReader(TownReader):
         return tuple(replace(each, staged=each.staged and each.id not in self._freed) for each in super().convoys)
 
     @cached_property
-    def in_review(self) -> Mapping[str, live.Settled]:
-        """Issues in review; the reviews of the freed ones are over."""
+    def in_review(self) -> Mapping[str, live.ReviewCounts]:
+        """Issues in review; the freed ones have no live review."""
         if "review_live" not in self._without:
             return super().in_review
         return {
@@ -130,7 +133,7 @@ class RelaxedReader(TownReader):
 
     @cached_property
     def unfinished_effects(self) -> frozenset[tuple[str, str]]:
-        """Effects that are not finished but those of freed rows."""
+        """Unfinished effects, without those of freed rows."""
         found = super().unfinished_effects
         if "effect_unfinished" not in self._without:
             return found
@@ -138,7 +141,7 @@ class RelaxedReader(TownReader):
 
     @cached_property
     def triage_batch(self) -> live.Issue | None:
-        """A live triage batch, unless that is what holds."""
+        """A live triage batch, unless `batch_live` is lifted."""
         return None if "batch_live" in self._without else super().triage_batch
 
     def _free(self, issue: live.Issue) -> live.Issue:

@@ -1,13 +1,13 @@
-"""The town at the end of a replay: who does what, what waits, and what the next tick would do."""
+"""The town at the end of a replay: its agents, beads, convoys and backlog, and what the next tick would do."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
 from shared.domain.answers import ActionAnswer
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.tick import Observations, TickInput
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none
 from shared.engine import tick
 from shared.history.rerun import Rerun
 from shared.images import summary
@@ -24,7 +24,7 @@ BEADS_SHOWN: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits to be done: events that no tick has applied, effects that are not finished."""
+    """What waits to be done: events that were not applied, and unfinished effects."""
 
     pending_events: int
     poisoned_events: int
@@ -32,8 +32,8 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A town after a tick."""
+class TownState:
+    """The state of a town after a tick."""
 
     tick_no: int
     txid: int
@@ -54,7 +54,7 @@ class State:
             "agents": [asdict(agent) for agent in self.agents],
             "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
             "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
-            "convoys": [asdict(status.standing_of(convoy)) for convoy in self.convoys],
+            "convoys": [asdict(status.with_state(convoy)) for convoy in self.convoys],
             "queue": {
                 "pendingEvents": self.queue.pending_events,
                 "poisonedEvents": self.queue.poisoned_events,
@@ -64,25 +64,25 @@ class State:
             "settling": self.settling,
             "paused": self.paused,
             "breakerOpen": self.breaker_open,
-            "nextDueAt": None if self.next_due is None else to_text(self.next_due),
+            "nextDueAt": text_or_none(self.next_due),
         }
 
     def as_of(self) -> AsOf:
-        """Which state this is."""
+        """Identifies this state."""
         return {
             "txid": self.txid,
             "tick": self.tick_no,
-            "time": None if self.at is None else to_text(self.at),
+            "time": text_or_none(self.at),
             "sqliteVersion": database.SQLITE_VERSION,
             "codeVersion": code_version(),
         }
 
 
-def state_of(running: Rerun, at: datetime) -> State:
-    """The state after the last tick that ran, seen at a time."""
+def town_state(running: Rerun, at: datetime) -> TownState:
+    """The state after the last tick of a rerun, as seen at a time."""
     about = summary.before_tick(running.sql)
-    reader, moment = tick.standing(running.sql, given_at(running, at), town_id=running.town_id)
-    return State(
+    reader, moment = tick.current_state(running.sql, given_at(running, at), town_id=running.town_id)
+    return TownState(
         tick_no=running.tick_no,
         txid=running.txid,
         at=about.last_tick_at,
@@ -103,20 +103,20 @@ def state_of(running: Rerun, at: datetime) -> State:
 
 
 def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
-    """What the next tick would do at that time if nobody reported anything more; no process is looked at."""
+    """What a tick at that time would do without any new event. No process is observed."""
     with database.opened(running.image) as copy:
         report = tick.run(copy, given_at(running, at), town_id=running.town_id)
     return tuple(action.as_json() for action in report.actions)
 
 
 def given_at(running: Rerun, at: datetime) -> TickInput:
-    """What a tick at that time would be given if nobody reported anything; never before the last tick."""
+    """The input of a tick at that time without any new event. Its time is always later than the last tick's."""
     about = summary.before_tick(running.sql)
     last = about.last_tick_at
     return TickInput(
         tick_no=running.tick_no + 1,
         tick_id=f"{running.tick_no + 1}-next",
-        now=at if last is None else max(at, last + MILLISECOND),
+        now=at if last is None else max(at, just_after(last)),
         code_version=code_version(),
         sqlite_version=database.SQLITE_VERSION,
         config_digest="",

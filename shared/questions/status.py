@@ -1,7 +1,7 @@
-"""The status report: what a town is doing, and of everything that waits, why, since when, until when or for whom.
+"""The status report: what a town is doing; and for everything that waits, why, since when, and until when or for whom.
 
-It is computed on the committed image (spec/tick.md section 13) by the same readers and rules' notions that the next
-tick uses. Nothing is written and nobody outside is asked.
+It is computed from the committed image (spec/tick.md section 13), with the readers and functions that the next tick uses.
+Nothing is written, and nothing outside is called.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,9 +14,9 @@ from shared.domain import limits
 from shared.domain.answers import FieldsOf
 from shared.domain.states import AgentStatus, BeadStatus
 from shared.domain.tick import Breaker, Observations, Tick
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import tick, waiting
-from shared.engine.waiting import Waiting, WaitingAnswer
+from shared.engine.waiting import WaitingAnswer, WaitReason
 from shared.images import summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
@@ -38,7 +38,7 @@ ConvoyState = Literal["failed", "landed", "staged", "active"]
 
 @dataclass(frozen=True, slots=True)
 class AgentLine:
-    """An agent in one line. `says` is its own last message."""
+    """An agent, for lists. `says` is its last status message."""
 
     agent_id: str
     identity: str
@@ -52,13 +52,13 @@ class AgentLine:
 
 @dataclass(frozen=True, slots=True)
 class ConvoyStanding(ConvoyLine):
-    """A convoy in one line, and how it stands."""
+    """A convoy, for lists, with its state."""
 
     state: ConvoyState
 
 
 class CommittedAnswer(TypedDict):
-    """Which commit an answer is about; `time` is when it was made."""
+    """The commit that an answer is about; `time` is the time of the commit."""
 
     txid: int
     tick: int
@@ -66,7 +66,7 @@ class CommittedAnswer(TypedDict):
 
 
 class BreakerAnswer(TypedDict):
-    """The breaker that stops dispatching when it fails too often."""
+    """The breaker that pauses dispatching when too many starts fail."""
 
     open: bool
     since: str | None
@@ -74,7 +74,7 @@ class BreakerAnswer(TypedDict):
 
 
 class UnreadableAnswer(TypedDict):
-    """A row that no tick can read."""
+    """A row that cannot be read."""
 
     table: str
     key: str
@@ -82,7 +82,7 @@ class UnreadableAnswer(TypedDict):
 
 
 class EventCounts(TypedDict):
-    """Stored events that wait, or failed for good."""
+    """The numbers of pending and poisoned events."""
 
     pending: int
     poisoned: int
@@ -90,7 +90,7 @@ class EventCounts(TypedDict):
 
 
 class StatusAnswer(TypedDict):
-    """A town at one moment."""
+    """The status of a town at one time."""
 
     townId: str
     asOf: CommittedAnswer
@@ -114,8 +114,8 @@ class StatusAnswer(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """A town at one moment. `next_due` None: only an event can wake it."""
+class TownStatus:
+    """The status of a town at one time. `next_due` is None if only an event can cause the next tick."""
 
     base: TownImage
     now: datetime
@@ -126,7 +126,7 @@ class Status:
     breaker: Breaker
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[WaitReason, ...]
     failed: tuple[FailedLine, ...]
     refused: tuple[ForgeLine, ...]
     convoys: tuple[ConvoyLine, ...]
@@ -144,14 +144,14 @@ class Status:
             "townId": self.base.town_id,
             "asOf": {"txid": self.base.txid, "tick": facts.tick_no, "time": to_text(facts.time)},
             "now": to_text(self.now),
-            "nextDueAt": _text(self.next_due),
+            "nextDueAt": text_or_none(self.next_due),
             "onlyAnEventWakesIt": self.next_due is None and not self.inbox_batches,
             "paused": self.paused,
             "draining": self.draining,
             "settling": self.settling,
             "breaker": {
                 "open": self.breaker.open,
-                "since": _text(self.breaker.since),
+                "since": text_or_none(self.breaker.since),
                 "failures": self.breaker.failures,
             },
             "agents": [asdict(agent) for agent in self.agents],
@@ -159,7 +159,7 @@ class Status:
             "waiting": [reason.as_json() for reason in self.waiting],
             "failed": [asdict(bead) for bead in self.failed],
             "refusedByForge": [asdict(line) for line in self.refused],
-            "convoys": [asdict(standing_of(convoy)) for convoy in self.convoys],
+            "convoys": [asdict(with_state(convoy)) for convoy in self.convoys],
             "violations": [asdict(violation) for violation in self.violations],
             "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
             "inboxBatches": self.inbox_batches,
@@ -171,8 +171,8 @@ class Status:
         }
 
 
-def state_of(convoy: ConvoyLine) -> ConvoyState:
-    """A failed convoy is shown as failed, a closed one as landed, others as active or staged."""
+def convoy_state(convoy: ConvoyLine) -> ConvoyState:
+    """The state that is shown: failed, landed (closed), staged or active."""
     if convoy.status == BeadStatus.FAILED:
         return "failed"
     if convoy.status == BeadStatus.CLOSED:
@@ -180,13 +180,13 @@ def state_of(convoy: ConvoyLine) -> ConvoyState:
     return "staged" if convoy.staged else "active"
 
 
-def standing_of(convoy: ConvoyLine) -> ConvoyStanding:
+def with_state(convoy: ConvoyLine) -> ConvoyStanding:
     """The convoy with its state."""
-    return ConvoyStanding(**asdict(convoy), state=state_of(convoy))
+    return ConvoyStanding(**asdict(convoy), state=convoy_state(convoy))
 
 
-def status(town_id: str, around: Surroundings) -> Steps[Status]:
-    """Report on a town as it stands. Raises what loading it raises."""
+def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
+    """Report on the present state of a town. Raises what loading it raises."""
     image = yield from around.store.load(town_id)
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     now: datetime = yield Call("clock", around.clock.now)
@@ -202,7 +202,7 @@ def status(town_id: str, around: Surroundings) -> Steps[Status]:
             reading=_NOTHING_NEW,
             observations=Observations(asked=False),
         )
-        reader, moment = tick.standing(sql, given, town_id=town_id)
+        reader, moment = tick.current_state(sql, given, town_id=town_id)
         return _status(sql, image, reader, moment, next_due=about.next_due, batches=len(batches.objects))
 
 
@@ -214,10 +214,10 @@ def _status(
     *,
     next_due: datetime | None,
     batches: int,
-) -> Status:
+) -> TownStatus:
     reasons = tuple(waiting.reasons(reader, moment))
     unread = tuple((table, key, why) for (table, key), why in sorted(reader.unreadable.items()))
-    return Status(
+    return TownStatus(
         base=image,
         now=moment.now,
         next_due=image.facts.time if image.facts.tick_no == 0 else next_due,
@@ -241,7 +241,7 @@ def _status(
 
 
 def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, ...]:
-    """Every agent in one line, in order of id."""
+    """Every agent, in order of id."""
     says = overview.agent_messages(sql)
     return tuple(
         AgentLine(
@@ -251,12 +251,8 @@ def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, 
             status=agent.status.value,
             hook=agent.hook,
             generation=agent.generation,
-            last_activity_at=_text(agent.last_activity_at),
+            last_activity_at=text_or_none(agent.last_activity_at),
             says=says.get(agent.id) if agent.status in _WORKS else None,
         )
         for agent in reader.agents
     )
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else to_text(at)

@@ -1,4 +1,4 @@
-"""The life of one bead or agent as a story: what journal rows and the audit trail tell of it, in order of time."""
+"""The history of one bead or agent: what journal rows and the audit trail say about it, in order of time."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from shared.history import effect_results
 from shared.history.rerun import time_of
 from shared.ports.town_past import JournalRow
 from shared.questions.foresight import mentions
-from shared.questions.lives import AuditRow, EffectLife
+from shared.questions.lives import AuditRow, EffectRow
 from shared.rules import RULES
 
 By = Literal["observed", "event", "rule", "effect", "invariant", "tick", "audit"]
@@ -26,8 +26,8 @@ _HOOKING: Final = ("hooked", "unhooked")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing that happened. `tick` None: the row of its tick is not kept. `source` is an event, effect or audit id."""
+class StoryEntry:
+    """One thing that happened. `tick` is None if the row of its tick is not kept. `source` is an event, effect or audit id."""
 
     tick: int | None
     time: datetime
@@ -53,8 +53,8 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What any tick was, should it turn out to be a cause."""
+class _TickSummary:
+    """What a tick did, in a few words, in case it turns out to be a cause."""
 
     tick: int
     time: datetime
@@ -64,36 +64,36 @@ class _Seen:
 
 @dataclass
 class Story:
-    """A story while it is read. `subject` is the bead or agent, `trail` its audit, `effects` those of the images."""
+    """A story, built by reading the journal. `subject` is the bead or agent, `trail` its audit trail, `effects` the outbox."""
 
     subject: str
     trail: list[AuditRow]
-    effects: dict[str, EffectLife]
+    effects: dict[str, EffectRow]
     is_agent: bool
     hooked_now: str | None = None
     signs_of_life: int = 0
-    _entries: list[Entry] = field(default_factory=list)
-    _ticks: list[_Seen] = field(default_factory=list)
+    _entries: list[StoryEntry] = field(default_factory=list)
+    _ticks: list[_TickSummary] = field(default_factory=list)
     _known: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _claims: list[tuple[int, datetime, str, int]] = field(default_factory=list)
     _results: dict[tuple[str, int], tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    _last_sign: dict[str, Entry] = field(default_factory=dict)
+    _last_sign: dict[str, StoryEntry] = field(default_factory=dict)
     _observed: dict[str, str] = field(default_factory=dict)
     _violated: set[tuple[int, str]] = field(default_factory=set)
 
     @property
-    def first_tick(self) -> _Seen | None:
-        """The first tick whose row is kept."""
+    def first_tick(self) -> _TickSummary | None:
+        """The first tick that was read."""
         return self._ticks[0] if self._ticks else None
 
     def read(self, row: JournalRow) -> None:
-        """Take in the next row of the journal."""
+        """Read the next row of the journal."""
         at, tick = time_of(row), row["tick_no"]
         outputs, inputs = row["outputs"], row["inputs"]
         done = [event["event_type"] for event in outputs["events"]]
         done += [CODES.get(judged["rule"], judged["rule"]) for judged in outputs["actions"]]
         first = next((event["event_id"] for event in outputs["events"]), None)
-        self._ticks.append(_Seen(tick, at, ", ".join(dict.fromkeys(done)) or "nothing new", first))
+        self._ticks.append(_TickSummary(tick, at, ", ".join(dict.fromkeys(done)) or "nothing new", first))
         rows = self._rows_at(at)
         for event in inputs["new_events"]:
             effect = effect_results.attempt_of(event["event_id"])
@@ -108,26 +108,26 @@ class Story:
             key = (violation["invariant"], violation["subject"])
             if violation["subject"].rpartition(" ")[2] in rows and key not in self._violated:
                 self._violated.add(key)
-                self._entries.append(Entry(tick, at, "invariant", f"invariant {key[0]}", violation["message"]))
+                self._entries.append(StoryEntry(tick, at, "invariant", f"invariant {key[0]}", violation["message"]))
         self._claims += [(tick, at, claim["effect_id"], claim["attempt"]) for claim in outputs["effects"]]
 
-    def told(self) -> tuple[Entry, ...]:
-        """The whole story; of the signs of life only the last one of each agent."""
+    def entries(self) -> tuple[StoryEntry, ...]:
+        """The whole story. Of the heartbeats, only the last one of each agent is in it."""
         entries = [*self._entries, *self._last_sign.values(), *self._performed(), *self._audited()]
         return tuple(sorted(entries, key=lambda entry: (entry.time, _ORDER.index(entry.by))))
 
-    def tick_since(self, at: datetime) -> _Seen | None:
-        """The tick of that moment, or the one that took in what came then; None if its row is not kept."""
+    def tick_since(self, at: datetime) -> _TickSummary | None:
+        """The first tick at or after that time, which applied what arrived then; None if its row is not kept."""
         if not self._ticks or at < self._ticks[0].time:
             return None
         return next((seen for seen in self._ticks if seen.time >= at), None)
 
     def _rows_at(self, at: datetime) -> frozenset[str]:
-        """The subject and, of a bead, the agents that were hooked to it at that time."""
+        """The subject; for a bead also the agents that were hooked to it at that time."""
         return frozenset((self.subject,)) if self.is_agent else frozenset((self.subject, *self._hooked_at(at)))
 
     def _hooked_at(self, at: datetime) -> set[str]:
-        """The agents that were hooked to the bead, or the bead that the agent was hooked to; both ends belong to it."""
+        """The agents that were hooked to the bead at a time, or the beads that the agent was hooked to; both ends count."""
         hooked = set(self._hooked_before)
         for then, what, other in self._hookings:
             if then > at:
@@ -140,7 +140,7 @@ class Story:
 
     @cached_property
     def _hookings(self) -> tuple[tuple[datetime, str, str], ...]:
-        """When what was hooked or unhooked, in order."""
+        """All hookings and unhookings, in order: time, event type, and the other side."""
         lines = [(line, self._other(line)) for line in self.trail if line.event_type in _HOOKING]
         return tuple((from_text(line.at), line.event_type, other) for line, other in lines if other is not None)
 
@@ -163,24 +163,24 @@ class Story:
 
     @cached_property
     def _hooked_before(self) -> frozenset[str]:
-        """What was hooked before the audit trail begins, as in an imported town."""
+        """What was hooked before the audit trail begins, for example in an imported town."""
         first = {other: what for _, what, other in reversed(self._hookings)}
         before = {other for other, what in first.items() if what == "unhooked"}
         return frozenset(before | ({self.hooked_now} if self.hooked_now and self.hooked_now not in first else set()))
 
     @property
     def _reviews(self) -> frozenset[str]:
-        """The reviews of a bead: what is reported of them is part of its life."""
+        """The reviews of a bead; events about them are part of its story."""
         return frozenset(line.new for line in self.trail if line.event_type == "review_submitted" and line.new)
 
-    def _events(self, row: JournalRow, at: datetime) -> Iterator[Entry]:
+    def _events(self, row: JournalRow, at: datetime) -> Iterator[StoryEntry]:
         for event in row["outputs"]["events"]:
             known = self._known.get(event["event_id"])
             if known is None:
                 continue
             kind, outcome = event["event_type"] or known["event_type"], event["outcome"]
             by = known["agent_id"] or ""
-            entry = Entry(
+            entry = StoryEntry(
                 row["tick_no"],
                 at,
                 "event",
@@ -197,8 +197,8 @@ class Story:
             else:
                 yield entry
 
-    def _observations(self, row: JournalRow, at: datetime, rows: frozenset[str]) -> Iterator[Entry]:
-        """Ends of processes that became events inside the tick."""
+    def _observations(self, row: JournalRow, at: datetime, rows: frozenset[str]) -> Iterator[StoryEntry]:
+        """Observations that became events inside the tick: processes that ended."""
         seen = row["inputs"]["observations"]
         news = any(event["event_type"] == "container_status" for event in row["outputs"]["events"])
         for agent_id, status in sorted({} if seen == "none" else seen["agents"].items()):
@@ -207,16 +207,16 @@ class Story:
             self._observed[agent_id] = status["status"]
             if news and status["status"] != "running":
                 what = f"the process of {agent_id} is {status['status']}"
-                yield Entry(row["tick_no"], at, "observed", "container_status", what, reason=status["exit_reason"])
+                yield StoryEntry(row["tick_no"], at, "observed", "container_status", what, reason=status["exit_reason"])
 
-    def _actions(self, row: JournalRow, at: datetime, rows: frozenset[str]) -> Iterator[Entry]:
+    def _actions(self, row: JournalRow, at: datetime, rows: frozenset[str]) -> Iterator[StoryEntry]:
         hooks = self._hooked_at(at) if self.is_agent else set()
         for judged in row["outputs"]["actions"]:
             action, rule = judged["action"], judged["rule"]
             its_bead = action["type"] in ("dispatch_agent", "transition_bead") and action["bead_id"] in hooks
             if not its_bead and not mentions(action, rows):
                 continue
-            yield Entry(
+            yield StoryEntry(
                 row["tick_no"],
                 at,
                 "rule" if rule in CODES else "event",
@@ -226,8 +226,8 @@ class Story:
                 judged["reason"] or action.get("reason"),
             )
 
-    def _performed(self) -> Iterator[Entry]:
-        """Effects that were started, and what came of them: from the events that brought the results, or the outbox."""
+    def _performed(self) -> Iterator[StoryEntry]:
+        """Effects that were claimed, with their results from the result events or the outbox."""
         for tick, at, effect_id, attempt in self._claims:
             _, event = self._results.get((effect_id, attempt), (None, {}))
             life = self.effects.get(effect_id)
@@ -241,11 +241,11 @@ class Story:
             result = event.get("payload") or (
                 json.loads(life.result) if life is not None and life.result and life.attempts == attempt else None
             )
-            yield Entry(
+            yield StoryEntry(
                 tick, at, "effect", kind, f"{kind}, attempt {attempt}", _outcome(result), _said(result), effect_id
             )
 
-    def _audited(self) -> Iterator[Entry]:
+    def _audited(self) -> Iterator[StoryEntry]:
         ticks = {seen.time: seen.tick for seen in self._ticks}
         for line in self.trail:
             at = from_text(line.at)
@@ -255,7 +255,7 @@ class Story:
             if line.new and not line.old and line.new != line.agent_id:
                 what = f"{what}: {line.new}"
             reason = _said(line.metadata)
-            yield Entry(ticks.get(at), at, "audit", line.event_type, what, None, reason, line.audit_id)
+            yield StoryEntry(ticks.get(at), at, "audit", line.event_type, what, None, reason, line.audit_id)
 
 
 def sentence(action: Mapping[str, Any]) -> str:
@@ -274,7 +274,7 @@ def _outcome(result: object) -> str:
 
 
 def _said(payload: object) -> str | None:
-    """What a payload gives as its reason, whatever it calls it."""
+    """The reason in a payload, under any of the names that payloads use for it."""
     if isinstance(payload, str):
         try:
             payload = json.loads(payload)

@@ -1,4 +1,4 @@
-"""Why a bead or agent waits: the rule that would act next, when, what holds it back, and what that goes back to."""
+"""Why a bead or agent waits: the rule that would act next, when, what holds it back, and what caused that."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from shared.domain.states import AgentStatus, Role
 from shared.domain.tick import Tick
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.engine import tick, waiting
 from shared.history.rerun import Rerun
 from shared.images import summary
@@ -15,23 +15,24 @@ from shared.questions import guards, lives, snapshot
 from shared.questions.foresight import Foreseen, Outlook, outlook
 from shared.questions.guards import Guard
 from shared.questions.lives import WaitingEvent
-from shared.questions.story import Entry, Story
+from shared.questions.story import Story, StoryEntry
 from shared.town import database
 from shared.town.reading import TownReader
 
-Kind = Literal["bead", "agent"]
+SubjectKind = Literal["bead", "agent"]
 _READY_SHOWN: Final = 5
 _OF_THE_TOWN: Final = ("paused", "settling", "draining", "breaker_open")
 _CAUSES: Final = ("event", "rule", "effect", "observed", "invariant")
 _REPORTED: Final = ("backoff", "review_recovery", "triage_backoff")
-"""Waits that begin with an attempt: what was reported of it afterwards tells more than the attempt."""
+"""Waits that begin with an attempt: the report about the attempt explains more than the attempt itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
-    """Why it waits. `rule` would act next, at `due_at` (None: not by time alone); `guards` hold it back until then.
+class CurrentWait:
+    """Why it waits. `rule` would act next, at `due_at` (None if not by time alone); `guards` hold it back until then.
 
-    `comes` is the first act of every rule if nothing else happens; `reason` the word of the status report, if it waits.
+    `comes` are the first acts of all rules if nothing else happens. `reason` is the reason in the status report, if it has
+    one there.
     """
 
     at: datetime
@@ -40,7 +41,7 @@ class Now:
     rule: str | None
     due_at: datetime | None
     guards: tuple[Guard, ...]
-    cause: Entry | None
+    cause: StoryEntry | None
     comes: tuple[Foreseen, ...]
     events: tuple[WaitingEvent, ...]
     says: tuple[str, ...]
@@ -50,9 +51,9 @@ class Now:
         return {
             "at": to_text(self.at),
             "reason": self.reason,
-            "since": None if self.since is None else to_text(self.since),
+            "since": text_or_none(self.since),
             "rule": self.rule,
-            "dueAt": None if self.due_at is None else to_text(self.due_at),
+            "dueAt": text_or_none(self.due_at),
             "guards": [guard.as_json() for guard in self.guards],
             "cause": None if self.cause is None else self.cause.as_json(),
             "comes": [act.as_json() for act in self.comes],
@@ -70,15 +71,17 @@ class Now:
         }
 
 
-def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[Entry, ...], seen: datetime) -> Now:
-    """Why a bead or agent waits in a town that stands at `seen`. `told` is its story."""
+def current_wait(
+    running: Rerun, kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEntry, ...], seen: datetime
+) -> CurrentWait:
+    """Why a bead or agent waits in the present state of a rerun, as seen at `seen`. `entries` is its story."""
     sql = running.sql
     given = snapshot.given_at(running, seen)
-    reader, moment = tick.standing(sql, given, town_id=running.town_id)
+    reader, moment = tick.current_state(sql, given, town_id=running.town_id)
     reasons = {each.bead_id: each for each in waiting.reasons(reader, moment)}
     hooked = reader.hooks.get(subject)
     if hooked is not None and (hooked.hooked is None or hooked.hooked.status.terminal):
-        hooked = None  # what becomes of the agent is no longer this bead's life
+        hooked = None  # the bead is closed or failed: what happens to the agent no longer concerns it
     rows = frozenset((subject,) if hooked is None else (subject, hooked.id))
     ahead = outlook(sql, given, town_id=running.town_id, rows=rows)
     rule, due, held_by = _guards(sql, reader, moment, subject, ahead)
@@ -86,22 +89,22 @@ def now_of(running: Rerun, kind: Kind, subject: str, story: Story, told: tuple[E
     events, standing_due = tuple(lives.waiting_events(sql, subject)), summary.before_tick(sql).next_due
     since = held_by[0].since if held_by else None
     says = _of_agent(reader, subject, reasons) if kind == "agent" else _of_bead(reader, subject)
-    return Now(
+    return CurrentWait(
         at=seen,
         reason=None if reason is None else _word_of(reason, held_by),
         since=since or (None if reason is None else reason.since),
         rule=rule,
         due_at=due,
         guards=(*held_by, *guards.of_events(events, standing_due)),
-        cause=_cause(story, told, held_by[0] if held_by else None),
+        cause=_cause(story, entries, held_by[0] if held_by else None),
         comes=ahead.acts,
         events=events,
         says=tuple(says),
     )
 
 
-def _word_of(reason: waiting.Waiting, held_by: tuple[Guard, ...]) -> str:
-    """The word of the closed list; a settling town is one of them, and outdoes a wait for time."""
+def _word_of(reason: waiting.WaitReason, held_by: tuple[Guard, ...]) -> str:
+    """The reason from the closed list. If the town is settling, that takes precedence over a cooldown."""
     settles = any(guard.name == "settling" for guard in held_by)
     return "settling" if settles and reason.reason == "cooldown" else reason.reason
 
@@ -122,32 +125,32 @@ def _guards(
     found_guards = [guards.of_hold(hold, sql, town, moment, subject) for hold in ahead.holds]
     promised = next_act.promised
     if promised is not None and next_act.at > moment.now:
-        found_guards.append(Guard(promised.wait, guards.WAITS[promised.wait], promised.since, promised.at))
+        found_guards.append(Guard(promised.wait, guards.wait_text(promised.wait), promised.since, promised.at))
     if not found_guards:
         found_guards.append(Guard("next_tick", "nothing holds it back: the next tick acts", moment.now, due))
     return next_act.rule, due, tuple(found_guards)
 
 
-def _cause(story: Story, told: tuple[Entry, ...], guard: Guard | None) -> Entry | None:
-    """The event or tick that the first guard goes back to; what the story tells of it comes before what else the tick did."""
+def _cause(story: Story, entries: tuple[StoryEntry, ...], guard: Guard | None) -> StoryEntry | None:
+    """The event or tick that caused the first guard. An entry of the story is preferred to a summary of the tick."""
     if guard is None or guard.since is None:
         return None
     if guard.name in _REPORTED:
         reported = [
-            each for each in told if each.by == "event" and each.time >= guard.since and each.outcome == "applied"
+            each for each in entries if each.by == "event" and each.time >= guard.since and each.outcome == "applied"
         ]
         if reported:
             return reported[-1]
     seen = story.tick_since(guard.since)
     if seen is None:
-        earlier = [entry for entry in told if entry.time <= guard.since]
+        earlier = [entry for entry in entries if entry.time <= guard.since]
         recorded = [entry for entry in earlier if entry.by in _CAUSES]
         return next(reversed(recorded or earlier), None)
     causes = ("invariant",) if guard.name == "unreadable" else _CAUSES
-    about = [each for each in told if each.tick == seen.tick and each.by in causes]
+    about = [each for each in entries if each.tick == seen.tick and each.by in causes]
     if about and guard.name not in _OF_THE_TOWN:
         return min(about, key=lambda entry: causes.index(entry.by))
-    return Entry(seen.tick, seen.time, "tick", f"tick {seen.tick}", seen.what, source=seen.source)
+    return StoryEntry(seen.tick, seen.time, "tick", f"tick {seen.tick}", seen.what, source=seen.source)
 
 
 def _of_bead(town: TownReader, subject: str) -> list[str]:
@@ -157,14 +160,14 @@ def _of_bead(town: TownReader, subject: str) -> list[str]:
     return [f"{agent.id} ({agent.role}, {agent.status}, generation {agent.generation}) is hooked to it"]
 
 
-def _of_agent(town: TownReader, subject: str, reasons: Mapping[str, waiting.Waiting]) -> list[str]:
-    """What an agent does, its newest generation and, if it rests, why it gets no work."""
+def _of_agent(town: TownReader, subject: str, reasons: Mapping[str, waiting.WaitReason]) -> list[str]:
+    """What an agent does, its generation, and why it gets no work if it is idle."""
     agent = town.agents_by_id.get(subject)
     if agent is None:
         return []
-    said = [f"generation {agent.generation}: what processes of older generations report is skipped as stale"]
+    said = [f"generation {agent.generation}: reports from older generations are skipped as stale"]
     if agent.last_activity_at is not None:
-        said.append(f"the last sign of life came at {to_text(agent.last_activity_at)}")
+        said.append(f"the last heartbeat or dispatch was at {to_text(agent.last_activity_at)}")
     if agent.hook is not None:
         state = "a bead that does not exist" if agent.hooked is None else f"{agent.hook} ({agent.hooked.status})"
         return [f"it is {agent.status} and hooked to {state}", *said]
@@ -173,5 +176,5 @@ def _of_agent(town: TownReader, subject: str, reasons: Mapping[str, waiting.Wait
     rigs = {each.id: each.rig_id for each in town.issues} | {each.id: each.rig_id for each in town.reviews}
     idle = [reasons[bead] for bead, rig in rigs.items() if rig == agent.rig_id and bead in reasons]
     known = [each for each in idle if each.bead_id not in town.hooks][:_READY_SHOWN]
-    why = ", ".join(f"{each.bead_id} ({each.reason})" for each in known) or "no bead of its rig waits for anybody"
+    why = ", ".join(f"{each.bead_id} ({each.reason})" for each in known) or "no bead of its rig waits for an agent"
     return [f"it gets no work: {why}", *said]

@@ -1,4 +1,4 @@
-"""The shapes of the debug answers as they go over the wire: what OpenAPI shows and what tests hold the answers to."""
+"""The wire format of the debug answers. The OpenAPI document is generated from it, and tests check the answers against it."""
 
 from typing import Any, Literal
 
@@ -17,14 +17,14 @@ from shared.questions.answers import AsOf, StateSnapshot
 
 
 class ActionOfTick(ActionAnswer):
-    """An action with the tick that it belongs to."""
+    """An action with its tick."""
 
     tick: int
     time: str
 
 
 class DivergenceAnswer(TypedDict):
-    """The first tick that is not what was committed."""
+    """The first tick that differs from what was committed."""
 
     tick: int
     time: str
@@ -33,7 +33,7 @@ class DivergenceAnswer(TypedDict):
 
 
 class SegmentAnswer(TypedDict):
-    """Ticks in a row that one version of the code made."""
+    """Consecutive ticks that were made by one version of the code."""
 
     firstTick: int
     lastTick: int
@@ -43,7 +43,7 @@ class SegmentAnswer(TypedDict):
 
 
 class TickAnswer(TypedDict):
-    """A recorded tick that ran again."""
+    """A recorded tick that was run again."""
 
     tick: int
     tickId: str
@@ -62,7 +62,7 @@ class TickAnswer(TypedDict):
 
 
 class StartedFrom(TypedDict):
-    """The image that a replay started from, and the ticks that it ran before the window."""
+    """The image from which a replay started, and the number of ticks that it ran before the window."""
 
     txid: int
     tick: int
@@ -70,7 +70,7 @@ class StartedFrom(TypedDict):
     warmUpTicks: int
 
 
-_Window = TypedDict("_Window", {"from": str, "to": str})  # `from` is no name that a class body can have
+_Window = TypedDict("_Window", {"from": str, "to": str})  # a class body cannot define a name `from`
 
 
 class ReplayAnswer(_Window, TypedDict):
@@ -93,7 +93,7 @@ class ReplayAnswer(_Window, TypedDict):
 
 
 class OnlyEvents(TypedDict):
-    """Events with an outcome that only one side has."""
+    """Events, with their outcomes, that only one side has."""
 
     onlyInHistory: list[EventAnswer]
     onlyNow: list[EventAnswer]
@@ -107,7 +107,7 @@ class OnlyActions(TypedDict):
 
 
 class OnlyEffects(TypedDict):
-    """Attempts of effects that only one side made."""
+    """Attempts of effects that only one side has."""
 
     onlyInHistory: list[AttemptAnswer]
     onlyNow: list[AttemptAnswer]
@@ -121,7 +121,7 @@ class OnlyViolations(TypedDict):
 
 
 class PartingAnswer(TypedDict):
-    """A tick that comes out otherwise."""
+    """A tick in which the two sides differ."""
 
     tick: int
     time: str
@@ -133,7 +133,7 @@ class PartingAnswer(TypedDict):
 
 
 class SumAnswer(TypedDict):
-    """A what-if in figures."""
+    """A what-if in numbers."""
 
     actionsOnlyInHistory: dict[str, int]
     actionsOnlyNow: dict[str, int]
@@ -152,14 +152,14 @@ class OverridesAnswer(TypedDict):
 
 
 class CodeVersions(TypedDict):
-    """Which code made history, and which one is installed."""
+    """The code versions that made history, and the installed one."""
 
     recorded: list[str]
     installed: str
 
 
 class WhatIfAnswer(_Window, TypedDict):
-    """The answer of replay-events with overrides. `eventsReplayed` and `actions` are those of the other town."""
+    """The answer of replay-events with overrides. `eventsReplayed` and `actions` are those of the changed town."""
 
     townId: str
     overrides: OverridesAnswer

@@ -1,4 +1,4 @@
-"""The debug calls as one function each: from the decoded body to the document of the answer. They only ever read."""
+"""The debug calls, one function each: from the decoded body to the answer. They only read."""
 
 from datetime import datetime
 
@@ -9,8 +9,8 @@ from shared.questions.answers import DryRunAnswer
 from shared.questions.dry_run import dry_run
 from shared.replay.answers import ReplayAnswer, WhatIfAnswer
 from shared.replay.faithful import replay
-from shared.replay.requests import DryRunRequest, ReplayRequest, time_in
-from shared.replay.time_window import HTTP, HTTP_SIZE, window_of
+from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.replay.time_window import HTTP, HTTP_SIZE, time_in, window_of
 from shared.replay.what_if.run import what_if
 from shared.runner.surroundings import Surroundings
 
@@ -18,7 +18,7 @@ from shared.runner.surroundings import Surroundings
 def replay_events(
     town_id: str, past: TownPast, around: Surroundings, body: object
 ) -> Steps[ReplayAnswer | WhatIfAnswer]:
-    """`POST .../debug/replay-events`: a window run again, or with `overrides` run otherwise. Raises Refused, UnknownTown."""
+    """`POST .../debug/replay-events`: run a window again, with `overrides` as a what-if. Raises Refused, UnknownTown."""
     request = ReplayRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
     wanted = window_of(request.from_, request.to, now=now, restore_window=around.restore_window, cursor=request.cursor)

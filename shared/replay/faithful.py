@@ -1,39 +1,39 @@
-"""Faithful replay: the recorded ticks of a window run again, and after each of them the proof that it is what happened.
+"""Faithful replay: the recorded ticks of a window are run again, and each of them is proven to be what happened.
 
-Ticks that other code made are run by the code that is installed: that is a what-if, never a replay. From the first of them
-that comes out otherwise, its state is no longer history's, until a commit is kept from which the installed code went on.
+Ticks that were made by other code are run with the installed code; that is a what-if, not a replay. From the first such tick
+that diverges, the state is no longer history's, until there is a kept commit from which the installed code continued.
 """
 
 from typing import Literal
 
 from shared.domain import canonical
 from shared.history import effect_results
-from shared.history.journal_rows import Rows
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
 from shared.questions import snapshot
 from shared.replay import time_window
-from shared.replay.judging import Judge, missing
+from shared.replay.judging import TickJudge, missing
 from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
-from shared.replay.time_window import Page, Window
+from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
 from shared.town import journal, migrations
 
 
-def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_window.WHOLE_DAY) -> Steps[Replay]:
-    """Run a window again. Raises Refused (400) where it reaches back too far, UnknownTown, DamagedImage.
+def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = time_window.WHOLE_DAY) -> Steps[Replay]:
+    """Run a window again. Raises Refused (400) if it begins before the kept history, UnknownTown, DamagedImage.
 
-    Reads only. It ends at the first difference, or where a page is full: then the answer has a cursor.
+    This only reads. It stops at the first divergence, or when a page is full; the answer then has a cursor.
     """
     newest = yield from past.newest(town_id)
     base, rows = yield from start(town_id, past, wanted, newest)
     with rerun(base) as running:
-        again = Again(running, past, rows, newest)
+        again = SegmentedReplay(running, past, rows, newest)
         told: list[ReplayedTick] = []
         warm_up, size, cursor = 0, 0, None
         page_end = min(wanted.end, wanted.start + page.span)
-        while (row := rows.next) is not None and time_of(row) <= wanted.end and again.goes_on(row):
+        while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
             if told and (time_of(row) > page_end or len(told) >= page.ticks or (page.size and size > page.size)):
                 cursor = time_window.cursor_of(told[-1].row["tick_no"], told[-1].at)
                 break
@@ -43,7 +43,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_wi
                 continue
             told.append(tick)
             size += len(canonical.dumps(tick.as_json(again.results))) if page.size else 0
-        again.ends()
+        again.finish()
         seen = wanted.end if cursor is None else told[-1].at
         return Replay(
             town_id=town_id,
@@ -54,7 +54,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_wi
             segments=tuple(again.segments),
             divergence=again.divergence,
             stopped=again.stopped,
-            state=snapshot.state_of(running, seen),
+            state=snapshot.town_state(running, seen),
             next_actions=snapshot.next_actions(running, seen),
             results=again.results_of(told),
             notes=tuple(again.notes),
@@ -62,11 +62,11 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: Page = time_wi
         )
 
 
-def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, Rows]]:
-    """The image to start from, and the rows after it. Raises Refused where nothing reaches back so far."""
+def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, JournalRows]]:
+    """The image to start from, and the journal rows after it. Raises Refused if nothing is kept from before the window."""
     base = yield from past.before(town_id, wanted.start)
     first = base if base is not None else (yield from past.oldest(town_id))
-    rows = Rows(past, town_id)
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(first.tick_no)
     row = rows.next
     if base is None and (row is None or time_of(row) > wanted.start):
@@ -77,25 +77,28 @@ def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> St
     return first, rows
 
 
-class Again:
-    """The ticks as they run again, in segments of one code version each. `parted`: the state is no longer history's."""
+class SegmentedReplay:
+    """Runs recorded ticks again and judges them, in segments of one code version each.
 
-    def __init__(self, running: Rerun, past: TownPast, rows: Rows, newest: PastImage) -> None:
-        """Run `rows` on `running`, and compare with what is kept of the past."""
+    `diverged` means that the state is no longer history's, because other code made a tick that diverged.
+    """
+
+    def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
+        """Run `rows` on `running`, and compare with what is kept in `past`."""
         self._running = running
-        self._judge = Judge(past, newest, running)
+        self._judge = TickJudge(past, newest, running)
         self._past = past
         self._rows = rows
         self._newest = newest
-        self.parted = False
-        self.results: effect_results.Results = {}
+        self.diverged = False
+        self.results: effect_results.EffectResults = {}
         self.segments: list[Segment] = []
         self.divergence: Divergence | None = None
         self.stopped: str | None = None
         self.notes: list[str] = []
 
-    def goes_on(self, row: JournalRow) -> bool:
-        """Whether a row can be run; if not, why is known then."""
+    def can_run(self, row: JournalRow) -> bool:
+        """Whether a row can be run. If not, `divergence` or `stopped` says why."""
         if self.divergence is not None:
             return False
         expected = self._running.tick_no + 1
@@ -106,53 +109,55 @@ class Again:
         if pending:
             self.stopped = (
                 f"tick {expected} was made by code {row['code_version']} before the schema changed ({', '.join(pending)}): "
-                f"the installed code cannot run it. Replay up to the tick before with that release, or from a later time"
+                f"the installed code cannot run it. Replay up to the tick before it with that release, or start at a later time"
             )
         return not pending
 
     def run(self, row: JournalRow) -> Steps[ReplayedTick]:
         """Run a row and judge it."""
         same_code = row["code_version"] == code_version()
-        if same_code and self.parted:
+        if same_code and self.diverged:
             yield from self._follow_history_again(row["tick_no"] - 1)
-        parted = self.parted
+        diverged = self.diverged
         report = self._running.run(input_of(row))
         digest, outputs = self._running.digest, journal.outputs_of(report)
         yield from self._rows.advance()
         self.results |= effect_results.in_row(row)
-        if parted:
-            judged = self._judge.accounted(row, outputs)
+        if diverged:
+            judged = self._judge.judged_by_outputs(row, outputs)
         else:
             judged = yield from self._judge.judged(row, self._rows.next, outputs, same_code=same_code)
-            self.parted = judged.equal is False
+            self.diverged = judged.equal is False
         self.divergence = judged.divergence
-        self._count(row, judged.equal, "replay" if same_code and not parted else "what_if")
+        self._count(row, judged.equal, "replay" if same_code and not diverged else "what_if")
         return ReplayedTick(row, report, digest, judged)
 
-    def ends(self) -> None:
-        """Nothing more is run. The journal must reach to the newest tick, if the window does."""
+    def finish(self) -> None:
+        """End the run. If the window reaches to the newest tick, so must the journal."""
         if self._rows.next is None and self.divergence is None and self._running.tick_no < self._newest.tick_no:
             self.divergence = missing(
                 self._running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
             )
 
-    def results_of(self, told: list[ReplayedTick]) -> effect_results.Results:
-        """What became of the effects of these ticks."""
+    def results_of(self, told: list[ReplayedTick]) -> effect_results.EffectResults:
+        """The results of the effects of these ticks."""
         claimed = [effect for tick in told for effect in tick.report.effects]
         late = [effect for effect in claimed if (effect.effect_id, effect.attempt) not in self.results]
         return self.results | effect_results.of_today(self._newest.image, late)
 
     def _follow_history_again(self, tick_no: int) -> Steps[None]:
-        """The installed code went on from what other code had left: start from there, if it is kept."""
+        """Continue from history's own state at a tick, if it is kept: the installed code continued there after other code."""
         kept = yield from self._past.after_tick(self._running.town_id, tick_no)
         if kept:
             self._running.restart(kept[-1])
-            self.parted = False
+            self.diverged = False
         elif not any("is not kept" in note for note in self.notes):
-            self.notes.append(f"the commit of tick {tick_no} is not kept: what follows goes on from the what-if")
+            self.notes.append(
+                f"the commit of tick {tick_no} is not kept: the following ticks continue from the what-if"
+            )
 
     def _count(self, row: JournalRow, equal: bool | None, kind: Literal["replay", "what_if"]) -> None:
-        """Put a tick into its segment; of the answers in a segment the worst one stands: no, unknown, yes."""
+        """Count a tick in its segment. The segment has the worst result of its ticks: no, unknown, yes."""
         last = self.segments[-1] if self.segments else None
         number, code = row["tick_no"], row["code_version"]
         if last is None or (last.code_version, last.kind) != (code, kind):

@@ -1,30 +1,41 @@
-"""Whether a tick that ran again is the one that was committed, and where they differ if not.
+"""Decides whether a tick that was run again is the one that was committed, and if not, where they differ.
 
-History says what came of a tick in three places: in what the next tick was given, in the newest commit, in commits that are
-kept. The image digest is compared, made of the pages; the rows only where it differs.
+The image after a tick is recorded in three places: in the input of the next tick, in the newest commit, and in kept commits.
+The image digest is compared, computed from the pages; rows are compared only if the digests differ.
 """
+
+# The digest that the next tick was given (`prev_image_digest`) is the strongest witness, and normally the only one needed.
+# It has two weak points, and kept commits settle both. First, it can be forged: if a kept commit that holds this tick's own
+# row has our digest and the next row names another one, then the next row was changed, not this tick. Second, a restore in
+# place may follow a tick: the next tick was then given an older image. Example: tick 41 ran, an operator restored the image
+# after tick 30 (with the number 41), and tick 42 was given that image. A kept commit after tick 41 that does not hold row
+# 41 but has the expected digest shows this, so the rerun continues from it; tick 41 itself is proven by its own commit, if that
+# is kept too.
+# Without any witness the answer is "unknown" (equal None), never "equal".
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from shared.history.differences import ABSENT, Difference, of_accounts, of_images
+from shared.history.differences import ABSENT, Difference, of_images, of_outputs
 from shared.history.rerun import Rerun, digest_of, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
 from shared.replay.replayed import Divergence, Judgement
 from shared.town import database, journal
 
-CHANGED: Final = "the tick ran again with what is recorded, and the result is not what was committed"
-NEXT_RECORD_CHANGED: Final = "the journal of this tick names another image than the one that was committed before it"
-MISSING: Final = "ticks are missing in the journal"
+CHANGED: Final = "the tick was run again from its record, and the result is not what was committed"
+NEXT_RECORD_CHANGED: Final = (
+    "the journal row of this tick names another image than the one that was committed before it"
+)
+MISSING: Final = "the journal lacks ticks"
 
 
-class Judge:
-    """Compares the ticks of one replay, in order."""
+class TickJudge:
+    """Judges the ticks of one replay, in order."""
 
     def __init__(self, past: TownPast, newest: PastImage, running: Rerun) -> None:
-        """Compare what `running` does with what is kept of the past."""
+        """Compare the ticks of `running` with what is kept in `past`."""
         self._past = past
         self._newest = newest
         self._running = running
@@ -32,11 +43,11 @@ class Judge:
     def judged(
         self, row: JournalRow, following: JournalRow | None, outputs: Mapping[str, Any], *, same_code: bool
     ) -> Steps[Judgement]:
-        """Judge the tick that just ran. Where history then went on from a restored image, so does the rerun."""
+        """Judge the tick that was just run. If history then continued from a restored image, so does the rerun."""
         if row["sqlite_version"] != database.SQLITE_VERSION:
             return self._by_outputs(row, outputs, same_code=same_code)
         if following is not None and following["tick_no"] != row["tick_no"] + 1:
-            following = None  # rows are missing: they say nothing of this tick
+            following = None  # rows are missing in between, so it says nothing about this tick
         wanted = self._after(row, following)
         if wanted == self._running.digest:
             return Judgement(equal=True, proof="image")
@@ -55,16 +66,16 @@ class Judge:
         if restored is None:
             return Judgement(equal=True, proof="image")
         self._running.restart(restored)
-        note = f"after this tick commit {restored.txid} brought back an older state; it goes on from there"
+        note = f"after this tick, commit {restored.txid} restored an older state; the replay continues from there"
         return Judgement(equal=True if proven else None, proof="image" if proven else "none", note=note)
 
-    def accounted(self, row: JournalRow, outputs: Mapping[str, Any]) -> Judgement:
-        """Compare what a tick did, where its state has parted from history before."""
-        apart = of_accounts(row, outputs)
+    def judged_by_outputs(self, row: JournalRow, outputs: Mapping[str, Any]) -> Judgement:
+        """Judge a tick by its outputs only, after the state has diverged from history."""
+        apart = of_outputs(row, outputs)
         return Judgement(equal=not apart, proof="outputs", differences=apart)
 
     def _after(self, row: JournalRow, following: JournalRow | None) -> str | None:
-        """The image digest after a tick, as history has it."""
+        """The image digest after a tick according to history; None if it is not recorded."""
         if following is not None:
             given: str = following["prev_image_digest"]
             return given
@@ -74,7 +85,7 @@ class Judge:
         self, row: JournalRow, wanted: str | None, own: PastImage | None, outputs: Mapping[str, Any], *, same_code: bool
     ) -> Judgement:
         found: tuple[Difference, ...] = () if own is None else of_images(own.image, self._running.image)
-        found = found or of_accounts(row, outputs)
+        found = found or of_outputs(row, outputs)
         found = found or (Difference("ticks", str(row["tick_no"]), "image digest", wanted, self._running.digest),)
         if not same_code:
             return Judgement(equal=False, proof="image", differences=found)
@@ -82,17 +93,17 @@ class Judge:
         return Judgement(equal=False, proof="image", differences=found, divergence=broken)
 
     def _by_outputs(self, row: JournalRow, outputs: Mapping[str, Any], *, same_code: bool) -> Judgement:
-        apart = of_accounts(row, outputs)
+        apart = of_outputs(row, outputs)
         note = (
-            f"bytes are not compared: the tick ran with SQLite {row['sqlite_version']}, this is "
-            f"{database.SQLITE_VERSION}; compared is what it did"
+            f"only the outputs are compared, not the bytes: the tick ran with SQLite {row['sqlite_version']}, and this is "
+            f"SQLite {database.SQLITE_VERSION}"
         )
         broken = Divergence(row["tick_no"], time_of(row), apart, CHANGED) if apart and same_code else None
         return Judgement(equal=not apart, proof="outputs", differences=apart, divergence=broken, note=note)
 
 
 def missing(first: int, last: int, at: datetime) -> Divergence:
-    """Rows that the journal does not hold; `at` is when it goes on, or ends."""
+    """The divergence for rows that the journal lacks; `at` is the time at which it continues or ends."""
     key = str(first) if first == last else f"{first} to {last}"
     return Divergence(first, at, (Difference("ticks", key, "*", "a row in the journal", ABSENT),), MISSING)
 
@@ -103,6 +114,6 @@ def _next_record_changed(digest: str, following: JournalRow) -> Divergence:
 
 
 def _holds(image: PastImage, tick_no: int) -> bool:
-    """Whether this is the commit of the tick itself: a restore in place keeps no row of it."""
+    """Whether an image is the commit of the tick itself: after a restore in place, the row of the tick is not in it."""
     with database.opened(image.image) as sql:
         return journal.has_row(sql, tick_no)

@@ -1,4 +1,4 @@
-"""What a replay tells: the ticks, how each compares with history, where it parted, and the state it ended in."""
+"""The result of a replay: the ticks, how each compares with history, where it diverged, and the final state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,20 +7,20 @@ from typing import Any, Literal
 
 from shared.domain.answers import ActionAnswer
 from shared.domain.report import TickReport
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.history.differences import Difference
 from shared.ports.town_past import JournalRow, PastImage
-from shared.questions.snapshot import State
+from shared.questions.snapshot import TownState
 from shared.replay.answers import DivergenceAnswer, ReplayAnswer, SegmentAnswer, TickAnswer
 from shared.replay.time_window import Window
 
 Proof = Literal["image", "outputs", "none"]
-"""By what a tick was compared: by the digest of its pages; by what it did; or not at all."""
+"""How a tick was compared: by the digest of its pages, by its outputs, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first tick that is not what was committed, though the same code ran: somebody or something changed the past."""
+    """The first tick that differs from what was committed, although the same code ran it: the record was changed."""
 
     tick_no: int
     at: datetime
@@ -39,9 +39,9 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How a tick that ran again compares with the one that was committed. `equal` None: nothing is left to compare with.
+    """How a tick that was run again compares with the committed one. `equal` is None if there is nothing to compare with.
 
-    `divergence` may name the tick itself or the one after it.
+    `divergence` may name the tick itself or the next one.
     """
 
     equal: bool | None
@@ -53,7 +53,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class ReplayedTick:
-    """One recorded tick and what became of it this time. `digest` is made of the pages."""
+    """One recorded tick and what it did this time. `digest` is computed from the pages."""
 
     row: JournalRow
     report: TickReport
@@ -66,7 +66,7 @@ class ReplayedTick:
         return self.report.input.now
 
     def as_json(self, results: Mapping[tuple[str, int], Any]) -> TickAnswer:
-        """The tick as answers show it. `results` are those of effects, by effect id and attempt."""
+        """The tick as answers show it. `results` are the results of effects."""
         given = self.report.input
         return {
             "tick": given.tick_no,
@@ -80,7 +80,7 @@ class ReplayedTick:
                 for effect in self.report.effects
             ],
             "violations": [violation.as_json() for violation in self.report.violations],
-            "nextDueAt": None if self.report.next_due is None else to_text(self.report.next_due),
+            "nextDueAt": text_or_none(self.report.next_due),
             "digest": self.digest,
             "equal": self.judged.equal,
             "comparedBy": self.judged.proof,
@@ -91,7 +91,7 @@ class ReplayedTick:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Ticks in a row that one version of the code made. `replay`: by the code that is installed; else a what-if."""
+    """Consecutive ticks made by one version of the code. They are a `replay` if that is the installed code, else a what-if."""
 
     first: int
     last: int
@@ -112,9 +112,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A window that ran again. `warm_up` ticks ran between the image and the window; they are compared and not shown.
+    """A window that was run again. `warm_up` ticks between the image and the window were judged too, but are not shown.
 
-    `cursor` says that the window goes on; `stopped` why it could not.
+    With a `cursor` the window continues on the next page. `stopped` says why the replay could not continue.
     """
 
     town_id: str
@@ -125,7 +125,7 @@ class Replay:
     segments: tuple[Segment, ...]
     divergence: Divergence | None
     stopped: str | None
-    state: State
+    state: TownState
     next_actions: tuple[ActionAnswer, ...]
     results: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ class Replay:
 
     @property
     def exact(self) -> bool:
-        """Whether every tick is proven to be what happened, by the code that made it."""
+        """Whether every tick was made by the installed code and is proven to be what happened."""
         return (
             self.divergence is None
             and self.stopped is None

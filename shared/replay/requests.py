@@ -1,4 +1,4 @@
-"""What people may ask over HTTP: the bodies of replay-events and reconcile-dry-run, as they come (spec/tick.md 10, 11)."""
+"""The request bodies of replay-events and reconcile-dry-run (spec/tick.md 10, 11)."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Self, TypeVar
@@ -8,25 +8,24 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 from shared.domain.errors import Refused
 from shared.domain.field_errors import first_error
 from shared.domain.tick import Envelope
-from shared.domain.times import parse_iso
 from shared.intake import ingest
-from shared.replay.time_window import UNREADABLE
+from shared.replay.time_window import time_in
 from shared.replay.what_if.overrides import Overrides
 
-M = TypeVar("M", bound="Request")
+M = TypeVar("M", bound="RequestBody")
 
 _MONTH_MS: Final = 31 * 24 * 3_600_000
 _EVENTS: Final = 100
 
 
-class Request(BaseModel):
-    """A body. Names are those of the wire, in camel case; what is not known is refused."""
+class RequestBody(BaseModel):
+    """A request body. Its names are in camel case; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def read(cls, body: object) -> Self:
-        """The request in a decoded JSON body. Raises Refused (422), which names the first place that is wrong."""
+        """Validate a decoded JSON body. Raises Refused (422), which names the first invalid place."""
         try:
             return cls.model_validate({} if body is None else body)
         except ValidationError as error:
@@ -35,15 +34,15 @@ class Request(BaseModel):
             raise Refused(f"{path}: {first.message}", status=422, path=path, hint="see the OpenAPI document") from error
 
 
-class AddedEvent(Request):
-    """An event that comes to the other town, received `at` that time."""
+class AddedEvent(RequestBody):
+    """An event that the changed town receives in addition, `at` that time."""
 
     at: str
     event: dict[str, Any]
 
 
-class OverridesRequest(Request):
-    """What a what-if changes: settings, events by id, events added, and the clock in milliseconds."""
+class OverridesRequest(RequestBody):
+    """What a what-if changes: settings, events left out by id, events added, and the clock, in milliseconds."""
 
     config: dict[str, Any] = Field(default_factory=dict)
     leave_out: Annotated[list[str], Field(max_length=1000, alias="leaveOut")] = Field(default_factory=list)
@@ -51,7 +50,7 @@ class OverridesRequest(Request):
     shift_ms: Annotated[StrictInt, Field(ge=-_MONTH_MS, le=_MONTH_MS, alias="shiftMs")] = 0
 
     def overrides(self) -> Overrides:
-        """The overrides themselves. Raises Refused for an event that could not be posted, or a time that is none."""
+        """The overrides. Raises Refused for an event that could not be posted, or an invalid time."""
         return Overrides(
             config=self.config,
             leave_out=frozenset(self.leave_out),
@@ -63,8 +62,8 @@ class OverridesRequest(Request):
         )
 
 
-class ReplayRequest(Request):
-    """The body of replay-events. `from` and `to` are judged by the window, which has texts of its own for them."""
+class ReplayRequest(RequestBody):
+    """The body of replay-events. `from` and `to` are validated by the window, whose messages the specification prescribes."""
 
     from_: Annotated[Any, Field(alias="from")] = None
     to: Any = None
@@ -72,8 +71,8 @@ class ReplayRequest(Request):
     cursor: Annotated[str, Field(max_length=80)] | None = None
 
 
-class DryRunRequest(Request):
-    """The body of reconcile-dry-run; all of it may be left out."""
+class DryRunRequest(RequestBody):
+    """The body of reconcile-dry-run. Everything in it is optional."""
 
     events: Annotated[list[dict[str, Any]], Field(max_length=_EVENTS)] = Field(default_factory=list)
     now: str | None = None
@@ -81,17 +80,8 @@ class DryRunRequest(Request):
     observe: StrictBool = False
 
     def envelopes(self, received_at: datetime) -> tuple[Envelope, ...]:
-        """The events as a tick would get them. Raises Refused as ingest does."""
+        """The events as a tick would receive them. Raises Refused as ingest does."""
         return ingest.batch_of(self.events, received_at=received_at).envelopes if self.events else ()
-
-
-def time_in(text: str, path: str) -> datetime:
-    """A time in a request. Raises Refused (400)."""
-    try:
-        return parse_iso(text)
-    except (ValueError, OverflowError) as error:
-        hint = "write a time with its offset, as in 2026-01-10T12:00:00Z"
-        raise Refused(UNREADABLE, status=400, path=path, hint=hint) from error
 
 
 def _event(event: dict[str, Any], at: datetime, path: str) -> Envelope:

@@ -1,36 +1,36 @@
-"""The window that a person asks to see again, and the pages in which it is answered (spec/tick.md section 11)."""
+"""The window of a replay, and the pages of its answer (spec/tick.md section 11)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from shared.domain.errors import Refused
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.times import from_text, parse_iso, to_text
 
 MISSING: Final = "Missing required fields: from, to (ISO timestamps)"
 UNREADABLE: Final = "Invalid date format. Use ISO 8601 timestamps."
-_OFFSET_HINT: Final = "write a time with its offset, as in 2026-01-10T12:00:00Z"
+_OFFSET_HINT: Final = "write a time with its offset, such as 2026-01-10T12:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """How much one answer holds at most: time, ticks, and bytes of JSON (None: whatever they are)."""
+class PageLimits:
+    """The limits of one answer: time, ticks, and bytes of JSON (None for no limit)."""
 
     span: timedelta = timedelta(hours=24)
     ticks: int = 2_000
     size: int | None = None
 
 
-WHOLE_DAY: Final = Page()
+WHOLE_DAY: Final = PageLimits()
 HTTP_SIZE: Final = 1_500_000
-HTTP: Final = Page(size=HTTP_SIZE)
-"""An HTTP answer stays under the 6 MB that Lambda allows: actions stand in it twice, and the state beside the ticks."""
+HTTP: Final = PageLimits(size=HTTP_SIZE)
+"""Keeps an HTTP answer below the 6 MB that Lambda allows: actions are in it twice, and the state comes on top."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Both ends belong to it. `resumed_after` is the tick that the last page ended with."""
+    """A window in time, including both ends. `resumed_after` is the last tick of the previous page."""
 
     start: datetime
     end: datetime
@@ -40,21 +40,21 @@ class Window:
 def window_of(
     start: object, end: object, *, now: datetime, restore_window: timedelta, cursor: str | None = None
 ) -> Window:
-    """The window between two ISO 8601 times with offset; with `cursor`, what is left of it.
+    """The window between two ISO 8601 times with offset; with a `cursor`, the rest of it.
 
-    Raises Refused (400) with the texts of the specification.
+    Raises Refused (400) with the messages that the specification prescribes.
     """
     if start in (None, "") or end in (None, ""):
         raise Refused(MISSING, status=400, path="from" if start in (None, "") else "to", hint=_OFFSET_HINT)
-    first, last = _time(start, "from"), _time(end, "to")
+    first, last = time_in(start, "from"), time_in(end, "to")
     if first > last:
-        raise Refused("from is later than to", status=400, path="from", hint="exchange them")
+        raise Refused("from is later than to", status=400, path="from", hint="swap from and to")
     if last > now:
         raise Refused(
             f"to lies in the future: {to_text(last)}, and it is {to_text(now)}",
             status=400,
             path="to",
-            hint="only what has happened can be replayed; a dry run shows what comes next",
+            hint="only the past can be replayed; a dry run shows what comes next",
         )
     if first < now - restore_window:
         raise too_old(now - restore_window)
@@ -62,17 +62,17 @@ def window_of(
 
 
 def cursor_of(tick_no: int, at: datetime) -> str:
-    """What a caller hands back to get the page after this tick."""
+    """The cursor with which a caller gets the page after this tick."""
     return f"{tick_no}@{to_text(at)}"
 
 
 def too_old(since: datetime) -> Refused:
-    """The window begins before anything that can be run again."""
+    """The error for a window that begins before the kept history."""
     return Refused(
-        f"from lies before what is kept: this town can be replayed from {to_text(since)} on",
+        f"from is too early: this town can be replayed from {to_text(since)} on",
         status=400,
         path="from",
-        hint=f"ask from {to_text(since)} on",
+        hint=f"set from to {to_text(since)} or later",
     )
 
 
@@ -87,12 +87,13 @@ def _resumed(cursor: str, start: datetime, end: datetime) -> Window:
             f"not a cursor of this window: {cursor[:80]!r}",
             status=400,
             path="cursor",
-            hint="hand back the cursor of the last answer, with the same from and to",
+            hint="pass the cursor of the previous answer, with the same from and to",
         )
-    return Window(reached + MILLISECOND, end, after)
+    return Window(just_after(reached), end, after)
 
 
-def _time(given: object, path: str) -> datetime:
+def time_in(given: object, path: str) -> datetime:
+    """The time in a value of a request. Raises Refused (400)."""
     try:
         return parse_iso(given) if isinstance(given, str) else parse_iso("")
     except (ValueError, OverflowError) as error:

@@ -1,7 +1,8 @@
-"""Every rule of a town, in the order in which they are judged: the table of contents of the reconciler.
+"""Every rule of a town, in the order in which the rules run: the table of contents of the reconciler.
 
-A rule sees the state before any action of its pass and never writes. Order is meaning: agents, beads, reviews, convoys,
-liveness, garbage, housekeeping; B2 stands before B1 (a hooked agent keeps its place), R4 before R1.
+A rule sees the state as it was before any action of its pass, and never writes. The order matters: agents, beads, reviews,
+convoys, liveness, garbage, housekeeping. B2 runs before B1, so that a hooked agent keeps its place in the rig; R4 runs
+before R1.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Agents that fell silent, stalled, or hold a hook that leads nowhere (spec/rules.md section 1)."""
+"""Agents that fell silent, that stalled, or whose hook is of no use (spec/rules.md section 1)."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,16 @@ from shared.actions import (
     UnhookAgent,
 )
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, Role
 from shared.domain.tick import Tick
+from shared.domain.times import span_text
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 from shared.town.rows import Agent, Hooked
 
 
 def heartbeat_never_seen(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A1: a working agent that never gave a sign of life becomes idle."""
+    """A1: a working agent that has never sent a heartbeat becomes idle."""
     if tick.draining or tick.settling:
         return
     for agent in _workers(town):
@@ -35,7 +35,7 @@ def heartbeat_never_seen(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def heartbeat_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A2: a working agent that missed three heartbeats becomes idle and keeps its hook."""
+    """A2: a working agent that missed too many heartbeats becomes idle; it keeps its hook."""
     if tick.draining or tick.settling:
         return
     for agent in _workers(town):
@@ -46,20 +46,17 @@ def heartbeat_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 agent_id=agent.id,
                 from_=AgentStatus.WORKING,
                 to=AgentStatus.IDLE,
-                reason="heartbeat lost (3 missed cycles)",
+                reason=f"heartbeat lost ({limits.HEARTBEAT_LOST_AFTER // limits.HEARTBEAT_CADENCE} missed cycles)",
                 dispatch_lost=True,
             )
         else:
-            yield Due(
-                agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
-                (agent.id,),
-                "heartbeat",
-                agent.last_activity_at,
+            yield Due.later_than(
+                agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER, rows=(agent.id,), wait="heartbeat"
             )
 
 
 def release_hookless_worker(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A3: nobody works without a bead."""
+    """A3: a working agent without a hook becomes idle."""
     if tick.draining:
         return
     for agent in _workers(town):
@@ -73,37 +70,31 @@ def release_hookless_worker(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def retire_stalled(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A4: an agent that stalled two and a half hours ago gives its bead back, heartbeats or not."""
+    """A4: an agent that has been stalled for too long gives its bead back, even if it still sends heartbeats."""
     if tick.draining or tick.settling:
         return
     for agent in town.agents:
         if agent.status is not AgentStatus.STALLED or agent.stalled_at is None:
             continue
         if not tick.stale(agent.stalled_at, limits.STALLED_IDLE_AFTER):
-            yield Due(
-                agent.stalled_at + limits.STALLED_IDLE_AFTER + MILLISECOND, (agent.id,), "stalled", agent.stalled_at
-            )
+            yield Due.later_than(agent.stalled_at, limits.STALLED_IDLE_AFTER, rows=(agent.id,), wait="stalled")
             continue
-        yield TransitionAgent(
-            agent_id=agent.id, from_=AgentStatus.STALLED, to=AgentStatus.IDLE, reason="stalled for 2 h 30 min"
-        )
+        reason = f"stalled for {span_text(limits.STALLED_IDLE_AFTER)}"
+        yield TransitionAgent(agent_id=agent.id, from_=AgentStatus.STALLED, to=AgentStatus.IDLE, reason=reason)
         if agent.hook is not None:
-            yield UnhookAgent(agent_id=agent.id, reason="stalled for 2 h 30 min")
+            yield UnhookAgent(agent_id=agent.id, reason=reason)
 
 
 def cool_down_attempts(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A5: half an hour of quiet forgives an agent its attempts, and those of its hooked bead."""
+    """A5: after a time without activity, the failed attempts of an agent and of its hooked bead are forgiven."""
     for agent in town.agents:
         if agent.dispatch_attempts < limits.ATTEMPTS_COOL_DOWN_FROM or agent.last_activity_at is None:
             continue
         if tick.stale(agent.last_activity_at, limits.ATTEMPTS_COOL_DOWN):
             yield ResetAgentDispatchAttempts(agent_id=agent.id)
         else:
-            yield Due(
-                agent.last_activity_at + limits.ATTEMPTS_COOL_DOWN + MILLISECOND,
-                (agent.id,),
-                "attempts_cool_down",
-                agent.last_activity_at,
+            yield Due.later_than(
+                agent.last_activity_at, limits.ATTEMPTS_COOL_DOWN, rows=(agent.id,), wait="attempts_cool_down"
             )
 
 
@@ -116,7 +107,7 @@ def drop_dangling_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def drop_finished_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A7: a resting agent lets go of a bead that is over."""
+    """A7: an idle or dead agent drops its hook on a bead that is closed or failed."""
     for agent in _resting(town):
         if agent.hooked is not None and agent.hooked.status.terminal:
             yield UnhookAgent(agent_id=agent.id, reason=f"the hooked bead is {agent.hooked.status}")
@@ -124,7 +115,7 @@ def drop_finished_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A8: a resting agent that fell silent gives its live bead back, unless B2, R6 or R2 owns the row."""
+    """A8: an idle or dead agent that fell silent gives its live bead back, unless B2, R6 or R2 owns the row."""
     for agent in _resting(town):
         bead = agent.hooked
         if bead is None:
@@ -134,23 +125,20 @@ def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         if not tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER):
             if agent.last_activity_at is not None:
-                yield Due(
-                    agent.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
-                    (agent.id, bead.id),
-                    "heartbeat",
-                    agent.last_activity_at,
+                yield Due.later_than(
+                    agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER, rows=(agent.id, bead.id), wait="heartbeat"
                 )
             continue
         yield from recovered
 
 
 def keep_review_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A9: an agent hooked to a bead in review stays so: the review decides."""
+    """A9: an agent that is hooked to a bead in review stays hooked: the review decides. This rule has no action."""
     yield from ()
 
 
 def release_finished_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A10: an agent that works on a bead that is over is stopped and freed."""
+    """A10: a polecat that works on a closed or failed bead is stopped and unhooked."""
     for agent in town.agents:
         if agent.role is Role.POLECAT and _busy(agent) and agent.hooked is not None and agent.hooked.status.terminal:
             yield StopAgent(agent_id=agent.id, reason=f"the hooked bead is {agent.hooked.status}")
@@ -161,7 +149,7 @@ def release_finished_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def _workers(town: TownReader) -> Iterator[Agent]:
-    """A0: working agents but the mayor, unless their bead is over (R7 or A10 owns those)."""
+    """A0: the working agents except the mayor, and except those on a closed or failed bead, which R7 and A10 own."""
     for agent in town.agents:
         if agent.status is not AgentStatus.WORKING or agent.role is Role.MAYOR:
             continue
@@ -179,7 +167,7 @@ def _busy(agent: Agent) -> bool:
 
 
 def _recovered(agent: Agent, bead: Hooked) -> tuple[Decision, ...]:
-    """What A8 does with a silent agent; nothing where another rule owns the row."""
+    """The actions of A8 for a silent agent; none if another rule owns the row."""
     unhook = UnhookAgent(agent_id=agent.id, reason="silent since its bead was hooked")
     is_review = bead.type is BeadType.MERGE_REQUEST
     if agent.role is Role.REFINERY:
@@ -198,7 +186,7 @@ def _recovered(agent: Agent, bead: Hooked) -> tuple[Decision, ...]:
 
 
 def _held_by_rejection(agent: Agent, bead: Hooked) -> bool:
-    """A rejected dispatch waits for its backoff where B2 tries again: not on an MR, and nobody dispatches a dead agent."""
+    """Whether B2 will retry this rejected dispatch after its backoff. It never does so for an MR or for a dead agent."""
     return (
         agent.last_dispatch_outcome is DispatchOutcome.REJECTED
         and agent.status is AgentStatus.IDLE

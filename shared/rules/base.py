@@ -1,11 +1,12 @@
-"""What a rule is: a generator that sees the town and the tick, and yields actions and the times at which to look again."""
+"""What a rule is: a generator that reads the town and the tick, and yields actions and the times at which to look again."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from shared.actions.base import Action
+from shared.domain.limits import just_after
 from shared.domain.tick import Tick
 from shared.town.reading import TownReader
 
@@ -34,13 +35,13 @@ Wait = Literal[
     "token_fresh",
     "triage_backoff",
 ]
-"""For what a rule lets time pass. The names are stable: answers show them."""
+"""What a rule waits for. The names are wire format: answers show them."""
 
 
 class Due(NamedTuple):
     """The earliest time at which the rule could act on rows that it skipped because of time.
 
-    `since` is what the wait is measured from, None where that is not one moment.
+    `since` is the start of the wait, None where the wait has no single start.
     """
 
     at: datetime
@@ -48,20 +49,36 @@ class Due(NamedTuple):
     wait: Wait
     since: datetime | None = None
 
+    # A rule that acts when MORE than its limit has passed (`tick.stale`, ">") cannot act yet when exactly the limit has
+    # passed, so it must ask for the millisecond after it: `later_than`. A rule that acts when the limit HAS passed (">=")
+    # asks for that moment itself: `at_least`. Example: a heartbeat at 12:00:00.000 is lost when more than 90 s have passed,
+    # so A2 asks for 12:01:30.001. A tick at 12:01:30.000 would find nothing to do, name the same time again, and the town
+    # would be ticked in a loop. A time that is later than necessary delays the rule; that is why no rule adds by itself.
+
+    @classmethod
+    def later_than(cls, since: datetime, limit: timedelta, *, rows: tuple[str, ...], wait: Wait) -> "Due":
+        """The first time at which more than `limit` has passed: for rules that test with ">"."""
+        return cls(just_after(since + limit), rows, wait, since)
+
+    @classmethod
+    def at_least(cls, since: datetime, limit: timedelta, *, rows: tuple[str, ...], wait: Wait) -> "Due":
+        """The first time at which `limit` has passed: for rules that test with ">="."""
+        return cls(since + limit, rows, wait, since)
+
 
 Decision = Action | Due
-Judge = Callable[[TownReader, Tick], Iterator[Decision]]
+RuleFunction = Callable[[TownReader, Tick], Iterator[Decision]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with its code in spec/rules.md. Its wire name is made of its module and function: `beads.reopen_lost`."""
+    """A rule with its code in spec/rules.md. Its wire name is its module and function: `beads.reopen_lost`."""
 
     code: str
-    judge: Judge
+    judge: RuleFunction
 
     @property
     def name(self) -> str:
-        """The name that every one of its actions carries."""
+        """The name under which the journal lists its actions."""
         module = self.judge.__module__.rpartition(".")[2]
         return f"{module}.{self.judge.__name__}"

@@ -1,7 +1,8 @@
-"""Issues: dispatch what is ready, take back what was lost, settle what was reviewed (spec/rules.md section 3)."""
+"""Issues: dispatch the ready ones, reopen the lost ones, settle the reviewed ones (spec/rules.md section 3)."""
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Protocol
 
 from shared.actions import (
     AssignBead,
@@ -12,7 +13,7 @@ from shared.actions import (
     UnhookAgent,
 )
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, DispatchOutcome, Label, Role
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
@@ -22,7 +23,7 @@ from shared.town.rows import Agent, Hooked
 
 
 def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B2: an idle polecat that is hooked to a waiting bead tries again. Judged before B1: it keeps its place."""
+    """B2: an idle polecat that is hooked to a waiting bead is dispatched again. Runs before B1, so it keeps its place."""
     places = _Places(town)
     for agent in town.agents:
         bead = agent.hooked
@@ -38,9 +39,9 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
             )
             yield UnhookAgent(agent_id=agent.id, reason="max dispatch attempts exceeded")
             continue
-        due = backoff_end(bead.last_dispatch_attempt_at, bead.dispatch_attempts, tick)
-        if due is not None:
-            yield Due(due, (agent.id, bead.id), "backoff", bead.last_dispatch_attempt_at)
+        backoff = backoff_of(bead, tick, rows=(agent.id, bead.id))
+        if backoff is not None:
+            yield backoff
             continue
         rig_id = bead.rig_id or agent.rig_id
         if bead.id in town.blockers or tick.draining or tick.breaker.open or not places.take(rig_id):
@@ -52,6 +53,8 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """B1: every issue that nothing holds back gets a polecat; after too many attempts it fails."""
     if tick.draining:
         return
+    # B1 cannot see what B2 decided, because every rule reads the state before the pass. So it asks B2 again, and counts the
+    # places that B2 takes. Example: with max_polecats 2, one polecat working and one that B2 restarts, B1 starts none.
     places = _Places(town)
     for decision in redispatch_hooked(town, tick):
         if isinstance(decision, DispatchAgent):
@@ -68,9 +71,9 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 reason=f"max dispatch attempts exceeded ({issue.dispatch_attempts})",
             )
             continue
-        due = backoff_end(issue.last_dispatch_attempt_at, issue.dispatch_attempts, tick)
-        if due is not None:
-            yield Due(due, (issue.id,), "backoff", issue.last_dispatch_attempt_at)
+        backoff = backoff_of(issue, tick, rows=(issue.id,))
+        if backoff is not None:
+            yield backoff
             continue
         if tick.breaker.open or not places.take(issue.rig_id):
             continue
@@ -78,7 +81,7 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def clear_stale_assignee(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B1b: an open issue belongs to whoever is hooked to it, or to nobody."""
+    """B1b: the assignee of an open issue is the agent that is hooked to it; without one, the issue has no assignee."""
     for issue in sorted(town.issues, key=lambda each: each.id):
         if issue.status is not BeadStatus.OPEN or issue.rig_id is None or Label.TRIAGE_REQUEST in issue.labels:
             continue
@@ -92,34 +95,30 @@ def clear_stale_assignee(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reopen_lost(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B3: an issue in progress that no agent is hooked to goes back to the queue, or fails after its last attempt."""
+    """B3: an issue in progress without a hooked agent is opened again; after its last attempt it fails."""
     if tick.settling:
         return
     for issue in sorted(town.issues, key=lambda each: each.id):
         if issue.status is not BeadStatus.IN_PROGRESS or issue.id in town.hooks:
             continue
         if not tick.stale(issue.updated_at, limits.BEAD_LOST_AFTER):
-            yield Due(
-                issue.updated_at + limits.BEAD_LOST_AFTER + MILLISECOND, (issue.id,), "bead_lost", issue.updated_at
-            )
+            yield Due.later_than(issue.updated_at, limits.BEAD_LOST_AFTER, rows=(issue.id,), wait="bead_lost")
             continue
+        # "done" unhooks the agent in one event and settles the bead, so a bead in progress without a hook was usually lost.
+        # But an agent that was unhooked by mistake, or whose "done" is still on its way, must not lose its work to a second
+        # polecat. Example: p was dispatched for this issue and sends heartbeats; the issue stays until p is silent for
+        # HEARTBEAT_LOST_AFTER, or BEAD_LOST_LATEST has passed since its last update, whichever comes first.
         owner = _owner_still_beating(town, tick, issue)
         if owner is not None and owner.last_activity_at is not None:
-            yield Due(
-                min(
-                    owner.last_activity_at + limits.HEARTBEAT_LOST_AFTER + MILLISECOND,
-                    issue.updated_at + limits.BEAD_LOST_LATEST + MILLISECOND,
-                ),
-                (issue.id,),
-                "owner_beats",
-                owner.last_activity_at,
-            )
+            silent_from = owner.last_activity_at + limits.HEARTBEAT_LOST_AFTER
+            latest = issue.updated_at + limits.BEAD_LOST_LATEST
+            yield Due(just_after(min(silent_from, latest)), (issue.id,), "owner_beats", owner.last_activity_at)
             continue
         yield from _reopened(town, issue)
 
 
 def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B4: an issue whose reviews are over follows them: closed if one was merged, else open again."""
+    """B4: an issue in review whose reviews have all ended is closed if one was merged, else opened again."""
     for issue in sorted(town.issues, key=lambda each: each.id):
         if issue.status is not BeadStatus.IN_REVIEW:
             continue
@@ -127,11 +126,8 @@ def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if reviews is None or reviews.live > 0:
             continue
         if not tick.stale(issue.updated_at, limits.REVIEW_RECOVERY_AFTER):
-            yield Due(
-                issue.updated_at + limits.REVIEW_RECOVERY_AFTER + MILLISECOND,
-                (issue.id,),
-                "review_recovery",
-                issue.updated_at,
+            yield Due.later_than(
+                issue.updated_at, limits.REVIEW_RECOVERY_AFTER, rows=(issue.id,), wait="review_recovery"
             )
             continue
         if reviews.closed > 0:
@@ -146,7 +142,7 @@ def settle_reviewed(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def report_failed_blocker(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B5: the mayor is told once of each failed bead that holds others back."""
+    """B5: the mayor is told once about each failed bead that blocks others."""
     held: dict[str, list[str]] = {}
     for dependent, blockers in sorted(town.blockers.items()):
         for blocker in blockers:
@@ -159,16 +155,30 @@ def report_failed_blocker(town: TownReader, tick: Tick) -> Iterator[Decision]:
         )
 
 
-def backoff_end(attempted_at: datetime | None, attempts: int, tick: Tick) -> datetime | None:
-    """When the wait after the last attempt is over; None if it is."""
-    wait = limits.backoff(attempts)
+class Dispatched(Protocol):
+    """A bead whose dispatches are counted."""
+
+    @property
+    def dispatch_attempts(self) -> int:
+        """The number of counted dispatches."""
+        ...
+
+    @property
+    def last_dispatch_attempt_at(self) -> datetime | None:
+        """The time of the last one."""
+        ...
+
+
+def backoff_of(bead: Dispatched, tick: Tick, *, rows: tuple[str, ...]) -> Due | None:
+    """The wait before a bead may be dispatched again; None if it is over."""
+    attempted_at, wait = bead.last_dispatch_attempt_at, limits.backoff(bead.dispatch_attempts)
     if attempted_at is None or tick.stale(attempted_at, wait):
         return None
-    return attempted_at + wait + MILLISECOND
+    return Due.later_than(attempted_at, wait, rows=rows, wait="backoff")
 
 
 class _Places:
-    """The free places for polecats in each rig, during one pass."""
+    """How many more polecats each rig may have at work, counted during one pass."""
 
     def __init__(self, town: TownReader) -> None:
         self._town = town
@@ -178,7 +188,7 @@ class _Places:
                 self._taken[agent.rig_id] = self._taken.get(agent.rig_id, 0) + 1
 
     def take(self, rig_id: str | None) -> bool:
-        """Take one place; False if the rig is full."""
+        """Take a place in a rig; False if the rig is full."""
         limit = self._town.settings(rig_id).max_polecats
         taken = self._taken.get(rig_id, 0)
         if limit is not None and taken >= limit:
@@ -199,7 +209,7 @@ def _waits_for_redispatch(agent: Agent, bead: Hooked) -> bool:
 
 
 def _owner_still_beating(town: TownReader, tick: Tick, issue: Issue) -> Agent | None:
-    """The assignee, if it was last dispatched for this issue and still beats: its "done" may be on the way."""
+    """The assignee, if its last dispatch was for this issue and it still sends heartbeats: its agent_done may be on the way."""
     agent = town.agents_by_id.get(issue.assignee or "")
     if agent is None or agent.last_dispatch_bead_id != issue.id:
         return None

@@ -1,10 +1,10 @@
-"""Convoys: count, close, land or give up (spec/rules.md section 5).
+"""Convoys: count, close, land or fail (spec/rules.md section 5).
 
-C2 to C10 form a chain in which the first match decides; `stage_of` finds it, and each rule acts only at its own stage.
+C2 to C10 form a chain in which the first matching rule decides. `stage_of` finds that rule; each rule acts only on convoys
+at its own stage.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Literal
 
 from shared.actions import (
@@ -18,60 +18,59 @@ from shared.actions import (
 from shared.domain import limits
 from shared.domain.states import BeadStatus
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
 from shared.rules.base import Decision, Due
 from shared.town.live import OpenConvoy
 from shared.town.reading import TownReader
-from shared.town.rows import truthy
+from shared.town.rows import landing_attempts, time_in, truthy
 
-Stage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
+ConvoyStage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
 
 
 def record_progress(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C1: the stored counts follow the tracked issues."""
+    """C1: the stored counts are brought up to date with the tracked issues."""
     for convoy in town.convoys:
         if (convoy.done, convoy.total) != (convoy.stored_done, convoy.stored_total):
             yield UpdateConvoyProgress(convoy_id=convoy.id, closed_beads=convoy.done)
 
 
 def wait_for_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C2: nothing to do while tracked work is open or in review."""
+    """C2: while tracked issues are open or in review, the convoy waits. This rule has no action."""
     yield from ()
 
 
 def fail_without_success(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C2f: a convoy of which every task failed fails."""
+    """C2f: a convoy fails if all of its tasks failed."""
     for convoy in _at(town, tick, "C2f"):
         yield FailConvoy(convoy_id=convoy.id, reason="no work succeeded")
 
 
 def close(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C3: a convoy that does not land as a whole is over with its tasks."""
+    """C3: a convoy that does not land as a whole is closed when its tasks are done."""
     for convoy in _at(town, tick, "C3"):
         yield CloseConvoy(convoy_id=convoy.id)
 
 
 def mark_ready_to_land(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C4: the tasks are done; landing starts in a later tick."""
+    """C4: when the tasks are done, the convoy is marked ready; a later tick starts the landing."""
     for convoy in _at(town, tick, "C4"):
         yield SetConvoyReadyToLand(convoy_id=convoy.id)
 
 
 def land(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C5: a merged landing MR closes the convoy."""
+    """C5: a convoy is closed when its landing MR was merged."""
     for convoy in _at(town, tick, "C5"):
         yield CloseConvoy(convoy_id=convoy.id)
 
 
 def wait_for_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C6: one landing MR at a time."""
+    """C6: while a landing MR is live, no other one is created. This rule has no action."""
     yield from ()
 
 
 def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C7: a landing MR that waited for a person is not respawned; that is said once per suppressed attempt."""
+    """C7: a failed landing MR that was waiting for approval is not replaced; one event is emitted per suppressed attempt."""
     for convoy in _at(town, tick, "C7"):
-        attempt = _attempts(convoy) + 1
+        attempt = landing_attempts(convoy.metadata) + 1
         if convoy.metadata.get("respawn_suppressed_attempt") != attempt:
             yield EmitEvent(
                 event_name="reconciler.respawn_suppressed",
@@ -80,21 +79,22 @@ def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def fail_exhausted(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C8: after five landing attempts the convoy fails."""
+    """C8: after the last landing attempt the convoy fails."""
     for convoy in _at(town, tick, "C8"):
-        yield FailConvoy(convoy_id=convoy.id, reason="Landing MR creation failed after 5 attempts")
+        reason = f"Landing MR creation failed after {limits.LANDING_ATTEMPTS} attempts"
+        yield FailConvoy(convoy_id=convoy.id, reason=reason)
 
 
 def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C9: landing attempts keep their distance."""
+    """C9: the next landing attempt waits for the cooldown."""
     for convoy in _at(town, tick, "C9"):
-        due = next_landing(convoy)
-        if due is not None:
-            yield Due(due, (convoy.id,), "landing_cooldown", _last_attempt(convoy))
+        cooldown = cooldown_of(convoy)
+        if cooldown is not None:
+            yield cooldown
 
 
 def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C10: the feature branch is put up for landing, in the rig of the first task that has one."""
+    """C10: a landing MR is created for the feature branch, in the rig of the first task that has a rig."""
     for convoy in _at(town, tick, "C10"):
         if convoy.first_rig is None or convoy.feature_branch is None:
             continue
@@ -107,12 +107,12 @@ def create_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
         )
 
 
-def _at(town: TownReader, tick: Tick, stage: Stage) -> Iterator[OpenConvoy]:
+def _at(town: TownReader, tick: Tick, stage: ConvoyStage) -> Iterator[OpenConvoy]:
     return (convoy for convoy in town.convoys if stage_of(town, tick, convoy) == stage)
 
 
-def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
-    """Where in the chain a convoy stands."""
+def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoyStage:
+    """The code of the rule in the chain that decides about a convoy."""
     if convoy.total == 0 or convoy.done < convoy.total or convoy.id in town.convoys_in_review:
         return "C2"
     if convoy.failed == convoy.total:
@@ -124,7 +124,7 @@ def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
     return _landing_stage(town, tick, convoy)
 
 
-def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
+def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoyStage:
     landings = town.landings.get(convoy.id, ())
     statuses = [landing.status for landing in landings]
     if BeadStatus.CLOSED in statuses:
@@ -133,29 +133,17 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> Stage:
         return "C6"
     if any(landing.status is BeadStatus.FAILED and landing.awaiting_approval for landing in landings):
         return "C7"
-    attempts = _attempts(convoy)
+    attempts = landing_attempts(convoy.metadata)
     if attempts >= limits.LANDING_ATTEMPTS:
         return "C8"
-    last = _last_attempt(convoy)
-    if attempts > 0 and last is not None and tick.now - last < limits.landing_cooldown(attempts):
-        return "C9"
-    return "C10"
+    cooldown = cooldown_of(convoy)
+    return "C9" if attempts > 0 and cooldown is not None and tick.now < cooldown.at else "C10"
 
 
-def next_landing(convoy: OpenConvoy) -> datetime | None:
-    """When the distance to the last landing attempt is kept; None if there was none."""
-    last = _last_attempt(convoy)
-    return None if last is None else last + limits.landing_cooldown(_attempts(convoy))
-
-
-def _attempts(convoy: OpenConvoy) -> int:
-    attempts = convoy.metadata.get("landing_mr_attempts", 0)
-    return attempts if isinstance(attempts, int) else 0
-
-
-def _last_attempt(convoy: OpenConvoy) -> datetime | None:
-    text = convoy.metadata.get("last_landing_mr_attempt_at")
-    try:
-        return from_text(text) if isinstance(text, str) else None
-    except ValueError:
+def cooldown_of(convoy: OpenConvoy) -> Due | None:
+    """The wait after the last landing attempt, which may be over; None if there was no attempt."""
+    last = time_in(convoy.metadata, "last_landing_mr_attempt_at")
+    if last is None:
         return None
+    wait = limits.landing_cooldown(landing_attempts(convoy.metadata))
+    return Due.at_least(last, wait, rows=(convoy.id,), wait="landing_cooldown")

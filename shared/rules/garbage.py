@@ -1,18 +1,18 @@
-"""Agents that nobody needed for a day (spec/rules.md section 7)."""
+"""Agents that have not been used for a long time (spec/rules.md section 7)."""
 
 from collections.abc import Iterator
 
 from shared.actions import DeleteAgent
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
 from shared.domain.states import AgentStatus, Role
 from shared.domain.tick import Tick
+from shared.domain.times import span_text
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 
 
 def forget_idle_agent(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """GC: an idle or dead polecat or refinery without a hook is forgotten after 24 hours."""
+    """GC: an idle or dead polecat or refinery without a hook is deleted after a time without activity."""
     rigs_in_review = {review.rig_id for review in town.reviews}
     for agent in town.agents:
         if agent.status not in (AgentStatus.IDLE, AgentStatus.DEAD) or agent.role is Role.MAYOR:
@@ -23,6 +23,6 @@ def forget_idle_agent(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         last = agent.last_activity_at or agent.created_at
         if tick.stale(last, limits.AGENT_FORGET_AFTER):
-            yield DeleteAgent(agent_id=agent.id, reason="idle for 24 h")
+            yield DeleteAgent(agent_id=agent.id, reason=f"idle for {span_text(limits.AGENT_FORGET_AFTER)}")
         else:
-            yield Due(last + limits.AGENT_FORGET_AFTER + MILLISECOND, (agent.id,), "forgetting", last)
+            yield Due.later_than(last, limits.AGENT_FORGET_AFTER, rows=(agent.id,), wait="forgetting")

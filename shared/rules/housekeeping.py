@@ -1,4 +1,4 @@
-"""Escalations, triage, nudges, mail, the container's token and its sleep (spec/rules.md section 9)."""
+"""Escalations, triage, nudges, mail; the container's token, and stopping the idle container (spec/rules.md section 9)."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,10 +15,10 @@ from shared.actions import (
 )
 from shared.actions.triage_exhausted import EscalateTriage
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, BeadStatus, EffectKind, Priority
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
+from shared.domain.times import time_or_none
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
@@ -27,11 +27,11 @@ _SEVERITIES = tuple(Priority)
 
 
 def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H1: an escalation that nobody acknowledged is raised every four hours, three times."""
+    """H1: an escalation that nobody acknowledged is raised at regular intervals, a limited number of times."""
     for escalation in town.escalations:
-        due = escalation.created_at + (escalation.bumps + 1) * limits.ESCALATION_BUMP
-        if tick.now <= due:
-            yield Due(due + MILLISECOND, (escalation.bead_id,), "escalation_bump", due - limits.ESCALATION_BUMP)
+        since = escalation.created_at + escalation.bumps * limits.ESCALATION_BUMP
+        if not tick.stale(since, limits.ESCALATION_BUMP):
+            yield Due.later_than(since, limits.ESCALATION_BUMP, rows=(escalation.bead_id,), wait="escalation_bump")
             continue
         severity = _next_severity(escalation.severity)
         yield BumpEscalation(bead_id=escalation.bead_id, severity=severity)
@@ -42,7 +42,9 @@ def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H2: open triage requests go to a polecat as one batch; fruitless batches grow rarer, then end in an escalation."""
+    """H2: open triage requests go to a polecat as one batch. After a batch without an answer the next one waits longer; after
+    too many of them, the requests are escalated.
+    """
     requests = town.triage_requests
     if tick.draining or tick.breaker.open or not town.rigs or not requests or town.triage_batch is not None:
         return
@@ -57,9 +59,10 @@ def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
             )
         return
     last = _last_batch(town, state)
-    wait = limits.backoff(fruitless)
-    if last is not None and not tick.stale(last, wait):
-        yield Due(last + wait + MILLISECOND, tuple(request.id for request in requests), "triage_backoff", last)
+    backoff = limits.backoff(fruitless)
+    if last is not None and not tick.stale(last, backoff):
+        rows = tuple(request.id for request in requests)
+        yield Due.later_than(last, backoff, rows=rows, wait="triage_backoff")
         return
     first_rig = min(town.rigs.values(), key=lambda rig: (rig.created_at, rig.id))
     yield StartTriageBatch(
@@ -68,16 +71,16 @@ def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def expire_nudge(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H3: a nudge that nobody took in time is over."""
+    """H3: a nudge that was not delivered in time expires."""
     for nudge_id, expires_at in town.expiring_nudges:
         if expires_at < tick.now:
             yield ExpireNudge(nudge_id=nudge_id)
         else:
-            yield Due(expires_at + MILLISECOND, (nudge_id,), "nudge_life")
+            yield Due(just_after(expires_at), (nudge_id,), "nudge_life")
 
 
 def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H4: a message reaches its agent while that works."""
+    """H4: a message is delivered to its agent as a nudge when the agent is working."""
     for mail in town.mail:
         agent = town.agents_by_id.get(mail.assignee or "")
         if agent is None or agent.status is not AgentStatus.WORKING:
@@ -87,20 +90,20 @@ def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H5: while there is work, the container's token is never older than an hour."""
+    """H5: while there is work, the container's token is refreshed regularly."""
     if (EffectKind.REFRESH_TOKEN, "container") in town.unfinished_effects:
         return
     if not _mayor_alive(town.mayor) and not town.has_active_work(tick.now):
         return
-    last = _time(town.keys.get("last_token_refresh_at"))
+    last = time_or_none(town.keys.get("last_token_refresh_at"))
     if last is None or tick.now - last >= limits.TOKEN_REFRESH:
         yield RefreshContainerToken()
     else:
-        yield Due(last + limits.TOKEN_REFRESH, (), "token_fresh", last)
+        yield Due.at_least(last, limits.TOKEN_REFRESH, rows=(), wait="token_fresh")
 
 
 def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H6: a container without work and with a mayor that rests is put to sleep."""
+    """H6: the container is stopped when there is no work and the mayor is not active."""
     if tick.draining or tick.container not in ("running", "healthy"):
         return
     if (EffectKind.STOP_CONTAINER, "container") in town.unfinished_effects or town.has_active_work(tick.now):
@@ -108,13 +111,13 @@ def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
     mayor = town.mayor
     if mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED):
         return
-    stopped = _time(town.keys.get("last_idle_stop_at"))
+    stopped = time_or_none(town.keys.get("last_idle_stop_at"))
     if stopped is not None and not tick.stale(stopped, limits.IDLE_STOP_THROTTLE):
-        yield Due(stopped + limits.IDLE_STOP_THROTTLE + MILLISECOND, (), "mayor_idle", stopped)
+        yield Due.later_than(stopped, limits.IDLE_STOP_THROTTLE, rows=(), wait="mayor_idle")
         return
     activity = None if mayor is None else mayor.last_activity_at
     if activity is not None and not tick.stale(activity, limits.MAYOR_IDLE_STOP):
-        yield Due(activity + limits.MAYOR_IDLE_STOP + MILLISECOND, (), "mayor_idle", activity)
+        yield Due.later_than(activity, limits.MAYOR_IDLE_STOP, rows=(), wait="mayor_idle")
         return
     if activity is None:
         yield StopContainer(reason="no_active_work")
@@ -128,15 +131,11 @@ def _next_severity(severity: Priority) -> str:
 
 
 def _last_batch(town: TownReader, state: dict[str, str]) -> datetime | None:
-    """When the last batch was last touched: its end, if it ended, else its start."""
+    """When the last batch was last updated: its end if it has ended, else its start."""
     batch_id = state.get("last_batch_id")
     touched = None if batch_id is None else town.updated_at(batch_id)
-    return touched or _time(state.get("last_batch_at"))
+    return touched or time_or_none(state.get("last_batch_at"))
 
 
 def _mayor_alive(mayor: Agent | None) -> bool:
     return mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED, AgentStatus.WAITING)
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else from_text(text)

@@ -1,6 +1,6 @@
-"""Propulsion (GUPP): work on a hook must progress (spec/rules.md section 6).
+"""Propulsion (GUPP): work on a hook must make progress (spec/rules.md section 6).
 
-An agent that beats and makes no progress is nudged, then reported, then stopped.
+An agent that sends heartbeats but makes no progress is nudged, then reported to triage, then stopped.
 """
 
 import json
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from shared.actions import CreateTriageRequest, SendNudge, StopAgent, TransitionAgent
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
+from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, Role
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
+from shared.domain.times import readable_time, span_text
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
@@ -31,34 +31,30 @@ class _Silence(NamedTuple):
     def minutes(self) -> int:
         return int(self.elapsed // timedelta(minutes=1))
 
+    def until(self, limit: timedelta) -> Due:
+        """The wait until the silence has lasted longer than the limit of a tier."""
+        return Due.later_than(self.since, limit, rows=(self.agent.id,), wait="progress")
+
 
 def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """G3: more than two hours without progress: the agent is stopped and stalls, and triage is asked for."""
+    """G3: an agent that exceeds the last limit is stopped, becomes stalled, and triage is asked what to do."""
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         agent = silence.agent
         if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
-            yield Due(
-                silence.since + limits.GUPP_FORCE_STOP_AFTER + MILLISECOND, (agent.id,), "progress", silence.since
-            )
+            yield silence.until(limits.GUPP_FORCE_STOP_AFTER)
         elif agent.status is AgentStatus.WORKING:
-            yield TransitionAgent(
-                agent_id=agent.id,
-                from_=AgentStatus.WORKING,
-                to=AgentStatus.STALLED,
-                reason="exceeded 2h GUPP limit",
-            )
-            yield StopAgent(agent_id=agent.id, reason="exceeded 2h GUPP limit")
+            reason = f"exceeded {span_text(limits.GUPP_FORCE_STOP_AFTER).replace(' ', '')} GUPP limit"
+            yield TransitionAgent(agent_id=agent.id, from_=AgentStatus.WORKING, to=AgentStatus.STALLED, reason=reason)
+            yield StopAgent(agent_id=agent.id, reason=reason)
             yield CreateTriageRequest(agent_id=agent.id, triage_type="stuck_agent", reason="GUPP force stop")
 
 
 def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """G2: more than one hour: an urgent nudge and a question for triage, once an hour."""
+    """G2: an agent that exceeds the second limit gets an urgent nudge, and triage is asked; once per nudge window."""
     nudges = _NudgesOf(town, tick, ESCALATE)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_ESCALATE_AFTER:
-            yield Due(
-                silence.since + limits.GUPP_ESCALATE_AFTER + MILLISECOND, (silence.agent.id,), "progress", silence.since
-            )
+            yield silence.until(limits.GUPP_ESCALATE_AFTER)
         elif silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
             again = nudges.next_at(silence.agent)
             if again is not None:
@@ -76,13 +72,11 @@ def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """G1: more than a quarter of an hour and no tool is running: a nudge, once an hour."""
+    """G1: an agent that exceeds the first limit while no tool is running gets a nudge; once per nudge window."""
     nudges = _NudgesOf(town, tick, WARN)
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         if silence.elapsed <= limits.GUPP_WARN_AFTER:
-            yield Due(
-                silence.since + limits.GUPP_WARN_AFTER + MILLISECOND, (silence.agent.id,), "progress", silence.since
-            )
+            yield silence.until(limits.GUPP_WARN_AFTER)
         elif silence.elapsed <= limits.GUPP_ESCALATE_AFTER and not _runs_tools(silence.agent):
             again = nudges.next_at(silence.agent)
             if again is not None:
@@ -96,20 +90,20 @@ def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 class _NudgesOf:
-    """When each agent may be nudged again by one tier."""
+    """When each agent may be nudged by one tier again."""
 
     def __init__(self, town: TownReader, tick: Tick, source: str) -> None:
         self._recent = town.recent_nudges(tick.ago(limits.NUDGE_WINDOW))
         self._source = source
 
     def next_at(self, agent: Agent) -> datetime | None:
-        """None = now."""
+        """The first time at which the agent may be nudged again; None if it may be nudged now."""
         last = self._recent.get((agent.id, self._source))
-        return None if last is None else last + limits.NUDGE_WINDOW + MILLISECOND
+        return None if last is None else just_after(last + limits.NUDGE_WINDOW)
 
 
 def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
-    """Agents that the tiers may speak to, and for how long they made no progress."""
+    """The agents that the tiers apply to, each with the time for which it has made no progress."""
     if tick.draining or tick.settling:
         return
     for agent in town.agents:
@@ -131,13 +125,10 @@ def _belongs_to_retirement(agent: Agent, tick: Tick) -> bool:
 
 
 def _activity(agent: Agent) -> datetime | None:
-    """The last progress: the agent's own watermark, else its last sign of life; None if unreadable."""
+    """The time of the last progress: the agent's own watermark, else its last heartbeat; None if it cannot be read."""
     if agent.last_event_at is None:
         return agent.last_activity_at
-    try:
-        return from_text(agent.last_event_at)
-    except ValueError:
-        return None
+    return readable_time(agent.last_event_at)
 
 
 def _runs_tools(agent: Agent) -> bool:

@@ -15,19 +15,17 @@ from shared.actions import (
     UnhookAgent,
 )
 from shared.domain import limits
-from shared.domain.limits import MILLISECOND
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, MergeMode, Role
 from shared.domain.tick import Tick
-from shared.domain.times import from_text
 from shared.rules.base import Decision, Due
-from shared.rules.beads import backoff_end
+from shared.rules.beads import backoff_of
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
-from shared.town.rows import Agent, truthy
+from shared.town.rows import Agent, time_in, truthy
 
 
 def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R4: a pull request that nobody could poll for half an hour is given up. Judged before R1."""
+    """R4: an MR whose pull request could not be polled for too long fails. Runs before R1."""
     for review in town.reviews:
         if _orphanable(town, tick, review):
             if _orphaned(town, tick, review):
@@ -35,24 +33,20 @@ def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
                     bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.FAILED, reason="PR review orphaned"
                 )
             else:
-                silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
-                yield Due(
-                    silent_since + limits.REVIEW_ORPHANED_AFTER + MILLISECOND,
-                    (review.id,),
-                    "review_orphaned",
-                    silent_since,
+                yield Due.later_than(
+                    _silent_since(review), limits.REVIEW_ORPHANED_AFTER, rows=(review.id,), wait="review_orphaned"
                 )
 
 
 def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1: every pull request in progress is looked at once a minute, those first at which nobody looked for longest."""
+    """R1: every pull request in progress is polled once per interval, the one with the oldest poll first."""
     due_now: list[tuple[datetime, LiveReview]] = []
     for review in town.reviews:
         if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
             continue
-        last = _time_in(review, "last_poll_at")
+        last = time_in(review.metadata, "last_poll_at")
         due = tick.now if last is None else last + limits.PR_POLL_INTERVAL
-        not_before = _poll_not_before(review)
+        not_before = time_in(review.metadata, "poll_not_before")
         limited = not_before is not None and not_before > due
         if not_before is not None:
             due = max(due, not_before)
@@ -66,11 +60,11 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if review.pr_url is not None and review.id not in left_for_later:
             yield PollPr(bead_id=review.id, pr_url=review.pr_url)
     if left_for_later:
-        yield Due(tick.now + limits.ACTIVE_INTERVAL, tuple(left_for_later), "poll_turn", tick.now)
+        yield Due.at_least(tick.now, limits.ACTIVE_INTERVAL, rows=tuple(left_for_later), wait="poll_turn")
 
 
 def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1m: what is to be merged is merged, one attempt at a time."""
+    """R1m: a pull request that is marked for merging is merged, one attempt at a time."""
     for review in town.reviews:
         if (
             review.status is BeadStatus.IN_PROGRESS
@@ -84,7 +78,7 @@ def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R2: a review that hangs on a dead refinery goes back to the queue."""
+    """R2: a review whose refinery is dead is opened again."""
     if tick.settling:
         return
     for review in town.reviews:
@@ -94,11 +88,8 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if agent is None or agent.role is not Role.REFINERY or agent.status is not AgentStatus.DEAD:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_STUCK_AFTER):
-            yield Due(
-                review.updated_at + limits.REVIEW_STUCK_AFTER + MILLISECOND,
-                (agent.id, review.id),
-                "review_stuck",
-                review.updated_at,
+            yield Due.later_than(
+                review.updated_at, limits.REVIEW_STUCK_AFTER, rows=(agent.id, review.id), wait="review_stuck"
             )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="stuck review")
@@ -106,25 +97,22 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R3: a review that nobody is hooked to goes back to the queue."""
+    """R3: a review in progress without a hooked agent is opened again."""
     if tick.settling:
         return
     for review in town.reviews:
         if not _without_pull_request(review) or review.id in town.blockers or review.id in town.hooks:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_ABANDONED_AFTER):
-            yield Due(
-                review.updated_at + limits.REVIEW_ABANDONED_AFTER + MILLISECOND,
-                (review.id,),
-                "review_abandoned",
-                review.updated_at,
+            yield Due.later_than(
+                review.updated_at, limits.REVIEW_ABANDONED_AFTER, rows=(review.id,), wait="review_abandoned"
             )
             continue
         yield TransitionBead(bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.OPEN, reason="abandoned")
 
 
 def fast_track(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-ft: without code review a pull request needs only polling."""
+    """R-ft: where code review is off, an MR with a pull request goes straight to polling."""
     for review in town.reviews:
         if _unreviewed(town, review) and review.pr_url is not None:
             yield TransitionBead(
@@ -133,7 +121,7 @@ def fast_track(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def reject_unreviewable(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-or: without code review and without a pull request nothing could ever land; the source starts again."""
+    """R-or: where code review is off, an MR without a pull request could never land: it fails, and its source is opened again."""
     for review in town.reviews:
         if not _unreviewed(town, review) or review.pr_url is not None or review.created_by == SYSTEM:
             continue
@@ -155,7 +143,7 @@ def reject_unreviewable(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def start_babysitting(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-bs: an adopted pull request is polled, never reviewed by a refinery."""
+    """R-bs: an adopted pull request is polled; no refinery reviews it."""
     for review in town.reviews:
         if review.status is BeadStatus.OPEN and review.pr_url is not None and review.babysat:
             yield TransitionBead(
@@ -164,7 +152,7 @@ def start_babysitting(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R7: a refinery that works on a review that is over is stopped and freed."""
+    """R7: a refinery that works on a closed or failed review is stopped and unhooked."""
     for agent in town.agents:
         bead = agent.hooked
         if agent.role is not Role.REFINERY or bead is None or not bead.status.terminal:
@@ -178,9 +166,13 @@ def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision
 
 
 def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R5: each rig's refinery takes the oldest review that nothing holds back, one at a time."""
+    """R5: the refinery of each rig takes the oldest review that nothing holds back, one at a time."""
     if tick.draining:
         return
+    # A refinery merges, so two reviews of a rig at the same time would make each other conflict. An MR in progress without a
+    # pull request is under review, and while there is one, R5 does nothing in its rig. An MR with a pull request only waits
+    # for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open: only when m1 has ended, or has a
+    # pull request, does R5 take m2, the older one. In a backoff it tries m3; with an open breaker it waits for m2.
     by_rig: dict[str, list[LiveReview]] = {}
     for review in town.reviews:
         if review.rig_id is not None:
@@ -191,7 +183,7 @@ def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R6: an idle refinery goes on with its review, or lets it go where it can only wait."""
+    """R6: an idle refinery continues with its review, or is unhooked if the review can only wait."""
     for agent in town.agents:
         bead = agent.hooked
         if agent.role is not Role.REFINERY or agent.status is not AgentStatus.IDLE or bead is None:
@@ -224,9 +216,9 @@ def _tried_again(town: TownReader, tick: Tick, agent: Agent, review: LiveReview)
         )
         yield UnhookAgent(agent_id=agent.id, reason="refinery max dispatch attempts exceeded")
         return
-    due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
-    if due is not None:
-        yield Due(due, (agent.id, review.id), "backoff", review.last_dispatch_attempt_at)
+    backoff = backoff_of(review, tick, rows=(agent.id, review.id))
+    if backoff is not None:
+        yield backoff
     elif not tick.breaker.open:
         yield DispatchAgent(agent_id=agent.id, bead_id=review.id, rig_id=review.rig_id or agent.rig_id or "")
 
@@ -243,9 +235,9 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
                 reason=f"review dispatch attempts exceeded ({review.dispatch_attempts})",
             )
             continue
-        due = backoff_end(review.last_dispatch_attempt_at, review.dispatch_attempts, tick)
-        if due is not None:
-            yield Due(due, (review.id,), "backoff", review.last_dispatch_attempt_at)
+        backoff = backoff_of(review, tick, rows=(review.id,))
+        if backoff is not None:
+            yield backoff
             continue
         if not tick.breaker.open:
             yield from _taken(town, rig_id, review)
@@ -270,7 +262,7 @@ def _first_refinery(town: TownReader, rig_id: str) -> Agent | None:
 
 
 def _reviewable(town: TownReader, review: LiveReview) -> bool:
-    """Whether R5 may take an MR: open, not babysat, unhooked, and somebody must judge it even with reviews off."""
+    """Whether R5 may take an MR: it is open, not babysat and not hooked, and needs a review even if code review is off."""
     if review.status is not BeadStatus.OPEN or review.babysat or review.id in town.hooks:
         return False
     if town.settings(review.rig_id).code_review or review.parent_mode is MergeMode.REVIEW_AND_MERGE:
@@ -279,7 +271,7 @@ def _reviewable(town: TownReader, review: LiveReview) -> bool:
 
 
 def _unreviewed(town: TownReader, review: LiveReview) -> bool:
-    """An open MR of a rig without code review that is neither babysat nor of a review-and-merge convoy."""
+    """Whether an MR is open, in a rig without code review, not babysat, and not part of a review-and-merge convoy."""
     return (
         review.status is BeadStatus.OPEN
         and not town.settings(review.rig_id).code_review
@@ -293,7 +285,7 @@ def _without_pull_request(review: LiveReview) -> bool:
 
 
 def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
-    """Everything that R4 asks for but the time."""
+    """Whether every condition of R4 except the time holds."""
     if tick.settling or review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None:
         return False
     if review.rig_id is None or review.awaiting_approval or not town.settings(review.rig_id).code_review:
@@ -305,18 +297,10 @@ def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
 
 
 def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:
-    """Whether R4 fails this MR in this pass; R1, R1m and R6 leave it alone then."""
-    silent_since = max(review.updated_at, _poll_not_before(review) or review.updated_at)
-    return tick.stale(silent_since, limits.REVIEW_ORPHANED_AFTER) and _orphanable(town, tick, review)
+    """Whether R4 fails this MR in this pass; if so, R1, R1m and R6 skip it."""
+    return tick.stale(_silent_since(review), limits.REVIEW_ORPHANED_AFTER) and _orphanable(town, tick, review)
 
 
-def _poll_not_before(review: LiveReview) -> datetime | None:
-    return _time_in(review, "poll_not_before")
-
-
-def _time_in(review: LiveReview, key: str) -> datetime | None:
-    text = review.metadata.get(key)
-    try:
-        return from_text(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
+def _silent_since(review: LiveReview) -> datetime:
+    """The start of the time in which an MR could have been polled and was not; waiting for a rate limit does not count."""
+    return max(review.updated_at, time_in(review.metadata, "poll_not_before") or review.updated_at)

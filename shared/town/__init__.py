@@ -1,1 +1,1 @@
-"""One town's SQLite database: everything that is SQL lives here, and nothing else speaks it."""
+"""One town's SQLite database. All SQL of a tick is in this package, and nothing else in the core contains SQL."""

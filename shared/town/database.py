@@ -1,8 +1,8 @@
-"""A town's database as a connection: open an image, take the image, savepoints, the sandbox of the rules.
+"""A town's database as a connection: opening an image, taking the image, savepoints, the sandbox of the rules.
 
-The database lives in memory, a large one in a private file (`large_images`), and is rollback-journalled; its bytes are the
-same either way, a pure function of the start image and the statements (for one SQLite version). VACUUM, ANALYZE, ATTACH
-and every function that reads a clock or dice are refused by an authorizer for the life of the connection.
+The database is in memory, or in a private file if it is large (`large_images`), and uses a rollback journal. Its bytes are
+the same either way: a pure function of the initial image and the statements, for one SQLite version. An authorizer refuses
+VACUUM, ANALYZE, ATTACH and every function that reads a clock or a random source, as long as the connection is open.
 """
 
 import sqlite3
@@ -22,12 +22,12 @@ PAGE_SIZE: Final = 4096
 SQLITE_VERSION: Final = sqlite3.sqlite_version
 
 Database = sqlite3.Connection
-"""An open town; only `shared.town` looks inside."""
+"""An open town. Other packages only pass it on; `shared.town` runs statements on it."""
 
 
-class _Guard:
-    """What a connection may do. While `reading_only`, no statement that writes can be prepared on it; while `migrating`,
-    indexes may be built.
+class _Authorizer:
+    """Decides which statements a connection may prepare. While `reading_only`, none that writes; while `migrating`, also
+    those that build indexes.
     """
 
     __slots__ = ("migrating", "reading_only")
@@ -48,14 +48,14 @@ class _Guard:
         return sqlite3.SQLITE_OK
 
 
-class _Guarded(sqlite3.Connection):
-    """A connection that knows its guard."""
+class _AuthorizedConnection(sqlite3.Connection):
+    """A connection with its authorizer."""
 
-    guard: _Guard | None = None
+    authorizer: _Authorizer | None = None
 
 
-class _GuardedFile(_Guarded, FollowedConnection):
-    """The same to the file of a large image."""
+class _AuthorizedFile(_AuthorizedConnection, FollowedConnection):
+    """The same for the file of a large image."""
 
 
 _HERE = Path(__file__).parent
@@ -91,9 +91,9 @@ _READABLE_PRAGMAS: Final = frozenset(
 
 
 def open_image(image: Content) -> sqlite3.Connection:
-    """A private in-memory copy of `image`; a LargeImage is opened where it lies, and no second time before it is closed.
+    """A private in-memory copy of `image`. A LargeImage is opened in place, and must be closed before it is opened again.
 
-    Raises SchemaMismatch if that is no database at all.
+    Raises SchemaMismatch if the image is not a database.
     """
     connection = _connect_to(image) if isinstance(image, LargeImage) else _connect()
     try:
@@ -111,7 +111,7 @@ def open_image(image: Content) -> sqlite3.Connection:
 
 @contextmanager
 def opened(image: Content) -> Iterator[sqlite3.Connection]:
-    """`open_image` for a block, which closes it."""
+    """`open_image` for the duration of a block."""
     connection = open_image(image)
     try:
         yield connection
@@ -120,7 +120,7 @@ def opened(image: Content) -> Iterator[sqlite3.Connection]:
 
 
 def new_image() -> bytes:
-    """An empty database with our schema."""
+    """The image of an empty database with our schema."""
     connection = _connect()
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -133,17 +133,17 @@ def new_image() -> bytes:
 
 
 def image_of(connection: sqlite3.Connection) -> bytes:
-    """The bytes of the database; no transaction may be open."""
+    """The bytes of the database. No transaction may be open."""
     return connection.serialize()
 
 
 def content_of(connection: sqlite3.Connection) -> Content:
-    """The image as its transactions left it: bytes, or of a LargeImage the one that follows it."""
+    """The image after its transactions: bytes, or the successor of a LargeImage."""
     return connection.outcome() if isinstance(connection, FollowedConnection) else connection.serialize()
 
 
 def close(connection: sqlite3.Connection) -> None:
-    """End the connection; an open transaction is undone, and so is what nobody has taken out of a LargeImage."""
+    """Close the connection. An open transaction is rolled back, and so are changes to a LargeImage that were not taken."""
     if isinstance(connection, FollowedConnection):
         connection.take_back()
     else:
@@ -157,40 +157,40 @@ def schema_version(connection: sqlite3.Connection) -> int:
 
 
 def set_schema_version(connection: sqlite3.Connection, version: int) -> None:
-    """Record a schema version in the header and in the town, in the present transaction."""
+    """Store a schema version in the header and in the town, in the present transaction."""
     connection.execute(f"PRAGMA user_version = {int(version)}")
     connection.execute("UPDATE town SET value = :version WHERE key = 'schema_version'", {"version": str(int(version))})
 
 
 def check_identity(connection: sqlite3.Connection, town_id: str) -> None:
-    """Refuse an image that is no town, or another town. Raises SchemaMismatch, WrongTown."""
+    """Check that the image is this town. Raises SchemaMismatch if it is not a town, WrongTown if it is another one."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     if application_id != APPLICATION_ID:
         raise SchemaMismatch(
-            f"the image of town {town_id} is a SQLite database, but no town",
-            hint="check which file or object was put in its place",
+            f"the image of town {town_id} is a SQLite database but not a town",
+            hint="check which file or object replaced the image",
         )
     if schema_version(connection) > SCHEMA_VERSION:
         raise SchemaMismatch(
-            f"town {town_id} has schema {schema_version(connection)}, this code knows {SCHEMA_VERSION}",
+            f"town {town_id} has schema {schema_version(connection)}; this code knows schemas up to {SCHEMA_VERSION}",
             hint="run a newer release; nothing was changed",
         )
     if schema_version(connection) < OLDEST_SCHEMA:
         raise SchemaMismatch(
-            f"town {town_id} has schema {schema_version(connection)}, which no release ever wrote",
+            f"town {town_id} has schema {schema_version(connection)}, which no release has written",
             hint="restore an earlier commit of this town",
         )
     row = connection.execute("SELECT value FROM town WHERE key = 'id'").fetchone()
     if row is None or row[0] != f'"{town_id}"':
         raise WrongTown(
-            f"the image that was offered for town {town_id} belongs to {row[0] if row else 'no town'}",
-            hint="check how that object came to this place",
+            f"the image loaded for town {town_id} belongs to {row[0] if row else 'no town'}",
+            hint="check how this object got its key or path",
         )
 
 
 @contextmanager
 def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
-    """Undo everything written inside if the body raises."""
+    """Roll back everything written in the block if it raises."""
     connection.execute("SAVEPOINT step")
     try:
         yield
@@ -203,12 +203,13 @@ def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]]:
-    """While rules run, SQLite refuses to prepare any statement that writes. Yields a function that undoes what a statement
-    prepared before has written all the same, and says whether there was anything: ask it after each rule.
+    """Within the block SQLite refuses to prepare statements that write. A statement that was prepared earlier can still
+    write; so this yields a function, to be called after each rule, that rolls back such writes and returns whether there
+    were any.
 
-    `PRAGMA query_only` would do, but it makes SQLite prepare every statement again, twice a tick: a quarter of its time.
+    `PRAGMA query_only` would also do, but makes SQLite prepare every statement again, twice per tick: a quarter of its time.
     """
-    guard = connection.guard if isinstance(connection, _Guarded) else None
+    authorizer = connection.authorizer if isinstance(connection, _AuthorizedConnection) else None
     connection.execute("SAVEPOINT rules")
     written = connection.total_changes
 
@@ -220,36 +221,36 @@ def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]
         written = connection.total_changes
         return True
 
-    if guard is not None:
-        guard.reading_only = True
+    if authorizer is not None:
+        authorizer.reading_only = True
     try:
         yield undo_writes
     finally:
-        if guard is not None:
-            guard.reading_only = False
+        if authorizer is not None:
+            authorizer.reading_only = False
         connection.execute("RELEASE rules")
 
 
 @contextmanager
 def migrating(connection: sqlite3.Connection) -> Iterator[None]:
-    """While the schema changes, indexes may be built; at all other times that is refused."""
-    guard = connection.guard if isinstance(connection, _Guarded) else None
-    if guard is not None:
-        guard.migrating = True
+    """Allow building indexes within the block, for a schema change; otherwise it is refused."""
+    authorizer = connection.authorizer if isinstance(connection, _AuthorizedConnection) else None
+    if authorizer is not None:
+        authorizer.migrating = True
     try:
         yield
     finally:
-        if guard is not None:
-            guard.migrating = False
+        if authorizer is not None:
+            authorizer.migrating = False
 
 
 def begin(connection: sqlite3.Connection) -> None:
-    """Open the one transaction of a tick."""
+    """Begin the one transaction of a tick."""
     connection.execute("BEGIN IMMEDIATE")
 
 
 def commit(connection: sqlite3.Connection) -> None:
-    """End the transaction; the image now holds its changes."""
+    """Commit the transaction; the image now contains its changes."""
     if isinstance(connection, FollowedConnection):
         connection.commit_followed()
     else:
@@ -257,25 +258,25 @@ def commit(connection: sqlite3.Connection) -> None:
 
 
 def rollback(connection: sqlite3.Connection) -> None:
-    """End the transaction without a trace."""
+    """Roll the transaction back, if one is open."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 def changes(connection: sqlite3.Connection) -> int:
-    """How many rows this connection has changed so far; two equal readings mean that nothing was written between."""
+    """How many rows this connection has changed so far. Two equal readings mean that nothing was written in between."""
     return connection.total_changes
 
 
 def _connect() -> sqlite3.Connection:
     return sqlite3.connect(
-        ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False, factory=_Guarded
+        ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False, factory=_AuthorizedConnection
     )
 
 
 def _connect_to(image: LargeImage) -> sqlite3.Connection:
     image.file.show(image.version)
-    connection = _GuardedFile(
+    connection = _AuthorizedFile(
         str(image.file.path()), isolation_level=None, cached_statements=256, check_same_thread=False
     )
     connection.follow(image)
@@ -283,15 +284,15 @@ def _connect_to(image: LargeImage) -> sqlite3.Connection:
 
 
 def _settle(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA cache_spill = OFF")  # what is written early would depend on the size of the cache
+    connection.execute("PRAGMA cache_spill = OFF")  # else the size of the cache would decide when pages are written
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA cell_size_check = ON")
-    guard(connection)
+    restrict(connection)
 
 
-def guard(connection: sqlite3.Connection) -> None:
-    """Refuse clocks, dice, ATTACH, ANALYZE and pragmas on this connection from now on."""
-    watching = _Guard()
-    if isinstance(connection, _Guarded):
-        connection.guard = watching
-    connection.set_authorizer(watching)
+def restrict(connection: sqlite3.Connection) -> None:
+    """From now on, refuse clocks, random sources, ATTACH, ANALYZE and pragmas on this connection."""
+    authorizer = _Authorizer()
+    if isinstance(connection, _AuthorizedConnection):
+        connection.authorizer = authorizer
+    connection.set_authorizer(authorizer)

@@ -1,4 +1,4 @@
-"""The inbox inside the image: events in order of receipt, what became of each, and how often it failed."""
+"""The inbox inside the image: events in order of receipt, the outcome of each, and how often it failed."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from shared.town.town import Town
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A stored event."""
+    """An event as it is stored in the image."""
 
     event_id: str
     seq: int
@@ -28,7 +28,7 @@ class Fact:
 
 
 def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflict"]:
-    """Give a new event the next seq; the same id again changes nothing, whatever its content."""
+    """Store a new event under the next seq. An event with a known id changes nothing, whatever its content."""
     inserted = town.sql.execute(
         "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at) "
         "VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at) "
@@ -54,7 +54,7 @@ def append(
     agent_id: str | None = None,
     bead_id: str | None = None,
 ) -> None:
-    """Add an event made inside this tick; it is applied in the same drain, after all earlier ones."""
+    """Add an event made inside this tick. It is applied in the same drain, after all earlier ones."""
     store(
         town,
         Envelope(
@@ -83,7 +83,7 @@ def pending(town: Town, *, after: int) -> list[Fact]:
 
 
 def is_pending(town: Town, fact: Fact) -> bool:
-    """Whether an event is still to be applied: deleting its bead processes it."""
+    """Whether an event is still to be applied: deleting a bead marks its events as processed."""
     if not town.deleted_beads:
         return True
     row = town.sql.execute(
@@ -93,24 +93,24 @@ def is_pending(town: Town, fact: Fact) -> bool:
 
 
 def pending_count(town: Town) -> int:
-    """How many events wait."""
+    """The number of pending events."""
     count: int = town.sql.execute("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL").fetchone()[0]
     return count
 
 
 def oldest_pending(town: Town) -> datetime | None:
-    """When the first of the waiting events was received; None if none waits, or if its row does not say."""
+    """When the first pending event was received; None if there is none, or if its row is damaged."""
     row = town.sql.execute(
         "SELECT received_at FROM town_events WHERE processed_at IS NULL ORDER BY seq LIMIT 1"
     ).fetchone()
     try:
         return None if row is None else from_text(row[0])
-    except (TypeError, ValueError):  # a damaged row must not stop a tick for the sake of a figure
+    except (TypeError, ValueError):  # this is only a metric: a damaged row must not fail the tick
         return None
 
 
 def mark_processed(town: Town, fact: Fact, outcome: str) -> None:
-    """The event is done with, unless it was processed meanwhile (its bead was deleted)."""
+    """Mark the event as processed, unless that happened meanwhile because its bead was deleted."""
     town.sql.execute(
         "UPDATE town_events SET processed_at = :now, outcome = :outcome WHERE event_id = :id AND processed_at IS NULL",
         {"id": fact.event_id, "now": town.tick.now_text, "outcome": outcome},
@@ -118,12 +118,12 @@ def mark_processed(town: Town, fact: Fact, outcome: str) -> None:
 
 
 def remove(town: Town, fact: Fact) -> None:
-    """A transient event leaves no row once it is applied; the journal has it."""
+    """Delete a transient event once it is applied; the journal has a record of it."""
     town.sql.execute("DELETE FROM town_events WHERE event_id = :id", {"id": fact.event_id})
 
 
 def mark_failed(town: Town, fact: Fact, error: str) -> None:
-    """One more failed attempt; the event stays pending at its place."""
+    """Count a failed attempt; the event stays pending in its place."""
     town.sql.execute(
         "UPDATE town_events SET retry_count = retry_count + 1, last_error = :error WHERE event_id = :id",
         {"id": fact.event_id, "error": error},
@@ -131,7 +131,7 @@ def mark_failed(town: Town, fact: Fact, error: str) -> None:
 
 
 def mark_poisoned(town: Town, fact: Fact, error: str) -> None:
-    """Failed for good: processed, kept, never retried by itself."""
+    """Mark the event as poisoned: processed and kept, but never retried automatically."""
     town.sql.execute(
         "UPDATE town_events SET retry_count = retry_count + 1, last_error = :error, processed_at = :now, "
         "poisoned_at = :now, outcome = 'poisoned' WHERE event_id = :id",
@@ -140,7 +140,7 @@ def mark_poisoned(town: Town, fact: Fact, error: str) -> None:
 
 
 def remove_processed(town: Town, *, before: datetime, limit: int) -> int:
-    """Delete processed events of before a time, oldest first; never pending ones."""
+    """Delete events that were processed before a time, oldest first; never pending ones."""
     deleted = town.sql.execute(
         "DELETE FROM town_events WHERE event_id IN (SELECT event_id FROM town_events "
         "WHERE processed_at < :before ORDER BY processed_at, event_id LIMIT :limit)",

@@ -1,4 +1,4 @@
-"""What each tick was given and what it did: the material of replay. The table is a window on the newest ticks."""
+"""The journal: what each tick was given and what it did, from which replay works. The table holds the newest ticks only."""
 
 import json
 import sqlite3
@@ -7,12 +7,12 @@ from typing import Any
 from shared.domain import canonical, limits
 from shared.domain.images import JournalBlock
 from shared.domain.report import TickReport
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.town.town import Town
 
 
 def record(town: Town, report: TickReport) -> None:
-    """Write the row of this tick and the town keys that follow from it."""
+    """Write the row of this tick and the town keys that go with it."""
     given = report.input
     town.sql.execute(
         "INSERT INTO ticks (tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, "
@@ -34,20 +34,16 @@ def record(town: Town, report: TickReport) -> None:
     town.put("last_tick_at", to_text(given.now))
     town.put("next_seq", town.next_event_seq)
     town.put("next_audit_seq", town.next_audit_seq)
-    town.put("next_due_at", _next_due(report))
+    town.put("next_due_at", text_or_none(report.next_due))
 
 
 def outputs_of(report: TickReport) -> dict[str, Any]:
-    """What the row of a tick says that the tick did."""
-    return {**report.outputs(), "next_due_at": _next_due(report)}
-
-
-def _next_due(report: TickReport) -> str | None:
-    return None if report.next_due is None else to_text(report.next_due)
+    """What a tick did, as its row stores it."""
+    return {**report.outputs(), "next_due_at": text_or_none(report.next_due)}
 
 
 def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: bool = False) -> list[dict[str, Any]]:
-    """Journal rows with a greater tick number, oldest first, inputs and outputs decoded: the newest ones, or the oldest."""
+    """The newest (or the oldest) journal rows after a tick, in order of ticks, with inputs and outputs decoded."""
     found = sql.execute(_OLDEST if oldest else _NEWEST, {"after": after, "limit": limit}).fetchall()
     records = [dict(zip(_COLUMNS, row, strict=True)) for row in (found if oldest else reversed(found))]
     for record_ in records:
@@ -57,12 +53,12 @@ def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: b
 
 
 def has_row(sql: sqlite3.Connection, tick_no: int) -> bool:
-    """Whether the window holds the row of a tick."""
+    """Whether the image has the row of a tick."""
     return sql.execute("SELECT 1 FROM ticks WHERE tick_no = :tick", {"tick": tick_no}).fetchone() is not None
 
 
 def numbers(sql: sqlite3.Connection) -> set[int]:
-    """The ticks whose rows the window holds."""
+    """The numbers of the ticks whose rows the image has."""
     return {row[0] for row in sql.execute("SELECT tick_no FROM ticks")}
 
 
@@ -86,10 +82,10 @@ _OLDEST = _SELECT + "ORDER BY tick_no LIMIT :limit"
 
 
 def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
-    """The rows that are to leave the image, if the window is full (128 rows or 256 KiB); None if it is not.
+    """The rows to move out of the image if the window is full (JOURNAL_WINDOW_ROWS or _BYTES); None if it is not full.
 
-    A block is made of the oldest rows alone, half a window of them: whoever makes it from any later image, before it is
-    deleted there, makes the same bytes.
+    A block consists of the oldest rows only, half a window of them. So every later image that still has these rows gives
+    the same bytes, whoever makes the block.
     """
     count, size = sql.execute(
         "SELECT COUNT(*), COALESCE(SUM(LENGTH(inputs) + LENGTH(outputs)), 0) FROM ticks "
@@ -108,7 +104,7 @@ def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
 
 
 def block_after(sql: sqlite3.Connection, published_to: int) -> JournalBlock | None:
-    """All rows after a tick; None if there are none."""
+    """All rows after a tick as one block; None if there are none."""
     found = rows(sql, limit=1_000_000, after=published_to)
     return _block_of(found) if found else None
 
@@ -119,7 +115,7 @@ def _block_of(records: list[dict[str, Any]]) -> JournalBlock:
 
 
 def remove_published(town: Town, up_to: int, *, limit: int) -> int:
-    """Delete rows that a published journal object covers, oldest first."""
+    """Delete rows that are in a published journal object, oldest first."""
     deleted = town.sql.execute(
         "DELETE FROM ticks WHERE tick_no IN (SELECT tick_no FROM ticks WHERE tick_no <= :up_to ORDER BY tick_no LIMIT :limit)",
         {"up_to": up_to, "limit": limit},

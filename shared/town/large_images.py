@@ -31,25 +31,25 @@ _JOURNAL_HEADER: Final = 28
 _FREE_LIST_AT: Final = 32
 
 
-class Scratch(Protocol):
-    """Where the files of large images lie while they are in use."""
+class ScratchFiles(Protocol):
+    """A place for the files of large images while they are in use."""
 
     def new(self) -> Path:
-        """A path that nobody uses."""
+        """An unused path."""
         ...
 
     def remove(self, path: Path) -> None:
-        """Nobody holds the image at this path any more."""
+        """Remove the file: no image uses this path any more."""
         ...
 
 
 class PageFile:
-    """A file that shows one image of a line, its newest or the one before, and is removed when nobody holds it any more.
+    """A file that shows one of a series of images: the newest or the one before. It is removed when nothing refers to it.
 
-    It is written when first opened: until then `image` is kept as it came.
+    It is written when it is first opened; until then `image` is kept in memory.
     """
 
-    def __init__(self, image: bytes, scratch: Scratch, *, page_size: int) -> None:
+    def __init__(self, image: bytes, scratch: ScratchFiles, *, page_size: int) -> None:
         self.page_size = page_size
         self._unwritten: bytes | None = image
         self._scratch = scratch
@@ -58,7 +58,7 @@ class PageFile:
         self._changed: Mapping[int, PageChange] = {}
 
     def path(self) -> Path:
-        """The file; its journal lies beside it."""
+        """The path of the file, which is written now if it was not yet."""
         if self._path is None:
             self._path = self._scratch.new()
             weakref.finalize(self, self._scratch.remove, self._path)
@@ -82,11 +82,11 @@ class PageFile:
         return read_pages(self.path(), numbers, page_size=self.page_size)
 
     def show(self, version: int) -> None:
-        """Make the file hold that image. Raises RuntimeError if two others were made after it."""
+        """Make the file show that image. Raises RuntimeError if two later images were made."""
         if version == self._shown:
             return
         if version not in (self._base, self._newest):
-            raise RuntimeError(f"image {version} of {self._path} is gone: others were made after it")
+            raise RuntimeError(f"image {version} of {self._path} no longer exists: two later images were made from it")
         after = int(version == self._newest)
         with self.path().open("r+b") as file:
             for number, change in self._changed.items():
@@ -100,21 +100,21 @@ class PageFile:
         self._shown = version
 
     def shows(self, version: int) -> bool:
-        """Whether the file holds that image now."""
+        """Whether the file shows that image now."""
         return version == self._shown
 
     def advanced(self, changed: Mapping[int, PageChange]) -> int:
-        """The file has been changed so; the version that it now shows."""
+        """Note that the file was changed like this; returns the version that it now shows."""
         self._base, self._changed = self._shown, changed
         self._newest = self._shown = self._newest + 1
         return self._newest
 
     def give_up(self) -> None:
-        """The file was changed and nobody noted how: no image of its line can be read any more."""
+        """Note that the file was changed in an unknown way: none of its images can be read any more."""
         self._base = self._newest = self._shown = -1
 
     def changed_between(self, base: int, version: int) -> Mapping[int, PageChange] | None:
-        """The change from one image to its successor; None if they are not that."""
+        """The change from one image to its successor; None if `version` is not the successor of `base`."""
         return self._changed if (base, version) == (self._base, self._newest) and base != version else None
 
 
@@ -128,15 +128,15 @@ class LargeImage:
 
     @property
     def page_size(self) -> int:
-        """Bytes a page."""
+        """Bytes per page."""
         return self.file.page_size
 
     def whole(self) -> bytes:
-        """All bytes, as a copy. Raises RuntimeError if two images were made after this one."""
+        """A copy of all bytes. Raises RuntimeError if two later images were made from this one."""
         return self.file.whole(self.version)
 
     def some(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
-        """The named pages, as copies. Raises RuntimeError as `whole` does."""
+        """Copies of the named pages. Raises RuntimeError as `whole` does."""
         return self.file.pages(self.version, numbers)
 
     def __eq__(self, other: object) -> bool:
@@ -145,14 +145,14 @@ class LargeImage:
     __hash__ = None  # type: ignore[assignment]
 
     def changed_since(self, base: object) -> Mapping[int, PageChange] | None:
-        """The pages that differ from `base`, if that is the image which this one was made of; else None."""
+        """The pages that differ from `base`, if this image was made from `base`; else None."""
         if not isinstance(base, LargeImage) or base.file is not self.file:
             return None
         return self.file.changed_between(base.version, self.version)
 
 
-def large_image(image: bytes, scratch: Scratch, *, page_size: int) -> LargeImage:
-    """An image that will lie in a file of `scratch` as soon as it is opened."""
+def large_image(image: bytes, scratch: ScratchFiles, *, page_size: int) -> LargeImage:
+    """An image that is moved to a file of `scratch` when it is first opened."""
     return LargeImage(PageFile(image, scratch, page_size=page_size), 0, len(image) // page_size)
 
 
@@ -170,11 +170,13 @@ class FollowedConnection(sqlite3.Connection):
         self._counted = self._change_counter()
         mode = self.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
         if mode != "truncate":
-            raise RuntimeError(f"SQLite keeps the journal of {self._path} as {mode!r}: changed pages would go unseen")
-        self.execute("PRAGMA synchronous = OFF")  # the file outlives no process; the store is what lasts
+            raise RuntimeError(f"SQLite uses journal mode {mode!r} for {self._path}: changed pages could not be found")
+        self.execute(
+            "PRAGMA synchronous = OFF"
+        )  # the file is never used after a crash; the object store has the durable copy
 
     def commit_followed(self) -> None:
-        """End the transaction and note what it changed."""
+        """Commit the transaction and note the pages that it changed."""
         size = self._image.page_size
         named = _named_by_journal(self._path, size)
         end_before = self._path.stat().st_size // size
@@ -196,10 +198,10 @@ class FollowedConnection(sqlite3.Connection):
         }
         self._add(changed)
         if changed and not named:
-            raise RuntimeError(f"SQLite changed {self._path} without a journal beside it")
+            raise RuntimeError(f"SQLite changed {self._path} without writing a journal next to it")
 
     def outcome(self) -> LargeImage:
-        """The image as its transactions left it; the one that was opened, if they changed nothing."""
+        """The image after its transactions; if they changed nothing, the image that was opened."""
         if self.in_transaction or self._counted != self._change_counter():
             raise RuntimeError("rows were changed outside a followed transaction; use database.begin and commit")
         if self._changed:
@@ -210,10 +212,10 @@ class FollowedConnection(sqlite3.Connection):
         return self._image
 
     def take_back(self) -> None:
-        """Close; transactions whose outcome nobody asked for are undone in the file."""
+        """Close the connection, and undo in the file the transactions whose outcome was not taken."""
         self.close()
         if not self._path.exists():
-            return  # a run that was dropped in its midst is closed after its image, if the garbage collector likes
+            return  # the garbage collector may close an abandoned run after it removed the file of its image
         if self._image.file.shows(self._image.version) and self._counted != self._change_counter():
             self._image.file.give_up()
         elif self._changed:
@@ -222,7 +224,7 @@ class FollowedConnection(sqlite3.Connection):
             self._changed = {}
 
     def _change_counter(self) -> bytes:
-        """What SQLite raises with every commit that changed a page."""
+        """The counter that SQLite increments with every commit that changed a page."""
         with self._path.open("rb") as file:
             file.seek(_CHANGE_COUNTER_AT)
             return file.read(4)
@@ -237,7 +239,7 @@ class FollowedConnection(sqlite3.Connection):
 
 
 def read_pages(path: Path, numbers: Iterable[int], *, page_size: int) -> dict[int, bytes]:
-    """Pages by number, as the file holds them now."""
+    """Pages by number, as they are in the file now."""
     file = os.open(path, os.O_RDONLY)
     try:
         return {number: os.pread(file, page_size, (number - 1) * page_size) for number in numbers}
@@ -246,7 +248,7 @@ def read_pages(path: Path, numbers: Iterable[int], *, page_size: int) -> dict[in
 
 
 def _named_by_journal(path: Path, page_size: int) -> set[int] | None:
-    """The pages whose originals the rollback journal has saved; None if it is not laid out as it should be."""
+    """The pages whose originals are in the rollback journal; None if the journal has an unexpected format."""
     try:
         journal = os.open(f"{path}-journal", os.O_RDONLY)
     except FileNotFoundError:
@@ -266,7 +268,9 @@ def _named_by_journal(path: Path, page_size: int) -> set[int] | None:
 
 
 def _free_leaves(path: Path, first: bytes, named: set[int], *, page_size: int) -> Iterator[int]:
-    """The free pages that the touched trunks of the old free list name: the first trunk, and the next where it is used up."""
+    """The free pages listed in the touched trunk pages of the old free list: the first trunk page, and the next ones if it is used
+    up.
+    """
     trunk = int.from_bytes(first[_FREE_LIST_AT : _FREE_LIST_AT + 4], "big")
     while trunk in named:
         page = read_pages(path, (trunk,), page_size=page_size)[trunk]

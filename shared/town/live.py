@@ -1,4 +1,4 @@
-"""What rules see of live beads: narrow rows, checked as they are read. Titles and bodies stay in the database."""
+"""What rules see of live beads: only the columns they need, checked when read. Titles and bodies stay in the database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import BeadStatus, MergeMode, Priority
-from shared.domain.times import from_text
-from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, time_or_none, truthy
+from shared.domain.times import from_text, time_or_none
+from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, truthy
 
 
 class Issue(NamedTuple):
@@ -31,7 +31,7 @@ class Issue(NamedTuple):
 class LiveReview:
     """A merge request that is open or in progress, with its review metadata.
 
-    `parent_mode` is the merge mode of the convoy named by its parent, else by metadata.convoy_id; None = no such convoy.
+    `parent_mode` is the merge mode of the convoy that its parent, or else metadata.convoy_id, names; None if there is none.
     """
 
     id: str
@@ -52,18 +52,18 @@ class LiveReview:
 
     @property
     def babysat(self) -> bool:
-        """Adopted from an existing pull request."""
+        """Whether it was adopted from an existing pull request."""
         return truthy(self.metadata, "babysit")
 
     @property
     def awaiting_approval(self) -> bool:
-        """Whether only a person's approval is missing."""
+        """Whether it only lacks a person's approval."""
         return truthy(self.metadata, "awaiting_approval")
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A bead that holds a live one back; a row that cannot be read holds it back too."""
+    """A bead that blocks a live one. An unreadable bead blocks too."""
 
     id: str
     dependent_id: str
@@ -74,7 +74,7 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class OpenConvoy:
-    """An open convoy with the counts of its tracked issue beads."""
+    """An open convoy with the counts of its tracked issues."""
 
     id: str
     metadata: Mapping[str, Any]
@@ -91,7 +91,7 @@ class OpenConvoy:
 
     @property
     def lands(self) -> bool:
-        """Whether it ends with a landing MR (a missing mode means review-then-land)."""
+        """Whether it ends with a landing MR. A missing mode means review-then-land."""
         mode = self.merge_mode or MergeMode.REVIEW_THEN_LAND
         return mode is MergeMode.REVIEW_THEN_LAND and self.feature_branch is not None
 
@@ -107,8 +107,8 @@ class LandingReview:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """An issue in review with the numbers of its live and of its closed MRs."""
+class ReviewCounts:
+    """How many live and how many closed MRs an issue in review has."""
 
     issue_id: str
     live: int
@@ -117,7 +117,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class OpenEscalation:
-    """A live escalation that nobody acknowledged and that may be raised again."""
+    """A live escalation that was not acknowledged and may be raised again."""
 
     bead_id: str
     title: str
@@ -136,7 +136,7 @@ class Mail:
 
 
 def issue_of(row: tuple[Any, ...]) -> Issue:
-    """An Issue from its query's columns. Raises ValueError."""
+    """An Issue from the columns of its query. Raises ValueError."""
     return Issue(
         row[0],
         member(BEAD_STATUSES, row[1]),
@@ -145,7 +145,7 @@ def issue_of(row: tuple[Any, ...]) -> Issue:
         labels_of(row[4]),
         object_of(row[5]),
         row[6],
-        None if row[7] is None else from_text(row[7]),
+        time_or_none(row[7]),
         row[8],
         from_text(row[9]),
         from_text(row[10]),
@@ -153,7 +153,7 @@ def issue_of(row: tuple[Any, ...]) -> Issue:
 
 
 def review_of(row: tuple[Any, ...]) -> LiveReview:
-    """A LiveReview from its query's columns. Raises ValueError."""
+    """A LiveReview from the columns of its query. Raises ValueError."""
     return LiveReview(
         id=row[0],
         status=member(BEAD_STATUSES, row[1]),
@@ -174,7 +174,7 @@ def review_of(row: tuple[Any, ...]) -> LiveReview:
 
 
 def convoy_of(row: tuple[Any, ...]) -> OpenConvoy:
-    """An OpenConvoy from its query's columns. Raises ValueError."""
+    """An OpenConvoy from the columns of its query. Raises ValueError."""
     return OpenConvoy(
         id=row[0],
         metadata=object_of(row[1]),
@@ -192,7 +192,7 @@ def convoy_of(row: tuple[Any, ...]) -> OpenConvoy:
 
 
 def landing_of(row: tuple[Any, ...]) -> LandingReview:
-    """A LandingReview from its query's columns. Raises ValueError."""
+    """A LandingReview from the columns of its query. Raises ValueError."""
     return LandingReview(
         id=row[0],
         convoy_id=row[1],
@@ -202,7 +202,7 @@ def landing_of(row: tuple[Any, ...]) -> LandingReview:
 
 
 def escalation_of(row: tuple[Any, ...]) -> OpenEscalation:
-    """An OpenEscalation from its query's columns. Raises ValueError, RowUnreadable."""
+    """An OpenEscalation from the columns of its query. Raises ValueError, RowUnreadable."""
     try:
         severity = Priority(row[2])
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Questions about single rows, for events and actions. Rules ask `shared.town.reading`, in sets."""
+"""Reads single rows, for events and actions. Rules read sets of rows, with `shared.town.reading`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ def bead(town: Town, bead_id: str | None) -> Bead | None:
 
 
 def exists(town: Town, bead_id: str) -> bool:
-    """Whether there is a bead of that id, readable or not."""
+    """Whether a bead with that id exists, readable or not."""
     return town.sql.execute("SELECT 1 FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone() is not None
 
 
@@ -51,7 +51,7 @@ def agent(town: Town, agent_id: str | None) -> Agent | None:
 
 
 def agents(town: Town, agent_ids: Sequence[str]) -> dict[str, Agent]:
-    """The readable ones of these agents by id, in one question; the others are noted for invariant 1."""
+    """These agents by id, read with one query. Unreadable ones are noted for invariant 1."""
     if not agent_ids:
         return {}
     rows = town.sql.execute(
@@ -72,7 +72,7 @@ def review(town: Town, bead_id: str) -> Review | None:
 
 
 def rigs(town: Town, *, limit: int) -> list[Rig]:
-    """The first rigs, by creation; unreadable ones are noted for invariant 1."""
+    """The first rigs by creation. Unreadable ones are noted for invariant 1."""
     rows = town.sql.execute(
         f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.created_at, g.id LIMIT :limit",  # noqa: S608
         {"limit": limit},
@@ -81,7 +81,7 @@ def rigs(town: Town, *, limit: int) -> list[Rig]:
 
 
 def mayor(town: Town) -> Agent | None:
-    """The first mayor, by creation."""
+    """The first mayor by creation."""
     row = town.sql.execute(
         f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} WHERE a.role = 'mayor' ORDER BY b.created_at, b.bead_id LIMIT 1"  # noqa: S608
     ).fetchone()
@@ -89,7 +89,7 @@ def mayor(town: Town) -> Agent | None:
 
 
 def agents_hooked_to(town: Town, bead_id: str) -> list[Agent]:
-    """Agents whose hook is that bead, by id (one at most, unless an image was damaged)."""
+    """The agents that are hooked to a bead, by id: at most one, unless the image is damaged."""
     rows = town.sql.execute(
         f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} WHERE a.current_hook_bead_id = :id ORDER BY a.bead_id",  # noqa: S608
         {"id": bead_id},
@@ -98,7 +98,7 @@ def agents_hooked_to(town: Town, bead_id: str) -> list[Agent]:
 
 
 def hooked_agent_ids(town: Town, bead_id: str) -> list[str]:
-    """Ids of all agents, readable or not, whose hook is that bead."""
+    """The ids of all agents, readable or not, that are hooked to a bead."""
     rows = town.sql.execute(
         "SELECT bead_id FROM agent_metadata WHERE current_hook_bead_id = :id ORDER BY bead_id", {"id": bead_id}
     ).fetchall()
@@ -106,7 +106,7 @@ def hooked_agent_ids(town: Town, bead_id: str) -> list[str]:
 
 
 def source_of(town: Town, review_id: str) -> Bead | None:
-    """The bead that an MR bead tracks; the smallest id if it tracks several. Raises RowUnreadable."""
+    """The bead that an MR bead tracks; if there are several, the one with the smallest id. Raises RowUnreadable."""
     row = town.sql.execute(
         f"SELECT {BEAD_COLUMNS} FROM bead_dependencies d JOIN beads b ON b.bead_id = d.depends_on_bead_id "  # noqa: S608
         "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' ORDER BY b.bead_id LIMIT 1",
@@ -138,7 +138,7 @@ def failed_reviews_of(town: Town, source_id: str) -> list[str]:
 
 
 def unresolved_blockers(town: Town, bead_id: str) -> list[Bead]:
-    """Readable beads that hold this one back (spec/data-model.md 3.10), by id; the others are noted for invariant 1."""
+    """The beads that block this one (spec/data-model.md 3.10), by id. Unreadable ones are noted for invariant 1."""
     dependent = bead(town, bead_id)
     if dependent is None:
         return []
@@ -152,14 +152,14 @@ def unresolved_blockers(town: Town, bead_id: str) -> list[Bead]:
 
 
 def failed_blocker_holds(town: Town, blocker: Bead, dependent: Bead) -> bool:
-    """Whether a failed blocker still holds its dependent back, as configured."""
+    """Whether a failed bead still blocks its dependent, according to the configuration."""
     if town.tick.config.on_failed_dependency != "hold":
         return False
     return dependent.type == "issue" or Label.REWORK in blocker.labels
 
 
 def live_blocker_with_label(town: Town, bead_id: str, label: str) -> Bead | None:
-    """The first live blocker of a bead that carries a label, by id."""
+    """The first live blocker of a bead, by id, that has a label."""
     return next(
         (blocker for blocker in unresolved_blockers(town, bead_id) if blocker.live and label in blocker.labels), None
     )
@@ -175,7 +175,7 @@ def children_with_label(town: Town, parent_id: str, label: str) -> int:
 
 
 def convoy_of(town: Town, bead_id: str) -> tuple[str, str | None, str | None] | None:
-    """The convoy that a bead tracks: id, feature branch, merge mode; the smallest id if several."""
+    """The convoy that a bead tracks: id, feature branch, merge mode; if there are several, the one with the smallest id."""
     row = town.sql.execute(
         "SELECT c.bead_id, m.feature_branch, m.merge_mode FROM bead_dependencies d "
         "JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
@@ -187,7 +187,7 @@ def convoy_of(town: Town, bead_id: str) -> tuple[str, str | None, str | None] | 
 
 
 def is_convoy(town: Town, bead_id: str) -> bool:
-    """Whether there is a convoy of that id."""
+    """Whether a convoy with that id exists."""
     row = town.sql.execute("SELECT 1 FROM beads WHERE bead_id = :id AND type = 'convoy'", {"id": bead_id}).fetchone()
     return row is not None
 
@@ -203,7 +203,7 @@ def tracked_issues(town: Town, convoy_id: str) -> list[str]:
 
 
 def live_triage_batch(town: Town) -> str | None:
-    """The first live triage batch, by creation."""
+    """The first live triage batch by creation."""
     rows = town.sql.execute(
         f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.type = 'issue' "  # noqa: S608
         "AND b.status IN ('open', 'in_progress', 'in_review') AND b.created_by = 'patrol' "
@@ -213,7 +213,7 @@ def live_triage_batch(town: Town) -> str | None:
 
 
 def live_escalation_about(town: Town, review_id: str, category: str) -> str | None:
-    """The first live escalation of a category whose metadata name an MR bead, by id."""
+    """The first live escalation of a category, by id, whose metadata names an MR bead."""
     row = town.sql.execute(
         "SELECT b.bead_id FROM beads b JOIN escalation_metadata e ON e.bead_id = b.bead_id "
         "WHERE b.type = 'escalation' AND b.status IN ('open', 'in_progress', 'in_review') AND e.category = :category "

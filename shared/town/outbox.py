@@ -1,4 +1,4 @@
-"""The outbox: calls to the outside that applied actions asked for (spec/tick.md section 5)."""
+"""The outbox: calls to the outside that applied actions requested (spec/tick.md section 5)."""
 
 import json
 import sqlite3
@@ -10,8 +10,7 @@ from typing import Any
 from shared.domain import canonical, ids, limits
 from shared.domain.effects import ALLOWANCE
 from shared.domain.states import EffectKind, EffectState
-from shared.domain.times import from_text, to_text
-from shared.town.rows import time_or_none
+from shared.domain.times import from_text, time_or_none, to_text
 from shared.town.town import Town
 
 
@@ -41,7 +40,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class EffectLine:
-    """An effect in one line. `result` only of a finished one."""
+    """An effect as status and snapshots list it. Only a finished effect has a `result`."""
 
     effect_id: str
     kind: str
@@ -63,7 +62,7 @@ def unfinished_lines(sql: sqlite3.Connection) -> list[EffectLine]:
 
 
 def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> Any:
-    """The result of the last attempt of a finished effect; None if that is not known here."""
+    """The result of an attempt, if it is the last one of its effect and the image still has the result; else None."""
     row = sql.execute(
         "SELECT result FROM outbox WHERE effect_id = :id AND attempts = :attempt AND result IS NOT NULL",
         {"id": effect_id, "attempt": attempt},
@@ -72,7 +71,7 @@ def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> Any:
 
 
 def request(town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]) -> bool:
-    """Ask for an effect; False if the same one was asked for before."""
+    """Request an effect; False if the same one was requested before."""
     effect_id = ids.effect_id(town.tick.town_id, kind.value, subject, generation)
     inserted = town.sql.execute(
         "INSERT INTO outbox (effect_id, seq, kind, subject, generation, payload, deadline, created_at) "
@@ -133,7 +132,7 @@ def unfinished(town: Town) -> list[Effect]:
 
 
 def claim(town: Town, effect: Effect) -> None:
-    """The worker of this tick will start the effect."""
+    """Claim an effect for the worker of this tick, which will start it."""
     town.sql.execute(
         "UPDATE outbox SET state = 'claimed', attempts = attempts + 1, claim = :claim, claimed_until = :until "
         "WHERE effect_id = :id",
@@ -142,7 +141,7 @@ def claim(town: Town, effect: Effect) -> None:
 
 
 def retry(town: Town, effect: Effect, result: Mapping[str, Any]) -> None:
-    """A passing failure: pending again, later each time."""
+    """Note a passing failure: the effect is pending again, with a longer wait after each attempt."""
     wait = min(limits.EFFECT_RETRY_UNIT * 2 ** max(effect.attempts - 1, 0), limits.EFFECT_RETRY_AT_MOST)
     town.sql.execute(
         "UPDATE outbox SET state = 'pending', claim = NULL, claimed_until = NULL, not_before = :later, result = :result "
@@ -152,7 +151,7 @@ def retry(town: Town, effect: Effect, result: Mapping[str, Any]) -> None:
 
 
 def finish(town: Town, effect: Effect, state: EffectState, result: Mapping[str, Any]) -> None:
-    """Done, failed or expired for good."""
+    """End an effect: done, failed or expired."""
     town.sql.execute(
         "UPDATE outbox SET state = :state, claim = NULL, claimed_until = NULL, not_before = NULL, result = :result, "
         "finished_at = :now WHERE effect_id = :id",
@@ -166,7 +165,7 @@ def finish(town: Town, effect: Effect, state: EffectState, result: Mapping[str, 
 
 
 def expire(town: Town, effect: Effect) -> None:
-    """Nobody starts the effect any more; the last result, if there was one, is kept."""
+    """Expire an effect: it is not started again. Its last result, if there is one, is kept."""
     town.sql.execute(
         "UPDATE outbox SET state = 'expired', claim = NULL, claimed_until = NULL, not_before = NULL, "
         "finished_at = :now WHERE effect_id = :id",
@@ -175,7 +174,7 @@ def expire(town: Town, effect: Effect) -> None:
 
 
 def expire_of_agent(town: Town, agent_id: str) -> None:
-    """Effects of a deleted agent that nobody has claimed are not started any more."""
+    """Expire the unclaimed effects of a deleted agent."""
     town.sql.execute(
         "UPDATE outbox SET state = 'expired', finished_at = :now, not_before = NULL WHERE subject = :agent "
         "AND kind IN ('dispatch_agent', 'stop_agent', 'update_model') AND state = 'pending'",
@@ -184,7 +183,7 @@ def expire_of_agent(town: Town, agent_id: str) -> None:
 
 
 def remove_finished(town: Town, *, before: datetime, limit: int, reads: bool) -> int:
-    """Delete effects that finished before a time, oldest first: reads (polls, refreshes) or all the others."""
+    """Delete effects that finished before a time, oldest first: only reads (polls, refreshes), or only the others."""
     deleted = town.sql.execute(_REMOVE_READS if reads else _REMOVE_OTHERS, {"before": to_text(before), "limit": limit})
     return deleted.rowcount
 

@@ -1,15 +1,15 @@
-"""Every query of the rules and invariants, by name; the plan test explains each of them.
+"""Every query of the rules and invariants, by name. A test checks the query plan of each.
 
-Indexes fit these queries term for term (a partial index serves only a query that repeats its WHERE term). Where the
-planner would start from the wrong side, CROSS JOIN fixes the order.
+The indexes match these queries term by term: a partial index is used only by a query that repeats its WHERE term. Where the
+planner would start with the wrong table, CROSS JOIN fixes the order.
 """
 
 from typing import Final
 
+from shared.domain import limits
 from shared.town.rows import AGENT_COLUMNS, AGENT_TABLES, RIG_COLUMNS
 
 QUERIES: Final[dict[str, str]] = {
-    "keys": "SELECT key, value FROM town ORDER BY key",
     "rigs": f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id",  # noqa: S608 - constants
     "agents": f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} ORDER BY a.bead_id",  # noqa: S608 - constants
     "issues": """
@@ -94,12 +94,12 @@ QUERIES: Final[dict[str, str]] = {
         FROM beads b
         WHERE b.type = 'message' AND b.status = 'open'
         ORDER BY b.created_at, b.bead_id""",
-    "escalations": """
+    "escalations": f"""
         SELECT b.bead_id, b.title, e.severity, e.re_escalation_count, b.created_at
         FROM escalation_metadata e
         CROSS JOIN beads b ON b.bead_id = e.bead_id AND b.status NOT IN ('closed', 'failed')
-        WHERE e.acknowledged = 0 AND e.re_escalation_count < 3
-        ORDER BY b.bead_id""",
+        WHERE e.acknowledged = 0 AND e.re_escalation_count < {limits.ESCALATION_BUMPS}
+        ORDER BY b.bead_id""",  # noqa: S608 - constants
     "expiring_nudges": """
         SELECT n.nudge_id, n.expires_at
         FROM agent_nudges n

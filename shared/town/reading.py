@@ -1,10 +1,9 @@
-"""What rules may ask: one query for each notion, answered once per pass and shared by all rules.
+"""What rules may read: one query for each concept, run once per pass and shared by all rules.
 
-A reader is a snapshot by construction: rules run before any action of their pass, and every answer is kept. Every query
-has a total order; none reads terminal history except through an index of a live bead.
+A reader is a snapshot by construction, because rules run before any action of their pass and every result is kept. Every
+query has a total order. None reads closed or failed beads, except those that an index reaches from a live bead.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -13,11 +12,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from shared.domain import limits
-from shared.domain.config import Settings, TownConfig, effective
+from shared.domain.config import EffectiveSettings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
-from shared.domain.times import from_text, to_text
-from shared.town import database, live
+from shared.domain.times import from_text, time_or_none, to_text
+from shared.town import database, live, town_keys
 from shared.town.queries import QUERIES
 from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of, truthy
 
@@ -25,25 +24,25 @@ T = TypeVar("T")
 
 
 class TownReader:
-    """The state as rules see it. `unreadable` collects rows that could not be read, by (table, key)."""
+    """The state as rules see it. `unreadable` collects the rows that could not be read, by (table, key)."""
 
     def __init__(self, sql: sqlite3.Connection, config: TownConfig, unreadable: dict[tuple[str, str], str]) -> None:
         """Read through `sql` with the configuration of this tick."""
         self._sql = sql
         self._config = config
         self.unreadable = unreadable
-        self._settings: dict[str | None, Settings] = {}
+        self._settings: dict[str | None, EffectiveSettings] = {}
         self._shared: dict[str, Any] = {}
         self._recent_nudges: dict[datetime, Mapping[tuple[str, str], datetime]] = {}
 
     def sandbox(self) -> AbstractContextManager[Callable[[], bool]]:
-        """While rules run: see `database.rules_sandbox`."""
+        """The sandbox in which rules run: see `database.rules_sandbox`."""
         return database.rules_sandbox(self._sql)
 
     @cached_property
     def keys(self) -> Mapping[str, Any]:
         """All town keys."""
-        return {row[0]: json.loads(row[1]) for row in self._rows("keys")}
+        return town_keys.all_values(self._sql)
 
     @cached_property
     def rigs(self) -> Mapping[str, Rig]:
@@ -51,14 +50,14 @@ class TownReader:
         return {rig.id: rig for rig in self._readable("rigs", rig_of)}
 
     def once(self, name: str, answer: Callable[[], T]) -> T:
-        """An answer that several rules of this pass share; computed by the first that asks."""
+        """A value that several rules of this pass share; it is computed when first requested."""
         if name not in self._shared:
             self._shared[name] = answer()
         found: T = self._shared[name]
         return found
 
-    def settings(self, rig_id: str | None) -> Settings:
-        """What holds for a rig, or for the town where there is no such rig."""
+    def settings(self, rig_id: str | None) -> EffectiveSettings:
+        """The settings that apply to a rig, or to the town if there is no such rig."""
         found = self._settings.get(rig_id)
         if found is None:
             rig = None if rig_id is None else self.rigs.get(rig_id)
@@ -67,7 +66,7 @@ class TownReader:
 
     @cached_property
     def agents(self) -> tuple[Agent, ...]:
-        """All agents by id, with their hooks."""
+        """All agents in order of id, with their hooks."""
         return tuple(self._readable("agents", agent_of))
 
     @cached_property
@@ -82,7 +81,7 @@ class TownReader:
 
     @cached_property
     def mayor(self) -> Agent | None:
-        """The first mayor, by creation."""
+        """The first mayor by creation."""
         mayors = [agent for agent in self.agents if agent.role is Role.MAYOR]
         return min(mayors, key=lambda agent: (agent.created_at, agent.id), default=None)
 
@@ -103,7 +102,7 @@ class TownReader:
 
     @cached_property
     def blockers(self) -> Mapping[str, tuple[live.Blocker, ...]]:
-        """Unresolved blockers (spec/data-model.md 3.10) by the id of the live bead that they hold back."""
+        """Unresolved blockers (spec/data-model.md 3.10), by the id of the live bead that they block."""
         found: dict[str, list[live.Blocker]] = {}
         for row in self._rows("blockers"):
             blocker = self._blocker(row)
@@ -113,13 +112,13 @@ class TownReader:
 
     @cached_property
     def staged_beads(self) -> frozenset[str]:
-        """Beads that track a staged live convoy."""
+        """The beads that track a live convoy that is staged."""
         return frozenset(row[0] for row in self._rows("staged"))
 
     @cached_property
-    def in_review(self) -> Mapping[str, live.Settled]:
+    def in_review(self) -> Mapping[str, live.ReviewCounts]:
         """Issues in review with the counts of their MRs, by id."""
-        return {row[0]: live.Settled(*row) for row in self._rows("in_review")}
+        return {row[0]: live.ReviewCounts(*row) for row in self._rows("in_review")}
 
     @cached_property
     def review_sources(self) -> Mapping[str, tuple[str, BeadType, BeadStatus]]:
@@ -136,7 +135,7 @@ class TownReader:
 
     @cached_property
     def convoys_in_review(self) -> frozenset[str]:
-        """Convoys of which some tracked bead has a live MR."""
+        """Convoys with at least one tracked bead that has a live MR."""
         return frozenset(row[0] for row in self._rows("convoys_in_review"))
 
     @cached_property
@@ -148,7 +147,7 @@ class TownReader:
         return {convoy: tuple(landings) for convoy, landings in found.items()}
 
     def recent_nudges(self, since: datetime) -> Mapping[tuple[str, str], datetime]:
-        """When a working or stalled agent was last nudged by a tier since then, by (agent, source)."""
+        """When each working or stalled agent was last nudged by a tier since then, by (agent, source)."""
         found = self._recent_nudges.get(since)
         if found is None:
             rows = self._rows("recent_nudges", {"since": to_text(since)})
@@ -167,7 +166,7 @@ class TownReader:
 
     @cached_property
     def expiring_nudges(self) -> tuple[tuple[str, datetime], ...]:
-        """Undelivered nudges with an end, by id."""
+        """Undelivered nudges that will expire, by id."""
         return tuple(self._readable("expiring_nudges", lambda row: (row[0], from_text(row[1])), table="agent_nudges"))
 
     @cached_property
@@ -176,23 +175,23 @@ class TownReader:
         return frozenset((row[0], row[1]) for row in self._rows("unfinished_effects"))
 
     def failed_starts(self, since: datetime) -> tuple[int, datetime | None]:
-        """How many beads, not closed, failed to start since then, and when the first of them did."""
+        """How many beads that are not closed failed to start since then, and when the first of them did."""
         count, oldest = self._rows("failed_starts", {"since": to_text(since)})[0]
-        return count, None if oldest is None else from_text(oldest)
+        return count, time_or_none(oldest)
 
     def updated_at(self, bead_id: str) -> datetime | None:
-        """When a bead of any status was last updated; None if it is gone."""
+        """When a bead of any status was last updated; None if it does not exist."""
         rows = self._rows("updated_at", {"id": bead_id})
         return from_text(rows[0][0]) if rows else None
 
     @cached_property
     def unknown_convoys(self) -> tuple[tuple[str, str], ...]:
-        """(id, status) of convoys in a status that does not exist."""
+        """(id, status) of convoys with an unknown status."""
         return tuple((row[0], row[1]) for row in self._rows("unknown_convoys"))
 
     @cached_property
     def double_hooks(self) -> tuple[tuple[str, int], ...]:
-        """(bead, agents) where more than one agent is hooked to a bead."""
+        """(bead, number of agents) for each bead to which more than one agent is hooked."""
         return tuple((row[0], row[1]) for row in self._rows("double_hooks"))
 
     @cached_property
@@ -210,13 +209,13 @@ class TownReader:
 
     @cached_property
     def triage_batch(self) -> live.Issue | None:
-        """A live triage batch."""
+        """A live triage batch; None if there is none."""
         return next(
             (issue for issue in self.issues if Label.TRIAGE in issue.labels and issue.created_by == PATROL), None
         )
 
     def dispatchable(self, issue: live.Issue) -> bool:
-        """Whether only backoff, breaker, draining or a full rig can keep an agent from this issue (rule B1)."""
+        """Whether nothing but backoff, breaker, drain or a full rig can keep this issue from being dispatched (rule B1)."""
         return (
             issue.status is BeadStatus.OPEN
             and issue.assignee is None
@@ -229,7 +228,7 @@ class TownReader:
         )
 
     def has_active_work(self, now: datetime) -> bool:
-        """Whether anything goes on or could start (spec/data-model.md 3.15)."""
+        """Whether there is work in progress or work that could start (spec/data-model.md 3.15)."""
         return (
             any(self._occupied(agent, now) for agent in self.agents)
             or any(review.status is BeadStatus.OPEN or not review.awaiting_approval for review in self.reviews)

@@ -1,7 +1,7 @@
-"""Rows as values, each checked against the vocabulary as it is read.
+"""Rows as values. Every column is checked against the known values when a row is read.
 
-A row that cannot be read raises RowUnreadable; the reader puts it aside for invariant 1 and goes on with the others, so
-that one bad row never silences a rule.
+A row that cannot be read raises RowUnreadable. The reader notes it for invariant 1 and continues with the other rows, so
+that one bad row never stops a rule.
 """
 
 import json
@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from shared.domain.config import RigConfig
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, Role
-from shared.domain.times import from_text
+from shared.domain.times import from_text, readable_time, time_or_none
 
 E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """A registered repository and its overrides."""
+    """A registered repository with its overrides."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class Rig:
 
 @dataclass(frozen=True, slots=True)
 class Bead:
-    """One bead, whole."""
+    """One bead with all of its columns."""
 
     id: str
     type: BeadType
@@ -56,7 +56,7 @@ class Bead:
 
     @property
     def live(self) -> bool:
-        """Neither closed nor failed."""
+        """Whether it is neither closed nor failed."""
         return not self.status.terminal
 
 
@@ -75,7 +75,7 @@ class Review:
 
 
 class Hooked(NamedTuple):
-    """What the rules need to know of the bead that an agent is hooked to."""
+    """What rules need to know about the bead that an agent is hooked to."""
 
     id: str
     type: BeadType
@@ -87,9 +87,9 @@ class Hooked(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """An agent with its hook. `hook` names the bead, `hooked` is None if that bead does not exist.
+    """An agent with its hook. `hook` is the bead's id; `hooked` is None if that bead does not exist.
 
-    `last_event_at` and `active_tools` stay text: only GUPP reads them, and unreadable values have a meaning there.
+    `last_event_at` and `active_tools` stay text: only GUPP reads them, and defines what unreadable values mean.
     """
 
     id: str
@@ -113,7 +113,7 @@ class Agent(NamedTuple):
 
 
 def member(vocabulary: Mapping[str, E], word: str) -> E:
-    """The member of a vocabulary (by wire word). Raises ValueError for any other word."""
+    """The member of a vocabulary for its wire word. Raises ValueError for an unknown word."""
     found = vocabulary.get(word)
     if found is None:
         raise ValueError(f"{str(word)[:40]!r} is not one of {', '.join(sorted(vocabulary))}")
@@ -127,15 +127,27 @@ AGENT_STATUSES = {each.value: each for each in AgentStatus}
 OUTCOMES = {each.value: each for each in DispatchOutcome}
 
 
-def time_or_none(text: str | None) -> datetime | None:
-    """A stored time. Raises ValueError if it is not exactly in the stored form."""
-    return None if text is None else from_text(text)
-
-
 def truthy(metadata: Mapping[str, Any], key: str) -> bool:
-    """JSON true or a number other than 0; missing, null, false, 0 and any string are not."""
+    """Whether a metadata flag is set: true or a number other than 0. Missing, null, false, 0 and strings are not set."""
     value = metadata.get(key)
     return isinstance(value, bool | int | float) and value != 0
+
+
+def time_in(metadata: Mapping[str, Any], key: str) -> datetime | None:
+    """The time under a metadata key; None if there is no readable time."""
+    return readable_time(metadata.get(key))
+
+
+def text_in(metadata: Mapping[str, Any], key: str) -> str | None:
+    """The text under a metadata key; None if there is no text."""
+    value = metadata.get(key)
+    return value if isinstance(value, str) else None
+
+
+def landing_attempts(metadata: Mapping[str, Any]) -> int:
+    """How many landing MRs were created for a convoy, according to its metadata."""
+    attempts = metadata.get("landing_mr_attempts", 0)
+    return attempts if isinstance(attempts, int) else 0
 
 
 def object_of(text: str) -> dict[str, Any]:
@@ -149,7 +161,7 @@ def object_of(text: str) -> dict[str, Any]:
 
 
 def labels_of(text: str) -> tuple[str, ...]:
-    """A JSON list of text. Raises ValueError for anything else."""
+    """The labels in a JSON list of texts. Raises ValueError for anything else."""
     if text == "[]":
         return ()
     value = json.loads(text)
@@ -245,10 +257,10 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
             None if row[16] is None else member(OUTCOMES, row[16]),
             row[17],
             row[18],
-            None if row[19] is None else from_text(row[19]),
+            time_or_none(row[19]),
             row[20],
             row[21],
-            None if row[22] is None else from_text(row[22]),
+            time_or_none(row[22]),
         )
     except ValueError as error:
         raise RowUnreadable("agent_metadata", row[0], str(error)) from error
@@ -262,7 +274,7 @@ def _hooked_of(row: tuple[Any, ...]) -> Hooked:
             member(BEAD_STATUSES, row[8]),
             row[9],
             row[10],
-            None if row[11] is None else from_text(row[11]),
+            time_or_none(row[11]),
             row[12],
         )
     except ValueError as error:

@@ -1,24 +1,23 @@
-"""The town during one tick: the open database and the tick that may write it."""
+"""The town during one tick: the open database and the tick that writes to it."""
 
-import json
 import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.domain import canonical
-from shared.domain.config import Settings, effective
+from shared.domain.config import EffectiveSettings, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.tick import Tick
+from shared.town import town_keys
 from shared.town.rows import RIG_COLUMNS, Rig, rig_of
 
 
 @dataclass(slots=True)
 class Town:
-    """What events and actions are given. Only `shared.town` uses `sql`.
+    """What events and actions work on. Only `shared.town` runs statements on `sql`.
 
-    `unreadable` collects rows that could not be read, by (table, key), for invariant 1. `config_changed` is set when an
-    event stored another configuration: it holds from the next tick on. `deleted_beads` says that pending events may have been
-    processed on the way.
+    `unreadable` collects the rows that could not be read, by (table, key), for invariant 1. `config_changed` means that an
+    event stored another configuration, which applies from the next tick on. `deleted_beads` means that a bead was deleted,
+    which may have marked pending events as processed.
     """
 
     sql: sqlite3.Connection
@@ -33,16 +32,11 @@ class Town:
 
     def key(self, name: str) -> Any:
         """The value of a town key; None if it was never set."""
-        row = self.sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
-        return None if row is None else json.loads(row[0])
+        return town_keys.value(self.sql, name)
 
     def put(self, name: str, value: Any) -> None:
         """Store a town key if its value differs."""
-        self.sql.execute(
-            "INSERT INTO town (key, value) VALUES (:name, :value) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-            {"name": name, "value": canonical.dumps(value)},
-        )
+        town_keys.put(self.sql, name, value)
 
     def rig(self, rig_id: str | None) -> Rig | None:
         """One rig, or None."""
@@ -51,35 +45,35 @@ class Town:
         row = self.sql.execute(f"SELECT {RIG_COLUMNS} FROM rigs g WHERE g.id = :id", {"id": rig_id}).fetchone()  # noqa: S608
         return None if row is None else rig_of(row)
 
-    def settings(self, rig_id: str | None) -> Settings:
-        """What holds for a rig, or for the town where there is no such rig."""
+    def settings(self, rig_id: str | None) -> EffectiveSettings:
+        """The settings that apply to a rig, or to the town if there is no such rig."""
         rig = self.rig(rig_id)
         return effective(self.tick.config, None if rig is None else rig.config)
 
     def note_unreadable(self, error: RowUnreadable) -> None:
-        """Remember a row that could not be read, for invariant 1."""
+        """Note a row that could not be read, for invariant 1."""
         self.unreadable[(error.table, error.key)] = error.problem
 
     def business_event(self, name: str, data: dict[str, Any]) -> None:
-        """Note a business event for journal and log."""
+        """Note a business event for the journal and the log."""
         self.business_events.append({"name": name, "data": data})
 
     def noted(self) -> tuple[int, bool]:
-        """What has been noted outside the database so far; see `forget_since`."""
+        """A mark of what was noted outside the database so far, for `forget_since`."""
         return len(self.business_events), self.config_changed
 
     def forget_since(self, noted: tuple[int, bool]) -> None:
-        """Undo what was noted outside the database, where a savepoint undid what was written into it."""
+        """Undo what was noted outside the database since a mark; a savepoint does so for the database only."""
         del self.business_events[noted[0] :]
         self.config_changed = noted[1]
 
     def next_free_effect_seq(self) -> int:
-        """The next number of the outbox."""
+        """The next sequence number of the outbox."""
         number: int = self.sql.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM outbox").fetchone()[0]
         return number
 
     def has_work_in_progress(self) -> bool:
-        """Whether an agent is working or an MR is in progress."""
+        """Whether an agent is working or a merge request is in progress."""
         row = self.sql.execute(
             "SELECT EXISTS (SELECT 1 FROM agent_metadata WHERE status = 'working') "
             "OR EXISTS (SELECT 1 FROM beads WHERE type = 'merge_request' AND status = 'in_progress')"

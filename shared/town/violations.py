@@ -1,16 +1,15 @@
-"""Broken invariants: first seen, open, captured, gone."""
+"""The table of violated invariants: first seen, opened, captured, removed."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.errors import RowUnreadable
-from shared.domain.times import from_text
-from shared.town.rows import time_or_none
+from shared.domain.times import from_text, time_or_none
 from shared.town.town import Town
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredViolation:
     """One row of open_violations."""
 
     invariant: int
@@ -22,8 +21,8 @@ class Known:
     message: str
 
 
-def known(town: Town) -> dict[tuple[int, str], Known]:
-    """All rows that can be read, by (invariant, subject); the others are noted for invariant 1."""
+def known(town: Town) -> dict[tuple[int, str], StoredViolation]:
+    """All rows by (invariant, subject). Unreadable ones are noted for invariant 1."""
     rows = town.sql.execute(
         "SELECT invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message "
         "FROM open_violations ORDER BY invariant, subject"
@@ -35,12 +34,12 @@ def known(town: Town) -> dict[tuple[int, str], Known]:
         except ValueError as error:
             town.note_unreadable(RowUnreadable("open_violations", f"{invariant} {subject}", str(error)))
             continue
-        found[(invariant, subject)] = Known(invariant, subject, tick, *times, message)
+        found[(invariant, subject)] = StoredViolation(invariant, subject, tick, *times, message)
     return found
 
 
 def note(town: Town, invariant: int, subject: str, message: str) -> None:
-    """A condition was seen for the first time, or again where its row cannot be read."""
+    """Note a violation that is seen for the first time, or whose row cannot be read."""
     town.sql.execute(
         "INSERT INTO open_violations (invariant, subject, first_seen_tick, first_seen_at, message) "
         "VALUES (:invariant, :subject, :tick, :now, :message) ON CONFLICT (invariant, subject) DO UPDATE SET "
@@ -57,7 +56,7 @@ def note(town: Town, invariant: int, subject: str, message: str) -> None:
 
 
 def capture(town: Town, invariant: int, subject: str) -> None:
-    """It is open and is reported now."""
+    """Note that a violation is open and reported now."""
     town.sql.execute(
         "UPDATE open_violations SET opened_at = COALESCE(opened_at, :now), last_captured_at = :now "
         "WHERE invariant = :invariant AND subject = :subject",
@@ -66,7 +65,7 @@ def capture(town: Town, invariant: int, subject: str) -> None:
 
 
 def forget(town: Town, invariant: int, subject: str) -> None:
-    """The condition is gone."""
+    """Remove a violation that no longer exists."""
     town.sql.execute(
         "DELETE FROM open_violations WHERE invariant = :invariant AND subject = :subject",
         {"invariant": invariant, "subject": subject},

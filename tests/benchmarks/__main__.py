@@ -68,7 +68,7 @@ def _median_ms(measured: Callable[[], float], rounds: int) -> float:
 
 
 def _open(town: TownBuilder) -> Town:
-    reader, about = tick.standing(town.sql, _given(town), town_id=town.town_id)
+    reader, about = tick.current_state(town.sql, _given(town), town_id=town.town_id)
     opened = Town(sql=town.sql, tick=about)
     opened.next_event_seq = 10_000_000
     opened.next_audit_seq = 10_000_000

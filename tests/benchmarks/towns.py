@@ -89,7 +89,7 @@ def an_aged_town(
     town.key("next_seq", history + 1)
     town.key("next_audit_seq", history + 1)
     sql.execute("PRAGMA foreign_keys = ON")
-    database.guard(sql)
+    database.restrict(sql)
     return town
 
 

@@ -100,7 +100,7 @@ def _load(case: Mapping[str, Any]) -> TownBuilder:
 
 def _reconcile(case: Mapping[str, Any]) -> str:
     town = _load(case)
-    reader, about = tick.standing(town.sql, _input(case), town_id=town.town_id)
+    reader, about = tick.current_state(town.sql, _input(case), town_id=town.town_id)
     decisions = reconcile.decide(reader, about)
     if decisions.failed_rules:
         return f"a rule failed: {decisions.failed_rules}"

@@ -64,7 +64,7 @@ def with_history(town: TownBuilder, size: int = HISTORY) -> TownBuilder:
         for statement in _LEFT_BEHIND:
             town.sql.execute(statement, {"n": str(number), "seq": number, "old": old})
     town.sql.execute("COMMIT")
-    database.guard(town.sql)
+    database.restrict(town.sql)
     return town.key("next_seq", size + 1).key("next_audit_seq", size + 1)
 
 

@@ -12,7 +12,7 @@ from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.times import to_text
 from shared.replay import debug_calls
-from shared.replay.time_window import HTTP_SIZE, Page
+from shared.replay.time_window import HTTP_SIZE, PageLimits
 from shared.town import database
 from tests.documented import unlike
 from tests.properties.amount import examples
@@ -90,7 +90,7 @@ def test_the_answer_holds_what_the_specification_names(busy: World) -> None:
 
 def test_the_answer_of_a_crowded_day_comes_in_pages_that_fit_into_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of everything: of the day, of a page, of the response."""
-    monkeypatch.setattr(debug_calls, "HTTP", Page(size=HTTP_SIZE // 10))
+    monkeypatch.setattr(debug_calls, "HTTP", PageLimits(size=HTTP_SIZE // 10))
     world = a_world_with_a_past(a_town())
     for minute in range(4):
         world.clock.move(minutes=1)

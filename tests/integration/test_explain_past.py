@@ -95,7 +95,7 @@ def test_a_story_whose_rows_are_not_kept_any_more_says_so_and_goes_on_with_the_a
     answer = explained(world, "b")
     first = world.journal()[0]["tick_no"]
     assert answer["notes"] == [
-        f"the story before tick {first} comes from the audit trail only: older journal rows are not kept"
+        f"the story before tick {first} is made from the audit trail only: older journal rows are not kept"
     ]
     assert [(entry["tick"], entry["by"], entry["code"]) for entry in answer["story"]] == [(None, "audit", "created")]
 
@@ -206,12 +206,12 @@ def test_what_would_take_a_working_agent_away_is_told_in_order_of_time() -> None
 @pytest.mark.parametrize(
     ("subject", "agent", "then", "status", "problem"),
     [
-        ("nobody", False, None, 404, "there is no bead nobody in t1"),
-        ("nobody", True, T, 404, "there is no agent nobody in t1 at 2026-01-10T12:00:00.000Z"),
+        ("nobody", False, None, 404, "town t1 has no bead nobody"),
+        ("nobody", True, T, 404, "town t1 has no agent nobody at 2026-01-10T12:00:00.000Z"),
         ("b", True, None, 400, "b is not an agent"),
-        ("mayor", False, None, 400, "mayor is not a bead of work"),
+        ("mayor", False, None, 400, "mayor is an agent, not a bead"),
         ("b", False, T + MILLISECOND, 400, "at lies in the future"),
-        ("b", False, ago(days=1), 400, "at lies before what is kept"),
+        ("b", False, ago(days=1), 400, "at is too early"),
     ],
 )
 def test_what_cannot_be_told_is_refused(
@@ -257,7 +257,7 @@ def test_a_person_names_a_bead_or_agent_by_what_tables_show_of_it(townctl: Townc
     name = worker["identity"].partition("-")[0]
     assert townctl.document("explain", "agent", name)["id"] == worker["agent_id"]
     assert townctl.document("explain", "agent", worker["agent_id"][:8])["id"] == worker["agent_id"]
-    assert "there is no agent 5649000b" in townctl("explain", "agent", "5649000b", "--json").error["message"]
+    assert "has no agent 5649000b" in townctl("explain", "agent", "5649000b", "--json").error["message"]
 
 
 def test_an_id_that_is_the_beginning_of_others_is_itself_and_any_other_beginning_is_asked_about(
@@ -273,7 +273,7 @@ def test_an_id_that_is_the_beginning_of_others_is_itself_and_any_other_beginning
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["bead", "nobody"], "there is no bead nobody"),
+        (["bead", "nobody"], "has no bead nobody"),
         (["agent", "b1"], "not an agent"),
         (["bead", "b1", "--town", "t9"], "t9"),
         (["bead", "b1", "--at", "yesterday"], "--at: not an ISO 8601 time"),

@@ -15,7 +15,7 @@ from shared.ports.object_store import ObjectVersion
 from shared.ports.steps import Steps, drive
 from shared.ports.town_past import JournalRow
 from shared.replay import faithful
-from shared.replay.time_window import Page, window_of
+from shared.replay.time_window import PageLimits, window_of
 from shared.runner import code_version as versions
 from shared.runner import inputs
 from shared.storage import layers, restore, retention
@@ -128,7 +128,7 @@ def test_the_next_actions_are_those_of_the_next_tick_where_nobody_reports_anythi
 # pages -----------------------------------------------------------------------------------------------
 
 
-def pages(world: World, page: Page) -> Iterator[list[int]]:
+def pages(world: World, page: PageLimits) -> Iterator[list[int]]:
     """The ticks of every page of the whole past."""
     now, cursor = world.clock.now(), None
     while True:
@@ -142,9 +142,11 @@ def pages(world: World, page: Page) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize(
-    "page", [Page(ticks=50), Page(span=timedelta(minutes=5)), Page(size=20_000), Page(size=1)], ids=str
+    "page",
+    [PageLimits(ticks=50), PageLimits(span=timedelta(minutes=5)), PageLimits(size=20_000), PageLimits(size=1)],
+    ids=str,
 )
-def test_a_wide_window_is_told_in_pages_that_follow_one_another(busy: World, page: Page) -> None:
+def test_a_wide_window_is_told_in_pages_that_follow_one_another(busy: World, page: PageLimits) -> None:
     told = list(pages(busy, page))
     assert len(told) > 2
     assert [tick for part in told for tick in part] == list(range(1, 121))
@@ -154,7 +156,7 @@ def test_a_pause_longer_than_a_page_does_not_end_the_telling() -> None:
     world = lived(a_world_with_a_past(a_town()), 2)
     world.clock.move(days=3)
     lived(world, 2)
-    assert [tick for part in pages(world, Page()) for tick in part] == [2, 3, 4, 5]
+    assert [tick for part in pages(world, PageLimits()) for tick in part] == [2, 3, 4, 5]
 
 
 def test_ticks_whose_rows_left_the_image_are_run_again() -> None:
@@ -264,7 +266,7 @@ def test_a_restore_in_place_is_no_tick_and_the_replay_goes_on_from_it() -> None:
     assert [tick.row["tick_no"] for tick in again.ticks] == list(range(2, 20))
     told = {tick.row["tick_no"]: tick.judged.note for tick in again.ticks if tick.judged.note}
     assert list(told) == [11, 16]
-    assert "brought back an older state" in str(told[11])
+    assert "restored an older state" in str(told[11])
     assert again.ticks[-1].digest == world.image().image_digest
 
 
@@ -309,9 +311,9 @@ def test_where_other_code_did_otherwise_its_differences_are_told_and_replay_goes
 
 
 def _no_actions(town: object, intents: object) -> object:
-    from shared.engine.apply import Applications
+    from shared.engine.apply import AppliedActions
 
-    return Applications()
+    return AppliedActions()
 
 
 def test_a_window_from_before_a_schema_change_stops_with_its_name_and_one_from_the_change_on_is_exact(

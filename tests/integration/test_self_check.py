@@ -51,7 +51,7 @@ def test_a_rule_that_reads_the_clock_is_caught_named_and_is_no_violation() -> No
     assert done.outcome == "committed"
     assert done.diverged
     alert = next(alert for alert in world.alerts.raised if alert.kind == "replay_diverged")
-    assert "tick 2 of town t1 comes to something else" in alert.message
+    assert "tick 2 of town t1 diverges when it is run again" in alert.message
     assert [place.split()[0] for place in alert.extra["places"]] == ["bead_events", "ticks"]
     assert world.town().rows("SELECT COUNT(*) FROM open_violations") == [(0,)]
     assert world.town().status("ready") == "failed"

@@ -80,7 +80,7 @@ def test_a_damaged_file_is_found_and_what_is_no_recording_refused(elsewhere: Tow
     assert (shown.code, "is damaged" in shown.out) == (1, True)
     file.write_bytes(b"no recording")
     refused = elsewhere("replay", str(file))
-    assert (refused.code, "is no recording" in refused.err) == (2, True)
+    assert (refused.code, "is not a recording" in refused.err) == (2, True)
     assert elsewhere("replay", str(tmp_path / "missing.recording")).code == 2
     both = elsewhere("replay", str(golden.path_of("drain")), *EARLY)
     assert (both.code, "does not apply to a recording" in both.err) == (2, True)

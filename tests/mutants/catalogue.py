@@ -127,8 +127,8 @@ def changed(node: ast.AST, change: str, index: int) -> ast.AST:
             node.args[1] = _moved(node.args[1], "- MS")
         case ast.Call(), "argument +1" | "argument -1" | "argument + MS" | "argument - MS":
             node.args[index] = _moved(node.args[index], change.removeprefix("argument "))
-        case ast.BinOp(), "left":
-            return node.left
+        case ast.Call(), "argument" | "at least":
+            return node.args[0] if change == "argument" else ast.parse(_at_least(node), mode="eval").body
         case ast.Yield(), "nothing":
             return ast.YieldFrom(ast.Tuple([], ast.Load()))
         case ast.expr(), "+1" | "-1" | "+ MS" | "- MS":
@@ -136,6 +136,10 @@ def changed(node: ast.AST, change: str, index: int) -> ast.AST:
         case _:
             raise ValueError(f"cannot do {change!r} with {type(node).__name__}")
     return node
+
+
+def _at_least(later_than: ast.Call) -> str:
+    return ast.unparse(later_than).replace("later_than", "at_least", 1)
 
 
 def _moved(node: ast.expr, by: str) -> ast.expr:
@@ -321,12 +325,10 @@ def _in_functions(sources: Sources) -> Iterator[Mutant]:
 
 def _finders(path: str) -> list[Callable[[ast.AST], _Found]]:
     found: list[Callable[[ast.AST], _Found]] = []
-    if path.startswith("shared/engine/replay/"):
-        return (
-            found  # what looks back is held by tests/integration, which take too long to be tried against each mutant
-        )
-    judged = path.startswith(("shared/rules/", "shared/actions/", "shared/events/", "shared/town/writing/"))
-    if judged or path.startswith("shared/engine/") or path == LIMITS:
+    judged = path.startswith(
+        ("shared/rules/", "shared/actions/", "shared/events/", "shared/intake/", "shared/town/writing/")
+    )
+    if judged or path.startswith(("shared/engine/", "shared/runner/")) or path == LIMITS:
         found += [_comparisons, _spans, _dues]
     if judged or path in _ENGINE:
         found += [_guards]
@@ -364,10 +366,15 @@ def _spans(node: ast.AST) -> _Found:
         )
 
 
+_DUE: Final = ("Due(", "Due.", "backoff", "cooldown", "silence.until(")
+
+
 def _dues(node: ast.AST) -> _Found:
-    if isinstance(node, ast.BinOp) and ast.unparse(node.right) == "MILLISECOND" and isinstance(node.op, ast.Add):
-        yield "due", ast.unparse(node), ast.unparse(node.left), _edit(node, "left")
-    if isinstance(node, ast.Yield) and node.value is not None and ast.unparse(node.value).startswith("Due("):
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "just_after":
+        yield "due", ast.unparse(node), ast.unparse(node.args[0]), _edit(node, "argument")
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Due.later_than":
+        yield "due", ast.unparse(node), "Due.at_least(...)", _edit(node, "at least")
+    if isinstance(node, ast.Yield) and node.value is not None and ast.unparse(node.value).startswith(_DUE):
         yield "due", ast.unparse(node), "no due", _edit(node, "nothing")
 
 

@@ -81,7 +81,7 @@ def _moved_to(path: Path, life: Life) -> Life:
     life.close()
     sql = sqlite3.connect(path, isolation_level=None)
     sql.execute("PRAGMA foreign_keys = ON")
-    database.guard(sql)
+    database.restrict(sql)
     return replace(life, town=_InFile(sql=sql, path=path))
 
 

@@ -13,8 +13,9 @@ from shared.domain.limits import MILLISECOND
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.engine import reconcile, tick
-from shared.questions.foresight import Outlook, drain_end, mentions, outlook
+from shared.questions.foresight import Outlook, mentions, outlook
 from shared.rules import RULES
+from shared.town import town_keys
 from tests.properties import steps
 from tests.properties.amount import examples
 from tests.properties.life import Life
@@ -29,9 +30,9 @@ CODES = {rule.name: rule.code for rule in RULES}
 
 def acting(life: Life, about: TickInput, at: datetime, rows: frozenset[str]) -> set[str]:
     """The rules that act on the rows in a town that stands as it is at a time; none acts in a paused one."""
-    reader, moment = tick.standing(life.town.sql, replace(about, now=at), town_id=TOWN)
-    end = drain_end(life.town.sql)
-    moment = replace(moment, draining=end is not None and at < end)
+    reader, moment = tick.current_state(life.town.sql, replace(about, now=at), town_id=TOWN)
+    drain = town_keys.drain(life.town.sql)
+    moment = replace(moment, draining=drain is not None and at < drain.ends_at)
     if moment.paused:
         return set()
     decided = reconcile.decide(reader, moment)

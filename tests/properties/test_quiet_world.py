@@ -41,8 +41,8 @@ def _calm_down(life: Life) -> None:
     raise AssertionError(f"no rest after 200 ticks: {acts(life.ticked[-1])}")
 
 
-def _reasons(life: Life) -> dict[str, waiting.Waiting]:
-    reader, about = tick.standing(life.town.sql, life.input(), town_id=TOWN)
+def _reasons(life: Life) -> dict[str, waiting.WaitReason]:
+    reader, about = tick.current_state(life.town.sql, life.input(), town_id=TOWN)
     return {each.bead_id: each for each in waiting.reasons(reader, about)}
 
 

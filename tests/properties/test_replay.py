@@ -13,7 +13,7 @@ from shared.images import image_digest
 from shared.ports.steps import drive
 from shared.ports.town_past import PastImage, journal_row
 from shared.replay import faithful
-from shared.replay.time_window import Page, Window
+from shared.replay.time_window import PageLimits, Window
 from shared.replay.what_if import run
 from shared.replay.what_if.overrides import Overrides
 from shared.runner.code_version import code_version
@@ -24,7 +24,7 @@ from tests.properties.starts import begin
 from tests.properties.test_same_bytes import a_history
 from tests.towns import MS, TOWN
 
-UNLIMITED = Page(span=timedelta(days=3650), ticks=1_000_000)
+UNLIMITED = PageLimits(span=timedelta(days=3650), ticks=1_000_000)
 
 
 @dataclass

@@ -183,7 +183,7 @@ def test_a_tick_that_cannot_be_run_any_more_is_named_with_its_error(monkeypatch:
     monkeypatch.setattr(reconcile, "decide", broken)
     verified = verify(golden.read("drain"))
     assert verified.divergence is not None
-    assert verified.divergence.reason == "the tick cannot be run"
+    assert verified.divergence.reason == "the tick failed"
     assert verified.divergence.differences == (
         Difference("ticks", str(verified.recording.base_tick + 1), "*", "a tick", "RuntimeError: not today"),
     )

@@ -47,8 +47,8 @@ def test_other_bytes_with_the_same_rows_are_the_same_past_and_the_report_says_wh
     assert verified.exact
     assert verified.as_json()["comparedBy"] == "rows"
     assert verified.notes[0] == (
-        f"bytes are not compared: recorded with SQLite {OTHER}, this is {database.SQLITE_VERSION}, "
-        "which may lay out pages otherwise; compared is every row"
+        f"only rows are compared, not bytes: the recording was made with SQLite {OTHER}, and this is "
+        f"SQLite {database.SQLITE_VERSION}, which may lay out pages differently"
     )
 
 

@@ -103,7 +103,7 @@ def with_canaries(*, alive: bool) -> TownBuilder:
     town = a_town()
     town.sql.set_authorizer(None)
     columns = list(text_columns(town))
-    database.guard(town.sql)
+    database.restrict(town.sql)
     for number, (table, column) in enumerate(columns):
         if alive and (table, column) in UNREADABLE_BY_A_TICK:
             continue
@@ -273,7 +273,7 @@ class Altered(StoredPast):
 @pytest.mark.parametrize(
     ("columns", "problem"),
     [
-        ({"sqlite_version": "3.99.0"}, "bytes are not compared"),
+        ({"sqlite_version": "3.99.0"}, "only the outputs are compared"),
         ({"now": "2026-01-10T12:00:20.000Z"}, "the result is not what was committed"),
         ({"code_version": "older", "config_digest": "x"}, "is not proven"),
     ],
@@ -321,7 +321,7 @@ def test_a_restore_within_a_window_is_said_and_before_it_is_followed() -> None:
     across = drive(making.record(TOWN, past_of(world), Window(T + MS, world.clock.now())))
     assert across.recording is None
     assert across.problem is not None
-    assert "brought back an older state" in across.problem
+    assert "restored an older state" in across.problem
     kept = past_of(world)
     after = Window(T + 75_000 * MS, world.clock.now())
     followed = drive(making.record(TOWN, OnlyTheOldest(kept.objects, kept.versions), after))

@@ -134,7 +134,7 @@ def test_lines_that_are_none_name_their_number() -> None:
 
 def test_what_is_no_recording_or_of_a_later_format_is_refused(tmp_path: Path) -> None:
     for body in (b"", b"SQLite format 3\0", lzma.compress(b'{"format":"something else"}\n'), lzma.compress(b"[]\n")):
-        with pytest.raises(Refused, match="is no recording"):
+        with pytest.raises(Refused, match="is not a recording"):
             replayed(tmp_path, body)
     text = lzma.decompress(golden.path_of(NAME).read_bytes()).replace(b'"version":1', b'"version":2', 1)
     with pytest.raises(Refused, match="format 2"):

@@ -42,7 +42,7 @@ def busy() -> World:
             (
                 400,
                 "from",
-                "from lies before what is kept: this town can be replayed from 2026-01-03T12:33:53.000Z on",
+                "from is too early: this town can be replayed from 2026-01-03T12:33:53.000Z on",
             ),
         ),
         (
@@ -50,7 +50,7 @@ def busy() -> World:
             (
                 400,
                 "from",
-                "from lies before what is kept: this town can be replayed from 2026-01-10T12:00:00.000Z on",
+                "from is too early: this town can be replayed from 2026-01-10T12:00:00.000Z on",
             ),
         ),
     ],

@@ -7,7 +7,7 @@ from typing import Final
 from shared.domain import limits
 from shared.domain.tick import Tick, TickInput
 from shared.engine import tick, waiting
-from shared.engine.waiting import Waiting
+from shared.engine.waiting import WaitReason
 from shared.town import database, journal
 from shared.town.reading import TownReader
 from tests.simulation.agents import SimulatedRuntime
@@ -49,7 +49,7 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
             yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
 
 
-def _for_a_person(bead_id: str, waits: dict[str, Waiting], tracked_by: Sequence[str]) -> bool:
+def _for_a_person(bead_id: str, waits: dict[str, WaitReason], tracked_by: Sequence[str]) -> bool:
     """Whether only a person can end this: by itself, or because what it waits for does; a convoy waits for its tasks."""
     wait = waits.get(bead_id)
     if wait is None:
@@ -62,7 +62,7 @@ def _for_a_person(bead_id: str, waits: dict[str, Waiting], tracked_by: Sequence[
     return bool(tasks) and all(_for_a_person(task, waits, ()) for task in tasks)
 
 
-def _waits(ledger: Ledger, now: datetime) -> dict[str, Waiting]:
+def _waits(ledger: Ledger, now: datetime) -> dict[str, WaitReason]:
     with database.opened(ledger.image) as sql:
         reader, about = _standing(sql, ledger, now)
         return {wait.bead_id: wait for wait in waiting.reasons(reader, about)}
@@ -81,7 +81,7 @@ def _standing(sql: database.Database, ledger: Ledger, now: datetime) -> tuple[To
         prev_image_digest="",
         restore_window=limits.RESTORE_WINDOW,
     )
-    return tick.standing(sql, given, town_id=ledger.town_id)
+    return tick.current_state(sql, given, town_id=ledger.town_id)
 
 
 def _acknowledged(ledger: Ledger) -> set[str]:

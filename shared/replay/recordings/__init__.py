@@ -1,1 +1,1 @@
-"""Recordings: ticks of one town in one file, without what people wrote, with all that is needed to run them again anywhere."""
+"""Recordings: ticks of one town in one file, without texts that people wrote, and complete enough to be run again anywhere."""

@@ -1,4 +1,4 @@
-"""What one tick wrote, row by row: how a recording keeps it, and how it is compared with what a tick writes now."""
+"""What one tick wrote, row by row: how a recording stores it, and how it is compared with what the tick writes now."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -12,18 +12,18 @@ from shared.images.touched import RowKey
 from shared.town import database, journal
 
 Changes = dict[RowKey, dict[str, Any] | None]
-"""By row: the columns that have another value now; of a new row all that are not null. None: the row is gone."""
+"""By row: the columns with a new value; for a new row, all that are not null; None for a deleted row."""
 
 _ORDER: Final = {table: place for place, table in enumerate(dump.CAUSES_FIRST)}
 
 
 def watch(running: Rerun) -> None:
-    """Note from now on which rows the ticks of a rerun write."""
+    """From now on, note which rows the ticks of a rerun write."""
     touched.watch(running.sql)
 
 
 def of_tick(running: Rerun) -> Changes:
-    """What the tick wrote that ran last on a watched rerun."""
+    """What the last tick of a watched rerun wrote."""
     with database.opened(running.before) as before:
         keys = touched.take(running.sql) | _journal_keys(before, running.sql)
         found: Changes = {}
@@ -35,7 +35,7 @@ def of_tick(running: Rerun) -> Changes:
 
 
 def differences(running: Rerun, expected: Changes, got: Changes) -> Iterator[Difference]:
-    """Where what the last tick wrote is not what it should have written: causes first, the journal last."""
+    """Where the last tick wrote something else than expected: causes first, the journal last."""
     with database.opened(running.before) as before:
         for key in sorted({*expected, *got}, key=_cause_first):
             if expected.get(key, {}) == got.get(key, {}):
@@ -48,29 +48,29 @@ def differences(running: Rerun, expected: Changes, got: Changes) -> Iterator[Dif
 
 
 def row_of(sql: database.Database, key: RowKey) -> tuple[object, ...] | None:
-    """The row of a key, of `ticks` too; None if there is none."""
+    """The row of a key, including rows of `ticks`; None if it does not exist."""
     if key[0] != "ticks":
         return touched.row_of(sql, key)
     return dump.by_key(sql, "ticks").get(key[1])
 
 
 def as_json(changes: Changes) -> list[list[Any]]:
-    """The changes as a recording keeps them."""
+    """The changes as a recording stores them."""
     return [[table, first, second, columns] for (table, first, second), columns in changes.items()]
 
 
 def from_json(given: Iterable[Any]) -> Changes:
-    """The reverse of `as_json`. Raises DamagedImage for a table or a column that no town has."""
+    """The inverse of `as_json`. Raises DamagedImage for an unknown table or column."""
     found: Changes = {}
     for table, first, second, columns in given:
         if table not in _ORDER or not set(columns or ()) <= set(dump.columns_of(table)):
-            raise DamagedImage(f"no town has such a row: {table} {sorted(columns or ())}"[:200])
+            raise DamagedImage(f"it has changes of an unknown table or column: {table} {sorted(columns or ())}"[:200])
         found[(table, first, second)] = columns
     return found
 
 
 def _journal_keys(before: database.Database, after: database.Database) -> set[RowKey]:
-    """The journal is not watched: rows come and go, and none is ever changed."""
+    """The keys of added and deleted journal rows. The journal is not watched, because its rows are never changed."""
     return {("ticks", str(number), "") for number in journal.numbers(before) ^ journal.numbers(after)}
 
 
@@ -91,7 +91,7 @@ def _after(key: RowKey, then: tuple[object, ...] | None, change: dict[str, Any] 
 
 
 def _in_the_journal(difference: Difference) -> Iterator[Difference]:
-    """A journal row's documents are compared value by value; the column is a path then."""
+    """Compare the documents of a journal row value by value. The column is then a path."""
     if difference.column not in ("inputs", "outputs"):
         yield difference
         return

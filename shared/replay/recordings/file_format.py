@@ -1,7 +1,7 @@
-"""A recording: ticks of one town in one file, with all that is needed to run them again anywhere and to judge the result.
+"""A recording: ticks of one town in one file, complete enough to be run again anywhere and to judge the result.
 
-The file is xz over lines of canonical JSON: a head with the image that stood before the first tick, then a line for each
-tick: its journal row, what it wrote, and the digests after it. The same recording gives the same bytes.
+The file is xz-compressed lines of canonical JSON: a head with the image before the first tick, then one line per tick with
+its journal row, what it wrote, and the digests after it. Equal recordings give equal bytes.
 """
 
 import json
@@ -25,7 +25,7 @@ FORMAT: Final = "town recording"
 VERSION: Final = 1
 SUFFIX: Final = ".recording"
 LARGEST: Final = 1 << 30
-"""Bytes that a recording may have once it is unpacked."""
+"""The largest size of an unpacked recording, in bytes."""
 _XZ: Final = b"\xfd7zXZ\x00"
 _PAGE_MARK: Final = 8
 _PLAIN: Final = ("tick_no", "tick_id", "now", "code_version", "sqlite_version", "config_digest", "prev_image_digest")
@@ -33,7 +33,7 @@ _PLAIN: Final = ("tick_no", "tick_id", "now", "code_version", "sqlite_version", 
 
 @dataclass(frozen=True, slots=True)
 class RecordedTick:
-    """One tick: what it was given and did (`row`), what it wrote, and the digests of the image after it."""
+    """One tick: its input and outputs (`row`), what it wrote, and the digests of the image after it."""
 
     row: JournalRow
     image_digest: str
@@ -43,9 +43,10 @@ class RecordedTick:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Ticks in a row, and the image before the first of them. `base_tick` is the last tick in that image.
+    """Consecutive ticks, and the image before the first of them. `base_tick` is the last tick in that image.
 
-    `masked` counts the texts that stand-ins have replaced; `page_marks` tell which page of the image was changed since.
+    `masked` counts the texts that were replaced by placeholders. `page_marks` show which page of the image was changed if
+    the file was tampered with.
     """
 
     town_id: str
@@ -62,7 +63,7 @@ class Recording:
 
     @property
     def base(self) -> PastImage:
-        """The image before the first tick, as something to start from."""
+        """The image before the first tick, from which a rerun can start."""
         return PastImage(
             town_id=self.town_id,
             image=self.image,
@@ -74,32 +75,34 @@ class Recording:
 
 
 def page_marks(image: bytes) -> tuple[str, ...]:
-    """The first digits of the sha256 of each page."""
+    """The first digits of the SHA-256 of each page."""
     size = page_size_of(image)
     return tuple(sha256(image[at : at + size]).hexdigest()[:_PAGE_MARK] for at in range(0, len(image), size))
 
 
 def to_bytes(recording: Recording) -> bytes:
-    """The file."""
+    """The contents of the file."""
     lines = [canonical.dumps(_head(recording)), *(canonical.dumps(_line(tick)) for tick in recording.ticks)]
     return lzma.compress(("\n".join(lines) + "\n").encode(), preset=lzma.PRESET_EXTREME | 6)
 
 
 def from_bytes(body: bytes, name: str) -> Recording:
-    """The recording in a file. Raises Refused if it is none, or of a later format; DamagedImage if it cannot be read."""
+    """The recording in a file. Raises Refused if it is not a recording or has a newer format, DamagedImage if it is damaged."""
     if not body.startswith(_XZ):
         hint = "name a file that `townctl record` has written"
-        raise Refused(f"{name} is no recording", status=400, path="file", hint=hint)
+        raise Refused(f"{name} is not a recording", status=400, path="file", hint=hint)
     lines = _unpacked(body, name).splitlines()
     try:
         head = json.loads(lines[0])
     except (ValueError, IndexError) as error:
         raise _damaged(name, "its first line cannot be read") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise Refused(f"{name} is no recording", status=400, path="file")
+        raise Refused(f"{name} is not a recording", status=400, path="file")
     if head.get("version") != VERSION:
-        hint = "run the release that wrote it, or a newer one"
-        raise Refused(f"{name} has format {head.get('version')}, this code reads {VERSION}", status=400, hint=hint)
+        hint = "use the release that wrote it, or a newer one"
+        raise Refused(
+            f"{name} has format {head.get('version')}; this code reads format {VERSION}", status=400, hint=hint
+        )
     return _read(head, lines[1:], name)
 
 
@@ -174,16 +177,18 @@ def _unpacked(body: bytes, name: str) -> str:
     try:
         text = unpacking.decompress(body, LARGEST)
         if not unpacking.eof or unpacking.unused_data:
-            raise _damaged(name, "it does not end where it should")
+            raise _damaged(name, "it is cut off or has extra data at its end")
         return text.decode()
     except (lzma.LZMAError, UnicodeDecodeError) as error:
         raise _damaged(name, f"it cannot be unpacked ({error})"[:200]) from error
 
 
 def _damaged(name: str, problem: str) -> DamagedImage:
-    return DamagedImage(f"the recording {name} is damaged: {problem}", hint="take the file from where it was made")
+    return DamagedImage(
+        f"the recording {name} is damaged: {problem}", hint="copy the file again from where it was made"
+    )
 
 
 def digest_of(recording: Recording) -> str:
-    """The image digest of the base, made of its pages."""
+    """The image digest of the base, computed from its pages."""
     return image_digest.of_image(recording.image)

@@ -1,4 +1,4 @@
-"""Makes a recording of a window: history is proven first, then scrubbed, then what is left runs and is written down."""
+"""Makes a recording of a window: prove the window, remove the texts, run the result, and write down what happens."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -8,7 +8,7 @@ from typing import Any, Final
 from shared.domain.errors import Refused
 from shared.domain.tick import config_digest
 from shared.domain.times import to_text
-from shared.history.journal_rows import Rows
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, digest_of, input_of
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Steps
@@ -19,44 +19,44 @@ from shared.replay.recordings.changes import Changes
 from shared.replay.recordings.file_format import RecordedTick, Recording, page_marks
 from shared.replay.recordings.scrubbing import Scrubbing, decisions_of, require_clean
 from shared.replay.replayed import Replay
-from shared.replay.time_window import Page, Window
+from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
 from shared.town import database, journal
 
-_ONE_FILE: Final = Page()
+_ONE_FILE: Final = PageLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """The recording, if the window is proven to be what happened; else `problem` says what is not."""
+class RecordingResult:
+    """The recording, if the window is proven to be what happened; else `problem` says what is not proven."""
 
     history: Replay
     recording: Recording | None
     problem: str | None = None
 
 
-def record(town_id: str, past: TownPast, wanted: Window) -> Steps[Recorded]:
-    """Record a window. Raises Refused where it is empty, too wide, too old, or cannot be scrubbed."""
+def record(town_id: str, past: TownPast, wanted: Window) -> Steps[RecordingResult]:
+    """Record a window. Raises Refused if it is empty, too wide or too old, or if texts cannot be removed from it."""
     history = yield from faithful.replay(town_id, past, wanted, page=_ONE_FILE)
     if history.cursor is not None:
         reached = to_text(history.ticks[-1].at)
-        hint = f"end it at {reached}, and make another recording of the rest"
-        raise Refused("the window holds more than fits into one recording", status=400, path="to", hint=hint)
+        hint = f"set to to {reached}, and make another recording of the rest"
+        raise Refused("the window is too long for one recording", status=400, path="to", hint=hint)
     problem = _unproven(history)
     if problem is not None:
-        return Recorded(history, None, problem)
+        return RecordingResult(history, None, problem)
     if not history.ticks:
         raise Refused(
-            "no tick ran in this window", status=404, path="from", hint="see `townctl ticks` for when they ran"
+            "no tick ran in this window", status=404, path="from", hint="`townctl ticks` shows when ticks ran"
         )
     base, written = yield from _as_it_was(town_id, past, history)
-    return Recorded(history, scrubbed(base, [tick.row for tick in history.ticks], written))
+    return RecordingResult(history, scrubbed(base, [tick.row for tick in history.ticks], written))
 
 
 def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Changes]) -> Recording:
-    """The recording of these ticks in which nothing is left of what people wrote.
+    """The recording of these ticks, without the texts that people wrote.
 
-    Raises Refused if the town would decide otherwise without it.
+    Raises Refused if the town would decide differently without these texts.
     """
     scrubbing = Scrubbing(base.town_id, base.image, written)
     image = scrubbing.image(base.image)
@@ -85,8 +85,8 @@ def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Chan
 
 
 def _as_it_was(town_id: str, past: TownPast, history: Replay) -> Steps[tuple[PastImage, list[Changes]]]:
-    """The image before the first tick of the window, and what each tick wrote."""
-    rows = Rows(past, town_id)
+    """The image before the first tick of the window, and what each of its ticks wrote."""
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(history.base.tick_no)
     first = history.ticks[0].row["tick_no"]
     written: list[Changes] = []
@@ -108,7 +108,7 @@ def _as_it_was(town_id: str, past: TownPast, history: Replay) -> Steps[tuple[Pas
 
 
 def _restart(running: Rerun, past: TownPast, row: JournalRow) -> Steps[None]:
-    """Before the window a restore may have brought back an older state; the ticks after it began there."""
+    """Continue from a restored image, if one was restored before the window: the next tick started from it."""
     kept = yield from past.after_tick(running.town_id, row["tick_no"] - 1)
     for image in kept:
         if digest_of(image) == row["prev_image_digest"]:
@@ -125,12 +125,12 @@ def _unproven(history: Replay) -> str | None:
         if tick.judged.proof != "image" or not tick.judged.equal:
             return f"tick {tick.row['tick_no']} is not proven to be what happened: {tick.judged.note or 'it differs'}"
         if tick.judged.note is not None and tick is not history.ticks[-1]:
-            return f"tick {tick.row['tick_no']}: {tick.judged.note}; record before it and after it"
+            return f"tick {tick.row['tick_no']}: {tick.judged.note}; make one recording before it and one after it"
     return None
 
 
 def _recorded(running: Rerun, row: JournalRow, *, before: list[tuple[Any, ...]]) -> RecordedTick:
-    """Run a masked tick and write down what came of it. Raises Refused if it decides otherwise than it did."""
+    """Run a masked tick and record the result. Raises Refused if it decides differently from the original."""
     config = summary.before_tick(running.sql).config
     given = journal_row({**row, "config_digest": config_digest(config), "prev_image_digest": running.digest})
     report = running.run(input_of(given))
@@ -138,7 +138,7 @@ def _recorded(running: Rerun, row: JournalRow, *, before: list[tuple[Any, ...]])
     if now != before:
         differs = next((pair for pair in zip(before, now, strict=False) if pair[0] != pair[1]), (len(before), len(now)))
         raise Refused(
-            f"tick {row['tick_no']} decides otherwise once texts are masked: {differs[0]} became {differs[1]}"[:400],
+            f"tick {row['tick_no']} decides differently when texts are masked: {differs[0]} became {differs[1]}"[:400],
             status=409,
             path="scrubbing",
             hint="record a window that ends before it or begins after it",

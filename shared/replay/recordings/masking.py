@@ -1,8 +1,8 @@
-"""Stand-ins for what people wrote: the same for the same text, and nothing of the text in them.
+"""Placeholders for texts that people wrote: equal texts get equal placeholders, and a placeholder reveals nothing of its text.
 
-What a tick is known to need stays: words of our own, times, numbers, ids. All other text is replaced, so that it does not
-matter whether anybody would have recognised it as a secret. Ids and addresses are replaced where they hold a secret, an
-e-mail address or anything that is no plain id.
+Only what a tick is known to need is kept: the system's own words, times, numbers, ids. All other text is replaced, whether
+or not it looks like a secret. Ids and addresses are replaced if they contain a secret, an e-mail address or anything that
+is not a plain id.
 """
 
 import json
@@ -29,7 +29,7 @@ SECRET: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""What gives itself away. Not what keeps recordings clean: the last look at one that is."""
+"""What looks like a secret. This is only the final check of a recording; it is not what keeps secrets out of it."""
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _ID: Final = re.compile(r"[A-Za-z0-9_.:/#+~-]{1,200}")
@@ -45,25 +45,31 @@ _LENGTH_KEPT: Final = 200
 _IDS: Final = frozenset(("id", "claim", "nonce", "generation", "head_sha", "sha", "merge_commit", "resolved_by"))
 _URLS: Final = frozenset(("pr_url", "git_url", "url"))
 _FILLERS: Final = ("", ".", "·", "…", "𝄞")
-"""One character for every width in UTF-8: a long text keeps its length in characters and in bytes, as limits count them."""
+"""One character for each width in UTF-8, so that a long text keeps its length in characters and in bytes, which limits count."""
+
+
+# This is a list of what is kept, not of what is removed, because a secret can look like anything. A text is kept only if it is
+# a word of the code itself, a time, the id of a row, or has no letters and digits. Example: the metadata
+# {"branch": "fix-login", "attempt": 3, "state": "open"} becomes {"branch": "masked-1", "attempt": 3, "state": "open"}.
+# The same text always gets the same placeholder, so that comparisons in rules still give the same result.
 
 
 class Masks:
-    """The stand-ins of one recording. `effects` are effect ids that have another one because their subject has."""
+    """The placeholders of one recording. `effects` maps the effect ids that change because the effect's subject changes."""
 
     def __init__(self, ids: frozenset[str] = frozenset()) -> None:
-        """Stand-ins where `ids` are the ids of rows of the town, which may stand anywhere."""
+        """`ids` are the ids of rows of the town; they are kept wherever they occur."""
         self._ids = ids
         self._made: dict[tuple[str, str], str] = {}
         self.effects: dict[str, str] = {}
 
     @property
     def count(self) -> int:
-        """How many different texts are replaced."""
+        """How many different texts were replaced."""
         return len(self._made)
 
     def document(self, text: str, key: str) -> str:
-        """A JSON text with all its values masked; what is not JSON in the form that towns store is masked as a whole."""
+        """A JSON text with its values masked. A text that is not canonical JSON is masked as a whole."""
         try:
             given = json.loads(text)
             if canonical.dumps(given) == text:
@@ -73,7 +79,7 @@ class Masks:
         return self.free(text)
 
     def value(self, given: Any, key: str) -> Any:
-        """A JSON value that stands under this key."""
+        """A JSON value that is stored under this key."""
         if isinstance(given, str):
             return self.text(given, key)
         if isinstance(given, list):
@@ -85,7 +91,7 @@ class Masks:
         return self._number(given)
 
     def text(self, given: str, key: str) -> str:
-        """A text that stands under this key."""
+        """A text that is stored under this key."""
         if key == "identity":
             return self.identity(given)
         if key in _URLS:
@@ -95,35 +101,35 @@ class Masks:
         return self.free(given)
 
     def key(self, given: str) -> str:
-        """The name of a field: our own, an id, or somebody's words."""
-        return given if given in known_keys() or self._is_id(given) else self._stand_in("key", given)
+        """The name of a field, which is kept if it is known or an id, and masked otherwise."""
+        return given if given in known_keys() or self._is_id(given) else self._placeholder("key", given)
 
     def free(self, given: str) -> str:
-        """What somebody wrote. Words of our own, times, ids of rows and what has no letter or digit stay."""
+        """Any text. Known words, times, ids of rows, and texts without letters and digits are kept."""
         if not any(character.isalnum() for character in given) or given in known_words() or _TIME.fullmatch(given):
             return given
         if self._is_id(given):
             return given
-        made = self._stand_in("masked", given)
+        made = self._placeholder("masked", given)
         return made if len(given) <= _LENGTH_KEPT else made + _filling(given, len(made))
 
     def identifier(self, given: str) -> str:
-        """An id: it stays unless it gives itself away."""
+        """An id, which is kept unless it looks like a secret."""
         if _ID.fullmatch(given) is None or SECRET.search(given):
-            return given if given in known_words() or not given else self._stand_in("id", given)
+            return given if given in known_words() or not given else self._placeholder("id", given)
         return _HASH.sub(lambda found: self.effects.get(found[0], found[0]), given)
 
     def identity(self, given: str) -> str:
-        """`<name>-<role>-<rig id>@<town id>`: who an agent is in its town."""
+        """The identity of an agent: `<name>-<role>-<rig id>@<town id>`."""
         found = _IDENTITY.fullmatch(given)
         if found is None or SECRET.search(given):
-            return self._stand_in("identity", given)
+            return self._placeholder("identity", given)
         ours = found[1] in known_words() or _NUMBERED_NAME.fullmatch(found[1]) or self._is_id(found[1])
-        name = found[1] if ours else self._stand_in("name", found[1])
+        name = found[1] if ours else self._placeholder("name", found[1])
         return f"{name}-{found[2]}-{self.identifier(found[3])}@{found[4]}"
 
     def url(self, given: str) -> str:
-        """The address of a repository or a pull request: its shape, its forge and its number stay."""
+        """The address of a repository or a pull request, of which the form, a known forge and the number are kept."""
         if (found := _URL.fullmatch(given)) is not None:
             host = self._host(found[2])
             return f"{found[1]}://{host}" + "/".join(self._part(part) for part in found[3].split("/"))
@@ -135,20 +141,20 @@ class Masks:
         return given in self._ids and _ID.fullmatch(given) is not None and SECRET.search(given) is None
 
     def _host(self, given: str) -> str:
-        return given if given in _FORGES else f"{self._stand_in('host', given)}.invalid"
+        return given if given in _FORGES else f"{self._placeholder('host', given)}.invalid"
 
     def _part(self, given: str) -> str:
         name = given.removesuffix(".git")
         if given in _PARTS_OF_A_FORGE or (given.isdigit() and len(given) <= 9):
             return given
-        return self._stand_in("part", name.lower()) + given[len(name) :]
+        return self._placeholder("part", name.lower()) + given[len(name) :]
 
     def _number(self, given: float) -> int:
         digits = len(str(abs(int(given)))) if abs(given) < 10**18 else 18
-        made = self._stand_in("number", str(given))
+        made = self._placeholder("number", str(given))
         return int(10 ** (digits - 1)) + int(made.rpartition("-")[2])
 
-    def _stand_in(self, kind: str, given: str) -> str:
+    def _placeholder(self, kind: str, given: str) -> str:
         known = self._made.get((kind, given))
         if known is None:
             known = self._made[(kind, given)] = f"{kind}-{len(self._made) + 1}"
@@ -156,6 +162,6 @@ class Masks:
 
 
 def _filling(given: str, used: int) -> str:
-    """What makes a text of so many plain characters as long as the given one, in characters and in bytes."""
+    """The characters that make a placeholder of `used` ASCII characters as long as the given text, in characters and bytes."""
     widths = sorted(len(character.encode(errors="replace")) for character in given)
     return "".join(_FILLERS[width] for width in widths[used:])

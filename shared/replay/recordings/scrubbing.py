@@ -1,4 +1,4 @@
-"""A town and what it was given, without anything that people wrote: the same decisions, other words."""
+"""Removes the texts that people wrote from a town and its inputs, so that the ticks still decide the same."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,10 +24,10 @@ _KEPT_KEYS: Final = frozenset(("id", "schema_version", "tick_id"))
 
 
 class Scrubbing:
-    """The masks of one recording and what they make of an image and of journal rows."""
+    """Applies the masks of one recording to an image and to journal rows."""
 
     def __init__(self, town_id: str, image: bytes, written: Sequence[Changes]) -> None:
-        """Learn the ids of a town: those in its image and those that its ticks wrote."""
+        """Collect the ids of a town: those in its image, and those that its ticks wrote."""
         self._town_id = town_id
         rows = rewriting.all_rows(image)
         known = {row["bead_id"] for row in rows["beads"]} | {row["id"] for row in rows["rigs"]}
@@ -41,11 +41,11 @@ class Scrubbing:
                     self._learn_effect({"effect_id": key[1], **row})
 
     def image(self, image: bytes) -> bytes:
-        """The image masked; of its journal rows only their numbers are left."""
+        """The masked image. Only the numbers of its journal rows are kept."""
         return rewriting.rewritten(image, self._row)
 
     def given(self, row: JournalRow) -> JournalRow:
-        """What a tick was given, masked; its digests are still those of history."""
+        """The masked input of a tick. Its digests are still those of history."""
         inputs = row["inputs"]
         seen = inputs["observations"]
         masked = {
@@ -57,7 +57,7 @@ class Scrubbing:
         return journal_row({**row, "inputs": masked, "outputs": {}})
 
     def decisions(self, outputs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """What a tick of history decided, in the form of `decisions_of`."""
+        """What a tick of history decided, masked, in the form of `decisions_of`."""
         masks = self.masks
         events = [
             (masks.identifier(e["event_id"]), masks.free(e["event_type"]), _head(e["outcome"]))
@@ -66,7 +66,7 @@ class Scrubbing:
         return [*events, *_actions(outputs)]
 
     def _learn_effect(self, row: Mapping[str, Any]) -> None:
-        """An effect whose subject has a stand-in gets another id, as the tick would make it."""
+        """Note the new id of an effect whose subject is masked: the one that a tick would make for it."""
         if not {"kind", "subject", "generation"} <= set(row):
             return
         subject = self.masks.identifier(row["subject"])
@@ -123,13 +123,13 @@ class Scrubbing:
 
 
 def decisions_of(report: TickReport) -> list[tuple[Any, ...]]:
-    """What a tick decided: events with their outcomes, rules with the types and outcomes of their actions."""
+    """What a tick decided: its events with their outcomes, and rules with the types and outcomes of their actions."""
     events = [(event.event_id, event.event_type, _head(event.outcome)) for event in report.events]
     return [*events, *_actions(report.outputs())]
 
 
 def require_clean(image: bytes, rows: Iterable[JournalRow]) -> None:
-    """The last look: nothing that gives itself away is left. Raises Refused, which names the place and not the text."""
+    """The final check that nothing looks like a secret. Raises Refused, which names the place but not the text."""
     for table, found in rewriting.all_rows(image).items():
         for stored in found:
             for column, value in stored.items():
@@ -141,7 +141,7 @@ def require_clean(image: bytes, rows: Iterable[JournalRow]) -> None:
 
 
 def _actions(outputs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """In an order of their own: beads of one time are told in the order of ids, and ids may have stand-ins."""
+    """The actions in sorted order, because rules list beads of the same time by id, and masking can change ids."""
     return sorted((each["rule"], each["action"]["type"], each["outcome"]) for each in outputs["actions"])
 
 
@@ -151,8 +151,8 @@ def _head(outcome: str) -> str:
 
 def _not_clean(place: str) -> Refused:
     return Refused(
-        f"something that looks like a secret is left in {place}: nothing was written",
+        f"{place} still contains something that looks like a secret; nothing was written",
         status=409,
         path="scrubbing",
-        hint="this is a fault of the scrubbing; report the column, not the text",
+        hint="this is a bug of the recorder: report the column, but not the text",
     )

@@ -1,7 +1,7 @@
-"""Whether a recording still comes out as it was recorded: every tick runs again and is compared, whatever code is installed.
+"""Verifies a recording: every tick is run again with the installed code and compared with the record.
 
-The version that made a tick is part of what the tick was given, so another version alone changes nothing: a difference is
-one of behaviour. Everything that is compared is made anew: digests from pages, rows from what the tick wrote.
+The code version of a tick is part of its input, so another version alone changes nothing: every difference is a difference
+in behaviour. What is compared is always computed anew: digests from the pages, rows from what the tick wrote.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,42 +12,42 @@ from shared.domain.errors import SchemaMismatch, TownError
 from shared.domain.report import TickReport
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
-from shared.history.differences import ABSENT, SHOWN, Difference, of_accounts
+from shared.history.differences import ABSENT, SHOWN, Difference, of_outputs
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import dump
 from shared.questions import snapshot
-from shared.questions.snapshot import State
+from shared.questions.snapshot import TownState
 from shared.replay.judging import missing
 from shared.replay.recordings import changes
 from shared.replay.recordings.file_format import RecordedTick, Recording, digest_of, page_marks
 from shared.replay.replayed import Divergence
-from shared.replay.what_if.comparison import Parting, only
+from shared.replay.what_if.comparison import TickDifference, one_sided
 from shared.runner.code_version import code_version
 from shared.town import database, journal, migrations
 
-CHANGED = "the tick ran again with what is recorded, and something else came of it"
-BASE_CHANGED = "the image in the recording is not the one that was recorded"
-NO_INPUT = "what the tick was given is not all there"
-FAILED = "the tick cannot be run"
+CHANGED = "the tick was run again from its record, and its result differs"
+BASE_CHANGED = "the image in the recording was changed"
+NO_INPUT = "the input of the tick is incomplete"
+FAILED = "the tick failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What came of a recording. `partings` are the ticks that come out otherwise, in the manner of a diff.
+    """The result of verifying a recording. `partings` are the ticks that differ, as a diff.
 
-    After the first difference the ticks go on with what is recorded, so that one sees what it leads to.
+    After the first difference the remaining ticks still run with their recorded inputs, to show what it leads to.
     """
 
     recording: Recording
     ticks: tuple[TickReport, ...]
     divergence: Divergence | None
-    partings: tuple[Parting, ...]
-    state: State | None
+    partings: tuple[TickDifference, ...]
+    state: TownState | None
     notes: tuple[str, ...]
 
     @property
     def exact(self) -> bool:
-        """Whether everything came out as it was recorded."""
+        """Whether everything is as recorded."""
         return self.divergence is None
 
     def as_json(self) -> dict[str, Any]:
@@ -77,16 +77,16 @@ class Verified:
 
 
 def verify(recording: Recording) -> Verified:
-    """Run the recorded ticks again. A damaged image or input is a divergence, never an exception."""
+    """Run the recorded ticks again. A damaged image or input is reported as a divergence; it never raises."""
     broken = _of_base(recording)
     if broken is not None:
         return Verified(recording, (), broken, (), None, _notes(recording))
     try:
         with rerun(recording.base) as running:
-            again = _Again(recording, running)
+            again = _Verification(recording, running)
             again.run_all()
             seen = again.reports[-1].input.now if again.reports else recording.base_at
-            state = snapshot.state_of(running, seen)
+            state = snapshot.town_state(running, seen)
             notes = (*_notes(recording), *again.notes)
             return Verified(recording, tuple(again.reports), again.divergence, tuple(again.partings), state, notes)
     except TownError as error:
@@ -95,19 +95,19 @@ def verify(recording: Recording) -> Verified:
         return Verified(recording, (), broken, (), None, _notes(recording))
 
 
-class _Again:
-    """The ticks as they run again."""
+class _Verification:
+    """Runs the recorded ticks and compares each with the record."""
 
     def __init__(self, recording: Recording, running: Rerun) -> None:
         self._recording = recording
         self._running = running
         self.reports: list[TickReport] = []
-        self.partings: list[Parting] = []
+        self.partings: list[TickDifference] = []
         self.divergence: Divergence | None = None
         self.notes: list[str] = []
 
     def run_all(self) -> None:
-        """Run what is there; what is missing is the first difference."""
+        """Run all recorded ticks. A missing tick is a divergence."""
         changes.watch(self._running)
         due = self._recording.base_tick + 1
         for tick in self._recording.ticks:
@@ -122,7 +122,7 @@ class _Again:
             self._differs(missing(due, self._recording.last_tick, at))
 
     def _run(self, tick: RecordedTick) -> bool:
-        """Run one tick and compare it; False where nothing can follow."""
+        """Run one tick and compare it; False if the next one cannot be run."""
         number, at = tick.row["tick_no"], self._recording.base_at
         if self._stops_at_a_migration(tick):
             return False
@@ -154,16 +154,16 @@ class _Again:
             return None
 
     def _differences(self, tick: RecordedTick, report: TickReport) -> Iterator[Difference]:
-        """Rows first, what the tick says of itself next; digests only where nothing else tells what differs."""
+        """The differences in rows, then those in outputs; digests only if nothing else shows what differs."""
         running, told = self._running, set()
         account = (*changes.differences(running, tick.changes, changes.of_tick(running)),)
-        account += () if report.quiet else of_accounts(tick.row, journal.outputs_of(report))
+        account += () if report.quiet else of_outputs(tick.row, journal.outputs_of(report))
         for difference in account:
             if str(difference) not in told:
                 told.add(str(difference))
                 yield difference
         if told or self.divergence is not None:
-            return  # once the states have parted, their digests say nothing new
+            return  # after the states have diverged, their digests always differ
         number = str(tick.row["tick_no"])
         rows = dump.logical_digest(running.sql)
         if rows != tick.logical_digest:
@@ -172,26 +172,26 @@ class _Again:
             yield Difference("image", f"after tick {number}", "image digest", tick.image_digest, running.digest)
 
     def _stops_at_a_migration(self, tick: RecordedTick) -> bool:
-        """A tick that migrated when it was recorded does so again; any other cannot be run on an older schema."""
+        """Whether the next tick cannot be run because the recording has an older schema. A tick that migrated when it was
+        recorded does so again and can be run.
+        """
         pending = migrations.pending(self._running.sql)
         if not pending or ("town", "schema_version", "") in tick.changes:
             return False
         number = tick.row["tick_no"]
-        reason = (
-            f"the recording is older than a change of the schema ({', '.join(pending)}): use the release that made it"
-        )
+        reason = f"the recording is older than a schema change ({', '.join(pending)}): verify it with the release that made it"
         old, new = database.schema_version(self._running.sql), database.SCHEMA_VERSION
         difference = Difference("town", "schema_version", "value", old, new)
         self._differs(Divergence(number, time_of(tick.row), (difference,), reason))
         return True
 
     def _differs(self, divergence: Divergence) -> None:
-        """Keep the first one."""
+        """Keep the first divergence."""
         self.divergence = self.divergence or divergence
 
 
 def _of_base(recording: Recording) -> Divergence | None:
-    """What is wrong with the image in a recording."""
+    """The divergence if the image in a recording was changed; None if it is intact."""
     try:
         digest, marks = digest_of(recording), page_marks(recording.image)
     except SchemaMismatch as error:
@@ -211,7 +211,7 @@ def _of_base(recording: Recording) -> Divergence | None:
 
 
 def _shown(found: Iterator[Difference]) -> tuple[Difference, ...]:
-    """So many of the rows that differ, and so many of the differences in the journal, which come last."""
+    """The first differences in rows, and the first differences in the journal, which come last."""
     rows: list[Difference] = []
     told: list[Difference] = []
     for difference in found:
@@ -223,16 +223,16 @@ def _padded(marks: tuple[str, ...], length: int) -> tuple[str, ...]:
     return (*marks, *("(no such page)",) * (length - len(marks)))
 
 
-def _parting(tick: RecordedTick, report: TickReport, found: tuple[Difference, ...]) -> Parting:
+def _parting(tick: RecordedTick, report: TickReport, found: tuple[Difference, ...]) -> TickDifference:
     then: Mapping[str, Any] = tick.row["outputs"]
     now = report.outputs()
-    return Parting(
+    return TickDifference(
         tick_no=tick.row["tick_no"],
         at=report.input.now,
-        events=only(then["events"], now["events"]),
-        actions=only(then["actions"], now["actions"]),
-        effects=only(then["effects"], now["effects"]),
-        violations=only(then["violations"], now["violations"]),
+        events=one_sided(then["events"], now["events"]),
+        actions=one_sided(then["actions"], now["actions"]),
+        effects=one_sided(then["effects"], now["effects"]),
+        violations=one_sided(then["violations"], now["violations"]),
         rows=found,
     )
 
@@ -241,11 +241,11 @@ def _notes(recording: Recording) -> tuple[str, ...]:
     notes = []
     if not _same_sqlite(recording):
         notes.append(
-            f"bytes are not compared: recorded with SQLite {recording.sqlite_version}, this is "
-            f"{database.SQLITE_VERSION}, which may lay out pages otherwise; compared is every row"
+            f"only rows are compared, not bytes: the recording was made with SQLite {recording.sqlite_version}, and this is "
+            f"SQLite {database.SQLITE_VERSION}, which may lay out pages differently"
         )
     if recording.code_version != code_version():
-        notes.append(f"recorded by code {recording.code_version}; installed is {code_version()}")
+        notes.append(f"recorded by code {recording.code_version}; the installed code is {code_version()}")
     return tuple(notes)
 
 

@@ -1,4 +1,4 @@
-"""The words that towns use themselves: names of fields and values that the code knows. They say nothing about anybody."""
+"""The words of the system itself: names of fields, and values that the code knows. They reveal nothing about anybody."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -36,7 +36,7 @@ _WORDS: Final = """
 
 @cache
 def known_keys() -> frozenset[str]:
-    """Every name of a field in payloads, configuration, metadata, the journal and the tables."""
+    """All names of fields in payloads, configuration, metadata, the journal and the tables."""
     names = {*_KEYS, *_TOWN_KEYS, *RESERVED_METADATA}
     for table in (*dump.TABLES, "ticks"):
         names.update(dump.columns_of(table))
@@ -47,7 +47,7 @@ def known_keys() -> frozenset[str]:
 
 @cache
 def known_words() -> frozenset[str]:
-    """Every text that the code itself writes or compares with."""
+    """All texts that the code itself writes or compares with."""
     words = {*_WORDS, *POLECAT_NAMES, *BY_TYPE, UNREADABLE}
     words.update(value for name, value in vars(states.Label).items() if name.isupper())
     for found in vars(states).values():

@@ -1,4 +1,4 @@
-"""Two towns side by side, tick by tick: what only one of them did, and which rows differ since when."""
+"""Compares two towns tick by tick: what only one of them did, and which rows differ since which tick."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,25 +17,25 @@ from shared.images.touched import RowKey
 from shared.ports.town_past import JournalRow
 from shared.replay.answers import ActionOfTick, PartingAnswer
 
-Row = tuple[object, ...] | None
-Account = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""What only history did, and what is only done now."""
+StoredRow = tuple[object, ...] | None
+OneSided = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""What only history did, and what only the changed town did."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
-    """One tick that comes out otherwise. `rows` differ since this tick, or differ otherwise than before."""
+class TickDifference:
+    """One tick in which the towns differ. `rows` are those that differ since this tick, or differ in another way than before."""
 
     tick_no: int
     at: datetime
-    events: Account
-    actions: Account
-    effects: Account
-    violations: Account
+    events: OneSided
+    actions: OneSided
+    effects: OneSided
+    violations: OneSided
     rows: tuple[Difference, ...]
 
     def as_json(self) -> PartingAnswer:
-        """The tick in the manner of a diff."""
+        """The tick as a diff."""
         return {
             "tick": self.tick_no,
             "time": to_text(self.at),
@@ -47,8 +47,8 @@ class Parting:
         }
 
     @staticmethod
-    def sums(partings: Iterable["Parting"]) -> tuple[dict[str, int], dict[str, int]]:
-        """How many actions of each type only history has, and how many only the other town."""
+    def sums(partings: Iterable["TickDifference"]) -> tuple[dict[str, int], dict[str, int]]:
+        """How many actions of each type only history has, and how many only the changed town has."""
         then: Counter[str] = Counter()
         now: Counter[str] = Counter()
         for parting in partings:
@@ -57,34 +57,41 @@ class Parting:
         return dict(sorted(then.items())), dict(sorted(now.items()))
 
 
-class Beside:
-    """History and the other town, from one image on. Times that differ by exactly `shift` are alike."""
+# Comparing whole images after every tick would cost too much, so only rows that one of the towns has just written are compared.
+# `_apart` remembers the rows that differ, with both values: a row is listed in the tick in which it begins to differ or
+# differs in a new way, and not in the ticks in between. Example: a bead is open in history and in_progress in the changed
+# town from tick 5 on: it is listed in tick 5 only. If history closes it in tick 9, it is listed again. Once the row is equal
+# in both towns, it is forgotten.
+
+
+class Comparison:
+    """Compares history and the changed town, which start from the same image. Times that differ by exactly `shift` are equal."""
 
     def __init__(self, history: Rerun, other: Rerun, shift: timedelta) -> None:
-        """Note from now on which rows either of them writes."""
+        """From now on, note which rows each of them writes."""
         self._history = history
         self._other = other
         self._shift = shift
-        self._apart: dict[RowKey, tuple[Row, Row]] = {}
+        self._apart: dict[RowKey, tuple[StoredRow, StoredRow]] = {}
         self._watched = history.sql
         touched.watch(history.sql)
         touched.watch(other.sql)
         self.compared = 0
         self.events = 0
         self.actions: list[ActionOfTick] = []
-        self.partings: list[Parting] = []
+        self.partings: list[TickDifference] = []
 
     @property
     def rows_apart(self) -> int:
-        """How many rows differ now."""
+        """The number of rows that differ now."""
         return len(self._apart)
 
     def rows(self) -> tuple[Difference, ...]:
-        """The rows that differ now, as many as are shown."""
+        """The differences between the rows now; at most SHOWN of them."""
         return tuple(islice(self._differences(sorted(self._apart)), SHOWN))
 
     def compare(self, row: JournalRow, report: TickReport, *, rows_too: bool) -> None:
-        """Compare a tick of history, as its journal row tells it, with the other town's."""
+        """Compare a tick of history, from its journal row, with the tick of the changed town."""
         self.compared += 1
         self.events += len(report.events)
         self.actions += [
@@ -93,13 +100,13 @@ class Beside:
         ]
         then, now = row["outputs"], report.outputs()
         changed = self._newly_apart() if rows_too else []
-        parting = Parting(
+        parting = TickDifference(
             tick_no=row["tick_no"],
             at=time_of(row),
-            events=only(then["events"], now["events"]),
-            actions=only(then["actions"], now["actions"]),
-            effects=only(then["effects"], now["effects"]),
-            violations=only(then["violations"], now["violations"]),
+            events=one_sided(then["events"], now["events"]),
+            actions=one_sided(then["actions"], now["actions"]),
+            effects=one_sided(then["effects"], now["effects"]),
+            violations=one_sided(then["violations"], now["violations"]),
             rows=tuple(islice(self._differences(changed), SHOWN)),
         )
         accounts = (parting.events, parting.actions, parting.effects, parting.violations)
@@ -127,14 +134,14 @@ class Beside:
                 if not self._alike((difference.expected,), (difference.got,)):
                     yield difference
 
-    def _alike(self, then: Row, now: Row) -> bool:
+    def _alike(self, then: StoredRow, now: StoredRow) -> bool:
         if then == now or not self._shift or then is None or now is None:
             return then == now
         return all(left == right or _shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))
 
 
-def only(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Account:
-    """What one side has more often than the other, in order."""
+def one_sided(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> OneSided:
+    """What each side has more often than the other one, in order."""
     left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
     return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))
 
@@ -150,7 +157,7 @@ def _rest(each: Sequence[dict[str, Any]], texts: list[str], others: Counter[str]
 
 
 def _shifted(then: object, now: object, shift: timedelta) -> bool:
-    """Whether both are times, that far apart; stored as text, or as the JSON of a town key."""
+    """Whether both are times and `shift` apart, stored as text or as the JSON of a town key."""
     try:
         return from_text(str(now).strip('"')) - from_text(str(then).strip('"')) == shift
     except ValueError:

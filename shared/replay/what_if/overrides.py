@@ -1,4 +1,4 @@
-"""What a what-if changes: configuration, events, the clock. And the inputs that follow for each recorded tick."""
+"""What a what-if changes (configuration, events, the clock), and the inputs of its ticks that follow from that."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +26,8 @@ NOT_RECORDED: Final = "history never did this: its result is unknown"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What is to be otherwise. `config` is laid over the town's; `leave_out` are event ids; `add` come with the first tick at
-    or after their time of receipt; every tick happens `shift` later.
+    """What is changed. `config` is merged into the town's; `leave_out` are event ids; the events in `add` are given to the
+    first tick at or after their time of receipt; every tick happens `shift` later.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -46,23 +46,30 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """What history says of effects: every attempt that it made, and the tick and event that brought its result."""
+class RecordedEffects:
+    """What history has about effects: all attempts, and for each result its tick and event."""
 
     tried: frozenset[Attempt]
     results: Mapping[Attempt, tuple[int, Envelope]]
 
 
-class Inputs:
-    """The inputs of the other town, tick by tick. Results of effects are history's, where it made the same attempt.
+# Results are the only inputs that depend on what the changed town did. Example: history dispatched agent p in tick 5 and got
+# "started" in tick 6. If the changed town makes the same attempt (same effect id and number) in tick 5, it gets the result
+# in tick 6 too. If it makes it only in tick 9, it gets it in tick 10, because nothing says how long the call would have
+# taken. If it never makes it, the result is left out: it would confirm a start that did not happen. If it dispatches q
+# instead, which history never did, the result is "unknown", so that its rules wait for a heartbeat that never comes.
 
-    A result that history has comes when it came then, or with the next tick where the other town is later. An attempt that
-    history never made is answered as by an adapter that broke: nobody knows. A result that belongs to nothing the other
-    town did is left out.
+
+class WhatIfInputs:
+    """The inputs of the changed town, tick by tick. Results of effects are taken from history.
+
+    A recorded result arrives in the same tick as in history, or in the next tick if the changed town makes the attempt later.
+    An attempt that history never made gets the result "unknown", as if its adapter had failed. A result of an attempt that
+    the changed town did not make is left out.
     """
 
-    def __init__(self, overrides: Overrides, recorded: Recorded, under_way: frozenset[Attempt]) -> None:
-        """`under_way` are the attempts that had been made, and not answered, when the window began."""
+    def __init__(self, overrides: Overrides, recorded: RecordedEffects, under_way: frozenset[Attempt]) -> None:
+        """`under_way` are the attempts that had no result yet when the window began."""
         self._overrides = overrides
         self._recorded = recorded
         self._unanswered = {attempt for attempt in under_way if attempt in recorded.results}
@@ -74,16 +81,16 @@ class Inputs:
 
     @property
     def left_out(self) -> int:
-        """How many of the events to leave out did come."""
+        """How many of the events to leave out occurred in the window."""
         return len(self._overrides.leave_out) - len(self.not_seen)
 
     @property
     def not_added(self) -> int:
-        """How many of the events to add belong to no tick of the window."""
+        """How many of the events to add lie after the last tick of the window."""
         return len(self._to_add)
 
     def of(self, row: JournalRow, *, image_digest: str, config_digest: str) -> TickInput:
-        """What the other town is given where history was given a row."""
+        """The input of the changed town in place of a journal row of history."""
         given = input_of(row)
         events = [event for event in given.new_events if self._comes(event)]
         events += self._late_results(given.tick_no)
@@ -99,7 +106,7 @@ class Inputs:
         )
 
     def claimed(self, effects: tuple[ClaimedEffect, ...]) -> None:
-        """The other town started these effects; nobody performs them."""
+        """Note that the changed town started these effects, which are not performed."""
         for effect in effects:
             attempt = (effect.effect_id, effect.attempt)
             if attempt in self._recorded.results:
@@ -109,7 +116,7 @@ class Inputs:
                 self.unknown.append(effect)
 
     def _comes(self, event: Envelope) -> bool:
-        """Whether an event of history comes to the other town too."""
+        """Whether the changed town receives an event of history too."""
         if event.event_id in self._overrides.leave_out:
             self.not_seen.discard(event.event_id)
             return False
@@ -121,14 +128,14 @@ class Inputs:
         return answers
 
     def _late_results(self, tick_no: int) -> list[Envelope]:
-        """Results that came to history before the other town had asked."""
+        """Results that history received before the changed town made the attempt."""
         late = sorted(attempt for attempt in self._unanswered if self._recorded.results[attempt][0] < tick_no)
         self._unanswered.difference_update(late)
         events = [self._recorded.results[attempt][1] for attempt in late]
         return [event for event in events if event.event_id not in self._overrides.leave_out]
 
     def _made_up(self, now: datetime) -> list[Envelope]:
-        """What history never had: answers that nobody knows, and the events that are added."""
+        """Events that history never had: results that are unknown, and the added events."""
         results_ = [result_events.unanswered(effect, NOT_RECORDED) for effect in self._without_record]
         self._without_record = []
         unknown = ingest.batch_of(results_, received_at=now, source=EventSource.EFFECT).envelopes if results_ else ()

@@ -1,7 +1,7 @@
-"""What if: the recorded ticks of a window run a second time with something changed, beside history.
+"""Runs a what-if: the recorded ticks of a window a second time, with something changed, side by side with history.
 
-The other town is looked at when history's was, with the same observations. No effect is performed. What is told is where
-the two part: in what ticks did, and in rows.
+The changed town has a tick whenever history had one, with the same observations. No effect is performed. The answer shows
+where the two differ: in the outputs of ticks and in rows.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from typing import Final, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import Refused
-from shared.domain.report import ClaimedEffect
+from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.tick import Envelope, config_digest
 from shared.domain.times import to_text
 from shared.history import effect_results
 from shared.history.differences import Difference
-from shared.history.journal_rows import Rows
+from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, rerun, time_of
 from shared.ports.steps import Steps
-from shared.ports.town_past import TownPast
+from shared.ports.town_past import JournalRow, TownPast
 from shared.questions import snapshot
-from shared.questions.other_config import lay_over
-from shared.questions.snapshot import State
+from shared.questions.other_config import override_config
+from shared.questions.snapshot import TownState
 from shared.replay import time_window
 from shared.replay.answers import ActionOfTick, WhatIfAnswer
-from shared.replay.faithful import Again, start
+from shared.replay.faithful import SegmentedReplay, start
 from shared.replay.replayed import Divergence
-from shared.replay.time_window import Page, Window
-from shared.replay.what_if.comparison import Beside, Parting
-from shared.replay.what_if.overrides import Attempt, Inputs, Overrides, Recorded
+from shared.replay.time_window import PageLimits, Window
+from shared.replay.what_if.comparison import Comparison, TickDifference
+from shared.replay.what_if.overrides import Attempt, Overrides, RecordedEffects, WhatIfInputs
 from shared.runner.code_version import code_version
 from shared.town import outbox
 
@@ -40,11 +40,11 @@ _HOUR: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """A window as it would have been. `partings` are the ticks that come out otherwise, `rows` what differs at the end;
-    `events` and `actions` are the other town's.
+    """The result of a what-if. `partings` are the ticks that differ, `rows` what differs at the end; `events` and `actions`
+    are those of the changed town.
 
-    `history` is None where history itself ran again exactly, up to the divergence otherwise. `unknown` are effects that
-    history never tried.
+    `history` is None if history itself could be replayed exactly, else its divergence. `unknown` are effects that history
+    never started.
     """
 
     town_id: str
@@ -52,7 +52,7 @@ class WhatIf:
     overrides: Overrides
     recorded_code: tuple[str, ...]
     ticks: int
-    partings: tuple[Parting, ...]
+    partings: tuple[TickDifference, ...]
     rows: tuple[Difference, ...]
     rows_apart: int
     unknown: tuple[ClaimedEffect, ...]
@@ -61,12 +61,12 @@ class WhatIf:
     history: Divergence | None
     events: int
     actions: tuple[ActionOfTick, ...]
-    state: State
+    state: TownState
     notes: tuple[str, ...]
 
     def as_json(self, *, size: int | None = None) -> WhatIfAnswer:
-        """The answer of replay-events with overrides; at most so many bytes of partings, and of actions, the first ones."""
-        only_then, only_now = Parting.sums(self.partings)
+        """The answer of replay-events with overrides, with the first `size` bytes of partings and of actions at most."""
+        only_then, only_now = TickDifference.sums(self.partings)
         shown = _within(size, [parting.as_json() for parting in self.partings])
         actions = _within(size, list(self.actions))
         return {
@@ -100,61 +100,90 @@ class WhatIf:
 
 
 def what_if(
-    town_id: str, past: TownPast, wanted: Window, overrides: Overrides, *, page: Page = time_window.WHOLE_DAY
+    town_id: str, past: TownPast, wanted: Window, overrides: Overrides, *, page: PageLimits = time_window.WHOLE_DAY
 ) -> Steps[WhatIf]:
-    """Run a window again with something changed. Raises Refused (400) as a replay does, and for a window too wide for one
-    page: the other town cannot be resumed in the middle.
+    """Run a window again with something changed. Raises Refused (400) as a replay does, and also for a window that is longer
+    than one page, because the changed town cannot be resumed in the middle.
     """
     newest = yield from past.newest(town_id)
     base, rows = yield from start(town_id, past, wanted, newest)
     recorded = yield from _recorded(town_id, past, base.tick_no, wanted, page)
     with rerun(base) as history:
-        again = Again(history, past, rows, newest)
-        while (row := rows.next) is not None and time_of(row) < wanted.start and again.goes_on(row):
+        again = SegmentedReplay(history, past, rows, newest)
+        while (row := rows.next) is not None and time_of(row) < wanted.start and again.can_run(row):
             yield from again.run(row)
-        with rerun(history.as_past(base)) as other:
-            inputs = Inputs(overrides, recorded, _under_way(other))
-            beside = Beside(history, other, overrides.shift)
+        with rerun(history.as_past(base)) as changed:
+            inputs = WhatIfInputs(overrides, recorded, _under_way(changed))
+            comparison = Comparison(history, changed, overrides.shift)
             codes: dict[str, None] = {}
-            while (row := rows.next) is not None and time_of(row) <= wanted.end and again.goes_on(row):
+            while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
                 yield from again.run(row)
-                config = lay_over(other.sql, overrides.config, path="overrides.config")
-                report = other.run(inputs.of(row, image_digest=other.digest, config_digest=config_digest(config)))
-                inputs.claimed(report.effects)
-                beside.compare(row, report, rows_too=not again.parted)
+                comparison.compare(row, _run_changed(changed, row, overrides, inputs), rows_too=not again.diverged)
                 codes[row["code_version"]] = None
-            again.ends()
-            return WhatIf(
+            again.finish()
+            return _result(
+                again,
+                inputs,
+                comparison,
                 town_id=town_id,
                 window=wanted,
                 overrides=overrides,
                 recorded_code=tuple(codes),
-                ticks=beside.compared,
-                partings=tuple(beside.partings),
-                rows=beside.rows(),
-                rows_apart=beside.rows_apart,
-                unknown=tuple(inputs.unknown),
-                left_out=inputs.left_out,
-                added=inputs.added,
-                history=again.divergence,
-                events=beside.events,
-                actions=tuple(beside.actions),
-                state=snapshot.state_of(other, wanted.end + overrides.shift),
-                notes=_notes(again, inputs),
+                state=snapshot.town_state(changed, wanted.end + overrides.shift),
             )
 
 
+def _run_changed(changed: Rerun, row: JournalRow, overrides: Overrides, inputs: WhatIfInputs) -> TickReport:
+    """Run the tick of the changed town that corresponds to a journal row."""
+    config = override_config(changed.sql, overrides.config, path="overrides.config")
+    given = inputs.of(row, image_digest=changed.digest, config_digest=config_digest(config))
+    report = changed.run(given)
+    inputs.claimed(report.effects)
+    return report
+
+
+def _result(
+    again: SegmentedReplay,
+    inputs: WhatIfInputs,
+    comparison: Comparison,
+    *,
+    town_id: str,
+    window: Window,
+    overrides: Overrides,
+    recorded_code: tuple[str, ...],
+    state: TownState,
+) -> WhatIf:
+    return WhatIf(
+        town_id=town_id,
+        window=window,
+        overrides=overrides,
+        recorded_code=recorded_code,
+        ticks=comparison.compared,
+        partings=tuple(comparison.partings),
+        rows=comparison.rows(),
+        rows_apart=comparison.rows_apart,
+        unknown=tuple(inputs.unknown),
+        left_out=inputs.left_out,
+        added=inputs.added,
+        history=again.divergence,
+        events=comparison.events,
+        actions=tuple(comparison.actions),
+        state=state,
+        notes=_notes(again, inputs),
+    )
+
+
 def _within(size: int | None, each: list[T]) -> list[T]:
-    """As many of the first ones as have room."""
+    """The first elements whose JSON fits into `size` bytes."""
     if size is None:
         return each
     lengths = accumulate(len(canonical.dumps(one)) for one in each)
     return [one for one, length in zip(each, lengths, strict=True) if length <= size]
 
 
-def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Page) -> Steps[Recorded]:
-    """What history says of effects up to the end of the window. Raises Refused if the window is too wide."""
-    rows = Rows(past, town_id)
+def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: PageLimits) -> Steps[RecordedEffects]:
+    """What history has about effects up to the end of the window. Raises Refused if the window is too long."""
+    rows = JournalRows(past, town_id)
     yield from rows.start_after(base)
     tried: set[Attempt] = set()
     found: dict[Attempt, tuple[int, Envelope]] = {}
@@ -163,10 +192,10 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
         ticks += time_of(row) >= wanted.start
         if ticks > page.ticks or wanted.end - wanted.start > page.span:
             raise Refused(
-                f"a what-if holds at most {page.ticks} ticks and {page.span // _HOUR} hours",
+                f"the window of a what-if has at most {page.ticks} ticks and {page.span // _HOUR} hours",
                 status=400,
                 path="to",
-                hint="ask for a narrower window; the other town cannot be resumed in the middle",
+                hint="choose a shorter window; a what-if cannot be continued with a cursor",
             )
         for event in row["inputs"]["new_events"]:
             attempt = effect_results.attempt_of(event["event_id"])
@@ -174,30 +203,34 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
                 found[attempt] = (row["tick_no"], Envelope(**event))
         tried.update((effect["effect_id"], effect["attempt"]) for effect in row["outputs"]["effects"])
         yield from rows.advance()
-    return Recorded(frozenset(tried), found)
+    return RecordedEffects(frozenset(tried), found)
 
 
 def _under_way(town: Rerun) -> frozenset[Attempt]:
-    """Attempts that had been started before the window, and had no answer yet."""
+    """Attempts that were started before the window and had no result yet."""
     lines = outbox.unfinished_lines(town.sql)
     return frozenset((line.effect_id, line.attempts) for line in lines if line.state == "claimed")
 
 
-def _notes(again: Again, inputs: Inputs) -> tuple[str, ...]:
+def _notes(again: SegmentedReplay, inputs: WhatIfInputs) -> tuple[str, ...]:
     notes = list(again.notes)
     if again.stopped is not None:
         notes.append(again.stopped)
-    if again.parted:
+    if again.diverged:
         notes.append(
-            "history was made by other code and its state is not known at every tick: rows are not compared there"
+            "history was made by other code, so its state is not known at every tick: rows are not compared there"
         )
     if inputs.not_seen:
         named = ", ".join(sorted(inputs.not_seen)[:10])
-        notes.append(f"{len(inputs.not_seen)} events to leave out do not come in this window: {named}")
+        notes.append(f"{_counted(len(inputs.not_seen), 'event')} to leave out did not occur in this window: {named}")
     if inputs.not_added:
-        notes.append(f"{inputs.not_added} events to add lie after the last tick of this window")
+        notes.append(f"{_counted(inputs.not_added, 'event')} to add came after the last tick of this window")
     if inputs.unknown:
         notes.append(
-            f"{len(inputs.unknown)} effects were never tried in history: their results are unknown, and count so"
+            f"history never started {_counted(len(inputs.unknown), 'effect')} of the changed town: these results are unknown"
         )
     return tuple(notes)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,7 +1,7 @@
-"""Schema changes: numbered SQL files, each applied inside the tick's transaction together with its own record.
+"""Schema changes: numbered SQL files. Each is applied inside the tick's transaction, together with its version number.
 
-`0002_what_it_does.sql` brings version 1 to version 2. schema.sql always describes the newest version; a new town never
-migrates. A change comes in two releases: first code that can live with both shapes, then the change.
+`0002_what_it_does.sql` migrates version 1 to version 2. schema.sql always describes the newest version, so new towns are
+never migrated. A change takes two releases: first the code that works with both schemas, then the change itself.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ from shared.town import database
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The step to `version`."""
+    """The migration to `version`."""
 
     version: int
     name: str
@@ -23,7 +23,7 @@ class Migration:
 
 
 def read_migrations(folder: Path) -> tuple[Migration, ...]:
-    """The migrations of a folder, in order. Raises ValueError if a number is missing or double."""
+    """The migrations in a folder, in order. Raises ValueError if a number is missing or occurs twice."""
     found = [
         Migration(int(path.stem.split("_")[0]), path.stem, _statements(path.read_text(encoding="utf-8")))
         for path in sorted(folder.glob("[0-9]*.sql"))
@@ -38,14 +38,14 @@ MIGRATIONS: Final = read_migrations(Path(__file__).parent)
 
 
 def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
-    """Bring the open image to the newest schema, inside the present transaction; returns the names of what was applied.
+    """Migrate the open image to the newest schema, in the present transaction; returns the names of applied migrations.
 
-    Raises SchemaMismatch for an image that is older than any migration knows.
+    Raises SchemaMismatch for an image with a version that no migration starts from.
     """
     version = database.schema_version(sql)
     if version < 1:
         raise SchemaMismatch(
-            f"the image has schema {version}, which no release ever wrote",
+            f"the image has schema {version}, which no release has written",
             hint="restore an earlier commit of this town, or import it",
         )
     applied = []
@@ -60,13 +60,13 @@ def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] 
 
 
 def pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
-    """The names of what `apply_pending` would apply."""
+    """The names of the migrations that `apply_pending` would apply."""
     version = database.schema_version(sql)
     return tuple(migration.name for migration in migrations if migration.version > version)
 
 
 def _statements(script: str) -> tuple[str, ...]:
-    """The statements of a script; `executescript` would end the transaction."""
+    """The statements of a script, one by one, because `executescript` would end the transaction."""
     statements: list[str] = []
     pending = ""
     for line in script.splitlines(keepends=True):

@@ -1,1 +1,1 @@
-"""The state functions (spec/data-model.md section 3). Status, hook, assignee and counters change only through them."""
+"""The state functions (spec/data-model.md section 3): the only code that changes status, hook, assignee and counters."""

@@ -39,7 +39,7 @@ POLECAT_NAMES: Final = [
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """What a heartbeat tells of the agent's activity; None = not supplied."""
+    """What a heartbeat says about the agent's activity. None means that the heartbeat does not say."""
 
     last_event_type: str | None = None
     last_event_at: datetime | None = None
@@ -47,12 +47,12 @@ class Watermark:
 
 
 def exists(town: Town, agent_id: str) -> bool:
-    """Whether there is an agent of that id, readable or not."""
+    """Whether an agent with that id exists, readable or not."""
     return town.sql.execute("SELECT 1 FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}).fetchone() is not None
 
 
 def move(town: Town, agent_id: str, to: AgentStatus, *, from_: AgentStatus | None = None) -> beads.Moved:
-    """Change an agent's status if it still has the expected one (spec/data-model.md 3.4)."""
+    """Change an agent's status, if it still has the expected one (spec/data-model.md 3.4)."""
     row = town.sql.execute("SELECT status, role FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}).fetchone()
     if row is None:
         return "missing"
@@ -107,7 +107,7 @@ def touch(town: Town, agent: Agent, received_at: datetime, watermark: Watermark)
 
 
 def mark_lost(town: Town, agent_id: str) -> None:
-    """The newest dispatch came to nothing (spec/data-model.md 3.6); an agent that was seen alive is left alone."""
+    """Mark the newest dispatch as lost (spec/data-model.md 3.6), unless the agent has sent a heartbeat since."""
     row = town.sql.execute(
         "SELECT last_dispatch_bead_id FROM agent_metadata "
         "WHERE bead_id = :id AND last_dispatch_outcome IN ('pending', 'started', 'unknown')",
@@ -121,7 +121,7 @@ def mark_lost(town: Town, agent_id: str) -> None:
 
 
 def set_outcome(town: Town, agent_id: str, outcome: str | None) -> None:
-    """What became of the newest dispatch."""
+    """Set the outcome of the newest dispatch."""
     town.sql.execute(
         "UPDATE agent_metadata SET last_dispatch_outcome = :outcome WHERE bead_id = :id",
         {"id": agent_id, "outcome": outcome},
@@ -129,7 +129,7 @@ def set_outcome(town: Town, agent_id: str, outcome: str | None) -> None:
 
 
 def reset_attempts(town: Town, agent_id: str) -> None:
-    """The agent's own counter becomes 0."""
+    """Set the agent's own counter to 0."""
     town.sql.execute(
         "UPDATE agent_metadata SET dispatch_attempts = 0 WHERE bead_id = :id AND dispatch_attempts <> 0",
         {"id": agent_id},
@@ -137,7 +137,7 @@ def reset_attempts(town: Town, agent_id: str) -> None:
 
 
 def clear_checkpoint(town: Town, agent_id: str) -> bool:
-    """Forget the checkpoint; False if there was none."""
+    """Delete the checkpoint; False if there was none."""
     cleared = town.sql.execute(
         "UPDATE agent_metadata SET checkpoint = NULL WHERE bead_id = :id AND checkpoint IS NOT NULL", {"id": agent_id}
     )
@@ -145,7 +145,7 @@ def clear_checkpoint(town: Town, agent_id: str) -> bool:
 
 
 def observe(town: Town, agent_id: str, status: str | None) -> None:
-    """The last recorded non-running process status; None when a new episode begins."""
+    """Set the last recorded process status other than running; None begins a new episode."""
     town.sql.execute(
         "UPDATE agent_metadata SET observed_status = :status WHERE bead_id = :id AND observed_status IS NOT :status",
         {"id": agent_id, "status": status},
@@ -153,7 +153,7 @@ def observe(town: Town, agent_id: str, status: str | None) -> None:
 
 
 def set_message(town: Town, agent_id: str, message: str) -> None:
-    """The agent's own words on what it does, for display."""
+    """Set the agent's own description of what it does, for display."""
     town.sql.execute(
         "UPDATE agent_metadata SET agent_status_message = :message, agent_status_updated_at = :now WHERE bead_id = :id",
         {"id": agent_id, "message": message, "now": town.tick.now_text},
@@ -161,7 +161,7 @@ def set_message(town: Town, agent_id: str, message: str) -> None:
 
 
 def begin_dispatch(town: Town, agent_id: str, bead_id: str) -> int:
-    """The agent works on the bead from now on, as a new generation, which is returned (spec/actions.md section 3)."""
+    """Let the agent work on the bead as a new generation, which is returned (spec/actions.md section 3)."""
     town.sql.execute(
         "UPDATE agent_metadata SET status = 'working', dispatch_attempts = dispatch_attempts + 1, "
         "generation = generation + 1, last_dispatch_bead_id = :bead, last_dispatch_outcome = 'pending', "
@@ -176,7 +176,7 @@ def begin_dispatch(town: Town, agent_id: str, bead_id: str) -> int:
 
 
 def confirm_start(town: Town, agent: Agent, process_id: str | None) -> None:
-    """The runtime answered yes."""
+    """Note that the runtime confirmed the start."""
     town.sql.execute(
         "UPDATE agent_metadata SET dispatch_attempts = CASE WHEN role = 'refinery' THEN dispatch_attempts ELSE 0 END, "
         "last_dispatch_outcome = CASE WHEN last_dispatch_outcome IN ('pending', 'unknown') THEN 'started' "
@@ -187,7 +187,7 @@ def confirm_start(town: Town, agent: Agent, process_id: str | None) -> None:
 
 
 def delete(town: Town, agent_id: str) -> None:
-    """Remove an agent (spec/data-model.md 3.7): its live beads go back to open, its waiting effects expire."""
+    """Delete an agent (spec/data-model.md 3.7): its beads in progress are opened again, its pending effects expire."""
     hooks.unhook(town, agent_id)
     assigned = town.sql.execute(
         "SELECT bead_id, status FROM beads WHERE assignee_agent_bead_id = :id ORDER BY bead_id", {"id": agent_id}
@@ -204,12 +204,12 @@ def delete(town: Town, agent_id: str) -> None:
 
 
 def get_or_create(town: Town, role: Role, rig_id: str | None) -> str:
-    """The agent to use for a role (spec/data-model.md 3.8): an existing one, else a new one."""
+    """The agent to use for a role (spec/data-model.md 3.8): an existing one, or a new one."""
     return _existing(town, role, rig_id) or _create(town, role, rig_id)
 
 
 def _existing(town: Town, role: Role, rig_id: str | None) -> str | None:
-    """The first that there is; of the polecats, which can stand in for each other, the first that can be read."""
+    """The first existing agent. Polecats are interchangeable, so of these it is the first readable one."""
     found = [row[0] for row in town.sql.execute(_FIND[role], {"rig": rig_id}).fetchall()]
     if role is not Role.POLECAT:
         return next(iter(found), None)
@@ -257,7 +257,9 @@ def _create(town: Town, role: Role, rig_id: str | None) -> str:
 
 
 def _free_polecat_name(town: Town) -> str:
-    """A name that no polecat has, and none had when its identity was made: titles can be edited, roles be unreadable."""
+    """A name that is neither in the title nor in the identity of any agent. Titles can be edited, and roles can be unreadable,
+    so all agents and both names count.
+    """
     agents = town.sql.execute(
         "SELECT b.title, a.identity FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
     ).fetchall()

@@ -1,4 +1,4 @@
-"""The append-only audit: what happened to which bead."""
+"""The audit trail: an append-only list of what happened to each bead."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def record(
     new: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> None:
-    """Append one audit row."""
+    """Append one row to the audit trail."""
     town.sql.execute(
         "INSERT INTO bead_events (bead_event_id, seq, bead_id, agent_id, event_type, old_value, new_value, metadata, "
         "created_at) VALUES (:id, :seq, :bead_id, :agent_id, :event_type, :old, :new, :metadata, :now)",

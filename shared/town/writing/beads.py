@@ -16,7 +16,7 @@ Moved = Literal["moved", "already", "terminal", "moved_on", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a bead failed: a code of spec/data-model.md 1.7, a sentence, and who says so."""
+    """Why a bead failed: a code of spec/data-model.md 1.7, a sentence, and who reported it."""
 
     code: str
     message: str
@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class NewBead:
-    """A bead to be created, with the defaults of its table."""
+    """A bead to be created. The defaults are those of its table."""
 
     id: str
     type: BeadType
@@ -45,7 +45,7 @@ class NewBead:
 
 
 def create(town: Town, bead: NewBead) -> str:
-    """Insert an open bead, audit `created`, return its id."""
+    """Insert an open bead and record it in the audit trail; returns its id."""
     town.sql.execute(
         "INSERT INTO beads (bead_id, type, status, title, body, rig_id, parent_bead_id, assignee_agent_bead_id, priority, "
         "labels, metadata, created_by, created_at, updated_at) VALUES (:id, :type, 'open', :title, :body, :rig_id, "
@@ -79,7 +79,7 @@ def move(
     reason: str | None = None,
     failure: Failure | None = None,
 ) -> Moved:
-    """Change a bead's status if it still has the expected one (spec/data-model.md 3.1); terminal statuses never change."""
+    """Change a bead's status, if it still has the expected one (spec/data-model.md 3.1). A terminal status never changes."""
     row = town.sql.execute("SELECT status, type FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
     if row is None:
         return "missing"
@@ -110,7 +110,7 @@ def move(
 
 
 def reopen(town: Town, bead_id: str) -> None:
-    """The only way out of failed (event bead_reopened); callers check the type."""
+    """Open a failed bead again, for the event bead_reopened. The caller has checked the bead's type."""
     town.sql.execute(
         "UPDATE beads SET status = 'open', assignee_agent_bead_id = NULL, dispatch_attempts = 0, updated_at = :now, "
         "last_dispatch_attempt_at = NULL, last_dispatch_failed_at = NULL, closed_at = NULL "
@@ -122,7 +122,7 @@ def reopen(town: Town, bead_id: str) -> None:
 
 
 def assign(town: Town, bead_id: str, agent_id: str) -> None:
-    """Make an agent the assignee and audit it."""
+    """Make an agent the assignee, and record that."""
     town.sql.execute(
         "UPDATE beads SET assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :id",
         {"agent": agent_id, "id": bead_id, "now": town.tick.now_text},
@@ -131,7 +131,7 @@ def assign(town: Town, bead_id: str, agent_id: str) -> None:
 
 
 def clear_assignee(town: Town, bead_id: str) -> bool:
-    """Take the assignee away; False if there was none."""
+    """Remove the assignee; False if there was none."""
     cleared = town.sql.execute(
         "UPDATE beads SET assignee_agent_bead_id = NULL, updated_at = :now "
         "WHERE bead_id = :id AND assignee_agent_bead_id IS NOT NULL",
@@ -141,7 +141,7 @@ def clear_assignee(town: Town, bead_id: str) -> bool:
 
 
 def count_attempt(town: Town, bead_id: str, agent_id: str) -> None:
-    """One more dispatch of this bead, now, by that agent. Attempts count here and nowhere else."""
+    """Count a dispatch of this bead to that agent. This is the only place where attempts are counted."""
     town.sql.execute(
         "UPDATE beads SET dispatch_attempts = dispatch_attempts + 1, last_dispatch_attempt_at = :now, "
         "assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :id",
@@ -150,7 +150,7 @@ def count_attempt(town: Town, bead_id: str, agent_id: str) -> None:
 
 
 def reset_attempts(town: Town, bead_id: str) -> None:
-    """Forget the attempts of a live bead, and of its review."""
+    """Reset the attempts of a live bead and of its review."""
     town.sql.execute(
         "UPDATE beads SET dispatch_attempts = 0, last_dispatch_attempt_at = NULL "
         "WHERE bead_id = :id AND status NOT IN ('closed', 'failed')",
@@ -162,7 +162,7 @@ def reset_attempts(town: Town, bead_id: str) -> None:
 def set_dispatch_times(
     town: Town, bead_id: str, *, attempts: int, attempted_at: str | None, failed_at: str | None
 ) -> None:
-    """Set the attempt counter and times outright (agent_reset, triage)."""
+    """Set the attempt counter and times directly (agent_reset, triage)."""
     town.sql.execute(
         "UPDATE beads SET dispatch_attempts = :attempts, last_dispatch_attempt_at = :attempted_at, "
         "last_dispatch_failed_at = :failed_at WHERE bead_id = :id",
@@ -171,7 +171,7 @@ def set_dispatch_times(
 
 
 def note_attempt_time(town: Town, bead_id: str) -> None:
-    """Let the backoff start now, without counting an attempt."""
+    """Start the backoff now, without counting an attempt."""
     town.sql.execute(
         "UPDATE beads SET last_dispatch_attempt_at = :now WHERE bead_id = :id",
         {"id": bead_id, "now": town.tick.now_text},
@@ -179,7 +179,9 @@ def note_attempt_time(town: Town, bead_id: str) -> None:
 
 
 def note_failed_start(town: Town, bead_id: str) -> None:
-    """The bead failed to start, or was lost before a sign of life; the breaker counts it. Closed beads stay as they are."""
+    """Note that the bead failed to start, or that its agent was lost before the first heartbeat; the breaker counts this.
+    Closed beads are not changed.
+    """
     town.sql.execute(
         "UPDATE beads SET last_dispatch_failed_at = :now WHERE bead_id = :id AND status <> 'closed'",
         {"id": bead_id, "now": town.tick.now_text},
@@ -194,7 +196,7 @@ def touch(town: Town, bead_id: str) -> None:
 
 
 def set_metadata(town: Town, bead_id: str, values: Mapping[str, Any]) -> bool:
-    """Set metadata keys, None removes one; True if anything changed. Raises RowUnreadable."""
+    """Set metadata keys; None removes a key. Returns whether anything changed. Raises RowUnreadable."""
     bead = lookup.bead(town, bead_id)
     if bead is None:
         return False
@@ -214,7 +216,7 @@ def set_metadata(town: Town, bead_id: str, values: Mapping[str, Any]) -> bool:
 
 
 def set_fields(town: Town, bead_id: str, values: Mapping[str, Any]) -> None:
-    """Replace title, body, priority, labels or rig_id of a bead; updated_at stays."""
+    """Replace title, body, priority, labels or rig_id of a bead, without changing updated_at."""
     bead = lookup.bead(town, bead_id)
     if bead is None:
         return
@@ -234,7 +236,7 @@ def set_fields(town: Town, bead_id: str, values: Mapping[str, Any]) -> None:
 
 
 def add_edge(town: Town, bead_id: str, depends_on: str, kind: Literal["blocks", "tracks", "parent-child"]) -> None:
-    """Add an edge; an existing pair stays as it is."""
+    """Add an edge. If these two beads already have one, nothing changes."""
     town.sql.execute(
         "INSERT INTO bead_dependencies (bead_id, depends_on_bead_id, dependency_type) VALUES (:bead, :other, :kind) "
         "ON CONFLICT DO NOTHING",
@@ -243,7 +245,7 @@ def add_edge(town: Town, bead_id: str, depends_on: str, kind: Literal["blocks", 
 
 
 def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
-    """Whether waiting for `depends_on` would make the bead wait for itself."""
+    """Whether an edge to `depends_on` would make the bead wait for itself."""
     row = town.sql.execute(
         "WITH RECURSIVE waits(id) AS (SELECT :start UNION SELECT d.depends_on_bead_id FROM waits w "
         "JOIN bead_dependencies d ON d.bead_id = w.id AND d.dependency_type = 'blocks') "
@@ -254,7 +256,7 @@ def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
 
 
 def delete(town: Town, bead_id: str) -> None:
-    """Remove a bead with its children, edges, audit, nudges and satellites; pending events about it are processed."""
+    """Delete a bead with its children, edges, audit trail, nudges and metadata rows. Its pending events count as processed."""
     town.deleted_beads = True
     children = town.sql.execute(
         "SELECT bead_id FROM beads WHERE parent_bead_id = :id ORDER BY bead_id", {"id": bead_id}
@@ -281,7 +283,7 @@ def delete(town: Town, bead_id: str) -> None:
 
 
 def in_progress_of(town: Town, agent_id: str) -> Bead | None:
-    """The in-progress bead assigned to an agent: newest update, then smallest id."""
+    """The bead in progress that is assigned to an agent: the last updated one, then the one with the smallest id."""
     row = town.sql.execute(
         "SELECT bead_id FROM beads WHERE assignee_agent_bead_id = :agent "
         "AND type IN ('issue', 'merge_request', 'message', 'molecule', 'escalation', 'convoy') AND status = 'in_progress' "
@@ -292,7 +294,7 @@ def in_progress_of(town: Town, agent_id: str) -> Bead | None:
 
 
 def _convoys_concerned(town: Town, bead_id: str) -> list[str]:
-    """Convoys that the bead tracks, or that the source of the bead (an MR) tracks, by id."""
+    """The convoys that the bead tracks, or, for an MR, that its source tracks, by id."""
     rows = town.sql.execute(
         "SELECT c.bead_id FROM bead_dependencies d JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
         "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' "

@@ -5,7 +5,7 @@ from shared.town.town import Town
 
 
 def record_progress(town: Town, convoy_id: str) -> bool:
-    """Count the tracked issue beads, and those of them in closed or failed (3.9); False if that was known."""
+    """Count the tracked issues, and the closed and failed ones (3.9); False if the counts had not changed."""
     total, done = town.sql.execute(
         "SELECT COUNT(*), COALESCE(SUM(b.status IN ('closed', 'failed')), 0) FROM bead_dependencies d "
         "JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
@@ -23,7 +23,7 @@ def record_progress(town: Town, convoy_id: str) -> bool:
 def create_metadata(
     town: Town, convoy_id: str, *, merge_mode: MergeMode, staged: bool, feature_branch: str | None
 ) -> None:
-    """The convoy's satellite row."""
+    """Insert the convoy's metadata row."""
     town.sql.execute(
         "INSERT INTO convoy_metadata (bead_id, feature_branch, merge_mode, staged) VALUES (:id, :branch, :mode, :staged)",
         {"id": convoy_id, "branch": feature_branch, "mode": merge_mode.value, "staged": int(staged)},
@@ -31,7 +31,7 @@ def create_metadata(
 
 
 def start(town: Town, convoy_id: str) -> str:
-    """Unstage: `missing`, `already` or `started`."""
+    """Start a staged convoy; returns `missing`, `already` or `started`."""
     row = town.sql.execute("SELECT staged FROM convoy_metadata WHERE bead_id = :id", {"id": convoy_id}).fetchone()
     if row is None:
         return "missing"
@@ -42,7 +42,7 @@ def start(town: Town, convoy_id: str) -> str:
 
 
 def set_landed(town: Town, convoy_id: str) -> None:
-    """The convoy landed now."""
+    """Note that the convoy has landed now."""
     town.sql.execute(
         "UPDATE convoy_metadata SET landed_at = :now WHERE bead_id = :id", {"id": convoy_id, "now": town.tick.now_text}
     )

@@ -1,11 +1,11 @@
-"""Escalations and triage requests: how a town asks for a person or a triage polecat."""
+"""Escalations, which ask for a person, and triage requests, which ask for a triage polecat."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from shared.domain import limits
 from shared.domain.states import SYSTEM, BeadType, Label
-from shared.town import lookup
+from shared.town import lookup, town_keys
 from shared.town.town import Town
 from shared.town.writing import audit, beads
 
@@ -23,7 +23,7 @@ def escalate(
     created_by: str = SYSTEM,
     metadata: Mapping[str, Any] | None = None,
 ) -> str:
-    """Create an escalation bead with its row and audit it; returns its id."""
+    """Create an escalation with its metadata row, and record it; returns its id."""
     bead_id = beads.create(
         town,
         beads.NewBead(
@@ -46,7 +46,7 @@ def escalate(
 
 
 def acknowledge(town: Town, bead_id: str) -> str:
-    """`missing`, `already` or `acknowledged`; the first time is kept."""
+    """Acknowledge an escalation; returns `missing`, `already` or `acknowledged`. The first time is kept."""
     row = town.sql.execute(
         "SELECT acknowledged FROM escalation_metadata WHERE bead_id = :id", {"id": bead_id}
     ).fetchone()
@@ -62,7 +62,7 @@ def acknowledge(town: Town, bead_id: str) -> str:
 
 
 def bump(town: Town, bead_id: str, severity: str) -> bool:
-    """Raise severity and priority, count the bump; False if it was acknowledged or is not live."""
+    """Raise severity and priority and count that; False if the escalation is acknowledged or not live."""
     bead = lookup.bead(town, bead_id)
     if bead is None or not bead.live:
         return False
@@ -86,18 +86,8 @@ def open_triage_request(
     context: str | None = None,
     escalation_bead_id: str | None = None,
 ) -> str:
-    """Ask for triage (spec/actions.md section 8): `created`, `already` or `cap`."""
-    same = town.sql.execute(
-        "SELECT b.bead_id FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
-        "AND b.assignee_agent_bead_id IS :agent "
-        "AND json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.triage_type') = :type "
-        "AND (:escalation IS NULL OR "
-        "json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.escalation_bead_id') = :escalation) "
-        "AND EXISTS (SELECT 1 FROM json_each(IIF(json_valid(b.labels), b.labels, '[]')) l WHERE l.value = 'gt:triage-request') "
-        "ORDER BY b.bead_id LIMIT 1",
-        {"agent": agent_id, "type": triage_type, "escalation": escalation_bead_id},
-    ).fetchone()
-    if same is not None:
+    """Ask for triage (spec/actions.md section 8); returns `created`, `already` or `cap`."""
+    if _is_requested(town, agent_id, triage_type, escalation_bead_id):
         return "already"
     if triage_type != "escalation" and _open_ordinary_requests(town) >= limits.TRIAGE_OPEN_CAP:
         return "cap"
@@ -127,19 +117,28 @@ def open_triage_request(
     return "created"
 
 
+def _is_requested(town: Town, agent_id: str | None, triage_type: str, escalation_bead_id: str | None) -> bool:
+    """Whether the same triage request is open: about the same agent, of the same type, for the same escalation."""
+    same = town.sql.execute(
+        "SELECT b.bead_id FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
+        "AND b.assignee_agent_bead_id IS :agent "
+        "AND json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.triage_type') = :type "
+        "AND (:escalation IS NULL OR "
+        "json_extract(IIF(json_valid(b.metadata), b.metadata, '{}'), '$.escalation_bead_id') = :escalation) "
+        "AND EXISTS (SELECT 1 FROM json_each(IIF(json_valid(b.labels), b.labels, '[]')) l WHERE l.value = 'gt:triage-request') "
+        "ORDER BY b.bead_id LIMIT 1",
+        {"agent": agent_id, "type": triage_type, "escalation": escalation_bead_id},
+    ).fetchone()
+    return same is not None
+
+
 def triage_state(town: Town) -> dict[str, Any]:
-    """The town key `triage`: when the last batch was made and which, how many were fruitless since, and whether that
-    was escalated.
-    """
-    state: dict[str, Any] = town.key("triage") or dict(_NO_BATCH)
-    return state
-
-
-_NO_BATCH = {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False}
+    """The town key `triage`."""
+    return town_keys.triage(town.sql)
 
 
 def count_batch(town: Town, batch_id: str) -> None:
-    """One more triage batch, fruitless until a request is answered or another one is made."""
+    """Count a triage batch, as fruitless until a request is answered or a new request is made."""
     state = triage_state(town)
     counted = {"last_batch_at": town.tick.now_text, "last_batch_id": batch_id, "fruitless": state["fruitless"] + 1}
     town.put("triage", {**state, **counted, "escalated": False})

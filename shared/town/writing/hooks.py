@@ -8,7 +8,7 @@ from shared.town.writing import audit
 
 
 def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
-    """Point an agent at a bead (spec/data-model.md 3.2). Returns why it was refused, or None."""
+    """Hook an agent to a bead (spec/data-model.md 3.2). Returns why that was refused, or None."""
     agent = lookup.agent(town, agent_id)
     bead = lookup.bead(town, bead_id)
     if agent is None or bead is None:
@@ -38,7 +38,7 @@ def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
 
 
 def why_unhookable(bead: Bead) -> str | None:
-    """Why no agent may be hooked to a bead; None if one may."""
+    """Why no agent may be hooked to a bead; None if an agent may."""
     if bead.type in (BeadType.ESCALATION, BeadType.CONVOY, BeadType.AGENT, BeadType.MESSAGE):
         return f"a bead of type {bead.type} is never hooked"
     if Label.TRIAGE_REQUEST in bead.labels:
@@ -47,7 +47,7 @@ def why_unhookable(bead: Bead) -> str | None:
 
 
 def unhook(town: Town, agent_id: str) -> bool:
-    """Take the hook away, and the checkpoint; False if there was none. A dead agent stays dead."""
+    """Remove hook and checkpoint; False if there was no hook. A dead agent stays dead."""
     row = town.sql.execute(
         "SELECT current_hook_bead_id FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
     ).fetchone()

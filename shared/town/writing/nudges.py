@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.town.town import Town
 
 
@@ -29,7 +29,7 @@ def create(
             "priority": priority,
             "source": source,
             "now": town.tick.now_text,
-            "expires": None if expires_at is None else to_text(expires_at),
+            "expires": text_or_none(expires_at),
         },
     )
     return nudge_id
@@ -42,7 +42,7 @@ def agent_of(town: Town, nudge_id: str) -> str | None:
 
 
 def deliver(town: Town, nudge_id: str) -> bool:
-    """The nudge arrived, or is over, now; False if it was before (the first time is kept) or does not exist."""
+    """Note that a nudge was delivered or has expired. False if it does not exist or that was noted before: the first time stays."""
     delivered = town.sql.execute(
         "UPDATE agent_nudges SET delivered_at = :now WHERE nudge_id = :id AND delivered_at IS NULL",
         {"id": nudge_id, "now": town.tick.now_text},

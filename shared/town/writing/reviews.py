@@ -1,31 +1,23 @@
-"""Reviews: submit, complete, and what an agent's "done" and "completed" mean (spec/data-model.md 3.11 to 3.14)."""
+"""Reviews: submitting and completing them (spec/data-model.md 3.11 and 3.12)."""
 
 from typing import Literal
 
-from shared.domain import limits
-from shared.domain.outcomes import Applied, EventOutcome, Skipped
 from shared.domain.states import (
-    PATROL,
     SYSTEM,
-    AgentStatus,
     BeadStatus,
     BeadType,
     Label,
     MergeMode,
-    Role,
 )
 from shared.town import lookup
-from shared.town.rows import Agent, Bead
+from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, convoys, escalations, hooks
+from shared.town.writing import audit, beads, convoys, escalations
 from shared.town.writing.beads import Failure
-
-FOLLOW_UP_LABELS = (Label.REWORK, Label.PR_FIXUP, Label.PR_CONFLICT, Label.PR_FEEDBACK)
-EVICTION = "container eviction"
 
 
 def valid_pr_url(url: str) -> bool:
-    """Only https addresses are ever stored."""
+    """Whether an address may be stored: only https addresses may."""
     return url.startswith("https://")
 
 
@@ -40,14 +32,10 @@ def submit(
     rig_id: str | None = None,
     target_branch: str | None = None,
 ) -> str:
-    """Create the MR bead of a source (3.11); rig and target are the source's unless given. Returns its id."""
+    """Create an MR bead for a source (3.11); returns its id. Rig and target default to those of the source."""
     rig_id = rig_id if rig_id is not None else source.rig_id
     convoy = lookup.convoy_of(town, source.id)
     stored_url = pr_url if pr_url is not None and valid_pr_url(pr_url) else None
-    metadata = {"source_bead_id": source.id, "source_agent_id": by, "pr_url": stored_url}
-    if convoy is not None:
-        metadata["convoy_id"] = convoy[0]
-        metadata["convoy_feature_branch"] = convoy[1]
     review_id = beads.create(
         town,
         beads.NewBead(
@@ -57,18 +45,13 @@ def submit(
             body=summary,
             rig_id=rig_id,
             labels=(Label.MERGE_REQUEST,),
-            metadata={key: value for key, value in metadata.items() if value is not None},
+            metadata=_metadata_of(source, by, stored_url, convoy),
             created_by=by,
         ),
     )
     beads.add_edge(town, review_id, source.id, "tracks")
-    create_metadata(
-        town,
-        review_id,
-        branch=branch,
-        target_branch=target_branch or default_target(town, rig_id, convoy),
-        pr_url=stored_url,
-    )
+    target = target_branch or default_target(town, rig_id, convoy)
+    create_metadata(town, review_id, branch=branch, target_branch=target, pr_url=stored_url)
     agent_id = None if by == SYSTEM else by
     audit.record(town, source.id, "review_submitted", agent_id=agent_id, new=review_id, metadata={"branch": branch})
     if pr_url is not None and stored_url is None:
@@ -76,8 +59,22 @@ def submit(
     return review_id
 
 
+def _metadata_of(
+    source: Bead, by: str, pr_url: str | None, convoy: tuple[str, str | None, str | None] | None
+) -> dict[str, str]:
+    convoy_id, feature_branch, _ = convoy or (None, None, None)
+    metadata = {
+        "source_bead_id": source.id,
+        "source_agent_id": by,
+        "pr_url": pr_url,
+        "convoy_id": convoy_id,
+        "convoy_feature_branch": feature_branch,
+    }
+    return {key: value for key, value in metadata.items() if value is not None}
+
+
 def create_metadata(town: Town, review_id: str, *, branch: str, target_branch: str, pr_url: str | None) -> None:
-    """The MR's satellite row."""
+    """Insert the MR's metadata row."""
     town.sql.execute(
         "INSERT INTO review_metadata (bead_id, branch, target_branch, pr_url) VALUES (:id, :branch, :target, :url)",
         {"id": review_id, "branch": branch, "target": target_branch, "url": pr_url},
@@ -85,7 +82,7 @@ def create_metadata(town: Town, review_id: str, *, branch: str, target_branch: s
 
 
 def default_target(town: Town, rig_id: str | None, convoy: tuple[str, str | None, str | None] | None) -> str:
-    """Where work of a convoy (as of lookup.convoy_of), or of none, is to be merged."""
+    """The branch into which work is merged; `convoy` is that of lookup.convoy_of, or None for work outside of convoys."""
     if convoy is not None and convoy[1] and (convoy[2] or MergeMode.REVIEW_THEN_LAND) == MergeMode.REVIEW_THEN_LAND:
         return convoy[1]
     rig = town.rig(rig_id)
@@ -100,7 +97,7 @@ def complete(
     message: str,
     sha: str | None = None,
 ) -> bool:
-    """End a review (3.12); False if it was over already."""
+    """End a review (3.12); False if it had already ended."""
     to = BeadStatus.CLOSED if result == "merged" else BeadStatus.FAILED
     failure = None if result == "merged" else Failure("review_failed", message, "review")
     if beads.move(town, review_id, to, reason=message, failure=failure) != "moved":
@@ -141,13 +138,13 @@ def _source_not_merged(town: Town, source: Bead, result: str, message: str) -> N
 
 
 def set_pr_url(town: Town, review_id: str, pr_url: str) -> None:
-    """Store an https PR URL in both of its places."""
+    """Store an https address of a pull request in both of its places."""
     town.sql.execute("UPDATE review_metadata SET pr_url = :url WHERE bead_id = :id", {"id": review_id, "url": pr_url})
     beads.set_metadata(town, review_id, {"pr_url": pr_url})
 
 
 def set_ready_since(town: Town, review_id: str, since: str | None) -> None:
-    """Start or forget the all-green period."""
+    """Start the all-green period, or end it with None."""
     town.sql.execute(
         "UPDATE review_metadata SET auto_merge_ready_since = :since "
         "WHERE bead_id = :id AND auto_merge_ready_since IS NOT :since",
@@ -156,187 +153,8 @@ def set_ready_since(town: Town, review_id: str, since: str | None) -> None:
 
 
 def note_feedback_check(town: Town, review_id: str) -> None:
-    """Feedback was looked at now."""
+    """Note that the feedback was checked now."""
     town.sql.execute(
         "UPDATE review_metadata SET last_feedback_check_at = :now WHERE bead_id = :id",
         {"id": review_id, "now": town.tick.now_text},
     )
-
-
-def agent_done(
-    town: Town,
-    agent_id: str,
-    *,
-    branch: str,
-    pr_url: str | None = None,
-    summary: str | None = None,
-    bead_id: str | None = None,
-    generation: int | None = None,
-) -> EventOutcome:
-    """An agent says that its work is done (3.13)."""
-    agent = lookup.agent(town, agent_id)
-    if agent is None:
-        return Skipped("missing")
-    if generation is not None and generation != agent.generation:
-        return Skipped("stale generation")
-    target_id = _work_of(town, agent, bead_id=bead_id, generation=generation)
-    if isinstance(target_id, Skipped):
-        return target_id
-    target = lookup.bead(town, target_id)
-    if target is None:
-        return Skipped("missing")
-    if _already_done(town, agent, target, pr_url=pr_url):
-        _let_go(town, agent)
-        return Skipped("already done")
-    if any(other.id != agent.id for other in lookup.agents_hooked_to(town, target.id)):
-        return Skipped("superseded")
-    return _finish_work(town, agent, target, branch=branch, pr_url=pr_url, summary=summary, generation=generation)
-
-
-def _work_of(town: Town, agent: Agent, *, bead_id: str | None, generation: int | None) -> str | Skipped:
-    if agent.hook is not None:
-        return agent.hook if bead_id in (None, agent.hook) else Skipped("other bead")
-    newest = agent.last_dispatch_bead_id
-    if newest is not None and (bead_id == newest or (generation is not None and bead_id is None)):
-        return newest
-    working_on = beads.in_progress_of(town, agent.id)
-    if bead_id is not None:
-        named = lookup.bead(town, bead_id)
-        working_on = (
-            named
-            if named is not None and named.status is BeadStatus.IN_PROGRESS and named.assignee == agent.id
-            else None
-        )
-    return Skipped("no work to attribute") if working_on is None else working_on.id
-
-
-def _already_done(town: Town, agent: Agent, target: Bead, *, pr_url: str | None) -> bool:
-    if not target.live:
-        return True
-    if target.type is BeadType.ISSUE:
-        return target.status is BeadStatus.IN_REVIEW
-    if target.type is not BeadType.MERGE_REQUEST or pr_url is not None or agent.hook == target.id:
-        return False
-    review = lookup.review(town, target.id)
-    return target.status is BeadStatus.IN_PROGRESS and review is not None and review.pr_url is not None
-
-
-def _finish_work(
-    town: Town,
-    agent: Agent,
-    target: Bead,
-    *,
-    branch: str,
-    pr_url: str | None,
-    summary: str | None,
-    generation: int | None,
-) -> EventOutcome:
-    if _closes_without_review(target):
-        beads.move(town, target.id, BeadStatus.CLOSED, actor=agent.id, reason="done")
-        _let_go(town, agent)
-    elif target.type is BeadType.MERGE_REQUEST and pr_url is not None:
-        _pull_request_opened(town, agent, target, pr_url)
-        _let_go(town, agent)
-    elif target.type is BeadType.MERGE_REQUEST:
-        _review_done(town, agent, target, generation=generation)
-        _let_go(town, agent)
-    elif target.type is BeadType.ISSUE:
-        submit(town, target, branch, by=agent.id, pr_url=pr_url, summary=summary)
-        _let_go(town, agent)
-        beads.move(town, target.id, BeadStatus.IN_REVIEW, actor=agent.id, reason="submitted to review")
-    else:
-        _let_go(town, agent)
-        return Skipped("not reviewable")
-    return Applied()
-
-
-def _closes_without_review(target: Bead) -> bool:
-    if target.type is not BeadType.ISSUE:
-        return False
-    if Label.TRIAGE in target.labels and target.created_by == PATROL:
-        return True
-    return any(label in target.labels for label in FOLLOW_UP_LABELS)
-
-
-def _pull_request_opened(town: Town, agent: Agent, target: Bead, pr_url: str) -> None:
-    if not valid_pr_url(pr_url):
-        complete(town, target.id, "failed", message="the pull request address is not https")
-        audit.record(town, target.id, "pr_creation_failed", agent_id=agent.id, metadata={"reason": "not an https URL"})
-        return
-    set_pr_url(town, target.id, pr_url)
-    beads.touch(town, target.id)
-    if target.status is BeadStatus.OPEN:
-        beads.move(town, target.id, BeadStatus.IN_PROGRESS, from_=BeadStatus.OPEN, actor=agent.id, reason="pr created")
-    audit.record(town, target.id, "pr_created", agent_id=agent.id, new=pr_url)
-
-
-def _review_done(town: Town, agent: Agent, target: Bead, *, generation: int | None) -> None:
-    blockers = lookup.unresolved_blockers(town, target.id)
-    if any(Label.REWORK in blocker.labels for blocker in blockers):
-        review = lookup.review(town, target.id)
-        if review is not None and review.pr_url is None:
-            beads.move(town, target.id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason="changes requested")
-        return
-    proven = agent.hook == target.id or (
-        generation is not None and target.status is BeadStatus.IN_PROGRESS and target.assignee == agent.id
-    )
-    if proven:
-        complete(town, target.id, "merged", message="merged by the refinery")
-        return
-    complete(town, target.id, "failed", message="done was reported without proof that this review was worked on")
-    escalations.escalate(
-        town,
-        f"Review reported done without a hook: {target.title}",
-        severity="high",
-        rig_id=target.rig_id,
-        metadata={"kind": "refinery_unhooked_done", "mr_bead_id": target.id, "agent_bead_id": agent.id},
-    )
-
-
-def _let_go(town: Town, agent: Agent) -> None:
-    hooks.unhook(town, agent.id)
-    if agent.status is not AgentStatus.DEAD:
-        agents.move(town, agent.id, AgentStatus.IDLE)
-
-
-def agent_completed(
-    town: Town,
-    agent_id: str | None,
-    *,
-    status: Literal["completed", "failed"],
-    reason: str | None = None,
-    generation: int | None = None,
-) -> EventOutcome:
-    """An agent process ended (3.14); no agent id means the mayor."""
-    agent = lookup.mayor(town) if agent_id is None else lookup.agent(town, agent_id)
-    if agent is None:
-        return Skipped("missing")
-    if generation is not None and generation < agent.generation:
-        return Skipped("stale generation")
-    if agent.role is Role.REFINERY and agent.hook is not None:
-        if agent.status not in (AgentStatus.WORKING, AgentStatus.DEAD):
-            agents.move(town, agent.id, AgentStatus.IDLE)
-    elif agent.hook is not None:
-        _release_completed_work(town, agent, status, reason)
-    elif agent.status is not AgentStatus.DEAD:
-        agents.move(town, agent.id, AgentStatus.IDLE)
-    if agent.role is not Role.REFINERY:
-        agents.reset_attempts(town, agent.id)
-    subject = agent.hook if agent.hook is not None else agent.id
-    audit.record(town, subject, "agent_exited", agent_id=agent.id, new=status, metadata={"reason": reason})
-    return Applied()
-
-
-def _release_completed_work(town: Town, agent: Agent, status: str, reason: str | None) -> None:
-    bead = lookup.bead(town, agent.hook)
-    hooks.unhook(town, agent.id)
-    if bead is None:
-        return
-    if status == "failed":
-        failure = Failure("agent_failed", reason or "the agent failed", "agent")
-        beads.move(town, bead.id, BeadStatus.FAILED, actor=agent.id, reason=reason, failure=failure)
-        return
-    silent = town.tick.stale(agent.last_activity_at, limits.HEARTBEAT_LOST_AFTER)
-    if bead.status is BeadStatus.IN_PROGRESS and reason == EVICTION and silent:
-        beads.move(town, bead.id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason=EVICTION)
-        beads.clear_assignee(town, bead.id)

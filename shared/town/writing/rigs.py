@@ -1,4 +1,4 @@
-"""Rigs: the repositories of a town, their names and overrides."""
+"""Rigs: the repositories of a town, with their names and overrides."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from shared.town.writing import agents
 
 
 def create(town: Town, rig_id: str, *, name: str, git_url: str, default_branch: str, config: Mapping[str, Any]) -> None:
-    """Insert a rig; its name is free."""
+    """Insert a rig. The caller has checked that no other rig has the name."""
     town.sql.execute(
         "INSERT INTO rigs (id, name, git_url, default_branch, config, created_at) "
         "VALUES (:id, :name, :git_url, :branch, :config, :now)",
@@ -35,7 +35,7 @@ def update(
     default_branch: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Replace what is given of a rig; None keeps branch or overrides as they are."""
+    """Replace the given values of a rig. None keeps the branch or the overrides."""
     town.sql.execute(
         "UPDATE rigs SET name = :name, git_url = :git_url, default_branch = COALESCE(:branch, default_branch), "
         "config = COALESCE(:config, config) WHERE id = :id",
@@ -50,18 +50,18 @@ def update(
 
 
 def exists(town: Town, rig_id: str) -> bool:
-    """Whether a rig of that id is registered, readable or not."""
+    """Whether a rig with that id exists, readable or not."""
     return town.sql.execute("SELECT 1 FROM rigs WHERE id = :id", {"id": rig_id}).fetchone() is not None
 
 
 def named(town: Town, name: str) -> str | None:
-    """The id of the rig that holds a name."""
+    """The id of the rig with that name."""
     row = town.sql.execute("SELECT id FROM rigs WHERE name = :name", {"name": name}).fetchone()
     return None if row is None else row[0]
 
 
 def readable(town: Town) -> list[Rig]:
-    """All rigs that can be read, by id; the others are noted for invariant 1."""
+    """All rigs in order of id. Unreadable ones are noted for invariant 1."""
     rigs = []
     for row in town.sql.execute(f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id").fetchall():  # noqa: S608
         try:
@@ -72,7 +72,7 @@ def readable(town: Town) -> list[Rig]:
 
 
 def has_live_beads(town: Town, rig_id: str) -> bool:
-    """Whether a bead of the rig other than its agents is neither closed nor failed."""
+    """Whether the rig has live beads besides its agents."""
     row = town.sql.execute(
         "SELECT 1 FROM beads WHERE rig_id = :id AND status IN ('open', 'in_progress', 'in_review') AND type <> 'agent' "
         "LIMIT 1",
@@ -82,7 +82,7 @@ def has_live_beads(town: Town, rig_id: str) -> bool:
 
 
 def remove(town: Town, rig_id: str) -> None:
-    """Remove a rig with its agents; its beads keep their text and lose the rig."""
+    """Delete a rig with its agents. Its beads stay, without a rig."""
     agent_ids = town.sql.execute(
         "SELECT b.bead_id FROM beads b JOIN agent_metadata a ON a.bead_id = b.bead_id "
         "WHERE b.rig_id = :id ORDER BY b.bead_id",

@@ -228,7 +228,7 @@ def test_a_file_that_was_cut_off_is_told_by_what_its_header_promises() -> None:
     header = {**HEADER, "rows": {"beads": 2, "rigs": 1}}
     there = importing.imported("new", of_lines(lines(RIG, bead("b"), header=header)), now=NOW)
     [loss] = there.not_read
-    assert (loss.table, "promises 2 rows, 1 can be read" in loss.why) == ("beads", True)
+    assert (loss.table, "announces 2 rows, but 1 can be read" in loss.why) == ("beads", True)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_town_of_a_newer_schema_is_refused() -> None:
         ("https://ghp_hunter2@github.com/a/b", "https://github.com/a/b", "without the credentials"),
         ("http://bot:hunter2@git.example.com/a", "http://git.example.com/a", "without the credentials"),
         ("ssh://git:hunter2@git.example.com/a", "ssh://git@git.example.com/a", "without the credentials"),
-        ("ext::sh -c id", "ext::sh -c id", "no https or ssh address"),
+        ("ext::sh -c id", "ext::sh -c id", "not an https or ssh address"),
         ("ssh://git@git.example.com/a", "ssh://git@git.example.com/a", None),
         ("git@git.example.com:a/b.git", "git@git.example.com:a/b.git", None),
     ],
@@ -311,8 +311,8 @@ def test_what_a_file_holds_in_tables_that_no_town_has_is_told() -> None:
         )
     )
     assert [(each.table, each.key, each.why) for each in there.not_read] == [
-        ('rig "agents"', "2 rows", "a town has no such table"),
-        ("rigs", "", "it is a view or a virtual table, and these are not read"),
+        ('rig "agents"', "2 rows", "towns have no such table"),
+        ("rigs", "", "views and virtual tables are not read"),
     ]
     assert there.rows["beads"] == 1
 
@@ -349,7 +349,7 @@ def test_nothing_that_a_hostile_file_brings_along_is_carried_out() -> None:
         )
     )
     assert [(loss.table, loss.key, loss.why) for loss in there.not_read] == [
-        ("rigs", "", "it is a view or a virtual table, and these are not read"),
+        ("rigs", "", "views and virtual tables are not read"),
         ("agent_nudges", "n", "NOT NULL constraint failed: agent_nudges.agent_bead_id"),
     ]
     assert there.rows["rigs"] == 0
@@ -362,5 +362,5 @@ def test_of_a_damaged_file_is_told_what_could_not_be_read() -> None:
     content[middle : middle + 4096] = b"\xa5" * 4096
     there = from_file(bytes(content))
     [loss] = there.not_read
-    assert "cannot be read behind its row" in loss.why
+    assert "cannot be read after its row" in loss.why
     assert 0 < there.rows["beads"] < 40

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +11,15 @@ from shared.domain import limits
 from shared.domain.tick import Observations, TickInput
 from shared.domain.times import to_text
 from shared.engine import tick
-from shared.rules import liveness, reviews
-from shared.rules.base import Due, Judge
+from shared.rules import base, liveness, reviews
+from shared.rules.base import Due, RuleFunction
 from shared.town import database
 from tests.towns import MS, T, TownBuilder, a_town, ago
 
 PR = "https://github.com/acme/main-rig/pull/1"
 
 
-def dues(town: TownBuilder, judge: Judge) -> list[datetime]:
+def dues(town: TownBuilder, judge: RuleFunction) -> list[datetime]:
     """The times that a rule names for a town at T."""
     given = TickInput(
         tick_no=2,
@@ -30,7 +31,7 @@ def dues(town: TownBuilder, judge: Judge) -> list[datetime]:
         prev_image_digest="test",
         observations=Observations(),
     )
-    reader, about = tick.standing(town.sql, given, town_id="t1")
+    reader, about = tick.current_state(town.sql, given, town_id="t1")
     return [decision.at for decision in judge(reader, about) if isinstance(decision, Due)]
 
 
@@ -67,7 +68,7 @@ def a_worker(last_event_at: datetime) -> TownBuilder:
     ],
 )
 def test_a_rule_looks_again_a_millisecond_after_its_boundary(
-    town: Callable[[], TownBuilder], judge: Judge, due: datetime
+    town: Callable[[], TownBuilder], judge: RuleFunction, due: datetime
 ) -> None:
     assert dues(town(), judge) == [due]
 
@@ -82,3 +83,14 @@ def test_pull_requests_that_are_too_many_for_one_tick_are_looked_at_in_the_next(
         url = f"https://github.com/acme/main-rig/pull/{number + 1}"
         town.review(f"m{number}", "in_progress", pr_url=url, updated_at=ago(seconds=5))
     assert dues(town, reviews.poll_pull_request) == [T + limits.ACTIVE_INTERVAL]
+
+
+def test_no_rule_adds_a_millisecond_by_itself() -> None:
+    rules = Path(base.__file__).parent
+    assert [path.name for path in sorted(rules.glob("*.py")) if "MILLISECOND" in path.read_text(encoding="utf-8")] == []
+
+
+def test_a_due_of_more_than_a_limit_is_a_millisecond_later_than_one_of_at_least_it() -> None:
+    later = Due.later_than(T, limits.TOKEN_REFRESH, rows=("b",), wait="backoff")
+    at_least = Due.at_least(T, limits.TOKEN_REFRESH, rows=("b",), wait="backoff")
+    assert (later.at - at_least.at, later.since, at_least.since) == (MS, T, T)

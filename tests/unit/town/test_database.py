@@ -103,20 +103,20 @@ def test_what_is_no_database_is_refused() -> None:
 
 def test_another_towns_image_is_refused() -> None:
     town = a_town("t2")
-    with pytest.raises(WrongTown, match="offered for town t1 belongs to"):
+    with pytest.raises(WrongTown, match="loaded for town t1 belongs to"):
         database.check_identity(town.sql, "t1")
 
 
 def test_a_database_that_is_no_town_is_refused() -> None:
     stranger = sqlite3.connect(":memory:", isolation_level=None)
     stranger.execute("CREATE TABLE x (y)")
-    with pytest.raises(SchemaMismatch, match="no town"):
+    with pytest.raises(SchemaMismatch, match="not a town"):
         database.check_identity(stranger, "t1")
     stranger.close()
 
 
 @pytest.mark.parametrize(
-    ("version", "word"), [(0, "no release ever wrote"), (database.SCHEMA_VERSION + 1, "this code knows")]
+    ("version", "word"), [(0, "no release has written"), (database.SCHEMA_VERSION + 1, "this code knows")]
 )
 def test_an_older_or_newer_schema_is_refused(version: int, word: str) -> None:
     town = a_town()

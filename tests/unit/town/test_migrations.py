@@ -45,7 +45,7 @@ def test_an_applied_migration_is_not_applied_again() -> None:
 def test_an_image_without_a_version_is_refused() -> None:
     town = a_town()
     database.set_schema_version(town.sql, 0)
-    with pytest.raises(SchemaMismatch, match="no release ever wrote"):
+    with pytest.raises(SchemaMismatch, match="no release has written"):
         migrations.apply_pending(town.sql)
 
 
