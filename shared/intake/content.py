@@ -1,4 +1,4 @@
-"""The content of an event: a payload that its type allows, an age that is still remembered, nothing new under an old id."""
+"""The content of an event: what its type wants, an age that is still remembered, nothing new under an old id."""
 
 from datetime import datetime
 from typing import Final
@@ -18,14 +18,14 @@ ONE_EVENT_FOR_EVER: Final = "an event_id belongs to one event for ever; choose a
 
 
 def require_valid(event: Incoming, known: type[Event]) -> None:
-    """Refuse an envelope without a field that the type needs, or a payload that it does not allow. Raises Refused (400, 413).
+    """Refuse an event without an envelope field that its type needs, or with a payload that it does not allow.
 
-    A tick reads the payload's text with the same class. That the value and its text are judged alike is tested.
+    A tick reads the payload's text with the same class; that the value and its text are judged alike is tested. Raises
+    Refused (400, 413).
     """
     for field in known.needs:
         if getattr(event.envelope, field) is None:
-            missing = f"{event.envelope.event_type} needs {field}"
-            raise Refused(missing, status=400, path=f"{event.path}.{field}")
+            raise Refused(f"{known.event_type} needs {field}", status=400, path=f"{event.path}.{field}")
     try:
         known.model_validate(event.payload)
     except ValidationError as error:

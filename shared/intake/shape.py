@@ -1,4 +1,4 @@
-"""The shape of an event: its size and depth, its envelope, a type of the catalogue with the fields that the type needs."""
+"""The shape of an event: its size and depth, its envelope, a type of the catalogue."""
 
 import re
 from collections.abc import Mapping
@@ -62,11 +62,11 @@ def incoming(event: dict[str, Any], path: str, *, received_at: str, source: Even
 
 
 def type_of(event: Incoming) -> type[Event]:
-    """The event's type. Raises Refused (400) if the catalogue has none."""
-    known = BY_TYPE.get(event.envelope.event_type)
+    """The event's type. Raises Refused (400) if the catalogue does not have it."""
+    name = event.envelope.event_type
+    known = BY_TYPE.get(name)
     if known is None:
-        unknown = f"unknown event_type {event.envelope.event_type!r}"
-        raise Refused(unknown, status=400, path=f"{event.path}.event_type")
+        raise Refused(f"unknown event_type {name!r}", status=400, path=f"{event.path}.event_type")
     return known
 
 

@@ -58,7 +58,10 @@ def refused(*events: dict[str, Any], sent_by: Sender | None = TOAST) -> tuple[in
         pytest.param(
             {"event_type": "agent_dreamt"} | OTHER_AGENT, 400, "event_type", id="unknown before another agent"
         ),
-        pytest.param({"agent_id": None}, 403, "agent_id", id="the sender before a missing agent"),
+        pytest.param(
+            {"agent_id": None} | MADE_BY_THE_TOWN, 400, "event_type", id="the town's types before a missing field"
+        ),
+        pytest.param({"agent_id": None}, 403, "agent_id", id="another agent, namely none, before a missing field"),
         pytest.param({"event_id": "res-0000"} | OTHER_AGENT, 400, "event_id", id="the town's ids before another agent"),
         pytest.param(OTHER_AGENT | BAD_CONTENT, 403, "agent_id", id="another agent before content"),
         pytest.param(OTHER_AGENT | TOO_OLD, 403, "agent_id", id="another agent before age"),
