@@ -54,22 +54,22 @@ def _events_in(value: Any) -> tuple[dict[str, Any], ...]:
     if isinstance(value, dict) and "events" in value:
         other = next((key for key in sorted(value) if key != "events"), None)
         if other is not None:
-            raise Refused("unknown field beside the events", status=400, path=strict_json.below("", other))
+            raise Refused("unknown field beside `events`", status=400, path=strict_json.below("", other))
         value = value["events"]
     elif isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
-        raise Refused("one event object, or a list of them, is due", status=400)
+        raise Refused("expected one event object or a list of events", status=400)
     if not 1 <= len(value) <= limits.EVENTS_PER_BATCH:
         raise Refused(
             f"{len(value)} events: a batch has 1 to {limits.EVENTS_PER_BATCH}",
             status=400,
             path="events",
-            hint="send several batches",
+            hint="split them into several batches" if value else "send at least one event",
         )
     for index, event in enumerate(value):
         if not isinstance(event, dict):
-            raise Refused("an event is a JSON object", status=400, path=f"events[{index}]")
+            raise Refused("an event must be a JSON object", status=400, path=f"events[{index}]")
     return tuple(value)
 
 
@@ -77,11 +77,11 @@ def _stored_time(value: Any) -> str:
     try:
         return to_text(from_text(value))
     except (TypeError, ValueError):
-        raise Refused("received_at is not a stored time", status=400, path="received_at") from None
+        raise Refused("received_at is not a valid stored time", status=400, path="received_at") from None
 
 
 def _known_source(value: Any) -> EventSource:
     try:
         return EventSource(value)
     except ValueError:
-        raise Refused("source is none of the known ones", status=400, path="source") from None
+        raise Refused("unknown source", status=400, path="source") from None

@@ -37,17 +37,17 @@ def incoming(event: dict[str, Any], path: str, *, received_at: str, source: Even
     event_id = event.get("event_id")
     if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
         raise Refused(
-            "event_id is 8 to 128 characters of A-Z a-z 0-9 . _ : -",
+            "event_id must be 8 to 128 characters of A-Z a-z 0-9 . _ : -",
             status=400,
             path=f"{path}.event_id",
             hint="choose one per event and keep it over all repetitions",
         )
     event_type = event.get("event_type")
     if not isinstance(event_type, str) or not 1 <= len(event_type) <= 64 or not event_type.isprintable():
-        raise Refused("event_type is one of the catalogue", status=400, path=f"{path}.event_type")
+        raise Refused("event_type must be one of the catalogue", status=400, path=f"{path}.event_type")
     payload = event.get("payload", {})
     if not isinstance(payload, dict):
-        raise Refused("payload is a JSON object", status=400, path=f"{path}.payload")
+        raise Refused("payload must be a JSON object", status=400, path=f"{path}.payload")
     envelope = Envelope(
         event_id=event_id,
         event_type=event_type,
@@ -93,7 +93,7 @@ def _subject(event: dict[str, Any], field: str, path: str) -> str | None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= 64 or any(_is_control(character) for character in value):
         raise Refused(
-            f"{field} is text of 1 to 64 characters without control characters", status=400, path=f"{path}.{field}"
+            f"{field} must be text of 1 to 64 characters without control characters", status=400, path=f"{path}.{field}"
         )
     return value
 
@@ -112,7 +112,7 @@ def _occurred_at(event: dict[str, Any], path: str) -> str | None:
     except (ValueError, OverflowError):
         pass
     raise Refused(
-        "occurred_at is an ISO 8601 time with offset, as in 2026-01-10T12:00:00Z",
+        "occurred_at must be an ISO 8601 time with an offset, as in 2026-01-10T12:00:00Z",
         status=400,
         path=f"{path}.occurred_at",
     )

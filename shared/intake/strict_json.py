@@ -20,7 +20,7 @@ _TEXT_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]'
 def parse(body: bytes, *, limit: int, depth: int) -> Any:
     """The one JSON value of at most `limit` bytes and `depth` levels. Raises Refused and nothing else."""
     if len(body) > limit:
-        raise Refused(f"{len(body)} bytes are too many: at most {limit} are accepted", status=413)
+        raise Refused(f"{len(body)} bytes: at most {limit} are accepted", status=413)
     if body.startswith(b"\xef\xbb\xbf"):
         raise Refused("the body starts with a byte order mark", status=400, hint="send plain UTF-8")
     try:
@@ -52,7 +52,7 @@ def require_storable_text(value: Any, path: str = "") -> None:
         if "\0" in value:
             raise Refused("U+0000 is not allowed in text", status=400, path=path)
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refused("a lone surrogate is not text", status=400, path=path)
+            raise Refused("text contains a lone surrogate", status=400, path=path)
     elif isinstance(value, dict):
         for key, inner in value.items():
             require_storable_text(key, path)
@@ -98,7 +98,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise Refused("the same key stands twice in one object", status=400, path=below("", key))
+            raise Refused("duplicate key in one object", status=400, path=below("", key))
         seen.add(key)
     return found
 

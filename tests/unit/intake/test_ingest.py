@@ -183,10 +183,10 @@ def test_a_status_message_has_1_to_280_characters(message: str, status: int) -> 
 @pytest.mark.parametrize(
     ("length", "problem"),
     [
-        (0, "event_type is one of the catalogue"),
+        (0, "event_type must be one of the catalogue"),
         (1, f"unknown event_type {'x'!r}"),
         (64, f"unknown event_type {'x' * 64!r}"),
-        (65, "event_type is one of the catalogue"),
+        (65, "event_type must be one of the catalogue"),
     ],
 )
 def test_a_type_of_1_to_64_characters_is_looked_up(length: int, problem: str) -> None:
@@ -218,7 +218,7 @@ def test_a_body_of_exactly_the_limit_is_parsed(limit: int, accepted: bool) -> No
     if accepted:
         assert strict_json.parse(b"[]", limit=limit, depth=1) == []
     else:
-        with pytest.raises(Refused, match="2 bytes are too many"):
+        with pytest.raises(Refused, match="2 bytes: at most 1"):
             strict_json.parse(b"[]", limit=limit, depth=1)
 
 
@@ -229,7 +229,7 @@ def test_the_neighbours_of_the_surrogates_are_text(code: int) -> None:
 
 @pytest.mark.parametrize("code", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
 def test_a_lone_surrogate_of_either_end_is_no_text(code: int) -> None:
-    with pytest.raises(Refused, match="a lone surrogate is not text"):
+    with pytest.raises(Refused, match="text contains a lone surrogate"):
         strict_json.parse(b'"\\u%04x"' % code, limit=100, depth=1)
 
 
@@ -252,9 +252,9 @@ def test_the_strict_parser_says_what_it_refuses(text: bytes, problem: str) -> No
 @pytest.mark.parametrize(
     ("event", "problem"),
     [
-        (done(event_type=7), "event_type is one of the catalogue"),
-        (done(event_type="agent\ndone"), "event_type is one of the catalogue"),
-        (done(payload=[]), "payload is a JSON object"),
+        (done(event_type=7), "event_type must be one of the catalogue"),
+        (done(event_type="agent\ndone"), "event_type must be one of the catalogue"),
+        (done(payload=[]), "payload must be a JSON object"),
     ],
 )
 def test_the_envelope_says_what_it_refuses(event: dict[str, Any], problem: str) -> None:

@@ -134,8 +134,8 @@ OBJECTS: dict[str, bytes] = {
 
 READ: dict[str, str] = {
     "not JSON": "4502e2a670ff9ee1eff12d4bf3b4a1fa41cbc534e68df09f9c0ce25a4244ef40",
-    "unreadable in part": "09c8d06bd37e85f2bf83feb0aa6b712704d0ee2ada8c795b9cd2c54cad14a895",
-    "of another time": "9406a9a4e1d380e2d2ee169fa4a7e8cc0837fbdb0a4bfe183730d3e82d3ebb74",
+    "unreadable in part": "b2fc1c81ef13e5cb5c0ab2a2876f09f772dad9b13594b7b4f5f5b76719c194a6",
+    "of another time": "09737bc11b9a65ef93cb7ddd3563902f4d569b405b268ba14e03df9e73cf9f0f",
 }
 """By object: the sha256 of the events that it is read as."""
 
