@@ -13,7 +13,8 @@ spills can go, and the snapshot 1-100 goes when it is a month old, unless the re
 The restore window promises that every instant in it can be rebuilt exactly. That takes a snapshot at or before its start and
 all journal rows since. All later snapshots are kept as well: what a restore in place made of the town is in no journal row.
 
-A commit that is being made refers only to objects that are younger than the newest head, and those are never candidates.
+A commit that is being made refers to what the newest head refers to, or to an object that was made of the newest commit. Both
+are kept: every file that ends at or after the oldest retained head is a restore point.
 
 The times of a town's commits never decrease. So the boundary of an age is found by a binary search, with a few reads.
 """
