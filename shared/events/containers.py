@@ -172,7 +172,7 @@ class ContainerReady(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce says all
         """End the drain."""
-        drain = town_keys.drain(town.sql)
+        drain = town_keys.container_drain(town.sql)
         if drain is None:
             return EventResult(Applied())
         if drain.nonce != self.nonce:

@@ -16,7 +16,7 @@ from shared.domain.forge_errors import ForgeErrorKind
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Label
 from shared.domain.times import to_text
-from shared.events.attempts import AttemptReport, record
+from shared.events.attempts import AttemptReport, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
@@ -75,7 +75,7 @@ class PrPolled(AttemptReport):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Apply the answer to the MR, if it is still in progress with this pull request."""
-        recorded = record(town, self, EffectKind.POLL_PR, success=self.ok)
+        recorded = settle_attempt(town, self, EffectKind.POLL_PR, success=self.ok)
         if isinstance(recorded, Skipped):
             return EventResult(recorded, transient=True)
         polled = _polled(town, fact.bead_id, recorded.effect.payload.get("pr_url"))

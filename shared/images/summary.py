@@ -44,7 +44,7 @@ def before_tick(sql: sqlite3.Connection) -> BeforeTick:
 
 def drain_nonce(sql: sqlite3.Connection) -> str | None:
     """The nonce of the drain that goes on; None if the town does not drain."""
-    drain = town_keys.drain(sql)
+    drain = town_keys.container_drain(sql)
     return None if drain is None else drain.nonce
 
 

@@ -126,7 +126,7 @@ def of_hold(hold: Hold, sql: Database, town: TownReader, moment: Tick, row: str)
             end = town_keys.settling_until(sql)
             return Guard(hold, says, None if end is None else end - limits.SETTLE_FOR, end)
         case "draining":
-            drain = town_keys.drain(sql)
+            drain = town_keys.container_drain(sql)
             since, until = (None, None) if drain is None else (drain.started_at, drain.ends_at)
             return Guard(hold, says, since, until, "container")
         case "breaker_open":
