@@ -16,7 +16,7 @@ from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import AppliedEvent, ClaimedEffect, TickReport
-from shared.domain.states import AgentStatus, BeadStatus, Role
+from shared.domain.states import BeadStatus, Role
 from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, time_or_none, to_text
 from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention, waiting
@@ -225,7 +225,7 @@ def _worth_a_commit(sql: Database, state: _Pass, reader: TownReader, written: in
 
 def in_progress(reader: TownReader) -> bool:
     """Whether an agent is working or stalled or an MR is in progress: such a town is watched."""
-    return any(agent.status in (AgentStatus.WORKING, AgentStatus.STALLED) for agent in reader.agents) or any(
+    return any(agent.status.busy for agent in reader.agents) or any(
         review.status is BeadStatus.IN_PROGRESS for review in reader.reviews
     )
 

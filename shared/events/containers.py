@@ -36,7 +36,7 @@ def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
     return (
         status.status != "running"
         and not _of_older_generation(agent, status.generation)
-        and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+        and agent.status.busy
         and not _too_early_to_miss(town, agent, status.status)
         and status.status != agent.observed_status
     )
@@ -123,7 +123,7 @@ class ContainerStatus(Event):
     def _ended(self, town: Town, agent: Agent) -> bool:
         return (
             self.status in (_MAYOR_GONE if agent.role is Role.MAYOR else _GONE)
-            and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+            and agent.status.busy
             and not _too_early_to_miss(town, agent, self.status)
         )
 
