@@ -125,7 +125,7 @@ class DeleteAgent(Action):
         agent = lookup.agent(town, self.agent_id)
         if agent is None:
             return MISSING
-        if agent.status not in (AgentStatus.IDLE, AgentStatus.DEAD) or agent.hook is not None:
+        if not agent.status.resting or agent.hook is not None:
             return MOVED_ON
         agents.delete(town, agent.id)
         return Applied()

@@ -53,6 +53,21 @@ class AgentStatus(StrEnum):
     STALLED = "stalled"
     DEAD = "dead"
 
+    @property
+    def busy(self) -> bool:
+        """Whether the agent is at work on its hook: working, or stalled with a process that may still run."""
+        return self in (AgentStatus.WORKING, AgentStatus.STALLED)
+
+    @property
+    def resting(self) -> bool:
+        """Whether the agent does nothing: idle or dead."""
+        return self in (AgentStatus.IDLE, AgentStatus.DEAD)
+
+    @property
+    def has_process(self) -> bool:
+        """Whether the agent should have a process: busy, or waiting, as only the mayor does."""
+        return self.busy or self is AgentStatus.WAITING
+
 
 class DispatchOutcome(StrEnum):
     """The outcome of an agent's newest dispatch."""

@@ -5,7 +5,7 @@ again.
 from datetime import datetime
 
 from shared.domain import limits
-from shared.domain.effects import ALLOWANCE
+from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.errors import RowUnreadable
 from shared.domain.limits import just_after
 from shared.domain.report import ClaimedEffect

@@ -16,10 +16,10 @@ from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import AppliedEvent, ClaimedEffect, TickReport
-from shared.domain.states import AgentStatus, BeadStatus, Role
+from shared.domain.states import BeadStatus, Role
 from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, time_or_none, to_text
-from shared.engine import alerts, apply, drain, effects, housekeeping, invariants, reconcile, waiting
+from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention, waiting
 from shared.engine.drain import error_text
 from shared.events import containers
 from shared.rules import breaker
@@ -62,7 +62,7 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
         _safety_nets(state)
         _judge_breaker(state)
         reader = _reconcile_and_apply(state)
-        state.problems += housekeeping.forget_old_rows(state.town, published_to=given.journal_published_to)
+        state.problems += row_retention.forget_old_rows(state.town, published_to=given.journal_published_to)
         state.checked = invariants.check(state.town, reader, error_text=error_text)
         _claim_effects(state)
         report = _report(state, reader, quiet=not _worth_a_commit(sql, state, reader, written))
@@ -84,7 +84,7 @@ def current_state(sql: Database, given: TickInput, *, town_id: str) -> tuple[Tow
     settling_until = town_keys.settling_until(sql)
     town.tick = replace(
         town.tick,
-        draining=town_keys.drain(sql) is not None,
+        draining=town_keys.container_drain(sql) is not None,
         settling=settling_until is not None and town.tick.now < settling_until,
         breaker=town_keys.breaker(sql),
     )
@@ -156,7 +156,7 @@ def _begin_settling(state: _Pass) -> None:
 def _safety_nets(state: _Pass) -> None:
     """Phase 6: a drain times out, settling ends, effects expire."""
     town = state.town
-    drain = town_keys.drain(town.sql)
+    drain = town_keys.container_drain(town.sql)
     if drain is not None and town.tick.now > drain.last_moment:
         town.put("drain", None)
         drain = None
@@ -225,7 +225,7 @@ def _worth_a_commit(sql: Database, state: _Pass, reader: TownReader, written: in
 
 def in_progress(reader: TownReader) -> bool:
     """Whether an agent is working or stalled or an MR is in progress: such a town is watched."""
-    return any(agent.status in (AgentStatus.WORKING, AgentStatus.STALLED) for agent in reader.agents) or any(
+    return any(agent.status.busy for agent in reader.agents) or any(
         review.status is BeadStatus.IN_PROGRESS for review in reader.reviews
     )
 
@@ -294,7 +294,7 @@ def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime 
         candidates.append(now)
     if pending_after or state.applied.failed or state.decisions.failed_rules or state.problems:
         candidates.append(now + limits.FAILED_EVENT_RETRY)
-    drain = town_keys.drain(state.town.sql)
+    drain = town_keys.container_drain(state.town.sql)
     candidates += [None if drain is None else drain.ends_at, town_keys.settling_until(state.town.sql)]
     if in_progress(reader):
         candidates.append(now + limits.WATCH_INTERVAL)

@@ -7,11 +7,11 @@ from typing_extensions import TypedDict
 
 from shared.domain import limits
 from shared.domain.limits import just_after
-from shared.domain.states import AgentStatus, BeadStatus, Label, Role
+from shared.domain.states import BeadStatus, Label
 from shared.domain.tick import Tick
 from shared.domain.times import text_or_none, to_text
 from shared.rules import convoys
-from shared.rules.beads import backoff_of
+from shared.rules.beads import backoff_of, busy_polecats
 from shared.town.live import Issue, LiveReview, OpenConvoy
 from shared.town.reading import TownReader
 from shared.town.rows import time_in
@@ -68,7 +68,7 @@ def _of_issue(town: TownReader, tick: Tick, issue: Issue) -> WaitReason | None:
     if Label.TRIAGE_REQUEST in issue.labels:
         return WaitReason(issue.id, "agent_working", issue.created_at, actor="triage")
     agent = town.hooks.get(issue.id)
-    if agent is not None and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+    if agent is not None and agent.status.busy:
         return None
     if issue.status is BeadStatus.IN_REVIEW:
         return WaitReason(
@@ -107,14 +107,14 @@ def _of_ready(town: TownReader, tick: Tick, issue: Issue) -> WaitReason:
     if tick.breaker.open:
         return WaitReason(issue.id, "breaker_open", tick.breaker.since or issue.updated_at, due_at=tick.breaker.due)
     limit = town.settings(issue.rig_id).max_polecats
-    if limit is not None and _places_taken(town, issue.rig_id) >= limit:
+    if limit is not None and len(busy_polecats(town, issue.rig_id)) >= limit:
         return WaitReason(issue.id, "rig_full", issue.updated_at, actor="agent")
     return WaitReason(issue.id, "cooldown", issue.updated_at, due_at=tick.now)
 
 
 def _of_review(town: TownReader, tick: Tick, review: LiveReview) -> WaitReason | None:
     agent = town.hooks.get(review.id)
-    if agent is not None and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+    if agent is not None and agent.status.busy:
         return None
     if review.rig_id is None:
         return WaitReason(review.id, "no_rig", review.created_at, actor="operator")
@@ -174,12 +174,3 @@ def _blocked(town: TownReader, bead_id: str, since: datetime) -> WaitReason | No
         return WaitReason(bead_id, "failed_dependency", since, actor=failed[0].id)
     live = next(blocker for blocker in blockers if blocker.status != BeadStatus.FAILED)
     return WaitReason(bead_id, "blocked_by", since, actor=live.id)
-
-
-def _places_taken(town: TownReader, rig_id: str | None) -> int:
-    return sum(
-        agent.role is Role.POLECAT
-        and agent.rig_id == rig_id
-        and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
-        for agent in town.agents
-    )

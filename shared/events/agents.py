@@ -161,7 +161,7 @@ class AgentReset(Event):
         returns: tuple[StopAgent, ...] = ()
         agents.reset_attempts(town, agent.id)
         if agent.hook is not None:
-            if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+            if agent.status.busy:
                 returns = (StopAgent(agent_id=agent.id, reason="agent reset"),)
             hooks.unhook(town, agent.id)
             self._start_anew(town, agent.hook)

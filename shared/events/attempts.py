@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
-from shared.domain.effects import ALLOWANCE
+from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.outcomes import MISSING, Skipped
 from shared.domain.states import EffectKind, EffectState, Scope
 from shared.events.base import Event
@@ -37,7 +37,7 @@ class SettledAttempt:
     ended: Literal["done", "failed", "retry"]
 
 
-def record(
+def settle_attempt(
     town: Town, report: AttemptReport, kind: EffectKind, *, success: bool, passing: bool = False
 ) -> SettledAttempt | Skipped:
     """Settle the outbox row of a result (spec/tick.md 5.4), or return why the result is skipped."""

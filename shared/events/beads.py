@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 from shared.actions import StopAgent
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
-from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label
+from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import BodyText, FreeText, HttpsUrl, Id, Ids, JsonObject, NonEmptyText, Part, Priority, Texts
 from shared.town import lookup
@@ -256,7 +256,7 @@ def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
     """Unhook every agent from a bead; returns the actions that stop those that were at work, by agent id."""
     stops = []
     for agent in lookup.agents_hooked_to(town, bead_id):
-        if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+        if agent.status.busy:
             stops.append(StopAgent(agent_id=agent.id, reason=reason))
         hooks.unhook(town, agent.id)
     return tuple(stops)

@@ -36,7 +36,7 @@ def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
     return (
         status.status != "running"
         and not _of_older_generation(agent, status.generation)
-        and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+        and agent.status.busy
         and not _too_early_to_miss(town, agent, status.status)
         and status.status != agent.observed_status
     )
@@ -124,7 +124,7 @@ class ContainerStatus(Event):
     def _ended(self, town: Town, agent: Agent) -> bool:
         return (
             self.status in (_MAYOR_GONE if agent.role is Role.MAYOR else _GONE)
-            and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+            and agent.status.busy
             and not _too_early_to_miss(town, agent, self.status)
         )
 
@@ -175,7 +175,7 @@ class ContainerReady(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce says all
         """End the drain."""
-        drain = town_keys.drain(town.sql)
+        drain = town_keys.container_drain(town.sql)
         if drain is None:
             return EventResult(Applied())
         if drain.nonce != self.nonce:

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import AgentStatus, EffectKind
-from shared.events.attempts import AttemptReport, SettledAttempt, record
+from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText, Id
 from shared.town import lookup
@@ -25,7 +25,7 @@ class NudgeResult(AttemptReport):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
         """Note the first delivery; record a final failure."""
-        recorded = record(town, self, EffectKind.SEND_NUDGE, success=self.delivered, passing=self.passing)
+        recorded = settle_attempt(town, self, EffectKind.SEND_NUDGE, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
         agent_id = nudges.agent_of(town, self.nudge_id)
@@ -50,7 +50,7 @@ class MayorNotified(AttemptReport):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
         """Record the delivery, after which the mayor is working; or record a final failure."""
-        recorded = record(town, self, EffectKind.NOTIFY_MAYOR, success=self.delivered, passing=self.passing)
+        recorded = settle_attempt(town, self, EffectKind.NOTIFY_MAYOR, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
         mayor = lookup.mayor(town)
@@ -79,7 +79,7 @@ class EffectDone(AttemptReport):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
         """Note a success. A failure changes nothing except its outbox row."""
-        recorded = record(town, self, EffectKind(self.kind), success=self.ok, passing=self.passing)
+        recorded = settle_attempt(town, self, EffectKind(self.kind), success=self.ok, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
         if recorded.ended == "done":

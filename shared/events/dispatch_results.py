@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, DispatchOutcome, EffectKind, Label
-from shared.events.attempts import LATE, AttemptReport, record
+from shared.events.attempts import LATE, AttemptReport, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText, Generation
 from shared.town import lookup
@@ -31,7 +31,7 @@ class DispatchResult(AttemptReport):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Confirm the start, free the agent for the next attempt, or let heartbeats decide."""
-        recorded = record(town, self, EffectKind.DISPATCH_AGENT, success=self.outcome == "started")
+        recorded = settle_attempt(town, self, EffectKind.DISPATCH_AGENT, success=self.outcome == "started")
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
         agent = lookup.agent(town, fact.agent_id)
@@ -111,7 +111,7 @@ class StopResult(AttemptReport):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Record the exit; a passing failure is retried from the outbox."""
-        recorded = record(town, self, EffectKind.STOP_AGENT, success=self.ok, passing=self.passing)
+        recorded = settle_attempt(town, self, EffectKind.STOP_AGENT, success=self.ok, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
         agent = lookup.agent(town, fact.agent_id)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
-from shared.events.attempts import AttemptReport, SettledAttempt, record
+from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
@@ -32,7 +32,7 @@ class PrMergeResult(AttemptReport):
         passing = self.passing or (
             self.error is not None and self.error.effective_kind in ("rate_limited", "transient")
         )
-        recorded = record(town, self, EffectKind.MERGE_PR, success=self.merged, passing=passing)
+        recorded = settle_attempt(town, self, EffectKind.MERGE_PR, success=self.merged, passing=passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
         bead = lookup.bead(town, fact.bead_id)

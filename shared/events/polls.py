@@ -14,9 +14,9 @@ from shared.domain import limits
 from shared.domain.config import EffectiveSettings
 from shared.domain.forge_errors import ForgeErrorKind
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
-from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Label
+from shared.domain.states import BeadStatus, BeadType, EffectKind, Label
 from shared.domain.times import to_text
-from shared.events.attempts import AttemptReport, record
+from shared.events.attempts import AttemptReport, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
@@ -75,7 +75,7 @@ class PrPolled(AttemptReport):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Apply the answer to the MR, if it is still in progress with this pull request."""
-        recorded = record(town, self, EffectKind.POLL_PR, success=self.ok)
+        recorded = settle_attempt(town, self, EffectKind.POLL_PR, success=self.ok)
         if isinstance(recorded, Skipped):
             return EventResult(recorded, transient=True)
         polled = _polled(town, fact.bead_id, recorded.effect.payload.get("pr_url"))
@@ -295,5 +295,4 @@ def _judge_auto_merge(polled: _Polled, feedback: FeedbackSeen) -> None:
 
 def _is_being_reviewed(town: Town, bead_id: str) -> bool:
     """Whether an agent is at work on the review. It may be about to comment, so nothing is merged meanwhile."""
-    at_work = (AgentStatus.WORKING, AgentStatus.STALLED)
-    return any(agent.status in at_work for agent in lookup.agents_hooked_to(town, bead_id))
+    return any(agent.status.busy for agent in lookup.agents_hooked_to(town, bead_id))

@@ -9,7 +9,7 @@ from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
 from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
-from shared.domain.states import SYSTEM, AgentStatus, Role
+from shared.domain.states import SYSTEM, Role
 from shared.domain.times import to_text
 from shared.events.base import Event, EventResult
 from shared.events.fields import BodyText, FreeText, GitUrl, Id, JsonObject, NonEmptyText, Priority
@@ -19,7 +19,6 @@ from shared.town.inbox import Fact
 from shared.town.town import Town
 from shared.town.writing import escalations, rigs
 
-MAYOR_ALIVE: Final = (AgentStatus.WORKING, AgentStatus.STALLED, AgentStatus.WAITING)
 _LONGEST_PATH: Final = 100
 
 
@@ -186,7 +185,7 @@ def _without_removed_models(config: dict[str, Any]) -> dict[str, Any]:
 def _tell_mayor_of_model(town: Town, old: TownConfig, new: TownConfig) -> tuple[Action, ...]:
     model = effective(new, None).model_for(Role.MAYOR)
     mayor = lookup.mayor(town)
-    if model == effective(old, None).model_for(Role.MAYOR) or mayor is None or mayor.status not in MAYOR_ALIVE:
+    if model == effective(old, None).model_for(Role.MAYOR) or mayor is None or not mayor.status.has_process:
         return ()
     return (UpdateAgentModel(agent_id=mayor.id, model=model or ""),)
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from shared.actions import NotifyMayor, SendNudge, StopAgent
 from shared.actions.base import Action
 from shared.domain.outcomes import MISSING, Applied, Skipped
-from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label
+from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, NonEmptyText
 from shared.town import lookup
@@ -18,7 +18,6 @@ from shared.town.writing.beads import Failure
 
 _RESTARTS: Final = ("RESTART", "REASSIGN_BEAD", "RESTART_WITH_BACKOFF")
 _ESCALATES: Final = ("ESCALATE", "ESCALATE_TO_MAYOR")
-_RUNNING: Final = (AgentStatus.WORKING, AgentStatus.STALLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class TriageResolved(Event):
             return returns
         if self.action in _ESCALATES:
             return (self._escalate(town, question),)
-        if self.action == "NUDGE" and question.agent is not None and question.agent.status in _RUNNING:
+        if self.action == "NUDGE" and question.agent is not None and question.agent.status.busy:
             return (self._nudge(question.agent, question.request),)
         return ()
 
@@ -119,7 +118,7 @@ def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
     if not question.on_it or question.agent is None:
         return ()
     hooks.unhook(town, question.agent.id)
-    if question.agent.status not in _RUNNING:
+    if not question.agent.status.busy:
         return ()
     return (StopAgent(agent_id=question.agent.id, reason="triage"),)
 

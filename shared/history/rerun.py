@@ -76,7 +76,7 @@ def rerun(start: PastImage) -> Iterator[Rerun]:
         running.close()
 
 
-def digest_of(image: PastImage) -> str:
+def past_digest(image: PastImage) -> str:
     """The image digest, computed from the pages."""
     return image_digest.of_image(image.image)
 

@@ -44,7 +44,7 @@ def before_tick(sql: sqlite3.Connection) -> BeforeTick:
 
 def drain_nonce(sql: sqlite3.Connection) -> str | None:
     """The nonce of the current drain; None if the town is not draining."""
-    drain = town_keys.drain(sql)
+    drain = town_keys.container_drain(sql)
     return None if drain is None else drain.nonce
 
 

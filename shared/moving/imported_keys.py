@@ -12,7 +12,7 @@ from typing import Any, Final
 from shared.domain import canonical
 from shared.domain.config import NEW_TOWN, TownConfig, first_problem
 from shared.domain.errors import Refused
-from shared.domain.times import from_text
+from shared.domain.times import readable_time
 from shared.moving.foreign_rows import GivenRow, NotRead
 from shared.town import database
 
@@ -22,13 +22,7 @@ OF_THE_OLD_PLACE: Final = ("drain", "container_instance_id", "last_token_refresh
 
 
 def _is_time(value: Any) -> bool:
-    if not isinstance(value, str):
-        return value is None
-    try:
-        from_text(value)
-    except ValueError:
-        return False
-    return True
+    return value is None or readable_time(value) is not None
 
 
 def _is_count(value: Any) -> bool:

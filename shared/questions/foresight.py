@@ -119,7 +119,7 @@ class _Future:
         self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
     ) -> tuple[Tick, reconcile.Decisions]:
         _, moment = tick.current_state(self.sql, replace(self.given, now=at), town_id=self.town_id)
-        drain = town_keys.drain(self.sql)
+        drain = town_keys.container_drain(self.sql)
         drains = moment.draining and drain is not None and at <= drain.last_moment
         moment = relaxed_tick(replace(moment, draining=drains), without)
         if moment.paused:
@@ -138,7 +138,7 @@ class _Future:
         for _, due in decisions.dues:
             if not self.rows.isdisjoint(due.rows):
                 yield due.at
-        settling_until, drain = town_keys.settling_until(self.sql), town_keys.drain(self.sql)
+        settling_until, drain = town_keys.settling_until(self.sql), town_keys.container_drain(self.sql)
         if settling_until is not None:
             yield settling_until
         if drain is not None:

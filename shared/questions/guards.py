@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.states import AgentStatus, BeadStatus, Role
+from shared.domain.states import BeadStatus
 from shared.domain.tick import Tick
 from shared.domain.times import from_text, span_text, text_or_none
 from shared.questions import lives
@@ -15,6 +15,7 @@ from shared.questions.lives import WaitingEvent
 from shared.questions.relaxed import Hold
 from shared.rules import convoys
 from shared.rules.base import Wait
+from shared.rules.beads import busy_polecats
 from shared.town import town_keys
 from shared.town.database import Database
 from shared.town.reading import TownReader
@@ -126,7 +127,7 @@ def of_hold(hold: Hold, sql: Database, town: TownReader, moment: Tick, row: str)
             end = town_keys.settling_until(sql)
             return Guard(hold, says, None if end is None else end - limits.SETTLE_FOR, end)
         case "draining":
-            drain = town_keys.drain(sql)
+            drain = town_keys.container_drain(sql)
             since, until = (None, None) if drain is None else (drain.started_at, drain.ends_at)
             return Guard(hold, says, since, until, "container")
         case "breaker_open":
@@ -137,7 +138,7 @@ def of_hold(hold: Hold, sql: Database, town: TownReader, moment: Tick, row: str)
                 says = "a bead that it waits for has failed"
             return Guard(hold, says, changed, actor=_listed(blocker.id for blocker in blockers))
         case "rig_full":
-            busy = _busy_polecats(town, bead.get("rig_id"))
+            busy = busy_polecats(town, bead.get("rig_id"))
             return Guard(hold, says, _last_hooked(sql, busy) or changed, actor=_listed(agent.id for agent in busy))
         case "review_live":
             reviews = [review for review, source in sorted(town.review_sources.items()) if source[0] == row]
@@ -154,16 +155,6 @@ def _changed_at(bead: Mapping[str, Any]) -> datetime | None:
 
 def _listed(ids: Iterable[str]) -> str | None:
     return ", ".join(ids) or None
-
-
-def _busy_polecats(town: TownReader, rig_id: str | None) -> list[Agent]:
-    return [
-        agent
-        for agent in town.agents
-        if agent.role is Role.POLECAT
-        and agent.rig_id == rig_id
-        and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
-    ]
 
 
 def _last_hooked(sql: Database, agents: Iterable[Agent]) -> datetime | None:

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from shared.domain import limits
 from shared.domain.answers import FieldsOf
-from shared.domain.states import AgentStatus, BeadStatus
+from shared.domain.states import BeadStatus
 from shared.domain.tick import Breaker, Observations, Tick
 from shared.domain.times import text_or_none, to_text
 from shared.engine import tick, waiting
@@ -31,7 +31,6 @@ CONVOYS_SHOWN: Final = 50
 FAILED_SHOWN: Final = 20
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 _NOTHING_NEW: Final = Reading((), (), more=False)
-_WORKS: Final = (AgentStatus.WORKING, AgentStatus.STALLED)
 
 ConvoyState = Literal["failed", "landed", "staged", "active"]
 
@@ -252,7 +251,7 @@ def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, 
             hook=agent.hook,
             generation=agent.generation,
             last_activity_at=text_or_none(agent.last_activity_at),
-            says=says.get(agent.id) if agent.status in _WORKS else None,
+            says=says.get(agent.id) if agent.status.busy else None,
         )
         for agent in reader.agents
     )

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
-from shared.history import effect_results
+from shared.history import recorded_results
 from shared.history.rerun import time_of
 from shared.ports.town_past import JournalRow
 from shared.questions.foresight import mentions
@@ -96,7 +96,7 @@ class Story:
         self._ticks.append(_TickSummary(tick, at, ", ".join(dict.fromkeys(done)) or "nothing new", first))
         rows = self._rows_at(at)
         for event in inputs["new_events"]:
-            effect = effect_results.attempt_of(event["event_id"])
+            effect = recorded_results.attempt_of(event["event_id"])
             if effect is not None:
                 self._results[effect] = (event["event_id"], {**event, "payload": json.loads(event["payload"])})
             if self._concerns(event, rows):

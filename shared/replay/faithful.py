@@ -7,7 +7,7 @@ that diverges, the state is no longer history's, until there is a kept commit fr
 from typing import Literal
 
 from shared.domain import canonical
-from shared.history import effect_results
+from shared.history import recorded_results
 from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.ports.steps import Steps
@@ -27,7 +27,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
     This only reads. It stops at the first divergence, or when a page is full; the answer then has a cursor.
     """
     newest = yield from past.newest(town_id)
-    base, rows = yield from start(town_id, past, wanted, newest)
+    base, rows = yield from starting_point(town_id, past, wanted, newest)
     with rerun(base) as running:
         again = SegmentedReplay(running, past, rows, newest)
         told: list[ReplayedTick] = []
@@ -62,7 +62,9 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
         )
 
 
-def start(town_id: str, past: TownPast, wanted: Window, newest: PastImage) -> Steps[tuple[PastImage, JournalRows]]:
+def starting_point(
+    town_id: str, past: TownPast, wanted: Window, newest: PastImage
+) -> Steps[tuple[PastImage, JournalRows]]:
     """The image to start from, and the journal rows after it. Raises Refused if nothing is kept from before the window."""
     base = yield from past.before(town_id, wanted.start)
     first = base if base is not None else (yield from past.oldest(town_id))
@@ -91,7 +93,7 @@ class SegmentedReplay:
         self._rows = rows
         self._newest = newest
         self.diverged = False
-        self.results: effect_results.EffectResults = {}
+        self.results: recorded_results.EffectResults = {}
         self.segments: list[Segment] = []
         self.divergence: Divergence | None = None
         self.stopped: str | None = None
@@ -122,7 +124,7 @@ class SegmentedReplay:
         report = self._running.run(input_of(row))
         digest, outputs = self._running.digest, journal.outputs_of(report)
         yield from self._rows.advance()
-        self.results |= effect_results.in_row(row)
+        self.results |= recorded_results.in_row(row)
         if diverged:
             judged = self._judge.judged_by_outputs(row, outputs)
         else:
@@ -139,11 +141,11 @@ class SegmentedReplay:
                 self._running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
             )
 
-    def results_of(self, told: list[ReplayedTick]) -> effect_results.EffectResults:
+    def results_of(self, told: list[ReplayedTick]) -> recorded_results.EffectResults:
         """The results of the effects of these ticks."""
         claimed = [effect for tick in told for effect in tick.report.effects]
         late = [effect for effect in claimed if (effect.effect_id, effect.attempt) not in self.results]
-        return self.results | effect_results.of_today(self._newest.image, late)
+        return self.results | recorded_results.of_today(self._newest.image, late)
 
     def _follow_history_again(self, tick_no: int) -> Steps[None]:
         """Continue from history's own state at a tick, if it is kept: the installed code continued there after other code."""

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.history.differences import ABSENT, Difference, of_images, of_outputs
-from shared.history.rerun import Rerun, digest_of, time_of
+from shared.history.rerun import Rerun, past_digest, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
 from shared.replay.replayed import Divergence, Judgement
@@ -53,8 +53,8 @@ class TickJudge:
             return Judgement(equal=True, proof="image")
         kept = yield from self._past.after_tick(self._running.town_id, row["tick_no"])
         own = next((image for image in kept if _holds(image, row["tick_no"])), None)
-        restored = next((image for image in kept if image is not own and digest_of(image) == wanted), None)
-        proven = own is not None and digest_of(own) == self._running.digest
+        restored = next((image for image in kept if image is not own and past_digest(image) == wanted), None)
+        proven = own is not None and past_digest(own) == self._running.digest
         if proven and restored is None and following is not None:
             return Judgement(
                 equal=True, proof="image", divergence=_next_record_changed(self._running.digest, following)
@@ -79,7 +79,7 @@ class TickJudge:
         if following is not None:
             given: str = following["prev_image_digest"]
             return given
-        return digest_of(self._newest) if self._newest.tick_no == row["tick_no"] else None
+        return past_digest(self._newest) if self._newest.tick_no == row["tick_no"] else None
 
     def _different(
         self, row: JournalRow, wanted: str | None, own: PastImage | None, outputs: Mapping[str, Any], *, same_code: bool

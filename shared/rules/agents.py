@@ -140,7 +140,12 @@ def keep_review_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def release_finished_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """A10: a polecat that works on a closed or failed bead is stopped and unhooked."""
     for agent in town.agents:
-        if agent.role is Role.POLECAT and _busy(agent) and agent.hooked is not None and agent.hooked.status.terminal:
+        if (
+            agent.role is Role.POLECAT
+            and agent.status.busy
+            and agent.hooked is not None
+            and agent.hooked.status.terminal
+        ):
             yield StopAgent(agent_id=agent.id, reason=f"the hooked bead is {agent.hooked.status}")
             yield TransitionAgent(
                 agent_id=agent.id, from_=agent.status, to=AgentStatus.IDLE, reason="the hooked bead is over"
@@ -159,11 +164,7 @@ def _workers(town: TownReader) -> Iterator[Agent]:
 
 
 def _resting(town: TownReader) -> Iterator[Agent]:
-    return (agent for agent in town.agents if agent.status in (AgentStatus.IDLE, AgentStatus.DEAD))
-
-
-def _busy(agent: Agent) -> bool:
-    return agent.status in (AgentStatus.WORKING, AgentStatus.STALLED)
+    return (agent for agent in town.agents if agent.status.resting)
 
 
 def _recovered(agent: Agent, bead: Hooked) -> tuple[Decision, ...]:

@@ -177,20 +177,26 @@ def backoff_of(bead: Dispatched, tick: Tick, *, rows: tuple[str, ...]) -> Due | 
     return Due.later_than(attempted_at, wait, rows=rows, wait="backoff")
 
 
+def busy_polecats(town: TownReader, rig_id: str | None) -> list[Agent]:
+    """The polecats of a rig that are at work: each takes one of the rig's places."""
+    return [
+        agent for agent in town.agents if agent.role is Role.POLECAT and agent.rig_id == rig_id and agent.status.busy
+    ]
+
+
 class _Places:
     """How many more polecats each rig may have at work, counted during one pass."""
 
     def __init__(self, town: TownReader) -> None:
         self._town = town
         self._taken: dict[str | None, int] = {}
-        for agent in town.agents:
-            if agent.role is Role.POLECAT and agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
-                self._taken[agent.rig_id] = self._taken.get(agent.rig_id, 0) + 1
 
     def take(self, rig_id: str | None) -> bool:
         """Take a place in a rig; False if the rig is full."""
         limit = self._town.settings(rig_id).max_polecats
-        taken = self._taken.get(rig_id, 0)
+        taken = self._taken.get(rig_id)
+        if taken is None:
+            taken = len(busy_polecats(self._town, rig_id))
         if limit is not None and taken >= limit:
             return False
         self._taken[rig_id] = taken + 1

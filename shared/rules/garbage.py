@@ -15,7 +15,7 @@ def forget_idle_agent(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """GC: an idle or dead polecat or refinery without a hook is deleted after a time without activity."""
     rigs_in_review = {review.rig_id for review in town.reviews}
     for agent in town.agents:
-        if agent.status not in (AgentStatus.IDLE, AgentStatus.DEAD) or agent.role is Role.MAYOR:
+        if not agent.status.resting or agent.role is Role.MAYOR:
             continue
         if agent.hook is not None:
             continue

@@ -21,7 +21,6 @@ from shared.domain.tick import Tick
 from shared.domain.times import time_or_none
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
-from shared.town.rows import Agent
 
 _SEVERITIES = tuple(Priority)
 
@@ -93,7 +92,7 @@ def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """H5: while there is work, the container's token is refreshed regularly."""
     if (EffectKind.REFRESH_TOKEN, "container") in town.unfinished_effects:
         return
-    if not _mayor_alive(town.mayor) and not town.has_active_work(tick.now):
+    if not (town.mayor is not None and town.mayor.status.has_process) and not town.has_active_work(tick.now):
         return
     last = time_or_none(town.keys.get("last_token_refresh_at"))
     if last is None or tick.now - last >= limits.TOKEN_REFRESH:
@@ -109,7 +108,7 @@ def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
     if (EffectKind.STOP_CONTAINER, "container") in town.unfinished_effects or town.has_active_work(tick.now):
         return
     mayor = town.mayor
-    if mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+    if mayor is not None and mayor.status.busy:
         return
     stopped = time_or_none(town.keys.get("last_idle_stop_at"))
     if stopped is not None and not tick.stale(stopped, limits.IDLE_STOP_THROTTLE):
@@ -135,7 +134,3 @@ def _last_batch(town: TownReader, state: dict[str, str]) -> datetime | None:
     batch_id = state.get("last_batch_id")
     touched = None if batch_id is None else town.updated_at(batch_id)
     return touched or time_or_none(state.get("last_batch_at"))
-
-
-def _mayor_alive(mayor: Agent | None) -> bool:
-    return mayor is not None and mayor.status in (AgentStatus.WORKING, AgentStatus.STALLED, AgentStatus.WAITING)

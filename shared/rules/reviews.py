@@ -157,7 +157,7 @@ def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision
         bead = agent.hooked
         if agent.role is not Role.REFINERY or bead is None or not bead.status.terminal:
             continue
-        if agent.status in (AgentStatus.WORKING, AgentStatus.STALLED):
+        if agent.status.busy:
             yield StopAgent(agent_id=agent.id, reason=f"the review is {bead.status}")
             yield TransitionAgent(
                 agent_id=agent.id, from_=agent.status, to=AgentStatus.IDLE, reason="the review is over"
@@ -293,7 +293,7 @@ def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
     agent = town.hooks.get(review.id)
     if agent is None:
         return True
-    return agent.role is Role.REFINERY and agent.status not in (AgentStatus.WORKING, AgentStatus.STALLED)
+    return agent.role is Role.REFINERY and not agent.status.busy
 
 
 def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:

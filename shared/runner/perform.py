@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.effects import ALLOWANCE
+from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.domain.times import to_text

@@ -86,7 +86,9 @@ class PageFile:
         if version == self._shown:
             return
         if version not in (self._base, self._newest):
-            raise RuntimeError(f"image {version} of {self._path} no longer exists: two later images were made from it")
+            raise RuntimeError(
+                f"image {version} of {self._path} can no longer be read: its file has been changed since"
+            )
         after = int(version == self._newest)
         with self.path().open("r+b") as file:
             for number, change in self._changed.items():

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain import canonical, ids, limits
-from shared.domain.effects import ALLOWANCE
+from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.states import EffectKind, EffectState
 from shared.domain.times import from_text, time_or_none, to_text
 from shared.town.town import Town

@@ -22,7 +22,7 @@ NEVER_SET: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class ContainerDrain:
     """A drain: nothing is dispatched until the new container reports `nonce` or the drain times out."""
 
     nonce: str
@@ -76,10 +76,10 @@ def count(sql: sqlite3.Connection, what: Literal["poisoned", "conflicts"], more:
     put(sql, "counters", {**counters, what: counters[what] + more})
 
 
-def drain(sql: sqlite3.Connection) -> Drain | None:
+def container_drain(sql: sqlite3.Connection) -> ContainerDrain | None:
     """The present drain; None if the town is not draining."""
     stored = value(sql, "drain")
-    return None if stored is None else Drain(stored["nonce"], from_text(stored["started_at"]))
+    return None if stored is None else ContainerDrain(stored["nonce"], from_text(stored["started_at"]))
 
 
 def settling_until(sql: sqlite3.Connection) -> datetime | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 LIMITS: Final = "shared/domain/limits.py"
-ALLOWANCES: Final = "shared/domain/effects.py"
+ALLOWANCES: Final = "shared/domain/effect_allowances.py"
 RULES: Final = "shared/rules/__init__.py"
 INVARIANTS: Final = "shared/engine/invariants.py"
 _ENGINE: Final = (

@@ -31,7 +31,7 @@ CODES = {rule.name: rule.code for rule in RULES}
 def acting(life: Life, about: TickInput, at: datetime, rows: frozenset[str]) -> set[str]:
     """The rules that act on the rows in a town that stands as it is at a time; none acts in a paused one."""
     reader, moment = tick.current_state(life.town.sql, replace(about, now=at), town_id=TOWN)
-    drain = town_keys.drain(life.town.sql)
+    drain = town_keys.container_drain(life.town.sql)
     moment = replace(moment, draining=drain is not None and at < drain.ends_at)
     if moment.paused:
         return set()

@@ -51,7 +51,7 @@ def test_another_version_of_the_code_is_no_difference_by_itself(monkeypatch: pyt
     monkeypatch.setattr(verifying, "code_version", lambda: "another")
     verified = verifying.verify(golden.read("drain"))
     assert verified.exact
-    assert verified.notes[-1].endswith("installed is another")
+    assert verified.notes[-1].endswith("installed code is another")
 
 
 def test_a_changed_rule_is_a_readable_diff(monkeypatch: pytest.MonkeyPatch) -> None:

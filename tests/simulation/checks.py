@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from shared.domain import ids
 from shared.domain.alert import Alert
-from shared.domain.effects import ALLOWANCE
+from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind

@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
-from shared.domain.effects import ALLOWANCE
+from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.errors import ConditionRace, StoreUnavailable, TownError
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind

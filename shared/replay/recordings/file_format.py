@@ -189,6 +189,6 @@ def _damaged(name: str, problem: str) -> DamagedImage:
     )
 
 
-def digest_of(recording: Recording) -> str:
+def base_digest(recording: Recording) -> str:
     """The image digest of the base, computed from its pages."""
     return image_digest.of_image(recording.image)

@@ -9,7 +9,7 @@ from shared.domain.errors import Refused
 from shared.domain.tick import config_digest
 from shared.domain.times import to_text
 from shared.history.journal_rows import JournalRows
-from shared.history.rerun import Rerun, digest_of, input_of
+from shared.history.rerun import Rerun, input_of, past_digest
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast, journal_row
@@ -111,7 +111,7 @@ def _restart(running: Rerun, past: TownPast, row: JournalRow) -> Steps[None]:
     """Continue from a restored image, if one was restored before the window: the next tick started from it."""
     kept = yield from past.after_tick(running.town_id, row["tick_no"] - 1)
     for image in kept:
-        if digest_of(image) == row["prev_image_digest"]:
+        if past_digest(image) == row["prev_image_digest"]:
             running.restart(image)
 
 

@@ -19,7 +19,7 @@ from shared.questions import snapshot
 from shared.questions.snapshot import TownState
 from shared.replay.judging import missing
 from shared.replay.recordings import changes
-from shared.replay.recordings.file_format import RecordedTick, Recording, digest_of, page_marks
+from shared.replay.recordings.file_format import RecordedTick, Recording, base_digest, page_marks
 from shared.replay.replayed import Divergence
 from shared.replay.what_if.comparison import TickDifference, one_sided
 from shared.runner.code_version import code_version
@@ -193,7 +193,7 @@ class _Verification:
 def _of_base(recording: Recording) -> Divergence | None:
     """The divergence if the image in a recording was changed; None if it is intact."""
     try:
-        digest, marks = digest_of(recording), page_marks(recording.image)
+        digest, marks = base_digest(recording), page_marks(recording.image)
     except SchemaMismatch as error:
         unreadable = (Difference("image", f"after tick {recording.base_tick}", "*", "a town", error.message),)
         return Divergence(recording.base_tick, recording.base_at, unreadable, BASE_CHANGED)

@@ -9,7 +9,7 @@ from shared.domain.report import ClaimedEffect
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text
-from shared.history import effect_results
+from shared.history import recorded_results
 from shared.history.rerun import input_of
 from shared.intake import ingest
 from shared.ports.town_past import JournalRow
@@ -120,7 +120,7 @@ class WhatIfInputs:
         if event.event_id in self._overrides.leave_out:
             self.not_seen.discard(event.event_id)
             return False
-        attempt = effect_results.attempt_of(event.event_id)
+        attempt = recorded_results.attempt_of(event.event_id)
         if attempt is None or attempt not in self._recorded.results:
             return True
         answers = attempt in self._unanswered

@@ -14,7 +14,7 @@ from shared.domain.errors import Refused
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.tick import Envelope, config_digest
 from shared.domain.times import to_text
-from shared.history import effect_results
+from shared.history import recorded_results
 from shared.history.differences import Difference
 from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, rerun, time_of
@@ -25,7 +25,7 @@ from shared.questions.other_config import override_config
 from shared.questions.snapshot import TownState
 from shared.replay import time_window
 from shared.replay.answers import ActionOfTick, WhatIfAnswer
-from shared.replay.faithful import SegmentedReplay, start
+from shared.replay.faithful import SegmentedReplay, starting_point
 from shared.replay.replayed import Divergence
 from shared.replay.time_window import PageLimits, Window
 from shared.replay.what_if.comparison import Comparison, TickDifference
@@ -106,7 +106,7 @@ def what_if(
     than one page, because the changed town cannot be resumed in the middle.
     """
     newest = yield from past.newest(town_id)
-    base, rows = yield from start(town_id, past, wanted, newest)
+    base, rows = yield from starting_point(town_id, past, wanted, newest)
     recorded = yield from _recorded(town_id, past, base.tick_no, wanted, page)
     with rerun(base) as history:
         again = SegmentedReplay(history, past, rows, newest)
@@ -198,7 +198,7 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
                 hint="choose a shorter window; a what-if cannot be continued with a cursor",
             )
         for event in row["inputs"]["new_events"]:
-            attempt = effect_results.attempt_of(event["event_id"])
+            attempt = recorded_results.attempt_of(event["event_id"])
             if attempt is not None:
                 found[attempt] = (row["tick_no"], Envelope(**event))
         tried.update((effect["effect_id"], effect["attempt"]) for effect in row["outputs"]["effects"])

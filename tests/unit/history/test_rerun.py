@@ -3,7 +3,7 @@
 import pytest
 
 from shared.domain.errors import WrongTown
-from shared.history.rerun import digest_of, rerun
+from shared.history.rerun import past_digest, rerun
 from shared.ports.town_past import PastImage
 from tests.towns import T, TownBuilder, a_town
 
@@ -20,7 +20,7 @@ def test_a_rerun_that_restarts_continues_from_the_other_image() -> None:
         assert running.sql.execute("SELECT COUNT(*) FROM beads WHERE bead_id = 'b'").fetchone() == (0,)
         running.restart(second)
         assert running.sql.execute("SELECT COUNT(*) FROM beads WHERE bead_id = 'b'").fetchone() == (1,)
-        assert (running.txid, running.digest) == (9, digest_of(second))
+        assert (running.txid, running.digest) == (9, past_digest(second))
         assert running.as_past(first) == second
 
 

@@ -249,10 +249,22 @@ def test_a_town_of_a_newer_schema_is_refused() -> None:
 @pytest.mark.parametrize(
     ("given", "kept", "why"),
     [
-        ("https://bot:hunter2@git.example.com/a/b.git", "https://git.example.com/a/b.git", "without the credentials"),
-        ("https://ghp_hunter2@github.com/a/b", "https://github.com/a/b", "without the credentials"),
-        ("http://bot:hunter2@git.example.com/a", "http://git.example.com/a", "without the credentials"),
-        ("ssh://git:hunter2@git.example.com/a", "ssh://git@git.example.com/a", "without the credentials"),
+        (
+            "https://bot:hunter2@git.example.com/a/b.git",
+            "https://git.example.com/a/b.git",
+            "the credentials in the address were removed",
+        ),
+        ("https://ghp_hunter2@github.com/a/b", "https://github.com/a/b", "the credentials in the address were removed"),
+        (
+            "http://bot:hunter2@git.example.com/a",
+            "http://git.example.com/a",
+            "the credentials in the address were removed",
+        ),
+        (
+            "ssh://git:hunter2@git.example.com/a",
+            "ssh://git@git.example.com/a",
+            "the credentials in the address were removed",
+        ),
         ("ext::sh -c id", "ext::sh -c id", "not an https or ssh address"),
         ("ssh://git@git.example.com/a", "ssh://git@git.example.com/a", None),
         ("git@git.example.com:a/b.git", "git@git.example.com:a/b.git", None),

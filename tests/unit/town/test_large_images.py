@@ -182,7 +182,7 @@ def test_an_image_that_two_others_have_followed_is_gone_and_says_so(folder: Fold
     first = large_image(_an_image(Random(4)), folder, page_size=PAGE)
     second = _in_its_file(first, "a")
     third = _in_its_file(second, "b")
-    with pytest.raises(RuntimeError, match="is gone"):
+    with pytest.raises(RuntimeError, match="can no longer be read"):
         first.whole()
     assert third.changed_since(first) is None
     assert second.whole() != third.whole()
@@ -195,7 +195,7 @@ def test_rows_changed_outside_a_followed_transaction_are_refused(folder: Folder)
     with pytest.raises(RuntimeError, match="outside a followed transaction"):
         database.content_of(sql)
     database.close(sql)
-    with pytest.raises(RuntimeError, match="is gone"):
+    with pytest.raises(RuntimeError, match="can no longer be read"):
         database.open_image(town)
 
 

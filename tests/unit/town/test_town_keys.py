@@ -46,7 +46,7 @@ def test_a_key_with_the_same_value_is_not_written_again() -> None:
 
 def test_a_drain_is_in_force_up_to_its_last_moment_and_ends_a_millisecond_later() -> None:
     town = a_town().key("drain", {"nonce": "n", "started_at": to_text(T)})
-    drain = town_keys.drain(town.sql)
+    drain = town_keys.container_drain(town.sql)
     assert drain is not None
     assert (drain.nonce, drain.last_moment) == ("n", T + limits.DRAIN_TIMEOUT)
     assert drain.ends_at == drain.last_moment + MS
@@ -55,7 +55,7 @@ def test_a_drain_is_in_force_up_to_its_last_moment_and_ends_a_millisecond_later(
 @pytest.mark.parametrize("drain", [None, "never set"])
 def test_a_town_without_a_drain_has_none(drain: str | None) -> None:
     town = without("drain") if drain else a_town().key("drain", None)
-    assert town_keys.drain(town.sql) is None
+    assert town_keys.container_drain(town.sql) is None
 
 
 @pytest.mark.parametrize(("stored", "until"), [(None, None), (to_text(T), T)])

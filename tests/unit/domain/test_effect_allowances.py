@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.effects import ALLOWANCE, Allowance
+from shared.domain.effect_allowances import ALLOWANCE, Allowance
 from shared.domain.states import EffectKind
 
 SECOND = timedelta(seconds=1)
