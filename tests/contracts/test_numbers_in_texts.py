@@ -19,7 +19,7 @@ from shared.adapters.local_generations import TERM_GRACE_SECONDS
 from shared.adapters.local_supervisor import LARGEST_LOG
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.domain import limits
-from shared.domain.effects import ALLOWANCE
+from shared.domain.effect_allowances import ALLOWANCE
 from shared.engine.invariants import INVARIANTS
 from shared.storage.retention import Keep
 from tests.contracts.deployments import ON_ECS, deployed
