@@ -182,7 +182,6 @@ def run(how: str, *, speed: float, say: Callable[[str], None]) -> bool:
         root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="drain-test-")))
         stage = _set_up(root, speed=speed, say=say)
         cleanup.callback(stage.close)
-        cleanup.callback(stage.loop.finish)
         try:
             _play(stage, how)
         except Failed as failure:

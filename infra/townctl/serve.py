@@ -133,8 +133,7 @@ def serve(
     stop = Stop()
     with stop.on_signals(), serving(served, port=port) as url:
         desk.talk(f"serving {desk.place} at {url}; Ctrl-C stops after the pass that is going on")
-        for _ in loop.passes(stop):
-            pass
+        loop.until(stop.wait)
     tally = loop.tally
     return Answer({"url": url} | tally.as_json(), (f"{tally.passes} passes",))
 

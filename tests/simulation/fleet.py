@@ -76,8 +76,15 @@ class Fleet:
         self.passes += 1
         host = self._free_host()
         if host is not None:
-            steps = dispatch.run_due_towns(host.around, host.warm, worker_id=self._worker_id)
-            self._start(host, f"pass {self.passes}", steps, self._judge_pass)
+            self._start(host, f"pass {self.passes}", self._looking(host), self._judge_pass)
+
+    def _looking(self, host: Host) -> Steps[PassReport]:
+        report = PassReport()
+        for town, markers in (yield from dispatch.due_towns(host.around)).items():
+            report.add(
+                (yield from dispatch.run_warm(host.around, town, markers, warm=host.warm, worker_id=self._worker_id))
+            )
+        return report
 
     def _wake(self, town_id: str) -> None:
         if self.quick and self._random.random() < 0.5:

@@ -103,7 +103,7 @@ class Driver:
         else:
             if isinstance(step, Together):
                 self._issue_all(process, step.calls)
-            else:
+            elif isinstance(step, Call):
                 self._issue(process, step, partial(self._go_on, process))
 
     def _crash(self, process: Process) -> None:

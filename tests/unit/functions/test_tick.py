@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from functions.schedule import ScheduledCall
-from functions.tick.minute import STUCK_AFTER
 from shared.domain.errors import Refused, StoreUnavailable
 from shared.domain.times import from_text
+from shared.runner.minute import STUCK_AFTER
 from shared.telemetry import catalogue
 from tests.cloud import Cloud, a_cloud
 from tests.cloud import a_fleet as fleet_of
