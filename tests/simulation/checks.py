@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from shared.domain import ids
 from shared.domain.alert import Alert
 from shared.domain.effects import ALLOWANCE
+from shared.domain.errors import Conflict, Retryable
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
@@ -22,10 +23,11 @@ from shared.events import BY_TYPE
 from shared.intake import ingest
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
-from shared.runner.run_report import RunReport
+from shared.runner.run_report import FailedRun, MinuteReport, RunReport
 from shared.storage import head, keys, layers
 from shared.town import database, journal
 from tests.simulation.differences import first_difference
+from tests.simulation.processes import Driver, Process
 from tests.simulation.scheduler import Scheduler
 
 _FINAL: Final = ("closed", "failed")
@@ -65,12 +67,16 @@ class Checks:
         self._clocks_differ_by = clocks_differ_by
         self._close_clocks = clocks_differ_by <= _CLAIMS_ALLOW  # else claims cannot keep attempts apart
         self.holdings: Holdings = _Nothing()
+        self.driver: Driver | None = None
         self.problems: list[str] = []
         self.ledgers: dict[str, Ledger] = {}
         self.poisonous: set[str] = set()
         self.figures: Counter[str] = Counter()
         self.markers_may_be_missing = False
         self._images: dict[str, bytes] = {}
+        self._looking: dict[str, set[Process]] = {}
+        self._suspects: set[str] = set()
+        self._posted: set[str] = set()
         self._processes: dict[tuple[str, str, int], str] = {}
 
     def fail(self, what: str, detail: str) -> None:
@@ -79,9 +85,11 @@ class Checks:
 
     # the store
 
-    def head_written(self, objects: ObjectStore, key: str, body: bytes) -> None:
+    def head_written(self, objects: ObjectStore, key: str, body: bytes, by: Process | None) -> None:
         """A commit stands: judge it."""
         town_id = key.split("/")[1]
+        if by is not None:
+            by.committed = town_id
         ledger = self.ledgers.get(town_id)
         read = head.decode(body, key=key, town_id=town_id)
         image = self._images.get(read.manifest.commit_id)
@@ -91,6 +99,18 @@ class Checks:
             self.ledgers[town_id] = Ledger(self, town_id, read.manifest, image)
         else:
             ledger.committed(read.manifest, image)
+            ledger.committed_by = by
+
+    def inbox_written(self, key: str, body: bytes) -> None:
+        """A batch waits: results of effects among them."""
+        if b'"res-' in body:
+            self._posted.update(event.event_id for event in ingest.read_object(key, body))
+
+    def require_posted(self, name: str, result_ids: Sequence[str]) -> None:
+        """What the effects of one round answered waits in the inbox before the next round begins."""
+        kept_back = [result for result in result_ids if result not in self._posted]
+        if kept_back:
+            self.fail("kept back", f"{name} goes on to its next effects, and has not posted {kept_back}")
 
     def image_offered(self, commit_id: str, image: bytes) -> None:
         """A worker wants to commit this. Its bytes are believed to be in the head, but for every eighth tick."""
@@ -105,28 +125,55 @@ class Checks:
             for event in ingest.read_object(key, body):
                 if event.event_id not in ledger.given:
                     self.fail("lost event", f"{key} was deleted before {event.event_id} was committed")
-        elif key.startswith(keys.DUE) and not self.markers_may_be_missing:
-            self._require_marker(key.rsplit("/", 1)[1])
 
-    def _require_marker(self, town_id: str) -> None:
+    def marker_deleted(self, key: str, by: Process | None) -> None:
+        """A due marker is gone. Whoever deletes it must not rely on it himself, and must look whether somebody else does."""
+        town_id = key.rsplit("/", 1)[1]
+        if by is None or not by.alive:
+            self.markers_may_be_missing = True  # it can look no more
+            return
+        by.unwatched = True
+        self._looking.setdefault(town_id, set()).add(by)
+        missed = None if self.markers_may_be_missing else self._missed(town_id)
+        if missed is not None:
+            if self.ledgers[town_id].committed_by is by:
+                self.fail("no marker", missed)
+            else:
+                self._suspects.add(town_id)
+
+    def looked_again(self, process: Process) -> None:
+        """It has looked at inbox and head once more: nobody's marker may be missing now."""
+        for town_id, looking in self._looking.items():
+            looking.discard(process)
+            if looking or town_id not in self._suspects:
+                continue
+            self._suspects.discard(town_id)
+            committer = self.ledgers[town_id].committed_by
+            if self.markers_may_be_missing or (committer is not None and committer.committed == town_id):
+                continue  # somebody has committed just now; what he wants he will mark
+            missed = self._missed(town_id)
+            if missed is not None:
+                self.fail("no marker", missed)
+
+    def _missed(self, town_id: str) -> str | None:
+        """What the town would do before anybody looks at it; None if nothing."""
         ledger = self.ledgers.get(town_id)
         if ledger is None or ledger.manifest.next_due is None:
-            return
+            return None
         latest = keys.due_marker(town_id, max(ledger.manifest.next_due, ledger.manifest.time + _SPACING)).key
         left = sorted(self.holdings.markers(town_id))
         if left and left[0] <= latest:
-            return
+            return None
         # A quiet tick moves only the marker. So see what would be missed until the first one that is left.
         first = keys.marker_of(left[0]) if left else None
         until = self._scheduler.time() + _FAR if first is None else first.at - MILLISECOND
         missed = ledger.what_if(until)
         if missed.actions or missed.effects:
-            self.fail(
-                "no marker", f"{town_id} would act at {until} by {missed.actions[:2]} and is not looked at by then"
-            )
+            return f"{town_id} would act at {until} by {missed.actions[:2]} and is not looked at by then"
+        return None
 
     def at_rest(self) -> None:
-        """Nobody is on the way: whatever was acknowledged and waits has a marker that is due by now."""
+        """Nobody is on the way, or all are asleep: whatever was acknowledged and waits has a marker that is due by now."""
         if self.markers_may_be_missing or not self._close_clocks:
             return
         by_now = self._scheduler.time() + self._clocks_differ_by
@@ -190,6 +237,26 @@ class Checks:
         if report.outcome == "committed" and report.image.facts.commit_id not in self.ledgers[report.town_id].line:
             self.fail("commit", f"{report.image.facts.commit_id} was reported as committed and is not in the line")
 
+    def town_failed(self, failed: FailedRun) -> None:
+        """A run ended with an error: something passing."""
+        self.figures["runs failed"] += 1
+        process = self.driver.running if self.driver is not None else None
+        if process is not None:
+            process.failures.append((process.runs, failed.town_id))
+        self.require_passing(f"run of {failed.town_id}", failed.error)
+
+    def minute_ran(self, report: MinuteReport) -> None:
+        """A scheduled minute is over."""
+        self.figures["minutes"] += 1
+        self.figures["minutes late"] += report.late
+        self.figures["towns handed over"] += report.handed_over
+        self.figures["rescued by the sweep"] += report.restored
+
+    def require_passing(self, what: str, error: Exception) -> None:
+        """Under faults nothing ends with an error but what the next attempt can mend."""
+        if not isinstance(error, Retryable | Conflict):
+            self.fail("run failed", f"{what}: {type(error).__name__}: {error}")
+
 
 class Ledger:
     """One town: its line of commits and everything that follows from it."""
@@ -198,6 +265,7 @@ class Ledger:
         self._checks = checks
         self.town_id = town_id
         self.manifest = manifest
+        self.committed_by: Process | None = None
         self.image = image
         self.now: datetime | None = None
         self.line: dict[str, int] = {manifest.commit_id: manifest.tick_no}
