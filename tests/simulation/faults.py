@@ -25,6 +25,7 @@ WorldFault = Literal[
     "message_refused",  # SQS takes a part of a call's messages
     "messages_reordered",  # across towns
     "loop_stopped",  # somebody stops a local loop, and starts it again later
+    "rush",  # two workers on one town within a second
     "host_replaced",  # warm images are lost, the clock is another one
     "poison_event",
     "start_rejected",

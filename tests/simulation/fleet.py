@@ -20,13 +20,14 @@ from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.sweep import SweepReport
 from shared.runner.warm_images import WarmImages
+from shared.storage import keys
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.cloud import Cloud, Settings
 from tests.simulation.differences import first_difference
 from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post
 from tests.simulation.loops import Loops
-from tests.simulation.processes import Ending
+from tests.simulation.processes import Ending, paused
 from tests.simulation.scheduler import SECOND, SkewedClock
 
 Mode = Literal["cloud", "loops", "both"]
@@ -112,6 +113,10 @@ class Fleet:
         self._hosts.append(host)
         return host
 
+    def _lose(self, host: Host) -> None:
+        if host in self._hosts:
+            self._hosts.remove(host)
+
     def _start(
         self, host: Host, name: str, steps: Steps[Any], done: Callable[[Any], None], *, town: str | None = None
     ) -> None:
@@ -120,7 +125,7 @@ class Fleet:
         def ended(ending: Ending) -> None:
             host.busy = False
             if ending.crashed:
-                self._hosts.remove(host)
+                self._lose(host)
             elif ending.error is not None:
                 self._judge_error(name, ending.error)
             else:
@@ -145,6 +150,32 @@ class Fleet:
             steps = worker.run_town(town_id, host.around, worker_id=self._worker_id(), force=True)
             self._start(host, "by hand", steps, partial(self._keep, host), town=town_id)
 
+    def rush(self, town_id: str) -> None:
+        """Within one second a worker that is slow at the wrong moment, an event, and a tick by hand.
+
+        The slow one is led by a marker of that second, sees no event, and deletes the marker late. The other one commits
+        meanwhile, and what it wants at once has the marker of that very second.
+        """
+        around, scheduler = self._around(None), self._ground.scheduler
+        soon = 1000 - around.clock.now().microsecond // 1000
+        pause = self._random.uniform(0.6, 1.2)
+
+        def slow() -> None:
+            marker = keys.due_marker(town_id, around.clock.now())
+            self._ground.objects.put(marker.key, b"")
+            run = worker.run_town(town_id, around, worker_id=self._worker_id(), markers=(marker,))
+            self._start(Host(around), "slow", paused(run, before="delete due/", seconds=pause), _nothing, town=town_id)
+
+        def quick() -> None:
+            run = worker.run_town(town_id, around, worker_id=self._worker_id(), force=True)
+            self._start(Host(around), "by hand in a rush", run, _nothing, town=town_id)
+
+        self._ground.checks.figures["rushes"] += 1
+        scheduler.after(soon, slow)
+        call = {"title": "look at this", "severity": "high"}
+        scheduler.after(soon + 250, lambda: _nothing(self._post.send(town_id, "escalation_raised", call)))
+        scheduler.after(soon + 450, quick)
+
     def _run_exactly(self, host: Host, dry: DryRun) -> None:
         self.dry_runs += 1
         if host.busy or self._random.random() < 0.3:
@@ -155,7 +186,7 @@ class Fleet:
         def ended(ending: Ending) -> None:
             host.busy = False
             if ending.crashed:
-                self._hosts.remove(host)
+                self._lose(host)
             elif ending.error is None:
                 self._compare(dry, ending.result)
             elif not isinstance(ending.error, Refused):
@@ -189,3 +220,7 @@ class Fleet:
             self._ground.checks.fail("sweep", f"it is through with {report.towns} of {everything} towns")
         for failed in report.failed:
             self._judge_error(f"sweep of {failed.town_id}", failed.error)
+
+
+def _nothing(_: Any) -> None:
+    """Its result is of no use."""

@@ -39,14 +39,12 @@ _not_done = batch._not_done
 
 @dataclass(frozen=True)
 class Mutant:
-    """One way to do it wrong: `name` says what is done, `seen_as` which checks see it, `seeds` within how many worlds."""
+    """One way to do it wrong: `name` says what is done."""
 
     name: str
     target: Any
     attribute: str
     instead: Any
-    seen_as: tuple[str, ...] = ()
-    seeds: int = 20
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from shared.domain.effects import ALLOWANCE
 from shared.domain.errors import ConditionRace, QueueUnavailable, StoreUnavailable, TownError
@@ -19,6 +19,7 @@ from shared.ports.steps import Await, Begin, Call, Ended, Steps, Together
 from tests.simulation.faults import CALLS_OF_OUR_OWN, CallFault, Plan
 from tests.simulation.scheduler import SECOND, Scheduler
 
+T = TypeVar("T")
 Reply = Callable[[Any, Exception | None], None]
 
 _PAUSE_AT_MOST: Final = 400 * SECOND
@@ -337,6 +338,27 @@ class Driver:
         self.trace.append((self._scheduler.now, process.name, what, kind))
 
 
+def paused(steps: Steps[T], *, before: str, seconds: float) -> Steps[T]:
+    """The same steps, of a process that is stopped for so long just before its first call whose name begins so."""
+    answer: Any = None
+    error: Exception | None = None
+    is_new = True
+    while True:
+        try:
+            step = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration as end:
+            return end.value
+        calls = (step,) if isinstance(step, Call) else step.calls if isinstance(step, Together) else ()
+        if is_new and any(call.name.startswith(before) for call in calls):
+            is_new = False
+            yield Call("sleep", partial(_drop, seconds))
+        answer, error = None, None
+        try:
+            answer = yield step
+        except Exception as raised:  # noqa: BLE001 - handed to the steps, which decide
+            error = raised
+
+
 def effect_of(call: Call) -> ClaimedEffect | None:
     """The effect that a call of the performer attempts."""
     arguments = getattr(call.make, "args", ())
@@ -356,5 +378,5 @@ def _no_answer(name: str) -> Exception:
     return StoreUnavailable(f"{name}: no answer (injected)")
 
 
-def _drop(_: tuple[Any, Exception | None]) -> None:
+def _drop(_: Any) -> None:
     """Nobody hears of it."""

@@ -188,6 +188,10 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     if troubled:
         world.recover()
     world.come_to_an_end(at_most=_CALM_AT_MOST)
+    for town_id in world.checks.ledgers:
+        world.fleet.rush(town_id)
+        world.live(until=world.scheduler.now + MINUTE)
+    world.come_to_an_end(at_most=_CALM_AT_MOST)
     world.idle()
     _keep_towns_apart(world)
     world.close()
@@ -221,9 +225,11 @@ def _config(random: Random) -> dict[str, Any]:
 
 
 def _ask_now_and_then(world: World, random: Random) -> None:
-    """An operator asks for a dry run at any time, or for a tick."""
+    """An operator asks for a dry run at any time, or for a tick; and now and then much happens at once."""
 
     def ask() -> None:
+        if world.plan.happens("rush"):
+            world.fleet.rush(f"town-{random.randrange(len(world.people)) + 1}")
         do = world.fleet.dry_run if random.random() < 0.7 else world.fleet.tick_now
         do(f"town-{random.randrange(len(world.people)) + 1}")
         world.scheduler.after(random.randrange(20 * SECOND, 5 * MINUTE), ask)
