@@ -217,9 +217,10 @@ class Driver:
         self._note(process, how, "")
         process.ending = Ended(ending.result, ending.error)
         process.ended(ending)
-        waiting = None if process.parent is None else process.parent.awaits
-        if waiting is not None and all(task.ending is not None for task in waiting.tasks):
-            self._scheduler.after(0, partial(self._awaited, process.parent, waiting))
+        parent = process.parent
+        waiting = None if parent is None else parent.awaits
+        if parent is not None and waiting is not None and all(task.ending is not None for task in waiting.tasks):
+            self._scheduler.after(0, partial(self._awaited, parent, waiting))
         if self._awake == 0:
             self._watch.at_rest()
 
