@@ -10,7 +10,7 @@ and nothing else: that is the core, a pure function of its arguments, and the co
   to change. `engine`: the order of a tick.
 - `ports`: the outside as protocols. `images`: a town's image outside of ticks. `storage`: how images, inboxes and due markers
   are kept. `intake`: how events come in.
-- `history`: the recorded past. `runner`: runs over towns, as steps. `questions`: what people ask of a town. `moving`: export
-  and import. `replay`: the past run again, what-ifs, recordings.
+- `history`: the recorded past. `runner`: runs over towns and the loops that run them (minute, batch, passes), as steps.
+  `questions`: what people ask of a town. `moving`: export and import. `replay`: the past run again, what-ifs, recordings.
 - `adapters`: the real outside. `telemetry`: metrics, logs and error reports.
 """

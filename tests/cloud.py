@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from functions.schedule import ScheduledCall
-from functions.tick.minute import Dispatcher, MinuteReport
-from functions.worker.batch import Worker
+from shared.adapters.sqs_queue import deliveries_of
+from shared.ports.steps import drive
+from shared.runner.batch import Worker
+from shared.runner.minute import Dispatcher
+from shared.runner.run_report import MinuteReport
 from shared.runner.surroundings import Surroundings
 from shared.telemetry.emf import EmfMetrics
 from tests.queues import FifoQueue
@@ -30,11 +32,11 @@ class Cloud:
     ) -> MinuteReport:
         """The schedule calls the dispatcher."""
         at = scheduled or self.world.clock.now()
-        return self.dispatcher.minute(ScheduledCall(scheduled_time=at, attempt=attempt), remaining=remaining)
+        return drive(self.dispatcher.minute(at, remaining=remaining, attempt=attempt))
 
     def work(self, event: dict[str, Any], *, remaining: timedelta = timedelta(seconds=175)) -> dict[str, Any]:
         """The queue calls the worker."""
-        again = self.worker.batch(event["Records"], remaining=remaining)
+        again = drive(self.worker.batch(deliveries_of(event["Records"]), remaining=remaining))
         return {"batchItemFailures": [{"itemIdentifier": message} for message in again]}
 
     def summaries(self) -> list[dict[str, Any]]:

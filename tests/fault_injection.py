@@ -123,6 +123,9 @@ def each_call(steps: Steps[T], changed: Callable[[Call], Call]) -> Steps[T]:
                 except Exception as raised:  # noqa: BLE001 - an answer like any other, as in shared.ports.steps
                     answer.append(raised)
             continue
+        if not isinstance(step, Call):  # tasks beside these steps go on undisturbed
+            answer = yield step
+            continue
         try:
             answer = yield changed(step)
         except Exception as raised:  # noqa: BLE001 - handed to the steps, which decide

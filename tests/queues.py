@@ -8,7 +8,7 @@
   or dies, has none deleted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -114,9 +114,14 @@ class FifoQueue:
         batch = self.receive(limit)
         if batch:
             answer = handler({"Records": [message.record() for message in batch]})
-            again = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
-            assert again <= {message.message_id for message in batch}
-            for message in batch:
-                if message.message_id not in again:
-                    self.messages.remove(message)
+            self.settle(batch, {failure["itemIdentifier"] for failure in answer["batchItemFailures"]})
         return len(batch)
+
+    def settle(self, batch: Sequence[Message], again: Collection[str]) -> list[Message]:
+        """A batch was answered: all but these messages are done, and deleted; returns the deleted ones."""
+        assert set(again) <= {message.message_id for message in batch}
+        done = [message for message in batch if message.message_id not in again]
+        for message in done:
+            if message in self.messages:  # else its last delivery was taken for a failure meanwhile
+                self.messages.remove(message)
+        return done

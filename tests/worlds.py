@@ -23,7 +23,7 @@ from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Steps, drive
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.questions.dry_run import DryRun, dry_run
-from shared.runner.dispatch import run_due_towns
+from shared.runner.dispatch import due_towns, run_warm
 from shared.runner.perform import Outside
 from shared.runner.run_report import PassReport, RunReport
 from shared.runner.surroundings import Surroundings
@@ -116,8 +116,15 @@ class World:
         return in_order(self.steps(force=force, exactly=exactly, town_id=town_id))
 
     def look(self) -> PassReport:
-        """One pass over all towns that are due."""
-        return in_order(run_due_towns(self.around, self.warm, worker_id=self.worker_id))
+        """One run of each town that is due, one after another."""
+        return in_order(self.looking())
+
+    def looking(self) -> Steps[PassReport]:
+        """A look, to be driven by the caller (under faults, say)."""
+        report = PassReport()
+        for town_id, markers in (yield from due_towns(self.around)).items():
+            report.add((yield from run_warm(self.around, town_id, markers, warm=self.warm, worker_id=self.worker_id)))
+        return report
 
     def live_through(self, span: timedelta, *, every: timedelta = limits.ACTIVE_INTERVAL) -> list[RunReport]:
         """Let time pass, with a look at all due towns after every step."""

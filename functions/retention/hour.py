@@ -19,6 +19,7 @@ from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 from shared.ports.object_store import ObjectStore, VersionedObjects
 from shared.ports.steps import drive
+from shared.runner.life import RETENTION_TURN, Life
 from shared.storage import retention
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
@@ -26,8 +27,6 @@ from shared.telemetry.emf import EmfMetrics
 
 HOURS: Final = 24
 TOWNS_AT_ONCE: Final = 4
-BEGIN_NO_TOWN: Final = timedelta(seconds=60)
-"""No town is started in the last seconds before the function's timeout."""
 
 TidyOutcome = retention.RetentionPlan | Exception | Literal["left"]
 
@@ -67,7 +66,7 @@ class Retention:
     def hour(self, call: ScheduledCall, *, remaining: timedelta) -> HourReport:
         """Tidy the towns of this hour and write one summary line. Raises an error if the towns cannot be listed."""
         report = HourReport()
-        stops = self.clock.now() + remaining - BEGIN_NO_TOWN
+        stops = Life(self.clock.now() + remaining, RETENTION_TURN).begin_town_until
         for town_id, outcome in self._outcomes(call.scheduled_time.hour, stops):
             if isinstance(outcome, retention.RetentionPlan):
                 report.towns += 1

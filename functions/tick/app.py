@@ -7,8 +7,9 @@ from typing import Any
 from functions import wiring
 from functions.schedule import ScheduledCall
 from functions.settings import TickSettings
-from functions.tick.minute import Dispatcher
 from shared.adapters import ids
+from shared.ports.steps import drive
+from shared.runner.minute import Dispatcher
 from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, which its time-out warning has to surround
@@ -22,7 +23,7 @@ def dispatcher() -> Dispatcher:
     return Dispatcher(
         around=wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics),
         queue=wiring.queue(settings),
-        metrics=metrics,
+        figures=metrics,
         worker_id=ids.worker_id,
         pause=timedelta(seconds=settings.pass_seconds),
         in_process=settings.in_process,
@@ -34,7 +35,9 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     call = ScheduledCall.read(event)
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     with wiring.schedule_watched():
-        report = dispatcher().minute(call, remaining=remaining)
+        report = drive(
+            dispatcher().minute(call.minute, remaining=remaining, execution_id=call.execution_id, attempt=call.attempt)
+        )
     return {
         "late": report.late,
         "passes": report.passes,

@@ -6,8 +6,10 @@ from typing import Any
 
 from functions import wiring
 from functions.settings import WorkerSettings
-from functions.worker.batch import Worker
 from shared.adapters import ids
+from shared.adapters.sqs_queue import deliveries_of
+from shared.ports.steps import drive
+from shared.runner.batch import Worker
 from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, which its time-out warning has to surround
@@ -25,5 +27,5 @@ def worker() -> Worker:
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Tick the towns of one batch."""
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    again = worker().batch(event["Records"], remaining=remaining)
+    again = drive(worker().batch(deliveries_of(event["Records"]), remaining=remaining))
     return {"batchItemFailures": [{"itemIdentifier": message} for message in again]}

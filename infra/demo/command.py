@@ -8,6 +8,7 @@ does not happen.
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -104,28 +105,50 @@ def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
     Returns what went wrong; empty if nothing did.
     """
     stage.file(*stages.opening_events())
-    loop = TownLoop(stage.around, view, speed=speed)
-    budget = Budget(max(_REAL_SECONDS_AT_LEAST, _TOWN_TIME_AT_MOST.total_seconds() / speed))
-    is_started = False
+    between = _BetweenPasses(stage, view, stop, Budget(_real_seconds_at_most(speed)))
     with view:
-        for _ in loop.passes(stop):
-            if stage.people is not None:
-                stage.people.act()
-            image = drive(stage.store.load(TOWN))
-            statuses = _statuses(image)
-            view.town(image, processes=len(stage.runtime.running()))
-            if not is_started and scenario.CONVOY_ID in statuses:
-                stage.file(stages.start_of_the_convoy())
-                is_started = True
-            failed = sorted(bead for bead, status in statuses.items() if status == "failed")
-            if failed:
-                return f"bead {failed[0]} failed"
-            if _all_landed(statuses) and _is_quiet(stage):
-                reports = _reports(view)
-                return _what_is_missing(reports) or pull_summary.missing_of_pulls(stage, reports)
-            if budget.left() == 0:
-                return "it did not finish in time"
-    return _INTERRUPTED
+        TownLoop(stage.around, view, speed=speed).until(between.wait)
+    return _INTERRUPTED if between.problem is None else between.problem
+
+
+def _real_seconds_at_most(speed: float) -> float:
+    return max(_REAL_SECONDS_AT_LEAST, _TOWN_TIME_AT_MOST.total_seconds() / speed)
+
+
+@dataclass
+class _BetweenPasses:
+    """What the demo does between two passes. `problem` is what went wrong, empty if nothing did; None = not over yet."""
+
+    stage: Stage
+    view: DemoView
+    stop: Stop
+    budget: Budget
+    problem: str | None = None
+    is_started: bool = False
+
+    def wait(self, seconds: float) -> bool:
+        """Let the people act, look at the town, and wait; whether the demo is over or somebody asked to stop."""
+        if seconds:  # there was a pass
+            self.problem = self._looked_at()
+        return self.problem is not None or self.stop.wait(seconds)
+
+    def _looked_at(self) -> str | None:
+        stage = self.stage
+        if stage.people is not None:
+            stage.people.act()
+        image = drive(stage.store.load(TOWN))
+        statuses = _statuses(image)
+        self.view.town(image, processes=len(stage.runtime.running()))
+        if not self.is_started and scenario.CONVOY_ID in statuses:
+            stage.file(stages.start_of_the_convoy())
+            self.is_started = True
+        failed = sorted(bead for bead, status in statuses.items() if status == "failed")
+        if failed:
+            return f"bead {failed[0]} failed"
+        if _all_landed(statuses) and _is_quiet(stage):
+            reports = _reports(self.view)
+            return _what_is_missing(reports) or pull_summary.missing_of_pulls(stage, reports)
+        return "it did not finish in time" if self.budget.left() == 0 else None
 
 
 def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:

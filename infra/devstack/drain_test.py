@@ -182,7 +182,6 @@ def run(how: str, *, speed: float, say: Callable[[str], None]) -> bool:
         root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="drain-test-")))
         town = _set_up(root, speed=speed, say=say)
         cleanup.callback(town.close)
-        cleanup.callback(town.loop.finish)
         try:
             _play(town, how)
         except DrainTestFailed as failure:

@@ -1,7 +1,6 @@
 """`townctl run`: pass after pass over the towns that are due, every five seconds of the clock, until somebody says stop.
 
-Several loops may run on one directory: who commits second has done nothing. A loop that is killed at any instruction
-has lost nothing: what it committed stands, what it claimed another one takes up, and its agents run on and are found.
+The passes themselves are `shared.runner.passes`. The agents of a loop that is killed run on and are found by the next one.
 """
 
 import signal
@@ -10,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from types import FrameType
 from typing import Annotated, Any, Final
 
@@ -23,25 +21,18 @@ from infra.townctl.live import Lines, Watcher
 from infra.townctl.output import FOUND, OK, Answer
 from infra.townctl.summaries import message_of
 from shared.adapters import ids
-from shared.adapters.clock import Budget
 from shared.domain import limits
-from shared.domain.errors import TownError, UnknownTown
+from shared.domain.errors import UnknownTown
 from shared.ports.steps import drive
-from shared.ports.waiting_room import DueMarker
-from shared.runner.dispatch import due_towns, run_due_town, take_in
-from shared.runner.run_report import FailedRun, PassReport, RunReport
+from shared.runner.passes import Passes
+from shared.runner.run_report import FailedRun, PassReport
 from shared.runner.surroundings import Surroundings
-from shared.runner.sweep import sweep
-from shared.runner.warm_images import WarmImages
 from shared.storage.restore import Archive
-from shared.storage.retention import Keep, forget
 
 EVERYTHING: Final = "*"
 """The name under which a pass that could not even begin is reported: it concerns every town."""
 
-_PATIENCE_SECONDS: Final = 2.0
 _SAY_AGAIN_AFTER: Final = limits.SWEEP_INTERVAL / 60
-_TIDY_EVERY: Final = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -63,6 +54,10 @@ class Tally:
             self.failures.pop(run.town_id, None)
         for failed in report.failed:
             self.failures[failed.town_id] = message_of(failed.error)
+        if report.looked:
+            self.failures.pop(EVERYTHING, None)
+        if report.problem is not None:
+            self.failures[EVERYTHING] = message_of(report.problem)
 
     def as_json(self) -> dict[str, Any]:
         """The tally as `townctl run --json` prints it. `failing` are the towns whose last run failed, and why."""
@@ -103,153 +98,44 @@ class Stop:
         self.asked.set()
 
 
-class _TownRun(threading.Thread):
-    """One run of one town, beside those of the others. It dies with the process: what it has not finished another does."""
-
-    def __init__(self, town_id: str, run: Callable[[], RunReport | FailedRun]) -> None:
-        super().__init__(name=f"town {town_id}", daemon=True)
-        self.town_id = town_id
-        self.outcome: RunReport | FailedRun | None = None
-        self.is_slow = False
-        self._run_town = run
-
-    def run(self) -> None:
-        """Run the town; a bug is an outcome too, for whoever waits."""
-        try:
-            self.outcome = self._run_town()
-        except Exception as error:  # noqa: BLE001 - handed to the loop, which says it
-            self.outcome = FailedRun(self.town_id, error)
-
-
 class TownLoop:
-    """Passes over due towns, with warm images from one to the next. A town that fails, or whose runtime or forge lets it
-    wait, does not hold up the others: each runs in a thread, and a pass goes on without those that take longer.
-    """
+    """The passes of `shared.runner.passes`, driven for real, and what is printed and counted of them."""
 
     def __init__(
         self, around: Surroundings, watcher: Watcher, *, speed: float, archives: Callable[[str], Archive] | None = None
     ) -> None:
-        self._around = around
+        pause = limits.ACTIVE_INTERVAL.total_seconds() / speed
+        self._passes = Passes(around, self, worker_id=ids.worker_id, pause=pause, archives=archives)
+        self._clock = around.clock
         self._watcher = watcher
-        self._archives = archives
-        self._pause = limits.ACTIVE_INTERVAL.total_seconds() / speed
-        self._warm = WarmImages()
         self._said: dict[tuple[str, str], datetime] = {}
-        self._swept_at: datetime | None = None
-        self._tidied_at: datetime | None = None
-        self._tidying: threading.Thread | None = None
-        self._is_ending = False
-        self._going: dict[str, _TownRun] = {}
-        self._patience = max(self._pause, _PATIENCE_SECONDS)
         self.tally = Tally()
 
-    def passes(self, stop: Stop) -> Iterator[PassReport]:
-        """One pass after another, five seconds of the clock apart, until somebody asks to stop."""
-        try:
-            while not stop.asked.is_set():
-                yield self._pass(self._patience)
-                stop.wait(self._pause)
-        except GeneratorExit:
-            self.finish()  # whoever has seen enough may take the store away next
-            raise
-        yield self.finish()
+    def until(self, wait: Callable[[float], bool]) -> None:
+        """One pass after another until `wait`, which waits between them for so many real seconds, answers True."""
+        drive(self._passes.until(wait))
 
     def one_pass(self) -> PassReport:
-        """Run every town that is due once, to its end; first and then every hour look for lost markers too."""
-        report = self._pass(None)
-        self._await_tidying()
-        return report
+        """Run every town that is due once, to its end."""
+        return drive(self._passes.once())
 
-    def finish(self) -> PassReport:
-        """Wait for the runs that are going on, and for the town that forgets just now."""
-        self._is_ending = True
-        self._await_tidying()
-        return self._told(self._ended(None))
-
-    def _pass(self, patience: float | None) -> PassReport:
-        """Begin what is due and not going on already; report what has ended within so many real seconds."""
-        problem: TownError | None = None
-        try:
-            self._sweep()
-            self._tidy()
-            due = drive(due_towns(self._around))
-        except TownError as error:
-            due, problem = {}, error
-        for town_id, markers in due.items():
-            if town_id not in self._going:
-                self._begin(town_id, markers)
-        report = self._ended(patience)
-        if problem is not None:
-            report.failed.append(FailedRun(EVERYTHING, problem))
-        else:
-            self.tally.failures.pop(EVERYTHING, None)
-        return self._told(report)
-
-    def _begin(self, town_id: str, markers: tuple[DueMarker, ...]) -> None:
-        known, worker_id = self._warm.get(town_id), ids.worker_id()
-        steps = run_due_town(self._around, town_id, markers, known=known, worker_id=worker_id)
-        self._going[town_id] = run = _TownRun(town_id, partial(drive, steps))
-        run.start()
-
-    def _ended(self, patience: float | None) -> PassReport:
-        """Take in the runs that have ended, having waited for all of them for so many real seconds; None = to the end.
-
-        One that was waited for in vain is only looked at.
-        """
-        report = PassReport()
-        budget = None if patience is None else Budget(patience)
-        for town_id, run in list(self._going.items()):
-            run.join(None if budget is None else 0 if run.is_slow else budget.left())
-            if run.outcome is not None:
-                del self._going[town_id]
-                take_in(run.outcome, report, self._warm)
-            else:
-                run.is_slow = True
-        return report
-
-    def _told(self, report: PassReport) -> PassReport:
+    def passed(self, report: PassReport) -> None:
+        """Count one pass, and say what it did."""
         self.tally.add(report)
         for run in report.runs:
             self._watcher.ran(run)
         for failed in report.failed:
             self._say(failed)
-        return report
+        if report.problem is not None:
+            self._say(FailedRun(EVERYTHING, report.problem))
 
-    def _sweep(self) -> None:
-        now = self._around.clock.now()
-        if self._swept_at is None or now - self._swept_at >= limits.SWEEP_INTERVAL:
-            drive(sweep(self._around))
-            self._swept_at = now
-
-    def _tidy(self) -> None:
-        """At first and then once a day let every town forget what no restore point needs any more, beside the ticks."""
-        now = self._around.clock.now()
-        is_early = self._tidied_at is not None and now - self._tidied_at < _TIDY_EVERY
-        if self._archives is None or is_early or (self._tidying is not None and self._tidying.is_alive()):
-            return
-        self._tidied_at = now
-        towns = drive(self._around.store.towns())
-        self._tidying = threading.Thread(
-            target=self._forget, args=(self._archives, towns, now), name="retention", daemon=True
-        )
-        self._tidying.start()
-
-    def _forget(self, archives: Callable[[str], Archive], towns: tuple[str, ...], now: datetime) -> None:
-        for town_id in towns:
-            if self._is_ending:
-                return
-            try:
-                drive(forget(archives(town_id), Keep(window=self._around.restore_window), now=now))
-            except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
-                self._watcher.failed(FailedRun(town_id, error))
-
-    def _await_tidying(self) -> None:
-        if self._tidying is not None:
-            self._tidying.join()
+    def not_tidied(self, failed: FailedRun) -> None:
+        """Say which town's retention failed."""
+        self._watcher.failed(failed)
 
     def _say(self, failed: FailedRun) -> None:
         """The same failure of one town is said once a minute, not at every pass."""
-        now = self._around.clock.now()
+        now = self._clock.now()
         what = (failed.town_id, message_of(failed.error))
         said = self._said.get(what)
         if said is None or now - said >= _SAY_AGAIN_AFTER:
@@ -300,8 +186,7 @@ def run(
         stop = Stop()
         with stop.on_signals():
             _announce(context, wanted or known, clock)
-            for _ in loop.passes(stop):
-                pass
+            loop.until(stop.wait)
         left = runtime.running()
         if left:
             context.talk(f"agents that run on: {len(left)}; the next `townctl run` finds them")

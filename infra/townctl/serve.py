@@ -136,8 +136,7 @@ def serve(
     stop = Stop()
     with stop.on_signals(), serving(served, port=port) as url:
         context.talk(f"serving {context.place} at {url}; Ctrl-C stops it after the current pass")
-        for _ in loop.passes(stop):
-            pass
+        loop.until(stop.wait)
     tally = loop.tally
     return Answer({"url": url} | tally.as_json(), (quantity(tally.passes, "pass", "passes"),))
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.adapters import aws_sdk
 from shared.adapters.aws_sdk import AwsClient
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
-from shared.ports.queue import Wake
+from shared.ports.queue import Delivery, Wake
 
 MOST_MARKERS: Final = 100
 """The most due markers that one message carries; the dispatcher finds the others in a later pass."""
@@ -105,6 +105,26 @@ def body_of(wake: Wake) -> str:
     due = [at.astimezone(UTC).strftime(_SECOND) for at in wake.due[:MOST_MARKERS]]
     content = {"town_id": wake.town_id, "due": due, "repeat_key": wake.repeat_key, "watched": wake.watched}
     return json.dumps(content, separators=(",", ":"))
+
+
+def deliveries_of(records: Sequence[Mapping[str, Any]]) -> tuple[Delivery, ...]:
+    """The messages that an event source hands to a Lambda."""
+    return tuple(
+        Delivery(
+            message_id=str(record["messageId"]),
+            receipt=str(record["receiptHandle"]),
+            receives=int(record["attributes"]["ApproximateReceiveCount"]),
+            wake=_wake_or_none(str(record["body"])),
+        )
+        for record in records
+    )
+
+
+def _wake_or_none(body: str) -> Wake | None:
+    try:
+        return wake_of(body)
+    except Refused:
+        return None
 
 
 def wake_of(body: str) -> Wake:

@@ -21,6 +21,19 @@ class Wake:
     watched: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as the queue hands it over, for the `receives`-th time. `wake` is None if its body is not a wake.
+
+    The `receipt` stands for this delivery alone.
+    """
+
+    message_id: str
+    receipt: str
+    receives: int
+    wake: Wake | None
+
+
 class Queue(Protocol):
     """Delivers wakes to workers: in order and one at a time for each town, at least once.
 

@@ -13,6 +13,7 @@ A call that raises is raised at its `yield`, where the generator may catch it.
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -47,15 +48,50 @@ class Together:
     calls: tuple[Call, ...]
 
 
-Steps = Generator[Call | Together, Any, T]
-"""A generator of calls that returns a T. What a `yield` returns depends on the call, so its type is Any: annotate it."""
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin other steps as a task that goes on beside the steps that yield this; the answer is the task, at once.
+
+    The steps learn how the task goes only from `Await`. A task dies with the process, and a process that ends does not
+    wait for its tasks: steps that need a task's end await it.
+    """
+
+    name: str
+    steps: "Steps[Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait until all these tasks have ended, or until `seconds` have passed; None waits to the end, 0 only looks.
+
+    The answers come back in order: an `Ended` for each task that has ended, None for each that still goes on. A task may
+    be awaited again, whether it has ended or not.
+    """
+
+    tasks: tuple[Any, ...]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a task ended: with `result`, or with the exception that its steps raised."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+Steps = Generator[Call | Together | Begin | Await, Any, T]
+"""A generator of steps that returns a T. What a `yield` returns depends on the step, so its type is Any: annotate it."""
 
 _PARALLEL_CALLS = 16
 
 
 def drive(steps: Steps[T]) -> T:
-    """Make every call of `steps`, and return what the steps return. Raises what the steps raise."""
-    answer: object = None
+    """Make every call of `steps` for real, one after another, and return what the steps return.
+
+    Tasks run in daemon threads, each driven like this.
+    """
+    answer: Any = None
     error: Exception | None = None
     while True:
         try:
@@ -64,16 +100,49 @@ def drive(steps: Steps[T]) -> T:
             result: T = end.value
             return result
         error = None
-        if isinstance(step, Together):
-            answer = _make_all(step.calls)
-            continue
         try:
-            answer = step.make()
-        except Exception as raised:  # noqa: BLE001 - raised again inside the steps, which decide
+            answer = _done(step)
+        except Exception as raised:  # noqa: BLE001 - handed to the steps, which decide
             error = raised
 
 
-def _make_all(calls: tuple[Call, ...]) -> list[object]:
+def _done(step: Call | Together | Begin | Await) -> Any:
+    """The answer to one step. Raises what a single call raises."""
+    match step:
+        case Call():
+            return step.make()
+        case Together():
+            return _make_all(step.calls)
+        case Begin():
+            task = _Task(step)
+            task.start()
+            return task
+        case Await():
+            return _awaited(step)
+
+
+class _Task(Thread):
+    """A task of `drive`: a daemon thread, so that it dies with the process."""
+
+    def __init__(self, begin: Begin) -> None:
+        super().__init__(name=begin.name, daemon=True)
+        self.ended: Future[Ended] = Future()
+        self._steps = begin.steps
+
+    def run(self) -> None:
+        """Drive the steps to their end."""
+        try:
+            self.ended.set_result(Ended(result=drive(self._steps)))
+        except Exception as raised:  # noqa: BLE001 - told to whoever awaits the task
+            self.ended.set_result(Ended(error=raised))
+
+
+def _awaited(step: Await) -> list[Ended | None]:
+    wait([task.ended for task in step.tasks], timeout=step.seconds)
+    return [task.ended.result() if task.ended.done() else None for task in step.tasks]
+
+
+def _make_all(calls: tuple[Call, ...]) -> list[Any]:
     time_limits = [call.seconds for call in calls if call.seconds is not None]
     if len(calls) <= 1 and not time_limits:
         return [answer_of(call) for call in calls]

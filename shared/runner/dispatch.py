@@ -9,7 +9,7 @@ from shared.engine import alerts
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import DueMarker
-from shared.runner.run_report import FailedRun, PassReport, RunReport
+from shared.runner.run_report import FailedRun, RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.warm_images import WarmImages
 from shared.runner.worker import run_town
@@ -23,15 +23,6 @@ def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict
     for marker in markers:
         by_town.setdefault(marker.town_id, []).append(marker)
     return {town_id: tuple(found) for town_id, found in by_town.items()}
-
-
-def run_due_towns(around: Surroundings, warm: WarmImages, *, worker_id: Callable[[], str]) -> Steps[PassReport]:
-    """One pass: run every due town once, one after another."""
-    report = PassReport()
-    for town_id, markers in (yield from due_towns(around)).items():
-        known = warm.get(town_id)
-        take_in((yield from run_due_town(around, town_id, markers, known=known, worker_id=worker_id())), report, warm)
-    return report
 
 
 def run_due_town(
@@ -48,13 +39,19 @@ def run_due_town(
         return (yield from _failed(around, town_id, error))
 
 
-def take_in(run: RunReport | FailedRun, report: PassReport, warm: WarmImages) -> None:
-    """Note what one town's run did, and which image the next one may know."""
-    remember(run, warm)
-    if isinstance(run, FailedRun):
-        report.failed.append(run)
-    else:
-        report.runs.append(run)
+def run_warm(
+    around: Surroundings,
+    town_id: str,
+    markers: tuple[DueMarker, ...],
+    *,
+    warm: WarmImages,
+    worker_id: Callable[[], str],
+) -> Steps[RunReport | FailedRun]:
+    """Run one due town from its warm image, and remember the image that it leaves."""
+    worker: str = yield Call("worker id", worker_id)
+    done = yield from run_due_town(around, town_id, markers, known=warm.get(town_id), worker_id=worker)
+    remember(done, warm)
+    return done
 
 
 def remember(run: RunReport | FailedRun, warm: WarmImages) -> None:

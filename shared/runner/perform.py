@@ -20,6 +20,7 @@ from shared.ports.clock import Clock
 from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest, SourceForge
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together
+from shared.runner.life import Life
 from shared.runner.result_events import Result, event_of, result_of_broken
 
 _NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
@@ -59,13 +60,13 @@ def perform(
     *,
     clock: Clock,
     claimed_at: datetime,
-    until: datetime | None = None,
+    life: Life | None = None,
     post: Callable[[tuple[Result, ...]], Steps[None]],
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
 
     No answer is waited for longer than the time-out of its kind, whatever its adapter does: it counts as unknown. Nothing
-    is started whose time-out would end after `until`, the end of the worker's life: its answer would be lost.
+    is started whose time-out would end after the `life` of the process: its answer would be lost.
 
     Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
     take minutes, and when the claim is over, another worker makes the next attempt.
@@ -73,7 +74,7 @@ def perform(
     done = Performed()
     for round_ in rounds_of(effects):
         now: datetime = yield Call("clock", clock.now)
-        startable = tuple(effect for effect in round_ if _in_time(effect, now, claimed_at, until))
+        startable = tuple(effect for effect in round_ if _in_time(effect, now, claimed_at, life))
         done.not_started += len(round_) - len(startable)
         if not startable:
             continue
@@ -103,16 +104,16 @@ def perform(
     return done
 
 
-def can_be_heard(effect: ClaimedEffect, now: datetime, until: datetime) -> bool:
-    """Whether the answer of an effect that is begun now comes before `until`, however slow it is."""
-    return now + ALLOWANCE[EffectKind(effect.kind)].timeout <= until
+def can_be_heard(effect: ClaimedEffect, now: datetime, life: Life) -> bool:
+    """Whether the answer of an effect that is begun now comes within this life, however slow it is."""
+    return now <= life.begin_effect_until(ALLOWANCE[EffectKind(effect.kind)].timeout)
 
 
-def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, until: datetime | None) -> bool:
+def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, life: Life | None) -> bool:
     """Whether an effect may be started now: not too long after its claim, and its answer can still be heard."""
     if now - claimed_at > limits.EFFECT_START_DEADLINE:
         return False
-    return until is None or can_be_heard(effect, now, until)
+    return life is None or can_be_heard(effect, now, life)
 
 
 def _answer(effect: ClaimedEffect, outside: Outside) -> Result:

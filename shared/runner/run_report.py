@@ -1,5 +1,6 @@
-"""What is told of a run, of one that failed, and of a look at all due towns."""
+"""What is told of a run, of one that failed, of a pass over the due towns and of a scheduled minute."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -47,7 +48,38 @@ class FailedRun:
 
 @dataclass(slots=True)
 class PassReport:
-    """What one look at all due towns did."""
+    """What one pass over the due towns did. `looked`: it has seen the due markers; else `problem` may say why not."""
 
     runs: list[RunReport] = field(default_factory=list)
     failed: list[FailedRun] = field(default_factory=list)
+    looked: bool = False
+    problem: TownError | None = None
+
+    def add(self, run: RunReport | FailedRun) -> None:
+        """Take in the run of one town."""
+        if isinstance(run, FailedRun):
+            self.failed.append(run)
+        else:
+            self.runs.append(run)
+
+
+@dataclass(slots=True)
+class MinuteReport:
+    """What came of one scheduled minute, which the schedule calls by `execution_id` in its `attempt`.
+
+    `left` are the due towns for which no time or no room in the queue was left, `restored` the markers that the sweep wrote.
+    """
+
+    minute: datetime
+    execution_id: str = ""
+    attempt: int = 1
+    late: bool = False
+    passes: int = 0
+    due: int = 0
+    handed_over: int = 0
+    left: int = 0
+    restored: int = 0
+    oldest_due: timedelta = timedelta(0)
+    took: timedelta = timedelta(0)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)

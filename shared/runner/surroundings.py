@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from shared.domain import limits
@@ -10,6 +10,7 @@ from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 from shared.ports.metrics import Metrics
 from shared.ports.town_store import TownStore
+from shared.runner.life import Life
 from shared.runner.perform import Outside
 
 
@@ -26,9 +27,5 @@ class Surroundings:
     settings: Mapping[str, Any] = field(default_factory=dict)
     self_check_share: float = limits.SELF_CHECK_SHARE
     """Which part of the committed ticks is run again from its record: 0 none, 1 all."""
-    commit_until: datetime | None = None
-    """No commit is begun after it: the last seconds of a Lambda's life are for ending. None = the process is its own."""
-    effects_until: datetime | None = None
-    """No effect is begun whose time-out would end after it, and no tick is committed that claims such a one. None = the
-    process is its own.
-    """
+    life: Life | None = None
+    """When the process ends: no commit and no effect is begun that could be cut off. None = nobody ends it."""

@@ -14,7 +14,7 @@ from shared.runner.run_report import FailedRun
 from shared.runner.surroundings import Surroundings
 
 _EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
-_TOWNS_AT_ONCE: Final = 1000
+TOWNS_PER_PAGE: Final = 1000
 
 
 @dataclass(slots=True)
@@ -27,10 +27,13 @@ class SweepReport:
     resume_after: str | None = None
 
 
-def sweep(around: Surroundings, *, after: str = "", until: datetime | None = None) -> Steps[SweepReport]:
+def sweep(
+    around: Surroundings, *, after: str = "", until: datetime | None = None, page: int = TOWNS_PER_PAGE
+) -> Steps[SweepReport]:
     """Compare every town's due marker with its head and its inbox. A town that fails does not hold up the others.
 
-    `until` ends it early, for a process whose time is short; `after` is where an earlier one ended.
+    `until` ends it early, for a process whose time is short; `after` is where an earlier one ended. The store is asked for
+    `page` towns at a time.
     """
     report = SweepReport()
     earliest: dict[str, datetime] = {}
@@ -38,8 +41,8 @@ def sweep(around: Surroundings, *, after: str = "", until: datetime | None = Non
         earliest.setdefault(marker.town_id, marker.at)
     place: str | None = after
     while place is not None:
-        towns = yield from around.store.towns(after=place, limit=_TOWNS_AT_ONCE)
-        place = towns[-1] if len(towns) == _TOWNS_AT_ONCE else None
+        towns = yield from around.store.towns(after=place, limit=page)
+        place = _behind(towns, page)
         for town_id in towns:
             now: datetime = yield Call("clock", around.clock.now)
             if until is not None and now >= until:
@@ -48,6 +51,11 @@ def sweep(around: Surroundings, *, after: str = "", until: datetime | None = Non
             yield from _look(around, town_id, now, report, present=earliest.get(town_id))
             after = town_id
     return report
+
+
+def _behind(towns: tuple[str, ...], page: int) -> str | None:
+    """The town behind which the next page begins; None if this page was the last one."""
+    return towns[-1] if len(towns) == page else None
 
 
 def _look(

@@ -23,6 +23,7 @@ from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, Published, TownImage
 from shared.ports.waiting_room import DueMarker, InboxReading
 from shared.runner.inputs import as_marked, gathered, read_batches, taken_by
+from shared.runner.life import Life
 from shared.runner.perform import Performed, can_be_heard, perform
 from shared.runner.result_events import Result
 from shared.runner.run_report import RunReport
@@ -104,18 +105,8 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
         next_due=report.next_due,
         schema_version=database.SCHEMA_VERSION,
     )
-    if around.commit_until is not None:
-        now: datetime = yield Call("clock", around.clock.now)
-        if now > around.commit_until:
-            raise OutOfTime(
-                f"town {town_id}: the tick was ready too late to be committed safely",
-                hint="nothing was done; the next run does it. Give the worker more time or fewer towns",
-            )
-    if around.effects_until is not None:
-        begin: datetime = yield Call("clock", around.clock.now)
-        # A claim that nobody performs would hold its effect back for minutes, and a start has no second attempt.
-        if not all(can_be_heard(effect, begin, around.effects_until) for effect in report.effects):
-            return RunReport(town_id, "no_time", base.image)
+    if around.life is not None and (yield from _too_late(around, around.life, report)):
+        return RunReport(town_id, "no_time", base.image)
     try:
         committed = yield from around.store.commit(base.image, image, facts, published=base.published)
     except Conflict:
@@ -136,7 +127,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
             around.outside,
             clock=around.clock,
             claimed_at=report.input.now,
-            until=around.effects_until,
+            life=around.life,
             post=partial(_post_results, around, town_id, report.input.tick_id, woken_at),
         )
     except TownError as error:
@@ -153,6 +144,18 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
         wall_clock=max(ended - base.begun, timedelta(0)),
         woken_at=tuple(woken_at),
     )
+
+
+def _too_late(around: Surroundings, life: Life, report: TickReport) -> Steps[bool]:
+    """Whether an effect of this tick could be cut off by the end of the process. Raises OutOfTime if its commit could."""
+    now: datetime = yield Call("clock", around.clock.now)
+    if now > life.begin_commit_until:
+        raise OutOfTime(
+            f"town {report.town_id}: the tick was ready too late to be committed safely",
+            hint="nothing was done; the next run does it. Give the worker more time or fewer towns",
+        )
+    # A claim that nobody performs would hold its effect back for minutes, and a start has no second attempt.
+    return not all(can_be_heard(effect, now, life) for effect in report.effects)
 
 
 def _moment(around: Surroundings) -> Steps[datetime]:

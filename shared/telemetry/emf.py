@@ -11,8 +11,9 @@ from typing import Final
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from shared.actions import ACTIONS
+from shared.domain.times import to_text
 from shared.ports.metrics import RunFigures
-from shared.runner.run_report import FailedRun
+from shared.runner.run_report import FailedRun, MinuteReport
 from shared.telemetry import catalogue
 from shared.telemetry.catalogue import Metric
 
@@ -45,6 +46,19 @@ class EmfMetrics:
         """One line for a run that ended with an error."""
         about = {"event": "town.failed", "town_id": failed.town_id, "error": type(failed.error).__name__}
         self.write({"townsFailed": 1}, about)
+
+    def minute_ran(self, report: MinuteReport) -> None:
+        """The summary line of one scheduled minute."""
+        about = {
+            "event": "minute.completed",
+            "scheduled_time": to_text(report.minute),
+            "execution_id": report.execution_id,
+            "attempt": report.attempt,
+            "took_ms": int(report.took.total_seconds() * 1000),
+            "outcomes": dict(sorted(report.outcomes.items())),
+            "failed": dict(sorted(report.failed.items())[:20]),
+        }
+        self.write(values_of_minute(report), about)
 
     def write(self, values: Mapping[str, float], about: Mapping[str, object]) -> None:
         """One line with these metrics of the catalogue. `about` are properties of the line, not dimensions."""
@@ -94,6 +108,21 @@ def values_of(report: RunFigures) -> dict[str, float]:
         "ReplayDivergence": int(bool(report.diverged)),
         "sideEffectsNotStarted": report.effects.not_started,
         "imageBytes": report.image.size,
+    }
+
+
+def values_of_minute(report: MinuteReport) -> dict[str, float]:
+    """The metrics of one scheduled minute, zeros included."""
+    return zeros(idle=report.due == 0) | {
+        "scheduledRuns": int(not report.late),
+        "scheduledRunsLate": int(report.late),
+        "dispatchPasses": report.passes,
+        "townsDue": report.due,
+        "townsHandedOver": report.handed_over,
+        "townsLeft": report.left,
+        "townsFailed": 0,  # every failed run has written its own line
+        "oldestDueMs": report.oldest_due.total_seconds() * 1000,
+        "markersRestored": report.restored,
     }
 
 

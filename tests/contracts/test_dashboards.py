@@ -146,7 +146,7 @@ def test_the_catalogue_is_within_the_limits_of_one_line() -> None:
 def test_tables_by_town_query_fields_that_the_lines_have() -> None:
     cloud = a_fleet("one")
     cloud.minute(remaining=timedelta(seconds=12))
-    cloud.worker.metrics.town_failed(FailedRun("one", ValueError("x")))
+    cloud.worker.figures.town_failed(FailedRun("one", ValueError("x")))
     fields = {event: _fields_of(line) for line in cloud.lines for event in [line["event"]] if "town_id" in line}
     for table in PER_TOWN:
         [event] = re.findall(r'event = "([a-z.]+)"', table.query)

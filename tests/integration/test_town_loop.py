@@ -1,7 +1,8 @@
 """`townctl run` over several towns: one whose runtime does not answer delays nobody but itself."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -53,28 +54,56 @@ def two_towns() -> tuple[World, StuckRuntime]:
     return world, world.runtime
 
 
+@contextmanager
+def going_on(loop: TownLoop) -> Iterator[None]:
+    """The loop runs beside the test; afterwards it ends after the pass that is going on."""
+    stop = Stop()
+    runs = threading.Thread(target=loop.until, args=(stop.wait,))
+    runs.start()
+    try:
+        yield
+    finally:
+        stop.asked.set()
+        runs.join()
+
+
 def test_a_town_whose_runtime_hangs_delays_no_other_town() -> None:
     world, runtime = two_towns()
-    seen, stop = Seen(), Stop()
-    loop = TownLoop(world.around, seen, speed=1000)
-    passes = loop.passes(stop)
+    seen = Seen()
+
+    def committed() -> list[str]:
+        return [run.town_id for run in seen.runs if run.outcome == "committed"]
 
     def quick_has(commits: int) -> bool:
-        next(passes)
-        return [run.town_id for run in seen.runs if run.outcome == "committed"] == ["quick"] * commits
+        return committed() == ["quick"] * commits
 
-    for number in range(1, 5):
-        assert wait_for(partial(quick_has, number), seconds=20)
-        assert runtime.reached.wait(20)
-        world.clock.move(seconds=31)
-    assert len(runtime.seen("start")) == 1
-    runtime.go_on.set()
-    stop.asked.set()
-    list(passes)
-    assert [run.town_id for run in seen.runs if run.outcome == "committed"][-1] == "slow"
+    with going_on(TownLoop(world.around, seen, speed=1000)):
+        for number in range(1, 5):
+            assert wait_for(partial(quick_has, number), seconds=20)
+            assert runtime.reached.wait(20)
+            world.clock.move(seconds=31)
+        assert len(runtime.seen("start")) == 1
+        runtime.go_on.set()
+    assert committed()[-1] == "slow"
     assert world.town("slow").rows("SELECT last_dispatch_outcome FROM agent_metadata WHERE role = 'polecat'") == [
         ("pending",)
     ]
+    assert world.inbox("slow") != ()
+
+
+def test_whoever_asks_to_stop_in_a_pass_lets_it_come_to_its_end() -> None:
+    """And what was begun in it: a start that is under way is waited for, its result is posted."""
+    world, runtime = two_towns()
+    seen, stop = Seen(), Stop()
+
+    def stop_now(seconds: float) -> bool:
+        if seconds:
+            stop.asked.set()
+            runtime.go_on.set()
+        return stop.wait(seconds)
+
+    TownLoop(world.around, seen, speed=1000).until(stop_now)
+    assert sorted(run.town_id for run in seen.runs) == ["quick", "slow"]
     assert world.inbox("slow") != ()
 
 
@@ -95,8 +124,6 @@ def test_a_run_that_breaks_is_told_and_the_others_go_on() -> None:
             if town_id == "slow":
                 raise ZeroDivisionError
             return super().load(town_id, known=known)
-
-    from dataclasses import replace
 
     seen = Seen()
     loop = TownLoop(replace(world.around, store=Broken(world.objects)), seen, speed=1)
@@ -134,20 +161,16 @@ def test_ticks_do_not_wait_until_every_town_has_forgotten() -> None:
     """Once a day the towns of a bucket, each with twenty reads or so, kept all ticks waiting."""
     world, runtime = two_towns()
     runtime.go_on.set()
-    ticked, stop, seen = threading.Event(), Stop(), Seen()
+    ticked, seen = threading.Event(), Seen()
 
     def archive_of(town_id: str) -> Archive:
         assert ticked.wait(20)
         objects: Any = world.objects
         return Archive(objects, objects, town_id)
 
-    passes = TownLoop(world.around, seen, speed=1000, archives=archive_of).passes(stop)
-    next(passes)
-    assert {run.town_id for run in seen.runs} == {"quick", "slow"}
-
-    ticked.set()
-    stop.asked.set()
-    list(passes)
+    with going_on(TownLoop(world.around, seen, speed=1000, archives=archive_of)):
+        assert wait_for(lambda: {run.town_id for run in seen.runs} == {"quick", "slow"}, seconds=20)
+        ticked.set()
     assert seen.failures == []
 
 

@@ -1,5 +1,6 @@
 """Scenario 215: the hourly sweep finds what nobody was told of, and ticks nobody itself."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from shared.domain.errors import OutOfTime
 from shared.ports.steps import drive
 from shared.runner import worker
-from shared.runner.surroundings import Surroundings
+from shared.runner.life import ENDING, SLOWEST_EFFECT, WORKER_TURN, Life
 from shared.runner.sweep import SweepReport, sweep
 from tests.scenarios.table import scenario
 from tests.towns import T, a_town, event
@@ -98,12 +99,15 @@ def test_a_town_that_cannot_be_read_does_not_hold_up_the_others() -> None:
 
 def test_a_worker_whose_life_ends_commits_nothing_and_calls_nobody() -> None:
     world = a_world(a_town().bead("b1"))
-    around = Surroundings(
-        store=world.store, clock=world.clock, outside=world.around.outside, commit_until=T - timedelta(milliseconds=1)
-    )
+    late = replace(world.around, life=Life(T + ENDING - timedelta(milliseconds=1), WORKER_TURN))
     with pytest.raises(OutOfTime, match="too late"):
-        drive(worker.run_town("t1", around, worker_id="late", force=True))
+        drive(worker.run_town("t1", late, worker_id="late", force=True))
     assert world.image().txid == 1
     assert world.runtime.processes == {}
-    in_time = Surroundings(store=world.store, clock=world.clock, outside=world.around.outside, commit_until=T)
+
+    too_short_for_a_start = replace(world.around, life=Life(T + ENDING, WORKER_TURN))
+    assert drive(worker.run_town("t1", too_short_for_a_start, worker_id="short", force=True)).outcome == "no_time"
+    assert world.runtime.processes == {}
+
+    in_time = replace(world.around, life=Life(T + SLOWEST_EFFECT + ENDING, WORKER_TURN))
     assert drive(worker.run_town("t1", in_time, worker_id="in-time", force=True)).outcome == "committed"

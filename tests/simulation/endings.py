@@ -11,8 +11,8 @@ from shared.engine.waiting import WaitReason
 from shared.town import database, journal
 from shared.town.reading import TownReader
 from tests.simulation.agents import SimulatedRuntime
-from tests.simulation.checks import Ledger, transient
 from tests.simulation.ground import Ground
+from tests.simulation.ledger import Ledger, transient
 
 _OVER: Final = ("closed", "failed")
 _KINDS: Final = ("issue", "merge_request", "convoy")

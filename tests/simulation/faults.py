@@ -19,6 +19,13 @@ WorldFault = Literal[
     "trigger_lost",
     "trigger_late",
     "trigger_doubled",
+    "message_lost",
+    "message_late",
+    "message_doubled",
+    "message_refused",  # SQS takes a part of a call's messages
+    "messages_reordered",  # across towns
+    "loop_stopped",  # somebody stops a local loop, and starts it again later
+    "rush",  # two workers on one town within a second
     "host_replaced",  # warm images are lost, the clock is another one
     "poison_event",
     "start_rejected",
@@ -44,7 +51,7 @@ WORLD_FAULTS: Final[tuple[WorldFault, ...]] = get_args(WorldFault)
 
 _STORE_WRITES: Final = ("create ", "replace ", "put ", "delete ")
 _CONDITIONAL_WRITES: Final = ("create ", "replace ")
-_CALLS_OF_OUR_OWN: Final = ("clock", "alerts", "metrics")
+CALLS_OF_OUR_OWN: Final = ("clock", "sleep", "worker id", "alerts", "metrics", "tell")
 
 
 def applies(kind: CallFault, name: str) -> bool:
@@ -57,7 +64,7 @@ def applies(kind: CallFault, name: str) -> bool:
         case "delay" | "crash_before" | "crash_after":
             return True
         case _:
-            return name not in _CALLS_OF_OUR_OWN
+            return name not in CALLS_OF_OUR_OWN
 
 
 class Plan(Protocol):

@@ -1,6 +1,6 @@
-"""The workers: hosts with clocks and warm images of their own, the triggers that start them, the hourly sweep.
+"""Who works on the towns of a world: a deployment, local loops or both, and an operator with commands of his own.
 
-A host does one thing at a time. A trigger may be lost, late or doubled; an acknowledged event may wake its town at once.
+A seed draws which of them there are. Each process has a clock of its own, wrong as the seed wants it.
 """
 
 from collections.abc import Callable
@@ -8,24 +8,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
-from shared.domain.errors import Conflict, Refused, Retryable
+from shared.domain.errors import Refused
 from shared.ports.steps import Steps
 from shared.questions import dry_run
 from shared.questions.dry_run import DryRun
-from shared.runner import dispatch, sweep, worker
+from shared.runner import sweep, worker
 from shared.runner.perform import Outside
-from shared.runner.run_report import PassReport, RunReport
+from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.sweep import SweepReport
 from shared.runner.warm_images import WarmImages
+from shared.storage import keys
 from tests.simulation.agents import SimulatedRuntime
+from tests.simulation.cloud import Cloud, Settings
 from tests.simulation.differences import first_difference
 from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post
-from tests.simulation.processes import Ending
-from tests.simulation.scheduler import HOUR, SECOND, SkewedClock
+from tests.simulation.loops import Loops
+from tests.simulation.processes import Ending, paused
+from tests.simulation.scheduler import SECOND, SkewedClock
+
+Mode = Literal["cloud", "loops", "both"]
 
 _MOST_HOSTS = 4
 
@@ -40,68 +45,56 @@ class Host:
 
 
 class Fleet:
-    """All hosts and triggers of a world."""
+    """Everything that ticks towns. `mode` and `settings` are drawn if they are not given."""
 
     def __init__(self, ground: Ground, post: Post, runtime: SimulatedRuntime, forge: SimulatedForge) -> None:
         self._ground = ground
+        self._post = post
         self._random = Random(f"{ground.random.random()} fleet")
         self._outside = Outside(runtime=runtime, forge=forge)
         self._hosts: list[Host] = []
         self._workers = count(1)
-        self.passes = 0
-        self.rescued = 0
+        self.settings = Settings.drawn(self._random)
+        drawn = self._random.random()
+        self.mode: Mode = "cloud" if drawn < 0.5 else "loops" if drawn < 0.75 else "both"
+        self.loops = self._random.choice((1, 1, 2))
         self.dry_runs = 0
-        self.resting = False
-        self.quick = self._random.random() < 0.7
-        post.on_wake = self._wake
 
-    def begin(self, *, interval: int = 5 * SECOND, sweep: bool) -> None:
-        """Passes every few seconds, and a sweep every hour if `sweep`."""
-        self._pass_soon(interval)
-        if sweep:
-            self._sweep_soon()
+    def begin(self) -> None:
+        """From now on they work."""
+        ground = self._ground
+        ground.checks.figures[f"seeds with mode {self.mode}"] = 1
+        if self.mode != "loops":
+            cloud = Cloud(ground, self.settings, self._around, self._worker_id)
+            self._post.queue = cloud.queue
+            cloud.begin()
+        if self.mode != "cloud":
+            page, pause = self.settings.sweep_page, self.settings.pass_seconds * SECOND
+            loops = Loops(ground, pause=pause, sweep_page=page, around=self._around, worker_id=self._worker_id)
+            loops.begin(self.loops)
 
-    # triggers
+    def _around(self, most: int | None) -> Surroundings:
+        """The surroundings of a new process, whose clock is wrong by at most so many milliseconds."""
+        ground = self._ground
+        skew = ground.skew.draw()
+        clock = SkewedClock(ground.scheduler, skew if most is None else max(-most, min(skew, most)))
+        return Surroundings(
+            store=ground.store, clock=clock, outside=self._outside, alerts=ground.checks, metrics=ground.checks
+        )
 
-    def _pass_soon(self, interval: int) -> None:
-        self._ground.scheduler.after(interval, partial(self._pass_soon, interval))
-        happens = self._ground.plan.happens
-        if happens("trigger_lost"):
-            return
-        late = self._random.randrange(60 * SECOND) if happens("trigger_late") else 0
-        for _ in range(2 if happens("trigger_doubled") else 1):
-            self._ground.scheduler.after(late, self._pass)
-
-    def _pass(self) -> None:
-        self.passes += 1
-        host = self._free_host()
-        if host is not None:
-            steps = dispatch.run_due_towns(host.around, host.warm, worker_id=self._worker_id)
-            self._start(host, f"pass {self.passes}", steps, self._judge_pass)
-
-    def _wake(self, town_id: str) -> None:
-        if self.quick and self._random.random() < 0.5:
-            self._ground.scheduler.after(self._random.randrange(2 * SECOND), partial(self._run_one, town_id))
-
-    def _run_one(self, town_id: str) -> None:
-        host = self._free_host()
-        if host is not None:
-            worker_id = self._worker_id()
-            steps = worker.run_town(town_id, host.around, worker_id=worker_id, known=host.warm.get(town_id))
-            self._start(host, f"run {worker_id}", steps, partial(self._keep, host), town=town_id)
+    def _worker_id(self) -> str:
+        process = self._ground.driver.running
+        if process is not None:
+            process.runs += 1
+        return f"w{next(self._workers)}"
 
     def _keep(self, host: Host, report: RunReport) -> None:
         host.warm.keep(report.image)
 
-    def _judge_pass(self, report: PassReport) -> None:
-        for failed in report.failed:
-            self._judge_error(f"run of {failed.town_id}", failed.error)
-
     def _judge_error(self, name: str, error: Exception) -> None:
-        if not isinstance(error, Retryable | Conflict):
-            self._ground.checks.fail("run failed", f"{name}: {type(error).__name__}: {error}")
+        self._ground.checks.require_passing(name, error)
 
-    # hosts
+    # hosts of the operator
 
     def _free_host(self) -> Host | None:
         free = [host for host in self._hosts if not host.busy]
@@ -116,17 +109,13 @@ class Fleet:
         return host
 
     def _new_host(self) -> Host:
-        ground = self._ground
-        clock = SkewedClock(ground.scheduler, ground.skew.draw())
-        around = Surroundings(
-            store=ground.store, clock=clock, outside=self._outside, alerts=ground.checks, metrics=ground.checks
-        )
-        host = Host(around)
+        host = Host(self._around(None))
         self._hosts.append(host)
         return host
 
-    def _worker_id(self) -> str:
-        return f"w{next(self._workers)}"
+    def _lose(self, host: Host) -> None:
+        if host in self._hosts:
+            self._hosts.remove(host)
 
     def _start(
         self, host: Host, name: str, steps: Steps[Any], done: Callable[[Any], None], *, town: str | None = None
@@ -136,7 +125,7 @@ class Fleet:
         def ended(ending: Ending) -> None:
             host.busy = False
             if ending.crashed:
-                self._hosts.remove(host)
+                self._lose(host)
             elif ending.error is not None:
                 self._judge_error(name, ending.error)
             else:
@@ -161,6 +150,32 @@ class Fleet:
             steps = worker.run_town(town_id, host.around, worker_id=self._worker_id(), force=True)
             self._start(host, "by hand", steps, partial(self._keep, host), town=town_id)
 
+    def rush(self, town_id: str) -> None:
+        """Within one second a worker that is slow at the wrong moment, an event, and a tick by hand.
+
+        The slow one is led by a marker of that second, sees no event, and deletes the marker late. The other one commits
+        meanwhile, and what it wants at once has the marker of that very second.
+        """
+        around, scheduler = self._around(None), self._ground.scheduler
+        soon = 1000 - around.clock.now().microsecond // 1000
+        pause = self._random.uniform(0.6, 1.2)
+
+        def slow() -> None:
+            marker = keys.due_marker(town_id, around.clock.now())
+            self._ground.objects.put(marker.key, b"")
+            run = worker.run_town(town_id, around, worker_id=self._worker_id(), markers=(marker,))
+            self._start(Host(around), "slow", paused(run, before="delete due/", seconds=pause), _nothing, town=town_id)
+
+        def quick() -> None:
+            run = worker.run_town(town_id, around, worker_id=self._worker_id(), force=True)
+            self._start(Host(around), "by hand in a rush", run, _nothing, town=town_id)
+
+        self._ground.checks.figures["rushes"] += 1
+        scheduler.after(soon, slow)
+        call = {"title": "look at this", "severity": "high"}
+        scheduler.after(soon + 250, lambda: _nothing(self._post.send(town_id, "escalation_raised", call)))
+        scheduler.after(soon + 450, quick)
+
     def _run_exactly(self, host: Host, dry: DryRun) -> None:
         self.dry_runs += 1
         if host.busy or self._random.random() < 0.3:
@@ -171,7 +186,7 @@ class Fleet:
         def ended(ending: Ending) -> None:
             host.busy = False
             if ending.crashed:
-                self._hosts.remove(host)
+                self._lose(host)
             elif ending.error is None:
                 self._compare(dry, ending.result)
             elif not isinstance(ending.error, Refused):
@@ -192,17 +207,20 @@ class Fleet:
 
     # the sweep
 
-    def _sweep_soon(self) -> None:
-        self._ground.scheduler.after(HOUR, self._sweep_soon)
-        self.sweep()
-
     def sweep(self) -> None:
         """Every town that waits for something has a marker again."""
         host = self._free_host()
-        if host is not None and not self.resting:
-            self._start(host, "sweep", sweep.sweep(host.around), self._swept)
+        if host is not None:
+            self._start(host, "sweep", sweep.sweep(host.around, page=self.settings.sweep_page), self._swept)
 
     def _swept(self, report: SweepReport) -> None:
-        self.rescued += len(report.restored)
+        self._ground.checks.figures["rescued by the sweep"] += len(report.restored)
+        everything = len(self._ground.checks.ledgers)
+        if report.towns != everything:
+            self._ground.checks.fail("sweep", f"it is through with {report.towns} of {everything} towns")
         for failed in report.failed:
             self._judge_error(f"sweep of {failed.town_id}", failed.error)
+
+
+def _nothing(_: Any) -> None:
+    """Its result is of no use."""

@@ -4,7 +4,9 @@ What is posted is posted as ingest does it, by hosts with clocks of their own, a
 acknowledged or the producer gives up.
 """
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -13,18 +15,20 @@ from random import Random
 from typing import Any
 
 from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.errors import QueueUnavailable
 from shared.domain.images import Content
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.images.pages import bytes_of
 from shared.intake import ingest
+from shared.ports.queue import Queue, Wake
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.storage import keys
 from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Plan
-from tests.simulation.processes import Driver, Ending
+from tests.simulation.processes import Driver, Ending, Process
 from tests.simulation.scheduler import HOUR, SECOND, Scheduler, SkewedClock
 
 Payload = dict[str, Any]
@@ -39,46 +43,49 @@ class WatchedObjects(MemoryObjects):
         self._checks = checks
         checks.holdings = self
         self.driver: Driver | None = None
-        self.listings = 0
-        self.requests = 0
+        self.seen: Counter[str] = Counter()
 
     def get(self, key: str) -> Any:
-        self._seen(key)
+        self._seen("get", key)
         return super().get(key)
 
     def get_if_changed(self, key: str, etag: str) -> Any:
-        self._seen(key)
+        self._seen("get", key)
         return super().get_if_changed(key, etag)
 
     def create(self, key: str, body: bytes) -> str:
-        self._seen(key)
+        self._seen("create", key)
         etag = super().create(key, body)
         self._written(key, body)
         return etag
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        self._seen(key)
+        self._seen("replace", key)
         new = super().replace(key, body, etag)
         self._written(key, body)
         return new
 
     def put(self, key: str, body: bytes) -> str:
-        self._seen(key)
-        return super().put(key, body)
+        self._seen("put", key)
+        etag = super().put(key, body)
+        self._written(key, body)
+        return etag
 
     def delete(self, key: str) -> None:
-        self._seen(key)
+        self._seen("delete", key)
         gone = super().get(key)
         super().delete(key)
-        if gone is not None:
+        if gone is None:
+            return
+        if key.startswith(keys.DUE):
+            self._checks.marker_deleted(key, self._process)
+        else:
             self._checks.object_deleted(key, gone.body)
-            if key.startswith(keys.DUE) and self.driver is not None and self.driver.running is not None:
-                self.driver.running.unwatched = True
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Any:
-        self._seen(prefix)
-        if prefix == keys.DUE:
-            self.listings += 1
+        self._seen("list", prefix)
+        if prefix == keys.TOWNS and not after:
+            self.seen["sweeps"] += 1
         return super().list(prefix, after=after, limit=limit)
 
     def markers(self, town_id: str) -> tuple[str, ...]:
@@ -90,15 +97,29 @@ class WatchedObjects(MemoryObjects):
         keys_: tuple[str, ...] = super().list(keys.inbox(town_id), limit=100_000).keys
         return keys_
 
-    def _seen(self, key: str) -> None:
-        self.requests += 1
-        process = None if self.driver is None else self.driver.running
+    @property
+    def _process(self) -> Process | None:
+        return None if self.driver is None else self.driver.running
+
+    def _seen(self, verb: str, key: str) -> None:
+        self.seen[f"{verb} {_kind_of(key)}"] += 1
+        process = self._process
         if process is not None and process.town is not None and process.town not in key.split("/"):
             self._checks.fail("isolation", f"{process.name}, a run of {process.town}, touches {key}")
 
     def _written(self, key: str, body: bytes) -> None:
         if key.endswith("/head"):
-            self._checks.head_written(self, key, body)
+            self._checks.head_written(self, key, body, self._process)
+        elif keys.is_inbox_object(key):
+            self._checks.inbox_written(key, body)
+
+
+def _kind_of(key: str) -> str:
+    """What lies there: `due`, `towns`, `inbox`, `head`, or something else of a town."""
+    parts = key.split("/")
+    if parts[0] != "towns" or len(parts) < 3:
+        return parts[0]
+    return parts[2]
 
 
 class WatchedTowns(ObjectTownStore):
@@ -129,7 +150,7 @@ class Ground:
 
     def __post_init__(self) -> None:
         self.store = WatchedTowns(self.objects, self.checks, large_above=self.large_above)
-        self.objects.driver = self.driver
+        self.objects.driver = self.checks.driver = self.driver
 
 
 class Skew:
@@ -151,7 +172,7 @@ class Skew:
 
 
 class Post:
-    """The way in. `on_wake` is called with the town when an acknowledged batch may wake it."""
+    """The way in. Where there is a `queue`, it is told of what came, as ingest tells it."""
 
     def __init__(self, ground: Ground, *, hosts: int = 2) -> None:
         self._ground = ground
@@ -159,7 +180,7 @@ class Post:
         self._hosts = [SkewedClock(ground.scheduler, ground.skew.draw()) for _ in range(hosts)]
         self._ids = count(1)
         self._batches = count(1)
-        self.on_wake: Callable[[str], None] = lambda _: None
+        self.queue: Queue | None = None
 
     def new_id(self, word: str) -> str:
         """An event id that was never used."""
@@ -216,13 +237,15 @@ class Post:
         self._ground.checks.offered(town_id, batch.envelopes)
         wake = not batch.transient_only
         key = yield from self._ground.store.post(town_id, batch.body, received_at=now, batch_id=batch_id, wake=wake)
+        if wake and self.queue is not None:
+            told = Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}")
+            with suppress(QueueUnavailable):  # the marker is there
+                yield Call("send wakes", partial(self.queue.send, (told,)))
         return key, batch
 
     def _acknowledged(self, town_id: str, event: Payload, key: str, batch: ingest.AcceptedBatch) -> None:
         ground = self._ground
         ground.checks.acknowledged(town_id, batch.envelopes)
-        if not batch.transient_only:
-            self.on_wake(town_id)
         if ground.plan.happens("posted_twice"):
             again = partial(self._try, town_id, event, 0, lambda _: None)
             ground.scheduler.after(self._random.randrange(SECOND, 300 * SECOND), again)

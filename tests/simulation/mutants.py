@@ -21,9 +21,10 @@ from shared.domain.tick import Envelope, TickInput
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.ports.waiting_room import DueMarker
-from shared.runner import inputs, worker
+from shared.runner import batch, inputs, sweep, worker
+from shared.runner.minute import _Shift
 from shared.runner.perform import Performed, perform
-from shared.runner.run_report import RunReport
+from shared.runner.run_report import FailedRun, RunReport
 from shared.runner.surroundings import Surroundings
 from shared.storage.towns import ObjectTownStore
 from shared.town import inbox, outbox
@@ -34,6 +35,7 @@ _perform = perform
 _store_commit = ObjectTownStore.commit
 _store_event = inbox.store
 _fix_input = inputs.fix_input
+_not_done = batch._not_done
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Mutant:
 
 def _effects_first(around: Surroundings, base: Any, image: Content, report: TickReport) -> Steps[RunReport]:
     at: datetime = yield Call("clock", around.clock.now)
-    post = partial(worker._post_results, around, report.town_id, report.input.tick_id)
+    post = partial(worker._post_results, around, report.town_id, report.input.tick_id, [])
     yield from _perform(report.effects, around.outside, clock=around.clock, claimed_at=at, post=post)
     return (yield from _commit(around, base, image, replace(report, effects=())))
 
@@ -85,17 +87,53 @@ def _key_of_attempt(effects: tuple[Any, ...], *arguments: Any, **more: Any) -> S
 
 def _delete_markers_first(
     around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
-) -> Steps[None]:
+) -> Steps[tuple[datetime, ...]]:
     yield from around.store.clear_due(tuple(marker.key for marker in markers))
     if due is not None:
         yield from around.store.mark_due(image.town_id, due)
+    return ()
 
 
 def _never_look_again(
     around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
-) -> Steps[None]:
+) -> Steps[tuple[datetime, ...]]:
     keep = None if due is None else (yield from around.store.mark_due(image.town_id, due)).key
     yield from around.store.clear_due(tuple(marker.key for marker in markers if marker.key != keep))
+    return ()
+
+
+def _look_at_the_inbox_alone(
+    around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
+) -> Steps[tuple[datetime, ...]]:
+    yield from _never_look_again(around, image, markers, due=due, now=now)
+    if markers and (yield from around.store.read_inbox(image.town_id, limit=1)).objects:
+        yield from around.store.mark_due(image.town_id, now)
+        return (now,)
+    return ()
+
+
+def _results_at_the_end(effects: tuple[Any, ...], *arguments: Any, post: Any, **more: Any) -> Steps[Performed]:
+    kept: list[Any] = []
+
+    def later(results: tuple[Any, ...]) -> Steps[None]:
+        kept.extend(results)
+        yield from ()
+
+    done = yield from _perform(effects, *arguments, post=later, **more)
+    yield from post(tuple(kept))
+    return done
+
+
+def _acknowledge_failures(town: Any, done: Any) -> batch.Again:
+    return [] if isinstance(done, FailedRun) else _not_done(town, done)
+
+
+def _only_one_page(towns: tuple[str, ...], page: int) -> None:
+    return None
+
+
+def _forget_what_was_taken(self: Any, taken: Any) -> None:
+    return None
 
 
 def _wall_clock(around: Surroundings, image: TownImage, about: Any, *, now: datetime, **more: Any) -> TickInput:
@@ -131,4 +169,9 @@ MUTANTS: Final = (
     Mutant("the inbox is not looked at again", worker, "_keep_due", _never_look_again),
     Mutant("time is the wall clock's", inputs, "fix_input", _wall_clock),
     Mutant("ids are random", ids.IdMaker, "new", _random_id),
+    Mutant("a batch acknowledges a failed record", batch, "_not_done", _acknowledge_failures),
+    Mutant("a sweep stops after its first page", sweep, "_behind", _only_one_page),
+    Mutant("results are posted after the last round only", worker, "perform", _results_at_the_end),
+    Mutant("the head is not looked at again", worker, "_keep_due", _look_at_the_inbox_alone),
+    Mutant("a dispatcher forgets what it handed over", _Shift, "_remember", _forget_what_was_taken),
 )

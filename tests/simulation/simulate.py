@@ -25,6 +25,7 @@ _CALM_AT_MOST: Final = 6 * HOUR
 _ARRIVES: Final = 8 * MINUTE  # the longest delay, and then some
 _TICKS_AT_LEAST: Final = 45
 _IDLE: Final = 20 * MINUTE
+_TOWNS: Final = (1, 1, 1, 1, 2, 2, 3, 4)
 
 
 @dataclass
@@ -122,20 +123,24 @@ class World:
                 self.checks.fail("liveness", problem)
 
     def idle(self, *, span: int = _IDLE) -> None:
-        """Towns that wait for nothing but an event cost nothing but the listing of due markers."""
+        """Towns that wait for nothing but an event cost nothing but the listing of due markers, and a sweep now and then."""
         objects, ledgers = self.ground.objects, self.checks.ledgers.values()
         if self.checks.problems or any(ledger.manifest.next_due is not None for ledger in ledgers):
             return
         self.live(until=self.scheduler.now + 10 * SECOND)  # the last markers
         if any(objects.markers(town) or objects.inbox(town) for town in self.checks.ledgers):
             return
-        self.fleet.resting = True
-        requests, listings = objects.requests, objects.listings
+        before = objects.seen.copy()
         self.live(until=self.scheduler.now + span)
-        more = (objects.requests - requests) - (objects.listings - listings)
+        seen = objects.seen - before
+        sweeps = seen.pop("sweeps", 0)
         self.checks.figures["idle worlds"] += 1
-        if more:
-            self.checks.fail("idle", f"{more} requests beside the listing of markers in {span // MINUTE} min")
+        looked_at = seen.pop("list inbox", 0) + seen.pop("get head", 0)
+        for markers in ("list due", "list towns"):
+            seen.pop(markers, None)
+        if seen or looked_at > 2 * len(ledgers) * sweeps:
+            more = f"{looked_at} looks at towns, {dict(seen)}, and {sweeps} sweeps of {len(ledgers)} towns"
+            self.checks.fail("idle", f"beside the listing of markers in {span // MINUTE} min: {more}")
 
     def close(self) -> None:
         for ledger in self.checks.ledgers.values():
@@ -147,7 +152,6 @@ class World:
         for ledger in self.checks.ledgers.values():
             rules.update(ledger.rules)
         figures = self.checks.figures
-        figures["rescued by the sweep"] = self.fleet.rescued
         figures["agents started"] = self.runtime.started
         figures[f"seeds with {self.skew.kind} skew"] = 1
         return Outcome(
@@ -172,10 +176,10 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     world = World(seed, plan)
     random = Random(f"{seed} set-up")
     world.checks.markers_may_be_missing = "late" in plan.call_rates
-    for number in range(1 + (random.random() < 0.2)):
+    for number in range(random.choice(_TOWNS)):
         world.found(f"town-{number + 1}", _config(random))
     troubled = bool(plan.call_rates)
-    world.fleet.begin(sweep=troubled)
+    world.fleet.begin()
     for people in world.people:
         people.begin()
     _ask_now_and_then(world, random)
@@ -183,6 +187,10 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     world.calm_down()
     if troubled:
         world.recover()
+    world.come_to_an_end(at_most=_CALM_AT_MOST)
+    for town_id in world.checks.ledgers:
+        world.fleet.rush(town_id)
+        world.live(until=world.scheduler.now + MINUTE)
     world.come_to_an_end(at_most=_CALM_AT_MOST)
     world.idle()
     _keep_towns_apart(world)
@@ -217,9 +225,11 @@ def _config(random: Random) -> dict[str, Any]:
 
 
 def _ask_now_and_then(world: World, random: Random) -> None:
-    """An operator asks for a dry run at any time, or for a tick."""
+    """An operator asks for a dry run at any time, or for a tick; and now and then much happens at once."""
 
     def ask() -> None:
+        if world.plan.happens("rush"):
+            world.fleet.rush(f"town-{random.randrange(len(world.people)) + 1}")
         do = world.fleet.dry_run if random.random() < 0.7 else world.fleet.tick_now
         do(f"town-{random.randrange(len(world.people)) + 1}")
         world.scheduler.after(random.randrange(20 * SECOND, 5 * MINUTE), ask)

@@ -11,8 +11,10 @@ from datetime import timedelta
 from random import Random
 from typing import Final
 
+from tests.simulation.cloud import Settings
 from tests.simulation.endings import unsettled
 from tests.simulation.faults import CallFault, One, applies
+from tests.simulation.fleet import Mode
 from tests.simulation.ground import Skew
 from tests.simulation.scheduler import HOUR, MINUTE, SECOND
 from tests.simulation.simulate import Outcome, World
@@ -24,16 +26,21 @@ _TOWN: Final = "town-1"
 _LONGEST: Final = 3 * HOUR
 
 
+_SETTINGS: Final = Settings(pass_seconds=60, in_process=1, batch_size=1, sweep_page=1)
+_MODES: Final[tuple[Mode, ...]] = ("cloud", "loops")
+
+
 @dataclass(frozen=True)
 class SingleFault:
-    """A fault of the sweep."""
+    """A fault of the sweep, in the story of a deployment or of a local loop."""
 
+    mode: Mode
     kind: CallFault
     at: int
     times: int
 
     def __str__(self) -> str:
-        return f"{self.kind} at call {self.at}" + (f", {self.times} times" if self.times > 1 else "")
+        return f"{self.mode}: {self.kind} at call {self.at}" + (f", {self.times} times" if self.times > 1 else "")
 
 
 class _ExactClocks(Skew):
@@ -45,14 +52,15 @@ class _ExactClocks(Skew):
         self.at_most = timedelta(0)
 
 
-def tell(fault: SingleFault | None = None) -> tuple[Outcome, list[str]]:
+def tell(mode: Mode, fault: SingleFault | None = None) -> tuple[Outcome, list[str]]:
     """The story under that fault: what came of it, and the names of its calls."""
     plan = One() if fault is None else One(fault.kind, fault.at, times=fault.times)
     world = World(0, plan, skew=_ExactClocks())
     people = world.found(_TOWN, {"merge_strategy": "direct", "refinery": {"code_review": True}})
     world.checks.markers_may_be_missing = fault is not None and fault.kind == "late"
     world.calm_down()
-    world.fleet.begin(interval=15 * SECOND, sweep=True)
+    world.fleet.mode, world.fleet.settings, world.fleet.loops = mode, _SETTINGS, 1
+    world.fleet.begin()
     people.want_bead()
     world.post.send(_TOWN, "escalation_raised", {"title": "look at this", "severity": "high"})
     statuses = {}
@@ -73,17 +81,18 @@ def tell(fault: SingleFault | None = None) -> tuple[Outcome, list[str]]:
 
 def all_faults() -> Iterator[SingleFault]:
     """Every fault at every call that the undisturbed story makes, where such a fault can befall such a call."""
-    _, names = tell()
-    for at, name in enumerate(names):
-        for kind in KINDS:
-            if applies(kind, name):
-                yield SingleFault(kind, at, 1)
-                yield SingleFault(kind, at, FOR_EVER)
+    for mode in _MODES:
+        _, names = tell(mode)
+        for at, name in enumerate(names):
+            for kind in KINDS:
+                if applies(kind, name):
+                    yield SingleFault(mode, kind, at, 1)
+                    yield SingleFault(mode, kind, at, FOR_EVER)
 
 
 def problems_of(fault: SingleFault) -> str | None:
     """What the checkers have to say about the story under this fault; None if nothing."""
-    outcome, names = tell(fault)
+    outcome, names = tell(fault.mode, fault)
     if not outcome.problems:
         return None
     call = names[fault.at] if fault.at < len(names) else "?"

@@ -4,14 +4,16 @@ from itertools import islice
 
 import pytest
 
+from tests.simulation.fleet import Mode
 from tests.simulation.single import all_faults, problems_of, tell
 
 _PARTS = 4
-_EVERY = 29  # of about 4,600; a prime, so that no kind and no call is left out
+_EVERY = 41  # of about 6,450; a prime, so that no kind and no call is left out
 
 
-def test_the_story_undisturbed() -> None:
-    outcome, names = tell()
+@pytest.mark.parametrize("mode", ["cloud", "loops"])
+def test_the_story_undisturbed(mode: Mode) -> None:
+    outcome, names = tell(mode)
     assert not outcome.problems, outcome.told()
     assert 100 < len(names) < 500
 

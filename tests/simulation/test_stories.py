@@ -6,7 +6,6 @@ from datetime import timedelta
 from shared.domain import limits
 from shared.domain.errors import StoreUnavailable
 from shared.ports.steps import Steps, drive
-from shared.runner.dispatch import run_due_towns
 from shared.runner.run_report import PassReport
 from tests.fault_injection import Fault, Faults, interrupted
 from tests.towns import a_town, event
@@ -31,7 +30,7 @@ def _number_of(name: str) -> int:
 
 
 def _pass(world: World) -> Steps[PassReport]:
-    return run_due_towns(world.around, world.warm, worker_id=world.worker_id)
+    return world.looking()
 
 
 def test_a_worker_that_slept_after_its_commit_starts_nothing() -> None:

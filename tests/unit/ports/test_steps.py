@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from shared.ports.steps import Call, NotBegun, Steps, Together, drive
+from shared.ports.steps import Await, Begin, Call, Ended, NotBegun, Steps, Together, drive
 
 
 def asked(*calls: Call) -> Steps[list[Any]]:
@@ -59,3 +59,36 @@ def test_a_call_that_found_no_room_in_its_time_was_certainly_not_made() -> None:
     assert {type(each) for each in waited} == {TimeoutError}
     assert isinstance(last, NotBegun)
     assert made == []
+
+
+def test_a_task_goes_on_beside_the_steps_that_began_it_and_whoever_awaits_it_learns_how_it_ended() -> None:
+    go_on = threading.Event()
+
+    def slow() -> Steps[str]:
+        yield Call("wait", lambda: go_on.wait(20))
+        return "done"
+
+    def broken() -> Steps[None]:
+        yield Call("break", lambda: 1 // 0)
+
+    def steps() -> Steps[list[Ended | None]]:
+        task = yield Begin("slow", slow())
+        other = yield Begin("broken", broken())
+        [before] = yield Await((task,), 0)
+        assert before is None
+        yield Call("let it go on", go_on.set)
+        endings: list[Ended | None] = yield Await((task, other))
+        assert (yield Await((task, other), 0)) == endings  # a task may be awaited again
+        return endings
+
+    first, second = drive(steps())
+    assert first == Ended(result="done")
+    assert second is not None
+    assert isinstance(second.error, ZeroDivisionError)
+
+
+def test_whoever_awaits_no_task_goes_on_at_once() -> None:
+    def steps() -> Steps[Any]:
+        return (yield Await(()))
+
+    assert drive(steps()) == []

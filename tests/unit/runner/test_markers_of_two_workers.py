@@ -6,7 +6,6 @@ import pytest
 
 from shared.domain import limits
 from shared.ports.steps import drive
-from shared.runner.dispatch import run_due_towns
 from shared.runner.warm_images import WarmImages
 from tests.fault_injection import Crash, interrupted
 from tests.towns import a_town, event
@@ -24,6 +23,7 @@ def a_quiet_town_with_a_marker() -> World:
     next_due = world.image().facts.next_due
     assert next_due is None or next_due > world.clock.now() + timedelta(minutes=1)
     drive(world.store.mark_due("t1", world.clock.now()))
+    world.warm = WarmImages()  # the pass to come asks the store for everything
     return world
 
 
@@ -42,9 +42,7 @@ def test_a_pass_that_saw_an_older_image_leaves_the_town_a_marker(call: int) -> N
         done.append(1)
         another_worker_ticks(world)
 
-    in_order(
-        interrupted(run_due_towns(world.around, WarmImages(), worker_id=world.worker_id), before_call=call, by=once)
-    )
+    in_order(interrupted(world.looking(), before_call=call, by=once))
     if not done:
         another_worker_ticks(world)  # the pass had fewer calls: one after the other
     next_due = world.image().facts.next_due
@@ -60,8 +58,4 @@ def test_the_pass_has_calls_to_interrupt() -> None:
 
     for call in range(4):
         with pytest.raises(Crash):
-            in_order(
-                interrupted(
-                    run_due_towns(world.around, WarmImages(), worker_id=world.worker_id), before_call=call, by=stop
-                )
-            )
+            in_order(interrupted(world.looking(), before_call=call, by=stop))

@@ -9,7 +9,6 @@ from shared.domain.limits import MILLISECOND
 from shared.engine import tick
 from shared.ports.steps import Call, drive
 from shared.ports.town_store import CommitFacts, TownImage
-from shared.runner.dispatch import run_due_towns
 from shared.runner.sweep import sweep
 from shared.runner.warm_images import WarmImages
 from shared.runner.worker import run_town
@@ -44,13 +43,13 @@ def test_a_town_that_meets_a_bug_does_not_hold_up_those_behind_it(monkeypatch: p
         return real(sql, given, town_id=town_id)
 
     monkeypatch.setattr(tick, "run", tick_with_a_bug)
-    warm = WarmImages()
-    report = drive(run_due_towns(world.around, warm, worker_id=world.worker_id))
+    report = world.look()
 
     assert [failed.town_id for failed in report.failed] == ["a-broken"]
     assert isinstance(report.failed[0].error, KeyError)
     assert [run.town_id for run in report.runs] == ["b-healthy"]
-    assert warm.get("a-broken") is None
+    assert world.warm.get("a-broken") is None
+    assert world.warm.get("b-healthy") is not None
 
 
 def test_as_many_images_are_kept_warm_as_are_allowed_and_the_longest_unused_goes() -> None:

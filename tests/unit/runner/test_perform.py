@@ -10,6 +10,7 @@ from shared.domain.report import ClaimedEffect
 from shared.ports.forge import Asker, Feedback, ForgeError
 from shared.ports.runtime import NotDone, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together, drive
+from shared.runner.life import ENDING, WORKER_TURN, Life
 from shared.runner.perform import Outside, Performed, perform, rounds_of
 from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime
 from tests.towns import MS, T
@@ -76,9 +77,9 @@ def test_an_effect_is_started_up_to_a_minute_after_its_claim(later: timedelta, s
 def test_nothing_is_begun_whose_answer_the_worker_would_not_live_to_hear(
     kind: str, seconds: int, margin: timedelta, started: bool
 ) -> None:
-    until = T + timedelta(seconds=seconds) + margin
+    life = Life(T + timedelta(seconds=seconds) + ENDING + margin, WORKER_TURN)
     effect = an_effect(kind, "p", 1, town_id="t1", agent_id="p", rig=None)
-    steps = perform((effect,), Outside(), clock=FakeClock(T), claimed_at=T, until=until, post=_nowhere)
+    steps = perform((effect,), Outside(), clock=FakeClock(T), claimed_at=T, life=life, post=_nowhere)
     done = drive(steps)
     assert (done.attempted, done.not_started) == ((1, 0) if started else (0, 1))
 

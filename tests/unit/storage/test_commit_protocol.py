@@ -295,7 +295,9 @@ def _interleaved(first: Steps[Any], second: Steps[Any], *, order: list[bool]) ->
 
 def _step(steps: Steps[Any], answer: Any, results: dict[bool, Any], which: bool) -> Call | Together | None:
     try:
-        return steps.send(answer)
+        step = steps.send(answer)
     except StopIteration as end:
         results[which] = end.value
         return None
+    assert isinstance(step, Call | Together)
+    return step

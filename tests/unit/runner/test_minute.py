@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from functions.schedule import ScheduledCall
-from functions.tick.minute import STUCK_AFTER
-from shared.domain.errors import Refused, StoreUnavailable
+from shared.domain.errors import StoreUnavailable
 from shared.domain.times import from_text
+from shared.runner.minute import STUCK_AFTER
 from shared.telemetry import catalogue
 from tests.cloud import Cloud, a_cloud
 from tests.cloud import a_fleet as fleet_of
@@ -348,20 +347,6 @@ def test_each_minute_of_a_busy_hour_has_one_summary_too() -> None:
         metrics_of(line)
     seen = {name for line in cloud.lines for name in metrics_of(line)}
     assert seen >= set(catalogue.BY_NAME)
-
-
-@pytest.mark.parametrize(
-    "event_",
-    [{}, {"scheduled_time": "soon"}, {"scheduled_time": "2026-01-10T12:00:00"}, [], "x", {"scheduled_time": None}],
-)
-def test_an_event_that_is_no_scheduled_tick_is_refused(event_: Any) -> None:
-    with pytest.raises(Refused):
-        ScheduledCall.read(event_)
-
-
-def test_the_event_of_the_schedule_is_read_as_the_template_writes_it() -> None:
-    call = ScheduledCall.read({"scheduled_time": "2026-01-10T12:00:00Z", "execution_id": "e-1", "attempt": "1"})
-    assert (call.minute, call.attempt) == (T, 1)
 
 
 def test_an_open_breaker_sets_off_its_alarm_although_its_town_is_seldom_ticked() -> None:

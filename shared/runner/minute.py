@@ -1,71 +1,38 @@
 """One scheduled minute: look at the due markers every few seconds, run few towns here, hand many to the queue.
 
-A town whose effects might outlive this function, as the start of an agent may, is no town to be run here: its tick is not
-committed, and it goes to the queue, for workers live longer.
+A town whose effects might outlive this process, as the start of an agent may, is not run here: its tick is not committed,
+and it goes to the queue, for workers live longer.
 
 It is level-triggered: whatever a minute leaves, by lack of time or by an error, the next one finds, because a marker
 goes only with the tick that dealt with it. So a call that comes a minute late does nothing, and a minute into which no
 marker falls ends at once and costs next to nothing.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from functions.schedule import ScheduledCall
 from shared.domain import limits
 from shared.domain.errors import Retryable
 from shared.domain.times import to_text
 from shared.ports.queue import Queue, Wake
-from shared.ports.steps import drive
+from shared.ports.steps import Call, Steps
 from shared.ports.waiting_room import DueMarker
-from shared.runner.dispatch import due_towns, remember, run_due_town
-from shared.runner.run_report import FailedRun
+from shared.runner.dispatch import due_towns, run_warm
+from shared.runner.figures import Figures
+from shared.runner.life import DISPATCHER_TURN, Life
+from shared.runner.run_report import FailedRun, MinuteReport
 from shared.runner.surroundings import Surroundings
-from shared.runner.sweep import sweep
+from shared.runner.sweep import TOWNS_PER_PAGE, sweep
 from shared.runner.warm_images import WarmImages
-from shared.telemetry.emf import EmfMetrics, zeros
 
 MINUTE: Final = timedelta(minutes=1)
-BEGIN_NO_TOWN: Final = timedelta(seconds=10)
-"""So long before the end of the function's life no town is begun any more."""
-BEGIN_NO_COMMIT: Final = timedelta(seconds=4)
 STUCK_AFTER: Final = timedelta(seconds=90)
 """A town that was handed over and is due since so long is run here too: by then a worker should have come to it."""
 
 Due = Mapping[str, tuple[DueMarker, ...]]
-
-
-@dataclass(slots=True)
-class MinuteReport:
-    """What came of one scheduled minute."""
-
-    late: bool = False
-    passes: int = 0
-    due: int = 0
-    handed_over: int = 0
-    left: int = 0
-    restored: int = 0
-    oldest_due: timedelta = timedelta(0)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def values(self) -> dict[str, float]:
-        """Its metrics, zeros included."""
-        return zeros(idle=self.due == 0) | {
-            "scheduledRuns": int(not self.late),
-            "scheduledRunsLate": int(self.late),
-            "dispatchPasses": self.passes,
-            "townsDue": self.due,
-            "townsHandedOver": self.handed_over,
-            "townsLeft": self.left,
-            "townsFailed": 0,  # every failed run has written its own line
-            "oldestDueMs": self.oldest_due.total_seconds() * 1000,
-            "markersRestored": self.restored,
-        }
 
 
 @dataclass(slots=True)
@@ -74,112 +41,105 @@ class Dispatcher:
 
     around: Surroundings
     queue: Queue
-    metrics: EmfMetrics
+    figures: Figures
     worker_id: Callable[[], str]
     pause: timedelta = limits.ACTIVE_INTERVAL
     in_process: int = 3
+    sweep_page: int = TOWNS_PER_PAGE
     warm: WarmImages = field(default_factory=WarmImages)
     sweep_after: str | None = None
     swept: datetime | None = None
 
-    def minute(self, call: ScheduledCall, *, remaining: timedelta) -> MinuteReport:
-        """Work for one scheduled minute, at most as long as the function lives, and write one summary line.
+    def minute(
+        self, minute: datetime, *, remaining: timedelta, execution_id: str = "", attempt: int = 1
+    ) -> Steps[MinuteReport]:
+        """Work for one scheduled minute, at most as long as the process lives, and tell one summary.
 
         Raises what made a look at the markers impossible, so that the failure is seen; a town that fails is reported by
         its alert and its metric, and raises nothing.
         """
-        report = MinuteReport()
-        begun = self.around.clock.now()
-        dies = begun + remaining
+        report = MinuteReport(minute, execution_id, attempt)
+        begun: datetime = yield Call("clock", self.around.clock.now)
         try:
-            if begun - call.minute >= MINUTE:
-                report.late = True
-                return report
-            self._sweep(call, report, until=dies - BEGIN_NO_TOWN)
-            shift = _Shift(self, report, call.minute, stops=dies - BEGIN_NO_TOWN, commit_until=dies - BEGIN_NO_COMMIT)
-            shift.passes(until=min(begun + MINUTE, dies - BEGIN_NO_TOWN))
-            return report
-        finally:
-            self.metrics.write(report.values, self._about(call, report, begun))
+            yield from self._work(report, begun, Life(begun + remaining, DISPATCHER_TURN))
+        except Exception:
+            yield from self._tell(report, begun)
+            raise
+        yield from self._tell(report, begun)
+        return report
 
-    def _about(self, call: ScheduledCall, report: MinuteReport, begun: datetime) -> dict[str, Any]:
-        return {
-            "event": "minute.completed",
-            "scheduled_time": to_text(call.minute),
-            "execution_id": call.execution_id,
-            "attempt": call.attempt,
-            "took_ms": int((self.around.clock.now() - begun).total_seconds() * 1000),
-            "outcomes": dict(sorted(report.outcomes.items())),
-            "failed": dict(sorted(report.failed.items())[:20]),
-        }
+    def _work(self, report: MinuteReport, begun: datetime, life: Life) -> Steps[None]:
+        if begun - report.minute >= MINUTE:
+            report.late = True
+            return
+        yield from self._sweep(report, until=life.begin_town_until)
+        yield from _Shift(self, report, life).passes(until=min(begun + MINUTE, life.begin_town_until))
 
-    def _sweep(self, call: ScheduledCall, report: MinuteReport, *, until: datetime) -> None:
+    def _tell(self, report: MinuteReport, begun: datetime) -> Steps[None]:
+        now: datetime = yield Call("clock", self.around.clock.now)
+        report.took = now - begun
+        yield Call("metrics", partial(self.figures.minute_ran, report))
+
+    def _sweep(self, report: MinuteReport, *, until: datetime) -> Steps[None]:
         """Once an hour, and in the minutes after it as long as it is not through, look at every town.
 
         An environment that begins within an hour leaves that one to whoever was there at its beginning.
         """
-        hour = call.minute.replace(minute=0, second=0, microsecond=0)
-        if self.sweep_after is None and self.swept != hour and (call.minute.minute == 0 or self.swept is not None):
+        hour = report.minute.replace(minute=0, second=0, microsecond=0)
+        if self.sweep_after is None and self.swept != hour and (report.minute.minute == 0 or self.swept is not None):
             self.sweep_after = ""
         self.swept = hour
         if self.sweep_after is None:
             return
-        half = self.around.clock.now() + (until - self.around.clock.now()) / 2  # the due towns have a right to time too
-        found = drive(sweep(self.around, after=self.sweep_after, until=half))
+        now: datetime = yield Call("clock", self.around.clock.now)
+        half = now + (until - now) / 2  # the due towns have a right to time too
+        found = yield from sweep(self.around, after=self.sweep_after, until=half, page=self.sweep_page)
         self.sweep_after = found.resume_after
         report.restored = len(found.restored)
         for failed in found.failed:
-            self.metrics.town_failed(failed)
+            yield Call("metrics", partial(self.figures.town_failed, failed))
             report.failed[failed.town_id] = type(failed.error).__name__
 
 
 class _Shift:
     """The passes of one minute."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        report: MinuteReport,
-        minute: datetime,
-        *,
-        stops: datetime,
-        commit_until: datetime,
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, report: MinuteReport, life: Life) -> None:
         self._at = dispatcher
-        self._minute = minute
-        self._around = replace(dispatcher.around, commit_until=commit_until, effects_until=commit_until)
+        self._around = replace(dispatcher.around, life=life)
         self._clock = dispatcher.around.clock
         self._report = report
-        self._stops = stops
+        self._life = life
         self._handed_over: set[tuple[str, datetime]] = set()
         self._too_slow: set[tuple[str, datetime]] = set()
         self._given_up: set[str] = set()
 
-    def passes(self, *, until: datetime) -> None:
+    def passes(self, *, until: datetime) -> Steps[None]:
         """One pass after another until the minute is over, or until no marker falls into it."""
         while True:
-            begun = self._clock.now()
-            known = drive(due_towns(self._around, by=max(begun, until)))
+            begun: datetime = yield Call("clock", self._clock.now)
+            known = yield from due_towns(self._around, by=max(begun, until))
             self._report.passes += 1
             waiting = {town: markers for town, markers in known.items() if town not in self._given_up}
             due = {town: markers for town, markers in waiting.items() if markers[0].at <= begun}
-            self._run(due, begun)
+            yield from self._run(due, begun)
             next_pass = begun + self._at.pause
             if not waiting or next_pass >= until:
                 return
-            self._clock.sleep((next_pass - self._clock.now()).total_seconds())
+            now: datetime = yield Call("clock", self._clock.now)
+            yield Call("sleep", partial(self._clock.sleep, (next_pass - now).total_seconds()))
 
-    def _run(self, due: Due, now: datetime) -> None:
+    def _run(self, due: Due, now: datetime) -> Steps[None]:
         """Few towns here, one after another; many by the queue, to as many workers as there are."""
         for markers in due.values():
             self._report.oldest_due = max(self._report.oldest_due, now - markers[0].at)
         new = {town: found for town, found in due.items() if (town, found[0].at) not in self._handed_over}
         self._report.due += len(new)
         if len(new) > self._at.in_process:
-            self._hand_over(new)
+            yield from self._hand_over(new)
         else:
-            self._run_here(new)
-        self._run_here(self._stuck(due, now))
+            yield from self._run_here(new)
+        yield from self._run_here(self._stuck(due, now))
 
     def _stuck(self, due: Due, now: datetime) -> Due:
         """Few of those that were handed over long ago: their group waits behind a worker that died or a message that fails."""
@@ -191,43 +151,45 @@ class _Shift:
         ]
         return {town: due[town] for town in stuck[: self._at.in_process]}
 
-    def _hand_over(self, due: Due, *, reason: str = "") -> None:
+    def _hand_over(self, due: Due, *, reason: str = "") -> Steps[None]:
         wakes = [
             Wake(town, tuple(each.at for each in markers), f"{town}:{to_text(markers[0].at)}{reason}", watched=True)
             for town, markers in due.items()
         ]
-        refused = {wake.town_id for wake in self._at.queue.send(wakes)}
+        left: tuple[Wake, ...] = yield Call("send wakes", partial(self._at.queue.send, wakes))
+        refused = {wake.town_id for wake in left}
         taken = [wake for wake in wakes if wake.town_id not in refused]
         self._report.handed_over += len(taken)
         self._report.left += len(refused)
+        self._remember(taken)
+
+    def _remember(self, taken: list[Wake]) -> None:
+        """What the queue has taken is not offered again in this minute."""
         self._handed_over |= {(wake.town_id, wake.due[0]) for wake in taken}
 
-    def _run_here(self, due: Due) -> None:
+    def _run_here(self, due: Due) -> Steps[None]:
         """One after another; those that need more time than is left go to the queue."""
         slow: dict[str, tuple[DueMarker, ...]] = {}
         for number, (town, markers) in enumerate(due.items()):
-            if self._clock.now() >= self._stops:
+            now: datetime = yield Call("clock", self._clock.now)
+            if now >= self._life.begin_town_until:
                 self._report.left += len(due) - number
                 break
-            worker_id = self._at.worker_id()
-            warm = self._at.warm
-            done = drive(run_due_town(self._around, town, markers, known=warm.get(town), worker_id=worker_id))
-            remember(done, warm)
+            done = yield from run_warm(self._around, town, markers, warm=self._at.warm, worker_id=self._at.worker_id)
             if isinstance(done, FailedRun):
-                self._failed(done)
-                continue
-            if done.outcome == "no_time":
+                yield from self._failed(done)
+            elif done.outcome == "no_time":
                 slow[town] = markers
             else:
                 self._report.outcomes[done.outcome] += 1
         if slow:
             # They are few, so each minute may wake them anew: a worker may have failed, and only workers can do it.
             self._too_slow |= {(town, markers[0].at) for town, markers in slow.items()}
-            self._hand_over(slow, reason=f":{to_text(self._minute)}")
+            yield from self._hand_over(slow, reason=f":{to_text(self._report.minute)}")
 
-    def _failed(self, failed: FailedRun) -> None:
+    def _failed(self, failed: FailedRun) -> Steps[None]:
         """What will pass by itself is tried again by the next pass; anything else not before the next minute."""
-        self._at.metrics.town_failed(failed)
+        yield Call("metrics", partial(self._at.figures.town_failed, failed))
         self._report.failed[failed.town_id] = type(failed.error).__name__
         if not isinstance(failed.error, Retryable):
             self._given_up.add(failed.town_id)

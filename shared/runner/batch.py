@@ -1,0 +1,167 @@
+"""One batch of wakes: each town in it is run once, and no town's failure touches another's.
+
+Wakes need no order, so towns stand side by side where the queue would have them in line: what failed is put back for a
+few seconds by itself, and of its town nothing else is tried in this batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from shared.domain import limits
+from shared.domain.errors import Refused, UnknownTown
+from shared.ports.queue import Delivery, Queue, Wake
+from shared.ports.steps import Call, Steps
+from shared.runner.dispatch import run_warm
+from shared.runner.figures import Figures
+from shared.runner.life import WORKER_TURN, Life
+from shared.runner.run_report import FailedRun, RunReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.warm_images import WarmImages
+from shared.storage import keys
+
+AT_ONCE: Final = timedelta(0)
+AFTER_FAILURES: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 60))
+"""Retry delay by delivery count; after the last, the message goes to the dead-letter queue, and its marker wakes it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    """One town of a batch: its wakes as one, and the messages that they came in."""
+
+    wake: Wake
+    messages: tuple[Delivery, ...]
+
+
+Again = list[tuple[Delivery, timedelta]]
+"""The messages that must come again, each with its delay."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """What stays warm between two batches: the newest image of each town, under its ETag."""
+
+    around: Surroundings
+    queue: Queue
+    figures: Figures
+    worker_id: Callable[[], str]
+    warm: WarmImages = field(default_factory=WarmImages)
+
+    def batch(self, messages: Sequence[Delivery], *, remaining: timedelta) -> Steps[list[str]]:
+        """Run the towns of these messages; returns the ids of the messages that must come again.
+
+        Raises QueueUnavailable, AccessDenied if these could not be put back; then all come again, which does no harm.
+        """
+        now: datetime = yield Call("clock", self.around.clock.now)
+        life = Life(now + remaining, WORKER_TURN)
+        around = replace(self.around, life=life)
+        towns, unreadable = _towns_of(messages)
+        again = [(message, _patience(message)) for message in unreadable]
+        soon: list[tuple[datetime, Wake]] = []
+        for town in towns:
+            begin: datetime = yield Call("clock", self.around.clock.now)
+            done = None if begin >= life.begin_town_until else (yield from self._run(town.wake, around))
+            again += _not_done(town, done)
+            if isinstance(done, RunReport):
+                soon += yield from self._follow_up(done, town.wake)
+        if again:
+            waits = {message.receipt: wait for message, wait in again}
+            yield Call("put back wakes", partial(self.queue.put_back, waits))
+        yield from self._follow(soon, around, until=life.begin_town_until)
+        return [message.message_id for message, _ in again]
+
+    def _follow(self, soon: list[tuple[datetime, Wake]], around: Surroundings, *, until: datetime) -> Steps[None]:
+        """Run again the towns that are due within seconds: what came a moment after a tick, and the results of effects.
+
+        For nobody woke them but an event, and the dispatcher may not look before the next minute. If time is short, a town's
+        marker brings it back.
+        """
+        while soon:
+            soon.sort(key=lambda each: (each[0], each[1].town_id))
+            at, wake = soon.pop(0)
+            now: datetime = yield Call("clock", self.around.clock.now)
+            if at > min(now + limits.ACTIVE_INTERVAL, until):
+                continue
+            yield Call("sleep", partial(self.around.clock.sleep, max((at - now).total_seconds(), 0)))
+            done = yield from self._run(wake, around)
+            if isinstance(done, RunReport):
+                soon += yield from self._follow_up(done, wake)
+
+    def _follow_up(self, done: RunReport, wake: Wake) -> Steps[list[tuple[datetime, Wake]]]:
+        """When this worker runs the town again, and for which due markers; nothing where nobody need, or the sender does.
+
+        The sender sees to what would have to be waited for. It is not sure to be there when effects took long, and a marker of
+        the same second as one that it sent it takes for that one.
+        """
+        wanted = _due_within_seconds(done)
+        if wanted is None:
+            return []
+        at, times = wanted
+        due = tuple(keys.due_marker(wake.town_id, each).at for each in times)
+        now: datetime = yield Call("clock", self.around.clock.now)
+        if wake.watched and at > now and not set(due) & set(wake.due):
+            return []
+        return [(at, replace(wake, due=due))]
+
+    def _run(self, wake: Wake, around: Surroundings) -> Steps[RunReport | FailedRun]:
+        """One run of one town."""
+        markers = tuple(keys.due_marker(wake.town_id, at) for at in wake.due)
+        done = yield from run_warm(around, wake.town_id, markers, warm=self.warm, worker_id=self.worker_id)
+        if isinstance(done, FailedRun):
+            yield Call("metrics", partial(self.figures.town_failed, done))
+        return done
+
+
+def _not_done(town: _Delivered, done: RunReport | FailedRun | None) -> Again:
+    """Which messages of a town must come again. That of a town that does not exist need not: it will not exist then."""
+    if done is None or (isinstance(done, RunReport) and done.outcome == "no_time"):
+        return [(message, AT_ONCE) for message in town.messages]
+    if isinstance(done, FailedRun) and not isinstance(done.error, UnknownTown):
+        return [(message, _patience(message)) for message in town.messages]
+    return []
+
+
+def _due_within_seconds(done: RunReport) -> tuple[datetime, tuple[datetime, ...]] | None:
+    """When a town may run again, and the times of the markers that want it then; None if none does."""
+    next_due = () if done.next_due is None else (done.next_due,)
+    if done.outcome == "not_due" and next_due:
+        return next_due[0], (*done.woken_at, *next_due)
+    if done.tick is None:
+        return None
+    may = done.tick.input.now + limits.ACTIVE_INTERVAL
+    due = (*done.woken_at, *(at for at in next_due if at <= may))
+    return (may, due) if due else None
+
+
+def _patience(message: Delivery) -> timedelta:
+    """How long a message waits that has failed as often as it was delivered."""
+    return AFTER_FAILURES[min(message.receives, len(AFTER_FAILURES)) - 1]
+
+
+def _towns_of(messages: Sequence[Delivery]) -> tuple[list[_Delivered], list[Delivery]]:
+    """One wake per town with all its messages, in the order of the batch; and the messages that hold no wake."""
+    found: dict[str, _Delivered] = {}
+    unreadable: list[Delivery] = []
+    for message in messages:
+        wake = _checked(message.wake)
+        if wake is None:
+            unreadable.append(message)
+            continue
+        known = found.get(wake.town_id, _Delivered(replace(wake, due=()), ()))
+        due = tuple(sorted({*known.wake.due, *wake.due}))
+        together = replace(known.wake, due=due, watched=known.wake.watched and wake.watched)
+        found[wake.town_id] = _Delivered(together, (*known.messages, message))
+    return list(found.values()), unreadable
+
+
+def _checked(wake: Wake | None) -> Wake | None:
+    """The wake, if it names a town that could exist."""
+    if wake is None:
+        return None
+    try:
+        keys.checked_town_id(wake.town_id)
+    except Refused:
+        return None
+    return wake

@@ -1,0 +1,160 @@
+"""The local loop: pass after pass over the due towns, each town run as a task of its own, beside them sweep and retention.
+
+A town that fails, or whose runtime or forge lets it wait, does not hold up the others: a pass goes on without those that
+take longer, and a later pass takes in what they did. Several loops may run on one store: who commits second has done
+nothing. A loop that is killed at any step has lost nothing: what it committed stands, and what it claimed another one
+takes up.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, Protocol
+
+from shared.domain import limits
+from shared.domain.errors import TownError
+from shared.ports.steps import Await, Begin, Call, Ended, Steps
+from shared.ports.waiting_room import DueMarker
+from shared.runner.dispatch import due_towns, remember, run_due_town
+from shared.runner.run_report import FailedRun, PassReport
+from shared.runner.surroundings import Surroundings
+from shared.runner.sweep import TOWNS_PER_PAGE, sweep
+from shared.runner.warm_images import WarmImages
+from shared.storage.restore import Archive
+from shared.storage.retention import Keep, forget
+
+PATIENCE_SECONDS: Final = 2.0
+"""So many real seconds a pass waits for the towns that it began, at least."""
+
+TIDY_EVERY: Final = timedelta(days=1)
+
+
+class Watcher(Protocol):
+    """Sees what the loop does; never raises."""
+
+    def passed(self, report: PassReport) -> None:
+        """One pass, with the runs that ended in it."""
+        ...
+
+    def not_tidied(self, failed: FailedRun) -> None:
+        """A town whose retention ended with an error; the others go on."""
+        ...
+
+
+class Passes:
+    """One loop and what it remembers from pass to pass. `pause` are real seconds, as is the patience of a pass."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        watcher: Watcher,
+        *,
+        worker_id: Callable[[], str],
+        pause: float = limits.ACTIVE_INTERVAL.total_seconds(),
+        archives: Callable[[str], Archive] | None = None,
+        sweep_page: int = TOWNS_PER_PAGE,
+    ) -> None:
+        self._around = around
+        self._watcher = watcher
+        self._worker_id = worker_id
+        self._pause = pause
+        self._archives = archives
+        self._sweep_page = sweep_page
+        self._warm = WarmImages()
+        self._swept_at: datetime | None = None
+        self._tidied_at: datetime | None = None
+        self._tidying: tuple[Any, ...] = ()
+        self._is_ending = False
+        self._going: dict[str, Any] = {}
+        self._slow: set[str] = set()
+
+    def until(self, wait: Callable[[float], bool]) -> Steps[None]:
+        """One pass after another until `wait`, which waits between them for so many real seconds, answers that it is enough.
+
+        Then the runs that go on are waited for, and the town that retention is at.
+        """
+        seconds = 0.0
+        while not (yield Call("sleep", partial(wait, seconds))):
+            yield from self._pass(max(self._pause, PATIENCE_SECONDS))
+            seconds = self._pause
+        self._is_ending = True
+        yield Await(self._tidying)
+        report = PassReport()
+        yield from self._take_in(report, None)
+        yield Call("tell", partial(self._watcher.passed, report))
+
+    def once(self) -> Steps[PassReport]:
+        """Run every town that is due once, to its end; at first and then every hour look for lost markers too."""
+        report = yield from self._pass(None)
+        yield Await(self._tidying)
+        return report
+
+    def _pass(self, patience: float | None) -> Steps[PassReport]:
+        """Begin what is due and not going on already; report what has ended within so many real seconds."""
+        report = PassReport()
+        due: dict[str, tuple[DueMarker, ...]] = {}
+        try:
+            yield from self._sweep()
+            yield from self._tidy()
+            due = yield from due_towns(self._around)
+            report.looked = True
+        except TownError as error:
+            report.problem = error
+        for town_id, markers in due.items():
+            if town_id not in self._going:
+                yield from self._begin(town_id, markers)
+        yield from self._take_in(report, patience)
+        yield Call("tell", partial(self._watcher.passed, report))
+        return report
+
+    def _begin(self, town_id: str, markers: tuple[DueMarker, ...]) -> Steps[None]:
+        worker: str = yield Call("worker id", self._worker_id)
+        run = run_due_town(self._around, town_id, markers, known=self._warm.get(town_id), worker_id=worker)
+        self._going[town_id] = yield Begin(f"town {town_id}", run)
+
+    def _take_in(self, report: PassReport, patience: float | None) -> Steps[None]:
+        """Take in the runs that have ended, having waited for all of them for so many real seconds; None = to the end.
+
+        One that was waited for in vain is only looked at from then on.
+        """
+        going = dict(self._going)
+        awaited = going if patience is None else {town: task for town, task in going.items() if town not in self._slow}
+        yield Await(tuple(awaited.values()), patience)
+        endings: list[Ended | None] = yield Await(tuple(going.values()), 0)
+        for town_id, ended in zip(going, endings, strict=True):
+            if ended is None:
+                self._slow.add(town_id)
+                continue
+            del self._going[town_id]
+            self._slow.discard(town_id)
+            run = ended.result if ended.error is None else FailedRun(town_id, ended.error)
+            remember(run, self._warm)
+            report.add(run)
+
+    def _sweep(self) -> Steps[None]:
+        now: datetime = yield Call("clock", self._around.clock.now)
+        if self._swept_at is None or now - self._swept_at >= limits.SWEEP_INTERVAL:
+            yield from sweep(self._around, page=self._sweep_page)
+            self._swept_at = now
+
+    def _tidy(self) -> Steps[None]:
+        """At first and then once a day let every town forget what no restore point needs any more, beside the ticks."""
+        if self._archives is None:
+            return
+        now: datetime = yield Call("clock", self._around.clock.now)
+        if self._tidied_at is not None and now - self._tidied_at < TIDY_EVERY:
+            return
+        if None in (yield Await(self._tidying, 0)):
+            return  # it still goes on
+        self._tidied_at = now
+        towns = yield from self._around.store.towns()
+        self._tidying = ((yield Begin("retention", self._forget(self._archives, towns, now))),)
+
+    def _forget(self, archives: Callable[[str], Archive], towns: tuple[str, ...], now: datetime) -> Steps[None]:
+        for town_id in towns:
+            if self._is_ending:
+                return
+            try:
+                yield from forget(archives(town_id), Keep(window=self._around.restore_window), now=now)
+            except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+                yield Call("tell", partial(self._watcher.not_tidied, FailedRun(town_id, error)))
