@@ -4,15 +4,6 @@ The image after a tick is recorded in three places: in the input of the next tic
 The image digest is compared, computed from the pages; rows are compared only if the digests differ.
 """
 
-# The digest that the next tick was given (`prev_image_digest`) is the strongest witness, and normally the only one needed.
-# It has two weak points, and kept commits settle both. First, it can be forged: if a kept commit that holds this tick's own
-# row has our digest and the next row names another one, then the next row was changed, not this tick. Second, a restore in
-# place may follow a tick: the next tick was then given an older image. Example: tick 41 ran, an operator restored the image
-# after tick 30 (with the number 41), and tick 42 was given that image. A kept commit after tick 41 that does not hold row
-# 41 but has the expected digest shows this, so the rerun continues from it; tick 41 itself is proven by its own commit, if that
-# is kept too.
-# Without any witness the answer is "unknown" (equal None), never "equal".
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +20,14 @@ NEXT_RECORD_CHANGED: Final = (
     "the journal row of this tick names another image than the one that was committed before it"
 )
 MISSING: Final = "the journal lacks ticks"
+
+
+# The digest that the next tick was given (`prev_image_digest`) normally is all the proof that is needed. Kept commits settle
+# two exceptions. It can be forged: if a kept commit that holds this tick's own row has our digest and the next row names
+# another one, the next row was changed and not this tick. And a restore in place may follow a tick, so that the next tick
+# was given an older image. Example: after tick 41 an operator restored the image of tick 30 under the number 41, and tick 42
+# got that. A kept commit of tick 41 without row 41 and with the expected digest shows this; the rerun continues from it, and
+# tick 41 is proven by its own commit, if that is kept. Without any proof the answer is unknown (equal None), never equal.
 
 
 class TickJudge:
