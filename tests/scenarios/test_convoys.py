@@ -234,6 +234,7 @@ def test_after_five_landing_attempts_a_convoy_fails() -> None:
 
 
 @scenario(111)
+@pytest.mark.lengthy
 def test_a_landing_review_that_failed_while_waiting_for_a_person_is_not_respawned() -> None:
     town = a_convoy("closed", ready=True, metadata={"landing_mr_attempts": 2})
     town.review("m", "failed", of="c", created_by="system", metadata={"awaiting_approval": 1})

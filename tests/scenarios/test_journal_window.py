@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import limits
 from shared.domain.errors import StoreUnavailable
@@ -67,6 +69,7 @@ class _World:
 
 
 @scenario(212)
+@pytest.mark.lengthy
 def test_after_a_thousand_ticks_the_image_holds_a_window_and_a_replay_over_all_of_them_is_exact() -> None:
     world = _World()
     first = world.found()

@@ -266,6 +266,7 @@ def test_a_worker_that_is_silent_too_belongs_to_the_heartbeat_rule() -> None:
 
 
 @scenario(117, 119, 120)
+@pytest.mark.lengthy
 def test_an_agent_that_never_progresses_climbs_every_tier_at_its_time() -> None:
     """The town is looked at only when it says that it is due, and the agent beats all the time."""
     town = a_quiet_worker(T)

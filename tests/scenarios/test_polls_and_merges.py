@@ -217,6 +217,7 @@ def test_only_a_state_that_knows_of_no_conflict_clears_the_flag(state: str, forg
 
 
 @scenario(92)
+@pytest.mark.lengthy
 def test_five_failed_attempts_at_a_conflict_end_in_one_escalation_and_no_more() -> None:
     poll = polls()
     made, told = 0, []
@@ -265,6 +266,7 @@ def test_an_override_of_the_rig_decides_who_resolves_conflicts() -> None:
 
 
 @scenario(94)
+@pytest.mark.lengthy
 def test_comments_that_do_not_end_are_answered_five_times_and_then_a_person_is_asked_once() -> None:
     poll = polls({"auto_resolve_pr_feedback": True})
     told = []

@@ -211,6 +211,7 @@ def test_a_row_that_is_missing_in_the_journal_is_named() -> None:
 
 
 @scenario(180)
+@pytest.mark.lengthy
 def test_a_journal_object_that_is_missing_or_torn_is_named() -> None:
     lived = a_life(PUBLISHED)
     key = lived.journal_keys()[0]
@@ -228,6 +229,7 @@ def test_a_journal_object_that_is_missing_or_torn_is_named() -> None:
 
 
 @scenario(180)
+@pytest.mark.lengthy
 def test_a_journal_object_that_is_gone_between_others_is_a_gap_and_named() -> None:
     lived = a_life(PUBLISHED + 80)
     first, last = keys.ticks_of(lived.journal_keys()[1]) or (0, 0)

@@ -401,6 +401,7 @@ def history(town: TownBuilder, *, until: datetime, only_when_due: bool) -> list[
 
 
 @scenario(177)
+@pytest.mark.lengthy
 def test_ticks_only_when_due_give_the_same_history_as_ticks_every_five_seconds() -> None:
     until = T + timedelta(minutes=40)
     often, seldom = a_town_with_a_future(), a_town_with_a_future()

@@ -8,6 +8,7 @@ from tests.cloud import a_fleet
 from tests.towns import T
 
 
+@pytest.mark.lengthy
 def test_older_code_refuses_a_town_of_a_newer_schema_and_its_head_stays_until_newer_code_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
