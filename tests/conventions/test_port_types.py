@@ -13,7 +13,13 @@ from tests.conventions.sources import files_under, name_of
 
 UNTYPED: Final = {
     "shared/ports/runtime.py: AgentOrder": "the payload of an effect: JSON that later versions add keys to",
-    "shared/ports/steps.py: Steps": "what a yield returns depends on the call; a generator has one type for all of them",
+    "shared/ports/steps.py: Steps": "what a yield returns depends on the step; a generator has one type for all of them",
+    "shared/ports/steps.py: Begin.steps": "a task may return anything: whoever awaits it knows what",
+    "shared/ports/steps.py: Ended.result": "as Begin.steps",
+    "shared/ports/steps.py: Await.tasks": "a task is what the driver makes of Begin: each driver has its own",
+    "shared/ports/steps.py: drive": "as Steps: the answer to the last step",
+    "shared/ports/steps.py: _done": "as Steps: the answer to a step",
+    "shared/ports/steps.py: _make_all": "as Steps: the answers to calls",
     "shared/ports/town_past.py: JournalRow.inputs": "JSON whose shape depends on the code version that wrote it",
     "shared/ports/town_past.py: JournalRow.outputs": "as JournalRow.inputs",
     "shared/ports/town_past.py: journal_row": "decoded JSON: the function is what gives it a type",
@@ -22,7 +28,10 @@ UNTYPED: Final = {
 NOT_PORTS: Final = {
     "shared/adapters/forges.py: PullRequestApi": "what the adapters of single forges have in common; nobody else sees it",
     "shared/domain/images.py: PagedImage": "an image as a value: the core imports no port",
-    "shared/town/large_images.py: Scratch": "where the core keeps the file of a large image: the core imports no port",
+    "shared/rules/beads.py: Dispatched": "what the rules need to know of an issue or a review: a value of the core",
+    "shared/runner/figures.py: Figures": "what the loops tell beside `Metrics`: its values are reports of the runner",
+    "shared/runner/passes.py: Watcher": "whoever started the local loop: its values are reports of the runner",
+    "shared/town/large_images.py: ScratchFiles": "where the core keeps the file of a large image: the core imports no port",
 }
 
 

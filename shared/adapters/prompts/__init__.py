@@ -134,7 +134,7 @@ def _rigs(value: object) -> str:
 
 
 def _left_out(values: list[Any], most: int) -> list[str]:
-    return [f"({len(values) - most} more are left out)"] if len(values) > most else []
+    return [f"({len(values) - most} more omitted)"] if len(values) > most else []
 
 
 def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

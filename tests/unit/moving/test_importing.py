@@ -206,7 +206,7 @@ def test_numbers_go_on_behind_the_greatest_that_was_given_out() -> None:
     [
         (b'{"table":"beads","row":', "not JSON"),
         (b'{"table":"beads","row":{"bead_id":"\xff"}}', "not UTF-8"),
-        (b'{"table":"beads","row":{"bead_id":"x","bead_id":"y"}}', "twice"),
+        (b'{"table":"beads","row":{"bead_id":"x","bead_id":"y"}}', "duplicate key"),
         (b'{"table":"beads","row":{"bead_id":"\\u0000"}}', "U+0000"),
         (b'{"table":"beads","row":{"bead_id":"\\ud800"}}', "surrogate"),
         (b'{"table":"beads","row":{"n":1e999}}', "too large"),
@@ -215,7 +215,7 @@ def test_numbers_go_on_behind_the_greatest_that_was_given_out() -> None:
         (b'{"table":"beads","row":[]}', "row an object"),
         (b'{"table":"beads"}', "nothing else"),
         (b"7", "nothing else"),
-        (b'"' + b"x" * (LONGEST_LINE + 1) + b'"', "too many"),
+        (b'"' + b"x" * (LONGEST_LINE + 1) + b'"', "at most"),
     ],
 )
 def test_a_hostile_line_is_told_by_its_number_and_the_next_is_read(line: bytes, why: str) -> None:
