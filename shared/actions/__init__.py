@@ -1,4 +1,4 @@
-"""Every action: what rules and events can intend to do (spec/actions.md)."""
+"""Every action: the changes that rules and events can request (spec/actions.md)."""
 
 from typing import Final
 

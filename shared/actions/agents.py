@@ -24,7 +24,7 @@ class TransitionAgent(Action):
     dispatch_lost: bool = False
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Change it, and mark the newest dispatch as lost if the rule says so."""
+        """Change it; with `dispatch_lost`, also mark the newest dispatch as lost."""
         moved = agents.move(town, self.agent_id, self.to, from_=self.from_)
         if moved == "moved" and self.dispatch_lost:
             agents.mark_lost(town, self.agent_id)
@@ -141,7 +141,7 @@ class UpdateAgentModel(Action):
     model: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Request the change; nothing is stored."""
+        """Request the change. The agent's row does not store the model."""
         if not agents.exists(town, self.agent_id):
             return MISSING
         payload = {

@@ -1,4 +1,4 @@
-"""What an action is: an intended change with a wire name, fields, and an `apply` that checks whether it still fits."""
+"""The base of all actions. An action is an intended change, and its `apply` checks whether the change still fits the town."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from shared.town.town import Town
 from shared.town.writing.beads import Moved
 
 Want = tuple[tuple[str, str], str]
-"""A row, as (kind, id), and the state in which the action wants it."""
+"""A row, as (kind, id), and the state that the action wants for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +21,15 @@ class Action:
     type: ClassVar[str] = ""
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Change the town, if the action still fits its state. If this raises, its savepoint is rolled back."""
+        """Change the town, if the action still fits its state. Unless this returns Applied, its savepoint is rolled back."""
         raise NotImplementedError
 
     def wants(self) -> tuple[Want, ...]:
-        """The states in which this action wants rows. Two actions that want a row in different states in one pass conflict."""
+        """The states that this action wants for rows. Two actions of a pass that want different states for a row conflict."""
         return ()
 
     def as_json(self) -> dict[str, Any]:
-        """The action as the journal and the answers show it, with the names of the wire format."""
+        """The action in its wire form, as the journal and the answers show it."""
         shown: dict[str, Any] = {"type": self.type}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -57,5 +57,5 @@ DUPLICATE_EFFECT = Skipped("duplicate effect")
 def outcome_of_request(
     town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]
 ) -> ActionOutcome:
-    """Request an effect. A duplicate is skipped; so an action requests its effect first and changes the town afterwards."""
+    """Request an effect. A duplicate is skipped, which undoes everything else that the action has changed."""
     return Applied() if outbox.request(town, kind, subject, generation, payload) else DUPLICATE_EFFECT

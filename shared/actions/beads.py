@@ -53,7 +53,7 @@ class AssignBead(Action):
     agent_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Assign it, and record that."""
+        """Assign it, and record it in the audit trail."""
         bead = lookup.bead(town, self.bead_id)
         if bead is None or not agents.exists(town, self.agent_id):
             return MISSING

@@ -13,7 +13,7 @@ CONTAINER: Final = "container"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshContainerToken(Action):
-    """Ask for a new token in the container. The token itself is never stored."""
+    """Ask for a new token for the container. The token itself is never stored."""
 
     type: ClassVar[str] = "refresh_container_token"
 

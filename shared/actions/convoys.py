@@ -17,7 +17,7 @@ NO_WORK_SUCCEEDED: Final = "no work succeeded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConvoyProgress(Action):
-    """Store the progress of a convoy. `closed_beads` is what the rule saw; the stored count is made anew."""
+    """Store the progress of a convoy. `closed_beads` is the count that the rule saw; the beads are counted again."""
 
     type: ClassVar[str] = "update_convoy_progress"
 

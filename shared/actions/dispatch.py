@@ -1,6 +1,7 @@
 """Actions that start and stop agents (spec/actions.md sections 3, 4 and 8).
 
-Everything that can refuse a dispatch is checked before anything is written. This is the only place that counts attempts.
+A dispatch that is refused at any step leaves no trace, because the action's savepoint is rolled back. Only dispatches count
+attempts.
 """
 
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ class StartTriageBatch(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAgent(Action):
-    """Ask the runtime to stop the agent's process of the present generation. No status changes."""
+    """Ask the runtime to stop the agent's process of the current generation. No status changes."""
 
     type: ClassVar[str] = "stop_agent"
 
@@ -122,7 +123,7 @@ class StopAgent(Action):
 
 
 def _dispatching_paused(town: Town) -> Skipped | None:
-    """Why dispatching is paused; None if it is not. The rules have checked this before; this is the second check."""
+    """Why dispatching is paused; None if it is not. This repeats the check of the rules."""
     if town.tick.draining:
         return Skipped("draining")
     return Skipped("breaker open") if town.tick.breaker.open else None
@@ -154,7 +155,7 @@ def _start(town: Town, agent: Agent, bead: Bead, rig_id: str | None) -> ActionOu
 
 
 def _questions(town: Town, request_ids: Sequence[str]) -> str:
-    """The text of the batch: one line per request, because the polecat sees no other bead."""
+    """The text of the batch: one line per request, because the polecat sees only this bead."""
     requests = [lookup.bead(town, request_id) for request_id in request_ids]
     return "\n".join(_question(request) for request in requests if request is not None)
 

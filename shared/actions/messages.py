@@ -76,7 +76,7 @@ class ExpireNudge(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyMayor(Action):
-    """Send the mayor a message. The subject is the key of the effect, such as `escalation:<bead>`."""
+    """Send the mayor a message. `subject` is the subject of the effect, such as `escalation:<bead>`."""
 
     type: ClassVar[str] = "notify_mayor"
 
@@ -84,7 +84,7 @@ class NotifyMayor(Action):
     message: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Request it, with all that a runtime needs to start a sleeping mayor. A failed blocker is marked as reported."""
+        """Request it, with all that a runtime needs to start a mayor that is not running. Mark a failed blocker as reported."""
         mayor = lookup.mayor(town)
         payload = {
             "town_id": town.tick.town_id,
@@ -109,7 +109,7 @@ class EmitEvent(Action):
     data: Mapping[str, Any]
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Note it. A suppressed landing is also noted on its convoy, so that it is reported once."""
+        """Note it. Also note a suppressed landing attempt on its convoy, so that it is reported only once."""
         town.business_event(self.event_name, dict(self.data))
         if self.event_name == RESPAWN_SUPPRESSED:
             attempt = self.data["suppressedAttempt"]

@@ -78,7 +78,7 @@ class SetReviewPrUrl(Action):
     pr_url: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Store an https address in both of its places."""
+        """Store an https address in the review metadata and in the bead's metadata."""
         if not reviews.valid_pr_url(self.pr_url):
             return Failed("the pull request address is not https")
         bead, review = lookup.bead(town, self.bead_id), lookup.review(town, self.bead_id)
@@ -131,7 +131,7 @@ class MergePr(Action):
     pr_url: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Request the merge. A pull request of another repository than the rig's is never merged."""
+        """Request the merge. A pull request in a repository other than the rig's is never merged."""
         bead = _in_progress(town, self.bead_id, self.pr_url)
         if isinstance(bead, Skipped):
             return bead
@@ -150,7 +150,7 @@ class MergePr(Action):
 
 
 def _rig_of(town: Town, bead: Bead) -> dict[str, Any]:
-    """What decides which token is used, and at which host."""
+    """The fields that decide which token is used, and for which host."""
     rig = town.rig(bead.rig_id)
     repository = None if rig is None else repository_at(rig.git_url)
     return {"rig_id": bead.rig_id, "rig_host": None if repository is None else repository.host}

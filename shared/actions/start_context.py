@@ -56,10 +56,10 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
 
 
 def mayor_context(town: Town, mayor: Agent) -> dict[str, Any]:
-    """The start context of a mayor's session, for a runtime in which none is running when a message for the mayor arrives.
+    """The start context of a mayor's session, for a runtime that must start one to deliver a message.
 
-    A mayor is not dispatched, so no generation counts its sessions. The tick number is used instead: it grows, so a newer
-    session supersedes an older one.
+    A mayor is not dispatched, so its generation does not count its sessions. The tick number does so instead: it grows, so a
+    newer session supersedes an older one.
     """
     runtime = town.tick.config.agent_runtime
     settings = effective(town.tick.config, None)
@@ -90,7 +90,7 @@ def _prompt_kind(bead: Bead, source: Bead | None) -> str:
 
 
 def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, convoy: Convoy) -> dict[str, str | None]:
-    """The branches and the pull request of the work: from the bead, from its review, or only the target if it has not begun."""
+    """The branches and the pull request of the work: from the bead or from its review. Without either, only the target is known."""
     if prompt_kind in _ON_A_BRANCH:
         return {key: text_in(bead.metadata, key) for key in ("branch", "target_branch", "pr_url")}
     review = lookup.review(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
@@ -115,7 +115,7 @@ def _shown_bead(bead: Bead) -> dict[str, Any]:
 
 
 def _decoded(checkpoint: str | None) -> Any:
-    """What the agent stored for its successor. Unreadable text counts as nothing."""
+    """The checkpoint that an agent stored for its successor. Unreadable text counts as no checkpoint."""
     try:
         return None if checkpoint is None else json.loads(checkpoint)
     except ValueError:

@@ -43,7 +43,7 @@ class BumpEscalation(Action):
     severity: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Raise severity and priority, and count that."""
+        """Raise severity and priority, and count it."""
         bead = lookup.bead(town, self.bead_id)
         if bead is None or bead.type is not BeadType.ESCALATION:
             return MISSING

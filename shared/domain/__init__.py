@@ -1,1 +1,1 @@
-"""Values and vocabulary: the standard library and pydantic only. Nothing here reads a clock or touches the outside."""
+"""Values and vocabulary: the standard library and pydantic only. Nothing here reads a clock or does any I/O."""

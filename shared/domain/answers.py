@@ -1,4 +1,4 @@
-"""The wire format of what a tick was given and what it did, as the journal and the answers show it.
+"""The wire format of a tick's input and output, as the journal and the answers show them.
 
 The functions that build these values are annotated with these types, so mypy checks one against the other; the OpenAPI
 document is generated from the same types.

@@ -100,7 +100,7 @@ NEW_TOWN: Final[dict[str, Any]] = {
     },
     "staged_convoys_default": True,
 }
-"""What a new town stores at its creation. A town without a stored value uses the defaults above."""
+"""The settings that a new town stores at its creation. A value that is not stored has its default in the classes above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
 
 
 def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """`stored` with the given values instead of its own; sections are merged one level deep."""
+    """`stored`, with its values replaced by the given ones; sections are merged one level deep."""
     result = dict(stored)
     for key, value in given.items():
         old = result.get(key)

@@ -10,7 +10,7 @@
         PreconditionFailed      a conditional write found another version (412)
         ConditionRace           two conditional writes reached the store at once (409)
       Terminal                  will fail again in the same way; a person must act
-        AccessDenied            the store refused our credentials, or the directory our access rights
+        AccessDenied            the store refused our credentials, or we may not access its directory
         StoreIncapable          the store ignores conditional writes and cannot be used
         StoreNotFound           no such bucket, or it is in another region or at another endpoint
         UnknownTown             there is no head object: the town was never created
@@ -23,7 +23,8 @@
       UnreadableEvent           a stored event has an unknown type or an invalid payload
       RowUnreadable             a row holds an unknown value (violation 1)
 
-Adapters translate foreign errors into these. An error says what was being done, to which town, and what to do about it.
+Adapters translate the errors of their systems into these. An error says what was being done, to which town, and what to do
+about it.
 """
 
 

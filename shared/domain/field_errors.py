@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as everybody here reports it: the place, the kind of error and a sentence, never the value."""
+"""Pydantic's validation errors in the form that we report: the place, the kind of error and a sentence, never the value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _IN_WORDS_OF_JSON: Final = {
     "list_type": _AN_ARRAY,
     "tuple_type": _AN_ARRAY,
 }
-"""Pydantic names Python's types, and our classes, where it checks a decoded value. Whoever sent the value wrote JSON."""
+"""Pydantic's own messages name Python types and our classes. Senders write JSON, so these messages use the words of JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ PageChange = tuple[bytes | None, bytes | None]
 
 
 class PagedImage(Protocol):
-    """An image that is too large to be copied, compared and hashed for each commit; it is kept outside this process's memory."""
+    """An image that is too large to be copied, compared and hashed for each commit. It is kept in a file once it was opened."""
 
     @property
     def page_size(self) -> int:
@@ -35,12 +35,12 @@ class PagedImage(Protocol):
 
 
 Content = bytes | PagedImage
-"""An image: its bytes, or a handle on a large one."""
+"""An image: its bytes, or a handle to a large one."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalBlock:
-    """The oldest journal rows of an image, about to be moved out of it: a range of ticks, as JSON."""
+    """The journal rows of a range of ticks as JSON, to be stored outside the image."""
 
     min_tick: int
     max_tick: int

@@ -1,7 +1,7 @@
 """Every constant of spec/README.md section 3, under the name it has there.
 
-Nearly every one of them is used in one of two comparisons: `stale` (strictly more time has passed, or the time is unknown)
-and `within`, its opposite.
+Most of the time spans are used in one of two comparisons: `stale` (strictly more time has passed, or the time is unknown) and
+`within`, its opposite.
 """
 
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ REVIEW_ABANDONED_AFTER: Final = timedelta(minutes=2)
 REVIEW_ORPHANED_AFTER: Final = timedelta(minutes=30)
 PR_POLL_INTERVAL: Final = timedelta(seconds=60)
 POLLS_PER_TICK: Final = 30
-"""More pull requests wait for the next tick, so that many of them do not delay all other effects."""
+"""Further pull requests wait for a later tick, so that polls do not delay all other effects."""
 
 POLL_TRANSIENT_LIMIT: Final = 10
 POLL_INVALID_LIMIT: Final = 3

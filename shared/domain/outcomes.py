@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """It was carried out, or it is of a type for which having nothing to change is fine."""
+    """It was carried out. For some types that includes finding nothing to change."""
 
     @property
     def text(self) -> str:
@@ -15,7 +15,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """It was recognised as stale, as a repetition or as a no-op."""
+    """It was not carried out, because it is stale, a repetition or a no-op."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""What a tick did, as a value. The journal, the answer of a dry run, metrics and alerts are made from it."""
+"""The report of a tick: a value from which the journal row, the answer of a dry run, metrics and alerts are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

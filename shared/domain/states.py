@@ -32,7 +32,7 @@ class BeadStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether only the event bead_reopened can still change it."""
+        """Whether no action can change it any more. Only the event bead_reopened can, and only from failed."""
         return self in (BeadStatus.CLOSED, BeadStatus.FAILED)
 
 
@@ -107,7 +107,7 @@ class EffectState(StrEnum):
 
 
 class EffectKind(StrEnum):
-    """The calls to the outside that a town can request (spec/tick.md section 5)."""
+    """The calls to external systems that a town can request (spec/tick.md section 5)."""
 
     DISPATCH_AGENT = "dispatch_agent"
     STOP_AGENT = "stop_agent"
@@ -121,7 +121,7 @@ class EffectKind(StrEnum):
 
 
 class EventSource(StrEnum):
-    """Who put an event into the inbox. Set by the receiver, never by the producer."""
+    """The origin of an event in the inbox. The receiver sets it, never the producer."""
 
     INGEST = "ingest"
     OPERATOR = "operator"
@@ -131,12 +131,12 @@ class EventSource(StrEnum):
 
 
 Scope = Literal["agent", "coordinator", "container", "operator"]
-"""Whom a town token is for. A coordinator is the mayor or a triage polecat; a container hosts one of these."""
+"""The holder of a town token. A coordinator is the mayor or a triage polecat."""
 SCOPES: Final[tuple[Scope, ...]] = ("agent", "coordinator", "container", "operator")
 
 
 class Label:
-    """The labels that rules and events know."""
+    """The labels to which rules and events give a meaning."""
 
     HELD = "gt:held"
     TRIAGE_REQUEST = "gt:triage-request"

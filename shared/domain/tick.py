@@ -1,4 +1,4 @@
-"""What code inside a tick may know besides the image (spec/tick.md, head)."""
+"""The values that code inside a tick may read besides the image (spec/tick.md, head)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 class Envelope:
     """An event as the town received it (spec/events.md section 1).
 
-    `payload` is JSON text; in an event that was not decoded yet it may be any text. `source` and `received_at` are set by
-    the receiver. `created_at` is the producer's time, if the producer gave one.
+    `payload` is JSON text; before the event is decoded, it may be any text. The receiver sets `source` and `received_at`.
+    `created_at` is the producer's time, if the producer gave one.
     """
 
     event_id: str
@@ -102,7 +102,7 @@ class TickInput:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "TickInput":
-        """The input in a journal row (columns by name), with which a replay runs the same tick again."""
+        """The input that a journal row (columns by name) recorded. A replay runs the same tick again from it."""
         inputs = record["inputs"]
         seen = inputs["observations"]
         return cls(
@@ -144,7 +144,10 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What is fixed for the duration of one tick. `now` is the only clock reading; `ids` is the only source of new ids."""
+    """The facts of one tick. `now` is the only clock reading; `ids` is the only source of new ids.
+
+    `draining`, `settling` and `breaker` are valid from phase 8 on; phases 6 and 7 set them.
+    """
 
     town_id: str
     number: int

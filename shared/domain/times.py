@@ -1,4 +1,4 @@
-"""Times as the database stores them: UTC text of exactly 24 characters, so that the order of texts is the order of times."""
+"""Times as the database stores them: UTC text of exactly 24 characters, so that sorting the texts sorts the times."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -26,12 +26,12 @@ def from_text(text: str) -> datetime:
 
 
 def time_or_none(text: str | None) -> datetime | None:
-    """A stored time that may be missing. Raises ValueError if there is a text that is not in the stored form."""
+    """A stored time that may be missing. Raises ValueError for a text that is not in the stored form."""
     return None if text is None else from_text(text)
 
 
 def readable_time(value: object) -> datetime | None:
-    """A stored time in a place that may hold any value, such as metadata; None for every other value."""
+    """The time if `value` is a stored time, else None. For places that may hold any value, such as metadata."""
     try:
         return from_text(value) if isinstance(value, str) else None
     except ValueError:

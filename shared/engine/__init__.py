@@ -1,1 +1,1 @@
-"""The tick, phase by phase: the order of things and nothing else. Read `tick.py` first."""
+"""The phases of a tick. Read `tick.py` first: it calls them in order."""

@@ -1,4 +1,4 @@
-"""The alerts of a tick, and how often they are raised: the same failure raises one alert an hour."""
+"""The alerts of a tick. A failure that repeats raises at most one alert an hour."""
 
 from dataclasses import replace
 
@@ -24,10 +24,10 @@ def problem(tick: Tick, kind: str, name: str, text: str) -> Alert:
 
 
 def conflicting_event(tick: Tick, event_id: str) -> Alert:
-    """An event has the id of an earlier event with other content."""
+    """An event has the id of an earlier event, but different content."""
     return Alert(
         kind="event_conflict",
-        message=f"event {event_id} of town {tick.town_id} came again with other content; the first one stays",
+        message=f"event {event_id} of town {tick.town_id} was received again with different content; the first one was kept",
         fingerprint=("event_conflict", event_id),
         tags={"townId": tick.town_id},
         extra={"event_id": event_id, "tick_id": tick.id},
@@ -46,7 +46,7 @@ def violation(tick: Tick, broken: Violation) -> Alert:
 
 
 def town_failed(town_id: str, error: Exception) -> Alert:
-    """A run ended with an error that needs a person: a wrong, damaged or missing image, missing rights, a bug."""
+    """A run ended with an error that needs a person: a wrong, damaged or missing image, denied access, a bug."""
     return _of_a_town("town_failed", f"town {town_id} was not ticked", town_id, error)
 
 
@@ -67,7 +67,7 @@ def _of_a_town(kind: str, what: str, town_id: str, error: Exception) -> Alert:
 
 
 def limit_repeats(town: Town, report: TickReport) -> TickReport:
-    """Drop the repeated alerts that were raised in the last hour; remember the others in the town key `alerted`."""
+    """Drop failure alerts that were already raised in the last hour; record the others in the town key `alerted`."""
     stored = town.key("alerted") or {}
     recent = {key: at for key, at in stored.items() if town.tick.within(from_text(at), limits.ALERT_REPEAT)}
     kept = []

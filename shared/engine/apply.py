@@ -28,7 +28,7 @@ class AppliedActions:
 
 
 def all_intents(town: Town, intents: list[tuple[str, Action]]) -> AppliedActions:
-    """Apply each intent (rule name, action). If two want the same row in different states, the first one wins."""
+    """Apply each intent (rule name, action). If two want different states for the same row, the first one wins."""
     # Rules do not see each other's actions, so two of them can want the same bead in different states. The order of the rules
     # decides, and the loser is skipped, counted and alerted, because this is a bug in the rules. Example: one rule wants bead b
     # open and a later one wants it closed: b is opened, and the second action is skipped as a conflict. Only applied actions

@@ -27,7 +27,7 @@ class _NothingStored(Exception):
 
 @dataclass(slots=True)
 class Drained:
-    """What the drain did. `returned` holds the actions that events returned, as (rule, action) in event order."""
+    """The result of the drain. `returned` holds the actions that events returned, as (rule, action) in event order."""
 
     events: list[AppliedEvent] = field(default_factory=list)
     returned: list[tuple[str, Action]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Drained:
 
 
 def pending_events(town: Town) -> Drained:
-    """Apply all pending events, including those that applying appends."""
+    """Apply all pending events, including those that other events append."""
     drained = Drained()
     after = -1
     while facts := inbox.pending(town, after=after):

@@ -1,5 +1,5 @@
-"""The outbox inside the tick: which effects expire (phase 6), which ones this worker will start (phase 12), when to look
-again.
+"""The outbox inside the tick: which effects expire (phase 6), which ones this worker will start (phase 12), and when the town
+must be ticked again because of them.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ from shared.town.town import Town
 
 
 def expire(town: Town) -> int:
-    """Expire effects that are too late, have no attempts left or are superseded; returns how many."""
+    """Expire effects that are past their deadline, have no attempts left or are superseded; returns how many."""
     expired = 0
     for effect in outbox.unfinished(town):
         if _in_flight(town, effect):
@@ -31,11 +31,11 @@ def expire(town: Town) -> int:
 
 
 def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
-    """Claim the effects that may start now, oldest first. Also returns when the outbox needs the next look."""
+    """Claim the effects that may start now, oldest first. Also returns the next time at which an effect may start or expire."""
     # Claiming is part of the commit: if another worker commits first, this worker's claims never happened and it starts
     # nothing. A worker that dies after its commit leaves a claim behind; after EFFECT_CLAIM the effect may be claimed again
     # or expires, so nothing is lost. Example: committed at 12:00, worker dies, claim ends at 12:05; the tick at 12:05:00.001
-    # claims a stop_agent again (attempt 2), and expires a dispatch_agent, which has one attempt: its heartbeat decides.
+    # claims a stop_agent again (attempt 2), and expires a dispatch_agent, which has one attempt: the agent's heartbeats decide.
     claimed: list[ClaimedEffect] = []
     due: datetime | None = None
     for effect in outbox.unfinished(town):
@@ -96,7 +96,7 @@ def _next_look(town: Town, effect: Effect) -> datetime:
 
 
 def _superseded(town: Town, effect: Effect) -> bool:
-    """Whether its agent or review has moved on. If that cannot be read, the effect stays until its deadline."""
+    """Whether its agent or review has moved on. If their row cannot be read, the effect stays until its deadline."""
     try:
         return _moved_on(town, effect)
     except RowUnreadable as error:

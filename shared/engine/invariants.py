@@ -1,4 +1,4 @@
-"""Phase 11: what must always hold (spec/rules.md section 10). A violation is only reported; repairing it is up to the rules."""
+"""Phase 11: check the invariants (spec/rules.md section 10). A violation is only reported; the rules repair it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,7 +82,7 @@ def no_hook_on_terminal_bead(town: TownReader, tick: Tick) -> Iterator[Sighting]
 
 
 def review_has_live_mr(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """4: an issue in review has a live MR, unless it was updated a moment ago."""
+    """4: an issue in review has a live MR, unless it was updated within REVIEW_RECOVERY_AFTER."""
     for issue in town.issues:
         if issue.status is not BeadStatus.IN_REVIEW:
             continue
@@ -114,7 +114,7 @@ def check(
     before = violations.known(town)
     seen: set[tuple[int, str]] = set()
     skipped: set[int] = set()
-    # Invariant 1 reports the unreadable rows that the other checks run into. So it is evaluated last, and reported first.
+    # Invariant 1 reports the unreadable rows that the other checks come across. So it is evaluated last, and reported first.
     sightings: dict[int, list[Sighting]] = {}
     for invariant in (*invariants[1:], *invariants[:1]):
         try:
@@ -132,7 +132,7 @@ def check(
     return checked
 
 
-# Most invariants have a grace of one committed tick, because a state that breaks them can be legal for one tick: the rule
+# Invariants 2, 4 and 7 have a grace of one committed tick, because a state that breaks them can be legal for one tick: the rule
 # that repairs it sees only the state before the actions of its pass. Example: in tick 7 the action of a rule closes a bead to
 # which agent p is hooked; invariant 2 notes that, A7 unhooks p in tick 8, and no violation ever opens. If p is still hooked
 # after tick 8, the violation opens, and it is reported again every VIOLATION_REPEAT.

@@ -14,7 +14,7 @@ from shared.town.reading import TownReader
 
 @dataclass(slots=True)
 class Decisions:
-    """The actions that the rules want, in order; when they need to look again; and which rules failed."""
+    """The actions that the rules want, in order; the times at which rules must run again; and the rules that failed."""
 
     intents: list[tuple[str, Action]] = field(default_factory=list)
     dues: list[tuple[str, Due]] = field(default_factory=list)
@@ -22,7 +22,7 @@ class Decisions:
 
     @property
     def due(self) -> datetime | None:
-        """The earliest time at which a rule needs to look again."""
+        """The earliest time at which a rule must run again."""
         return min((due.at for _, due in self.dues), default=None)
 
 

@@ -32,7 +32,7 @@ from shared.town.writing import agents
 
 @dataclass(slots=True)
 class _Pass:
-    """What the phases pass on to each other."""
+    """The state that the phases of one tick pass on to each other."""
 
     town: Town
     given: TickInput
@@ -79,7 +79,7 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
 
 
 def current_state(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
-    """The present state and a tick that sees it, for questions that change nothing (status, the dry run of a paused town)."""
+    """The current state and a tick that sees it, for questions that change nothing (status, the dry run of a paused town)."""
     town = _town(sql, given, town_id)
     settling_until = town_keys.settling_until(sql)
     town.tick = replace(
@@ -144,8 +144,8 @@ def _begin_settling(state: _Pass) -> None:
     """After an outage, time-based recovery waits until heartbeats and observations are current (spec/tick.md section 9)."""
     # Without this, an outage of our own would look like the death of every agent. Example: no tick ran from 12:00 to 12:10,
     # all heartbeats in the image are ten minutes old, and A2 would declare all agents lost although their heartbeats wait
-    # in the inbox or are on the way. So for SETTLE_FOR after a gap of more than SETTLE_GAP, rules that act on silence skip.
-    # It starts only if there is work that could be lost; a new gap during settling starts it again.
+    # in the inbox or are on the way. So for SETTLE_FOR after a gap of more than SETTLE_GAP, rules that act on silence do
+    # nothing. Settling starts only if there is work that could be lost; a new gap during settling starts it again.
     town = state.town
     if state.previous_tick_at is None or town.tick.now - state.previous_tick_at <= limits.SETTLE_GAP:
         return
@@ -183,7 +183,7 @@ def _judge_breaker(state: _Pass) -> None:
 
 
 def _reconcile_and_apply(state: _Pass) -> TownReader:
-    """Phases 8 and 9; returns a reader of the resulting state. The rules of a paused town do not act.
+    """Phases 8 and 9; returns a reader of the resulting state. In a paused town the rules do not run.
 
     If no action changed anything, the rules' own reader is still correct and is returned. Housekeeping, which comes next,
     deletes nothing that a reader shows.
@@ -285,8 +285,8 @@ def _lag(state: _Pass) -> int:
 def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime | None:
     """The earliest time at which a tick can have something to do (spec/tick.md section 6); None if only an event can cause one."""
     # Every reason for another tick gives a time, and the earliest one wins; it is never before `now`. A time that is too early
-    # costs a quiet tick, but one that is too late would leave the town asleep. Example: A2 needs to look at 12:01:30.001,
-    # an agent is working (watch again at 12:00:30), and no event is pending: the next tick is due at 12:00:30. In a town
+    # costs a quiet tick, but one that is too late would delay the town. Example: A2 must run at 12:01:30.001, an agent is
+    # working (watch again at 12:00:30), and no event is pending: the next tick is due at 12:00:30. In a town
     # without work and without waits the list is empty: only an event causes a tick, and until then the town costs nothing.
     now = state.town.tick.now
     candidates = [state.decisions.due, state.checked.due, state.effects_due]

@@ -49,7 +49,7 @@ class WaitReason:
 
 
 def reasons(town: TownReader, tick: Tick) -> list[WaitReason]:
-    """The reason for every live issue, review and convoy that no agent is working on."""
+    """The reasons of all live issues and reviews that no agent is working on, and of all open convoys."""
     found = [_of_issue(town, tick, issue) for issue in town.issues]
     found += [_of_review(town, tick, review) for review in town.reviews]
     found += [_of_convoy(town, tick, convoy) for convoy in town.convoys]

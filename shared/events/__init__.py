@@ -1,7 +1,7 @@
-"""What happened, in the past tense: one class per event, with its payload and what it does to a town.
+"""Events are facts in the past tense: one class per event, with its payload and an `apply` that changes the town.
 
-Only events change a town from outside. They say which actions follow; they never act beyond the image. A new event is a
-class in the module of its noun and a line in EVENTS.
+Only events change a town from outside. They may return actions; they never call external systems. To add an event, write a
+class in the module of its noun and list it in EVENTS.
 """
 
 from typing import Final
@@ -63,7 +63,7 @@ BY_TYPE: Final[dict[str, type[Event]]] = {event.event_type: event for event in E
 
 
 def read(fact: Fact) -> Event:
-    """The event that is stored as `fact`, with all that its type needs of the envelope. Raises UnreadableEvent."""
+    """The event that is stored as `fact`. Raises UnreadableEvent, also if the envelope lacks a field that its type needs."""
     event = parse(fact.event_type, fact.payload)
     for name in event.needs:
         if getattr(fact, name) is None:
@@ -72,7 +72,7 @@ def read(fact: Fact) -> Event:
 
 
 def parse(event_type: str, payload: str) -> Event:
-    """The event that a type and a payload (JSON text) stand for. Raises UnreadableEvent."""
+    """The event with this type and payload (JSON text). Raises UnreadableEvent."""
     event = BY_TYPE.get(event_type)
     if event is None:
         raise UnreadableEvent("unknown event type")

@@ -46,7 +46,7 @@ class AgentDone(Event):
 
 
 class AgentCompleted(Event):
-    """An agent process has ended, successfully or not. Without an agent id it is the mayor's."""
+    """An agent process has ended, successfully or not. Without an agent id, it was the mayor's process."""
 
     event_type = "agent_completed"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
@@ -145,7 +145,7 @@ class MayorWaiting(Event):
 
 
 class AgentReset(Event):
-    """Somebody wants to reset an agent and the bead that it is hooked to."""
+    """An operator asked to reset an agent and the bead that it is hooked to."""
 
     event_type = "agent_reset"
     needs = ("agent_id",)
@@ -191,7 +191,7 @@ class ChangesRequested(Event):
     generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Create a rework bead that blocks the merge request. The hook stays until agent_done."""
+        """Create a rework bead that blocks the merge request. The refinery keeps its hook until agent_done."""
         agent = lookup.agent(town, fact.agent_id)
         if agent is None:
             return EventResult(MISSING)
@@ -261,7 +261,7 @@ class NudgeAcknowledged(Event):
 
 
 class NudgeTimeout(Event):
-    """A nudge was not answered in time. This has no effect, because rules count nudges by their creation."""
+    """A nudge was not answered in time. This has no effect, because rules look only at when a nudge was created."""
 
     event_type = "nudge_timeout"
     senders = frozenset({"container", "operator"})

@@ -1,7 +1,7 @@
-"""What all effect results have in common: each reports one attempt, and first settles the row in the outbox.
+"""The base of all effect results. Each reports one attempt, and first settles the effect's row in the outbox.
 
-Only the performer of the effect posts results. A result that arrives after its row was settled is late and changes nothing,
-with one exception: a success replaces the recorded failure of another attempt (spec/events.md 4.7).
+Only the worker that performs an effect posts its results. A result that arrives after its row was settled is late and changes
+nothing, with one exception: a success replaces the recorded failure of another attempt (spec/events.md 4.7).
 """
 
 from collections.abc import Mapping

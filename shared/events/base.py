@@ -1,7 +1,7 @@
-"""What every event is: a fact with a wire name, a strict payload and an `apply`.
+"""The base of all events. An event is a fact with a wire name, a strict payload and an `apply`.
 
-The class is the payload model; the envelope's `agent_id` and `bead_id` stand in the `Fact` that `apply` is given.
-`needs` names the envelope fields that the type requires, `senders` the scopes of town tokens that may send it.
+The class is the payload model; the envelope's `agent_id` and `bead_id` are in the `Fact` that is passed to `apply`. `needs`
+lists the envelope fields that the type requires, `senders` the scopes of town tokens that may send it.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ __all__ = ["Event", "EventResult", "UnreadableEvent"]
 
 @dataclass(frozen=True, slots=True)
 class EventResult:
-    """What applying gave: an outcome and the actions that the event returns.
+    """The result of applying an event: its outcome and the actions that follow from it.
 
-    `transient` says that the event leaves no row once applied (spec/events.md 3.1).
+    `transient` means that the event's row is deleted once the event is applied (spec/events.md 3.1).
     """
 
     outcome: EventOutcome
@@ -34,17 +34,17 @@ class EventResult:
 class Event(BaseModel):
     """Base of all events. Payloads are strict: no coercion, no unknown field."""
 
-    # Built when the first event of a type comes: most types never come while one Lambda environment lives.
+    # Each validator is built on first use: most event types never arrive during the life of a Lambda environment.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     event_type: ClassVar[str] = ""
     needs: ClassVar[tuple[Literal["agent_id", "bead_id"], ...]] = ()
     senders: ClassVar[frozenset[Scope]]
-    """Every event says it. An event without senders is made by the town itself and refused at ingest from producers."""
+    """Every event must define it. With no senders, only the town itself makes the event, and ingest refuses it from producers."""
     transient: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse a class that does not say who may send it: nobody is entitled by accident."""
+        """Refuse a class that does not define `senders`, so that nobody may send an event by accident."""
         super().__init_subclass__(**options)
         if cls.event_type and not hasattr(cls, "senders"):
             raise TypeError(
@@ -52,5 +52,5 @@ class Event(BaseModel):
             )
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Change the town. May raise; then the savepoint is undone and the event is tried again by later ticks."""
+        """Change the town. If this raises, the savepoint is rolled back and later ticks retry the event."""
         raise NotImplementedError

@@ -75,7 +75,7 @@ class GivenBead(Part):
 
 
 class BeadCreated(Event):
-    """Somebody wants a bead."""
+    """Somebody asked for a new bead."""
 
     event_type = "bead_created"
     senders = frozenset({"coordinator", "container", "operator"})
@@ -155,7 +155,10 @@ class BeadCreated(Event):
             self._create_review(town)
 
     def _metadata(self) -> dict[str, Any]:
-        """The given metadata. A fix-up also gets its branches and pull request, which the start context reads from here."""
+        """The given metadata, with the pull request and, except for a merge request, the branches.
+
+        The start context of a fix-up reads them here.
+        """
         given = self.bead
         metadata = dict(given.metadata or {})
         if given.pr_url is not None:
@@ -181,7 +184,7 @@ class BeadCreated(Event):
 
 
 class BeadUpdated(Event):
-    """Somebody wants to change a bead."""
+    """Somebody asked to change a bead."""
 
     event_type = "bead_updated"
     needs = ("bead_id",)
@@ -253,7 +256,7 @@ class BeadCancelled(Event):
 
 
 def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
-    """Unhook every agent from a bead; returns the actions that stop those that were at work, by agent id."""
+    """Unhook every agent from a bead; returns the actions that stop the working and stalled ones, by agent id."""
     stops = []
     for agent in lookup.agents_hooked_to(town, bead_id):
         if agent.status.busy:
@@ -263,7 +266,7 @@ def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
 
 
 class BeadReopened(Event):
-    """Somebody wants a failed bead to be tried again. This is the only way out of failed."""
+    """Somebody asked to try a failed bead again. This is the only way out of the status failed."""
 
     event_type = "bead_reopened"
     needs = ("bead_id",)

@@ -1,8 +1,8 @@
 """Events about agent processes and the container in which they run (spec/events.md 4.2).
 
 An observation becomes an event only if it passes the recording filter, so that a process that stays dead causes one event
-and not one per tick. `observe` filters observations at the start of a tick; a container_status that somebody posts passes
-the same filter when it is applied.
+and not one per tick. `observe` filters observations at the start of a tick; a container_status that a producer posts is
+filtered in the same way when it is applied.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def observe(town: Town, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
 
 
 def _observe(town: Town, agent: Agent, seen: ProcessStatus) -> None:
-    """`running` is never an event; it ends an episode, so that the next other status is new again.
+    """`running` is never an event; it ends an episode, so that any other status after it is new again.
 
     A status without a generation is ignored while the newest dispatch is pending: it may be from an earlier process.
     """
@@ -99,7 +99,9 @@ class ContainerStatus(Event):
     generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """If the process has ended, make its agent idle. It keeps its hook, so that the same work is dispatched again."""
+        """If the process has ended, make its agent idle. The agent keeps its hook, so that the same work is dispatched again,
+        unless it is a refinery whose review has ended.
+        """
         agent = lookup.agent(town, fact.agent_id)
         if agent is None:
             return EventResult(MISSING)
@@ -161,7 +163,7 @@ class ContainerEviction(Event):
 
 
 def drain_nonce(town_id: str, event_id: str) -> str:
-    """The nonce of the drain that a container_eviction begins. Whoever posts the event can compute it in advance."""
+    """The nonce of the drain that a container_eviction begins. The producer of the event can compute it in advance."""
     return ids.derived_from(town_id, f"drain:{event_id}")
 
 
@@ -173,7 +175,7 @@ class ContainerReady(Event):
 
     nonce: Id
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce says all
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce is enough
         """End the drain."""
         drain = town_keys.container_drain(town.sql)
         if drain is None:

@@ -34,7 +34,7 @@ class Task(Part):
 
 
 class ConvoyCreated(Event):
-    """Somebody wants a group of issues to be done and landed together."""
+    """Somebody asked for a group of issues that are done and landed together."""
 
     event_type = "convoy_created"
     senders = frozenset({"coordinator", "container", "operator"})
@@ -105,7 +105,7 @@ class ConvoyCreated(Event):
 
 
 def task_id(town_id: str, convoy_id: str, index: int) -> str:
-    """The bead id of a convoy's task. Whoever posts the convoy can compute it in advance."""
+    """The bead id of a convoy's task. The producer of the convoy can compute it in advance."""
     return ids.derived_from(town_id, f"convoy:{convoy_id}:{index}")
 
 
@@ -138,21 +138,21 @@ def _has_cycle(needed: Sequence[Sequence[int]]) -> bool:
 
 
 class ConvoyStarted(Event):
-    """Somebody starts a staged convoy."""
+    """Somebody started a staged convoy."""
 
     event_type = "convoy_started"
     senders = frozenset({"coordinator", "container", "operator"})
 
     convoy_id: Id
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the convoy is all that counts
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the convoy's id is enough
         """Let its tasks be dispatched."""
         started = convoys.start(town, self.convoy_id)
         return EventResult(Applied() if started == "started" else Skipped(started))
 
 
 class ConvoyClosed(Event):
-    """Somebody closes a convoy, whatever the state of its tasks."""
+    """Somebody closed a convoy, whatever the state of its tasks."""
 
     event_type = "convoy_closed"
     senders = frozenset({"coordinator", "container", "operator"})

@@ -1,4 +1,4 @@
-"""Results of messages and of calls about the container (spec/actions.md sections 7 and 9)."""
+"""Results of messages, of calls about the container and of model changes (spec/actions.md sections 7 and 9)."""
 
 from typing import ClassVar, Literal
 
@@ -14,7 +14,7 @@ from shared.town.writing import agents, audit, nudges
 
 
 class NudgeResult(AttemptReport):
-    """Whether a nudge was delivered. An undelivered one stays so until it is acknowledged or expires."""
+    """Whether a nudge was delivered. If not, it stays undelivered until it is acknowledged or expires."""
 
     event_type: ClassVar[str] = "nudge_result"
 
@@ -23,7 +23,7 @@ class NudgeResult(AttemptReport):
     error: FreeText | None = None
     passing: bool = False
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """Note the first delivery; record a final failure."""
         recorded = settle_attempt(town, self, EffectKind.SEND_NUDGE, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
@@ -48,7 +48,7 @@ class MayorNotified(AttemptReport):
     error: FreeText | None = None
     passing: bool = False
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """Record the delivery, after which the mayor is working; or record a final failure."""
         recorded = settle_attempt(town, self, EffectKind.NOTIFY_MAYOR, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
@@ -77,7 +77,7 @@ class EffectDone(AttemptReport):
     error: FreeText | None = None
     passing: bool = False
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """Note a success. A failure changes nothing except its outbox row."""
         recorded = settle_attempt(town, self, EffectKind(self.kind), success=self.ok, passing=self.passing)
         if isinstance(recorded, Skipped):

@@ -47,7 +47,7 @@ class DispatchResult(AttemptReport):
 
 
 def dispatch_expired(town: Town, effect: Effect) -> None:
-    """Update the agent of a dispatch that has expired (spec/tick.md 5.5), if it still works in that generation.
+    """Update the agent of a dispatch that has expired (spec/tick.md 5.5), if it is still working in that generation.
 
     A dispatch that was never attempted counts as rejected. One that was attempted counts as unknown: a heartbeat, or its
     absence, decides. The caller updates the outbox row.
@@ -110,7 +110,7 @@ class StopResult(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Record the exit; a passing failure is retried from the outbox."""
+        """Record the exit. A transient failure is retried from the outbox."""
         recorded = settle_attempt(town, self, EffectKind.STOP_AGENT, success=self.ok, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)

@@ -1,7 +1,7 @@
 """The kinds of fields that payloads are made of (spec/events.md section 1, rules 4 and 5).
 
 Every text refuses U+0000. A text over its size limit is refused with the error type TOO_LARGE, which ingest answers
-with 413; every other error is one of shape (400). Nothing is coerced: a number is no text, `"true"` is no boolean.
+with 413; every other error is answered with 400. Nothing is coerced: a number is not text, `"true"` is not a boolean.
 """
 
 import math
@@ -35,7 +35,7 @@ def _storable(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise PydanticCustomError("lone_surrogate", "a lone surrogate is no text") from None
+        raise PydanticCustomError("lone_surrogate", "a lone surrogate is not valid text") from None
 
 
 def _text_of_at_most(limit: int) -> Callable[[str], str]:
@@ -64,7 +64,7 @@ def _time(given: Any) -> Any:
     try:
         return parse_iso(given)
     except (ValueError, OverflowError):
-        raise PydanticCustomError("time_text", "an ISO 8601 time with offset is due") from None
+        raise PydanticCustomError("time_text", "an ISO 8601 time with an offset is required") from None
 
 
 def _plain_json(value: Any) -> Any:
@@ -87,7 +87,7 @@ def _plain_json(value: Any) -> Any:
 
 def _https_url(url: str) -> str:
     if not url.startswith("https://"):
-        raise PydanticCustomError("https_url", "an address starting with https:// is due")
+        raise PydanticCustomError("https_url", "an address that starts with https:// is required")
     return url
 
 
@@ -97,9 +97,9 @@ _SCP_REPOSITORY: Final = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!//)\S+")
 
 
 def _git_url(url: str) -> str:
-    """Take https and ssh, also in the short form git@host:path; refuse every password or token inside."""
+    """Accept https and ssh, also in the short form git@host:path; refuse an address that contains a password or token."""
     if not any(form.fullmatch(url) for form in (_HTTPS_REPOSITORY, _SSH_REPOSITORY, _SCP_REPOSITORY)):
-        raise PydanticCustomError("git_url", "an https or ssh address of a repository, without credentials, is due")
+        raise PydanticCustomError("git_url", "an https or ssh address of a repository without credentials is required")
     return url
 
 
@@ -116,7 +116,7 @@ Id = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 Ids = Annotated[tuple[Id, ...], Field(strict=False)]
 """A list of ids."""
 Generation = Annotated[int, Field(ge=1, le=_LARGEST_INTEGER)]
-"""The fencing number of an agent."""
+"""A counter from 1: the generation of an agent, which is its fencing token, or the attempt of an effect."""
 Integer = Annotated[int, Field(ge=-_LARGEST_INTEGER - 1, le=_LARGEST_INTEGER)]
 """Any integer of 64 bits."""
 Time = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(whole_milliseconds)]
@@ -130,6 +130,6 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 HttpsUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_https_url)]
 """An address that starts with https://."""
 GitUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_git_url)]
-"""Where a repository lies: https or ssh."""
+"""The https or ssh address of a repository, without credentials."""
 Priority = Literal["low", "medium", "high", "critical"]
 """Priority of a bead, severity of an escalation."""

@@ -1,4 +1,4 @@
-"""What a forge answers about a pull request, as part of the results of polls and merges."""
+"""The answer of a forge about a pull request, which the results of polls and merges contain."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from shared.events.fields import FreeText, Integer, Part, Time
 
 
 class FeedbackSeen(Part):
-    """What prevents a pull request from being merged, as the forge reports it."""
+    """The state of a pull request's comments, checks and approval, as the forge reports it."""
 
     has_unresolved_comments: bool
     has_failing_checks: bool
@@ -45,7 +45,7 @@ class ForgeProblem(Part):
 
     @property
     def effective_kind(self) -> ForgeErrorKind:
-        """The kind that decides what happens: 5xx is transient; 429 and 403 are rate limits only if they say when they end."""
+        """The kind that decides what happens: 5xx is transient; 429 and 403 are rate limits only with a `retry_at`."""
         status = self.http_status if self.kind == "http" and self.http_status is not None else 0
         limited = self.kind == "rate_limited" or status in (403, 429)
         if limited and self.retry_at is not None:

@@ -15,7 +15,9 @@ from shared.town.writing import beads, reviews
 
 
 class PrMergeResult(AttemptReport):
-    """Whether the forge merged. `reason` says why not, if that is not an error: not green, another head, 405, 409."""
+    """Whether the forge merged the pull request. `reason` explains a refusal that is not an error: not green, another head, 405,
+    409.
+    """
 
     event_type: ClassVar[str] = "pr_merge_result"
     needs = ("bead_id",)

@@ -1,7 +1,8 @@
 """The result of polling a pull request, and what follows from it (spec/actions.md section 5).
 
-A poll itself only updates notes about the pull request. What it finds is appended as separate events, which are applied in
-the same drain, so that the rules of the same tick already see the result.
+A successful poll only updates notes about the pull request. Its findings are appended as separate events, which are applied
+in the same drain, so that the rules of the same tick already see the result. A poll that fails for good, or too often in a row,
+fails the MR directly.
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ class PrPolled(AttemptReport):
     @model_validator(mode="after")
     def _has_answer(self) -> Self:
         if (self.state if self.ok else self.error) is None:
-            raise ValueError("a poll that is ok has a state, one that is not has an error")
+            raise ValueError("a poll with ok true requires a state, one with ok false requires an error")
         return self
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
@@ -129,7 +130,7 @@ def _trace(town: Town, bead_id: str) -> tuple[Any, ...]:
     )
 
 
-# 1. The poll failed
+# Step 1 of spec/actions.md section 5: the poll failed
 
 
 def _note_problem(polled: _Polled, error: ForgeProblem) -> None:
@@ -186,7 +187,7 @@ def _advice(kind: ForgeErrorKind, error: ForgeProblem) -> str:
     return f"was answered with {status}{said}: store a token that may read this repository, or correct the address"
 
 
-# 2. It succeeded
+# Step 2: it succeeded
 
 
 def _forgotten_problems(bead: Bead) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def _count(bead: Bead, key: str) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-# 4. It conflicts with its target
+# Step 4: the pull request conflicts with its target
 
 
 def _note_conflict(polled: _Polled) -> None:
@@ -229,7 +230,7 @@ def _may_ask_again(polled: _Polled) -> bool:
     )
 
 
-# 6. to 8. Feedback
+# Steps 6 to 8: feedback
 
 
 def _note_approval(polled: _Polled, feedback: FeedbackSeen) -> None:
@@ -250,7 +251,7 @@ def _note_approval(polled: _Polled, feedback: FeedbackSeen) -> None:
 
 
 def _waited(polled: _Polled) -> int | None:
-    """For how many milliseconds approval was awaited; None if its beginning was not noted."""
+    """How long approval was awaited, in milliseconds; None if the beginning was not noted."""
     since = time_in(polled.bead.metadata, "awaiting_approval_observed_at")
     return None if since is None else (polled.town.tick.now - since) // limits.MILLISECOND
 
@@ -294,5 +295,5 @@ def _judge_auto_merge(polled: _Polled, feedback: FeedbackSeen) -> None:
 
 
 def _is_being_reviewed(town: Town, bead_id: str) -> bool:
-    """Whether an agent is at work on the review. It may be about to comment, so nothing is merged meanwhile."""
+    """Whether an agent is reviewing. It may be about to comment, so the pull request is not merged until it has finished."""
     return any(agent.status.busy for agent in lookup.agents_hooked_to(town, bead_id))

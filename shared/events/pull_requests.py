@@ -116,7 +116,7 @@ class PrFeedbackDetected(Event):
     has_unchecked_runs: bool
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Create a feedback bead that blocks the merge request, unless one is live or a live conflict bead takes this on."""
+        """Create a feedback bead that blocks the merge request, unless one is live. A live conflict bead takes on the feedback."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review
@@ -160,7 +160,7 @@ class PrConflictDetected(Event):
     source_bead_id: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Let an agent resolve the conflict, or ask a person if agents are not to resolve conflicts."""
+        """Let an agent resolve the conflict, or ask a person if the settings do not let agents resolve conflicts."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review

@@ -34,8 +34,8 @@ class RigRegistered(Event):
     default_branch: NonEmptyText | None = None
     config: JsonObject | None = None
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """Insert or update the rig. Its name may be taken from another rig that has no live beads; that rig is removed."""
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
+        """Insert or update the rig. Another rig with its name is removed; if that rig has live beads, this event is rejected."""
         if self.config is not None:
             problem = first_problem(RigConfig, self.config)
             if problem is not None:
@@ -79,8 +79,8 @@ class TownConfigured(Event):
 
     config: JsonObject
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
-        """Merge them with the stored ones, validate the result, and store all of it or nothing."""
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
+        """Merge the given settings into the stored ones, validate the result, and store all of it or nothing."""
         stored = town.key("config") or {}
         wanted = _without_removed_models(merged(stored, self.config))
         problem = first_problem(TownConfig, wanted)
@@ -103,7 +103,7 @@ class TownStarted(Event):
 
     by: FreeText | None = None
 
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - as all events
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """End the pause and begin settling."""
         if town.key("paused") is not True:
             return EventResult(Skipped("not paused"))
@@ -114,7 +114,7 @@ class TownStarted(Event):
 
 
 class EscalationRaised(Event):
-    """Somebody asks for a person. This never creates triage work."""
+    """Somebody asked for a person. This never creates triage work."""
 
     event_type: ClassVar[str] = "escalation_raised"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
@@ -175,7 +175,7 @@ def _never_lands(town_config: TownConfig, rig_config: RigConfig | None) -> bool:
 
 
 def _without_removed_models(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without roles whose model is null: merging cannot remove a key, so null does."""
+    """The configuration without roles whose model is null. Merging cannot remove a key, so null stands for removal."""
     models = config.get("role_models")
     if not isinstance(models, dict):
         return config

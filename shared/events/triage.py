@@ -1,4 +1,4 @@
-"""The event with the answer to a triage request (spec/actions.md section 8)."""
+"""The event that answers a triage request (spec/actions.md section 8)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -124,7 +124,7 @@ def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:
 
 
 def _release(town: Town, bead: Bead | None) -> None:
-    """Open an issue again that no agent is hooked to; if it has no attempts left, fail it."""
+    """Reopen an issue to which no agent is hooked; if it has no attempts left, fail it."""
     if bead is None or bead.type is not BeadType.ISSUE or lookup.agents_hooked_to(town, bead.id):
         return
     if bead.status not in (BeadStatus.OPEN, BeadStatus.IN_PROGRESS):

@@ -1,8 +1,7 @@
 """Every rule of a town, in the order in which the rules run: the table of contents of the reconciler.
 
-A rule sees the state as it was before any action of its pass, and never writes. The order matters: agents, beads, reviews,
-convoys, liveness, garbage, housekeeping. B2 runs before B1, so that a hooked agent keeps its place in the rig; R4 runs
-before R1.
+A rule sees the state as it was before any action of its pass, and never writes. The order matters: of two conflicting actions
+the first one wins. B2 runs before B1, so that a hooked agent keeps its place in the rig; R4 runs before R1.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Agents that fell silent, that stalled, or whose hook is of no use (spec/rules.md section 1)."""
+"""Agents that fell silent, that stalled, or whose hook is useless (spec/rules.md section 1)."""
 
 from collections.abc import Iterator
 
@@ -86,7 +86,7 @@ def retire_stalled(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def cool_down_attempts(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A5: after a time without activity, the failed attempts of an agent and of its hooked bead are forgiven."""
+    """A5: after a time without activity, the dispatch attempts of an agent and of its hooked bead are reset."""
     for agent in town.agents:
         if agent.dispatch_attempts < limits.ATTEMPTS_COOL_DOWN_FROM or agent.last_activity_at is None:
             continue
@@ -115,7 +115,7 @@ def drop_finished_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A8: an idle or dead agent that fell silent gives its live bead back, unless B2, R6 or R2 owns the row."""
+    """A8: an idle or dead agent that fell silent gives its live bead back, unless B2, R2 or R6 decides about it."""
     for agent in _resting(town):
         bead = agent.hooked
         if bead is None:
@@ -133,7 +133,7 @@ def recover_silent_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def keep_review_hook(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """A9: an agent that is hooked to a bead in review stays hooked: the review decides. This rule has no action."""
+    """A9: an agent that is hooked to a bead in review stays hooked until the review ends. This rule has no action."""
     yield from ()
 
 
@@ -154,7 +154,7 @@ def release_finished_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def _workers(town: TownReader) -> Iterator[Agent]:
-    """A0: the working agents except the mayor, and except those on a closed or failed bead, which R7 and A10 own."""
+    """A0: the working agents except the mayor, and except those on a closed or failed bead, about which R7 and A10 decide."""
     for agent in town.agents:
         if agent.status is not AgentStatus.WORKING or agent.role is Role.MAYOR:
             continue
@@ -168,7 +168,7 @@ def _resting(town: TownReader) -> Iterator[Agent]:
 
 
 def _recovered(agent: Agent, bead: Hooked) -> tuple[Decision, ...]:
-    """The actions of A8 for a silent agent; none if another rule owns the row."""
+    """The actions of A8 for a silent agent; none if another rule decides about it."""
     unhook = UnhookAgent(agent_id=agent.id, reason="silent since its bead was hooked")
     is_review = bead.type is BeadType.MERGE_REQUEST
     if agent.role is Role.REFINERY:

@@ -1,4 +1,4 @@
-"""What a rule is: a generator that reads the town and the tick, and yields actions and the times at which to look again."""
+"""The base of all rules. A rule is a generator that reads the town and the tick. It yields actions and the times to run again."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ Wait = Literal[
     "token_fresh",
     "triage_backoff",
 ]
-"""What a rule waits for. The names are wire format: answers show them."""
+"""The thing that a rule waits for. The names are wire format: answers show them."""
 
 
 class Due(NamedTuple):
@@ -53,7 +53,8 @@ class Due(NamedTuple):
     # passed, so it must ask for the millisecond after it: `later_than`. A rule that acts when the limit HAS passed (">=")
     # asks for that moment itself: `at_least`. Example: a heartbeat at 12:00:00.000 is lost when more than 90 s have passed,
     # so A2 asks for 12:01:30.001. A tick at 12:01:30.000 would find nothing to do, name the same time again, and the town
-    # would be ticked in a loop. A time that is later than necessary delays the rule; that is why no rule adds by itself.
+    # would be ticked in a loop. A time that is later than necessary delays the rule, so no rule adds a margin of its own: the
+    # millisecond always comes from `just_after`.
 
     @classmethod
     def later_than(cls, since: datetime, limit: timedelta, *, rows: tuple[str, ...], wait: Wait) -> "Due":

@@ -23,7 +23,7 @@ from shared.town.rows import Agent, Hooked
 
 
 def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B2: an idle polecat that is hooked to a waiting bead is dispatched again. Runs before B1, so it keeps its place."""
+    """B2: an idle polecat that is hooked to a waiting bead is dispatched again, and takes its place in the rig before B1."""
     places = _Places(town)
     for agent in town.agents:
         bead = agent.hooked
@@ -50,7 +50,7 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B1: every issue that nothing holds back gets a polecat; after too many attempts it fails."""
+    """B1: every issue that can be dispatched gets a polecat; after too many attempts the issue fails."""
     if tick.draining:
         return
     # B1 cannot see what B2 decided, because every rule reads the state before the pass. So it asks B2 again, and counts the

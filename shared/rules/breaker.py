@@ -17,7 +17,7 @@ def count_failures(town: TownReader, tick: Tick) -> Breaker:
     # The breaker has no half-open state and no timer. It is open exactly while at least BREAKER_THRESHOLD beads have a failed
     # start within BREAKER_WINDOW, so it closes by itself as failures grow old. Example: 20 failures between 12:00 and
     # 12:05 open it at 12:05; at 12:30:00.001 the first one has left the window and 19 remain, so it closes. A bead that
-    # was closed meanwhile no longer counts, and a bead counts once, however often it failed.
+    # was closed in the meantime no longer counts, and a bead counts once, however often it failed.
     failures, oldest = town.failed_starts(tick.ago(limits.BREAKER_WINDOW))
     is_open = failures >= limits.BREAKER_THRESHOLD
     due = None if oldest is None else just_after(oldest + limits.BREAKER_WINDOW)
@@ -35,7 +35,7 @@ def count_failures(town: TownReader, tick: Tick) -> Breaker:
 
 
 def dispatch_failures(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """CB: while the breaker is open, look again when the oldest counted failure leaves the window."""
+    """CB: while the breaker is open, run again when the oldest counted failure leaves the window."""
     if tick.breaker.open and tick.breaker.due is not None:
         yield Due(tick.breaker.due, (), "breaker_open", tick.breaker.since)
 

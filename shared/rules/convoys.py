@@ -34,7 +34,7 @@ def record_progress(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def wait_for_work(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C2: while tracked issues are open or in review, the convoy waits. This rule has no action."""
+    """C2: a convoy waits while it tracks no issue, or any that is live or has a live MR. This rule has no action."""
     yield from ()
 
 
@@ -86,7 +86,7 @@ def fail_exhausted(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def cool_down_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """C9: the next landing attempt waits for the cooldown."""
+    """C9: the next landing attempt waits until the cooldown is over."""
     for convoy in _at(town, tick, "C9"):
         cooldown = cooldown_of(convoy)
         if cooldown is not None:
@@ -141,7 +141,7 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoySt
 
 
 def cooldown_of(convoy: OpenConvoy) -> Due | None:
-    """The wait after the last landing attempt, which may be over; None if there was no attempt."""
+    """The cooldown after the last landing attempt, even if it is over; None if there was no attempt."""
     last = time_in(convoy.metadata, "last_landing_mr_attempt_at")
     if last is None:
         return None

@@ -1,4 +1,4 @@
-"""Escalations, triage, nudges, mail; the container's token, and stopping the idle container (spec/rules.md section 9)."""
+"""Escalations, triage, nudges, mail, the container's token, and stopping an idle container (spec/rules.md section 9)."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -41,8 +41,8 @@ def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H2: open triage requests go to a polecat as one batch. After a batch without an answer the next one waits longer; after
-    too many of them, the requests are escalated.
+    """H2: open triage requests go to a polecat as one batch. After each batch without an answer the next one waits longer; after
+    too many such batches, the requests are escalated.
     """
     requests = town.triage_requests
     if tick.draining or tick.breaker.open or not town.rigs or not requests or town.triage_batch is not None:

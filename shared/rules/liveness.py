@@ -37,7 +37,7 @@ class _Silence(NamedTuple):
 
 
 def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """G3: an agent that exceeds the last limit is stopped, becomes stalled, and triage is asked what to do."""
+    """G3: a working agent that exceeds the last limit is stopped and becomes stalled, and triage is asked what to do."""
     for silence in town.once("silences", lambda: list(_silences(town, tick))):
         agent = silence.agent
         if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
@@ -103,7 +103,7 @@ class _NudgesOf:
 
 
 def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
-    """The agents that the tiers apply to, each with the time for which it has made no progress."""
+    """The agents that the tiers apply to, each with the time of its last progress and the time since then."""
     if tick.draining or tick.settling:
         return
     for agent in town.agents:

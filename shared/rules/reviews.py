@@ -112,7 +112,7 @@ def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def fast_track(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-ft: where code review is off, an MR with a pull request goes straight to polling."""
+    """R-ft: where code review is off, an MR with a pull request is polled without a review."""
     for review in town.reviews:
         if _unreviewed(town, review) and review.pr_url is not None:
             yield TransitionBead(
@@ -166,13 +166,13 @@ def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision
 
 
 def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R5: the refinery of each rig takes the oldest review that nothing holds back, one at a time."""
+    """R5: the refinery of each rig takes the oldest review that is not held back, one at a time."""
     if tick.draining:
         return
-    # A refinery merges, so two reviews of a rig at the same time would make each other conflict. An MR in progress without a
-    # pull request is under review, and while there is one, R5 does nothing in its rig. An MR with a pull request only waits
-    # for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open: only when m1 has ended, or has a
-    # pull request, does R5 take m2, the older one. In a backoff it tries m3; with an open breaker it waits for m2.
+    # A refinery merges, so two concurrent reviews in a rig could cause merge conflicts with each other. An MR in progress
+    # without a pull request is under review, and while there is one, R5 does nothing in its rig. An MR with a pull request only
+    # waits for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open. R5 takes m2, the older one, once
+    # m1 has ended or has a pull request. If m2 is in its backoff, R5 takes m3; while the breaker is open, it takes neither.
     by_rig: dict[str, list[LiveReview]] = {}
     for review in town.reviews:
         if review.rig_id is not None:
@@ -183,7 +183,7 @@ def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R6: an idle refinery continues with its review, or is unhooked if the review can only wait."""
+    """R6: an idle refinery is dispatched to its review again, or unhooked if the review can only wait."""
     for agent in town.agents:
         bead = agent.hooked
         if agent.role is not Role.REFINERY or agent.status is not AgentStatus.IDLE or bead is None:
@@ -302,5 +302,5 @@ def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:
 
 
 def _silent_since(review: LiveReview) -> datetime:
-    """The start of the time in which an MR could have been polled and was not; waiting for a rate limit does not count."""
+    """The time since which an MR could have been polled but was not. Waiting for a rate limit does not count."""
     return max(review.updated_at, time_in(review.metadata, "poll_not_before") or review.updated_at)

@@ -1,4 +1,4 @@
-"""A town's database as a connection: opening an image, taking the image, savepoints, the sandbox of the rules.
+"""A town's database as a connection: opening an image, reading the changed image, savepoints, the sandbox of the rules.
 
 The database is in memory, or in a private file if it is large (`large_images`), and uses a rollback journal. Its bytes are
 the same either way: a pure function of the initial image and the statements, for one SQLite version. An authorizer refuses
@@ -26,8 +26,8 @@ Database = sqlite3.Connection
 
 
 class _Authorizer:
-    """Decides which statements a connection may prepare. While `reading_only`, none that writes; while `migrating`, also
-    those that build indexes.
+    """Decides which statements a connection may prepare: none that write while `reading_only`, and none that build indexes
+    unless `migrating`.
     """
 
     __slots__ = ("migrating", "reading_only")
@@ -55,7 +55,7 @@ class _AuthorizedConnection(sqlite3.Connection):
 
 
 class _AuthorizedFile(_AuthorizedConnection, FollowedConnection):
-    """The same for the file of a large image."""
+    """A connection to the file of a large image, with its authorizer."""
 
 
 _HERE = Path(__file__).parent
@@ -91,7 +91,7 @@ _READABLE_PRAGMAS: Final = frozenset(
 
 
 def open_image(image: Content) -> sqlite3.Connection:
-    """A private in-memory copy of `image`. A LargeImage is opened in place, and must be closed before it is opened again.
+    """Open a private in-memory copy of `image`. A LargeImage is opened in place and must be closed before it is opened again.
 
     Raises SchemaMismatch if the image is not a database.
     """
@@ -143,7 +143,7 @@ def content_of(connection: sqlite3.Connection) -> Content:
 
 
 def close(connection: sqlite3.Connection) -> None:
-    """Close the connection. An open transaction is rolled back, and so are changes to a LargeImage that were not taken."""
+    """Close the connection. This undoes an open transaction and all changes to a LargeImage since the last `content_of`."""
     if isinstance(connection, FollowedConnection):
         connection.take_back()
     else:
@@ -157,7 +157,7 @@ def schema_version(connection: sqlite3.Connection) -> int:
 
 
 def set_schema_version(connection: sqlite3.Connection, version: int) -> None:
-    """Store a schema version in the header and in the town, in the present transaction."""
+    """Store a schema version in the header and in the town keys, in the current transaction."""
     connection.execute(f"PRAGMA user_version = {int(version)}")
     connection.execute("UPDATE town SET value = :version WHERE key = 'schema_version'", {"version": str(int(version))})
 
@@ -204,10 +204,10 @@ def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
 @contextmanager
 def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]]:
     """Within the block SQLite refuses to prepare statements that write. A statement that was prepared earlier can still
-    write; so this yields a function, to be called after each rule, that rolls back such writes and returns whether there
-    were any.
+    write. So this yields a function that rolls back such writes and returns whether there were any; call it after each rule.
 
-    `PRAGMA query_only` would also do, but makes SQLite prepare every statement again, twice per tick: a quarter of its time.
+    `PRAGMA query_only` would work too, but with it SQLite prepares every statement again, twice per tick, which takes a
+    quarter of a tick's time.
     """
     authorizer = connection.authorizer if isinstance(connection, _AuthorizedConnection) else None
     connection.execute("SAVEPOINT rules")
@@ -233,7 +233,7 @@ def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]
 
 @contextmanager
 def migrating(connection: sqlite3.Connection) -> Iterator[None]:
-    """Allow building indexes within the block, for a schema change; otherwise it is refused."""
+    """Within the block, allow statements that build indexes. Only schema changes need them."""
     authorizer = connection.authorizer if isinstance(connection, _AuthorizedConnection) else None
     if authorizer is not None:
         authorizer.migrating = True
@@ -291,7 +291,7 @@ def _settle(connection: sqlite3.Connection) -> None:
 
 
 def restrict(connection: sqlite3.Connection) -> None:
-    """From now on, refuse clocks, random sources, ATTACH, ANALYZE and pragmas on this connection."""
+    """From now on, refuse clocks, random sources, ATTACH, ANALYZE and all but a few pragmas on this connection."""
     authorizer = _Authorizer()
     if isinstance(connection, _AuthorizedConnection):
         connection.authorizer = authorizer

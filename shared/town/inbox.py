@@ -1,4 +1,4 @@
-"""The inbox inside the image: events in order of receipt, the outcome of each, and how often it failed."""
+"""The inbox inside the image: events in order of receipt, each with its outcome and the number of failed attempts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,7 @@ class Fact:
 
 
 def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflict"]:
-    """Store a new event under the next seq. An event with a known id changes nothing, whatever its content."""
+    """Store a new event under the next seq. An event with a known id is not stored: `conflict` means that its content differs."""
     inserted = town.sql.execute(
         "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at) "
         "VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at) "
@@ -74,7 +74,7 @@ _COLUMNS = "e.event_id, e.seq, e.event_type, e.agent_id, e.bead_id, e.payload, e
 
 
 def pending(town: Town, *, after: int) -> list[Fact]:
-    """Pending events with a greater seq, in order."""
+    """Pending events whose seq is greater than `after`, in order."""
     rows = town.sql.execute(
         f"SELECT {_COLUMNS} FROM town_events e WHERE e.processed_at IS NULL AND e.seq > :after ORDER BY e.seq",  # noqa: S608
         {"after": after},
@@ -83,7 +83,7 @@ def pending(town: Town, *, after: int) -> list[Fact]:
 
 
 def is_pending(town: Town, fact: Fact) -> bool:
-    """Whether an event is still to be applied: deleting a bead marks its events as processed."""
+    """Whether an event must still be applied. Deleting a bead marks its pending events as processed."""
     if not town.deleted_beads:
         return True
     row = town.sql.execute(
@@ -110,7 +110,7 @@ def oldest_pending(town: Town) -> datetime | None:
 
 
 def mark_processed(town: Town, fact: Fact, outcome: str) -> None:
-    """Mark the event as processed, unless that happened meanwhile because its bead was deleted."""
+    """Mark the event as processed, unless the deletion of its bead has already done so."""
     town.sql.execute(
         "UPDATE town_events SET processed_at = :now, outcome = :outcome WHERE event_id = :id AND processed_at IS NULL",
         {"id": fact.event_id, "now": town.tick.now_text, "outcome": outcome},
@@ -118,7 +118,7 @@ def mark_processed(town: Town, fact: Fact, outcome: str) -> None:
 
 
 def remove(town: Town, fact: Fact) -> None:
-    """Delete a transient event once it is applied; the journal has a record of it."""
+    """Delete a transient event that was applied; the journal has a record of it."""
     town.sql.execute("DELETE FROM town_events WHERE event_id = :id", {"id": fact.event_id})
 
 

@@ -1,4 +1,4 @@
-"""The journal: what each tick was given and what it did, from which replay works. The table holds the newest ticks only."""
+"""The journal: the input and the output of each tick. A replay needs nothing else. The table holds only the newest ticks."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ from shared.town.town import Town
 
 
 def record(town: Town, report: TickReport) -> None:
-    """Write the row of this tick and the town keys that go with it."""
+    """Write the row of this tick and the town keys that every tick sets."""
     given = report.input
     town.sql.execute(
         "INSERT INTO ticks (tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, "
@@ -38,12 +38,12 @@ def record(town: Town, report: TickReport) -> None:
 
 
 def outputs_of(report: TickReport) -> dict[str, Any]:
-    """What a tick did, as its row stores it."""
+    """The column `outputs` of a tick's row, decoded."""
     return {**report.outputs(), "next_due_at": text_or_none(report.next_due)}
 
 
 def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: bool = False) -> list[dict[str, Any]]:
-    """The newest (or the oldest) journal rows after a tick, in order of ticks, with inputs and outputs decoded."""
+    """At most `limit` journal rows after a tick, the newest or the oldest, in order of ticks, with decoded inputs and outputs."""
     found = sql.execute(_OLDEST if oldest else _NEWEST, {"after": after, "limit": limit}).fetchall()
     records = [dict(zip(_COLUMNS, row, strict=True)) for row in (found if oldest else reversed(found))]
     for record_ in records:
@@ -84,8 +84,8 @@ _OLDEST = _SELECT + "ORDER BY tick_no LIMIT :limit"
 def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
     """The rows to move out of the image if the window is full (JOURNAL_WINDOW_ROWS or _BYTES); None if it is not full.
 
-    A block consists of the oldest rows only, half a window of them. So every later image that still has these rows gives
-    the same bytes, whoever makes the block.
+    A block is the oldest half of a window. Every later image that still has these rows yields the same bytes, so it does not
+    matter which worker makes the block.
     """
     count, size = sql.execute(
         "SELECT COUNT(*), COALESCE(SUM(LENGTH(inputs) + LENGTH(outputs)), 0) FROM ticks "

@@ -1,8 +1,8 @@
-"""Large images: each in a private file, with the pages that a transaction changed, found at the cost of the change.
+"""Large images: each is in a private file. Finding the pages that a transaction changed takes time proportional to the change.
 
-A tick of a town of 100 MiB changes perhaps ten pages. Comparing all pages would cost time proportional to the town, so the
-changed pages are taken from SQLite's rollback journal. Right before COMMIT the file is still unchanged, because SQLite writes
-nothing early (`cache_spill` is off), and the journal beside it names every page that is about to be overwritten, except for
+A tick of a town of 100 MiB changes perhaps ten pages, so comparing all pages would be wasteful. The changed pages are found
+through SQLite's rollback journal instead. Right before COMMIT the file is still unchanged, because SQLite writes nothing early
+(`cache_spill` is off), and the journal beside it names every page that is about to be overwritten, except for
 
 - page 1, because the change counter in it is written by the commit itself;
 - pages beyond the old end of the file, which have no original;
@@ -11,8 +11,8 @@ nothing early (`cache_spill` is off), and the journal beside it names every page
 
 These pages and those that the journal names are read before and after the commit; those that differ are the change.
 
-An image is an immutable value, the file is not. The file can show the newest image that was made from it and the one before,
-so a worker that loses a race still finds its base. Reading an older image raises an error and never returns other bytes.
+An image is an immutable value; its file is not. The file can show the newest image that was made from it and the one before,
+so a worker that loses a race still finds its base. Reading an older image raises an error and never returns wrong bytes.
 """
 
 import os
@@ -58,7 +58,7 @@ class PageFile:
         self._changed: Mapping[int, PageChange] = {}
 
     def path(self) -> Path:
-        """The path of the file, which is written now if it was not yet."""
+        """The path of the file. The first call writes the file."""
         if self._path is None:
             self._path = self._scratch.new()
             weakref.finalize(self, self._scratch.remove, self._path)
@@ -106,7 +106,7 @@ class PageFile:
         return version == self._shown
 
     def advanced(self, changed: Mapping[int, PageChange]) -> int:
-        """Note that the file was changed like this; returns the version that it now shows."""
+        """Note the pages that were changed in the file; returns the version that it now shows."""
         self._base, self._changed = self._shown, changed
         self._newest = self._shown = self._newest + 1
         return self._newest
@@ -154,7 +154,7 @@ class LargeImage:
 
 
 def large_image(image: bytes, scratch: ScratchFiles, *, page_size: int) -> LargeImage:
-    """An image that is moved to a file of `scratch` when it is first opened."""
+    """An image that is written to a file of `scratch` when it is first opened."""
     return LargeImage(PageFile(image, scratch, page_size=page_size), 0, len(image) // page_size)
 
 
@@ -172,7 +172,9 @@ class FollowedConnection(sqlite3.Connection):
         self._counted = self._change_counter()
         mode = self.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
         if mode != "truncate":
-            raise RuntimeError(f"SQLite uses journal mode {mode!r} for {self._path}: changed pages could not be found")
+            raise RuntimeError(
+                f"SQLite uses journal mode {mode!r} for {self._path}, in which changed pages cannot be found"
+            )
         self.execute(
             "PRAGMA synchronous = OFF"
         )  # the file is never used after a crash; the object store has the durable copy
@@ -214,10 +216,10 @@ class FollowedConnection(sqlite3.Connection):
         return self._image
 
     def take_back(self) -> None:
-        """Close the connection, and undo in the file the transactions whose outcome was not taken."""
+        """Close the connection, and undo in the file the transactions since the last `outcome`."""
         self.close()
         if not self._path.exists():
-            return  # the garbage collector may close an abandoned run after it removed the file of its image
+            return  # the garbage collector may have removed the file of an abandoned run before it closes the connection
         if self._image.file.shows(self._image.version) and self._counted != self._change_counter():
             self._image.file.give_up()
         elif self._changed:
@@ -270,8 +272,8 @@ def _named_by_journal(path: Path, page_size: int) -> set[int] | None:
 
 
 def _free_leaves(path: Path, first: bytes, named: set[int], *, page_size: int) -> Iterator[int]:
-    """The free pages listed in the touched trunk pages of the old free list: the first trunk page, and the next ones if it is used
-    up.
+    """The free pages that the changed trunk pages of the old free list name: the first trunk page, and the next ones if that is
+    used up.
     """
     trunk = int.from_bytes(first[_FREE_LIST_AT : _FREE_LIST_AT + 4], "big")
     while trunk in named:

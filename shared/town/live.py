@@ -1,4 +1,4 @@
-"""What rules see of live beads: only the columns they need, checked when read. Titles and bodies stay in the database."""
+"""Live beads as rules see them: only the columns that rules need, checked when read. Titles and bodies stay in the database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Issue(NamedTuple):
 class LiveReview:
     """A merge request that is open or in progress, with its review metadata.
 
-    `parent_mode` is the merge mode of the convoy that its parent, or else metadata.convoy_id, names; None if there is none.
+    `parent_mode` is the merge mode of the convoy that is its parent, or, if it has no parent, of the convoy with the id in
+    metadata.convoy_id; None if there is no such convoy.
     """
 
     id: str
@@ -91,7 +92,7 @@ class OpenConvoy:
 
     @property
     def lands(self) -> bool:
-        """Whether it ends with a landing MR. A missing mode means review-then-land."""
+        """Whether it ends with a landing MR. Without a merge mode, review-then-land applies."""
         mode = self.merge_mode or MergeMode.REVIEW_THEN_LAND
         return mode is MergeMode.REVIEW_THEN_LAND and self.feature_branch is not None
 

@@ -1,4 +1,4 @@
-"""Reads single rows, for events and actions. Rules read sets of rows, with `shared.town.reading`."""
+"""Queries for events and actions: the rows that belong to one id. Rules use `shared.town.reading`, which reads whole sets."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

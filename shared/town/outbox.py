@@ -1,4 +1,4 @@
-"""The outbox: calls to the outside that applied actions requested (spec/tick.md section 5)."""
+"""The outbox: calls to external systems that applied actions requested (spec/tick.md section 5)."""
 
 import json
 import sqlite3
@@ -141,7 +141,7 @@ def claim(town: Town, effect: Effect) -> None:
 
 
 def retry(town: Town, effect: Effect, result: Mapping[str, Any]) -> None:
-    """Note a passing failure: the effect is pending again, with a longer wait after each attempt."""
+    """Record a transient failure: the effect is pending again, with a longer wait after each attempt."""
     wait = min(limits.EFFECT_RETRY_UNIT * 2 ** max(effect.attempts - 1, 0), limits.EFFECT_RETRY_AT_MOST)
     town.sql.execute(
         "UPDATE outbox SET state = 'pending', claim = NULL, claimed_until = NULL, not_before = :later, result = :result "
@@ -151,7 +151,7 @@ def retry(town: Town, effect: Effect, result: Mapping[str, Any]) -> None:
 
 
 def finish(town: Town, effect: Effect, state: EffectState, result: Mapping[str, Any]) -> None:
-    """End an effect: done, failed or expired."""
+    """End an effect with the state `done` or `failed`, and store its result."""
     town.sql.execute(
         "UPDATE outbox SET state = :state, claim = NULL, claimed_until = NULL, not_before = NULL, result = :result, "
         "finished_at = :now WHERE effect_id = :id",
@@ -183,7 +183,9 @@ def expire_of_agent(town: Town, agent_id: str) -> None:
 
 
 def remove_finished(town: Town, *, before: datetime, limit: int, reads: bool) -> int:
-    """Delete effects that finished before a time, oldest first: only reads (polls, refreshes), or only the others."""
+    """Delete effects that finished before a time, oldest first: only polls, token refreshes and model changes if `reads`, else
+    only the others.
+    """
     deleted = town.sql.execute(_REMOVE_READS if reads else _REMOVE_OTHERS, {"before": to_text(before), "limit": limit})
     return deleted.rowcount
 

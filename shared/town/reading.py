@@ -1,7 +1,7 @@
-"""What rules may read: one query for each concept, run once per pass and shared by all rules.
+"""The state that rules may read: one query for each concept, whose result all rules of a pass share.
 
-A reader is a snapshot by construction, because rules run before any action of their pass and every result is kept. Every
-query has a total order. None reads closed or failed beads, except those that an index reaches from a live bead.
+All rules see the same state, because they run before any action of their pass. Every query has a total order. No query scans
+closed or failed beads: it reaches them only through an index, from a live bead, by their id, or as recent failed starts.
 """
 
 import sqlite3
@@ -147,7 +147,7 @@ class TownReader:
         return {convoy: tuple(landings) for convoy, landings in found.items()}
 
     def recent_nudges(self, since: datetime) -> Mapping[tuple[str, str], datetime]:
-        """When each working or stalled agent was last nudged by a tier since then, by (agent, source)."""
+        """The last nudge since `since` of each working or stalled agent by each tier: its time by (agent, source)."""
         found = self._recent_nudges.get(since)
         if found is None:
             rows = self._rows("recent_nudges", {"since": to_text(since)})
@@ -175,7 +175,7 @@ class TownReader:
         return frozenset((row[0], row[1]) for row in self._rows("unfinished_effects"))
 
     def failed_starts(self, since: datetime) -> tuple[int, datetime | None]:
-        """How many beads that are not closed failed to start since then, and when the first of them did."""
+        """How many beads have failed to start since `since` and are not closed, and the time of the first such failure."""
         count, oldest = self._rows("failed_starts", {"since": to_text(since)})[0]
         return count, time_or_none(oldest)
 
@@ -215,7 +215,7 @@ class TownReader:
         )
 
     def dispatchable(self, issue: live.Issue) -> bool:
-        """Whether nothing but backoff, breaker, drain or a full rig can keep this issue from being dispatched (rule B1)."""
+        """Whether B1 may dispatch this issue, apart from attempts, backoff, breaker, drain and a full rig."""
         return (
             issue.status is BeadStatus.OPEN
             and issue.assignee is None

@@ -1,7 +1,7 @@
-"""Rows as values. Every column is checked against the known values when a row is read.
+"""Rows as values. Reading a row checks its statuses and other closed vocabularies, its times and its JSON.
 
-A row that cannot be read raises RowUnreadable. The reader notes it for invariant 1 and continues with the other rows, so
-that one bad row never stops a rule.
+A row that fails a check raises RowUnreadable. The reader notes it for invariant 1 and continues with the other rows, so that
+one bad row never stops a rule.
 """
 
 import json
@@ -34,7 +34,7 @@ class Rig:
 
 @dataclass(frozen=True, slots=True)
 class Bead:
-    """One bead with all of its columns."""
+    """One bead, with every column except `closed_at`."""
 
     id: str
     type: BeadType
@@ -75,7 +75,7 @@ class Review:
 
 
 class Hooked(NamedTuple):
-    """What rules need to know about the bead that an agent is hooked to."""
+    """The bead that an agent is hooked to, with the columns that rules need."""
 
     id: str
     type: BeadType
@@ -87,9 +87,9 @@ class Hooked(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """An agent with its hook. `hook` is the bead's id; `hooked` is None if that bead does not exist.
+    """An agent with its hook. `hook` is the bead's id; `hooked` is None without a hook or if that bead does not exist.
 
-    `last_event_at` and `active_tools` stay text: only GUPP reads them, and defines what unreadable values mean.
+    `last_event_at` and `active_tools` stay text: only the GUPP rules interpret them, and define what unreadable values mean.
     """
 
     id: str
@@ -113,7 +113,7 @@ class Agent(NamedTuple):
 
 
 def member(vocabulary: Mapping[str, E], word: str) -> E:
-    """The member of a vocabulary for its wire word. Raises ValueError for an unknown word."""
+    """The member of a vocabulary that a wire word stands for. Raises ValueError for an unknown word."""
     found = vocabulary.get(word)
     if found is None:
         raise ValueError(f"{str(word)[:40]!r} is not one of {', '.join(sorted(vocabulary))}")

@@ -38,7 +38,7 @@ CREATE INDEX beads_by_rig ON beads (rig_id, status);
 CREATE INDEX beads_by_assignee ON beads (assignee_agent_bead_id, type, status);
 CREATE INDEX beads_failed_to_start ON beads (last_dispatch_failed_at) WHERE last_dispatch_failed_at IS NOT NULL;
 
--- Impossible by the check above; lets invariant 5 ask for free.
+-- Always empty, because of the CHECK on beads.status: invariant 5 verifies that without a scan.
 CREATE INDEX convoys_of_unknown_status ON beads (bead_id)
     WHERE type = 'convoy' AND status NOT IN ('open', 'in_progress', 'in_review', 'closed', 'failed');
 
@@ -66,7 +66,7 @@ CREATE TABLE agent_metadata (
     stalled_at              TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Two agents on one bead cannot be stored.
+-- Refuses a second agent on the same bead.
 CREATE UNIQUE INDEX agents_by_hook ON agent_metadata (current_hook_bead_id) WHERE current_hook_bead_id IS NOT NULL;
 CREATE INDEX agents_by_status ON agent_metadata (status, role);
 
@@ -93,7 +93,7 @@ CREATE TABLE convoy_metadata (
 
 CREATE INDEX convoys_staged ON convoy_metadata (bead_id) WHERE staged = 1;
 
--- "bead blocks-edge other": bead waits for the other. "bead tracks other": an issue its convoy, an MR its source.
+-- 'blocks': bead_id waits for depends_on_bead_id. 'tracks': an issue tracks its convoy, an MR tracks its source.
 CREATE TABLE bead_dependencies (
     bead_id            TEXT NOT NULL REFERENCES beads (bead_id),
     depends_on_bead_id TEXT NOT NULL REFERENCES beads (bead_id),
@@ -115,7 +115,7 @@ CREATE TABLE escalation_metadata (
 
 CREATE INDEX escalations_to_bump ON escalation_metadata (bead_id) WHERE acknowledged = 0 AND re_escalation_count < 3;
 
--- Append-only audit.
+-- The append-only audit trail.
 CREATE TABLE bead_events (
     bead_event_id TEXT NOT NULL PRIMARY KEY,
     seq           INTEGER NOT NULL UNIQUE,
@@ -154,7 +154,7 @@ CREATE INDEX nudges_by_source ON agent_nudges (agent_bead_id, source, created_at
 CREATE INDEX nudges_expiring ON agent_nudges (expires_at) WHERE delivered_at IS NULL AND expires_at IS NOT NULL;
 CREATE INDEX nudges_delivered ON agent_nudges (delivered_at) WHERE delivered_at IS NOT NULL;
 
--- The inbox inside the image. An unknown type must be storable to be poisoned: no check.
+-- The inbox inside the image. event_type has no CHECK, because an event of an unknown type is stored and then poisoned.
 CREATE TABLE town_events (
     event_id     TEXT NOT NULL PRIMARY KEY,
     seq          INTEGER NOT NULL UNIQUE,
@@ -181,7 +181,7 @@ CREATE TABLE town (
     value TEXT NOT NULL CHECK (json_valid(value))
 ) STRICT, WITHOUT ROWID;
 
--- The journal: a window; older rows lie in journal objects.
+-- The newest rows of the journal; older ones are in journal objects.
 CREATE TABLE ticks (
     tick_no           INTEGER NOT NULL PRIMARY KEY,
     tick_id           TEXT NOT NULL UNIQUE,

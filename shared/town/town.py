@@ -13,7 +13,7 @@ from shared.town.rows import RIG_COLUMNS, Rig, rig_of
 
 @dataclass(slots=True)
 class Town:
-    """What events and actions work on. Only `shared.town` runs statements on `sql`.
+    """The state that events and actions change. Only `shared.town` runs statements on `sql`.
 
     `unreadable` collects the rows that could not be read, by (table, key), for invariant 1. `config_changed` means that an
     event stored another configuration, which applies from the next tick on. `deleted_beads` means that a bead was deleted,
@@ -59,11 +59,11 @@ class Town:
         self.business_events.append({"name": name, "data": data})
 
     def noted(self) -> tuple[int, bool]:
-        """A mark of what was noted outside the database so far, for `forget_since`."""
+        """A mark for `forget_since`: the business events and the change of configuration that were noted so far."""
         return len(self.business_events), self.config_changed
 
     def forget_since(self, noted: tuple[int, bool]) -> None:
-        """Undo what was noted outside the database since a mark; a savepoint does so for the database only."""
+        """Drop the business events and the change of configuration noted since a mark. A savepoint undoes only the database."""
         del self.business_events[noted[0] :]
         self.config_changed = noted[1]
 

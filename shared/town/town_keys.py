@@ -1,6 +1,6 @@
-"""The town keys: single values that a tick stores for the next one, and the form of those that have parts.
+"""The town keys: single values that a tick stores for the next one, and typed access to those that have parts.
 
-A key that was never set has its value in NEVER_SET. A new town stores these values; an imported one may lack them.
+NEVER_SET holds the values of keys with parts that were never set. A new town stores them; an imported town may lack them.
 """
 
 import json
@@ -23,7 +23,7 @@ NEVER_SET: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ContainerDrain:
-    """A drain: nothing is dispatched until the new container reports `nonce` or the drain times out."""
+    """A drain: nothing is dispatched until the new container reports `nonce` or sends a heartbeat, or the drain times out."""
 
     nonce: str
     started_at: datetime
@@ -66,18 +66,18 @@ def breaker(sql: sqlite3.Connection) -> Breaker:
 
 
 def put_breaker(sql: sqlite3.Connection, new: Breaker) -> None:
-    """Store the breaker, without its failures, which every tick counts anew."""
+    """Store the breaker, except for its failures, which every tick counts again."""
     put(sql, "breaker", {"open": new.open, "since": text_or_none(new.since), "episode": new.episode})
 
 
 def count(sql: sqlite3.Connection, what: Literal["poisoned", "conflicts"], more: int = 1) -> None:
-    """Add to one of the town's counters, which only ever grow."""
+    """Add to one of the town's counters, which never decrease."""
     counters = value(sql, "counters") or NEVER_SET["counters"]
     put(sql, "counters", {**counters, what: counters[what] + more})
 
 
 def container_drain(sql: sqlite3.Connection) -> ContainerDrain | None:
-    """The present drain; None if the town is not draining."""
+    """The current drain; None if the town is not draining."""
     stored = value(sql, "drain")
     return None if stored is None else ContainerDrain(stored["nonce"], from_text(stored["started_at"]))
 
@@ -88,5 +88,5 @@ def settling_until(sql: sqlite3.Connection) -> datetime | None:
 
 
 def triage(sql: sqlite3.Connection) -> dict[str, Any]:
-    """The last triage batch, how many batches since then brought no answer, and whether that was escalated."""
+    """The last triage batch, the number of batches since the last answer or new request, and whether that was escalated."""
     return dict(value(sql, "triage") or NEVER_SET["triage"])

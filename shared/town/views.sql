@@ -1,7 +1,7 @@
--- The named notions of a town.
+-- Views: concepts of a town by name.
 
--- A dependent that waits, and what it waits for. Whether a *failed* blocker still counts depends on
--- configuration and labels, so the reader decides that; a closed one never counts.
+-- Each live dependent with each of its blockers that is not closed. Whether a *failed* blocker still counts depends on
+-- configuration and labels, so the reader decides that.
 CREATE VIEW open_blockers AS
 SELECT x.bead_id AS dependent_id, x.type AS dependent_type, x.status AS dependent_status,
        y.bead_id AS blocker_id, y.status AS blocker_status, y.labels AS blocker_labels, y.metadata AS blocker_metadata

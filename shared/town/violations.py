@@ -1,4 +1,4 @@
-"""The table of violated invariants: first seen, opened, captured, removed."""
+"""The table of violated invariants. A violation is noted when first seen, opened, captured (reported), and finally removed."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +65,7 @@ def capture(town: Town, invariant: int, subject: str) -> None:
 
 
 def forget(town: Town, invariant: int, subject: str) -> None:
-    """Remove a violation that no longer exists."""
+    """Remove a violation that is no longer seen."""
     town.sql.execute(
         "DELETE FROM open_violations WHERE invariant = :invariant AND subject = :subject",
         {"invariant": invariant, "subject": subject},

@@ -38,9 +38,9 @@ MIGRATIONS: Final = read_migrations(Path(__file__).parent)
 
 
 def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
-    """Migrate the open image to the newest schema, in the present transaction; returns the names of applied migrations.
+    """Migrate the open image to the newest schema, in the current transaction; returns the names of applied migrations.
 
-    Raises SchemaMismatch for an image with a version that no migration starts from.
+    Raises SchemaMismatch for a schema version below 1, which no release has written.
     """
     version = database.schema_version(sql)
     if version < 1:

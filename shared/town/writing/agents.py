@@ -39,7 +39,7 @@ POLECAT_NAMES: Final = [
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """What a heartbeat says about the agent's activity. None means that the heartbeat does not say."""
+    """The agent's activity according to a heartbeat. None means that the heartbeat lacks the value."""
 
     last_event_type: str | None = None
     last_event_at: datetime | None = None
@@ -145,7 +145,7 @@ def clear_checkpoint(town: Town, agent_id: str) -> bool:
 
 
 def observe(town: Town, agent_id: str, status: str | None) -> None:
-    """Set the last recorded process status other than running; None begins a new episode."""
+    """Set the last recorded process status other than running. None begins a new episode, in which every status is new."""
     town.sql.execute(
         "UPDATE agent_metadata SET observed_status = :status WHERE bead_id = :id AND observed_status IS NOT :status",
         {"id": agent_id, "status": status},
@@ -153,7 +153,7 @@ def observe(town: Town, agent_id: str, status: str | None) -> None:
 
 
 def set_message(town: Town, agent_id: str, message: str) -> None:
-    """Set the agent's own description of what it does, for display."""
+    """Set the agent's own description of its work, for display."""
     town.sql.execute(
         "UPDATE agent_metadata SET agent_status_message = :message, agent_status_updated_at = :now WHERE bead_id = :id",
         {"id": agent_id, "message": message, "now": town.tick.now_text},
@@ -161,7 +161,7 @@ def set_message(town: Town, agent_id: str, message: str) -> None:
 
 
 def begin_dispatch(town: Town, agent_id: str, bead_id: str) -> int:
-    """Let the agent work on the bead as a new generation, which is returned (spec/actions.md section 3)."""
+    """Begin a new generation of the agent, working on the bead (spec/actions.md section 3); returns the generation."""
     town.sql.execute(
         "UPDATE agent_metadata SET status = 'working', dispatch_attempts = dispatch_attempts + 1, "
         "generation = generation + 1, last_dispatch_bead_id = :bead, last_dispatch_outcome = 'pending', "
@@ -209,7 +209,7 @@ def get_or_create(town: Town, role: Role, rig_id: str | None) -> str:
 
 
 def _existing(town: Town, role: Role, rig_id: str | None) -> str | None:
-    """The first existing agent. Polecats are interchangeable, so of these it is the first readable one."""
+    """The first existing agent; for polecats, which are interchangeable, the first readable one."""
     found = [row[0] for row in town.sql.execute(_FIND[role], {"rig": rig_id}).fetchall()]
     if role is not Role.POLECAT:
         return next(iter(found), None)

@@ -16,7 +16,7 @@ Moved = Literal["moved", "already", "terminal", "moved_on", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a bead failed: a code of spec/data-model.md 1.7, a sentence, and who reported it."""
+    """Why a bead failed: a code of spec/data-model.md 1.7, a sentence, and the source of the report."""
 
     code: str
     message: str
@@ -79,7 +79,7 @@ def move(
     reason: str | None = None,
     failure: Failure | None = None,
 ) -> Moved:
-    """Change a bead's status, if it still has the expected one (spec/data-model.md 3.1). A terminal status never changes."""
+    """Change a bead's status, if it still has the expected one (spec/data-model.md 3.1). A terminal status is never changed."""
     row = town.sql.execute("SELECT status, type FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
     if row is None:
         return "missing"
@@ -122,7 +122,7 @@ def reopen(town: Town, bead_id: str) -> None:
 
 
 def assign(town: Town, bead_id: str, agent_id: str) -> None:
-    """Make an agent the assignee, and record that."""
+    """Make an agent the assignee, and record it in the audit trail."""
     town.sql.execute(
         "UPDATE beads SET assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :id",
         {"agent": agent_id, "id": bead_id, "now": town.tick.now_text},
@@ -141,7 +141,7 @@ def clear_assignee(town: Town, bead_id: str) -> bool:
 
 
 def count_attempt(town: Town, bead_id: str, agent_id: str) -> None:
-    """Count a dispatch of this bead to that agent. This is the only place where attempts are counted."""
+    """Count a dispatch of this bead to the agent, which becomes its assignee. Nothing else counts a bead's attempts."""
     town.sql.execute(
         "UPDATE beads SET dispatch_attempts = dispatch_attempts + 1, last_dispatch_attempt_at = :now, "
         "assignee_agent_bead_id = :agent, updated_at = :now WHERE bead_id = :id",
@@ -162,7 +162,7 @@ def reset_attempts(town: Town, bead_id: str) -> None:
 def set_dispatch_times(
     town: Town, bead_id: str, *, attempts: int, attempted_at: str | None, failed_at: str | None
 ) -> None:
-    """Set the attempt counter and times directly (agent_reset, triage)."""
+    """Set the attempt counter and the times of the last attempt and the last failure directly, for agent_reset."""
     town.sql.execute(
         "UPDATE beads SET dispatch_attempts = :attempts, last_dispatch_attempt_at = :attempted_at, "
         "last_dispatch_failed_at = :failed_at WHERE bead_id = :id",
@@ -216,7 +216,7 @@ def set_metadata(town: Town, bead_id: str, values: Mapping[str, Any]) -> bool:
 
 
 def set_fields(town: Town, bead_id: str, values: Mapping[str, Any]) -> None:
-    """Replace title, body, priority, labels or rig_id of a bead, without changing updated_at."""
+    """Replace the given fields (title, body, priority, labels, rig_id) of a bead, without changing updated_at."""
     bead = lookup.bead(town, bead_id)
     if bead is None:
         return
@@ -256,7 +256,7 @@ def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
 
 
 def delete(town: Town, bead_id: str) -> None:
-    """Delete a bead with its children, edges, audit trail, nudges and metadata rows. Its pending events count as processed."""
+    """Delete a bead with its children, edges, audit trail, nudges and metadata rows, and mark its pending events as processed."""
     town.deleted_beads = True
     children = town.sql.execute(
         "SELECT bead_id FROM beads WHERE parent_bead_id = :id ORDER BY bead_id", {"id": bead_id}
@@ -283,7 +283,7 @@ def delete(town: Town, bead_id: str) -> None:
 
 
 def in_progress_of(town: Town, agent_id: str) -> Bead | None:
-    """The bead in progress that is assigned to an agent: the last updated one, then the one with the smallest id."""
+    """The bead in progress that is assigned to an agent. Of several, the one updated last; of these, the smallest id."""
     row = town.sql.execute(
         "SELECT bead_id FROM beads WHERE assignee_agent_bead_id = :agent "
         "AND type IN ('issue', 'merge_request', 'message', 'molecule', 'escalation', 'convoy') AND status = 'in_progress' "
@@ -294,7 +294,7 @@ def in_progress_of(town: Town, agent_id: str) -> Bead | None:
 
 
 def _convoys_concerned(town: Town, bead_id: str) -> list[str]:
-    """The convoys that the bead tracks, or, for an MR, that its source tracks, by id."""
+    """The convoys whose counts a bead can change: those that it tracks, and for an MR those that its source tracks; by id."""
     rows = town.sql.execute(
         "SELECT c.bead_id FROM bead_dependencies d JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
         "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' "

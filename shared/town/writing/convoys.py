@@ -5,7 +5,7 @@ from shared.town.town import Town
 
 
 def record_progress(town: Town, convoy_id: str) -> bool:
-    """Count the tracked issues, and the closed and failed ones (3.9); False if the counts had not changed."""
+    """Store how many issues the convoy tracks and how many of them have ended (3.9); False if the counts had not changed."""
     total, done = town.sql.execute(
         "SELECT COUNT(*), COALESCE(SUM(b.status IN ('closed', 'failed')), 0) FROM bead_dependencies d "
         "JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "

@@ -1,4 +1,4 @@
-"""Escalations, which ask for a person, and triage requests, which ask for a triage polecat."""
+"""Escalations, which a person must answer, and triage requests, which a triage polecat must answer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -62,7 +62,7 @@ def acknowledge(town: Town, bead_id: str) -> str:
 
 
 def bump(town: Town, bead_id: str, severity: str) -> bool:
-    """Raise severity and priority and count that; False if the escalation is acknowledged or not live."""
+    """Raise severity and priority, and count it; False if the escalation is acknowledged or not live."""
     bead = lookup.bead(town, bead_id)
     if bead is None or not bead.live:
         return False
@@ -138,7 +138,7 @@ def triage_state(town: Town) -> dict[str, Any]:
 
 
 def count_batch(town: Town, batch_id: str) -> None:
-    """Count a triage batch, as fruitless until a request is answered or a new request is made."""
+    """Count a triage batch. It counts as fruitless until a request is answered or a new one is made."""
     state = triage_state(town)
     counted = {"last_batch_at": town.tick.now_text, "last_batch_id": batch_id, "fruitless": state["fruitless"] + 1}
     town.put("triage", {**state, **counted, "escalated": False})

@@ -8,7 +8,7 @@ from shared.town.writing import audit
 
 
 def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
-    """Hook an agent to a bead (spec/data-model.md 3.2). Returns why that was refused, or None."""
+    """Hook an agent to a bead (spec/data-model.md 3.2). Returns the reason for a refusal, or None."""
     agent = lookup.agent(town, agent_id)
     bead = lookup.bead(town, bead_id)
     if agent is None or bead is None:
@@ -38,7 +38,7 @@ def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
 
 
 def why_unhookable(bead: Bead) -> str | None:
-    """Why no agent may be hooked to a bead; None if an agent may."""
+    """The reason why no agent may be hooked to a bead; None if one may."""
     if bead.type in (BeadType.ESCALATION, BeadType.CONVOY, BeadType.AGENT, BeadType.MESSAGE):
         return f"a bead of type {bead.type} is never hooked"
     if Label.TRIAGE_REQUEST in bead.labels:

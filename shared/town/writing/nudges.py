@@ -1,4 +1,4 @@
-"""Nudges: short texts for a running agent, each delivered at most once."""
+"""Nudges: short messages to a running agent. Only the first delivery of each is recorded."""
 
 from datetime import datetime
 
@@ -42,7 +42,7 @@ def agent_of(town: Town, nudge_id: str) -> str | None:
 
 
 def deliver(town: Town, nudge_id: str) -> bool:
-    """Note that a nudge was delivered or has expired. False if it does not exist or that was noted before: the first time stays."""
+    """Mark a nudge as delivered, also if it has expired; the first time is kept. False if it is unknown or was marked before."""
     delivered = town.sql.execute(
         "UPDATE agent_nudges SET delivered_at = :now WHERE nudge_id = :id AND delivered_at IS NULL",
         {"id": nudge_id, "now": town.tick.now_text},

@@ -17,7 +17,7 @@ from shared.town.writing.beads import Failure
 
 
 def valid_pr_url(url: str) -> bool:
-    """Whether an address may be stored: only https addresses may."""
+    """Whether the address of a pull request may be stored: it must be https."""
     return url.startswith("https://")
 
 
@@ -32,7 +32,7 @@ def submit(
     rig_id: str | None = None,
     target_branch: str | None = None,
 ) -> str:
-    """Create an MR bead for a source (3.11); returns its id. Rig and target default to those of the source."""
+    """Create an MR bead for a source (3.11); returns its id. Defaults: the source's rig, and `default_target` as the target."""
     rig_id = rig_id if rig_id is not None else source.rig_id
     convoy = lookup.convoy_of(town, source.id)
     stored_url = pr_url if pr_url is not None and valid_pr_url(pr_url) else None
@@ -82,7 +82,7 @@ def create_metadata(town: Town, review_id: str, *, branch: str, target_branch: s
 
 
 def default_target(town: Town, rig_id: str | None, convoy: tuple[str, str | None, str | None] | None) -> str:
-    """The branch into which work is merged; `convoy` is that of lookup.convoy_of, or None for work outside of convoys."""
+    """The branch into which work is merged. `convoy` is the answer of `lookup.convoy_of`: None for work outside of convoys."""
     if convoy is not None and convoy[1] and (convoy[2] or MergeMode.REVIEW_THEN_LAND) == MergeMode.REVIEW_THEN_LAND:
         return convoy[1]
     rig = town.rig(rig_id)
@@ -138,13 +138,13 @@ def _source_not_merged(town: Town, source: Bead, result: str, message: str) -> N
 
 
 def set_pr_url(town: Town, review_id: str, pr_url: str) -> None:
-    """Store an https address of a pull request in both of its places."""
+    """Store the https address of a pull request in the review metadata and in the bead's metadata."""
     town.sql.execute("UPDATE review_metadata SET pr_url = :url WHERE bead_id = :id", {"id": review_id, "url": pr_url})
     beads.set_metadata(town, review_id, {"pr_url": pr_url})
 
 
 def set_ready_since(town: Town, review_id: str, since: str | None) -> None:
-    """Start the all-green period, or end it with None."""
+    """Set the start of the all-green period; None ends it."""
     town.sql.execute(
         "UPDATE review_metadata SET auto_merge_ready_since = :since "
         "WHERE bead_id = :id AND auto_merge_ready_since IS NOT :since",

@@ -1,4 +1,4 @@
-"""What an agent's reports mean for its work: "done" and "completed" (spec/data-model.md 3.13 and 3.14)."""
+"""Applies an agent's reports "done" and "completed" to its work (spec/data-model.md 3.13 and 3.14)."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ def agent_done(
     bead_id: str | None = None,
     generation: int | None = None,
 ) -> EventOutcome:
-    """Handle an agent's report that its work is done (3.13)."""
+    """Apply an agent's report that its work is done (3.13)."""
     agent = lookup.agent(town, agent_id)
     if agent is None:
         return Skipped("missing")
@@ -161,7 +161,7 @@ def agent_completed(
     reason: str | None = None,
     generation: int | None = None,
 ) -> EventOutcome:
-    """Handle the end of an agent process (3.14). No agent id means the mayor."""
+    """Apply the end of an agent process (3.14). No agent id means the mayor."""
     agent = lookup.mayor(town) if agent_id is None else lookup.agent(town, agent_id)
     if agent is None:
         return Skipped("missing")
