@@ -1,4 +1,4 @@
-"""Where two states, or two outputs of one tick, differ: by table, key and column, with both values."""
+"""Finds where two states, or two outputs of one tick, differ: by table, key and column, with both values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Difference:
 
 
 def of_images(expected: bytes, got: bytes, *, limit: int = SHOWN) -> tuple[Difference, ...]:
-    """At most `limit` rows in which two images differ: causes before consequences, the journal last."""
+    """At most `limit` differences between two images: causes before consequences, the journal last."""
     wanted, found = database.open_image(expected), database.open_image(got)
     try:
         return tuple(islice(_of_towns(wanted, found), limit))

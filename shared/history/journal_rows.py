@@ -1,11 +1,11 @@
-"""The journal of a town as a replay reads it: row by row, with the next row always known and one block in memory."""
+"""Reads the journal of a town row by row. It looks one row ahead, and keeps one block of rows in memory."""
 
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 
 
 class JournalRows:
-    """The journal rows after a tick. `next` is the next row, None after the last one."""
+    """The journal rows after a tick. `start_after` must be called first."""
 
     def __init__(self, past: TownPast, town_id: str) -> None:
         """Nothing is read before `start_after`."""
@@ -16,16 +16,16 @@ class JournalRows:
 
     @property
     def next(self) -> JournalRow | None:
-        """The next row."""
+        """The next row; None after the last one."""
         return self._block[self._position] if self._position < len(self._block) else None
 
     def start_after(self, tick_no: int) -> Steps[None]:
-        """Make the first row after a tick the next one. Raises DamagedImage."""
+        """Move to the first row after a tick. Raises DamagedImage."""
         self._block = yield from self._past.rows_after(self._town_id, tick_no)
         self._position = 0
 
     def advance(self) -> Steps[None]:
-        """Move on to the row after the next one."""
+        """Move forward by one row. Raises DamagedImage."""
         last = self._block[self._position]["tick_no"]
         self._position += 1
         if self._position == len(self._block):

@@ -16,7 +16,7 @@ from shared.town import database
 
 
 class Rerun:
-    """The copy. `image` are its bytes after the last tick, `tick_no` is that tick and `txid` its commit in history."""
+    """A private copy of a town. `image` is its bytes after the last tick, `tick_no` that tick, and `txid` its commit in history."""
 
     def __init__(self, start: PastImage) -> None:
         """Open a copy of a committed image. Raises WrongTown, SchemaMismatch."""
@@ -42,7 +42,7 @@ class Rerun:
         return self._digest.digest
 
     def run(self, given: TickInput) -> TickReport:
-        """Run one tick. `before` is then the image from which it started. A quiet tick changes nothing."""
+        """Run one tick, and keep the image from which it started as `before`. A quiet tick changes nothing."""
         report = tick.run(self.sql, given, town_id=self.town_id)
         self.before = self.image
         if not report.quiet:

@@ -1,4 +1,4 @@
-"""The retained past of a town, for replay: images from heads and files; journal rows from objects and the newest image."""
+"""The retained past of a town, for replay: images from heads and files; rows from journal objects and the newest image."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from shared.town import database, journal
 
 @dataclass
 class StoredPast:
-    """Implements the TownPast port on a store with versions. It caches listings, so one instance serves one request."""
+    """Implements the TownPast port on a store with versions. It caches listings: use a new instance for each request."""
 
     objects: ObjectStore
     versions: VersionedObjects

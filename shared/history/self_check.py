@@ -1,7 +1,7 @@
-"""The self-check: a share of all production ticks is run again from its record, right after commit and effects.
+"""The self-check: runs a share of the production ticks again from their records, right after commit and effects.
 
 A difference is a bug in our code (a rule that reads a clock, an unspecified order), not a fault of the town. So it raises an
-alert and counts in a metric, and is never a violation.
+alert and is counted in a metric, but is never a violation.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _SHOWN: Final = 5
 
 
 def chosen(tick_id: str, share: float) -> bool:
-    """Whether this tick is checked. The choice depends on the tick id only, so it is always the same for a tick."""
+    """Whether this tick is checked. It depends only on the tick id and the share, so every worker decides the same."""
     drawn = int.from_bytes(hashlib.sha256(tick_id.encode()).digest()[:4], "big")
     return drawn < share * _SCALE
 
@@ -29,7 +29,7 @@ def differences(base: TownImage, committed: TownImage) -> tuple[Difference, ...]
     """Where the committed tick diverges when it is run again on its base from its own record. Empty if it does not."""
     try:
         again = _again(base, committed)
-    except Exception as error:  # noqa: BLE001 - a tick that fails only the second time diverges too
+    except Exception as error:  # noqa: BLE001 - a tick that fails when it is run again diverges too
         return (_other("exception", None, error_text(error), committed),)
     if again == committed.image:
         return ()

@@ -1,9 +1,9 @@
-"""The image digest: one number for a whole image, which can be updated at the cost of the pages that changed.
+"""The image digest: one hash for a whole image. Updating it costs only the hashes of the pages that changed.
 
     8 hex digits     the number of pages
     64 hex digits    the sum, modulo 2^256, over all pages of SHA-256(page number as 4 bytes, big-endian, then the page)
 
-The order of summands does not matter, so replacing a page costs one subtraction and one addition. The page number is part
+The order of the summands does not matter, so replacing a page costs one subtraction and one addition. The page number is part
 of the hash, so swapping two pages changes the digest.
 """
 
@@ -29,7 +29,7 @@ def digest_of(image: bytes, page_size: int) -> str:
 
 
 def updated(digest: str, changed: Mapping[int, PageChange]) -> str:
-    """The digest after these pages changed. It equals the digest of the new image computed as a whole."""
+    """The digest after these pages changed. It equals `digest_of` the new image."""
     pages = int(digest[:_PAGES_DIGITS], 16)
     total = int(digest[_PAGES_DIGITS:], 16)
     for number, (old, new) in changed.items():
@@ -77,7 +77,7 @@ class RunningDigest:
         return _text(len(self._hashes), self._total)
 
     def follow(self, image: bytes) -> str:
-        """The digest of the image that follows the last one. A page that is gone counts as 0 until the list is cut."""
+        """The digest of the image that follows the last one. A removed page counts as 0 until the list is cut."""
         for number, (_, new) in changed_pages(self._image, image, self._size).items():
             known = self._hashes[number - 1] if number <= len(self._hashes) else 0
             hashed = 0 if new is None else _page_hash(number, new)

@@ -49,7 +49,7 @@ def some_pages(content: Content, numbers: Iterable[int], *, page_size: int) -> M
 
 
 def change_between(old: Content, new: Content) -> Mapping[int, PageChange] | None:
-    """The pages that differ; None if the page sizes differ, and so everything does.
+    """The pages that differ; None if the page sizes differ, so that no pages can be compared.
 
     A large image that was made from the old one knows its changed pages. All other images are compared.
     """

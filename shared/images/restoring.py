@@ -1,8 +1,8 @@
-"""Turning an old image into the newest one: the rows of the past with the counters of the present.
+"""Turns an old image into the next commit: the rows of the past with the counters of the present.
 
 Tick numbers and times continue from the present, so the restore is a new point in history and can be undone itself. Every
-agent gets a generation that was never used, so agents started since the old image are stale. Effects that were pending in the
-old image expire, so nothing is called a second time.
+agent gets a generation that was never used, so reports from agents that are still running are stale. Effects that were
+unfinished in the old image expire, so nothing is called a second time.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from shared.town import database
 
 
 def carried_over(restored: bytes, present: bytes, *, now: datetime) -> bytes:
-    """The image to commit: the rows of `restored` under the numbers of `present`. Raises WrongTown, SchemaMismatch."""
+    """The image to commit: the rows of `restored` with the counters of `present`. Raises WrongTown, SchemaMismatch."""
     old, new = database.open_image(restored), database.open_image(present)
     try:
         keys = dict(new.execute("SELECT key, value FROM town ORDER BY key").fetchall())

@@ -1,4 +1,4 @@
-"""Rewriting an image row by row into a new one, so that no byte of the old pages is left, in a free page or between rows."""
+"""Rewrites an image row by row into a new one, so that no byte of an old page remains, in a free page or between rows."""
 
 import sqlite3
 from collections.abc import Callable, Mapping

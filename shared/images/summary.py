@@ -1,4 +1,4 @@
-"""What a run reads from an image before its tick."""
+"""The values that a run reads from an image before its tick."""
 
 import json
 import sqlite3
@@ -13,7 +13,7 @@ from shared.town import town_keys
 
 @dataclass(frozen=True, slots=True)
 class BeforeTick:
-    """`watched` are the ids of the working and stalled agents; `interval` is the shortest time between two ticks of the town."""
+    """These values. `watched` are the ids of the working and stalled agents; `interval` is the shortest time between two ticks."""
 
     config: Any
     last_tick_at: datetime | None
@@ -23,7 +23,7 @@ class BeforeTick:
 
 
 def before_tick(sql: sqlite3.Connection) -> BeforeTick:
-    """Read it from an open image."""
+    """Read these values from an open image."""
     keys = dict(
         sql.execute(
             "SELECT key, value FROM town WHERE key IN ('config', 'last_tick_at', 'next_due_at') ORDER BY key"

@@ -1,4 +1,4 @@
-"""Recording which rows ticks write, on a private copy, with temporary triggers, which leave the town's own pages unchanged."""
+"""Records which rows ticks write on a private copy. Its triggers are temporary, so the town's own pages stay unchanged."""
 
 import sqlite3
 from typing import Final
@@ -12,7 +12,7 @@ _VERBS: Final = (("INSERT", ("new",)), ("UPDATE", ("old", "new")), ("DELETE", ("
 
 
 def watch(sql: sqlite3.Connection) -> None:
-    """From now on, record every row that is written, of every table but `ticks`."""
+    """From now on, record the keys of all rows that are written, in every table but `ticks`."""
     sql.execute("CREATE TEMP TABLE touched (name TEXT, first TEXT, second TEXT)")
     for table, (_, key) in dump.TABLES.items():
         for verb, sides in _VERBS:

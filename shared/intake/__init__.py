@@ -1,1 +1,1 @@
-"""The way in for events: from bytes to validated envelopes that may be stored."""
+"""Intake: turns the bytes of a request or an inbox object into validated events."""

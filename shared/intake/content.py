@@ -1,4 +1,4 @@
-"""The content of an event: what its type wants, an age that is still remembered, nothing new under an old id."""
+"""Checks the content of an event: the fields and payload that its type requires, its age, and that its id is not reused."""
 
 from datetime import datetime
 from typing import Final
@@ -18,10 +18,10 @@ ONE_EVENT_FOR_EVER: Final = "an event_id belongs to one event for ever; choose a
 
 
 def require_valid(event: Incoming, known: type[Event]) -> None:
-    """Refuse an event without an envelope field that its type needs, or with a payload that it does not allow.
+    """Refuse an event that lacks an envelope field of its type, or whose payload its type does not allow.
 
-    A tick reads the payload's text with the same class; that the value and its text are judged alike is tested. Raises
-    Refused (400, 413).
+    A tick validates the payload's text with the same class; a test proves that the value and its text are judged alike.
+    Raises Refused (400, 413).
     """
     for field in known.needs:
         if getattr(event.envelope, field) is None:
@@ -35,19 +35,19 @@ def require_valid(event: Incoming, known: type[Event]) -> None:
 
 
 def require_remembered(event: Incoming, oldest: datetime) -> None:
-    """Refuse (410) an event that happened before `oldest`: whether it is a repetition is no longer known."""
+    """Refuse (410) an event that happened before `oldest`, because it can no longer be de-duplicated."""
     happened = event.envelope.created_at
     if from_text(happened) < oldest:
         raise Refused(
-            f"the event happened at {happened}, longer ago than events are remembered",
+            f"the event happened at {happened}, too long ago to be de-duplicated",
             status=410,
             path=f"{event.path}.occurred_at",
-            hint="events this old can no longer be de-duplicated: check what became of it, then send a new event",
+            hint="check whether it was applied; if not, send a new event without the old occurred_at",
         )
 
 
 def require_same(event: Incoming, known: Incoming) -> None:
-    """Refuse (409) an event whose id another event of its batch has, with other content."""
+    """Refuse (409) an event that has the same id as another event of its batch, but different content."""
     if content_of(event.envelope) != content_of(known.envelope):
         raise Refused(
             "two events of this batch have the same event_id and different content",
@@ -58,7 +58,7 @@ def require_same(event: Incoming, known: Incoming) -> None:
 
 
 def content_of(envelope: Envelope) -> tuple[str | None, ...]:
-    """What two events of one id must have in common."""
+    """The fields that must be equal in all events with the same id."""
     return (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
 
 

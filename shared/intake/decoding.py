@@ -1,4 +1,4 @@
-"""From bytes to events: the one place where a body is decoded, and the forms that it may have."""
+"""Decodes bodies and inbox objects into events, in each of their forms. They are decoded nowhere else."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _RECEIVED: Final = re.compile(r"/inbox/(\d{13})-", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """An inbox object as it was decoded, with what its receiver noted."""
+    """A decoded inbox object, with the time of receipt and the source of its events."""
 
     events: tuple[dict[str, Any], ...]
     received_at: str
@@ -35,7 +35,7 @@ def events_of(body: bytes) -> tuple[dict[str, Any], ...]:
 
 
 def stored_batch(key: str, body: bytes) -> StoredBatch:
-    """An inbox object, written by us or by anybody else: then its key says when it came. Raises Refused."""
+    """Decode an inbox object. Its key gives the time of receipt if the object itself does not. Raises Refused."""
     value = strict_json.parse(body, limit=_OBJECT_SIZE, depth=_BODY_DEPTH)
     received, source = received_at(key), EventSource.INGEST
     if isinstance(value, dict) and "events" in value:
@@ -45,7 +45,7 @@ def stored_batch(key: str, body: bytes) -> StoredBatch:
 
 
 def received_at(key: str) -> str:
-    """When an object was received, as its key says; the beginning of time if the key says nothing."""
+    """The time of receipt in an object's key; 1970-01-01T00:00:00.000Z if there is none."""
     found = _RECEIVED.search(key)
     return to_text(from_milliseconds(int(found[1]) if found else 0))
 

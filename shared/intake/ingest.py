@@ -1,12 +1,12 @@
-"""The one way in for events: from HTTP, from the command line and from objects that somebody wrote himself.
+"""The only way in for events: from HTTP, from the command line, and from inbox objects that others wrote.
 
-Every event takes the same walk, and each part of it is a module:
+Every event passes the same steps. Each step is a module:
 
     bytes -> `decoding`, once -> `shape` -> `sender` -> `content` -> `stored`
 
-`accept` walks it to the end and stores nothing when it refuses. The events of a body walk one after the other, so the refusal
-names the first event that is wrong, and of that event the first thing. `read_object` is what the worker uses. It stops
-before the content, which the tick judges, and never raises, because one unreadable object must not hold up a town.
+`accept` performs all steps, and refuses the whole body if one event is wrong. It judges the events in order, so the refusal
+names the first wrong event and its first problem. The worker calls `read_object`, which stops before `content`, because the
+tick judges that. It never raises, because one unreadable object must not block a town.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ class AcceptedBatch:
 
     @property
     def id(self) -> str:
-        """The batch's id: the same events have the same one."""
+        """The batch's id, which is equal for equal events."""
         return stored.batch_id(self.envelopes)
 
 
@@ -53,7 +53,7 @@ def accept(
     sent_by: Sender | None = None,
     restore_window: timedelta = limits.RESTORE_WINDOW,
 ) -> AcceptedBatch:
-    """Decode a body and judge every event in it. Raises Refused (400, 403, 409, 410, 413) for the first offence."""
+    """Decode a body and judge every event in it. Raises Refused (400, 403, 409, 410, 413) for the first problem."""
     events = decoding.events_of(body)
     return batch_of(events, received_at=received_at, source=source, sent_by=sent_by, restore_window=restore_window)
 
@@ -88,14 +88,14 @@ def batch_of(
 def read_object(key: str, body: bytes) -> tuple[Envelope, ...]:
     """The events of an inbox object, written by `accept` or by anybody else. Never raises.
 
-    A type or payload that is wrong stays as it is: the tick poisons the event under its own id. What cannot be read becomes
-    an event that the tick poisons in its place.
+    An event with a wrong type or payload stays as it is: the tick poisons it under its own id. An object or event that cannot
+    be read is replaced by a stand-in, which the tick poisons instead.
     """
     try:
         batch = decoding.stored_batch(key, body)
     except Refused as problem:
         return (unreadable.stand_in(key, None, body, problem.message),)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the town must go on
+    except Exception as error:  # noqa: BLE001 - no object may block its town
         return (unreadable.stand_in(key, None, body, type(error).__name__),)
     return tuple(_read(key, index, decoded, batch) for index, decoded in enumerate(batch.events))
 

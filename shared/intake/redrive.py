@@ -1,4 +1,4 @@
-"""Send a poisoned event again: a copy of it, made from the committed image, for an operator to post."""
+"""Redrive: makes a copy of a poisoned event from the committed image, for an operator to post."""
 
 import re
 from datetime import datetime
@@ -24,7 +24,7 @@ _REDRIVEN: Final = re.compile(r":r\d+\Z", re.ASCII)
 def redriven(town_id: str, event_id: str, store: TownStore, *, now: datetime) -> Steps[AcceptedBatch]:
     """The batch with the next copy of a poisoned event, `<id>:r<n>`. The poisoned one stays as it is.
 
-    Raises Refused: 404 if there is no such poisoned event, else what the copy breaks; UnknownTown.
+    Raises UnknownTown, or Refused: 404 without such a poisoned event, 409 after too many copies, else the copy's refusal.
     """
     image = yield from store.load(town_id)
     waiting = yield from store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
@@ -33,8 +33,10 @@ def redriven(town_id: str, event_id: str, store: TownStore, *, now: datetime) ->
         database.check_identity(sql, town_id)
         event = stored_events.poisoned_event(sql, event_id)
         if event is None:
-            hint = "see which there are: townctl event list TOWN --poisoned"
-            raise Refused(f"no poisoned event {event_id[:128]}", status=404, path="event_id", hint=hint)
+            hint = f"list the poisoned events: townctl event list {town_id} --poisoned"
+            raise Refused(
+                f"town {town_id} has no poisoned event {event_id[:128]}", status=404, path="event_id", hint=hint
+            )
         copies = (id_of_copy(event_id, attempt) for attempt in range(1, MOST_REDRIVES + 1))
         free = next((name for name in copies if name not in waits and not stored_events.event_exists(sql, name)), None)
     if free is None:
@@ -48,7 +50,7 @@ def redriven(town_id: str, event_id: str, store: TownStore, *, now: datetime) ->
 
 
 def id_of_copy(event_id: str, attempt: int) -> str:
-    """The id of a copy, `<original id>:r<attempt>`; a copy of a copy is one of the original."""
+    """The id of a copy, `<original id>:r<attempt>`; a copy of a copy is numbered as a copy of the original."""
     return f"{_REDRIVEN.sub('', event_id)}:r{attempt}"
 
 

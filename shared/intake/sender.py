@@ -1,6 +1,6 @@
-"""Who may send an event (spec/events.md 1.6): an agent speaks for itself, a container for its agents, the town for itself.
+"""Decides who may send an event (spec/events.md 1.6): an agent for itself, a container for its agents, the town for itself.
 
-Which scopes of town tokens may send a type stands on the event's class: `senders`.
+Each event class lists in `senders` the scopes of town tokens that may send it.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from shared.intake.unreadable import UNREADABLE
 ALLOWED: Final[Mapping[Scope, frozenset[str]]] = {
     scope: frozenset(event.event_type for event in EVENTS if scope in event.senders) for scope in SCOPES
 }
-"""Types by scope, as the event classes say it."""
+"""The event types that each scope may send, from the event classes."""
 
 _OWN_EVENTS_ONLY: Final[tuple[Scope, ...]] = ("agent", "coordinator")
 _OWN_IDS: Final = ("res-", f"{UNREADABLE}-")
@@ -25,7 +25,7 @@ _MAY_SEND_INTERNAL: Final = (EventSource.EFFECT, EventSource.OPERATOR)
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whoever showed a valid town token: what the token says."""
+    """The sender of a request with a valid town token, as the token describes it."""
 
     town: str
     scope: Scope
@@ -34,9 +34,9 @@ class Sender:
 
 
 def require_entitled(event: Incoming, sender: Sender | None) -> None:
-    """Refuse an event that this sender may not send; without a token everything is allowed that comes from outside.
+    """Refuse an event that this sender may not send. Without a sender, only events that the town makes itself are refused.
 
-    Raises Refused: 400 for what only the town makes itself, 403 for what the token does not cover.
+    Raises Refused: 400 for an event that only the town makes, 403 for an event that the token does not allow.
     """
     require_from_outside(event)
     if sender is None:
@@ -48,16 +48,16 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
     if sender.scope not in _OWN_EVENTS_ONLY:
         return
     if envelope.agent_id != sender.agent:
-        hint = "name the agent of the token as agent_id"
+        hint = "set agent_id to the agent of the token"
         raise Refused("this token speaks for another agent", status=403, path=f"{path}.agent_id", hint=hint)
     if sender.generation is not None and event.payload.get("generation") not in (None, sender.generation):
-        hint = "every start of an agent has a token of its own"
+        hint = "use the token of this start: each start of an agent has its own"
         problem = "this token speaks for another generation"
         raise Refused(problem, status=403, path=f"{path}.payload.generation", hint=hint)
 
 
 def require_from_outside(event: Incoming) -> None:
-    """Refuse (400) events that the town makes itself, and their ids, unless its performer or an operator sends them."""
+    """Refuse (400) types and ids that only the town makes, unless the event is the result of an effect or from an operator."""
     envelope, path = event.envelope, event.path
     if envelope.source in _MAY_SEND_INTERNAL:
         return

@@ -1,4 +1,4 @@
-"""The shape of an event: its size and depth, its envelope, a type of the catalogue."""
+"""Checks the shape of an event: its size and depth, its envelope, and that its type is in the catalogue."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _EVENT_ID: Final = re.compile(r"[A-Za-z0-9._:-]{8,128}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An event on its way in: the envelope, and the payload as it was decoded, so that nobody parses its text again.
+    """An event before it is stored: the envelope, and the decoded payload, so that its text is not parsed again.
 
     `path` is its place in the request, for refusals.
     """
@@ -32,7 +32,7 @@ class Incoming:
 
 
 def incoming(event: dict[str, Any], path: str, *, received_at: str, source: EventSource) -> Incoming:
-    """A decoded event whose envelope is in order; its type may be unknown. Raises Refused (400, 413)."""
+    """Check the fields, size and envelope of a decoded event. Its type may still be unknown. Raises Refused (400, 413)."""
     _require_fields_and_size(event, path)
     event_id = event.get("event_id")
     if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
@@ -40,7 +40,7 @@ def incoming(event: dict[str, Any], path: str, *, received_at: str, source: Even
             "event_id must be 8 to 128 characters of A-Z a-z 0-9 . _ : -",
             status=400,
             path=f"{path}.event_id",
-            hint="choose one per event and keep it over all repetitions",
+            hint="choose one per event, and send the same one with every retry",
         )
     event_type = event.get("event_type")
     if not isinstance(event_type, str) or not 1 <= len(event_type) <= 64 or not event_type.isprintable():

@@ -1,4 +1,4 @@
-"""What is stored of accepted events: the inbox object, and the id that the same events have every time."""
+"""The inbox object of accepted events, and the batch id, which depends only on the events."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from shared.intake.shape import Incoming
 
 
 def inbox_object(events: Iterable[Incoming], *, received_at: str, source: EventSource) -> bytes:
-    """The object that lies in the inbox until a tick takes it."""
+    """The object that is stored in the inbox until a tick takes it."""
     written = [_written(event, received_at) for event in events]
     return canonical.dumps({"received_at": received_at, "source": source.value, "events": written}).encode()
 
 
 def batch_id(envelopes: Iterable[Envelope]) -> str:
-    """The same events have the same one, so a repeated request gets the same answer."""
+    """The id of a batch. Equal events give equal ids, so a repeated request gets the same answer."""
     content = json.dumps([(envelope.event_id, *content_of(envelope)) for envelope in envelopes])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 

@@ -1,6 +1,6 @@
-"""JSON as a town accepts it: what two readers could understand differently is refused (spec/events.md 1, rule 5).
+"""Strict JSON: a text that two parsers could understand differently is refused (spec/events.md 1, rule 5).
 
-The nesting is counted on the raw text before anything is parsed, so no input can exhaust the stack.
+The nesting depth is counted in the raw text before anything is parsed, so no input can exhaust the stack.
 """
 
 import json
@@ -14,11 +14,11 @@ _LONGEST_NUMBER: Final = 64
 _SMALLEST_INTEGER: Final = -(2**63)
 _LARGEST_INTEGER: Final = 2**63 - 1
 _TEXT_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
-"""A text that does not end counts to the end of the body: the parser refuses it, and looking stays linear."""
+"""A string that is not closed extends to the end of the body: the parser refuses it, and the search takes linear time."""
 
 
 def parse(body: bytes, *, limit: int, depth: int) -> Any:
-    """The one JSON value of at most `limit` bytes and `depth` levels. Raises Refused and nothing else."""
+    """Parse one JSON value of at most `limit` bytes and `depth` levels. Raises Refused and nothing else."""
     if len(body) > limit:
         raise Refused(f"{len(body)} bytes: at most {limit} are accepted", status=413)
     if body.startswith(b"\xef\xbb\xbf"):
@@ -47,7 +47,7 @@ def parse(body: bytes, *, limit: int, depth: int) -> Any:
 
 
 def require_storable_text(value: Any, path: str = "") -> None:
-    """Refuse U+0000 and lone surrogates in every text of a value, keys too. Raises Refused."""
+    """Refuse U+0000 and lone surrogates in every text of a value, including keys. Raises Refused."""
     if isinstance(value, str):
         if "\0" in value:
             raise Refused("U+0000 is not allowed in text", status=400, path=path)
@@ -72,7 +72,7 @@ def depth_of(value: Any) -> int:
 
 
 def below(path: str, key: str) -> str:
-    """The path of a field, for people: printable and not endless."""
+    """The path of a field, for people: printable, with a long name cut."""
     shown = key if key.isprintable() and len(key) <= 100 else ascii(key[:100])
     return f"{path}.{shown}" if path else shown
 
@@ -88,7 +88,7 @@ def _require_depth(text: str, limit: int) -> None:
         elif first in "]}":
             level -= 1
             if level < 0:
-                return  # no JSON; the parser says where
+                return  # not JSON; the parser says where
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What stands for something that nobody can read: one event that the tick poisons, so that somebody hears of it."""
+"""The stand-in for an object or event that cannot be read: an event that the tick poisons, which raises an alert."""
 
 import hashlib
 from typing import Final
@@ -9,7 +9,7 @@ from shared.domain.tick import Envelope
 from shared.intake.decoding import received_at
 
 UNREADABLE: Final = "unreadable"
-"""The type of the event. It is in no catalogue, so a tick poisons it."""
+"""The type of the event. It is not in the catalogue, so a tick poisons it."""
 
 
 def stand_in(key: str, index: int | None, content: bytes, problem: str) -> Envelope:

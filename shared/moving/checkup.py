@@ -1,6 +1,6 @@
 """A full check of an image, row by row, which would take too long for a tick. `townctl doctor` and imports use it.
 
-It reads the whole town, and changes nothing.
+It reads the whole town and changes nothing.
 """
 
 import json
@@ -56,7 +56,7 @@ def defects(sql: sqlite3.Connection) -> list[Defect]:
     """Everything that is wrong with an open image."""
     found = [*_structure(sql)]
     if found:
-        return found  # what is read from a damaged file means nothing
+        return found  # rows that are read from a damaged file mean nothing
     return [*_rows(sql), *_values(sql), *_keys(sql), *_journal(sql)]
 
 
@@ -69,8 +69,8 @@ def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
 
 
 def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
-    """The generation of every agent that should have a process, by id; None if it may be any generation, as for the mayor,
-    whose sessions are not numbered by dispatches. A waiting mayor may have a process too.
+    """The generation of every agent that may have a process, by agent id. For the mayor it is None (any generation), because
+    no dispatch numbers the mayor's sessions. A waiting mayor may have a process too.
     """
     return dict(
         sql.execute(
@@ -145,7 +145,7 @@ def _journal(sql: sqlite3.Connection) -> Iterator[Defect]:
     numbers = [row[0] for row in sql.execute("SELECT tick_no FROM ticks ORDER BY tick_no")]
     last = town_keys.value(sql, "tick_no")
     if numbers and numbers[-1] != last:
-        yield Defect("journal", "ticks", f"its last row is tick {numbers[-1]}, the town stands at {last}")
+        yield Defect("journal", "ticks", f"its last row is tick {numbers[-1]}, but the last tick of the town is {last}")
     for before, after in pairwise(numbers):
         if after != before + 1:
             yield Defect("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")

@@ -16,7 +16,7 @@ _INSTRUCTIONS: Final = 1_000_000
 _ROUNDS: Final = 500
 _LONGEST_VALUE: Final = 64 << 20
 _UNREADABLE: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
-"""What reading can raise: SQLite's own message about a damaged file may not be valid text."""
+"""The errors of reading. Even SQLite's own message about a damaged file may fail to decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class GivenRow:
 
 @dataclass(frozen=True, slots=True)
 class NotRead:
-    """Something that could not be imported. `kept` means that the value was stored in the new town anyway, as given.
+    """A problem of an import. Without `kept`, a value was left out: the `column`, or else the whole row or table.
 
-    Without a `column` the whole row is left out; without a `key` either, everything at that place.
+    `kept` means that the value was stored nevertheless. `row_kept` means that the rest of the row was stored.
     """
 
     table: str
@@ -135,7 +135,7 @@ def _left_out(sql: sqlite3.Connection, table: str) -> Iterator[NotRead]:
 
 
 def _plain(value: Any) -> Any:
-    """Text that is not valid UTF-8 stays bytes, which no column accepts."""
+    """The value as text; bytes if it is not valid UTF-8, which no column accepts."""
     if not isinstance(value, bytes):
         return value
     try:

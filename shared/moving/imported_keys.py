@@ -1,4 +1,4 @@
-"""The town keys of an import: which are carried over, and which belong to the old installation.
+"""The town keys of an import: which are carried over, and which are reset because they belong to the old installation.
 
 Carried over: the configuration; the numbers of ticks, events and audit lines, which continue, so that no derived id is made
 twice; the breaker, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed, when
@@ -63,7 +63,7 @@ _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 
 def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
-    """The readable keys by name, with `paused` as it was, and what could not be read. Raises Refused for a newer schema."""
+    """The readable keys by name, with `paused` as it was, and the problems. Raises Refused for a newer schema."""
     found: dict[str, Any] = {}
     missed: list[NotRead] = []
     for row in rows:

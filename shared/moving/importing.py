@@ -1,13 +1,13 @@
-"""Makes a new, paused town from foreign rows: what can be stored is stored, and everything else is reported, row by row.
+"""Makes a new, paused town from foreign rows. It stores all that the schema accepts, and reports each problem.
 
-What the schema refuses is left out: only the column if it may be empty, else the whole row, because the town would act on an
-invented status. What the schema accepts but no rule can read is kept as it is: rules skip such rows, and invariant 1 reports
-them. Whoever misses something can correct the file and import it again under another id.
+A value that the schema refuses is left out: only its column if that may be empty, else the whole row, because the town would
+act on an invented value. A row that the schema accepts but no rule can read is kept as it is: rules skip it, and invariant 1
+reports it. If something is missing, correct the file and import it again under another id.
 
-`imported_keys` describes the town keys. If the exported town was at work, its unfinished effects are expired, so that they
-are not called again, and each agent gets a new generation, so that no process of the old installation can report. A town that
-was paused has started nothing since, so effects and generations are kept: exporting an import and importing it again gives
-the same rows.
+`imported_keys` describes the town keys. If the exported town was not paused, its unfinished effects are expired, so that they
+are not called again, and each agent gets a new generation, so that no process of the old installation can report. A paused
+town has started nothing since it was paused, so effects and generations are kept: exporting an import and importing it again
+gives the same rows.
 """
 
 import re
@@ -82,7 +82,7 @@ class _Import:
 
 
 def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime) -> ImportedImage:
-    """Make a town of these rows. Raises Refused if they have a newer schema. Unfinished effects expire at `now`."""
+    """Make a town from these rows. Raises Refused if their schema is newer. Unfinished effects expire at `now`."""
     by_table: dict[str, list[GivenRow]] = {table: [] for table in (*export.TABLES, "ticks")}
     sql = sqlite3.connect(":memory:", isolation_level=None)
     run = _Import(sql)
@@ -120,8 +120,8 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
 
 
 def _doubtful_time(keys: dict[str, Any], now: datetime) -> Iterator[NotRead]:
-    """Drop the time of the last tick if it is absurdly far in the future. Otherwise the town continues from that time, even if
-    it is ahead of our clock.
+    """Drop the time of the last tick if it is more than a year in the future. Otherwise the town continues from that time,
+    even if it is ahead of our clock.
     """
     last = keys.get("last_tick_at")
     if last is not None and from_text(last) > now + _AHEAD_AT_MOST:
@@ -159,7 +159,7 @@ def _store(run: _Import, row: GivenRow) -> None:
     # The schema is the judge, and SQLite reports one violated constraint at a time. So the row is inserted again and again,
     # each time without the column that was refused, until it is stored or a required column is refused. Example: an agent with
     # last_dispatch_outcome "maybe" and status "resting" first loses the outcome, which may be empty, and is then left out as
-    # a whole, because the town would act on any status that were invented for it.
+    # a whole, because the town would act on an invented status.
     while (refusal := _refusal(run.sql, row.table, values)) is not None:
         column = _blamed(refusal, columns)
         if column is None or column.name not in values:
@@ -191,7 +191,7 @@ def _miss(run: _Import, table: str, key: str, column: _Column, why: str) -> bool
 
 
 def _refusal(sql: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> str | None:
-    """Insert a row; returns why SQLite refused it, None if it did not."""
+    """Insert a row. Returns the reason why SQLite refused it; None if the row was stored."""
     names = list(values)
     into = f"({', '.join(names)}) VALUES ({', '.join('?' * len(names))})" if names else "DEFAULT VALUES"
     try:
@@ -278,7 +278,7 @@ def _mend_references(run: _Import) -> None:
 
 
 def _go_on_counting(sql: sqlite3.Connection) -> None:
-    """Set the next sequence numbers after all those in use."""
+    """Set the next sequence numbers above all those in use."""
     for key, table in (("next_seq", "town_events"), ("next_audit_seq", "bead_events")):
         sql.execute(
             "UPDATE town SET value = CAST(MAX(CAST(value AS INTEGER), "  # noqa: S608 - constants
@@ -301,7 +301,7 @@ def _cut_off_the_old_installation(sql: sqlite3.Connection, now: datetime) -> Non
 
 
 def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
-    """Report what is in the new town but cannot be read by rules, or is longer than an event could have written."""
+    """Report rows that rules cannot read, and texts that are longer than an event may write."""
     defects = checkup.defects(sql)
     told = {defect.subject for defect in defects if defect.check == "values"}
     for defect in defects:
@@ -316,5 +316,5 @@ def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
         length = f"LENGTH({column})" if unit == "characters" else f"LENGTH(CAST({column} AS BLOB))"
         query = f"SELECT {key}, {length} FROM {table} WHERE {length} > :longest ORDER BY {key}"  # noqa: S608 - constants
         for row_key, size in sql.execute(query, {"longest": longest}).fetchall():
-            why = f"it has {size} {unit}; an event may write {longest}"
+            why = f"it has {size} {unit}; an event may write at most {longest}"
             yield NotRead(table, row_key[:200], column, why, kept=True, row_kept=True)

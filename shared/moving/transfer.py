@@ -1,8 +1,8 @@
 """Exports a town to a file, and makes a new town from such a file (spec/tick.md section 14).
 
 The file is an export as `shared.moving.export` writes it, or a SQLite file with the tables of a town. The export format of
-the system that this one replaces is unknown, because no such export was available. Whoever has one must convert it to these
-JSON lines.
+the system that this one replaces is unknown, because no such export was available. Such an export must first be converted to
+these JSON lines.
 """
 
 from collections import Counter
@@ -86,7 +86,7 @@ def of_lines(content: bytes) -> Iterator[GivenRow | NotRead]:
 
 
 def _promised(line: bytes) -> dict[str, Any]:
-    """The number of rows of each table according to the header, which may omit it."""
+    """The number of rows of each table according to the header; empty if the header omits it."""
     try:
         header = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH)
     except Refused as problem:

@@ -30,7 +30,7 @@ class AsOf(TypedDict):
 
 
 class QueueAnswer(TypedDict):
-    """What waits to be done: pending events, poisoned events and unfinished effects."""
+    """The backlog: the numbers of pending and of poisoned events, and the unfinished effects."""
 
     pendingEvents: int
     poisonedEvents: int
@@ -67,7 +67,7 @@ class DigestsAnswer(TypedDict):
 
 
 class WantedAction(TypedDict):
-    """An action that a rule of a paused town wants."""
+    """An action that a rule would yield if the paused town were started."""
 
     rule: str
     action: ActionFields

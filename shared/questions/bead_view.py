@@ -1,14 +1,10 @@
-"""One bead as a person wants to see it: its row, its metadata rows, its dependencies, and what happened to it."""
+"""One bead in full: its row, its metadata rows, its dependencies, and its audit trail."""
 
 import json
 import sqlite3
-from typing import (
-    Any,
-    Final,
-    NotRequired,  # pydantic needs this one below Python 3.12
-)
+from typing import Any, Final, NotRequired
 
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 AUDIT_SHOWN: Final = 200
 
@@ -37,7 +33,7 @@ class BeadRow(TypedDict):
 
 
 class AgentOfBead(TypedDict):
-    """The agent that belongs to an agent's bead."""
+    """The agent of an agent bead."""
 
     role: str
     identity: str
@@ -49,7 +45,7 @@ class AgentOfBead(TypedDict):
 
 
 class ReviewOfBead(TypedDict):
-    """The review that belongs to a merge request's bead."""
+    """The review of a merge request bead."""
 
     branch: str
     target_branch: str
@@ -59,7 +55,7 @@ class ReviewOfBead(TypedDict):
 
 
 class ConvoyOfBead(TypedDict):
-    """The convoy that belongs to a convoy's bead."""
+    """The convoy of a convoy bead."""
 
     total_beads: int
     closed_beads: int
@@ -70,7 +66,7 @@ class ConvoyOfBead(TypedDict):
 
 
 class EscalationOfBead(TypedDict):
-    """The escalation that belongs to an escalation's bead."""
+    """The escalation of an escalation bead."""
 
     severity: str
     category: str | None
@@ -79,7 +75,7 @@ class EscalationOfBead(TypedDict):
 
 
 class EdgeAnswer(TypedDict):
-    """The bead at the other end of a dependency."""
+    """The bead at the other end of a dependency: its id and status, and the `type` of the dependency."""
 
     bead_id: str
     type: str
@@ -110,7 +106,7 @@ class BeadAnswer(BeadRow):
 
 
 def _columns(shape: Any) -> tuple[str, ...]:
-    """The fields of a type, which have the names of the columns of its table."""
+    """The field names of an answer type, which are the column names of its table."""
     return tuple(shape.__annotations__)
 
 
@@ -126,7 +122,7 @@ _BELONGING: Final = {
 
 
 def bead_view(sql: sqlite3.Connection, bead_id: str) -> BeadAnswer | None:
-    """The bead, or None if it does not exist. A text that is not valid JSON is shown as it is."""
+    """The bead, or None if it does not exist. Labels or metadata that are not valid JSON are shown as text."""
     row = sql.execute(f"SELECT {', '.join(_BEAD)} FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()  # noqa: S608
     if row is None:
         return None

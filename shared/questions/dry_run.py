@@ -1,4 +1,4 @@
-"""What the next tick would do: the same tick, run on a private copy and never committed (spec/tick.md section 10)."""
+"""Dry run: runs the next tick on a private copy of the town and never commits it (spec/tick.md section 10)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from shared.town import database
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The tick that would run, and the image that it would commit: the present one, if the tick would be quiet.
+    """The next tick and the image that it would commit. A quiet tick commits nothing; `image` is then the present image.
 
-    `if_started` are the actions that the rules of a paused town want, and that its ticks do not apply.
+    `if_started` are the actions that the rules would yield if the paused town were started.
     """
 
     base: TownImage
@@ -34,7 +34,7 @@ class DryRun:
     if_started: tuple[WantedAction, ...] = ()
 
     def as_json(self, *, image_digest: str) -> DryRunAnswer:
-        """The answer of a dry run. It contains the whole input, with which a real tick would do the same."""
+        """The answer of a dry run. It contains the whole input; a real tick with this input does the same."""
         given = self.report.input
         return {
             "townId": self.base.town_id,
@@ -81,8 +81,8 @@ def dry_run(
 ) -> Steps[DryRun]:
     """Run the next tick on a copy of the newest image, with the events that wait in the inbox. Nothing is written.
 
-    With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the journal has `none`. `config`
-    replaces values of the town's configuration. Raises Refused (422) if the result is not valid.
+    With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the input records `none`. `config`
+    replaces values of the town's configuration. Raises Refused (422) if the resulting configuration is not valid.
     """
     image = yield from around.store.load(town_id)
     reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
@@ -120,7 +120,7 @@ def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:
 
 
 def _if_started(sql: database.Database, given: TickInput, town_id: str) -> tuple[WantedAction, ...]:
-    """What the rules of a paused town would do in its present state."""
+    """The actions that the rules of a paused town would yield in its present state; none if the town is not paused."""
     reader, about = tick.current_state(sql, given, town_id=town_id)
     if not about.paused:
         return ()

@@ -1,7 +1,7 @@
 """Explain: the history of one bead or agent, and why it waits now or waited at a past time (spec/tick.md section 13).
 
-The story is made from the journal and the audit trail. What comes next is found by running the rules themselves on a
-private copy of the town as it was then. This only reads.
+The story is made from the journal and the audit trail. The next acts are found by running the rules themselves on a
+private copy of the town as it was at that time. Nothing is written.
 """
 
 from collections.abc import Mapping
@@ -64,14 +64,20 @@ class Explanation:
 def explain_bead(
     town_id: str, bead_id: str, past: TownPast, *, now: datetime, at: datetime | None = None
 ) -> Steps[Explanation]:
-    """Explain a bead as of `at`, or as of `now`. Raises Refused: 404 if it is unknown, 400 if the time cannot be shown."""
+    """Explain a bead as of `at`, or as of `now`.
+
+    Raises Refused: 404 if it is unknown; 400 if it is an agent, or if `at` is in the future or before the kept history.
+    """
     return (yield from _explain(town_id, "bead", bead_id, past, now, at))
 
 
 def explain_agent(
     town_id: str, agent_id: str, past: TownPast, *, now: datetime, at: datetime | None = None
 ) -> Steps[Explanation]:
-    """Explain an agent as of `at`, or as of `now`. Raises Refused: 404 if it is unknown, 400 if the time cannot be shown."""
+    """Explain an agent as of `at`, or as of `now`.
+
+    Raises Refused: 404 if it is unknown; 400 if it is another bead, or if `at` is in the future or before the kept history.
+    """
     return (yield from _explain(town_id, "agent", agent_id, past, now, at))
 
 
@@ -80,10 +86,10 @@ def _explain(
 ) -> Steps[Explanation]:
     if at is not None and at > now:
         raise Refused(
-            f"at lies in the future: {to_text(at)}, and it is {to_text(now)}",
+            f"at is in the future: {to_text(at)}; the present time is {to_text(now)}",
             status=400,
             path="at",
-            hint="leave out `at`: the answer also says what comes next",
+            hint="omit `at`: the answer then describes the present and says what comes next",
         )
     start = yield from past.newest(town_id) if at is None else _state_before(town_id, past, at)
     with rerun(start) as running:
@@ -123,7 +129,7 @@ def _empty_story(sql: database.Database, kind: SubjectKind, subject: str, row: M
 
 
 def _state_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastImage]:
-    """The newest kept image up to a time, or the oldest one if the town is not older than that time."""
+    """The newest image committed up to `at`, else the oldest kept image. Raises Refused (400) if its last tick is later."""
     found = yield from past.before(town_id, just_after(at))
     if found is not None:
         return found
@@ -140,7 +146,7 @@ def _state_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastImage
 
 
 def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[str]]:
-    """Run the recorded ticks between the kept image and the time. Returns notes on what is uncertain."""
+    """Run the recorded ticks from the kept image up to `at`. Returns notes about anything uncertain."""
     notes: list[str] = []
     rows = JournalRows(past, running.town_id)
     yield from rows.start_after(running.tick_no)
@@ -152,7 +158,7 @@ def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[st
             break
         if row["code_version"] != code_version() and not notes:
             notes.append(
-                f"tick {row['tick_no']} was made by other code: the state shown is what the installed code makes of it"
+                f"tick {row['tick_no']} was made by other code: the state shown is the result of the installed code"
             )
         running.run(input_of(row))
         yield from rows.advance()
@@ -160,7 +166,7 @@ def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[st
 
 
 def _read(story: Story, past: TownPast, town_id: str, row: Mapping[str, Any], until: datetime) -> Steps[None]:
-    """Read the journal from the creation of the bead, if that is known, to the end of the story."""
+    """Read the journal from the creation of the bead, or from its beginning if that is unknown, up to `until`."""
     born = None if not row else (yield from past.before(town_id, from_text(row["created_at"])))
     rows = JournalRows(past, town_id)
     yield from rows.start_after(0 if born is None else born.tick_no)

@@ -1,7 +1,7 @@
-"""What the rules will do with a row if nothing else happens, and what holds them back. The rules themselves are run.
+"""Foresight: finds out what the rules will do with a row if nothing else happens, and what holds them back.
 
-The town is frozen, and only its clock advances: from one time at which a rule needs to look again to the next. Nothing is
-applied, so this finds the first act of each rule, which is what a person asks for.
+It runs the rules themselves on a town whose rows stay the same. Only the clock advances, from one time at which a rule needs
+to look again to the next. No action is applied, so it finds only the first act of each rule, which is what a person asks for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from shared.town import town_keys
 from shared.town.database import Database
 
 LOOKS: Final = 64
-"""At most this many times are looked at. A row has a few; an open breaker adds one for each failure that it counts."""
+"""The rules are run for at most this many times. A row has a few; an open breaker adds one for each failure that it counts."""
 
 _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
@@ -28,7 +28,7 @@ _EVERYTHING: Final = frozenset(HOLDS)
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What a rule will do with the row, and when. `promised` is the wait that ends then; None if there is no wait."""
+    """The act of a rule on the row at the time `at`. `promised` is the wait that ends at that time; None if there is no wait."""
 
     rule: str
     name: str
@@ -51,23 +51,24 @@ class Foreseen:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """`acts` are the first acts of all rules, earliest first. `held` is what would come first without `holds`, if there are any."""
+    """`acts` are the first acts of all rules, earliest first. `held` is the act that would come first if `holds` were lifted."""
 
     acts: tuple[Foreseen, ...]
     held: Foreseen | None
     holds: tuple[Hold, ...]
 
 
-# What holds a row back is found by experiment, so that this module repeats no condition of any rule. First all holds are
-# removed (RelaxedReader). If some rule now acts earlier than before, something holds the row back. Then every hold is put
-# back alone, with all others still removed: those with which that rule acts at another time, or not at all, are the holds.
+# Holds are found by experiment, so that this module repeats no condition of any rule. First, all holds are lifted
+# (RelaxedReader). If a rule then acts earlier than before, something holds the row back. Next, each hold is put back alone,
+# with all others still lifted. If that rule then acts at another time, or not at all, this hold is reported.
 # Example: bead b is open, blocked by another bead, and its rig is full. Without holds, B1 would dispatch it now. With only
-# `blocked_by` in place it does not, with only `rig_full` in place neither: both are named. `paused` is not, since the town
-# is not paused and putting it back changes nothing. A wait for time is no hold: it stays, and gives the time of the act.
+# `blocked_by` in place it would not, and with only `rig_full` in place it would not either, so both are reported. `paused` is
+# not reported: the town is not paused, so putting it back changes nothing. A wait for time is not a hold: it is never lifted,
+# and it gives the time of the act.
 
 
 def outlook(sql: Database, given: TickInput, *, town_id: str, rows: frozenset[str]) -> Outlook:
-    """What the rules will do with these rows of a town from `given.now` on."""
+    """Find out what the rules will do with these rows of a town from `given.now` on."""
     future = _Future(sql, given, town_id, rows)
     acts = future.acts(_NOTHING)
     freed = future.acts(_EVERYTHING)
@@ -96,7 +97,7 @@ class _Future:
     rows: frozenset[str]
 
     def acts(self, without: frozenset[Hold], rules: tuple[Rule, ...] = RULES) -> tuple[Foreseen, ...]:
-        """The first act of each rule on the rows: earliest first, and at the same time in the order of the rules."""
+        """The first act of each rule on the rows, earliest first; acts at the same time are in the order of the rules."""
         found: dict[str, Foreseen] = {}
         promised: dict[str, Due] = {}
         at: datetime | None = self.given.now
@@ -134,7 +135,7 @@ class _Future:
                 yield next(rule for rule in RULES if rule.name == name), wire
 
     def _times(self, moment: Tick, decisions: reconcile.Decisions) -> Iterator[datetime]:
-        """The times at which something may change for the rows: the ends of their own waits and of those of the whole town."""
+        """The times at which something may change for the rows: the ends of their own waits and of town-wide waits."""
         for _, due in decisions.dues:
             if not self.rows.isdisjoint(due.rows):
                 yield due.at
@@ -148,7 +149,7 @@ class _Future:
 
 
 def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
-    """The wait that ends at that time: the rule's own, else that of another rule, as C9 waits on behalf of C10."""
+    """The wait that ends at that time: the rule's own, else that of another rule. For example, C9 waits on behalf of C10."""
     ended = {name: due for name, due in promised.items() if due.at == at}
     return ended.get(rule) or next(iter(ended.values()), None)
 

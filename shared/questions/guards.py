@@ -1,4 +1,4 @@
-"""Guards: what holds a bead or agent back, in words; since when, until when, and who could change it."""
+"""Guards: what holds a bead or agent back, in words; since when, until when, and who can change it."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.states import BeadStatus
+from shared.domain.states import BeadStatus, Label
 from shared.domain.tick import Tick
 from shared.domain.times import from_text, span_text, text_or_none
 from shared.questions import lives
@@ -22,15 +22,15 @@ from shared.town.reading import TownReader
 from shared.town.rows import Agent
 
 WAITS: Final[Mapping[Wait, str]] = {
-    "attempts_cool_down": "its failed attempts are forgiven after {ATTEMPTS_COOL_DOWN} without activity",
+    "attempts_cool_down": "its attempts are reset after {ATTEMPTS_COOL_DOWN} without activity",
     "backoff": "it was dispatched recently; the next attempt waits for its backoff",
-    "bead_lost": "no agent is hooked to it; its agent has {BEAD_LOST_AFTER} to report it done",
+    "bead_lost": "no agent is hooked to it; the agent that worked on it has {BEAD_LOST_AFTER} to report it done",
     "breaker_open": "too many beads failed to start",
     "escalation_bump": "it is raised every {ESCALATION_BUMP} until somebody acknowledges it",
     "forgetting": "it is idle; an idle agent is deleted after {AGENT_FORGET_AFTER}",
     "heartbeat": "its last heartbeat is not older than {HEARTBEAT_LOST_AFTER}",
     "landing_cooldown": "the next landing attempt waits for its cooldown",
-    "mayor_idle": "the mayor was active, or the container was stopped, too recently",
+    "mayor_idle": "the last activity of the mayor or the last stop of the container is too recent",
     "nudge_life": "the nudge has not expired",
     "nudge_window": "it was nudged less than {NUDGE_WINDOW} ago",
     "owner_beats": "the agent that worked on it still sends heartbeats",
@@ -40,7 +40,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "rate_limited": "the forge's rate limit has not ended",
     "review_abandoned": "no agent is hooked to it; that is tolerated for {REVIEW_ABANDONED_AFTER}",
     "review_orphaned": "no poll of its pull request has succeeded; that is tolerated for {REVIEW_ORPHANED_AFTER}",
-    "review_recovery": "its reviews have ended; their reports have {REVIEW_RECOVERY_AFTER} to settle it",
+    "review_recovery": "its reviews have ended; reports about them have {REVIEW_RECOVERY_AFTER} to close or reopen it",
     "review_stuck": "its refinery is dead; that is tolerated for {REVIEW_STUCK_AFTER}",
     "stalled": "it has stalled; that is tolerated for {STALLED_IDLE_AFTER}",
     "token_fresh": "the token is less than {TOKEN_REFRESH} old",
@@ -50,14 +50,14 @@ WAITS: Final[Mapping[Wait, str]] = {
 
 HELD: Final[Mapping[Hold, str]] = {
     "paused": "the town is paused: no rule acts until the event town_started",
-    "settling": "the town is settling after an outage: time-based recovery waits until it has seen everything again",
+    "settling": "the town is settling after an outage: time-based recovery waits for fresh heartbeats",
     "draining": "the container is draining: nothing is dispatched",
     "breaker_open": "the dispatch breaker is open: too many beads failed to start within {BREAKER_WINDOW}",
     "blocked_by": "it waits for another bead",
-    "held": "it has the label that holds it back",
+    "held": f"it has the label {Label.HELD}",
     "staged": "its convoy is staged and has not been started",
-    "no_rig": "it does not belong to a repository",
-    "rig_full": "its rig has as many working polecats as it may have",
+    "no_rig": "it does not belong to a rig",
+    "rig_full": "its rig has the maximum number of working polecats",
     "one_at_a_time": "the refinery of its rig works on one review at a time",
     "review_live": "its review has not ended",
     "effect_unfinished": "the same call is already in progress",
@@ -89,7 +89,7 @@ def _limit_text(limit: timedelta | int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Something that holds a row back. `name` is wire format; `actor` is who could change it.
+    """Something that holds a row back. `name` is wire format; `actor` is the one who can change it.
 
     `until` is None if time alone does not end it.
     """
@@ -112,9 +112,9 @@ class Guard:
 
 
 # One guard is one line of an answer: a stable name, a sentence, and when and by whom the state can change. Waits come from
-# the rules (a Due that lies ahead), holds from foresight (an experiment that removed them); only if neither exists does the
-# state itself explain the wait (`of_state`). Example: a bead in backoff in a full rig has the guards `rig_full` (a hold, with
-# the busy polecats as actor) and `backoff` (a wait, with its end), and the rule that acts once both are gone is B1.
+# the rules (a Due in the future). Holds come from foresight (an experiment that lifts them). If there is neither, `of_state`
+# explains the wait by the state itself. Example: a bead in backoff in a full rig has the guards `rig_full` (a hold, with the
+# busy polecats as actor) and `backoff` (a wait, with its end). B1 is the rule that acts once both are gone.
 
 
 def of_hold(hold: Hold, sql: Database, town: TownReader, moment: Tick, row: str) -> Guard:
@@ -164,11 +164,11 @@ def _last_hooked(sql: Database, agents: Iterable[Agent]) -> datetime | None:
 
 
 def of_state(sql: Database, town: TownReader, moment: Tick, row: str) -> tuple[str | None, Guard]:
-    """Why no rule will ever act on a row by itself, and the code of the rule that decides to wait, if there is one."""
+    """The code of the rule that decides to wait, if there is one, and the reason why no rule will act on the row by itself."""
     bead = lives.bead_row(sql, row) or {}
     since = _changed_at(bead)
     if bead.get("status") in (BeadStatus.CLOSED, BeadStatus.FAILED):
-        says = f"it is {bead['status']}: no rule acts on it again, only the event bead_reopened"
+        says = f"it is {bead['status']}: no rule acts on it until the event bead_reopened"
         return None, Guard("terminal", says, since, actor="operator")
     convoy = next((each for each in town.convoys if each.id == row), None)
     if convoy is not None:

@@ -1,4 +1,4 @@
-"""What an image has about one bead or agent: its row, audit trail, events, effects and violations."""
+"""Queries for one bead or agent in an image: its row, audit trail, events, effects and violations."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -87,8 +87,8 @@ def bead_row(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
 
 
 def meant(sql: sqlite3.Connection, word: str, *, is_agent: bool, limit: int) -> list[str]:
-    """The ids that a person may mean by a word: the bead or agent with this id; else those whose id starts with the word,
-    and the agents with this name.
+    """The ids that a person may mean by a word: the bead or agent with exactly this id; else all whose id starts with the
+    word, and the agents with this name.
     """
     if bead_row(sql, word) is not None:
         return [word]

@@ -1,4 +1,4 @@
-"""Queries for people that no rule needs: titles, progress, pending and poisoned events."""
+"""Queries whose results only people read, never rules: titles, progress, pending and poisoned events."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class ForgeLine:
 
 @dataclass(frozen=True, slots=True)
 class BoardLine:
-    """A bead of work with the agent that is hooked to it, if any, and that agent's status message."""
+    """An issue, merge request or convoy, with the agent that is hooked to it, if any, and that agent's status message."""
 
     bead_id: str
     type: str
@@ -93,7 +93,7 @@ class EventLine:
 
 
 def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
-    """Every live bead except the agents, by creation."""
+    """Every live bead except the agents, in order of creation."""
     rows = sql.execute(
         "SELECT bead_id, type, status, title, rig_id FROM beads "  # noqa: S608 - a constant
         "WHERE type IN ('issue', 'message', 'escalation', 'merge_request', 'convoy', 'molecule') "
@@ -117,7 +117,7 @@ def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[Fai
 
 
 def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
-    """The failed calls to the forge: for each review in progress and kind of call the last one, if it failed. In order of calls."""
+    """For each review in progress, its last poll and its last merge, if they failed; in the order of the calls."""
     rows = sql.execute(
         "SELECT o.subject, o.kind, o.finished_at, coalesce(json_extract(o.result, '$.reason'), "
         "json_extract(o.result, '$.error.kind') || ': ' || json_extract(o.result, '$.error.message'), 'no answer') "
@@ -140,7 +140,7 @@ def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
 
 
 def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, str]:
-    """The status of each of these beads, without those that do not exist."""
+    """The status of each of these beads. Beads that do not exist are left out."""
     found = {}
     for bead_id in bead_ids:
         row = sql.execute("SELECT status FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
@@ -150,7 +150,7 @@ def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, st
 
 
 def board(sql: sqlite3.Connection) -> list[BoardLine]:
-    """Every bead of work, live or not, by creation. Only for small towns, because it reads all beads."""
+    """Every issue, merge request and convoy, live or not, in order of creation. It reads all beads: use it for small towns only."""
     rows = sql.execute(
         "SELECT b.bead_id, b.type, b.status, b.title, a.identity, a.status, a.agent_status_message "
         "FROM beads b LEFT JOIN agent_metadata a ON a.current_hook_bead_id = b.bead_id "
@@ -188,7 +188,7 @@ _WHERE: Final[dict[Which, str]] = {
 
 
 def count_events(sql: sqlite3.Connection, which: Which) -> int:
-    """The number of stored events of that kind."""
+    """The number of stored events: all, only pending ones, or only poisoned ones."""
     count: int = sql.execute(f"SELECT COUNT(*) FROM town_events WHERE {_WHERE[which]}").fetchone()[0]  # noqa: S608
     return count
 
@@ -200,7 +200,7 @@ def oldest_pending(sql: sqlite3.Connection) -> str | None:
 
 
 def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> list[EventLine]:
-    """The newest stored events of that kind, oldest first."""
+    """The newest stored events (all, only pending ones, or only poisoned ones), oldest first."""
     rows = sql.execute(
         "SELECT event_id, seq, event_type, agent_id, bead_id, source, received_at, outcome, retry_count, last_error "  # noqa: S608
         f"FROM town_events WHERE {_WHERE[which]} ORDER BY seq DESC LIMIT :limit",

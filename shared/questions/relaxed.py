@@ -1,4 +1,4 @@
-"""A town without some of the holds on its beads. Rules that run on it show which holds matter."""
+"""A view of a town with some holds on its beads lifted. Running the rules on it shows which holds matter."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,13 +30,13 @@ Hold = Literal[
     "batch_live",
     "triage_exhausted",
 ]
-"""What can keep a rule from acting on a row, other than time. The names are wire format: answers show them."""
+"""Anything but time that can keep a rule from acting on a row. The names are wire format: answers show them."""
 
 HOLDS: Final[tuple[Hold, ...]] = get_args(Hold)
 
 
 def relaxed_tick(moment: Tick, without: frozenset[Hold]) -> Tick:
-    """The tick without these holds."""
+    """The tick with these holds lifted."""
     return replace(
         moment,
         paused=moment.paused and "paused" not in without,
@@ -49,23 +49,23 @@ def relaxed_tick(moment: Tick, without: frozenset[Hold]) -> Tick:
 class RelaxedReader(TownReader):
     """The state as rules would see it if some rows were free of some holds.
 
-    Each property below lifts one hold, by changing only what the rules read: the rules themselves stay as they are.
+    Each method below lifts its holds, if they are in `without`, by changing what the rules read. The rules stay as they are.
     """
 
     def __init__(self, sql: Database, config: TownConfig, *, without: frozenset[Hold], rows: frozenset[str]) -> None:
-        """Free the rows `rows` of the holds `without`."""
+        """Lift the holds `without` for the rows `rows`."""
         super().__init__(sql, config, {})
         self._without = without
         self._freed = rows
 
     def settings(self, rig_id: str | None) -> EffectiveSettings:
-        """The settings of a rig, without a limit of polecats if `rig_full` is lifted."""
+        """The settings of a rig, without the limit on polecats if `rig_full` is lifted."""
         found = super().settings(rig_id)
         return replace(found, max_polecats=None) if "rig_full" in self._without else found
 
     @cached_property
     def keys(self) -> Mapping[str, Any]:
-        """All town keys, with one more triage attempt if `triage_exhausted` is lifted."""
+        """All town keys, with one more triage batch allowed if `triage_exhausted` is lifted."""
         found = super().keys
         state = found.get("triage")
         if "triage_exhausted" not in self._without or not state:
@@ -75,12 +75,12 @@ class RelaxedReader(TownReader):
 
     @cached_property
     def issues(self) -> tuple[live.Issue, ...]:
-        """Live issues; the freed ones without the label that holds them back, and with a rig."""
+        """Live issues; the freed ones lose the label `gt:held`, and get a rig if they have none."""
         return tuple(self._free(issue) if issue.id in self._freed else issue for issue in super().issues)
 
     @cached_property
     def reviews(self) -> tuple[live.LiveReview, ...]:
-        """Live merge requests, without the others in the rig of a freed one if `one_at_a_time` is lifted."""
+        """Live merge requests. If `one_at_a_time` is lifted, the others in the rig of a freed one are left out."""
         found = super().reviews
         rigs = {review.rig_id for review in found if review.id in self._freed}
         if "one_at_a_time" not in self._without or not rigs:

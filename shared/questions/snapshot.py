@@ -24,7 +24,7 @@ BEADS_SHOWN: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits to be done: events that were not applied, and unfinished effects."""
+    """The backlog: the numbers of pending and of poisoned events, and the unfinished effects."""
 
     pending_events: int
     poisoned_events: int
@@ -68,7 +68,7 @@ class TownState:
         }
 
     def as_of(self) -> AsOf:
-        """Identifies this state."""
+        """The commit, tick and versions that identify this state."""
         return {
             "txid": self.txid,
             "tick": self.tick_no,
@@ -79,7 +79,7 @@ class TownState:
 
 
 def town_state(running: Rerun, at: datetime) -> TownState:
-    """The state after the last tick of a rerun, as seen at a time."""
+    """The state after the last tick of a rerun, as seen at the time `at`."""
     about = summary.before_tick(running.sql)
     reader, moment = tick.current_state(running.sql, given_at(running, at), town_id=running.town_id)
     return TownState(
@@ -103,14 +103,14 @@ def town_state(running: Rerun, at: datetime) -> TownState:
 
 
 def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
-    """What a tick at that time would do without any new event. No process is observed."""
+    """The actions of a tick at the time `at`, without new events and without observing any process."""
     with database.opened(running.image) as copy:
         report = tick.run(copy, given_at(running, at), town_id=running.town_id)
     return tuple(action.as_json() for action in report.actions)
 
 
 def given_at(running: Rerun, at: datetime) -> TickInput:
-    """The input of a tick at that time without any new event. Its time is always later than the last tick's."""
+    """The input of a tick at the time `at`, or just after the last tick if `at` is not later. It has no new events."""
     about = summary.before_tick(running.sql)
     last = about.last_tick_at
     return TickInput(

@@ -1,7 +1,7 @@
-"""The status report: what a town is doing; and for everything that waits, why, since when, and until when or for whom.
+"""The status report: what a town is doing, and for each waiting bead why, since when, and until when or for whom it waits.
 
 It is computed from the committed image (spec/tick.md section 13), with the readers and functions that the next tick uses.
-Nothing is written, and nothing outside is called.
+Nothing is written, and neither runtime nor forge is called.
 """
 
 from dataclasses import asdict, dataclass
@@ -185,7 +185,7 @@ def with_state(convoy: ConvoyLine) -> ConvoyStanding:
 
 
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
-    """Report on the present state of a town. Raises what loading it raises."""
+    """Report on the present state of a town. Raises the errors of loading it."""
     image = yield from around.store.load(town_id)
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     now: datetime = yield Call("clock", around.clock.now)

@@ -1,4 +1,4 @@
-"""The history of one bead or agent: what journal rows and the audit trail say about it, in order of time."""
+"""The history of one bead or agent: what journal rows and the audit trail say about it, in chronological order."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _HOOKING: Final = ("hooked", "unhooked")
 
 @dataclass(frozen=True, slots=True)
 class StoryEntry:
-    """One thing that happened. `tick` is None if the row of its tick is not kept. `source` is an event, effect or audit id."""
+    """One thing that happened. `tick` is None if its journal row is not kept. `source` is an event, effect or audit id."""
 
     tick: int | None
     time: datetime
@@ -54,7 +54,7 @@ class StoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class _TickSummary:
-    """What a tick did, in a few words, in case it turns out to be a cause."""
+    """A tick in a few words, kept because it may turn out to be the cause of a wait."""
 
     tick: int
     time: datetime
@@ -112,12 +112,12 @@ class Story:
         self._claims += [(tick, at, claim["effect_id"], claim["attempt"]) for claim in outputs["effects"]]
 
     def entries(self) -> tuple[StoryEntry, ...]:
-        """The whole story. Of the heartbeats, only the last one of each agent is in it."""
+        """The whole story. Of the transient events, such as heartbeats, it contains only the last one of each agent."""
         entries = [*self._entries, *self._last_sign.values(), *self._performed(), *self._audited()]
         return tuple(sorted(entries, key=lambda entry: (entry.time, _ORDER.index(entry.by))))
 
     def tick_since(self, at: datetime) -> _TickSummary | None:
-        """The first tick at or after that time, which applied what arrived then; None if its row is not kept."""
+        """The first tick at or after `at`, which applied the events that had arrived; None if its row is not kept."""
         if not self._ticks or at < self._ticks[0].time:
             return None
         return next((seen for seen in self._ticks if seen.time >= at), None)
@@ -127,7 +127,7 @@ class Story:
         return frozenset((self.subject,)) if self.is_agent else frozenset((self.subject, *self._hooked_at(at)))
 
     def _hooked_at(self, at: datetime) -> set[str]:
-        """The agents that were hooked to the bead at a time, or the beads that the agent was hooked to; both ends count."""
+        """The agents hooked to the bead at a time (for an agent: its hooked beads), hooking and unhooking times included."""
         hooked = set(self._hooked_before)
         for then, what, other in self._hookings:
             if then > at:
@@ -163,7 +163,7 @@ class Story:
 
     @cached_property
     def _hooked_before(self) -> frozenset[str]:
-        """What was hooked before the audit trail begins, for example in an imported town."""
+        """The agents or beads that were hooked before the audit trail begins, for example in an imported town."""
         first = {other: what for _, what, other in reversed(self._hookings)}
         before = {other for other, what in first.items() if what == "unhooked"}
         return frozenset(before | ({self.hooked_now} if self.hooked_now and self.hooked_now not in first else set()))

@@ -29,10 +29,10 @@ _REPORTED: Final = ("backoff", "review_recovery", "triage_backoff")
 
 @dataclass(frozen=True, slots=True)
 class CurrentWait:
-    """Why it waits. `rule` would act next, at `due_at` (None if not by time alone); `guards` hold it back until then.
+    """Why a bead or agent waits. `rule` acts next, at `due_at` (None if time alone is not enough); `guards` hold it back.
 
-    `comes` are the first acts of all rules if nothing else happens. `reason` is the reason in the status report, if it has
-    one there.
+    `comes` are the first acts of all rules if nothing else happens. `reason` is the waiting reason of the closed list, if
+    there is one.
     """
 
     at: datetime
@@ -81,7 +81,7 @@ def current_wait(
     reasons = {each.bead_id: each for each in waiting.reasons(reader, moment)}
     hooked = reader.hooks.get(subject)
     if hooked is not None and (hooked.hooked is None or hooked.hooked.status.terminal):
-        hooked = None  # the bead is closed or failed: what happens to the agent no longer concerns it
+        hooked = None  # the bead is closed, failed or missing: the agent no longer matters to it
     rows = frozenset((subject,) if hooked is None else (subject, hooked.id))
     ahead = outlook(sql, given, town_id=running.town_id, rows=rows)
     rule, due, held_by = _guards(sql, reader, moment, subject, ahead)
@@ -104,7 +104,7 @@ def current_wait(
 
 
 def _word_of(reason: waiting.WaitReason, held_by: tuple[Guard, ...]) -> str:
-    """The reason from the closed list. If the town is settling, that takes precedence over a cooldown."""
+    """The reason from the closed list. If `settling` holds it back, that is named instead of a cooldown."""
     settles = any(guard.name == "settling" for guard in held_by)
     return "settling" if settles and reason.reason == "cooldown" else reason.reason
 
@@ -132,7 +132,7 @@ def _guards(
 
 
 def _cause(story: Story, entries: tuple[StoryEntry, ...], guard: Guard | None) -> StoryEntry | None:
-    """The event or tick that caused the first guard. An entry of the story is preferred to a summary of the tick."""
+    """The cause of the first guard: preferably an entry of the story, else a summary of the tick."""
     if guard is None or guard.since is None:
         return None
     if guard.name in _REPORTED:
@@ -172,7 +172,7 @@ def _of_agent(town: TownReader, subject: str, reasons: Mapping[str, waiting.Wait
         state = "a bead that does not exist" if agent.hooked is None else f"{agent.hook} ({agent.hooked.status})"
         return [f"it is {agent.status} and hooked to {state}", *said]
     if agent.status is not AgentStatus.IDLE or agent.role is Role.MAYOR:
-        return [f"it is {agent.status} and hooked to nothing", *said]
+        return [f"it is {agent.status} and has no hook", *said]
     rigs = {each.id: each.rig_id for each in town.issues} | {each.id: each.rig_id for each in town.reviews}
     idle = [reasons[bead] for bead, rig in rigs.items() if rig == agent.rig_id and bead in reasons]
     known = [each for each in idle if each.bead_id not in town.hooks][:_READY_SHOWN]

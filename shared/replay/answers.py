@@ -133,7 +133,7 @@ class PartingAnswer(TypedDict):
 
 
 class SumAnswer(TypedDict):
-    """A what-if in numbers."""
+    """A summary of a what-if in numbers."""
 
     actionsOnlyInHistory: dict[str, int]
     actionsOnlyNow: dict[str, int]
@@ -152,7 +152,7 @@ class OverridesAnswer(TypedDict):
 
 
 class CodeVersions(TypedDict):
-    """The code versions that made history, and the installed one."""
+    """The code versions that made the recorded ticks, and the installed one."""
 
     recorded: list[str]
     installed: str

@@ -1,7 +1,8 @@
-"""Faithful replay: the recorded ticks of a window are run again, and each of them is proven to be what happened.
+"""Faithful replay: runs the recorded ticks of a window again, and proves that the result of each equals its commit.
 
-Ticks that were made by other code are run with the installed code; that is a what-if, not a replay. From the first such tick
-that diverges, the state is no longer history's, until there is a kept commit from which the installed code continued.
+Ticks that were made by other code are run with the installed code; that is a what-if, not a replay. Once such a tick diverges,
+the state is no longer history's. Where the installed code took over again, the replay returns to history's state, if the
+commit at that point is kept.
 """
 
 from typing import Literal
@@ -24,7 +25,7 @@ from shared.town import journal, migrations
 def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = time_window.WHOLE_DAY) -> Steps[Replay]:
     """Run a window again. Raises Refused (400) if it begins before the kept history, UnknownTown, DamagedImage.
 
-    This only reads. It stops at the first divergence, or when a page is full; the answer then has a cursor.
+    Nothing is written. The replay stops at the first divergence, or when a page is full; only a full page has a cursor.
     """
     newest = yield from past.newest(town_id)
     base, rows = yield from starting_point(town_id, past, wanted, newest)
@@ -82,7 +83,7 @@ def starting_point(
 class SegmentedReplay:
     """Runs recorded ticks again and judges them, in segments of one code version each.
 
-    `diverged` means that the state is no longer history's, because other code made a tick that diverged.
+    `diverged` means that the state is no longer history's, because the result of a tick differs from its commit.
     """
 
     def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
@@ -135,7 +136,7 @@ class SegmentedReplay:
         return ReplayedTick(row, report, digest, judged)
 
     def finish(self) -> None:
-        """End the run. If the window reaches to the newest tick, so must the journal."""
+        """End the run. A journal that ends before the newest tick is a divergence."""
         if self._rows.next is None and self.divergence is None and self._running.tick_no < self._newest.tick_no:
             self.divergence = missing(
                 self._running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
@@ -148,7 +149,7 @@ class SegmentedReplay:
         return self.results | recorded_results.of_today(self._newest.image, late)
 
     def _follow_history_again(self, tick_no: int) -> Steps[None]:
-        """Continue from history's own state at a tick, if it is kept: the installed code continued there after other code."""
+        """Continue from history's state after a tick, if it is kept: there the installed code took over from other code."""
         kept = yield from self._past.after_tick(self._running.town_id, tick_no)
         if kept:
             self._running.restart(kept[-1])
@@ -159,7 +160,7 @@ class SegmentedReplay:
             )
 
     def _count(self, row: JournalRow, equal: bool | None, kind: Literal["replay", "what_if"]) -> None:
-        """Count a tick in its segment. The segment has the worst result of its ticks: no, unknown, yes."""
+        """Count a tick in its segment. The result of a segment is the worst of its ticks: different, then unknown, then equal."""
         last = self.segments[-1] if self.segments else None
         number, code = row["tick_no"], row["code_version"]
         if last is None or (last.code_version, last.kind) != (code, kind):

@@ -1,7 +1,7 @@
-"""Decides whether a tick that was run again is the one that was committed, and if not, where they differ.
+"""Decides whether a tick that was run again gives the committed image, and if not, where the two differ.
 
-The image after a tick is recorded in three places: in the input of the next tick, in the newest commit, and in kept commits.
-The image digest is compared, computed from the pages; rows are compared only if the digests differ.
+The committed image is known from three places: its digest from the input of the next tick, its pages from the newest commit
+and from kept commits. The image digests are compared, computed from the pages; rows are compared only if the digests differ.
 """
 
 from collections.abc import Mapping
@@ -16,18 +16,17 @@ from shared.replay.replayed import Divergence, Judgement
 from shared.town import database, journal
 
 CHANGED: Final = "the tick was run again from its record, and the result is not what was committed"
-NEXT_RECORD_CHANGED: Final = (
-    "the journal row of this tick names another image than the one that was committed before it"
-)
+NEXT_RECORD_CHANGED: Final = "the journal row of this tick names an image that is not the one committed before it"
 MISSING: Final = "the journal lacks ticks"
 
 
-# The digest that the next tick was given (`prev_image_digest`) normally is all the proof that is needed. Kept commits settle
-# two exceptions. It can be forged: if a kept commit that holds this tick's own row has our digest and the next row names
-# another one, the next row was changed and not this tick. And a restore in place may follow a tick, so that the next tick
-# was given an older image. Example: after tick 41 an operator restored the image of tick 30 under the number 41, and tick 42
-# got that. A kept commit of tick 41 without row 41 and with the expected digest shows this; the rerun continues from it, and
-# tick 41 is proven by its own commit, if that is kept. Without any proof the answer is unknown (equal None), never equal.
+# The strongest evidence is the digest that the next tick was given (`prev_image_digest`), and normally it is enough. It has
+# two weak points, which kept commits resolve. First, it can be forged. If a kept commit that contains this tick's own row has
+# our digest, but the next row names another one, then the next row was changed, not this tick. Second, a restore in place may
+# follow a tick, so that the next tick was given an older image. Example: tick 41 ran, an operator restored the image after
+# tick 30 (with the number 41), and tick 42 was given that image. A kept commit after tick 41 that has the expected digest but
+# lacks row 41 shows this, and the rerun continues from that commit. Tick 41 itself is proven by its own commit, if that is kept.
+# Without any evidence the answer is "unknown" (equal None), never "equal".
 
 
 class TickJudge:
@@ -46,7 +45,7 @@ class TickJudge:
         if row["sqlite_version"] != database.SQLITE_VERSION:
             return self._by_outputs(row, outputs, same_code=same_code)
         if following is not None and following["tick_no"] != row["tick_no"] + 1:
-            following = None  # rows are missing in between, so it says nothing about this tick
+            following = None  # rows in between are missing, so this row says nothing about the tick
         wanted = self._after(row, following)
         if wanted == self._running.digest:
             return Judgement(equal=True, proof="image")
@@ -69,7 +68,7 @@ class TickJudge:
         return Judgement(equal=True if proven else None, proof="image" if proven else "none", note=note)
 
     def judged_by_outputs(self, row: JournalRow, outputs: Mapping[str, Any]) -> Judgement:
-        """Judge a tick by its outputs only, after the state has diverged from history."""
+        """Judge a tick by its outputs only, because the state has already diverged from history."""
         apart = of_outputs(row, outputs)
         return Judgement(equal=not apart, proof="outputs", differences=apart)
 
@@ -113,6 +112,6 @@ def _next_record_changed(digest: str, following: JournalRow) -> Divergence:
 
 
 def _holds(image: PastImage, tick_no: int) -> bool:
-    """Whether an image is the commit of the tick itself: after a restore in place, the row of the tick is not in it."""
+    """Whether an image is the tick's own commit and not a restore in place, which does not contain the row of the tick."""
     with database.opened(image.image) as sql:
         return journal.has_row(sql, tick_no)

@@ -20,7 +20,7 @@ Proof = Literal["image", "outputs", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first tick that differs from what was committed, although the same code ran it: the record was changed."""
+    """The first tick at which a replay differs from the record, and the reason: another result, a changed or a missing record."""
 
     tick_no: int
     at: datetime
@@ -91,7 +91,7 @@ class ReplayedTick:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Consecutive ticks made by one version of the code. They are a `replay` if that is the installed code, else a what-if."""
+    """Consecutive ticks made by one code version. It is a `replay` if the installed code ran on history's state, else a what-if."""
 
     first: int
     last: int
@@ -114,7 +114,7 @@ class Segment:
 class Replay:
     """A window that was run again. `warm_up` ticks between the image and the window were judged too, but are not shown.
 
-    With a `cursor` the window continues on the next page. `stopped` says why the replay could not continue.
+    If there is a `cursor`, the window continues on the next page. `stopped` says why the replay could not continue.
     """
 
     town_id: str
@@ -133,7 +133,7 @@ class Replay:
 
     @property
     def exact(self) -> bool:
-        """Whether every tick was made by the installed code and is proven to be what happened."""
+        """Whether every tick was made by the installed code and equals its record: the image, or for another SQLite the outputs."""
         return (
             self.divergence is None
             and self.stopped is None

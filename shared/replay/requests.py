@@ -35,14 +35,14 @@ class RequestBody(BaseModel):
 
 
 class AddedEvent(RequestBody):
-    """An event that the changed town receives in addition, `at` that time."""
+    """An event that the changed town receives in addition, at the time `at`."""
 
     at: str
     event: dict[str, Any]
 
 
 class OverridesRequest(RequestBody):
-    """What a what-if changes: settings, events left out by id, events added, and the clock, in milliseconds."""
+    """The changes of a what-if: settings, ids of events left out, events added, and a shift of the clock in milliseconds."""
 
     config: dict[str, Any] = Field(default_factory=dict)
     leave_out: Annotated[list[str], Field(max_length=1000, alias="leaveOut")] = Field(default_factory=list)
@@ -63,7 +63,7 @@ class OverridesRequest(RequestBody):
 
 
 class ReplayRequest(RequestBody):
-    """The body of replay-events. `from` and `to` are validated by the window, whose messages the specification prescribes."""
+    """The body of replay-events. `from` and `to` are validated later, with the messages that the specification prescribes."""
 
     from_: Annotated[Any, Field(alias="from")] = None
     to: Any = None

@@ -15,7 +15,7 @@ _OFFSET_HINT: Final = "write a time with its offset, such as 2026-01-10T12:00:00
 
 @dataclass(frozen=True, slots=True)
 class PageLimits:
-    """The limits of one answer: time, ticks, and bytes of JSON (None for no limit)."""
+    """The limits of one answer: time, ticks, and characters of JSON (None for no limit)."""
 
     span: timedelta = timedelta(hours=24)
     ticks: int = 2_000
@@ -25,12 +25,12 @@ class PageLimits:
 WHOLE_DAY: Final = PageLimits()
 HTTP_SIZE: Final = 1_500_000
 HTTP: Final = PageLimits(size=HTTP_SIZE)
-"""Keeps an HTTP answer below the 6 MB that Lambda allows: actions are in it twice, and the state comes on top."""
+"""Keeps an HTTP answer below the 6 MB that Lambda allows: it contains the actions twice, and the state in addition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window in time, including both ends. `resumed_after` is the last tick of the previous page."""
+    """A time window that includes both ends. `resumed_after` is the last tick of the previous page."""
 
     start: datetime
     end: datetime
@@ -51,7 +51,7 @@ def window_of(
         raise Refused("from is later than to", status=400, path="from", hint="swap from and to")
     if last > now:
         raise Refused(
-            f"to lies in the future: {to_text(last)}, and it is {to_text(now)}",
+            f"to is in the future: {to_text(last)}; the present time is {to_text(now)}",
             status=400,
             path="to",
             hint="only the past can be replayed; a dry run shows what comes next",
@@ -72,7 +72,7 @@ def too_old(since: datetime) -> Refused:
         f"from is too early: this town can be replayed from {to_text(since)} on",
         status=400,
         path="from",
-        hint=f"set from to {to_text(since)} or later",
+        hint=f"set `from` to {to_text(since)} or later",
     )
 
 

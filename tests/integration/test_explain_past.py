@@ -210,7 +210,7 @@ def test_what_would_take_a_working_agent_away_is_told_in_order_of_time() -> None
         ("nobody", True, T, 404, "town t1 has no agent nobody at 2026-01-10T12:00:00.000Z"),
         ("b", True, None, 400, "b is a bead, not an agent"),
         ("mayor", False, None, 400, "mayor is an agent, not a bead"),
-        ("b", False, T + MILLISECOND, 400, "at lies in the future"),
+        ("b", False, T + MILLISECOND, 400, "at is in the future"),
         ("b", False, ago(days=1), 400, "at is too early"),
     ],
 )

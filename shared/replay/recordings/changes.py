@@ -1,4 +1,4 @@
-"""What one tick wrote, row by row: how a recording stores it, and how it is compared with what the tick writes now."""
+"""The writes of one tick, row by row: how a recording stores them and compares them with those of a rerun."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from shared.images.touched import RowKey
 from shared.town import database, journal
 
 Changes = dict[RowKey, dict[str, Any] | None]
-"""By row: the columns with a new value; for a new row, all that are not null; None for a deleted row."""
+"""By row: the columns with a new value; for a new row, all columns that are not null; None for a deleted row."""
 
 _ORDER: Final = {table: place for place, table in enumerate(dump.CAUSES_FIRST)}
 
@@ -23,7 +23,7 @@ def watch(running: Rerun) -> None:
 
 
 def of_tick(running: Rerun) -> Changes:
-    """What the last tick of a watched rerun wrote."""
+    """The writes of the last tick of a watched rerun."""
     with database.opened(running.before) as before:
         keys = touched.take(running.sql) | _journal_keys(before, running.sql)
         found: Changes = {}
@@ -35,7 +35,7 @@ def of_tick(running: Rerun) -> Changes:
 
 
 def differences(running: Rerun, expected: Changes, got: Changes) -> Iterator[Difference]:
-    """Where the last tick wrote something else than expected: causes first, the journal last."""
+    """Where the writes of the last tick differ from the expected ones: causes first, the journal last."""
     with database.opened(running.before) as before:
         for key in sorted({*expected, *got}, key=_cause_first):
             if expected.get(key, {}) == got.get(key, {}):

@@ -1,4 +1,4 @@
-"""A recording: ticks of one town in one file, complete enough to be run again anywhere and to judge the result.
+"""A recording: ticks of one town in one file, complete enough to be run again and judged anywhere.
 
 The file is xz-compressed lines of canonical JSON: a head with the image before the first tick, then one line per tick with
 its journal row, what it wrote, and the digests after it. Equal recordings give equal bytes.
@@ -89,7 +89,7 @@ def to_bytes(recording: Recording) -> bytes:
 def from_bytes(body: bytes, name: str) -> Recording:
     """The recording in a file. Raises Refused if it is not a recording or has a newer format, DamagedImage if it is damaged."""
     if not body.startswith(_XZ):
-        hint = "name a file that `townctl record` has written"
+        hint = "name a file that `townctl record` wrote"
         raise Refused(f"{name} is not a recording", status=400, path="file", hint=hint)
     lines = _unpacked(body, name).splitlines()
     try:

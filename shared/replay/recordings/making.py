@@ -1,4 +1,4 @@
-"""Makes a recording of a window: prove the window, remove the texts, run the result, and write down what happens."""
+"""Makes a recording of a window: proves the window, masks the texts, runs the masked ticks, and records the results."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -28,7 +28,7 @@ _ONE_FILE: Final = PageLimits()
 
 @dataclass(frozen=True, slots=True)
 class RecordingResult:
-    """The recording, if the window is proven to be what happened; else `problem` says what is not proven."""
+    """The recording, if every tick of the window is proven by its image; else `problem` says what is not proven."""
 
     history: Replay
     recording: Recording | None
@@ -40,7 +40,7 @@ def record(town_id: str, past: TownPast, wanted: Window) -> Steps[RecordingResul
     history = yield from faithful.replay(town_id, past, wanted, page=_ONE_FILE)
     if history.cursor is not None:
         reached = to_text(history.ticks[-1].at)
-        hint = f"set to to {reached}, and make another recording of the rest"
+        hint = f"set `to` to {reached}, and make another recording of the rest"
         raise Refused("the window is too long for one recording", status=400, path="to", hint=hint)
     problem = _unproven(history)
     if problem is not None:
@@ -108,7 +108,7 @@ def _as_it_was(town_id: str, past: TownPast, history: Replay) -> Steps[tuple[Pas
 
 
 def _restart(running: Rerun, past: TownPast, row: JournalRow) -> Steps[None]:
-    """Continue from a restored image, if one was restored before the window: the next tick started from it."""
+    """Continue from the restored image, if a restore in place came before this tick."""
     kept = yield from past.after_tick(running.town_id, row["tick_no"] - 1)
     for image in kept:
         if past_digest(image) == row["prev_image_digest"]:

@@ -1,8 +1,8 @@
-"""Placeholders for texts that people wrote: equal texts get equal placeholders, and a placeholder reveals nothing of its text.
+"""Placeholders for texts that people wrote: equal texts get equal placeholders, which reveal nothing but the length of a long text.
 
-Only what a tick is known to need is kept: the system's own words, times, numbers, ids. All other text is replaced, whether
-or not it looks like a secret. Ids and addresses are replaced if they contain a secret, an e-mail address or anything that
-is not a plain id.
+Only what a tick is known to need is kept: the system's own words, times, small numbers, ids. All other text is replaced,
+whether or not it looks like a secret. An id is replaced if it contains a secret or an e-mail address, or is not a plain id. Of
+an address, the form, a known forge and numbers are kept.
 """
 
 import json
@@ -29,7 +29,7 @@ SECRET: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""What looks like a secret. This is only the final check of a recording; it is not what keeps secrets out of it."""
+"""What looks like a secret. It masks ids and is the final check of a recording; other texts are masked without it."""
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _ID: Final = re.compile(r"[A-Za-z0-9_.:/#+~-]{1,200}")
@@ -45,17 +45,17 @@ _LENGTH_KEPT: Final = 200
 _IDS: Final = frozenset(("id", "claim", "nonce", "generation", "head_sha", "sha", "merge_commit", "resolved_by"))
 _URLS: Final = frozenset(("pr_url", "git_url", "url"))
 _FILLERS: Final = ("", ".", "·", "…", "𝄞")
-"""One character for each width in UTF-8, so that a long text keeps its length in characters and in bytes, which limits count."""
+"""One character for each width in UTF-8, so that a long text keeps its length in characters and bytes: limits count both."""
 
 
 # This is a list of what is kept, not of what is removed, because a secret can look like anything. A text is kept only if it is
-# a word of the code itself, a time, the id of a row, or has no letters and digits. Example: the metadata
+# a word of the code itself, a time, the id of a row, or has neither letters nor digits. Example: the metadata
 # {"branch": "fix-login", "attempt": 3, "state": "open"} becomes {"branch": "masked-1", "attempt": 3, "state": "open"}.
 # The same text always gets the same placeholder, so that comparisons in rules still give the same result.
 
 
 class Masks:
-    """The placeholders of one recording. `effects` maps the effect ids that change because the effect's subject changes."""
+    """The placeholders of one recording. `effects` maps old effect ids to new ones, where the subject is masked."""
 
     def __init__(self, ids: frozenset[str] = frozenset()) -> None:
         """`ids` are the ids of rows of the town; they are kept wherever they occur."""
@@ -105,7 +105,7 @@ class Masks:
         return given if given in known_keys() or self._is_id(given) else self._placeholder("key", given)
 
     def free(self, given: str) -> str:
-        """Any text. Known words, times, ids of rows, and texts without letters and digits are kept."""
+        """Any text. Known words, times, ids of rows, and texts without letters or digits are kept."""
         if not any(character.isalnum() for character in given) or given in known_words() or _TIME.fullmatch(given):
             return given
         if self._is_id(given):
@@ -114,7 +114,7 @@ class Masks:
         return made if len(given) <= _LENGTH_KEPT else made + _filling(given, len(made))
 
     def identifier(self, given: str) -> str:
-        """An id, which is kept unless it looks like a secret."""
+        """An id, which is kept if it is a plain id that does not look like a secret."""
         if _ID.fullmatch(given) is None or SECRET.search(given):
             return given if given in known_words() or not given else self._placeholder("id", given)
         return _HASH.sub(lambda found: self.effects.get(found[0], found[0]), given)
@@ -129,7 +129,7 @@ class Masks:
         return f"{name}-{found[2]}-{self.identifier(found[3])}@{found[4]}"
 
     def url(self, given: str) -> str:
-        """The address of a repository or a pull request, of which the form, a known forge and the number are kept."""
+        """The address of a repository or a pull request. Its form, a known forge and numbers are kept."""
         if (found := _URL.fullmatch(given)) is not None:
             host = self._host(found[2])
             return f"{found[1]}://{host}" + "/".join(self._part(part) for part in found[3].split("/"))

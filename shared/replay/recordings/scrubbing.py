@@ -1,4 +1,4 @@
-"""Removes the texts that people wrote from a town and its inputs, so that the ticks still decide the same."""
+"""Masks the texts that people wrote in a town and its inputs. The ticks must still make the same decisions."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ class Scrubbing:
                     self._learn_effect({"effect_id": key[1], **row})
 
     def image(self, image: bytes) -> bytes:
-        """The masked image. Only the numbers of its journal rows are kept."""
+        """The masked image. The inputs and outputs in its journal rows are emptied."""
         return rewriting.rewritten(image, self._row)
 
     def given(self, row: JournalRow) -> JournalRow:
@@ -66,7 +66,7 @@ class Scrubbing:
         return [*events, *_actions(outputs)]
 
     def _learn_effect(self, row: Mapping[str, Any]) -> None:
-        """Note the new id of an effect whose subject is masked: the one that a tick would make for it."""
+        """Note the new id of an effect whose subject is masked: the id that a tick would make."""
         if not {"kind", "subject", "generation"} <= set(row):
             return
         subject = self.masks.identifier(row["subject"])
@@ -137,11 +137,11 @@ def require_clean(image: bytes, rows: Iterable[JournalRow]) -> None:
                     raise _not_clean(f"{table}.{column}")
     for row in rows:
         if SECRET.search(json.dumps(row["inputs"], ensure_ascii=False)):
-            raise _not_clean(f"what tick {row['tick_no']} was given")
+            raise _not_clean(f"the input of tick {row['tick_no']}")
 
 
 def _actions(outputs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The actions in sorted order, because rules list beads of the same time by id, and masking can change ids."""
+    """The actions, sorted, because rules order beads of the same time by id, and masking can change ids."""
     return sorted((each["rule"], each["action"]["type"], each["outcome"]) for each in outputs["actions"])
 
 
@@ -154,5 +154,5 @@ def _not_clean(place: str) -> Refused:
         f"{place} still contains something that looks like a secret; nothing was written",
         status=409,
         path="scrubbing",
-        hint="this is a bug of the recorder: report the column, but not the text",
+        hint="this is a bug in the recorder: report the column, but not the text",
     )

@@ -1,7 +1,7 @@
 """Verifies a recording: every tick is run again with the installed code and compared with the record.
 
 The code version of a tick is part of its input, so another version alone changes nothing: every difference is a difference
-in behaviour. What is compared is always computed anew: digests from the pages, rows from what the tick wrote.
+in behaviour. The results are always computed anew: digests from the pages, rows from the writes of the tick.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ FAILED = "the tick failed"
 class Verified:
     """The result of verifying a recording. `partings` are the ticks that differ, as a diff.
 
-    After the first difference the remaining ticks still run with their recorded inputs, to show what it leads to.
+    After the first difference the remaining ticks still run with their recorded inputs, to show its consequences.
     """
 
     recording: Recording
@@ -77,7 +77,7 @@ class Verified:
 
 
 def verify(recording: Recording) -> Verified:
-    """Run the recorded ticks again. A damaged image or input is reported as a divergence; it never raises."""
+    """Run the recorded ticks again. A damaged image or input is reported as a divergence, not raised."""
     broken = _of_base(recording)
     if broken is not None:
         return Verified(recording, (), broken, (), None, _notes(recording))
@@ -147,7 +147,7 @@ class _Verification:
     def _report_of(self, given: TickInput) -> TickReport | None:
         try:
             return self._running.run(given)
-        except Exception as error:  # noqa: BLE001 - whatever a changed tick raises is what differs, and is named
+        except Exception as error:  # noqa: BLE001 - any error of a changed tick is reported as a difference
             got = f"{type(error).__name__}: {error}"
             difference = Difference("ticks", str(given.tick_no), "*", "a tick", got)
             self._differs(Divergence(given.tick_no, given.now, (difference,), FAILED))

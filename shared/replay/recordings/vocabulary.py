@@ -1,4 +1,4 @@
-"""The words of the system itself: names of fields, and values that the code knows. They reveal nothing about anybody."""
+"""The system's own words: names of fields, and values that the code knows. They reveal nothing about people."""
 
 from collections.abc import Iterator
 from enum import StrEnum

@@ -1,1 +1,1 @@
-"""What if: the recorded ticks of a window are run a second time with something changed, side by side with history."""
+"""What-if: runs the recorded ticks of a window a second time with something changed, side by side with history."""

@@ -19,12 +19,12 @@ from shared.replay.answers import ActionOfTick, PartingAnswer
 
 StoredRow = tuple[object, ...] | None
 OneSided = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""What only history did, and what only the changed town did."""
+"""The elements that only history has, and those that only the changed town has."""
 
 
 @dataclass(frozen=True, slots=True)
 class TickDifference:
-    """One tick in which the towns differ. `rows` are those that differ since this tick, or differ in another way than before."""
+    """One tick in which the towns differ. `rows` are those that begin to differ in this tick, or differ in a new way."""
 
     tick_no: int
     at: datetime
@@ -65,7 +65,7 @@ class TickDifference:
 
 
 class Comparison:
-    """Compares history and the changed town, which start from the same image. Times that differ by exactly `shift` are equal."""
+    """Compares history and the changed town, which start from the same image. Times exactly `shift` apart count as equal."""
 
     def __init__(self, history: Rerun, other: Rerun, shift: timedelta) -> None:
         """From now on, note which rows each of them writes."""
@@ -141,7 +141,7 @@ class Comparison:
 
 
 def one_sided(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> OneSided:
-    """What each side has more often than the other one, in order."""
+    """The elements that each side has more often than the other side, in order."""
     left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
     return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))
 

@@ -1,4 +1,4 @@
-"""What a what-if changes (configuration, events, the clock), and the inputs of its ticks that follow from that."""
+"""The overrides of a what-if (configuration, events, clock), and the inputs that its ticks get because of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ NOT_RECORDED: Final = "history never did this: its result is unknown"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What is changed. `config` is merged into the town's; `leave_out` are event ids; the events in `add` are given to the
+    """The changes. `config` is merged into the town's; `leave_out` are event ids; the events in `add` are given to the
     first tick at or after their time of receipt; every tick happens `shift` later.
     """
 
@@ -47,7 +47,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class RecordedEffects:
-    """What history has about effects: all attempts, and for each result its tick and event."""
+    """The effects in history: all attempts, and for each result its tick and event."""
 
     tried: frozenset[Attempt]
     results: Mapping[Attempt, tuple[int, Envelope]]
@@ -106,7 +106,7 @@ class WhatIfInputs:
         )
 
     def claimed(self, effects: tuple[ClaimedEffect, ...]) -> None:
-        """Note that the changed town started these effects, which are not performed."""
+        """Note that the changed town claimed these effects. They are not performed."""
         for effect in effects:
             attempt = (effect.effect_id, effect.attempt)
             if attempt in self._recorded.results:

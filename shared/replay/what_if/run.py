@@ -40,11 +40,11 @@ _HOUR: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The result of a what-if. `partings` are the ticks that differ, `rows` what differs at the end; `events` and `actions`
-    are those of the changed town.
+    """The result of a what-if. `partings` are the ticks that differ, `rows` the differences at the end; `events` and
+    `actions` are those of the changed town.
 
-    `history` is None if history itself could be replayed exactly, else its divergence. `unknown` are effects that history
-    never started.
+    `history` is the divergence that the replay of history itself found, if any. `unknown` are effects that history never
+    started.
     """
 
     town_id: str
@@ -65,7 +65,7 @@ class WhatIf:
     notes: tuple[str, ...]
 
     def as_json(self, *, size: int | None = None) -> WhatIfAnswer:
-        """The answer of replay-events with overrides, with the first `size` bytes of partings and of actions at most."""
+        """The answer of replay-events with overrides. Partings and actions are cut after `size` characters of JSON each."""
         only_then, only_now = TickDifference.sums(self.partings)
         shown = _within(size, [parting.as_json() for parting in self.partings])
         actions = _within(size, list(self.actions))
@@ -174,7 +174,7 @@ def _result(
 
 
 def _within(size: int | None, each: list[T]) -> list[T]:
-    """The first elements whose JSON fits into `size` bytes."""
+    """The first elements whose JSON fits into `size` characters."""
     if size is None:
         return each
     lengths = accumulate(len(canonical.dumps(one)) for one in each)
@@ -182,7 +182,7 @@ def _within(size: int | None, each: list[T]) -> list[T]:
 
 
 def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: PageLimits) -> Steps[RecordedEffects]:
-    """What history has about effects up to the end of the window. Raises Refused if the window is too long."""
+    """The effects in history up to the end of the window. Raises Refused if the window is too long."""
     rows = JournalRows(past, town_id)
     yield from rows.start_after(base)
     tried: set[Attempt] = set()
