@@ -183,7 +183,7 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     for people in world.people:
         people.begin()
     _ask_now_and_then(world, random)
-    _live_under_faults(world, int((minutes or _length(random)) * MINUTE))
+    _live_under_faults(world, int((minutes or _length(random, towns=len(world.people))) * MINUTE))
     world.calm_down()
     if troubled:
         world.recover()
@@ -198,9 +198,11 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     return world.outcome()
 
 
-def _length(random: Random) -> float:
-    """Minutes with faults. Now and then so many that an agent which hangs meets everything that awaits it."""
-    return random.uniform(150, 200) if random.random() < 0.03 else random.uniform(6, 20)
+def _length(random: Random, *, towns: int) -> float:
+    """Minutes with faults, fewer for more towns. Now and then so many that an agent which hangs meets all that awaits it."""
+    if random.random() < 0.03:
+        return random.uniform(150, 200) / towns
+    return random.uniform(6, 20) * 2 / (1 + towns)
 
 
 def _live_under_faults(world: World, span: int) -> None:
