@@ -25,7 +25,7 @@ _CALM_AT_MOST: Final = 6 * HOUR
 _ARRIVES: Final = 8 * MINUTE  # the longest delay, and then some
 _TICKS_AT_LEAST: Final = 45
 _IDLE: Final = 20 * MINUTE
-_TOWNS: Final = (1, 1, 1, 1, 2, 2, 3, 4)
+_TOWNS: Final = (1, 1, 1, 1, 1, 1, 2, 2, 3, 4)
 
 
 @dataclass
@@ -202,7 +202,7 @@ def _length(random: Random, *, towns: int) -> float:
     """Minutes with faults, fewer for more towns. Now and then so many that an agent which hangs meets all that awaits it."""
     if random.random() < 0.03:
         return random.uniform(150, 200) / towns
-    return random.uniform(6, 20) * 2 / (1 + towns)
+    return random.uniform(5, 15) * 2 / (1 + towns)
 
 
 def _live_under_faults(world: World, span: int) -> None:

@@ -1,4 +1,4 @@
-"""A hundred worlds: workers that crash, answers that are lost, clocks that are wrong, agents that lie; then calm."""
+"""Eighty worlds: workers that crash, answers that are lost, clocks that are wrong, agents that lie; then calm."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.simulate import simulate
 
-_SEEDS = 100
+_SEEDS = 80
 _CHUNK = 5
 
 
