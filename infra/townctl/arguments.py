@@ -1,6 +1,6 @@
-"""Arguments that name a file, a JSON value or a time: read strictly, and refused with the option that they belong to.
+"""Files, JSON values and times that the user gives: they are read strictly, and an error names the option.
 
-`what` is the name of the option or argument, as in `config`; an error shows it as the user typed it, `--config`.
+`what` is the name of the option or argument, such as `config`; an error shows it as the user typed it, `--config`.
 """
 
 import sys
@@ -69,7 +69,7 @@ def at_least_one(limit: int) -> None:
 
 
 def write_whole(to: Path, body: bytes, *, what: str) -> None:
-    """Write a file completely or not at all. Raises Refused."""
+    """Write a file atomically. Raises Refused."""
     try:
         with tempfile.NamedTemporaryFile(dir=to.resolve().parent, prefix=f".{to.name}.", delete=False) as file:
             file.write(body)
@@ -83,5 +83,5 @@ def _at_most(file: BinaryIO, what: str, size: int) -> bytes:
     body = file.read(size + 1)
     if len(body) > size:
         hint = "give a smaller file"
-        raise Refused(f"the content of {what} is larger than {size >> 20} MiB", status=413, path=what, hint=hint)
+        raise Refused(f"the content is larger than {size >> 20} MiB", status=413, path=what, hint=hint)
     return body

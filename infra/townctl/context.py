@@ -1,4 +1,4 @@
-"""What every command is given: where the towns are kept, which clock they use, and where to print."""
+"""The context of a command: where the towns are kept, which clock they use, and where to print."""
 
 import json
 import os
@@ -55,17 +55,17 @@ class Context:
 
     @property
     def place(self) -> str:
-        """Where the towns are kept, for messages."""
+        """The name of the place where the towns are kept, for messages."""
         return str(self.bucket or self.data)
 
     @property
     def clock(self) -> wiring.LocalClock:
-        """The wall clock; in a process that an agent started, the clock of the agent's town."""
+        """The clock of the system; in a process that an agent started, the clock of the agent's town."""
         given = clocks.from_text(os.environ.get(clocks.CLOCK_VARIABLE, ""))
         return given if isinstance(given, clocks.ScaledClock) else clocks.SystemClock()
 
     def clock_of(self, store: ObjectTownStore, *towns: str, speed: float = 1) -> wiring.LocalClock:
-        """The clock of these towns. If a faster clock left one of them in the future, the clock continues from there."""
+        """The clock of these towns. If an earlier, faster clock left one of them in the future, it continues from there."""
         clock = self.clock
         return clock if isinstance(clock, clocks.ScaledClock) else wiring.clock_for(store, towns, speed=speed)
 
@@ -90,7 +90,7 @@ class Context:
         return Archive(objects, objects, town_id)
 
     def founding_store(self) -> ObjectTownStore:
-        """As `store`, but the first write creates a directory that does not exist yet."""
+        """Like `store`, but if the directory does not exist, the first write creates it."""
         if self.bucket is not None:
             return wiring.open_store(self.bucket.objects())
         if self.data.exists() and not self.data.is_dir():
@@ -106,7 +106,7 @@ class Context:
         return known
 
     def where_towns_are(self) -> str:
-        """What to do about a town that does not exist here."""
+        """The hint for a town that does not exist here."""
         return (
             f"townctl looked in {self.place}: `townctl town list` shows its towns, `townctl town create TOWN` creates one, "
             "and --data, --bucket or --api name another place"
@@ -129,7 +129,7 @@ class Context:
         runtime: AgentRuntime | None = None,
         forge: SourceForge | None = None,
     ) -> Surroundings:
-        """What a run of these towns needs from outside. Alerts become lines on standard error."""
+        """The surroundings of a run of these towns. Alerts become lines on standard error."""
         return wiring.surroundings(
             store,
             clock=clock or self.clock,

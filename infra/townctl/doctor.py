@@ -1,8 +1,8 @@
-"""`townctl doctor`: check a data directory or bucket for everything that can be wrong with it; nothing is repaired.
+"""`townctl doctor`: check a data directory or bucket for everything that can be wrong with it; it repairs nothing.
 
-Of each town it checks the head and its checksum, the structure of the database, every row and value, the journal, the
-manifest against the image, violated invariants, poisoned events, the inbox and the due markers. Of the directory it checks
-for due markers and agent processes that belong to no town.
+For each town it checks the head and its checksum, the structure of the database, every row and value, the journal, the
+manifest against the image, violated invariants, poisoned events, the inbox and the due markers. It also finds due markers
+and agent processes that belong to no town.
 """
 
 from collections.abc import Iterator, Mapping
@@ -120,7 +120,7 @@ def _of_town(
 
 
 def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
-    """Differences between the manifest's facts and those in the image."""
+    """Facts that differ between the manifest and the image."""
     facts = image.facts
     said: dict[str, Any] = {"tick_no": facts.tick_no}
     if facts.tick_no and facts.by_tick:
@@ -145,7 +145,7 @@ def _of_state(town_id: str, sql: database.Database) -> Iterator[Finding]:
 
 
 def _of_inbox(store: ObjectTownStore, town_id: str) -> Iterator[Finding]:
-    """Objects that no tick can read."""
+    """Inbox objects that cannot be parsed as events."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
         for event in ingest.read_object(batch.key, batch.body):
             if event.event_type == UNREADABLE:
@@ -161,7 +161,7 @@ def _of_markers(
     now: datetime,
     interval: timedelta,
 ) -> Iterator[Finding]:
-    """A missing marker: a town that has work needs a due marker no later than that work."""
+    """A missing marker: a town with work needs a due marker that is no later than the time of that work."""
     town_id, facts = image.town_id, image.facts
     wanted = facts.next_due
     inbox = drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects
@@ -188,7 +188,7 @@ def _of_markers(
 
 
 def _is_being_ticked(store: ObjectTownStore, image: TownImage, wanted: datetime) -> bool:
-    """Whether a tick that is running explains the missing marker: it exists now, or the town has changed."""
+    """Whether a running tick explains the missing marker: by now the marker exists, or the head has changed."""
     markers = drive(store.due(_END_OF_TIME))
     if any(marker.at <= wanted for marker in markers if marker.town_id == image.town_id):
         return True
@@ -198,7 +198,7 @@ def _is_being_ticked(store: ObjectTownStore, image: TownImage, wanted: datetime)
 def _of_agents(
     context: Context, store: ObjectTownStore, towns: tuple[str, ...], known: tuple[str, ...]
 ) -> list[Finding]:
-    """Agent processes that no town expects to be working; one that is just ending gets a moment to do so."""
+    """Agent processes that no town expects to be working; a process that is ending gets two seconds to do so."""
     runtime = wiring.NoAgentProgram(wiring.agents_root(context.data))
 
     def strangers() -> list[RunningAgent]:

@@ -48,7 +48,7 @@ def post(
     ] = None,
     context: TheContext,
 ) -> Answer:
-    """Post events. The answer means that they are stored; `townctl ticks` shows what a tick did with them."""
+    """Post events. An accepted event is stored; `townctl event list` shows its outcome once a tick has taken it."""
     body = body_of(file, type=event_type, agent=agent, bead=bead, payload=payload, id=event_id)
     now = context.clock.now()
     try:
@@ -175,7 +175,7 @@ def _event(**flags: str | None) -> bytes:
 
 
 def _with_hint(problem: Refused, *, where: str) -> Refused:
-    """Add what to do if the problem alone does not say it."""
+    """The problem with a hint, if it has none."""
     hint = problem.hint
     if not hint and problem.path.endswith("event_type"):
         hint = "known types: " + ", ".join(sorted(name for name, known in BY_TYPE.items() if known.senders))
@@ -188,7 +188,7 @@ def _with_hint(problem: Refused, *, where: str) -> Refused:
 
 
 def _waiting(reading: Any) -> list[dict[str, Any]]:
-    """The events in the inbox, one row each."""
+    """The events in the inbox, one dict for each."""
     batches: Sequence[Any] = drive(reading).objects
     return [
         {

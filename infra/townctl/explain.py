@@ -49,7 +49,7 @@ def bead(bead_id: BeadId, town_id: Town = None, *, at: At = None, context: TheCo
 
 @app.command
 def agent(agent_id: AgentId, town_id: Town = None, *, at: At = None, context: TheContext) -> Answer:
-    """Show the history of an agent: what it worked on, what would remove it, why it gets no work.
+    """Show the history of an agent: what it worked on, what would remove it, and why it gets no work.
 
     Give the town as `--town TOWN` or as a second argument.
     """
@@ -79,7 +79,7 @@ def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str)
 
 
 def view(found: Explanation) -> Iterator[RenderableType]:
-    """A history for people. It shortens ids; `--json` has them in full."""
+    """A history for people, with shortened ids; `--json` has the full ones."""
     title = f"{found.kind} {found.subject} of {found.town_id}"
     rows = [
         (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))
@@ -98,7 +98,7 @@ def view(found: Explanation) -> Iterator[RenderableType]:
 
 
 def _who(entry: StoryEntry) -> str:
-    """The rule, or the event that asked for the action; else the kind of entry, whose sentence contains the rest."""
+    """The rule or event that asked for the action; the kind of the entry if its sentence already names these."""
     says_the_rest = entry.by == "observed" or (entry.by != "rule" and entry.what.startswith(entry.code))
     return entry.by if says_the_rest else entry.code
 

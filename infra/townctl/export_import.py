@@ -1,8 +1,7 @@
 """`townctl export` and `townctl import`: write a town to a file, and create a new, paused town from such a file.
 
-The export format of the system that is being replaced is unknown, because no export was available. `import` reads the files
-that `export` writes, and any SQLite file with the tables and columns of spec/data-model.md. Convert other formats to one of
-these.
+`import` reads the files that `export` writes, and any SQLite file with the tables and columns of spec/data-model.md. No export
+of the system that this project replaces was available, so its format is unknown: convert it to one of these.
 """
 
 from collections.abc import Iterator
@@ -69,7 +68,7 @@ def import_(
     """Create a new town from an export or from a SQLite file with a town's tables. It is paused until `townctl town start`.
 
     Values that cannot be read are reported row by row; everything else is imported. Exit code 1 if a value cannot be read.
-    Convert an export of the system that is being replaced first: its format was not available.
+    Convert an export of the system that this project replaces first: its format is unknown.
     """
     log = Path(f"{file}-wal")
     if log.is_file() and log.stat().st_size:

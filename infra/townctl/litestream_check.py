@@ -1,4 +1,4 @@
-"""`townctl restore --verify-with-litestream`: let the real Litestream restore a commit, and compare the bytes."""
+"""`townctl restore --verify-with-litestream`: restore a commit with the real Litestream, and compare the bytes."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ _OPTION = "verify-with-litestream"
 
 
 def litestream_program() -> str | None:
-    """The litestream on the PATH, else the one next to this Python."""
+    """The litestream on the PATH, else the one beside this Python; None if there is none."""
     return shutil.which("litestream") or shutil.which("litestream", path=str(Path(sys.executable).parent))
 
 

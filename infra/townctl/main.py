@@ -1,4 +1,4 @@
-"""The entry point of townctl: find the command, run it, then show its answer or say what is wrong and what to do.
+"""The entry point of townctl: find the command, run it, and print its answer or its error.
 
 Exit codes: 0 done; 1 done, and something needs attention; 2 refused, nothing was done; 70 a bug in townctl (the only case
 with a traceback); 130 interrupted.
@@ -72,7 +72,7 @@ _COMMANDS: Final = (
 @Parameter(name="*", group=Group("With every command", sort_key=99))
 @dataclass(frozen=True, slots=True)
 class Common:
-    """The options of every command: where the towns are, and in which form to answer."""
+    """The options of every command: where the towns are, and the form of the answer."""
 
     data: Annotated[Path | None, Parameter(help="The data directory; default: TOWNCTL_DATA, else ./town-data.")] = None
     bucket: Annotated[
@@ -143,7 +143,7 @@ def run(arguments: Sequence[str], *, objects: Callable[[Path], ObjectStore] = Di
         return OK
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception:  # noqa: BLE001 - the last boundary: the exit code says that this is a bug and not a finding
+    except Exception:  # noqa: BLE001 - the last boundary: the exit code marks a bug, not a finding
         traceback.print_exc()
         print("townctl: this is a bug in townctl; please report it with the lines above", file=sys.stderr)
         return BROKEN
@@ -180,7 +180,7 @@ def _app(objects: Callable[[Path], ObjectStore]) -> App:
     def launch(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], common: Common | None = None
     ) -> Any:
-        """Find the command and run it where the options say."""
+        """Find the command, and run it at the place that the options name."""
         return _launch(app, tokens, common or Common(), objects)
 
     return app

@@ -1,7 +1,7 @@
-"""What a command returns: one value for machines, one view for people, one exit code.
+"""The answer of a command: one JSON document for programs, one view for people, one exit code.
 
-A town's text comes from outside. Before it reaches a terminal, every character that is not printable is replaced, so that
-the title of a bead can neither colour nor clear the screen. Nothing in it is interpreted as markup.
+The texts in a town come from outside. Before they reach a terminal, every unprintable character is replaced, so that the
+title of a bead can neither colour nor clear the screen. No text is interpreted as markup.
 """
 
 import re
@@ -16,9 +16,9 @@ from rich.table import Table
 
 OK: Final = 0
 FOUND: Final = 1
-"""The command did what it was asked to do and found something that needs attention."""
+"""The command is done, and something needs attention."""
 REFUSED: Final = 2
-"""The command did not do what it was asked to do, and says why."""
+"""The command was refused: nothing was done, and the error says why."""
 BROKEN: Final = 70
 """The command hit a bug in townctl."""
 INTERRUPTED: Final = 130

@@ -1,4 +1,4 @@
-"""`townctl --api URL`: the commands that a deployed stack, or `townctl serve`, can answer; every other command is refused.
+"""`townctl --api URL`: the commands that a deployed stack or `townctl serve` can run; all others are refused.
 
 Requests are signed with the credentials that the AWS SDK finds. Events are posted with the town token in TOWNCTL_TOKEN.
 """
@@ -32,8 +32,9 @@ class Api:
     region: str | None = None
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The document that the API returns for a signed request. `townctl serve` has no IAM; it gets an operator's token
-        instead. Raises Refused, Retryable.
+        """The document that the API returns for a signed request. `townctl serve` has no IAM, so it gets an operator's token.
+
+        Raises Refused, Retryable.
         """
         token = os.environ.get(TOKEN_VARIABLE)
         if token and self._is_local:
@@ -199,7 +200,7 @@ def set_secret(
     host: str | None = None,
     secrets_prefix: str | None = None,
 ) -> Answer:
-    """Store a token of an existing town in Secrets Manager. No API accepts a token, so this bypasses the API."""
+    """Store a token of an existing town in Secrets Manager. No API accepts a forge token, so townctl writes it directly."""
     secrets = _secrets_of(api, secrets_prefix)
     api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/status")
     return secret_commands.store(secrets, forge, town_id=town_id, rig=rig, host=host)
@@ -251,7 +252,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "demo": "leave --api out; the demo creates its own town",
     "doctor": "leave --api out and use `townctl doctor --stack NAME` for a deployed stack",
 }
-"""The hint for commands that cannot be pointed at another place of towns."""
+"""Hints for the commands that the general hint of `answer` does not fit."""
 
 ANSWERED: Final[Mapping[Callable[..., Any], Callable[..., Answer]]] = {
     towns.create: create,
@@ -272,7 +273,7 @@ ANSWERED: Final[Mapping[Callable[..., Any], Callable[..., Answer]]] = {
 def answer(
     command: Callable[..., Any], name: str, url: str, region: str | None, *arguments: Any, **named: Any
 ) -> Answer:
-    """Run the command called `name` at a deployment. Raises Refused for a command that a deployment cannot answer."""
+    """Run the command called `name` at a deployment. Raises Refused for a command that a deployment cannot run."""
     remote = ANSWERED.get(command)
     if remote is None:
         hint = _INSTEAD.get(name, "use --bucket with the bucket of the stack, or --data, instead of --api")

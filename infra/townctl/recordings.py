@@ -1,4 +1,4 @@
-"""`townctl record` and the replay of its file: ticks of a town that can be replayed and verified anywhere."""
+"""`townctl record`, and the replay of the file that it writes: recorded ticks that can be verified anywhere."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -91,7 +91,7 @@ def replay_file(context: Context, path: Path) -> Answer:
 
 
 def view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A verified recording for people: what is proven, or where it diverges, as a diff."""
+    """A verified recording for people: the proof, or a diff of the ticks that diverge."""
     first, last = document["firstTick"], document["lastTick"]
     ticks = f"ticks {first} to {last} of {document['townId']}"
     events = quantity(document["eventsReplayed"], "event")
@@ -109,7 +109,7 @@ def view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _differences(differences: list[DifferenceAnswer]) -> Iterator[RenderableType]:
-    """Each difference, recorded (`-`) and now (`+`), in full length: long values often differ at their end."""
+    """Each difference as recorded (`-`) and as replayed (`+`), in full length: long values often differ only at their end."""
     for each in differences[:_DIFFERENCES_SHOWN]:
         yield Text(plain(f"  {each['table']} {each['key']} {each['column']}"))
         yield Text(plain(f"    - {each['expected']}"))
@@ -128,7 +128,7 @@ def _partings(partings: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
 
 
 def diff_of(parting: Mapping[str, Any]) -> Iterator[str]:
-    """What one tick did (`-`) and does now (`+`), one line each."""
+    """The outputs of one tick that only the recording has (`-`) or that only the replay has (`+`), one line each."""
     for sign, side in _SIDES:
         for event in parting["events"][side]:
             yield plain(f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}")

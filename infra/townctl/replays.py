@@ -86,7 +86,7 @@ def replay(
 
 
 def _is_file(target: str, from_: str | None) -> bool:
-    """Whether the target is a file: it is not a valid town id, or such a file exists and no window is given."""
+    """Whether the target is a file: it cannot be a town id, or the file exists and --from is not given."""
     return not set(target) <= _IN_TOWN_NAMES or (from_ is None and Path(target).is_file())
 
 

@@ -1,4 +1,4 @@
-"""`townctl points`, `restore`, `flush` and `retention`: list, restore, publish and delete what is kept of a town's past."""
+"""`townctl points`, `restore`, `flush` and `retention`: list, restore, publish and delete past commits of a town."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +21,9 @@ from shared.storage import restore as archive
 from shared.storage import retention as forgetting
 from shared.storage.restore import Archive, Restored
 
-_InPlace = Annotated[bool, Parameter(negative="", help="Make it the town's newest commit; this can be undone.")]
+_InPlace = Annotated[bool, Parameter(negative="", help="Make it the town's newest commit; you can undo this.")]
 _Verify = Annotated[
-    bool, Parameter(negative="", help="Let the real Litestream restore the same commit, and compare the bytes.")
+    bool, Parameter(negative="", help="Also restore the commit with the real Litestream, and compare the bytes.")
 ]
 _Days = Annotated[int, Parameter(validator=Number(gte=1, lte=3650))]
 

@@ -1,7 +1,7 @@
-"""`townctl secret`: store, list and remove the tokens with which towns reach their forges.
+"""`townctl secret`: store, list and remove the tokens that towns use at their forges.
 
-A token comes from standard input or is typed without being shown. It is never an argument, because every process of the
-machine can read a command line.
+A token is read from standard input or typed without echo. It is never an argument, because every process on the machine can
+read a command line.
 """
 
 import getpass
@@ -25,12 +25,12 @@ from shared.storage.keys import checked_town_id
 
 ForgeWord = Literal["github", "gitlab"]
 _USUAL: Final[dict[ForgeKind, str]] = {"github": "github.com", "gitlab": "gitlab.com"}
-_Rig = Annotated[str | None, Parameter(help="Only for this rig; it takes precedence over the town's token.")]
+_Rig = Annotated[str | None, Parameter(help="Only for this rig; its token takes precedence over the town's.")]
 _Prefix = Annotated[str | None, Parameter(help=PREFIX_HELP)]
 _Host = Annotated[str | None, Parameter(help="The host of a self-hosted forge; default: github.com or gitlab.com.")]
 
 SecretStore = SecretFiles | StackSecrets
-"""Where tokens are stored, listed and removed: files on this machine, or Secrets Manager."""
+"""A place that stores, lists and removes tokens: files on this machine, or Secrets Manager."""
 
 app = App(name="secret", help="Store, list and remove the tokens for forges. No token is ever shown.")
 

@@ -42,7 +42,7 @@ _ARN: Final = "arn:townctl:token:::operator/"
 
 
 class LoopIsAwake:
-    """A Queue port that keeps nothing: the loop finds due towns by itself every five seconds."""
+    """A queue that stores nothing, because the loop looks for due towns every five seconds."""
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:  # noqa: ARG002 - the port's shape
         """Accept every wake; the town's due marker brings it into the next pass."""
@@ -64,7 +64,7 @@ class OwnTown(Access):
 
 @dataclass
 class Served:
-    """The handlers of the functions behind their routes, one request at a time: the framework keeps one current event."""
+    """The routes of the functions and their handlers. One request at a time: the framework holds one current event."""
 
     routes: tuple[tuple[Route, Callable[[Any, Any], dict[str, Any]]], ...]
     key: str
@@ -142,7 +142,7 @@ def serve(
 
 
 def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
-    """The functions over these towns. Make only one per process: the handlers keep their deployment for life."""
+    """The functions for these towns. Make only one per process, because a handler keeps its deployment for its life."""
     from functions.debug import app as debug
     from functions.events import app as events
     from functions.events.ingestion import Ingestion

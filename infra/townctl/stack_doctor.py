@@ -1,4 +1,4 @@
-"""`townctl doctor --stack NAME`: check that a deployment can work, and that one event goes all the way through it.
+"""`townctl doctor --stack NAME`: check that a deployment can work, and that one event passes through all of it.
 
 It checks the account's concurrency, the dispatcher's schedule, the token key, the ECS task of the agents and the bucket
 (conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates the first
@@ -28,7 +28,7 @@ LEAST_STOP_SECONDS: Final = 30
 CONTROL_KEY: Final = "TOWN_CONTROL_KEY"
 _TASK_HINT: Final = "register a new revision of it; docs/runbook/deploy.md describes it under agents on ECS"
 SECONDS: Final = 150.0
-"""Two scheduled minutes and a margin: the longest that the synthetic event may take if no wake is delivered."""
+"""The longest time that the synthetic event may take if no wake is delivered: two scheduled minutes and a margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Stack:
 
 
 def examine(stack: Stack) -> Answer:
-    """Make every check. Exit code 1 if something is wrong or cannot be checked."""
+    """Run every check. Exit code 1 if something is wrong or cannot be checked."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     symptoms: list[Symptom] = []
@@ -112,7 +112,7 @@ def deployed(name: str) -> Stack:
 
 
 def outputs_of(client: Any, stack: str) -> dict[str, str]:
-    """The outputs of a CloudFormation stack that is one of ours. Raises Refused."""
+    """The outputs of a CloudFormation stack. Raises Refused if it is not a stack of this project."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     hint = "check the name, the account and the region with `sam list stack-outputs --stack-name NAME`"
@@ -171,7 +171,7 @@ def _secret(stack: Stack) -> Iterator[Symptom]:
 
 
 def _agents(stack: Stack) -> Iterator[Symptom]:
-    """If agents run on ECS: whether the control server can start in their task."""
+    """If agents run on ECS: check that the control server can start in their task."""
     worker = stack.outputs.get("WorkerFunctionArn")
     if worker is None:
         return

@@ -1,6 +1,6 @@
-"""The tokens of a deployed stack, written where its functions read them: AWS Secrets Manager, below the stack's prefix.
+"""The tokens of a deployed stack, in AWS Secrets Manager below the stack's prefix, where its functions read them.
 
-Errors repeat only the code of an SDK error, because its message may quote what was sent.
+An error repeats only the code of an SDK error, because the SDK's message may quote the request.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ class StackSecrets:
 
     def names(self) -> tuple[str, ...]:
         """The names of the stored secrets."""
-        with self._asked("list", "ListSecrets") as client:
+        with self._asked("list secrets", "ListSecrets") as client:
             below = f"{self.prefix}/"
             pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [below]}])
             found = [each["Name"] for page in pages for each in page["SecretList"] if "DeletedDate" not in each]
@@ -58,7 +58,7 @@ class StackSecrets:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
-        doing = f"{what} below {self.prefix}"
+        doing = f"cannot {what} below {self.prefix}"
         try:
             settings = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
             yield boto3.session.Session().client("secretsmanager", region_name=self._region, config=settings)

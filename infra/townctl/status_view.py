@@ -1,4 +1,4 @@
-"""The status of a town for people, made from its JSON document, so that a store and an API show the same."""
+"""The status of a town for people. It is made from the JSON document, so it is the same for a store and for an API."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from infra.townctl.summaries import quantity
 
 
 def status_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """What the town is doing, what its beads wait for, and what is wrong."""
+    """The lines and tables of a status: current work, waiting beads, problems."""
     base = document["asOf"]
     yield Text(f"{document['townId']}: tick {base['tick']} at {base['time']}; {_wake(document)}")
     for claim in _claims(document):
@@ -83,7 +83,7 @@ def _claims(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"the dispatch breaker is open because {beads} failed to start; nothing is dispatched until it closes"
     if events["pending"]:
         pending = quantity(events["pending"], "stored event")
-        yield f"{pending} pending another attempt: townctl event list {document['townId']} --pending"
+        yield f"{pending} to be tried again: townctl event list {document['townId']} --pending"
     if events["poisoned"]:
         poisoned = quantity(events["poisoned"], "event")
         yield f"{poisoned} failed permanently: townctl event list {document['townId']} --poisoned"

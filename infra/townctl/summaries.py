@@ -18,7 +18,7 @@ CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
 
 @dataclass(frozen=True, slots=True)
 class TickSummary:
-    """What one tick did. `news` are its events without heartbeats and other transient events that were applied."""
+    """The summary of one tick. `news` are its events without applied heartbeats and other applied transient events."""
 
     events: str
     news: str
@@ -27,7 +27,7 @@ class TickSummary:
 
     @property
     def worth_a_line(self) -> bool:
-        """Whether the tick did more than take heartbeats."""
+        """Whether the tick did more than apply heartbeats and other transient events."""
         return bool(self.news or self.actions)
 
     @property
@@ -53,12 +53,12 @@ def counted(things: Iterable[str]) -> str:
 
 
 def code_of(rule: str) -> str:
-    """A rule's code in the specification; for an action that no rule asked for, the name of what did."""
+    """A rule's code in the specification; for an action that an event returned, `event:` and the event type."""
     return CODES.get(rule, rule)
 
 
 def subject_of(action: Mapping[str, Any]) -> str | None:
-    """What an action is about: a bead, an agent, or the subject of a message to the mayor."""
+    """The subject of an action: a bead, an agent, or the subject of a message to the mayor."""
     found: str | None = action.get("bead_id") or action.get("agent_id") or action.get("subject")
     return found
 
@@ -77,7 +77,7 @@ def action_line(judged: Mapping[str, Any]) -> str:
 
 
 def done_in(outputs: Mapping[str, Any]) -> TickSummary:
-    """What a tick did, from the outputs in its journal row."""
+    """The summary of a tick, from the outputs in its journal row."""
     events, actions = outputs["events"], outputs["actions"]
     return TickSummary(
         events=counted(_named(event) for event in events),
@@ -88,18 +88,18 @@ def done_in(outputs: Mapping[str, Any]) -> TickSummary:
 
 
 def done_by(report: TickReport) -> TickSummary:
-    """What a tick did, from its report."""
+    """The summary of a tick, from its report."""
     return done_in(report.outputs())
 
 
 def since(start: datetime, at: datetime) -> str:
-    """Minutes and seconds on the town's clock since a moment."""
+    """Minutes and seconds from `start` to `at`, on the town's clock."""
     seconds = (at - start) // timedelta(seconds=1)
     return f"{seconds // 60}:{seconds % 60:02}"
 
 
 def message_of(error: Exception) -> str:
-    """What went wrong and what to do about it."""
+    """The message of an error, with its hint if it has one."""
     if not isinstance(error, TownError):
         return f"{type(error).__name__}: {error} (a bug in townctl; nothing was committed)"
     return f"{error.message}; {error.hint}" if error.hint else error.message

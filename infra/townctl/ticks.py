@@ -1,4 +1,4 @@
-"""`townctl tick`, `dry-run` and `ticks`: run one tick, show what the next one would do, show what past ones did."""
+"""`townctl tick`, `dry-run` and `ticks`: run one tick, show what the next tick would do, show what past ticks did."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -74,14 +74,14 @@ def dry_run(
     *,
     observe: Annotated[
         bool,
-        Parameter(negative="", help="Observe the agents' processes, as a tick does; otherwise none are observed."),
+        Parameter(negative="", help="Observe the agents' processes, as a tick does; default: observe nothing."),
     ] = False,
     now: Annotated[str | None, Parameter(help="A what-if: run the tick at this time, 2026-01-10T12:00:00Z.")] = None,
     events: Annotated[
         str | None,
         Parameter(
             allow_leading_hyphen=True,
-            help="A what-if: add these events, a file as for `event post`; `-` is standard input.",
+            help="A what-if: add the events in this file (see `event post --file`); `-` is standard input.",
         ),
     ] = None,
     context: TheContext,
@@ -164,7 +164,7 @@ def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     else:
         yield Text("no actions")
     for wanted in document["ifStarted"]:
-        yield Text(plain(f"paused; {code_of(wanted['rule'])} would: {wanted['action']['type']}"))
+        yield Text(plain(f"paused; once started: {wanted['action']['type']} [{code_of(wanted['rule'])}]"))
     if document["effects"]:
         yield Text("effects to start: " + counted(effect["kind"] for effect in document["effects"]))
     for violation in document["violations"]:
@@ -182,7 +182,7 @@ def _action_rows(actions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object,
 
 
 def _run_document(run: RunReport) -> dict[str, Any]:
-    """What a run did, for machines."""
+    """A run as a JSON document."""
     report = run.tick
     return {
         "townId": run.town_id,
@@ -219,14 +219,14 @@ def _run_view(run: RunReport) -> Iterator[RenderableType]:
         yield Text(f"tick {report.input.tick_no} of {run.town_id}: {run.outcome}; {wake}")
         rows = [("events", done.events), ("actions", done.actions), ("rules", done.rules)]
         rows += [("violation", violation.message) for violation in report.violations]
-        if any(which for _, which in rows):
-            yield table("what", "which", rows=[row for row in rows if row[1]])
+        if any(details for _, details in rows):
+            yield table("what", "details", rows=[row for row in rows if row[1]])
     if run.effects.attempted:
         yield Text(f"effects: {run.effects.succeeded} succeeded, {run.effects.failed} failed")
 
 
 def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType]:
-    """Why effects failed. Their results are events in the inbox, for the next tick."""
+    """The reasons of failed effects, read from their result events in the inbox, which the next tick applies."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
         for event in ingest.read_object(batch.key, batch.body):
             said = json.loads(event.payload) if event.source == "effect" else {}
@@ -240,12 +240,12 @@ def _extra_events(body: bytes, at: datetime) -> tuple[Envelope, ...]:
         return ingest.accept(body, received_at=at).envelopes
     except Refused as problem:
         message = problem.message if problem.path else f"--events: {problem.message}"
-        hint = problem.hint or "give a file as for `townctl event post --file`"
+        hint = problem.hint or "give a file that `townctl event post --file` accepts"
         raise Refused(message, status=problem.status, path=problem.path, hint=hint) from None
 
 
 def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
-    """The input that a dry run printed. Raises Refused if it is not one, or is for another town or other code."""
+    """The input that a dry run printed. Raises Refused if it is none, or if it is for another town or other code."""
     document = json_of(body, what="input")
     hint = f"give the output of `townctl dry-run {town_id} --json`"
     if not isinstance(document, dict) or "input" not in document:

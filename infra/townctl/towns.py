@@ -1,4 +1,4 @@
-"""`townctl town`: create and start towns, list them, and show what one is doing and what its beads wait for."""
+"""`townctl town`: create and start towns, list them, and show the work and the waiting beads of one."""
 
 from typing import Annotated, Any
 
@@ -90,7 +90,7 @@ def list_(*, context: TheContext) -> Answer:
 
 @app.command
 def status(town_id: TownName, /, *, context: TheContext) -> Answer:
-    """Show what a town is doing, and for every bead that waits, why and until when.
+    """Show what a town is doing and, for every waiting bead, why and until when it waits.
 
     Exit code 1 if an invariant is violated or a row cannot be read.
     """

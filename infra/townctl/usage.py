@@ -1,4 +1,4 @@
-"""What the parser of the command line refuses, worded for the user: what is wrong and where the right form is shown."""
+"""Errors of the command line's parser in words for the user: what is wrong, and which --help shows the correct form."""
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 

@@ -1,6 +1,6 @@
 """The composition root of a deployment on one machine: a store, a clock and local agents.
 
-The store is a data directory or a bucket. Local agents are in the data directory in both cases.
+The store is a data directory or a bucket. The files of local agents are in the data directory in both cases.
 
 <data>/towns, <data>/due      the objects that a bucket would hold
 <data>/.agents                the local agents: their start orders, working directories and logs
@@ -57,7 +57,7 @@ class SomeTowns(ObjectTownStore):
         return tuple(marker for marker in markers if marker.town_id in self._towns)
 
     def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
-        """The ones of these towns that exist, in the order of their keys."""
+        """Those of these towns that exist, in the order of their keys."""
         found = yield from super().towns(prefix=prefix)
         ours = sorted(self._towns.intersection(found), key=keys.town)
         behind = [town for town in ours if not after or keys.town(town) > keys.town(after)]
@@ -65,13 +65,13 @@ class SomeTowns(ObjectTownStore):
 
 
 class NoAgentProgram(LocalProcessRuntime):
-    """Local agents that can be observed and stopped, but not started, because no program is set."""
+    """The local agents if no program is set: they can be observed and stopped, but not started."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, command=())
 
     def start(self, order: Mapping[str, Any], *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
-        """Reject the start, and say what is missing."""
+        """Reject the start, because no program is set."""
         return StartRejected('no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"')
 
 
@@ -87,7 +87,7 @@ def agents_root(data: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class AgentProgram:
-    """The program that agents of a data directory run, and the environment that it gets besides the place of its town."""
+    """The program that agents of a data directory run, and its environment, to which the place of its town is added."""
 
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -142,8 +142,8 @@ def program(data: Path, given: str | None) -> AgentProgram:
 def local_runtime(
     data: Path, runs: AgentProgram, clock: LocalClock, *, bucket: Bucket | None = None
 ) -> LocalProcessRuntime:
-    """The agents of a data directory. They find their town through TOWN_AGENT_DATA and TOWNCTL_DATA or, if it is in a bucket,
-    through TOWNCTL_BUCKET and the variables that go with it.
+    """The agents of a data directory. They find their town by TOWN_AGENT_DATA and TOWNCTL_DATA or, if it is in a bucket, by
+    TOWNCTL_BUCKET and the other variables of the bucket.
     """
     if not runs.command:
         return NoAgentProgram(agents_root(data))
@@ -188,7 +188,7 @@ def surroundings(
 
 
 def clock_for(store: ObjectTownStore, towns: Sequence[str], *, speed: float) -> LocalClock:
-    """The clock of a loop. If a faster clock left a town in the future, the clock starts there. Raises Refused."""
+    """The clock of a loop. If an earlier, faster clock left a town in the future, it starts at that time. Raises Refused."""
     if not 0 < speed < float("inf"):
         problem = f"--speed must be a number above 0, not {speed:g}"
         raise Refused(problem, status=400, path="speed", hint="use 1 for real time")

@@ -48,7 +48,7 @@ def test_every_sample_event_is_called_and_every_call_has_its_function_its_event_
 
 
 def test_the_page_says_that_this_step_needs_docker_and_was_not_run() -> None:
-    assert "needs Docker and was not run here" in PAGE.read_text(encoding="utf-8")
+    assert "need Docker, and no test runs them" in " ".join(PAGE.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("call", calls(), ids=lambda call: Path(call[1]).stem)
