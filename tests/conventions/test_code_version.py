@@ -1,11 +1,12 @@
 """The code version covers exactly the code that a tick runs, and none of its text."""
 
 import ast
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from shared.runner.code_version import CORE, significant
+from shared.runner.code_version import CORE, significant, significant_sql
 from tests.conventions.sources import files_under, name_of
 
 RUN = "from shared.runner.code_version import digest_of_core; print(digest_of_core())"
@@ -74,6 +75,8 @@ def test_only_code_of_the_core_changes_the_version(tmp_path: Path) -> None:
     core = copy / "shared/rules/beads.py"
     code = core.read_text(encoding="utf-8")
     core.write_text(code.replace('"""', '"""Said in other words: ', 1) + "\n# and a comment\n", encoding="utf-8")
+    sql = copy / "shared/town/views.sql"
+    sql.write_text("-- Said in other words.\n\n" + sql.read_text(encoding="utf-8"), encoding="utf-8")
     assert version_in(copy) == before
 
     core.write_text(code + "\nX = 1\n", encoding="utf-8")
@@ -133,3 +136,26 @@ def _without_docstrings(source: str, tree: ast.AST) -> str:
             for number in range(node.lineno - 1, node.end_lineno or node.lineno):
                 lines[number] = ""
     return "\n".join(lines)
+
+
+def test_comments_between_statements_of_sql_do_not_count() -> None:
+    assert significant_sql("-- Why.\nCREATE TABLE t (a);\n\n-- More.\nCREATE TABLE u (b);\n") == (
+        "CREATE TABLE t (a);\nCREATE TABLE u (b);"
+    )
+
+
+def test_a_comment_inside_a_statement_counts_because_sqlite_stores_it_in_the_image() -> None:
+    plain, commented = "CREATE TABLE t (\n    a\n);\n", "CREATE TABLE t (\n    -- Why.\n    a\n);\n"
+    stored = []
+    for source in (plain, commented):
+        with sqlite3.connect(":memory:") as sql:
+            sql.executescript(source)
+            stored.append(sql.execute("SELECT sql FROM sqlite_schema").fetchone())
+    assert stored[0] != stored[1]
+    assert significant_sql(plain) != significant_sql(commented)
+
+
+def test_the_core_has_no_trigger_whose_body_would_end_a_statement_early() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in files_under("shared/town", suffix=".sql")]
+    assert sources
+    assert not any("TRIGGER" in source.upper() for source in sources)
