@@ -1,8 +1,8 @@
-"""Authorization: a second check behind the gateway, so that a wrongly configured route does not expose data.
+"""Authorization: a second check behind the gateway, so that a misconfigured route exposes no data.
 
-A caller is identified by the ARN that the gateway has verified; the deployment's access rules say what it may do. A town that
-a caller may not see is answered exactly like a town that does not exist. Every decision writes an audit line that names the
-caller and the town.
+A caller is identified by the ARN that the gateway has verified; the deployment's access rules say what it may do. A request
+about a town that the caller may not see is answered exactly like one about an unknown town. Every decision writes an audit
+line with the caller and the town.
 """
 
 import json
@@ -58,7 +58,7 @@ class Access:
         raise not_found()
 
     def list_towns(self, request: SignedRequest) -> tuple[str, ...]:
-        """The id prefixes of the towns that the caller may list, so that no other towns are read. Never raises."""
+        """The id prefixes of the towns that the caller may list, so that few other towns are read. Never raises."""
         self._audit("access.granted", request, "read", None)
         found = {pattern.partition("*")[0] for pattern in self._readable(request.caller)}
         return tuple(sorted(each for each in found if not any(each.startswith(other) for other in found - {each})))

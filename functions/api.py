@@ -1,7 +1,6 @@
-"""What both APIs share: reading an HTTP API event, answering it, and answering every refusal with a problem document.
+"""Shared by both APIs: reading an HTTP API event, answering it, and answering every refusal with a problem document.
 
-Bodies are decoded by our own strict decoder and not by the framework, so that hostile JSON is refused before any other code
-reads it.
+Our own strict decoder, not the framework, decodes bodies, so that hostile JSON is refused before any other code reads it.
 """
 
 import base64
@@ -89,11 +88,11 @@ def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
 def run(app: APIGatewayHttpResolver, event: Any, context: Any, tell: Callable[[Exception], object]) -> dict[str, Any]:
     """Resolve a request. This is the error boundary: an unexpected error is reported and answered with 500, without details."""
     if not str(event.get("rawPath", "")).isprintable():
-        # the framework would read `one` with a line feed as `one`, but IAM has checked the path as written
+        # the framework would read `one` followed by a line feed as `one`, but IAM has checked the path as sent
         return _problem(404, NO_ROUTE)
     try:
         answered: dict[str, Any] = app.resolve(event, context)
-    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and nothing of it is shown
+    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
         tell(error)
         return _problem(500, "the request could not be answered; the error was reported to the operator")
     return answered

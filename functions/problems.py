@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457): how every function answers a request that it refuses.
 
-For our own errors, message and hint are shown; they contain nothing of other towns. For an unexpected error nothing is shown.
+Answers with our own errors show message and hint, which contain nothing about other towns; if the status is 500, the type of
+the error replaces the message. An unexpected error is not shown at all.
 """
 
 import json
@@ -43,12 +44,12 @@ NO_SUCH_TOWN: Final = "there is no such town, or it is not yours"
 
 
 def not_found() -> Refused:
-    """The same answer for a town that does not exist, cannot exist, or that the caller may not see."""
-    return Refused(NO_SUCH_TOWN, status=404, path="townId", hint="check the id, and which towns you may see")
+    """The same answer for a town that does not exist, has an invalid id, or is hidden from the caller."""
+    return Refused(NO_SUCH_TOWN, status=404, path="townId", hint="check the id and your permissions for this town")
 
 
 def document(status: int, detail: str, *, path: str = "", hint: str = "") -> Problem:
-    """The members of a problem document; `path` and `hint` are extensions of ours."""
+    """The members of a problem document; `path` and `hint` are our extensions."""
     shown: Problem = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Refused"),

@@ -1,4 +1,4 @@
-"""Choosing the runtime that starts a deployment's agents. Imported only if there is one."""
+"""Choosing the runtime that starts a deployment's agents. Imported only if the deployment has one."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ from shared.ports.tokens import MintToken
 def runtime_of(
     settings: WorkerSettings, *, clock: Clock, secrets: Secrets | None, objects: S3Objects
 ) -> AgentRuntime | None:
-    """Control servers that somebody else runs, or Amazon ECS tasks; None if the settings name neither."""
+    """External control servers or Amazon ECS tasks; None if the settings name neither."""
     mint, key_of = _mint(settings, clock), _key_of(secrets)
 
     def behind(containers: TownContainers) -> ControlServerRuntime:

@@ -1,4 +1,4 @@
-"""The settings of each function, read from its environment and validated at start: a wrong deployment fails at once.
+"""The settings of each function, read from its environment and validated at start: a misconfigured deployment fails at once.
 
 This is the only module that reads the environment.
 """
@@ -56,7 +56,7 @@ class FunctionSettings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read each field from the variable of its name in capitals. An empty variable counts as missing. Raises Terminal.
+        """Read each field from the variable with its name in capitals. An empty variable counts as missing. Raises Terminal.
 
         The error names the variables and never shows their values.
         """
@@ -142,7 +142,7 @@ class WorkerSettings(QueueSettings):
     - `control_server`: the base URL of the towns' control servers; {town} is replaced by the town's id.
     - `ecs`: JSON, instead of `control_server`. If neither is set, no agents are started.
     - `agents_api`: the base URL that agents report to, with tokens signed by `token_secret`.
-    - `secrets_prefix`: where the tokens of forges and the keys of control servers are. If not set, no forge is called.
+    - `secrets_prefix`: where the tokens of forges and the keys of control servers are stored. If not set, no forge is called.
     - `forge_hosts`: self-hosted forges, such as gitlab=git.example.com.
     - `self_check_percent`: the share of ticks that are replayed from their journal rows.
     """
@@ -190,7 +190,7 @@ class TickSettings(WorkerSettings):
 
 
 class RetentionSettings(StoreSettings):
-    """Retention: for how many days the ends of spills, and snapshots, are restore points."""
+    """Retention: for how many days snapshots and the ends of spills are restore points."""
 
     spill_days: Annotated[int, Field(ge=1, le=365)] = 7
     snapshot_days: Annotated[int, Field(ge=1, le=3650)] = 30

@@ -36,7 +36,7 @@ def write_line(line: str) -> None:
 
 
 def tell_bug(error: Exception) -> None:
-    """Report an unexpected error: a log line with the place and without any content, and Sentry if it is configured."""
+    """Report an unexpected error: a log line with the place and without any content, and to Sentry if it is configured."""
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = [f"{frame.name}:{frame.lineno}" for frame in frames]
     write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
@@ -48,7 +48,7 @@ def tell_bug(error: Exception) -> None:
 
 @cache
 def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
-    """The objects of a bucket. All callers in this environment share one client."""
+    """The objects in a bucket. All callers in this environment share one client."""
     return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of)
 
 
@@ -58,7 +58,7 @@ def store(settings: StoreSettings) -> ObjectTownStore:
 
 
 def past(settings: StoreSettings) -> TownPast:
-    """The retained past of the bucket's towns. It remembers what it has listed, so it serves one request."""
+    """The retained past of the bucket's towns. It caches its listings, so it serves only one request."""
     from shared.history.retained_past import StoredPast  # noqa: PLC0415 - only the debug API reads the past
 
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
@@ -79,7 +79,7 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
 
 
 def watch_errors() -> bool:
-    """Start sending errors to Sentry if the deployment names a DSN; returns whether it does. Call it while loading a handler."""
+    """Start sending errors to Sentry if the deployment names a DSN; returns whether it does. Call it when a handler is loaded."""
     named = ErrorSettings.from_environment()
     if not named.dsn:
         return False
@@ -95,7 +95,7 @@ def errors_watched() -> bool:
 
 
 def schedule_watched() -> AbstractContextManager[None]:
-    """Report a scheduled call, and how it ended, to Sentry's monitor; does nothing without Sentry."""
+    """Report a scheduled call and its outcome to Sentry's monitor; without Sentry, a no-op."""
     if not errors_watched():
         return nullcontext()
     from shared.telemetry import errors  # noqa: PLC0415 - as above
@@ -136,7 +136,7 @@ def surroundings(
 
 
 def outside(settings: WorkerSettings) -> Outside:
-    """What effects call. Effects without an adapter fail with the typed failure of their kind."""
+    """The adapters that effects call. Without an adapter, an effect fails with the typed error of its kind."""
     return Outside(runtime=_runtime(settings), forge=_forge(settings))
 
 

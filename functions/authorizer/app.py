@@ -1,7 +1,7 @@
 """The handler of the authorizer: decides whether a request has a valid town token, and passes on its claims.
 
-It does not check the town of the request. The events function does that for every request, because the gateway caches this
-answer for a token: a cached answer must not give access to another town.
+It does not check the town of the request. The events function does that, because the gateway caches this answer for each token:
+a cached answer must not give access to another town.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ _SCHEME: Final = "bearer "
 
 @cache
 def secret() -> RotatedSecret:
-    """The keys, kept for the life of this environment. Raises Terminal if the settings are invalid."""
+    """The keys, cached for the life of this environment. Raises Terminal if the settings are invalid."""
     settings = AuthorizerSettings.from_environment()
     return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint)
 

@@ -42,7 +42,7 @@ class BeadSummary(TypedDict):
 
 
 class StatusDocument(StatusAnswer, TypedDict):
-    """The status of a town. `waitingSummary` counts beads by the reason why they wait. `lastTick` is null before the first tick."""
+    """The status of a town. `waitingSummary` counts live beads by waiting reason. `lastTick` is null before the first tick."""
 
     lastTick: LastTick | None
     alarms: list[AlarmAnswer]

@@ -29,7 +29,7 @@ app = api.resolver()
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What this environment keeps for its life. It keeps no town images: each request reads its own copy."""
+    """The objects that live as long as this environment. No town images are kept: each request reads its own copy."""
 
     settings: DebugSettings
     around: Surroundings

@@ -44,7 +44,7 @@ def status_document(report: TownStatus) -> StatusDocument:
 
 
 def ticks_document(image: TownImage, *, after: int | None, limit: int) -> TicksDocument:
-    """Journal rows: the newest ones, or those after a tick. `next` is the `after` for the next page, if there is one."""
+    """Journal rows: the newest ones, or those after tick `after`. `next` is the `after` for the next page, if there is one."""
     with database.opened(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found = journal.rows(sql, limit=limit, after=after or 0, oldest=after is not None)
@@ -68,7 +68,7 @@ def bead_document(image: TownImage, bead_id: str) -> BeadDocument:
         database.check_identity(sql, image.town_id)
         found = bead_view(sql, bead_id)
     if found is None:
-        raise Refused("there is no such bead", status=404, path="beadId", hint="the status lists the live ones")
+        raise Refused("there is no such bead", status=404, path="beadId", hint="the town's status lists its live beads")
     return {"townId": image.town_id, "bead": found}
 
 

@@ -1,1 +1,1 @@
-"""The events API: takes facts from producers, and the writing requests of operators."""
+"""The events API: accepts facts from producers and write requests from operators."""

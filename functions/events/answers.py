@@ -1,4 +1,4 @@
-"""The shapes of what the events API answers: OpenAPI and the types are made of them."""
+"""The shapes of the events API's answers. OpenAPI is generated from them."""
 
 from typing import NotRequired  # pydantic needs this one below Python 3.12
 
@@ -6,20 +6,20 @@ from typing_extensions import TypedDict
 
 
 class BatchDocument(TypedDict):
-    """Events that are durable, by id."""
+    """A durable batch of events. `accepted` lists their ids."""
 
     batchId: str
     accepted: list[str]
 
 
 class Nonce(TypedDict):
-    """What a container has to know to leave or to come back; null while the town is not draining."""
+    """The nonce of the current drain; null while the town is not draining."""
 
     drain_nonce: NotRequired[str | None]
 
 
 class ReportDocument(BatchDocument, Nonce):
-    """Events that are durable. `drain_nonce` answers evictions and heartbeats: null while the town is not draining."""
+    """A durable batch. `drain_nonce` answers evictions and heartbeats; it is null while the town is not draining."""
 
 
 class TownDocument(TypedDict):
@@ -31,7 +31,7 @@ class TownDocument(TypedDict):
 
 
 class TownsDocument(TypedDict):
-    """A page of town ids. `next` is the `after` of the next one; null: that was the last."""
+    """A page of town ids. `next` is the `after` for the next page, null on the last one."""
 
     towns: list[str]
     next: str | None

@@ -1,6 +1,6 @@
-"""The handler of the events API: facts by town token, and what operators may write (IAM).
+"""The handler of the events API: facts from producers (town token), and write requests from operators (IAM).
 
-Operators' writing requests live here and not beside their questions, so that the debug function needs no right to write.
+Operators' write requests are here and not in the debug API, so that the debug function needs no write permission.
 """
 
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ from shared.telemetry.emf import EmfMetrics
 
 TOWNS_AT_MOST: Final = 1000
 
-wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
 app = api.resolver()
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What this environment keeps for its life."""
+    """The objects that live as long as this environment."""
 
     ingestion: Ingestion
     access: Access
@@ -42,7 +42,7 @@ class Deployment:
 
 @cache
 def deployment() -> Deployment:
-    """Made by the first request. Raises Terminal if the settings are wrong."""
+    """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = EventsSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
@@ -52,7 +52,7 @@ def deployment() -> Deployment:
 
 @app.post("/api/towns/<townId>/events", summary="Report facts to a town", tags=["events"])
 def post_events(townId: TownId) -> Response[str]:  # noqa: N803 - the name in the path
-    """Make 1 to 100 events durable. The answer says nothing about what a tick makes of them; to repeat it is always safe."""
+    """Make 1 to 100 events durable. The answer does not say how a tick will judge them. The same request can be safely repeated."""
     at = deployment().ingestion
     now = at.around.clock.now()
     try:
@@ -67,7 +67,7 @@ def post_events(townId: TownId) -> Response[str]:  # noqa: N803 - the name in th
 
 @app.put("/api/towns/<townId>", summary="Create a town", tags=["towns"])
 def put_town(townId: TownId) -> Response[str]:  # noqa: N803
-    """Create a town that does not exist yet; its first tick is due at once. 409 if there is one of that id."""
+    """Create a town that does not exist yet; its first tick is due at once. Answers 409 if a town with this id exists."""
     here = _allowed(townId)
     new = api.read(NewTown, api.body_of(app.current_event.raw_event))
     around = here.ingestion.around
@@ -81,7 +81,7 @@ def list_towns(
     limit: Annotated[int, Query(ge=1, le=TOWNS_AT_MOST)] = 100,
     after: Annotated[str, Query(max_length=64)] = "",
 ) -> Response[str]:
-    """The towns that the caller may read, a page at a time: `next` is the `after` of the next page, null on the last."""
+    """The towns that the caller may read, one page at a time: `next` is the `after` for the next page, null on the last one."""
     request = request_of(app.current_event.raw_event)
     if after:
         require_town_id(after)
@@ -94,7 +94,7 @@ def redrive(
     townId: TownId,  # noqa: N803
     eventId: Annotated[str, Path(alias="eventId", description="The poisoned event.")],  # noqa: N803
 ) -> Response[str]:
-    """Post a copy of a poisoned event, `<id>:r<n>`. The poisoned one stays as it is."""
+    """Post a copy of a poisoned event, with the id `<id>:r<n>`. The poisoned event itself stays unchanged."""
     here = _allowed(townId)
     now = here.ingestion.around.clock.now()
     batch = drive(redriven(townId, eventId, here.ingestion.around.store, now=now))
@@ -102,7 +102,7 @@ def redrive(
 
 
 def _allowed(town_id: str) -> Deployment:
-    """The deployment, once it is clear that the caller may write that town. Raises Refused."""
+    """The deployment, after checking that the caller may write to the town. Raises Refused."""
     request = request_of(app.current_event.raw_event)
     require_town_id(town_id)
     here = deployment()

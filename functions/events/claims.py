@@ -1,4 +1,4 @@
-"""Who reports, as the gateway's authorizer hands it on; what a sender may send is said in shared.intake.sender."""
+"""The sender of a request, from the claims that the authorizer passes on. `shared.intake.sender` says what it may send."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from shared.intake.sender import Sender
 
 
 def sender_of(event: Mapping[str, Any], now: datetime) -> Sender:
-    """The sender of an HTTP API event. Raises Refused (401) if no authorizer has seen a token, or too long ago."""
+    """The sender of an HTTP API event. Raises Refused (401) if the claims are missing or invalid, or the token has expired."""
     claims = ((event.get("requestContext") or {}).get("authorizer") or {}).get("lambda") or {}
     try:
         expires = datetime.fromtimestamp(int(claims["expires"]), UTC)
@@ -25,5 +25,7 @@ def sender_of(event: Mapping[str, Any], now: datetime) -> Sender:
 
 def _no_valid_token() -> Refused:
     return Refused(
-        "no valid town token was shown", status=401, hint="Authorization: Bearer <what townctl token prints>"
+        "the request has no valid town token",
+        status=401,
+        hint="send the header `Authorization: Bearer TOKEN`, with the output of `townctl token TOWN`",
     )

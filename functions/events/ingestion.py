@@ -1,4 +1,4 @@
-"""How events become durable: judge them, write marker and inbox object, wake a worker, and only then say yes."""
+"""Making events durable: check them, write the due marker and the inbox object, wake a worker, and only then acknowledge."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class Ingestion:
     warm: WarmImages = field(default_factory=WarmImages)
 
     def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> ReportDocument:
-        """Make the events of a body durable. Raises Refused, UnknownTown, StoreUnavailable; then nothing is promised."""
+        """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
         require_town_id(town_id)
         if sender.town != town_id:
             raise not_found()
@@ -49,7 +49,7 @@ class Ingestion:
         return {"batchId": stored["batchId"], "accepted": stored["accepted"], **self._nonces(town_id, batch)}
 
     def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> BatchDocument:
-        """Marker, inbox object, wake; the answer to whoever sent it."""
+        """Write the due marker and the inbox object, send a wake, and return the answer to the sender."""
         batch_id = batch.id
         wakes = not batch.transient_only
         drive(
@@ -68,7 +68,7 @@ class Ingestion:
         return {"batchId": batch_id, "accepted": [event.event_id for event in batch.envelopes]}
 
     def _wake(self, wake: Wake) -> bool:
-        """Whether the queue took it. It need not: the marker is there, and the dispatcher finds it within a minute."""
+        """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""
         try:
             return self.queue.send((wake,)) == ()
         except (QueueUnavailable, AccessDenied) as error:
@@ -77,7 +77,7 @@ class Ingestion:
             return False
 
     def _nonces(self, town_id: str, batch: AcceptedBatch) -> Nonce:
-        """What a container has to know to leave or to come back: an eviction's nonce, and that of a drain that goes on."""
+        """The drain nonce for the sending container: after an eviction the new one, after a heartbeat that of the current drain."""
         evictions = [event.event_id for event in batch.envelopes if event.event_type == _EVICTION]
         if evictions:
             return {"drain_nonce": derived_from(town_id, f"drain:{evictions[-1]}")}
@@ -86,7 +86,7 @@ class Ingestion:
         return {}
 
     def _draining(self, town_id: str) -> str | None:
-        """The nonce of a drain in the last committed image."""
+        """The nonce of the drain in the last committed image; None if the town is not draining."""
         image: TownImage = drive(self.around.store.load(town_id, known=self.warm.get(town_id)))
         self.warm.keep(image)
         with database.opened(image.content) as sql:

@@ -1,4 +1,4 @@
-"""What operators send."""
+"""The bodies of operators' requests."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class NewTown(BaseModel):
-    """A town to be created: the settings that differ from a new town's, and whether its rules wait for `town_started`."""
+    """A town to be created: the settings that differ from the defaults, and whether its rules wait for `town_started`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

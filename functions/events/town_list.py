@@ -1,4 +1,4 @@
-"""The towns that a caller may read. Of the others nothing is told, not even where a page ends."""
+"""The list of the towns that a caller may read. Nothing about other towns is revealed, not even by where a page ends."""
 
 from functions.access import Access, SignedRequest
 from functions.events.answers import TownsDocument
@@ -7,7 +7,7 @@ from shared.ports.town_store import TownStore
 
 
 def page(store: TownStore, access: Access, request: SignedRequest, *, after: str, limit: int) -> TownsDocument:
-    """At most `limit` of them behind the town `after`; `next` is the last of these if the caller may read more."""
+    """At most `limit` towns after the town `after`; `next` is the last of them if the caller may read more."""
     found: list[str] = []
     for prefix in access.list_towns(request):
         place: str | None = after

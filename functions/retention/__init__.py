@@ -1,1 +1,1 @@
-"""Retention: the schedule calls it every hour, and it tidies the 24th part of the towns whose hour it is."""
+"""Retention: called by the schedule every hour, it tidies the towns of that hour, about one in 24."""

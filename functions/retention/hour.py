@@ -1,6 +1,6 @@
 """One hour of retention. Each town has its hour of the day; a few towns are tidied at the same time.
 
-Only the amount of stored data depends on it: a town that fails, or for which no time is left, has its turn a day later.
+Retention affects only the amount of stored data: a town that fails, or for which no time is left, is tidied a day later.
 """
 
 from collections.abc import Iterator
@@ -100,7 +100,7 @@ class Retention:
             return "left"
         try:
             return drive(retention.forget(Archive(self.objects, self.versions, town_id), self.keep, now=now))
-        except Exception as error:  # noqa: BLE001 - the error boundary of a town: it is reported, and the others go on
+        except Exception as error:  # noqa: BLE001 - the error boundary of a town: it is reported, and the other towns are tidied
             return error
 
 

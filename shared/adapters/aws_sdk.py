@@ -1,6 +1,6 @@
-"""What every AWS adapter needs of boto3: a client, the exceptions that it raises, and what an error answer says.
+"""The parts of boto3 that every AWS adapter needs: a client, its exceptions, and the content of an error answer.
 
-boto3 takes a quarter of a second to import, so it is imported at the first use and not before.
+Importing boto3 takes a quarter of a second, so it is imported at its first use.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Final
 _LONGEST_SENTENCE: Final = 300
 
 AwsClient = Any
-"""A boto3 client. Its methods are made at run time, from descriptions of the services, so there is no type for it."""
+"""A boto3 client. Its methods are generated at run time from descriptions of the services, so it has no static type."""
 
 
 def client(
@@ -22,9 +22,9 @@ def client(
     region: str | None = None,
     **more: object,
 ) -> AwsClient:
-    """A client, safe for threads, that makes at most so many attempts for each call.
+    """A thread-safe client that makes at most `attempts` attempts for each call.
 
-    It has a session of its own: the default session may not be shared by threads while a client is made.
+    It has its own session, because the default session is not thread-safe while a client is created.
     """
     import boto3  # noqa: PLC0415 - slow; only at the first use
     from botocore.config import Config  # noqa: PLC0415 - as boto3
@@ -36,9 +36,9 @@ def client(
 
 
 def sdk_errors() -> tuple[type[Exception], ...]:
-    """The classes that the SDK raises; ValueError is what it raises for a malformed endpoint.
+    """The exception classes that the SDK raises, including ValueError for a malformed endpoint.
 
-    Call it in an `except` clause: then nothing is imported before an error occurs.
+    Call it in an `except` clause, so that nothing is imported before an error occurs.
     """
     from boto3.exceptions import Boto3Error  # noqa: PLC0415 - imported anyway by now
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
@@ -59,11 +59,11 @@ def code_of(error: Exception) -> str:
 
 
 def status_of(error: Exception) -> int:
-    """The HTTP status of the answer; 0 if there was no answer, or if it does not say."""
+    """The HTTP status of the answer; 0 if there was no answer or it contains no status."""
     return int(response_of(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
 
 
 def sentence_of(error: Exception) -> str:
-    """What the answer says to people, on one line and not too long; empty if it says nothing."""
+    """The message of the answer, on one line and truncated; empty if there is none."""
     said = " ".join(str(response_of(error).get("Error", {}).get("Message") or "").split())
     return said[:_LONGEST_SENTENCE]

@@ -1,11 +1,11 @@
-"""The clocks, and the only readings of real time in the project.
+"""The clocks of towns, and waiting in real time.
 
 Everything in a town uses the town's clock. `SystemClock` is real time. `ScaledClock` runs faster or slower, so that a
-demonstration shows in a minute what takes an hour, without changing any constant of the specification: ninety seconds of
-silence are still ninety seconds of that clock. Agents run in processes of their own and must use the same clock as their
-town. Therefore a clock can be written as a line of text, passed in the environment, and read back.
+demonstration can show an hour in a minute without changing any constant of the specification: 90 seconds of silence are still
+90 seconds of that clock. Agents run in processes of their own and must use the same clock as their town. Therefore a clock can
+be written as a line of text, passed in the environment, and read back.
 
-Waiting for the operating system (for a process to end, for a lock to become free) does not depend on the town's clock.
+A wait for the operating system (for a process to end, for a lock to be released) does not depend on the town's clock.
 `wait_for` and `Budget` measure it in real seconds, on a clock that never jumps.
 """
 
@@ -19,7 +19,7 @@ from shared.domain import times
 from shared.ports.clock import Clock
 
 CLOCK_VARIABLE: Final = "TOWN_CLOCK"
-"""The environment variable with the line of the town's clock, for agents. If missing or `system`: real time."""
+"""The environment variable that passes the town's clock to agents, as a line of text. Missing or `system` means real time."""
 
 _SYSTEM_TEXT: Final = "system"
 
@@ -60,7 +60,7 @@ class ScaledClock:
 
     @classmethod
     def starting_now(cls, *, speed: float) -> "ScaledClock":
-        """A clock that shows the real time now and runs at `speed` from here on."""
+        """A clock that shows the real time now and then runs at `speed`."""
         wall = time.time()
         return cls(epoch=datetime.fromtimestamp(wall, UTC), wall_epoch=wall, speed=speed)
 
@@ -91,7 +91,7 @@ def from_text(text: str) -> Clock:
 
 
 class Budget:
-    """A number of real seconds, starting now, that a call may spend on waiting in all its parts together."""
+    """The real seconds, starting now, that all parts of a call together may spend on waiting."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -102,7 +102,7 @@ class Budget:
 
 
 def wait_for(holds: Callable[[], bool], *, seconds: float, every: float = 0.01) -> bool:
-    """Check `holds()` every few milliseconds, for at most so many real seconds; returns whether it became true.
+    """Check `holds()` every few milliseconds, for at most `seconds` real seconds; returns whether it became true.
 
     Checks at least once, even if no time is left.
     """

@@ -1,4 +1,4 @@
-"""The key that callers of a control server must present (TOWN_CONTROL_KEY there): the town's own, else the platform's."""
+"""The key that callers of a control server must present (there in TOWN_CONTROL_KEY): the town's own key, else the platform's."""
 
 from typing import Final
 

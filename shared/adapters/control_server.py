@@ -3,13 +3,13 @@
     GET   /health                    POST /agents/start             POST  /agents/{id}/stop     GET /agents/{id}/status
     POST  /agents/{id}/message       PATCH /agents/{id}/model       POST  /refresh-token        POST /sync-config
 
-`infra.agents.control_server` is one; `start_request` makes the body of a start. Two headers go with the bodies:
-Idempotency-Key is the effect id (for a message: the message id), Town-Generation is the generation that a call is meant for.
-The agent's order and token are sent in `envVars`, so that a server without generations still passes them on to its agent.
+`infra.agents.control_server` is such a server; `start_request` makes the body of a start. Two headers go with the bodies:
+Idempotency-Key is the effect id (for a message, the message id); Town-Generation is the generation that the call addresses.
+The agent's order and token are sent in `envVars`, so that a server that knows no generations still passes them to its agent.
 
-Every call has its own timeout. A request that was sent and not answered has an unknown outcome; it is never reported as
-refused. A request that could not be sent is refused; it is never reported as unknown. The server keeps at most one session
-of an agent, that of the newest generation: it cancels a start that is superseded while still in progress.
+Every call has its own timeout. A start that was sent and not answered is reported as unknown, never as rejected. A start that
+could not be sent is reported as rejected, never as unknown. The server keeps at most one session of an agent, that of the
+newest generation: it cancels a start that is superseded while still in progress.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,7 +84,7 @@ class ControlServerRuntime:
         if isinstance(awake, StartRejected | StartUnknown):
             return awake
         try:
-            # the server may have started a moment ago, without any token
+            # the server may have just started, without any token
             self._give_tokens(town_id, awake.address, effect_id, None, seconds=budget.left(at_most=self._seconds.other))
             environment = self._environment(town_id, agent_id, generation)
             headers = self._headers(town_id, effect_id, generation)
@@ -122,7 +122,7 @@ class ControlServerRuntime:
         return ProcessStatus(status, str(reason)[:1000] if reason else None, generation if known else None)
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Give the running agent a text. A message id that it has received is Done."""
+        """Send the running agent a text. Done if it has already received this message id."""
         path, body = f"/agents/{_part(agent_id)}/message", {"prompt": text}
         answer = self._ask("POST", town_id, path, body, effect_id=message_id, headers={"Town-Message-Mode": mode})
         if answer is None or (isinstance(answer, Answered) and answer.status in (404, 409, 410)):
@@ -130,7 +130,7 @@ class ControlServerRuntime:
         return _done(answer)
 
     def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
-        """Change the model of a running agent. Done if it is not running: its next order names the model."""
+        """Change the model of a running agent. Done if it is not running: its next order contains the model."""
         body = {
             "model": order["model"] or self._models["model"],
             "smallModel": order.get("small_model") or self._models["small_model"],
@@ -144,7 +144,7 @@ class ControlServerRuntime:
         return _done(answer)
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        """Give the container a fresh token, and one to each agent that it says is running.
+        """Send the container a fresh token, and one for each agent that it reports as running.
 
         A container that starts later gets its token with the start of its first agent.
         """
@@ -161,7 +161,7 @@ class ControlServerRuntime:
             return NotDone(f"no token can be made: {error.message}", passing=True)
 
     def sync_config(self, town_id: str, config: Mapping[str, object], *, effect_id: str) -> Done | NotDone:
-        """Configure the container: `rigs` to keep clones of, `envVars` for every later start."""
+        """Configure the container: `rigs` lists the rigs to keep clones of, `envVars` is for every later start."""
         answer = self._ask("POST", town_id, "/sync-config", dict(config), effect_id=effect_id)
         return Done() if answer is None else _done(answer)
 
@@ -246,13 +246,13 @@ class ControlServerRuntime:
 
 
 def answers_at(address: str) -> bool:
-    """Whether a control server answers at a base URL, also if it asks for a key."""
+    """Whether a control server answers at a base URL, even if only to require a key."""
     health = call("GET", f"{address}/health", headers={}, seconds=CallSeconds().health)
     return isinstance(health, Answered) and (health.ok or health.status == 401)
 
 
 def _start_answer(answer: Answered | NotSent | NoAnswer, session: str) -> Started | StartRejected | StartUnknown:
-    """What an answer to a start means. After a 5xx, of the server or of a gateway, the agent may have been started."""
+    """The meaning of an answer to a start. After a 5xx from the server or a gateway, the agent may have been started."""
     if isinstance(answer, NotSent):
         return StartRejected(f"the control server cannot be reached: {answer.reason}")
     if isinstance(answer, NoAnswer):
@@ -275,7 +275,7 @@ def _done(answer: Answered | NotSent | NoAnswer) -> Done | NotDone:
 
 
 def _state(text: object) -> ProcessState | None:
-    """The state of that name; None if it is not a known one."""
+    """The state with this name; None if the name is unknown."""
     return next((state for state in get_args(ProcessState) if state == text), None)
 
 

@@ -1,4 +1,4 @@
-"""How a directory store reads its files and their names, and forces them to the disk."""
+"""The files of a directory store: reading them and their names, and forcing them to the disk."""
 
 import contextlib
 import os
@@ -53,7 +53,7 @@ def version_id(status: os.stat_result, tag: str) -> str:
 
 
 def time_of(name: str) -> datetime:
-    """When the state of that name was written."""
+    """The time at which the state with this name was written."""
     return _EPOCH + timedelta(milliseconds=int(name.partition("-")[0]))
 
 
@@ -82,7 +82,7 @@ def size_of(path: Path) -> int:
 
 
 def entries(path: Path) -> list[tuple[str, bool]]:
-    """The names in a directory and whether each is a directory, in the order of the keys below them."""
+    """The names in a directory, each with whether it is a directory, in the order of the keys below them."""
     try:
         with os.scandir(path) as found:
             entries = [(each.name, each.is_dir()) for each in found if not each.name.startswith(".")]

@@ -1,13 +1,13 @@
 """An object store in a directory: the guarantees of S3 on a local disk, for any number of processes.
 
 A write first goes to a file under `.writing/` and is forced to the disk. Then one rename or link turns it into the object,
-so an object is complete or does not exist. A link fails if the file exists, which makes `create` conditional. `replace`,
+so an object is either complete or absent. A link fails if the file exists, which makes `create` conditional. `replace`,
 `put` and `delete` hold one of 64 lock files while they compare and rename; the lock of a process that dies is released. The
-ETag is a hash of the content, so it is also right for files that were copied here by hand.
+ETag is a hash of the content, so it is also correct for files that were copied here by hand.
 
 The state that `replace` overwrites is kept under a second name, `.versions/<key>/<ms>-<etag>`, until that version is deleted.
 The name holds the time of writing, and a replacement is always at least a millisecond younger than the state it replaces,
-whatever the clocks of the writers show. So the order of the names is the order of the writes.
+whatever the writers' clocks show. So the order of the names is the order of the writes.
 
 Names that start with a dot belong to the store and are never keys. Files that a crash left under `.writing/` are removed
 after an hour.
@@ -105,8 +105,8 @@ class DirectoryObjects:
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none.
 
-        Its directory is removed as well if it is empty now, except at the top. A deletion is not forced to the disk: if a
-        power failure brings the object back, whoever finds it deletes it again.
+        Its directory is removed as well if it is empty now, except at the top level. A deletion is not forced to the disk: if a
+        power failure brings the object back, the caller that finds it deletes it again.
         """
         path = self._path(key)
         with self._translated(f"delete {key}"):
@@ -121,7 +121,7 @@ class DirectoryObjects:
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending.
 
-        Only directories that can hold such keys are read, and no further ones once `limit` is reached.
+        Reads only directories that can hold such keys, and stops once `limit` is exceeded.
         """
         start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
@@ -133,11 +133,10 @@ class DirectoryObjects:
         """The current state and those that were replaced, newest first."""
         path, kept = self._path(key), self._versions_of(key)
         with self._translated(f"versions {key}"):
-            present = files.present(
-                path
-            )  # read first: a state that is replaced meanwhile is then found among the past ones
+            # read first, so that a state that is replaced meanwhile is found among the past ones
+            present = files.present(path)
             names = [name for name, _ in reversed(files.entries(kept)) if files.VERSION_ID.fullmatch(name)]
-            # if a writer died before its rename, the current state is there too
+            # if a writer died before its rename, the current state is among these too
             past = [files.past_version(kept / name) for name in names]
         if present is None:
             return tuple(each for each in past if each is not None)
@@ -221,7 +220,7 @@ class DirectoryObjects:
             return
         self._writing.mkdir(parents=True, exist_ok=True)
         self._locks.mkdir(exist_ok=True)
-        with contextlib.suppress(PermissionError):  # we may have no permission for the directory above ours
+        with contextlib.suppress(PermissionError):  # we may lack permission for the parent directory
             files.to_disk(self._root.parent)
         self._remove_abandoned()
         self._is_ready = True
@@ -235,19 +234,19 @@ class DirectoryObjects:
             yield
 
     def _place(self, path: Path, move: Callable[[], object]) -> None:
-        """Move a file to a place whose directories may not exist yet or may vanish meanwhile, and force it to the disk."""
+        """Move a file to a path whose directories may not exist or may be removed meanwhile, and force it to the disk."""
         for _ in range(_PLACING_TRIES):
             made = self._make_directory(path.parent)
             try:
                 move()
             except FileNotFoundError:
                 continue
-            # another process may have made the directory without having forced it to the disk yet
+            # another process may have made the directory and not forced it to the disk yet
             for directory in (path.parent, path.parent.parent, *made):
                 with contextlib.suppress(FileNotFoundError):
                     files.to_disk(directory)
             return
-        raise StoreUnavailable(f"write {path}: its directory was removed again and again", hint="try again")
+        raise StoreUnavailable(f"write {path}: its directory was removed repeatedly", hint="try again")
 
     def _make_directory(self, directory: Path) -> tuple[Path, ...]:
         """Make a directory with its parents; returns the parent of each directory that was made."""
@@ -261,7 +260,7 @@ class DirectoryObjects:
         return tuple(each.parent for each in missing)
 
     def _remove_abandoned(self) -> None:
-        """Remove temporary files that are older than an hour, by the file system's own clock: their writers have died."""
+        """Remove temporary files that are older than an hour, by the clock of the file system: their writers have died."""
         handle, name = tempfile.mkstemp(dir=self._writing)
         with os.fdopen(handle) as file:
             now = os.fstat(file.fileno()).st_mtime

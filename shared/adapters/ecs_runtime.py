@@ -1,7 +1,7 @@
 """Agents on Amazon ECS, in one of two ways.
 
-- `EcsAgents`: one task for each generation of an agent. RunTask is the start. The task downloads its start request from
-  `TOWN_START_URL` and ends with its agent. The request is too large for the overrides of RunTask (8,192 characters) and holds
+- `EcsAgents`: one task for each generation of an agent. RunTask starts it. The task downloads its start request from
+  `TOWN_START_URL` and ends with its agent. The request is too large for the overrides of RunTask (8,192 characters) and contains
   a token, so it is stored elsewhere (`Shelf`) behind a URL that soon expires.
 - `EcsContainers`: one control-server task for each town, started for its first agent and stopped when the town is idle.
   `ControlServerRuntime` calls it.
@@ -45,13 +45,13 @@ START_URL_VARIABLE: Final = "TOWN_START_URL"
 START_KEY_VARIABLE: Final = "TOWN_START_KEY"
 TOWN_VARIABLE: Final = "TOWN_ID"
 CONTAINER_TOKEN_VARIABLE: Final = "TOWN_CONTAINER_TOKEN"  # noqa: S105 - a name
-"""In `envVars` of a stored start request: the token for the control server inside the task, which no call delivers."""
+"""In `envVars` of a stored start request: the token of the control server inside the task, which no call delivers."""
 
 _ROLE_TAG, _AGENT_TAG, _GENERATION_TAG, _EFFECT_TAG = "town-role", "town-agent", "town-generation", "town-effect"
 _SECONDS: Final = CallSeconds()
 _LOOK_EVERY_SECONDS: Final = 1.0
 _TOKEN_TURNS_SECONDS: Final = 1800.0
-"""Shorter than the hour for which ECS shows an ended task. It remembers the token of the task's start for much longer."""
+"""Shorter than the hour for which ECS shows an ended task. ECS remembers the client token of a start for much longer."""
 
 _STATE: Final[Mapping[str, ProcessState]] = {
     "PROVISIONING": "starting",
@@ -66,7 +66,7 @@ _STATE: Final[Mapping[str, ProcessState]] = {
 }
 
 Shelf = Callable[[str, bytes], str]
-"""Stores a start request for a task: (name, body) -> an https URL from which only the task can download it, for a while.
+"""Stores a start request for a task: (name, body) -> an https URL from which the task can download it, for a while.
 
 Raises TownError if the request cannot be stored.
 """
@@ -131,7 +131,7 @@ class EcsAgents:
         environment = {TOWN_VARIABLE: town_id, START_URL_VARIABLE: url, START_KEY_VARIABLE: effect_id}
         answer = self._tasks.run(town_id, token=effect_id, environment=environment, tags=tags)
         if isinstance(answer, StartUnknown):
-            # ECS refuses the same token with another URL. Then the first start was successful, and its task can be found.
+            # ECS refuses the same token with another URL. Then the first start succeeded, and its task can be found.
             again = self._of_agent(town_id, agent_id)
             known = None if isinstance(again, NotSeen) else _known_start(again, generation, effect_id)
             return answer if known is None else known
@@ -164,21 +164,21 @@ class EcsAgents:
         return ProcessStatus(status, reason or ("ended" if status == "exited" else None), newest.generation)
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Give the agent a text, through the control server inside its task."""
+        """Send the agent a text through the control server inside its task."""
         server = self._server_of(town_id, agent_id)
         if server is None or isinstance(server, NotSeen):
             return NotDone("the agent is not running" if server is None else server.reason, passing=True)
         return server.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
 
     def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
-        """Change the model of a running agent. Done if it is not running: its next order names the model."""
+        """Change the model of a running agent. Done if it is not running: its next order contains the model."""
         server = self._server_of(order["town_id"], order["agent_id"])
         if isinstance(server, NotSeen):
             return NotDone(server.reason, passing=True)
         return Done() if server is None else server.update_model(order, effect_id=effect_id)
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        """Give every task of the town fresh tokens."""
+        """Send every task of the town fresh tokens."""
         found = self._tasks.find(town_id, ended=False)
         if isinstance(found, NotSeen):
             return NotDone(found.reason, passing=True)
@@ -258,7 +258,7 @@ class EcsContainers:
         return self._address_of(living[0]) if living else None
 
     def wake(self, town_id: str, *, effect_id: str, seconds: float) -> Awake | StartRejected | StartUnknown:  # noqa: ARG002 - the token follows from the town's tasks
-        """Run the town's task if there is none, and wait until it answers. Of several tasks only the oldest is kept."""
+        """Run the town's task if there is none, and wait until it answers. If there are several, only the oldest is kept."""
         budget = Budget(seconds)
         with self._turn(town_id):
             found = self._living(town_id)
@@ -304,9 +304,9 @@ class EcsContainers:
     def _run(self, town_id: str) -> EcsTask | StartRejected | StartUnknown:
         """Run the town's task, with a token that makes concurrent starts the same start.
 
-        The token is derived from the tasks that ECS shows, so two workers that see the same tasks name the same token and
-        get one task. The current half hour is part of it: when a town wakes after a day, ECS shows no task, as it did before
-        the first one, and the old token would name a task that has ended.
+        The token is derived from the tasks that ECS shows, so two workers that see the same tasks use the same token and
+        get one task. The current half hour is part of the token. Without it, a town that wakes after some hours, when ECS no
+        longer shows the ended task, would use the token of its first start, and ECS would answer with the ended task.
         """
         known = self._tasks.find(town_id, ended=True)
         before = () if isinstance(known, NotSeen) else tuple(task.arn for task in known)
@@ -325,7 +325,7 @@ def _containers_in(tasks: tuple[EcsTask, ...]) -> tuple[EcsTask, ...]:
 
 
 def _known_start(tasks: tuple[EcsTask, ...], generation: int, effect_id: str) -> Started | StartRejected | None:
-    """The answer, if this generation or a newer one was started before; None if not."""
+    """The answer if this generation or a newer one was started before, else None."""
     for task in tasks:
         if task.generation == generation:
             if task.tags.get(_EFFECT_TAG) == effect_id:

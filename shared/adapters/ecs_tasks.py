@@ -1,8 +1,8 @@
-"""Tasks of Amazon ECS, as far as towns need them: run one, find those of a town, stop one. Expected answers are values.
+"""Amazon ECS tasks of towns: run one, find those of a town, stop one. Expected answers are values.
 
 A town's tasks have `startedBy` = town/<town id> and tags. ECS is eventually consistent: a task that was just started may not
-be found for some seconds. RunTask is idempotent by its clientToken (64 characters, the length of an effect id), which ECS
-remembers for a day, longer than the task. A 200 may contain `failures` instead of a task.
+be found for some seconds. The clientToken makes RunTask idempotent (64 characters, the length of an effect id); ECS
+remembers it for a day, longer than it shows an ended task. A 200 may contain `failures` instead of a task.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 8.0
 _ATTEMPTS: Final = 2
 LONGEST_CALL_SECONDS: Final = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS)
-"""The longest time that one call of the API takes, answered or not."""
+"""The longest time that one API call takes, answered or not."""
 
 _PAGE: Final = 100
 _LONGEST_SENTENCE: Final = 300
@@ -33,7 +33,7 @@ _NOTHING_SENT: Final = frozenset(
     {"EndpointConnectionError", "ConnectTimeoutError", "NoCredentialsError", "NoRegionError", "ParamValidationError"}
 )
 _FULL: Final = ("capacity", "limit", "quota")
-"""Words in the messages of ECS that say that the account or cluster has no room for a task at the moment."""
+"""Words in ECS messages that mean that the account or cluster has no capacity for a task now."""
 
 _TAG_VALUE: Final = re.compile(r"[A-Za-z0-9+\-=._:/@]{1,256}", re.ASCII)
 _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,25 +72,25 @@ class EcsTask:
 
     @property
     def lives(self) -> bool:
-        """Whether it runs or will run, and its stop was not requested."""
+        """Whether it runs or will run, and no stop was requested."""
         return self.wanted == "RUNNING" and self.status in ("PROVISIONING", "PENDING", "ACTIVATING", "RUNNING")
 
     @property
     def generation(self) -> int:
-        """The generation of the agent that it was started for; 0 if it was not started for one."""
+        """The generation of the agent for which it was started; 0 if it was not started for an agent."""
         text = self.tags.get("town-generation", "0")
         return int(text) if text.isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True)
 class NotSeen:
-    """ECS did not answer which tasks there are. They may exist."""
+    """ECS did not say which tasks exist. There may be some."""
 
     reason: str
 
 
 class EcsTasks:
-    """The ECS API of one cluster. `client` makes the boto3 client at its first use. Safe for threads."""
+    """The ECS API of one cluster. `client` creates the boto3 client at its first use. Safe for threads."""
 
     def __init__(self, settings: EcsSettings, *, client: Callable[[], AwsClient] | None = None) -> None:
         self.settings = settings
@@ -240,7 +240,7 @@ def _task(shown: Mapping[str, Any]) -> EcsTask:
 
 
 def _not_run(error: Exception) -> StartRejected | StartUnknown:
-    """What an error of RunTask means: nothing was started, or the outcome is unknown."""
+    """The meaning of a RunTask error: nothing was started, or the outcome is unknown."""
     name, code = type(error).__name__, code_of(error)
     if code in _PASSING or (code in _ALSO_OF_CAPACITY and _says_full(_sentence(error))):
         return StartRejected(f"ECS takes no start now: {_sentence(error)}", kind="no_capacity")

@@ -1,6 +1,6 @@
-"""The proxy that the environment names for a server: HTTPS_PROXY or ALL_PROXY, unless NO_PROXY names the server.
+"""The proxy for a server, from the environment: HTTPS_PROXY or ALL_PROXY, unless NO_PROXY names the server.
 
-Only https is spoken through a proxy, in a tunnel that the proxy cannot look into: it learns the host and no token.
+Only https requests go through a proxy, inside an encrypted tunnel: the proxy learns the host and never a token.
 """
 
 from urllib.parse import unquote, urlsplit
@@ -9,7 +9,7 @@ from shared.adapters.http_exchange import Proxy
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy for a URL, None for a direct connection. Raises ValueError for a proxy that cannot be used."""
+    """The proxy for a URL, None for a direct connection. Raises ValueError if the proxy cannot be used."""
     from urllib.request import getproxies_environment, proxy_bypass  # noqa: PLC0415 - slow to import
 
     to = urlsplit(url)

@@ -1,7 +1,7 @@
-"""Which hosts are forges, and which pull request of a forge an address means.
+"""The configured forges, and the pull request that a URL identifies.
 
-Requests go only to a host that is configured, compared character by character, and only to the API address that the
-configuration gives for it. Of an address that came from an agent, only owner, repository and number go into a request.
+A URL is accepted only if its host is exactly a configured one, and requests go only to the API address configured for that
+host. Only owner, repository and number of a URL from an agent go into a request.
 """
 
 import re
@@ -28,9 +28,7 @@ class ForgeHost:
 
     @classmethod
     def of(cls, kind: ForgeKind, host: str, api_url: str = "") -> "ForgeHost":
-        """A forge at its usual API address, or at another one. Raises Refused: an API must be reached over https, or over
-        http on this machine.
-        """
+        """A forge at its usual API address or at `api_url`. Raises Refused unless that is https, or http on this machine."""
         host = host.lower()
         if not _HOST.fullmatch(host):
             raise Refused(
@@ -46,7 +44,7 @@ class ForgeHost:
 
     @classmethod
     def from_text(cls, text: str) -> "ForgeHost":
-        """A forge from its configuration: github=HOST or gitlab=HOST, followed by =API-URL if needed. Raises Refused."""
+        """The forge in a configuration text: github=HOST or gitlab=HOST, optionally followed by =API-URL. Raises Refused."""
         kind, _, rest = text.partition("=")
         host, _, api_url = rest.partition("=")
         if kind not in get_args(ForgeKind):
@@ -88,7 +86,7 @@ class ForgeHosts:
         self._hosts = {each.host: each for each in hosts}
 
     def target(self, pr_url: str, asker: Asker) -> Target | ForgeError:
-        """The pull request that an address means, if its forge is configured and its host is that of the asker's rig."""
+        """The pull request at a URL, if its forge is configured and its host is that of the asker's rig."""
         address = pull_request_at(pr_url)
         at = None if address is None else self._hosts.get(address.authority)
         if address is None or at is None or at.kind != address.kind:

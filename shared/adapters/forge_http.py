@@ -1,8 +1,8 @@
 """The HTTP client of all forges: the requests about one pull request, to one API, with one token, within one budget.
 
-Each request gives a checked answer or the `ForgeError` that it is. Nothing waits, tries again or follows a redirect, and
-no answer is read beyond `LARGEST` or its time (`http_exchange`). A request has a path and no host, so a token cannot
-reach any server but the API that it was stored for; nor does it appear in an error, should a forge repeat it.
+Each request returns a validated answer or a `ForgeError`. The client never waits for a rate limit, retries or follows a
+redirect, and limits the size and the time of every answer (`http_exchange`). A request has a path and no host, so a token is
+sent only to the API for which it was stored. Tokens that a forge repeats in a message are removed from the error.
 """
 
 import json
@@ -23,10 +23,10 @@ from shared.ports.forge import ForgeError
 from shared.ports.secrets import Secret
 
 SILENCE_SECONDS: Final = 5.0
-"""How long a forge may take to accept a connection, or send nothing."""
+"""The longest time that a forge may take to accept a connection, or may send nothing."""
 
 TOGETHER_SECONDS: Final = 25
-"""For all requests about one pull request: below the 30 s that an effect may take."""
+"""The budget of all requests about one pull request together: less than the 30 s that an effect may take."""
 
 LARGEST: Final = 8 << 20
 _LONGEST_MESSAGE: Final = 300
@@ -36,8 +36,8 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """In what forges differ: the header that carries the token (`token_prefix` before it), other headers, and which
-    message of a 403 or 429 means "slow down" although no header says so.
+    """The differences between forges: the header that carries the token (after `token_prefix`), other headers, and a test
+    whether the message of a 403 or 429 means "slow down" if no header says so.
     """
 
     name: Literal["GitHub", "GitLab"]
@@ -56,7 +56,7 @@ class Said:
 
 
 class ForgeClient:
-    """The requests about one pull request. One connection serves them all; close it by leaving the block."""
+    """The requests about one pull request. They share one connection; leaving the `with` block closes it."""
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class ForgeClient:
             self._peer.close()
 
     def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: Any = None) -> _T | ForgeError:
-        """One answer of that shape. `path` is absolute: it begins where the host ends."""
+        """Send a request and return its answer in that shape. `path` is absolute: everything after the host."""
         said = self.said(verb, path, body)
         if isinstance(said, ForgeError):
             return said
         return self.shaped(shape, said)
 
     def said(self, verb: str, path: str, body: Any = None) -> Said | ForgeError:
-        """One 2xx answer with JSON in it."""
+        """Send a request and return its 2xx answer with its JSON value."""
         answer = self._send(verb, path, body)
         if isinstance(answer, ForgeError):
             return answer
@@ -120,11 +120,11 @@ class ForgeClient:
             )
 
     def limited(self, headers: Mapping[str, str]) -> ForgeError:
-        """The error of an answer that says in its own words that the limit is used up."""
+        """The error for an answer whose body says that the limit is used up."""
         return self._limited(self._limits.reset(headers) or self._limits.slowed_down())
 
     def presentable(self, message: str) -> str:
-        """What a forge says, for people: without the token, not too long, and such that it can be stored."""
+        """A forge's message for people: without the token, truncated, and free of characters that cannot be stored."""
         clean = message.encode(errors="replace").decode().replace("\0", "?")
         return clean.replace(self._token.reveal(), "***")[:_LONGEST_MESSAGE]
 
@@ -153,7 +153,7 @@ class ForgeClient:
             return _too_late() if error.is_late else ForgeError("transient", f"no complete answer: {error}")
 
     def _connection(self) -> HttpPeer:
-        """The way to the API. Raises NotConnected where the environment names a proxy that cannot be used."""
+        """The connection to the API. Raises NotConnected if the environment names a proxy that cannot be used."""
         if self._peer is None:
             try:
                 proxy = proxy_for(self._at.api_url)
@@ -190,7 +190,7 @@ class ForgeClient:
 
 
 def _message_of(value: Any) -> str:
-    """The words of an error answer. GitLab has some under `error`, and some that are lists or objects."""
+    """The message of an error answer. GitLab puts some under `error`, and some are lists or objects."""
     if not isinstance(value, dict):
         return ""
     given = value.get("message", value.get("error"))

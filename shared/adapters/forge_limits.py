@@ -1,8 +1,8 @@
-"""When a token may be used again: what a forge says about its rate limits, remembered for every call with that token.
+"""The rate limits of tokens, as forges report them: when each token may be used again.
 
 Nothing waits here. A call that comes too early is answered at once with the time at which it may be made, and a later
-tick makes it. Limits belong to a token and a host and live as long as the process; a new process asks once and is told
-again.
+tick makes it. A limit applies to one token and one host and is kept in memory; a new process learns it from the answer to
+its first request.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
 
 SECONDARY_LIMIT: Final = timedelta(minutes=1)
-"""How long to send nothing to a forge that says "slow down" without saying for how long."""
+"""The pause after a forge says "slow down" without saying for how long."""
 
 _LONGEST: Final = timedelta(days=1)
 
@@ -46,7 +46,7 @@ class ForgeLimits:
         return self.retry_after(headers) or (self.reset(headers) if self.used_up(headers) else None)
 
     def retry_after(self, headers: Mapping[str, str]) -> datetime | None:
-        """The time that Retry-After gives, in seconds or as a date."""
+        """The time in the Retry-After header, which contains seconds or a date."""
         text = headers.get("retry-after", "").strip()
         now = self._clock.now()
         if text.isascii() and text.isdigit() and len(text) < 9:
@@ -58,7 +58,7 @@ class ForgeLimits:
         return min(max(at if at.tzinfo else at.replace(tzinfo=UTC), now), now + _LONGEST)
 
     def reset(self, headers: Mapping[str, str]) -> datetime | None:
-        """When the next hour of requests begins, according to the answer."""
+        """When the rate limit is reset, according to the answer."""
         text = (headers.get("x-ratelimit-reset") or headers.get("ratelimit-reset") or "").split(".")[0]
         if not (text.isascii() and text.isdigit() and len(text) < 12):
             return None

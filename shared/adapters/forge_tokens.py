@@ -1,6 +1,6 @@
-"""Which token a request to a forge carries: the rig's, else the town's, else the platform's.
+"""The token for a request to a forge: the rig's, else the town's, else the platform's.
 
-A token is stored under the name of its host, so it is never sent to another one.
+A token is stored under the name of its host, so it is never sent to another host.
 """
 
 import re
@@ -15,8 +15,8 @@ _UNUSUAL: Final = re.compile(r"[^a-z0-9_-]|^$")
 def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = None) -> str:
     """The name of a token: of a rig, of a town, or, without either, of the platform.
 
-    Ids may contain any character. One that a file name or Secrets Manager would not accept is written as its code (=2F
-    for a slash), so two ids never share a name and none leads to another directory.
+    Ids may contain any character. A character that a file name or Secrets Manager would not accept is written as its code
+    (=2F for a slash), so two ids never share a name and no id leads to another directory.
     """
     parts = ["platform"] if town_id is None else ["towns", _part(town_id)]
     if rig_id is not None:
@@ -25,7 +25,7 @@ def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = N
 
 
 def token_for(asker: Asker, host: str, secrets: Secrets) -> Secret | None:
-    """The most specific token for a host. Raises what the secrets raise."""
+    """The most specific token for a host. Raises what `Secrets.get` raises."""
     names = [secret_name(host, town_id=asker.town_id), secret_name(host)]
     if asker.rig_id is not None:
         names.insert(0, secret_name(host, town_id=asker.town_id, rig_id=asker.rig_id))

@@ -1,8 +1,8 @@
-"""All forges of a deployment behind one port: which host is asked, with which token, and when nothing is asked.
+"""All forges of a deployment behind one port, with the checks that precede every request.
 
-Every pull request is checked in the same way: its address is parsed, its host must be configured and must be the host of
-its rig's repository, a token for that host must be stored, and that token must not be over its limit. Only then is
-anything sent.
+Every pull request is checked in the same way: its URL is parsed, its host must be configured and must be the host of its
+rig's repository, a token for that host must be stored, and the limit of that token must not be used up. Nothing is sent
+before that.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +23,7 @@ _R = TypeVar("_R")
 
 
 class PullRequestApi(Protocol):
-    """The pull requests of one kind of forge. No method raises because of what a network or a forge does."""
+    """The pull requests of one kind of forge. No method raises for a failure of the network or the forge."""
 
     def read(self, target: Target, token: Secret, *, want_feedback: bool) -> PullRequest | ForgeError:
         """Read the state of a pull request."""
@@ -35,7 +35,7 @@ class PullRequestApi(Protocol):
 
 
 class Forges:
-    """GitHub and GitLab, hosted by their vendors or by yourself: the port `SourceForge`."""
+    """The SourceForge port over GitHub and GitLab, hosted by their vendors or self-hosted."""
 
     def __init__(self, secrets: Secrets, clock: Clock, *, hosts: Iterable[ForgeHost] = USUAL_HOSTS) -> None:
         self._secrets = secrets

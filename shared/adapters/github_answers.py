@@ -1,7 +1,7 @@
 """The parts of GitHub's answers that matter here, and what they mean for a merge.
 
-Fields that are not declared are ignored. Those that are must have the form that GitHub documents; otherwise the answer
-is refused as not GitHub's.
+Undeclared fields are ignored. Declared fields must have the form that GitHub documents; otherwise the answer is rejected
+as `invalid_response`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.ports.forge import Feedback, PullRequest
 
 PAGES_AT_MOST: Final = 10
-"""Up to 1,000 threads and 1,000 checks are read; if there are more, nothing passes."""
+"""At most 1,000 threads and 1,000 checks are read; if there are more, the checks count as not passed."""
 
 _FAILED: Final = frozenset(
     {"FAILURE", "TIMED_OUT", "CANCELLED", "ACTION_REQUIRED", "STARTUP_FAILURE", "STALE", "ERROR"}
@@ -77,7 +77,7 @@ class Pull(_Answer):
         )
 
     def other_way_to_merge(self) -> Literal["squash", "rebase"] | None:
-        """The merge method of its repository, if that forbids merge commits; None if it does not say so."""
+        """The method to use if the repository forbids merge commits; None if it allows them, or allows no other method."""
         ways = self.base.repo
         if ways.allow_merge_commit is not False:
             return None
@@ -194,7 +194,7 @@ class Around(_Answer):
         return self.pull.threads.page.has_next or (checks is not None and checks.page.has_next)
 
     def next_after(self, before: Mapping[str, str | None]) -> dict[str, str | None]:
-        """The cursors of the next page. A list that has ended keeps its last cursor, so nothing is counted twice."""
+        """The cursors of the next page. A list without further pages keeps its last cursor, so nothing is counted twice."""
         checks = self.pull.checks
         return {
             "threads": self.pull.threads.page.end or before["threads"],
@@ -203,9 +203,9 @@ class Around(_Answer):
 
 
 def feedback_of(pages: Sequence[Around], statuses: Status | None, *, head_sha: str) -> Feedback:
-    """What prevents the merge of a pull request. A check that was not read, or that belongs to another head, does not pass.
+    """The obstacles to the merge of a pull request. A check that was not read, or that belongs to another head, does not pass.
 
-    A draft awaits a person: only a person can mark it ready, and GitHub refuses to merge it.
+    A draft counts as awaiting approval: GitHub refuses to merge it until a person marks it as ready.
     """
     newest = pages[-1].pull
     outcomes = [check.outcome for page in pages if page.pull.checks is not None for check in page.pull.checks.nodes]

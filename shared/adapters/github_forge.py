@@ -1,7 +1,7 @@
-"""Pull requests at GitHub: REST for the pull request and its merge, one GraphQL query for everything around it.
+"""Pull requests at GitHub: REST for the pull request and its merge, one GraphQL query for threads, checks and reviews.
 
-Only GraphQL has threads and whether they are resolved. Its check rollup holds check runs and legacy statuses alike; where
-it is empty, the combined status is read too, and if that is empty there are no checks, which counts as passing.
+Only GraphQL shows whether threads are resolved. Its check rollup contains both check runs and legacy statuses. If GraphQL
+reports no rollup, the combined status is read too; if that is empty as well, there are no checks, which counts as passing.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ query Around($owner: String!, $name: String!, $number: Int!, $checks: String, $t
     isDraft mergeStateStatus reviewDecision headRefOid {_THREADS} {_CHECKS}
   }} }}
 }}"""
-"""Threads, checks and reviews of a pull request; asked again only for further pages of threads or checks."""
+"""Threads, checks and reviews of a pull request; repeated only for further pages of threads or checks."""
 
 _T = TypeVar("_T")
 
@@ -68,7 +68,7 @@ class GitHubPullRequests:
             return feedback if isinstance(feedback, ForgeError) else pull.seen(feedback)
 
     def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | NotMerged | ForgeError:
-        """Merge a pull request at exactly that head, in a way that its repository allows."""
+        """Merge a pull request at exactly that head, by a method that its repository allows."""
         body = {} if head_sha is None else {"sha": head_sha}
         with self._client(target, token) as client:
             return _merge(_Call(client, target), f"/pulls/{target.number}", body)
@@ -98,7 +98,7 @@ def _merge(call: "_Call", path: str, body: Mapping[str, str]) -> Merged | NotMer
 
 
 def _feedback(call: "_Call", pull: Pull) -> Feedback | ForgeError:
-    """What prevents the merge: every thread and check, or the statement that not all could be read."""
+    """The obstacles to the merge, from every thread and check; says so if not all could be read."""
     pages: list[Around] = []
     after: dict[str, str | None] = {"checks": None, "threads": None}
     for _ in range(PAGES_AT_MOST):
@@ -134,7 +134,7 @@ class _Call:
         return self._client.ask(shape, "PUT", self._repository + path, body)
 
     def graphql(self, after: Mapping[str, str | None]) -> Around | ForgeError:
-        """One page of threads, checks and reviews. A GitHub Enterprise Server has GraphQL beside `/api/v3`."""
+        """One page of threads, checks and reviews. GitHub Enterprise Server serves GraphQL beside `/api/v3`."""
         target = self._target
         variables = {"owner": target.owner, "name": target.name, "number": target.number, **after}
         path = f"{self._api.removesuffix('/v3')}/graphql"
@@ -147,7 +147,7 @@ class _Call:
         return self._client.shaped(_AROUND, said)
 
     def _refused(self, headers: Mapping[str, str], problems: Any) -> ForgeError:
-        """GraphQL reports errors with status 200; their type tells them apart. One without a type is a fault of GitHub."""
+        """GraphQL errors have status 200 and a type. An error without a type is a failure inside GitHub."""
         first = problems[0] if isinstance(problems, list) and isinstance(problems[0], dict) else {}
         kind, message = first.get("type"), self._client.presentable(str(first.get("message", "")))
         if kind == "RATE_LIMITED":

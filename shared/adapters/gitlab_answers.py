@@ -1,7 +1,7 @@
 """The parts of GitLab's answers that matter here, and what they mean in the terms that polls use.
 
-One word says why GitLab does not merge a merge request (`detailed_merge_status`). An unknown word, of a later GitLab,
-counts as blocked, which decides nothing.
+`detailed_merge_status` is one word that says why GitLab does not merge a merge request. A word that is unknown here, from a
+later GitLab, is reported as `blocked`, which counts as free of conflicts.
 """
 
 from collections.abc import Sequence
@@ -46,14 +46,14 @@ class MergeRequest(_Answer):
 
     @property
     def state_of_it(self) -> Literal["open", "merged", "closed"]:
-        """`merged` if any field says so; `locked` is the moment in which GitLab merges."""
+        """`merged` if any field says so; `locked` is the state while GitLab merges."""
         if self.state == "merged" or self.merged_at is not None:
             return "merged"
         return "closed" if self.state == "closed" else "open"
 
     @property
     def merge_sha(self) -> str | None:
-        """The commit that the merge produced: a merge commit, a squashed commit or, after a fast forward, its own head."""
+        """The commit that the merge produced: a merge commit, a squashed commit or, after a fast-forward, the head itself."""
         return self.merge_commit_sha or self.squash_commit_sha or self.sha
 
     @property
@@ -89,7 +89,7 @@ class Discussion(_Answer):
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody still has to resolve it."""
+        """Whether a note of it still has to be resolved."""
         return any(note.resolvable and not note.resolved for note in self.notes)
 
 
@@ -112,7 +112,7 @@ class Merge(_Answer):
 def feedback_of(
     request: MergeRequest, discussions: Sequence[Discussion], approvals: Approvals, *, unread: bool
 ) -> Feedback:
-    """What prevents the merge of a merge request. Having no pipeline passes; a pipeline that waits does not."""
+    """The obstacles to the merge of a merge request. Without a pipeline the checks pass; a pipeline that waits does not pass."""
     status = None if request.head_pipeline is None else request.head_pipeline.status
     word = request.detailed_merge_status
     changes_requested = word == "requested_changes"

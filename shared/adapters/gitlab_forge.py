@@ -1,6 +1,6 @@
 """Merge requests at GitLab, gitlab.com or self-hosted: REST v4.
 
-Three kinds of answers are combined: the merge request (with its newest pipeline), its discussions page by page, and its
+It combines three kinds of answers: the merge request (with its newest pipeline), its discussions page by page, and its
 approvals.
 """
 
@@ -78,7 +78,7 @@ def _feedback(call: "_Call", request: MergeRequest) -> Feedback | ForgeError:
     if isinstance(approvals, ForgeError):
         if approvals.http_status not in (403, 404):
             return approvals
-        approvals = Approvals()  # this token or edition does not show them: `not_approved` alone says it
+        approvals = Approvals()  # not shown to this token or in this edition; `not_approved` alone counts then
     return feedback_of(request, discussions, approvals, unread=bool(page))
 
 
@@ -91,11 +91,11 @@ class _Call:
         self._path = f"{urlsplit(target.at.api_url).path}/projects/{project}/merge_requests/{target.number}"
 
     def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: Any = None) -> _T | ForgeError:
-        """One answer of that shape."""
+        """Send a request and return its answer in that shape."""
         return self._client.ask(shape, verb, self._path + path, body)
 
     def discussions(self, page: str) -> tuple[list[Discussion], str] | ForgeError:
-        """One page of discussions and the name of the next one, empty after the last."""
+        """One page of discussions and the number of the next one, empty after the last."""
         said = self._client.said("GET", f"{self._path}/discussions?per_page=100&page={page}")
         if isinstance(said, ForgeError):
             return said

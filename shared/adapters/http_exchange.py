@@ -1,9 +1,9 @@
-"""One HTTP request and its whole answer, within a time and a size: what every HTTP client of this package is built on.
+"""One HTTP request and its whole answer, within a time and a size: the basis of every HTTP client of this package.
 
-The time limits the whole exchange. When it is over the socket is shut down, so a server that sends a byte now and then
-cannot extend it. An answer is counted while it arrives, and reading stops at the byte after the largest size. No
-compression is asked for and nothing is decompressed. Nothing is sent twice, no redirect is followed, and certificates
-are verified against the system's authorities (or those of SSL_CERT_FILE).
+The time limits the whole exchange. When it is over, the socket is shut down, so a server that sends a byte now and then
+cannot extend it. The bytes of an answer are counted as they arrive, and reading stops once they exceed the largest size. No
+compression is requested and nothing is decompressed. Nothing is sent twice, no redirect is followed, and certificates are
+verified against the system's authorities (or those of SSL_CERT_FILE).
 """
 
 import json
@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from shared.adapters.clock import Budget
 
 DEEPEST: Final = 64
-"""Levels of a JSON answer. Real answers have fewer than 20; code that walks an answer may then recurse."""
+"""The most levels of a JSON answer. Real answers have fewer than 20. Code that walks an answer may recurse."""
 
 _AT_ONCE: Final = 64 << 10
 _SHORTEST: Final = 0.001
@@ -39,7 +39,7 @@ class NotConnected(Exception):
 
 
 class NoWholeAnswer(Exception):
-    """The request was sent, in part or in whole, and no whole answer came back. `is_late`: because the time was over."""
+    """The request was sent, in part or in whole, and no whole answer came back. `is_late`: time ran out."""
 
     def __init__(self, reason: str, *, is_late: bool = False) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class NoWholeAnswer(Exception):
 
 
 class AnswerTooLarge(NoWholeAnswer):
-    """The answer has more bytes than the caller takes; its status is known."""
+    """The answer has more bytes than the caller accepts; its status is known."""
 
     def __init__(self, reason: str, *, status: int) -> None:
         super().__init__(reason)
@@ -56,8 +56,8 @@ class AnswerTooLarge(NoWholeAnswer):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent. `target` is a path with its query; the server that it goes to is the peer's. Headers are not shown:
-    they hold tokens.
+    """One request. `target` is a path with its query; the peer determines the server. `repr` omits the headers, which may
+    contain tokens.
     """
 
     method: str
@@ -68,14 +68,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. Names of headers are in lower case."""
+    """One answer. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
 
     def json(self) -> Any:
-        """The JSON value. Raises ValueError with the reason, and nothing else."""
+        """The JSON value. Raises only ValueError, with the reason."""
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise ValueError("compressed, although no compression was asked for")
@@ -101,14 +101,14 @@ class Proxy:
 
 @cache
 def system_trust() -> ssl.SSLContext:
-    """The system's certificate authorities. Reading them takes tens of milliseconds, so it is done once in a process."""
+    """The system's certificate authorities. Reading them takes tens of milliseconds, so they are read once per process."""
     return ssl.create_default_context()
 
 
 class HttpPeer:
-    """One server and at most one connection to it, which successive requests share. Not safe for threads.
+    """One server and at most one connection to it, which successive requests share. Not thread-safe.
 
-    `silence_seconds` is how long the server may send nothing; `largest` is how many bytes of an answer are taken.
+    `silence_seconds` is how long the server may send nothing; `largest` is the most bytes of an answer that are accepted.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class HttpPeer:
         try:
             with _hanging_up(sock, budget.left(), is_over):
                 answer = self._asked(connection, request, budget)
-            if is_over.is_set():  # then the end of the content may be no more than the end of the connection
+            if is_over.is_set():  # then the content may have ended only because the socket was shut down
                 raise TimeoutError
         except AnswerTooLarge:
             self._abandon(sock)
@@ -166,7 +166,7 @@ class HttpPeer:
         return answer
 
     def _abandon(self, sock: socket.socket | None) -> None:
-        """Close the connection now, even if a response that was not read to its end still holds it."""
+        """Close the connection now, even if an unfinished response still holds it."""
         self.close()
         if sock is not None and (descriptor := sock.detach()) >= 0:
             os.close(descriptor)
@@ -186,7 +186,7 @@ class HttpPeer:
         return Answer(response.status, headers, bytes(content))
 
     def _connected(self, budget: Budget) -> HTTPConnection:
-        """The connection of the request before, unless the server has closed it; else a new one."""
+        """The connection of the previous request, unless the server has closed it; else a new one."""
         if self._connection is not None and self._connection.is_connected:
             return self._connection
         self.close()
@@ -213,10 +213,10 @@ class HttpPeer:
 
 @contextmanager
 def _hanging_up(sock: socket.socket | None, seconds: float, is_over: Event) -> Iterator[None]:
-    """Shut the socket down when the time is over, which wakes whoever waits for it, and say so by `is_over`.
+    """Shut the socket down when the time is over, which wakes the thread that reads from it, and set `is_over`.
 
-    The connection forgets its socket as soon as it has read that the server will close it, while the content is still
-    to come: hence the socket itself. Afterwards nothing touches the socket any more, so it may be closed.
+    This takes the socket and not the connection: a connection drops its socket once a header says that the server will
+    close it, before the content is read. On exit the timer has ended, so the socket may be closed.
     """
 
     def hang_up() -> None:
@@ -255,7 +255,7 @@ def _in_words(size: int) -> str:
 
 
 def _why(error: Exception) -> str:
-    """What went wrong, without an address or a header: they may hold what nobody should read."""
+    """The reason of a failure, without addresses or headers, which may contain secrets."""
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'failed'}"
     if isinstance(error, OSError) and error.strerror:

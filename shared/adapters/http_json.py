@@ -1,8 +1,8 @@
-"""One JSON call over HTTP, told apart by what the other side may have seen.
+"""One JSON call over HTTP, whose result says what the server may have received.
 
-`NotSent` is safe to take for a no: no byte of the request left. `NoAnswer` is not: the request may have been carried out.
-The time of a call is a budget for all of it; a server that sends a byte now and then cannot extend it. Nothing is
-sent twice and no redirect is followed; a connection serves one call, so that none is found closed under the next one.
+After `NotSent` the call was certainly not carried out: no byte of it was sent. After `NoAnswer` it may have been. The time of
+a call limits the whole call; a server that sends a byte now and then cannot extend it. Nothing is sent twice and no redirect
+is followed. Each call has its own connection, so no call fails because the server has closed an old one.
 """
 
 import json
@@ -20,7 +20,7 @@ _LARGEST_ANSWER: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The other side answered; `body` is empty where it sent no JSON object."""
+    """The server answered; `body` is empty if it sent no JSON object."""
 
     status: int
     body: Mapping[str, Any]
@@ -28,7 +28,7 @@ class Answered:
 
     @property
     def ok(self) -> bool:
-        """Whether it is a 2xx."""
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
     @property
@@ -38,21 +38,21 @@ class Answered:
 
     @property
     def said(self) -> str:
-        """The answer in words, for people."""
+        """The status and message of the answer, for people."""
         words = next((self.body[key] for key in ("error", "reason", "detail", "title") if self.body.get(key)), "")
         return f"HTTP {self.status}: {str(words)[:500]}" if words else f"HTTP {self.status}"
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Nobody was there: nothing of the request was sent."""
+    """There was no connection: nothing of the request was sent."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """The request went out, in part or whole, and no answer came back in time."""
+    """The request was sent, in part or in whole, and no answer came back in time."""
 
     reason: str
 
@@ -60,7 +60,7 @@ class NoAnswer:
 def call(
     method: str, url: str, *, body: Mapping[str, Any] | None = None, headers: Mapping[str, str], seconds: float
 ) -> Answered | NotSent | NoAnswer:
-    """Make one call within so many real seconds."""
+    """Make one call within `seconds` real seconds."""
     budget = Budget(seconds)
     sent = {"Connection": "close", "Accept": "application/json", **headers}
     content = None

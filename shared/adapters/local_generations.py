@@ -1,4 +1,4 @@
-"""The processes of one generation of a local agent: which of them live, how they are ended, what their status is.
+"""The processes of one generation of a local agent: which of them are alive, their status, and how to end them.
 
 Everything is read from the agent's files (`local_state`) and the process table (`local_supervisor`); nothing is held in
 memory. A generation has ended only when none of its processes is left.
@@ -46,7 +46,7 @@ def status_in(home: AgentHome, *, is_locked: Callable[[], bool]) -> ProcessStatu
     recorded = newest.recorded()
     if recorded is None and is_locked():
         return ProcessStatus("starting", generation=newest.number)
-    recorded = recorded or newest.recorded()  # the lock may have been released because the record was written
+    recorded = recorded or newest.recorded()  # the lock may have just been released, after the record was written
     if recorded is None:
         return ProcessStatus("not_found", newest.rejection(), newest.number)
     if recorded.agent_is_alive:
@@ -56,13 +56,13 @@ def status_in(home: AgentHome, *, is_locked: Callable[[], bool]) -> ProcessStatu
 
 
 def is_running(generation: GenerationFiles) -> bool:
-    """Whether the agent's own process lives."""
+    """Whether the agent's own process is alive."""
     recorded = generation.recorded()
     return recorded is not None and recorded.agent_is_alive
 
 
 def living(generation: GenerationFiles) -> set[int]:
-    """The agent's process, if it is still the recorded one, and all processes that belong to it, without the supervisor."""
+    """The agent's process, if it is still the recorded one, and all processes that belong to it, except the supervisor."""
     if generation.exit_reason() is not None:
         return set()
     recorded = generation.recorded()
@@ -75,9 +75,9 @@ def living(generation: GenerationFiles) -> set[int]:
 
 
 def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals = signal.SIGTERM) -> bool:
-    """End one generation: first with the signal `polite`, then with SIGKILL. Returns whether no process of it is left."""
+    """End one generation: first with the signal `polite`, then with SIGKILL. Returns whether none of its processes is left."""
     recorded = generation.recorded()
-    # Which processes belong to the agent's session is known only while the agent lives, so note them before the signal.
+    # The processes in the agent's session can be found only while the agent is alive, so note them before the signal.
     known = {pid: supervisor.identity(pid) for pid in living(generation)}
     if recorded is not None and recorded.agent_is_alive and polite is not signal.SIGKILL:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -93,13 +93,13 @@ def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals =
 
 
 def forget_old(home: AgentHome) -> None:
-    """Remove the files of old generations, so that logs and mailboxes do not pile up."""
+    """Remove the files of old generations, so that logs and mailboxes do not accumulate."""
     for old in home.generations()[_KEPT_GENERATIONS + 1 :]:
         shutil.rmtree(old.directory, ignore_errors=True)
 
 
 def _is_settled(generation: GenerationFiles, recorded: AgentProcesses) -> bool:
-    """Whether nothing more will be known about an end: the exit code is written, or no supervisor is left to write it."""
+    """Whether the record of an end is final: the exit code is written, or no supervisor is left to write it."""
     return generation.exit_reason() is not None or not recorded.supervisor_is_alive
 
 

@@ -39,7 +39,7 @@ from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartReject
 
 CALL_BUDGET_SECONDS: Final = 10.0
 HOME_VARIABLE: Final = "TOWN_AGENT_HOME"
-"""The agent's own directory, which all its generations share. It may work in another one."""
+"""The agent's own directory, which all its generations share. It may work in another directory."""
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
@@ -55,7 +55,7 @@ class RunningAgent:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One start: the order, its effect id, and `environment`, which only the process may see and which is never stored."""
+    """One start: the order, its effect id, and `environment`, which only the process may see and which is not stored."""
 
     order: AgentOrder
     effect_id: str
@@ -69,7 +69,7 @@ class NotPrepared(Exception):
 Prepare = Callable[[Launch, Path, Callable[[], bool]], Path]
 """Prepares the working directory of an agent: (launch, the agent's own directory, is_cancelled) -> working directory.
 
-It may take long; it should call `is_cancelled` now and then and give up if that is true. Raises NotPrepared.
+It may take long. It should call `is_cancelled` now and then and give up if the result is true. Raises NotPrepared.
 """
 
 
@@ -82,7 +82,7 @@ def _own_directory(launch: Launch, work: Path, cancelled: Callable[[], bool]) ->
 
 
 class LocalProcessRuntime:
-    """Runs agents as local processes below `root`. Implements `AgentRuntime`. Safe for threads and for several processes.
+    """Runs agents as local processes below `root`. Implements `AgentRuntime`. Safe for several threads and processes.
 
     `command` is the program with its arguments. The program finds the path of its start order in TOWN_AGENT_CONTEXT. It runs
     in a working directory that all generations of the agent share, and inherits only the usual variables of our environment
@@ -97,9 +97,8 @@ class LocalProcessRuntime:
         environment: Mapping[str, str] | None = None,
         prepare: Prepare = _own_directory,
     ) -> None:
-        self._directory = RuntimeDirectory(
-            root.resolve()
-        )  # resolved, because the path serves as the mark: it needs one spelling
+        # resolved, because the path is used as the mark and must always be spelled the same
+        self._directory = RuntimeDirectory(root.resolve())
         self._command = list(command)
         self._environment = dict(environment or {})
         self._prepare = prepare
@@ -158,7 +157,7 @@ class LocalProcessRuntime:
             return ProcessStatus("unknown", str(error))
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Put a text into the running agent's mailbox. A message id that any of its generations has received is Done."""
+        """Put a text into the running agent's mailbox. Done if any of its generations has already received this message id."""
         known = self._directory.agent(town_id, agent_id).generations()
         if any(generation.has_message(message_id) for generation in known):
             return Done()
@@ -171,7 +170,7 @@ class LocalProcessRuntime:
         return Done()
 
     def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
-        """Write the model to the file where the agent looks for it. An agent that never ran gets it with its next order."""
+        """Write the model to the file that the agent reads. An agent that never ran gets the model with its next order."""
         home = self._directory.agent(order["town_id"], order["agent_id"])
         with contextlib.suppress(FileNotFoundError):
             supervisor.write_atomically(home.directory / "model.json", {**order, "effect_id": effect_id})
@@ -249,7 +248,7 @@ class LocalProcessRuntime:
         return answer or StartUnknown("the supervisor has not answered in time")
 
     def _spawn(self, generation: GenerationFiles, launch: Launch, place: Path, *, lock: int) -> None:
-        """Start the supervisor, which starts the agent and holds our lock until it has recorded that."""
+        """Start the supervisor, which starts the agent and holds our lock until it has recorded the start."""
         script = [
             sys.executable,
             "-I",
@@ -290,7 +289,7 @@ def _overtaken(home: AgentHome, generation: GenerationFiles) -> str | None:
 
 @contextlib.contextmanager
 def _locked(home: AgentHome, budget: Budget) -> Iterator[int]:
-    """Hold the lock of one agent. It is released by closing, never by unlocking: a supervisor may hold it as well."""
+    """Hold the lock of one agent. Release it by closing the file, never by unlocking: a supervisor may hold it as well."""
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(home.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

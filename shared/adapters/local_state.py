@@ -1,7 +1,7 @@
 """The files of the local runtime, which outlive townctl: one directory for each agent.
 
     <root>/<town>/<agent>/lock               held while the agent is started or stopped
-    <root>/<town>/<agent>/model.json         the newest model it was told to use
+    <root>/<town>/<agent>/model.json         the newest model that it was told to use
     <root>/<town>/<agent>/work/              the agent's own working directory, kept for the next generation
     <root>/<town>/<agent>/00000007/          generation 7
         context.json     the start order, as the agent reads it
@@ -13,7 +13,7 @@
         messages/        the mailbox: one file for each message id
         agent.log        what the agent printed
 
-Ids come from outside. In a path segment, every character is escaped that has a meaning to a file system.
+Ids come from outside. In a path segment, every character with a meaning to a file system is escaped.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ class AgentProcesses:
 
 @dataclass(frozen=True, slots=True)
 class GenerationFiles:
-    """The files of one start of an agent: what was ordered, what runs, how it ended."""
+    """The files of one start of an agent: the order, the processes, the end."""
 
     directory: Path
     number: int
@@ -84,11 +84,11 @@ class GenerationFiles:
         return str(facts["reason"]) if facts else None
 
     def reject(self, effect_id: str, reason: str) -> None:
-        """Record why it will never run, so that the same start again gets the same answer."""
+        """Record why it will never run, so that a repeated start gets the same answer."""
         supervisor.write_atomically(self.directory / supervisor.REJECTED, {"effect_id": effect_id, "reason": reason})
 
     def announce(self) -> None:
-        """Make the directory before taking the lock: a start of an older generation that is still preparing gives up."""
+        """Make the directory before taking the lock, so that a start of an older generation that is still preparing gives up."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
@@ -109,7 +109,7 @@ class GenerationFiles:
         return self._own_words() or self._in_words(int(facts["code"]))
 
     def reason_without_code(self) -> str:
-        """How it ended, if no supervisor was left to learn the exit code."""
+        """How it ended, if no supervisor was left to record the exit code."""
         return (
             "stopped" if self.was_stopped else "ended without an exit code (its supervisor or this machine was stopped)"
         )

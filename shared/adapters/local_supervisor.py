@@ -8,7 +8,7 @@ standard library.
 Two facts make killing by pid safe. Pids are reused, but the pair of pid and start time is not; `identity` combines it with
 the id of the boot. And a descendant may leave its group, its session and its parent, but it keeps the environment that it was
 started with: every process with the agent's mark in its environment belongs to the agent. Only a process that clears its
-environment after it has left the session escapes; to hold that one, a container is needed.
+environment after it has left the session escapes; only a container can stop that.
 """
 
 import contextlib
@@ -76,7 +76,7 @@ def marked(mark: str) -> Iterator[int]:
 def in_session(leader: int) -> Iterator[int]:
     """Living processes of the session that `leader` opened; without /proc, of its process group.
 
-    Call it only if the leader is the recorded process, or was a moment ago: a reused pid leads another session.
+    Call it only if the leader is, or just was, the recorded process: a reused pid leads another session.
     """
     if not _has_proc():
         yield from _group_by_ps(leader)
@@ -142,11 +142,11 @@ def _keep_short(log: Path) -> None:
                     newest = printed.read()
                 os.truncate(log, 0)  # the agent appends, so it continues at the new end
                 with log.open("ab") as shorter:
-                    shorter.write(b"[what was printed before is gone: the log grew too long]\n" + newest)
+                    shorter.write(b"[earlier output was removed: the log grew too long]\n" + newest)
 
 
 def _await_end(agent: "subprocess.Popen[bytes]") -> None:
-    """Wait until the agent has ended, but leave it a zombie: as long as it is one, its pid is not reused."""
+    """Wait until the agent has ended, but leave it as a zombie, so that its pid is not reused."""
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, agent.pid, os.WEXITED | os.WNOWAIT)
     else:

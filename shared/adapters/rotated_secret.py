@@ -20,10 +20,10 @@ _CONNECT_SECONDS: Final = 1.0
 _READ_SECONDS: Final = 2.0
 _ATTEMPTS: Final = 2
 LONGEST_SILENCE_SECONDS: Final = _ATTEMPTS * (_CONNECT_SECONDS + _READ_SECONDS) + 1
-"""How long one read can take, the SDK's pause included, until Secrets Manager counts as unavailable.
+"""The longest time that one read takes until Secrets Manager counts as unavailable, including the SDK's pause between attempts.
 
-The timeout of a function that reads must be longer. A function that times out loses its environment, and with it the values
-that it would have gone on using.
+The timeout of a function that reads must be longer. A function that times out loses its environment, and with it the cached
+values that it could still use.
 """
 
 
@@ -31,7 +31,8 @@ that it would have gone on using.
 class RotatedSecret:
     """The values of one secret, cached for `life`. `refreshed` reads them again, at most once in `patience`.
 
-    While Secrets Manager does not answer, the last known values stay valid for `grace`: its outage must not become ours.
+    While Secrets Manager does not answer, the last known values are used for up to `grace`, so that its outage does not
+    become ours.
     """
 
     name: str
@@ -51,7 +52,7 @@ class RotatedSecret:
         return self._newer_than(self.life)
 
     def refreshed(self) -> tuple[str, ...]:
-        """As `values`, read again unless that was done a moment ago: an unknown key must not cause a read for every request."""
+        """As `values`, but read again unless the last read is recent: an unknown key must not cause a read for every request."""
         return self._newer_than(self.patience)
 
     def _newer_than(self, age: timedelta) -> tuple[str, ...]:
@@ -80,7 +81,9 @@ class RotatedSecret:
                 return None
             problem = f"read the keys of town tokens: {code or type(error).__name__}"
             if code in _DENIED or code == _NOT_THERE:
-                hint = "allow the role secretsmanager:GetSecretValue on the secret that the settings name"
+                hint = (
+                    "create the secret that the settings name, and allow the role secretsmanager:GetSecretValue on it"
+                )
                 raise AccessDenied(problem, hint=hint) from error
             raise Retryable(problem) from error
         return str(answer["SecretString"])

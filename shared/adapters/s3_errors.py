@@ -1,6 +1,6 @@
-"""Translates what the S3 SDK raises: what was being done, in which bucket, and what a person can do about it.
+"""Translates the exceptions of the S3 SDK: what was being done, in which bucket, and how to correct the problem.
 
-Of an error answer only the code, the status and the message are repeated, never a header, a signature or a key id.
+Our errors repeat only the code, the status and the message of an answer, never a header, a signature or a key id.
 """
 
 from typing import Final
@@ -41,7 +41,7 @@ def says_no_such_object(error: Exception) -> bool:
 
 
 def says_no_such_version(error: Exception) -> bool:
-    """Whether this version is not kept, or never was: for an id that S3 did not make it answers 400."""
+    """Whether this version is not kept, or never existed: S3 answers 400 for an id that it did not make."""
     return says_no_such_object(error) or code_of(error) == "InvalidArgument"
 
 
@@ -51,7 +51,7 @@ def says_unchanged(error: Exception) -> bool:
 
 
 def translated(error: Exception, *, doing: str, where: str, bucket: str) -> TownError:
-    """The error of `shared.domain.errors` that says the same. `where` names bucket and endpoint for people."""
+    """The corresponding error of `shared.domain.errors`. `where` names bucket and endpoint for people."""
     at = f"{doing} in {where}"
     if not response_of(error):
         return _without_answer(error, at, bucket)
@@ -66,7 +66,7 @@ def translated(error: Exception, *, doing: str, where: str, bucket: str) -> Town
 
 
 def _lost(error: Exception, problem: str) -> TownError | None:
-    """A condition did not hold, or two conditional writes met."""
+    """A condition did not hold, or two conditional writes collided."""
     if status_of(error) == 412 or code_of(error) == "PreconditionFailed":
         return PreconditionFailed(problem)
     if status_of(error) == 409 or code_of(error) in _RACES:
@@ -89,7 +89,9 @@ def _denied(error: Exception, problem: str, bucket: str) -> TownError | None:
     """The credentials or the permissions are wrong."""
     code = code_of(error)
     if code == "RequestTimeTooSkewed":
-        return AccessDenied(problem, hint="set this machine's clock: S3 refuses requests more than 15 minutes off")
+        return AccessDenied(
+            problem, hint="correct this machine's clock: S3 refuses requests that are more than 15 minutes off"
+        )
     if code in _CREDENTIALS or status_of(error) == 401:
         return AccessDenied(problem, hint="renew the credentials that the SDK finds (AWS_PROFILE, environment or role)")
     return AccessDenied(problem, hint=_rights_hint(bucket)) if status_of(error) == 403 else None

@@ -1,7 +1,7 @@
 """An object store in an S3 bucket, or in any other store that speaks S3 and honours conditional writes.
 
-The SDK repeats a request whose answer was lost, so it may turn our own success into a 412. That is not resolved here:
-`shared.storage.commit` reads the head before it takes a failed condition for a lost race.
+The SDK repeats a request whose answer was lost, so our own success may be answered with 412. This module does not resolve
+that: `shared.storage.commit` reads the head before it treats a failed condition as a lost race.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,21 +17,21 @@ from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
-"""The largest object that is downloaded, in bytes: an incompressible image of the largest allowed size, with its framing."""
+"""The largest object that is downloaded, in bytes: an incompressible image of the largest allowed size, with headers and index."""
 
 _KEYS_PER_PAGE: Final = 1000
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
-_CONNECTIONS: Final = 16  # as many calls as are made at the same time (shared.ports.steps)
+_CONNECTIONS: Final = 16  # the number of calls that are made at the same time (shared.ports.steps)
 
 
 class S3Objects:
     """The ObjectStore and VersionedObjects ports over one bucket.
 
-    Credentials, and the region if none is given, come from where the SDK finds them: the role of the Lambda, the
-    environment, the user's profile. `endpoint_url` is for stores that are not AWS. `kind_of` returns the value of the tag
-    `kind` for a key: the bucket's lifecycle uses the tag where no prefix selects the objects.
+    The SDK finds the credentials, and the region if none is given, in the role of the Lambda, the environment or the user's
+    profile. `endpoint_url` is for stores that are not AWS. `kind_of` returns the value of the tag `kind` for a key: the
+    bucket's lifecycle uses the tag if no prefix selects the objects.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class S3Objects:
             return self._write(key, body, IfNoneMatch="*")
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object that has this ETag. Raises PreconditionFailed if it has another or is gone, ConditionRace."""
+        """Replace the object that has this ETag. Raises PreconditionFailed if it has another or is gone; ConditionRace."""
         with self._translated(f"replace {key}"):
             try:
                 return self._write(key, body, IfMatch=etag)
@@ -131,7 +131,7 @@ class S3Objects:
                     Bucket=self._bucket,
                     Prefix=prefix,
                     StartAfter=found[-1] if found else after,
-                    # one more than wanted: SeaweedFS says of every full page that more keys follow
+                    # one more than wanted: SeaweedFS reports for every full page that more keys follow
                     MaxKeys=min(limit - len(found) + 1, _KEYS_PER_PAGE),
                 )
                 keys = [str(each["Key"]) for each in page.get("Contents", ())]
@@ -234,7 +234,7 @@ def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint_url else "auto"},
-        signature_version="s3v4",  # for presigned URLs too: buckets made since 2020 accept no older one
+        signature_version="s3v4",  # for presigned URLs too: buckets created since 2020 accept no older version
     )
 
 

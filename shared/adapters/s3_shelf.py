@@ -28,5 +28,5 @@ class S3Shelf:
             client.put_object(**where, Body=body, ContentType="application/json", ServerSideEncryption="AES256")
             return str(client.generate_presigned_url("get_object", Params=where, ExpiresIn=_VALID_SECONDS))
         except sdk_errors() as error:
-            hint = "allow the role s3:PutObject on orders/*"
+            hint = f"allow the role s3:PutObject on {self._prefix}*"
             raise StoreUnavailable(f"a start request could not be stored: {type(error).__name__}", hint=hint) from error

@@ -1,4 +1,4 @@
-"""Secrets as files of one directory, readable by their owner only, for a deployment on one machine."""
+"""Secrets as files in one directory, readable only by their owner, for a deployment on one machine."""
 
 import os
 import stat

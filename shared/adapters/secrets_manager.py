@@ -1,6 +1,6 @@
 """Secrets in AWS Secrets Manager below one prefix, cached for five minutes.
 
-A missing secret is cached too: a town without a token of its own must not cost a request at every poll.
+A missing secret is cached too, so that a town without its own token does not cost a request at every poll.
 """
 
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ _REFUSED: Final = frozenset(
 class SecretsManager:
     """The secrets below a prefix such as `town-reconciler/prod`.
 
-    The client is made when the first secret is read, unless one is given. `endpoint_url` is for services that are not AWS.
+    The client is created when the first secret is read, unless one is given. `endpoint_url` is for services that are not AWS.
     """
 
     def __init__(self, prefix: str, clock: Clock, *, client: AwsClient = None, endpoint_url: str | None = None) -> None:

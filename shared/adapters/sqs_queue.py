@@ -1,4 +1,4 @@
-"""Wakes in an SQS FIFO queue. The message group is the town, so the queue gives a town to one worker at a time.
+"""Wakes in an SQS FIFO queue. The message group is the town, so the queue delivers the wakes of a town to one worker at a time.
 
 The deduplication id is the wake's `repeat_key`, which SQS remembers for five minutes.
 """
@@ -56,7 +56,7 @@ class SqsQueue:
     def put_back(self, receipts: Mapping[str, timedelta]) -> None:
         """Change the visibility timeout of messages, ten in a call. Raises QueueUnavailable, AccessDenied.
 
-        A message that SQS no longer finds under its receipt has been delivered to another worker, so it is ignored.
+        A receipt that SQS no longer knows is ignored: its message was delivered to another worker.
         """
         waits = list(receipts.items())
         for start in range(0, len(waits), _PER_CALL):

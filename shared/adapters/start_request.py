@@ -12,7 +12,7 @@ ORDER_VARIABLE: Final = "TOWN_AGENT_ORDER"
 """In `envVars`: the whole start context as JSON. Our control server writes it into the file TOWN_AGENT_CONTEXT."""
 
 GENERATION_VARIABLE: Final = "TOWN_AGENT_GENERATION"
-"""In `envVars`: the generation, which every report of this process must carry as its fencing number."""
+"""In `envVars`: the generation, the fencing number that every report of this process must carry."""
 
 
 def start_request(
@@ -54,7 +54,7 @@ def name_of(order: AgentOrder) -> str:
 
 
 def branch_of(order: AgentOrder) -> str:
-    """The branch to work on: the one that the order names, else a new one of this agent for this bead."""
+    """The branch to work on: the one that the order names, else a new one for this agent and bead."""
     if order.get("branch"):
         return str(order["branch"])
     bead_id = str((order.get("bead") or {}).get("id") or "town")

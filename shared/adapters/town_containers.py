@@ -1,4 +1,4 @@
-"""Town containers that somebody else starts and stops: only their addresses are configured."""
+"""Town containers that this deployment does not start or stop: only their addresses are configured."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,10 @@ from shared.ports.runtime import Awake, Done, NotDone, StartRejected, StartUnkno
 
 
 class FixedAddresses:
-    """The TownContainers port for control servers that somebody else runs, at configured addresses.
+    """The TownContainers port for control servers at configured addresses, which run outside this deployment.
 
-    The addresses come from the configuration of the deployment, never from that of a town: whoever may configure a town must
-    not be able to choose where its tokens are sent. `pattern` is a base URL that may contain {town}; `exceptions` are the base
+    The addresses come from the configuration of the deployment, never from that of a town: a person who may configure a town
+    must not be able to choose where its tokens are sent. `pattern` is a base URL that may contain {town}; `exceptions` are the base
     URLs of single towns.
     """
 
@@ -34,5 +34,5 @@ class FixedAddresses:
         return NotDone("this deployment does not manage the containers of its towns", passing=False)
 
     def state(self, town_id: str) -> str:  # noqa: ARG002 - as above
-        """`unmanaged`, so that no rule requests its stop."""
+        """`unmanaged`, so that no rule requests the stop of the container."""
         return "unmanaged"

@@ -1,7 +1,7 @@
 """Town tokens: signed tokens that agents, containers and producers present to report to a town, valid for eight hours.
 
 Two keys are valid at a time, so that the key can be rotated while tokens are in use: the first one signs, both verify. The
-answer to a rejected request never says what was wrong with its token.
+deployed API never says why it rejects a token; `townctl serve`, on the user's own machine, does.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _SKEW: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of a token. Scopes `agent` and `coordinator` name an agent and its generation, the other scopes do not."""
+    """The claims of a token. Scopes `agent` and `coordinator` name an agent; other scopes do not."""
 
     town: str
     scope: Scope
@@ -62,7 +62,7 @@ def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta
         must = "must not" if claims.agent is not None else "must"
         raise Refused(f"a token of scope {claims.scope} {must} name an agent", status=400, path="agent")
     if not timedelta(0) < life <= LIFE:
-        raise Refused("a token is valid for at most eight hours", status=400, path="life")
+        raise Refused("a token must be valid for more than zero and at most eight hours", status=400, path="life")
     [key, *_] = _usable(keys)
     body: dict[str, Any] = {
         "iss": ISSUER,
@@ -136,4 +136,4 @@ def _usable(keys: Sequence[str]) -> Sequence[str]:
 
 
 def _refused(why: str) -> Refused:
-    return Refused(f"the token is not valid: {why}", status=401, hint="ask for a new one: townctl token")
+    return Refused(f"the token is not valid: {why}", status=401, hint="make a new one with `townctl token`")

@@ -7,8 +7,8 @@ from typing import Protocol
 class Clock(Protocol):
     """The clock of a town. Only entry points, the runner and adapters read it; a tick is given the time as input.
 
-    The clock may run faster than real time (`townctl demo`), and it may jump: readings need not increase. The runner makes
-    the times of ticks increase; code that measures a duration treats a negative one as zero.
+    The clock may run faster than real time (`townctl demo`). It may jump: a reading can be earlier than the one before. The
+    runner ensures that tick times increase; code that measures a duration treats a negative one as zero.
     """
 
     def now(self) -> datetime:

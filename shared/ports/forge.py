@@ -14,8 +14,8 @@ class ForgeError:
     - `no_token`, `unrecognized_url`, `host_mismatch`: nothing was sent; the configuration or the URL must be corrected.
     - `http`: the forge answered with an error, `http_status`.
     - `rate_limited`: the token may not be used before `retry_at` (set for this kind only). Nothing was merged.
-    - `transient`: no answer, or a failure inside the forge. A merge may have been carried out.
-    - `invalid_response`: the answer could not be understood. A merge may have been carried out.
+    - `transient`: no answer, or a failure inside the forge. The pull request may have been merged.
+    - `invalid_response`: the answer could not be understood. The pull request may have been merged.
     """
 
     kind: ForgeErrorKind
@@ -26,7 +26,7 @@ class ForgeError:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What stands between a pull request and its merge (spec/actions.md section 5)."""
+    """The obstacles to the merge of a pull request (spec/actions.md section 5)."""
 
     has_unresolved_comments: bool = False
     has_failing_checks: bool = False
@@ -42,9 +42,9 @@ class Feedback:
 class PullRequest:
     """A pull request as the forge shows it.
 
-    `head_sha` and `mergeable_state` are None where the forge does not say. `merge_sha` is set only for a merged pull
-    request. `feedback` is None if the caller did not ask for it or the forge did not provide it: None never means that
-    nothing stands in the way of a merge.
+    `head_sha` and `mergeable_state` are None if the forge does not report them. `merge_sha` is set only for a merged pull
+    request. `feedback` is None if the caller did not ask for it or it is not available: None never means that nothing prevents
+    a merge.
     """
 
     state: Literal["open", "merged", "closed"]
@@ -63,7 +63,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class NotMerged:
-    """The forge refused to merge (HTTP 405 or 409). The caller keeps polling the pull request."""
+    """The forge refused to merge (HTTP 405 or 409; GitLab also 406 or 422). The caller keeps polling the pull request."""
 
     reason: str
 
@@ -72,8 +72,8 @@ class NotMerged:
 class Asker:
     """The town and rig on whose behalf a forge is called; they select the token.
 
-    `host` is the host of the rig's repository. A pull request on another host is refused with `host_mismatch`. None means
-    that the host cannot be derived from the rig's configuration; then this check is skipped.
+    `host` is the host of the rig's repository. A pull request on another host is refused with `host_mismatch`. If the host
+    cannot be derived from the rig's configuration, `host` is None and this check is skipped.
     """
 
     town_id: str
@@ -84,8 +84,8 @@ class Asker:
 class SourceForge(Protocol):
     """Reads and merges pull requests. No method raises: every failure is a ForgeError.
 
-    One call takes at most 30 seconds (EFFECT_TIMEOUT of spec/README.md section 3). An adapter does not wait for a rate
-    limit to end and does not retry: the rules of the town decide when to call again.
+    One call takes at most 30 seconds (EFFECT_TIMEOUT of spec/README.md section 3). An adapter neither waits for a rate limit to
+    end nor retries: the rules of the town decide when to call again.
     """
 
     def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
@@ -95,7 +95,7 @@ class SourceForge(Protocol):
     def merge(
         self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
     ) -> Merged | NotMerged | ForgeError:
-        """Merge the pull request if its head is still `head_sha` (None: whatever its head is).
+        """Merge the pull request if its head is still `head_sha` (None: at any head).
 
         The pair of URL and `head_sha` is the idempotency key: a head can be merged only once, and a pull request that is
         already merged is answered with Merged. `effect_id` identifies the attempt in logs. After a ForgeError of kind

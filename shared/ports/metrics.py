@@ -8,7 +8,7 @@ from shared.domain.report import TickReport
 
 
 class EffectFigures(Protocol):
-    """How the effects of one tick went. Every started call counts as attempted, and as succeeded or failed."""
+    """Counts of the effects of one tick. Every started call counts as attempted, and as either succeeded or failed."""
 
     @property
     def attempted(self) -> int:
@@ -27,7 +27,7 @@ class EffectFigures(Protocol):
 
     @property
     def not_started(self) -> int:
-        """Calls for which no time was left; a later tick takes them up."""
+        """Calls for which no time was left; a later tick starts them."""
         ...
 
 
@@ -41,7 +41,7 @@ class ImageFigures(Protocol):
 
 
 class RunFigures(Protocol):
-    """What the metrics of one run are made of. `shared.runner.run_report.RunReport` satisfies it."""
+    """The data from which the metrics of one run are computed. `shared.runner.run_report.RunReport` satisfies it."""
 
     @property
     def town_id(self) -> str:
@@ -55,7 +55,7 @@ class RunFigures(Protocol):
 
     @property
     def tick(self) -> TickReport | None:
-        """What the tick did; None if it was discarded."""
+        """The report of the tick; None if the tick was discarded."""
         ...
 
     @property
@@ -65,7 +65,7 @@ class RunFigures(Protocol):
 
     @property
     def effects(self) -> EffectFigures:
-        """How the effects went that the tick claimed."""
+        """The results of the effects that the tick claimed."""
         ...
 
     @property
@@ -75,12 +75,12 @@ class RunFigures(Protocol):
 
     @property
     def wall_clock(self) -> timedelta:
-        """How long tick and commit took, by the town's clock."""
+        """The duration of tick and commit, by the town's clock."""
         ...
 
     @property
     def diverged(self) -> Sequence[object] | None:
-        """Where the self-check found differences: empty if it found none, None if this tick was not checked."""
+        """The differences that the self-check found: empty if there are none, None if this tick was not checked."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The object store port: one bucket or directory of objects with conditional writes and, where kept, their past versions."""
+"""The object store port: one bucket or directory of objects with conditional writes and, if kept, their past versions."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,12 +31,12 @@ class ObjectStore(Protocol):
     Every method may raise
 
     - StoreUnavailable: no answer, or a failure inside the store. A write may or may not have been carried out. The caller
-      finds out by reading; it never assumes either.
-    - AccessDenied, StoreNotFound, another Terminal error, or Refused for a key that the store cannot have: the request was
-      not carried out and would fail in the same way again.
+      reads to find out and never assumes either.
+    - AccessDenied, StoreNotFound, another Terminal error, or Refused for an invalid key: the request was not carried out and
+      would fail in the same way again.
 
-    A method returns or raises within about 40 seconds: an adapter may repeat a request that got no answer. Therefore a
-    writer can meet its own first success, as PreconditionFailed; `shared.storage.commit` shows what to do about it.
+    A method returns or raises within about 40 seconds: an adapter may repeat a request that got no answer. Therefore
+    PreconditionFailed can be caused by the writer's own first attempt; `shared.storage.commit` shows how to resolve this.
     """
 
     def get(self, key: str) -> StoredObject | None:
@@ -58,7 +58,7 @@ class ObjectStore(Protocol):
         """Store a new object and return its ETag.
 
         Raises PreconditionFailed if the key exists (perhaps because an earlier attempt of this very call succeeded), and
-        ConditionRace if two conditional writes met; then this one was not carried out.
+        ConditionRace if two conditional writes collided; then this attempt changed nothing.
         """
         ...
 
@@ -71,7 +71,7 @@ class ObjectStore(Protocol):
         ...
 
     def put(self, key: str, body: bytes) -> str:
-        """Store unconditionally and return the ETag. Only for objects such as markers, whose content does not matter."""
+        """Store unconditionally and return the ETag. Only for objects whose content does not matter, such as markers."""
         ...
 
     def delete(self, key: str) -> None:
@@ -85,7 +85,7 @@ class ObjectStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One state that an object has or had. `at`: when it was written by the store's clock, often in whole seconds."""
+    """One state, current or past, of an object. `at`: when it was written, by the store's clock, often in whole seconds."""
 
     version_id: str
     etag: str
@@ -105,12 +105,12 @@ class VersionedObjects(Protocol):
         ...
 
     def get_version(self, key: str, version_id: str) -> StoredObject | None:
-        """The object in that state; None if the version is not kept (any more)."""
+        """The object in that state; None if the version is not kept."""
         ...
 
     def delete_version(self, key: str, version_id: str) -> None:
         """Delete one past state. One that is gone is not an error.
 
-        Raises Refused (409) for the current state, which is left as it is: deleting it would bring back the one before.
+        Raises Refused (409) for the current state and leaves it unchanged: deleting it would bring back the state before.
         """
         ...

@@ -12,7 +12,7 @@ class Wake:
 
     - `due`: the due markers that led to it, in whole seconds. The worker deletes them once a tick has dealt with them.
     - `repeat_key`: the idempotency key. Of several wakes with the same key within five minutes only the first is delivered.
-    - `watched`: the sender looks at the due markers again within seconds, so the worker need not wait for what is due soon.
+    - `watched`: the sender checks the due markers again within seconds, so the worker need not wait for a tick that is due soon.
     """
 
     town_id: str
@@ -37,7 +37,7 @@ class Delivery:
 class Queue(Protocol):
     """Delivers wakes to workers: in order and one at a time for each town, at least once.
 
-    A wake is a hint. Losing one costs time and nothing else: its due marker stays until a tick has dealt with it, and the
+    A wake is a hint. A lost wake costs only time: its due marker stays until a tick has dealt with it, and the
     dispatcher finds the marker again. A worker therefore checks whether the town is really due.
 
     Both methods may raise QueueUnavailable (some of the request may have been carried out; repeating it is harmless) and

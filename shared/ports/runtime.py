@@ -7,11 +7,11 @@ from typing import Any, Literal, Protocol
 from shared.domain.processes import ProcessStatus
 
 AgentOrder = Mapping[str, Any]
-"""What an effect asks of one agent: its payload in the outbox, which is JSON.
+"""The request of an effect to one agent: its payload in the outbox, which is JSON.
 
 For `start` it is the start context of spec/actions.md section 3, with the keys town_id, agent_id, generation, role, bead,
-prompt_kind and so on. For `update_model` it has the keys town_id, agent_id, model, organization_id. It is handed to the
-agent as it is, so a key that this code does not know must survive.
+prompt_kind and so on. For `update_model` it has the keys town_id, agent_id, model, organization_id. It is passed to the
+agent unchanged, so keys that this code does not know must be kept.
 """
 
 
@@ -29,11 +29,11 @@ RejectKind = Literal["refused", "no_capacity", "bad_configuration"]
 class StartRejected:
     """Nothing was started, and nothing of this attempt will start later.
 
-    `reason` is a short text for people, never empty. `kind` says what would help:
+    `reason` is a short text for people, never empty. `kind` says what the remedy is:
 
-    - `refused`: nothing needs to be done (the order is superseded, for example);
+    - `refused`: none is needed (the order is superseded, for example);
     - `no_capacity`: a later attempt may succeed;
-    - `bad_configuration`: whoever configured the runtime must correct it.
+    - `bad_configuration`: an operator must correct the configuration of the runtime.
     """
 
     reason: str
@@ -64,8 +64,8 @@ class AgentRuntime(Protocol):
     """Runs agent processes. No method raises for an expected answer.
 
     Each call keeps to EFFECT_TIMEOUT of spec/README.md section 3: start 60 s, status 10 s, everything else 30 s. The runner
-    waits no longer than that and counts a later answer as unknown. `effect_id` is the idempotency key of start, stop and the
-    other effects: it is the same for every attempt of one effect.
+    counts an answer that comes later as unknown. `effect_id` is the idempotency key of start, stop and the other effects: it is
+    the same for every attempt of one effect.
 
     An agent has at most one process. Generations order its starts: a start of a newer generation ends older processes, and a
     start of an older generation than the newest is rejected.
@@ -88,14 +88,14 @@ class AgentRuntime(Protocol):
         ...
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
-        """Give the running agent a text. `message_id` is the idempotency key: one that the agent has received is Done.
+        """Send the running agent a text. `message_id` is the idempotency key: Done if the agent has already received it.
 
         NotDone with `passing` if the agent is not running.
         """
         ...
 
     def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
-        """Change the model of a running agent. Done if it is not running: its next start order names the model."""
+        """Change the model of a running agent. Done if it is not running: its next start order contains the model."""
         ...
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
@@ -110,7 +110,7 @@ class AgentRuntime(Protocol):
         """The state of the town's container: starting, running, healthy (it runs and answers), stopping or stopped.
 
         `none` if towns have no container here, `unmanaged` if this deployment does not start and stop it, `unknown` if the
-        state could not be found out.
+        state could not be determined.
         """
         ...
 
@@ -124,13 +124,13 @@ class Awake:
 
 @dataclass(frozen=True, slots=True)
 class AddressUnknown:
-    """It could not be found out whether the town has a container, and where. Nothing was sent to it."""
+    """It is unknown whether the town has a container, and where. Nothing was sent to it."""
 
     reason: str
 
 
 class TownContainers(Protocol):
-    """The containers that the control servers of towns run in, one for each town. No method raises for an expected answer."""
+    """The containers in which the control servers of towns run, one for each town. No method raises for an expected answer."""
 
     def address(self, town_id: str) -> str | AddressUnknown | None:
         """The base URL of the town's control server; None if the town has no container now. Takes at most 30 seconds."""
@@ -148,5 +148,5 @@ class TownContainers(Protocol):
         ...
 
     def state(self, town_id: str) -> str:
-        """running, starting, stopping or stopped; `unmanaged` and `unknown` as `AgentRuntime.container_state` has them."""
+        """running, starting, stopping or stopped; `unmanaged` and `unknown` as in `AgentRuntime.container_state`."""
         ...

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Secret:
-    """A text that does not show itself in logs, error messages or `repr`."""
+    """A text that logs, error messages and `repr` do not show."""
 
     __slots__ = ("_text",)
 
@@ -25,8 +25,8 @@ class Secrets(Protocol):
     def get(self, name: str) -> Secret | None:
         """The secret of that name; None if none is stored, or if it is empty.
 
-        May return a value up to five minutes old. Takes at most about 15 seconds. Raises SecretsUnavailable (whether the
-        secret exists is unknown: the caller must not continue as if there were none), AccessDenied, and Refused for a name
-        that no secret can have.
+        May return a value up to five minutes old. Takes at most about 15 seconds. Raises SecretsUnavailable (it is
+        unknown whether the secret exists: the caller must not continue as if it did not), AccessDenied, and Refused for an
+        invalid name.
         """
         ...

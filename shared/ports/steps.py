@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to the outside that has not been made yet. `name` is verb and subject, as in `put towns/t1/head`.
+    """One call to the outside that has not been made yet. `name` is a verb and its object, as in `put towns/t1/head`.
 
-    `seconds` limits how long the answer is waited for, among calls that are made together. After that the answer is a
-    TimeoutError: the call may have been carried out, now or later. The answer is NotBegun if the call was certainly not
-    made, because the other calls occupied every thread.
+    `seconds` limits the wait for the answer, if calls are made together; the longest of their limits applies to all of them.
+    After that the answer is a TimeoutError: the call may have been carried out, or still may be. The answer is NotBegun if
+    the call was certainly not made, because the other calls occupied every thread.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Call:
 
 
 class NotBegun(TimeoutError):
-    """The answer to a call that was not begun in time and never will be."""
+    """The answer to a call that was not begun in time and will never be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def drive(steps: Steps[T]) -> T:
         error = None
         try:
             answer = _done(step)
-        except Exception as raised:  # noqa: BLE001 - handed to the steps, which decide
+        except Exception as raised:  # noqa: BLE001 - raised again inside the steps, which handle it
             error = raised
 
 
@@ -168,5 +168,5 @@ def answer_of(call: Call) -> object:
     """The call's result, or the exception that it raised."""
     try:
         return call.make()
-    except Exception as raised:  # noqa: BLE001 - an answer like any other; the steps decide
+    except Exception as raised:  # noqa: BLE001 - an answer like any other; the steps handle it
         return raised

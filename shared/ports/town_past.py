@@ -1,4 +1,4 @@
-"""The town-past port: committed images and recorded inputs that are still retained, for replay. Read only."""
+"""The town-past port: committed images and recorded inputs that are still retained, for replay. It is read-only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from shared.ports.steps import Steps
 
 
 class JournalRow(TypedDict):
-    """A tick as the journal keeps it. What `inputs` and `outputs` hold depends on the code that ran it: `code_version`."""
+    """A tick as the journal keeps it. The content of `inputs` and `outputs` depends on the code that ran it (`code_version`)."""
 
     tick_no: int
     tick_id: str
@@ -25,7 +25,7 @@ class JournalRow(TypedDict):
 
 
 def journal_row(columns: Mapping[str, Any]) -> JournalRow:
-    """The row that has these columns, `inputs` and `outputs` decoded. Raises KeyError if one is missing."""
+    """The row with these columns, whose `inputs` and `outputs` are already decoded. Raises KeyError if a column is missing."""
     return {
         "tick_no": columns["tick_no"],
         "tick_id": columns["tick_id"],
@@ -52,7 +52,7 @@ class PastImage:
 
 
 class TownPast(Protocol):
-    """What is retained of towns. An instance may remember what it has listed, so it serves one request.
+    """The retained past of towns. An instance may cache its listings, so it serves only one request.
 
     Every method yields its store calls as steps and may raise UnknownTown, DamagedImage (names the object), Refused (404) if
     a chain of files has a gap, and what the object store raises.
@@ -67,15 +67,15 @@ class TownPast(Protocol):
         ...
 
     def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
-        """The newest retained image whose commit is earlier than `at`; None if no retained commit is."""
+        """The newest retained image whose commit is earlier than `at`; None if there is none."""
         ...
 
     def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
-        """Every retained commit whose last tick is this one, in order: the tick's own, then restores in place."""
+        """Every retained commit whose last tick is this one, in order: the tick's own commit, then restores in place."""
         ...
 
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
-        """The next journal rows after a tick, in order and without repetition; as many as are stored together.
+        """The next journal rows after a tick, in order and without repetition, as many as one object holds.
 
         Empty if there are none. The first row may be later than `tick_no` + 1 if older rows are no longer retained.
         """

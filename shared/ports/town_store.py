@@ -1,4 +1,4 @@
-"""The town-store port: committed images with a version and a fence, beside the waiting room.
+"""The town-store port: committed images, each with a version and a fence, and the waiting room.
 
 Every method yields its store calls as steps (`shared.ports.steps`) and touches nothing outside between them.
 """
@@ -14,7 +14,7 @@ from shared.ports.waiting_room import WaitingRoom
 
 @dataclass(frozen=True, slots=True)
 class CommitFacts:
-    """What the manifest says about an image besides its bytes.
+    """The facts that the manifest records about an image.
 
     `commit_id` is unique: for a tick it is the tick id, made of the tick number and a worker id that is used only once.
     """
@@ -27,7 +27,7 @@ class CommitFacts:
 
     @property
     def by_tick(self) -> bool:
-        """Whether a tick made this commit. A restore and an import have ids of their own and keep the last tick's number."""
+        """Whether a tick made this commit. The ids of restores and imports differ; they keep the number of the last tick."""
         return not self.commit_id.startswith("import-") and "-restore-" not in self.commit_id
 
 
@@ -35,8 +35,8 @@ class CommitFacts:
 class TownImage:
     """One committed image of one town, verified. `etag` is the fence: a commit replaces exactly this version.
 
-    `layers` belongs to the storage layer: the objects that the image consists of. The content of a large image can be read
-    until the second commit after it.
+    `layers` is for the storage layer: the objects of which the image consists. The content of a large image can be read
+    until two later images have been made from it.
     """
 
     town_id: str
@@ -61,16 +61,16 @@ class TownImage:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What has become an immutable object: `layer` (belongs to the storage layer), and the journal up to a tick (0: none)."""
+    """The published parts of an image: `layer` (for the storage layer), and the journal up to tick `journal_to` (0: none)."""
 
     layer: object = None
     journal_to: int = 0
 
 
 class Publication(Protocol):
-    """The immutable objects that are to be made of a committed image before its successor refers to them.
+    """The immutable objects to create from a committed image before its successor refers to them.
 
-    The worker makes `calls` beside its other calls at the start of a tick, then drives `settled` with the answers.
+    The worker makes `calls` together with its other calls at the start of a tick, then drives `settled` with the answers.
     """
 
     @property
@@ -81,8 +81,8 @@ class Publication(Protocol):
     def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
         """Which objects exist, given the answers (results or exceptions) in the order of `calls`.
 
-        An object whose create failed for a passing reason is left out; the next tick tries again. Raises DamagedImage if
-        other bytes lie under its key, and AccessDenied and other Terminal errors.
+        An object whose create failed for a passing reason is left out; the next tick tries again. Raises DamagedImage if its
+        key holds other bytes, and AccessDenied and other Terminal errors.
         """
         ...
 
@@ -90,13 +90,13 @@ class Publication(Protocol):
 class TownStore(WaitingRoom, Protocol):
     """Keeps the images, inboxes and due markers of all towns.
 
-    Methods raise what the object store raises. StoreUnavailable leaves open whether a commit stands: the caller drops its
-    work, and the next load shows the truth. Conflict means that another writer committed first and nothing was changed:
-    the caller drops its work and does not retry.
+    Methods raise what the object store raises. After StoreUnavailable it is unknown whether a commit stands: the caller
+    drops its work, and the next load shows whether it does. Conflict means that another writer committed first and nothing was
+    changed: the caller drops its work and does not retry.
     """
 
     def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
-        """The newest committed image, every byte verified. Returns `known` itself if it still is the newest.
+        """The newest committed image, every byte verified. Returns `known` itself if it is still the newest.
 
         Raises UnknownTown, DamagedImage (names the object; nothing is repaired), WrongTown, SchemaMismatch, ImageTooLarge.
         """
@@ -110,7 +110,7 @@ class TownStore(WaitingRoom, Protocol):
         ...
 
     def publication(self, image: TownImage, block: JournalBlock | None) -> Publication:
-        """What is to be published of a committed image and of the oldest rows of its journal. Makes no call."""
+        """The objects to publish from a committed image and the oldest rows of its journal. Makes no call."""
         ...
 
     def commit(
@@ -119,8 +119,8 @@ class TownStore(WaitingRoom, Protocol):
         """Replace `base` by `image` (txid + 1), or raise Conflict having changed nothing.
 
         `facts.commit_id` is the idempotency key within the call: a lost answer is resolved by reading the head, and only the
-        same bytes are sent again. After StoreUnavailable the commit may stand. A commit whose answer was lost and which
-        another commit has followed since is reported as Conflict: the head no longer names it.
+        same bytes are sent again. After StoreUnavailable the commit may stand. A commit whose answer was lost and
+        that another commit has followed is reported as Conflict: the head no longer names it.
         """
         ...
 

@@ -1,14 +1,14 @@
 """The commit: one conditional write of a town's head, and how an uncertain answer is resolved.
 
-A lost answer, a timeout, a 5xx, a 409 and even a 412 leave the outcome open: a repeated request may meet its own first
-success. Therefore the head is read again, and its commit id decides:
+A lost answer, a timeout, a 5xx, a 409 and even a 412 leave the outcome open: a repeated request may fail because its own first
+attempt succeeded. Therefore the head is read again, and its commit id decides:
 
     our own commit id            the commit stands
-    the commit id of the base    nobody has committed: send the same bytes again, under the same condition, at most 3 times
-    any other commit id          somebody else has committed first
+    the commit id of the base    no commit was made: send the same bytes again, under the same condition, at most 3 times
+    any other commit id          another writer has committed first
 
-Because only the same bytes are sent again under the same condition, a first request that arrives late cannot do harm:
-whichever of the two arrives second fails its condition.
+Because only the same bytes are sent again under the same condition, a first request that arrives late is harmless:
+the condition of the request that arrives second fails.
 """
 
 from functools import partial
@@ -41,9 +41,9 @@ def next_head(
 def _settled(
     objects: ObjectStore, write: Call, *, town_id: str, commit_id: str, base_commit_id: str | None
 ) -> Steps[str | None]:
-    """Write, at most TRIES times, until it is certain whether the commit stands. A base of None: there was no head.
+    """Write, at most TRIES times, until it is certain whether the commit stands. `base_commit_id` is None if there was no head.
 
-    Raises the last error if the outcome is still open then.
+    Raises the last error if the outcome is still open after that.
     """
     tries = 0
     while True:

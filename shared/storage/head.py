@@ -1,13 +1,13 @@
-"""The head object: a manifest that describes a town's newest commit, and the pages that this commit adds to what is below.
+"""The head object: a manifest that describes a town's newest commit, and the pages changed since the last spill or snapshot.
 
     length of the manifest   u32, big-endian
     manifest                 JSON in UTF-8, keys sorted
-    tail                     one LTX file; with first TXID 1 it is the whole image
+    tail                     one LTX file; if its first TXID is 1, it holds the whole image
     seal                     SHA-256 of everything before it
 
 The seal covers manifest and pages, so a changed bit is always detected; a damaged head is refused and never opened. Every
-later format must keep the length, the manifest's key `format` and the seal: then a head of another format is recognised as
-such and not reported as damaged.
+later format must keep the length, the manifest's key `format` and the seal, so that a head of another format is recognised
+and not reported as damaged.
 """
 
 import json
@@ -62,8 +62,8 @@ class Manifest(BaseModel):
     """What a head says about its commit. Times are in whole milliseconds; `image_digest` covers the whole image.
 
     The image is the pages of `snapshot`, overlaid with those of `spills`, which follow it without a gap, and with those of
-    the tail, whose first TXID is `tail_start`. A head that carries its whole image has no snapshot, no spills and tail_start
-    1. `base` is the newest published snapshot, even if the head does not stand on it.
+    the tail, whose first TXID is `tail_start`. A head that carries the whole image has no snapshot, no spills and a
+    `tail_start` of 1. `base` is the newest published snapshot, even if the image does not need it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -87,7 +87,7 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _gapless(self) -> "Manifest":
         if self.snapshot is None and (self.spills or self.tail_start != 1):
-            raise ValueError("spills and a later tail need a snapshot below them")
+            raise ValueError("spills and a tail that starts after commit 1 need a snapshot")
         end = 0 if self.snapshot is None else self.snapshot.txid
         for spill in self.spills:
             if spill.min_txid != end + 1 or spill.max_txid < spill.min_txid:
@@ -105,7 +105,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A decoded head object: its seal and its manifest were checked. The tail is not decoded yet."""
+    """A decoded head object: its seal and its manifest are checked, its tail is not decoded yet."""
 
     manifest: Manifest
     tail: bytes
@@ -136,7 +136,7 @@ def decode(body: bytes, *, key: str, town_id: str) -> Head:
     if manifest.town != town_id:
         raise WrongTown(
             f"{key} holds the town {manifest.town!r}, not {town_id!r}",
-            hint="the object was copied or restored to the wrong key; put this town's own head back",
+            hint="the object was copied or restored to the wrong key; restore this town's own head",
         )
     guard_size(manifest.image_bytes, what=key)
     return Head(manifest, bytes(sealed[end:]))

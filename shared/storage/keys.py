@@ -1,13 +1,14 @@
-"""Every key in the bucket. Keys are built and parsed only here.
+"""The keys of all objects that belong to towns. They are built and parsed only here.
 
     towns/<town>/head                                   the town's newest commit, the only object that is replaced
-    towns/<town>/ltx/0001/<min>-<max>.ltx               a spill: pages that a range of commits changed
+    towns/<town>/ltx/0001/<min>-<max>.ltx               a spill: the pages that a range of commits changed
     towns/<town>/ltx/0009/<1>-<max>.ltx                 a snapshot: the whole image after a commit
     towns/<town>/journal/<min>-<max>.json.lz4           journal rows that have left the image
     towns/<town>/inbox/<received ms>-<batch id>.json    waiting events, in the order in which they were received
     due/<UTC second>/<town>                             empty: this town wants a tick at that second
+    probe/<probe id>                                    scratch object of one capability probe
 
-A key is made of checked parts only, so no town id can reach the objects of another town or leave a directory.
+Every part of a key is validated, so no town id leads to the objects of another town or out of a directory.
 """
 
 import re
@@ -68,7 +69,7 @@ def ltx_prefix(town_id: str) -> str:
 
 
 def txids_of(key: str) -> tuple[int, int] | None:
-    """First and last TXID of a spill or snapshot; None for any other key."""
+    """The first and last TXID of a spill or snapshot; None for any other key."""
     found = _LTX.fullmatch(key)
     return (int(found[1], 16), int(found[2], 16)) if found else None
 
@@ -80,13 +81,13 @@ def is_snapshot(key: str) -> bool:
 
 
 def ticks_of(key: str) -> tuple[int, int] | None:
-    """First and last tick of a journal object; None for any other key."""
+    """The first and last tick of a journal object; None for any other key."""
     found = _JOURNAL.fullmatch(key)
     return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
 def journal(town_id: str, min_tick: int, max_tick: int) -> str:
-    """The key of the journal object with the rows of these ticks, the last one included."""
+    """The key of the journal object with the rows of ticks `min_tick` to `max_tick`, inclusive."""
     return f"{journal_prefix(town_id)}{min_tick:016x}-{max_tick:016x}.json.lz4"
 
 
@@ -108,7 +109,7 @@ def after_town_of(key: str) -> str:
 
 
 def towns_beginning(prefix: str) -> str:
-    """The prefix of all objects of the towns whose ids begin so. For a text that no id begins with, it matches nothing."""
+    """The prefix of all objects of the towns whose ids begin with `prefix`; if no id can, a prefix that matches nothing."""
     return f"{TOWNS}{prefix if _TOWN_ID.fullmatch(prefix) or not prefix else _AFTER_EVERYTHING}"
 
 
@@ -123,7 +124,7 @@ def inbox(town_id: str) -> str:
 
 
 def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
-    """The key of one batch. Ascending keys are in the order in which batches were received."""
+    """The key of one batch. The order of keys is the order in which batches were received."""
     received = to_milliseconds(received_at)
     if not 0 <= received <= _LAST_MILLISECOND:
         raise Refused(f"a batch cannot have been received at {received_at}", status=400, path="received_at")
@@ -148,14 +149,14 @@ def kind_of(key: str) -> str | None:
 
 
 def due_marker(town_id: str, at: datetime) -> DueMarker:
-    """The marker of the second that `at` is in, so it is never later than `at`."""
+    """The marker of the second that contains `at`; it is never later than `at`."""
     second = at.astimezone(UTC).replace(microsecond=0)
     key = f"{DUE}{_second_text(second)}/{checked_town_id(town_id)}"
     return DueMarker(key=key, town_id=town_id, at=second)
 
 
 def marker_of(key: str) -> DueMarker | None:
-    """The marker that this key stands for; None if it is not the key of a marker."""
+    """The marker with this key; None if it is not the key of a marker."""
     found = _MARKER.fullmatch(key)
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""What the image of a head consists of: an optional snapshot, the spills that follow it, and the tail inside the head.
+"""The layers of an image: an optional snapshot, the spills that follow it, and the tail inside the head.
 
 The tail holds every page that changed since the last spill or snapshot, so a commit writes one object. Example, commits 1
 to 300 of a growing town:
@@ -6,14 +6,14 @@ to 300 of a growing town:
     commit 1 to 200      head: [whole image]                                        the head carries everything
     commit 201           head: snapshot 1-200, [pages of 201]                       the tail of 200 was too long: now a snapshot
     commit 260           head: snapshot 1-200, spill 201-259, [pages of 260]        the tail of 259 was too long: now a spill
-    commit 300           head: snapshot 1-299, [pages of 300]                       the spills outweighed half the snapshot
+    commit 300           head: snapshot 1-299, [pages of 300]                       the spills together exceeded half the snapshot
 
-Publish before you refer: an immutable object is made of a commit that stands, byte for byte, before the next head refers
-to it. A worker that dies in between has written something true that nobody refers to yet. Another worker that starts from
-the same commit makes the same bytes, so finding the object there is as good as having written it.
+An immutable object is created from a commit that stands, before the next head refers to it. If the worker dies in between,
+the object is correct and no head refers to it yet. Another worker that starts from the same commit makes the same bytes, so an
+object that exists already is as good as one just written.
 
-A small town gets a snapshot each day as well, although its head carries the whole image and does not stand on it: whoever
-rebuilds the past starts from it.
+A small town gets a snapshot each day as well. Its head carries the whole image and does not need the snapshot, but rebuilding
+the past starts from it.
 """
 
 from collections.abc import Collection, Mapping
@@ -38,10 +38,10 @@ SNAPSHOT_EVERY: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What a committed image consists of, according to its head.
+    """The layers of a committed image, according to its head.
 
     - `tail_pages`: the numbers of the pages in the tail.
-    - `blocks`: those of them that this process has compressed. The next tail carries most of them again.
+    - `blocks`: the tail pages that this process has compressed. The next tail carries most of them again.
     - `base`: the newest published snapshot, even if the head carries the whole image.
     """
 
@@ -61,7 +61,7 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class ImmutableObject:
-    """An immutable object that is made of a committed image: a snapshot, a spill or a block of journal rows."""
+    """An immutable object that is created from a committed image: a snapshot, a spill or a block of journal rows."""
 
     key: str
     body: bytes
@@ -108,7 +108,7 @@ def next_layers(
     """The layers of the commit of `manifest`, and the manifest that describes them.
 
     `below` are the layers of the commit before it (None: the new head carries its whole image), `published` is the immutable
-    object that was made of that commit, `changed` are the numbers of the pages that differ from it.
+    object that was created from that commit, `changed` are the numbers of the pages that differ from it.
     """
     if below is None:
         return manifest, _whole(image, manifest, base=None)
@@ -155,7 +155,7 @@ _NO_PAGES: Final[frozenset[int]] = frozenset()
 
 
 def to_publish(below: Layers, image: Content, manifest: Manifest) -> ImmutableObject | None:
-    """The immutable object that is to be made of the committed image now; None if none is needed yet."""
+    """The immutable object to create from the committed image now; None if none is needed yet."""
     town = manifest.town
     if below.whole:
         if not _outgrown(below, manifest) and not _base_is_old(below, manifest):
@@ -182,7 +182,7 @@ def settle_publication(objects: ObjectStore, wanted: ImmutableObject, answer: ob
         if there is None:
             return False
         if there.body != wanted.body:
-            raise damaged(wanted.key, "its bytes are not those of the commit that its name gives")
+            raise damaged(wanted.key, "its bytes are not those of the commit in its name")
         return True
     if isinstance(answer, Exception):
         raise answer
@@ -198,7 +198,7 @@ def damaged(key: str, problem: str) -> DamagedImage:
 
 
 def _outgrown(below: Layers, manifest: Manifest) -> bool:
-    """Whether a head should no longer carry the whole image: too long to write, or too large to encode for each commit."""
+    """Whether the image has become too long to write, or too large to encode, as a whole in the head of each commit."""
     return len(below.tail) > SPILL_ABOVE or manifest.image_bytes > LARGE_ABOVE
 
 
@@ -228,7 +228,7 @@ def _checked(answer: StoredObject | None, key: str, span: tuple[int, int]) -> lt
         raise damaged(key, "it is missing, but the head of its town needs it")
     file = ltx.decode(answer.body, key)
     if (file.header.min_txid, file.header.max_txid) != span:
-        raise damaged(key, "it holds other transactions than its name gives")
+        raise damaged(key, "its transactions are not those in its name")
     return file
 
 

@@ -1,4 +1,4 @@
-"""Listing all objects below a prefix, and a binary search among objects that each cost a read."""
+"""Listing all objects below a prefix, and a binary search in which each comparison costs a read."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ def all_keys(objects: ObjectStore, prefix: str) -> Steps[list[str]]:
 
 
 def all_sizes(objects: ObjectStore, prefix: str) -> Steps[dict[str, int]]:
-    """The bytes of every object whose key starts with `prefix`, by key, ascending. Raises what listing raises."""
+    """The size in bytes of every object whose key starts with `prefix`, in ascending order of keys. Raises what listing raises."""
     found: dict[str, int] = {}
     after = ""
     while True:
@@ -28,9 +28,9 @@ def all_sizes(objects: ObjectStore, prefix: str) -> Steps[dict[str, int]]:
 
 
 def first_fitting(items: Sequence[T], fits: Callable[[T], Steps[bool]]) -> Steps[int]:
-    """The index of the first item that fits, provided that all items after it fit too; len(items) if none does.
+    """The index of the first item that fits, provided that all items after it fit too; len(items) if none fits.
 
-    A binary search, because each question costs a read.
+    Uses a binary search, because each call of `fits` costs a read.
     """
     low, high = 0, len(items)
     while low < high:

@@ -38,12 +38,12 @@ _U64: Final = struct.Struct(">Q")
 _TRAILER: Final = struct.Struct(">QQ")
 _TOP_BIT: Final = 1 << 63
 _NO_BLOCKS: Final[Mapping[int, bytes]] = {}
-_CRC_CHUNK: Final = 512  # pieces are joined before they are checksummed, to save calls
+_CRC_CHUNK: Final = 512  # this many pieces are joined and checksummed in one call
 
 
 @dataclass(frozen=True, slots=True)
 class LtxHeader:
-    """The header of an LTX file. `pages` is the size of the database after it, `time_ms` counts from 1970."""
+    """The header of an LTX file. `pages` is the size of the database after it, `time_ms` is the time since 1970 in milliseconds."""
 
     page_size: int
     pages: int
@@ -92,10 +92,10 @@ def encode_delta(
 ) -> bytes:
     """The pages that the transactions `min_txid` to `max_txid` changed, of a database that has `pages` pages after them.
 
-    `blocks` are pages that have been compressed already.
+    `blocks` holds pages that are already compressed.
     """
     if min_txid < 2:
-        raise ValueError("a file from transaction 1 on is a snapshot")
+        raise ValueError("a file that starts with transaction 1 is a snapshot; use encode_snapshot")
     header = LtxHeader(page_size, pages, min_txid, max_txid, to_milliseconds(at))
     skipped = lock_page(page_size)
     numbers = (number for number in sorted(changed) if number != skipped)
@@ -134,9 +134,12 @@ def read_header(blob: bytes, name: str) -> LtxHeader:
         raise _damaged(name, f"its LTX part ends after {len(blob)} bytes, inside the header")
     magic, flags, page_size, pages, min_txid, max_txid, time_ms, before, *_ = _HEADER.unpack_from(blob)
     if magic != _MAGIC:
-        raise _damaged(name, f"it starts with {magic!r}, not as an LTX file")
+        raise _damaged(name, f"it starts with {magic!r}, not with {_MAGIC!r}")
     if flags != _NO_CHECKSUM or before != 0:
-        raise _damaged(name, f"its LTX flags are {flags}, only {_NO_CHECKSUM} is supported")
+        raise _damaged(
+            name,
+            f"its LTX header has flags {flags} and checksum {before}; only {_NO_CHECKSUM} and 0 are supported",
+        )
     if not is_page_size(page_size) or pages < 1:
         raise _damaged(name, f"its LTX header gives {pages} pages of {page_size} bytes")
     if not 1 <= min_txid <= max_txid:
@@ -243,7 +246,7 @@ def _check_end(blob: bytes, at: int, *, index: list[bytes], checksum: _Checksum,
 
 
 def _end(index: list[bytes]) -> bytes:
-    """Everything after the last frame except the file checksum. It follows from the frames, so it can be compared."""
+    """Everything after the last frame except the file checksum. The frames determine it, so it can be compared."""
     entries = b"".join(index) + b"\x00"
     return b"".join((_END_OF_FRAMES, entries, _U64.pack(len(entries)), _U64.pack(0)))
 

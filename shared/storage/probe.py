@@ -9,9 +9,9 @@ from shared.storage import keys
 
 
 def prove_conditional_writes(objects: ObjectStore, probe_id: str) -> Steps[None]:
-    """Try what the commit relies on, on a scratch object named by a fresh `probe_id`, which is removed again.
+    """Test the conditional writes that a commit relies on. The scratch object is named by a fresh `probe_id` and deleted again.
 
-    Raises StoreIncapable, which names what the store does wrong.
+    Raises StoreIncapable, which names the fault.
     """
     key = keys.probe(probe_id)
     create, replace = partial(objects.create, key), partial(objects.replace, key)

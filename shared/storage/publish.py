@@ -1,11 +1,11 @@
-"""Publishing: making immutable objects of a committed image before its successor refers to them.
+"""Publishing: creating immutable objects from a committed image before its successor refers to them.
 
 There are at most two for each image: one of pages (a spill or a snapshot, see `layers`), and one of the oldest journal rows,
-which leave the image in the next commit. They are created beside the other calls at the start of a tick, and both depend on
-committed state only. So every worker that starts from that state makes the same bytes, and one that finds them there goes on.
+which leave the image in the next commit. They are created together with the other calls at the start of a tick, and both
+depend only on committed state. So every worker that starts from that state makes the same bytes and can use existing objects.
 
-For example, tick 500 is given `journal_published_to` 372 as input if the object with the rows up to tick 372 exists; then it
-deletes those rows from the image. If the create failed, it is given 0 and keeps them. So no row is ever in neither place.
+For example, tick 500 gets 372 as its input `journal_published_to` if the object with the rows up to tick 372 exists; then it
+deletes those rows from the image. If the create failed, it gets 0 and keeps them. So every row is always in at least one place.
 """
 
 import json
@@ -39,7 +39,7 @@ class ObjectPublication:
     def of(
         cls, objects: ObjectStore, image: TownImage, manifest: Manifest, block: JournalBlock | None
     ) -> "ObjectPublication":
-        """What is to be published of a committed image and of the oldest rows of its journal."""
+        """The objects to publish from a committed image and the oldest rows of its journal."""
         below = image.layers
         pages = layers.to_publish(below, image.content, manifest) if isinstance(below, layers.Layers) else None
         if block is None:
@@ -60,7 +60,7 @@ class ObjectPublication:
         return tuple(Call(f"create {each.key}", _creating(self.objects, each)) for each in self.wanted)
 
     def settled(self, answers: tuple[object, ...]) -> Steps[Published]:
-        """Which objects exist. The next tick tries again to publish the others; nothing refers to them."""
+        """Which objects exist. The next tick tries again to publish the others; no head refers to them."""
         layer: layers.ImmutableObject | None = None
         journal_to = 0
         for wanted, answer in zip(self.wanted, answers, strict=True):
@@ -73,7 +73,7 @@ class ObjectPublication:
 
 
 def read_block(body: bytes) -> bytes:
-    """The JSON of a journal object. Raises RuntimeError if the body is not exactly one complete LZ4 frame."""
+    """The JSON of a journal object. Raises RuntimeError unless the body is exactly one complete LZ4 frame."""
     content: bytes
     content, length = lz4.frame.decompress(body, return_bytes_read=True)
     if length != len(body):
@@ -82,7 +82,7 @@ def read_block(body: bytes) -> bytes:
 
 
 def rows_of(body: bytes, key: str) -> list[JournalRow]:
-    """The rows of a journal object: exactly the ticks that its name gives. Raises DamagedImage, which names it."""
+    """The rows of a journal object, from the first to the last tick in its name. Raises DamagedImage, which names the object."""
     try:
         content = json.loads(read_block(body))
         known = content["format"] == JOURNAL_FORMAT
@@ -93,7 +93,7 @@ def rows_of(body: bytes, key: str) -> list[JournalRow]:
         raise layers.damaged(key, f"it has format {content['format']!r}, this version reads format {JOURNAL_FORMAT}")
     numbers = [row["tick_no"] for row in rows]
     if numbers != sorted(set(numbers)) or (numbers[:1] + numbers[-1:]) != list(keys.ticks_of(key) or ()):
-        raise layers.damaged(key, "it holds other ticks than its name gives")
+        raise layers.damaged(key, "its ticks are not those in its name")
     return rows
 
 

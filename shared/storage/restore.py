@@ -1,7 +1,7 @@
-"""Reading the image of any retained commit or time, and making such an image the newest one again.
+"""Reading the image of a retained commit or time, and making such an image the newest one again.
 
-For a day, every commit can be read from a noncurrent version of the head. After that, the ends of spills and the snapshots
-remain as restore points.
+For a day, every commit can be read from a noncurrent version of the head. After that, only snapshots and the ends of spills
+are restore points.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from shared.town import database, journal
 
 @dataclass(frozen=True, slots=True)
 class RestorePoint:
-    """A commit that can be restored. `tick_no` is None if only a spill or snapshot is left of it, which does not name it."""
+    """A commit that can be restored. `tick_no` is None if only a spill or snapshot is left, because neither records it."""
 
     txid: int
     time: datetime
@@ -55,7 +55,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The store with its old versions, as far as one town is concerned."""
+    """The objects of one town, with their past versions."""
 
     objects: ObjectStore
     versions: VersionedObjects
@@ -102,7 +102,7 @@ class Archive:
         if not found:
             raise UnknownTown(
                 f"there is no town {self.town_id} here",
-                hint="check the data directory or bucket that is named, or list its towns",
+                hint="check the name of the data directory or bucket, or list its towns",
             )
         return found
 
@@ -122,7 +122,7 @@ class Archive:
         return (yield from self.head_of(versions[position])) if position < len(versions) else None
 
     def position_of_head(self, versions: Sequence[ObjectVersion], fits: Callable[[head.Manifest], bool]) -> Steps[int]:
-        """The index of the first version that fits, provided that all after it fit too; their number if none does."""
+        """The index of the first version that fits, provided that all after it fit too; len(versions) if none fits."""
 
         def manifest_fits(version: ObjectVersion) -> Steps[bool]:
             return fits((yield from self.head_of(version)).manifest)
@@ -147,12 +147,12 @@ class Archive:
         return Restored(_point_of(read.manifest), image)
 
     def files(self) -> Steps[dict[str, tuple[int, int]]]:
-        """First and last TXID of every spill and snapshot, by key."""
+        """The first and last TXID of every spill and snapshot, by key."""
         found = yield from all_keys(self.objects, keys.ltx_prefix(self.town_id))
         return {key: span for key in found if (span := keys.txids_of(key)) is not None}
 
     def journal_objects(self) -> Steps[list[tuple[int, int, str]]]:
-        """First tick, last tick and key of every journal object, in order."""
+        """The first tick, last tick and key of every journal object, in order."""
         found = yield from all_keys(self.objects, keys.journal_prefix(self.town_id))
         return sorted((*span, key) for key in found if (span := keys.ticks_of(key)) is not None)
 
@@ -182,7 +182,7 @@ class Archive:
         return ltx.decode(found.body, key)
 
     def of_files(self, txid: int) -> Steps[Restored]:
-        """The image at the end of a file: go back along spills to a snapshot, then apply the spills to it, in order.
+        """The image at the end of a file: follow the spills back to a snapshot, then apply them to it in order.
 
         Raises Refused (404) if the chain has a gap, DamagedImage.
         """
@@ -217,7 +217,7 @@ class Archive:
 def restore_in_place(
     store: ObjectTownStore, objects: ObjectStore, old: Restored, *, town_id: str, now: datetime, worker_id: str
 ) -> Steps[TownImage]:
-    """Make an old image the newest one, by a new commit, so that the restore itself can be undone. Raises Conflict.
+    """Make an old image the newest one by a new commit, so that the restore itself can be undone. Raises Conflict.
 
     The journal of the current image is published first, so that no recorded input is lost.
     """
@@ -238,7 +238,7 @@ def restore_in_place(
 
 
 def publish_snapshot(objects: ObjectStore, image: TownImage) -> Steps[str]:
-    """Publish a committed image as a snapshot, from which later states can be rebuilt without anything older."""
+    """Publish a committed image as a snapshot. Later states can be rebuilt from it without any older object."""
     size = page_size_of(image.image)
     body = ltx.encode_snapshot(image.image, page_size=size, txid=image.txid, at=image.facts.time)
     return (yield from _create(objects, layers.ImmutableObject(keys.snapshot(image.town_id, image.txid), body)))
@@ -258,11 +258,11 @@ def flush(objects: ObjectStore, image: TownImage) -> Steps[str]:
 
 
 def _create(objects: ObjectStore, wanted: layers.ImmutableObject) -> Steps[str]:
-    """Create an immutable object, or find the same bytes there. Raises StoreUnavailable, DamagedImage, AccessDenied."""
+    """Create an immutable object, or find it with the same bytes. Raises StoreUnavailable, DamagedImage, AccessDenied."""
     answer: object = None
     try:
         yield Call(f"create {wanted.key}", partial(objects.create, wanted.key, wanted.body))
-    except Exception as raised:  # noqa: BLE001 - settle_publication decides, and raises what is final
+    except Exception as raised:  # noqa: BLE001 - settle_publication handles it, and raises it if it is final
         answer = raised
     if not (yield from layers.settle_publication(objects, wanted, answer)):
         raise StoreUnavailable(

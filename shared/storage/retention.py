@@ -1,22 +1,22 @@
-"""Retention by reference: deleting the objects that no restore point needs any more. Nothing is deleted for its age alone.
+"""Retention by reference: deleting the objects that no restore point needs. No object is deleted for its age alone.
 
-Restore points are a day of commits (versions of the head), a week of spills and a month of snapshots, and each keeps what it
-stands on. Example, with the week of spills reaching back to commit 500:
+Restore points are a day of commits (versions of the head), a week of spills and a month of snapshots. Each keeps every object
+that it is rebuilt from. Example, with the week of spills reaching back to commit 500:
 
     snapshot 1-100    spill 101-300    spill 301-520    spill 521-700
          kept              kept             kept             kept
 
 Commit 520 is the oldest restore point among the spills. It needs its own spill, the spill before it and the snapshot, however
-old those are. Suppose that a snapshot 1-700 follows: once every restore point among the spills is later than 700, the three
-spills can go, and the snapshot 1-100 goes when it is a month old, unless the restore window needs it.
+old they are. Suppose that a snapshot 1-700 follows. Once every restore point among the spills is later than 700, the three
+spills are deleted. Snapshot 1-100 is deleted when it is a month old, unless the restore window needs it.
 
-The restore window promises that every instant in it can be rebuilt exactly. That takes a snapshot at or before its start and
-all journal rows since. All later snapshots are kept as well: what a restore in place made of the town is in no journal row.
+Every instant in the restore window can be rebuilt exactly. That requires a snapshot at or before the start of the window and
+all journal rows since. All later snapshots are kept as well, because no journal row records the result of a restore in place.
 
-A commit that is being made refers to what the newest head refers to, or to an object that was made of the newest commit. Both
-are kept: every file that ends at or after the oldest retained head is a restore point.
+A commit in progress refers only to objects that the newest head refers to, or that were made of the newest commit. Both are
+kept: every file that ends at or after the oldest retained head is a restore point.
 
-The times of a town's commits never decrease. So the boundary of an age is found by a binary search, with a few reads.
+The times of a town's commits never decrease. So a binary search finds the boundary of an age with a few reads.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +60,7 @@ class Doomed:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPlan:
-    """What may be deleted and what is kept, in objects and bytes."""
+    """The objects that may be deleted, and the number and bytes of those that are kept."""
 
     town_id: str
     doomed: tuple[Doomed, ...]
@@ -125,10 +125,10 @@ def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPla
 
 
 def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
-    """Delete what the plan names; returns how many objects that were. It may be repeated.
+    """Delete the objects that the plan names; returns how many it names. It may be repeated.
 
     Heads are deleted first: if the deletion stops halfway, every commit that is still listed can be restored. Raises what
-    the store raises; then some objects are gone, and the next plan names the others.
+    the store raises; then some objects are already deleted, and the next plan names the others.
     """
     heads = [each for each in decided.doomed if each.version_id is not None]
     objects = [each for each in decided.doomed if each.version_id is None]
@@ -153,7 +153,7 @@ def _deletion(archive: Archive, doomed: Doomed) -> Call:
 
 
 def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectVersion], list[ObjectVersion]]]:
-    """The versions that were current at some time since then, newest first; and the older ones."""
+    """The versions that were current at or after `since`, newest first; and the older ones."""
     versions = yield from archive.head_versions()
     if since is None:
         return list(versions), []
@@ -162,7 +162,7 @@ def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectV
 
 
 def _with_all_below(points: Iterable[_File], files: Sequence[_File]) -> set[str]:
-    """The keys of these files and of everything that they stand on, back to a snapshot for each."""
+    """The keys of these files and of all files that they need, back to a snapshot for each."""
     longest: dict[int, _File] = {}
     for file in sorted(files, key=lambda file: -file.span[0]):
         longest[file.span[1]] = file
@@ -182,19 +182,19 @@ def _base_of_window(archive: Archive, snapshots: Sequence[_File], start: datetim
 
 
 def _is_of(archive: Archive, since: datetime, file: _File) -> Steps[bool]:
-    """Whether the last commit of a file was made at that time or later."""
+    """Whether the last commit of a file was made at `since` or later."""
     return from_milliseconds((yield from archive.header_of(file.key)).time_ms) >= since
 
 
 def _files(archive: Archive) -> Steps[list[_File]]:
-    """Spills and snapshots in the order of the commits that they end with."""
+    """Spills and snapshots in the order of their last commits."""
     sizes = yield from all_sizes(archive.objects, keys.ltx_prefix(archive.town_id))
     found = [_File(key, span, size) for key, size in sizes.items() if (span := keys.txids_of(key)) is not None]
     return sorted(found, key=lambda file: (file.span[1], file.key))
 
 
 def _journal(archive: Archive, base: _File | None) -> Steps[tuple[list[int], list[Doomed]]]:
-    """The sizes of the journal objects that are kept; and those that end before the base of the window."""
+    """The sizes of the journal objects to keep, and the objects that end before the base of the window."""
     sizes = yield from all_sizes(archive.objects, keys.journal_prefix(archive.town_id))
     blocks = sorted((span, key) for key in sizes if (span := keys.ticks_of(key)) is not None)
     old = 0

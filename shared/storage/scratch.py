@@ -20,7 +20,7 @@ _homes: dict[int, tuple[Path, int]] = {}
 
 
 class ScratchDirectory:
-    """Names files for images and removes them. Implements the protocol `shared.town.large_images.Scratch`."""
+    """Names files for images and removes them. Implements the protocol `shared.town.large_images.ScratchFiles`."""
 
     def new(self) -> Path:
         """A path that is not in use."""
@@ -31,7 +31,7 @@ class ScratchDirectory:
         return _homes[process][0] / f"{next(_numbers)}.sqlite"
 
     def remove(self, path: Path) -> None:
-        """Remove a file and its journal, unless another process made them: a fork must not remove its parent's files."""
+        """Remove a file and its journal, unless another process made them: a forked child must not remove its parent's files."""
         home = _homes.get(os.getpid())
         if home is None or path.parent != home[0]:
             return

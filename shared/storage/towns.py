@@ -1,7 +1,7 @@
-"""The town store: images with a version, kept as objects under conditional writes, beside inboxes and due markers.
+"""The town store: versioned images, kept as objects with conditional writes, and inboxes and due markers.
 
-Every method is a generator that yields its store calls. The first head of a town is written after its due marker, for the
-reason that `waiting_room` gives: a town with something to do must always have a marker.
+Every method is a generator that yields its store calls. The first head of a town is written after its due marker, because a
+town with work must always have a marker (see `waiting_room`).
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ from shared.town.large_images import large_image
 
 NOTHING_PUBLISHED: Final = Published()
 IN_FILES_ABOVE: Final = 1024 * 1024
-"""Images of more bytes are kept in files while they are in use.
+"""Larger images are kept in files while they are in use.
 
 An image in memory is copied and compared as a whole for each commit. Above about 1 MiB it is cheaper to keep it in a file and
 take the changed pages from SQLite's rollback journal (`shared.town.large_images`), and above 8 MiB it is the only way to keep
@@ -38,7 +38,7 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         self._scratch = ScratchDirectory()
 
     def load(self, town_id: str, *, known: TownImage | None = None) -> Steps[TownImage]:
-        """The newest image; `known` itself if it still is. Raises UnknownTown, DamagedImage, WrongTown, ImageTooLarge."""
+        """The newest image; `known` if it is still the newest. Raises UnknownTown, DamagedImage, WrongTown, ImageTooLarge."""
         key = keys.head(town_id)
         found: StoredObject | Literal["unchanged"] | None
         if known is None or known.town_id != town_id:
@@ -57,7 +57,7 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
         """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
         if (yield Call(f"start_of {keys.head(town_id)}", partial(self._objects.start_of, keys.head(town_id), 1))):
-            raise _exists(town_id)  # before writing a marker for a town that has nothing to do
+            raise _exists(town_id)  # first: no marker is written for a town without work
         page_size = page_size_of(image)
         manifest = _manifest(
             town_id,
@@ -77,7 +77,7 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
     def publication(self, image: TownImage, block: JournalBlock | None) -> publish.ObjectPublication:
-        """What is to be published of a committed image before its successor refers to it. Makes no call."""
+        """The objects to publish from a committed image before its successor refers to them. Makes no call."""
         return publish.ObjectPublication.of(self._objects, image, _manifest_of(image), block)
 
     def commit(
@@ -86,7 +86,7 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         """Replace `base` by `image` (txid + 1), or raise Conflict having changed nothing. Lost answers are resolved.
 
         After StoreUnavailable the commit may stand; the next load shows whether it does. A commit whose answer was lost and
-        which another commit has followed since is reported as Conflict, because the head no longer names it.
+        that another commit has followed is reported as Conflict, because the head no longer names it.
         """
         page_size = page_size_in(image)
         changed = change_between(base.content, image)
@@ -122,7 +122,7 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         """The ids of all towns that have a head, ascending. With `prefix`, those that begin with it.
 
         With `limit`, the next ones after the town `after`, in the order of their keys, in which `a-b` comes before `a`. Each
-        page of keys continues after the last town of the one before, so a long inbox costs no further pages.
+        page of keys starts after the last town of the previous page, so a long inbox needs no further pages.
         """
         found: list[str] = []
         place = keys.after_town_of(keys.head(after)) if after else ""
@@ -189,7 +189,7 @@ def _layer_of(published: Published) -> layers.ImmutableObject | None:
 
 
 def _manifest_of(image: TownImage) -> head.Manifest:
-    """The manifest of a committed image, rebuilt from what the image carries."""
+    """The manifest of a committed image, rebuilt from its fields."""
     below = _layers_of(image)
     page_size = page_size_in(image.content)
     return head.Manifest(

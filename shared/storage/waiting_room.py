@@ -1,6 +1,6 @@
 """The waiting room: inbox objects and due markers, and the order in which they are written and deleted.
 
-No acknowledged event may wait without a due marker. A poster and a worker run at the same time, without a lock:
+No acknowledged event that wakes its town may wait without a due marker. A poster and a worker run at the same time, without a lock:
 
     poster                                  worker
     P1 put the marker                       W1 read the inbox, tick, commit
@@ -9,8 +9,8 @@ No acknowledged event may wait without a due marker. A poster and a worker run a
     P4 acknowledge
 
 If W2 comes before P3, the poster sees that the marker is gone and writes it again. If W2 comes after P3, it comes after P2
-as well, so W3 finds the object and the worker writes a marker. In either order one of the two sees the other. Without P3,
-the order P1 W1 W2 W3 P2 would leave an event that waits until the hourly sweep.
+as well, so W3 finds the object and the worker writes a marker. In either order, one of the two sees the other's write. Without P3,
+the order P1 W1 W2 W3 P2 would leave an event waiting until the hourly sweep.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class ObjectWaitingRoom:
     ) -> Steps[str]:
         """Make a batch durable and return its key. With `wake`, a due marker exists when this returns.
 
-        `judge` is shown the newest waiting batches, at most a hundred; if it raises, nothing is stored. Raises UnknownTown,
+        `judge` is given the newest waiting batches, at most 100; if it raises, nothing is stored. Raises UnknownTown,
         and Refused (409) if another body was posted under this batch id. Posting the same batch again changes nothing.
         """
         key = keys.inbox_object(town_id, received_at, batch_id)
@@ -65,10 +65,7 @@ class ObjectWaitingRoom:
         return key
 
     def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
-        """The oldest batches: at most `limit`, since each holds at least one event.
-
-        Fewer if they are very large: reading stops after 64 MiB.
-        """
+        """The oldest batches: at most `limit`, fewer if they are very large, because reading stops after 64 MiB."""
         prefix = keys.inbox(town_id)
         objects: list[InboxObject] = []
         looked_at, size, after = 0, 0, ""
@@ -88,7 +85,7 @@ class ObjectWaitingRoom:
         yield from self._delete(keys, only=_lies_in_an_inbox)
 
     def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
-        """Write the marker of the second that `at` is in."""
+        """Write the marker of the second that contains `at`."""
         marker = keys.due_marker(town_id, at)
         yield Call(f"put {marker.key}", partial(self._objects.put, marker.key, b""))
         return marker
@@ -111,9 +108,9 @@ class ObjectWaitingRoom:
             after = page.keys[-1]
 
     def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[str]]:
-        """Raise UnknownTown if the town was never created. Uses a listing because that does not transfer the image.
+        """Raise UnknownTown if the town was never created. Uses a listing, which does not transfer the image.
 
-        With `also_inbox`, the same listing shows the inbox: the keys of the newest batches are returned.
+        With `also_inbox`, returns the keys of the newest batches among those in the same listing, which has at most 1000 keys.
         """
         key = keys.head(town_id)
         prefix, limit = (keys.town(town_id), PAGE) if also_inbox else (key, 1)
@@ -129,7 +126,7 @@ class ObjectWaitingRoom:
             except (PreconditionFailed, ConditionRace):
                 there: StoredObject | None = yield Call(f"get {key}", partial(self._objects.get, key))
                 if there is None:
-                    # a tick has taken it meanwhile, and whose body it was is unknown: store ours again
+                    # a tick has taken it meanwhile, and its body is unknown: store ours again
                     continue
                 if there.body == body:
                     return
@@ -142,7 +139,7 @@ class ObjectWaitingRoom:
             else:
                 return
         raise StoreUnavailable(
-            f"create {key}: the object was created and deleted again and again", hint="post the batch again"
+            f"create {key}: the object was repeatedly created and deleted", hint="post the batch again"
         )
 
     def ensure(self, marker: DueMarker) -> Steps[None]:
@@ -173,7 +170,7 @@ class ObjectWaitingRoom:
 
 
 def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
-    """The answers of calls that are made together. Raises the first failure, after all of them were made."""
+    """The answers of calls that are made together. Raises the first failure, after all calls were made."""
     answers: list[Any] = yield Together(calls)
     for answer in answers:
         if isinstance(answer, Exception):
@@ -193,5 +190,5 @@ def unknown(town_id: str) -> UnknownTown:
     """The error for a town without a head."""
     return UnknownTown(
         f"there is no town {town_id} here",
-        hint="create it first, or check the data directory or bucket that is named",
+        hint="create it first, or check the name of the data directory or bucket",
     )

@@ -1,4 +1,4 @@
-"""What an operator sees: one log line for each tick, metrics, alerts, and errors with a hint what to do.
+"""Telemetry for operators: one log line for each tick, metrics, alerts, and errors.
 
 This package and `shared.adapters` do not import each other.
 """

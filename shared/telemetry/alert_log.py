@@ -1,4 +1,4 @@
-"""Alerts as JSON lines, one for each alert. On a single machine they take the place of Sentry."""
+"""Alerts as JSON lines, one for each alert. On a single machine they replace Sentry."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ class AlertLog:
         self._clock = clock
 
     def raise_all(self, alerts: Sequence[Alert]) -> None:
-        """Write the alerts of one tick. If the stream is closed or full they are dropped: that must not stop a town."""
+        """Write the alerts of one tick. If the stream is closed or full, they are dropped, so that a town is not stopped."""
         with contextlib.suppress(OSError, ValueError):
             for alert in alerts:
                 self._write_line(line_of(alert, at=to_text(self._clock.now())))

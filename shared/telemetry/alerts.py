@@ -1,4 +1,4 @@
-"""Combining alert receivers: several of them in a row, and one behind a filter for repeats."""
+"""Combining alert receivers: sending to several, and filtering repeats before one."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,25 +9,25 @@ from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 
 REPEATED: Final = frozenset({"town_failed"})
-"""Kinds that are raised in every run until somebody acts. The tick raises all other kinds once, or at most hourly."""
+"""Kinds that every run raises until somebody acts. The tick raises all other kinds once, or at most hourly."""
 
 _REMEMBERED: Final = 1000
 
 
 class EveryAlert:
-    """The Alerts port over several others, in order."""
+    """The Alerts port over several receivers, in order."""
 
     def __init__(self, *listeners: Alerts) -> None:
         self._listeners = listeners
 
     def raise_all(self, alerts: Sequence[Alert]) -> None:
-        """Send the alerts of one tick to each of them."""
+        """Send the alerts of one tick to each receiver."""
         for listener in self._listeners:
             listener.raise_all(alerts)
 
 
 class SeldomAlerts:
-    """The Alerts port in front of another one: passes repeats about one town at most once in `span`, within this process."""
+    """The Alerts port in front of another: passes on repeats about one town at most once in `span`, within this process."""
 
     def __init__(self, behind: Alerts, clock: Clock, *, span: timedelta = timedelta(minutes=10)) -> None:
         self._behind = behind

@@ -1,4 +1,4 @@
-"""Every metric: its meaning, the statistic by which it is read, and the alarms on it.
+"""Every metric: its meaning, its usual statistic, and its alarms.
 
 The metrics (EMF), the alarms, both dashboards and the table in the runbook are generated from this list. Metrics describe the
 whole fleet: the dimensions are `service` and `stage` and, for one metric, the type of an action. A town's id is a property of
@@ -33,7 +33,7 @@ class Statistic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm: raised if in `points` of the last `periods` minutes the value is beyond the threshold.
+    """An alarm: raised if the value is beyond the threshold in `points` of the last `periods` minutes.
 
     `name` is also the name of its runbook page.
     """
@@ -52,7 +52,7 @@ class Alarm:
 class Metric:
     """One metric. `source`: a tick of a town, a scheduled minute, the events API, or an hour of retention.
 
-    `idle_zero` says when a scheduled minute adds a zero: always, if a zero is true beside any other value; or only when no
+    `idle_zero` says when a scheduled minute adds a zero: always, if a zero is correct beside any other value; or only when no
     town was due, if a zero would lower the mean of real ticks.
     """
 

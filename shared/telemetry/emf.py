@@ -1,7 +1,7 @@
 """Metrics of ticks, scheduled minutes and requests in CloudWatch's embedded metric format: one JSON line for each.
 
-Powertools' `Metrics` is one object for the whole process, in which the figures of towns would mix. So every line is made by an
-`EphemeralMetrics` of its own.
+Powertools' `Metrics` is one object for the whole process, in which the figures of towns would mix. So every line has its own
+`EphemeralMetrics`.
 """
 
 import json
@@ -24,7 +24,7 @@ _ACTION_TYPES: Final = frozenset(action.type for action in ACTIONS)
 
 
 class EmfMetrics:
-    """The Metrics port over a function that writes one line, such as to the standard output of a Lambda."""
+    """The Metrics port over a function that writes one line, for example to the standard output of a Lambda."""
 
     def __init__(self, write_line: Callable[[str], object], *, stage: str) -> None:
         self._write_line = write_line
@@ -82,7 +82,7 @@ class EmfMetrics:
 
 
 def values_of(report: RunFigures) -> dict[str, float]:
-    """The metrics of one run, zeros included; only the conflict if the tick was discarded (spec/tick.md section 12)."""
+    """The metrics of one run, zeros included; for a discarded tick only the conflict (spec/tick.md section 12)."""
     if report.tick is None:
         return {"saveConflicts": report.save_conflicts}
     tick = report.tick
@@ -138,6 +138,6 @@ def by_type(report: RunFigures) -> dict[str, int]:
 def zeros(*, idle: bool) -> dict[str, float]:
     """The zeros that a scheduled minute adds, so that no graph has gaps and every alarm has data.
 
-    Unless the fleet was idle, metrics for which a zero would falsify the statistic are left out.
+    Unless the fleet was idle, leaves out the metrics whose statistic a zero would distort.
     """
     return {each.name: 0 for each in catalogue.METRICS if idle or each.idle_zero == "always"}

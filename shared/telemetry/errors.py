@@ -1,7 +1,7 @@
-"""Sentry. This module is imported, and anything sent, only if the deployment names a DSN.
+"""Sentry. This module is imported, and data is sent, only if the deployment names a DSN.
 
-Alerts of a tick become events with their own fingerprints. Each is captured inside a scope of its own, because the tags of a
-scope are lost when it is left. Everything is scrubbed before it is sent: no local variables, requests, tokens or bodies.
+Alerts of a tick become events with their own fingerprints. Each is captured inside its own scope, so that no event carries the
+tags of another. Everything is scrubbed before it is sent: no local variables, requests, tokens or bodies.
 """
 
 import json
@@ -78,7 +78,7 @@ def tell(error: Exception) -> None:
 
 @contextmanager
 def schedule_watched() -> Iterator[None]:
-    """Check in at Sentry's monitor of the schedule: in progress, then ok, or error if the block raises."""
+    """Check in with Sentry's monitor of the schedule: in progress, then ok, or error if the block raises."""
     with monitor(monitor_slug=MONITOR, monitor_config=MONITOR_CONFIG):
         yield
 
@@ -97,7 +97,7 @@ def scrub(event: Any, hint: Mapping[str, object]) -> Any:  # noqa: ARG001 - the 
 
 
 def scrubbed(value: object) -> object:
-    """The value without fields that have sensitive names and without texts that look like secrets, JSON inside texts included."""
+    """The value without fields with sensitive names and without texts that look like secrets, also inside JSON texts."""
     if isinstance(value, Mapping):
         return {name: REMOVED if _SENSITIVE.search(str(name)) else scrubbed(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

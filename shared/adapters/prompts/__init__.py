@@ -6,8 +6,8 @@
     letter(text)     a message to a running agent
 
 Rendering is pure. It happens when an effect is performed and not in the tick, so that the texts are not stored in every
-outbox row and a better sentence does not change the `code_version`. Templates are `string.Template`. Texts from beads, agents
-and forges are cleaned, cut and quoted (`quoting`) before they are inserted, so they can neither end their own quotation nor
+outbox row and a reworded prompt does not change the `code_version`. Templates are `string.Template`. Texts from beads, agents
+and forges are cleaned, truncated and quoted (`quoting`) before they are inserted, so they can neither end their own quotation nor
 be taken for instructions. Only `custom_instructions`, which people configure for the town, are not quoted.
 """
 
@@ -56,12 +56,12 @@ _METADATA_FACTS: Final = (
 
 
 def told(order: AgentOrder) -> dict[str, Any]:
-    """The order with its prompts. Prompts that it already has (a control server received them) are kept."""
+    """The order with its prompts. Prompts that are already in the order (a control server received them) are kept."""
     return {"system_prompt": system_prompt(order), "prompt": prompt(order), **order}
 
 
 def letter(text: str) -> str:
-    """A message as it is put into an agent's mailbox: cleaned and cut, because another agent may have written it."""
+    """A message for an agent's mailbox: cleaned and truncated, because another agent may have written it."""
     shown = cleaned(text)
     return (
         shown

@@ -1,8 +1,8 @@
-r"""Quotes text by others for a prompt: cleaned, truncated, and marked so that it cannot pass for our own text.
+r"""Quoting untrusted text in a prompt: cleaned, truncated, and marked so that it cannot be taken for our own text.
 
-A `block` has "> " before every line; whatever the text contains, none of its lines can begin differently. A `line` is one
-JSON string in double quotes, or a list of them. Neither contains control characters (except line breaks and tabs in a
-block), characters that change the direction of text, or invisible characters that could hide words.
+A `block` has "> " before every line; no content of the text can make a line begin differently. A `line` is one JSON string in
+double quotes, or a list of them. Neither contains control characters (except line breaks and tabs in a block), characters that
+change the direction of text, or invisible characters that could hide words.
 """
 
 import json
