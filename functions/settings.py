@@ -23,11 +23,11 @@ from pydantic_core import PydanticCustomError
 from shared.domain.errors import Refused, Terminal
 from shared.domain.field_errors import FieldError, all_errors
 
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+SettingName = Annotated[str, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=1024)]
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
 Names = Annotated[
-    tuple[Name, ...],
+    tuple[SettingName, ...],
     BeforeValidator(lambda given: given.split(",") if isinstance(given, str) and given else given or ()),
 ]
 """Names separated by commas."""
@@ -52,7 +52,7 @@ class FunctionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
-    release: Name = "unknown"
+    release: SettingName = "unknown"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -100,7 +100,7 @@ class ErrorSettings(BaseModel):
 class StoreSettings(FunctionSettings):
     """Where towns are kept. An endpoint is set only if the store is not AWS."""
 
-    town_bucket: Name
+    town_bucket: SettingName
     store_endpoint: Url | None = None
     restore_window_days: Annotated[int, Field(ge=1, le=365)] = 7
 
@@ -126,12 +126,12 @@ class AgentTasks(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     one_task_per: Literal["agent", "town"]
-    cluster: Name
-    task_definition: Name
-    container: Name = "agent"
+    cluster: SettingName
+    task_definition: SettingName
+    container: SettingName = "agent"
     subnets: Annotated[Names, Field(min_length=1)]
     security_groups: Annotated[Names, Field(min_length=1)]
-    capacity: Name = "FARGATE"
+    capacity: SettingName = "FARGATE"
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     public_ip: bool = False
 
@@ -150,9 +150,9 @@ class WorkerSettings(QueueSettings):
     control_server: Url | None = None
     ecs: Json[AgentTasks] | None = None
     agents_api: Url | None = None
-    token_secret: Name | None = None
+    token_secret: SettingName | None = None
     secrets_endpoint: Url | None = None
-    secrets_prefix: Name | None = None
+    secrets_prefix: SettingName | None = None
     forge_hosts: Names = ()
     self_check_percent: Annotated[float, Field(ge=0, le=100)] = 1
 
@@ -211,5 +211,5 @@ class EventsSettings(QueueSettings):
 class AuthorizerSettings(FunctionSettings):
     """The authorizer of town tokens. The current and the previous value of the secret are both valid keys."""
 
-    token_secret: Name
+    token_secret: SettingName
     secrets_endpoint: Url | None = None

@@ -28,7 +28,7 @@ app = api.resolver()
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class DebugDeployment:
     """The objects that live as long as this environment. No town images are kept: each request reads its own copy."""
 
     settings: DebugSettings
@@ -41,11 +41,11 @@ class Deployment:
 
 
 @cache
-def deployment() -> Deployment:
+def deployment() -> DebugDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = DebugSettings.from_environment()
     around = wiring.surroundings(settings, wiring.store(settings))
-    return Deployment(settings, around, Access(settings.access_rules, wiring.write_line))
+    return DebugDeployment(settings, around, Access(settings.access_rules, wiring.write_line))
 
 
 @app.get("/api/health", summary="Is the debug API up", tags=["debug"])
@@ -107,7 +107,7 @@ def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
     return api.answer(200, drive(debug_calls.replay_events(townId, here.past(), here.around, body)))
 
 
-def _allowed(town_id: str, verb: Verb) -> Deployment:
+def _allowed(town_id: str, verb: Verb) -> DebugDeployment:
     """The deployment, after checking that the caller may do this to the town. Raises Refused."""
     request = request_of(app.current_event.raw_event)
     require_town_id(town_id)

@@ -33,7 +33,7 @@ app = api.resolver()
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class EventsDeployment:
     """The objects that live as long as this environment."""
 
     ingestion: Ingestion
@@ -41,13 +41,13 @@ class Deployment:
 
 
 @cache
-def deployment() -> Deployment:
+def deployment() -> EventsDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = EventsSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, wiring.write_line)
-    return Deployment(ingestion, Access(settings.access_rules, wiring.write_line))
+    return EventsDeployment(ingestion, Access(settings.access_rules, wiring.write_line))
 
 
 @app.post("/api/towns/<townId>/events", summary="Report facts to a town", tags=["events"])
@@ -101,7 +101,7 @@ def redrive(
     return api.answer(202, here.ingestion.store(townId, batch, now=now))
 
 
-def _allowed(town_id: str) -> Deployment:
+def _allowed(town_id: str) -> EventsDeployment:
     """The deployment, after checking that the caller may write to the town. Raises Refused."""
     request = request_of(app.current_event.raw_event)
     require_town_id(town_id)

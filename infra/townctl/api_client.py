@@ -10,7 +10,7 @@ _SECONDS: Final = 35.0  # a little more than the gateway waits
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ApiAnswer:
     """The status, the decoded body (as text if it is not JSON) and the headers with lower-case names."""
 
     status: int
@@ -18,7 +18,7 @@ class Answered:
     headers: Mapping[str, str]
 
 
-def signed(method: str, url: str, body: Any = None, *, credentials: Any, region: str) -> Answered:
+def signed(method: str, url: str, body: Any = None, *, credentials: Any, region: str) -> ApiAnswer:
     """Send one request signed with SigV4. `credentials` are botocore's. Raises ConnectionError."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
@@ -29,13 +29,13 @@ def signed(method: str, url: str, body: Any = None, *, credentials: Any, region:
     return sent(method, url, content, dict(request.headers.items()))
 
 
-def with_token(method: str, url: str, body: Any, *, token: str | None) -> Answered:
+def with_token(method: str, url: str, body: Any, *, token: str | None) -> ApiAnswer:
     """Send one request with a town token. Raises ConnectionError."""
     headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     return sent(method, url, _content(body), headers)
 
 
-def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Answered:
+def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> ApiAnswer:
     """Send one request unchanged, without retries or redirects. Raises ConnectionError."""
     from urllib3 import PoolManager, Retry
     from urllib3.exceptions import HTTPError
@@ -51,7 +51,7 @@ def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> A
         document: Any = json.loads(answer.data or b"null")
     except ValueError:
         document = answer.data.decode(errors="replace")
-    return Answered(answer.status, document, {name.lower(): value for name, value in answer.headers.items()})
+    return ApiAnswer(answer.status, document, {name.lower(): value for name, value in answer.headers.items()})
 
 
 def _content(body: Any) -> bytes:

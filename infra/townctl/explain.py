@@ -25,7 +25,7 @@ from shared.town import database
 
 app = App(name="explain", help="Show the history of one bead or agent, and why it waits.")
 
-Town = Annotated[
+TownOption = Annotated[
     str | None,
     Parameter(name="--town", help="The town's id; optional if there is only one town."),
 ]
@@ -39,7 +39,7 @@ _MEANT: Final = 5
 
 
 @app.command
-def bead(bead_id: BeadId, town_id: Town = None, *, at: At = None, context: TheContext) -> Answer:
+def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
     """Show the history of a bead: every event, rule, action and effect, and what it waits for.
 
     Give the town as `--town TOWN` or as a second argument.
@@ -48,7 +48,7 @@ def bead(bead_id: BeadId, town_id: Town = None, *, at: At = None, context: TheCo
 
 
 @app.command
-def agent(agent_id: AgentId, town_id: Town = None, *, at: At = None, context: TheContext) -> Answer:
+def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
     """Show the history of an agent: what it worked on, what would remove it, and why it gets no work.
 
     Give the town as `--town TOWN` or as a second argument.

@@ -8,7 +8,7 @@ from infra.townctl.summaries import done_by, message_of
 from shared.runner.run_report import FailedRun, RunReport
 
 
-class Watcher(Protocol):
+class RunWatcher(Protocol):
     """Sees what a loop does."""
 
     def ran(self, run: RunReport) -> None:

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from infra.townctl import forges, wiring
 from infra.townctl.context import Context, TheContext
-from infra.townctl.live import Lines, Watcher
+from infra.townctl.live import Lines, RunWatcher
 from infra.townctl.output import FOUND, OK, Answer
 from infra.townctl.summaries import message_of
 from shared.adapters import ids
@@ -102,7 +102,12 @@ class TownLoop:
     """The passes of `shared.runner.passes`, driven for real, and what is printed and counted of them."""
 
     def __init__(
-        self, around: Surroundings, watcher: Watcher, *, speed: float, archives: Callable[[str], Archive] | None = None
+        self,
+        around: Surroundings,
+        watcher: RunWatcher,
+        *,
+        speed: float,
+        archives: Callable[[str], Archive] | None = None,
     ) -> None:
         pause = limits.ACTIVE_INTERVAL.total_seconds() / speed
         self._passes = Passes(around, self, worker_id=ids.worker_id, pause=pause, archives=archives)

@@ -83,7 +83,7 @@ class Api:
             raise Refused(problem, status=401, path="token", hint=hint)
         return self._document(lambda: api_client.with_token("POST", self.url + path, body, token=token))
 
-    def _document(self, request: Callable[[], api_client.Answered]) -> Any:
+    def _document(self, request: Callable[[], api_client.ApiAnswer]) -> Any:
         try:
             answered = request()
         except ConnectionError as error:

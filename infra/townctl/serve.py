@@ -153,14 +153,14 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
         print(line, file=sys.stderr, flush=True)
 
     @dataclass(frozen=True, slots=True)
-    class Here(debug.Deployment):
+    class Here(debug.DebugDeployment):
         def past(self) -> TownPast:
             objects = context.objects()
             return StoredPast(objects, objects)
 
     access = OwnTown((), write)
     ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
-    there = events.Deployment(ingestion, access)
+    there = events.EventsDeployment(ingestion, access)
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     # Both functions call this to build their deployment; in Lambda it reads the environment.
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment

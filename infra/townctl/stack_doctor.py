@@ -40,7 +40,7 @@ class Symptom:
     hint: str
 
 
-class Api(Protocol):
+class DeployedApi(Protocol):
     """The deployment's API, called by an operator and by a producer of events."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -60,7 +60,7 @@ class Stack:
     client: Callable[[str], Any]
     objects: S3Objects
     keys: RotatedSecret
-    api: Api
+    api: DeployedApi
     wait: Callable[[Callable[[], bool]], bool] = lambda done: wait_for(done, seconds=SECONDS, every=2)
 
 

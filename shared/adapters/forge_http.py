@@ -17,7 +17,7 @@ from shared.adapters.clock import Budget
 from shared.adapters.environment_proxy import proxy_for
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_limits import ForgeLimits
-from shared.adapters.http_exchange import Answer, AnswerTooLarge, HttpPeer, NotConnected, NoWholeAnswer, Request
+from shared.adapters.http_exchange import AnswerTooLarge, HttpAnswer, HttpPeer, HttpRequest, NotConnected, NoWholeAnswer
 from shared.domain.field_errors import first_error
 from shared.ports.forge import ForgeError
 from shared.ports.secrets import Secret
@@ -128,7 +128,7 @@ class ForgeClient:
         clean = message.encode(errors="replace").decode().replace("\0", "?")
         return clean.replace(self._token.reveal(), "***")[:_LONGEST_MESSAGE]
 
-    def _send(self, verb: str, path: str, body: Any) -> Answer | ForgeError:
+    def _send(self, verb: str, path: str, body: Any) -> HttpAnswer | ForgeError:
         token = self._token.reveal()
         if not (token.isascii() and token.isprintable()):
             return ForgeError("no_token", f"the token stored for {self._at.host} cannot be sent: store it again")
@@ -144,7 +144,7 @@ class ForgeClient:
             content = json.dumps(body, separators=(",", ":")).encode()
             headers["Content-Type"] = "application/json"
         try:
-            return self._connection().exchange(Request(verb, path, headers, content), self._budget)
+            return self._connection().exchange(HttpRequest(verb, path, headers, content), self._budget)
         except AnswerTooLarge as error:
             return ForgeError("invalid_response", str(error))
         except NotConnected as error:

@@ -38,7 +38,7 @@ class _Base(_Answer):
     repo: _Ways = _Ways()
 
 
-class Pull(_Answer):
+class GitHubPull(_Answer):
     """A pull request, as the REST API shows it."""
 
     state: Literal["open", "closed"]
@@ -84,7 +84,7 @@ class Pull(_Answer):
         return "squash" if ways.allow_squash_merge else "rebase" if ways.allow_rebase_merge else None
 
 
-class Merge(_Answer):
+class GitHubMerge(_Answer):
     """The answer to a successful merge."""
 
     sha: str = Field(min_length=1, max_length=64)

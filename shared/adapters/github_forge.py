@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
-from shared.adapters.github_answers import PAGES_AT_MOST, Around, Merge, Pull, Status, feedback_of
+from shared.adapters.github_answers import PAGES_AT_MOST, Around, GitHubMerge, GitHubPull, Status, feedback_of
 from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
 from shared.ports.secrets import Secret
 
@@ -25,8 +25,8 @@ _GITHUB: Final = Dialect(
     headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": API_VERSION},
     says_slow_down=lambda message: "rate limit" in message.lower(),
 )
-_PULL: Final = TypeAdapter(Pull)
-_MERGE: Final = TypeAdapter(Merge)
+_PULL: Final = TypeAdapter(GitHubPull)
+_MERGE: Final = TypeAdapter(GitHubMerge)
 _STATUS: Final = TypeAdapter(Status)
 _AROUND: Final = TypeAdapter(Around)
 
@@ -97,7 +97,7 @@ def _merge(call: "_Call", path: str, body: Mapping[str, str]) -> Merged | NotMer
     return Merged(answer.sha)
 
 
-def _feedback(call: "_Call", pull: Pull) -> Feedback | ForgeError:
+def _feedback(call: "_Call", pull: GitHubPull) -> Feedback | ForgeError:
     """The obstacles to the merge, from every thread and check; says so if not all could be read."""
     pages: list[Around] = []
     after: dict[str, str | None] = {"checks": None, "threads": None}

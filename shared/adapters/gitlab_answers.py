@@ -100,7 +100,7 @@ class Approvals(_Answer):
     approvals_left: int = Field(default=0)
 
 
-class Merge(_Answer):
+class GitLabMerge(_Answer):
     """The answer to a successful merge."""
 
     state: Literal["merged"]

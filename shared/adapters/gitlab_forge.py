@@ -12,14 +12,14 @@ from pydantic import TypeAdapter
 from shared.adapters.forge_hosts import Target
 from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
-from shared.adapters.gitlab_answers import Approvals, Discussion, Merge, MergeRequest, feedback_of
+from shared.adapters.gitlab_answers import Approvals, Discussion, GitLabMerge, MergeRequest, feedback_of
 from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
 from shared.ports.secrets import Secret
 
 PAGES_AT_MOST: Final = 10
 _GITLAB: Final = Dialect("GitLab", token_header="PRIVATE-TOKEN", headers={"Accept": "application/json"})  # noqa: S106
 _MERGE_REQUEST: Final = TypeAdapter(MergeRequest)
-_MERGE: Final = TypeAdapter(Merge)
+_MERGE: Final = TypeAdapter(GitLabMerge)
 _APPROVALS: Final = TypeAdapter(Approvals)
 _DISCUSSIONS: Final = TypeAdapter(list[Discussion])
 

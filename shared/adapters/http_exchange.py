@@ -55,7 +55,7 @@ class AnswerTooLarge(NoWholeAnswer):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One request. `target` is a path with its query; the peer determines the server. `repr` omits the headers, which may
     contain tokens.
     """
@@ -67,7 +67,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """One answer. Names of headers are in lower case."""
 
     status: int
@@ -146,7 +146,7 @@ class HttpPeer:
             self._connection.close()
             self._connection = None
 
-    def exchange(self, request: Request, budget: Budget) -> Answer:
+    def exchange(self, request: HttpRequest, budget: Budget) -> HttpAnswer:
         """Send one request and read its whole answer. Raises NotConnected, NoWholeAnswer and AnswerTooLarge."""
         if not request.target.startswith("/"):
             raise ValueError("the target of a request must be a path of its server")
@@ -171,7 +171,7 @@ class HttpPeer:
         if sock is not None and (descriptor := sock.detach()) >= 0:
             os.close(descriptor)
 
-    def _asked(self, connection: HTTPConnection, request: Request, budget: Budget) -> Answer:
+    def _asked(self, connection: HTTPConnection, request: HttpRequest, budget: Budget) -> HttpAnswer:
         connection.timeout = max(_SHORTEST, budget.left(at_most=self._silence_seconds))
         connection.request(
             request.method, request.target, body=request.content, headers=request.headers, preload_content=False
@@ -183,7 +183,7 @@ class HttpPeer:
             if len(content) > self._largest:
                 raise AnswerTooLarge(f"the answer is larger than {_in_words(self._largest)}", status=response.status)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, headers, bytes(content))
+        return HttpAnswer(response.status, headers, bytes(content))
 
     def _connected(self, budget: Budget) -> HTTPConnection:
         """The connection of the previous request, unless the server has closed it; else a new one."""

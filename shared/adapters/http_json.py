@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.adapters.clock import Budget
-from shared.adapters.http_exchange import Answer, AnswerTooLarge, HttpPeer, NotConnected, NoWholeAnswer, Request
+from shared.adapters.http_exchange import AnswerTooLarge, HttpAnswer, HttpPeer, HttpRequest, NotConnected, NoWholeAnswer
 
 _CONNECT_SECONDS: Final = 3.0
 _LARGEST_ANSWER: Final = 1 << 20
@@ -73,7 +73,7 @@ def call(
         return NotSent(type(error).__name__)
     try:
         with peer:
-            return _answered(peer.exchange(Request(method, _target(url), sent, content), budget))
+            return _answered(peer.exchange(HttpRequest(method, _target(url), sent, content), budget))
     except NotConnected as error:
         return NotSent(str(error))
     except AnswerTooLarge as error:
@@ -87,7 +87,7 @@ def _target(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _answered(answer: Answer) -> Answered:
+def _answered(answer: HttpAnswer) -> Answered:
     try:
         value = answer.json()
     except ValueError:

@@ -7,7 +7,7 @@ from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, to_text
 from shared.events.base import Event, EventResult
-from shared.events.fields import FreeText, Generation, Id, JsonList, NonEmptyText, StatusMessage, Texts, Time
+from shared.events.fields import FreeText, Generation, IdText, JsonList, NonEmptyText, StatusMessage, Texts, Time
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
@@ -245,7 +245,7 @@ class NudgeAcknowledged(Event):
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
 
-    nudge_id: Id
+    nudge_id: IdText
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Mark the nudge as delivered. The first time is kept."""
@@ -266,7 +266,7 @@ class NudgeTimeout(Event):
     event_type = "nudge_timeout"
     senders = frozenset({"container", "operator"})
 
-    nudge_id: Id | None = None
+    nudge_id: IdText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - nothing changes
         """Change nothing; the stored event is the record."""

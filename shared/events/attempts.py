@@ -12,7 +12,7 @@ from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.outcomes import MISSING, Skipped
 from shared.domain.states import EffectKind, EffectState, Scope
 from shared.events.base import Event
-from shared.events.fields import Generation, Id
+from shared.events.fields import Generation, IdText
 from shared.town import outbox
 from shared.town.outbox import Effect
 from shared.town.town import Town
@@ -25,7 +25,7 @@ class AttemptReport(Event):
 
     senders: ClassVar[frozenset[Scope]] = frozenset()
 
-    effect_id: Id
+    effect_id: IdText
     attempt: Generation
 
 

@@ -6,7 +6,18 @@ from shared.actions import StopAgent
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
-from shared.events.fields import BodyText, FreeText, HttpsUrl, Id, Ids, JsonObject, NonEmptyText, Part, Priority, Texts
+from shared.events.fields import (
+    BodyText,
+    FreeText,
+    HttpsUrl,
+    Ids,
+    IdText,
+    JsonObject,
+    NonEmptyText,
+    Part,
+    PriorityName,
+    Texts,
+)
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead, truthy
@@ -51,19 +62,19 @@ _FORGOTTEN_BY_A_CONVOY: Final = (
 class GivenBead(Part):
     """The bead as its producer describes it."""
 
-    bead_id: Id
+    bead_id: IdText
     type: FreeText
     title: FreeText
     body: BodyText | None = None
-    rig_id: Id | None = None
-    priority: Priority | None = None
+    rig_id: IdText | None = None
+    priority: PriorityName | None = None
     labels: Texts = ()
     metadata: JsonObject | None = None
-    parent_bead_id: Id | None = None
-    assignee_agent_id: Id | None = None
+    parent_bead_id: IdText | None = None
+    assignee_agent_id: IdText | None = None
     created_by: FreeText | None = None
     depends_on: Ids = ()
-    convoy_id: Id | None = None
+    convoy_id: IdText | None = None
     branch: NonEmptyText | None = None
     target_branch: NonEmptyText | None = None
     pr_url: HttpsUrl | None = None
@@ -192,10 +203,10 @@ class BeadUpdated(Event):
 
     title: FreeText | None = None
     body: BodyText | None = None
-    priority: Priority | None = None
+    priority: PriorityName | None = None
     labels: Texts | None = None
     metadata: JsonObject | None = None
-    rig_id: Id | None = None
+    rig_id: IdText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Replace the given fields of a live bead. Metadata is merged key by key; null removes a key."""

@@ -13,7 +13,7 @@ from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
 from shared.domain.processes import ProcessStatus
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
-from shared.events.fields import FreeText, Generation, Id
+from shared.events.fields import FreeText, Generation, IdText
 from shared.town import inbox, lookup, town_keys
 from shared.town.inbox import Fact
 from shared.town.rows import Agent
@@ -173,7 +173,7 @@ class ContainerReady(Event):
     event_type = "container_ready"
     senders = frozenset({"container", "operator"})
 
-    nonce: Id
+    nonce: IdText
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce is enough
         """End the drain."""

@@ -12,7 +12,7 @@ from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
 from shared.events.base import Event, EventResult
 from shared.events.beads import release
-from shared.events.fields import BodyText, FreeText, Id, Integer, NonEmptyText, Part, Priority, Texts
+from shared.events.fields import BodyText, FreeText, IdText, Integer, NonEmptyText, Part, PriorityName, Texts
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.town import Town
@@ -28,7 +28,7 @@ class Task(Part):
 
     title: FreeText
     body: BodyText | None = None
-    priority: Priority | None = None
+    priority: PriorityName | None = None
     labels: Texts = ()
     depends_on: Annotated[tuple[Integer, ...], Field(strict=False)] = ()
 
@@ -39,9 +39,9 @@ class ConvoyCreated(Event):
     event_type = "convoy_created"
     senders = frozenset({"coordinator", "container", "operator"})
 
-    convoy_id: Id
+    convoy_id: IdText
     title: FreeText
-    rig_id: Id
+    rig_id: IdText
     merge_mode: Literal["review-then-land", "review-and-merge"] | None = None
     staged: bool | None = None
     feature_branch: NonEmptyText | None = None
@@ -143,7 +143,7 @@ class ConvoyStarted(Event):
     event_type = "convoy_started"
     senders = frozenset({"coordinator", "container", "operator"})
 
-    convoy_id: Id
+    convoy_id: IdText
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the convoy's id is enough
         """Let its tasks be dispatched."""
@@ -157,7 +157,7 @@ class ConvoyClosed(Event):
     event_type = "convoy_closed"
     senders = frozenset({"coordinator", "container", "operator"})
 
-    convoy_id: Id
+    convoy_id: IdText
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:

@@ -6,7 +6,7 @@ from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import AgentStatus, EffectKind
 from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
 from shared.events.base import EventResult
-from shared.events.fields import FreeText, Id
+from shared.events.fields import FreeText, IdText
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.town import Town
@@ -18,7 +18,7 @@ class NudgeResult(AttemptReport):
 
     event_type: ClassVar[str] = "nudge_result"
 
-    nudge_id: Id
+    nudge_id: IdText
     delivered: bool
     error: FreeText | None = None
     passing: bool = False

@@ -111,9 +111,9 @@ BodyText = Annotated[str, AfterValidator(_text_of_at_most(limits.BODY_SIZE))]
 """A bead's body: at most 32 KiB."""
 StatusMessage = Annotated[str, AfterValidator(_text_of_at_most(limits.EVENT_SIZE)), AfterValidator(_status_message)]
 """1 to 280 characters after trimming; the value is the trimmed text."""
-Id = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
+IdText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 """An id as in the envelope: 1 to 64 characters, no control characters."""
-Ids = Annotated[tuple[Id, ...], Field(strict=False)]
+Ids = Annotated[tuple[IdText, ...], Field(strict=False)]
 """A list of ids."""
 Generation = Annotated[int, Field(ge=1, le=_LARGEST_INTEGER)]
 """A counter from 1: the generation of an agent, which is its fencing token, or the attempt of an effect."""
@@ -131,5 +131,5 @@ HttpsUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), A
 """An address that starts with https://."""
 GitUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_git_url)]
 """The https or ssh address of a repository, without credentials."""
-Priority = Literal["low", "medium", "high", "critical"]
+PriorityName = Literal["low", "medium", "high", "critical"]
 """Priority of a bead, severity of an escalation."""

@@ -12,7 +12,7 @@ from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, Role
 from shared.domain.times import to_text
 from shared.events.base import Event, EventResult
-from shared.events.fields import BodyText, FreeText, GitUrl, Id, JsonObject, NonEmptyText, Priority
+from shared.events.fields import BodyText, FreeText, GitUrl, IdText, JsonObject, NonEmptyText, PriorityName
 from shared.events.triage import TriageResolved
 from shared.town import lookup
 from shared.town.inbox import Fact
@@ -28,7 +28,7 @@ class RigRegistered(Event):
     event_type: ClassVar[str] = "rig_registered"
     senders = frozenset({"operator"})
 
-    rig_id: Id
+    rig_id: IdText
     name: Annotated[NonEmptyText, Field(max_length=100)]
     git_url: GitUrl
     default_branch: NonEmptyText | None = None
@@ -121,9 +121,9 @@ class EscalationRaised(Event):
 
     title: NonEmptyText
     body: BodyText | None = None
-    severity: Priority
+    severity: PriorityName
     category: FreeText | None = None
-    rig_id: Id | None = None
+    rig_id: IdText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the escalation and tell the mayor."""

@@ -32,7 +32,7 @@ MINUTE: Final = timedelta(minutes=1)
 STUCK_AFTER: Final = timedelta(seconds=90)
 """A town that was handed over and is due since so long is run here too: by then a worker should have come to it."""
 
-Due = Mapping[str, tuple[DueMarker, ...]]
+DueTowns = Mapping[str, tuple[DueMarker, ...]]
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class _Shift:
             now: datetime = yield Call("clock", self._clock.now)
             yield Call("sleep", partial(self._clock.sleep, (next_pass - now).total_seconds()))
 
-    def _run(self, due: Due, now: datetime) -> Steps[None]:
+    def _run(self, due: DueTowns, now: datetime) -> Steps[None]:
         """Few towns here, one after another; many by the queue, to as many workers as there are."""
         for markers in due.values():
             self._report.oldest_due = max(self._report.oldest_due, now - markers[0].at)
@@ -141,7 +141,7 @@ class _Shift:
             yield from self._run_here(new)
         yield from self._run_here(self._stuck(due, now))
 
-    def _stuck(self, due: Due, now: datetime) -> Due:
+    def _stuck(self, due: DueTowns, now: datetime) -> DueTowns:
         """Few of those that were handed over long ago: their group waits behind a worker that died or a message that fails."""
         may_be_run_here = self._handed_over - self._too_slow
         stuck = [
@@ -151,7 +151,7 @@ class _Shift:
         ]
         return {town: due[town] for town in stuck[: self._at.in_process]}
 
-    def _hand_over(self, due: Due, *, reason: str = "") -> Steps[None]:
+    def _hand_over(self, due: DueTowns, *, reason: str = "") -> Steps[None]:
         wakes = [
             Wake(town, tuple(each.at for each in markers), f"{town}:{to_text(markers[0].at)}{reason}", watched=True)
             for town, markers in due.items()
@@ -167,7 +167,7 @@ class _Shift:
         """What the queue has taken is not offered again in this minute."""
         self._handed_over |= {(wake.town_id, wake.due[0]) for wake in taken}
 
-    def _run_here(self, due: Due) -> Steps[None]:
+    def _run_here(self, due: DueTowns) -> Steps[None]:
         """One after another; those that need more time than is left go to the queue."""
         slow: dict[str, tuple[DueMarker, ...]] = {}
         for number, (town, markers) in enumerate(due.items()):

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.credentials import Credentials
 
 from infra.devstack.gateway import REGION, IamCaller
-from infra.townctl.api_client import Answered, signed, with_token
+from infra.townctl.api_client import ApiAnswer, signed, with_token
 from shared.adapters import town_tokens
 from shared.adapters.clock import Budget
 from shared.adapters.town_tokens import Claims
@@ -17,7 +17,7 @@ from tests.e2e.cloud import KEY, OPERATOR, LocalCloud
 from tests.e2e.stalling_proxy import StallingProxy, When
 
 
-def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: IamCaller = OPERATOR) -> Answered:
+def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: IamCaller = OPERATOR) -> ApiAnswer:
     credentials = Credentials(caller.access_key, caller.secret_key)
     return signed(method, cloud.url + path, body, credentials=credentials, region=REGION)
 
@@ -28,7 +28,7 @@ def token(
     return town_tokens.issue(Claims(town, scope, **more), [key], now=datetime.now(UTC) - ago)
 
 
-def post(cloud: LocalCloud, *events: dict[str, Any], town: str = "demo", shown: str | None = "") -> Answered:
+def post(cloud: LocalCloud, *events: dict[str, Any], town: str = "demo", shown: str | None = "") -> ApiAnswer:
     """Post events, by default with an operator's token for that town."""
     url = f"{cloud.url}/api/towns/{town}/events"
     return with_token("POST", url, list(events), token=token(town=town) if shown == "" else shown)

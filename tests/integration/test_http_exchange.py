@@ -14,18 +14,18 @@ from shared.adapters.clock import Budget
 from shared.adapters.environment_proxy import proxy_for
 from shared.adapters.http_exchange import (
     DEEPEST,
-    Answer,
     AnswerTooLarge,
+    HttpAnswer,
     HttpPeer,
+    HttpRequest,
     NotConnected,
     NoWholeAnswer,
     Proxy,
-    Request,
 )
 from shared.adapters.http_json import Answered, NoAnswer, call
 from tests.raw_servers import Line, RawServer, answer, answering, certificates, raw_server
 
-GET = Request("GET", "/", {"Authorization": "token secret"})
+GET = HttpRequest("GET", "/", {"Authorization": "token secret"})
 LARGEST = 1 << 20
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -36,7 +36,7 @@ def peer(server: RawServer, **more: Any) -> HttpPeer:
     return HttpPeer(server.url, **{"connect_seconds": 20, "largest": LARGEST, **more})
 
 
-def asked(server: RawServer, seconds: float = 30, **more: Any) -> Answer:
+def asked(server: RawServer, seconds: float = 30, **more: Any) -> HttpAnswer:
     with peer(server, **more) as one:
         return one.exchange(GET, Budget(seconds))
 
@@ -294,7 +294,7 @@ def test_a_redirect_is_an_answer_and_nobody_else_hears_of_the_token(status: int)
 def test_a_target_that_names_a_server_is_refused(target: str) -> None:
     with answering(answer()) as server, peer(server) as one:
         with pytest.raises(ValueError, match="must be a path"):
-            one.exchange(Request("GET", target), Budget(30))
+            one.exchange(HttpRequest("GET", target), Budget(30))
         assert server.lines == []
 
 
@@ -302,13 +302,13 @@ def test_a_target_that_names_a_server_is_refused(target: str) -> None:
 def test_a_target_that_is_more_than_a_path_is_not_sent(target: str) -> None:
     with answering(answer()) as server, peer(server) as one:
         with pytest.raises(NoWholeAnswer):
-            one.exchange(Request("GET", target), Budget(30))
+            one.exchange(HttpRequest("GET", target), Budget(30))
         one.close()
     assert server.heard == []
 
 
 def test_headers_and_contents_are_not_shown() -> None:
-    request = Request("PUT", "/x", {"Authorization": "token secret"}, b"secret")
+    request = HttpRequest("PUT", "/x", {"Authorization": "token secret"}, b"secret")
     assert "secret" not in repr(request)
     assert "secret" not in repr(Proxy("proxy", 80, {"proxy-authorization": "Basic secret"}))
 
@@ -316,7 +316,7 @@ def test_headers_and_contents_are_not_shown() -> None:
 def test_an_error_does_not_show_a_header_that_cannot_be_sent() -> None:
     with answering(answer()) as server, peer(server) as one:
         with pytest.raises(NoWholeAnswer) as caught:
-            one.exchange(Request("GET", "/", {"Authorization": "token se\ncret"}), Budget(30))
+            one.exchange(HttpRequest("GET", "/", {"Authorization": "token se\ncret"}), Budget(30))
         assert "cret" not in str(caught.value)
 
 
@@ -400,7 +400,7 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(environment: pytes
 
 
 def value_of(content: bytes) -> Any:
-    return Answer(200, {}, content).json()
+    return HttpAnswer(200, {}, content).json()
 
 
 def levels(value: Any) -> int:

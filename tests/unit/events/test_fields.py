@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError, create_model
 from shared import events
 from shared.events import EVENTS, fields
 from shared.events.base import Event, UnreadableEvent
-from shared.events.fields import TOO_LARGE, FreeText, Id, JsonList, JsonObject, Part, StatusMessage, Time
+from shared.events.fields import TOO_LARGE, FreeText, IdText, JsonList, JsonObject, Part, StatusMessage, Time
 
 AT_THE_LIMIT = {
     "FreeText": ("x" * 4_096, "x" * 4_097),
@@ -111,7 +111,7 @@ def test_what_the_specification_allows_is_taken(kind: str) -> None:
 def test_a_lone_surrogate_is_no_text() -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(FreeText).validate_json('"\\ud800"')
-    for kind in (FreeText, StatusMessage, Id, JsonList):
+    for kind in (FreeText, StatusMessage, IdText, JsonList):
         with pytest.raises(ValidationError):
             TypeAdapter(kind).validate_python("\ud800")
     with pytest.raises(ValidationError):

@@ -32,7 +32,7 @@ ROUTES = [*READS, *DEBUGS]
 
 
 @dataclass(frozen=True)
-class Here(debug.Deployment):
+class Here(debug.DebugDeployment):
     """The deployment over a world in memory."""
 
     world: World | None = None
