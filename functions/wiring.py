@@ -40,7 +40,7 @@ def tell_bug(error: Exception) -> None:
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = [f"{frame.name}:{frame.lineno}" for frame in frames]
     write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
-    if errors_watched():
+    if watch_errors():
         from shared.telemetry import errors  # noqa: PLC0415 - as above
 
         errors.tell(error)
@@ -78,8 +78,12 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
     return store(settings)
 
 
+@cache
 def watch_errors() -> bool:
-    """Start sending errors to Sentry if the deployment names a DSN; returns whether it does. Call it when a handler is loaded."""
+    """Start sending errors to Sentry if the deployment names a DSN; returns whether it does.
+
+    Call it when a handler is loaded. Later calls only return the answer.
+    """
     named = ErrorSettings.from_environment()
     if not named.dsn:
         return False
@@ -89,14 +93,9 @@ def watch_errors() -> bool:
     return True
 
 
-def errors_watched() -> bool:
-    """Whether errors are sent to Sentry."""
-    return "shared.telemetry.errors" in sys.modules
-
-
 def schedule_watched() -> AbstractContextManager[None]:
     """Report a scheduled call and its outcome to Sentry's monitor; without Sentry, a no-op."""
-    if not errors_watched():
+    if not watch_errors():
         return nullcontext()
     from shared.telemetry import errors  # noqa: PLC0415 - as above
 
@@ -106,7 +105,7 @@ def schedule_watched() -> AbstractContextManager[None]:
 def alerts() -> Alerts:
     """Where alerts go: to the log, and to Sentry if the deployment names a DSN."""
     log = AlertLog(write_line, CLOCK)
-    if not errors_watched():
+    if not watch_errors():
         return SeldomAlerts(log, CLOCK)
     from shared.telemetry import errors  # noqa: PLC0415 - as above
 

@@ -14,6 +14,7 @@ from infra.townctl.output import FOUND, OK, Answer, plain, short
 from infra.townctl.summaries import action_line, code_of, quantity
 from shared.domain.answers import DifferenceAnswer
 from shared.domain.errors import DamagedImage, Refused
+from shared.history.journal_rows import ticks_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
 from shared.replay.recordings import file_format, making, verifying
@@ -57,7 +58,7 @@ def record(
         "masked": made.recording.masked,
     }
     line = (
-        f"wrote ticks {document['firstTick']} to {document['lastTick']} of town {town_id} to {file}: "
+        f"wrote {ticks_text(made.recording.base_tick + 1, made.recording.last_tick)} of town {town_id} to {file}: "
         f"{quantity(len(body), 'byte')}, {quantity(made.recording.masked, 'masked text')}; "
         f"to verify it anywhere: townctl replay {file}"
     )
@@ -93,7 +94,7 @@ def replay_file(context: Context, path: Path) -> Answer:
 def view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A verified recording for people: the proof, or a diff of the ticks that diverge."""
     first, last = document["firstTick"], document["lastTick"]
-    ticks = f"ticks {first} to {last} of {document['townId']}"
+    ticks = f"{ticks_text(first, last)} of {document['townId']}"
     events = quantity(document["eventsReplayed"], "event")
     if document["exact"]:
         proof = "byte for byte" if document["comparedBy"] == "image" else "row for row"

@@ -15,6 +15,7 @@ from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
 from infra.townctl.summaries import action_line, code_of, counted, quantity
 from shared.domain.errors import Refused
 from shared.history.differences import ABSENT
+from shared.history.journal_rows import ticks_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
 from shared.replay import faithful
@@ -154,10 +155,10 @@ def _tick_row(tick: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _segment_line(segment: Mapping[str, Any]) -> str:
-    ticks = f"ticks {segment['firstTick']} to {segment['lastTick']}"
+    ticks = ticks_text(segment["firstTick"], segment["lastTick"])
     if segment["kind"] == "what_if":
         found = {True: "gives the same result", False: "diverges", None: "cannot be compared"}
-        return f"{ticks} were made by code {segment['codeVersion']}; the installed code {found[segment['equal']]}"
+        return f"{ticks}: made by code {segment['codeVersion']}; the installed code {found[segment['equal']]}"
     found = {
         True: "equal to history",
         False: "DIVERGES FROM HISTORY",

@@ -30,3 +30,8 @@ class JournalRows:
         self._position += 1
         if self._position == len(self._block):
             yield from self.start_after(last)
+
+
+def ticks_text(first: int, last: int) -> str:
+    """A range of ticks in words: "tick 5", "ticks 5 to 7"."""
+    return f"tick {first}" if first == last else f"ticks {first} to {last}"

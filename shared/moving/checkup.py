@@ -16,6 +16,7 @@ from shared.domain.config import TownConfig
 from shared.domain.errors import RowUnreadable
 from shared.domain.field_errors import first_error
 from shared.domain.times import from_text
+from shared.history.journal_rows import ticks_text
 from shared.images import dump
 from shared.town import database, town_keys
 from shared.town.rows import (
@@ -148,4 +149,4 @@ def _journal(sql: sqlite3.Connection) -> Iterator[Defect]:
         yield Defect("journal", "ticks", f"its last row is tick {numbers[-1]}, but the last tick of the town is {last}")
     for before, after in pairwise(numbers):
         if after != before + 1:
-            yield Defect("journal", "ticks", f"ticks {before + 1} to {after - 1} are missing")
+            yield Defect("journal", "ticks", f"missing: {ticks_text(before + 1, after - 1)}")

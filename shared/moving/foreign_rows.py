@@ -131,7 +131,7 @@ def _left_out(sql: sqlite3.Connection, table: str) -> Iterator[NotRead]:
         yield NotRead(table[:100], "", "", f"towns have no such table, and it cannot be read: {error}")
         return
     if rows:
-        yield NotRead(table[:100], f"{rows} rows", "", "towns have no such table")
+        yield NotRead(table[:100], "1 row" if rows == 1 else f"{rows} rows", "", "towns have no such table")
 
 
 def _plain(value: Any) -> Any:

@@ -81,7 +81,7 @@ def of_lines(content: bytes) -> Iterator[GivenRow | NotRead]:
         yield row
     for table, count in promised.items():
         if isinstance(count, int) and found[table] < count:
-            why = f"the header announces {count} rows, but {found[table]} can be read: the file was cut off or changed"
+            why = f"rows announced by the header: {count}; rows that can be read: {found[table]}. The file was cut off or changed"
             yield NotRead(table[:100], "", "", why)
 
 

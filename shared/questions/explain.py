@@ -12,7 +12,7 @@ from typing import Any
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
 from shared.domain.times import from_text, text_or_none, to_text
-from shared.history.journal_rows import JournalRows
+from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
 from shared.ports.steps import Steps
@@ -153,7 +153,7 @@ def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[st
     while (row := rows.next) is not None and time_of(row) <= at:
         if row["tick_no"] != running.tick_no + 1:
             notes.append(
-                f"the journal lacks ticks {running.tick_no + 1} to {row['tick_no'] - 1}: the state shown is the one before them"
+                f"the journal lacks {ticks_text(running.tick_no + 1, row['tick_no'] - 1)}: the state shown is the one before them"
             )
             break
         if row["code_version"] != code_version() and not notes:

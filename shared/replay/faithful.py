@@ -43,7 +43,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
                 warm_up += 1
                 continue
             told.append(tick)
-            size += len(canonical.dumps(tick.as_json(again.results))) if page.size else 0
+            size += len(canonical.dumps(tick.as_json(again.results)).encode()) if page.size else 0
         again.finish()
         seen = wanted.end if cursor is None else told[-1].at
         return Replay(

@@ -15,7 +15,7 @@ _OFFSET_HINT: Final = "write a time with its offset, such as 2026-01-10T12:00:00
 
 @dataclass(frozen=True, slots=True)
 class PageLimits:
-    """The limits of one answer: time, ticks, and characters of JSON (None for no limit)."""
+    """The limits of one answer: time, ticks, and bytes of JSON (None for no limit)."""
 
     span: timedelta = timedelta(hours=24)
     ticks: int = 2_000

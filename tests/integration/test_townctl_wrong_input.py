@@ -132,7 +132,9 @@ POST = ("event", "post", "alpha")
         pytest.param((*POST, "--type", "town_started", "--payload", '{"x": 1}'), "Extra", "", id="an unknown field"),
         pytest.param((*POST, "--type", "convoy_started"), "required", "", id="a missing field"),
         pytest.param((*POST, "--type", "bead_cancelled"), "bead_id", "", id="a missing bead"),
-        pytest.param((*POST, "--type", "town_started", "--id", "short"), "8 to 128", "every retry", id="a short event id"),
+        pytest.param(
+            (*POST, "--type", "town_started", "--id", "short"), "8 to 128", "every retry", id="a short event id"
+        ),
         pytest.param(
             ("dry-run", "alpha", "--now", "tomorrow"),
             "tomorrow",

@@ -177,7 +177,7 @@ def _within(size: int | None, each: list[T]) -> list[T]:
     """The first elements whose JSON fits into `size` characters."""
     if size is None:
         return each
-    lengths = accumulate(len(canonical.dumps(one)) for one in each)
+    lengths = accumulate(len(canonical.dumps(one).encode()) for one in each)
     return [one for one, length in zip(each, lengths, strict=True) if length <= size]
 
 

@@ -228,7 +228,7 @@ def test_a_file_that_was_cut_off_is_told_by_what_its_header_promises() -> None:
     header = {**HEADER, "rows": {"beads": 2, "rigs": 1}}
     there = importing.imported("new", of_lines(lines(RIG, bead("b"), header=header)), now=NOW)
     [loss] = there.not_read
-    assert (loss.table, "announces 2 rows, but 1 can be read" in loss.why) == ("beads", True)
+    assert (loss.table, "header: 2; rows that can be read: 1" in loss.why) == ("beads", True)
 
 
 @pytest.mark.parametrize(
