@@ -1,4 +1,4 @@
-"""The HTTP server: it checks the caller's key before anything else, decodes JSON bodies and routes requests to `Sessions`."""
+"""The HTTP server: checks the caller's key before anything else, decodes JSON bodies and routes requests to `Sessions`."""
 
 import hmac
 import json
@@ -23,7 +23,7 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class RequestRefused(Exception):
-    """A request that is answered with an error before anything was done."""
+    """The request is answered with this error, and nothing was done."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Log nothing: whatever matters becomes an event or an answer."""
+        """Log nothing, because events and answers already report everything that matters."""
 
 
 def _body(model: type[B], content: bytes) -> B:

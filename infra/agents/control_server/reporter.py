@@ -1,4 +1,6 @@
-"""Posts the server's events to the town: facts in order and with retries until the town accepts them, signs of life once."""
+"""Posts the server's events to the town. Facts are posted in order and retried until the town accepts them; heartbeats are not
+retried.
+"""
 
 import queue
 import threading
@@ -53,7 +55,7 @@ class Reporter:
         return found if agent_id is None else found | {"agent_id": agent_id}
 
     def finish(self, *, seconds: float) -> bool:
-        """Wait at most `seconds` real seconds until every fact was accepted, then stop posting. Returns whether all were."""
+        """Wait at most `seconds` real seconds until every fact is posted, then stop posting. Returns whether all facts are."""
         all_posted = wait_for(lambda: self._unposted == 0, seconds=seconds)
         self._ended.set()
         self._waiting.put(None)
@@ -66,7 +68,7 @@ class Reporter:
                 try:
                     self._poster.post([event])
                 except NotPosted as error:
-                    if error.final:  # retrying it would block all later events forever
+                    if error.final:  # retrying this event would block all later ones forever
                         print(f"control server: the town refused {event['event_type']} for good: {error}", flush=True)
                         self._unposted -= 1
                         break

@@ -1,9 +1,9 @@
-"""What the control server does for each route: starts, stops, statuses, messages, models, tokens.
+"""The operations behind the control server's routes: starts, stops, statuses, messages, models, tokens.
 
-A start may take long, because it may clone a repository. So it runs in a thread, and the caller is answered when it is
-done or, after a few seconds, with `starting`. A repeated start waits for the first one. A start of a newer generation, or
-a stop, cancels it. `LocalProcessRuntime` decides all this and keeps its answers in files, so a restarted server knows what
-it has started.
+A start may clone a repository and take long. So it runs in a thread, and the caller gets the result or, after a few seconds,
+the answer `starting`. A repeated start waits for the first one. A start of a newer generation, or a stop, cancels it.
+`LocalProcessRuntime` decides all this and keeps its answers in files, so a restarted server knows which agents it has
+started.
 """
 
 import json
@@ -80,7 +80,7 @@ class Sessions:
         }
 
     def start(self, body: StartAgent, *, effect_id: str) -> Answer:
-        """Start an agent. Idempotent: the same key again gets the first answer."""
+        """Start an agent. Idempotent: a repeated start with the same key gets the first answer."""
         if body.town_id != self._settings.town_id:
             return 409, {"error": f"this container serves town {self._settings.town_id}"}
         try:
@@ -106,7 +106,7 @@ class Sessions:
         return (409 if isinstance(answer, StartRejected) else 500), {"error": answer.reason}
 
     def take_no_more_starts(self) -> None:
-        """Refuse every start from now on. Starts in progress are cancelled and reported like any that fail."""
+        """Refuse every start from now on. Starts in progress are cancelled and reported like any failed start."""
         with self._guard:
             self.evicting = True
             under_way = [launch for launch, _ in self._starting.values()]
@@ -168,14 +168,14 @@ class Sessions:
         return 200, {"agentId": agent_id, "model": body.model}
 
     def refresh_token(self, body: RefreshToken) -> Answer:
-        """Store the tokens in the files that the server and its agents read; only this user can read them."""
+        """Store the tokens in the files from which the server and its agents read them; only this user can read the files."""
         write_secret(self._root / "token", body.token)
         for each in body.agent_tokens:
             write_secret(self._token_file(each.agent_id, each.generation), each.token)
         return 200, {"status": "refreshed"}
 
     def sync_config(self, body: SyncConfig) -> Answer:
-        """Remember environment variables for later starts, and fetch clones in the background."""
+        """Store environment variables for later starts, and fetch repositories in the background."""
         wrong = _wrong_variable(body.env_vars)
         if wrong is not None:
             return 400, {"error": f"envVars: {wrong}"}
@@ -186,7 +186,7 @@ class Sessions:
         return 200, {"status": "synced"}
 
     def close(self) -> None:
-        """Start and fetch nothing more."""
+        """Start no more agents and fetch no more repositories."""
         self._closed.set()
         for pool in (self._pool, self._fetches):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -230,7 +230,10 @@ class Sessions:
         try:
             self.workspaces.fetch(url, self._closed.is_set)
         except NotPrepared as error:
-            print(f"control server: fetching a clone ahead failed, the first start tries again: {error}", flush=True)
+            print(
+                f"control server: a repository could not be fetched in advance; the first start retries: {error}",
+                flush=True,
+            )
 
     def _configured(self) -> dict[str, str]:
         path = self._root / "config.json"
@@ -240,7 +243,7 @@ class Sessions:
         return {str(name): str(value) for name, value in stored["env_vars"].items()}
 
     def _token_file(self, agent_id: str, generation: int) -> Path:
-        """The token file of one generation; a late token for an older one must not replace the newer one's token."""
+        """The token file of one generation. Generations do not share it, so a late token cannot replace a newer generation's."""
         return self._root / "tokens" / f"{segment(agent_id)}.{generation}"
 
     def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, Any]:
@@ -251,7 +254,7 @@ class Sessions:
 
 
 def write_secret(path: Path, secret: str) -> None:
-    """Write a file atomically that only this user can read."""
+    """Atomically write a file that only this user can read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

@@ -48,7 +48,7 @@ def keep_own_token(request: StartAgent, root: Path) -> StartAgent:
 
 
 def run_one(running: Running, request: StartAgent, *, effect_id: str, ended: Callable[[], bool]) -> int:
-    """Start the agent and wait until it has ended or `ended()` is true. Returns 0 if it was started."""
+    """Start the agent and wait until it has ended or `ended()` is true. Returns 1 if the start failed at once, else 0."""
     status, answer = running.sessions.start(request, effect_id=effect_id)
     if status not in (200, 202):
         running.watch.report_end(
