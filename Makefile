@@ -1,4 +1,4 @@
-# All commands of developers, CI and the build. The machine needs python3 >= 3.11 with pip, make and git.
+# All commands for developers, CI and the build. The machine needs python3 >= 3.11 with pip, make and git.
 
 UV_VERSION := 0.13.8
 SAM_VERSION := 1.170.0
@@ -20,14 +20,14 @@ SAM := .tools/sam-$(SAM_VERSION)/.ready
 BUNDLE_ARCH ?= aarch64
 BUNDLE := build/bundle-$(BUNDLE_ARCH)
 export SAM_CLI_TELEMETRY := 0
-# uv checks and exports the lock offline. The lock contains this host, which cannot exist, in place of every index's host (see
-# pyproject.toml).
+# uv checks and exports the lock offline. In the lock, this host, which cannot exist, replaces the host of every package index
+# (see pyproject.toml).
 NO_HOST := https://index.invalid
 OFFLINE := --offline --no-config --default-index $(NO_HOST)/simple
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-# Use the first of these that runs (a pyenv shim may exist, but fail). Lambda runs 3.13.
+# Use the first of these interpreters that runs: a pyenv shim may exist but fail. Lambda runs 3.13, so prefer it.
 define find_python
 py=; for p in $(if $(PYTHON),$(PYTHON),python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13 \
 		python3 python3.14 python3.12 python3.11); do \
@@ -36,10 +36,10 @@ done; \
 [ -n "$$py" ] || { echo "setup: no working Python >= 3.11 found; name one: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 endef
 
-# Lambda's folder is read-only, so the interpreter cannot cache compiled modules, and compiling them takes half of a cold start.
-# Therefore the bundle contains them, compiled for the path that they have in Lambda and never compared with their sources. Only
-# the Python version of Lambda can compile them. `make build` prints a warning if it is missing, because sam hides the output of
-# recipes.
+# Lambda's code folder is read-only, so the interpreter cannot cache compiled modules, and compiling them takes half of a cold
+# start. So the bundle contains the modules compiled, for the path that they have in Lambda and without a check against their
+# sources. Only Lambda's Python version can compile them. If it is missing, `make build` prints the warning, because sam hides the
+# output of these recipes.
 is_lambdas_python = "$$py" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))'
 define compile_modules
 @$(find_python); if $(is_lambdas_python); then \
@@ -47,8 +47,8 @@ define compile_modules
 fi
 endef
 
-# uv does not read pip's settings, so the package index that is configured on this machine, if any, is passed to uv at run time
-# and stored nowhere. Files may come from any configured index, because the lock's hashes verify them.
+# uv does not read pip's settings, so the recipes pass it the package index that this machine's pip uses, if one is configured,
+# and store it nowhere. Files may come from any configured index, because the hashes in the lock verify them.
 define use_pips_index
 pip_says() { .tools/pip config get "$$1" 2>/dev/null | tr '\n' ' ' | sed 's/ *$$//' || true; }; \
 index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(pip_says global.index-url)}}}; \
@@ -111,11 +111,11 @@ drain-test: $(READY) ## Evict a town's container while an agent works, and check
 	.venv/bin/python -m infra.devstack.drain_test $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure the performance targets of the design
+bench: $(READY) ## Measure the figures for which the design sets performance targets
 	.venv/bin/python -m tests.benchmarks $(ARGS)
 
 .PHONY: bench-storage
-bench-storage: $(READY) ## Measure commits of towns of 200 KB to 100 MB on a local S3, compared with whole files and Litestream
+bench-storage: $(READY) ## Measure commits of towns of 200 KB to 100 MB on a local S3, and compare them with whole files and Litestream
 	.venv/bin/python -m tests.benchmarks.storage $(ARGS)
 
 .PHONY: mutants
@@ -138,7 +138,7 @@ cover: $(READY) ## Run all tests and show the branches that no test covers
 lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-package NAME")
 	@$(find_python); $(use_pips_index); unset UV_EXTRA_INDEX_URL UV_INDEX_STRATEGY; \
 	$(UV) lock --no-config --python "$$py" $(ARGS)
-	@# Keep names, versions, markers and hashes, and replace every host. See the comment at the top of pyproject.toml.
+	@# Keep names, versions, markers and hashes, but replace every host. See the comment at the top of pyproject.toml.
 	@sed -E -e 's#registry = "[^"]+"#registry = "$(NO_HOST)/simple"#' \
 		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
 	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
@@ -153,7 +153,7 @@ build: $(SAM) ## Build the Lambda bundles (arm64) into .aws-sam/build
 	.tools/sam-$(SAM_VERSION)/bin/sam build
 
 .PHONY: build-x86
-build-x86: build/sam-x86_64/.ready ## Build the same bundles for the emulator on this machine into build/sam-x86_64
+build-x86: build/sam-x86_64/.ready ## Build the same bundles for x86_64, for the emulator on this machine, into build/sam-x86_64
 
 .PHONY: e2e
 e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end tests: the whole stack in Lambda's runtime emulator

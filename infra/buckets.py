@@ -1,4 +1,4 @@
-"""A bucket, as options or the environment name it: one of AWS, or of another store behind an endpoint.
+"""The bucket that holds the towns: in AWS S3, or in another S3-compatible store, which an endpoint names.
 
 TOWNCTL_BUCKET, TOWNCTL_ENDPOINT and TOWNCTL_REGION name it for townctl and for local agents. Local agents also inherit this
 process's settings of the AWS SDK, including credentials, because they are processes of the same user. In a deployment,
@@ -23,7 +23,7 @@ _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One bucket. Without an endpoint it is at AWS; without a region, the SDK's settings name the region."""
+    """One bucket. Without an endpoint, it is in AWS S3. Without a region, the settings of the SDK name the region."""
 
     name: str
     endpoint_url: str | None = None
@@ -40,7 +40,7 @@ class Bucket:
         return cls(name, endpoint_url or None, region or None) if name else None
 
     def objects(self) -> S3Objects:
-        """The object store in the bucket. No request is sent yet."""
+        """The object store in the bucket. Sends no request yet."""
         return S3Objects(self.name, endpoint_url=self.endpoint_url, region=self.region, kind_of=keys.kind_of)
 
     def way(self) -> dict[str, str]:

@@ -17,9 +17,9 @@ from typing import Any
 
 from infra.agents.control_server.http import ControlServer, _Handler
 from infra.agents.control_server.server import Running
-from infra.agents.control_server.sessions import Answer, Sessions
+from infra.agents.control_server.sessions import SessionAnswer, Sessions
 from infra.agents.control_server.settings import ControlServerSettings
-from infra.agents.posting import Event, NotPosted
+from infra.agents.posting import NotPosted, PostedEvent
 from shared.adapters.clock import SystemClock, wait_for
 from shared.ports.clock import Clock
 
@@ -104,7 +104,7 @@ class FaultyDoor(ControlServer):
         self.faults = Faults()
         self.RequestHandlerClass = _FaultyHandler
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
         fault = self.faults.take(method, path)
         if isinstance(fault, Fail):
             return fault.status, {"error": "as planned"}
@@ -147,18 +147,18 @@ class _FaultyHandler(_Handler):
 class Listener:
     """A town that keeps what it is told; it can be deaf for a while, and refuse what one agent says for good."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[PostedEvent] = field(default_factory=list)
     deaf: bool = False
     refuses: str | None = None
 
-    def post(self, events: Sequence[Event]) -> None:
+    def post(self, events: Sequence[PostedEvent]) -> None:
         if self.deaf:
             raise NotPosted("nobody listens")
         if any(event.get("agent_id") == self.refuses for event in events if self.refuses is not None):
             raise NotPosted("not from that one", final=True)
         self.events.extend(events)
 
-    def heard(self, event_type: str, agent_id: str | None = None) -> list[Event]:
+    def heard(self, event_type: str, agent_id: str | None = None) -> list[PostedEvent]:
         """Events of a type, in order."""
         return [
             event

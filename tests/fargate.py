@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 from moto.moto_api import state_manager
 
-from infra.agents.control_server.requests import StartAgent
+from infra.agents.control_server.requests import StartAgentRequest
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import is_over, keep_own_token
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
@@ -140,7 +140,7 @@ class Fargate:
         self.servers[arn] = server
         url = environment.get(START_URL_VARIABLE)
         if url is not None:
-            request = keep_own_token(StartAgent.model_validate_json(self.shelf[url]), settings.root)
+            request = keep_own_token(StartAgentRequest.model_validate_json(self.shelf[url]), settings.root)
             server.running.sessions.start(request, effect_id=environment[START_KEY_VARIABLE])
 
     def close(self) -> None:

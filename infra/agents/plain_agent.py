@@ -1,8 +1,12 @@
 """A plain agent: `python -m infra.agents.plain_agent`. It uses only its start file, git and `town-agent`.
 
-It shows what any agent CLI, in any language, has to do. As a polecat, it slowly writes a file line by line in its worktree
-and continues the file of an evicted predecessor. As a refinery, it merges. As the mayor, it reads its messages and waits.
-TOWN_AGENT_CLI is the command that calls `town-agent`; TOWN_AGENT_PACE is the time per line in seconds of the town's clock.
+It shows the least that an agent CLI, in any language, has to do:
+
+    as a polecat     it slowly writes a file, line by line, and continues the file of an evicted predecessor
+    as a refinery    it merges
+    as the mayor     it reads its messages and waits
+
+TOWN_AGENT_CLI is the command that calls `town-agent`. TOWN_AGENT_PACE is the time per line, in seconds of the town's clock.
 """
 
 import json
@@ -29,7 +33,7 @@ def main() -> int:
 
 
 def file_of(bead: dict[str, Any]) -> str:
-    """The name of the file that is written for a bead."""
+    """The name of the file that a polecat writes for a bead."""
     return f"work-{bead['id'][:8]}.txt"
 
 
@@ -44,7 +48,7 @@ def _build(order: dict[str, Any]) -> int:
         _town_agent("status", f"wrote line {len(lines) + 1} of {LINES}")
         _think()
         if "taken away" in _town_agent("messages"):
-            return 0  # the control server commits and pushes what is left here
+            return 0  # the control server commits and pushes the unfinished file
     branch = order["branch"]
     _git("add", "--all")
     if _git("status", "--porcelain"):

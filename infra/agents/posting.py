@@ -1,9 +1,12 @@
-"""How an agent posts events to its town: through ordinary ingestion, in one of four ways that its environment selects.
+"""Posts an agent's events to its town through ordinary ingestion, in the first of these ways that its environment names:
 
-TOWN_API is the base URL of the events API. The token is in the file TOWN_TOKEN_FILE, which is read for every report because
-it is refreshed, or in TOWN_TOKEN. TOWN_AGENT_POST is a command (a JSON list of words) that reads a JSON array of events from
-standard input; an agent in any language can use it, at the cost of one process per report. TOWN_AGENT_DATA (or TOWNCTL_DATA)
-is a data directory and TOWNCTL_BUCKET a bucket, into which an agent in Python posts with the same code as the command.
+    TOWN_API                           base URL of the events API; the token is in the file TOWN_TOKEN_FILE, which is read for
+                                       every report because it is refreshed, or in TOWN_TOKEN
+    TOWNCTL_BUCKET                     a bucket, into which this process posts
+    TOWN_AGENT_DATA or TOWNCTL_DATA    a data directory, into which this process posts
+    TOWN_AGENT_POST                    a command (a JSON list of words) that reads a JSON array of events from standard input;
+                                       it costs one process per report
+
 Posting is idempotent, because event ids are stable: a report that is retried and arrives twice counts once.
 """
 
@@ -31,11 +34,11 @@ _API_SECONDS: Final = 15.0
 _TRIES: Final = 5
 _COMMAND_SECONDS: Final = 30.0
 
-Event = Mapping[str, Any]
+PostedEvent = Mapping[str, Any]
 
 
 class NotPosted(Exception):
-    """The events were not acknowledged; the town may have them or not. `final` means that a retry would fail again."""
+    """The events were not acknowledged; the town may still have received them. If `final`, a retry would fail again."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
@@ -45,8 +48,8 @@ class NotPosted(Exception):
 class Poster(Protocol):
     """Posts events to a town's inbox."""
 
-    def post(self, events: Sequence[Event]) -> None:
-        """Post the events, in this order. When it returns, they are stored. Raises NotPosted."""
+    def post(self, events: Sequence[PostedEvent]) -> None:
+        """Post the events in this order and return when they are stored. Raises NotPosted."""
         ...
 
 
@@ -56,7 +59,7 @@ class CommandPoster:
 
     command: tuple[str, ...]
 
-    def post(self, events: Sequence[Event]) -> None:
+    def post(self, events: Sequence[PostedEvent]) -> None:
         """Run the command once. Raises NotPosted with its error output."""
         try:
             done = subprocess.run(
@@ -76,10 +79,10 @@ class CommandPoster:
 
 @dataclass(frozen=True, slots=True)
 class StorePoster:
-    """Posts into an object store, as `townctl event post` does, but without a process of its own.
+    """Posts into an object store, as `townctl event post` does, but in this process.
 
-    `open_store` is called at the first report, because an agent that reports in another way needs no store. `place` is the
-    store's location for error messages.
+    `open_store` is called at the first report, because an agent that never reports needs no store. `place` is the store's
+    location, for error messages.
     """
 
     open_store: Callable[[], ObjectStore]
@@ -87,8 +90,8 @@ class StorePoster:
     town_id: str
     clock: Clock
 
-    def post(self, events: Sequence[Event]) -> None:
-        """Validate the events and store them as one batch. Raises NotPosted with the problem and what to do about it."""
+    def post(self, events: Sequence[PostedEvent]) -> None:
+        """Validate the events and store them as one batch. Raises NotPosted with the problem and a hint."""
         from shared.intake import ingest
         from shared.ports.steps import drive
         from shared.storage.towns import ObjectTownStore
@@ -114,12 +117,12 @@ class ApiPoster:
     town_id: str
     token: Callable[[], str]
 
-    def post(self, events: Sequence[Event]) -> None:
-        """Send one request. Raises NotPosted, which is final if the API would refuse the same request again."""
+    def post(self, events: Sequence[PostedEvent]) -> None:
+        """Send one request. Raises NotPosted; it is final if the API would refuse the same request again."""
         self.send(events)
 
-    def send(self, events: Sequence[Event]) -> Mapping[str, Any]:
-        """As `post`, but returns the API's answer, which contains `drain_nonce` for a heartbeat while the town drains."""
+    def send(self, events: Sequence[PostedEvent]) -> Mapping[str, Any]:
+        """As `post`, but return the API's answer. While the town drains, the answer to a heartbeat contains `drain_nonce`."""
         from shared.adapters.http_json import Answered, call
 
         url = f"{self.api.rstrip('/')}/api/towns/{quote(self.town_id, safe='')}/events"
@@ -134,7 +137,7 @@ class ApiPoster:
 
 
 def patiently(post: Callable[[], None], *, clock: Clock) -> None:
-    """Call `post` up to five times, with a growing delay of the clock's time. Raises the last NotPosted."""
+    """Call `post` up to five times, with growing delays on this clock. Raises the last NotPosted."""
     for attempt in range(1, _TRIES + 1):
         try:
             return post()
@@ -183,6 +186,6 @@ def _token(environment: Mapping[str, str]) -> str:
     token = token or environment.get(TOKEN_VARIABLE, "")
     if not token:
         raise NotPosted(
-            f"no town token: set {TOKEN_FILE_VARIABLE} to a file that contains one, or {TOKEN_VARIABLE} to it"
+            f"no town token: set {TOKEN_FILE_VARIABLE} to a file that contains one, or {TOKEN_VARIABLE} to the token"
         )
     return token

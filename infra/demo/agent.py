@@ -1,12 +1,12 @@
 """A scripted agent that does real work: `python -m infra.demo.agent`.
 
-TOWN_AGENT_CONTEXT names the file with its order, TOWN_CLOCK its clock, and TOWN_AGENT_PACE how many seconds of that clock it
-waits at each step. It reports through `infra.agents.posting`. Its working directory is kept from one generation to the next.
-As a polecat, it commits a module on a branch and reports agent_done; as a refinery, it merges or requests changes; if its
-bead says so, it crashes, hangs or lies (`infra.demo.order`).
+TOWN_AGENT_CONTEXT names the file with its order and TOWN_CLOCK its clock. TOWN_AGENT_PACE is the number of seconds of that
+clock for which it waits at each step. It reports through `infra.agents.posting`. All its generations share one working
+directory. As a polecat, it commits a module on a branch and reports agent_done. As a refinery, it merges or requests changes.
+If its bead says so, it crashes, hangs or lies (`infra.demo.order`). As the mayor, it reads its messages and waits.
 
-It exits with 0 when its report is in the town's inbox, with 1 when it could not do its work, and with 2 when it has no order.
-It does not handle failures itself: the reconciler observes the end of the process and starts the next generation.
+Exit code 0: its report is in the town's inbox. 1: it could not do its work. 2: it has no order. It does not handle failures
+itself: the reconciler observes the end of the process and starts the next generation.
 """
 
 import json
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _rest_as_mayor(me: Caller, environment: Mapping[str, str]) -> int:
-    """Act as a mayor that has nothing to decide: print its messages, report that it waits, and end."""
+    """Act as a mayor that has nothing to decide: print the messages, report that the mayor is waiting, and end."""
     clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
     poster = poster_from(environment, town_id=me.town_id, clock=clock)
     print(json.loads(Path(environment[MARK_VARIABLE]).read_text(encoding="utf-8")).get("message"), flush=True)

@@ -1,8 +1,8 @@
 """`townctl demo`: a whole town on this machine, with real agent processes and a real git repository, on a fast clock.
 
-Except for the clock, which the town, its agents and their heartbeats share, everything behaves as specified. One agent
-crashes on purpose, and the rules recover its bead. The demo fails (exit code 1) if that, or anything else that it promises,
-does not happen.
+Everything behaves as specified; only the clock, which the town and its agents share, is fast. One agent crashes on purpose, and
+the rules recover its bead. The demo fails (exit code 1) if this recovery, or anything else that the demo promises, does not
+happen.
 """
 
 import subprocess
@@ -38,7 +38,7 @@ FASTEST: Final = 100.0
 """At a higher speed, an agent process takes longer to start than the town waits for its first heartbeat."""
 
 _SPEEDS: Final[dict[StoreName, float]] = {"directory": 40, "s3": 15, "moto": 15}
-"""Slower with S3, because each agent process imports the SDK first, and the town must not time out meanwhile."""
+"""Slower with S3: each agent process first imports the SDK, and must send a heartbeat before the town declares it lost."""
 
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0

@@ -1,7 +1,7 @@
-"""What a demo agent writes: a small Python module per bead, and a test for it if a reviewer requests one.
+"""The code that demo agents write: a small Python module per bead, and a test for it if a reviewer requests one.
 
-A module names the other modules that existed when it was written. So the repository shows that a task of a convoy really
-started from the work of the tasks that it depends on.
+A module lists the modules that existed when it was written. So the repository shows that a task of a convoy really started
+from the work of the tasks that it depends on.
 """
 
 import re
@@ -81,7 +81,7 @@ def modules_without_test(tree: Path, changed: Sequence[str]) -> list[str]:
 
 
 def problems(tree: Path, changed: Sequence[str]) -> list[str]:
-    """The problems that a reviewer finds automatically: files that do not compile, tests that fail."""
+    """The problems that a reviewer finds by running the code: files that do not compile, tests that fail."""
     found = [problem for path in changed if path.endswith(".py") for problem in _compile_problem(tree, path)]
     if not found and any((tree / TESTS).glob("test_*.py")):
         words = [sys.executable, "-B", "-m", "unittest", "discover", "--start-directory", TESTS]

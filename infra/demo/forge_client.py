@@ -1,4 +1,4 @@
-"""A client for pull requests with which a demo agent calls GitHub's API, with a token of its own, as any agent would.
+"""A client with which a demo agent opens and resolves pull requests in GitHub's API, with its own token, as any agent would.
 
 TOWN_AGENT_FORGE is the URL of the API, TOWN_AGENT_FORGE_TOKEN the token. In the demo, both belong to the fake GitHub.
 """
@@ -52,7 +52,7 @@ class PullRequests:
             ) from error
 
     def open(self, head: str, base: str, *, title: str, body: str) -> str:
-        """Open a pull request, unless an earlier generation has opened it, and return its URL. Raises ForgeFailed."""
+        """Open a pull request, or find the one that an earlier generation opened, and return its URL. Raises ForgeFailed."""
         found = self._graphql(_OPEN, {"head": head})["pullRequests"]["nodes"]
         if found:
             return str(found[0]["url"])

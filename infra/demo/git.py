@@ -1,7 +1,7 @@
-"""Git as the demo agents use it: each agent has a mirror of its own, a new worktree per start, and pushes that may lose races.
+"""Git for the demo agents: each agent has its own mirror, a new worktree per start, and pushes that may lose a race.
 
-A process may be killed at any moment, even inside git. What it leaves in its mirror (a lock, half a ref) must not stop the
-next generation: a mirror that cannot be fetched into is deleted and created again. Worktrees are never reused.
+A process may be killed at any moment, even inside git. Leftovers in its mirror (a lock, half a ref) must not stop the next
+generation: if a fetch into the mirror fails, the mirror is deleted and created again. Worktrees are never reused.
 """
 
 import shutil
@@ -23,7 +23,7 @@ class GitFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Runs git as one author, offline, without the user's configuration and without hooks."""
+    """Runs git as one author, without the network, the user's configuration and hooks."""
 
     author: str
     environment: Mapping[str, str]
@@ -81,15 +81,15 @@ class Worktree:
         return True
 
     def push(self, branch: str) -> bool:
-        """Push this commit to a branch. Returns False if somebody else was first or held the branch's lock."""
+        """Push this commit to a branch. Returns False if the push fails, usually because another agent pushed first."""
         return self.git.attempt("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", at=self.path).returncode == 0
 
     def rebase(self, commit: str) -> None:
-        """Rebase our commits onto another commit. Raises GitFailed if there is a conflict."""
+        """Rebase this worktree's commits onto another commit. Raises GitFailed if there is a conflict."""
         self.git("rebase", commit, at=self.path)
 
     def changed_since(self, commit: str) -> list[str]:
-        """The files that our side has added or changed since it branched off from that commit."""
+        """The files that this worktree has added or changed since it branched off from that commit."""
         return self.git("diff", "--name-only", "--diff-filter=AM", f"{commit}...HEAD", at=self.path).splitlines()
 
 
@@ -103,7 +103,7 @@ class Mirror:
         self._mirror = home / "mirror.git"
 
     def fetch(self) -> None:
-        """Update the mirror, or create it if it is missing or damaged. Raises GitFailed."""
+        """Update the mirror, or create it again if that fails. Raises GitFailed."""
         if (
             self._mirror.exists()
             and self._git.attempt("fetch", "--quiet", "--prune", "origin", at=self._mirror).returncode == 0
@@ -129,7 +129,7 @@ class Mirror:
         return commit
 
     def ensure_branch(self, branch: str, *, base: str) -> None:
-        """Create a branch at the tip of another, unless it exists. Several agents may do this at the same time."""
+        """Create a branch at the tip of another branch, unless it exists. Several agents may do this at the same time."""
         if self.tip(branch) is None:
             push = ["push", "--quiet", "origin", f"{self.existing_tip(base)}:refs/heads/{branch}"]
             self._git.attempt(*push, at=self._mirror)
@@ -137,7 +137,7 @@ class Mirror:
             self.existing_tip(branch)
 
     def checkout(self, commit: str, *, name: str) -> Worktree:
-        """A new worktree. Those of earlier starts are removed, because their processes have ended."""
+        """A new worktree. Worktrees of earlier starts are removed, because their processes have ended."""
         trees = self._home / "trees"
         shutil.rmtree(trees, ignore_errors=True)
         self._git("worktree", "prune", at=self._mirror)
@@ -145,7 +145,7 @@ class Mirror:
         return Worktree(self._git, trees / name)
 
     def first_time(self, what: str, *, base: str) -> bool:
-        """Whether nobody has done this before. A ref in the shared repository records it, so the next agent sees it."""
+        """Whether no agent has done this before. A ref in the shared repository records it for all later agents."""
         ref = f"refs/demo/{what}"
         if self._git("ls-remote", "origin", ref, at=self._mirror):
             return False

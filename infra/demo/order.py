@@ -1,13 +1,13 @@
-"""A demo agent's start order, and how the agent is to misbehave.
+"""A demo agent's start order, and the switches in it that make the agent misbehave.
 
-The order is the payload of dispatch_agent (spec/actions.md section 3). A bead that demonstrates recovery contains switches,
-one per line `demo: <switch>` in its body, or as labels `demo:<switch>`:
+The order is the payload of dispatch_agent (spec/actions.md section 3). A bead that demonstrates recovery contains switches:
+lines `demo: <switch>` in its body, or labels `demo:<switch>`:
 
     crash-once    exit with code 3 after the push, before anything is reported
-    hang          once: stop doing anything, including heartbeats
-    lie           first report, for another generation, work on a branch that does not exist; then report the truth
+    hang          once: stop working and stop the heartbeats
+    lie           first report work for another generation, on a branch that does not exist; then report the truth
     changes-once  as the reviewer, request a test before merging
-    slow          take five times as long
+    slow          wait five times as long at each step
 
 A switch with the prefix `review-` (`review-crash-once`, ...) is for the reviewer. The reviewer sees only the merge request,
 whose body is the summary of the work, so the agent that does the work copies the reviewer's switches into that summary.
@@ -55,8 +55,8 @@ class Order:
 
     @property
     def base_branch(self) -> str:
-        """Where new work starts: the convoy's feature branch, which contains the work of the blocking beads, or else the
-        default branch.
+        """The branch from which new work starts: the convoy's feature branch, which contains the work of the blocking beads;
+        without a convoy, the default branch.
         """
         return self.feature_branch or self.default_branch
 
@@ -76,7 +76,7 @@ class Order:
 
 
 def order_from(context: Mapping[str, Any]) -> Order:
-    """Read a start order. Raises KeyError or TypeError if something that an agent needs is missing."""
+    """Read a start order. Raises KeyError or TypeError if a required value is missing."""
     bead, rig = context["bead"], context["rig"]
     role = context["role"]
     return Order(

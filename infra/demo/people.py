@@ -1,6 +1,7 @@
-"""The others at the demo's forge: a build that takes a while, and a person who approves pull requests into main.
+"""The simulated build and the simulated reviewer at the demo's forge.
 
-Both use the town's clock and act only when the demo calls them, so they need no threads.
+The build checks every head, and the reviewer approves every pull request into main; both take a while. They use the town's clock
+and act only when the demo calls them, so they need no threads.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class People:
     _asked: dict[int, datetime] = field(default_factory=dict)
 
     def act(self) -> None:
-        """Start builds of new heads, finish the builds and give the approvals that are due."""
+        """Start builds of new heads, and complete the builds and approvals whose time has come."""
         now = self.clock.now()
         with self.site.lock:
             for pull in self.site.pulls:

@@ -1,4 +1,4 @@
-"""The pull requests of the demo: how each of them ended, and whether they show what the demo promises."""
+"""The pull requests of the demo: the state of each, and a check that they show what the demo promises."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -31,7 +31,7 @@ def pulls_as_json(stage: Stage) -> list[dict[str, Any]]:
 
 
 def tell_pulls(stage: Stage) -> Iterator[RenderableType]:
-    """The same as a table."""
+    """Every pull request, as a table."""
     rows = [
         (
             f"#{pull.number}",
@@ -48,7 +48,7 @@ def tell_pulls(stage: Stage) -> Iterator[RenderableType]:
 
 
 def missing_of_pulls(stage: Stage, reports: Sequence[TickReport]) -> str:
-    """What the demo promised but did not show; empty if nothing is missing or if it lands without pull requests."""
+    """The promise of the demo that was not kept; empty if all were, or if the demo lands without pull requests."""
     if stage.github is None:
         return ""
     pulls = _pulls(stage)

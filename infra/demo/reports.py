@@ -1,7 +1,7 @@
 """The events that a demo agent posts: heartbeats, a status line, and the end of its work.
 
-An event id consists of agent, generation and purpose only. So a report that is repeated, by a retry or by a second process
-of the same generation, is the same event, and the town processes it once.
+An event id consists of agent, generation and purpose only. So if a retry, or a second process of the same generation, repeats a
+report, the event is the same, and the town processes it once.
 """
 
 import re
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from infra.agents.posting import Event, NotPosted, Poster, patiently
+from infra.agents.posting import NotPosted, PostedEvent, Poster, patiently
 from infra.demo.order import Order
 from shared.domain import times
 from shared.domain.limits import FIELD_SIZE, HEARTBEAT_CADENCE, STATUS_MESSAGE
@@ -46,13 +46,13 @@ class Reports:
         self._patiently([self._done(branch, summary, pr_url)])
 
     def done_by_another_generation(self, branch: str) -> None:
-        """Report work for another generation, which the town must reject because of its generation number."""
+        """Report work for another generation. The town must reject it because of its generation number."""
         wrong = self._order.generation - 1 or self._order.generation + 1
         lie = self._event("agent_done", "lie", {"branch": branch, "generation": wrong}, fenced=False)
         self._patiently([self._about(self._order.bead.id, lie)])
 
     def asks_for_changes(self, feedback: str, *, files: Sequence[str], branch: str) -> None:
-        """Request changes and end the review: both in one batch, in this order."""
+        """Request changes and end the review, in this order and in one batch."""
         payload = {"feedback": feedback[: FIELD_SIZE // 4], "files": list(files)}
         asked = self._event("changes_requested", "changes", payload, fenced=True)
         self._patiently([asked, self._done(branch, None)])
@@ -66,7 +66,7 @@ class Reports:
         ]
         self._patiently([*answers, self._done(branch, None)])
 
-    def _done(self, branch: str, summary: str | None, pr_url: str | None = None) -> Event:
+    def _done(self, branch: str, summary: str | None, pr_url: str | None = None) -> PostedEvent:
         payload = {"branch": branch}
         if pr_url is not None:
             payload["pr_url"] = pr_url
@@ -89,10 +89,10 @@ class Reports:
             "occurred_at": times.to_text(self._clock.now()),
         }
 
-    def _patiently(self, events: Sequence[Event]) -> None:
+    def _patiently(self, events: Sequence[PostedEvent]) -> None:
         patiently(lambda: self._poster.post(events), clock=self._clock)
 
-    def _once(self, event: Event) -> None:
+    def _once(self, event: PostedEvent) -> None:
         try:
             self._poster.post([event])
         except NotPosted as error:

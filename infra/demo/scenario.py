@@ -1,12 +1,12 @@
 """The scenario of the demo: a rig, a convoy of four dependent beads, and a bead that stands alone.
 
-One polecat crashes after it has pushed its work and before it reports it, and one review requests changes; the rules recover
-both. All ids are fixed, so posting the scenario is idempotent.
+One polecat crashes after it has pushed its work and before it reports it, and one review requests changes; the rules bring both
+beads to their end. All ids are fixed, so posting the scenario is idempotent.
 """
 
 from typing import Any, Final
 
-from infra.agents.posting import Event
+from infra.agents.posting import PostedEvent
 
 TOWN_ID: Final = "demo"
 RIG_ID: Final = "rig-demo"
@@ -15,14 +15,14 @@ BEAD_ID: Final = "bead0000-0000-4000-8000-000000000001"
 HOST: Final = "git.demo.invalid"
 PROJECT: Final = "town/work"
 GIT_URL: Final = f"https://{HOST}/{PROJECT}.git"
-"""An address that cannot exist; `git_seed.redirect({GIT_URL: directory})` redirects git to the repository on this disk."""
+"""A URL whose host cannot exist; `git_seed.redirect({GIT_URL: directory})` makes git use a local repository instead."""
 
 CONFIG: Final[dict[str, Any]] = {
     "merge_strategy": "direct",
     "staged_convoys_default": False,
     "agent_runtime": {"kind": "local"},
 }
-"""What differs from a new town's configuration: agents land work directly, because there is no forge, and convoys start at
+"""The differences from a new town's configuration: agents land work directly, because there is no forge, and convoys start at
 once.
 """
 
@@ -30,7 +30,7 @@ PULL_REQUESTS: Final[dict[str, Any]] = {
     "merge_strategy": "pr",
     "refinery": {"review_mode": "comments", "auto_merge_delay_minutes": 1, "auto_resolve_pr_feedback": True},
 }
-"""What differs further if work lands by pull requests: a delay of one minute before merges, and agents address comments."""
+"""The further differences if work lands by pull requests: merges wait one minute, and agents resolve comments."""
 
 _TASKS: Final[list[dict[str, Any]]] = [
     {"title": "Define the grammar", "depends_on": []},
@@ -40,7 +40,7 @@ _TASKS: Final[list[dict[str, Any]]] = [
 ]
 
 
-def opening_events() -> list[Event]:
+def opening_events() -> list[PostedEvent]:
     """The events that are posted at the start, in this order."""
     rig = {"rig_id": RIG_ID, "name": "work", "git_url": GIT_URL, "default_branch": "main"}
     convoy = {"convoy_id": CONVOY_ID, "title": "Build a parser", "rig_id": RIG_ID, "tasks": _TASKS}

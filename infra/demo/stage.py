@@ -48,7 +48,7 @@ _MARK: Final = ".demo"
 _BUCKET: Final = "towns-of-the-demo"
 
 Strategy = Literal["direct", "pr"]
-"""How the demo's work lands: agents merge it themselves, or by pull requests at a fake GitHub on this machine."""
+"""How the demo's work lands: agents merge it themselves, or the town merges pull requests at a fake GitHub on this machine."""
 
 StoreName = Literal["directory", "s3", "moto"]
 """Where the demo keeps its town: in its directory, or in a server that it starts (SeaweedFS or moto)."""
@@ -77,9 +77,9 @@ class Stage:
 
 @contextmanager
 def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
-    """A new directory that is marked as in use while the block runs.
+    """A new directory that is marked as in use while the `with` block runs.
 
-    Without a name, it is created below ./demo-data, and the directories of earlier demos that were not kept are removed.
+    If none is named, it is created below ./demo-data, and the directories of earlier demos that were not kept are removed.
     """
     if named is not None:
         if named.exists() and (not named.is_dir() or any(named.iterdir())):
@@ -99,7 +99,7 @@ def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
 
 @contextmanager
 def a_bucket(store: StoreName, data: Path) -> Iterator[Bucket | None]:
-    """A new bucket in a server that runs while the block does; None if the town is kept in the directory."""
+    """A new bucket in a server that runs as long as the `with` block; None if the town is kept in the directory."""
     if store == "directory":
         yield None
         return
@@ -110,7 +110,7 @@ def a_bucket(store: StoreName, data: Path) -> Iterator[Bucket | None]:
 
 @contextmanager
 def _environment_with(settings: dict[str, str]) -> Iterator[None]:
-    """Replace the user's settings of the AWS SDK by these, while the block runs."""
+    """Replace the user's settings of the AWS SDK with these while the `with` block runs."""
     ours = {name: value for name, value in os.environ.items() if name.startswith("AWS_") or name in settings}
     for name in ours:
         del os.environ[name]
@@ -125,7 +125,7 @@ def _environment_with(settings: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def a_forge(strategy: Strategy, data: Path) -> Iterator[FakeGitHub | None]:
-    """A fake GitHub for the demo's repository that runs while the block does; None if the strategy is direct."""
+    """A fake GitHub for the demo's repository that runs as long as the `with` block; None if the strategy is direct."""
     if strategy == "direct":
         yield None
         return
@@ -167,7 +167,7 @@ def set_up(
 
 
 def opening_events() -> list[Any]:
-    """The scenario's events; its convoy is created, but not started."""
+    """The scenario's events. They create the convoy, but do not start it."""
     return list(scenario.opening_events())
 
 
@@ -194,7 +194,7 @@ def crashing_task() -> tuple[str, str]:
 
 
 def _config(github: FakeGitHub | None) -> dict[str, Any]:
-    """The town's configuration; as in every new town, convoys have to be started."""
+    """The town's configuration. As in every new town, a convoy waits until it is started."""
     strategy = {} if github is None else scenario.PULL_REQUESTS
     return {**scenario.CONFIG, **strategy, "staged_convoys_default": True}
 

@@ -1,4 +1,4 @@
-"""The end of the demo: what was merged, what the ticks did, how the rules recovered the crash, and what to try next."""
+"""The summary of the demo: the merged work, the ticks, the recovery from the crash, and commands to try next."""
 
 import shlex
 import shutil
@@ -49,7 +49,7 @@ class Beat:
 
 
 def history_of(bead_id: str, reports: Sequence[TickReport]) -> Iterator[Beat]:
-    """What the rules did with a bead and with the agents that worked on it, and what was observed of these agents."""
+    """The actions of rules on a bead and on the agents that worked on it, and the observed ends of these agents."""
     agents: dict[str, int] = {}
     for report in reports:
         for agent_id, seen in report.input.observations.agents:
@@ -69,7 +69,7 @@ def history_of(bead_id: str, reports: Sequence[TickReport]) -> Iterator[Beat]:
 
 
 def missing_of(beats: Sequence[Beat]) -> str:
-    """Which part of the recovery is missing: the observed crash, or one of the three rules in order. Empty if none is."""
+    """The part of the recovery that is missing: the observed crash, or one of the three rules in order; empty if none is."""
     by = [beat.by for beat in beats]
     if "observed" not in by:
         return "the agent's crash was never observed"
@@ -79,7 +79,7 @@ def missing_of(beats: Sequence[Beat]) -> str:
 
 
 def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> Iterator[RenderableType]:
-    """The end of the demo as text and tables."""
+    """The summary as text and tables."""
     yield Text("\nMerged into main:\n", style="bold")
     yield Text(git_log(stage))
     if stage.github is not None:
@@ -115,7 +115,7 @@ def git_log(stage: Stage) -> str:
 
 
 def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
-    """Commands that can be run on what the demo has left, in the shell that started it."""
+    """Commands to run on the demo's town, in the shell that started the demo."""
     townctl = how_to_call()
     if stage.bucket is not None:
         return _WITH_A_BUCKET.format(townctl=townctl)
@@ -142,7 +142,7 @@ def what_to_try(stage: Stage, *, first_tick: datetime) -> str:
 
 
 def how_to_call() -> str:
-    """How to call townctl: by its name if that finds this program, or else by the path by which it was called."""
+    """The command for townctl: its name if the shell finds this program by it, otherwise the path with which it was started."""
     called = Path(sys.argv[0])
     if called.name != "townctl" or shutil.which("townctl") == str(called.absolute()):
         return "townctl"
@@ -173,7 +173,7 @@ def _recovery(reports: Sequence[TickReport]) -> Iterator[RenderableType]:
 
 
 def _note_dispatches(bead_id: str, report: TickReport, agents: dict[str, int]) -> None:
-    """Update which agents work on the bead: one that is dispatched to another bead no longer does."""
+    """Update the agents that work on the bead. An agent that is dispatched to another bead no longer works on it."""
     for effect in report.effects:
         if effect.kind != EffectKind.DISPATCH_AGENT:
             continue

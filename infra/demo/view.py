@@ -1,4 +1,4 @@
-"""Shows the demo while it runs: as a live board on a terminal, as lines elsewhere. Both remember every tick for the end."""
+"""Shows the demo while it runs: as a live board on a terminal, otherwise as lines. Both keep every run for the summary."""
 
 from collections import deque
 from typing import Final, Protocol, Self
@@ -87,7 +87,7 @@ class Plain:
         self._print(line)
 
     def town(self, image: TownImage, *, processes: int) -> None:
-        """Print nothing, because the ticks were printed."""
+        """Print nothing, because `ran` has printed the ticks."""
 
     def __enter__(self) -> Self:
         """Do nothing."""

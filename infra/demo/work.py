@@ -1,7 +1,7 @@
-"""What demo agents do: a polecat implements, a refinery reviews and lands, and both can be told to fail in between.
+"""The work of demo agents: a polecat implements, a refinery reviews and lands, and a bead can tell both to fail in between.
 
-Every step continues from what an earlier generation has done: it reuses a branch that was pushed, and only reports a merge
-that was pushed. So it does not matter where an agent is killed.
+Every step continues the work of an earlier generation: it reuses a branch that was pushed, and if a merge was pushed, it only
+reports it. So an agent can be killed at any point.
 """
 
 import os
@@ -18,15 +18,17 @@ from shared.ports.clock import Clock
 
 CRASH_CODE: Final = 3
 _PUSH_TRIES: Final = 6
-_HANG_SECONDS: Final = 6 * 3600.0  # forever for a town, but the process ends by itself if the demo is killed
+_HANG_SECONDS: Final = (
+    6 * 3600.0
+)  # longer than the town waits, but the process still ends by itself if the demo is killed
 
 
 @dataclass(frozen=True, slots=True)
 class DemoAgent:
     """One agent that works on one order. At each step, it waits `pace` seconds of the clock.
 
-    `pull_requests` is None if the town lands directly. Otherwise the agent hands a branch over as a pull request, the
-    reviewer comments there, and the town merges it.
+    `pull_requests` is None if agents land work themselves. Otherwise a polecat opens a pull request, the reviewer comments
+    on it, and the town merges it.
     """
 
     order: Order
@@ -113,14 +115,14 @@ class DemoAgent:
         self.reports.done(branch, pr_url=pr_url)
 
     def _opened(self, branch: str, target: str) -> str | None:
-        """Open the pull request of a branch and return its URL; None if the town lands directly."""
+        """Open the pull request of a branch and return its URL; None if agents land work themselves."""
         if self.pull_requests is None:
             return None
         bead = self.order.bead
         return self.pull_requests.open(branch, target, title=bead.title, body=f"Bead: {bead.id}")
 
     def _land(self, branch: str, target: str) -> "Missing | None":
-        """Merge a branch into its target, unless something is missing. Retry if another agent has pushed meanwhile."""
+        """Merge a branch into its target, unless something is missing. Retry if the push fails, because another agent was first."""
         message = f"Merge {branch}\n\n{self.order.bead.title}\nBead: {self.order.bead.id}"
         for attempt in range(_PUSH_TRIES):
             tree = self._checkout(self.repository.existing_tip(target), attempt)
@@ -140,7 +142,7 @@ class DemoAgent:
         raise GitFailed(f"{target} could not be pushed in {_PUSH_TRIES} attempts")
 
     def _judge(self, tree: Worktree, target: str) -> "Missing | None":
-        """What a reviewer finds in the merged tree: problems always, missing tests only if the bead has the switch for it."""
+        """The reviewer's findings in the merged tree: problems, and missing tests if the bead has the switch `changes-once`."""
         changed = tree.changed_since(self.repository.existing_tip(target))
         wrong = feature_modules.problems(tree.path, changed)
         if wrong:
@@ -168,7 +170,7 @@ class DemoAgent:
         raise GitFailed(f"{branch} could not be pushed in {_PUSH_TRIES} attempts")
 
     def _misbehave(self, branch: str) -> None:
-        """Fail as the bead's switches say, at the worst moment: the work is pushed, but not reported."""
+        """Fail as the bead's switches say, at the worst moment: after the push, before the report."""
         for switch in sorted(self.order.switches & {"crash-once", "hang", "lie"}):
             name = f"{self.order.bead.id}/{self.order.prompt_kind}/{switch}"
             if not self.repository.first_time(name, base=self.order.default_branch):
@@ -198,7 +200,7 @@ class DemoAgent:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a reviewer requires before it merges."""
+    """Changes that a reviewer requires before it merges."""
 
     feedback: str
     files: list[str]

@@ -1,6 +1,6 @@
-"""A stand-in for a container: the control server in a process of its own, which can be evicted and replaced.
+"""A stand-in for a container: the control server in a separate process, which can be evicted and replaced.
 
-Its disk is a directory. A replacement gets the same one, like a volume that is kept, or an empty one.
+Its disk is a directory. A replacement gets the same directory, as with a persistent volume, or an empty one.
 """
 
 import os
@@ -44,7 +44,7 @@ class Container:
             return None
 
     def close(self, *, seconds: float = _UP_SECONDS) -> None:
-        """End it, and kill it if its orderly shutdown takes longer than `seconds`."""
+        """Evict it, and kill it if its orderly shutdown takes longer than `seconds`."""
         if self.process.poll() is None:
             self.evict()
             if self.wait(seconds=seconds) is None:

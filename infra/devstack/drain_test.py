@@ -1,9 +1,13 @@
 """`make drain-test`: evicts a town's container while an agent works, and checks how the town drains and recovers.
 
-The town is in a directory, its agents run in a real control server (a process of its own), and everything uses a fast clock.
-The container is evicted with SIGTERM. The drain ends in one of three ways (`--how`): by the `nonce` that the new instance finds
-on its volume, by the `instance` id in a heartbeat from a container with an empty disk, or by the `timeout` of seven minutes.
-It prints what it observed, and PASS, or FAIL with the state that a person needs for the analysis. Exit code 0 or 1.
+The town is in a directory, its agents run in a real control server (a separate process), and everything uses a fast clock. The
+container is evicted with SIGTERM. The drain ends in one of three ways (`--how`):
+
+    nonce       the new instance finds the nonce on its volume
+    instance    a heartbeat carries the id of a new instance, whose disk is empty
+    timeout     seven minutes are over
+
+It prints its observations and PASS, or FAIL with the state that the analysis needs. Exit code 0 or 1.
 """
 
 import argparse
@@ -54,7 +58,7 @@ _AGENT_COLUMNS: Final = "bead_id, role, status, generation, last_dispatch_outcom
 
 
 class DrainTestFailed(Exception):
-    """Something that the drain test checks did not hold."""
+    """A check of the drain test failed."""
 
 
 def value_of(image: bytes, query: str, *values: str) -> Any:
@@ -66,7 +70,7 @@ def value_of(image: bytes, query: str, *values: str) -> Any:
 
 @dataclass
 class Seen:
-    """Observes the loop: prints a line for each tick that did something, and records what happened while the town drained."""
+    """Observes the loop: prints a line for each tick that did something, and records dispatches and alarms during the drain."""
 
     say: Callable[[str], None]
     dispatched: list[str] = field(default_factory=list)
@@ -216,7 +220,7 @@ def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> DrainedT
 
 
 class _Found(FixedAddresses):
-    """The address of the instance that runs now."""
+    """The addresses of the instances that run now."""
 
     def __init__(self, addresses: dict[str, str]) -> None:
         super().__init__()
@@ -237,12 +241,12 @@ def _play(town: DrainedTown, how: str) -> None:
     town.container.evict()
     town.until("the town is draining", lambda: town.drain() is not None)
     town.post(_bead(LATER, "Write more"))
-    _require(town.container.wait(seconds=40) == 0, "the container shuts down in an orderly way")
+    _require(town.container.wait(seconds=40) == 0, "the container did not shut down in an orderly way")
     town.addresses.clear()
     for line in town.container.said[1:]:
         town.say(f"  container: {line}")
     saved = [line for branch in town.branches() for line in town.written(branch, FIRST)]
-    _require(2 <= len(saved) < LINES, f"its unfinished work is saved: {len(saved)} of {LINES} lines")
+    _require(2 <= len(saved) < LINES, f"{len(saved)} of {LINES} lines are saved; expected 2 to {LINES - 1}")
     town.say(f"{town.clock.now():%H:%M:%S} its unfinished work is saved: {len(saved)} of {LINES} lines")
     town.until("the new bead is open and waits", lambda: town.status(LATER) == "open")
 
@@ -251,28 +255,30 @@ def _play(town: DrainedTown, how: str) -> None:
     town.until(f"the drain is over, by {how}", lambda: town.drain() is None)
     took = (town.clock.now() - datetime.fromisoformat(began)).total_seconds()
     town.say(f"  it took {took:.0f} s of the town's time")
-    _require(town.seen.dispatched == [], f"no agent is dispatched during the drain, but: {town.seen.dispatched}")
-    _require(town.seen.alarms == [], f"no agent is declared lost during the drain, but: {town.seen.alarms}")
-    _require(how != "timeout" or took >= 420, f"the drain lasts seven minutes, not {took:.0f} s")
+    _require(town.seen.dispatched == [], f"agents were dispatched during the drain: {town.seen.dispatched}")
+    _require(town.seen.alarms == [], f"agents were declared lost or stuck during the drain: {town.seen.alarms}")
+    _require(how != "timeout" or took >= 420, f"the drain lasted {took:.0f} s; expected at least seven minutes")
 
     town.until("both beads have landed", lambda: {town.status(FIRST), town.status(LATER)} == {"closed"})
     written = town.written("main", FIRST)
     generations = {line.rsplit(" ", 1)[-1] for line in written}
     _require(
         len(written) == LINES and len(generations) == 2,
-        f"the second agent continues the work of the first, but: {written}",
+        f"the second agent did not continue the work of the first; the file contains: {written}",
     )
     attempts = town.one("SELECT dispatch_attempts FROM beads WHERE bead_id = ?", FIRST)
-    _require(attempts == 2, f"the bead has 2 dispatch attempts, not {attempts}")
-    _require(town.seen.failures == [], f"no run fails, but: {town.seen.failures}")
+    _require(attempts == 2, f"the bead has {attempts} dispatch attempts; expected 2")
+    _require(town.seen.failures == [], f"runs failed: {town.seen.failures}")
 
 
 def _end_drain(town: DrainedTown, how: str) -> None:
-    """Start a new instance on the old volume, or on an empty disk; there, either its mayor sends heartbeats, or no agent runs."""
+    """Start a new instance: for `nonce` on the old volume, otherwise on an empty disk. For `instance`, start the mayor, whose
+    heartbeats carry the new id; for `timeout`, start no agent.
+    """
     if how == "nonce":
         town.replace_container("disk-1", "instance-2")
         return
-    # An empty disk contains no nonce, and only heartbeats of agents carry the container's id.
+    # An empty disk contains no nonce, and only agents' heartbeats carry the id of the instance.
     town.replace_container("disk-2", "instance-2")
     if how == "instance":
         call = {"title": "Is anybody there?", "severity": "high"}
@@ -293,13 +299,13 @@ def _lines_in_worktree(town: DrainedTown) -> int:
     return max((len(file.read_text(encoding="utf-8").splitlines()) for file in files), default=0)
 
 
-def _require(holds: bool, what: str) -> None:
+def _require(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise DrainTestFailed(what)
+        raise DrainTestFailed(otherwise)
 
 
 def _diagnose(town: DrainedTown) -> None:
-    """Print the state that a person needs for the analysis."""
+    """Print the state that the analysis needs."""
     with database.opened(drive(town.store.load(TOWN)).image) as sql:
         for title, query in (
             (

@@ -1,4 +1,4 @@
-"""What a fake GitHub and a fake GitLab have in common: pull requests with a state, people who act on them, a server.
+"""The common parts of a fake GitHub and a fake GitLab: pull requests with state, actions of people on them, and a server.
 
     forge = FakeGitHub()
     with forge.serving():
@@ -6,8 +6,8 @@
         forge.site.comments(pull)                             # ... and somebody else comments on it
         forge.trouble.plan(Trouble(status=502), times=2)      # the next two requests fail
 
-A site may have a repository behind it (`fake_git.GitRepository`): then heads are the tips of its branches, git finds
-the conflicts, and a merge really merges. Without one, a test sets all of that.
+A site may have a repository (`fake_git.GitRepository`): then heads are the tips of its branches, git finds the conflicts, and a
+merge really merges. Without a repository, a test sets heads and conflicts itself.
 """
 
 import json
@@ -21,13 +21,13 @@ from typing import Any, Final, Literal, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN: Final = "fake-forge-token"  # noqa: S105 - opens nothing
-"""The token that a fake forge accepts, unless it is given others. It opens nothing else."""
+"""The default token of a fake forge. It is valid nowhere else."""
 
-Decision = Literal["APPROVED", "REVIEW_REQUIRED", "CHANGES_REQUESTED"]
+ForgeDecision = Literal["APPROVED", "REVIEW_REQUIRED", "CHANGES_REQUESTED"]
 Outcome = Literal["success", "failure", "pending"]
 
 
-class Repository(Protocol):
+class FakeRepository(Protocol):
     """A repository behind a site."""
 
     def tip(self, branch: str) -> str:
@@ -39,13 +39,13 @@ class Repository(Protocol):
         ...
 
     def merge(self, head: str, base: str, message: str) -> str:
-        """Merge one into the other and return the commit."""
+        """Merge `head` into `base` and return the commit."""
         ...
 
 
 @dataclass
 class Pull:
-    """A pull request. `unknown_reads` is how many more reads find its mergeability still being computed."""
+    """A pull request. The next `unknown_reads` reads find that its mergeability is still being computed."""
 
     project: str
     number: int
@@ -60,7 +60,7 @@ class Pull:
     conflicts: bool = False
     behind: bool = False
     unknown_reads: int = 0
-    decision: Decision | None = None
+    decision: ForgeDecision | None = None
     threads: dict[str, bool] = field(default_factory=dict)
     checks: dict[str, Outcome] = field(default_factory=dict)
     statuses: dict[str, Outcome] = field(default_factory=dict)
@@ -73,9 +73,9 @@ class Pull:
 
 @dataclass
 class Site:
-    """The pull requests of a forge, and what people do there."""
+    """The pull requests of a forge, and the actions of people on them."""
 
-    repository: Repository | None = None
+    repository: FakeRepository | None = None
     ways_to_merge: tuple[str, ...] = ("merge", "squash", "rebase")
     on_open: Callable[[Pull], None] = lambda _pull: None
     pulls: list[Pull] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Site:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def opens(self, project: str, *, head: str = "work", base: str = "main", title: str = "Work") -> Pull:
-        """Somebody opens a pull request; if one is open for that branch already, it is returned."""
+        """Open a pull request, or return the one that is already open for that branch."""
         with self.lock:
             self.projects.add(project.lower())
             for pull in self.pulls:
@@ -97,14 +97,14 @@ class Site:
             return pull
 
     def pushes(self, pull: Pull) -> str:
-        """Somebody pushes to its branch, which gives it another head."""
+        """Push to its branch, which changes its head, and return the new head."""
         with self.lock:
             pull.sha = f"{int(pull.sha[:40], 16) + 0x1000:040x}"
             pull.conflicts = False
             return pull.sha
 
     def comments(self, pull: Pull) -> str:
-        """Somebody opens a thread; returns its id."""
+        """Open a thread and return its id."""
         with self.lock:
             thread_id = f"thread-{pull.number}-{len(pull.threads) + 1}"
             pull.threads[thread_id] = False
@@ -116,7 +116,7 @@ class Site:
             pull.threads = dict.fromkeys(pull.threads, True)
 
     def resolves_thread(self, thread_id: str) -> bool:
-        """Resolve one thread; False if there is none with that id."""
+        """Resolve one thread. Returns False if no thread has that id."""
         with self.lock:
             for pull in self.pulls:
                 if thread_id in pull.threads:
@@ -125,7 +125,7 @@ class Site:
         return False
 
     def find(self, project: str, number: int) -> Pull | None:
-        """The pull request of that number, with the head that its branch has now."""
+        """The pull request with that number and the current head of its branch; None if there is none."""
         with self.lock:
             for pull in self.pulls:
                 if (pull.project.lower(), pull.number) == (project.lower(), number):
@@ -136,14 +136,14 @@ class Site:
         return None
 
     def looked_at(self, pull: Pull) -> bool:
-        """Whether mergeability is known at this look; looking makes the forge compute it."""
+        """Whether this read finds the mergeability computed. Each read brings the result closer (`unknown_reads`)."""
         with self.lock:
             known = pull.unknown_reads == 0
             pull.unknown_reads = max(0, pull.unknown_reads - 1)
             return known
 
     def merge(self, pull: Pull) -> str:
-        """Merge it; the forge decides before whether it may be merged."""
+        """Merge a pull request. The caller has checked that it may be merged."""
         with self.lock:
             title = f"Merge pull request #{pull.number}: {pull.title}"
             made = None if self.repository is None else self.repository.merge(pull.head, pull.base, title)
@@ -154,8 +154,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What a request meets instead of its answer: a status, nothing for so many seconds, half an answer, a byte now and
-    then, an answer that is not true.
+    """A planned failure of requests whose method and path match.
+
+    `status`, `headers` and `body` replace the answer; if `carried_out`, the request still takes effect. `slow_seconds` delays
+    the answer, `truncated` sends half of it, `drips` sends single bytes until the server closes, and `lie` changes the body.
     """
 
     status: int | None = None
@@ -172,23 +174,23 @@ class Trouble:
 
 @dataclass
 class Troubles:
-    """What is planned for the next requests; `path` and `method` say for which of them."""
+    """The failures that are planned for the next requests."""
 
     planned: list[tuple[Trouble, int | None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, trouble: Trouble, *, times: int | None = 1) -> None:
-        """Let the next so many matching requests meet this; None: all of them, from now on."""
+        """Plan a failure for the next `times` matching requests, or for all of them if `times` is None."""
         with self._lock:
             self.planned.append((trouble, times))
 
     def end(self) -> None:
-        """Everything works again."""
+        """Cancel everything that is planned."""
         with self._lock:
             self.planned.clear()
 
     def meet(self, method: str, path: str) -> Trouble | None:
-        """What this request meets; None if nothing is planned for it."""
+        """The failure that is planned for this request; None if there is none."""
         with self._lock:
             for place, (trouble, times) in enumerate(self.planned):
                 if trouble.path in path and trouble.method in ("", method):
@@ -200,7 +202,7 @@ class Troubles:
 
 @dataclass(frozen=True)
 class Request:
-    """One parsed request. `path` has no query and is still quoted."""
+    """One parsed request. `path` excludes the query and is still percent-encoded."""
 
     method: str
     path: str
@@ -209,14 +211,14 @@ class Request:
     body: Any
 
     def number(self, name: str, default: int) -> int:
-        """A whole number of the query."""
+        """A whole number from the query; `default` if there is none."""
         text = self.query.get(name, "")
         return int(text) if text.isdigit() else default
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. `operation` is its name in the forge's own description, where there is one."""
+    """An answer. `operation` is the name of the operation in the forge's own API description, if it has one."""
 
     status: int
     body: Any
@@ -225,7 +227,7 @@ class Reply:
 
 
 class FakeForgeServer:
-    """A server on this machine, for as long as its block lasts. It keeps every request and every true answer."""
+    """A server on this machine that runs as long as the block of `serving`. It keeps every request and every regular answer."""
 
     def __init__(self, site: Site | None = None, *, tokens: tuple[str, ...] = (TOKEN,)) -> None:
         self.site = site or Site()
@@ -238,11 +240,11 @@ class FakeForgeServer:
 
     @property
     def api_url(self) -> str:
-        """Where its API is."""
+        """The base URL of its API."""
         raise NotImplementedError
 
     def answer(self, request: Request) -> Reply:
-        """The true answer."""
+        """The regular answer, without a planned failure."""
         raise NotImplementedError
 
     @contextmanager
@@ -263,7 +265,7 @@ class FakeForgeServer:
             server.server_close()
 
     def reply(self, request: Request) -> tuple[Reply, Trouble | None]:
-        """The answer that is sent, and the trouble that it met."""
+        """The answer to send, and the planned failure that changed it, if any."""
         self.requests.append(request)
         trouble = self.trouble.meet(request.method, request.path)
         if trouble is None:
@@ -288,7 +290,7 @@ def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
         timeout = 30
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Log nothing: `requests` has everything."""
+            """Log nothing, because `requests` contains every request."""
 
         def do_GET(self) -> None:
             self._serve()
@@ -318,14 +320,14 @@ def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
                     self.wfile.write(b" ")
                 self.wfile.write(body[: len(body) // 2] if half else body)
             except OSError:
-                pass  # the client has gone, as it should where an answer is slow
+                pass  # the client has disconnected, as it should if an answer is slow
             self.close_connection = True
 
     return Handler
 
 
 def wait_a_moment(until: Callable[[], bool], *, seconds: float = 10) -> bool:
-    """Wait for something that another thread does; say whether it happened."""
+    """Wait at most `seconds` until `until()` is true. Returns whether it became true."""
     end = time.monotonic() + seconds
     while not until():
         if time.monotonic() > end:

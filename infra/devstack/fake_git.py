@@ -1,6 +1,6 @@
-"""A bare repository of this machine behind a fake forge: heads are its branches, git finds conflicts and makes merges.
+"""A local bare repository for a fake forge: heads are its branches, and git finds conflicts and merges.
 
-Nothing is checked out: git merges trees (`git merge-tree --write-tree`), so agents may push at the same time.
+Git merges trees (`git merge-tree --write-tree`) without a checkout, so agents may push at the same time.
 """
 
 import os
@@ -33,7 +33,7 @@ class GitRepository:
         return self._merged_tree(self.tip(head), self.tip(base)) is None
 
     def merge(self, head: str, base: str, message: str) -> str:
-        """Merge `head` into `base` with a merge commit and return it. Raises LookupError, also where they conflict."""
+        """Merge `head` into `base` and return the merge commit. Raises LookupError, also if they conflict or `base` has moved."""
         old, other = self.tip(base), self.tip(head)
         tree = self._merged_tree(other, old)
         if tree is None:

@@ -1,8 +1,8 @@
-"""A GitHub of this machine: REST as GitHub's OpenAPI describes it, GraphQL executed on GitHub's own schema.
+"""A fake GitHub on this machine: REST as GitHub's OpenAPI document describes it, GraphQL executed on GitHub's own schema.
 
-Each answer starts as the smallest one that the description allows and is filled with the state of its pull request;
-tests check every one of them against the description (`github_api.contract`). The GraphQL schema is a slice of the real
-one, so a query that GitHub would refuse is refused here.
+Each answer starts as the smallest one that the OpenAPI document allows and is filled with the state of its pull request; tests
+check every answer against the document (`github_api.contract`). The GraphQL schema is a slice of the real one, so a query that
+GitHub would refuse is refused here too.
 """
 
 import re
@@ -30,13 +30,13 @@ _CONCLUSION: Final[dict[Outcome, tuple[str, str | None]]] = {
 
 
 class FakeGitHub(FakeForgeServer):
-    """The server. `host` is what the web addresses of its pull requests say."""
+    """The server. `host` is the host in the web addresses of its pull requests."""
 
     host = "github.com"
 
     @property
     def api_url(self) -> str:
-        """Where its API is."""
+        """The base URL of its API."""
         return f"http://127.0.0.1:{self.port}/api/v3"
 
     def url_of(self, pull: Pull) -> str:
@@ -44,7 +44,7 @@ class FakeGitHub(FakeForgeServer):
         return f"https://{self.host}/{pull.project}/pull/{pull.number}"
 
     def answer(self, request: Request) -> Reply:
-        """What GitHub would answer."""
+        """GitHub's answer to a request."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ("token", "bearer") or token not in self.tokens:
             return Reply(401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"})
@@ -206,7 +206,7 @@ def _schema() -> Any:
 
 def _rollup(pull: Pull) -> Any:
     if not pull.checks:
-        return None  # as for a head with legacy statuses only, read with a token that may not read checks
+        return None  # as if the head had only legacy statuses and the token were not allowed to read checks
     contexts: list[dict[str, Any]] = []
     for name, outcome in sorted(pull.checks.items()):
         status, conclusion = _CONCLUSION[outcome]

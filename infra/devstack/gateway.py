@@ -1,7 +1,7 @@
-"""A local API Gateway in front of functions: it builds their events, verifies SigV4 signatures and calls the authorizer.
+"""A local API Gateway in front of functions: builds their events, verifies SigV4 signatures and calls the authorizer.
 
-It reads the routes and their authorizers from the transformed template, so a route that is open there is open here too. It
-is meant for the loopback interface only.
+It reads the routes and their authorizers from the transformed template, so a route without an authorizer there has none here
+either. It is meant for the loopback interface only.
 """
 
 import base64
@@ -54,7 +54,7 @@ class Route:
 
 
 def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:
-    """The routes of a transformed template's HTTP API, the longest first."""
+    """The routes of a transformed template's HTTP API, the longest path first."""
     [api] = [each for each in template["Resources"].values() if each["Type"] == "AWS::ApiGatewayV2::Api"]
     functions = [name for name, each in template["Resources"].items() if each["Type"] == "AWS::Lambda::Function"]
     found = []
@@ -68,7 +68,7 @@ def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:
 
 
 class Gateway:
-    """Routes and authorizes requests; `serving` gives it a socket."""
+    """Routes and authorizes requests. `serving` makes it listen on a port."""
 
     def __init__(
         self, routes: tuple[Route, ...], invoke: Invoke, callers: tuple[IamCaller, ...], *, authorizer: str
@@ -79,7 +79,7 @@ class Gateway:
         self._authorizer = authorizer
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """The answer to a request: of the function, or of the gateway if it refuses the request."""
+        """The answer to a request: the function's, or the gateway's own if it refuses the request."""
         parts = urlsplit(target)
         for route in self._routes:
             parameters = route.match(method, parts.path)
@@ -108,7 +108,7 @@ class Gateway:
         return answered
 
     def _signed_by(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> IamCaller | None:
-        """The caller who signed this request; None if the signature is wrong. It is verified by signing the request again."""
+        """The caller who signed this request; None if the signature, which is computed again, differs or is too old."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
@@ -144,7 +144,7 @@ class Answering(Protocol):
 
 @contextmanager
 def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
-    """Listen on a port of the loopback interface while the block runs, which gets the URL. Raises Refused if it cannot listen."""
+    """Listen on a port of the loopback interface while the `with` block runs; its value is the URL. Raises Refused."""
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(gateway))
     except (OSError, OverflowError) as error:

@@ -1,7 +1,7 @@
 """A repository for agents to work on: bare, with one commit, in a local directory.
 
-The URL of a rig must be https or ssh. With `redirect`, agents use such a URL, but git replaces it by the directory
-(`url.<directory>.insteadOf`), and `GIT_ALLOW_PROTOCOL=file` refuses every URL that was not replaced.
+The URL of a rig must be https or ssh. With `redirect`, agents use such a URL, but git replaces it with the directory
+(`url.<directory>.insteadOf`), and with `GIT_ALLOW_PROTOCOL=file` git refuses every URL that was not replaced.
 """
 
 import os
@@ -17,7 +17,7 @@ OFFLINE: Final = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ALLOW_PROTOCOL": "file",
 }
-"""Git settings that exclude the configuration of machine and user, prompts on the terminal, and the network."""
+"""Settings with which git ignores the configuration of the machine and the user, never prompts, and uses no network."""
 
 _README: Final = """\
 # Demo
@@ -30,7 +30,9 @@ def create_repository(directory: Path, *, default_branch: str = "main") -> Path:
     """Create a bare repository with one commit and return its path. Raises FileExistsError if the directory exists."""
     directory.mkdir(parents=True)
     _git("init", "--quiet", "--bare", f"--initial-branch={default_branch}", ".", at=directory)
-    _git("config", "gc.auto", "0", at=directory)  # several agents push at the same time, and packing must not interfere
+    _git(
+        "config", "gc.auto", "0", at=directory
+    )  # several agents push at the same time, and garbage collection must not interfere
     _git("config", "receive.autogc", "false", at=directory)
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
@@ -54,6 +56,6 @@ def redirect(addresses: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _git(*words: str, at: Path) -> None:
-    """Run git as a neutral author. Raises CalledProcessError; git's message is on standard error."""
+    """Run git as the author `Town Demo`. Raises CalledProcessError; git's message is on standard error."""
     who = ["-c", "user.name=Town Demo", "-c", "user.email=demo@town.invalid", "-c", "core.hooksPath=/dev/null"]
     subprocess.run(["git", *who, *words], check=True, cwd=at, env={**os.environ, **OFFLINE})

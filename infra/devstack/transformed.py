@@ -1,6 +1,6 @@
-"""The template as CloudFormation sees it: after the SAM transform, as JSON.
+"""Writes the template as CloudFormation receives it: after the SAM transform, as JSON.
 
-It runs in the environment of aws-sam-cli, whose translator pins another version of pydantic than ours:
+It runs in the environment of aws-sam-cli, because SAM's translator pins another version of pydantic than this project:
 `.tools/sam-<version>/bin/python infra/devstack/transformed.py template.yaml build/template.json`
 """
 
@@ -12,14 +12,14 @@ from typing import Any
 
 
 class _NoManagedPolicies:
-    """Answers the translator's request for the ARNs of managed policies; the template refers to none by name."""
+    """Gives the translator no ARNs of managed policies, because the template refers to none by name."""
 
     def load(self) -> dict[str, str]:
         return {}
 
 
 def transformed(template: Path) -> dict[str, Any]:
-    """The whole template after the transform, with its parameters unresolved."""
+    """The whole template after the transform. Parameters stay unresolved."""
     from samcli.yamlhelper import yaml_parse  # type: ignore[import-not-found]
     from samtranslator.translator.transform import transform  # type: ignore[import-not-found]
 

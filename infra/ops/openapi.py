@@ -1,9 +1,9 @@
 """The OpenAPI document of both APIs: `python -m infra.ops.openapi` writes `openapi.json` beside this file; `--check` only
 compares.
 
-Routes, parameters and the schemas of bodies are derived from the code and its type annotations; doing it here keeps it
-out of cold starts. This module adds what the framework cannot know, because our strict decoder reads the bodies and the
-template configures the authorizers: the request body, answer, refusals and credentials of each route.
+Routes, parameters and the schemas of bodies are derived from the code and its type annotations, here and not in the functions,
+so that cold starts stay short. The framework knows neither the bodies, which our strict decoder reads, nor the authorizers,
+which the template configures. So this module adds the request body, answer, refusals and credentials of each route.
 """
 
 import json
@@ -91,7 +91,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
     ("post", "/api/towns/{townId}/debug/replay-events"): Contract(
         200,
-        "The replayed window; with overrides, what would have happened.",
+        "The replayed window; with overrides, the ticks that would have happened.",
         ReplayAnswer | WhatIfAnswer,
         (400, 409, 410, 422, *_ABOUT_A_TOWN),
         ReplayRequest,
@@ -101,18 +101,18 @@ _PROBLEMS: Final = {
     400: "The body is not strict JSON or does not match its schema.",
     401: "The request is not signed, or its token is missing or invalid.",
     403: "The caller or the token is not allowed to do this.",
-    404: "The town does not exist, the caller may not see it, or what was asked for does not exist in it.",
-    409: "It exists already, or the event id was used with different content.",
-    410: "The event is older than the period for which events are de-duplicated.",
+    404: "The town does not exist or the caller may not see it, or the town has no such bead or event.",
+    409: "The town already exists, or the event id was used with different content.",
+    410: "The event is older than the period in which duplicates are detected.",
     413: "The request is too large.",
     422: "A parameter or field has a value that is not allowed.",
-    500: "Internal error; the operator has been notified.",
+    500: "Internal error; the function's log names it.",
     503: "The store is unavailable; retry.",
 }
 
 
 class _Schemas(GenerateJsonSchema):
-    """Schemas of what is really sent: an object has all fields of its type and, unless the type is open, no others."""
+    """Schemas of the JSON that is really sent: an object has every field of its type and, unless the type is open, no other."""
 
     def typed_dict_schema(self, schema: Any) -> JsonSchemaValue:
         """A closed object, unless its type is open."""
@@ -205,7 +205,7 @@ def text() -> str:
 
 
 def main() -> int:
-    """Write the file; with --check, only say whether it is up to date."""
+    """Write the file; with --check, only say whether it is up to date, and return 1 if it is stale."""
     fresh = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text()
     if "--check" in sys.argv:
         print("up to date" if fresh else "openapi.json is stale; run: make openapi")

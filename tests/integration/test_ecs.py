@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from infra.agents.control_server.requests import StartAgent
+from infra.agents.control_server.requests import StartAgentRequest
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTasks
@@ -57,7 +57,7 @@ def test_a_task_is_asked_for_with_token_town_and_several_subnets_and_without_any
     assert network["assignPublicIp"] == "DISABLED"
     assert "secret" not in json.dumps(request)
     assert len(json.dumps(request["overrides"])) < 8192
-    body = StartAgent.model_validate_json(fargate.shelf[environment_of(request)["TOWN_START_URL"]])
+    body = StartAgentRequest.model_validate_json(fargate.shelf[environment_of(request)["TOWN_START_URL"]])
     assert body.env_vars["TOWN_TOKEN"] == "secret-agent-a1"
     assert body.organization_id == "org-1"
 

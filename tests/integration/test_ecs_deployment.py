@@ -11,7 +11,7 @@ import pytest
 
 from functions import wiring
 from functions.settings import WorkerSettings
-from infra.agents.control_server.requests import StartAgent
+from infra.agents.control_server.requests import StartAgentRequest
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from shared.domain.processes import ProcessStatus
@@ -69,7 +69,7 @@ def test_a_worker_runs_the_task_of_an_agent_which_finds_its_order_on_the_shelf(f
     [kept] = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
     assert kept["Key"] == f"orders/{told['TOWN_START_KEY']}.json"
     assert f"/{kept['Key']}?" in told["TOWN_START_URL"]
-    request = StartAgent.model_validate_json(
+    request = StartAgentRequest.model_validate_json(
         boto3.client("s3").get_object(Bucket=BUCKET, Key=kept["Key"])["Body"].read()
     )
     claims = town_tokens.read(request.env_vars["TOWN_TOKEN"], [KEY], now=SystemClock().now())

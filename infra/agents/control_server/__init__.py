@@ -1,8 +1,16 @@
 """The control server: it runs all agents of one town in one container and reports to the town how they live and end.
 
-    python -m infra.agents.control_server            the environment configures it: see `settings`
+    python -m infra.agents.control_server
 
-`http` routes requests, `sessions` carries them out, `workspace` manages clones and worktrees, `watch` reports heartbeats and
-ends and stops idle agents, `eviction` shuts the container down, `reporter` posts events to the town. Like the local runtime,
-it starts and stops processes through `shared.adapters.local_processes`. `start_file.md` describes what an agent finds.
+    settings     reads the configuration from the environment
+    http         checks the caller's key and routes requests
+    sessions     carries the requests out
+    workspace    manages clones and worktrees
+    watch        reports how agents live and end, and stops idle ones
+    eviction     shuts the container down
+    reporter     posts events to the town
+    single       runs a container for one agent only
+
+Like the local runtime, the server starts and stops processes through `shared.adapters.local_processes`. `start_file.md`
+describes the environment and the files that an agent finds when it starts.
 """

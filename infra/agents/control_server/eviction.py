@@ -3,13 +3,13 @@
 1. Refuse new starts, and post `container_eviction`, so that the town dispatches no agents until the container is replaced.
    This event is omitted if no agent is running, because then the container was stopped for being idle and the town must not
    wait for a successor. It is also omitted by the container of a single agent, which has no successor.
-2. Send every agent the message "commit and push", give all of them a few seconds, then stop them.
-3. Commit and push what is left in their worktrees to the agents' branches, in parallel and within a few seconds.
+2. Tell every agent to commit, push and end. Wait a few seconds, then stop those that still run.
+3. Commit the unsaved work in their worktrees and push it to the agents' branches, in parallel and within a few seconds.
 4. Post `agent_completed` with the reason `container eviction` for each agent.
 
-The nonce of the drain is derived from the event's id. A new instance that finds it, on a volume that is kept or in
-TOWN_DRAIN_NONCE, ends the drain at once with `container_ready`. Otherwise the first heartbeat from another instance ends
-it, or the drain times out after seven minutes.
+The nonce of the drain is derived from the event's id. A new instance that finds the nonce, on a persistent volume or in
+TOWN_DRAIN_NONCE, ends the drain at once with `container_ready`. Otherwise the drain ends with the first heartbeat from
+another instance, or after seven minutes.
 """
 
 import json
@@ -30,12 +30,12 @@ _DRAIN: Final = "drain.json"
 _LAST_MESSAGE: Final = "Your container is about to be taken away. Commit and push what you have, then end."
 _SAVE_SECONDS: Final = 10.0
 _REPORT_SECONDS: Final = 10.0
-"""Saving and reporting together: the 20 s by which the platform's stop timeout must exceed the agents' time (Dockerfile)."""
+"""Saving and reporting take at most 20 s, so the platform's stop timeout must exceed the agents' time by 20 s (Dockerfile)."""
 _AT_ONCE: Final = 16
 
 
 def evict(settings: ControlServerSettings, sessions: Sessions, watch: Watch, reporter: Reporter) -> list[str]:
-    """Shut down the town's container. Returns one line per agent that says what happened to its work."""
+    """Shut down the town's container. Returns one line per agent about its work."""
     sessions.take_no_more_starts()
     agents = watch.drain()
     if agents:
@@ -53,7 +53,7 @@ def leave(settings: ControlServerSettings, sessions: Sessions, watch: Watch, rep
 
 
 def announce_ready(settings: ControlServerSettings, reporter: Reporter) -> bool:
-    """End the drain that an earlier instance started, if its nonce is known. Returns whether it is."""
+    """End the drain that an earlier instance started. Returns False if its nonce is unknown."""
     path = settings.root / _DRAIN
     nonce = os.environ.get("TOWN_DRAIN_NONCE") or _kept_nonce(settings)
     if not nonce:

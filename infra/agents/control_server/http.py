@@ -1,4 +1,4 @@
-"""The HTTP server: it checks the caller's key before anything else, decodes JSON bodies and routes requests to `Sessions`."""
+"""The HTTP server: checks the caller's key before anything else, decodes JSON bodies and routes requests to `Sessions`."""
 
 import hmac
 import json
@@ -10,8 +10,15 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
-from infra.agents.control_server.requests import RefreshToken, SendMessage, SetModel, StartAgent, StopAgent, SyncConfig
-from infra.agents.control_server.sessions import Answer, Sessions
+from infra.agents.control_server.requests import (
+    RefreshToken,
+    SendMessage,
+    SetModel,
+    StartAgentRequest,
+    StopAgentRequest,
+    SyncConfig,
+)
+from infra.agents.control_server.sessions import SessionAnswer, Sessions
 from shared.domain.field_errors import first_error
 
 LARGEST_BODY: Final = 1 << 20
@@ -23,7 +30,7 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class RequestRefused(Exception):
-    """A request that is answered with an error before anything was done."""
+    """The request is answered with this error, and nothing was done."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -46,7 +53,7 @@ class ControlServer(ThreadingHTTPServer):
         """The base URL."""
         return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
         """Answer one request. A caller without the key learns nothing, not even which routes exist."""
         try:
             self._require_key(headers)
@@ -61,12 +68,12 @@ class ControlServer(ThreadingHTTPServer):
         if self._key is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
             raise RequestRefused(401, "the bearer token is missing or is not the key of this control server")
 
-    def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
         key = _header(headers, "Idempotency-Key")
         sessions = self.sessions
-        whole: dict[tuple[str, str], Callable[[], Answer]] = {
+        whole: dict[tuple[str, str], Callable[[], SessionAnswer]] = {
             ("GET", "/health"): sessions.health,
-            ("POST", "/agents/start"): lambda: sessions.start(_body(StartAgent, body), effect_id=key),
+            ("POST", "/agents/start"): lambda: sessions.start(_body(StartAgentRequest, body), effect_id=key),
             ("POST", "/refresh-token"): lambda: sessions.refresh_token(_body(RefreshToken, body)),
             ("POST", "/sync-config"): lambda: sessions.sync_config(_body(SyncConfig, body)),
         }
@@ -77,9 +84,9 @@ class ControlServer(ThreadingHTTPServer):
         if found_agent is None:
             raise RequestRefused(404, "no such route")
         agent_id, verb = unquote(found_agent[1]), found_agent[2]
-        answers: dict[tuple[str, str], Callable[[], Answer]] = {
+        answers: dict[tuple[str, str], Callable[[], SessionAnswer]] = {
             ("POST", "stop"): lambda: sessions.stop(
-                agent_id, _body(StopAgent, body or b"{}"), effect_id=key, generation=_generation(headers)
+                agent_id, _body(StopAgentRequest, body or b"{}"), effect_id=key, generation=_generation(headers)
             ),
             ("GET", "status"): lambda: sessions.status(agent_id),
             ("POST", "message"): lambda: sessions.message(
@@ -136,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Log nothing: whatever matters becomes an event or an answer."""
+        """Log nothing, because events and answers already report everything that matters."""
 
 
 def _body(model: type[B], content: bytes) -> B:

@@ -1,11 +1,13 @@
-"""Posts the server's events to the town: facts in order and with retries until the town accepts them, signs of life once."""
+"""Posts the server's events to the town. Facts are posted in order and retried until the town accepts them; heartbeats are not
+retried.
+"""
 
 import queue
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from infra.agents.posting import Event, NotPosted, Poster
+from infra.agents.posting import NotPosted, PostedEvent, Poster
 from shared.adapters.clock import wait_for
 from shared.domain import times
 from shared.ports.clock import Clock
@@ -19,7 +21,7 @@ class Reporter:
     def __init__(self, poster: Poster, clock: Clock) -> None:
         self._poster = poster
         self._clock = clock
-        self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[PostedEvent | None] = queue.SimpleQueue()
         self._unposted = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._post_all, name="reporter", daemon=True)
@@ -28,12 +30,12 @@ class Reporter:
         """Start the posting thread."""
         self._thread.start()
 
-    def fact(self, event: Event) -> None:
+    def fact(self, event: PostedEvent) -> None:
         """Post an event that must arrive. It is retried under the same id until the town accepts it or refuses it for good."""
         self._unposted += 1
         self._waiting.put(event)
 
-    def sign_of_life(self, event: Event) -> None:
+    def sign_of_life(self, event: PostedEvent) -> None:
         """Post an event once, in the caller's thread, because the next event of its kind makes it obsolete anyway."""
         try:
             self._poster.post([event])
@@ -53,7 +55,7 @@ class Reporter:
         return found if agent_id is None else found | {"agent_id": agent_id}
 
     def finish(self, *, seconds: float) -> bool:
-        """Wait at most `seconds` real seconds until every fact was accepted, then stop posting. Returns whether all were."""
+        """Wait at most `seconds` real seconds until every fact is posted, then stop posting. Returns whether all facts are."""
         all_posted = wait_for(lambda: self._unposted == 0, seconds=seconds)
         self._ended.set()
         self._waiting.put(None)
@@ -66,7 +68,7 @@ class Reporter:
                 try:
                     self._poster.post([event])
                 except NotPosted as error:
-                    if error.final:  # retrying it would block all later events forever
+                    if error.final:  # retrying this event would block all later ones forever
                         print(f"control server: the town refused {event['event_type']} for good: {error}", flush=True)
                         self._unposted -= 1
                         break

@@ -1,4 +1,4 @@
-"""The request bodies that the control server accepts; unknown fields and other types are refused."""
+"""The request bodies that the control server accepts. Unknown fields and values of a wrong type are refused."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class StartAgent(_Body):
+class StartAgentRequest(_Body):
     """POST /agents/start."""
 
     agent_id: Id = Field(alias="agentId")
@@ -43,7 +43,7 @@ class StartAgent(_Body):
         return {name: value for name, value in self.env_vars.items() if name != ORDER_VARIABLE}
 
     def generation(self, *, otherwise: int) -> int:
-        """The generation that the caller names, or `otherwise`. Raises ValueError if it is not a number."""
+        """The generation that the caller names, or `otherwise` if it names none. Raises ValueError if it is not a number."""
         named = self.env_vars.get(GENERATION_VARIABLE)
         return otherwise if named is None else int(named)
 
@@ -76,7 +76,7 @@ class StartAgent(_Body):
         }
 
 
-class StopAgent(_Body):
+class StopAgentRequest(_Body):
     """POST /agents/{id}/stop."""
 
     signal: Literal["SIGTERM", "SIGINT", "SIGKILL"] = "SIGTERM"

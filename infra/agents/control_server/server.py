@@ -1,4 +1,4 @@
-"""A running control server, assembled from its parts; a process or a test starts and ends it."""
+"""A running control server, assembled from its parts, which a process or a test starts and ends."""
 
 import threading
 from typing import Final
@@ -40,7 +40,7 @@ class Running:
         return self.door.address
 
     def evict(self) -> list[str]:
-        """Shut down as the container of a town. Returns one line per agent that says what happened to its work."""
+        """Shut down as the container of a town. Returns one line per agent about its work."""
         lines = evict(self.settings, self.sessions, self.watch, self.reporter)
         self._close()
         return lines
@@ -52,7 +52,7 @@ class Running:
         return lines
 
     def finish(self) -> None:
-        """Shut down after the only agent has ended: report what was observed last."""
+        """Shut down after the only agent has ended, and report its end."""
         self.watch.look()
         self.reporter.finish(seconds=_LAST_REPORTS_SECONDS)
         self._close()

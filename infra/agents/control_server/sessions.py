@@ -1,9 +1,9 @@
-"""What the control server does for each route: starts, stops, statuses, messages, models, tokens.
+"""The operations behind the control server's routes: starts, stops, statuses, messages, models, tokens.
 
-A start may take long, because it may clone a repository. So it runs in a thread, and the caller is answered when it is
-done or, after a few seconds, with `starting`. A repeated start waits for the first one. A start of a newer generation, or
-a stop, cancels it. `LocalProcessRuntime` decides all this and keeps its answers in files, so a restarted server knows what
-it has started.
+A start may clone a repository and take long. So it runs in a thread, and the caller gets the result or, after a few seconds,
+the answer `starting`. A repeated start waits for the first one. A start of a newer generation, or a stop, cancels it.
+`LocalProcessRuntime` decides all this and keeps its answers in files, so a restarted server knows which agents it has
+started.
 """
 
 import json
@@ -17,7 +17,14 @@ from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Any, Final
 
-from infra.agents.control_server.requests import RefreshToken, SendMessage, SetModel, StartAgent, StopAgent, SyncConfig
+from infra.agents.control_server.requests import (
+    RefreshToken,
+    SendMessage,
+    SetModel,
+    StartAgentRequest,
+    StopAgentRequest,
+    SyncConfig,
+)
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
@@ -31,7 +38,7 @@ _AT_ONCE: Final = 64
 _FETCHED_AT_ONCE: Final = 4
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
-Answer = tuple[int, dict[str, Any]]
+SessionAnswer = tuple[int, dict[str, Any]]
 StartAnswer = Started | StartRejected | StartUnknown
 
 
@@ -66,7 +73,7 @@ class Sessions:
         self._guard = threading.Lock()
         self.evicting = False
 
-    def health(self) -> Answer:
+    def health(self) -> SessionAnswer:
         """The state of this server and its running agents."""
         agents = [
             {"agentId": agent.agent_id, "generation": agent.generation}
@@ -79,8 +86,8 @@ class Sessions:
             "agents": agents,
         }
 
-    def start(self, body: StartAgent, *, effect_id: str) -> Answer:
-        """Start an agent. Idempotent: the same key again gets the first answer."""
+    def start(self, body: StartAgentRequest, *, effect_id: str) -> SessionAnswer:
+        """Start an agent. Idempotent: a repeated start with the same key gets the first answer."""
         if body.town_id != self._settings.town_id:
             return 409, {"error": f"this container serves town {self._settings.town_id}"}
         try:
@@ -106,7 +113,7 @@ class Sessions:
         return (409 if isinstance(answer, StartRejected) else 500), {"error": answer.reason}
 
     def take_no_more_starts(self) -> None:
-        """Refuse every start from now on. Starts in progress are cancelled and reported like any that fail."""
+        """Refuse every start from now on. Starts in progress are cancelled and reported like any failed start."""
         with self._guard:
             self.evicting = True
             under_way = [launch for launch, _ in self._starting.values()]
@@ -114,7 +121,7 @@ class Sessions:
             agent_id, generation = launch.order["agent_id"], launch.order["generation"]
             self.runtime.stop(self._settings.town_id, agent_id, generation=generation, effect_id="evicted")
 
-    def stop(self, agent_id: str, body: StopAgent, *, effect_id: str, generation: int | None) -> Answer:
+    def stop(self, agent_id: str, body: StopAgentRequest, *, effect_id: str, generation: int | None) -> SessionAnswer:
         """Stop the given generation, or the newest one if the caller names none."""
         newest = self.runtime.newest(self._settings.town_id, agent_id)
         if newest is None and generation is None:
@@ -133,7 +140,7 @@ class Sessions:
             return 503, {"error": done.error}
         return 200, self._shown(agent_id, number, "stopped")
 
-    def status(self, agent_id: str) -> Answer:
+    def status(self, agent_id: str) -> SessionAnswer:
         """The status of the agent's newest generation. One that could not be started counts as exited."""
         known = self.runtime.status(self._settings.town_id, agent_id)
         if known.generation is None and known.status == "not_found":
@@ -144,7 +151,7 @@ class Sessions:
         shown = self._shown(agent_id, known.generation, status)
         return 200, shown if reason is None else shown | {"exitReason": reason}
 
-    def message(self, agent_id: str, body: SendMessage, *, message_id: str, mode: str) -> Answer:
+    def message(self, agent_id: str, body: SendMessage, *, message_id: str, mode: str) -> SessionAnswer:
         """Deliver a message to the running agent, once per `message_id`."""
         done = self.runtime.message(
             self._settings.town_id, agent_id, message_id=message_id, text=body.prompt, mode=mode
@@ -153,7 +160,7 @@ class Sessions:
             return 409, {"error": done.error}
         return 200, {"agentId": agent_id, "status": "delivered"}
 
-    def update_model(self, agent_id: str, body: SetModel, *, effect_id: str) -> Answer:
+    def update_model(self, agent_id: str, body: SetModel, *, effect_id: str) -> SessionAnswer:
         """Write the model to the file that the agent reads."""
         if self.runtime.newest(self._settings.town_id, agent_id) is None:
             return 404, {"error": "no such agent"}
@@ -167,15 +174,15 @@ class Sessions:
         self.runtime.update_model(order, effect_id=effect_id)
         return 200, {"agentId": agent_id, "model": body.model}
 
-    def refresh_token(self, body: RefreshToken) -> Answer:
-        """Store the tokens in the files that the server and its agents read; only this user can read them."""
+    def refresh_token(self, body: RefreshToken) -> SessionAnswer:
+        """Store the tokens in the files from which the server and its agents read them; only this user can read the files."""
         write_secret(self._root / "token", body.token)
         for each in body.agent_tokens:
             write_secret(self._token_file(each.agent_id, each.generation), each.token)
         return 200, {"status": "refreshed"}
 
-    def sync_config(self, body: SyncConfig) -> Answer:
-        """Remember environment variables for later starts, and fetch clones in the background."""
+    def sync_config(self, body: SyncConfig) -> SessionAnswer:
+        """Store environment variables for later starts, and fetch repositories in the background."""
         wrong = _wrong_variable(body.env_vars)
         if wrong is not None:
             return 400, {"error": f"envVars: {wrong}"}
@@ -186,12 +193,12 @@ class Sessions:
         return 200, {"status": "synced"}
 
     def close(self) -> None:
-        """Start and fetch nothing more."""
+        """Start no more agents and fetch no more repositories."""
         self._closed.set()
         for pool in (self._pool, self._fetches):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _launch(self, body: StartAgent, effect_id: str) -> Launch:
+    def _launch(self, body: StartAgentRequest, effect_id: str) -> Launch:
         newest = self.runtime.newest(self._settings.town_id, body.agent_id)
         generation = body.generation(otherwise=1 if newest is None else newest.number + 1)
         if generation < 0:
@@ -230,7 +237,10 @@ class Sessions:
         try:
             self.workspaces.fetch(url, self._closed.is_set)
         except NotPrepared as error:
-            print(f"control server: fetching a clone ahead failed, the first start tries again: {error}", flush=True)
+            print(
+                f"control server: a repository could not be fetched in advance; the first start retries: {error}",
+                flush=True,
+            )
 
     def _configured(self) -> dict[str, str]:
         path = self._root / "config.json"
@@ -240,7 +250,7 @@ class Sessions:
         return {str(name): str(value) for name, value in stored["env_vars"].items()}
 
     def _token_file(self, agent_id: str, generation: int) -> Path:
-        """The token file of one generation; a late token for an older one must not replace the newer one's token."""
+        """The token file of one generation. Generations do not share it, so a late token cannot replace a newer generation's."""
         return self._root / "tokens" / f"{segment(agent_id)}.{generation}"
 
     def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, Any]:
@@ -251,7 +261,7 @@ class Sessions:
 
 
 def write_secret(path: Path, secret: str) -> None:
-    """Write a file atomically that only this user can read."""
+    """Atomically write a file that only this user can read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

@@ -5,8 +5,8 @@ TOWN_AGENT_COMMAND      the agent CLI: a command line, or a JSON list of words (
 TOWN_CONTROL_ROOT       directory for clones, worktrees, start files and logs (default ./control-data)
 TOWN_CONTROL_HOST/PORT  address to listen on (default 127.0.0.1:8080; port 0 picks a free one)
 TOWN_CONTROL_KEY        the bearer token that callers must present; optional only on the loopback interface
-TOWN_INSTANCE_ID        identifies this container, as opposed to the one that it replaces (default: a random id)
-TOWN_EVICTION_SECONDS   how long agents may save their work when the container is evicted (default 10)
+TOWN_INSTANCE_ID        id that distinguishes this container from the one that it replaces (default: a random id)
+TOWN_EVICTION_SECONDS   seconds that agents have to save their work when the container is evicted (default 10)
 TOWN_CLOCK              the town's clock, if it is not the system clock
 TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     how to reach the town: see `infra.agents.posting`
 """
@@ -37,13 +37,13 @@ PASSED_ON: Final = (
     "PYTHONPATH",
     "PYTHONDONTWRITEBYTECODE",
 )
-"""The variables that agents inherit, together with every variable that begins with GIT_."""
+"""The variables that are passed on to agents, in addition to every variable that begins with GIT_."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlServerSettings:
     """The settings of one control server. A start that takes longer than `answer_within` real seconds is answered with
-    `starting`. Agents have `eviction_seconds` to save their work. The agents are observed every `look_every` seconds.
+    `starting`. On eviction, agents have `eviction_seconds` to save their work. Agents are observed every `look_every` seconds.
     """
 
     town_id: str
@@ -66,12 +66,12 @@ class ControlServerSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ControlServerSettings":
-        """The settings that an environment describes. Raises ValueError with the variable that is missing or wrong."""
+        """The settings that an environment describes. Raises ValueError if a variable is missing or wrong."""
         command = _words(environment.get("TOWN_AGENT_COMMAND", ""))
         town_id = environment.get("TOWN_ID", "")
         if not town_id or not command:
             raise ValueError(
-                "set TOWN_ID to the town's id and TOWN_AGENT_COMMAND to the agent's program; both are required"
+                "set TOWN_ID to the town's id and TOWN_AGENT_COMMAND to the command of the agent CLI; both are required"
             )
         key = environment.get("TOWN_CONTROL_KEY") or None
         host = environment.get("TOWN_CONTROL_HOST") or "127.0.0.1"
@@ -96,7 +96,7 @@ class ControlServerSettings:
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:
-    """The value of a variable as a number. Raises ValueError that names the variable."""
+    """The value of a variable as a number. Raises ValueError, which names the variable."""
     text = environment.get(name)
     try:
         return float(text) if text else default
@@ -108,6 +108,6 @@ def _words(text: str) -> tuple[str, ...]:
     if text.lstrip().startswith("["):
         words = json.loads(text)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError("TOWN_AGENT_COMMAND: JSON must be a list of strings")
+            raise ValueError("TOWN_AGENT_COMMAND: if it is JSON, it must be a list of strings")
         return tuple(words)
     return tuple(shlex.split(text))

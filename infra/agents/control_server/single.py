@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from infra.agents.control_server.requests import StartAgent
+from infra.agents.control_server.requests import StartAgentRequest
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.sessions import write_secret
 from shared.adapters.clock import wait_for
@@ -23,14 +23,14 @@ class NothingToDo(Exception):
     """The start request could not be fetched or is invalid."""
 
 
-def request_at(url: str) -> StartAgent:
+def request_at(url: str) -> StartAgentRequest:
     """Fetch the start request. Raises NothingToDo, whose text never contains the URL, because the URL is a credential."""
     said = "no answer"
     for _ in range(_FETCH_TRIES):
         answer = call("GET", url, headers={}, seconds=_FETCH_SECONDS)
         if isinstance(answer, Answered) and answer.ok and answer.is_json:
             try:
-                return StartAgent.model_validate_json(json.dumps(answer.body))
+                return StartAgentRequest.model_validate_json(json.dumps(answer.body))
             except ValidationError as error:
                 fields = [each.place for each in all_errors(error)]
                 raise NothingToDo(f"the start request is invalid in these fields: {', '.join(fields)}") from None
@@ -38,7 +38,7 @@ def request_at(url: str) -> StartAgent:
     raise NothingToDo(f"the start request could not be fetched: {said}")
 
 
-def keep_own_token(request: StartAgent, root: Path) -> StartAgent:
+def keep_own_token(request: StartAgentRequest, root: Path) -> StartAgentRequest:
     """Store the server's own token in the file that the server reads. Returns the request without that token."""
     variables = dict(request.env_vars)
     token = variables.pop(CONTAINER_TOKEN_VARIABLE, None)
@@ -47,8 +47,8 @@ def keep_own_token(request: StartAgent, root: Path) -> StartAgent:
     return request.model_copy(update={"env_vars": variables})
 
 
-def run_one(running: Running, request: StartAgent, *, effect_id: str, ended: Callable[[], bool]) -> int:
-    """Start the agent and wait until it has ended or `ended()` is true. Returns 0 if it was started."""
+def run_one(running: Running, request: StartAgentRequest, *, effect_id: str, ended: Callable[[], bool]) -> int:
+    """Start the agent and wait until it has ended or `ended()` is true. Returns 1 if the start failed at once, else 0."""
     status, answer = running.sessions.start(request, effect_id=effect_id)
     if status not in (200, 202):
         running.watch.report_end(

@@ -1,7 +1,7 @@
 """Observes every agent periodically: posts heartbeats, reports how agents end, and stops agents that are only waiting.
 
-A heartbeat carries the agent's last observed activity, and its output counts as activity. So the town sees that an agent is
-stalled if its process runs but produces nothing.
+A heartbeat carries the time of the agent's last activity. Output counts as activity, so the town recognizes an agent whose
+process runs but makes no progress.
 """
 
 import json
@@ -41,7 +41,7 @@ class Session:
 
 
 class Watch:
-    """The thread that observes the agents."""
+    """Observes the agents in a thread."""
 
     def __init__(self, settings: ControlServerSettings, runtime: LocalProcessRuntime, reporter: Reporter) -> None:
         self._settings = settings
@@ -73,7 +73,7 @@ class Watch:
             self._look_at_all()
 
     def drain(self) -> list[Session]:
-        """Report the agents that have ended until now. Returns the others; whoever drains reports their ends."""
+        """Report the agents that have ended so far. Returns the others, whose ends the caller reports."""
         with self._looking:
             self._look_at_all(beats=False)  # a heartbeat now would delay the restart of an agent that is about to end
             self.draining = True
@@ -140,9 +140,8 @@ class Watch:
             "container_instance_id": self._settings.instance_id,
             "generation": session.generation,
         }
-        at = int(
-            self._settings.clock.now().timestamp() * 1000
-        )  # a counter would restart, and repeat ids, with the server
+        # Not a counter, which would restart with the server and repeat ids.
+        at = int(self._settings.clock.now().timestamp() * 1000)
         event_id = f"{self._settings.instance_key}:beat:{session.generation}:{at}:{as_part(session.agent_id)}"
         if session.generation < 1:
             del payload["generation"]
@@ -151,17 +150,17 @@ class Watch:
         )
 
     def _over(self, session: Session, reason: str) -> None:
-        if not self.draining:  # while draining, the eviction reports it after the work is saved
+        if not self.draining:  # while draining, the eviction reports the end, after it has saved the work
             self.report_end(session.agent_id, session.generation, reason, clean=reason == "completed")
 
     def _patience(self, role: str) -> timedelta:
-        """How long an agent may wait before it is stopped; the mayor may wait forever."""
+        """How long an agent may wait before it is stopped. Unless the container is draining, the mayor may wait forever."""
         if self.draining:
             return _IDLE_EXIT_DRAINING
         return IDLE_EXIT.get(role, timedelta.max)
 
     def _notice(self, session: Session, place: Path, now: datetime) -> None:
-        """Update what the agent has done since the last look: written output, called `town-agent`, or begun to wait."""
+        """Record what the agent has done since the last look: written output, called `town-agent`, or begun to wait."""
         signs = (_size(place / supervisor.LOG), _touched(place / SPOKE))
         said = _text(place / WAITING)
         if signs != session.signs:
@@ -188,7 +187,7 @@ def _touched(path: Path) -> int:
 
 
 def _text(path: Path) -> str:
-    """The beginning of a file, whatever it contains: what one agent writes must not stop the observation of all others."""
+    """The beginning of a file; empty if it cannot be read. One agent's file must not stop the observation of the others."""
     try:
         with path.open("rb") as file:
             return file.read(_LONGEST_NOTE).decode(errors="replace")
@@ -197,5 +196,5 @@ def _text(path: Path) -> str:
 
 
 def as_part(text: str) -> str:
-    """An agent's id with only the characters that an event id may contain."""
+    """An agent's id as a part of an event id, with every character that is not allowed there replaced."""
     return "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "_" for each in text)[:64]

@@ -1,7 +1,7 @@
-"""Where an agent works: the container has one clone per repository, and every start gets a new worktree.
+"""The directories in which agents work: one clone per repository, and a new worktree for every start.
 
-The clone is bare and is fetched before every start. A worktree has the branch of the order checked out as it is in the
-origin; if the origin does not have it, the branch starts at the start point. Work that an evicted agent did not push is
+The clone is bare and is fetched before every start. The worktree is at the commit that the order's branch has in the origin;
+if the origin has no such branch, the branch is created at the start point. Work that an evicted agent did not push is
 committed and pushed to its branch, so that the next generation finds it.
 
 Git may hang on the network, so every command has a time limit and is killed when its start is cancelled. Credentials are
@@ -33,7 +33,7 @@ _SAFE_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*")
 
 
 def never() -> bool:
-    """The `cancelled` of a call that cannot be cancelled."""
+    """The argument `cancelled` of a call that is never cancelled."""
     return False
 
 
@@ -68,7 +68,7 @@ class Workspaces:
             self._fetch(clone, url, cancelled)
 
     def save(self, work: Path, order: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> str:
-        """Commit and push what an agent left in its worktree. Returns a text that says what happened."""
+        """Commit and push the work that an agent left in its worktree. Returns a text about the result."""
         tree, branch = work / TREE, branch_of(order)
         if not tree.is_dir():
             return "nothing to save"
@@ -127,7 +127,7 @@ class Workspaces:
         self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
 
     def _is_sound(self, clone: Path) -> bool:
-        """Whether the clone itself is intact, so that a failed fetch must have another cause, such as the network."""
+        """Whether the clone is intact. If so, a failed fetch has another cause, such as the network."""
         try:
             self.git("rev-parse", "--git-dir", at=clone)
             self.git("for-each-ref", "--count=1", at=clone)
@@ -158,7 +158,7 @@ class Workspaces:
     def _free(self, clone: Path, branch: str) -> None:
         """Detach the worktree that has the branch checked out, because git allows a branch in one worktree only.
 
-        That worktree belongs to an agent that worked on the branch before. It keeps its files and its commit.
+        That worktree belongs to an agent that worked on the branch earlier, and keeps its files and its commit.
         """
         place = ""
         for line in self.git("worktree", "list", "--porcelain", at=clone).splitlines():
@@ -176,7 +176,7 @@ class Workspaces:
 
     @contextmanager
     def _locked(self, clone: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
-        """Hold the lock of a clone. Raises NotPrepared if the caller is cancelled or waits too long for it."""
+        """Hold the lock of a clone. Raises NotPrepared if the start is cancelled or the lock is not free in time."""
         with self._guard:
             lock = self._locks.setdefault(clone, threading.Lock())
         held = False

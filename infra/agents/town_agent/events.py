@@ -1,7 +1,8 @@
 """The events that the commands of `town-agent` post.
 
-An event's id is derived from the agent, its generation and the content. So the commands are idempotent: one that is repeated,
-because its answer was lost or the agent was restarted, posts the same event, and two different reports never share an id.
+An event's id is derived from the agent, its generation and the content. So the commands are idempotent: a command that is
+repeated, because its answer was lost, posts the same event again, and two different reports never share an id. Events that may
+recur with the same content, such as heartbeats, include the time.
 """
 
 import hashlib

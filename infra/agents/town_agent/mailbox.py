@@ -1,4 +1,4 @@
-"""The agent's mailbox: files beside its start file, one per message. A second file of the same name marks one as read."""
+"""The agent's mailbox: one file per message, beside its start file. A file of the same name in `read` marks it as read."""
 
 import json
 import re
@@ -21,11 +21,11 @@ class Letter:
 
     @property
     def is_nudge(self) -> bool:
-        """Whether the town waits for an acknowledgement. Other messages, those to the mayor, need none."""
+        """Whether the town waits for an acknowledgement. Messages to the mayor need none."""
         return _NUDGE.fullmatch(self.message_id) is not None
 
     def mark_read(self) -> None:
-        """Mark it as read. The message's file stays, because the runtime uses it to know what it has delivered."""
+        """Mark the message as read. Its file stays, because it tells the runtime that the message was delivered."""
         mark = self.file.parent.parent / _READ
         mark.mkdir(exist_ok=True)
         (mark / self.file.name).touch()

@@ -1,8 +1,11 @@
 """The commands of `town-agent`.
 
-The start file that TOWN_AGENT_CONTEXT names identifies the agent and its town. Reports go to TOWN_API with a token, to a data
-directory or to a bucket (`infra.agents.posting`). Exit codes: 0 the report is stored, 1 it was not acknowledged (try again),
-2 wrong usage, or refused for good.
+The start file that TOWN_AGENT_CONTEXT names identifies the agent and its town. `infra.agents.posting` describes where reports
+go. Exit codes:
+
+    0    the report is stored
+    1    the report was not acknowledged: try again
+    2    wrong usage, or the town refuses the report: do not try again
 """
 
 import argparse
@@ -25,10 +28,10 @@ REFUSED: Final = 2
 
 
 class Talk:
-    """One call of town-agent: the agent, its clock and its way to the town."""
+    """One call of town-agent: the agent, its clock and the poster that reaches its town."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Raises NoOrder, and ValueError if the environment names no way to the town."""
+        """Raises NoOrder if there is no start file, ValueError if the environment names no place to post to."""
         self.caller: Caller = caller(environment)
         self.clock: Clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
         self._poster: Poster = poster_from(environment, town_id=self.caller.town_id, clock=self.clock)
@@ -38,7 +41,7 @@ class Talk:
         patiently(lambda: self._poster.post(said), clock=self.clock)
 
     def tell_once(self, said: events.Event) -> None:
-        """Post an event without retries, because the next one of its kind replaces it. Raises NotPosted."""
+        """Post an event without retries, because the next event of its kind replaces it. Raises NotPosted."""
         self._poster.post([said])
 
 
@@ -177,7 +180,7 @@ def _add_reports(commands: Any) -> None:
 
     _command(commands, "waiting", _waiting, "report that you have nothing to do until a message arrives")
 
-    beat = _command(commands, "heartbeat", _heartbeat, "report that you are alive while something takes long")
+    beat = _command(commands, "heartbeat", _heartbeat, "report that you are alive during a long step")
     beat.add_argument("--doing", default="tool_use", help="your last activity (default: tool_use)")
     beat.add_argument("--tool", action="append", default=[], help="a tool that is running; may be repeated")
 
@@ -200,7 +203,7 @@ def _add_bead_create(commands: Any) -> None:
     new.add_argument("--label", action="append", default=[], help="a label; may be repeated")
     new.add_argument("--priority", choices=("low", "medium", "high", "critical"))
     new.add_argument(
-        "--depends-on", action="append", default=[], metavar="BEAD", help="a blocking bead; may be repeated"
+        "--depends-on", action="append", default=[], metavar="BEAD", help="a bead that blocks this one; may be repeated"
     )
     new.add_argument("--convoy", metavar="BEAD", help="the id of the convoy that it belongs to")
     new.add_argument("--metadata", action="append", default=[], metavar="KEY=VALUE", help="metadata; may be repeated")
@@ -215,7 +218,7 @@ def _add_convoy_create(commands: Any) -> None:
     many.add_argument("--task", action="append", required=True, metavar="TITLE", help="a task; may be repeated")
     many.add_argument("--in-order", action="store_true", help="make each task depend on the one before it")
     many.add_argument("--merge-mode", choices=("review-then-land", "review-and-merge"))
-    many.add_argument("--staged", action="store_true", help="create it without starting it; somebody starts it later")
+    many.add_argument("--staged", action="store_true", help="create the convoy without starting its tasks")
     many.add_argument("--id", help="the id of the convoy (default: derived from its content)")
 
 

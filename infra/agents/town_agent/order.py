@@ -13,14 +13,14 @@ from typing import Any, Final
 from shared.adapters.local_supervisor import MARK_VARIABLE
 
 WAITING: Final = "waiting.json"
-"""The file that `town-agent waiting` writes beside the start file, with the time. Later activity makes it obsolete."""
+"""The file with the current time that `town-agent waiting` writes beside the start file. Later activity makes it obsolete."""
 
 SPOKE: Final = "spoke"
 """The file that every other command touches, because a call of `town-agent` counts as activity."""
 
 
 class NoOrder(Exception):
-    """There is no start file, or it does not name town, agent and generation."""
+    """There is no start file, or it does not name a town, an agent and a generation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Slices of GitHub's own description of its API, for the fake GitHub and the tests that hold it to them."""
+"""Slices of GitHub's own descriptions of its API, for the fake GitHub and the tests that compare it with them."""

@@ -1,4 +1,4 @@
-"""What GitHub's own description says about an answer: whether it is valid, and what the smallest valid one looks like."""
+"""Checks answers against GitHub's own description, and builds the smallest answer that it allows."""
 
 import json
 from functools import cache
@@ -11,13 +11,13 @@ _TIME: Final = "2026-01-10T12:00:00Z"
 
 @cache
 def rest() -> dict[str, Any]:
-    """The slice of the REST description as JSON Schema, in which `nullable` is a type."""
+    """The slice of the REST description as JSON Schema, in which the type `null` replaces `nullable`."""
     described: dict[str, Any] = _with_null(json.loads((HERE / "rest.json").read_text(encoding="utf-8")))
     return described
 
 
 def schema_of(operation: str, status: int) -> dict[str, Any] | None:
-    """The schema of an answer, as in ("GET /repos/{owner}/{repo}/pulls/{pull_number}", 200); None if none is described.
+    """The schema of an answer, for example ("GET /repos/{owner}/{repo}/pulls/{pull_number}", 200); None if it has no body.
 
     Raises KeyError for an operation that is not in the slice.
     """
@@ -26,7 +26,7 @@ def schema_of(operation: str, status: int) -> dict[str, Any] | None:
 
 
 def problems_of(operation: str, status: int, body: Any) -> list[str]:
-    """Where an answer differs from GitHub's description; empty if it does not."""
+    """The differences between an answer and GitHub's description; empty if there are none."""
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
     schema = schema_of(operation, status)
@@ -42,7 +42,7 @@ def smallest(operation: str, status: int) -> Any:
 
 
 def smallest_of(schema: Any) -> Any:
-    """As `smallest`, of one schema."""
+    """The smallest value that a schema allows."""
     return _smallest(schema, rest())
 
 
@@ -70,7 +70,7 @@ def _smallest(schema: Any, root: Any) -> Any:
 
 
 def _with_null(value: Any) -> Any:
-    """Replace `nullable` of OpenAPI 3.0 by the type `null` of JSON Schema."""
+    """Replace `nullable` of OpenAPI 3.0 with the type `null` of JSON Schema."""
     if isinstance(value, list):
         return [_with_null(each) for each in value]
     if not isinstance(value, dict):

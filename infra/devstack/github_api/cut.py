@@ -1,7 +1,8 @@
-"""Make the slices of GitHub's descriptions again: `python -m infra.devstack.github_api.cut OPENAPI_DIRECTORY GRAPHQL_DIRECTORY`.
+"""Regenerate the slices of GitHub's descriptions: `python -m infra.devstack.github_api.cut OPENAPI_DIRECTORY GRAPHQL_DIRECTORY`.
 
 The directories are the unpacked npm packages @octokit/openapi (23.0.2) and @octokit/graphql-schema (15.26.1), both MIT;
-their licences are committed beside the slices. Only what the reconciler and its demo use is kept, without the prose.
+their licences are committed beside the slices. The slices contain only the parts that the reconciler and its demo use, without
+prose.
 """
 
 import json
@@ -65,7 +66,7 @@ KEPT: Final = {
     "ResolveReviewThreadInput": None,
     "StatusCheckRollupContext": None,
 }
-"""Types of the GraphQL schema and the fields of them that are kept; None: the whole type."""
+"""The types of the GraphQL schema that are kept, with the fields that are kept; None keeps the whole type."""
 
 
 def main() -> None:
@@ -80,7 +81,7 @@ def main() -> None:
 
 
 def rest_slice(whole: Any) -> dict[str, Any]:
-    """The schemas of the answers of our operations, by operation and status, with everything that they refer to."""
+    """The schemas of the answers to `OPERATIONS`, by operation and status, with every schema that they refer to."""
     operations: dict[str, Any] = {}
     for path, verb in OPERATIONS:
         answers = whole["paths"][path][verb]["responses"]
@@ -114,7 +115,7 @@ def graphql_slice(whole: DocumentNode) -> str:
         name = wanted[0]
         if isinstance(types[name], ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode):
             raise LookupError(  # noqa: TRY004 - no argument of ours has a wrong type
-                f"a kept field leads to {name}: keep it or drop the field"
+                f"a kept field has the type {name}, which is not kept: add the type to KEPT, or remove the field"
             )
         kept[name] = types[name]
     document = DocumentNode(definitions=tuple(kept[name] for name in sorted(kept)))
@@ -122,7 +123,7 @@ def graphql_slice(whole: DocumentNode) -> str:
 
 
 class _Bare(Visitor):
-    """Takes the prose and GitHub's own directives out."""
+    """Removes descriptions and directives."""
 
     def enter(self, node: Any, *_: Any) -> Any:
         if getattr(node, "description", None) is not None:
@@ -160,7 +161,7 @@ def _references(value: Any) -> set[str]:
 
 
 def _without_prose(value: Any, *, names: bool = False) -> Any:
-    """A schema without its prose. Below `properties` the keys are names, so a property called title stays."""
+    """A schema without its prose. Below `properties`, keys are names of properties, so a property called title stays."""
     if isinstance(value, dict):
         kept = {key: each for key, each in value.items() if names or not (key in _PROSE or key.startswith("x-"))}
         return {key: _without_prose(each, names=key == "properties" and not names) for key, each in kept.items()}

@@ -78,7 +78,7 @@ def metrics_page() -> str:
 
 
 def _yaml(resources: dict[str, Any]) -> Iterator[str]:
-    """YAML with one property per line, its value as JSON (which is YAML), so that a change is one line of a diff."""
+    """YAML with one property per line, so that a change is one line of a diff. Values are JSON, which is also YAML."""
     for name, resource in resources.items():
         yield f"  {name}:\n    Type: {resource['Type']}\n    Properties:\n"
         for key, value in resource["Properties"].items():
@@ -90,7 +90,7 @@ def _pretty(document: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Write the stale files; with --check, only list them and exit with 1 if there are any."""
+    """Write the stale files; with --check, only list them and return 1 if there are any."""
     stale = [path for path, content in files().items() if not path.exists() or path.read_text("utf-8") != content]
     for path in stale:
         print(f"{'stale' if '--check' in sys.argv else 'written'}: {path.relative_to(ROOT)}")

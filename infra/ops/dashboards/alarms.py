@@ -1,4 +1,4 @@
-"""The alarms as CloudFormation resources: those of the catalogue, and those on metrics of AWS services."""
+"""The alarms as CloudFormation resources: alarms of the catalogue, and alarms on metrics of AWS services."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -6,8 +6,8 @@ from typing import Any, Final
 from shared.telemetry.catalogue import METRICS, NAMESPACE, SERVICE, Alarm, Metric
 
 PERIOD: Final = 60
-"""Seconds. Metrics that CloudWatch extracts from log lines may arrive late, and one bad minute is usually harmless, so many
-alarms require several datapoints (`points` of `periods`).
+"""Seconds for each datapoint. Metrics that CloudWatch extracts from log lines may arrive late, and one bad minute is usually
+harmless, so many alarms require several datapoints (`points` of `periods`).
 """
 
 
@@ -127,7 +127,7 @@ def resources() -> dict[str, dict[str, Any]]:
 
 
 def names() -> list[str]:
-    """The name of every alarm, which is also the name of its runbook page."""
+    """The names of all alarms, which are also the names of their runbook pages."""
     return [alarm.name for metric in METRICS for alarm in metric.alarms] + [each.name for each in OF_AWS]
 
 

@@ -1,4 +1,4 @@
-"""The body of the CloudWatch dashboard, in which CloudFormation substitutes region and stage."""
+"""The body of the CloudWatch dashboard. CloudFormation substitutes its region, stage and stack name."""
 
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ _LOGS: Final = ("tick", "worker")
 
 
 def body() -> dict[str, Any]:
-    """The dashboard: the row that the specification asks for, the fleet, and the tables by town."""
+    """The dashboard: the row that the specification requires, the fleet, and the tables by town."""
     widgets: list[dict[str, Any]] = [_heading("Reconciler", 0)]
     y = 1
     for panels, heading in ((RECONCILER, "Fleet"), (FLEET, "By town")):

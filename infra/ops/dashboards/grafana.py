@@ -1,6 +1,6 @@
 """The Grafana dashboard for the CloudWatch data source, built with Grafana's SDK for the schema of version 11.6.
 
-The tests verify its queries. How it looks was never checked in a running Grafana.
+The tests verify its queries. Nobody has looked at it in a running Grafana yet.
 """
 
 import json
@@ -65,7 +65,7 @@ def _panel(panel: Panel) -> Any:
 
 
 def _builder_of(panel: Panel) -> Any:
-    """The builder for the kind of the panel, with what is specific to that kind."""
+    """The builder for the panel's kind, with the settings of that kind."""
     if panel.kind == "gauge":
         return gauge.Panel().min(0).max(2 * (panel.red or 50)).reduce_options(_newest())
     if panel.kind == "stat":

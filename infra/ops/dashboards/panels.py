@@ -26,7 +26,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class PerTown:
-    """A table over the log lines of ticks. Metrics cannot show single towns, because the town is not a dimension."""
+    """A table by town, from log lines. Metrics cannot show single towns, because the town is not a dimension."""
 
     title: str
     query: str
@@ -58,7 +58,7 @@ RECONCILER: Final = (
         red=RED_PENDING,
     ),
 )
-"""The row `Reconciler` of the specification, in its order."""
+"""The row `Reconciler`, in the order of the specification."""
 
 FLEET: Final = (
     Panel(

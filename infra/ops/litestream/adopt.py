@@ -23,18 +23,19 @@ class Replica:
 
 
 def read_replica(folder: Path) -> Replica:
-    """The newest state in a folder of LTX files in Litestream's layout (`<folder>/ltx/<level>/...` or only the levels).
+    """The newest state in a folder of LTX files in Litestream's layout (`<folder>/ltx/<level>/...` or `<folder>/<level>/...`).
 
-    Raises Refused if the folder holds no snapshot or a file cannot be read, DamagedImage with the name of a damaged file.
+    Raises Refused if the folder contains no snapshot or several replicas, or a file cannot be read; DamagedImage if a file is
+    damaged.
     """
     paths = sorted(folder.rglob("*.ltx"))
     replicas = sorted({str(path.parent.parent) for path in paths})
     if len(replicas) > 1:
         raise Refused(
-            f"{folder} contains {len(replicas)} replicas: {', '.join(replicas[:5])}",
+            f"importing a Litestream replica: {folder} contains {len(replicas)} replicas: {', '.join(replicas[:5])}",
             status=400,
             path="replica",
-            hint="name one of them",
+            hint="name the folder of one of them",
         )
     files = [_file(path) for path in paths]
     snapshots = [file for file in files if file.header.is_snapshot]
@@ -53,7 +54,7 @@ def read_replica(folder: Path) -> Replica:
 
 
 def as_town(replica: Replica, town_id: str) -> bytes:
-    """The image as the reconciler requires it: with a rollback journal instead of WAL, and with the given town id.
+    """The image in the form that the reconciler requires: with a rollback journal instead of WAL, and with the given town id.
 
     Raises SchemaMismatch if it is not a town database or has another schema version.
     """
@@ -90,7 +91,7 @@ def _file(path: Path) -> ltx.LtxFile:
 
 
 def _following(files: Iterable[ltx.LtxFile], txid: int) -> ltx.LtxFile | None:
-    """The file that continues after a transaction without a gap and reaches furthest; None if there is none."""
+    """Of the files that continue after a transaction without a gap, the one that reaches furthest; None if there is none."""
     fitting = [
         file
         for file in files

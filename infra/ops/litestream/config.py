@@ -1,4 +1,4 @@
-"""`litestream.yml` for towns, so that Litestream finds them. Only for restoring and inspecting towns."""
+"""The configuration with which Litestream finds towns. It is only for restoring and inspecting them."""
 
 from collections.abc import Sequence
 from pathlib import Path
