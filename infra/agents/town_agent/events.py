@@ -15,51 +15,51 @@ from infra.agents.town_agent.order import Caller
 from shared.domain import ids, times
 from shared.domain.limits import STATUS_MESSAGE
 
-Event = dict[str, Any]
+AgentEvent = dict[str, Any]
 
 
-def done(caller: Caller, *, branch: str, pr_url: str | None, summary: str | None, bead_id: str | None) -> Event:
+def done(caller: Caller, *, branch: str, pr_url: str | None, summary: str | None, bead_id: str | None) -> AgentEvent:
     """The work is finished and pushed."""
     payload = {"branch": branch, "pr_url": pr_url, "summary": summary, "generation": caller.generation}
     return _event(caller, "agent_done", payload, bead_id=bead_id or caller.bead_id)
 
 
-def status(caller: Caller, text: str, *, at: datetime) -> Event:
+def status(caller: Caller, text: str, *, at: datetime) -> AgentEvent:
     """A line that says what the agent is doing."""
     return _event(caller, "agent_status", {"message": " ".join(text.split())[:STATUS_MESSAGE]}, once=times.to_text(at))
 
 
-def heartbeat(caller: Caller, *, doing: str, tools: Sequence[str], at: datetime) -> Event:
+def heartbeat(caller: Caller, *, doing: str, tools: Sequence[str], at: datetime) -> AgentEvent:
     """A sign of life, with the agent's activity."""
     now = times.to_text(at)
     payload = {"last_event_type": doing, "last_event_at": now, "active_tools": list(tools)}
     return _event(caller, "agent_heartbeat", {**payload, "generation": caller.generation}, once=now)
 
 
-def changes_requested(caller: Caller, *, feedback: str, files: Sequence[str]) -> Event:
+def changes_requested(caller: Caller, *, feedback: str, files: Sequence[str]) -> AgentEvent:
     """A reviewer requests changes."""
     payload = {"feedback": feedback, "files": list(files) or None, "generation": caller.generation}
     return _event(caller, "changes_requested", payload)
 
 
-def mayor_waiting(caller: Caller, *, at: datetime) -> Event:
+def mayor_waiting(caller: Caller, *, at: datetime) -> AgentEvent:
     """The mayor has nothing to do."""
     now = times.to_text(at)
     return _event(caller, "mayor_waiting", {"fired_at": now}, once=now)
 
 
-def nudge_acknowledged(caller: Caller, nudge_id: str) -> Event:
+def nudge_acknowledged(caller: Caller, nudge_id: str) -> AgentEvent:
     """The agent has read a nudge."""
     return _event(caller, "nudge_acknowledged", {"nudge_id": nudge_id})
 
 
-def triage_resolved(caller: Caller, request_id: str, *, action: str, notes: str | None) -> Event:
+def triage_resolved(caller: Caller, request_id: str, *, action: str, notes: str | None) -> AgentEvent:
     """The answer to a triage request."""
     payload = {"action": action, "notes": notes, "by": caller.agent_id}
     return _event(caller, "triage_resolved", payload, bead_id=request_id)
 
 
-def bead_created(caller: Caller, bead: Mapping[str, Any]) -> Event:
+def bead_created(caller: Caller, bead: Mapping[str, Any]) -> AgentEvent:
     """A new bead. Its id is derived from its content, unless one is given."""
     given = {name: value for name, value in bead.items() if value not in (None, [], ())}
     bead_id = given.pop("bead_id", None) or ids.derived_from(caller.town_id, f"bead of {_digest(caller, given)}")
@@ -67,7 +67,7 @@ def bead_created(caller: Caller, bead: Mapping[str, Any]) -> Event:
     return _event(caller, "bead_created", payload)
 
 
-def convoy_created(caller: Caller, convoy: Mapping[str, Any]) -> Event:
+def convoy_created(caller: Caller, convoy: Mapping[str, Any]) -> AgentEvent:
     """A new convoy with its tasks. Its id is derived from its content, unless one is given."""
     given = {name: value for name, value in convoy.items() if value not in (None, [], ())}
     convoy_id = given.pop("convoy_id", None) or ids.derived_from(caller.town_id, f"convoy of {_digest(caller, given)}")
@@ -76,12 +76,12 @@ def convoy_created(caller: Caller, convoy: Mapping[str, Any]) -> Event:
 
 def _event(
     caller: Caller, event_type: str, payload: Mapping[str, Any], *, bead_id: str | None = None, once: str = ""
-) -> Event:
+) -> AgentEvent:
     given = {name: value for name, value in payload.items() if value is not None}
     if caller.generation < 1:
         given.pop("generation", None)
     digest = _digest(caller, [event_type, bead_id, given, once])
-    event: Event = {
+    event: AgentEvent = {
         "event_id": f"agent:{caller.generation}:{event_type}:{digest}",
         "event_type": event_type,
         "agent_id": caller.agent_id,

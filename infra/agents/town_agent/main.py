@@ -36,11 +36,11 @@ class Talk:
         self.clock: Clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
         self._poster: Poster = poster_from(environment, town_id=self.caller.town_id, clock=self.clock)
 
-    def tell(self, *said: events.Event) -> None:
+    def tell(self, *said: events.AgentEvent) -> None:
         """Post events, with retries. Raises NotPosted."""
         patiently(lambda: self._poster.post(said), clock=self.clock)
 
-    def tell_once(self, said: events.Event) -> None:
+    def tell_once(self, said: events.AgentEvent) -> None:
         """Post an event without retries, because the next event of its kind replaces it. Raises NotPosted."""
         self._poster.post([said])
 
