@@ -158,15 +158,20 @@ class Skew:
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        self._is_calm = False
         drawn = random.random()
         self.kind = "none" if drawn < 0.3 else "minute" if drawn < 0.85 else "hour"
         self.at_most = timedelta(0) if self.kind == "none" else timedelta(minutes=2 if self.kind == "minute" else 120)
+
+    def calm_down(self) -> None:
+        """From now on no new host is wrong by an hour."""
+        self._is_calm = True
 
     def draw(self) -> int:
         """The skew of a new host, in milliseconds."""
         if self.kind == "none":
             return 0
-        if self.kind == "hour" and self._random.random() < 0.2:
+        if self.kind == "hour" and not self._is_calm and self._random.random() < 0.2:
             return self._random.choice((-HOUR, HOUR))
         return self._random.randrange(-60 * SECOND, 60 * SECOND + 1)
 

@@ -101,6 +101,8 @@ class World:
         """Nothing goes wrong any more, and everybody does what he should."""
         if isinstance(self.plan, Swarm):
             self.plan.calm_down()
+        self.skew.calm_down()
+        self.fleet.calm_down()
         self.runtime.calm_down()
         self.forge.calm_down()
         for people in self.people:
