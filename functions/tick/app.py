@@ -12,7 +12,7 @@ from shared.ports.steps import drive
 from shared.runner.minute import Dispatcher
 from shared.telemetry.emf import EmfMetrics
 
-wiring.watch_errors()  # before the first call, which its time-out warning has to surround
+wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
 
 @cache
