@@ -1,13 +1,13 @@
-"""Calls to the outside as steps: a generator that yields every call instead of making it.
+"""External calls as steps: a generator that yields every call instead of making it.
 
 Production drives a generator with `drive`. The simulation drives the same generator with a seeded scheduler, and the crash
-tests fail, delay, repeat or abandon any single call. A generator never touches the outside between two yields.
+tests fail, delay, repeat or abandon any single call. Between two yields a generator makes no external call.
 
     def head_of(objects: ObjectStore) -> Steps[StoredObject | None]:
         found: StoredObject | None = yield Call("get towns/t1/head", partial(objects.get, "towns/t1/head"))
         return found
 
-A call that raises is raised at its `yield`, where the generator may catch it.
+The error of a call is raised at its `yield`, where the generator may catch it.
 """
 
 from collections.abc import Callable, Generator
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to the outside that has not been made yet. `name` is a verb and its object, as in `put towns/t1/head`.
+    """One external call that has not been made yet. `name` is a verb and its object, as in `put towns/t1/head`.
 
-    `seconds` limits the wait for the answer, if calls are made together; the longest of their limits applies to all of them.
-    After that the answer is a TimeoutError: the call may have been carried out, or still may be. The answer is NotBegun if
-    the call was certainly not made, because the other calls occupied every thread.
+    `seconds` limits the wait for the answer if the call is part of a Together; the longest limit applies to all its calls that
+    have one. After that the answer is a TimeoutError: the call may have been carried out, or still may be. If the call was
+    certainly not made, because the other calls occupied every thread, the answer is NotBegun.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Call:
 
 
 class NotBegun(TimeoutError):
-    """The answer to a call that was not begun in time and will never be made."""
+    """The answer of a call that was not begun in time and will never be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Calls that may be made at the same time.
+    """Calls that may be made in parallel.
 
     The `yield` returns a list with the answer of each call, in order. The answer of a call that raised is its exception:
     nothing is raised at the `yield` itself.
@@ -50,10 +50,10 @@ class Together:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Begin other steps as a task that goes on beside the steps that yield this; the answer is the task, at once.
+    """Start other steps as a task that runs in parallel; the answer is the task, at once.
 
-    The steps learn how the task goes only from `Await`. A task dies with the process, and a process that ends does not
-    wait for its tasks: steps that need a task's end await it.
+    Only `Await` tells how the task ended. A task dies with the process, and a process that ends does not wait for its tasks:
+    await a task whose end matters.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """Wait until all these tasks have ended, or until `seconds` have passed; None waits to the end, 0 only looks.
+    """Wait until all these tasks have ended, or until `seconds` have passed; None waits without a limit, 0 does not wait.
 
-    The answers come back in order: an `Ended` for each task that has ended, None for each that still goes on. A task may
+    The answers are in order: an `Ended` for each task that has ended, None for each that is still running. A task may
     be awaited again, whether it has ended or not.
     """
 
@@ -87,9 +87,9 @@ _PARALLEL_CALLS = 16
 
 
 def drive(steps: Steps[T]) -> T:
-    """Make every call of `steps` for real, one after another, and return what the steps return.
+    """Make the calls of `steps` for real, step by step, and return what the steps return.
 
-    Tasks run in daemon threads, each driven like this.
+    The calls of a Together run in a thread pool, and each task in a daemon thread.
     """
     answer: Any = None
     error: Exception | None = None
@@ -107,7 +107,7 @@ def drive(steps: Steps[T]) -> T:
 
 
 def _done(step: Call | Together | Begin | Await) -> Any:
-    """The answer to one step. Raises what a single call raises."""
+    """The answer to one step. Raises the error of a single call."""
     match step:
         case Call():
             return step.make()
@@ -133,7 +133,7 @@ class _Task(Thread):
         """Drive the steps to their end."""
         try:
             self.ended.set_result(Ended(result=drive(self._steps)))
-        except Exception as raised:  # noqa: BLE001 - told to whoever awaits the task
+        except Exception as raised:  # noqa: BLE001 - the answer to the steps that await the task
             self.ended.set_result(Ended(error=raised))
 
 

@@ -1,1 +1,1 @@
-"""Runs over towns, as steps: load, look, tick, commit, perform effects; and who is due when."""
+"""Runs of towns, as steps: load, observe, tick, commit, perform effects; and the loops that run the towns that are due."""

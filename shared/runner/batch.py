@@ -1,7 +1,7 @@
-"""One batch of wakes: each town in it is run once, and no town's failure touches another's.
+"""One batch of wakes: each town in it is run, and the failure of one town does not affect the others.
 
-Wakes need no order, so towns stand side by side where the queue would have them in line: what failed is put back for a
-few seconds by itself, and of its town nothing else is tried in this batch.
+Wakes need no order, so a failure does not stop the batch as it would in a strict FIFO consumer. The messages of the failed
+town go back to the queue, with a delay, and the town is not tried again in this batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,24 +24,24 @@ from shared.storage import keys
 
 AT_ONCE: Final = timedelta(0)
 AFTER_FAILURES: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 60))
-"""Retry delay by delivery count; after the last, the message goes to the dead-letter queue, and its marker wakes it anew."""
+"""Retry delay by delivery count; after the last, the message goes to the dead-letter queue; its due marker remains."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Delivered:
-    """One town of a batch: its wakes as one, and the messages that they came in."""
+    """One town of a batch: its wakes merged into one, and their messages."""
 
     wake: Wake
     messages: tuple[Delivery, ...]
 
 
 Again = list[tuple[Delivery, timedelta]]
-"""The messages that must come again, each with its delay."""
+"""The messages to deliver again, each with its delay."""
 
 
 @dataclass(slots=True)
 class Worker:
-    """What stays warm between two batches: the newest image of each town, under its ETag."""
+    """One worker. Between batches it keeps the newest image of its recent towns warm."""
 
     around: Surroundings
     queue: Queue
@@ -50,9 +50,10 @@ class Worker:
     warm: WarmImages = field(default_factory=WarmImages)
 
     def batch(self, messages: Sequence[Delivery], *, remaining: timedelta) -> Steps[list[str]]:
-        """Run the towns of these messages; returns the ids of the messages that must come again.
+        """Run the towns of these messages; returns the ids of the messages that the queue must deliver again.
 
-        Raises QueueUnavailable, AccessDenied if these could not be put back; then all come again, which does no harm.
+        Raises QueueUnavailable or AccessDenied if these could not be put back. Then the whole batch is delivered again, which is
+        harmless.
         """
         now: datetime = yield Call("clock", self.around.clock.now)
         life = Life(now + remaining, WORKER_TURN)
@@ -73,10 +74,9 @@ class Worker:
         return [message.message_id for message, _ in again]
 
     def _follow(self, soon: list[tuple[datetime, Wake]], around: Surroundings, *, until: datetime) -> Steps[None]:
-        """Run again the towns that are due within seconds: what came a moment after a tick, and the results of effects.
+        """Run again the towns that are due within seconds, for events that arrived just after a tick or results of effects.
 
-        For nobody woke them but an event, and the dispatcher may not look before the next minute. If time is short, a town's
-        marker brings it back.
+        The dispatcher may not look at their due markers before the next minute. If time is short, a town is left to its marker.
         """
         while soon:
             soon.sort(key=lambda each: (each[0], each[1].town_id))
@@ -90,10 +90,10 @@ class Worker:
                 soon += yield from self._follow_up(done, wake)
 
     def _follow_up(self, done: RunReport, wake: Wake) -> Steps[list[tuple[datetime, Wake]]]:
-        """When this worker runs the town again, and for which due markers; nothing where nobody need, or the sender does.
+        """When this worker runs the town again, with the due markers; empty if no run is needed or the sender starts it.
 
-        The sender sees to what would have to be waited for. It is not sure to be there when effects took long, and a marker of
-        the same second as one that it sent it takes for that one.
+        A sender that watches the markers starts the runs that are due later. It does not do so in two cases: it may have ended if
+        effects took long, and it mistakes a new marker for one that it sent if both are of the same second.
         """
         wanted = _due_within_seconds(done)
         if wanted is None:
@@ -115,7 +115,7 @@ class Worker:
 
 
 def _not_done(town: _Delivered, done: RunReport | FailedRun | None) -> Again:
-    """Which messages of a town must come again. That of a town that does not exist need not: it will not exist then."""
+    """The messages of a town to deliver again. Those of an unknown town are not: the town would still be unknown."""
     if done is None or (isinstance(done, RunReport) and done.outcome == "no_time"):
         return [(message, AT_ONCE) for message in town.messages]
     if isinstance(done, FailedRun) and not isinstance(done.error, UnknownTown):
@@ -124,7 +124,7 @@ def _not_done(town: _Delivered, done: RunReport | FailedRun | None) -> Again:
 
 
 def _due_within_seconds(done: RunReport) -> tuple[datetime, tuple[datetime, ...]] | None:
-    """When a town may run again, and the times of the markers that want it then; None if none does."""
+    """When a town may run again, and the times of the markers that require it; None if no marker does."""
     next_due = () if done.next_due is None else (done.next_due,)
     if done.outcome == "not_due" and next_due:
         return next_due[0], (*done.woken_at, *next_due)
@@ -136,12 +136,12 @@ def _due_within_seconds(done: RunReport) -> tuple[datetime, tuple[datetime, ...]
 
 
 def _patience(message: Delivery) -> timedelta:
-    """How long a message waits that has failed as often as it was delivered."""
+    """The retry delay of a message: each of its deliveries has failed."""
     return AFTER_FAILURES[min(message.receives, len(AFTER_FAILURES)) - 1]
 
 
 def _towns_of(messages: Sequence[Delivery]) -> tuple[list[_Delivered], list[Delivery]]:
-    """One wake per town with all its messages, in the order of the batch; and the messages that hold no wake."""
+    """One wake per town with all its messages, in the order of the batch; and the messages that contain no valid wake."""
     found: dict[str, _Delivered] = {}
     unreadable: list[Delivery] = []
     for message in messages:
@@ -157,7 +157,7 @@ def _towns_of(messages: Sequence[Delivery]) -> tuple[list[_Delivered], list[Deli
 
 
 def _checked(wake: Wake | None) -> Wake | None:
-    """The wake, if it names a town that could exist."""
+    """The wake, or None if its town id is not valid."""
     if wake is None:
         return None
     try:

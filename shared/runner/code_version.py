@@ -1,7 +1,7 @@
 """The code version: a digest of the code that a tick runs, so that replay knows when the rules changed.
 
 It covers the import closure of `shared.engine.tick`, which is exactly the packages in `CORE`, and their SQL files. A test
-holds the list and the closure together. Comments, docstrings and blank lines do not count, so correcting a sentence
+checks that the list equals the closure. Comments, docstrings and blank lines do not count, so correcting a sentence
 leaves the version as it is, and so does any change outside the core. The texts of errors are code.
 """
 
@@ -31,7 +31,7 @@ _TOKEN: Final = re.compile(
 
 @cache
 def code_version() -> str:
-    """The digest: hex, 16 characters. A bundle brings its own in a file, because computing it would prolong a cold start."""
+    """The digest: hex, 16 characters. A bundle contains it in a file, because computing it would prolong a cold start."""
     if _BUNDLED.is_file():
         return _BUNDLED.read_text(encoding="ascii").strip()
     return digest_of_core()
@@ -50,10 +50,10 @@ def digest_of_core() -> str:
 
 
 def significant(source: str) -> str:
-    r"""Python source without comments, docstrings and line breaks: one statement a line, behind its indentation.
+    r"""Python source without comments, docstrings and line breaks: one statement a line, after the width of its indentation.
 
     A docstring is any string that is a whole statement, as in this one or below a constant: nothing can depend on it. It
-    is recognised by what surrounds it: no bracket is open, and no other token belongs to its statement. So `x = [\n"a"\n]`
+    is recognised by its context: no bracket is open, and no other token belongs to its statement. So `x = [\n"a"\n]`
     keeps its "a", and `x = 1\n"a"\n` does not. An f-string can call functions, so it counts as code.
     """
     statements: list[str] = []
@@ -79,8 +79,8 @@ def significant(source: str) -> str:
 def significant_sql(source: str) -> str:
     """SQL without the comments and blank lines between its statements.
 
-    A comment inside a statement counts: SQLite stores the text of CREATE statements in the image, so another comment there
-    gives other bytes. The core's SQL has no triggers, whose bodies hold a ";" inside a statement.
+    A comment inside a statement counts: SQLite stores the text of CREATE statements in the image, so changing a
+    comment there changes the image. The core's SQL has no triggers, whose bodies hold a ";" inside a statement.
     """
     kept: list[str] = []
     for line in source.split("\n"):
@@ -91,5 +91,5 @@ def significant_sql(source: str) -> str:
 
 
 def keep() -> None:
-    """Write the digest beside this module, for a copy of the code that nobody will change: the build calls it in a bundle."""
+    """Write the digest beside this module. Only the build calls this, in a bundle, because the code there no longer changes."""
     _BUNDLED.write_text(digest_of_core() + "\n", encoding="ascii")

@@ -1,4 +1,4 @@
-"""Who is due: markers in the past are the only reason to look at a town, and an idle town is not looked at."""
+"""The towns that are due, and one run of each. A loop runs a town only for a due marker in the past: an idle town has none."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +16,7 @@ from shared.runner.worker import run_town
 
 
 def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict[str, tuple[DueMarker, ...]]]:
-    """The towns that have a marker of now (or `by`) or earlier, longest waiting first, with all such markers of each."""
+    """The towns with due markers up to now (or `by`), longest waiting first, each with all these markers."""
     until: datetime = by or (yield Call("clock", around.clock.now))
     markers = yield from around.store.due(until)
     by_town: dict[str, list[DueMarker]] = {}
@@ -28,14 +28,14 @@ def due_towns(around: Surroundings, *, by: datetime | None = None) -> Steps[dict
 def run_due_town(
     around: Surroundings, town_id: str, markers: tuple[DueMarker, ...], *, known: TownImage | None, worker_id: str
 ) -> Steps[RunReport | FailedRun]:
-    """Run one due town. The error boundary is the town: one that fails does not hold up the others."""
+    """Run one due town. This is the error boundary of the town: its failure does not hold up the others."""
     try:
         return (yield from run_town(town_id, around, worker_id=worker_id, known=known, markers=markers))
     except UnknownTown as error:
-        # The marker of a town that was never created, or was taken away.
+        # The town was never created, or was removed.
         yield from around.store.clear_due(tuple(marker.key for marker in markers))
         return (yield from _failed(around, town_id, error))
-    except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+    except Exception as error:  # noqa: BLE001 - the one boundary per town: the failure is reported, and the others go on
         return (yield from _failed(around, town_id, error))
 
 
@@ -55,7 +55,7 @@ def run_warm(
 
 
 def remember(run: RunReport | FailedRun, warm: WarmImages) -> None:
-    """Keep the image that a run left warm; of a town that failed nothing is believed."""
+    """Keep the image that a run left. After a failed run, drop the image of the town."""
     if isinstance(run, FailedRun):
         warm.forget(run.town_id)
     else:
@@ -63,7 +63,7 @@ def remember(run: RunReport | FailedRun, warm: WarmImages) -> None:
 
 
 def _failed(around: Surroundings, town_id: str, error: Exception) -> Steps[FailedRun]:
-    """What will pass by itself is only noted; for the rest somebody must act."""
+    """A retryable error is only reported to the caller; any other error also raises an alert."""
     if around.alerts is not None and not isinstance(error, Retryable):
         yield Call("alerts", partial(around.alerts.raise_all, (alerts.town_failed(town_id, error),)))
     return FailedRun(town_id, error)

@@ -1,4 +1,4 @@
-"""The figures of the loops: what they tell beside the figures of each run (`shared.ports.metrics`)."""
+"""The figures of the loops, in addition to the figures of each run (`shared.ports.metrics`)."""
 
 from typing import Protocol
 
@@ -6,12 +6,12 @@ from shared.runner.run_report import FailedRun, MinuteReport
 
 
 class Figures(Protocol):
-    """Where the figures of the dispatcher and of the worker go; never raises."""
+    """Where the dispatcher and the worker send their figures. Its methods never raise."""
 
     def town_failed(self, failed: FailedRun) -> None:
-        """One run of one town that ended with an error."""
+        """Record a run of one town that ended with an error."""
         ...
 
     def minute_ran(self, report: MinuteReport) -> None:
-        """One scheduled minute, ended by an error or not."""
+        """Record one scheduled minute, whether or not it ended with an error."""
         ...

@@ -1,4 +1,4 @@
-"""Make a town: commit its first image. Its first tick, due at once, makes the mayor."""
+"""Create a town by committing its first image. Its first tick is due at once and creates the mayor."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from shared.town import database
 def found_town(
     town_id: str, around: Surroundings, *, worker_id: str, config: Mapping[str, Any] | None = None, paused: bool = False
 ) -> Steps[TownImage]:
-    """Create a town; raises TownExists, Refused (configuration, id)."""
+    """Create a town. Raises TownExists, or Refused for an invalid configuration or id."""
     image = first_image.found(town_id, config=config, paused=paused)
     now: datetime = yield Call("clock", around.clock.now)
     facts = CommitFacts(

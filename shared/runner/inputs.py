@@ -1,4 +1,4 @@
-"""Phases 1 to 3 of a run: the waiting events, the observations, the one clock reading; all that a tick will be given."""
+"""Phases 1 to 3 of a run: the waiting events, the observations and the one clock reading, which are the input of the tick."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from shared.town import database
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The inbox as one tick takes it. `taken` are the batches that are in `envelopes` with all their events."""
+    """The part of the inbox that one tick takes. `taken` are the batches that are whole in `envelopes`, with their event ids."""
 
     envelopes: tuple[Envelope, ...]
     taken: tuple[tuple[str, tuple[str, ...]], ...]
@@ -33,15 +33,16 @@ CONTAINER: Final = "container"
 
 
 def taken_by(reading: Reading, given: TickInput) -> tuple[str, ...]:
-    """Keys of the batches whose events the tick was given, all of them."""
+    """The keys of the batches all of whose events were given to the tick."""
     events = {event.event_id for event in given.new_events}
     return tuple(key for key, ids in reading.taken if events.issuperset(ids))
 
 
 def as_marked(about: summary.BeforeTick, markers: tuple[DueMarker, ...]) -> summary.BeforeTick:
-    """What the image says, without a due time that a quiet tick has dealt with: its marker is gone, and it was no commit.
+    """The values of the image, without a due time that a quiet tick has dealt with: no marker is left for it.
 
-    It would count as waiting time of this tick (tickLagMs). Where no marker led here (a tick by hand) it stands.
+    A quiet tick commits nothing, so the image still holds that due time, and this tick would count it as its lag (tickLagMs). A
+    tick without markers, as by hand, keeps it.
     """
     due = about.next_due
     if due is None or not markers or any(marker.at <= due < marker.at + timedelta(seconds=1) for marker in markers):
@@ -58,8 +59,9 @@ def gathered(
     *,
     worker_id: str,
 ) -> Steps[tuple[TickInput, Published]]:
-    """Phases 1 to 3: the events, the observations, the one clock reading. What the committed image has grown enough for
-    is made immutable beside it.
+    """Phases 1 to 3: the events, the observations, the one clock reading.
+
+    The objects that the committed image is due to publish are written at the same time.
     """
     asking = _questions(image.town_id, around, about.watched)
     calls = (*publication.calls, *asking)
@@ -91,7 +93,7 @@ def fix_input(
     observations: Observations,
     journal_published_to: int = 0,
 ) -> TickInput:
-    """Phase 3: what the tick will be given. Time strictly increases from tick to tick, whatever the wall clock says."""
+    """Phase 3: the input of the tick. Its time strictly increases from tick to tick, whatever the wall clock says."""
     tick_no = image.facts.tick_no + 1
     return TickInput(
         tick_no=tick_no,
@@ -112,7 +114,7 @@ def fix_input(
 
 
 def observe(town_id: str, around: Surroundings, watched: tuple[str, ...]) -> Steps[Observations]:
-    """Phase 2: ask for the status of every agent in working or stalled, and of the container; no answer is `unknown`."""
+    """Phase 2: ask for the status of every working or stalled agent and of the container; without an answer it is `unknown`."""
     asking = _questions(town_id, around, watched)
     answers = (yield Together(asking)) if asking else []
     return _observations(watched, answers)
@@ -141,7 +143,7 @@ def _observations(watched: tuple[str, ...], answers: Sequence[Any]) -> Observati
 
 
 def read_batches(waiting: InboxReading) -> Reading:
-    """At most 1,000 events, in order of receipt; a batch that is taken in part stays until its rest is taken."""
+    """At most 1,000 events, in order of receipt; a batch that is taken in part stays until a tick takes the rest."""
     envelopes: list[Envelope] = []
     taken: list[tuple[str, tuple[str, ...]]] = []
     for batch in waiting.objects:

@@ -1,20 +1,20 @@
-"""The life of a process that is ended from outside, and what it may still begin: one derivation for every function.
+"""When a process with a fixed end may still begin a town, a commit or an effect: the same rule for every function.
 
-A Lambda is cut off at its time-out, wherever it stands. Nothing is lost by that, but a claimed effect whose answer nobody
-hears is held back for minutes. So each kind of work has a last moment at which it may begin:
+A Lambda is stopped at its timeout, whatever it is doing. Nothing is lost, but a claimed effect whose answer does not arrive
+is held back for minutes. So each kind of work has a last moment at which it may begin:
 
-    ends_at - turn                  a town: its whole run, with whatever is slow in it, should fit
+    ends_at - turn                  a town: its whole run should fit, slow parts included
     ends_at - ENDING                a commit
-    ends_at - ENDING - time-out     an effect: its answer must still be heard, however slow it is
+    ends_at - ENDING - timeout      an effect: its answer must arrive in time, however slow it is
 
-The turn differs between the functions, because they do different things with a town that turns out to be slow:
+The turn differs between the functions, because they treat slow towns differently:
 
-- The dispatcher has 58 s and runs only what is quick. A town that is slower than its turn is not committed and goes to a
-  worker, so a turn is short: else a quarter of each minute would be wasted.
-- A worker has 180 s, and nobody is there to take a slow town over. Its turn holds the slowest observation and the slowest
-  effect one after the other.
-- Retention deletes versions and cannot stop in the middle of a town without doing the same listing again a day later; its
-  900 s allow for a long turn.
+- The dispatcher has 58 s and runs only quick towns. A tick whose effects might not end in time is not committed, and its town
+  goes to a worker. So the turn is short: a longer one would leave more of each minute unused.
+- A worker has 180 s, and no other process takes over its slow towns. Its turn allows for the slowest observation followed by
+  the slowest effect.
+- Retention has 900 s, which allow for a long turn. If it stops in the middle of a town, it must list the same versions again a
+  day later.
 """
 
 from dataclasses import dataclass
@@ -25,38 +25,38 @@ from shared.domain import limits
 from shared.domain.effect_allowances import ALLOWANCE
 
 ENDING: Final = timedelta(seconds=4)
-"""What follows the last commit or answer: results and markers are written, the queue and the summary line are told."""
+"""The time after the last commit or answer, to write results and markers, update the queue and write the summary line."""
 
 SLOWEST_EFFECT: Final = max(allowance.timeout for allowance in ALLOWANCE.values())
-"""The longest time that any effect may take, the start of an agent."""
+"""The longest timeout of any effect: that of starting an agent."""
 
 DISPATCHER_TURN: Final = timedelta(seconds=6) + ENDING
-"""A tick of a town that has nothing slow to wait for: load, inbox, tick, commit."""
+"""A run without slow calls: load, inbox, tick, commit."""
 
 WORKER_TURN: Final = timedelta(seconds=16) + limits.OBSERVE_WITHIN + SLOWEST_EFFECT + ENDING
-"""A tick of a large town, its look at agents that do not answer, and an effect as slow as effects may be."""
+"""A run of a large town whose agents do not answer the observation, with one of the slowest effects."""
 
 RETENTION_TURN: Final = timedelta(seconds=56) + ENDING
-"""Listing the versions of a town with a long past, and deleting those that no restore point needs."""
+"""List the versions of a town with a long past, and delete those that no restore point needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """When this process ends, and how long before that it begins no town any more."""
+    """When this process ends. During the last `turn` before that it begins no town."""
 
     ends_at: datetime
     turn: timedelta
 
     @property
     def begin_town_until(self) -> datetime:
-        """From this moment on no town is begun."""
+        """From this moment on, no town is begun."""
         return self.ends_at - self.turn
 
     @property
     def begin_commit_until(self) -> datetime:
-        """After this moment no commit is begun."""
+        """After this moment, no commit is begun."""
         return self.ends_at - ENDING
 
     def begin_effect_until(self, timeout: timedelta) -> datetime:
-        """After this moment no effect with that time-out is begun."""
+        """After this moment, no effect with this timeout is begun."""
         return self.ends_at - ENDING - timeout

@@ -1,11 +1,11 @@
-"""One scheduled minute: look at the due markers every few seconds, run few towns here, hand many to the queue.
+"""One scheduled minute: read the due markers every few seconds, run a few towns here, hand many to the queue.
 
-A town whose effects might outlive this process, as the start of an agent may, is not run here: its tick is not committed,
-and it goes to the queue, for workers live longer.
+If an effect of a tick might outlive this process, as the start of an agent may, the tick is not committed here. The town goes
+to the queue, because workers live longer.
 
-It is level-triggered: whatever a minute leaves, by lack of time or by an error, the next one finds, because a marker
-goes only with the tick that dealt with it. So a call that comes a minute late does nothing, and a minute into which no
-marker falls ends at once and costs next to nothing.
+The dispatcher is level-triggered: a marker is deleted only after a tick has dealt with it. So the next minute finds all work
+that this one leaves for lack of time or after an error. A call that is a minute late does nothing. If no marker falls into a
+minute, the call ends at once and costs next to nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,14 +30,14 @@ from shared.runner.warm_images import WarmImages
 
 MINUTE: Final = timedelta(minutes=1)
 STUCK_AFTER: Final = timedelta(seconds=90)
-"""A town that was handed over and is due since so long is run here too: by then a worker should have come to it."""
+"""A town that was handed over and has been due for this long is run here too: a worker should have run it by then."""
 
 DueTowns = Mapping[str, tuple[DueMarker, ...]]
 
 
 @dataclass(slots=True)
 class Dispatcher:
-    """What stays warm between two minutes: images, and where the sweep of this hour stopped for lack of time."""
+    """The dispatcher. Between minutes it keeps warm images, and the town at which the sweep of this hour ran out of time."""
 
     around: Surroundings
     queue: Queue
@@ -53,10 +53,10 @@ class Dispatcher:
     def minute(
         self, minute: datetime, *, remaining: timedelta, execution_id: str = "", attempt: int = 1
     ) -> Steps[MinuteReport]:
-        """Work for one scheduled minute, at most as long as the process lives, and tell one summary.
+        """Work for one scheduled minute, at most as long as the process lives, and report one summary.
 
-        Raises what made a look at the markers impossible, so that the failure is seen; a town that fails is reported by
-        its alert and its metric, and raises nothing.
+        Raises errors of the store or the queue that stopped the minute, so that the call counts as failed. A town that fails
+        raises nothing: it is reported by a metric, and by an alert unless its error is retryable.
         """
         report = MinuteReport(minute, execution_id, attempt)
         begun: datetime = yield Call("clock", self.around.clock.now)
@@ -81,9 +81,9 @@ class Dispatcher:
         yield Call("metrics", partial(self.figures.minute_ran, report))
 
     def _sweep(self, report: MinuteReport, *, until: datetime) -> Steps[None]:
-        """Once an hour, and in the minutes after it as long as it is not through, look at every town.
+        """Sweep all towns once an hour. A sweep that runs out of time continues in the next minutes.
 
-        An environment that begins within an hour leaves that one to whoever was there at its beginning.
+        An environment that starts during an hour leaves the sweep of that hour to the environment that ran at its beginning.
         """
         hour = report.minute.replace(minute=0, second=0, microsecond=0)
         if self.sweep_after is None and self.swept != hour and (report.minute.minute == 0 or self.swept is not None):
@@ -92,7 +92,7 @@ class Dispatcher:
         if self.sweep_after is None:
             return
         now: datetime = yield Call("clock", self.around.clock.now)
-        half = now + (until - now) / 2  # the due towns have a right to time too
+        half = now + (until - now) / 2  # the other half is for the due towns
         found = yield from sweep(self.around, after=self.sweep_after, until=half, page=self.sweep_page)
         self.sweep_after = found.resume_after
         report.restored = len(found.restored)
@@ -115,7 +115,7 @@ class _Shift:
         self._given_up: set[str] = set()
 
     def passes(self, *, until: datetime) -> Steps[None]:
-        """One pass after another until the minute is over, or until no marker falls into it."""
+        """Make passes until the minute is over, or until no marker falls into the rest of it."""
         while True:
             begun: datetime = yield Call("clock", self._clock.now)
             known = yield from due_towns(self._around, by=max(begun, until))
@@ -130,7 +130,7 @@ class _Shift:
             yield Call("sleep", partial(self._clock.sleep, (next_pass - now).total_seconds()))
 
     def _run(self, due: DueTowns, now: datetime) -> Steps[None]:
-        """Few towns here, one after another; many by the queue, to as many workers as there are."""
+        """Run a few towns here, one after another; hand many to the queue, for workers to run in parallel."""
         for markers in due.values():
             self._report.oldest_due = max(self._report.oldest_due, now - markers[0].at)
         new = {town: found for town, found in due.items() if (town, found[0].at) not in self._handed_over}
@@ -142,7 +142,7 @@ class _Shift:
         yield from self._run_here(self._stuck(due, now))
 
     def _stuck(self, due: DueTowns, now: datetime) -> DueTowns:
-        """Few of those that were handed over long ago: their group waits behind a worker that died or a message that fails."""
+        """A few of the towns that were handed over and are long due: a dead worker or a failing message may block their group."""
         may_be_run_here = self._handed_over - self._too_slow
         stuck = [
             town
@@ -164,11 +164,11 @@ class _Shift:
         self._remember(taken)
 
     def _remember(self, taken: list[Wake]) -> None:
-        """What the queue has taken is not offered again in this minute."""
+        """Remember the wakes that the queue accepted: they are not sent again in this minute."""
         self._handed_over |= {(wake.town_id, wake.due[0]) for wake in taken}
 
     def _run_here(self, due: DueTowns) -> Steps[None]:
-        """One after another; those that need more time than is left go to the queue."""
+        """Run towns one after another; those whose effects need more time than is left go to the queue."""
         slow: dict[str, tuple[DueMarker, ...]] = {}
         for number, (town, markers) in enumerate(due.items()):
             now: datetime = yield Call("clock", self._clock.now)
@@ -183,12 +183,12 @@ class _Shift:
             else:
                 self._report.outcomes[done.outcome] += 1
         if slow:
-            # They are few, so each minute may wake them anew: a worker may have failed, and only workers can do it.
+            # They are few, so every minute sends them a new wake: a worker may have failed, and only workers can run them.
             self._too_slow |= {(town, markers[0].at) for town, markers in slow.items()}
             yield from self._hand_over(slow, reason=f":{to_text(self._report.minute)}")
 
     def _failed(self, failed: FailedRun) -> Steps[None]:
-        """What will pass by itself is tried again by the next pass; anything else not before the next minute."""
+        """Report the failure. The next pass retries the town after a retryable error; otherwise, only the next minute does."""
         yield Call("metrics", partial(self._at.figures.town_failed, failed))
         self._report.failed[failed.town_id] = type(failed.error).__name__
         if not isinstance(failed.error, Retryable):

@@ -1,9 +1,8 @@
-"""The local loop: pass after pass over the due towns, each town run as a task of its own, beside them sweep and retention.
+"""The local loop: pass after pass over the due towns, each town run as its own task, with the sweep and retention.
 
-A town that fails, or whose runtime or forge lets it wait, does not hold up the others: a pass goes on without those that
-take longer, and a later pass takes in what they did. Several loops may run on one store: who commits second has done
-nothing. A loop that is killed at any step has lost nothing: what it committed stands, and what it claimed another one
-takes up.
+A town that fails, or that waits for its runtime or forge, does not hold up the others: a pass goes on without the slow runs,
+and a later pass collects their reports. Several loops may run on one store: the run that commits second discards its tick. A
+loop that is killed at any step loses nothing: its commits stand, and another loop takes over its claims when they end.
 """
 
 from collections.abc import Callable
@@ -24,25 +23,25 @@ from shared.storage.restore import Archive
 from shared.storage.retention import Keep, forget
 
 PATIENCE_SECONDS: Final = 2.0
-"""So many real seconds a pass waits for the towns that it began, at least."""
+"""A pass waits for its runs at least this long, in real seconds, before it goes on without them."""
 
 TIDY_EVERY: Final = timedelta(days=1)
 
 
 class Watcher(Protocol):
-    """Sees what the loop does; never raises."""
+    """Is told what the loop does. Its methods never raise."""
 
     def passed(self, report: PassReport) -> None:
-        """One pass, with the runs that ended in it."""
+        """A pass ended; the report contains the runs that ended in it."""
         ...
 
     def not_tidied(self, failed: FailedRun) -> None:
-        """A town whose retention ended with an error; the others go on."""
+        """The retention of a town ended with an error; the others go on."""
         ...
 
 
 class Passes:
-    """One loop and what it remembers from pass to pass. `pause` are real seconds, as is the patience of a pass."""
+    """One loop and its state between passes. `pause` is in real seconds, as is the patience of a pass."""
 
     def __init__(
         self,
@@ -69,9 +68,9 @@ class Passes:
         self._slow: set[str] = set()
 
     def until(self, wait: Callable[[float], bool]) -> Steps[None]:
-        """One pass after another until `wait`, which waits between them for so many real seconds, answers that it is enough.
+        """Make passes until `wait` returns True; before each pass it waits for the given number of real seconds.
 
-        Then the runs that go on are waited for, and the town that retention is at.
+        At the end, wait for the runs that have not ended and for retention to finish its current town.
         """
         seconds = 0.0
         while not (yield Call("sleep", partial(wait, seconds))):
@@ -84,13 +83,13 @@ class Passes:
         yield Call("tell", partial(self._watcher.passed, report))
 
     def once(self) -> Steps[PassReport]:
-        """Run every town that is due once, to its end; at first and then every hour look for lost markers too."""
+        """Run every due town once, to its end. The first call, and then one every hour, also sweeps for lost markers."""
         report = yield from self._pass(None)
         yield Await(self._tidying)
         return report
 
     def _pass(self, patience: float | None) -> Steps[PassReport]:
-        """Begin what is due and not going on already; report what has ended within so many real seconds."""
+        """Begin the due towns that are not running yet; report the runs that end within `patience` real seconds."""
         report = PassReport()
         due: dict[str, tuple[DueMarker, ...]] = {}
         try:
@@ -113,9 +112,9 @@ class Passes:
         self._going[town_id] = yield Begin(f"town {town_id}", run)
 
     def _take_in(self, report: PassReport, patience: float | None) -> Steps[None]:
-        """Take in the runs that have ended, having waited for all of them for so many real seconds; None = to the end.
+        """Wait up to `patience` real seconds for the runs, then collect those that have ended; None: wait for all to end.
 
-        One that was waited for in vain is only looked at from then on.
+        A run that did not end in time is slow: later passes collect it when it has ended, but do not wait for it.
         """
         going = dict(self._going)
         awaited = going if patience is None else {town: task for town, task in going.items() if town not in self._slow}
@@ -138,14 +137,14 @@ class Passes:
             self._swept_at = now
 
     def _tidy(self) -> Steps[None]:
-        """At first and then once a day let every town forget what no restore point needs any more, beside the ticks."""
+        """In the first pass and then once a day, begin retention of every town, in parallel with the ticks."""
         if self._archives is None:
             return
         now: datetime = yield Call("clock", self._around.clock.now)
         if self._tidied_at is not None and now - self._tidied_at < TIDY_EVERY:
             return
         if None in (yield Await(self._tidying, 0)):
-            return  # it still goes on
+            return  # the previous one is still running
         self._tidied_at = now
         towns = yield from self._around.store.towns()
         self._tidying = ((yield Begin("retention", self._forget(self._archives, towns, now))),)
@@ -156,5 +155,5 @@ class Passes:
                 return
             try:
                 yield from forget(archives(town_id), Keep(window=self._around.restore_window), now=now)
-            except Exception as error:  # noqa: BLE001 - the one boundary per town: it is told, and the others go on
+            except Exception as error:  # noqa: BLE001 - the one boundary per town: the failure is reported, and the others go on
                 yield Call("tell", partial(self._watcher.not_tidied, FailedRun(town_id, error)))

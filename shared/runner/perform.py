@@ -1,8 +1,8 @@
-"""Phase 15: the claimed effects, after the commit. Every result comes back as an event and only so changes state.
+"""Phase 15: perform the claimed effects, after the commit. Every result becomes an event; only that event changes state.
 
-Effects of one agent or one MR run one after another in order of creation (stop before dispatch), others side by side.
-Each attempt carries the effect id as its idempotency key. What cannot be started in time stays claimed; a later tick
-takes it up again under the same key.
+Effects of one agent or one MR run one after another in order of creation (stops first), others in parallel. Each attempt
+carries the effect id as its idempotency key. An effect that cannot be started in time stays claimed. When the claim has ended, a
+later tick claims it again under the same key, or expires it if no attempt is left.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ _NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Whom effects call. A missing adapter answers with the typed failure of its kind."""
+    """The adapters that effects call. Without an adapter, an effect fails with the typed failure of its kind."""
 
     runtime: AgentRuntime | None = None
     forge: SourceForge | None = None
@@ -36,7 +36,7 @@ class Outside:
 
 @dataclass(slots=True)
 class Performed:
-    """How the effects of one tick went."""
+    """How many effects of one tick were attempted, and with which result."""
 
     attempted: int = 0
     succeeded: int = 0
@@ -45,7 +45,7 @@ class Performed:
 
 
 def rounds_of(effects: tuple[ClaimedEffect, ...]) -> list[tuple[ClaimedEffect, ...]]:
-    """Effects that may run side by side, round after round: one of each agent or MR at a time, stops first."""
+    """The effects in rounds. Those of a round may run in parallel: at most one of each agent or MR, stops first."""
     lanes: dict[str, list[ClaimedEffect]] = {}
     for effect in sorted(effects, key=lambda each: (each.kind != EffectKind.STOP_AGENT, each.seq)):
         lane = str(effect.payload.get("agent_id") or effect.subject)
@@ -65,11 +65,11 @@ def perform(
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
 
-    No answer is waited for longer than the time-out of its kind, whatever its adapter does: it counts as unknown. Nothing
-    is started whose time-out would end after the `life` of the process: its answer would be lost.
+    If an answer does not arrive within the timeout of its kind, its result is unknown, whatever the adapter does later. No
+    effect is started whose timeout would end after the `life` of the process: its answer would be lost.
 
-    Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
-    take minutes, and when the claim is over, another worker makes the next attempt.
+    Time counts from the claim (the tick's `now`), not from the end of the commit: a commit may take minutes, and when the claim
+    has ended, another worker may make the next attempt.
     """
     done = Performed()
     for round_ in rounds_of(effects):
@@ -105,12 +105,12 @@ def perform(
 
 
 def can_be_heard(effect: ClaimedEffect, now: datetime, life: Life) -> bool:
-    """Whether the answer of an effect that is begun now comes within this life, however slow it is."""
+    """Whether the answer of an effect that is begun now arrives within this life, however slow it is."""
     return now <= life.begin_effect_until(ALLOWANCE[EffectKind(effect.kind)].timeout)
 
 
 def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, life: Life | None) -> bool:
-    """Whether an effect may be started now: not too long after its claim, and its answer can still be heard."""
+    """Whether an effect may be started now: not too long after its claim, and early enough for its answer to arrive."""
     if now - claimed_at > limits.EFFECT_START_DEADLINE:
         return False
     return life is None or can_be_heard(effect, now, life)
@@ -165,7 +165,7 @@ def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
 
 
 def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
-    """PR state first, feedback again right before merging, then exactly the head that was judged."""
+    """Read the state and feedback of the PR again right before merging, then merge exactly the head that was judged."""
     if outside.forge is None:
         return {"merged": False, "error": _no_forge()}
     asker, pr_url = _asker(effect), effect.payload["pr_url"]
@@ -195,7 +195,7 @@ def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
 
 
 def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
-    """Into the mayor's session; where the runtime says that none runs, with the start of one."""
+    """Send the message to the mayor's session. If the runtime reports no session, start one with the message."""
     payload = effect.payload
     if payload.get("agent_id") is None:
         return {"delivered": False, "error": "the town has no mayor"}
@@ -316,5 +316,5 @@ def _town_of(effect: ClaimedEffect) -> str:
 
 
 def _short(text: str) -> str:
-    """Texts from outside, cut to what an event may hold."""
+    """A text from outside, cut to 1,000 bytes so that it fits into an event."""
     return text.encode()[:1000].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""Results of effects as events: their types, their ids, and what is told when an adapter broke."""
+"""Results of effects as events: their types, their ids, and the result if an adapter raises."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,7 +23,7 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
 
 
 def event_of(effect: ClaimedEffect, result: Result) -> Result:
-    """The result event of one attempt; its id is the same whoever reports it."""
+    """The result event of one attempt. Its id depends only on the effect and the attempt, so a repeated report is a duplicate."""
     kind = EffectKind(effect.kind)
     event: Result = {
         "event_id": f"res-{effect.effect_id}-{effect.attempt}",
@@ -38,12 +38,12 @@ def event_of(effect: ClaimedEffect, result: Result) -> Result:
 
 
 def result_of_broken(effect: ClaimedEffect, error: Exception) -> Result:
-    """An adapter that raised: nobody knows what became of the call."""
+    """The result if an adapter raised: the outcome of the call is unknown."""
     return _unknown(effect, f"{type(error).__name__} in the adapter")
 
 
 def unanswered(effect: ClaimedEffect, why: str) -> Result:
-    """The result event of an attempt of which nobody knows what became."""
+    """The result event of an attempt whose outcome is unknown."""
     return event_of(effect, _unknown(effect, why))
 
 

@@ -1,4 +1,4 @@
-"""What is told of a run, of one that failed, of a pass over the due towns and of a scheduled minute."""
+"""The reports of a run, of a failed run, of a pass over the due towns and of a scheduled minute."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,17 +12,18 @@ from shared.ports.town_store import TownImage
 from shared.runner.perform import Performed
 
 RunOutcome = Literal["committed", "quiet", "not_due", "lost", "no_time"]
-"""`no_time`: its effects need more time than this process has left; nothing was committed, and a run with more does it."""
+"""`no_time`: the effects need more time than this process has left. Nothing was committed; a process with more time must run it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What one run did. `image` is the newest image that it knows, to be handed to the next run as `known`.
+    """The report of one run.
 
-    `trouble` is what went wrong after the commit stood: nothing is lost, a later run does what is missing. `diverged` is
-    where the tick came to something else when the self-check ran it again; None where it was not checked. `wall_clock`
-    is how long tick and commit took (phases 4 to 14); it is looked at only where somebody wants figures. `woken_at` are the
-    times of the due markers that it wrote because something waits: results of its effects, what came meanwhile.
+    - `image`: the newest image that the run knows, for the next run's `known`.
+    - `trouble`: an error after the commit. Nothing is lost; a later run does what is missing.
+    - `diverged`: the differences that the self-check found when it ran the tick again; None if it did not check the tick.
+    - `wall_clock`: how long tick and commit took (phases 4 to 14); zero if metrics are off.
+    - `woken_at`: the times of the due markers that the run wrote for events that arrived meanwhile, such as results of its effects.
     """
 
     town_id: str
@@ -40,7 +41,7 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """A town whose run ended with an error: nothing of it was lost, the next pass tries again."""
+    """A run that ended with an error. Nothing is lost; a later run tries again."""
 
     town_id: str
     error: Exception
@@ -48,7 +49,7 @@ class FailedRun:
 
 @dataclass(slots=True)
 class PassReport:
-    """What one pass over the due towns did. `looked`: it has seen the due markers; else `problem` may say why not."""
+    """The report of one pass over the due towns. `looked`: it has read the due markers; if not, `problem` may say why."""
 
     runs: list[RunReport] = field(default_factory=list)
     failed: list[FailedRun] = field(default_factory=list)
@@ -56,7 +57,7 @@ class PassReport:
     problem: TownError | None = None
 
     def add(self, run: RunReport | FailedRun) -> None:
-        """Take in the run of one town."""
+        """Add the run of one town."""
         if isinstance(run, FailedRun):
             self.failed.append(run)
         else:
@@ -65,9 +66,10 @@ class PassReport:
 
 @dataclass(slots=True)
 class MinuteReport:
-    """What came of one scheduled minute, which the schedule calls by `execution_id` in its `attempt`.
+    """The report of one scheduled minute. `execution_id` and `attempt` identify the call of the schedule.
 
-    `left` are the due towns for which no time or no room in the queue was left, `restored` the markers that the sweep wrote.
+    `left` counts the due towns that had to wait because time ran out or the queue did not accept them; `restored` counts the
+    markers that the sweep wrote.
     """
 
     minute: datetime

@@ -1,4 +1,4 @@
-"""What is around a town: its store, the clock, whom effects call, who hears of alerts and figures."""
+"""The surroundings of a town: its store, the clock, the adapters that effects call, and where alerts and figures go."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +26,6 @@ class Surroundings:
     restore_window: timedelta = limits.RESTORE_WINDOW
     settings: Mapping[str, Any] = field(default_factory=dict)
     self_check_share: float = limits.SELF_CHECK_SHARE
-    """Which part of the committed ticks is run again from its record: 0 none, 1 all."""
+    """The share of the committed ticks that are run again from their record: 0 is none, 1 is all."""
     life: Life | None = None
-    """When the process ends: no commit and no effect is begun that could be cut off. None = nobody ends it."""
+    """When the process ends: no commit or effect is begun that could be cut off. None: it has no fixed end."""

@@ -1,6 +1,6 @@
-"""The hourly look at every town: a marker that was lost is written again, an event that nobody was told of is found.
+"""The hourly sweep of all towns: it writes lost due markers again, and a marker for each event that has none.
 
-It never moves a marker that is there, and it ticks nobody: markers do.
+It never moves an existing marker and runs no town; the markers that it writes lead to runs.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ TOWNS_PER_PAGE: Final = 1000
 
 @dataclass(slots=True)
 class SweepReport:
-    """What one sweep found. `resume_after` is the town behind which the next one goes on; None: all towns were seen."""
+    """The findings of one sweep. The next one continues after the town `resume_after`; None: this one saw all towns."""
 
     towns: int = 0
     restored: list[DueMarker] = field(default_factory=list)
@@ -30,10 +30,10 @@ class SweepReport:
 def sweep(
     around: Surroundings, *, after: str = "", until: datetime | None = None, page: int = TOWNS_PER_PAGE
 ) -> Steps[SweepReport]:
-    """Compare every town's due marker with its head and its inbox. A town that fails does not hold up the others.
+    """Compare the due markers of every town with its head and its inbox. A town that fails does not hold up the others.
 
-    `until` ends it early, for a process whose time is short; `after` is where an earlier one ended. The store is asked for
-    `page` towns at a time.
+    `until` ends the sweep early, for a process whose time is short; `after` is the `resume_after` of the previous sweep. The store
+    is asked for `page` towns at a time.
     """
     report = SweepReport()
     earliest: dict[str, datetime] = {}
@@ -54,7 +54,7 @@ def sweep(
 
 
 def _behind(towns: tuple[str, ...], page: int) -> str | None:
-    """The town behind which the next page begins; None if this page was the last one."""
+    """The town after which the next page begins; None if this page was the last one."""
     return towns[-1] if len(towns) == page else None
 
 
@@ -71,9 +71,10 @@ def _look(
 
 
 def _wanted(around: Surroundings, town_id: str, now: datetime, *, present: datetime | None) -> Steps[datetime | None]:
-    """The marker that the town lacks: now if an event waits unheard, else as its head says if it has none at all.
+    """The time of the marker that the town lacks; None if it lacks none.
 
-    A later marker than the head says is right: a quiet tick has looked and committed nothing.
+    If an event waits and no marker is due, that is now. If the town has no marker, it is the due time in its head. A marker later
+    than the head says is correct: a quiet tick wrote it and committed nothing.
     """
     if present is None or present > now:
         waiting = yield from around.store.read_inbox(town_id, limit=1)

@@ -1,4 +1,4 @@
-"""The images that an environment remembers between its calls."""
+"""The images that a process keeps between runs."""
 
 from dataclasses import dataclass, field
 
@@ -7,9 +7,9 @@ from shared.ports.town_store import TownImage
 
 @dataclass(slots=True)
 class WarmImages:
-    """The newest known image of each town, to ask the store only whether it changed; at most `limit` of them.
+    """The newest known image of each recent town, at most `limit` of them: a run only asks the store whether it changed.
 
-    They hold at most `limit_bytes` together, or one image: that is what a Lambda has of memory and of /tmp.
+    Together they take at most `limit_bytes`, unless the only image is larger: memory and /tmp of a Lambda are limited.
     """
 
     limit: int = 32
@@ -17,11 +17,11 @@ class WarmImages:
     images: dict[str, TownImage] = field(default_factory=dict)
 
     def get(self, town_id: str) -> TownImage | None:
-        """The image that the last run of this town left."""
+        """The image that the last run of this town left, if it is still kept."""
         return self.images.get(town_id)
 
     def keep(self, image: TownImage) -> None:
-        """Remember an image; the town that was not used for the longest time goes."""
+        """Keep an image, and drop the least recently kept ones beyond the limits."""
         self.images.pop(image.town_id, None)
         self.images[image.town_id] = image
         held = sum(each.size for each in self.images.values())
@@ -29,5 +29,5 @@ class WarmImages:
             held -= self.images.pop(next(iter(self.images))).size
 
     def forget(self, town_id: str) -> None:
-        """After an error nothing is assumed."""
+        """Drop the image of a town after an error, so that the next run loads it anew."""
         self.images.pop(town_id, None)

@@ -1,7 +1,7 @@
-"""One run of the reconciler over one town, as steps: load, look, tick, commit, clean up, perform (spec/tick.md, 0 to 16).
+"""One run of the reconciler over one town, as steps: load, observe, tick, commit, clean up, perform (spec/tick.md, 0 to 16).
 
 Every call to the outside is yielded (`shared.ports.steps`), so that the real loop, the simulation and the crash sweep
-drive the same code. Nothing outside is touched before the commit stands; who loses the race has called nobody.
+drive the same code. Effects are performed only after the commit, so a run that loses the race performs none.
 """
 
 from dataclasses import dataclass
@@ -41,10 +41,10 @@ def run_town(
     force: bool = False,
     exactly: TickInput | None = None,
 ) -> Steps[RunReport]:
-    """Bring one town one tick further, if it is due; `markers` are the due markers that led here.
+    """Run one tick of a town if it is due; `markers` are the due markers that led here.
 
-    `force` runs a tick whether it is due or not; `exactly` runs the tick that a dry run showed, and no other. Raises what
-    the store raises; then nothing was done, or what was committed is taken up by a later run.
+    `force` runs the tick whether or not the town is due; `exactly` runs the tick that a dry run showed, and no other. Raises the
+    errors of the store: then nothing was committed, or a later run continues from what was committed.
     """
     image = yield from around.store.load(town_id, known=known)
     waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
@@ -86,7 +86,7 @@ def run_town(
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What a commit starts from, and what it clears when it stands."""
+    """The base image of a commit, and the inbox batches and due markers to clear after it."""
 
     image: TownImage
     published: Published
@@ -119,7 +119,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
         yield from around.store.clear_inbox(base.batches)
         woken_at += yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
     except TownError as error:
-        # what is not tidied up is found by the next run; the effects are claimed and cannot wait
+        # A later run clears what is left; the effects are claimed and cannot wait.
         trouble = error
     try:
         effects = yield from perform(
@@ -152,14 +152,14 @@ def _too_late(around: Surroundings, life: Life, report: TickReport) -> Steps[boo
     if now > life.begin_commit_until:
         raise OutOfTime(
             f"town {report.town_id}: the tick was ready too late to be committed safely",
-            hint="nothing was done; the next run does it. Give the worker more time or fewer towns",
+            hint="nothing was committed; the next run repeats the tick. Give the worker more time or fewer towns",
         )
-    # A claim that nobody performs would hold its effect back for minutes, and a start has no second attempt.
+    # An unperformed effect stays claimed for minutes, and the start of an agent has no second attempt.
     return not all(can_be_heard(effect, now, life) for effect in report.effects)
 
 
 def _moment(around: Surroundings) -> Steps[datetime]:
-    """The present time where figures are wanted; without them nobody asks, and every moment is the same."""
+    """The present time; if metrics are off, a constant, without reading the clock."""
     if around.metrics is None:
         return datetime.min  # noqa: DTZ901 - only ever subtracted from itself
     now: datetime = yield Call("clock", around.clock.now)
@@ -167,7 +167,7 @@ def _moment(around: Surroundings) -> Steps[datetime]:
 
 
 def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) -> tuple[Difference, ...] | None:
-    """The self-check of a share of the ticks: after commit and effects, from what is recorded."""
+    """The self-check, after commit and effects, from what is recorded; None if this tick is not among those that are checked."""
     if not self_check.chosen(committed.facts.commit_id, around.self_check_share):
         return None
     return self_check.differences(base, committed)
@@ -176,8 +176,9 @@ def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) 
 def _post_results(
     around: Surroundings, town_id: str, tick_id: str, woken_at: list[datetime], results: tuple[Result, ...]
 ) -> Steps[None]:
-    """Results are events like any others; they wake the town, and `woken_at` learns when. Of a round that found no room to
-    begin there is none.
+    """Post the results of a round as events, which wakes the town, and add the time to `woken_at`.
+
+    There are none if no effect of the round was begun.
     """
     if not results:
         return
@@ -192,13 +193,13 @@ def _post_results(
 
 @dataclass(frozen=True, slots=True)
 class _Later:
-    """A run that has nothing to do yet, and when it will have; None = only an event can tell."""
+    """The answer that a town is not due yet. `at` is when it will be; None: only an event can make it due."""
 
     at: datetime | None
 
 
 def _not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, image: TownImage) -> _Later | None:
-    """None if the town is due; ticks of a town keep their distance (ACTIVE_INTERVAL)."""
+    """When the town will be due; None if it is due. Two of its ticks are at least `about.interval` apart."""
     if image.facts.tick_no == 0:
         return None
     wanted = about.next_due if not waiting.objects else now
@@ -207,17 +208,16 @@ def _not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, im
     last = about.last_tick_at
     if last is not None and last - about.interval <= now < last + about.interval:
         return _Later(last + about.interval)
-    return None  # a last tick further ahead of us was made by another clock; to wait for ours to catch up helps nobody
+    return None  # if the last tick is further ahead, another clock made it: do not wait until ours catches up
 
 
 def _keep_due(
     around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
 ) -> Steps[tuple[datetime, ...]]:
-    """The new marker first, then the old ones go; so a town with something to do always has one not later than it.
+    """Write the new marker, then delete the old ones, so that a town that will be due always has a marker in time.
 
-    Whoever deletes a marker looks at inbox and head again afterwards: an event may have come, and another worker may
-    have committed and rely on a marker of the same second. Who cannot look leaves a marker for somebody who can. Returns the
-    times of the markers that were written for that.
+    After deleting, look at inbox and head again: an event may have arrived, or another worker may have committed and rely on a
+    marker of the same second. In these cases, and if the store cannot be read, write a marker for now and return its time.
     """
     keep = None
     if due is not None:
@@ -239,7 +239,7 @@ def _keep_due(
 
 
 def _tell(around: Surroundings, done: RunReport) -> Steps[None]:
-    """Phase 16: alerts and metrics, after the commit and never for a lost race's decisions."""
+    """Phase 16: alerts and metrics, after the commit. The tick of a lost race raises no alerts."""
     told = () if done.tick is None else done.tick.alerts
     if done.diverged:
         told = (*told, self_check.alert(done.image, done.diverged))
@@ -252,9 +252,9 @@ def _tell(around: Surroundings, done: RunReport) -> Steps[None]:
 def _require_same_image(exactly: TickInput, image: TownImage) -> None:
     if exactly.prev_image_digest != image.image_digest or exactly.tick_no != image.facts.tick_no + 1:
         raise Refused(
-            f"town {image.town_id} has moved on: it stands at tick {image.facts.tick_no}, "
-            f"the given input is for tick {exactly.tick_no} of another image",
+            f"town {image.town_id} has moved on: it is at tick {image.facts.tick_no}, "
+            f"and the given input is for tick {exactly.tick_no} of another image",
             status=409,
             path="input",
-            hint="take a new dry run and run its input",
+            hint="make a new dry run and run its input",
         )
