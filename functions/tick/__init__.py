@@ -1,1 +1,1 @@
-"""The dispatcher: every minute the schedule calls it, and it sees to it that every due town is ticked."""
+"""The dispatcher: called by the schedule every minute, it ticks the due towns or hands them to the workers."""

@@ -1,4 +1,4 @@
-"""The handler of the dispatcher: the schedule's call in, one summary out."""
+"""The handler of the dispatcher: reads the scheduled call and answers with a summary."""
 
 from datetime import timedelta
 from functools import cache
@@ -17,7 +17,7 @@ wiring.watch_errors()  # before the first call, because its timeout warning must
 
 @cache
 def dispatcher() -> Dispatcher:
-    """What this environment keeps for its life. Raises Terminal if the settings are wrong."""
+    """Built once for this environment. Raises Terminal if the settings are invalid."""
     settings = TickSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
     return Dispatcher(

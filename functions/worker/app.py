@@ -1,4 +1,4 @@
-"""The handler of the worker: a batch of SQS records in, the messages that must come again out."""
+"""The handler of the worker: reads a batch of SQS records and answers with the messages that SQS must deliver again."""
 
 from datetime import timedelta
 from functools import cache
@@ -17,7 +17,7 @@ wiring.watch_errors()  # before the first call, because its timeout warning must
 
 @cache
 def worker() -> Worker:
-    """What this environment keeps for its life. Raises Terminal if the settings are wrong."""
+    """Built once for this environment. Raises Terminal if the settings are invalid."""
     settings = WorkerSettings.from_environment()
     metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics)

@@ -1,22 +1,22 @@
-"""What a person sees of a loop: a line for every tick that did something."""
+"""The output of a loop for people: a line for every tick that did something."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 from infra.townctl.output import plain
-from infra.townctl.summaries import done_by, message_of
+from infra.townctl.summaries import done_by, message_of, quantity
 from shared.runner.run_report import FailedRun, RunReport
 
 
 class RunWatcher(Protocol):
-    """Sees what a loop does."""
+    """Is told what a loop does."""
 
     def ran(self, run: RunReport) -> None:
-        """One run of one town."""
+        """A run of one town ended without an error."""
         ...
 
     def failed(self, failed: FailedRun) -> None:
-        """A run that ended with an error."""
+        """A run ended with an error."""
         ...
 
 
@@ -27,7 +27,7 @@ class Lines:
         self._talk = talk
 
     def ran(self, run: RunReport) -> None:
-        """Say what a run did, unless it did nothing worth a line."""
+        """Print what a run did, unless it did nothing worth a line."""
         report = run.tick
         if run.outcome == "lost":
             self._talk(f"{run.town_id}: another worker committed first; nothing was done")
@@ -35,10 +35,10 @@ class Lines:
             return
         done = done_by(report)
         if done.worth_a_line or run.effects.failed:
-            failed = f"; {run.effects.failed} effects failed" if run.effects.failed else ""
+            failed = f"; {quantity(run.effects.failed, 'effect')} failed" if run.effects.failed else ""
             clock = report.input.now.strftime("%H:%M:%S")
             self._talk(plain(f"{clock} {run.town_id} tick {report.input.tick_no}: {done.sentence}{failed}"))
 
     def failed(self, failed: FailedRun) -> None:
-        """Say what is wrong and what to do."""
+        """Print the error and its hint."""
         self._talk(plain(f"{failed.town_id}: {message_of(failed.error)}"))

@@ -1,6 +1,6 @@
-"""`townctl run`: pass after pass over the towns that are due, every five seconds of the clock, until somebody says stop.
+"""`townctl run`: a pass over the due towns every five seconds of the clock, until it is stopped.
 
-The passes themselves are `shared.runner.passes`. The agents of a loop that is killed run on and are found by the next one.
+`shared.runner.passes` makes the passes. If the loop is killed, its agents keep running and the next loop finds them.
 """
 
 import signal
@@ -19,10 +19,9 @@ from infra.townctl import forges, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.live import Lines, RunWatcher
 from infra.townctl.output import FOUND, OK, Answer
-from infra.townctl.summaries import message_of
+from infra.townctl.summaries import message_of, quantity
 from shared.adapters import ids
 from shared.domain import limits
-from shared.domain.errors import UnknownTown
 from shared.ports.steps import drive
 from shared.runner.passes import Passes
 from shared.runner.run_report import FailedRun, PassReport
@@ -30,14 +29,14 @@ from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
 
 EVERYTHING: Final = "*"
-"""The name under which a pass that could not even begin is reported: it concerns every town."""
+"""Stands for the town in the report of a pass that could not read the due markers: this concerns every town."""
 
 _SAY_AGAIN_AFTER: Final = limits.SWEEP_INTERVAL / 60
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a loop has done so far."""
+    """The counts of a loop so far."""
 
     passes: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -60,7 +59,7 @@ class Tally:
             self.failures[EVERYTHING] = message_of(report.problem)
 
     def as_json(self) -> dict[str, Any]:
-        """The tally as `townctl run --json` prints it. `failing` are the towns whose last run failed, and why."""
+        """The tally as `townctl run --json` prints it. `failing` maps each town whose last run failed to the error."""
         return {
             "passes": self.passes,
             "ticks": {name: self.outcomes[name] for name in ("committed", "quiet", "not_due", "lost")},
@@ -70,14 +69,14 @@ class Tally:
 
 
 class Stop:
-    """Set by the first SIGINT or SIGTERM: the pass that is going on is finished. The second one interrupts it."""
+    """Set by the first SIGINT or SIGTERM: the loop ends after the current pass. A second signal interrupts the pass."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM while it lasts. Outside the main thread nobody listens."""
+        """Handle SIGINT and SIGTERM inside the `with` block. Outside the main thread this is a no-op."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -89,7 +88,7 @@ class Stop:
                 signal.signal(number, handler)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for so many real seconds, or until somebody asks; True if somebody did."""
+        """Wait for so many real seconds or until a signal arrives; True if one has arrived."""
         return self.asked.wait(seconds)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's shape
@@ -99,7 +98,7 @@ class Stop:
 
 
 class TownLoop:
-    """The passes of `shared.runner.passes`, driven for real, and what is printed and counted of them."""
+    """Drives the passes of `shared.runner.passes`, prints what they do and counts it."""
 
     def __init__(
         self,
@@ -117,15 +116,15 @@ class TownLoop:
         self.tally = Tally()
 
     def until(self, wait: Callable[[float], bool]) -> None:
-        """One pass after another until `wait`, which waits between them for so many real seconds, answers True."""
+        """Make passes until `wait` returns True; before each pass it waits for the given number of real seconds."""
         drive(self._passes.until(wait))
 
     def one_pass(self) -> PassReport:
-        """Run every town that is due once, to its end."""
+        """Run every due town once, to its end."""
         return drive(self._passes.once())
 
     def passed(self, report: PassReport) -> None:
-        """Count one pass, and say what it did."""
+        """Count one pass, and print what it did."""
         self.tally.add(report)
         for run in report.runs:
             self._watcher.ran(run)
@@ -135,11 +134,11 @@ class TownLoop:
             self._say(FailedRun(EVERYTHING, report.problem))
 
     def not_tidied(self, failed: FailedRun) -> None:
-        """Say which town's retention failed."""
+        """Print the town whose retention failed, and the error."""
         self._watcher.failed(failed)
 
     def _say(self, failed: FailedRun) -> None:
-        """The same failure of one town is said once a minute, not at every pass."""
+        """Print a failure. The same failure of the same town is printed once a minute, not in every pass."""
         now = self._clock.now()
         what = (failed.town_id, message_of(failed.error))
         said = self._said.get(what)
@@ -150,9 +149,11 @@ class TownLoop:
 
 def run(
     *,
-    speed: Annotated[float, Parameter(help="How many times as fast as the wall the clock runs.")] = 1,
-    towns: Annotated[list[str] | None, Parameter(help="Only these towns.", consume_multiple=True, negative="")] = None,
-    once: Annotated[bool, Parameter(help="One pass over the due towns, and no more.", negative="")] = False,
+    speed: Annotated[float, Parameter(help="The speed of the clock: 1 is real time, 2 is twice as fast.")] = 1,
+    towns: Annotated[
+        list[str] | None, Parameter(help="Run only these towns.", consume_multiple=True, negative="")
+    ] = None,
+    once: Annotated[bool, Parameter(help="Make one pass over the due towns, then end.", negative="")] = False,
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
@@ -163,21 +164,20 @@ def run(
     control_server: Annotated[
         str | None,
         Parameter(
-            help="Agents live behind this control server (a base URL, {town} for the town's id) instead of here."
+            help="Run agents through this control server (a base URL; {town} stands for the town id) instead of locally."
         ),
     ] = None,
     context: TheContext,
 ) -> Answer:
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
 
-    Two loops on one place are safe. Agents run on when it ends; the next `townctl run` finds them again.
-    Exit code 1 if the last run of some town failed.
+    Several loops may run on the same data. When a loop ends, its agents keep running; the next `townctl run` finds them.
+    Exit code 1 if the last run of any town failed.
     """
     wanted = tuple(towns or ())
     store = context.store(towns=wanted)
     context.prove_store()
-    known = drive(store.towns())
-    _require_known(wanted, known)
+    known = context.require_towns(store, *wanted)
     clock = context.clock_of(store, *(wanted or known), speed=speed)
     runtime = context.runtime(wiring.program(context.data, agent_command), clock)
     hosts = forges.hosts_of(context.data, forge_host or ())
@@ -194,25 +194,21 @@ def run(
             loop.until(stop.wait)
         left = runtime.running()
         if left:
-            context.talk(f"agents that run on: {len(left)}; the next `townctl run` finds them")
+            context.talk(f"agents still running: {len(left)}; the next `townctl run` finds them")
     tally = loop.tally
     counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "no town was due"
-    return Answer(tally.as_json(), (f"{tally.passes} passes: {counts}",), FOUND if tally.failures else OK)
+    return Answer(
+        tally.as_json(), (f"{quantity(tally.passes, 'pass', 'passes')}: {counts}",), FOUND if tally.failures else OK
+    )
 
 
 def speed_of(clock: wiring.LocalClock) -> float:
-    """How many seconds of the clock pass in a real one."""
+    """How many seconds pass on the clock in one real second."""
     return getattr(clock, "speed", 1.0)
 
 
 def _announce(context: Context, towns: tuple[str, ...], clock: wiring.LocalClock) -> None:
     speed = speed_of(clock)
-    what = f"{len(towns)} towns" if len(towns) != 1 else f"town {towns[0]}"
-    pace = "" if speed == 1 else f" on a clock {speed:g} times as fast as the wall"
-    context.talk(f"running {what} of {context.place}{pace}; Ctrl-C stops after the pass that is going on")
-
-
-def _require_known(wanted: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for town_id in wanted:
-        if town_id not in known:
-            raise UnknownTown(f"there is no town {town_id} here", hint="see which there are: townctl town list")
+    what = quantity(len(towns), "town") if len(towns) != 1 else f"town {towns[0]}"
+    pace = "" if speed == 1 else f" at {speed:g} times real time"
+    context.talk(f"running {what} of {context.place}{pace}; Ctrl-C stops it after the current pass")

@@ -149,7 +149,7 @@ def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townct
     next_loop.send_signal(signal.SIGINT)
     out, err = next_loop.communicate(timeout=PATIENCE_SECONDS)
     assert next_loop.returncode == 0, err
-    assert "agents that run on: 1" in out
+    assert "agents still running: 1" in out
     assert [(found.agent_id, found.generation) for found in runtime.running()] == [(agent.agent_id, 1)]
 
 
