@@ -65,8 +65,8 @@ def perform(
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
 
-    No answer is waited for longer than the time-out of its kind, whatever its adapter does: it counts as unknown. Nothing
-    is started whose time-out would end after the `life` of the process: its answer would be lost.
+    No answer is waited for longer than the longest time-out of its round, whatever its adapter does: then it counts as
+    unknown. Nothing is started whose time-out would end after the `life` of the process: its answer would be lost.
 
     Time counts from the claim (the tick's `now`), not from the moment when the commit was known to stand: a commit may
     take minutes, and when the claim is over, another worker makes the next attempt.
