@@ -2,6 +2,7 @@
 
 import ast
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ def test_a_comment_inside_a_statement_counts_because_sqlite_stores_it_in_the_ima
     plain, commented = "CREATE TABLE t (\n    a\n);\n", "CREATE TABLE t (\n    -- Why.\n    a\n);\n"
     stored = []
     for source in (plain, commented):
-        with sqlite3.connect(":memory:") as sql:
+        with closing(sqlite3.connect(":memory:")) as sql:
             sql.executescript(source)
             stored.append(sql.execute("SELECT sql FROM sqlite_schema").fetchone())
     assert stored[0] != stored[1]
