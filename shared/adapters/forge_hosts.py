@@ -35,11 +35,11 @@ class ForgeHost:
                 f"{host[:80]!r} is not a host name", status=400, path="forge-host", hint="write it as git.example.com"
             )
         address = (api_url or _usual_api(kind, host)).rstrip("/")
-        parts = urlsplit(address)
-        is_ours = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        if not (parts.scheme == "https" or is_ours) or not parts.hostname or parts.username or parts.query:
+        if not _is_api_address(address):
             hint = "write it as https://git.example.com/api/v3"
-            raise Refused(f"the API address of {host} must use https", status=400, path="forge-host", hint=hint)
+            raise Refused(
+                f"the API address of {host} must be an https URL of a server", status=400, path="forge-host", hint=hint
+            )
         return cls(host, kind, address)
 
     @classmethod
@@ -52,6 +52,18 @@ class ForgeHost:
             raise Refused(f"{text[:80]!r} does not name a forge", status=400, path="forge-host", hint=hint)
         named: Any = kind
         return cls.of(named, host, api_url)
+
+
+def _is_api_address(address: str) -> bool:
+    """Whether it is the URL of a server: https, or http on this machine; without a user, a password or a query."""
+    try:
+        parts = urlsplit(address)
+        has_port = parts.port != 0  # raises ValueError if it is not the number of a port
+    except ValueError:
+        return False
+    is_ours = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    is_plain = "@" not in parts.netloc and not parts.query
+    return (parts.scheme == "https" or is_ours) and bool(parts.hostname) and has_port and is_plain
 
 
 def _usual_api(kind: ForgeKind, host: str) -> str:

@@ -135,6 +135,10 @@ class _Task(Thread):
             self.ended.set_result(Ended(result=drive(self._steps)))
         except Exception as raised:  # noqa: BLE001 - the answer to the steps that await the task
             self.ended.set_result(Ended(error=raised))
+        except BaseException as raised:
+            # A panic of a library in Rust is not an Exception. Without an ending, whoever awaits the task would wait for ever.
+            self.ended.set_result(Ended(error=RuntimeError(f"{self.name} ended with {type(raised).__name__}")))
+            raise
 
 
 def _awaited(step: Await) -> list[Ended | None]:
@@ -149,19 +153,20 @@ def _make_all(calls: tuple[Call, ...]) -> list[Any]:
     pool = ThreadPoolExecutor(min(len(calls), _PARALLEL_CALLS))
     try:
         asked = [(call, pool.submit(answer_of, call)) for call in calls]
-        wait([future for call, future in asked if call.seconds is not None], timeout=max(time_limits, default=None))
+        longest = max(time_limits, default=None)
+        wait([future for call, future in asked if call.seconds is not None], timeout=longest)
         return [
-            _late(call, future) if call.seconds is not None and not future.done() else future.result()
+            _late(call, future, longest) if call.seconds is not None and not future.done() else future.result()
             for call, future in asked
         ]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _late(call: Call, future: "Future[object]") -> TimeoutError:
+def _late(call: Call, future: "Future[object]", seconds: float | None) -> TimeoutError:
     if future.cancel():
-        return NotBegun(f"{call.name}: not begun within {call.seconds} s")
-    return TimeoutError(f"{call.name}: no answer within {call.seconds} s")
+        return NotBegun(f"{call.name}: not begun within {seconds} s")
+    return TimeoutError(f"{call.name}: no answer within {seconds} s")
 
 
 def answer_of(call: Call) -> object:

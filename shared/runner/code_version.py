@@ -23,7 +23,8 @@ _TOKEN: Final = re.compile(
     | (?P<opening> [(\[{] )
     | (?P<closing> [)\]}] )
     | (?P<newline> \n )
-    | (?P<code> [^\s"'\#()\[\]{}]+ (?: [ ] [^\s"'\#()\[\]{}]+ )* )
+    | (?P<continuation> \\ \n )
+    | (?P<code> [^\s"'\#()\[\]{}\\]+ (?: [ ] [^\s"'\#()\[\]{}\\]+ )* )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -54,7 +55,8 @@ def significant(source: str) -> str:
 
     A docstring is any string that is a whole statement, as in this one or below a constant: nothing can depend on it. It
     is recognised by its context: no bracket is open, and no other token belongs to its statement. So `x = [\n"a"\n]`
-    keeps its "a", and `x = 1\n"a"\n` does not. An f-string can call functions, so it counts as code.
+    keeps its "a", and `x = 1\n"a"\n` does not. A backslash at the end of a line continues the statement. An f-string can
+    call functions, so it counts as code.
     """
     statements: list[str] = []
     tokens: list[str] = []
@@ -67,7 +69,7 @@ def significant(source: str) -> str:
                 if has_code:
                     statements.append(f"{indentation} {' '.join(tokens)}")
                 tokens, has_code = [], False
-        elif kind != "comment":
+        elif kind not in ("comment", "continuation"):
             if not tokens:
                 indentation = token.start() - line_start
             tokens.append(token[0])
@@ -84,7 +86,7 @@ def significant_sql(source: str) -> str:
     """
     kept: list[str] = []
     for line in source.split("\n"):
-        is_between = not kept or kept[-1].rstrip().endswith(";")
+        is_between = not kept or kept[-1].partition("--")[0].rstrip().endswith(";")
         if not is_between or (line.strip() and not line.lstrip().startswith("--")):
             kept.append(line)
     return "\n".join(kept)

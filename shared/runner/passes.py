@@ -145,9 +145,9 @@ class Passes:
             return
         if None in (yield Await(self._tidying, 0)):
             return  # the previous one is still running
-        self._tidied_at = now
         towns = yield from self._around.store.towns()
         self._tidying = ((yield Begin("retention", self._forget(self._archives, towns, now))),)
+        self._tidied_at = now
 
     def _forget(self, archives: Callable[[str], Archive], towns: tuple[str, ...], now: datetime) -> Steps[None]:
         for town_id in towns:

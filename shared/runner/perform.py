@@ -65,8 +65,8 @@ def perform(
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
 
-    If an answer does not arrive within the timeout of its kind, its result is unknown, whatever the adapter does later. No
-    effect is started whose timeout would end after the `life` of the process: its answer would be lost.
+    No answer is waited for longer than the longest timeout of its round, whatever its adapter does: then its result is unknown.
+    No effect is started whose timeout would end after the `life` of the process: its answer would be lost.
 
     Time counts from the claim (the tick's `now`), not from the end of the commit: a commit may take minutes, and when the claim
     has ended, another worker may make the next attempt.

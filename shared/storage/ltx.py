@@ -135,11 +135,10 @@ def read_header(blob: bytes, name: str) -> LtxHeader:
     magic, flags, page_size, pages, min_txid, max_txid, time_ms, before, *_ = _HEADER.unpack_from(blob)
     if magic != _MAGIC:
         raise _damaged(name, f"it starts with {magic!r}, not with {_MAGIC!r}")
-    if flags != _NO_CHECKSUM or before != 0:
-        raise _damaged(
-            name,
-            f"its LTX header has flags {flags} and checksum {before}; only {_NO_CHECKSUM} and 0 are supported",
-        )
+    if flags != _NO_CHECKSUM:
+        raise _damaged(name, f"its LTX header has flags {flags}; only {_NO_CHECKSUM} is supported")
+    if before != 0:
+        raise _damaged(name, f"its LTX header has checksum {before} of the database before it; only 0 is supported")
     if not is_page_size(page_size) or pages < 1:
         raise _damaged(name, f"its LTX header gives {pages} pages of {page_size} bytes")
     if not 1 <= min_txid <= max_txid:

@@ -2,6 +2,7 @@
 
 import ast
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,7 @@ def test_text_and_line_breaks_do_not_count(source: str, same: str) -> None:
         ("if a:\n    b()\n    c()\n", "if a:\n    b()\nc()\n"),
         ('f"{call()}"\n', 'f"{other()}"\n'),
         ('x = "it\'s" # why\n', 'x = "its" # why\n'),
+        ('x = \\\n    "a"\n', 'x = \\\n    "b"\n'),
     ],
 )
 def test_everything_else_counts(source: str, other: str) -> None:
@@ -148,11 +150,17 @@ def test_a_comment_inside_a_statement_counts_because_sqlite_stores_it_in_the_ima
     plain, commented = "CREATE TABLE t (\n    a\n);\n", "CREATE TABLE t (\n    -- Why.\n    a\n);\n"
     stored = []
     for source in (plain, commented):
-        with sqlite3.connect(":memory:") as sql:
+        with closing(sqlite3.connect(":memory:")) as sql:
             sql.executescript(source)
             stored.append(sql.execute("SELECT sql FROM sqlite_schema").fetchone())
     assert stored[0] != stored[1]
     assert significant_sql(plain) != significant_sql(commented)
+
+
+@pytest.mark.parametrize("comment", ["-- Why;", "a, -- why;"])
+def test_a_semicolon_in_a_comment_does_not_end_a_statement_of_sql(comment: str) -> None:
+    source = f"CREATE TABLE t (\n{comment}\n-- More.\nb\n);\n"
+    assert significant_sql(source) != significant_sql(source.replace("-- More.\n", ""))
 
 
 def test_the_core_has_no_trigger_whose_body_would_end_a_statement_early() -> None:

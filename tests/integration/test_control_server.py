@@ -646,6 +646,10 @@ def test_settings_come_from_the_environment_and_say_what_is_missing() -> None:
     assert settings.environment == {"GIT_SSL_NO_VERIFY": "1"}
     with pytest.raises(ValueError, match="TOWN_AGENT_COMMAND"):
         ControlServerSettings.from_environment({"TOWN_ID": "t1"})
+    for wrong in ('["agent"', "agent 'sesame", "[1]", "[" * 100_000):
+        with pytest.raises(ValueError, match="TOWN_AGENT_COMMAND") as caught:
+            ControlServerSettings.from_environment({**given, "TOWN_AGENT_COMMAND": wrong})
+        assert "sesame" not in str(caught.value)
     with pytest.raises(ValueError, match="TOWN_CONTROL_KEY"):
         ControlServerSettings.from_environment({**given, "TOWN_CONTROL_HOST": "0.0.0.0"})
     for name in ("TOWN_CONTROL_PORT", "TOWN_EVICTION_SECONDS"):

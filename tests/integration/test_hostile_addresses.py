@@ -226,6 +226,11 @@ def test_a_self_hosted_forge_is_known_by_configuration_only() -> None:
         ("ghe.example", "https://user:secret@ghe.example/api/v3"),
         ("ghe.example", "ftp://ghe.example"),
         ("ghe.example", "http://127.0.0.1.evil.example/api"),
+        ("ghe.example", "https://:secret@ghe.example/api/v3"),
+        ("ghe.example", "https://ghe.example:port/api/v3"),
+        ("ghe.example", "https://ghe.example:99999/api/v3"),
+        ("ghe.example", "https://[ghe.example/api/v3"),
+        ("ghe.example:99999", ""),
     ],
 )
 def test_a_forge_that_cannot_be_meant_is_refused(host: str, api_url: str) -> None:

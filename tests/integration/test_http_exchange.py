@@ -396,6 +396,28 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(environment: pytes
         proxy_for("https://git.example.com")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:sesame/open@p:3128",
+        "http://me:sesame#open@p:3128",
+        "http://me:sesame\u2100@p:3128",
+        "http://me:sesame\u20ac@p:3128",
+        "http://me:sesame[@p:3128",
+        "http://me:sesame@p:99999",
+    ],
+)
+def test_the_password_of_a_proxy_that_cannot_be_used_is_not_shown(
+    environment: pytest.MonkeyPatch, address: str
+) -> None:
+    """The error is the result of an effect, so it is stored in the town."""
+    environment.setenv("HTTPS_PROXY", address)
+    with pytest.raises(ValueError, match="HTTPS_PROXY or ALL_PROXY") as caught:
+        proxy_for("https://git.example.com")
+    assert "sesame" not in str(caught.value)
+    assert "\u20ac" not in str(caught.value)
+
+
 # --- JSON ----------------------------------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ def objects(stub: StubS3, monkeypatch: pytest.MonkeyPatch) -> S3Objects:
         (403, "InvalidAccessKeyId", AccessDenied, "renew the credentials"),
         (403, "SignatureDoesNotMatch", AccessDenied, "renew the credentials"),
         (400, "ExpiredToken", AccessDenied, "renew the credentials"),
-        (403, "RequestTimeTooSkewed", AccessDenied, "set this machine's clock"),
+        (403, "RequestTimeTooSkewed", AccessDenied, "correct this machine's clock"),
         (404, "NoSuchBucket", StoreNotFound, "create the bucket towns"),
         (400, "IllegalLocationConstraintException", StoreNotFound, "--region"),
         (500, "InternalError", StoreUnavailable, "try again"),

@@ -10,7 +10,7 @@ from typing import Any
 from infra.townctl.loop import Stop, TownLoop
 from infra.townctl.wiring import open_store
 from shared.adapters.clock import wait_for
-from shared.domain.errors import DamagedImage
+from shared.domain.errors import DamagedImage, StoreUnavailable
 from shared.ports.runtime import Started, StartRejected, StartUnknown
 from shared.runner.run_report import FailedRun, RunReport
 from shared.storage.restore import Archive
@@ -155,6 +155,33 @@ def test_at_first_and_then_once_a_day_every_town_forgets_and_one_that_cannot_is_
     world.clock.move(seconds=1)
     loop.one_pass()
     assert asked == ["quick", "slow", "quick", "slow"]
+
+
+def test_retention_whose_list_of_towns_failed_begins_in_the_next_pass_and_not_a_day_later() -> None:
+    world, runtime = two_towns()
+    runtime.go_on.set()
+    lists = iter((None, StoreUnavailable("no answer", hint="try again")))  # the first list is the sweep's
+
+    class NotListed(type(world.store)):  # type: ignore[misc] # the class of an instance
+        def towns(self, **page: Any) -> Any:
+            problem = next(lists, None)
+            if problem is not None:
+                raise problem
+            return super().towns(**page)
+
+    asked = []
+
+    def archive_of(town_id: str) -> Archive:
+        asked.append(town_id)
+        objects: Any = world.objects
+        return Archive(objects, objects, town_id)
+
+    around = replace(world.around, store=NotListed(world.objects))
+    loop = TownLoop(around, Seen(), speed=1, archives=archive_of)
+    assert isinstance(loop.one_pass().problem, StoreUnavailable)
+    assert asked == []
+    loop.one_pass()
+    assert asked == ["quick", "slow"]
 
 
 def test_ticks_do_not_wait_until_every_town_has_forgotten() -> None:

@@ -294,7 +294,7 @@ def test_two_towns_in_one_bucket_are_strangers(townctl: OnABucket) -> None:
     objects.create("towns/beta/head", stored.body)
     called = townctl("tick", "beta", "--force", "--json")
     assert (called.code, called.error["kind"]) == (2, "WrongTown")
-    assert "put this town's own head back" in called.error["hint"]
+    assert "restore this town's own head" in called.error["hint"]
     assert townctl("town", "create", "beta", "--json").code == 2
     assert objects.get("towns/beta/head") == stored
 

@@ -124,7 +124,7 @@ def test_a_town_that_exists_is_never_written_over(new: Townctl, file: Path) -> N
     [
         (("import", "{tmp}/none", "beta"), "cannot read"),
         (("import", "{tmp}", "beta"), "cannot read"),
-        (("import", "{tmp}/text", "beta"), "no header of an export"),
+        (("import", "{tmp}/text", "beta"), "not the header of an export"),
         (("import", "{file}", "Beta/.."), "not a town id"),
         (("export", "beta", "{tmp}/out"), "no town beta"),
         (("export", "alpha", "{tmp}/no/such/folder"), "cannot write"),

@@ -105,9 +105,14 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    if text.lstrip().startswith("["):
+    """The words of a command. Raises ValueError, which names the variable and does not show the command."""
+    try:
+        if not text.lstrip().startswith("["):
+            return tuple(shlex.split(text))
         words = json.loads(text)
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError("TOWN_AGENT_COMMAND: if it is JSON, it must be a list of strings")
-        return tuple(words)
-    return tuple(shlex.split(text))
+    except (ValueError, RecursionError):
+        problem = "is neither a command line whose quotes are closed nor a JSON list of words"
+        raise ValueError(f"TOWN_AGENT_COMMAND {problem}: correct it") from None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("TOWN_AGENT_COMMAND: if it is JSON, it must be a list of strings")
+    return tuple(words)

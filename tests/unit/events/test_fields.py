@@ -25,7 +25,7 @@ REFUSED: dict[str, list[Any]] = {
     "NonEmptyText": ["", "\0"],
     "BodyText": [1, "\0"],
     "StatusMessage": ["", " \n\t ", "a\0"],
-    "Id": ["", "x" * 65, "a\n", "a\x7f", "a\x85", "\0", 7],
+    "IdText": ["", "x" * 65, "a\n", "a\x7f", "a\x85", "\0", 7],
     "Ids": ["abc", [""], [1]],
     "Generation": [0, -1, 1.0, "1", True, 2**63],
     "Integer": [1.0, "1", True, 2**63, -(2**63) - 1],
@@ -46,14 +46,14 @@ REFUSED: dict[str, list[Any]] = {
         "https://github.com/acme/app .git",
         "git@github.com://acme",
     ],
-    "Priority": ["urgent", "HIGH", None],
+    "PriorityName": ["urgent", "HIGH", None],
 }
 
 TAKEN: dict[str, list[Any]] = {
     "FreeText": [""],
     "NonEmptyText": ["x", " "],
     "StatusMessage": ["x"],
-    "Id": ["x", "ä" * 64],
+    "IdText": ["x", "ä" * 64],
     "Ids": [[], ["a", "b"]],
     "Generation": [1, 2**63 - 1],
     "Integer": [0, -(2**63)],
@@ -67,7 +67,7 @@ TAKEN: dict[str, list[Any]] = {
         "ssh://git@git.example.com:22/acme/app.git",
         "git@github.com:acme/app.git",
     ],
-    "Priority": ["low", "medium", "high", "critical"],
+    "PriorityName": ["low", "medium", "high", "critical"],
 }
 
 

@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+import pytest
+
 from shared.ports.steps import Await, Begin, Call, Ended, NotBegun, Steps, Together, drive
 
 
@@ -33,6 +35,18 @@ def test_a_call_without_an_answer_in_its_time_is_a_time_out_and_the_others_are_n
     assert (quick, alone) == ("here", "too")
     assert isinstance(slow, TimeoutError)
     assert str(slow) == "slow: no answer within 0.2 s"
+
+
+def test_a_time_out_names_the_time_that_was_waited_which_is_the_longest_of_all_limits() -> None:
+    release = threading.Event()
+    try:
+        answers = drive(asked(Call("short", release.wait, 0.1), Call("long", release.wait, 0.2)))
+    finally:
+        release.set()
+    assert [str(answer) for answer in answers] == [
+        "short: no answer within 0.2 s",
+        "long: no answer within 0.2 s",
+    ]
 
 
 def test_a_single_call_keeps_to_its_time_too() -> None:
@@ -85,6 +99,32 @@ def test_a_task_goes_on_beside_the_steps_that_began_it_and_whoever_awaits_it_lea
     assert first == Ended(result="done")
     assert second is not None
     assert isinstance(second.error, ZeroDivisionError)
+
+
+class Panic(BaseException):
+    """What a library written in Rust raises when it fails: not an Exception."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whoever_awaits_a_task_that_ended_with_no_exception_of_the_usual_kind_is_told_too() -> None:
+    """The loop once waited for ever for a thread that had died."""
+
+    def panicking() -> Steps[None]:
+        def panic() -> None:
+            raise Panic("secret")
+
+        yield Call("panic", panic)
+
+    def steps() -> Steps[Ended | None]:
+        task = yield Begin("town t1", panicking())
+        task.join()
+        [ended] = yield Await((task,), 0)
+        return ended  # type: ignore[no-any-return]
+
+    ended = drive(steps())
+    assert ended is not None
+    assert isinstance(ended.error, RuntimeError)
+    assert str(ended.error) == "town t1 ended with Panic"
 
 
 def test_whoever_awaits_no_task_goes_on_at_once() -> None:

@@ -124,6 +124,17 @@ def test_a_refusal_names_the_object_and_says_what_to_do() -> None:
     assert "restore" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("offset", "problem"),
+    [(7, "has flags 3; only 2 is supported"), (47, "has checksum 1 of the database before it; only 0 is supported")],
+)
+def test_a_header_that_is_not_supported_is_refused_with_the_one_field_that_is_wrong(offset: int, problem: str) -> None:
+    blob = bytearray(ltx.encode_snapshot(an_image(["a"]), page_size=512, txid=3, at=NOON))
+    blob[offset] ^= 1
+    with pytest.raises(DamagedImage, match=rf"its LTX header {problem}"):
+        ltx.read_header(bytes(blob), "a snapshot")
+
+
 def test_every_truncation_and_every_appended_byte_is_refused() -> None:
     blob = ltx.encode_snapshot(an_image(["a"]), page_size=512, txid=3, at=NOON)
     for length in range(len(blob)):
