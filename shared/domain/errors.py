@@ -5,6 +5,7 @@
         StoreUnavailable        the object store did not answer, or answered 5xx
         QueueUnavailable        the queue did not answer, or answered 5xx
         SecretsUnavailable      the secret store did not answer
+        DeletedMeanwhile        an object was listed and then was gone: retention deletes beside the reader
         OutOfTime               the worker has too little time left for a safe commit
       Conflict                  another writer was first; drop this run's work
         PreconditionFailed      a conditional write found another version (412)
@@ -55,6 +56,10 @@ class QueueUnavailable(Retryable):
 
 class SecretsUnavailable(Retryable):
     """The secret store did not answer, or failed internally."""
+
+
+class DeletedMeanwhile(Retryable):
+    """An object was deleted between the moment when it was listed and the moment when it was read."""
 
 
 class OutOfTime(Retryable):

@@ -97,7 +97,7 @@ class StoredPast:
     def _block(self, key: str) -> Steps[list[JournalRow]]:
         found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
         if found is None:
-            raise layers.damaged(key, "it is listed but cannot be read")
+            raise layers.deleted(key)
         return publish.rows_of(found.body, key)
 
 

@@ -22,7 +22,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-from shared.domain.errors import ConditionRace, DamagedImage, PreconditionFailed, StoreUnavailable
+from shared.domain.errors import ConditionRace, DamagedImage, DeletedMeanwhile, PreconditionFailed, StoreUnavailable
 from shared.domain.images import Content
 from shared.images import image_digest
 from shared.images.pages import bytes_of, lock_page, some_pages
@@ -194,6 +194,14 @@ def damaged(key: str, problem: str) -> DamagedImage:
     return DamagedImage(
         f"{key} is damaged: {problem}",
         hint="the object was not changed; restore the town to an earlier commit",
+    )
+
+
+def deleted(what: str) -> DeletedMeanwhile:
+    """The error for an object that was listed and then was not there. A store that lists it again has lost it."""
+    return DeletedMeanwhile(
+        f"{what} was deleted after it was listed",
+        hint="retention ran at the same time: repeat the call. If it fails again, somebody else deletes objects of this town",
     )
 
 

@@ -112,7 +112,7 @@ class Archive:
         name = f"get_version {key} {version.version_id}"
         found: StoredObject | None = yield Call(name, partial(self.versions.get_version, key, version.version_id))
         if found is None:
-            raise layers.damaged(key, f"its version {version.version_id} is listed but cannot be read")
+            raise layers.deleted(f"version {version.version_id} of {key}")
         return head.decode(found.body, key=key, town_id=self.town_id)
 
     def newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
@@ -161,7 +161,7 @@ class Archive:
         name = f"start_of {key}"
         found: bytes | None = yield Call(name, partial(self.objects.start_of, key, ltx.HEADER_BYTES))
         if found is None:
-            raise layers.damaged(key, "it is listed but cannot be read")
+            raise layers.deleted(key)
         return ltx.read_header(found, key)
 
     def newest_file(self, fits: Callable[[ltx.LtxHeader], bool]) -> Steps[ltx.LtxHeader | None]:
@@ -178,7 +178,7 @@ class Archive:
     def _file(self, key: str) -> Steps[ltx.LtxFile]:
         found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
         if found is None:
-            raise layers.damaged(key, "it is listed but cannot be read")
+            raise layers.deleted(key)
         return ltx.decode(found.body, key)
 
     def of_files(self, txid: int) -> Steps[Restored]:

@@ -208,5 +208,5 @@ def _journal(archive: Archive, base: _File | None) -> Steps[tuple[list[int], lis
 def _ends_after(archive: Archive, at: datetime, key: str) -> Steps[bool]:
     found: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
     if found is None:
-        raise layers.damaged(key, "it is listed but cannot be read")
+        raise layers.deleted(key)
     return from_text(publish.rows_of(found.body, key)[-1]["now"]) > at

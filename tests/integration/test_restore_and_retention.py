@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
+from shared.domain.errors import DeletedMeanwhile, Refused, Retryable, StoreUnavailable, UnknownTown
 from shared.domain.tick import TickInput
 from shared.domain.times import from_milliseconds, from_text
 from shared.engine import tick
 from shared.intake import ingest
-from shared.ports.steps import drive
+from shared.ports.steps import Call, Steps, drive
 from shared.runner.founding import found_town
 from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
@@ -236,6 +236,34 @@ def test_a_commit_that_runs_beside_retention_keeps_everything_it_refers_to() -> 
     assert drive(history.store.load("t1")).image == history.commits[-1].image
     history.live_on(5, seed=10, longest=timedelta(minutes=1))
     assert drive(history.store.load("t1")).image == history.commits[-1].image
+
+
+def test_two_retentions_at_once_do_not_take_each_others_deletions_for_damage() -> None:
+    """Two loops on one directory once reported a healthy town as damaged: one had deleted what the other had just listed."""
+    history = History()
+    history.live_on(40, seed=11, longest=timedelta(hours=8))
+    slower = retention.forget(history.archive, retention.Keep(), now=history.clock.now())
+    listed = next(slower)
+    assert isinstance(listed, Call)
+    found = listed.make()
+    assert history.forget().doomed
+
+    with pytest.raises(DeletedMeanwhile, match="was deleted after it was listed"):
+        drive(_resumed(slower, found))
+
+    assert isinstance(DeletedMeanwhile("x"), Retryable)
+    assert history.forget().doomed == ()
+    assert drive(history.store.load("t1")).image == history.commits[-1].image
+
+
+def _resumed(steps: Steps[Any], answer: object) -> Steps[Any]:
+    """The rest of steps whose first call has been made."""
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+        answer = yield step
 
 
 def _restore_in_place(history: History, txid: int) -> None:

@@ -153,4 +153,4 @@ def test_an_export_is_for_its_owner_only(file: Path) -> None:
 
 def test_the_help_says_that_no_export_of_the_old_system_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["import", "--help"]) == 0
-    assert "was not available" in " ".join(capsys.readouterr().out.split())
+    assert "its format is unknown" in " ".join(capsys.readouterr().out.split())

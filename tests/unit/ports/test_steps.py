@@ -119,7 +119,7 @@ def test_whoever_awaits_a_task_that_ended_with_no_exception_of_the_usual_kind_is
         task = yield Begin("town t1", panicking())
         task.join()
         [ended] = yield Await((task,), 0)
-        return ended  # type: ignore[no-any-return]
+        return ended
 
     ended = drive(steps())
     assert ended is not None
