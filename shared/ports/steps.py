@@ -10,8 +10,9 @@ tests fail, delay, repeat or abandon any single call. Between two yields a gener
 The error of a call is raised at its `yield`, where the generator may catch it.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any, TypeVar
@@ -52,8 +53,8 @@ class Together:
 class Begin:
     """Start other steps as a task that runs in parallel; the answer is the task, at once.
 
-    Only `Await` tells how the task ended. A task dies with the process, and a process that ends does not wait for its tasks:
-    await a task whose end matters.
+    Only `Await` tells how the task ended. A task dies with the process, and a process that ends waits neither for its tasks nor
+    for their calls: await a task whose end matters.
     """
 
     name: str
@@ -150,9 +151,11 @@ def _make_all(calls: tuple[Call, ...]) -> list[Any]:
     time_limits = [call.seconds for call in calls if call.seconds is not None]
     if len(calls) <= 1 and not time_limits:
         return [answer_of(call) for call in calls]
-    pool = ThreadPoolExecutor(min(len(calls), _PARALLEL_CALLS))
+    asked: list[tuple[Call, Future[object]]] = [(call, Future()) for call in calls]
+    waiting = deque(asked)
     try:
-        asked = [(call, pool.submit(answer_of, call)) for call in calls]
+        for _ in range(min(len(calls), _PARALLEL_CALLS)):
+            Thread(target=_make_waiting, args=(waiting,), name="calls", daemon=True).start()
         longest = max(time_limits, default=None)
         wait([future for call, future in asked if call.seconds is not None], timeout=longest)
         return [
@@ -160,7 +163,26 @@ def _make_all(calls: tuple[Call, ...]) -> list[Any]:
             for call, future in asked
         ]
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for _, future in asked:
+            future.cancel()  # does nothing to a call that was begun
+
+
+def _make_waiting(waiting: "deque[tuple[Call, Future[object]]]") -> None:
+    """Make one waiting call after another until none is left.
+
+    In a daemon thread: the threads of an executor would keep a process that ends until the last call has an answer.
+    """
+    while True:
+        try:
+            call, future = waiting.popleft()
+        except IndexError:
+            return
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            future.set_result(answer_of(call))
+        except BaseException as raised:  # noqa: BLE001 - a panic, raised again where the answer is read
+            future.set_exception(raised)
 
 
 def _late(call: Call, future: "Future[object]", seconds: float | None) -> TimeoutError:

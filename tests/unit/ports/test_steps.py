@@ -8,6 +8,10 @@ import pytest
 from shared.ports.steps import Await, Begin, Call, Ended, NotBegun, Steps, Together, drive
 
 
+class Panic(BaseException):
+    """What a library written in Rust raises when it fails: not an Exception."""
+
+
 def asked(*calls: Call) -> Steps[list[Any]]:
     return (yield Together(calls))
 
@@ -47,6 +51,23 @@ def test_a_time_out_names_the_time_that_was_waited_which_is_the_longest_of_all_l
         "short: no answer within 0.2 s",
         "long: no answer within 0.2 s",
     ]
+
+
+@pytest.mark.parametrize("seconds", [None, 20])
+def test_a_process_that_ends_waits_for_no_call_whose_answer_nobody_awaits_any_more(seconds: float | None) -> None:
+    """The second Ctrl-C once ended `townctl run` only after the call to a runtime that did not answer."""
+    answers = drive(
+        asked(*(Call(f"{number}", lambda: threading.current_thread().daemon, seconds) for number in range(20)))
+    )
+    assert answers == [True] * 20
+
+
+def test_a_panic_in_a_call_is_raised_to_whoever_waits_for_the_answers() -> None:
+    def panic() -> None:
+        raise Panic("in a thread")
+
+    with pytest.raises(Panic):
+        drive(asked(Call("panic", panic), Call("other", lambda: 1)))
 
 
 def test_a_single_call_keeps_to_its_time_too() -> None:
@@ -99,10 +120,6 @@ def test_a_task_goes_on_beside_the_steps_that_began_it_and_whoever_awaits_it_lea
     assert first == Ended(result="done")
     assert second is not None
     assert isinstance(second.error, ZeroDivisionError)
-
-
-class Panic(BaseException):
-    """What a library written in Rust raises when it fails: not an Exception."""
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
