@@ -47,6 +47,13 @@ def window_of(
     if start in (None, "") or end in (None, ""):
         raise Refused(MISSING, status=400, path="from" if start in (None, "") else "to", hint=_OFFSET_HINT)
     first, last = time_in(start, "from"), time_in(end, "to")
+    if first > now:
+        raise Refused(
+            f"from is in the future: {to_text(first)}; the present time is {to_text(now)}",
+            status=400,
+            path="from",
+            hint="only the past can be replayed; a dry run shows what comes next",
+        )
     if first > last:
         raise Refused("from is later than to", status=400, path="from", hint="swap from and to")
     if last > now:

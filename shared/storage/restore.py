@@ -76,13 +76,13 @@ class Archive:
         return sorted(found, key=lambda point: -point.txid)
 
     def at_txid(self, txid: int) -> Steps[Restored]:
-        """The image right after commit `txid`. Raises Refused (404) with the nearest points, UnknownTown, DamagedImage."""
+        """The image right after commit `txid`. Raises Refused (404), UnknownTown, DamagedImage."""
         read = yield from self.newest_head(lambda manifest: manifest.txid <= txid)
         if read is not None and read.manifest.txid == txid:
             return (yield from self.of_head(read))
         files = yield from self.files()
         if txid not in {max_txid for _, max_txid in files.values()}:
-            raise self._no_point(f"commit {txid}", files, txid)
+            raise self._no_point(f"commit {txid}")
         return (yield from self.of_files(txid))
 
     def at_time(self, at: datetime) -> Steps[Restored]:
@@ -92,7 +92,7 @@ class Archive:
             return (yield from self.of_head(read))
         file = yield from self.newest_file(lambda header: from_milliseconds(header.time_ms) <= at)
         if file is None:
-            raise self._no_point(to_text(at), (yield from self.files()), 0)
+            raise self._no_point(to_text(at))
         return (yield from self.of_files(file.max_txid))
 
     def head_versions(self) -> Steps[tuple[ObjectVersion, ...]]:
@@ -192,7 +192,7 @@ class Archive:
         while end > 0:
             ending = sorted((span[0], key) for key, span in files.items() if span[1] == end)
             if not ending:
-                raise self._no_point(f"commit {txid}", files, txid)
+                raise self._no_point(f"commit {txid}")
             first, key = ending[0]
             chain.append(key)
             end = first - 1
@@ -203,14 +203,12 @@ class Archive:
             image, point = ltx.applied(image, file), _point_of_file(file.header, key)
         return Restored(point, image)
 
-    def _no_point(self, wanted: str, files: dict[str, tuple[int, int]], txid: int) -> Refused:
-        ends = sorted({max_txid for _, max_txid in files.values()}, key=lambda end: abs(end - txid))[:3]
-        nearest = ", ".join(str(end) for end in sorted(ends)) or "none"
+    def _no_point(self, wanted: str) -> Refused:
         return Refused(
             f"town {self.town_id} cannot be restored to {wanted}: that commit is not retained",
             status=404,
             path="txid",
-            hint=f"`townctl points {self.town_id}` lists the restore points; nearest retained commits: {nearest}",
+            hint=f"choose a restore point: `townctl points {self.town_id}` lists them",
         )
 
 

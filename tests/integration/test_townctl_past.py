@@ -70,7 +70,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_town_that_was_restored_or_importe
 @pytest.mark.parametrize(
     ("words", "problem", "hint"),
     [
-        (["--txid", "99", "--to", "x.db"], "not retained", "nearest"),
+        (["--txid", "99", "--to", "x.db"], "not retained", "townctl points"),
         (["--to", "x.db"], "exactly one of --at and --txid", "--at TIME or --txid N"),
         (["--txid", "1", "--at", "2026-01-01T00:00:00Z", "--to", "x.db"], "exactly one of --at and --txid", "either"),
         (["--txid", "1"], "exactly one of --to and --in-place", "--to FILE or --in-place"),
