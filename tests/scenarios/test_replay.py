@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import canonical
-from shared.domain.errors import DamagedImage, Refused
+from shared.domain.errors import DamagedImage, DeletedMeanwhile, Refused
 from shared.history.differences import ABSENT, Difference
 from shared.history.retained_past import StoredPast
 from shared.images import image_digest
@@ -216,7 +216,7 @@ def test_a_journal_object_that_is_missing_or_torn_is_named() -> None:
     lived = a_life(PUBLISHED)
     key = lived.journal_keys()[0]
     lived.objects.others[key] = None
-    with pytest.raises(DamagedImage, match=re.escape(key)):
+    with pytest.raises(DeletedMeanwhile, match=re.escape(key)):
         lived.replayed(10, 60)
     lived.objects.others[key] = b"no journal"
     with pytest.raises(DamagedImage, match=re.escape(key)):
