@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
+
 HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "retention")
 NOBODY_NEEDS = (
     "boto3",

@@ -25,6 +25,8 @@ from tests.fakes import FakeClock
 from tests.scenarios.table import scenario
 from tests.towns import T
 
+pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
+
 
 @dataclass
 class _World:

@@ -14,6 +14,8 @@ from shared.storage import layers, ltx
 from shared.storage.towns import ObjectTownStore
 from tests.unit.storage.images import NOON
 
+pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
+
 PAGE = 512
 
 

@@ -14,6 +14,8 @@ from shared.ports.steps import drive
 from shared.storage.probe import prove_conditional_writes
 from tests.stores import Store
 
+pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
+
 
 @pytest.fixture
 def objects(store: Store) -> ObjectStore:

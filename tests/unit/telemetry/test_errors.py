@@ -17,6 +17,8 @@ from shared.telemetry import errors
 from tests.fakes import FakeClock
 from tests.towns import T
 
+pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
+
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ0b3duIjoib25lIn0.c2lnbmF0dXJl"
 
 

@@ -15,6 +15,8 @@ from shared.storage.scratch import ScratchDirectory
 from shared.town import database
 from shared.town.large_images import LargeImage, large_image
 
+pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
+
 PAGE = 512
 
 
