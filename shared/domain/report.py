@@ -14,10 +14,11 @@ from shared.domain.answers import (
     OutcomeWord,
     ViolationAnswer,
 )
+from shared.domain.shapes import answer
 from shared.domain.tick import TickInput
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class AppliedEvent:
     """One event of the drain. `error` is set only if the attempt failed; `attempt` counts the failed attempts."""
 

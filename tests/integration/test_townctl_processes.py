@@ -176,7 +176,7 @@ def test_a_loop_in_a_terminal_ends_at_the_first_signal(townctl: Townctl) -> None
     os.kill(loop.pid, signal.SIGINT)
     out, err = loop.communicate(timeout=PATIENCE_SECONDS)
     assert (loop.returncode, err) == (0, "")
-    assert "passes" in out
+    assert "pass: " in out or "passes: " in out  # a slow machine has made only one when the signal arrives
 
 
 def test_agents_of_a_loop_may_live_behind_a_control_server(

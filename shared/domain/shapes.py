@@ -1,0 +1,56 @@
+"""The one way in which answers are shaped: each is a frozen dataclass, and its JSON has the same fields in camelCase.
+
+`--json`, HTTP and the OpenAPI document come from the dataclass, and `read` turns the JSON of an API into it again. So no shape
+is written down twice. A field called `row` holds columns of the database under their own names; its content is not renamed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Final, TypeVar, dataclass_transform
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from shared.domain.times import from_text, to_text
+
+T = TypeVar("T")
+_CONFIG: Final = ConfigDict(alias_generator=to_camel, arbitrary_types_allowed=False, populate_by_name=True)
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(lambda given: from_text(given) if isinstance(given, str) else given),
+    PlainSerializer(to_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A time in an answer. It is written as everywhere else: UTC, with milliseconds."""
+
+
+@dataclass_transform(frozen_default=True)
+def answer(shape: type[T]) -> type[T]:
+    """Make a class a frozen dataclass that `document` and `read` can turn into JSON and back."""
+    shape.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined] # the name under which pydantic looks for it
+    return dataclass(frozen=True, slots=True)(shape)
+
+
+def adapter(shape: Any) -> TypeAdapter[Any]:
+    """The adapter of an answer type. It is made when it is first needed, because that costs a start some milliseconds."""
+    return _made(shape)
+
+
+def document(value: Any) -> dict[str, Any]:
+    """The JSON document of an answer."""
+    made: dict[str, Any] = adapter(type(value)).dump_python(value, mode="json", by_alias=True)
+    return made
+
+
+def read(shape: type[T], said: Mapping[str, Any]) -> T:
+    """The answer in a JSON document. Fields that this version does not know are ignored. Raises ValidationError."""
+    found: T = adapter(shape).validate_python(said)
+    return found
+
+
+@cache
+def _made(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
