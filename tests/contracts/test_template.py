@@ -23,7 +23,7 @@ from functions.settings import (
 )
 from infra.ops.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
-from tests.contracts.deployments import ON_ECS, deployed
+from tests.contracts.deployments import ON_ECS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
 
@@ -110,7 +110,7 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                     assert statement["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["towns/*", "due/*"]}}
                 elif "secretsmanager:GetSecretValue" in statement["Action"]:
                     ours = {"Ref": "TownTokenKey"}
-                    assert resource == ours or resource["Fn::Sub"].endswith(":secret:${SecretsPrefix}/*")
+                    assert resource == ours or resource["Fn::Sub"].endswith(":secret:${SecretsPrefix}/${Stage}/*")
                 elif statement["Action"] == "sqs:ChangeMessageVisibility":
                     assert resource == {"Fn::GetAtt": ["Wakes", "Arn"]}
                 elif statement["Action"] != "sqs:SendMessage":
@@ -363,8 +363,22 @@ def test_every_parameter_and_output_is_described() -> None:
         assert f'"{name}"' in shown, name
 
 
-def test_no_parameter_that_holds_a_secret_is_shown() -> None:
-    assert template()["Parameters"]["SentryDsn"]["NoEcho"] is True
+def test_no_parameter_is_a_secret_or_without_a_default_so_that_each_prompt_can_be_answered_with_enter() -> None:
+    """`sam deploy --guided` asked for the DSN, a hidden parameter with an empty default, again and again."""
+    for name, parameter in template()["Parameters"].items():
+        assert "Default" in parameter, name
+        assert "NoEcho" not in parameter, f"{name}: a secret belongs into Secrets Manager"
+
+
+@pytest.mark.parametrize("answer", [" ", "-", "none"])
+def test_a_careless_answer_to_a_prompt_is_refused_before_anything_is_deployed_or_harmless(answer: str) -> None:
+    free = {
+        name
+        for name, about in template()["Parameters"].items()
+        if about["Type"] == "String" and name not in refused(**{name: answer})
+    }
+    names = {"EcsCluster", "EcsTaskDefinition", "EcsContainer", "EcsCapacity"}  # ignored without EcsTaskPer
+    assert free == (set() if answer == " " else {*names, "Stage", "SecretsPrefix", "RunbookUrl"})
 
 
 def test_the_stages_of_samconfig_set_only_parameters_that_exist() -> None:
