@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName, at_least_one, content_of, json_of
 from infra.townctl.context import Context, TheContext, compact
@@ -21,10 +21,7 @@ from shared.questions import overview
 from shared.questions.overview import Which
 from shared.town import database
 
-app = App(name="event", help="Post events to a town's inbox, list them, redrive poisoned ones.")
 
-
-@app.command
 def post(
     town_id: TownName,
     /,
@@ -58,7 +55,6 @@ def post(
     return _store(context, town_id, batch)
 
 
-@app.command(name="list")
 def list_(
     town_id: TownName,
     /,
@@ -107,7 +103,6 @@ def _stored_row(event: Mapping[str, Any]) -> tuple[object, ...]:
     )
 
 
-@app.command
 def redrive(
     town_id: TownName,
     event_id: Annotated[str, Parameter(help="The poisoned event, as `townctl event list TOWN --poisoned` shows it.")],

@@ -18,7 +18,6 @@ from infra.townctl.status_view import status_view
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Retryable
 
-API_VARIABLE: Final = "TOWNCTL_API"
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")

@@ -9,9 +9,8 @@ from cyclopts.validators import Number
 
 from infra.townctl.arguments import TownName, at_least_one, time_of, write_whole
 from infra.townctl.context import Context, TheContext
-from infra.townctl.litestream_check import litestream_agrees
 from infra.townctl.output import FOUND, OK, Answer, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
@@ -70,6 +69,8 @@ def restore(
     }
     lines = [f"restored town {town_id} as of commit {old.point.txid}, {to_text(old.point.time)}"]
     if verify_with_litestream:
+        from infra.townctl.litestream_check import litestream_agrees
+
         document["litestreamAgrees"] = same = litestream_agrees(context, town_id, old)
         lines.append("Litestream restores the same bytes" if same else "LITESTREAM RESTORES DIFFERENT BYTES")
     if to is not None:

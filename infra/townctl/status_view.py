@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.output import plain, short, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 
 
 def status_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
