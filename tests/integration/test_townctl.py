@@ -370,7 +370,7 @@ def test_the_doctor_finds_lost_and_strange_markers(townctl: Townctl) -> None:
     (townctl.data / "due" / "20260101T000000Z" / "nobody").touch()
     found = townctl("doctor", "--json")
     assert found.code == 1
-    assert [(f["town_id"], f["check"]) for f in found.document["findings"]] == [
+    assert [(f["townId"], f["check"]) for f in found.document["findings"]] == [
         ("alpha", "due marker"),
         ("nobody", "due marker"),
     ]
