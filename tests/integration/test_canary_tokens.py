@@ -20,6 +20,7 @@ from shared.adapters.http_json import call
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.town_containers import FixedAddresses
+from shared.domain.shapes import document
 from shared.ports.runtime import Done, Started
 from shared.ports.secrets import Secret
 from shared.ports.steps import drive
@@ -64,7 +65,7 @@ def everything_said(life: Life, log: pytest.LogCaptureFixture, printed: str) -> 
             repr([body.body for body in stored]),
             repr(life.world.alerts.raised),
             repr(life.world.metrics.runs),
-            json.dumps(status.as_json()),
+            json.dumps(document(status)),
             json.dumps(life.world.journal()),
             json.dumps(life.world.dry_run().as_json(image_digest="")),
             repr(life.world.forge),
