@@ -9,18 +9,20 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from shared.domain.shapes import answer
+from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType
+from shared.domain.times import readable_time
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
+from shared.questions import overview
+from shared.questions.overview import ConvoyLine
 from shared.questions.pages import LIMIT, LOOKED_AT_MOST, cursor_of, place_of
 from shared.town import database
 
 StatusFilter = Literal["live", "open", "in_progress", "in_review", "closed", "failed"]
 TypeFilter = Literal["issue", "message", "escalation", "merge_request", "convoy", "molecule", "agent"]
-ConvoyState = Literal["failed", "landed", "staged", "active"]
 
 _LIVE: Final = tuple(status.value for status in BeadStatus if not status.terminal)
 _STATUSES: Final = tuple(status.value for status in BeadStatus)
@@ -58,17 +60,17 @@ class BeadEntry:
     """A bead, for lists. Labels that are not a JSON list of texts are left out."""
 
     bead_id: str
-    type: str
-    status: str
+    type: BeadType
+    status: BeadStatus
     title: str
     rig_id: str | None
     parent_bead_id: str | None
     assignee_agent_bead_id: str | None
     priority: str
     labels: tuple[str, ...]
-    created_at: str
-    updated_at: str
-    closed_at: str | None
+    created_at: Time | None
+    updated_at: Time | None
+    closed_at: Time | None
 
 
 @answer
@@ -84,28 +86,11 @@ class BeadList:
 
 
 @answer
-class ConvoyEntry:
-    """A convoy, for lists, with its state: failed, landed (closed), staged or active. `total` and `done` count its beads."""
-
-    bead_id: str
-    status: str
-    state: ConvoyState
-    title: str
-    staged: bool
-    total: int
-    done: int
-    merge_mode: str | None
-    feature_branch: str | None
-    created_at: str
-    landed_at: str | None
-
-
-@answer
 class ConvoyList:
     """A page of convoys, live or not, newest first. `next` is the `cursor` of the next page, null on the last one."""
 
     town_id: str
-    convoys: tuple[ConvoyEntry, ...]
+    convoys: tuple[ConvoyLine, ...]
     next: str | None
 
 
@@ -128,7 +113,7 @@ def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str |
     with database.opened(image.content) as sql:
         database.check_identity(sql, town_id)
         found, following = _page(sql, BeadFilter(type="convoy"), limit=limit, place=place)
-        shown = tuple(_convoy(sql, bead) for bead in found)
+        shown = tuple(line for bead in found if (line := overview.convoy(sql, bead.bead_id)) is not None)
     return ConvoyList(town_id, shown, following)
 
 
@@ -145,34 +130,39 @@ def _page(
     """The next beads after a place that are wanted, and the cursor of the page after them."""
     found: list[BeadEntry] = []
     last = place
-    for looked_at, (bead, body) in enumerate(_newest_first(sql, wanted, place)):
+    for looked_at, read in enumerate(_newest_first(sql, wanted, place)):
         if len(found) == limit or looked_at == LOOKED_AT_MOST:
             return found, cursor_of(last)
-        last = (bead.created_at, bead.bead_id)
-        if _fits(bead, body, wanted):
-            found.append(bead)
+        last = read.place
+        if _fits(read, wanted):
+            found.append(read.bead)
     return found, None
 
 
-def _newest_first(
-    sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str, str]
-) -> Iterator[tuple[BeadEntry, str | None]]:
+class _Read(NamedTuple):
+    """A bead as it was read, with its place in the order of creation, as stored."""
+
+    place: tuple[str, str]
+    bead: BeadEntry
+    body: str | None
+
+
+def _newest_first(sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str, str]) -> Iterator[_Read]:
     """The beads of the wanted types and statuses after a place. Rows are read as they are needed."""
     start = {"created_at": place[0], "bead_id": place[1]}
     types = _TYPES if wanted.type is None else (wanted.type,)
     statuses = _LIVE if wanted.status == "live" else _STATUSES if wanted.status is None else (wanted.status,)
     if wanted.convoy is not None:
-        rows = map(_read, sql.execute(_OF_CONVOY, {**start, "convoy": wanted.convoy}))
-        yield from ((bead, body) for bead, body in rows if bead.type in types and bead.status in statuses)
-        return
+        found = map(_read, sql.execute(_OF_CONVOY, {**start, "convoy": wanted.convoy}))
+        return (read for read in found if read.bead.type in types and read.bead.status in statuses)
     kinds = [
         map(_read, sql.execute(_OF_KIND, {**start, "type": kind, "status": status}))
         for kind, status in product(types, statuses)
     ]
-    yield from heapq.merge(*kinds, key=lambda read: (read[0].created_at, read[0].bead_id), reverse=True)
+    return heapq.merge(*kinds, key=lambda read: read.place, reverse=True)
 
 
-def _read(row: tuple[str, ...]) -> tuple[BeadEntry, str | None]:
+def _read(row: tuple[str, ...]) -> _Read:
     (
         bead_id,
         kind,
@@ -190,19 +180,19 @@ def _read(row: tuple[str, ...]) -> tuple[BeadEntry, str | None]:
     ) = row
     bead = BeadEntry(
         bead_id=bead_id,
-        type=kind,
-        status=status,
+        type=BeadType(kind),
+        status=BeadStatus(status),
         title=title,
         rig_id=rig_id,
         parent_bead_id=parent,
         assignee_agent_bead_id=assignee,
         priority=priority,
         labels=_labels(labels),
-        created_at=created_at,
-        updated_at=updated_at,
-        closed_at=closed_at,
+        created_at=readable_time(created_at),
+        updated_at=readable_time(updated_at),
+        closed_at=readable_time(closed_at),
     )
-    return bead, body
+    return _Read((created_at, bead_id), bead, body)
 
 
 def _labels(text: str) -> tuple[str, ...]:
@@ -213,42 +203,11 @@ def _labels(text: str) -> tuple[str, ...]:
     return tuple(label for label in found if isinstance(label, str)) if isinstance(found, list) else ()
 
 
-def _fits(bead: BeadEntry, body: str | None, wanted: BeadFilter) -> bool:
-    if wanted.rig is not None and bead.rig_id != wanted.rig:
-        return False
-    if wanted.label is not None and wanted.label not in bead.labels:
+def _fits(read: _Read, wanted: BeadFilter) -> bool:
+    bead = read.bead
+    if wanted.rig not in (None, bead.rig_id) or (wanted.label is not None and wanted.label not in bead.labels):
         return False
     if wanted.text is None:
         return True
     sought = wanted.text.casefold()
-    return any(sought in each.casefold() for each in (bead.bead_id, bead.title, body or ""))
-
-
-def _convoy(sql: sqlite3.Connection, bead: BeadEntry) -> ConvoyEntry:
-    row = sql.execute(
-        "SELECT staged, total_beads, closed_beads, merge_mode, feature_branch, landed_at "
-        "FROM convoy_metadata WHERE bead_id = :id",
-        {"id": bead.bead_id},
-    ).fetchone()
-    staged, total, done, merge_mode, branch, landed_at = row or (0, 0, 0, None, None, None)
-    return ConvoyEntry(
-        bead_id=bead.bead_id,
-        status=bead.status,
-        state=_state(bead.status, staged=bool(staged)),
-        title=bead.title,
-        staged=bool(staged),
-        total=total,
-        done=done,
-        merge_mode=merge_mode,
-        feature_branch=branch,
-        created_at=bead.created_at,
-        landed_at=landed_at,
-    )
-
-
-def _state(status: str, *, staged: bool) -> ConvoyState:
-    if status == BeadStatus.FAILED:
-        return "failed"
-    if status == BeadStatus.CLOSED:
-        return "landed"
-    return "staged" if staged else "active"
+    return any(sought in each.casefold() for each in (bead.bead_id, bead.title, read.body or ""))

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from shared.domain import limits
-from shared.domain.shapes import answer
+from shared.domain.shapes import Time, answer
+from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
+from shared.domain.times import readable_time
 from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
@@ -55,8 +57,8 @@ class EventEntry:
     state: EventState
     agent_id: str | None
     bead_id: str | None
-    source: str
-    received_at: str
+    source: EventSource
+    received_at: Time | None
     outcome: str | None
     tick: int | None
     seq: int | None
@@ -161,15 +163,15 @@ class _Reader:
             self.place = self.place._replace(inbox=len(self._waiting) - 1)
             return self._waiting.pop()
         stored = self._next_stored
-        if not (yield from self._look_back(None if stored is None else stored.received_at)) or not self._rows_left:
+        if not (yield from self._look_back(None if stored is None else stored[0])) or not self._rows_left:
             return None
         again = self._repeated[-1] if self._repeated else None
         if stored is None and again is None:
             self.finished = True
             return None
-        if stored is None or (again is not None and again.envelope["received_at"] >= stored.received_at):
+        if stored is None or (again is not None and again.envelope["received_at"] >= stored[0]):
             return self._take_repeated()
-        return self._take_stored(stored)
+        return self._take_stored(stored[1])
 
     def _take_stored(self, entry: EventEntry) -> EventEntry:
         self._rows_left -= 1
@@ -207,27 +209,28 @@ class _Reader:
         return True
 
 
-def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterator[EventEntry]:
-    """The stored events below a seq, newest first. Rows are read as they are needed."""
+def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterator[tuple[str, EventEntry]]:
+    """The stored events below a seq, newest first, each with its time of receipt as stored. Rows are read as they are needed."""
     if not wanted.reads("pending", "processed", "poisoned"):
         return
     statement = _PENDING if wanted.state == "pending" else _STORED
     for row in sql.execute(statement, {"seq": below}):
         event_id, kind, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retries, error = row
-        yield EventEntry(
+        entry = EventEntry(
             event_id=event_id,
             event_type=kind,
             state="pending" if processed_at is None else "poisoned" if outcome == "poisoned" else "processed",
             agent_id=agent_id,
             bead_id=bead_id,
-            source=source,
-            received_at=received_at,
+            source=EventSource(source),
+            received_at=readable_time(received_at),
             outcome=outcome,
             tick=None,
             seq=seq,
             retry_count=retries,
             last_error=error,
         )
+        yield received_at, entry
 
 
 def _repeated(again: Repetition) -> EventEntry:
@@ -251,8 +254,8 @@ def _unstored(event: Envelope, state: EventState, *, tick: int | None) -> EventE
         state=state,
         agent_id=event.agent_id,
         bead_id=event.bead_id,
-        source=event.source,
-        received_at=event.received_at,
+        source=EventSource(event.source),
+        received_at=readable_time(event.received_at),
         outcome=None if tick is None else state,
         tick=tick,
         seq=None,

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.domain.config import RigConfig, TownConfig
-from shared.domain.shapes import answer
+from shared.domain.shapes import Time, answer
+from shared.domain.states import AgentStatus, Role
+from shared.domain.times import readable_time
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
 from shared.town import database, town_keys
@@ -18,14 +20,14 @@ class AgentEntry:
 
     agent_id: str
     identity: str
-    role: str
-    status: str
+    role: Role
+    status: AgentStatus
     rig_id: str | None
     hook: str | None
     generation: int
     dispatch_attempts: int
-    created_at: str
-    last_activity_at: str | None
+    created_at: Time | None
+    last_activity_at: Time | None
     says: str | None
 
 
@@ -79,8 +81,25 @@ def agents(town_id: str, store: TownStore) -> Steps[AgentList]:
             "a.dispatch_attempts, b.created_at, a.last_activity_at, a.agent_status_message "
             "FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
         ).fetchall()
-    found = tuple(AgentEntry(*row) for row in rows)
+    found = tuple(_agent(row) for row in rows)
     return AgentList(town_id, found, len(found))
+
+
+def _agent(row: tuple[Any, ...]) -> AgentEntry:
+    agent_id, identity, role, status, rig_id, hook, generation, attempts, created_at, last_activity_at, says = row
+    return AgentEntry(
+        agent_id=agent_id,
+        identity=identity,
+        role=Role(role),
+        status=AgentStatus(status),
+        rig_id=rig_id,
+        hook=hook,
+        generation=generation,
+        dispatch_attempts=attempts,
+        created_at=readable_time(created_at),
+        last_activity_at=readable_time(last_activity_at),
+        says=says,
+    )
 
 
 def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:
