@@ -4,10 +4,10 @@ import json
 import traceback
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from functions import log
-from functions.release import release
 from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
@@ -29,6 +29,13 @@ from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
 
 CLOCK: Final[Clock] = SystemClock()
+_RELEASE: Final = Path(__file__).with_name("release.txt")
+
+
+@cache
+def release() -> str:
+    """The commit that `make build` stored in the bundle, as in `v0.2.0-3-g1a2b3c4`; `unknown` outside a bundle."""
+    return _RELEASE.read_text(encoding="ascii").strip() if _RELEASE.is_file() else "unknown"
 
 
 def tell_bug(error: Exception) -> None:

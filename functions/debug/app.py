@@ -12,9 +12,9 @@ from functions.access import Access, Verb, request_of, require_town_id
 from functions.api import TownId
 from functions.debug import views
 from functions.debug.answers import HealthDocument
-from functions.release import release
 from functions.settings import DebugSettings
 from shared.adapters import ids
+from shared.domain.shapes import document
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
 from shared.questions import status as reports
@@ -54,7 +54,7 @@ def health() -> Response[str]:
     """Which deployment answers. Does not read the store."""
     request_of(app.current_event.raw_event)
     here = deployment().settings
-    found: HealthDocument = {"stage": here.stage, "release": release(), "codeVersion": code_version()}
+    found: HealthDocument = {"stage": here.stage, "release": wiring.release(), "codeVersion": code_version()}
     return api.answer(200, found)
 
 
@@ -62,7 +62,7 @@ def health() -> Response[str]:
 def status(townId: TownId) -> Response[str]:  # noqa: N803 - the name in the path
     """Metrics of the last tick, alarms, agents and beads; for everything that waits, the reason, since when and until when."""
     here = _allowed(townId, "read")
-    return api.answer(200, views.status_document(drive(reports.status(townId, here.around))))
+    return api.answer(200, document(drive(reports.status(townId, here.around))))
 
 
 @app.get("/api/towns/<townId>/ticks", summary="What past ticks did", tags=["debug"])

@@ -17,6 +17,7 @@ from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims, issue
 from shared.domain.errors import AccessDenied, Refused, TownError
+from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
@@ -37,13 +38,22 @@ SECONDS: Final = 150.0
 """The longest time that the synthetic event may take if no wake is delivered: two scheduled minutes and a margin."""
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class Symptom:
     """One thing that is wrong with a deployment, and what to do about it."""
 
     check: str
     problem: str
     hint: str
+
+
+@answer
+class Examined:
+    """The outputs of the stack that was checked, under their own names, what is wrong with it, and advice."""
+
+    outputs: Mapping[str, str]
+    symptoms: tuple[Symptom, ...]
+    notes: tuple[str, ...]
 
 
 class DeployedApi(Protocol):
@@ -84,16 +94,10 @@ def examine(stack: Stack) -> Answer:
         except (BotoCoreError, ClientError) as error:
             hint = "sign in to the stack's account and region with credentials that may read this"
             symptoms.append(Symptom(name, f"AWS refused the request or did not answer: {_said(error)}", hint))
-    notes = _notes(stack)
-    document = {"outputs": dict(stack.outputs), "symptoms": [vars_of(each) for each in symptoms], "notes": notes}
+    examined = Examined(stack.outputs, tuple(symptoms), _notes(stack))
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
     shown = table("check", "problem", "what to do", rows=rows) if rows else "nothing is wrong with the deployment"
-    return Answer(document, (shown, *notes), FOUND if symptoms else OK)
-
-
-def vars_of(symptom: Symptom) -> dict[str, str]:
-    """A symptom as JSON."""
-    return {"check": symptom.check, "problem": symptom.problem, "hint": symptom.hint}
+    return Answer(document(examined), (shown, *examined.notes), FOUND if symptoms else OK)
 
 
 def deployed(name: str) -> Stack:
@@ -149,19 +153,19 @@ def _quota(stack: Stack) -> Iterator[Symptom]:
         yield Symptom("quota", problem, "request a higher quota of concurrent executions; keep TickConcurrency at 0")
 
 
-def _notes(stack: Stack) -> list[str]:
+def _notes(stack: Stack) -> tuple[str, ...]:
     """Whether the account's quota allows reserved concurrency, which is off by default; nothing if AWS does not say."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         limits = stack.client("lambda").get_account_settings()["AccountLimit"]
     except (BotoCoreError, ClientError):
-        return []  # the check of the quota reports it
+        return ()  # the check of the quota reports it
     free = int(limits["UnreservedConcurrentExecutions"])
     if free < KEPT_UNRESERVED + RESERVED:
         why = f"AWS keeps {KEPT_UNRESERVED} concurrent executions of an account unreserved, and {free} are"
-        return [f"reserved concurrency: keep TickConcurrency and DebugConcurrency at 0; {why}"]
-    return ["reserved concurrency: the account's quota allows TickConcurrency=1 and DebugConcurrency=2"]
+        return (f"reserved concurrency: keep TickConcurrency and DebugConcurrency at 0; {why}",)
+    return ("reserved concurrency: the account's quota allows TickConcurrency=1 and DebugConcurrency=2",)
 
 
 def _alarms(stack: Stack) -> Iterator[Symptom]:
