@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
+from pydantic import ValidationError
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -13,24 +14,64 @@ from infra.townctl import forges, wiring
 from infra.townctl.arguments import TownName, at_least_one, content_of, json_of, time_of
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short, table
-from infra.townctl.summaries import code_of, counted, done_by, done_in, outcome_of, since, subject_of
+from infra.townctl.summaries import code_of, counted, done_by, done_in, since, subject_of
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.field_errors import first_error
+from shared.domain.report import AppliedEvent, BrokenInvariant, Claim, JudgedAction, TickMetrics
+from shared.domain.shapes import Time, answer, document, read
 from shared.domain.tick import Envelope, TickInput
-from shared.domain.times import from_text, to_text
-from shared.images.image_digest import of_image
+from shared.domain.times import from_text, text_or_none, to_text
 from shared.intake import ingest
 from shared.ports.clock import Clock
 from shared.ports.steps import drive
 from shared.questions import dry_run as dry_runs
+from shared.questions.dry_run import DryRun
 from shared.runner.code_version import code_version
-from shared.runner.run_report import RunReport
+from shared.runner.run_report import RunOutcome, RunReport
 from shared.runner.worker import run_town
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 
 _AHEAD: Final = timedelta(minutes=1)
+
+
+@answer
+class Outputs:
+    """What a tick decided."""
+
+    events: tuple[AppliedEvent, ...]
+    actions: tuple[JudgedAction, ...]
+    effects: tuple[Claim, ...]
+    violations: tuple[BrokenInvariant, ...]
+    metrics: TickMetrics
+
+
+@answer
+class EffectCounts:
+    """The effects of a tick: every call that was started succeeded or failed."""
+
+    attempted: int
+    succeeded: int
+    failed: int
+    not_started: int
+
+
+@answer
+class TickDone:
+    """One run of a town. Without a tick, for example if it was not due, `outputs` and the three fields of the tick are null."""
+
+    town_id: str
+    outcome: RunOutcome
+    tick: int | None
+    tick_id: str | None
+    now: Time | None
+    txid: int
+    image_digest: str
+    outputs: Outputs | None
+    effects: EffectCounts
+    next_due_at: Time | None
 
 
 def tick(
@@ -65,7 +106,7 @@ def tick(
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
     complaints = _complaints(store, town_id) if run.effects.failed else ()
-    return Answer(_run_document(run), (*_run_view(run), *complaints), code)
+    return Answer(document(_done(run)), (*_run_view(run), *complaints), code)
 
 
 def dry_run(
@@ -101,8 +142,7 @@ def dry_run(
     shown = drive(
         dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
     )
-    document = shown.as_json(image_digest=of_image(shown.image))
-    return Answer(document, tuple(dry_run_view(document)))
+    return Answer(document(shown), tuple(dry_run_view(shown)))
 
 
 def ticks(
@@ -144,63 +184,54 @@ def _wait(at: str, due: str | None) -> str:
     return "an event" if due is None else since(from_text(at), from_text(due))
 
 
-def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+def dry_run_view(shown: DryRun) -> Iterator[RenderableType]:
     """A dry run for people."""
-    given = document["input"]
+    given = shown.input
     yield Text(
-        f"tick {given['tick_no']} of {document['townId']} at {given['now']}: "
-        + ("quiet, so it would not be committed" if document["quiet"] else "it would be committed")
+        f"tick {given.tick_no} of {shown.town_id} at {to_text(given.now)}: "
+        + ("quiet, so it would not be committed" if shown.quiet else "it would be committed")
     )
-    if document["events"]:
-        yield table(
-            "event",
-            "type",
-            "outcome",
-            "error",
-            rows=[(e["event_id"], e["event_type"], e["outcome"], e.get("error")) for e in document["events"]],
-        )
-    if document["actions"]:
-        yield table("rule", "", "action", "subject", "outcome", rows=_action_rows(document["actions"]))
+    if shown.events:
+        rows = [(event.event_id, event.event_type, event.outcome, event.error) for event in shown.events]
+        yield table("event", "type", "outcome", "error", rows=rows)
+    if shown.actions:
+        yield table("rule", "", "action", "subject", "outcome", rows=_action_rows(shown.actions))
     else:
         yield Text("no actions")
-    for wanted in document["ifStarted"]:
-        yield Text(plain(f"paused; once started: {wanted['action']['type']} [{code_of(wanted['rule'])}]"))
-    if document["effects"]:
-        yield Text("effects to start: " + counted(effect["kind"] for effect in document["effects"]))
-    for violation in document["violations"]:
-        yield Text(plain(f"violation {violation['invariant']}: {violation['message']}"))
-    if document["waiting"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in document["waiting"].items())
+    for wanted in shown.if_started:
+        yield Text(plain(f"paused; once started: {wanted.action['type']} [{code_of(wanted.rule)}]"))
+    if shown.effects:
+        yield Text("effects to start: " + counted(effect.kind for effect in shown.effects))
+    for violation in shown.violations:
+        yield Text(plain(f"violation {violation.invariant}: {violation.message}"))
+    if shown.waiting:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in shown.waiting.items())
         yield Text(f"waiting beads by reason: {reasons}")
-    yield Text(f"next due: {document['nextDueAt'] or 'only an event can wake it'}")
+    yield Text(f"next due: {text_or_none(shown.next_due_at) or 'only an event can wake it'}")
 
 
-def _action_rows(actions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
+def _action_rows(actions: Iterable[JudgedAction]) -> Iterator[tuple[object, ...]]:
     for judged in actions:
-        action = judged["action"]
-        yield code_of(judged["rule"]), judged["rule"], action["type"], short(subject_of(action)), outcome_of(judged)
+        action = judged.action
+        yield code_of(judged.rule), judged.rule, action["type"], short(subject_of(action)), judged.outcome_text
 
 
-def _run_document(run: RunReport) -> dict[str, Any]:
-    """A run as a JSON document."""
-    report = run.tick
-    return {
-        "townId": run.town_id,
-        "outcome": run.outcome,
-        "tick": None if report is None else report.input.tick_no,
-        "tickId": None if report is None else report.input.tick_id,
-        "now": None if report is None else to_text(report.input.now),
-        "txid": run.image.txid,
-        "imageDigest": run.image.image_digest,
-        "outputs": None if report is None else report.outputs(),
-        "effects": {
-            "attempted": run.effects.attempted,
-            "succeeded": run.effects.succeeded,
-            "failed": run.effects.failed,
-            "notStarted": run.effects.not_started,
-        },
-        "nextDueAt": None if run.next_due is None else to_text(run.next_due),
-    }
+def _done(run: RunReport) -> TickDone:
+    report, performed = run.tick, run.effects
+    return TickDone(
+        town_id=run.town_id,
+        outcome=run.outcome,
+        tick=None if report is None else report.input.tick_no,
+        tick_id=None if report is None else report.input.tick_id,
+        now=None if report is None else report.input.now,
+        txid=run.image.txid,
+        image_digest=run.image.image_digest,
+        outputs=None
+        if report is None
+        else Outputs(report.events, report.actions, report.effects, report.violations, report.metrics),
+        effects=EffectCounts(performed.attempted, performed.succeeded, performed.failed, performed.not_started),
+        next_due_at=run.next_due,
+    )
 
 
 def _run_view(run: RunReport) -> Iterator[RenderableType]:
@@ -246,23 +277,26 @@ def _extra_events(body: bytes, at: datetime) -> tuple[Envelope, ...]:
 
 def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
     """The input that a dry run printed. Raises Refused if it is none, or if it is for another town or other code."""
-    document = json_of(body, what="input")
+    said = json_of(body, what="input")
     hint = f"give the output of `townctl dry-run {town_id} --json`"
-    if not isinstance(document, dict) or "input" not in document:
+    if not isinstance(said, dict) or not isinstance(said.get("input"), dict):
         raise Refused("--input is not the output of a dry run", status=400, path="input", hint=hint)
-    if document.get("townId", town_id) != town_id:
+    if said.get("townId", town_id) != town_id:
         raise Refused(
-            f"--input is for town {plain(document['townId'])[:64]}, not for town {town_id}",
+            f"--input is for town {plain(said['townId'])[:64]}, not for town {town_id}",
             status=409,
             path="input.townId",
             hint=hint,
         )
     try:
-        given = TickInput.from_record(document["input"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = f"{type(error).__name__}: {error}"[:200]
+        given = read(TickInput, said["input"])
+    except ValidationError as error:
+        problem = first_error(error)
         raise Refused(
-            f"--input is not the output of a dry run ({plain(problem)})", status=400, path="input", hint=hint
+            f"--input is not the output of a dry run ({plain(problem.message)[:200]})",
+            status=400,
+            path=f"input.{problem.place}",
+            hint=hint,
         ) from error
     if given.code_version != code_version() or given.sqlite_version != database.SQLITE_VERSION:
         raise Refused(
