@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType, EffectKind, EffectState, EventSource
@@ -158,6 +158,16 @@ def unfinished_effects(sql: sqlite3.Connection) -> tuple[EffectLine, ...]:
     return lines_of(EffectLine, rows)
 
 
+def convoy(sql: sqlite3.Connection, bead_id: str) -> ConvoyLine | None:
+    """One convoy; None if it does not exist."""
+    row = sql.execute(
+        "SELECT b.bead_id, b.status, m.staged, b.title, m.total_beads, m.closed_beads, m.landed_at "
+        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id WHERE b.bead_id = :id",
+        {"id": bead_id},
+    ).fetchone()
+    return None if row is None else _convoy(row)
+
+
 def convoys(sql: sqlite3.Connection, *, limit: int) -> tuple[ConvoyLine, ...]:
     """The newest convoys, live or not, newest first."""
     rows = sql.execute(
@@ -166,7 +176,11 @@ def convoys(sql: sqlite3.Connection, *, limit: int) -> tuple[ConvoyLine, ...]:
         "WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
         {"limit": limit},
     ).fetchall()
-    return tuple(line_of(ConvoyLine, row, state=_state(*row[1:3])) for row in rows)
+    return tuple(_convoy(row) for row in rows)
+
+
+def _convoy(row: tuple[Any, ...]) -> ConvoyLine:
+    return line_of(ConvoyLine, row, state=_state(*row[1:3]))
 
 
 def _state(status: str, staged: int) -> ConvoyState:
