@@ -58,7 +58,9 @@ def what_is_expected(model: type[BaseModel], wrong: FieldError) -> str:
     names = _names_at(schema, wrong.path[:-1], schema.get("$defs", {}))
     if names is None:
         return ""
-    return f"the fields are {', '.join(sorted(names))}" if names else "no field is accepted there"
+    if len(names) < 2:
+        return f"the only field is {names[0]}" if names else "no field is accepted there"
+    return f"the fields are {', '.join(sorted(names))}"
 
 
 def _names_at(schema: Any, path: tuple[str | int, ...], definitions: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.times import from_text
 from shared.history.differences import Difference
 from shared.history.retained_past import StoredPast
 from shared.images import dump
@@ -27,6 +28,7 @@ from tests.towns import MS, T, TownBuilder, a_town, ago, event
 from tests.worlds import World
 
 PACE = timedelta(seconds=10)
+TOO_EARLY = "from is too early: the history of this town is kept from "
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +229,7 @@ def test_after_retention_a_window_is_told_exactly_or_refused_with_the_time_from_
     [since] = {from_text(answer.removeprefix(TOO_EARLY).removesuffix(" on")) for answer in refused}
     assert replayed(world, since).exact
     with pytest.raises(Refused, match="too early"):
-        replayed(world, since - MS)
+        replayed(world, max(time for time in at.values() if time < since))
 
 
 def _told_or_refused(world: World, at: datetime) -> list[int] | str:
