@@ -144,7 +144,7 @@ POST = ("event", "post", "alpha")
         pytest.param(
             (*POST, "--type", "town_started", "--payload", '{"x": 1}'),
             "no such field",
-            "no field",
+            "the only field is by",
             id="an unknown field",
         ),
         pytest.param((*POST, "--type", "convoy_started"), "required", "", id="a missing field"),
@@ -180,7 +180,7 @@ def test_a_mistake_is_refused_with_what_to_do(ticked: Townctl, words: tuple[str,
     ("overrides", "path", "known"),
     [
         ({"leave_out": []}, "overrides.leave_out", "the fields are add, config, leaveOut, shiftMs"),
-        ({"add": [{"at": "", "events": []}]}, "overrides.add.0.events", "the fields are at, event"),
+        ({"add": [{"at": "", "event": {}, "events": []}]}, "overrides.add.0.events", "the fields are at, event"),
         ({"config": {"max_polecats": 1}}, "overrides.config.max_polecats", "max_polecats_per_rig"),
         ({"config": {"refinery": {"gate": []}}}, "overrides.config.refinery.gate", "gates"),
     ],
@@ -191,8 +191,8 @@ def test_an_override_that_does_not_exist_is_refused_with_the_names_that_do(
 ) -> None:
     file = tmp_path / "changed.json"
     file.write_text(json.dumps(overrides))
-    founded = ticked.document("points", "alpha")["points"][-1]["time"]
-    error = refusal(ticked("replay", "alpha", "--from", founded, "--overrides", str(file), "--json"))
+    newest = ticked.document("points", "alpha")["points"][0]["time"]
+    error = refusal(ticked("replay", "alpha", "--from", newest, "--overrides", str(file), "--json"))
     assert error["path"] == path
     assert known in error["hint"]
 
