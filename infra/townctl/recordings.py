@@ -11,7 +11,8 @@ from rich.text import Text
 from infra.townctl.arguments import TownName, time_of, write_whole
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short
-from infra.townctl.summaries import action_line, code_of, quantity
+from infra.townctl.summaries import action_line, code_of
+from infra.townctl.wording import quantity
 from shared.domain.answers import DifferenceAnswer
 from shared.domain.errors import DamagedImage, Refused
 from shared.history.journal_rows import ticks_text

@@ -12,7 +12,8 @@ from infra.townctl import recordings
 from infra.townctl.arguments import content_of, json_of, time_of
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
-from infra.townctl.summaries import action_line, code_of, counted, quantity
+from infra.townctl.summaries import action_line, code_of
+from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
 from shared.history.differences import ABSENT
 from shared.history.journal_rows import ticks_text

@@ -167,6 +167,16 @@ def unfinished_effects(sql: sqlite3.Connection) -> list[EffectLine]:
     ]
 
 
+def convoy(sql: sqlite3.Connection, bead_id: str) -> ConvoyLine | None:
+    """One convoy; None if it does not exist."""
+    row = sql.execute(
+        "SELECT b.bead_id, b.status, b.title, m.staged, m.total_beads, m.closed_beads, m.landed_at "
+        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id WHERE b.bead_id = :id",
+        {"id": bead_id},
+    ).fetchone()
+    return None if row is None else _convoy(row)
+
+
 def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
     """The newest convoys, live or not, newest first."""
     rows = sql.execute(
