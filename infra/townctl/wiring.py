@@ -26,6 +26,7 @@ from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Refused, TownError
+from shared.domain.orders import StartOrder
 from shared.ports.clock import Clock
 from shared.ports.forge import SourceForge
 from shared.ports.object_store import ObjectStore
@@ -70,7 +71,7 @@ class NoAgentProgram(LocalProcessRuntime):
     def __init__(self, root: Path) -> None:
         super().__init__(root, command=())
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
+    def start(self, order: StartOrder, *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
         """Reject the start, because no program is set."""
         return StartRejected('no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"')
 
