@@ -104,7 +104,7 @@ class Life:
 
     def refused(self) -> dict[str, str]:
         """What the forge said no to, as `townctl town status` says, by kind of call."""
-        return {line.effect: line.said for line in drive(reports.status(TOWN, self.world.around)).refused}
+        return {line.effect: line.said for line in drive(reports.status(TOWN, self.world.around)).refused_by_forge}
 
     # agents
 

@@ -18,8 +18,9 @@ from infra.demo import stage as stages
 from infra.demo.pull_summary import tell_pulls
 from infra.demo.stage import TOWN, Stage
 from infra.townctl.output import short, table
-from infra.townctl.summaries import code_of, done_by, since
+from infra.townctl.summaries import code_of, done_by
 from infra.townctl.ticks import dry_run_view
+from infra.townctl.wording import since
 from shared.domain.orders import StartOrder
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from infra.ops.litestream import adopt
 from infra.ops.litestream import config as litestream
@@ -11,13 +11,29 @@ from infra.townctl.arguments import TownName
 from infra.townctl.context import TheContext
 from infra.townctl.output import Answer
 from shared.adapters import ids
+from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 
-app = App(name="litestream", help="Read towns with Litestream, and import databases that it replicated.")
+
+@answer
+class Configuration:
+    """A litestream.yml for these towns."""
+
+    towns: tuple[str, ...]
+    config: str
 
 
-@app.command
+@answer
+class Adopted:
+    """A town that was created from transaction `from_txid` of a replica, and its first commit."""
+
+    town_id: str
+    from_txid: int
+    txid: int
+    image_digest: str
+
+
 def config(
     *towns: TownName,
     files: Annotated[Path, Parameter(help="The directory for restored databases.")] = Path("restored"),
@@ -25,12 +41,11 @@ def config(
 ) -> Answer:
     """Print a litestream.yml for these towns, default: all. Use it only to restore and inspect, never to replicate."""
     known = context.require_towns(context.store(), *towns)
-    chosen = list(towns or known)
-    text = litestream.for_place(context.bucket, context.data.resolve(), chosen, files=files.resolve())
-    return Answer({"towns": chosen, "config": text}, (text.rstrip(),))
+    chosen = towns or known
+    text = litestream.for_place(context.bucket, context.data.resolve(), list(chosen), files=files.resolve())
+    return Answer(document(Configuration(chosen, text)), (text.rstrip(),))
 
 
-@app.command(name="import")
 def import_(
     replica: Annotated[Path, Parameter(help="The folder of the replica, which contains ltx/0009.")],
     town_id: TownName,
@@ -50,5 +65,5 @@ def import_(
         schema_version=adopt.schema_version_of(image),
     )
     created = drive(context.founding_store().create(town_id, image, facts))
-    document = {"townId": town_id, "fromTxid": read.txid, "txid": created.txid, "imageDigest": created.image_digest}
-    return Answer(document, (f"created town {town_id} from transaction {read.txid} of {replica}",))
+    adopted = Adopted(town_id, read.txid, created.txid, created.image_digest)
+    return Answer(document(adopted), (f"created town {town_id} from transaction {read.txid} of {replica}",))

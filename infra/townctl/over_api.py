@@ -17,8 +17,9 @@ from infra.townctl.stack_secrets import StackSecrets
 from infra.townctl.status_view import status_view
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Retryable
+from shared.domain.shapes import read
+from shared.questions.status import TownStatus
 
-API_VARIABLE: Final = "TOWNCTL_API"
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
@@ -119,9 +120,8 @@ def list_(api: Api) -> Answer:
 def status(api: Api, town_id: str) -> Answer:
     """GET .../status."""
     document = api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/status")
-    return Answer(
-        document, tuple(status_view(document)), FOUND if document["violations"] or document["unreadable"] else OK
-    )
+    report = read(TownStatus, document)
+    return Answer(document, tuple(status_view(report)), FOUND if report.violations or report.unreadable else OK)
 
 
 def post(

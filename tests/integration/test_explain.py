@@ -160,7 +160,7 @@ def test_139_a_cancelled_bead_is_over_and_its_agent_rests() -> None:
     world.post(event("bead_cancelled", bead="b", event_id="cancel-it"))
     world.run()
     answer = assert_stuck(world, "b", Stuck(None, "terminal", None, "cancel-it", 2))
-    assert answer["state"]["status"] == "failed"
+    assert answer["row"]["status"] == "failed"
     rests = explained(world, "p", agent=True)
     assert rests["now"]["rule"] == "GC"
     assert rests["now"]["dueAt"] == to_text(ago(seconds=5) + limits.AGENT_FORGET_AFTER + MS)

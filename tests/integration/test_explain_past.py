@@ -107,7 +107,7 @@ def test_a_bead_that_was_never_made_and_an_agent_that_was_forgotten_still_have_a
     world.clock.move(ms=1)
     world.run()
     never = explained(world, "b")
-    assert (never["now"], never["state"]) == (None, {})
+    assert (never["now"], never["row"]) == (None, {})
     assert [(entry["source"], entry["outcome"]) for entry in never["story"]] == [("refused-1", "rejected: unknown rig")]
     gone = explained(world, "p", agent=True)
     assert (gone["now"], [entry["code"] for entry in gone["story"] if entry["by"] == "rule"]) == (None, ["GC"])
@@ -255,8 +255,8 @@ def test_a_person_names_a_bead_or_agent_by_what_tables_show_of_it(townctl: Townc
     assert townctl.document("explain", "bead", "5649000b")["id"] == bead
     [worker] = [agent for agent in townctl.document("town", "status", "alpha")["agents"] if agent["hook"] == "b1"]
     name = worker["identity"].partition("-")[0]
-    assert townctl.document("explain", "agent", name)["id"] == worker["agent_id"]
-    assert townctl.document("explain", "agent", worker["agent_id"][:8])["id"] == worker["agent_id"]
+    assert townctl.document("explain", "agent", name)["id"] == worker["agentId"]
+    assert townctl.document("explain", "agent", worker["agentId"][:8])["id"] == worker["agentId"]
     assert "has no agent 5649000b" in townctl("explain", "agent", "5649000b", "--json").error["message"]
 
 
@@ -276,7 +276,7 @@ def test_an_id_that_is_the_beginning_of_others_is_itself_and_any_other_beginning
         (["bead", "nobody"], "has no bead nobody"),
         (["agent", "b1"], "not an agent"),
         (["bead", "b1", "--town", "t9"], "t9"),
-        (["bead", "b1", "--at", "yesterday"], "--at: not an ISO 8601 time"),
+        (["bead", "b1", "--at", "yesterday"], "--at is not an ISO 8601 time"),
         (["bead"], ""),
     ],
 )

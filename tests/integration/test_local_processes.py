@@ -22,8 +22,8 @@ from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessStatus
 from shared.domain.states import Role
 from shared.ports.runtime import Done, NotDone, Started, StartRejected
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 20.0
 SLEEPER = "import time; time.sleep(600)"
 
 

@@ -86,7 +86,7 @@ def test_an_order_within_an_order_is_read_too() -> None:
     given = {"town_id": "t1", "agent_id": "mayor", "subject": "s", "message": "m", "start": MAYOR}
     order = wire.read(MayorOrder, given)
     assert order.start is not None
-    assert (order.start.role, order.start.rigs, order.as_json()) == (Role.MAYOR, (OrderedRig(**RIG),), given)
+    assert (order.start.role, order.start.rigs, order.as_json()) == (Role.MAYOR, (wire.read(OrderedRig, RIG),), given)
 
 
 def test_a_key_of_an_older_town_that_is_missing_has_its_default() -> None:
