@@ -44,7 +44,7 @@ def answer(shape: type[T]) -> type[T]:
 
 @dataclass_transform(frozen_default=True)
 def posted(shape: type[T]) -> type[T]:
-    """The same for events as they are posted: their JSON keeps the names of the fields, because agents of every version speak it."""
+    """The same for events as they are posted: their JSON keeps the names of the fields, as agents of every version speak it."""
     shape.__pydantic_config__ = _AS_NAMED  # type: ignore[attr-defined] # as above
     return dataclass(frozen=True, slots=True)(shape)
 
