@@ -18,8 +18,8 @@ from shared.images import summary
 from shared.ports.steps import Steps
 from shared.ports.town_past import PastImage, TownPast
 from shared.questions import lives, snapshot
+from shared.questions.present import CurrentWait, SubjectKind, current_wait
 from shared.questions.story import Story, StoryEntry
-from shared.questions.waits import CurrentWait, SubjectKind, current_wait
 from shared.runner.code_version import code_version
 from shared.town import database
 

@@ -12,16 +12,18 @@ from typing_extensions import TypedDict
 
 from shared.domain import limits
 from shared.domain.answers import FieldsOf
+from shared.domain.shapes import document
 from shared.domain.states import BeadStatus
 from shared.domain.tick import Breaker, Observations, Tick
 from shared.domain.times import text_or_none, to_text
-from shared.engine import tick, waiting
-from shared.engine.waiting import WaitingAnswer, WaitReason
+from shared.engine import tick
 from shared.images import summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.questions import overview
 from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.questions.waiting import Waiting
+from shared.questions.waits import Waits
 from shared.runner.inputs import Reading, fix_input
 from shared.runner.surroundings import Surroundings
 from shared.town import database
@@ -102,7 +104,7 @@ class StatusAnswer(TypedDict):
     breaker: BreakerAnswer
     agents: list[Annotated[dict[str, Any], FieldsOf(AgentLine)]]
     beads: list[Annotated[dict[str, Any], FieldsOf(BeadLine)]]
-    waiting: list[WaitingAnswer]
+    waiting: list[Waiting]
     failed: list[Annotated[dict[str, Any], FieldsOf(FailedLine)]]
     refusedByForge: list[Annotated[dict[str, Any], FieldsOf(ForgeLine)]]
     convoys: list[Annotated[dict[str, Any], FieldsOf(ConvoyStanding)]]
@@ -125,7 +127,7 @@ class TownStatus:
     breaker: Breaker
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
-    waiting: tuple[WaitReason, ...]
+    waiting: tuple[Waiting, ...]
     failed: tuple[FailedLine, ...]
     refused: tuple[ForgeLine, ...]
     convoys: tuple[ConvoyLine, ...]
@@ -155,7 +157,7 @@ class TownStatus:
             },
             "agents": [asdict(agent) for agent in self.agents],
             "beads": [asdict(bead) for bead in self.beads],
-            "waiting": [reason.as_json() for reason in self.waiting],
+            "waiting": [document(each) for each in self.waiting],
             "failed": [asdict(bead) for bead in self.failed],
             "refusedByForge": [asdict(line) for line in self.refused],
             "convoys": [asdict(with_state(convoy)) for convoy in self.convoys],
@@ -202,7 +204,8 @@ def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
             observations=Observations(asked=False),
         )
         reader, moment = tick.current_state(sql, given, town_id=town_id)
-        return _status(sql, image, reader, moment, next_due=about.next_due, batches=len(batches.objects))
+        waits = Waits(sql, given, town_id=town_id)
+        return _status(sql, image, reader, moment, waits, next_due=about.next_due, batches=len(batches.objects))
 
 
 def _status(
@@ -210,11 +213,11 @@ def _status(
     image: TownImage,
     reader: TownReader,
     moment: Tick,
+    waits: Waits,
     *,
     next_due: datetime | None,
     batches: int,
 ) -> TownStatus:
-    reasons = tuple(waiting.reasons(reader, moment))
     unread = tuple((table, key, why) for (table, key), why in sorted(reader.unreadable.items()))
     return TownStatus(
         base=image,
@@ -226,7 +229,7 @@ def _status(
         breaker=moment.breaker,
         agents=agent_lines(sql, reader),
         beads=tuple(overview.live_beads(sql)),
-        waiting=reasons,
+        waiting=tuple(waits.of_beads.values()),
         failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
         refused=tuple(overview.forge_answers(sql)),
         convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
