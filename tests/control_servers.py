@@ -8,7 +8,6 @@ Faults are met at the door, by route, first planned first met. Everything behind
 """
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,10 +20,12 @@ from infra.agents.control_server.sessions import SessionAnswer, Sessions
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.posting import NotPosted, PostedEvent
 from shared.adapters.clock import SystemClock, wait_for
+from shared.adapters.control_server import CallSeconds
 from shared.ports.clock import Clock
+from tests.patience import PATIENCE_SECONDS
 
 SLEEPER = ("sleep", "600")
-PATIENCE_SECONDS = 20.0
+PATIENT = CallSeconds(start=PATIENCE_SECONDS, status=PATIENCE_SECONDS, health=PATIENCE_SECONDS, other=PATIENCE_SECONDS)
 
 
 class HangUp(Exception):
@@ -55,16 +56,12 @@ class DropAnswer:
 
 @dataclass(frozen=True)
 class Slow:
-    """It is done after so many seconds, and then answered."""
-
-    seconds: float
+    """It is done only when the server ends, long after the caller has given up."""
 
 
 @dataclass(frozen=True)
 class Late:
-    """It is done at once, and answered so many seconds later."""
-
-    seconds: float
+    """It is done at once, and answered only when the server ends."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +99,7 @@ class FaultyDoor(ControlServer):
     def __init__(self, at: tuple[str, int], sessions: Sessions, *, key: str | None) -> None:
         super().__init__(at, sessions, key=key)
         self.faults = Faults()
+        self.ends = threading.Event()
         self.RequestHandlerClass = _FaultyHandler
 
     def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
@@ -111,7 +109,7 @@ class FaultyDoor(ControlServer):
         if isinstance(fault, DropRequest):
             raise HangUp
         if isinstance(fault, Slow):
-            time.sleep(fault.seconds)
+            self.ends.wait()
         if isinstance(fault, Twice):
             twin = threading.Thread(target=super().respond, args=(method, path, headers, body))
             twin.start()
@@ -122,7 +120,7 @@ class FaultyDoor(ControlServer):
         if isinstance(fault, DropAnswer):
             raise HangUp
         if isinstance(fault, Late):
-            time.sleep(fault.seconds)
+            self.ends.wait()
         if isinstance(fault, Garble):
             return answer[0], {"__garbled": True}
         return answer
@@ -182,10 +180,14 @@ class TestServer:
         return self.running.address
 
     @property
-    def faults(self) -> Faults:
+    def door(self) -> FaultyDoor:
         door = self.running.door
         assert isinstance(door, FaultyDoor)
-        return door.faults
+        return door
+
+    @property
+    def faults(self) -> Faults:
+        return self.door.faults
 
     @property
     def runtime(self) -> Any:
@@ -208,6 +210,7 @@ class TestServer:
         return started(settings, self.town)
 
     def close(self) -> None:
+        self.door.ends.set()
         self.running.kill()
         assert self.runtime.stop_all() == ()
 
@@ -237,6 +240,7 @@ def a_control_server(
         key=key,
         clock=clock or SystemClock(),
         look_every=0.05,
+        answer_within=PATIENCE_SECONDS / 2,
         **more,
     )
     server = started(settings, town or Listener())

@@ -95,7 +95,7 @@ class Life:
     def waits(self) -> dict[str, str]:
         """Why each bead waits, as `townctl town status` says."""
         report = drive(reports.status(TOWN, self.world.around))
-        return {waiting.bead_id: waiting.reason for waiting in report.waiting}
+        return {waiting.bead_id: waiting.reason for waiting in report.waiting if waiting.reason is not None}
 
     def failed(self) -> dict[str, FailedLine]:
         """What failed and why, as `townctl town status` says."""
@@ -103,7 +103,7 @@ class Life:
 
     def refused(self) -> dict[str, str]:
         """What the forge said no to, as `townctl town status` says, by kind of call."""
-        return {line.effect: line.said for line in drive(reports.status(TOWN, self.world.around)).refused}
+        return {line.effect: line.said for line in drive(reports.status(TOWN, self.world.around)).refused_by_forge}
 
     # agents
 

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.adapters.control_server import CallSeconds, ControlServerRuntime
+from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.town_containers import FixedAddresses
 from shared.ports.runtime import AgentRuntime
-from tests.control_servers import SLEEPER, a_control_server
+from tests.control_servers import PATIENT, SLEEPER, a_control_server
 from tests.fargate import Fargate, a_fargate
-
-QUICK = CallSeconds(start=8.0, status=3.0, health=2.0, other=8.0)
 
 
 @dataclass
@@ -54,7 +52,7 @@ def control_ground(root: Path) -> Iterator[Ground]:
     """The real control server over real HTTP."""
     with a_control_server(root) as server:
         runtime = ControlServerRuntime(
-            FixedAddresses(server.address), key_of=lambda _: server.settings.key, seconds=QUICK
+            FixedAddresses(server.address), key_of=lambda _: server.settings.key, seconds=PATIENT
         )
         yield Ground(
             runtime,
@@ -90,7 +88,7 @@ def ecs_containers_ground(root: Path) -> Iterator[Ground]:
     """A control-server task for the town, run when the first agent is wanted."""
     with a_fargate(root) as fargate:
         containers = EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.05)
-        runtime = ControlServerRuntime(containers, seconds=QUICK)
+        runtime = ControlServerRuntime(containers, seconds=PATIENT)
         yield Ground(
             runtime,
             live=lambda agent_id: sorted(

@@ -8,7 +8,6 @@ It speaks HTTP on the loopback address, so what the SDK makes of a fault is what
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,10 +63,9 @@ def cut_the_body_short(request: Request, ordinary: Callable[[Request], Answer]) 
     return Answer(answer.status, answer.body, answer.headers, sent=len(answer.body) // 2)
 
 
-def wait_too_long(request: Request, ordinary: Callable[[Request], Answer]) -> Answer:
-    """Answer after more than half a second."""
-    time.sleep(0.6)
-    return ordinary(request)
+def wait_until(go_on: threading.Event) -> Fault:
+    """Answer only then."""
+    return lambda request, ordinary: ordinary(request) if go_on.wait() else Answer(_NO_ANSWER)
 
 
 def refuse(status: int, code: str, message: str = "", **headers: str) -> Fault:

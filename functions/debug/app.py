@@ -14,6 +14,7 @@ from functions.debug import views
 from functions.debug.answers import HealthDocument
 from functions.settings import DebugSettings
 from shared.adapters import ids
+from shared.domain.shapes import document
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
 from shared.questions import status as reports
@@ -61,7 +62,7 @@ def health() -> Response[str]:
 def status(townId: TownId) -> Response[str]:  # noqa: N803 - the name in the path
     """Metrics of the last tick, alarms, agents and beads; for everything that waits, the reason, since when and until when."""
     here = _allowed(townId, "read")
-    return api.answer(200, views.status_document(drive(reports.status(townId, here.around))))
+    return api.answer(200, document(drive(reports.status(townId, here.around))))
 
 
 @app.get("/api/towns/<townId>/ticks", summary="What past ticks did", tags=["debug"])

@@ -12,7 +12,6 @@ merge really merges. Without a repository, a test sets heads and conflicts itsel
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -324,13 +323,3 @@ def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
 
     return Handler
-
-
-def wait_a_moment(until: Callable[[], bool], *, seconds: float = 10) -> bool:
-    """Wait at most `seconds` until `until()` is true. Returns whether it became true."""
-    end = time.monotonic() + seconds
-    while not until():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True

@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from functions.debug.answers import BeadDocument, HealthDocument, StatusDocument, TicksDocument
+from functions.debug.answers import BeadDocument, HealthDocument, TicksDocument
 from functions.debug.app import app as debug
 from functions.events.answers import BatchDocument, ReportDocument, TownDocument, TownsDocument
 from functions.events.app import app as events
 from functions.events.schemas import NewTown
 from functions.problems import Problem
 from shared.questions.answers import DryRunAnswer
+from shared.questions.status import TownStatus
 from shared.replay.answers import ReplayAnswer, WhatIfAnswer
 from shared.replay.requests import DryRunRequest, ReplayRequest
 
@@ -79,7 +80,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
         202, "A copy of the event is stored.", BatchDocument, (400, 409, 410, 422, *_ABOUT_A_TOWN)
     ),
     ("get", "/api/health"): Contract(200, "The API works.", HealthDocument, (401, 500)),
-    ("get", "/api/towns/{townId}/status"): Contract(200, "The town's status.", StatusDocument, _ABOUT_A_TOWN),
+    ("get", "/api/towns/{townId}/status"): Contract(200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
     ("get", "/api/towns/{townId}/ticks"): Contract(
         200, "Journal rows of the newest ticks.", TicksDocument, (422, *_ABOUT_A_TOWN)
     ),

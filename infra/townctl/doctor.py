@@ -6,7 +6,6 @@ and agent processes that belong to no town.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -22,6 +21,7 @@ from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
 from shared.domain.errors import TownError
+from shared.domain.shapes import answer, document
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
 from shared.images import summary
@@ -40,7 +40,7 @@ _ENDING_SECONDS: Final = 2.0
 _END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class Finding:
     """One thing that needs attention, and what to do about it."""
 
@@ -49,6 +49,16 @@ class Finding:
     subject: str
     problem: str
     hint: str
+
+
+@answer
+class Checked:
+    """The place and the towns that were checked, the number of their rows, and what needs attention."""
+
+    data: str
+    towns: tuple[str, ...]
+    rows: int
+    findings: tuple[Finding, ...]
 
 
 def doctor(
@@ -83,8 +93,8 @@ def doctor(
     findings += _of_agents(context, store, towns, known)
     if town_id is None:
         findings += _of_strangers(markers, known)
-    document = {"data": context.place, "towns": list(towns), "rows": rows, "findings": [asdict(f) for f in findings]}
-    return Answer(document, tuple(_view(towns, rows, findings)), FOUND if findings else OK)
+    checked = Checked(context.place, towns, rows, tuple(findings))
+    return Answer(document(checked), tuple(_view(checked)), FOUND if findings else OK)
 
 
 def _of_town(
@@ -243,10 +253,10 @@ def _of_strangers(markers: tuple[DueMarker, ...], known: tuple[str, ...]) -> Ite
             yield Finding(marker.town_id, "due marker", marker.key, problem, "the next `townctl run` deletes it")
 
 
-def _view(towns: tuple[str, ...], rows: int, findings: list[Finding]) -> Iterator[RenderableType]:
-    if findings:
+def _view(checked: Checked) -> Iterator[RenderableType]:
+    if checked.findings:
         columns = ("town", "check", "what", "problem", "what to do")
-        cells = [(f.town_id, f.check, f.subject, f.problem, f.hint) for f in findings]
+        cells = [(f.town_id, f.check, f.subject, f.problem, f.hint) for f in checked.findings]
         yield table(*columns, rows=cells)
-    found = quantity(len(findings), "finding") if findings else "nothing is wrong"
-    yield Text(plain(f"checked {', '.join(towns) or 'no town'} ({quantity(rows, 'row')}): {found}"))
+    found = quantity(len(checked.findings), "finding") if checked.findings else "nothing is wrong"
+    yield Text(plain(f"checked {', '.join(checked.towns) or 'no town'} ({quantity(checked.rows, 'row')}): {found}"))

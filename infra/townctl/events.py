@@ -1,16 +1,15 @@
 """`townctl event`: post events to a town's inbox, list which are pending or poisoned, redrive a poisoned one."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from infra.townctl.arguments import TownName, at_least_one, content_of, json_of
 from infra.townctl.context import Context, TheContext, compact
-from infra.townctl.output import Answer, short, table
+from infra.townctl.output import Answer, short, table, time_text
 from shared.adapters import ids
-from shared.domain import limits
+from shared.domain import limits, shapes
 from shared.domain.errors import Refused
 from shared.events import BY_TYPE
 from shared.intake import ingest
@@ -18,7 +17,7 @@ from shared.intake import redrive as redrives
 from shared.intake.ingest import AcceptedBatch
 from shared.ports.steps import drive
 from shared.questions import overview
-from shared.questions.overview import Which
+from shared.questions.overview import EventLine, Which
 from shared.town import database
 
 app = App(name="event", help="Post events to a town's inbox, list them, redrive poisoned ones.")
@@ -84,26 +83,26 @@ def list_(
     store = context.store()
     image = drive(store.load(town_id))
     with database.opened(image.image) as sql:
-        stored = [asdict(event) for event in overview.events(sql, which, limit=limit)]
+        stored = overview.events(sql, which, limit=limit)
     waiting = [] if poisoned else _waiting(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK))
     rows = [
         *(_stored_row(event) for event in stored),
         *(("inbox", *row.values(), "waits for a tick", None) for row in waiting),
     ]
-    document = {"townId": town_id, "stored": stored, "inbox": waiting}
+    document = {"townId": town_id, "stored": [shapes.document(event) for event in stored], "inbox": waiting}
     columns = ("seq", "event", "type", "about", "received", "outcome", "error")
     return Answer(document, (table(*columns, rows=rows),) if rows else (f"town {town_id} has no such events",))
 
 
-def _stored_row(event: Mapping[str, Any]) -> tuple[object, ...]:
+def _stored_row(event: EventLine) -> tuple[object, ...]:
     return (
-        event["seq"],
-        event["event_id"],
-        event["event_type"],
-        short(event["agent_id"] or event["bead_id"]),
-        event["received_at"],
-        event["outcome"] or "pending",
-        event["last_error"],
+        event.seq,
+        event.event_id,
+        event.event_type,
+        short(event.agent_id or event.bead_id),
+        time_text(event.received_at),
+        event.outcome or "pending",
+        event.last_error,
     )
 
 
@@ -192,10 +191,10 @@ def _waiting(reading: Any) -> list[dict[str, Any]]:
     batches: Sequence[Any] = drive(reading).objects
     return [
         {
-            "event_id": event.event_id,
-            "event_type": event.event_type,
+            "eventId": event.event_id,
+            "eventType": event.event_type,
             "about": short(event.agent_id or event.bead_id),
-            "received_at": event.received_at,
+            "receivedAt": event.received_at,
         }
         for batch in batches
         for event in ingest.read_object(batch.key, batch.body)

@@ -18,8 +18,9 @@ from shared.ports.steps import drive
 from shared.questions import explain as lives
 from shared.questions.explain import Explanation
 from shared.questions.lives import meant
+from shared.questions.present import CurrentWait, SubjectKind
 from shared.questions.story import StoryEntry
-from shared.questions.waits import CurrentWait, SubjectKind
+from shared.questions.waiting import Waiting
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 
@@ -108,12 +109,13 @@ def _came_of_it(entry: StoryEntry) -> str:
 
 
 def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
-    waits = "" if now.reason is None else f" and waits: {now.reason}"
+    waiting = now.waiting
+    waits = "" if waiting.reason is None else f" and waits: {waiting.reason} since {to_text(waiting.since)}"
     yield Text(plain(f"at {to_text(now.at)} it is {found.row['status']}{waits}"), style="bold")
-    for line in now.says:
+    for line in (*now.says, *_place(waiting)):
         yield Text(plain(shortened(line)))
-    due = "only an event can trigger one" if now.due_at is None else f"due {to_text(now.due_at)}"
-    yield Text(f"next rule: {now.rule or 'none'}; {due}")
+    due = "an event must come first" if waiting.due_at is None else f"due {to_text(waiting.due_at)}"
+    yield Text(f"next rule: {waiting.rule or 'none'}; {due}")
     yield table(
         "guard",
         "since",
@@ -122,15 +124,20 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
         "meaning",
         rows=[
             (
-                each.name,
+                each.guard,
                 each.since and to_text(each.since),
                 each.until and to_text(each.until),
                 each.actor,
                 shortened(each.says),
             )
-            for each in now.guards
+            for each in waiting.guards
         ],
     )
+    if waiting.needs:
+        needs = [
+            (need.event_type, need.bead_id, ", ".join(need.senders) or "the town itself") for need in waiting.needs
+        ]
+        yield table("event", "about", "from", rows=needs, title="events that would change it")
     if now.cause is not None:
         cause = now.cause
         at = "before the journal" if cause.tick is None else f"tick {cause.tick}"
@@ -147,6 +154,19 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
             for act in now.comes[:_AHEAD]
         ]
         yield table("rule", "due", "action", "guard", rows=rows, title="next actions if nothing else happens")
+
+
+def _place(waiting: Waiting) -> Iterator[str]:
+    """The end of the chain of beads that a row waits for, and its place in a queue."""
+    root = waiting.root
+    if root is not None and root.steps > 1:
+        others = "" if root.roots == 1 else f", the first of {root.roots} at the end of its chains"
+        due = "" if root.due_at is None else f" until {to_text(root.due_at)}"
+        why = "" if root.reason is None else f" and waits: {root.reason}{due}"
+        yield f"in the end it waits for {root.bead_id}, {root.steps} steps away{others}: it is {root.status}{why}"
+    if waiting.queue is not None:
+        now = ", ".join(each.bead_id for each in waiting.queue.now) or "nothing"
+        yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now served: {now}"
 
 
 def _only_town(towns: tuple[str, ...]) -> str:

@@ -4,9 +4,9 @@
 of the system that this project replaces was available, so its format is unknown: convert it to one of these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from rich.console import RenderableType
@@ -17,12 +17,41 @@ from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.summaries import quantity
 from shared.adapters import ids
 from shared.domain.errors import Refused
+from shared.domain.shapes import answer, document
 from shared.moving import transfer
-from shared.moving.transfer import Imported
+from shared.moving.foreign_rows import NotRead
 from shared.ports.steps import drive
 
 _SHOWN: Final = 50
 _LARGEST_FILE: Final = 1 << 30
+
+
+@answer
+class ExportedTown:
+    """A town that was written to a file, as of a commit. `waiting_batches` of events in its inbox are not in the file."""
+
+    town_id: str
+    file: str
+    tick: int
+    txid: int
+    rows: int
+    bytes: int
+    waiting_batches: int
+
+
+@answer
+class ImportedTown:
+    """A town that was created from a file: its first commit, the number of rows by table, and what could not be read."""
+
+    town_id: str
+    data: str
+    kind: str
+    txid: int
+    image_digest: str
+    tick: int
+    rows: Mapping[str, int]
+    journal_rows_left_out: int
+    not_read: tuple[NotRead, ...]
 
 
 def export(
@@ -40,22 +69,22 @@ def export(
     exported = drive(transfer.export_town(town_id, context.around(context.store())))
     write_whole(file, exported.body, what="file")
     rows = exported.body.count(b"\n") - 1
-    document = {
-        "townId": town_id,
-        "file": str(file),
-        "tick": exported.base.facts.tick_no,
-        "txid": exported.base.txid,
-        "rows": rows,
-        "bytes": len(exported.body),
-        "waitingBatches": exported.waiting_batches,
-    }
+    written = ExportedTown(
+        town_id=town_id,
+        file=str(file),
+        tick=exported.base.facts.tick_no,
+        txid=exported.base.txid,
+        rows=rows,
+        bytes=len(exported.body),
+        waiting_batches=exported.waiting_batches,
+    )
     shown = [f"wrote town {town_id} as of tick {exported.base.facts.tick_no} to {file}: {quantity(rows, 'row')}"]
     if exported.waiting_batches:
         shown.append(
             f"the file lacks {quantity(exported.waiting_batches, 'batch of events', 'batches of events')} in the inbox; "
             f"to include them, run `townctl tick {town_id}` and export again"
         )
-    return Answer(document, tuple(shown), FOUND if exported.waiting_batches else OK)
+    return Answer(document(written), tuple(shown), FOUND if exported.waiting_batches else OK)
 
 
 def import_(
@@ -78,38 +107,30 @@ def import_(
     content = content_of(str(file), what="file", at_most=_LARGEST_FILE)
     around = context.around(context.founding_store())
     made = drive(transfer.import_town(town_id, content, around, worker_id=ids.worker_id()))
-    document = {
-        "townId": town_id,
-        "data": context.place,
-        "kind": made.kind,
-        "txid": made.created.txid,
-        "imageDigest": made.created.image_digest,
-        "tick": made.content.tick_no,
-        "rows": dict(made.content.rows),
-        "journalRowsLeftOut": made.content.journal_rows,
-        "notRead": [each.as_json() for each in made.content.not_read],
-    }
-    return Answer(document, tuple(_view(made, document)), FOUND if made.content.not_read else OK)
+    imported = ImportedTown(
+        town_id=town_id,
+        data=context.place,
+        kind=made.kind,
+        txid=made.created.txid,
+        image_digest=made.created.image_digest,
+        tick=made.content.tick_no,
+        rows=made.content.rows,
+        journal_rows_left_out=made.content.journal_rows,
+        not_read=made.content.not_read,
+    )
+    return Answer(document(imported), tuple(_view(imported)), FOUND if imported.not_read else OK)
 
 
-def _view(made: Imported, document: dict[str, Any]) -> Iterator[RenderableType]:
-    rows = ", ".join(f"{count} {name}" for name, count in document["rows"].items() if count)
-    yield f"created town {document['townId']} in {document['data']}, paused: {rows}"
-    missed = document["notRead"]
+def _view(imported: ImportedTown) -> Iterator[RenderableType]:
+    rows = ", ".join(f"{count} {name}" for name, count in imported.rows.items() if count)
+    yield f"created town {imported.town_id} in {imported.data}, paused: {rows}"
+    missed = imported.not_read
     if missed:
-        lines = [(each["table"], each["key"], each["column"], each["why"], each["outcome"]) for each in missed[:_SHOWN]]
+        lines = [(each.table, each.key, each.column, each.why, each.outcome) for each in missed[:_SHOWN]]
         title = f"{quantity(len(missed), 'value')} could not be read"
-        yield table(
-            "table",
-            "key",
-            "column",
-            "why",
-            "outcome",
-            rows=lines,
-            title=title,
-        )
+        yield table("table", "key", "column", "why", "outcome", rows=lines, title=title)
         if len(missed) > _SHOWN:
             yield f"and {len(missed) - _SHOWN} more; --json shows all of them"
         yield "to correct them, edit the file and import it as another town"
-    town_id = made.created.town_id
+    town_id = imported.town_id
     yield f"to see what starting it will do: townctl dry-run {town_id}; to start it: townctl town start {town_id}"

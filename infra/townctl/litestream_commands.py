@@ -11,10 +11,29 @@ from infra.townctl.arguments import TownName
 from infra.townctl.context import TheContext
 from infra.townctl.output import Answer
 from shared.adapters import ids
+from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 
 app = App(name="litestream", help="Read towns with Litestream, and import databases that it replicated.")
+
+
+@answer
+class Configuration:
+    """A litestream.yml for these towns."""
+
+    towns: tuple[str, ...]
+    config: str
+
+
+@answer
+class Adopted:
+    """A town that was created from transaction `from_txid` of a replica, and its first commit."""
+
+    town_id: str
+    from_txid: int
+    txid: int
+    image_digest: str
 
 
 @app.command
@@ -25,9 +44,9 @@ def config(
 ) -> Answer:
     """Print a litestream.yml for these towns, default: all. Use it only to restore and inspect, never to replicate."""
     known = context.require_towns(context.store(), *towns)
-    chosen = list(towns or known)
-    text = litestream.for_place(context.bucket, context.data.resolve(), chosen, files=files.resolve())
-    return Answer({"towns": chosen, "config": text}, (text.rstrip(),))
+    chosen = towns or known
+    text = litestream.for_place(context.bucket, context.data.resolve(), list(chosen), files=files.resolve())
+    return Answer(document(Configuration(chosen, text)), (text.rstrip(),))
 
 
 @app.command(name="import")
@@ -50,5 +69,5 @@ def import_(
         schema_version=adopt.schema_version_of(image),
     )
     created = drive(context.founding_store().create(town_id, image, facts))
-    document = {"townId": town_id, "fromTxid": read.txid, "txid": created.txid, "imageDigest": created.image_digest}
-    return Answer(document, (f"created town {town_id} from transaction {read.txid} of {replica}",))
+    adopted = Adopted(town_id, read.txid, created.txid, created.image_digest)
+    return Answer(document(adopted), (f"created town {town_id} from transaction {read.txid} of {replica}",))

@@ -6,12 +6,12 @@
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import FrameType
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, get_args
 
 from cyclopts import Parameter
 
@@ -22,9 +22,10 @@ from infra.townctl.output import FOUND, OK, Answer
 from infra.townctl.summaries import message_of, quantity
 from shared.adapters import ids
 from shared.domain import limits
+from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.runner.passes import Passes
-from shared.runner.run_report import FailedRun, PassReport
+from shared.runner.run_report import FailedRun, PassReport, RunOutcome
 from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
 
@@ -32,6 +33,18 @@ EVERYTHING: Final = "*"
 """Stands for the town in the report of a pass that could not read the due markers: this concerns every town."""
 
 _SAY_AGAIN_AFTER: Final = limits.SWEEP_INTERVAL / 60
+
+
+@answer
+class LoopCounts:
+    """What a loop did: its passes, its ticks and its effects by outcome. `failing` has the error of each town whose last run
+    failed, by town id.
+    """
+
+    passes: int
+    ticks: Mapping[str, int]
+    effects: Mapping[str, int]
+    failing: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -58,14 +71,14 @@ class Tally:
         if report.problem is not None:
             self.failures[EVERYTHING] = message_of(report.problem)
 
-    def as_json(self) -> dict[str, Any]:
-        """The tally as `townctl run --json` prints it. `failing` maps each town whose last run failed to the error."""
-        return {
-            "passes": self.passes,
-            "ticks": {name: self.outcomes[name] for name in ("committed", "quiet", "not_due", "lost")},
-            "effects": {name: self.effects[name] for name in ("succeeded", "failed")},
-            "failing": dict(sorted(self.failures.items())),
-        }
+    def counts(self) -> LoopCounts:
+        """The counts, for an answer."""
+        return LoopCounts(
+            passes=self.passes,
+            ticks={outcome: self.outcomes[outcome] for outcome in get_args(RunOutcome)},
+            effects={outcome: self.effects[outcome] for outcome in ("succeeded", "failed")},
+            failing=dict(sorted(self.failures.items())),
+        )
 
 
 class Stop:
@@ -197,9 +210,8 @@ def run(
             context.talk(f"agents still running: {len(left)}; the next `townctl run` finds them")
     tally = loop.tally
     counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "no town was due"
-    return Answer(
-        tally.as_json(), (f"{quantity(tally.passes, 'pass', 'passes')}: {counts}",), FOUND if tally.failures else OK
-    )
+    shown = f"{quantity(tally.passes, 'pass', 'passes')}: {counts}"
+    return Answer(document(tally.counts()), (shown,), FOUND if tally.failures else OK)
 
 
 def speed_of(clock: wiring.LocalClock) -> float:

@@ -8,11 +8,14 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
+
+from shared.domain.times import to_text
 
 OK: Final = 0
 FOUND: Final = 1
@@ -80,6 +83,11 @@ def short(identifier: str | None) -> str:
         return ""
     looks_like_uuid = len(identifier) == 36 and identifier.count("-") == 4
     return identifier[:8] if looks_like_uuid else identifier
+
+
+def time_text(at: datetime | None) -> str:
+    """A time in a table; `unknown` if it could not be read."""
+    return "unknown" if at is None else to_text(at)
 
 
 def shortened(text: str) -> str:

@@ -17,6 +17,8 @@ from infra.townctl.stack_secrets import StackSecrets
 from infra.townctl.status_view import status_view
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Retryable
+from shared.domain.shapes import read
+from shared.questions.status import TownStatus
 
 API_VARIABLE: Final = "TOWNCTL_API"
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
@@ -119,9 +121,8 @@ def list_(api: Api) -> Answer:
 def status(api: Api, town_id: str) -> Answer:
     """GET .../status."""
     document = api.ask("GET", f"/api/towns/{quote(town_id, safe='')}/status")
-    return Answer(
-        document, tuple(status_view(document)), FOUND if document["violations"] or document["unreadable"] else OK
-    )
+    report = read(TownStatus, document)
+    return Answer(document, tuple(status_view(report)), FOUND if report.violations or report.unreadable else OK)
 
 
 def post(

@@ -1,8 +1,9 @@
 """`townctl points`, `restore`, `flush` and `retention`: list, restore, publish and delete past commits of a town."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -14,18 +15,50 @@ from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.summaries import quantity
 from shared.adapters import ids
 from shared.domain.errors import Refused
+from shared.domain.shapes import answer, document
 from shared.domain.times import to_text
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.storage import restore as archive
 from shared.storage import retention as forgetting
-from shared.storage.restore import Archive, Restored
+from shared.storage.restore import Archive, Restored, RestorePoint
 
 _InPlace = Annotated[bool, Parameter(negative="", help="Make it the town's newest commit; you can undo this.")]
 _Verify = Annotated[
     bool, Parameter(negative="", help="Also restore the commit with the real Litestream, and compare the bytes.")
 ]
 _Days = Annotated[int, Parameter(validator=Number(gte=1, lte=3650))]
+
+
+@answer
+class Points:
+    """The commits that a town can be restored to, newest first."""
+
+    town_id: str
+    points: tuple[RestorePoint, ...]
+
+
+@answer
+class RestoredTown:
+    """The commit that was restored: to a file, or in place as the new commit `txid`.
+
+    `litestream_agrees` says whether Litestream restores the same bytes; None if it was not asked.
+    """
+
+    town_id: str
+    restored: RestorePoint
+    to: str | None
+    txid: int | None
+    litestream_agrees: bool | None
+
+
+@answer
+class Published:
+    """The newest commit of a town, and the key under which it was published."""
+
+    town_id: str
+    txid: int
+    key: str
 
 
 def points(
@@ -38,9 +71,10 @@ def points(
     """List the commits that a town can be restored to, newest first."""
     at_least_one(limit)
     found = drive(context.archive(town_id).points(limit=limit))
-    rows = [(point.txid, to_text(point.time), point.tick_no, point.size, point.kind) for point in found]
-    document = {"townId": town_id, "points": [point.as_json() for point in found]}
-    return Answer(document, (table("txid", "time", "tick", "bytes", "kept as", rows=rows),))
+    rows = [(point.txid, to_text(point.time), point.tick, point.size, point.kind) for point in found]
+    return Answer(
+        document(Points(town_id, tuple(found))), (table("txid", "time", "tick", "bytes", "kept as", rows=rows),)
+    )
 
 
 def restore(
@@ -63,24 +97,27 @@ def restore(
         raise Refused("restore needs exactly one of --to and --in-place", status=400, path="to", hint=hint)
     past = context.archive(town_id)
     old = _restored(past, at=at, txid=txid)
-    document: dict[str, Any] = {
-        "townId": town_id,
-        "restored": old.point.as_json(),
-        "to": None if to is None else str(to),
-    }
-    lines = [f"restored town {town_id} as of commit {old.point.txid}, {to_text(old.point.time)}"]
-    if verify_with_litestream:
-        document["litestreamAgrees"] = same = litestream_agrees(context, town_id, old)
-        lines.append("Litestream restores the same bytes" if same else "LITESTREAM RESTORES DIFFERENT BYTES")
+    agrees = litestream_agrees(context, town_id, old) if verify_with_litestream else None
+    committed = None
     if to is not None:
         write_whole(to, old.image, what="to")
-        size = quantity(len(old.image), "byte")
-        lines.append(f"written to {to} ({size}); open it with: sqlite3 {to}")
     else:
-        document["txid"] = txid = _in_place(context, past, town_id, old).txid
-        undo = f"townctl restore {town_id} --in-place --txid {txid - 1}"
-        lines.append(f"it is now the newest commit, {txid}; to undo this: {undo}")
-    return Answer(document, ("\n".join(lines),), OK if document.get("litestreamAgrees", True) else FOUND)
+        committed = _in_place(context, past, town_id, old).txid
+    restored = RestoredTown(town_id, old.point, None if to is None else str(to), committed, agrees)
+    return Answer(document(restored), tuple(_restored_view(restored, len(old.image))), FOUND if agrees is False else OK)
+
+
+def _restored_view(restored: RestoredTown, size: int) -> Iterator[str]:
+    town_id, point = restored.town_id, restored.restored
+    yield f"restored town {town_id} as of commit {point.txid}, {to_text(point.time)}"
+    if restored.litestream_agrees is not None:
+        agrees = restored.litestream_agrees
+        yield "Litestream restores the same bytes" if agrees else "LITESTREAM RESTORES DIFFERENT BYTES"
+    if restored.txid is None:
+        yield f"written to {restored.to} ({quantity(size, 'byte')}); open it with: sqlite3 {restored.to}"
+    else:
+        undo = f"townctl restore {town_id} --in-place --txid {restored.txid - 1}"
+        yield f"it is now the newest commit, {restored.txid}; to undo this: {undo}"
 
 
 def _restored(past: Archive, *, at: str | None, txid: int | None) -> Restored:
@@ -107,8 +144,9 @@ def flush(town_id: TownName, /, *, context: TheContext) -> Answer:
     past = context.archive(town_id)
     image = drive(context.store().load(town_id))
     key = drive(archive.flush(past.objects, image))
-    document = {"townId": town_id, "txid": image.txid, "key": key}
-    return Answer(document, (f"published commit {image.txid} of town {town_id} as {key}",))
+    return Answer(
+        document(Published(town_id, image.txid, key)), (f"published commit {image.txid} of town {town_id} as {key}",)
+    )
 
 
 def retention(
@@ -141,4 +179,4 @@ def retention(
         for objects, size in ((len(plan.doomed), plan.freed_bytes), (plan.kept_objects, plan.kept_bytes))
     )
     line = f"deleted {doomed}" if carry_out else f"no longer needed: {doomed}; to delete them, add --carry-out"
-    return Answer({**plan.as_json(), "carriedOut": carry_out}, (f"{line}; kept: {kept}",))
+    return Answer(document(plan), (f"{line}; kept: {kept}",))

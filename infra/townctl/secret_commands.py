@@ -20,6 +20,7 @@ from shared.adapters.forge_tokens import secret_name
 from shared.adapters.secret_files import LARGEST, SecretFiles
 from shared.domain.errors import Refused
 from shared.domain.repositories import ForgeKind
+from shared.domain.shapes import answer, document
 from shared.ports.secrets import Secret
 from shared.storage.keys import checked_town_id
 
@@ -31,6 +32,30 @@ _Host = Annotated[str | None, Parameter(help="The host of a self-hosted forge; d
 
 SecretStore = SecretFiles | StackSecrets
 """A place that stores, lists and removes tokens: files on this machine, or Secrets Manager."""
+
+
+@answer
+class StoredSecret:
+    """The name under which a token was stored."""
+
+    secret: str
+    stored: bool = True
+
+
+@answer
+class StoredSecrets:
+    """The names of the stored tokens."""
+
+    secrets: tuple[str, ...]
+
+
+@answer
+class RemovedSecret:
+    """The name of a token; `removed` is false if there was none."""
+
+    secret: str
+    removed: bool
+
 
 app = App(name="secret", help="Store, list and remove the tokens for forges. No token is ever shown.")
 
@@ -109,15 +134,15 @@ def store(
     where = "in a file that only its owner can read"
     if isinstance(secrets, StackSecrets):
         where = f"below {secrets.prefix} in AWS Secrets Manager; the functions use it within five minutes"
-    return Answer({"secret": name, "stored": True}, (f"{name}: stored {where}",))
+    return Answer(document(StoredSecret(name)), (f"{name}: stored {where}",))
 
 
 def names_in(secrets: SecretStore) -> Answer:
     """The names of the stored tokens."""
-    names = secrets.names()
-    if not names:
-        return Answer({"secrets": []}, ("no token is stored; store one: townctl secret set TOWN github < FILE",))
-    return Answer({"secrets": list(names)}, (table("secret", rows=[(name,) for name in names]),))
+    stored = StoredSecrets(tuple(secrets.names()))
+    hint = "no token is stored; store one: townctl secret set TOWN github < FILE"
+    shown = table("secret", rows=[(name,) for name in stored.secrets]) if stored.secrets else hint
+    return Answer(document(stored), (shown,))
 
 
 def forget(secrets: SecretStore, forge: ForgeWord, *, town_id: str, rig: str | None, host: str | None) -> Answer:
@@ -125,7 +150,7 @@ def forget(secrets: SecretStore, forge: ForgeWord, *, town_id: str, rig: str | N
     name = secret_name(_host(forge, host), town_id=town_id, rig_id=rig)
     gone = secrets.remove(name)
     shown = f"{name}: {'removed' if gone else 'there was no such token; nothing was removed'}"
-    return Answer({"secret": name, "removed": gone}, (shown,), OK if gone else FOUND)
+    return Answer(document(RemovedSecret(name, gone)), (shown,), OK if gone else FOUND)
 
 
 def _read_token() -> Secret:

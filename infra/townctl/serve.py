@@ -24,12 +24,13 @@ from infra.townctl import wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import secret_files
 from infra.townctl.live import Lines
-from infra.townctl.loop import Stop, TownLoop, speed_of
+from infra.townctl.loop import LoopCounts, Stop, TownLoop, speed_of
 from infra.townctl.output import Answer
 from infra.townctl.summaries import quantity
 from infra.townctl.town_token import KEY_NAME
 from shared.adapters import town_tokens
 from shared.domain.errors import Refused
+from shared.domain.shapes import answer, document
 from shared.history.retained_past import StoredPast
 from shared.ports.clock import Clock
 from shared.ports.queue import Wake
@@ -113,6 +114,14 @@ class Served:
         return town_tokens.read(shown.strip(), [self.key], now=self.clock.now())
 
 
+@answer
+class Ended:
+    """A server that was stopped: where it listened, and what its loop did."""
+
+    url: str
+    loop: LoopCounts
+
+
 def serve(
     *,
     port: Annotated[int, Parameter(help="The port on 127.0.0.1 to listen on; 0 is any free port.")] = DEFAULT_PORT,
@@ -138,7 +147,7 @@ def serve(
         context.talk(f"serving {context.place} at {url}; Ctrl-C stops it after the current pass")
         loop.until(stop.wait)
     tally = loop.tally
-    return Answer({"url": url} | tally.as_json(), (quantity(tally.passes, "pass", "passes"),))
+    return Answer(document(Ended(url, tally.counts())), (quantity(tally.passes, "pass", "passes"),))
 
 
 def served_from(context: Context, around: Surroundings, *, key: str) -> Served:

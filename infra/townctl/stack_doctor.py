@@ -17,6 +17,7 @@ from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims, issue
 from shared.domain.errors import AccessDenied, Refused, TownError
+from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
@@ -31,13 +32,21 @@ SECONDS: Final = 150.0
 """The longest time that the synthetic event may take if no wake is delivered: two scheduled minutes and a margin."""
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class Symptom:
     """One thing that is wrong with a deployment, and what to do about it."""
 
     check: str
     problem: str
     hint: str
+
+
+@answer
+class Examined:
+    """The outputs of the stack that was checked, under their own names, and what is wrong with it."""
+
+    outputs: Mapping[str, str]
+    symptoms: tuple[Symptom, ...]
 
 
 class DeployedApi(Protocol):
@@ -78,15 +87,10 @@ def examine(stack: Stack) -> Answer:
         except (BotoCoreError, ClientError) as error:
             hint = "sign in to the stack's account and region with credentials that may read this"
             symptoms.append(Symptom(name, f"AWS refused the request or did not answer: {_said(error)}", hint))
-    document = {"outputs": dict(stack.outputs), "symptoms": [vars_of(each) for each in symptoms]}
+    examined = Examined(stack.outputs, tuple(symptoms))
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
     shown = table("check", "problem", "what to do", rows=rows) if rows else "nothing is wrong with the deployment"
-    return Answer(document, (shown,), FOUND if symptoms else OK)
-
-
-def vars_of(symptom: Symptom) -> dict[str, str]:
-    """A symptom as JSON."""
-    return {"check": symptom.check, "problem": symptom.problem, "hint": symptom.hint}
+    return Answer(document(examined), (shown,), FOUND if symptoms else OK)
 
 
 def deployed(name: str) -> Stack:

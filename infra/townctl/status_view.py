@@ -1,89 +1,89 @@
-"""The status of a town for people. It is made from the JSON document, so it is the same for a store and for an API."""
+"""The status of a town for people."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.output import plain, short, table
+from infra.townctl.output import plain, short, table, time_text
 from infra.townctl.summaries import quantity
+from shared.domain.times import to_text
+from shared.questions.status import TownStatus
 
 
-def status_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+def status_view(town: TownStatus) -> Iterator[RenderableType]:
     """The lines and tables of a status: current work, waiting beads, problems."""
-    base = document["asOf"]
-    yield Text(f"{document['townId']}: tick {base['tick']} at {base['time']}; {_wake(document)}")
-    for claim in _claims(document):
+    base = town.as_of
+    yield Text(f"{town.town_id}: tick {base.tick} at {to_text(base.time)}; {_wake(town)}")
+    for claim in _claims(town):
         yield Text(claim)
-    if document["agents"]:
-        yield table("agent", "role", "status", "works on", "says", rows=_agent_rows(document))
-    if document["beads"]:
-        yield table("bead", "type", "status", "title", "waits for", rows=_bead_rows(document))
-    if document["failed"]:
-        rows: list[tuple[object, ...]] = [
-            (short(bead["bead_id"]), bead["type"], bead["failed_at"], bead["title"], bead["message"] or bead["reason"])
-            for bead in document["failed"]
-        ]
-        yield table("failed bead", "type", "at", "title", "why", rows=rows)
-    if document["refusedByForge"]:
-        rows = [
-            (short(line["bead_id"]), line["effect"], line["at"], line["said"]) for line in document["refusedByForge"]
-        ]
+    if town.agents:
+        yield table("agent", "role", "status", "works on", "says", rows=_agent_rows(town))
+    if town.beads:
+        yield table("bead", "type", "status", "title", "waits for", rows=_bead_rows(town))
+    if town.failed:
+        yield table("failed bead", "type", "at", "title", "why", rows=_failed_rows(town))
+    if town.refused_by_forge:
+        rows = [(short(line.bead_id), line.effect, time_text(line.at), line.said) for line in town.refused_by_forge]
         yield table("review", "call", "at", "refused by the forge", rows=rows)
-    if document["convoys"]:
-        rows = [
-            (short(convoy["bead_id"]), convoy["state"], f"{convoy['done']}/{convoy['total']}", convoy["title"])
-            for convoy in document["convoys"]
-        ]
-        yield table("convoy", "state", "done", "title", rows=rows)
-    for broken in document["violations"]:
-        yield Text(plain(f"violation {broken['invariant']} since {broken['opened_at']}: {broken['message']}"))
-    for row in document["unreadable"]:
-        yield Text(plain(f"unreadable: {row['table']} {row['key']}: {row['problem']}"))
+    if town.convoys:
+        yield table("convoy", "state", "done", "title", rows=_convoy_rows(town))
+    for broken in town.violations:
+        yield Text(plain(f"violation {broken.invariant} since {time_text(broken.opened_at)}: {broken.message}"))
+    for row in town.unreadable:
+        yield Text(plain(f"unreadable: {row.table} {row.key}: {row.problem}"))
 
 
-def _agent_rows(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
-    titles = {bead["bead_id"]: bead["title"] for bead in document["beads"]}
-    for agent in document["agents"]:
-        name, works_on = agent["identity"].partition("-")[0], titles.get(agent["hook"] or "", agent["hook"])
-        yield name, agent["role"], agent["status"], works_on, agent["says"]
+def _agent_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    titles = {bead.bead_id: bead.title for bead in town.beads}
+    for agent in town.agents:
+        name, works_on = agent.identity.partition("-")[0], titles.get(agent.hook or "", agent.hook)
+        yield name, agent.role, agent.status, works_on, agent.says
 
 
-def _bead_rows(document: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
-    reasons = {reason["bead_id"]: reason for reason in document["waiting"]}
-    for bead in document["beads"]:
-        reason = reasons.get(bead["bead_id"])
+def _bead_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    reasons = {reason.bead_id: reason for reason in town.waiting}
+    for bead in town.beads:
+        reason = reasons.get(bead.bead_id)
         waits = None
         if reason is not None:
-            actor = "" if reason["actor"] is None else f" ({short(reason['actor'])})"
-            waits = f"{reason['reason']}{actor}" + ("" if reason["due_at"] is None else f" until {reason['due_at']}")
-        yield short(bead["bead_id"]), bead["type"], bead["status"], bead["title"], waits
+            actor = "" if reason.actor is None else f" ({short(reason.actor)})"
+            waits = f"{reason.reason}{actor}" + ("" if reason.due_at is None else f" until {to_text(reason.due_at)}")
+        yield short(bead.bead_id), bead.type, bead.status, bead.title, waits
 
 
-def _wake(document: Mapping[str, Any]) -> str:
-    if document["inboxBatches"]:
-        batches = quantity(document["inboxBatches"], "batch of events", "batches of events")
+def _failed_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    for bead in town.failed:
+        yield short(bead.bead_id), bead.type, time_text(bead.failed_at), bead.title, bead.message or bead.reason
+
+
+def _convoy_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    for convoy in town.convoys:
+        yield short(convoy.bead_id), convoy.state, f"{convoy.done}/{convoy.total}", convoy.title
+
+
+def _wake(town: TownStatus) -> str:
+    if town.inbox_batches:
+        batches = quantity(town.inbox_batches, "batch of events", "batches of events")
         return f"due now, with {batches} in the inbox"
-    if document["nextDueAt"] is None:
+    if town.next_due_at is None:
         return "only an event can wake it"
-    return f"next due at {document['nextDueAt']}"
+    return f"next due at {to_text(town.next_due_at)}"
 
 
-def _claims(document: Mapping[str, Any]) -> Iterator[str]:
-    events = document["events"]
-    if document["paused"]:
-        yield f"paused: no rule acts until `townctl town start {document['townId']}`"
-    if document["draining"]:
+def _claims(town: TownStatus) -> Iterator[str]:
+    if town.paused:
+        yield f"paused: no rule acts until `townctl town start {town.town_id}`"
+    if town.draining:
         yield "draining: nothing is dispatched until the container is replaced"
-    if document["settling"]:
+    if town.settling:
         yield "settling after an outage: time-based recovery waits"
-    if document["breaker"]["open"]:
-        beads = quantity(document["breaker"]["failures"], "bead")
+    if town.breaker.open:
+        beads = quantity(town.breaker.failures, "bead")
         yield f"the dispatch breaker is open because {beads} failed to start; nothing is dispatched until it closes"
-    if events["pending"]:
-        pending = quantity(events["pending"], "stored event")
-        yield f"{pending} to be tried again: townctl event list {document['townId']} --pending"
-    if events["poisoned"]:
-        poisoned = quantity(events["poisoned"], "event")
-        yield f"{poisoned} failed permanently: townctl event list {document['townId']} --poisoned"
+    if town.events.pending:
+        pending = quantity(town.events.pending, "stored event")
+        yield f"{pending} to be tried again: townctl event list {town.town_id} --pending"
+    if town.events.poisoned:
+        poisoned = quantity(town.events.poisoned, "event")
+        yield f"{poisoned} failed permanently: townctl event list {town.town_id} --poisoned"

@@ -14,7 +14,7 @@ from infra.townctl.output import Answer
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import LIFE, Claims, issue
 from shared.domain.errors import AccessDenied, Refused, Retryable, Terminal
-from shared.domain.times import to_text
+from shared.domain.shapes import Time, answer, document
 from shared.storage import keys
 
 SECRET_VARIABLE: Final = "TOWNCTL_TOKEN_SECRET"  # noqa: S105 - a name
@@ -22,6 +22,17 @@ KEY_NAME: Final = "town-token-key"
 """The secret of a data directory that holds its token key; `townctl serve` creates it."""
 _LARGEST_KEY: Final = 4096
 _KEY_HINT: Final = "give a file that contains a random text of at least 32 characters"
+
+
+@answer
+class TownToken:
+    """A token, and until when it is valid. `agent` is None if it is not for one agent."""
+
+    town_id: str
+    scope: str
+    agent: str | None
+    token: str
+    expires_at: Time
 
 
 def token(
@@ -59,8 +70,7 @@ def token(
     life = timedelta(hours=hours)
     signing = _keys(secret, key_file, context)
     made = _issued(Claims(town_id, scope, agent, generation), signing, key_file, now=now, life=life)
-    document = {"townId": town_id, "scope": scope, "agent": agent, "token": made, "expiresAt": to_text(now + life)}
-    return Answer(document, (made,))
+    return Answer(document(TownToken(town_id, scope, agent, made, now + life)), (made,))
 
 
 def _issued(claims: Claims, signing: tuple[str, ...], key_file: Path | None, *, now: datetime, life: timedelta) -> str:

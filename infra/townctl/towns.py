@@ -11,6 +11,7 @@ from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.status_view import status_view
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.ports.steps import drive
 from shared.questions import status as reports
@@ -51,9 +52,9 @@ def create(
             )
     around = context.around(context.founding_store())
     image = drive(founding.found_town(town_id, around, worker_id=ids.worker_id(), config=settings, paused=paused))
-    document = {"townId": town_id, "data": context.place, "txid": image.txid, "imageDigest": image.image_digest}
+    created = {"townId": town_id, "data": context.place, "txid": image.txid, "imageDigest": image.image_digest}
     shown = f"created town {town_id} in {context.place}; register a rig next: townctl event post {town_id} --help"
-    return Answer(document, (shown,))
+    return Answer(created, (shown,))
 
 
 @app.command
@@ -97,5 +98,4 @@ def status(town_id: TownName, /, *, context: TheContext) -> Answer:
     store = context.store()
     report = drive(reports.status(town_id, context.around(store, clock=context.clock_of(store, town_id))))
     code = FOUND if report.violations or report.unreadable else OK
-    document = report.as_json()
-    return Answer(document, tuple(status_view(document)), code)
+    return Answer(document(report), tuple(status_view(report)), code)

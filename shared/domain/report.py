@@ -90,6 +90,21 @@ class Violation:
         return {"invariant": self.number, "name": self.name, "subject": self.subject, "message": self.message}
 
 
+@answer
+class TickMetrics:
+    """The figures of one tick. Those that an older version of the code did not record are 0."""
+
+    events_drained: int = 0
+    actions_emitted: int = 0
+    actions_by_type: Mapping[str, int] = field(default_factory=dict)
+    invariant_violations: int = 0
+    pending_event_count: int = 0
+    events_poisoned: int = 0
+    actions_skipped: int = 0
+    circuit_breaker_open: int = 0
+    tick_lag_ms: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class TickReport:
     """Everything that one tick decided. `quiet` means that nothing happened and nothing is committed."""

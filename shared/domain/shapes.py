@@ -16,7 +16,14 @@ from pydantic.alias_generators import to_camel
 from shared.domain.times import from_text, to_text
 
 T = TypeVar("T")
-_CONFIG: Final = ConfigDict(alias_generator=to_camel, arbitrary_types_allowed=False, populate_by_name=True)
+
+
+def _name(field: str) -> str:
+    """The name of a field in JSON: camelCase. A field whose name Python reserves has a trailing underscore, such as `from_`."""
+    return to_camel(field.rstrip("_"))
+
+
+_CONFIG: Final = ConfigDict(alias_generator=_name, arbitrary_types_allowed=False, populate_by_name=True)
 
 Time = Annotated[
     datetime,

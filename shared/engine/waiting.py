@@ -1,15 +1,12 @@
 """Why each live bead waits: a reason from a closed list, since when, and until when or for whom (spec/tick.md section 13)."""
 
-from dataclasses import dataclass
 from datetime import datetime
-
-from typing_extensions import TypedDict
 
 from shared.domain import limits
 from shared.domain.limits import just_after
+from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, Label
 from shared.domain.tick import Tick
-from shared.domain.times import text_or_none, to_text
 from shared.rules import convoys
 from shared.rules.beads import backoff_of, busy_polecats
 from shared.town.live import Issue, LiveReview, OpenConvoy
@@ -17,35 +14,15 @@ from shared.town.reading import TownReader
 from shared.town.rows import time_in
 
 
-class WaitingAnswer(TypedDict):
-    """Why one bead waits: since when, and until when or for whom."""
-
-    bead_id: str
-    reason: str
-    since: str
-    due_at: str | None
-    actor: str | None
-
-
-@dataclass(frozen=True, slots=True)
+@answer
 class WaitReason:
     """Why one bead waits. `due_at` is the next time at which a rule may act; if there is none, `actor` must act."""
 
     bead_id: str
     reason: str
-    since: datetime
-    due_at: datetime | None = None
+    since: Time
+    due_at: Time | None = None
     actor: str | None = None
-
-    def as_json(self) -> WaitingAnswer:
-        """The reason as the status shows it."""
-        return {
-            "bead_id": self.bead_id,
-            "reason": self.reason,
-            "since": to_text(self.since),
-            "due_at": text_or_none(self.due_at),
-            "actor": self.actor,
-        }
 
 
 def reasons(town: TownReader, tick: Tick) -> list[WaitReason]:

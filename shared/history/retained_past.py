@@ -70,9 +70,25 @@ class StoredPast:
             if last > tick_no:
                 rows = yield from self._block(key)
                 return tuple(row for row in rows if row["tick_no"] > tick_no)
+        return (yield from self._rows_in_image(town_id, after=tick_no))
+
+    def rows_before(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+        """The block of journal rows before a tick: those in the newest image that are not published, else a published block."""
+        blocks = yield from self._journal_of(town_id)
+        published_to = max((last for _, last, _ in blocks), default=0)
+        if tick_no > published_to + 1:
+            found = yield from self._rows_in_image(town_id, after=published_to)
+            if rows := tuple(row for row in found if row["tick_no"] < tick_no):
+                return rows
+        for first, _, key in reversed(blocks):
+            if first < tick_no:
+                return tuple(row for row in (yield from self._block(key)) if row["tick_no"] < tick_no)
+        return ()
+
+    def _rows_in_image(self, town_id: str, *, after: int) -> Steps[tuple[JournalRow, ...]]:
         newest = yield from self._newest_of(town_id)
         with database.opened(newest.image) as sql:
-            return tuple(journal_row(row) for row in journal.rows(sql, limit=1_000_000, after=tick_no))
+            return tuple(journal_row(row) for row in journal.rows(sql, limit=1_000_000, after=after))
 
     def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
         """Whether the image at the end of a file has that tick or a later one as its last tick."""

@@ -3,9 +3,10 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from shared.domain.errors import Refused
+from shared.domain.shapes import answer
 from shared.moving import export
 
 MAGIC: Final = b"SQLite format 3\0"
@@ -28,24 +29,18 @@ class GivenRow:
     values: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class NotRead:
-    """A problem of an import. Without `kept`, a value was left out: the `column`, or else the whole row or table.
+    """A problem of an import, and its outcome: the value was stored nevertheless, or only the column or the whole row was left out.
 
-    `kept` means that the value was stored nevertheless. `row_kept` means that the rest of the row was stored.
+    `column` is empty if the problem concerns the whole row or table; `key` is empty if it concerns the table.
     """
 
     table: str
     key: str
     column: str
     why: str
-    kept: bool = False
-    row_kept: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """For answers. `outcome` is "kept", "column left out" or "row left out"."""
-        outcome = "kept" if self.kept else "column left out" if self.row_kept else "row left out"
-        return {"table": self.table, "key": self.key, "column": self.column, "why": self.why, "outcome": outcome}
+    outcome: Literal["kept", "column left out", "row left out"] = "row left out"
 
 
 def of_database(content: bytes) -> Iterator[GivenRow | NotRead]:

@@ -96,7 +96,7 @@ def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
             )
             continue
         elif key not in (*_SHAPES, *OF_THE_OLD_PLACE, "id", "schema_version"):
-            missed.append(NotRead("town", key, "key", "this code does not know this key", kept=True, row_kept=True))
+            missed.append(NotRead("town", key, "key", "this code does not know this key", "kept"))
         found[key] = value
     return found, missed
 
@@ -113,7 +113,11 @@ def _config(value: Any) -> tuple[Any, list[NotRead]]:
     if not isinstance(value, dict):
         return dict(NEW_TOWN), [
             NotRead(
-                "town", "config", "value", "it is not a JSON object; a new town's configuration is used", row_kept=True
+                "town",
+                "config",
+                "value",
+                "it is not a JSON object; a new town's configuration is used",
+                "column left out",
             )
         ]
     value, problems = dict(value), []
@@ -121,10 +125,12 @@ def _config(value: Any) -> tuple[Any, list[NotRead]]:
         setting = place.partition(".")[0]
         if setting not in value:
             return dict(NEW_TOWN), [
-                NotRead("town", "config", place, "it is not valid; a new town's configuration is used", row_kept=True)
+                NotRead(
+                    "town", "config", place, "it is not valid; a new town's configuration is used", "column left out"
+                )
             ]
         why = "it is not valid; a new town's setting is used, if there is one"
-        problems.append(NotRead("town", "config", place, why, row_kept=True))
+        problems.append(NotRead("town", "config", place, why, "column left out"))
         del value[setting]
         if setting in NEW_TOWN and first_problem(TownConfig, {**value, setting: NEW_TOWN[setting]}) is None:
             value[setting] = NEW_TOWN[setting]

@@ -145,13 +145,13 @@ def _store(run: _Import, row: GivenRow) -> None:
     for name, value in row.values.items():
         if name not in columns:
             shown = name[:100]
-            run.missed.append(NotRead(row.table, key, shown, "the table has no such column", row_kept=True))
+            run.missed.append(NotRead(row.table, key, shown, "the table has no such column", "column left out"))
             continue
         fitted, why = _fitted(row.table, columns[name], value)
         if (row.table, name) == ("rigs", "git_url") and isinstance(fitted, str):
             fitted = _without_credentials(run, key, fitted)
         if fitted is None and columns[name].default:
-            run.missed.append(NotRead(row.table, key, name, "it has no value; the default is used", row_kept=True))
+            run.missed.append(NotRead(row.table, key, name, "it has no value; the default is used", "column left out"))
         elif fitted is not _NOTHING:
             values[name] = fitted
         elif not _miss(run, row.table, key, columns[name], why):
@@ -176,17 +176,17 @@ def _without_credentials(run: _Import, rig_id: str, git_url: str) -> str:
     clean = _CREDENTIALS.sub(lambda found: f"{found['user']}@" if found["user"] else "", git_url)
     if clean != git_url:
         why = "the credentials in the address were removed: store them with townctl secret set"
-        run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
+        run.missed.append(NotRead("rigs", rig_id, "git_url", why, "kept"))
     elif not _REPOSITORY.fullmatch(git_url):
         why = "it is not an https or ssh address of a repository"
-        run.missed.append(NotRead("rigs", rig_id, "git_url", why, kept=True, row_kept=True))
+        run.missed.append(NotRead("rigs", rig_id, "git_url", why, "kept"))
     return clean
 
 
 def _miss(run: _Import, table: str, key: str, column: _Column, why: str) -> bool:
     """Report a value that cannot be stored; returns whether the row can be stored without it."""
     without = not column.required and not column.in_key
-    run.missed.append(NotRead(table, key, column.name, why, row_kept=without))
+    run.missed.append(NotRead(table, key, column.name, why, "column left out" if without else "row left out"))
     return without
 
 
@@ -308,13 +308,13 @@ def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
         table, _, key = defect.subject.partition(" ")
         if defect.check == "values":
             column, _, why = defect.text.partition(" ")
-            yield NotRead(table, key, column, why, kept=True, row_kept=True)
+            yield NotRead(table, key, column, why, "kept")
         elif defect.subject not in told:
-            yield NotRead(table, key, "", defect.text, kept=True, row_kept=True)
+            yield NotRead(table, key, "", defect.text, "kept")
     for table, column, longest, unit in _LONGEST:
         key = dump.TABLES[table][1]
         length = f"LENGTH({column})" if unit == "characters" else f"LENGTH(CAST({column} AS BLOB))"
         query = f"SELECT {key}, {length} FROM {table} WHERE {length} > :longest ORDER BY {key}"  # noqa: S608 - constants
         for row_key, size in sql.execute(query, {"longest": longest}).fetchall():
             why = f"it has {size} {unit}; an event may write at most {longest}"
-            yield NotRead(table, row_key[:200], column, why, kept=True, row_kept=True)
+            yield NotRead(table, row_key[:200], column, why, "kept")

@@ -14,42 +14,7 @@ from shared.domain.answers import (
     MetricsAnswer,
     ViolationAnswer,
 )
-from shared.questions.overview import BeadLine
-from shared.questions.status import AgentLine, ConvoyStanding
-from shared.town.outbox import EffectLine
-
-
-class AsOf(TypedDict):
-    """The state that an answer is about."""
-
-    txid: int
-    tick: int
-    time: str | None
-    sqliteVersion: str
-    codeVersion: str
-
-
-class QueueAnswer(TypedDict):
-    """The backlog: the numbers of pending and of poisoned events, and the unfinished effects."""
-
-    pendingEvents: int
-    poisonedEvents: int
-    effects: list[Annotated[dict[str, Any], FieldsOf(EffectLine)]]
-
-
-class StateSnapshot(TypedDict):
-    """A town after a tick."""
-
-    agents: list[Annotated[dict[str, Any], FieldsOf(AgentLine)]]
-    nonTerminalBeads: list[Annotated[dict[str, Any], FieldsOf(BeadLine)]]
-    nonTerminalBeadsOmitted: int
-    convoys: list[Annotated[dict[str, Any], FieldsOf(ConvoyStanding)]]
-    queue: QueueAnswer
-    draining: bool
-    settling: bool
-    paused: bool
-    breakerOpen: bool
-    nextDueAt: str | None
+from shared.questions.snapshot import AsOf
 
 
 class PendingCount(TypedDict):
@@ -77,7 +42,7 @@ class DryRunAnswer(TypedDict):
     """The answer of reconcile-dry-run."""
 
     townId: str
-    asOf: AsOf
+    asOf: Annotated[dict[str, Any], FieldsOf(AsOf)]
     quiet: bool
     input: InputAnswer
     events: list[EventAnswer]

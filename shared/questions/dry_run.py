@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.domain import limits
 from shared.domain.report import TickReport
+from shared.domain.shapes import document
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.domain.times import text_or_none, to_text
 from shared.engine import reconcile, tick
@@ -15,6 +16,7 @@ from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.questions.answers import DryRunAnswer, WantedAction
 from shared.questions.other_config import override_config
+from shared.questions.snapshot import AsOf
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
 from shared.runner.surroundings import Surroundings
 from shared.town import database
@@ -38,13 +40,15 @@ class DryRun:
         given = self.report.input
         return {
             "townId": self.base.town_id,
-            "asOf": {
-                "txid": self.base.txid,
-                "tick": self.base.facts.tick_no,
-                "time": to_text(self.base.facts.time),
-                "sqliteVersion": given.sqlite_version,
-                "codeVersion": given.code_version,
-            },
+            "asOf": document(
+                AsOf(
+                    self.base.txid,
+                    self.base.facts.tick_no,
+                    self.base.facts.time,
+                    given.sqlite_version,
+                    given.code_version,
+                )
+            ),
             "quiet": self.report.quiet,
             "input": {
                 "tick_no": given.tick_no,

@@ -11,7 +11,8 @@ from typing import Any
 
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
-from shared.domain.times import from_text, text_or_none, to_text
+from shared.domain.shapes import document
+from shared.domain.times import from_text, to_text
 from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
@@ -46,14 +47,8 @@ class Explanation:
             "townId": self.town_id,
             "kind": self.kind,
             "id": self.subject,
-            "asOf": {
-                "txid": self.base.txid,
-                "tick": self.tick_no,
-                "time": text_or_none(self.tick_at),
-                "sqliteVersion": database.SQLITE_VERSION,
-                "codeVersion": code_version(),
-            },
-            "state": dict(self.row),
+            "asOf": document(snapshot.as_of(self.base.txid, self.tick_no, self.tick_at)),
+            "row": dict(self.row),
             "story": [entry.as_json() for entry in self.story],
             "signsOfLife": self.signs_of_life,
             "now": None if self.now is None else self.now.as_json(),

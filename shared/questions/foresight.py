@@ -73,7 +73,7 @@ class Foresight:
         self._sql = sql
         self._stored = town_keys.breaker(sql)
         self._drain = town_keys.container_drain(sql)
-        self._effect_ends = dict(_effect_ends(sql, given.now))
+        self.effect_ends = dict(_effect_ends(sql, given.now))
         self.settling_until = self._settling_until(sql)
         self.now = self.at(given.now)
         self.first = self.look(self.town, given.now, _NOTHING)
@@ -86,8 +86,7 @@ class Foresight:
         held = {
             subject: free.first[subject]
             for subject in subjects
-            if subject in free.first
-            and (subject not in real.first or real.first[subject].at > free.first[subject].at)
+            if subject in free.first and (subject not in real.first or real.first[subject].at > free.first[subject].at)
         }
         holds: dict[str, list[Hold]] = {subject: [] for subject in held}
         for hold in HOLDS if held else ():
@@ -96,7 +95,8 @@ class Foresight:
                 if back.time_of(subject, act.name) != act.at:
                     holds[subject].append(hold)
         return {
-            subject: Outlook(real.acts(subject), held.get(subject), tuple(holds.get(subject, ()))) for subject in subjects
+            subject: Outlook(real.acts(subject), held.get(subject), tuple(holds.get(subject, ())))
+            for subject in subjects
         }
 
     def at(self, at: datetime) -> Tick:
@@ -113,14 +113,14 @@ class Foresight:
         moment = relaxed_tick(self.at(at), without)
         if moment.paused:
             return reconcile.Decisions()
-        town.next_look(frozenset(effect for effect, ends in self._effect_ends.items() if ends <= at))
+        town.next_look(frozenset(effect for effect, ends in self.effect_ends.items() if ends <= at))
         return reconcile.decide(town, moment, rules=rules)
 
     def turns(self) -> Iterator[datetime]:
         """The times at which something changes for the whole town."""
         drained = None if self._drain is None else self._drain.ends_at
         yield from (end for end in (self.settling_until, drained, self.breaker_until) if end is not None)
-        yield from (ends for (kind, _), ends in self._effect_ends.items() if kind == EffectKind.MERGE_PR)
+        yield from (ends for (kind, _), ends in self.effect_ends.items() if kind == EffectKind.MERGE_PR)
 
     @cached_property
     def breaker_until(self) -> datetime | None:

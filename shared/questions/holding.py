@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from shared.domain import limits
-from shared.domain.states import AgentStatus, BeadStatus, DispatchOutcome, Role
+from shared.domain.states import AgentStatus, BeadStatus, DispatchOutcome, EffectKind, Role
 from shared.domain.times import from_text, span_text, time_or_none
 from shared.questions import guards
 from shared.questions.foresight import Foresight
@@ -39,34 +39,18 @@ class Holding:
 
     def of_hold(self, hold: Hold, row: Row) -> Guard:
         """The guard that stands for a hold."""
-        says = guards.hold_text(hold)
-        match hold:
-            case "settling":
-                return Guard(hold, says, self._settling_since, self._foresight.settling_until)
-            case "draining":
-                drain = town_keys.container_drain(self._sql)
-                since, until = (None, None) if drain is None else (drain.started_at, drain.ends_at)
-                return Guard(hold, says, since, until, "container")
-            case "breaker_open":
-                return Guard(hold, says, self._now.breaker.since, self._now.breaker.due)
-            case "blocked_by":
-                return self._blocked(row)
-            case "rig_full":
-                busy = busy_polecats(self._town, row.rig_id)
-                taken = [self._began.hooked(agent.id, agent.hook) for agent in busy if agent.hook is not None]
-                return Guard(hold, says, self._since(row, *taken), actor=_listed(agent.id for agent in busy) or "agent")
-            case "one_at_a_time":
-                return self._queued(row)
-            case "review_live":
-                return Guard(hold, says, self._since(row), actor=_listed(self.reviews_of(row.id)) or "refinery")
-            case "effect_unfinished":
-                return Guard(hold, says, self._since(row), actor="forge")
-            case "batch_live":
-                return self._batch(row)
-            case "held":
-                return Guard(hold, says, self._since(row, self._began.labelled(row.id)), actor="operator")
-            case _:
-                return Guard(hold, says, self._since(row), actor="operator")
+        if hold in ("settling", "draining", "breaker_open"):
+            return self._of_the_town(hold)
+        made = {
+            "blocked_by": self._blocked,
+            "held": self._labelled,
+            "rig_full": self._full,
+            "one_at_a_time": self._queued,
+            "review_live": self._in_review,
+            "effect_unfinished": self._merging,
+            "batch_live": self._batch,
+        }.get(hold)
+        return Guard(hold, guards.hold_text(hold), self._since(row), actor="operator") if made is None else made(row)
 
     def of_wait(self, due: Due, row: Row) -> Guard:
         """The guard that stands for a wait. A process that is known to have ended is not said to give signs of life."""
@@ -135,15 +119,48 @@ class Holding:
         """The latest of these times and of the move of the row into its status: it has been held back since then."""
         return self._began.latest((self._began.entered(row.id), *others))
 
+    def _of_the_town(self, hold: Hold) -> Guard:
+        """A hold that ends by itself."""
+        says = guards.hold_text(hold)
+        if hold == "settling":
+            return Guard(hold, says, self._settling_since, self._foresight.settling_until)
+        if hold == "breaker_open":
+            return Guard(hold, says, self._now.breaker.since, self._foresight.breaker_until)
+        drain = town_keys.container_drain(self._sql)
+        since, until = (None, None) if drain is None else (drain.started_at, drain.ends_at)
+        return Guard(hold, says, since, until, "container")
+
+    def _labelled(self, row: Row) -> Guard:
+        return Guard("held", guards.hold_text("held"), self._since(row, self._began.labelled(row.id)), actor="operator")
+
+    def _full(self, row: Row) -> Guard:
+        """A rig without a free place, since the last of its places was taken."""
+        busy = busy_polecats(self._town, row.rig_id)
+        taken = [self._began.hooked(agent.id, agent.hook) for agent in busy if agent.hook is not None]
+        actor = _listed(agent.id for agent in busy) or "agent"
+        return Guard("rig_full", guards.hold_text("rig_full"), self._since(row, *taken), actor=actor)
+
+    def _in_review(self, row: Row) -> Guard:
+        actor = _listed(self.reviews_of(row.id)) or "refinery"
+        return Guard("review_live", guards.hold_text("review_live"), self._since(row), actor=actor)
+
+    def _merging(self, row: Row) -> Guard:
+        until = self._foresight.effect_ends.get((EffectKind.MERGE_PR, row.id))
+        return Guard("effect_unfinished", guards.hold_text("effect_unfinished"), self._since(row), until, "forge")
+
     def _blocked(self, row: Row) -> Guard:
         """Blocked since the first of the live blockers blocks; if all have failed, since the last of them failed."""
         live, failed = self.blockers(row)
         if not live:
             since = self._since(row, *(self._began.moved(each) for each in failed))
-            names = "a bead that it waits for has failed" if len(failed) == 1 else "the beads that it waits for have failed"
+            names = (
+                "a bead that it waits for has failed" if len(failed) == 1 else "the beads that it waits for have failed"
+            )
             return Guard("blocked_by", names, since, actor=_listed(failed))
         first = min(self._began.reopened(each) or self._began.created(each) for each in live)
-        return Guard("blocked_by", guards.hold_text("blocked_by"), self._since(row, first), actor=_listed((*live, *failed)))
+        return Guard(
+            "blocked_by", guards.hold_text("blocked_by"), self._since(row, first), actor=_listed((*live, *failed))
+        )
 
     def _queued(self, row: Row) -> Guard:
         """A review that waits for its refinery, with what the refinery works on now."""

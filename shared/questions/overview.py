@@ -2,42 +2,61 @@
 
 import sqlite3
 from dataclasses import dataclass
-from typing import Final, Literal
+from datetime import datetime
+from typing import Any, Final, Literal
 
+from shared.domain.shapes import Time, answer
+from shared.domain.states import BeadStatus, BeadType, EffectKind, EffectState, EventSource
+from shared.domain.times import readable_time
+
+ConvoyState = Literal["failed", "landed", "staged", "active"]
 _LIVE: Final = "('open', 'in_progress', 'in_review')"
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class BeadLine:
     """A live bead, for lists."""
 
     bead_id: str
-    type: str
-    status: str
+    type: BeadType
+    status: BeadStatus
     title: str
     rig_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class FailedLine:
     """A failed bead: when it failed, the code of the reason, and a sentence that says why and what to do."""
 
     bead_id: str
-    type: str
+    type: BeadType
     title: str
-    failed_at: str
+    failed_at: Time | None
     reason: str | None
     message: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class ForgeLine:
     """A review whose last poll or merge failed: when, and what the forge or its adapter answered."""
 
     bead_id: str
-    effect: str
-    at: str
+    effect: EffectKind
+    at: Time | None
     said: str
+
+
+@answer
+class EffectLine:
+    """An effect that is not finished, for lists."""
+
+    effect_id: str
+    kind: EffectKind
+    subject: str
+    generation: int
+    state: EffectState
+    attempts: int
+    deadline: Time | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +72,31 @@ class BoardLine:
     agent_says: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class ConvoyLine:
-    """A convoy, live or not, for lists."""
+    """A convoy, live or not, for lists: `done` of its `total` beads are closed."""
 
     bead_id: str
-    status: str
+    status: BeadStatus
+    state: ConvoyState
     title: str
     staged: bool
     total: int
     done: int
-    landed_at: str | None
+    landed_at: Time | None
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class OpenViolation:
     """An open violation of an invariant."""
 
     invariant: int
     subject: str
-    opened_at: str
+    opened_at: Time | None
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class EventLine:
     """A stored event, for lists."""
 
@@ -85,8 +105,8 @@ class EventLine:
     event_type: str
     agent_id: str | None
     bead_id: str | None
-    source: str
-    received_at: str
+    source: EventSource
+    received_at: Time | None
     outcome: str | None
     retry_count: int
     last_error: str | None
@@ -99,7 +119,9 @@ def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
         "WHERE type IN ('issue', 'message', 'escalation', 'merge_request', 'convoy', 'molecule') "
         f"AND status IN {_LIVE} ORDER BY created_at, bead_id"
     ).fetchall()
-    return [BeadLine(*row) for row in rows]
+    return [
+        BeadLine(bead_id, BeadType(kind), BeadStatus(status), title, rig) for bead_id, kind, status, title, rig in rows
+    ]
 
 
 def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[FailedLine]:
@@ -113,7 +135,10 @@ def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[Fai
         "AND b.status = 'failed' ORDER BY e.seq DESC LIMIT :limit",
         {"since": since, "limit": limit},
     ).fetchall()
-    return [FailedLine(*row) for row in rows]
+    return [
+        FailedLine(bead_id, BeadType(kind), title, readable_time(at), _text(reason), _text(message))
+        for bead_id, kind, title, at, reason, message in rows
+    ]
 
 
 def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
@@ -125,7 +150,31 @@ def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
         "WHERE o.kind IN ('poll_pr', 'merge_pr') AND o.state = 'failed' AND o.seq = (SELECT MAX(n.seq) FROM outbox n "
         "WHERE n.subject = o.subject AND n.kind = o.kind AND n.state IN ('done', 'failed')) ORDER BY o.seq"
     ).fetchall()
-    return [ForgeLine(*row) for row in rows]
+    return [ForgeLine(bead_id, EffectKind(kind), readable_time(at), str(said)) for bead_id, kind, at, said in rows]
+
+
+def unfinished_effects(sql: sqlite3.Connection) -> list[EffectLine]:
+    """Every effect that is not finished, in order of creation."""
+    rows = sql.execute(
+        "SELECT effect_id, kind, subject, generation, state, attempts, deadline FROM outbox "
+        "WHERE state IN ('pending', 'claimed') ORDER BY seq"
+    ).fetchall()
+    return [
+        EffectLine(
+            effect_id, EffectKind(kind), subject, generation, EffectState(state), attempts, readable_time(deadline)
+        )
+        for effect_id, kind, subject, generation, state, attempts, deadline in rows
+    ]
+
+
+def convoy(sql: sqlite3.Connection, bead_id: str) -> ConvoyLine | None:
+    """One convoy; None if it does not exist."""
+    row = sql.execute(
+        "SELECT b.bead_id, b.status, b.title, m.staged, m.total_beads, m.closed_beads, m.landed_at "
+        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id WHERE b.bead_id = :id",
+        {"id": bead_id},
+    ).fetchone()
+    return None if row is None else _convoy(row)
 
 
 def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
@@ -136,7 +185,21 @@ def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
         "WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
         {"limit": limit},
     ).fetchall()
-    return [ConvoyLine(row[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
+    return [_convoy(row) for row in rows]
+
+
+def _convoy(row: tuple[Any, ...]) -> ConvoyLine:
+    bead_id, status, title, staged, total, done, landed_at = row
+    now = BeadStatus(status)
+    state: ConvoyState = "staged" if staged else "active"
+    if now.terminal:
+        state = "failed" if now is BeadStatus.FAILED else "landed"
+    return ConvoyLine(bead_id, now, state, title, bool(staged), total, done, readable_time(landed_at))
+
+
+def _text(value: object) -> str | None:
+    """A value of stored metadata as text; metadata may hold values of any type."""
+    return None if value is None else str(value)
 
 
 def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, str]:
@@ -175,7 +238,7 @@ def open_violations(sql: sqlite3.Connection) -> list[OpenViolation]:
         "SELECT invariant, subject, opened_at, message FROM open_violations "
         "WHERE opened_at IS NOT NULL ORDER BY invariant, subject"
     ).fetchall()
-    return [OpenViolation(*row) for row in rows]
+    return [OpenViolation(number, subject, readable_time(at), message) for number, subject, at, message in rows]
 
 
 Which = Literal["all", "pending", "poisoned"]
@@ -193,10 +256,10 @@ def count_events(sql: sqlite3.Connection, which: Which) -> int:
     return count
 
 
-def oldest_pending(sql: sqlite3.Connection) -> str | None:
-    """When the oldest pending event was received, as stored; None if there is none."""
+def oldest_pending(sql: sqlite3.Connection) -> datetime | None:
+    """When the oldest pending event was received; None if there is none."""
     row = sql.execute("SELECT received_at FROM town_events WHERE processed_at IS NULL ORDER BY seq LIMIT 1").fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else readable_time(row[0])
 
 
 def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> list[EventLine]:
@@ -206,4 +269,20 @@ def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> list[EventLi
         f"FROM town_events WHERE {_WHERE[which]} ORDER BY seq DESC LIMIT :limit",
         {"limit": limit},
     ).fetchall()
-    return [EventLine(*row) for row in reversed(rows)]
+    return [_event(row) for row in reversed(rows)]
+
+
+def _event(row: tuple[Any, ...]) -> EventLine:
+    event_id, seq, event_type, agent_id, bead_id, source, received_at, outcome, retry_count, last_error = row
+    return EventLine(
+        event_id=event_id,
+        seq=seq,
+        event_type=event_type,
+        agent_id=agent_id,
+        bead_id=bead_id,
+        source=EventSource(source),
+        received_at=readable_time(received_at),
+        outcome=outcome,
+        retry_count=retry_count,
+        last_error=last_error,
+    )

@@ -95,6 +95,8 @@ def _cause(story: Story, entries: tuple[StoryEntry, ...], guard: Guard) -> Story
     """The cause of the first guard: preferably an entry of the story, else a summary of the tick."""
     if guard.since is None:
         return None
+    if guard.guard == "next_tick":
+        return next((entry for entry in reversed(entries) if entry.by in _CAUSES), None)
     if guard.guard in _REPORTED:
         reported = [
             each for each in entries if each.by == "event" and each.time >= guard.since and each.outcome == "applied"

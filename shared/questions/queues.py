@@ -55,9 +55,8 @@ def _served(town: TownReader, kind: str, rig_id: str | None, began: Beginnings) 
 def _under_review(town: TownReader, rig_id: str | None, began: Beginnings) -> Iterator[AtWork]:
     """The review that the refinery works on; else what it is hooked to, for example a pull request of its own."""
     current = [review.id for review in town.reviews if review.rig_id == rig_id and under_review(review)]
-    for agent in town.agents:
-        if agent.role is Role.REFINERY and agent.rig_id == rig_id and agent.hook is not None:
-            current.append(agent.hook)
+    refineries = [agent for agent in town.agents if agent.role is Role.REFINERY and agent.rig_id == rig_id]
+    current += [agent.hook for agent in refineries if agent.hook is not None]
     for bead_id in dict.fromkeys(current):
         agent_on_it = town.hooks.get(bead_id)
         yield AtWork(bead_id, None if agent_on_it is None else agent_on_it.id, began.entered(bead_id))

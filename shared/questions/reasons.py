@@ -63,7 +63,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "rate_limited": "rate_limited",
     "review_abandoned": "cooldown",
     "review_orphaned": "awaiting_ci",
-    "review_recovery": "cooldown",
+    "review_recovery": "awaiting_review",
     "review_stuck": "cooldown",
     "stalled": "cooldown",
     "token_fresh": "cooldown",

@@ -142,7 +142,9 @@ def occupied(town: TownReader, dispatched: Mapping[str, tuple[str, ...]]) -> Occ
     rigs = {None, *town.rigs, *(issue.rig_id for issue in town.issues)}
     full = {rig_id for rig_id in rigs if _is_full(town, rig_id, dispatched)}
     busy = {review.rig_id for review in town.reviews if under_review(review)}
-    busy |= {agent.rig_id for agent in town.agents if agent.role is Role.REFINERY and _at_work(agent.status, agent.hook)}
+    busy |= {
+        agent.rig_id for agent in town.agents if agent.role is Role.REFINERY and _at_work(agent.status, agent.hook)
+    }
     return Occupied(frozenset(full), frozenset({*busy, *dispatched.get("R5", ())}))
 
 

@@ -1,28 +1,37 @@
 """The town at the end of a replay: its agents, beads, convoys and backlog, and what the next tick would do."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from shared.domain.answers import ActionAnswer
 from shared.domain.limits import just_after
+from shared.domain.shapes import Time, answer
 from shared.domain.tick import Observations, TickInput
-from shared.domain.times import text_or_none
 from shared.engine import tick
 from shared.history.rerun import Rerun
 from shared.images import summary
 from shared.questions import overview, status
-from shared.questions.answers import AsOf, StateSnapshot
-from shared.questions.overview import BeadLine, ConvoyLine
+from shared.questions.overview import BeadLine, ConvoyLine, EffectLine
 from shared.questions.status import AgentLine
 from shared.runner.code_version import code_version
-from shared.town import database, outbox
-from shared.town.outbox import EffectLine
+from shared.town import database
 
 BEADS_SHOWN: Final = 5_000
 
 
-@dataclass(frozen=True, slots=True)
+@answer
+class AsOf:
+    """The state that an answer is about: its commit, its last tick (`time` is null before the first), and the versions in use."""
+
+    txid: int
+    tick: int
+    time: Time | None
+    sqlite_version: str
+    code_version: str
+
+
+@answer
 class Backlog:
     """The backlog: the numbers of pending and of poisoned events, and the unfinished effects."""
 
@@ -31,74 +40,62 @@ class Backlog:
     effects: tuple[EffectLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TownState:
-    """The state of a town after a tick."""
+@answer
+class StateSnapshot:
+    """A town after a tick."""
 
-    tick_no: int
-    txid: int
-    at: datetime | None
     agents: tuple[AgentLine, ...]
-    beads: tuple[BeadLine, ...]
+    non_terminal_beads: tuple[BeadLine, ...]
+    non_terminal_beads_omitted: int
     convoys: tuple[ConvoyLine, ...]
     queue: Backlog
     draining: bool
     settling: bool
     paused: bool
     breaker_open: bool
-    next_due: datetime | None
+    next_due_at: Time | None
 
-    def as_json(self) -> StateSnapshot:
-        """The state as answers show it."""
-        return {
-            "agents": [asdict(agent) for agent in self.agents],
-            "nonTerminalBeads": [asdict(bead) for bead in self.beads[:BEADS_SHOWN]],
-            "nonTerminalBeadsOmitted": max(len(self.beads) - BEADS_SHOWN, 0),
-            "convoys": [asdict(status.with_state(convoy)) for convoy in self.convoys],
-            "queue": {
-                "pendingEvents": self.queue.pending_events,
-                "poisonedEvents": self.queue.poisoned_events,
-                "effects": [asdict(effect) for effect in self.queue.effects],
-            },
-            "draining": self.draining,
-            "settling": self.settling,
-            "paused": self.paused,
-            "breakerOpen": self.breaker_open,
-            "nextDueAt": text_or_none(self.next_due),
-        }
 
-    def as_of(self) -> AsOf:
-        """The commit, tick and versions that identify this state."""
-        return {
-            "txid": self.txid,
-            "tick": self.tick_no,
-            "time": text_or_none(self.at),
-            "sqliteVersion": database.SQLITE_VERSION,
-            "codeVersion": code_version(),
-        }
+@dataclass(frozen=True, slots=True)
+class TownState:
+    """A town after a tick, and which tick that was."""
+
+    as_of: AsOf
+    snapshot: StateSnapshot
 
 
 def town_state(running: Rerun, at: datetime) -> TownState:
     """The state after the last tick of a rerun, as seen at the time `at`."""
     about = summary.before_tick(running.sql)
     reader, moment = tick.current_state(running.sql, given_at(running, at), town_id=running.town_id)
+    beads = overview.live_beads(running.sql)
     return TownState(
-        tick_no=running.tick_no,
-        txid=running.txid,
-        at=about.last_tick_at,
-        agents=status.agent_lines(running.sql, reader),
-        beads=tuple(overview.live_beads(running.sql)),
-        convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
-        queue=Backlog(
-            overview.count_events(running.sql, "pending"),
-            overview.count_events(running.sql, "poisoned"),
-            tuple(outbox.unfinished_lines(running.sql)),
+        as_of(running.txid, running.tick_no, about.last_tick_at),
+        StateSnapshot(
+            agents=status.agent_lines(running.sql, reader),
+            non_terminal_beads=tuple(beads[:BEADS_SHOWN]),
+            non_terminal_beads_omitted=max(len(beads) - BEADS_SHOWN, 0),
+            convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
+            queue=_backlog(running.sql),
+            draining=moment.draining,
+            settling=moment.settling,
+            paused=moment.paused,
+            breaker_open=moment.breaker.open,
+            next_due_at=about.next_due,
         ),
-        draining=moment.draining,
-        settling=moment.settling,
-        paused=moment.paused,
-        breaker_open=moment.breaker.open,
-        next_due=about.next_due,
+    )
+
+
+def as_of(txid: int, tick_no: int, time: datetime | None) -> AsOf:
+    """The state after this commit and tick, seen with the installed code."""
+    return AsOf(txid, tick_no, time, sqlite_version=database.SQLITE_VERSION, code_version=code_version())
+
+
+def _backlog(sql: database.Database) -> Backlog:
+    return Backlog(
+        pending_events=overview.count_events(sql, "pending"),
+        poisoned_events=overview.count_events(sql, "poisoned"),
+        effects=tuple(overview.unfinished_effects(sql)),
     )
 
 

@@ -4,29 +4,29 @@ It is computed from the committed image (spec/tick.md section 13), with the read
 Nothing is written, and neither runtime nor forge is called.
 """
 
-from dataclasses import asdict, dataclass
+from collections import Counter
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Final
 
-from typing_extensions import TypedDict
-
-from shared.domain import limits
-from shared.domain.answers import FieldsOf
-from shared.domain.shapes import document
-from shared.domain.states import BeadStatus
-from shared.domain.tick import Breaker, Observations, Tick
-from shared.domain.times import text_or_none, to_text
+from shared.domain import limits, shapes
+from shared.domain.limits import MILLISECOND
+from shared.domain.report import TickMetrics
+from shared.domain.shapes import Time, answer
+from shared.domain.states import AgentStatus, BeadStatus, Role
+from shared.domain.tick import Observations, Tick
+from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
-from shared.questions import overview
+from shared.questions import alarms, overview
+from shared.questions.alarms import AlarmState
 from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
 from shared.runner.inputs import Reading, fix_input
 from shared.runner.surroundings import Surroundings
-from shared.town import database
+from shared.town import database, journal
 from shared.town.reading import TownReader
 
 CONVOYS_SHOWN: Final = 50
@@ -34,47 +34,41 @@ FAILED_SHOWN: Final = 20
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 _NOTHING_NEW: Final = Reading((), (), more=False)
 
-ConvoyState = Literal["failed", "landed", "staged", "active"]
 
-
-@dataclass(frozen=True, slots=True)
+@answer
 class AgentLine:
     """An agent, for lists. `says` is its last status message."""
 
     agent_id: str
     identity: str
-    role: str
-    status: str
+    role: Role
+    status: AgentStatus
     hook: str | None
     generation: int
-    last_activity_at: str | None
+    last_activity_at: Time | None
     says: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ConvoyStanding(ConvoyLine):
-    """A convoy, for lists, with its state."""
-
-    state: ConvoyState
-
-
-class CommittedAnswer(TypedDict):
+@answer
+class Commit:
     """The commit that an answer is about; `time` is the time of the commit."""
 
     txid: int
     tick: int
-    time: str
+    time: Time
 
 
-class BreakerAnswer(TypedDict):
+@answer
+class BreakerState:
     """The breaker that pauses dispatching when too many starts fail."""
 
     open: bool
-    since: str | None
+    since: Time | None
     failures: int
 
 
-class UnreadableAnswer(TypedDict):
+@answer
+class UnreadableRow:
     """A row that cannot be read."""
 
     table: str
@@ -82,108 +76,63 @@ class UnreadableAnswer(TypedDict):
     problem: str
 
 
-class EventCounts(TypedDict):
+@answer
+class EventCounts:
     """The numbers of pending and poisoned events."""
 
     pending: int
     poisoned: int
-    oldestPendingSince: str | None
+    oldest_pending_since: Time | None
 
 
-class StatusAnswer(TypedDict):
-    """The status of a town at one time."""
+@answer
+class LastTick:
+    """The newest tick of the journal."""
 
-    townId: str
-    asOf: CommittedAnswer
-    now: str
-    nextDueAt: str | None
-    onlyAnEventWakesIt: bool
-    paused: bool
-    draining: bool
-    settling: bool
-    breaker: BreakerAnswer
-    agents: list[Annotated[dict[str, Any], FieldsOf(AgentLine)]]
-    beads: list[Annotated[dict[str, Any], FieldsOf(BeadLine)]]
-    waiting: list[Waiting]
-    failed: list[Annotated[dict[str, Any], FieldsOf(FailedLine)]]
-    refusedByForge: list[Annotated[dict[str, Any], FieldsOf(ForgeLine)]]
-    convoys: list[Annotated[dict[str, Any], FieldsOf(ConvoyStanding)]]
-    violations: list[Annotated[dict[str, Any], FieldsOf(OpenViolation)]]
-    unreadable: list[UnreadableAnswer]
-    inboxBatches: int
-    events: EventCounts
+    tick: int
+    time: Time
+    metrics: TickMetrics
 
 
-@dataclass(frozen=True, slots=True)
+@answer
+class BeadSummary:
+    """The number of live beads, in total and by status."""
+
+    live: int
+    by_status: dict[BeadStatus, int]
+
+
+@answer
 class TownStatus:
-    """The status of a town at one time. `next_due` is None if only an event can cause the next tick."""
+    """The status of a town at one time.
 
-    base: TownImage
-    now: datetime
-    next_due: datetime | None
+    `nextDueAt` is null if only an event can cause the next tick, and `lastTick` before the first tick. `waitingSummary` counts
+    live beads by waiting reason.
+    """
+
+    town_id: str
+    as_of: Commit
+    now: Time
+    next_due_at: Time | None
+    only_an_event_wakes_it: bool
     paused: bool
     draining: bool
     settling: bool
-    breaker: Breaker
+    breaker: BreakerState
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
     waiting: tuple[Waiting, ...]
     failed: tuple[FailedLine, ...]
-    refused: tuple[ForgeLine, ...]
+    refused_by_forge: tuple[ForgeLine, ...]
     convoys: tuple[ConvoyLine, ...]
     violations: tuple[OpenViolation, ...]
-    unreadable: tuple[tuple[str, str, str], ...]
+    unreadable: tuple[UnreadableRow, ...]
     inbox_batches: int
-    pending_events: int
-    poisoned_events: int
-    oldest_pending: str | None = None
-
-    def as_json(self) -> StatusAnswer:
-        """The report as answers show it."""
-        facts = self.base.facts
-        return {
-            "townId": self.base.town_id,
-            "asOf": {"txid": self.base.txid, "tick": facts.tick_no, "time": to_text(facts.time)},
-            "now": to_text(self.now),
-            "nextDueAt": text_or_none(self.next_due),
-            "onlyAnEventWakesIt": self.next_due is None and not self.inbox_batches,
-            "paused": self.paused,
-            "draining": self.draining,
-            "settling": self.settling,
-            "breaker": {
-                "open": self.breaker.open,
-                "since": text_or_none(self.breaker.since),
-                "failures": self.breaker.failures,
-            },
-            "agents": [asdict(agent) for agent in self.agents],
-            "beads": [asdict(bead) for bead in self.beads],
-            "waiting": [document(each) for each in self.waiting],
-            "failed": [asdict(bead) for bead in self.failed],
-            "refusedByForge": [asdict(line) for line in self.refused],
-            "convoys": [asdict(with_state(convoy)) for convoy in self.convoys],
-            "violations": [asdict(violation) for violation in self.violations],
-            "unreadable": [{"table": table, "key": key, "problem": why} for table, key, why in self.unreadable],
-            "inboxBatches": self.inbox_batches,
-            "events": {
-                "pending": self.pending_events,
-                "poisoned": self.poisoned_events,
-                "oldestPendingSince": self.oldest_pending,
-            },
-        }
-
-
-def convoy_state(convoy: ConvoyLine) -> ConvoyState:
-    """The state that is shown: failed, landed (closed), staged or active."""
-    if convoy.status == BeadStatus.FAILED:
-        return "failed"
-    if convoy.status == BeadStatus.CLOSED:
-        return "landed"
-    return "staged" if convoy.staged else "active"
-
-
-def with_state(convoy: ConvoyLine) -> ConvoyStanding:
-    """The convoy with its state."""
-    return ConvoyStanding(**asdict(convoy), state=convoy_state(convoy))
+    events: EventCounts
+    last_tick: LastTick | None
+    alarms: tuple[AlarmState, ...]
+    bead_summary: BeadSummary
+    waiting_summary: dict[str, int]
 
 
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
@@ -203,42 +152,82 @@ def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
             reading=_NOTHING_NEW,
             observations=Observations(asked=False),
         )
-        reader, moment = tick.current_state(sql, given, town_id=town_id)
+        _, moment = tick.current_state(sql, given, town_id=town_id)
         waits = Waits(sql, given, town_id=town_id)
-        return _status(sql, image, reader, moment, waits, next_due=about.next_due, batches=len(batches.objects))
+        return _status(sql, image, waits, moment, next_due=about.next_due, batches=len(batches.objects))
 
 
 def _status(
     sql: database.Database,
     image: TownImage,
-    reader: TownReader,
-    moment: Tick,
     waits: Waits,
+    moment: Tick,
     *,
     next_due: datetime | None,
     batches: int,
 ) -> TownStatus:
-    unread = tuple((table, key, why) for (table, key), why in sorted(reader.unreadable.items()))
+    facts = image.facts
+    due = facts.time if facts.tick_no == 0 else next_due
+    beads = tuple(overview.live_beads(sql))
+    violations = tuple(overview.open_violations(sql))
+    events = _events(sql)
+    last = last_tick(sql)
+    breaker = moment.breaker
     return TownStatus(
-        base=image,
+        town_id=image.town_id,
+        as_of=Commit(image.txid, facts.tick_no, facts.time),
         now=moment.now,
-        next_due=image.facts.time if image.facts.tick_no == 0 else next_due,
+        next_due_at=due,
+        only_an_event_wakes_it=due is None and not batches,
         paused=moment.paused,
         draining=moment.draining,
         settling=moment.settling,
-        breaker=moment.breaker,
-        agents=agent_lines(sql, reader),
-        beads=tuple(overview.live_beads(sql)),
+        breaker=BreakerState(breaker.open, breaker.since, breaker.failures),
+        agents=agent_lines(sql, waits.town),
+        beads=beads,
         waiting=tuple(waits.of_beads.values()),
         failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
-        refused=tuple(overview.forge_answers(sql)),
+        refused_by_forge=tuple(overview.forge_answers(sql)),
         convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
-        violations=tuple(overview.open_violations(sql)),
-        unreadable=unread,
+        violations=violations,
+        unreadable=tuple(UnreadableRow(*place, why) for place, why in sorted(waits.town.unreadable.items())),
         inbox_batches=batches,
-        pending_events=overview.count_events(sql, "pending"),
-        poisoned_events=overview.count_events(sql, "poisoned"),
-        oldest_pending=overview.oldest_pending(sql),
+        events=events,
+        last_tick=last,
+        alarms=_alarms(moment, len(violations), events, last),
+        bead_summary=BeadSummary(len(beads), dict(sorted(Counter(bead.status for bead in beads).items()))),
+        waiting_summary=waits.counts(),
+    )
+
+
+def last_tick(sql: database.Database) -> LastTick | None:
+    """Number, time and metrics of the newest journal row; None before the first tick."""
+    rows = journal.rows(sql, limit=1)
+    if not rows:
+        return None
+    [row] = rows
+    return LastTick(row["tick_no"], from_text(row["now"]), shapes.read(TickMetrics, row["outputs"]["metrics"]))
+
+
+def _events(sql: database.Database) -> EventCounts:
+    return EventCounts(
+        pending=overview.count_events(sql, "pending"),
+        poisoned=overview.count_events(sql, "poisoned"),
+        oldest_pending_since=overview.oldest_pending(sql),
+    )
+
+
+def _alarms(moment: Tick, violations: int, events: EventCounts, last: LastTick | None) -> tuple[AlarmState, ...]:
+    """The alarms that one town can raise, evaluated for this town alone."""
+    oldest = events.oldest_pending_since or moment.now
+    return alarms.judged(
+        {
+            "invariant-violated": violations,
+            "events-pile-up": events.pending,
+            "event-waits-long": max(moment.now - oldest, timedelta(0)) // MILLISECOND,
+            "event-poisoned": 0 if last is None else last.metrics.events_poisoned,
+            "breaker-open": int(moment.breaker.open),
+        }
     )
 
 
@@ -249,11 +238,11 @@ def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, 
         AgentLine(
             agent_id=agent.id,
             identity=agent.identity,
-            role=agent.role.value,
-            status=agent.status.value,
+            role=agent.role,
+            status=agent.status,
             hook=agent.hook,
             generation=agent.generation,
-            last_activity_at=text_or_none(agent.last_activity_at),
+            last_activity_at=agent.last_activity_at,
             says=says.get(agent.id) if agent.status.busy else None,
         )
         for agent in reader.agents

@@ -135,6 +135,8 @@ class Waits:
         waits_to_start = row.type == BeadType.MERGE_REQUEST or row.status == BeadStatus.OPEN
         if waits_to_start and row.id in self.town.blockers:
             holds.add("blocked_by")
+        if any(convoy.id == row.id and convoy.staged for convoy in self.town.convoys):
+            holds.add("staged")
         endless = [hold for hold in ENDLESS if hold in holds]
         return (*endless, *(hold for hold in ahead.holds if hold not in endless))
 
@@ -168,10 +170,18 @@ class Waits:
                 return reason
         due = None if act is None else act.promised
         if due is None or act is None or act.at <= self.foresight.now.now:
-            return "cooldown"
-        review = self.town.reviews_by_id.get(row.id)
+            return self._by_nature(row)
         reason = OF_WAIT[due.wait]
-        return "awaiting_approval" if reason == "awaiting_ci" and review and review.awaiting_approval else reason
+        return self._by_nature(row) if reason == "awaiting_ci" else reason
+
+    def _by_nature(self, row: Row) -> WaitingReason:
+        """What a row waits for between two acts that nothing holds back: reviewers and forges take their time meanwhile."""
+        review = self.town.reviews_by_id.get(row.id)
+        if row.status == BeadStatus.IN_REVIEW or (review is not None and review.status is BeadStatus.OPEN):
+            return "awaiting_review"
+        if review is None or review.pr_url is None:
+            return "cooldown"
+        return "awaiting_approval" if review.awaiting_approval else "awaiting_ci"
 
     def _at_rest(self, standing: Standing, row: Row) -> _Draft:
         guard = self._holding.of_state(standing.state, row, standing.says, actor=standing.actor)

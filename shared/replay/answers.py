@@ -1,6 +1,6 @@
 """The wire format of the debug answers. The OpenAPI document is generated from it, and tests check the answers against it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
@@ -11,9 +11,10 @@ from shared.domain.answers import (
     EffectAnswer,
     EnvelopeAnswer,
     EventAnswer,
+    FieldsOf,
     ViolationAnswer,
 )
-from shared.questions.answers import AsOf, StateSnapshot
+from shared.questions.snapshot import AsOf, StateSnapshot
 
 
 class ActionOfTick(ActionAnswer):
@@ -85,9 +86,9 @@ class ReplayAnswer(_Window, TypedDict):
     eventsReplayed: int
     actions: list[ActionOfTick]
     ticks: list[TickAnswer]
-    stateSnapshot: StateSnapshot
+    stateSnapshot: Annotated[dict[str, Any], FieldsOf(StateSnapshot)]
     nextActions: list[ActionAnswer]
-    asOf: AsOf
+    asOf: Annotated[dict[str, Any], FieldsOf(AsOf)]
     notes: list[str]
     cursor: str | None
 
@@ -176,6 +177,6 @@ class WhatIfAnswer(_Window, TypedDict):
     historyDivergence: DivergenceAnswer | None
     eventsReplayed: int
     actions: list[ActionOfTick]
-    stateSnapshot: StateSnapshot
-    asOf: AsOf
+    stateSnapshot: Annotated[dict[str, Any], FieldsOf(StateSnapshot)]
+    asOf: Annotated[dict[str, Any], FieldsOf(AsOf)]
     notes: list[str]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from shared.domain.answers import ActionAnswer
 from shared.domain.report import TickReport
+from shared.domain.shapes import document
 from shared.domain.times import text_or_none, to_text
 from shared.history.differences import Difference
 from shared.ports.town_past import JournalRow, PastImage
@@ -163,9 +164,9 @@ class Replay:
                 for action in tick.report.actions
             ],
             "ticks": [tick.as_json(self.results) for tick in self.ticks],
-            "stateSnapshot": self.state.as_json(),
+            "stateSnapshot": document(self.state.snapshot),
             "nextActions": list(self.next_actions),
-            "asOf": self.state.as_of(),
+            "asOf": document(self.state.as_of),
             "notes": list(self.notes),
             "cursor": self.cursor,
         }

@@ -12,6 +12,7 @@ from typing import Literal
 
 from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
 from shared.domain.images import JournalBlock
+from shared.domain.shapes import Time, answer
 from shared.domain.times import from_milliseconds, to_text
 from shared.images import restoring
 from shared.images.pages import page_size_of
@@ -24,25 +25,15 @@ from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class RestorePoint:
-    """A commit that can be restored. `tick_no` is None if only a spill or snapshot is left, because neither records it."""
+    """A commit that can be restored. `tick` is None if only a spill or snapshot is left, because neither records it."""
 
     txid: int
-    time: datetime
+    time: Time
     size: int
     kind: Literal["head", "spill", "snapshot"]
-    tick_no: int | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """The point as answers show it."""
-        return {
-            "txid": self.txid,
-            "time": to_text(self.time),
-            "size": self.size,
-            "kind": self.kind,
-            "tick": self.tick_no,
-        }
+    tick: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,13 @@ class Archive:
                 known.add(max_txid)
                 found.append(_point_of_file((yield from self.header_of(key)), key))
         return sorted(found, key=lambda point: -point.txid)
+
+    def count_points(self) -> Steps[int]:
+        """The number of all restore points: every head, and the ends of files from before the oldest head. Raises UnknownTown."""
+        versions = yield from self.head_versions()
+        oldest = yield from self.head_of(versions[-1])
+        ends = {max_txid for _, max_txid in (yield from self.files()).values()}
+        return len(versions) + sum(end < oldest.manifest.txid for end in ends)
 
     def at_txid(self, txid: int) -> Steps[Restored]:
         """The image right after commit `txid`. Raises Refused (404), UnknownTown, DamagedImage."""
@@ -257,12 +255,12 @@ def flush(objects: ObjectStore, image: TownImage) -> Steps[str]:
 
 def _create(objects: ObjectStore, wanted: layers.ImmutableObject) -> Steps[str]:
     """Create an immutable object, or find it with the same bytes. Raises StoreUnavailable, DamagedImage, AccessDenied."""
-    answer: object = None
+    answered: object = None
     try:
         yield Call(f"create {wanted.key}", partial(objects.create, wanted.key, wanted.body))
     except Exception as raised:  # noqa: BLE001 - settle_publication handles it, and raises it if it is final
-        answer = raised
-    if not (yield from layers.settle_publication(objects, wanted, answer)):
+        answered = raised
+    if not (yield from layers.settle_publication(objects, wanted, answered)):
         raise StoreUnavailable(
             f"create {wanted.key}: it is unknown whether the object exists", hint="repeat the command; that is safe"
         )

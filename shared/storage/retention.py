@@ -20,12 +20,13 @@ The times of a town's commits never decrease. So a binary search finds the bound
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from shared.domain import limits
+from shared.domain.shapes import answer
 from shared.domain.times import from_milliseconds, from_text
 from shared.ports.object_store import ObjectVersion, StoredObject
 from shared.ports.steps import Call, Steps, Together
@@ -49,7 +50,7 @@ class Keep:
     window: timedelta = limits.RESTORE_WINDOW
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class Doomed:
     """An object, or a past version of one, that may be deleted."""
 
@@ -58,29 +59,19 @@ class Doomed:
     version_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class RetentionPlan:
-    """The objects that may be deleted, and the number and bytes of those that are kept."""
+    """The objects that may be deleted, with the bytes that this frees, and the number and bytes of those that are kept.
+
+    `carried_out` means that they were deleted.
+    """
 
     town_id: str
     doomed: tuple[Doomed, ...]
+    freed_bytes: int
     kept_objects: int
     kept_bytes: int
-
-    @property
-    def freed_bytes(self) -> int:
-        """How many bytes the deletion frees."""
-        return sum(each.size for each in self.doomed)
-
-    def as_json(self) -> dict[str, object]:
-        """The plan as answers show it."""
-        return {
-            "townId": self.town_id,
-            "doomed": [{"key": each.key, "size": each.size, "version": each.version_id} for each in self.doomed],
-            "freedBytes": self.freed_bytes,
-            "keptObjects": self.kept_objects,
-            "keptBytes": self.kept_bytes,
-        }
+    carried_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +105,20 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
     doomed += [Doomed(file.key, file.size) for file in files if file.key not in needed]
     doomed += old_rows
     kept = [version.size for version in heads] + [file.size for file in files if file.key in needed] + rows
-    return RetentionPlan(archive.town_id, tuple(doomed), len(kept), sum(kept))
+    return RetentionPlan(
+        town_id=archive.town_id,
+        doomed=tuple(doomed),
+        freed_bytes=sum(each.size for each in doomed),
+        kept_objects=len(kept),
+        kept_bytes=sum(kept),
+    )
 
 
 def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
     """Decide what may be deleted, and delete it; returns the plan that was carried out."""
     decided = yield from plan(archive, keep, now=now)
     yield from carry_out(archive, decided)
-    return decided
+    return replace(decided, carried_out=True)
 
 
 def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
@@ -133,10 +130,9 @@ def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
     heads = [each for each in decided.doomed if each.version_id is not None]
     objects = [each for each in decided.doomed if each.version_id is None]
     for part in (*_parts_of(heads), *_parts_of(objects)):
-        answers = yield Together(tuple(_deletion(archive, each) for each in part))
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
+        for result in (yield Together(tuple(_deletion(archive, each) for each in part))):
+            if isinstance(result, Exception):
+                raise result
     return len(decided.doomed)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+from shared.questions.alarms import THRESHOLDS
+
 NAMESPACE: Final = "TownReconciler"
 SERVICE: Final = "town-reconciler"
 ACTION_TYPE: Final = "actionType"
@@ -95,14 +97,30 @@ METRICS: Final[tuple[Metric, ...]] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         "Open invariant violations of a town; the town with the most in the period.",
-        alarms=(Alarm("invariant-violated", Statistic.MAXIMUM, 0, "a town is in a state that must never occur"),),
+        alarms=(
+            Alarm(
+                "invariant-violated",
+                Statistic.MAXIMUM,
+                THRESHOLDS["invariant-violated"],
+                "a town is in a state that must never occur",
+            ),
+        ),
     ),
     Metric(
         "pendingEventCount",
         Unit.COUNT,
         Statistic.MAXIMUM,
         "Events of a town that still wait after a tick; the town with the most in the period.",
-        alarms=(Alarm("events-pile-up", Statistic.MAXIMUM, 50, "more than 50 events of a town are waiting", 3, 5),),
+        alarms=(
+            Alarm(
+                "events-pile-up",
+                Statistic.MAXIMUM,
+                THRESHOLDS["events-pile-up"],
+                "more than 50 events of a town are waiting",
+                3,
+                5,
+            ),
+        ),
     ),
     Metric(
         "oldestPendingEventMs",
@@ -113,7 +131,7 @@ METRICS: Final[tuple[Metric, ...]] = (
             Alarm(
                 "event-waits-long",
                 Statistic.MAXIMUM,
-                300_000,
+                THRESHOLDS["event-waits-long"],
                 "an event has been waiting for more than five minutes",
                 2,
                 3,
@@ -125,7 +143,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         Unit.COUNT,
         Statistic.SUM,
         "Events that were poisoned: they failed permanently and were set aside.",
-        alarms=(Alarm("event-poisoned", Statistic.SUM, 0, "an event failed permanently"),),
+        alarms=(Alarm("event-poisoned", Statistic.SUM, THRESHOLDS["event-poisoned"], "an event failed permanently"),),
     ),
     Metric("actionsSkipped", Unit.COUNT, Statistic.SUM, "Actions whose precondition no longer held."),
     Metric(
@@ -156,7 +174,16 @@ METRICS: Final[tuple[Metric, ...]] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         "1 while the dispatch breaker of any town is open.",
-        alarms=(Alarm("breaker-open", Statistic.MAXIMUM, 0, "a town has stopped dispatching agents", 1, 30),),
+        alarms=(
+            Alarm(
+                "breaker-open",
+                Statistic.MAXIMUM,
+                THRESHOLDS["breaker-open"],
+                "a town has stopped dispatching agents",
+                1,
+                30,
+            ),
+        ),
     ),
     Metric("ticksRun", Unit.COUNT, Statistic.SUM, "Ticks that ran to the end, quiet ones included."),
     Metric("ticksQuiet", Unit.COUNT, Statistic.SUM, "Ticks that had nothing to commit."),

@@ -38,29 +38,6 @@ class Effect:
         return self.state in (EffectState.PENDING, EffectState.CLAIMED)
 
 
-@dataclass(frozen=True, slots=True)
-class EffectLine:
-    """An effect as status and snapshots list it. Only a finished effect has a `result`."""
-
-    effect_id: str
-    kind: str
-    subject: str
-    generation: int
-    state: str
-    attempts: int
-    deadline: str
-    result: str | None = None
-
-
-def unfinished_lines(sql: sqlite3.Connection) -> list[EffectLine]:
-    """Every effect that is not finished, in order of creation."""
-    found = sql.execute(
-        "SELECT effect_id, kind, subject, generation, state, attempts, deadline FROM outbox "
-        "WHERE state IN ('pending', 'claimed') ORDER BY seq"
-    ).fetchall()
-    return [EffectLine(*row) for row in found]
-
-
 def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> Any:
     """The result of an attempt, if it is the last one of its effect and the image still has the result; else None."""
     row = sql.execute(

@@ -197,7 +197,7 @@ def test_the_token_that_a_container_was_given_speaks_for_every_agent_of_its_town
     agents = [agent for agent in life.status(DEMO)["agents"] if agent["role"] != "mayor"]
     assert {agent["role"] for agent in agents} == {"polecat", "refinery"}
     for agent in agents:
-        said = fact("agent_status", f"{agent['role']}-says-so", {"message": "I am done"}, agent_id=agent["agent_id"])
+        said = fact("agent_status", f"{agent['role']}-says-so", {"message": "I am done"}, agent_id=agent["agentId"])
         assert post(life.cloud, said, town=DEMO, shown=given).status == 202
         assert post(life.cloud, said, town="demo-early", shown=given).status == 404
         assert post(life.cloud, said, town="demo-nowhere", shown=given).status == 404
@@ -205,7 +205,7 @@ def test_the_token_that_a_container_was_given_speaks_for_every_agent_of_its_town
 
 def test_the_token_of_an_agent_speaks_for_itself_alone(life: Life) -> None:
     polecat, refinery = (
-        next(agent["agent_id"] for agent in life.status(DEMO)["agents"] if agent["role"] == role)
+        next(agent["agentId"] for agent in life.status(DEMO)["agents"] if agent["role"] == role)
         for role in ("polecat", "refinery")
     )
     [given] = life.cloud.towns.containers[DEMO].disk.glob(f"tokens/{polecat}.*")

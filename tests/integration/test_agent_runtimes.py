@@ -10,9 +10,8 @@ import pytest
 from shared.adapters.clock import wait_for
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected
+from tests.patience import PATIENCE_SECONDS
 from tests.runtime_grounds import GROUNDS, Ground
-
-PATIENCE_SECONDS = 20.0
 
 
 @pytest.fixture(params=list(GROUNDS))

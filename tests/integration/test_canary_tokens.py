@@ -20,10 +20,13 @@ from shared.adapters.http_json import call
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.town_containers import FixedAddresses
+from shared.domain.shapes import document
 from shared.ports.runtime import Done, Started
 from shared.ports.secrets import Secret
 from shared.ports.steps import drive
 from shared.questions import status as reports
+from tests.control_servers import PATIENT
+from tests.patience import PATIENCE_SECONDS
 from tests.pull_request_life import Life, a_convoy, a_life
 from tests.towns import TOWN, a_town
 from tests.worlds import a_world
@@ -62,7 +65,7 @@ def everything_said(life: Life, log: pytest.LogCaptureFixture, printed: str) -> 
             repr([body.body for body in stored]),
             repr(life.world.alerts.raised),
             repr(life.world.metrics.runs),
-            json.dumps(status.as_json()),
+            json.dumps(document(status)),
             json.dumps(life.world.journal()),
             json.dumps(life.world.dry_run().as_json(image_digest="")),
             repr(life.world.forge),
@@ -121,14 +124,17 @@ def test_what_a_container_knows_is_told_to_no_agent_and_to_nobody_who_asks(tmp_p
     )
     try:
         runtime = ControlServerRuntime(
-            FixedAddresses(container.address), key_of=lambda _: "canary-key", mint=lambda *_, **__: "canary-token"
+            FixedAddresses(container.address),
+            key_of=lambda _: "canary-key",
+            mint=lambda *_, **__: "canary-token",
+            seconds=PATIENT,
         )
         order = {"town_id": TOWN, "agent_id": "a1", "role": "polecat", "generation": 1, "rig": None}
         assert isinstance(runtime.start(order, effect_id="e1"), Started)
         assert runtime.refresh_token(TOWN, effect_id="r1") == Done()
-        assert wait_for(lambda: runtime.status(TOWN, "a1").status == "exited", seconds=20)
+        assert wait_for(lambda: runtime.status(TOWN, "a1").status == "exited", seconds=PATIENCE_SECONDS)
         answers = [
-            repr(call(method, f"{container.address}{path}", body=body, headers=headers, seconds=8))
+            repr(call(method, f"{container.address}{path}", body=body, headers=headers, seconds=PATIENCE_SECONDS))
             for method, path, body in (
                 ("GET", "/health", None),
                 ("GET", "/agents/a1/status", None),

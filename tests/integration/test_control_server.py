@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+from infra.agents.control_server import eviction
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces, _said
 from infra.agents.posting import poster_from
 from infra.devstack import container, git_seed
-from shared.adapters.clock import wait_for
-from shared.adapters.control_server import CallSeconds, ControlServerRuntime
+from shared.adapters.clock import Budget, wait_for
+from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.http_json import Answered, call
 from shared.adapters.local_processes import NotPrepared
@@ -31,12 +32,12 @@ from shared.adapters.town_containers import FixedAddresses
 from shared.domain.processes import ProcessStatus
 from shared.events.containers import drain_nonce
 from shared.ports.runtime import Done, Started, StartRejected
-from tests.control_servers import Listener, TestServer, a_control_server, started
+from tests.control_servers import PATIENT, Listener, TestServer, a_control_server, started
 from tests.fakes import FakeClock
+from tests.patience import PATIENCE_SECONDS
 from tests.towns import T, a_town
 from tests.worlds import a_world
 
-PATIENCE_SECONDS = 20.0
 URL = "https://git.example.com/acme/work.git"
 RIG = {"id": "rig-1", "name": "work", "git_url": URL, "default_branch": "main"}
 TALKER = ("sh", "-c", "echo hello; sleep 600")
@@ -73,8 +74,7 @@ def server(tmp_path: Path, clock: FakeClock, repository: Path) -> Iterator[TestS
 
 
 def adapter(server: TestServer) -> ControlServerRuntime:
-    seconds = CallSeconds(start=8, status=8, health=8, other=8)
-    return ControlServerRuntime(FixedAddresses(server.address), key_of=lambda _: server.settings.key, seconds=seconds)
+    return ControlServerRuntime(FixedAddresses(server.address), key_of=lambda _: server.settings.key, seconds=PATIENT)
 
 
 def order(generation: int = 1, agent_id: str = "a1", role: str = "polecat", **more: Any) -> dict[str, Any]:
@@ -460,7 +460,13 @@ def test_an_origin_that_hangs_does_not_delay_the_reports_of_other_agents(
     server: TestServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Work was saved for one agent after another, up to ten minutes each; the platform kills a container sooner."""
-    monkeypatch.setattr("infra.agents.control_server.eviction._SAVE_SECONDS", 3.0)
+
+    class UntilTheOtherIsSaved(Budget):
+        def left(self, *, at_most: float = float("inf")) -> float:
+            is_saved = git(repository, "branch", "--list", "gt/a2") != ""
+            return 0 if is_saved else super().left(at_most=at_most)
+
+    monkeypatch.setattr(eviction, "Budget", UntilTheOtherIsSaved)
     for agent_id in ("a1", "a2"):
         start(server, agent_id=agent_id, rig=RIG | {"id": agent_id}, branch=f"gt/{agent_id}", effect=agent_id)
         (tree(server, agent_id) / "half.txt").write_text("half done\n")
@@ -505,7 +511,7 @@ def test_a_server_that_was_restarted_knows_what_it_started(server: TestServer) -
     """The process survives the server: the new server finds it, reports its status and stops it."""
     first = start(server)
     server.running._close()
-    server.running.reporter.finish(seconds=1)
+    server.running.reporter.finish(seconds=PATIENCE_SECONDS)
     newer = calm(server.replaced("instance-2"))
     assert adapter(newer).start(order(), effect_id="e1") == first
     assert [beat["payload"]["generation"] for beat in look(newer).heard("agent_heartbeat")][-1:] == [1]
@@ -522,7 +528,7 @@ def test_a_server_that_was_restarted_knows_what_it_started(server: TestServer) -
 
 def ask(server: TestServer, method: str, path: str, body: Any = None, **headers: str) -> Answered:
     sent = {"Authorization": f"Bearer {server.settings.key}", **headers}
-    answer = call(method, f"{server.address}{path}", body=body, headers=sent, seconds=8)
+    answer = call(method, f"{server.address}{path}", body=body, headers=sent, seconds=PATIENCE_SECONDS)
     assert isinstance(answer, Answered)
     return answer
 
@@ -593,7 +599,7 @@ def test_clones_that_hang_delay_no_start_and_end_with_the_server(
 
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
     """Its Content-Length is enough to refuse it; the body is never sent."""
-    connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=8)
+    connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=PATIENCE_SECONDS)
     connection.putrequest("POST", "/agents/a1/message")
     connection.putheader("Content-Length", str((1 << 20) + 1))
     connection.endheaders()
@@ -664,13 +670,14 @@ def test_as_a_process_it_serves_until_sigterm(tmp_path: Path, clock: FakeClock) 
         "t1", tmp_path / "disk", instance_id="one", key="k", command="sleep 600", environment=environment
     )
     try:
-        runtime = ControlServerRuntime(FixedAddresses(run.address), key_of=lambda _: "k")
+        runtime = ControlServerRuntime(FixedAddresses(run.address), key_of=lambda _: "k", seconds=PATIENT)
         assert isinstance(runtime.start(order(rig=None), effect_id="e1"), Started)
         run.evict()
-        assert run.wait(seconds=30) == 0
+        assert run.wait(seconds=PATIENCE_SECONDS) == 0
     finally:
         run.close()
-    assert run.said[-2:] == ["a1 generation 1: nothing to save", "evicted"]
+    last_words = ["a1 generation 1: nothing to save", "evicted"]
+    assert wait_for(lambda: run.said[-2:] == last_words, seconds=PATIENCE_SECONDS), run.said
     kinds = [event["event_type"] for key in world.inbox() for event in json.loads(_body(world, key))["events"]]
     assert [kind for kind in kinds if kind != "agent_heartbeat"] == ["container_eviction", "agent_completed"]
 
@@ -712,7 +719,9 @@ def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) 
     }
     try:
         words = [sys.executable, "-m", "infra.agents.control_server"]
-        done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            words, check=False, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        )
     finally:
         shelf.shutdown()
         shelf.server_close()

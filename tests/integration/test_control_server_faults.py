@@ -17,6 +17,7 @@ from shared.domain.errors import Terminal
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.control_servers import (
+    PATIENT,
     DropAnswer,
     DropRequest,
     Fail,
@@ -27,9 +28,9 @@ from tests.control_servers import (
     Twice,
     a_control_server,
 )
+from tests.patience import PATIENCE_SECONDS
 
-BRIEF = CallSeconds(start=0.7, status=0.5, health=0.5, other=0.7)
-PATIENT = CallSeconds(start=8, status=8, health=8, other=8)
+BRIEF = CallSeconds(start=1, status=1, health=1, other=1)
 REPOSITORY = "https://example.com/acme/work.git"
 
 
@@ -74,13 +75,13 @@ def order(generation: int = 1, agent_id: str = "a1", **more: Any) -> dict[str, A
         (Garble(), StartUnknown),
         (DropRequest(), StartUnknown),
         (DropAnswer(), StartUnknown),
-        (Late(1.2), StartUnknown),
+        (Late(), StartUnknown),
     ],
     ids=str,
 )
 def test_a_start_is_rejected_only_if_nothing_can_have_been_started(server: TestServer, fault: Any, kind: type) -> None:
     server.faults.add("/agents/start", fault)
-    answer = adapter(server, BRIEF).start(order(), effect_id="e1")
+    answer = adapter(server, BRIEF if fault == Late() else PATIENT).start(order(), effect_id="e1")
     assert type(answer) is kind
     assert getattr(answer, "reason", "")
     if kind is StartRejected:
@@ -102,19 +103,18 @@ def test_a_start_that_arrives_twice_at_once_is_one_process(server: TestServer) -
 
 
 def test_an_unreachable_server_rejects_the_start_and_the_status_is_unknown() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    runtime = ControlServerRuntime(FixedAddresses(address), seconds=BRIEF)
-    answer = runtime.start(order(), effect_id="e1")
-    assert answer == StartRejected("the control server cannot be reached: NewConnectionError")
-    assert runtime.status("t1", "a1").status == "unknown"
-    refused = runtime.stop("t1", "a1", generation=1, effect_id="s1")
-    assert isinstance(refused, NotDone)
-    assert refused.passing
-    assert runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue") == NotDone(
-        "the control server did not answer: NewConnectionError", passing=True
-    )
+    with socket.socket() as bound:  # and not listening, so nobody else can listen there meanwhile
+        bound.bind(("127.0.0.1", 0))
+        runtime = ControlServerRuntime(FixedAddresses(f"http://127.0.0.1:{bound.getsockname()[1]}"), seconds=PATIENT)
+        answer = runtime.start(order(), effect_id="e1")
+        assert answer == StartRejected("the control server cannot be reached: NewConnectionError")
+        assert runtime.status("t1", "a1").status == "unknown"
+        refused = runtime.stop("t1", "a1", generation=1, effect_id="s1")
+        assert isinstance(refused, NotDone)
+        assert refused.passing
+        assert runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue") == NotDone(
+            "the control server did not answer: NewConnectionError", passing=True
+        )
 
 
 def test_a_town_without_a_configured_server_is_rejected_as_bad_configuration() -> None:
@@ -125,11 +125,11 @@ def test_a_town_without_a_configured_server_is_rejected_as_bad_configuration() -
     assert runtime.status("t1", "a1") == ProcessStatus("not_found")
 
 
-@pytest.mark.parametrize("fault", [Fail(500), Garble(), DropRequest(), Slow(0.9)], ids=str)
+@pytest.mark.parametrize("fault", [Fail(500), Garble(), DropRequest(), Slow()], ids=str)
 def test_a_status_that_is_not_answered_is_unknown(server: TestServer, fault: Any) -> None:
     adapter(server).start(order(), effect_id="e1")
     server.faults.add("/status", fault)
-    assert adapter(server, BRIEF).status("t1", "a1").status == "unknown"
+    assert adapter(server, BRIEF if fault == Slow() else PATIENT).status("t1", "a1").status == "unknown"
     assert adapter(server).status("t1", "a1") == ProcessStatus("running", generation=1)
 
 
@@ -183,7 +183,7 @@ def _a_dripping_server(ended: threading.Event) -> Iterator[str]:
         thread = threading.Thread(target=drip)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join(timeout=20)
+        thread.join(timeout=PATIENCE_SECONDS)
 
 
 def test_a_caller_without_the_key_gets_no_answer(server: TestServer) -> None:
@@ -267,7 +267,7 @@ def test_a_late_token_for_an_older_generation_does_not_replace_the_newer_one(ser
     assert isinstance(runtime.start(order(), effect_id="e1"), Started | StartRejected)
     late = {"token": "c", "agentTokens": [{"agentId": "a1", "generation": 1, "token": "agent t1 a1 1"}]}
     headers = {"Authorization": f"Bearer {server.settings.key}"}
-    answer = call("POST", f"{server.address}/refresh-token", body=late, headers=headers, seconds=8)
+    answer = call("POST", f"{server.address}/refresh-token", body=late, headers=headers, seconds=PATIENCE_SECONDS)
     assert isinstance(answer, Answered)
     assert answer.ok
     [agent] = server.runtime.running()
@@ -279,7 +279,7 @@ def test_a_late_token_for_an_older_generation_does_not_replace_the_newer_one(ser
 
 def test_no_start_is_sent_if_the_token_took_all_the_time(server: TestServer) -> None:
     """The time for the token was added to that for the start, so the answer came too late and the start counted as unknown."""
-    server.faults.add("/refresh-token", Slow(1.2))
+    server.faults.add("/refresh-token", Slow())
     answer = adapter(server, BRIEF, mint=_minted).start(order(), effect_id="e1")
 
     assert isinstance(answer, StartRejected)

@@ -15,8 +15,8 @@ from infra.devstack.fake_forge import TOKEN
 from infra.townctl import wiring
 from shared.adapters.clock import wait_for
 from tests.integration.townctl_calls import REPOSITORY, Townctl
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 120.0
 BAR_SECONDS = 60.0
 
 

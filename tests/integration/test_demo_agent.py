@@ -27,8 +27,8 @@ from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 from shared.storage.towns import ObjectTownStore
 from tests.conventions.sources import ROOT
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60.0
 GIT_URL = "https://git.demo.invalid/town/work.git"
 BEAD = "0a1b2c3d-0000-8000-8000-000000000001"
 FEATURE = "convoy/demo/0a0a0a0a/head"

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra.agents.control_server.requests import StartAgentRequest
+from shared.adapters import ecs_tasks
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTasks
@@ -22,8 +23,10 @@ from shared.adapters.s3_shelf import S3Shelf
 from shared.domain.errors import StoreUnavailable
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Awake, Done, NotDone, Started, StartRejected, StartUnknown
+from tests.control_servers import PATIENT
 from tests.fargate import NO_CAPACITY, Fargate, a_fargate, environment_of
 from tests.integration.test_agent_runtimes import order
+from tests.patience import PATIENCE_SECONDS
 
 EFFECT = "e" * 64
 
@@ -39,7 +42,7 @@ def agents(fargate: Fargate, **more: Any) -> EcsAgents:
 
 
 def containers(fargate: Fargate) -> EcsContainers:
-    return EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.02)
+    return EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.02, wall=lambda: 1_000_000.0)
 
 
 def _minted(town_id: str, *, scope: str, agent_id: str | None = None, generation: int | None = None) -> str:
@@ -264,7 +267,7 @@ def test_a_shelf_in_a_bucket_gives_an_address_that_ends(fargate: Fargate) -> Non
 
 
 def test_twenty_agents_at_once_wake_one_container(fargate: Fargate) -> None:
-    runtime = ControlServerRuntime(containers(fargate), seconds=CallSeconds(start=20))
+    runtime = ControlServerRuntime(containers(fargate), seconds=PATIENT)
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda n: runtime.start(order(agent_id=f"a{n}"), effect_id=f"{n:064}"), range(20)))
     assert [type(answer) for answer in answers] == [Started] * 20
@@ -274,7 +277,12 @@ def test_twenty_agents_at_once_wake_one_container(fargate: Fargate) -> None:
 def test_two_processes_that_wake_a_town_at_once_run_one_container(fargate: Fargate) -> None:
     """They share no lock: the token, which follows from what was there before, makes their calls the same."""
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda c: c.wake("t1", effect_id="x", seconds=5), [containers(fargate), containers(fargate)]))
+        list(
+            pool.map(
+                lambda c: c.wake("t1", effect_id="x", seconds=PATIENCE_SECONDS),
+                [containers(fargate), containers(fargate)],
+            )
+        )
     assert len(fargate.living()) == 1
 
 
@@ -284,11 +292,11 @@ def test_a_town_that_slept_for_hours_gets_a_container_and_not_the_memory_of_one(
     """
     wall = [1_000_000.0]
     woken = EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.02, wall=lambda: wall[0])
-    assert isinstance(woken.wake("t1", effect_id="x", seconds=5), Awake)
+    assert isinstance(woken.wake("t1", effect_id="x", seconds=PATIENCE_SECONDS), Awake)
     woken.stop("t1", effect_id="y")
     fargate.forget_the_ended()
     wall[0] += 5 * 3600
-    assert isinstance(woken.wake("t1", effect_id="z", seconds=5), Awake)
+    assert isinstance(woken.wake("t1", effect_id="z", seconds=PATIENCE_SECONDS), Awake)
     assert len(fargate.living()) == 1
 
 
@@ -297,7 +305,7 @@ def test_of_two_containers_the_oldest_stays(fargate: Fargate) -> None:
     for token in ("1" * 64, "2" * 64):
         fargate.tasks.run("t1", token=token, environment={"TOWN_ID": "t1"}, tags={"town-role": "town"})
     first, _ = fargate.living()
-    containers(fargate).wake("t1", effect_id="x", seconds=5)
+    containers(fargate).wake("t1", effect_id="x", seconds=PATIENCE_SECONDS)
     assert fargate.living() == [first]
 
 
@@ -309,7 +317,7 @@ def test_a_container_that_takes_too_long_is_a_no_and_the_next_attempt_finds_it(f
     assert runtime.container_state("t1") == "starting"
     [arn] = fargate.living()
     fargate.start_container(arn)
-    patient = ControlServerRuntime(containers(fargate), seconds=CallSeconds(start=10))
+    patient = ControlServerRuntime(containers(fargate), seconds=PATIENT)
     assert isinstance(patient.start(order(2), effect_id="f" * 64), Started)
     assert patient.container_state("t1") == "healthy"
 
@@ -368,6 +376,7 @@ def test_a_tick_that_asks_for_twenty_agents_asks_ecs_once(fargate: Fargate, monk
         return original(self, **request)
 
     monkeypatch.setattr(Fargate, "list_tasks", counted)
+    monkeypatch.setattr(ecs_tasks, "_SEEN_SECONDS", PATIENCE_SECONDS)
     runtime = ControlServerRuntime(containers(fargate))
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda number: runtime.status("t1", f"a{number}"), range(20)))

@@ -160,7 +160,7 @@ def test_139_a_cancelled_bead_is_over_and_its_agent_rests() -> None:
     world.post(event("bead_cancelled", bead="b", event_id="cancel-it"))
     world.run()
     answer = assert_stuck(world, "b", Stuck(None, "terminal", None, "cancel-it", 2))
-    assert answer["state"]["status"] == "failed"
+    assert answer["row"]["status"] == "failed"
     rests = explained(world, "p", agent=True)
     assert rests["now"]["rule"] == "GC"
     assert rests["now"]["dueAt"] == to_text(ago(seconds=5) + limits.AGENT_FORGET_AFTER + MS)
@@ -277,7 +277,7 @@ def test_198_a_pull_request_that_cannot_be_polled_is_given_up_and_frees_its_refi
     world.run()
     number = world.town().tick_no
     assert_stuck(world, "m", Stuck(None, "terminal", None, "R4", number))
-    assert_stuck(world, "f", Stuck("A7", "next_tick", due + MS, "R4", number), agent=True)
+    assert_stuck(world, "f", Stuck("A7", "next_tick", due + limits.ACTIVE_INTERVAL, "R4", number), agent=True)
 
 
 def test_208_a_full_rig_lets_a_ready_bead_wait_for_whoever_takes_its_places() -> None:

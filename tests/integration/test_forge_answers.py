@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.devstack.fake_forge import Trouble, wait_a_moment
+from infra.devstack.fake_forge import Trouble
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.github_api import contract
+from shared.adapters.clock import wait_for
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forges import Forges
@@ -23,6 +24,7 @@ from shared.ports.secrets import Secret
 from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
+from tests.patience import PATIENCE_SECONDS
 from tests.raw_servers import answer, answering
 from tests.towns import T
 
@@ -121,20 +123,20 @@ def test_nobody_listening_is_a_passing_trouble(either: Served) -> None:
 def test_an_answer_that_does_not_come_in_time_is_not_waited_for(api: Any) -> None:
     with served(FakeGitHub() if api is GitHubPullRequests else FakeGitLab()) as site:
         url = site.opens()
-        site.server.trouble.plan(Trouble(slow_seconds=60))
+        site.server.trouble.plan(Trouble(slow_seconds=PATIENCE_SECONDS))
         target = site.forge._hosts.target(url, ASKER)
         answer = api(ForgeLimits(site.clock), timeout_seconds=0.05).read(target, Secret("t"), want_feedback=False)
         assert isinstance(answer, ForgeError)
         assert answer.kind == "transient"
-        assert wait_a_moment(lambda: len(site.server.requests) == 1)
+        assert wait_for(lambda: len(site.server.requests) == 1, seconds=PATIENCE_SECONDS)
 
 
 def test_a_forge_that_drips_does_not_extend_the_time_of_a_look(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte restarted the time-out."""
     url = either.opens()
     either.server.trouble.plan(Trouble(drips=True))
-    monkeypatch.setattr("shared.adapters.forge_http.TOGETHER_SECONDS", 0.3)
-    assert error(either, url, want_feedback=False).message == "the forge took longer than 0.3 s over one look"
+    monkeypatch.setattr("shared.adapters.forge_http.TOGETHER_SECONDS", 1)
+    assert error(either, url, want_feedback=False).message == "the forge took longer than 1 s over one look"
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/discussions", "/approvals"])

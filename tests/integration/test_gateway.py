@@ -9,6 +9,7 @@ import pytest
 
 from infra.devstack.gateway import serving
 from shared.domain.errors import Refused
+from tests.patience import PATIENCE_SECONDS
 
 
 class Echo:
@@ -19,7 +20,7 @@ class Echo:
 
 
 def said(url: str, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(request)
         answer = b""
         while part := connection.recv(4096):

@@ -19,8 +19,8 @@ from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 20.0
 SLEEPER = "import time; time.sleep(600)"
 
 

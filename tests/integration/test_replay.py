@@ -58,17 +58,17 @@ def test_every_tick_of_a_busy_history_is_what_happened_and_the_end_is_the_presen
     assert again.exact
     assert [tick.row["tick_no"] for tick in again.ticks] == list(range(1, 121))
     assert again.ticks[-1].digest == busy.image().image_digest
-    assert (again.state.tick_no, again.state.txid) == (busy.image().facts.tick_no, busy.image().txid)
+    assert (again.state.as_of.tick, again.state.as_of.txid) == (busy.image().facts.tick_no, busy.image().txid)
     town = busy.town()
     live = town.rows(
         "SELECT bead_id FROM beads WHERE type <> 'agent' AND status IN ('open', 'in_progress', 'in_review') "
         "ORDER BY created_at, bead_id"
     )
-    assert [bead.bead_id for bead in again.state.beads] == [row[0] for row in live]
+    assert [bead.bead_id for bead in again.state.snapshot.non_terminal_beads] == [row[0] for row in live]
     agents = town.rows("SELECT bead_id, status, current_hook_bead_id FROM agent_metadata ORDER BY bead_id")
-    assert [(agent.agent_id, agent.status, agent.hook) for agent in again.state.agents] == agents
+    assert [(agent.agent_id, agent.status, agent.hook) for agent in again.state.snapshot.agents] == agents
     assert (
-        again.state.queue.pending_events
+        again.state.snapshot.queue.pending_events
         == town.rows("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL")[0][0]
     )
 
@@ -108,7 +108,7 @@ def test_both_ends_belong_to_the_window(busy: World) -> None:
     assert [tick.row["tick_no"] for tick in replayed(busy, at[10], at[12]).ticks] == [10, 11, 12]
     assert [tick.row["tick_no"] for tick in replayed(busy, at[10] + MS, at[12] - MS).ticks] == [11]
     between = replayed(busy, at[10] + MS, at[11] - MS)
-    assert (between.ticks, between.exact, between.state.tick_no) == ((), True, 10)
+    assert (between.ticks, between.exact, between.state.as_of.tick) == ((), True, 10)
 
 
 def test_the_next_actions_are_those_of_the_next_tick_where_nobody_reports_anything() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -35,7 +36,7 @@ from tests.s3_stub import (
     lose_the_answer,
     refuse,
     stub_s3,
-    wait_too_long,
+    wait_until,
 )
 from tests.stores import BUCKET
 from tests.unit.storage.images import an_image, facts, operations_in
@@ -141,9 +142,11 @@ def test_a_store_that_does_not_answer_in_time_is_unavailable(
     stub: StubS3, objects: S3Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_objects, "_READ_SECONDS", 0.2)
-    stub.faults.append(wait_too_long)
+    gave_up = Event()
+    stub.faults.append(wait_until(gave_up))
     with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):
         objects.get(HEAD)
+    gave_up.set()
 
 
 def test_nobody_there_is_unavailable_and_names_what_to_check(as_owner: None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.clock import wait_for
+from tests.patience import PATIENCE_SECONDS
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -20,7 +21,7 @@ def test_a_server_does_not_outlive_a_starter_that_is_killed(name: str, tmp_path:
         "from infra.devstack import s3_servers\n"
         f"with s3_servers.{name}(pathlib.Path(sys.argv[1])) as server:\n"
         "    print(server.endpoint_url, flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
@@ -30,7 +31,7 @@ def test_a_server_does_not_outlive_a_starter_that_is_killed(name: str, tmp_path:
         assert port
         assert _who_runs(tmp_path)
         starter.send_signal(signal.SIGKILL)
-    assert wait_for(lambda: not _who_runs(tmp_path), seconds=5)
+    assert wait_for(lambda: not _who_runs(tmp_path), seconds=PATIENCE_SECONDS)
 
 
 def _who_runs(home: Path) -> list[int]:

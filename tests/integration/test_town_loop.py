@@ -15,6 +15,7 @@ from shared.ports.runtime import Started, StartRejected, StartUnknown
 from shared.runner.run_report import FailedRun, RunReport
 from shared.storage.restore import Archive
 from tests.fakes import FakeRuntime
+from tests.patience import PATIENCE_SECONDS
 from tests.towns import a_town
 from tests.worlds import World, a_world
 
@@ -30,7 +31,7 @@ class StuckRuntime(FakeRuntime):
     def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
         if order["town_id"] == "slow":
             self.reached.set()
-            assert self.go_on.wait(20)
+            assert self.go_on.wait(PATIENCE_SECONDS)
         return super().start(order, effect_id=effect_id)
 
 
@@ -79,8 +80,8 @@ def test_a_town_whose_runtime_hangs_delays_no_other_town() -> None:
 
     with going_on(TownLoop(world.around, seen, speed=1000)):
         for number in range(1, 5):
-            assert wait_for(partial(quick_has, number), seconds=20)
-            assert runtime.reached.wait(20)
+            assert wait_for(partial(quick_has, number), seconds=PATIENCE_SECONDS)
+            assert runtime.reached.wait(PATIENCE_SECONDS)
             world.clock.move(seconds=31)
         assert len(runtime.seen("start")) == 1
         runtime.go_on.set()
@@ -191,12 +192,12 @@ def test_ticks_do_not_wait_until_every_town_has_forgotten() -> None:
     ticked, seen = threading.Event(), Seen()
 
     def archive_of(town_id: str) -> Archive:
-        assert ticked.wait(20)
+        assert ticked.wait(PATIENCE_SECONDS)
         objects: Any = world.objects
         return Archive(objects, objects, town_id)
 
     with going_on(TownLoop(world.around, seen, speed=1000, archives=archive_of)):
-        assert wait_for(lambda: {run.town_id for run in seen.runs} == {"quick", "slow"}, seconds=20)
+        assert wait_for(lambda: {run.town_id for run in seen.runs} == {"quick", "slow"}, seconds=PATIENCE_SECONDS)
         ticked.set()
     assert seen.failures == []
 

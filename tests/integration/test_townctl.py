@@ -85,12 +85,12 @@ def test_a_paused_town_shows_what_its_rules_would_do(townctl: Townctl) -> None:
 def test_events_wait_in_the_inbox_until_a_tick_takes_them(townctl: Townctl) -> None:
     townctl.with_work()
     waiting = townctl.document("event", "list", "alpha", "--pending")
-    assert [event["event_type"] for event in waiting["inbox"]] == ["rig_registered", "bead_created"]
+    assert [event["eventType"] for event in waiting["inbox"]] == ["rig_registered", "bead_created"]
     assert waiting["stored"] == []
 
     townctl.document("tick", "alpha")
     listed = townctl.document("event", "list", "alpha")
-    assert [(event["event_type"], event["outcome"]) for event in listed["stored"]] == [
+    assert [(event["eventType"], event["outcome"]) for event in listed["stored"]] == [
         ("rig_registered", "applied"),
         ("bead_created", "applied"),
     ]
@@ -129,7 +129,7 @@ def test_the_status_says_why_a_bead_waits(townctl: Townctl) -> None:
     townctl.document("tick", "alpha")
 
     report = townctl.document("town", "status", "alpha")
-    reasons = {waiting["bead_id"]: waiting["reason"] for waiting in report["waiting"]}
+    reasons = {waiting["beadId"]: waiting["reason"] for waiting in report["waiting"]}
     assert reasons["b1"] == "held"
     assert reasons["c1"] == "staged"
     assert sorted(reasons.values()) == ["held", "staged", "staged", "staged"]
@@ -269,7 +269,7 @@ def test_a_poisoned_event_is_listed_alerted_and_driven_again(townctl: Townctl) -
     assert (alert["event"], alert["kind"]) == ("alert.raised", "event_poisoned")
 
     [event] = townctl.document("event", "list", "alpha", "--poisoned")["stored"]
-    assert (event["event_id"], event["outcome"]) == ("event-0001", "poisoned")
+    assert (event["eventId"], event["outcome"]) == ("event-0001", "poisoned")
     refused = townctl("event", "redrive", "alpha", "event-0001", "--json")
     assert refused.code == 2  # of no known type: it can never be applied
     assert "corrected event" in refused.error["hint"]
@@ -294,14 +294,14 @@ def test_a_redriven_event_gets_the_next_free_number(townctl: Townctl, monkeypatc
         for _ in range(3):
             townctl("tick", "alpha", "--force")
     assert (
-        townctl.document("event", "list", "alpha", "--poisoned")["stored"][0]["last_error"] == "RuntimeError: not today"
+        townctl.document("event", "list", "alpha", "--poisoned")["stored"][0]["lastError"] == "RuntimeError: not today"
     )
 
     assert townctl.document("event", "redrive", "alpha", "event-0001")["accepted"] == ["event-0001:r1"]
     assert townctl.document("event", "redrive", "alpha", "event-0001")["accepted"] == ["event-0001:r2"]
     townctl.document("tick", "alpha", "--force")
     stored_ones = townctl.document("event", "list", "alpha")["stored"]
-    outcomes = {event["event_id"]: (event["source"], event["outcome"]) for event in stored_ones}
+    outcomes = {event["eventId"]: (event["source"], event["outcome"]) for event in stored_ones}
     assert outcomes["event-0001:r1"] == ("operator", "applied")
     assert outcomes["event-0001:r2"][1].startswith("skipped")
     assert outcomes["event-0001"] == ("ingest", "poisoned")
@@ -370,7 +370,7 @@ def test_the_doctor_finds_lost_and_strange_markers(townctl: Townctl) -> None:
     (townctl.data / "due" / "20260101T000000Z" / "nobody").touch()
     found = townctl("doctor", "--json")
     assert found.code == 1
-    assert [(f["town_id"], f["check"]) for f in found.document["findings"]] == [
+    assert [(f["townId"], f["check"]) for f in found.document["findings"]] == [
         ("alpha", "due marker"),
         ("nobody", "due marker"),
     ]

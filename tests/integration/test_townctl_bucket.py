@@ -104,7 +104,7 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
         told.append(answers)
         replica = _a_replica(call, tmp_path / f"replica-{number}")
         since = call.document("ticks", "alpha")["ticks"][0]["now"]
-        mayor = call.document("town", "status", "alpha")["agents"][0]["agent_id"]
+        mayor = call.document("town", "status", "alpha")["agents"][0]["agentId"]
         for line in _EVERY_COMMAND:
             if "redrive" in line:
                 _poison_an_event(call, monkeypatch)
@@ -217,7 +217,7 @@ def test_an_agent_reports_into_the_bucket_that_its_environment_names(townctl: On
     poster.post([event])
     poster.post([event])
     waiting = townctl.document("event", "list", "alpha", "--pending")["inbox"]
-    assert {each["event_id"] for each in waiting} == {"polecat:1:done"}
+    assert {each["eventId"] for each in waiting} == {"polecat:1:done"}
 
 
 def test_a_bucket_is_probed_once_by_the_loop_and_by_no_other_command(
@@ -321,4 +321,4 @@ def test_a_life_is_told_from_a_bucket(townctl: OnABucket) -> None:
     assert [entry["code"] for entry in told["story"] if entry["by"] == "rule"] == ["B1"]
     assert (told["now"]["rule"], told["now"]["guards"][0]["guard"]) == ("B2", "backoff")
     then = townctl.document("explain", "bead", "b1", "--at", told["story"][0]["time"])
-    assert (then["asOf"]["tick"], then["state"]["status"]) == (told["story"][0]["tick"], "in_progress")
+    assert (then["asOf"]["tick"], then["row"]["status"]) == (told["story"][0]["tick"], "in_progress")

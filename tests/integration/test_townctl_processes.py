@@ -22,8 +22,8 @@ from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from tests.control_servers import a_control_server
 from tests.integration.townctl_calls import REPOSITORY, RIG, Townctl
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60.0
 AGENT = "sleep 600"
 
 

@@ -15,6 +15,7 @@ from infra.townctl import main
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
 from tests.integration.townctl_calls import TOWNCTL
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             said[:] = re.findall(r"http://127\.0\.0\.1:\d+", log.read_text())
             return bool(said) or process.poll() is not None
 
-        assert wait_for(listens, seconds=30, every=0.1), log.read_text()
+        assert wait_for(listens, seconds=PATIENCE_SECONDS, every=0.1), log.read_text()
         assert said, log.read_text()
         yield said[0], data
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)
         finally:
             process.kill()
     assert process.returncode == 0, log.read_text()
@@ -68,7 +69,9 @@ def test_a_town_lives_behind_its_own_api(
     event = ("--type", "rig_registered", "--payload", rig, "--id", "rig-0001")
     assert townctl("--api", url, "event", "post", "demo", *event)[1]["accepted"] == ["rig-0001"]
     assert townctl("--api", url, "event", "list", "demo")[1]["error"]["message"].startswith("event list does not work")
-    assert wait_for(lambda: bool(townctl("--api", url, "ticks", "demo")[1]["ticks"]), seconds=30, every=0.5)
+    assert wait_for(
+        lambda: bool(townctl("--api", url, "ticks", "demo")[1]["ticks"]), seconds=PATIENCE_SECONDS, every=0.5
+    )
     assert townctl("--api", url, "town", "list")[1] == {"towns": ["demo"]}
     assert townctl("--api", url, "town", "status", "demo")[1]["townId"] == "demo"
     assert townctl("--api", url, "dry-run", "demo")[0] == 0

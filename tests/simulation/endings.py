@@ -40,7 +40,7 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
             if wait is None:
                 yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and waits for nothing that has a name"
             elif not _for_a_person(bead_id, waits, ledger.tracks.get(bead_id, ())):
-                yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and still waits: {wait.as_json()}"
+                yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and still waits: {wait}"
         for (town, agent), lives in runtime.lives.items():
             if town == town_id and any(life.alive and not life.mayor for life in lives):
                 yield f"{town_id}: agent {agent} is still running"

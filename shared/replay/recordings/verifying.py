@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.domain.errors import SchemaMismatch, TownError
 from shared.domain.report import TickReport
+from shared.domain.shapes import document
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.history.differences import ABSENT, SHOWN, Difference, of_outputs
@@ -70,8 +71,8 @@ class Verified:
                 {"tick": report.input.tick_no, "time": to_text(report.input.now), **report.outputs()}
                 for report in self.ticks
             ],
-            "stateSnapshot": None if self.state is None else self.state.as_json(),
-            "asOf": None if self.state is None else self.state.as_of(),
+            "stateSnapshot": None if self.state is None else document(self.state.snapshot),
+            "asOf": None if self.state is None else document(self.state.as_of),
             "notes": list(self.notes),
         }
 

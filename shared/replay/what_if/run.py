@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 from shared.domain import canonical
 from shared.domain.errors import Refused
 from shared.domain.report import ClaimedEffect, TickReport
+from shared.domain.shapes import document
+from shared.domain.states import EffectState
 from shared.domain.tick import Envelope, config_digest
 from shared.domain.times import to_text
 from shared.history import recorded_results
@@ -20,7 +22,7 @@ from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
-from shared.questions import snapshot
+from shared.questions import overview, snapshot
 from shared.questions.other_config import override_config
 from shared.questions.snapshot import TownState
 from shared.replay import time_window
@@ -31,7 +33,6 @@ from shared.replay.time_window import PageLimits, Window
 from shared.replay.what_if.comparison import Comparison, TickDifference
 from shared.replay.what_if.overrides import Attempt, Overrides, RecordedEffects, WhatIfInputs
 from shared.runner.code_version import code_version
-from shared.town import outbox
 
 T = TypeVar("T")
 
@@ -93,8 +94,8 @@ class WhatIf:
             "rows": [row.as_json() for row in self.rows],
             "unknownEffects": [effect.as_json() for effect in self.unknown],
             "historyDivergence": None if self.history is None else self.history.as_json(),
-            "stateSnapshot": self.state.as_json(),
-            "asOf": self.state.as_of(),
+            "stateSnapshot": document(self.state.snapshot),
+            "asOf": document(self.state.as_of),
             "notes": list(self.notes),
         }
 
@@ -208,8 +209,8 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
 
 def _under_way(town: Rerun) -> frozenset[Attempt]:
     """Attempts that were started before the window and had no result yet."""
-    lines = outbox.unfinished_lines(town.sql)
-    return frozenset((line.effect_id, line.attempts) for line in lines if line.state == "claimed")
+    lines = overview.unfinished_effects(town.sql)
+    return frozenset((line.effect_id, line.attempts) for line in lines if line.state is EffectState.CLAIMED)
 
 
 def _notes(again: SegmentedReplay, inputs: WhatIfInputs) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import pytest
 from shared.adapters import local_supervisor
 from shared.adapters.clock import wait_for
 from shared.adapters.local_state import segment
+from tests.patience import PATIENCE_SECONDS
 
 IDS = ["a", "A/b", "A%2Fb", "..", ".", "", "%", "a b", "é", "x" * 150, "x" * 151, "x" * 152, "%2E%2E"]
 
@@ -37,7 +38,7 @@ def test_a_process_is_alive_until_it_ends() -> None:
         assert list(local_supervisor.in_session(sleeper.pid)) == [sleeper.pid]
     finally:
         sleeper.kill()
-    assert wait_for(lambda: local_supervisor.identity(sleeper.pid) is None, seconds=20)
+    assert wait_for(lambda: local_supervisor.identity(sleeper.pid) is None, seconds=PATIENCE_SECONDS)
     sleeper.wait()
 
 

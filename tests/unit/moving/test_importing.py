@@ -38,11 +38,7 @@ def imported(*rows: tuple[str, Any]) -> ImportedImage:
 
 
 def told(there: ImportedImage) -> list[tuple[str, str, str, str]]:
-    return [(each["table"], each["key"], each["column"], each["outcome"]) for each in map(_as_json, there.not_read)]
-
-
-def _as_json(each: foreign_rows.NotRead) -> dict[str, Any]:
-    return each.as_json()
+    return [(each.table, each.key, each.column, each.outcome) for each in there.not_read]
 
 
 def stored(there: ImportedImage, table: str) -> list[dict[str, Any]]:

@@ -1,29 +1,44 @@
 """The status of a town as people see it."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from rich.text import Text
 
 from infra.townctl.status_view import status_view
+from shared.questions.status import BeadSummary, BreakerState, Commit, EventCounts, TownStatus
+from tests.towns import T
+
+IDLE: Final = TownStatus(
+    town_id="alpha",
+    as_of=Commit(7, 7, T),
+    now=T,
+    next_due_at=None,
+    only_an_event_wakes_it=True,
+    paused=False,
+    draining=False,
+    settling=False,
+    breaker=BreakerState(open=False, since=None, failures=0),
+    agents=(),
+    beads=(),
+    waiting=(),
+    failed=(),
+    refused_by_forge=(),
+    convoys=(),
+    violations=(),
+    unreadable=(),
+    inbox_batches=0,
+    events=EventCounts(0, 0, None),
+    last_tick=None,
+    alarms=(),
+    bead_summary=BeadSummary(0, {}),
+    waiting_summary={},
+)
 
 
 def lines(**changed: Any) -> list[str]:
-    """The lines of a status, tables left out, of a town that differs from an idle one in these keys."""
-    document: dict[str, Any] = {
-        "townId": "alpha",
-        "asOf": {"tick": 7, "time": "2026-01-10T12:00:00.000Z"},
-        "inboxBatches": 0,
-        "nextDueAt": None,
-        "paused": False,
-        "draining": False,
-        "settling": False,
-        "breaker": {"open": False, "failures": 0},
-        "events": {"pending": 0, "poisoned": 0},
-        **dict.fromkeys(
-            ("agents", "beads", "failed", "refusedByForge", "convoys", "violations", "unreadable", "waiting"), ()
-        ),
-    }
-    return [str(part) for part in status_view(document | changed) if isinstance(part, Text)]
+    """The lines of a status, tables left out, of a town that differs from an idle one in these fields."""
+    return [str(part) for part in status_view(replace(IDLE, **changed)) if isinstance(part, Text)]
 
 
 def test_an_idle_town_says_what_can_wake_it() -> None:
@@ -32,14 +47,14 @@ def test_an_idle_town_says_what_can_wake_it() -> None:
 
 def test_counts_agree_with_their_nouns() -> None:
     """`1 events failed for good`."""
-    [head, *claims] = lines(inboxBatches=1, breaker={"open": True, "failures": 1}, events={"pending": 1, "poisoned": 1})
+    [head, *claims] = lines(inbox_batches=1, breaker=BreakerState(True, T, 1), events=EventCounts(1, 1, T))
     assert head.endswith("due now, with 1 batch of events in the inbox")
     assert claims == [
         "the dispatch breaker is open because 1 bead failed to start; nothing is dispatched until it closes",
         "1 stored event to be tried again: townctl event list alpha --pending",
         "1 event failed permanently: townctl event list alpha --poisoned",
     ]
-    [head, *claims] = lines(inboxBatches=2, events={"pending": 2, "poisoned": 3})
+    [head, *claims] = lines(inbox_batches=2, events=EventCounts(2, 3, T))
     assert head.endswith("due now, with 2 batches of events in the inbox")
     assert [claim.partition(":")[0] for claim in claims] == [
         "2 stored events to be tried again",
