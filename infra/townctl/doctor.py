@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl import wiring
+from infra.townctl import agent_programs
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
@@ -209,7 +209,7 @@ def _of_agents(
     context: Context, store: ObjectTownStore, towns: tuple[str, ...], known: tuple[str, ...]
 ) -> list[Finding]:
     """Agent processes that no town expects to be working; a process that is ending gets two seconds to do so."""
-    runtime = wiring.NoAgentProgram(wiring.agents_root(context.data))
+    runtime = agent_programs.NoAgentProgram(agent_programs.agents_root(context.data))
 
     def strangers() -> list[RunningAgent]:
         # Read the processes first: an agent is started after the commit that expects it.

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Annotated, Final
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.arguments import time_of
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import Answer, plain, shortened, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
@@ -23,8 +23,6 @@ from shared.questions.story import StoryEntry
 from shared.questions.waiting import Waiting
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
-
-app = App(name="explain", help="Show the history of one bead or agent, and why it waits.")
 
 TownOption = Annotated[
     str | None,
@@ -39,7 +37,6 @@ _AHEAD: Final = 8
 _MEANT: Final = 5
 
 
-@app.command
 def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
     """Show the history of a bead: every event, rule, action and effect, and what it waits for.
 
@@ -48,7 +45,6 @@ def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, context:
     return _explained("bead", bead_id, town_id, at, context)
 
 
-@app.command
 def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
     """Show the history of an agent: what it worked on, what would remove it, and why it gets no work.
 

@@ -20,7 +20,6 @@ from shared.domain.errors import Refused, Retryable
 from shared.domain.shapes import read
 from shared.questions.status import TownStatus
 
-API_VARIABLE: Final = "TOWNCTL_API"
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")

@@ -20,14 +20,14 @@ from functions import problems
 from functions.access import Access
 from infra.devstack.gateway import Route, event_of, serving
 from infra.ops import openapi
-from infra.townctl import wiring
+from infra.townctl import agent_programs, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import secret_files
 from infra.townctl.live import Lines
 from infra.townctl.loop import LoopCounts, Stop, TownLoop, speed_of
 from infra.townctl.output import Answer
-from infra.townctl.summaries import quantity
 from infra.townctl.town_token import KEY_NAME
+from infra.townctl.wording import quantity
 from shared.adapters import town_tokens
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer, document
@@ -138,7 +138,7 @@ def serve(
     store = context.founding_store()
     context.prove_store()
     clock = wiring.clock_for(store, (), speed=speed)
-    runtime = context.runtime(wiring.program(context.data, agent_command), clock)
+    runtime = context.runtime(agent_programs.program(context.data, agent_command), clock)
     around = context.around(store, clock=clock, runtime=runtime)
     served = served_from(context, around, key=key_of(context))
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)

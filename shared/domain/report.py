@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from shared.domain import wire
 from shared.domain.alert import Alert
 from shared.domain.answers import (
     ActionAnswer,
@@ -14,6 +15,7 @@ from shared.domain.answers import (
     OutcomeWord,
     ViolationAnswer,
 )
+from shared.domain.orders import AnyOrder
 from shared.domain.shapes import answer
 from shared.domain.tick import TickInput
 
@@ -61,8 +63,12 @@ class ClaimedEffect:
     subject: str
     generation: int
     attempt: int
-    payload: Mapping[str, Any]
+    payload: Mapping[str, object]
     deadline: datetime
+
+    def order(self, shape: type[AnyOrder]) -> AnyOrder:
+        """The order that the payload is. Raises Unfit."""
+        return wire.read(shape, self.payload)
 
     def as_json(self) -> EffectAnswer:
         """The effect as answers show it."""
