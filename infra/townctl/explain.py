@@ -12,6 +12,7 @@ from infra.townctl.context import Context, TheContext
 from infra.townctl.output import Answer, plain, shortened, table
 from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
@@ -61,7 +62,7 @@ def _explained(kind: SubjectKind, word: str, town_id: str | None, at: str | None
     subject = _the_one(store, town_id, kind, word)
     tell = lives.explain_bead if kind == "bead" else lives.explain_agent
     found = drive(tell(town_id, subject, StoredPast(objects, objects), now=now, at=moment))
-    return Answer(found.as_json(), tuple(view(found)))
+    return Answer(document(found), tuple(view(found)))
 
 
 def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str) -> str:
@@ -77,7 +78,7 @@ def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str)
 
 def view(found: Explanation) -> Iterator[RenderableType]:
     """A history for people, with shortened ids; `--json` has the full ones."""
-    title = f"{found.kind} {found.subject} of {found.town_id}"
+    title = f"{found.kind} {found.id} of {found.town_id}"
     rows = [
         (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))
         for entry in found.story
@@ -105,13 +106,12 @@ def _came_of_it(entry: StoryEntry) -> str:
 
 
 def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
-    waiting = now.waiting
-    waits = "" if waiting.reason is None else f" and waits: {waiting.reason} since {to_text(waiting.since)}"
-    yield Text(plain(f"at {to_text(now.at)} it is {found.row['status']}{waits}"), style="bold")
-    for line in (*now.says, *_place(waiting)):
+    waits = "" if now.reason is None else f" and waits: {now.reason} since {to_text(now.since)}"
+    yield Text(plain(f"at {to_text(now.at)} it is {(found.row or {}).get('status')}{waits}"), style="bold")
+    for line in (*now.says, *_place(now)):
         yield Text(plain(shortened(line)))
-    due = "an event must come first" if waiting.due_at is None else f"due {to_text(waiting.due_at)}"
-    yield Text(f"next rule: {waiting.rule or 'none'}; {due}")
+    due = "an event must come first" if now.due_at is None else f"due {to_text(now.due_at)}"
+    yield Text(f"next rule: {now.rule or 'none'}; {due}")
     yield table(
         "guard",
         "since",
@@ -126,13 +126,11 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
                 each.actor,
                 shortened(each.says),
             )
-            for each in waiting.guards
+            for each in now.guards
         ],
     )
-    if waiting.needs:
-        needs = [
-            (need.event_type, need.bead_id, ", ".join(need.senders) or "the town itself") for need in waiting.needs
-        ]
+    if now.needs:
+        needs = [(need.event_type, need.bead_id, ", ".join(need.senders) or "the town itself") for need in now.needs]
         yield table("event", "about", "from", rows=needs, title="events that would change it")
     if now.cause is not None:
         cause = now.cause
@@ -140,15 +138,9 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
         source = "" if cause.source is None else f" ({cause.source})"
         yield Text(plain(shortened(f"because of {cause.code}{source} at {at}, {to_text(cause.time)}: {cause.what}")))
     for event in now.events:
-        state = event.outcome or "pending"
-        yield Text(
-            plain(f"event {event.event_id} ({event.event_type}) is {state}: {event.last_error or 'not tried yet'}")
-        )
+        yield Text(plain(f"event {event.event_id} ({event.type}) is {event.outcome}: {event.error or 'not tried yet'}"))
     if now.comes:
-        rows = [
-            (act.rule, to_text(act.at), act.action["type"], act.promised and act.promised.wait)
-            for act in now.comes[:_AHEAD]
-        ]
+        rows = [(act.rule, to_text(act.due_at), act.action["type"], act.guard) for act in now.comes[:_AHEAD]]
         yield table("rule", "due", "action", "guard", rows=rows, title="next actions if nothing else happens")
 
 

@@ -1,12 +1,13 @@
 """Why a bead or agent waits, for explain: the wait that all answers share, what caused it, and what comes next."""
 
-from dataclasses import dataclass
+from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from shared.domain.shapes import document
+from shared.domain.report import ActionFields
+from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
-from shared.domain.times import text_or_none, to_text
+from shared.domain.times import to_text
 from shared.history.rerun import Rerun
 from shared.questions import lives, snapshot
 from shared.questions.foresight import Foreseen
@@ -14,6 +15,7 @@ from shared.questions.lives import WaitingEvent
 from shared.questions.story import Story, StoryEntry
 from shared.questions.waiting import Guard, Waiting
 from shared.questions.waits import Waits
+from shared.rules.base import Wait
 from shared.town.reading import TownReader
 
 SubjectKind = Literal["bead", "agent"]
@@ -24,51 +26,42 @@ _REPORTED: Final = ("backoff", "review_recovery", "triage_backoff")
 """Waits that begin with an attempt: the report about the attempt explains more than the attempt itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentWait:
-    """Why a bead or agent waits, as every other answer says it, and what only an explanation adds.
+@answer
+class ComingAct:
+    """The first act of a rule on a row, at `due_at`. `guard` is the wait that ends then; null if there is no wait."""
+
+    rule: str
+    name: str
+    action: ActionFields
+    due_at: Time
+    guard: Wait | None
+    since: Time | None
+
+
+@answer
+class UnappliedEvent:
+    """An event that names a row and is pending or poisoned."""
+
+    event_id: str
+    type: str
+    outcome: Literal["pending", "poisoned"]
+    attempts: int
+    error: str | None
+
+
+@answer
+class CurrentWait(Waiting):
+    """Why a bead or agent waits as seen at `at`, in the same fields as in every other answer, and what only an explanation adds.
 
     `cause` is the event or rule after which the first guard holds it back. `comes` are the first acts of all rules if nothing
     else happens.
     """
 
-    at: datetime
-    waiting: Waiting
+    at: Time
     cause: StoryEntry | None
-    comes: tuple[Foreseen, ...]
-    events: tuple[WaitingEvent, ...]
+    comes: tuple[ComingAct, ...]
+    events: tuple[UnappliedEvent, ...]
     says: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The wait as answers show it."""
-        return {
-            **document(self.waiting),
-            "at": to_text(self.at),
-            "cause": None if self.cause is None else self.cause.as_json(),
-            "comes": [_comes(act) for act in self.comes],
-            "events": [
-                {
-                    "eventId": event.event_id,
-                    "type": event.event_type,
-                    "outcome": event.outcome or "pending",
-                    "attempts": event.retry_count,
-                    "error": event.last_error,
-                }
-                for event in self.events
-            ],
-            "says": list(self.says),
-        }
-
-
-def _comes(act: Foreseen) -> dict[str, Any]:
-    return {
-        "rule": act.rule,
-        "name": act.name,
-        "action": dict(act.action),
-        "dueAt": to_text(act.at),
-        "guard": None if act.promised is None else act.promised.wait,
-        "since": text_or_none(None if act.promised is None else act.promised.since),
-    }
 
 
 def current_wait(
@@ -81,14 +74,26 @@ def current_wait(
     if waiting is None or row is None:
         raise LookupError(f"{subject} is not in the town")
     said = _of_agent(waits, subject) if kind == "agent" else _of_bead(waits.town, subject)
+    acts = waits.foresight.outlooks({subject: row.subjects}, every_act=True)[subject].acts
     return CurrentWait(
+        **{each.name: getattr(waiting, each.name) for each in fields(waiting)},
         at=seen,
-        waiting=waiting,
         cause=_cause(story, entries, waiting.guards[0]),
-        comes=waits.foresight.outlooks({subject: row.subjects}, every_act=True)[subject].acts,
-        events=tuple(lives.waiting_events(sql, subject)),
+        comes=tuple(_coming(act) for act in acts),
+        events=tuple(_unapplied(event) for event in lives.waiting_events(sql, subject)),
         says=tuple(said),
     )
+
+
+def _coming(act: Foreseen) -> ComingAct:
+    due = act.promised
+    wait, since = (None, None) if due is None else (due.wait, due.since)
+    return ComingAct(act.rule, act.name, act.action, act.at, wait, since)
+
+
+def _unapplied(event: WaitingEvent) -> UnappliedEvent:
+    outcome: Literal["pending", "poisoned"] = "pending" if event.outcome is None else "poisoned"
+    return UnappliedEvent(event.event_id, event.event_type, outcome, event.retry_count, event.last_error)
 
 
 def _cause(story: Story, entries: tuple[StoryEntry, ...], guard: Guard) -> StoryEntry | None:
