@@ -23,11 +23,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from infra.devstack import leash
+from infra.devstack import lambda_boot, leash
 from infra.devstack.s3_servers import free_ports
 from shared.adapters.clock import wait_for
 from shared.domain.errors import Refused
-from tests.e2e import lambda_boot
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILT: Final = ROOT / "build/sam-x86_64"
