@@ -16,8 +16,8 @@ from shared.engine import reconcile, tick
 from shared.questions.relaxed import HOLDS, Hold, RelaxedReader, relaxed_tick
 from shared.rules import RULES
 from shared.rules.base import Due, Rule
-from shared.town import town_keys
 from shared.town.database import Database
+from shared.town.town_keys import TownKeys
 
 LOOKS: Final = 64
 """The rules are run for at most this many times. A row has a few; an open breaker adds one for each failure that it counts."""
@@ -120,7 +120,7 @@ class _Future:
         self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
     ) -> tuple[Tick, reconcile.Decisions]:
         _, moment = tick.current_state(self.sql, replace(self.given, now=at), town_id=self.town_id)
-        drain = town_keys.container_drain(self.sql)
+        drain = TownKeys(self.sql).drain
         drains = moment.draining and drain is not None and at <= drain.last_moment
         moment = relaxed_tick(replace(moment, draining=drains), without)
         if moment.paused:
@@ -139,7 +139,7 @@ class _Future:
         for _, due in decisions.dues:
             if not self.rows.isdisjoint(due.rows):
                 yield due.at
-        settling_until, drain = town_keys.settling_until(self.sql), town_keys.container_drain(self.sql)
+        settling_until, drain = TownKeys(self.sql).settling_until, TownKeys(self.sql).drain
         if settling_until is not None:
             yield settling_until
         if drain is not None:

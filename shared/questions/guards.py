@@ -16,10 +16,10 @@ from shared.questions.relaxed import Hold
 from shared.rules import convoys
 from shared.rules.base import Wait
 from shared.rules.beads import busy_polecats
-from shared.town import town_keys
 from shared.town.database import Database
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
+from shared.town.town_keys import TownKeys
 
 WAITS: Final[Mapping[Wait, str]] = {
     "attempts_cool_down": "its attempts are reset after {ATTEMPTS_COOL_DOWN} without activity",
@@ -124,10 +124,10 @@ def of_hold(hold: Hold, sql: Database, town: TownReader, moment: Tick, row: str)
     changed = _changed_at(bead)
     match hold:
         case "settling":
-            end = town_keys.settling_until(sql)
+            end = TownKeys(sql).settling_until
             return Guard(hold, says, None if end is None else end - limits.SETTLE_FOR, end)
         case "draining":
-            drain = town_keys.container_drain(sql)
+            drain = TownKeys(sql).drain
             since, until = (None, None) if drain is None else (drain.started_at, drain.ends_at)
             return Guard(hold, says, since, until, "container")
         case "breaker_open":

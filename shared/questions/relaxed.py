@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from shared.domain import limits
 from shared.domain.config import EffectiveSettings, TownConfig
@@ -13,6 +13,7 @@ from shared.town import live
 from shared.town.database import Database
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
+from shared.town.town_keys import TriageState
 
 Hold = Literal[
     "paused",
@@ -63,15 +64,13 @@ class RelaxedReader(TownReader):
         found = super().settings(rig_id)
         return replace(found, max_polecats=None) if "rig_full" in self._without else found
 
-    @cached_property
-    def keys(self) -> Mapping[str, Any]:
-        """All town keys, with one more triage batch allowed if `triage_exhausted` is lifted."""
-        found = super().keys
-        state = found.get("triage")
-        if "triage_exhausted" not in self._without or not state:
+    @property
+    def triage(self) -> TriageState:
+        """What triage has come to, with one more batch allowed if `triage_exhausted` is lifted."""
+        found = super().triage
+        if "triage_exhausted" not in self._without:
             return found
-        fruitless = min(state.get("fruitless", 0), limits.TRIAGE_FRUITLESS_LIMIT - 1)
-        return {**found, "triage": {**state, "fruitless": fruitless}}
+        return replace(found, fruitless=min(found.fruitless, limits.TRIAGE_FRUITLESS_LIMIT - 1))
 
     @cached_property
     def issues(self) -> tuple[live.Issue, ...]:
