@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
-from functions import api, wiring
+from functions import api, log, wiring
 from functions.access import Access, Verb, request_of, require_town_id
 from functions.api import TownId
 from functions.debug import views
@@ -17,6 +17,7 @@ from shared.adapters import ids
 from shared.domain.shapes import document
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
+from shared.questions import bead_view
 from shared.questions import status as reports
 from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
@@ -46,7 +47,7 @@ def deployment() -> DebugDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = DebugSettings.from_environment()
     around = wiring.surroundings(settings, wiring.store(settings))
-    return DebugDeployment(settings, around, Access(settings.access_rules, wiring.write_line))
+    return DebugDeployment(settings, around, Access(settings.access_rules, log.write_line))
 
 
 @app.get("/api/health", summary="Is the debug API up", tags=["debug"])
@@ -54,7 +55,7 @@ def health() -> Response[str]:
     """Which deployment answers. Does not read the store."""
     request_of(app.current_event.raw_event)
     here = deployment().settings
-    found: HealthDocument = {"stage": here.stage, "release": here.release, "codeVersion": code_version()}
+    found: HealthDocument = {"stage": here.stage, "release": wiring.release(), "codeVersion": code_version()}
     return api.answer(200, found)
 
 
@@ -84,7 +85,7 @@ def bead(
 ) -> Response[str]:
     """Its row, its dependencies and its audit trail."""
     here = _allowed(townId, "read")
-    return api.answer(200, views.bead_document(drive(here.around.store.load(townId)), beadId))
+    return api.answer(200, document(drive(bead_view.bead(townId, beadId, here.around.store))))
 
 
 @app.post("/api/towns/<townId>/debug/reconcile-dry-run", summary="What the next tick would do", tags=["debug"])
@@ -95,7 +96,7 @@ def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
     from shared.replay import debug_calls  # noqa: PLC0415 - most requests need no replay
 
     shown = debug_calls.reconcile_dry_run(townId, here.around, body, worker_id=ids.worker_id())
-    return api.answer(200, drive(shown))
+    return api.answer(200, document(drive(shown)))
 
 
 @app.post("/api/towns/<townId>/debug/replay-events", summary="What past ticks did, run again", tags=["debug"])

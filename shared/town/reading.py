@@ -40,12 +40,12 @@ class TownReader:
         """The sandbox in which rules run: see `database.rules_sandbox`."""
         return database.rules_sandbox(self._sql)
 
-    @property
+    @cached_property
     def keys(self) -> TownKeys:
         """The town keys."""
         return TownKeys(self._sql)
 
-    @property
+    @cached_property
     def triage(self) -> TriageState:
         """What triage has come to."""
         return self.keys.triage
@@ -105,6 +105,11 @@ class TownReader:
     def reviews_by_id(self) -> Mapping[str, live.LiveReview]:
         """Live merge requests by id."""
         return {review.id: review for review in self.reviews}
+
+    @cached_property
+    def rigs_in_review(self) -> frozenset[str | None]:
+        """The rigs with a live merge request."""
+        return frozenset(review.rig_id for review in self.reviews)
 
     @cached_property
     def blockers(self) -> Mapping[str, tuple[live.Blocker, ...]]:

@@ -24,7 +24,7 @@ def an_effect(kind: str, subject: str, seq: int, **payload: Any) -> ClaimedEffec
     return ClaimedEffect(
         effect_id=f"e{seq}",
         seq=seq,
-        kind=kind,
+        kind=EffectKind(kind),
         subject=subject,
         generation=1,
         attempt=1,
