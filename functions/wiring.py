@@ -23,6 +23,7 @@ from shared.ports.town_past import TownPast
 from shared.runner.perform import Outside
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys
+from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
@@ -63,6 +64,12 @@ def past(settings: StoreSettings) -> TownPast:
 
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
     return StoredPast(objects, objects)
+
+
+def archive(settings: StoreSettings, town_id: str) -> Archive:
+    """The objects of one town, with their past versions."""
+    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    return Archive(objects, objects, town_id)
 
 
 def proven_store(settings: StoreSettings) -> ObjectTownStore:

@@ -17,6 +17,14 @@ _IN_WORDS_OF_JSON: Final = {
 """Pydantic's own messages name Python types and our classes. Senders write JSON, so these messages use the words of JSON."""
 
 
+_TO_DO: Final = {
+    "missing": "add this field",
+    "extra_forbidden": "remove this field; its name may be misspelt",
+    "string_too_long": "shorten this text",
+    "string_too_short": "this text may not be empty: send one, or leave the field out",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One wrong place in a value. `path` leads to it, `kind` is pydantic's error type, `message` a sentence for people."""
@@ -30,6 +38,11 @@ class FieldError:
         """The error that pydantic's details describe."""
         kind = str(details["type"])
         return cls(tuple(details["loc"]), kind, _IN_WORDS_OF_JSON.get(kind, str(details["msg"])))
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return _TO_DO.get(self.kind, f"send a value that fits: {self.message[:1].lower()}{self.message[1:]}")
 
     @property
     def place(self) -> str:

@@ -25,13 +25,14 @@ def require_valid(event: Incoming, known: type[Event]) -> None:
     """
     for field in known.needs:
         if getattr(event.envelope, field) is None:
-            raise Refused(f"{known.event_type} needs {field}", status=400, path=f"{event.path}.{field}")
+            hint = f"add {field} to the event, beside its payload"
+            raise Refused(f"{known.event_type} needs {field}", status=400, path=f"{event.path}.{field}", hint=hint)
     try:
         known.model_validate(event.payload)
     except ValidationError as error:
         problem = first_error(error)
         status = 413 if problem.kind == TOO_LARGE else 400
-        raise Refused(problem.message, status=status, path=_place(event, problem)) from None
+        raise Refused(problem.message, status=status, path=_place(event, problem), hint=problem.hint) from None
 
 
 def require_remembered(event: Incoming, oldest: datetime) -> None:

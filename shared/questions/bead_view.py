@@ -6,6 +6,11 @@ from typing import Any, Final, NotRequired
 
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
+from shared.domain.errors import Refused
+from shared.ports.steps import Steps
+from shared.ports.town_store import TownStore
+from shared.town import database
+
 AUDIT_SHOWN: Final = 200
 
 
@@ -119,6 +124,24 @@ _BELONGING: Final = {
     "convoy": ("convoy_metadata", _columns(ConvoyOfBead)),
     "escalation": ("escalation_metadata", _columns(EscalationOfBead)),
 }
+
+
+class BeadDocument(TypedDict):
+    """One bead with its history."""
+
+    townId: str
+    bead: BeadAnswer
+
+
+def bead(town_id: str, bead_id: str, store: TownStore) -> Steps[BeadDocument]:
+    """One bead of a town, live or not, an agent or not. Raises UnknownTown, Refused (404)."""
+    image = yield from store.load(town_id)
+    with database.opened(image.content) as sql:
+        database.check_identity(sql, town_id)
+        found = bead_view(sql, bead_id)
+    if found is None:
+        raise Refused("there is no such bead", status=404, path="beadId", hint="the town's status lists its live beads")
+    return {"townId": town_id, "bead": found}
 
 
 def bead_view(sql: sqlite3.Connection, bead_id: str) -> BeadAnswer | None:
