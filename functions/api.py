@@ -21,7 +21,7 @@ from functions.access import SignedRequest, request_of
 from functions.queries import Query, query_of
 from shared.domain import shapes
 from shared.domain.errors import Refused, TownError
-from shared.domain.field_errors import first_error
+from shared.domain.field_errors import first_error, what_is_expected
 from shared.intake import strict_json
 
 M = TypeVar("M", bound=BaseModel)
@@ -185,5 +185,5 @@ def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
         problem = first_error(error)
-        hint = f"the body is a JSON object with the fields: {', '.join(model.model_fields)}; all are optional"
+        hint = what_is_expected(model, problem)
         raise Refused(problem.message, status=422, path=problem.place or "body", hint=hint) from None

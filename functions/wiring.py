@@ -5,7 +5,7 @@ import sys
 import traceback
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
 from shared.adapters import ids
@@ -23,10 +23,12 @@ from shared.ports.town_past import TownPast
 from shared.runner.perform import Outside
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys
-from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
+
+if TYPE_CHECKING:
+    from shared.storage.restore import Archive
 
 CLOCK: Final[Clock] = SystemClock()
 
@@ -66,8 +68,10 @@ def past(settings: StoreSettings) -> TownPast:
     return StoredPast(objects, objects)
 
 
-def archive(settings: StoreSettings, town_id: str) -> Archive:
+def archive(settings: StoreSettings, town_id: str) -> "Archive":
     """The objects of one town, with their past versions."""
+    from shared.storage.restore import Archive  # noqa: PLC0415 - only the debug API reads the past
+
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
     return Archive(objects, objects, town_id)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from functions import api, paths, wiring
 from functions.access import Access, SignedRequest, Verb, request_of, require_town_id
@@ -22,7 +22,9 @@ from shared.ports.town_past import TownPast
 from shared.questions.filters import BeadFilter, EventFilter
 from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
-from shared.storage.restore import Archive
+
+if TYPE_CHECKING:
+    from shared.storage.restore import Archive
 
 BODY_SIZE: Final = 7 << 20
 OPENAPI: Final = Path(__file__).parents[1] / "openapi.json"
@@ -42,7 +44,7 @@ class DebugDeployment:
         """The retained past, for one request."""
         return wiring.past(self.settings)
 
-    def archive(self, town_id: str) -> Archive:
+    def archive(self, town_id: str) -> "Archive":
         """The objects of a town with their versions."""
         return wiring.archive(self.settings, town_id)
 
@@ -147,9 +149,7 @@ def explain_bead(call: Call[ExplainQuery]) -> Reply:
 
     here = deployment()
     now, bead_id = here.around.clock.now(), call.ids["beadId"]
-    return api.answer(
-        200, drive(explain.explain_bead(call.town_id, bead_id, here.past(), now=now, at=call.query.at)).as_json()
-    )
+    return api.answer(200, drive(explain.explain_bead(call.town_id, bead_id, here.past(), now=now, at=call.query.at)))
 
 
 def explain_agent(call: Call[ExplainQuery]) -> Reply:
@@ -158,9 +158,7 @@ def explain_agent(call: Call[ExplainQuery]) -> Reply:
 
     here = deployment()
     now, agent_id = here.around.clock.now(), call.ids["agentId"]
-    return api.answer(
-        200, drive(explain.explain_agent(call.town_id, agent_id, here.past(), now=now, at=call.query.at)).as_json()
-    )
+    return api.answer(200, drive(explain.explain_agent(call.town_id, agent_id, here.past(), now=now, at=call.query.at)))
 
 
 def reconcile_dry_run(call: Call[Query]) -> Reply:

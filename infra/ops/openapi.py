@@ -19,10 +19,11 @@ from functions.events import app as events
 from functions.events.answers import Batch, CreatedTown, Report, TownList
 from functions.events.schemas import NewTown
 from functions.problems import Problem
-from shared.questions.answers import DryRunAnswer
 from shared.questions.bead_list import BeadList, ConvoyList
-from shared.questions.bead_view import BeadDocument
+from shared.questions.bead_view import BeadAnswer
+from shared.questions.dry_run import DryRun
 from shared.questions.event_list import EventList
+from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
@@ -88,20 +89,20 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("get", f"{_TOWN}/status"): Contract(200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/ticks"): Contract(200, "A page of ticks.", Ticks, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/beads"): Contract(200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/beads/{{beadId}}"): Contract(200, "The bead with its history.", BeadDocument, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/beads/{{beadId}}"): Contract(200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/agents"): Contract(200, "The agents.", AgentList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/convoys"): Contract(200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/config"): Contract(200, "The settings.", TownSettings, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/points"): Contract(200, "The newest restore points.", PointList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/events"): Contract(200, "A page of events.", EventList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/explain/beads/{{beadId}}"): Contract(
-        200, "The bead's history and its wait.", None, (400, *_ABOUT_A_TOWN)
+        200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
     ("get", f"{_TOWN}/explain/agents/{{agentId}}"): Contract(
-        200, "The agent's history and its wait.", None, (400, *_ABOUT_A_TOWN)
+        200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
     ("post", f"{_TOWN}/debug/reconcile-dry-run"): Contract(
-        200, "The tick that would run next.", DryRunAnswer, _WITH_A_BODY, DryRunRequest
+        200, "The tick that would run next.", DryRun, _WITH_A_BODY, DryRunRequest
     ),
     ("post", f"{_TOWN}/debug/replay-events"): Contract(
         200,
