@@ -41,10 +41,10 @@ def test_the_document_is_valid() -> None:
 
 def test_every_answer_has_a_named_closed_schema_and_a_description() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    for operations in DOCUMENT["paths"].values():
+    for path, operations in DOCUMENT["paths"].items():
         for operation in operations.values():
             for status, response in operation["responses"].items():
-                if status == "304":
+                if status == "304" or (path, status) == ("/openapi.json", "200"):
                     continue
                 [content] = response["content"].values()
                 for shape in content["schema"].get("anyOf", [content["schema"]]):
