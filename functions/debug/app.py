@@ -9,12 +9,23 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+<<<<<<< HEAD
 from functions import api, paths, wiring
 from functions.access import Access, SignedRequest, Verb, request_of, require_town_id
 from functions.api import Call, Reply, Route
 from functions.debug.answers import Health
 from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, PageQuery, PointsQuery, TicksQuery
 from functions.queries import Query
+=======
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+
+from functions import api, log, wiring
+from functions.access import Access, Verb, request_of, require_town_id
+from functions.api import TownId
+from functions.debug import views
+from functions.debug.answers import HealthDocument
+>>>>>>> main
 from functions.settings import DebugSettings
 from shared.adapters import ids
 from shared.ports.steps import drive
@@ -54,13 +65,18 @@ def deployment() -> DebugDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = DebugSettings.from_environment()
     around = wiring.surroundings(settings, wiring.store(settings))
-    return DebugDeployment(settings, around, Access(settings.access_rules, wiring.write_line))
+    return DebugDeployment(settings, around, Access(settings.access_rules, log.write_line))
 
 
 def health(_: Call[Query]) -> Reply:
     """Which deployment answers. Does not read the store."""
     here = deployment().settings
+<<<<<<< HEAD
     return api.answer(200, Health(here.stage, here.release, code_version()))
+=======
+    found: HealthDocument = {"stage": here.stage, "release": wiring.release(), "codeVersion": code_version()}
+    return api.answer(200, found)
+>>>>>>> main
 
 
 def openapi(_: Call[Query]) -> Reply:

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+<<<<<<< HEAD
 from functions import api, wiring
 from functions.access import Access, SignedRequest, request_of, require_new_town_id, require_town_id
 from functions.api import Call, Reply, Route
+=======
+from functions import api, log, wiring
+from functions.access import Access, request_of, require_town_id
+from functions.api import TownId
+>>>>>>> main
 from functions.events import claims, town_list
 from functions.events.answers import CreatedTown
 from functions.events.ingestion import Ingestion
@@ -39,10 +45,10 @@ class EventsDeployment:
 def deployment() -> EventsDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = EventsSettings.from_environment()
-    metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
+    metrics = EmfMetrics(log.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
-    ingestion = Ingestion(around, wiring.queue(settings), metrics, wiring.write_line)
-    return EventsDeployment(ingestion, Access(settings.access_rules, wiring.write_line))
+    ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
+    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line))
 
 
 def post_events(call: Call[Query]) -> Reply:
