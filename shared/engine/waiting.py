@@ -4,6 +4,7 @@ from datetime import datetime
 
 from shared.domain import limits
 from shared.domain.limits import just_after
+from shared.domain.notes import ReviewNotes
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, Label
 from shared.domain.tick import Tick
@@ -11,7 +12,6 @@ from shared.rules import convoys
 from shared.rules.beads import backoff_of, busy_polecats
 from shared.town.live import Issue, LiveReview, OpenConvoy
 from shared.town.reading import TownReader
-from shared.town.rows import time_in
 
 
 @answer
@@ -111,13 +111,13 @@ def _of_review(town: TownReader, tick: Tick, review: LiveReview) -> WaitReason |
 
 
 def _of_pull_request(tick: Tick, review: LiveReview) -> WaitReason:
-    poll = time_in(review.metadata, "last_poll_at")
+    poll = ReviewNotes.last_poll_at.of(review.metadata)
     due = tick.now if poll is None else poll + limits.PR_POLL_INTERVAL
-    limited = time_in(review.metadata, "poll_not_before")
+    limited = ReviewNotes.poll_not_before.of(review.metadata)
     if limited is not None and limited > tick.now:
         return WaitReason(review.id, "rate_limited", review.updated_at, due_at=limited)
     if review.awaiting_approval:
-        since = time_in(review.metadata, "awaiting_approval_observed_at") or review.updated_at
+        since = ReviewNotes.awaiting_approval_observed_at.of(review.metadata) or review.updated_at
         return WaitReason(review.id, "awaiting_approval", since, due_at=due, actor="reviewer")
     return WaitReason(review.id, "awaiting_ci", review.updated_at, due_at=due, actor="forge")
 
