@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from functions import problems
 from shared.domain.errors import Refused, TownError
-from shared.domain.field_errors import FieldError, first_error
+from shared.domain.field_errors import FieldError, first_error, what_is_expected
 from shared.intake import strict_json
 
 M = TypeVar("M", bound=BaseModel)
@@ -82,7 +82,8 @@ def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
         problem = first_error(error)
-        raise Refused(problem.message, status=422, path=problem.place) from None
+        hint = what_is_expected(model, problem)
+        raise Refused(problem.message, status=422, path=problem.place, hint=hint) from None
 
 
 def run(app: APIGatewayHttpResolver, event: Any, context: Any, tell: Callable[[Exception], object]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+UNKNOWN_FIELD: Final = "extra_forbidden"
 _AN_OBJECT: Final = "Input should be an object"
 _AN_ARRAY: Final = "Input should be a valid array"
 _IN_WORDS_OF_JSON: Final = {
@@ -13,6 +14,7 @@ _IN_WORDS_OF_JSON: Final = {
     "model_type": _AN_OBJECT,
     "list_type": _AN_ARRAY,
     "tuple_type": _AN_ARRAY,
+    UNKNOWN_FIELD: "there is no such field",
 }
 """Pydantic's own messages name Python types and our classes. Senders write JSON, so these messages use the words of JSON."""
 
@@ -46,3 +48,28 @@ def all_errors(error: ValidationError) -> tuple[FieldError, ...]:
     """All of a value's errors, in the order in which pydantic found them."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return tuple(FieldError.of(details) for details in found)
+
+
+def what_is_expected(model: type[BaseModel], wrong: FieldError) -> str:
+    """A hint for an unknown field: the names of the known ones. Empty for any other error, whose message says what is wrong."""
+    if wrong.kind != UNKNOWN_FIELD:
+        return ""
+    schema = model.model_json_schema()
+    names = _names_at(schema, wrong.path[:-1], schema.get("$defs", {}))
+    if names is None:
+        return ""
+    if len(names) < 2:
+        return f"the only field is {names[0]}" if names else "no field is accepted there"
+    return f"the fields are {', '.join(sorted(names))}"
+
+
+def _names_at(schema: Any, path: tuple[str | int, ...], definitions: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names of the fields of the object at a path; None if the schema has no such object."""
+    schema = definitions.get(schema.get("$ref", "").rpartition("/")[2], schema)
+    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        if (found := _names_at(choice, path, definitions)) is not None:
+            return found
+    if not path:
+        return tuple(schema.get("properties", ())) if schema.get("type") == "object" else None
+    inner = schema.get("items") if isinstance(path[0], int) else schema.get("properties", {}).get(path[0])
+    return _names_at(inner, path[1:], definitions) if isinstance(inner, dict) else None

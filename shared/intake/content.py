@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from shared.domain.errors import Refused
-from shared.domain.field_errors import FieldError, first_error
+from shared.domain.field_errors import FieldError, first_error, what_is_expected
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text
 from shared.events.base import Event
@@ -31,7 +31,8 @@ def require_valid(event: Incoming, known: type[Event]) -> None:
     except ValidationError as error:
         problem = first_error(error)
         status = 413 if problem.kind == TOO_LARGE else 400
-        raise Refused(problem.message, status=status, path=_place(event, problem)) from None
+        hint = what_is_expected(known, problem)
+        raise Refused(problem.message, status=status, path=_place(event, problem), hint=hint) from None
 
 
 def require_remembered(event: Incoming, oldest: datetime) -> None:

@@ -76,6 +76,10 @@ class TownPast(Protocol):
         """Every retained commit whose last tick is this one, in order: the tick's own commit, then restores in place."""
         ...
 
+    def from_tick(self, town_id: str, tick_no: int) -> Steps[PastImage]:
+        """The oldest retained image whose last tick is this one or a later one; the newest image if all are older."""
+        ...
+
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
         """The next journal rows after a tick, in order and without repetition, as many as one object holds.
 

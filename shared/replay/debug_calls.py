@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from shared.images import image_digest
+from shared.intake.asked_time import time_in
 from shared.ports.steps import Call, Steps
 from shared.ports.town_past import TownPast
 from shared.questions.answers import DryRunAnswer
@@ -10,7 +11,7 @@ from shared.questions.dry_run import dry_run
 from shared.replay.answers import ReplayAnswer, WhatIfAnswer
 from shared.replay.faithful import replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
-from shared.replay.time_window import HTTP, HTTP_SIZE, time_in, window_of
+from shared.replay.time_window import HTTP, HTTP_SIZE
 from shared.replay.what_if.run import what_if
 from shared.runner.surroundings import Surroundings
 
@@ -21,7 +22,7 @@ def replay_events(
     """`POST .../debug/replay-events`: run a window again, with `overrides` as a what-if. Raises Refused, UnknownTown."""
     request = ReplayRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
-    wanted = window_of(request.from_, request.to, now=now, restore_window=around.restore_window, cursor=request.cursor)
+    wanted = request.window(now)
     if request.overrides is None:
         return (yield from replay(town_id, past, wanted, page=HTTP)).as_json()
     otherwise = yield from what_if(town_id, past, wanted, request.overrides.overrides(), page=HTTP)

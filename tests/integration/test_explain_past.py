@@ -276,7 +276,7 @@ def test_an_id_that_is_the_beginning_of_others_is_itself_and_any_other_beginning
         (["bead", "nobody"], "has no bead nobody"),
         (["agent", "b1"], "not an agent"),
         (["bead", "b1", "--town", "t9"], "t9"),
-        (["bead", "b1", "--at", "yesterday"], "--at: not an ISO 8601 time"),
+        (["bead", "b1", "--at", "yesterday"], "--at is not an ISO 8601 time"),
         (["bead"], ""),
     ],
 )
