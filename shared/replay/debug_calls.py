@@ -2,12 +2,10 @@
 
 from datetime import datetime
 
-from shared.images import image_digest
 from shared.intake.asked_time import time_in
 from shared.ports.steps import Call, Steps
 from shared.ports.town_past import TownPast
-from shared.questions.answers import DryRunAnswer
-from shared.questions.dry_run import dry_run
+from shared.questions.dry_run import DryRun, dry_run
 from shared.replay.answers import ReplayAnswer, WhatIfAnswer
 from shared.replay.faithful import replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
@@ -29,18 +27,19 @@ def replay_events(
     return otherwise.as_json(size=HTTP_SIZE)
 
 
-def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[DryRunAnswer]:
+def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[DryRun]:
     """`POST .../debug/reconcile-dry-run`: what the next tick would do. Raises Refused, UnknownTown."""
     request = DryRunRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
     at = now if request.now is None else time_in(request.now, "now")
-    shown = yield from dry_run(
-        town_id,
-        around,
-        worker_id=worker_id,
-        ask_runtime=request.observe,
-        now=at,
-        extra_events=request.envelopes(at),
-        config=request.config,
+    return (
+        yield from dry_run(
+            town_id,
+            around,
+            worker_id=worker_id,
+            ask_runtime=request.observe,
+            now=at,
+            extra_events=request.envelopes(at),
+            config=request.config,
+        )
     )
-    return shown.as_json(image_digest=image_digest.of_image(shown.image))
