@@ -21,7 +21,9 @@ TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 _SHOWN: Final = 300
-_DENIED: Final = "your credentials or your token do not allow this request; docs/runbook/deploy.md lists the rights that it needs"
+_DENIED: Final = (
+    "your credentials or your token do not allow this request; docs/runbook/deploy.md lists the rights that it needs"
+)
 _NOT_AN_API: Final = "give the stack's output ApiUrl, or the URL that `townctl serve` prints"
 
 
@@ -40,24 +42,42 @@ class Api:
     url: str
     region: str | None = None
 
-    def ask(self, shape: type[T], method: str, path: str, body: Any = None) -> T:
-        """The answer to a signed request. `townctl serve` has no IAM, so it gets an operator's token.
+    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """The document that answers a signed request. `townctl serve` has no IAM, so it gets an operator's token.
 
         Raises Refused, Retryable, Terminal.
         """
         token = os.environ.get(TOKEN_VARIABLE)
         if token and self._is_local:
-            return self._read(shape, self._sent(method, path, body, token=token))
-        return self._read(shape, self._signed(method, path, body))
+            return self._document(self._sent(method, path, body, token=token))
+        return self._document(self._signed(method, path, body))
 
-    def report(self, shape: type[T], path: str, body: bytes) -> T:
-        """The answer to posted events, sent with the town token in the environment. Raises Refused, Retryable, Terminal."""
-        token = os.environ.get(TOKEN_VARIABLE)
+    def report(self, path: str, body: bytes, token: str | None = None) -> dict[str, Any]:
+        """The document that answers posted events, sent with this town token or the one in the environment.
+
+        Raises Refused, Retryable, Terminal.
+        """
+        token = token or os.environ.get(TOKEN_VARIABLE)
         if not token:
             hint = f"set {TOKEN_VARIABLE}=$(townctl token TOWN ...); do not write a token on the command line"
             problem = f"cannot post events to {self.url}: a town token is required"
             raise Refused(problem, status=401, path="token", hint=hint)
-        return self._read(shape, self._sent("POST", path, body, token=token))
+        return self._document(self._sent("POST", path, body, token=token))
+
+    def read(self, shape: type[T], document: Mapping[str, Any]) -> T:
+        """The model in a document. Raises Terminal if it is not in there."""
+        from pydantic import ValidationError
+
+        from shared.domain.field_errors import first_error
+        from shared.domain.shapes import read
+
+        try:
+            return read(shape, document)
+        except ValidationError as error:
+            first = first_error(error)
+            problem = f"{self.url} gave an answer that this townctl cannot read: {first.place}: {first.message}"
+            hint = "use the townctl of the version that is deployed there: `townctl --version`"
+            raise Terminal(problem, hint=hint) from error
 
     @property
     def region_named(self) -> str | None:
@@ -100,24 +120,13 @@ class Api:
         hint = "check the URL and that the API is running, then try again"
         return Retryable(f"{self.url} does not answer: {error}", hint=hint)
 
-    def _read(self, shape: type[T], said: ApiAnswer) -> T:
-        """The model in an answer. Raises the error that a problem document describes."""
-        from pydantic import ValidationError
-
-        from shared.domain.field_errors import first_error
-        from shared.domain.shapes import read
-
+    def _document(self, said: ApiAnswer) -> dict[str, Any]:
+        """The document of an answer. Raises the error that a problem document describes."""
         if not 200 <= said.status < 300:
             raise self._problem(said)
         if not isinstance(said.document, dict):
             raise self._not_an_api(said)
-        try:
-            return read(shape, said.document)
-        except ValidationError as error:
-            first = first_error(error)
-            problem = f"{self.url} gave an answer that this townctl cannot read: {first.place}: {first.message}"
-            hint = "use the townctl of the version that is deployed there: `townctl --version`"
-            raise Terminal(problem, hint=hint) from error
+        return said.document
 
     def _problem(self, said: ApiAnswer) -> Exception:
         if not isinstance(said.document, dict) or said.status < 400:
@@ -134,5 +143,7 @@ class Api:
         return Refused(detail, status=said.status, path=str(document.get("path") or ""), hint=hint)
 
     def _not_an_api(self, said: ApiAnswer) -> Refused:
-        what = "redirects elsewhere" if 300 <= said.status < 400 else f"does not answer as an API (status {said.status})"
+        what = (
+            "redirects elsewhere" if 300 <= said.status < 400 else f"does not answer as an API (status {said.status})"
+        )
         return Refused(f"{self.url} {what}", status=400, path="api", hint=_NOT_AN_API)

@@ -17,7 +17,10 @@ from shared.storage.keys import checked_town_id
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
     from shared.questions.bead_list import BeadEntry, BeadFilter, BeadList, ConvoyList
+    from shared.questions.bead_view import BeadAnswer
+    from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventFilter, EventList
+    from shared.questions.explain import Explanation
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
@@ -46,6 +49,11 @@ class ApiTowns:
         """What to do if a town is not there."""
         return f"check the id and your rights; `townctl --api {self.name} town list` shows the towns that you may read"
 
+    @property
+    def is_directory(self) -> bool:
+        """It is not."""
+        return False
+
     def create(self, town_id: str, config: Mapping[str, Any], *, paused: bool) -> CreatedTown:
         """PUT /api/towns/{townId}."""
         try:
@@ -63,7 +71,7 @@ class ApiTowns:
         after: str | None = ""
         while after is not None:
             query = urlencode({"limit": _PAGE} | ({"after": after} if after else {}))
-            page = self._api.ask(TownList, "GET", f"/api/towns?{query}")
+            page = self._api.read(TownList, self._api.ask("GET", f"/api/towns?{query}"))
             found += page.towns
             after = page.next
         return TownList(tuple(found), None)
@@ -96,11 +104,11 @@ class ApiTowns:
 
         return self._get(BeadList, town_id, "beads", **asdict(wanted), limit=limit, cursor=cursor)
 
-    def bead(self, town_id: str, bead_id: str) -> Any:
+    def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
         """GET .../beads/{beadId}."""
-        from shared.questions.bead_view import Bead
+        from shared.questions.bead_view import BeadAnswer
 
-        return self._get(Bead, town_id, f"beads/{_quoted(bead_id)}")
+        return self._get(BeadAnswer, town_id, f"beads/{_quoted(bead_id)}")
 
     def convoys(self, town_id: str, *, limit: int, cursor: str | None) -> ConvoyList:
         """GET .../convoys."""
@@ -111,7 +119,7 @@ class ApiTowns:
     def post(self, town_id: str, body: bytes) -> Accepted:
         """POST .../events, with a town token."""
         try:
-            return self._api.report(Accepted, f"{_path(town_id)}/events", body)
+            return self._api.read(Accepted, self._api.report(f"{_path(town_id)}/events", body))
         except Refused as refused:
             raise self._known(refused, town_id) from refused
 
@@ -154,13 +162,15 @@ class ApiTowns:
             yield from page.beads
             cursor = page.next
 
-    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Any:
+    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
         """GET .../explain/beads/{beadId} or .../explain/agents/{agentId}."""
         from shared.questions.explain import Explanation
 
-        return self._get(Explanation, town_id, f"explain/{kind}s/{_quoted(subject)}", at=None if at is None else to_text(at))
+        return self._get(
+            Explanation, town_id, f"explain/{kind}s/{_quoted(subject)}", at=None if at is None else to_text(at)
+        )
 
-    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """POST .../debug/reconcile-dry-run."""
         from shared.questions.dry_run import DryRun
 
@@ -180,7 +190,9 @@ class ApiTowns:
 
         if prefix is None:
             hint = f"give the stack's parameter SecretsPrefix with --secrets-prefix or {PREFIX_VARIABLE}"
-            problem = f"--secrets-prefix is required with --api {self.name}: it says where the deployment keeps its tokens"
+            problem = (
+                f"--secrets-prefix is required with --api {self.name}: it says where the deployment keeps its tokens"
+            )
             raise Refused(problem, status=400, path="secrets-prefix", hint=hint)
         return StackSecrets(prefix, region=self._api.region_named)
 
@@ -195,7 +207,7 @@ class ApiTowns:
     def _ask(self, shape: type[T], method: str, town_id: str, rest: str, body: Any = None) -> T:
         path = _path(town_id)
         try:
-            return self._api.ask(shape, method, path + rest, body)
+            return self._api.read(shape, self._api.ask(method, path + rest, body))
         except Refused as refused:
             raise self._known(refused, town_id) from refused
 

@@ -51,7 +51,9 @@ def list_(
     *,
     state: Annotated[
         StateFilter | None,
-        Parameter(help="Only events in this state; pending: not applied yet, in the inbox or waiting for another attempt."),
+        Parameter(
+            help="Only events in this state; pending: not applied yet, in the inbox or waiting for another attempt."
+        ),
     ] = None,
     pending: Annotated[bool, Parameter(negative="", help="The same as --state pending.")] = False,
     poisoned: Annotated[

@@ -13,7 +13,9 @@ LIMIT_AT_MOST: Final = 500
 _MEANT: Final = 5
 
 LimitOption = Annotated[int, Parameter(help=f"How many, 1 to {LIMIT_AT_MOST}.")]
-CursorOption = Annotated[str | None, Parameter(help="Continue where the last answer ended; give the same filters again.")]
+CursorOption = Annotated[
+    str | None, Parameter(help="Continue where the last answer ended; give the same filters again.")
+]
 
 
 def more(cursor: str | None) -> Iterator[Text]:

@@ -17,7 +17,10 @@ from shared.domain.shapes import answer
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
     from shared.questions.bead_list import BeadFilter, BeadList, ConvoyList
+    from shared.questions.bead_view import BeadAnswer
+    from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventFilter, EventList
+    from shared.questions.explain import Explanation
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
@@ -57,6 +60,11 @@ class Place(Protocol):
         """What to do if a town is not there."""
         ...
 
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a data directory of this machine, which knows nothing of a deployment's towns."""
+        ...
+
     def create(self, town_id: str, config: Mapping[str, Any], *, paused: bool) -> CreatedTown:
         """Create a town with these settings. Raises TownExists."""
         ...
@@ -85,7 +93,7 @@ class Place(Protocol):
         """A page of the beads that are wanted."""
         ...
 
-    def bead(self, town_id: str, bead_id: str) -> Any:
+    def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
         """A bead in full."""
         ...
 
@@ -117,11 +125,11 @@ class Place(Protocol):
         """The ids that a person may mean by a word: an id, the beginning of one, or the name of an agent."""
         ...
 
-    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Any:
+    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
         """The history of a bead or agent, and why it waits."""
         ...
 
-    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """What the next tick would do; `asked` is the body of reconcile-dry-run."""
         ...
 

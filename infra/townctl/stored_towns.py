@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from shared.history.retained_past import StoredPast
     from shared.intake.ingest import AcceptedBatch
     from shared.questions.bead_list import BeadFilter, BeadList, ConvoyList
+    from shared.questions.bead_view import BeadAnswer
+    from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventFilter, EventList
+    from shared.questions.explain import Explanation
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
@@ -43,6 +46,11 @@ class StoredTowns:
     def hint(self) -> str:
         """What to do if a town is not there."""
         return self._context.where_towns_are()
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the towns are in a data directory."""
+        return self._context.bucket is None
 
     def create(self, town_id: str, config: Mapping[str, Any], *, paused: bool) -> CreatedTown:
         """Create a town; in a new directory, its first write creates the directory."""
@@ -89,7 +97,7 @@ class StoredTowns:
 
         return drive(bead_list.beads(town_id, self._context.store(), wanted, limit=limit, cursor=cursor))
 
-    def bead(self, town_id: str, bead_id: str) -> Any:
+    def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
         """A bead in full."""
         from shared.questions import bead_view
 
@@ -134,9 +142,7 @@ class StoredTowns:
         """A page of the events that are wanted."""
         from shared.questions import event_list
 
-        asked = event_list.events(
-            town_id, self._context.store(), self._past(), wanted, limit=limit, cursor=cursor
-        )
+        asked = event_list.events(town_id, self._context.store(), self._past(), wanted, limit=limit, cursor=cursor)
         return drive(asked)
 
     def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
@@ -159,7 +165,7 @@ class StoredTowns:
         with database.opened(drive(self._context.store().load(town_id)).image) as sql:
             return meant(sql, word, is_agent=kind == "agent", limit=limit)
 
-    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Any:
+    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
         """The history of a bead or agent, and why it waits."""
         from shared.questions import explain
 
@@ -167,7 +173,7 @@ class StoredTowns:
         tell = explain.explain_bead if kind == "bead" else explain.explain_agent
         return drive(tell(town_id, subject, self._past(), now=now, at=at))
 
-    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """What the next tick would do."""
         from shared.adapters import ids
         from shared.replay.debug_calls import reconcile_dry_run

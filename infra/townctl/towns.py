@@ -87,7 +87,9 @@ def config(town_id: TownName, /, *, place: ThePlace) -> Answer:
 
 def _settings_view(found: TownSettings) -> Iterator[RenderableType]:
     yield Text(f"{found.town_id} as of tick {found.tick}" + (", paused" if found.paused else ""))
-    yield table("setting", "value", "", rows=[(s.name, _value(s), "" if s.stored else "default") for s in found.settings])
+    yield table(
+        "setting", "value", "", rows=[(s.name, _value(s), "" if s.stored else "default") for s in found.settings]
+    )
     for rig in found.rigs:
         yield Text(plain(f"rig {rig.rig_id} ({rig.name}): {rig.git_url}, branch {rig.default_branch}"))
         if rig.overrides:

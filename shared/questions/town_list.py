@@ -29,10 +29,10 @@ class TownList:
 
 def entries(town_ids: Sequence[str], store: TownStore) -> Steps[tuple[TownEntry, ...]]:
     """An entry for each of these towns."""
-    found = []
+    found: tuple[TownEntry, ...] = ()
     for town_id in town_ids:
-        found.append((yield from _entry(town_id, store)))
-    return tuple(found)
+        found = (*found, (yield from _entry(town_id, store)))
+    return found
 
 
 def _entry(town_id: str, store: TownStore) -> Steps[TownEntry]:
