@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from infra.townctl.api import Api
 from infra.townctl.place import Accepted, CreatedTown, Subject
+from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
 from shared.storage.keys import checked_town_id
@@ -176,6 +177,11 @@ class ApiTowns:
 
         return self._ask(DryRun, "POST", town_id, "/debug/reconcile-dry-run", asked)
 
+    def now(self, town_id: str) -> datetime:
+        """The time of the newest tick, because the clocks of this machine and of the deployment may differ."""
+        newest = self.ticks(town_id, limit=1, after=None, before=None).ticks
+        return newest[-1].time if newest else SystemClock().now()
+
     def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
         """POST .../debug/replay-events."""
         from shared.replay.answers import ReplayAnswer, WhatIfAnswer
@@ -198,16 +204,19 @@ class ApiTowns:
 
     def require(self, town_id: str) -> None:
         """Check that a town exists."""
-        self.status(town_id)
+        self._document("GET", town_id, "/status")
 
     def _get(self, shape: type[T], town_id: str, what: str, **query: Any) -> T:
         given = {name: value for name, value in query.items() if value is not None}
         return self._ask(shape, "GET", town_id, f"/{what}" + (f"?{urlencode(given)}" if given else ""))
 
     def _ask(self, shape: type[T], method: str, town_id: str, rest: str, body: Any = None) -> T:
+        return self._api.read(shape, self._document(method, town_id, rest, body))
+
+    def _document(self, method: str, town_id: str, rest: str, body: Any = None) -> dict[str, Any]:
         path = _path(town_id)
         try:
-            return self._api.read(shape, self._api.ask(method, path + rest, body))
+            return self._api.ask(method, path + rest, body)
         except Refused as refused:
             raise self._known(refused, town_id) from refused
 

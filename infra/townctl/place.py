@@ -133,6 +133,10 @@ class Place(Protocol):
         """What the next tick would do; `asked` is the body of reconcile-dry-run."""
         ...
 
+    def now(self, town_id: str) -> datetime:
+        """The end of the past that can be replayed."""
+        ...
+
     def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
         """A window run again, or a what-if; `asked` is the body of replay-events."""
         ...

@@ -9,14 +9,16 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import recordings
-from infra.townctl.arguments import content_of, json_of
+from infra.townctl.arguments import content_of, json_of, time_of
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
 from infra.townctl.place import ThePlace
 from infra.townctl.summaries import action_line, code_of
 from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
+from shared.domain.times import to_text
 from shared.history.differences import ABSENT
 from shared.history.journal_rows import ticks_text
+from shared.intake.asked_time import time_in
 
 _KINDS: Final = ("events", "actions", "effects", "violations")
 _SIDES: Final = ("onlyInHistory", "onlyNow")
@@ -67,10 +69,21 @@ def replay(
     if from_ is None:
         hint = f"give --from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
         raise Refused(f"--from is required to replay town {target}", status=400, path="from", hint=hint)
-    asked: dict[str, Any] = {"from": from_, "to": to, "cursor": cursor}
+    end = time_of(to, what="to") or place.now(target)
+    asked: dict[str, Any] = {"from": to_text(time_in(from_, "from", name="--from")), "to": to_text(end)}
+    if cursor is not None:
+        asked["cursor"] = cursor
     if overrides is not None:
-        asked["overrides"] = json_of(content_of(overrides, what="overrides"), what="overrides")
+        asked["overrides"] = _changes(overrides, cursor)
     return _answered(place.replay(target, asked), is_what_if=overrides is not None)
+
+
+def _changes(file: str, cursor: str | None) -> Any:
+    """The content of --overrides. Raises Refused."""
+    if cursor is not None:
+        hint = "leave --cursor out, and narrow the window with --from and --to"
+        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
+    return json_of(content_of(file, what="overrides"), what="overrides")
 
 
 def _answered(found: Any, *, is_what_if: bool) -> Answer:

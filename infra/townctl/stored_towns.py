@@ -169,9 +169,8 @@ class StoredTowns:
         """The history of a bead or agent, and why it waits."""
         from shared.questions import explain
 
-        now = self._context.clock_of(self._context.store(), town_id).now()
         tell = explain.explain_bead if kind == "bead" else explain.explain_agent
-        return drive(tell(town_id, subject, self._past(), now=now, at=at))
+        return drive(tell(town_id, subject, self._past(), now=self.now(town_id), at=at))
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """What the next tick would do."""
@@ -184,13 +183,18 @@ class StoredTowns:
         around = self._context.around(store, clock=clock, runtime=runtime)
         return drive(reconcile_dry_run(town_id, around, asked, worker_id=ids.worker_id()))
 
+    def now(self, town_id: str) -> datetime:
+        """The present time of the town's clock."""
+        return self._context.clock_of(self._context.store(), town_id).now()
+
     def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
         """A window run again, or a what-if."""
         from shared.replay.debug_calls import replay_events
+        from shared.replay.time_window import WHOLE_DAY
 
         store = self._context.store()
         around = self._context.around(store, clock=self._context.clock_of(store, town_id))
-        return drive(replay_events(town_id, self._past(), around, asked))
+        return drive(replay_events(town_id, self._past(), around, asked, page=WHOLE_DAY))
 
     def secrets(self, prefix: str | None) -> SecretStore:
         """The tokens below a prefix, in the region of the bucket if one is named; without a prefix those of the directory."""
