@@ -63,13 +63,21 @@ class Tally:
             self.outcomes[run.outcome] += 1
             self.effects["succeeded"] += run.effects.succeeded
             self.effects["failed"] += run.effects.failed
-            self.failures.pop(run.town_id, None)
+            self._judge(run)
         for failed in report.failed:
             self.failures[failed.town_id] = message_of(failed.error)
         if report.looked:
             self.failures.pop(EVERYTHING, None)
         if report.problem is not None:
             self.failures[EVERYTHING] = message_of(report.problem)
+
+    def _judge(self, run: RunReport) -> None:
+        """A tick whose effects failed is a failure of its town, until a later tick of the town goes well."""
+        if run.effects.failed:
+            failed = quantity(run.effects.failed, "effect")
+            self.failures[run.town_id] = f"{failed} failed; `townctl event list {run.town_id}` shows why"
+        elif run.tick is not None or not self._has_failed_effects(run.town_id):
+            self.failures.pop(run.town_id, None)
 
     def counts(self) -> LoopCounts:
         """The counts, for an answer."""
