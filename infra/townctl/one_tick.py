@@ -93,7 +93,7 @@ def tick(
 ) -> Answer:
     """Run one tick of a town if it is due, and perform its effects.
 
-    Exit code 1 if another worker committed first (run the command again) or an invariant is violated.
+    Exit code 1 if another worker committed first (run the command again), an invariant is violated, or an effect failed.
     """
     store = context.store()
     clock = context.clock_of(store, town_id)
@@ -102,7 +102,8 @@ def tick(
     forge = forges.forge_of(context.data, clock, hosts=forges.hosts_of(context.data, ()), secrets_prefix=secrets_prefix)
     around = context.around(store, clock=clock, runtime=runtime, forge=forge)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
-    code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
+    violated = run.tick is not None and run.tick.violations
+    code = FOUND if run.outcome == "lost" or violated or run.effects.failed else OK
     complaints = _complaints(store, town_id) if run.effects.failed else ()
     return Answer(document(_done(run)), (*_run_view(run), *complaints), code)
 

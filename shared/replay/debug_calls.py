@@ -31,15 +31,15 @@ def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worke
     """`POST .../debug/reconcile-dry-run`: what the next tick would do. Raises Refused, UnknownTown."""
     request = DryRunRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
-    at = now if request.now is None else time_in(request.now, "now")
+    wanted = None if request.now is None else time_in(request.now, "now")
     return (
         yield from dry_run(
             town_id,
             around,
             worker_id=worker_id,
             ask_runtime=request.observe,
-            now=at,
-            extra_events=request.envelopes(at),
+            now=wanted,
+            extra_events=request.envelopes(wanted or now),
             config=request.config,
         )
     )

@@ -123,7 +123,7 @@ def test_a_pull_request_is_polled_with_the_stored_token(
         townctl.document("run", "--once", "--forge-host", f"github=ghe.example={github.api_url}")
         assert [request.path for request in github.requests] == ["/api/v3/repos/acme/main-rig/pulls/1"]
         townctl.document("tick", "t1", "--force")
-        journal = townctl.document("ticks", "t1")["ticks"]
+        journal = [tick["row"] for tick in townctl.document("ticks", "t1")["ticks"]]
         seen = [event for row in journal for event in row["inputs"]["new_events"]]
         [polled] = [event["payload"] for event in seen if event["event_type"] == "pr_polled"]
         assert '"head_sha":"0000000000000000000000000000000000000001"' in polled
