@@ -93,7 +93,7 @@ def tick(
 ) -> Answer:
     """Run one tick of a town if it is due, and perform its effects.
 
-    Exit code 1 if another worker committed first (run the command again), an invariant is violated, or an effect failed.
+    Exit code 1 if another worker committed first (run the command again) or an invariant is violated.
     """
     store = context.store()
     clock = context.clock_of(store, town_id)
@@ -103,7 +103,7 @@ def tick(
     around = context.around(store, clock=clock, runtime=runtime, forge=forge)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     violated = run.tick is not None and run.tick.violations
-    code = FOUND if run.outcome == "lost" or violated or run.effects.failed else OK
+    code = FOUND if run.outcome == "lost" or violated else OK
     complaints = _complaints(store, town_id) if run.effects.failed else ()
     return Answer(document(_done(run)), (*_run_view(run), *complaints), code)
 

@@ -50,17 +50,18 @@ def dry_run(
     if at is not None:
         asked["now"] = to_text(at)
     if events is not None:
-        asked["events"] = _events_in(json_of(content_of(events, what="events"), what="events"))
-    try:
-        shown = place.dry_run(town_id, asked)
-    except Refused as problem:
-        problem.hint = problem.hint or "give a file that `townctl event post --file` accepts"
-        raise
+        asked["events"] = _events_in(events)
+    shown = place.dry_run(town_id, asked)
     return Answer(document(shown), tuple(dry_run_view(shown)))
 
 
-def _events_in(given: Any) -> list[Any]:
-    """The events of a file: one event, a list, or an object with a list."""
+def _events_in(file: str) -> list[Any]:
+    """The events of a file: one event, a list, or an object with a list. Raises Refused."""
+    try:
+        given = json_of(content_of(file, what="events"), what="events")
+    except Refused as problem:
+        problem.hint = "give a file that `townctl event post --file` accepts"
+        raise
     events = given["events"] if isinstance(given, dict) and "events" in given else given
     return events if isinstance(events, list) else [events]
 
