@@ -15,7 +15,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import BaseModel, ValidationError
 
-from functions import problems
+from functions import log, problems
 from shared.domain.errors import Refused, TownError
 from shared.domain.field_errors import FieldError, first_error, what_is_expected
 from shared.intake import strict_json
@@ -36,7 +36,10 @@ def resolver() -> APIGatewayHttpResolver:
 
     @app.exception_handler(TownError)  # type: ignore[untyped-decorator]
     def refuse(error: TownError) -> Response[str]:
-        return problems.of_error(error)
+        answered = problems.of_error(error)
+        if answered.status_code == 500:  # the caller sees only its type, so the operator must see the rest
+            log.request_broken(error)
+        return answered
 
     @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
     def refuse_parameters(error: RequestValidationError) -> Response[str]:

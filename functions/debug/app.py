@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
-from functions import api, wiring
+from functions import api, log, wiring
 from functions.access import Access, Verb, request_of, require_town_id
 from functions.api import TownId
 from functions.debug import views
@@ -47,7 +47,7 @@ def deployment() -> DebugDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = DebugSettings.from_environment()
     around = wiring.surroundings(settings, wiring.store(settings))
-    return DebugDeployment(settings, around, Access(settings.access_rules, wiring.write_line))
+    return DebugDeployment(settings, around, Access(settings.access_rules, log.write_line))
 
 
 @app.get("/api/health", summary="Is the debug API up", tags=["debug"])
@@ -55,7 +55,7 @@ def health() -> Response[str]:
     """Which deployment answers. Does not read the store."""
     request_of(app.current_event.raw_event)
     here = deployment().settings
-    found: HealthDocument = {"stage": here.stage, "release": here.release, "codeVersion": code_version()}
+    found: HealthDocument = {"stage": here.stage, "release": wiring.release(), "codeVersion": code_version()}
     return api.answer(200, found)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
-from functions import api, wiring
+from functions import api, log, wiring
 from functions.access import Access, request_of, require_town_id
 from functions.api import TownId
 from functions.events import claims, town_list
@@ -44,10 +44,10 @@ class EventsDeployment:
 def deployment() -> EventsDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = EventsSettings.from_environment()
-    metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
+    metrics = EmfMetrics(log.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
-    ingestion = Ingestion(around, wiring.queue(settings), metrics, wiring.write_line)
-    return EventsDeployment(ingestion, Access(settings.access_rules, wiring.write_line))
+    ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
+    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line))
 
 
 @app.post("/api/towns/<townId>/events", summary="Report facts to a town", tags=["events"])
