@@ -195,7 +195,7 @@ class ApiTowns:
         from infra.townctl.stack_secrets import StackSecrets
 
         if prefix is None:
-            hint = f"give the stack's parameter SecretsPrefix with --secrets-prefix or {PREFIX_VARIABLE}"
+            hint = f"give the stack's output SecretsPrefix with --secrets-prefix or {PREFIX_VARIABLE}"
             problem = (
                 f"--secrets-prefix is required with --api {self.name}: it says where the deployment keeps its tokens"
             )
