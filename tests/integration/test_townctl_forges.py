@@ -246,7 +246,7 @@ def test_over_an_api_the_town_is_looked_for_there_and_the_token_goes_to_its_regi
     def ask(self: api.Api, method: str, path: str, body: Any = None) -> Any:
         seen.append((method, path))
         if "nowhere" in path:
-            raise Refused("no such town", status=404, path="townId")
+            raise Refused("no such town", status=404, path="townId", hint="check the id")
         return {}
 
     monkeypatch.setattr(api.Api, "ask", ask)
