@@ -16,14 +16,10 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-<<<<<<< HEAD
-from functions import paths, problems
+from functions import log, paths, problems
 from functions.access import SignedRequest, request_of
 from functions.queries import Query, query_of
 from shared.domain import shapes
-=======
-from functions import log, problems
->>>>>>> main
 from shared.domain.errors import Refused, TownError
 from shared.domain.field_errors import first_error, what_is_expected
 from shared.intake import strict_json
@@ -49,19 +45,10 @@ _UNPRINTABLE: Final = re.compile(r"[^\x21-\x7e]")
 class Call(Generic[Q]):
     """One request to a route: its path parameters, its query, and the event of the gateway. `signed` is None with a town token."""
 
-<<<<<<< HEAD
     event: Mapping[str, Any]
     ids: Mapping[str, str]
     query: Q
     signed: SignedRequest | None
-=======
-    @app.exception_handler(TownError)  # type: ignore[untyped-decorator]
-    def refuse(error: TownError) -> Response[str]:
-        answered = problems.of_error(error)
-        if answered.status_code == 500:  # the caller sees only its type, so the operator must see the rest
-            log.request_broken(error)
-        return answered
->>>>>>> main
 
     @property
     def town_id(self) -> str:
@@ -111,6 +98,8 @@ def run(
         reply = _answered(routes, event, method, others)
     except TownError as error:
         reply = problems.of_error(error)
+        if reply["statusCode"] == 500:  # the caller sees only its type, so the operator must see the rest
+            log.request_broken(error)
     except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
         tell(error)
         detail = "the request could not be answered; the error was reported to the operator"

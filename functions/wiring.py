@@ -4,12 +4,8 @@ import json
 import traceback
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-<<<<<<< HEAD
-from typing import TYPE_CHECKING, Final
-=======
 from pathlib import Path
-from typing import Final
->>>>>>> main
+from typing import TYPE_CHECKING, Final
 
 from functions import log
 from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings

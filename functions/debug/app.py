@@ -9,23 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-<<<<<<< HEAD
-from functions import api, paths, wiring
+from functions import api, log, paths, wiring
 from functions.access import Access, SignedRequest, Verb, request_of, require_town_id
 from functions.api import Call, Reply, Route
 from functions.debug.answers import Health
 from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, PageQuery, PointsQuery, TicksQuery
 from functions.queries import Query
-=======
-from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-
-from functions import api, log, wiring
-from functions.access import Access, Verb, request_of, require_town_id
-from functions.api import TownId
-from functions.debug import views
-from functions.debug.answers import HealthDocument
->>>>>>> main
 from functions.settings import DebugSettings
 from shared.adapters import ids
 from shared.ports.steps import drive
@@ -71,12 +60,7 @@ def deployment() -> DebugDeployment:
 def health(_: Call[Query]) -> Reply:
     """Which deployment answers. Does not read the store."""
     here = deployment().settings
-<<<<<<< HEAD
-    return api.answer(200, Health(here.stage, here.release, code_version()))
-=======
-    found: HealthDocument = {"stage": here.stage, "release": wiring.release(), "codeVersion": code_version()}
-    return api.answer(200, found)
->>>>>>> main
+    return api.answer(200, Health(here.stage, wiring.release(), code_version()))
 
 
 def openapi(_: Call[Query]) -> Reply:

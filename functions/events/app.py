@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-<<<<<<< HEAD
-from functions import api, wiring
+from functions import api, log, wiring
 from functions.access import Access, SignedRequest, request_of, require_new_town_id, require_town_id
 from functions.api import Call, Reply, Route
-=======
-from functions import api, log, wiring
-from functions.access import Access, request_of, require_town_id
-from functions.api import TownId
->>>>>>> main
 from functions.events import claims, town_list
 from functions.events.answers import CreatedTown
 from functions.events.ingestion import Ingestion

@@ -1,6 +1,7 @@
 """What the template promises, checked on the transformed template that CloudFormation sees."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib

@@ -10,6 +10,7 @@ from shared.domain.shapes import document, read
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import Steps, drive
 from shared.questions import bead_list, bead_view, dry_run, event_list, explain, rosters, status, tick_list
+from shared.questions.filters import BeadFilter, EventFilter
 from tests.replayed import a_busy_world, past_of
 from tests.towns import TOWN
 from tests.worlds import World
@@ -24,11 +25,11 @@ Question = Callable[[World, StoredPast], Steps[Any]]
 QUESTIONS: Final[dict[str, Question]] = {
     "status": lambda world, _: status.status(TOWN, world.around),
     "dry run": lambda world, _: dry_run.dry_run(TOWN, world.around, worker_id="w", ask_runtime=True),
-    "beads": lambda world, _: bead_list.beads(TOWN, world.store, bead_list.BeadFilter()),
+    "beads": lambda world, _: bead_list.beads(TOWN, world.store, BeadFilter()),
     "convoys": lambda world, _: bead_list.convoys(TOWN, world.store),
     "agents": lambda world, _: rosters.agents(TOWN, world.store),
     "settings": lambda world, _: rosters.settings(TOWN, world.store),
-    "events": lambda world, past: event_list.events(TOWN, world.store, past, event_list.EventFilter()),
+    "events": lambda world, past: event_list.events(TOWN, world.store, past, EventFilter()),
     "ticks": lambda _, past: tick_list.ticks(TOWN, past),
 }
 
