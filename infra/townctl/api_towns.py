@@ -17,11 +17,12 @@ from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
-    from shared.questions.bead_list import BeadEntry, BeadFilter, BeadList, ConvoyList
+    from shared.questions.bead_list import BeadEntry, BeadList, ConvoyList
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
-    from shared.questions.event_list import EventFilter, EventList
+    from shared.questions.event_list import EventList
     from shared.questions.explain import Explanation
+    from shared.questions.filters import BeadFilter, EventFilter
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
@@ -155,7 +156,7 @@ class ApiTowns:
         return [word] if word in found else sorted(found)[:limit]
 
     def _beads_with(self, town_id: str, word: str) -> Iterator[BeadEntry]:
-        from shared.questions.bead_list import BeadFilter
+        from shared.questions.filters import BeadFilter
 
         cursor: str | None = ""
         while cursor is not None:

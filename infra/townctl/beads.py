@@ -12,12 +12,12 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
-from infra.townctl.paging import LIMIT_AT_MOST, CursorOption, LimitOption, more, the_one
+from infra.townctl.paging import CursorOption, LimitOption, more, the_one
 from infra.townctl.place import ThePlace
 from shared.domain.shapes import document
 from shared.domain.times import to_text
-from shared.questions.bead_list import BeadFilter, StatusFilter, TypeFilter
 from shared.questions.bead_view import WholeBead
+from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
 
 
 @Parameter(name="*")

@@ -6,12 +6,13 @@ from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
 from infra.townctl.output import Answer, compact, short, table, time_text
-from infra.townctl.paging import LIMIT_AT_MOST, CursorOption, LimitOption, more
+from infra.townctl.paging import CursorOption, LimitOption, more
 from infra.townctl.place import Accepted, ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.shapes import document
-from shared.questions.event_list import EventEntry, EventFilter, StateFilter
+from shared.questions.event_list import EventEntry
+from shared.questions.filters import LIMIT_AT_MOST, EventFilter, StateFilter
 
 
 def post(

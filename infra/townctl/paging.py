@@ -8,8 +8,8 @@ from rich.text import Text
 
 from infra.townctl.place import Place, Subject
 from shared.domain.errors import Refused
+from shared.questions.filters import LIMIT_AT_MOST
 
-LIMIT_AT_MOST: Final = 500
 _MEANT: Final = 5
 
 LimitOption = Annotated[int, Parameter(help=f"How many, 1 to {LIMIT_AT_MOST}.")]

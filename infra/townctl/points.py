@@ -11,7 +11,7 @@ from infra.townctl.place import ThePlace
 from infra.townctl.wording import quantity
 from shared.domain.shapes import document
 from shared.domain.times import to_text
-from shared.questions.point_list import POINTS_AT_MOST
+from shared.questions.filters import POINTS_AT_MOST
 
 
 def points(

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
     from shared.history.retained_past import StoredPast
     from shared.intake.ingest import AcceptedBatch
-    from shared.questions.bead_list import BeadFilter, BeadList, ConvoyList
+    from shared.questions.bead_list import BeadList, ConvoyList
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
-    from shared.questions.event_list import EventFilter, EventList
+    from shared.questions.event_list import EventList
     from shared.questions.explain import Explanation
+    from shared.questions.filters import BeadFilter, EventFilter
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus

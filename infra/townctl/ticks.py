@@ -18,7 +18,8 @@ from shared.domain.report import JudgedAction
 from shared.domain.shapes import document
 from shared.domain.times import from_text, text_or_none, to_text
 from shared.questions.dry_run import DryRun
-from shared.questions.tick_list import TICKS_AT_MOST, PastTick, Ticks
+from shared.questions.filters import TICKS_AT_MOST
+from shared.questions.tick_list import PastTick, Ticks
 
 _LIMIT_AT_MOST: Final = 100_000
 
