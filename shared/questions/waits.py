@@ -196,6 +196,11 @@ class Waits:
         return lives.unapplied_events(self._sql)
 
 
+def counts_after(sql: Database, given: TickInput, *, town_id: str) -> dict[str, int]:
+    """How many live beads wait for each reason in the image that a tick with this input has left."""
+    return Waits(sql, replace(given, tick_no=given.tick_no + 1, new_events=()), town_id=town_id).counts()
+
+
 def _from_next_tick(sql: Database, given: TickInput, about: summary.BeforeTick, *, town_id: str) -> Foresight:
     """Foresight from the time of the next tick on: not before the shortest interval has passed, and if a rule would act, when the
     town is due.
