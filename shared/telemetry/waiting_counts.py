@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.ports.metrics import RunFigures
-from shared.questions import waits
 from shared.town import database
 
 COUNTED_EVERY: Final = timedelta(minutes=1)
@@ -36,5 +35,7 @@ class WaitingCounts:
         if last is not None and given.now - last < COUNTED_EVERY:
             return None
         self._counted[report.town_id] = given.now
+        from shared.questions import waits  # noqa: PLC0415 - functions that never tick need no rules
+
         with database.opened(report.image.image) as sql:
             return waits.counts_after(sql, given, town_id=report.town_id)

@@ -62,7 +62,7 @@ def test_every_bead_ends_or_waits_for_a_named_reason(start: str, history: list[S
         why = reasons.get(bead_id)
         assert why is not None, f"{bead_type} {bead_id} is {status} and waits for nothing"
         seen = set()
-        while why.reason == "blocked_by" and why.actor in reasons and why.bead_id not in seen:
+        while why.reason == "blocked_by" and why.actor is not None and why.actor in reasons and why.bead_id not in seen:
             seen.add(why.bead_id)
             why = reasons[why.actor]
         asks = why.reason == "agent_working" and (bead_type == "convoy" or "gt:triage-request" in labels)
