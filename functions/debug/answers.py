@@ -3,7 +3,6 @@
 from typing_extensions import TypedDict
 
 from shared.ports.town_past import JournalRow
-from shared.questions.bead_view import BeadAnswer
 
 
 class HealthDocument(TypedDict):
@@ -20,10 +19,3 @@ class TicksDocument(TypedDict):
     townId: str
     ticks: list[JournalRow]
     next: int | None
-
-
-class BeadDocument(TypedDict):
-    """One bead with its history."""
-
-    townId: str
-    bead: BeadAnswer

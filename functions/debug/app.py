@@ -17,6 +17,7 @@ from shared.adapters import ids
 from shared.domain.shapes import document
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
+from shared.questions import bead_view
 from shared.questions import status as reports
 from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
@@ -84,7 +85,7 @@ def bead(
 ) -> Response[str]:
     """Its row, its dependencies and its audit trail."""
     here = _allowed(townId, "read")
-    return api.answer(200, views.bead_document(drive(here.around.store.load(townId)), beadId))
+    return api.answer(200, document(drive(bead_view.bead(townId, beadId, here.around.store))))
 
 
 @app.post("/api/towns/<townId>/debug/reconcile-dry-run", summary="What the next tick would do", tags=["debug"])
@@ -95,7 +96,7 @@ def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
     from shared.replay import debug_calls  # noqa: PLC0415 - most requests need no replay
 
     shown = debug_calls.reconcile_dry_run(townId, here.around, body, worker_id=ids.worker_id())
-    return api.answer(200, drive(shown))
+    return api.answer(200, document(drive(shown)))
 
 
 @app.post("/api/towns/<townId>/debug/replay-events", summary="What past ticks did, run again", tags=["debug"])

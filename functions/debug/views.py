@@ -3,11 +3,9 @@
 import json
 from typing import Final
 
-from functions.debug.answers import BeadDocument, TicksDocument
-from shared.domain.errors import Refused
+from functions.debug.answers import TicksDocument
 from shared.ports.town_past import JournalRow, journal_row
 from shared.ports.town_store import TownImage
-from shared.questions.bead_view import bead_view
 from shared.town import database, journal
 
 ANSWER_SIZE: Final = 4_500_000
@@ -31,13 +29,3 @@ def ticks_document(image: TownImage, *, after: int | None, limit: int) -> TicksD
         shown.reverse()
     more = bool(shown) and shown[-1]["tick_no"] < image.facts.tick_no
     return {"townId": image.town_id, "ticks": shown, "next": shown[-1]["tick_no"] if more else None}
-
-
-def bead_document(image: TownImage, bead_id: str) -> BeadDocument:
-    """One bead with its history. Raises Refused (404)."""
-    with database.opened(image.content) as sql:
-        database.check_identity(sql, image.town_id)
-        found = bead_view(sql, bead_id)
-    if found is None:
-        raise Refused("there is no such bead", status=404, path="beadId", hint="the town's status lists its live beads")
-    return {"townId": image.town_id, "bead": found}

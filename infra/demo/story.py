@@ -24,7 +24,7 @@ from infra.townctl.wording import since
 from shared.domain.report import TickReport
 from shared.domain.states import EffectKind
 from shared.domain.times import to_text
-from shared.questions.answers import DryRunAnswer
+from shared.questions.dry_run import DryRun
 
 RECOVERY: Final = ("A8", "B1b", "B1")
 """The rules that must recover the bead of the crashed agent, in this order."""
@@ -79,7 +79,7 @@ def missing_of(beats: Sequence[Beat]) -> str:
     return f"the bead of the crashed agent was not recovered by {' and '.join(missing)}" if missing else ""
 
 
-def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> Iterator[RenderableType]:
+def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRun) -> Iterator[RenderableType]:
     """The summary as text and tables."""
     yield Text("\nMerged into main:\n", style="bold")
     yield Text(git_log(stage))

@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from functions.debug.answers import BeadDocument, HealthDocument, TicksDocument
+from functions.debug.answers import HealthDocument, TicksDocument
 from functions.debug.app import app as debug
 from functions.events.answers import BatchDocument, ReportDocument, TownDocument, TownsDocument
 from functions.events.app import app as events
 from functions.events.schemas import NewTown
 from functions.problems import Problem
-from shared.questions.answers import DryRunAnswer
+from shared.questions.bead_view import BeadAnswer
+from shared.questions.dry_run import DryRun
 from shared.questions.status import TownStatus
 from shared.replay.answers import ReplayAnswer, WhatIfAnswer
 from shared.replay.requests import DryRunRequest, ReplayRequest
@@ -85,10 +86,10 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
         200, "Journal rows of the newest ticks.", TicksDocument, (422, *_ABOUT_A_TOWN)
     ),
     ("get", "/api/towns/{townId}/beads/{beadId}"): Contract(
-        200, "The bead with its history.", BeadDocument, _ABOUT_A_TOWN
+        200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
     ),
     ("post", "/api/towns/{townId}/debug/reconcile-dry-run"): Contract(
-        200, "The tick that would run next.", DryRunAnswer, (400, 409, 410, 422, *_ABOUT_A_TOWN), DryRunRequest
+        200, "The tick that would run next.", DryRun, (400, 409, 410, 422, *_ABOUT_A_TOWN), DryRunRequest
     ),
     ("post", "/api/towns/{townId}/debug/replay-events"): Contract(
         200,

@@ -12,6 +12,7 @@ from infra.townctl.context import Context, TheContext
 from infra.townctl.output import Answer, plain, shortened, table
 from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
@@ -60,7 +61,7 @@ def _explained(kind: SubjectKind, word: str, town_id: str | None, at: str | None
     subject = _the_one(store, town_id, kind, word)
     tell = lives.explain_bead if kind == "bead" else lives.explain_agent
     found = drive(tell(town_id, subject, StoredPast(objects, objects), now=now, at=moment))
-    return Answer(found.as_json(), tuple(view(found)))
+    return Answer(document(found), tuple(view(found)))
 
 
 def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str) -> str:
@@ -76,7 +77,7 @@ def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str)
 
 def view(found: Explanation) -> Iterator[RenderableType]:
     """A history for people, with shortened ids; `--json` has the full ones."""
-    title = f"{found.kind} {found.subject} of {found.town_id}"
+    title = f"{found.kind} {found.id} of {found.town_id}"
     rows = [
         (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))
         for entry in found.story
@@ -105,7 +106,7 @@ def _came_of_it(entry: StoryEntry) -> str:
 
 def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
     waits = "" if now.reason is None else f" and waits: {now.reason}"
-    yield Text(plain(f"at {to_text(now.at)} it is {found.row['status']}{waits}"), style="bold")
+    yield Text(plain(f"at {to_text(now.at)} it is {(found.row or {}).get('status')}{waits}"), style="bold")
     for line in now.says:
         yield Text(plain(shortened(line)))
     due = "only an event can trigger one" if now.due_at is None else f"due {to_text(now.due_at)}"

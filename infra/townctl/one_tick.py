@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
+from pydantic import ValidationError
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -17,18 +18,58 @@ from infra.townctl.summaries import done_by
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.field_errors import first_error
+from shared.domain.report import AppliedEvent, BrokenInvariant, Claim, JudgedAction, TickMetrics
+from shared.domain.shapes import Time, answer, document, read
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.intake import ingest
 from shared.ports.clock import Clock
 from shared.ports.steps import drive
 from shared.runner.code_version import code_version
-from shared.runner.run_report import RunReport
+from shared.runner.run_report import RunOutcome, RunReport
 from shared.runner.worker import run_town
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 
 _AHEAD: Final = timedelta(minutes=1)
+
+
+@answer
+class Outputs:
+    """What a tick decided."""
+
+    events: tuple[AppliedEvent, ...]
+    actions: tuple[JudgedAction, ...]
+    effects: tuple[Claim, ...]
+    violations: tuple[BrokenInvariant, ...]
+    metrics: TickMetrics
+
+
+@answer
+class EffectCounts:
+    """The effects of a tick: every call that was started succeeded or failed."""
+
+    attempted: int
+    succeeded: int
+    failed: int
+    not_started: int
+
+
+@answer
+class TickDone:
+    """One run of a town. Without a tick, for example if it was not due, `outputs` and the three fields of the tick are null."""
+
+    town_id: str
+    outcome: RunOutcome
+    tick: int | None
+    tick_id: str | None
+    now: Time | None
+    txid: int
+    image_digest: str
+    outputs: Outputs | None
+    effects: EffectCounts
+    next_due_at: Time | None
 
 
 def tick(
@@ -63,29 +104,25 @@ def tick(
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
     complaints = _complaints(store, town_id) if run.effects.failed else ()
-    return Answer(_run_document(run), (*_run_view(run), *complaints), code)
+    return Answer(document(_done(run)), (*_run_view(run), *complaints), code)
 
 
-def _run_document(run: RunReport) -> dict[str, Any]:
-    """A run as a JSON document."""
-    report = run.tick
-    return {
-        "townId": run.town_id,
-        "outcome": run.outcome,
-        "tick": None if report is None else report.input.tick_no,
-        "tickId": None if report is None else report.input.tick_id,
-        "now": None if report is None else to_text(report.input.now),
-        "txid": run.image.txid,
-        "imageDigest": run.image.image_digest,
-        "outputs": None if report is None else report.outputs(),
-        "effects": {
-            "attempted": run.effects.attempted,
-            "succeeded": run.effects.succeeded,
-            "failed": run.effects.failed,
-            "notStarted": run.effects.not_started,
-        },
-        "nextDueAt": None if run.next_due is None else to_text(run.next_due),
-    }
+def _done(run: RunReport) -> TickDone:
+    report, performed = run.tick, run.effects
+    return TickDone(
+        town_id=run.town_id,
+        outcome=run.outcome,
+        tick=None if report is None else report.input.tick_no,
+        tick_id=None if report is None else report.input.tick_id,
+        now=None if report is None else report.input.now,
+        txid=run.image.txid,
+        image_digest=run.image.image_digest,
+        outputs=None
+        if report is None
+        else Outputs(report.events, report.actions, report.effects, report.violations, report.metrics),
+        effects=EffectCounts(performed.attempted, performed.succeeded, performed.failed, performed.not_started),
+        next_due_at=run.next_due,
+    )
 
 
 def _run_view(run: RunReport) -> Iterator[RenderableType]:
@@ -121,23 +158,26 @@ def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType
 
 def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
     """The input that a dry run printed. Raises Refused if it is none, or if it is for another town or other code."""
-    document = json_of(body, what="input")
+    said = json_of(body, what="input")
     hint = f"give the output of `townctl dry-run {town_id} --json`"
-    if not isinstance(document, dict) or "input" not in document:
+    if not isinstance(said, dict) or not isinstance(said.get("input"), dict):
         raise Refused("--input is not the output of a dry run", status=400, path="input", hint=hint)
-    if document.get("townId", town_id) != town_id:
+    if said.get("townId", town_id) != town_id:
         raise Refused(
-            f"--input is for town {plain(document['townId'])[:64]}, not for town {town_id}",
+            f"--input is for town {plain(said['townId'])[:64]}, not for town {town_id}",
             status=409,
             path="input.townId",
             hint=hint,
         )
     try:
-        given = TickInput.from_record(document["input"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = f"{type(error).__name__}: {error}"[:200]
+        given = read(TickInput, said["input"])
+    except ValidationError as error:
+        problem = first_error(error)
         raise Refused(
-            f"--input is not the output of a dry run ({plain(problem)})", status=400, path="input", hint=hint
+            f"--input is not the output of a dry run ({plain(problem.message)[:200]})",
+            status=400,
+            path=f"input.{problem.place}",
+            hint=hint,
         ) from error
     if given.code_version != code_version() or given.sqlite_version != database.SQLITE_VERSION:
         raise Refused(

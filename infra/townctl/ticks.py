@@ -11,16 +11,18 @@ from rich.text import Text
 from infra.townctl.arguments import TownName, at_least_one, content_of, time_of
 from infra.townctl.context import TheContext
 from infra.townctl.output import Answer, plain, short, table
-from infra.townctl.summaries import code_of, done_in, outcome_of, subject_of
+from infra.townctl.summaries import code_of, done_in, subject_of
 from infra.townctl.wording import counted, since
 from shared.adapters import ids
 from shared.domain.errors import Refused
+from shared.domain.report import JudgedAction
+from shared.domain.shapes import document
 from shared.domain.tick import Envelope
-from shared.domain.times import from_text
-from shared.images.image_digest import of_image
+from shared.domain.times import from_text, text_or_none, to_text
 from shared.intake import ingest
 from shared.ports.steps import drive
 from shared.questions import dry_run as dry_runs
+from shared.questions.dry_run import DryRun
 from shared.town import database, journal
 
 
@@ -57,8 +59,7 @@ def dry_run(
     shown = drive(
         dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
     )
-    document = shown.as_json(image_digest=of_image(shown.image))
-    return Answer(document, tuple(dry_run_view(document)))
+    return Answer(document(shown), tuple(dry_run_view(shown)))
 
 
 def ticks(
@@ -100,41 +101,36 @@ def _wait(at: str, due: str | None) -> str:
     return "an event" if due is None else since(from_text(at), from_text(due))
 
 
-def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+def dry_run_view(shown: DryRun) -> Iterator[RenderableType]:
     """A dry run for people."""
-    given = document["input"]
+    given = shown.input
     yield Text(
-        f"tick {given['tick_no']} of {document['townId']} at {given['now']}: "
-        + ("quiet, so it would not be committed" if document["quiet"] else "it would be committed")
+        f"tick {given.tick_no} of {shown.town_id} at {to_text(given.now)}: "
+        + ("quiet, so it would not be committed" if shown.quiet else "it would be committed")
     )
-    if document["events"]:
-        yield table(
-            "event",
-            "type",
-            "outcome",
-            "error",
-            rows=[(e["event_id"], e["event_type"], e["outcome"], e.get("error")) for e in document["events"]],
-        )
-    if document["actions"]:
-        yield table("rule", "", "action", "subject", "outcome", rows=_action_rows(document["actions"]))
+    if shown.events:
+        rows = [(event.event_id, event.event_type, event.outcome, event.error) for event in shown.events]
+        yield table("event", "type", "outcome", "error", rows=rows)
+    if shown.actions:
+        yield table("rule", "", "action", "subject", "outcome", rows=_action_rows(shown.actions))
     else:
         yield Text("no actions")
-    for wanted in document["ifStarted"]:
-        yield Text(plain(f"paused; once started: {wanted['action']['type']} [{code_of(wanted['rule'])}]"))
-    if document["effects"]:
-        yield Text("effects to start: " + counted(effect["kind"] for effect in document["effects"]))
-    for violation in document["violations"]:
-        yield Text(plain(f"violation {violation['invariant']}: {violation['message']}"))
-    if document["waiting"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in document["waiting"].items())
+    for wanted in shown.if_started:
+        yield Text(plain(f"paused; once started: {wanted.action['type']} [{code_of(wanted.rule)}]"))
+    if shown.effects:
+        yield Text("effects to start: " + counted(effect.kind for effect in shown.effects))
+    for violation in shown.violations:
+        yield Text(plain(f"violation {violation.invariant}: {violation.message}"))
+    if shown.waiting:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in shown.waiting.items())
         yield Text(f"waiting beads by reason: {reasons}")
-    yield Text(f"next due: {document['nextDueAt'] or 'only an event can wake it'}")
+    yield Text(f"next due: {text_or_none(shown.next_due_at) or 'only an event can wake it'}")
 
 
-def _action_rows(actions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
+def _action_rows(actions: Iterable[JudgedAction]) -> Iterator[tuple[object, ...]]:
     for judged in actions:
-        action = judged["action"]
-        yield code_of(judged["rule"]), judged["rule"], action["type"], short(subject_of(action)), outcome_of(judged)
+        action = judged.action
+        yield code_of(judged.rule), judged.rule, action["type"], short(subject_of(action)), judged.outcome_text
 
 
 def _extra_events(body: bytes, at: datetime) -> tuple[Envelope, ...]:

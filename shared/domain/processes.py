@@ -1,14 +1,15 @@
 """What a runtime can report about an agent's process."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from shared.domain.shapes import answer
 
 ProcessState = Literal[
     "starting", "running", "stopping", "stopped", "exited", "failed", "error", "not_found", "unknown"
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class ProcessStatus:
     """What the runtime knows about an agent's newest process."""
 

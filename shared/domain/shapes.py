@@ -24,6 +24,7 @@ def _name(field: str) -> str:
 
 
 _CONFIG: Final = ConfigDict(alias_generator=_name, arbitrary_types_allowed=False, populate_by_name=True)
+_AS_NAMED: Final = ConfigDict(arbitrary_types_allowed=False)
 
 Time = Annotated[
     datetime,
@@ -38,6 +39,13 @@ Time = Annotated[
 def answer(shape: type[T]) -> type[T]:
     """Make a class a frozen dataclass that `document` and `read` can turn into JSON and back."""
     shape.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined] # the name under which pydantic looks for it
+    return dataclass(frozen=True, slots=True)(shape)
+
+
+@dataclass_transform(frozen_default=True)
+def wire(shape: type[T]) -> type[T]:
+    """The same for a value whose JSON keeps the names of the fields: an event envelope, which agents of every version speak."""
+    shape.__pydantic_config__ = _AS_NAMED  # type: ignore[attr-defined] # as above
     return dataclass(frozen=True, slots=True)(shape)
 
 

@@ -39,9 +39,9 @@ def violation(tick: Tick, broken: Violation) -> Alert:
     return Alert(
         kind="invariant_violation",
         message=broken.message,
-        fingerprint=("invariant_violation", str(broken.number), tick.town_id),
+        fingerprint=("invariant_violation", str(broken.invariant), tick.town_id),
         tags={"invariant": broken.name, "townId": tick.town_id},
-        extra={"number": broken.number, "message": broken.message, "townId": tick.town_id},
+        extra={"number": broken.invariant, "message": broken.message, "townId": tick.town_id},
     )
 
 

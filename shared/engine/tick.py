@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 
 from shared.domain import limits
 from shared.domain.alert import Alert
-from shared.domain.answers import MetricsAnswer
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
-from shared.domain.report import AppliedEvent, ClaimedEffect, TickReport
+from shared.domain.report import AppliedEvent, ClaimedEffect, TickMetrics, TickReport
 from shared.domain.states import BeadStatus, Role
 from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, time_or_none, to_text
@@ -256,21 +255,21 @@ def _conflicts(state: _Pass) -> list[AppliedEvent]:
     return [AppliedEvent(event_id, "", "conflict") for event_id in state.conflicting_events]
 
 
-def _metrics(state: _Pass, pending_after: int) -> MetricsAnswer:
+def _metrics(state: _Pass, pending_after: int) -> TickMetrics:
     by_type: dict[str, int] = {}
     for judged in state.applied.actions:
         by_type[judged.action["type"]] = by_type.get(judged.action["type"], 0) + 1
-    return {
-        "eventsDrained": state.drained.processed,
-        "actionsEmitted": len(state.applied.actions),
-        "actionsByType": by_type,
-        "invariantViolations": len(state.checked.open),
-        "pendingEventCount": pending_after,
-        "eventsPoisoned": state.drained.poisoned,
-        "actionsSkipped": state.applied.skipped,
-        "circuitBreakerOpen": int(state.town.tick.breaker.open),
-        "tickLagMs": _lag(state),
-    }
+    return TickMetrics(
+        events_drained=state.drained.processed,
+        actions_emitted=len(state.applied.actions),
+        actions_by_type=by_type,
+        invariant_violations=len(state.checked.open),
+        pending_event_count=pending_after,
+        events_poisoned=state.drained.poisoned,
+        actions_skipped=state.applied.skipped,
+        circuit_breaker_open=int(state.town.tick.breaker.open),
+        tick_lag_ms=_lag(state),
+    )
 
 
 def _lag(state: _Pass) -> int:

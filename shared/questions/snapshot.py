@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.domain.answers import ActionAnswer
 from shared.domain.limits import just_after
+from shared.domain.report import JudgedAction
 from shared.domain.shapes import Time, answer
 from shared.domain.tick import Observations, TickInput
 from shared.engine import tick
@@ -73,9 +73,9 @@ def town_state(running: Rerun, at: datetime) -> TownState:
         as_of(running.txid, running.tick_no, about.last_tick_at),
         StateSnapshot(
             agents=status.agent_lines(running.sql, reader),
-            non_terminal_beads=tuple(beads[:BEADS_SHOWN]),
+            non_terminal_beads=beads[:BEADS_SHOWN],
             non_terminal_beads_omitted=max(len(beads) - BEADS_SHOWN, 0),
-            convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
+            convoys=overview.convoys(running.sql, limit=status.CONVOYS_SHOWN),
             queue=_backlog(running.sql),
             draining=moment.draining,
             settling=moment.settling,
@@ -95,15 +95,15 @@ def _backlog(sql: database.Database) -> Backlog:
     return Backlog(
         pending_events=overview.count_events(sql, "pending"),
         poisoned_events=overview.count_events(sql, "poisoned"),
-        effects=tuple(overview.unfinished_effects(sql)),
+        effects=overview.unfinished_effects(sql),
     )
 
 
-def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
+def next_actions(running: Rerun, at: datetime) -> tuple[JudgedAction, ...]:
     """The actions of a tick at the time `at`, without new events and without observing any process."""
     with database.opened(running.image) as copy:
         report = tick.run(copy, given_at(running, at), town_id=running.town_id)
-    return tuple(action.as_json() for action in report.actions)
+    return report.actions
 
 
 def given_at(running: Rerun, at: datetime) -> TickInput:

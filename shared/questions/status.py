@@ -167,8 +167,8 @@ def _status(
     facts = image.facts
     due = facts.time if facts.tick_no == 0 else next_due
     reasons = tuple(waiting.reasons(reader, moment))
-    beads = tuple(overview.live_beads(sql))
-    violations = tuple(overview.open_violations(sql))
+    beads = overview.live_beads(sql)
+    violations = overview.open_violations(sql)
     events = _events(sql)
     last = last_tick(sql)
     breaker = moment.breaker
@@ -185,9 +185,9 @@ def _status(
         agents=agent_lines(sql, reader),
         beads=beads,
         waiting=reasons,
-        failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
-        refused_by_forge=tuple(overview.forge_answers(sql)),
-        convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
+        failed=overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN),
+        refused_by_forge=overview.forge_answers(sql),
+        convoys=overview.convoys(sql, limit=CONVOYS_SHOWN),
         violations=violations,
         unreadable=tuple(UnreadableRow(*place, why) for place, why in sorted(reader.unreadable.items())),
         inbox_batches=batches,

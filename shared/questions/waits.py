@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from shared.domain.shapes import document
 from shared.domain.states import AgentStatus, Role
 from shared.domain.tick import Tick
 from shared.domain.times import text_or_none, to_text
@@ -55,7 +56,7 @@ class CurrentWait:
             "rule": self.rule,
             "dueAt": text_or_none(self.due_at),
             "guards": [guard.as_json() for guard in self.guards],
-            "cause": None if self.cause is None else self.cause.as_json(),
+            "cause": None if self.cause is None else document(self.cause),
             "comes": [act.as_json() for act in self.comes],
             "events": [
                 {

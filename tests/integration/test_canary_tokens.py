@@ -67,7 +67,7 @@ def everything_said(life: Life, log: pytest.LogCaptureFixture, printed: str) -> 
             repr(life.world.metrics.runs),
             json.dumps(document(status)),
             json.dumps(life.world.journal()),
-            json.dumps(life.world.dry_run().as_json(image_digest="")),
+            json.dumps(document(life.world.dry_run().answer())),
             repr(life.world.forge),
         ]
     )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain import limits
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.runtime import NotDone, StartRejected
@@ -31,7 +32,7 @@ def explained(world: World, subject: str, *, agent: bool = False, then: datetime
     tell = explain_agent if agent else explain_bead
     past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type]
     found = drive(tell(TOWN, subject, past, now=world.clock.now(), at=then))
-    decoded: dict[str, Any] = json.loads(json.dumps(found.as_json()))
+    decoded: dict[str, Any] = json.loads(json.dumps(document(found)))
     return decoded
 
 

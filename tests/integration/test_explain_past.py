@@ -107,7 +107,7 @@ def test_a_bead_that_was_never_made_and_an_agent_that_was_forgotten_still_have_a
     world.clock.move(ms=1)
     world.run()
     never = explained(world, "b")
-    assert (never["now"], never["row"]) == (None, {})
+    assert (never["now"], never["row"]) == (None, None)
     assert [(entry["source"], entry["outcome"]) for entry in never["story"]] == [("refused-1", "rejected: unknown rig")]
     gone = explained(world, "p", agent=True)
     assert (gone["now"], [entry["code"] for entry in gone["story"] if entry["by"] == "rule"]) == (None, ["GC"])

@@ -13,6 +13,8 @@ from infra.townctl.commands import COMMANDS
 from infra.townctl.output import plain
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.alert import Alert
+from shared.domain.shapes import read
+from shared.domain.tick import TickInput
 from shared.domain.times import from_text, to_text
 from shared.images.image_digest import of_image
 from shared.ports.steps import drive
@@ -20,6 +22,7 @@ from shared.ports.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.town import database, journal
+from tests.documented import as_stored
 from tests.fakes import FakeClock
 from tests.integration.townctl_calls import REPOSITORY, RIG, Townctl
 from tests.towns import T
@@ -166,7 +169,7 @@ def test_a_dry_run_answers_what_its_callers_rely_on_and_writes_nothing(townctl: 
     assert shown["metrics"]["actionsEmitted"] == 2
     assert shown["metrics"]["actionsByType"] == {"dispatch_agent": 1, "refresh_container_token": 1}
     assert shown["metrics"]["pendingEventCount"] == 0
-    assert shown["input"]["inputs"]["observations"] == "none"
+    assert shown["input"]["observations"]["asked"] is False
     assert [effect["kind"] for effect in shown["effects"]] == ["dispatch_agent", "refresh_token"]
     assert set(shown["digests"]) == {"image", "logical"}
 
@@ -183,14 +186,9 @@ def test_the_tick_of_a_dry_run_that_another_process_took_is_that_tick(townctl: T
 
     assert ticked["outcome"] == "committed"
     row = last_row(image)
-    assert {"tick_no", "tick_id", "now", "inputs"} <= set(row)
-    assert row["inputs"] == shown["input"]["inputs"]
-    assert {key: row[key] for key in ("tick_no", "tick_id", "now", "code_version", "sqlite_version")} == {
-        key: shown["input"][key] for key in ("tick_no", "tick_id", "now", "code_version", "sqlite_version")
-    }
-    for part in ("events", "actions", "violations", "metrics"):
-        assert row["outputs"][part] == shown[part]
-    assert [effect["effect_id"] for effect in row["outputs"]["effects"]] == [e["effect_id"] for e in shown["effects"]]
+    assert TickInput.from_record(row) == read(TickInput, shown["input"])
+    told = as_stored(shown)
+    assert {name: row["outputs"][name] for name in told} == told
     assert of_image(image.image) == shown["digests"]["image"]
     assert townctl.document("event", "list", "alpha", "--pending")["stored"] == []
 
@@ -201,7 +199,7 @@ def test_a_dry_run_answers_what_if(townctl: Townctl, tmp_path: Path) -> None:
     event = {"event_id": "event-0001", "event_type": "bead_cancelled", "bead_id": "b1"}
     (tmp_path / "events.json").write_text(json.dumps(event))
     shown = townctl.document("dry-run", "alpha", "--events", str(tmp_path / "events.json"))
-    assert [seen["event_type"] for seen in shown["events"]] == ["rig_registered", "bead_created", "bead_cancelled"]
+    assert [seen["eventType"] for seen in shown["events"]] == ["rig_registered", "bead_created", "bead_cancelled"]
     assert "dispatch_agent" not in shown["metrics"]["actionsByType"]
 
     later = to_text(stored(townctl.data).facts.time + timedelta(days=1))

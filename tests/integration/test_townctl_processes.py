@@ -140,8 +140,8 @@ def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townct
     [agent] = runtime.running()
 
     assert townctl.document("doctor")["findings"] == []
-    assert townctl.document("dry-run", "alpha", "--observe")["input"]["inputs"]["observations"]["agents"] == {
-        agent.agent_id: {"status": "running", "exit_reason": None, "generation": 1}
+    assert townctl.document("dry-run", "alpha", "--observe")["input"]["observations"]["agents"] == {
+        agent.agent_id: {"status": "running", "exitReason": None, "generation": 1}
     }
     next_loop = townctl.started("run", "--speed", "1")
     assert next_loop.stdout is not None

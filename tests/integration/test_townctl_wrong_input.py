@@ -369,13 +369,13 @@ def test_an_input_of_another_town_or_of_other_code_is_refused(ticked: Townctl, t
     document = json.loads(ticked("dry-run", "beta", "--json").out)
     path.write_text(json.dumps(document))
     assert "for town beta" in refusal(ticked("tick", "alpha", "--input", str(path), "--json"))["message"]
-    path.write_text(json.dumps({**document, "input": {**document["input"], "code_version": "0123456789abcdef"}}))
+    path.write_text(json.dumps({**document, "input": {**document["input"], "codeVersion": "0123456789abcdef"}}))
     assert "another version" in refusal(ticked("tick", "beta", "--input", str(path), "--json"))["message"]
     inputs: list[object] = [
         {"input": {}},
         {"input": 5},
         [],
-        {"input": {**document["input"], "inputs": {"new_events": [{}]}}},
+        {"input": {**document["input"], "newEvents": [{}]}},
     ]
     for broken in inputs:
         path.write_text(json.dumps(broken))

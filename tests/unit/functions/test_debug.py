@@ -12,6 +12,7 @@ import pytest
 from functions.access import Access
 from functions.debug import app as debug
 from functions.settings import AccessRule, DebugSettings
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.town_past import TownPast
@@ -103,8 +104,8 @@ def test_a_dry_run_is_the_next_tick(api: DebugApi) -> None:
 
     assert done.tick is not None
     assert shown["quiet"] is done.tick.quiet
-    assert shown["actions"] == [action.as_json() for action in done.tick.actions]
-    assert shown["effects"] == [effect.as_json() for effect in done.tick.effects]
+    assert shown["actions"] == [document(action) for action in done.tick.actions]
+    assert [effect["effectId"] for effect in shown["effects"]] == [effect.effect_id for effect in done.tick.effects]
     assert shown["nextDueAt"] == (None if done.next_due is None else to_text(done.next_due))
 
 
@@ -114,7 +115,7 @@ def test_a_dry_run_shows_what_would_be_if(api: DebugApi) -> None:
     shown = api.ask("POST", "/debug/reconcile-dry-run", {"now": later, "events": [cancelled]}).document
 
     assert shown["input"]["now"] == later
-    assert ("what-if-1", "applied") in [(each["event_id"], each["outcome"]) for each in shown["events"]]
+    assert ("what-if-1", "applied") in [(each["eventId"], each["outcome"]) for each in shown["events"]]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_wrong_limits_are_unprocessable(api: DebugApi, query: dict[str, str]) ->
 
 def test_a_bead_is_shown_with_its_history(api: DebugApi) -> None:
     bead = api.ask("GET", "/beads/b1").document["bead"]
-    assert (bead["bead_id"], bead["title"], bead["status"]) == ("b1", "Write the lexer", bead["status"])
+    assert (bead["beadId"], bead["title"], bead["status"]) == ("b1", "Write the lexer", bead["status"])
     assert bead["labels"] == []
     assert api.ask("GET", "/beads/b2").status == 404
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.domain.report import ClaimedEffect
+from shared.domain.states import EffectKind
 from shared.ports.forge import Asker, Feedback, ForgeError
 from shared.ports.runtime import NotDone, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together, drive
@@ -20,7 +21,7 @@ def an_effect(kind: str, subject: str, seq: int, **payload: Any) -> ClaimedEffec
     return ClaimedEffect(
         effect_id=f"e{seq}",
         seq=seq,
-        kind=kind,
+        kind=EffectKind(kind),
         subject=subject,
         generation=1,
         attempt=1,
