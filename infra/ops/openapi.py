@@ -24,8 +24,9 @@ from functions.problems import Problem
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
 from shared.questions.status import TownStatus
-from shared.replay.answers import ReplayAnswer, WhatIfAnswer
+from shared.replay.replayed import Replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.replay.what_if.run import WhatIf
 
 TARGET: Final = Path(__file__).with_name("openapi.json")
 TOKEN_ROUTES: Final = frozenset({("post", "/api/towns/{townId}/events")})
@@ -94,7 +95,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", "/api/towns/{townId}/debug/replay-events"): Contract(
         200,
         "The replayed window; with overrides, the ticks that would have happened.",
-        ReplayAnswer | WhatIfAnswer,
+        Replay | WhatIf,
         (400, 409, 410, 422, *_ABOUT_A_TOWN),
         ReplayRequest,
     ),

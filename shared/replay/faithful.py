@@ -168,7 +168,7 @@ class SegmentedReplay:
             return
         both = (last.equal, equal)
         worst = False if False in both else None if None in both else True
-        self.segments[-1] = Segment(last.first, number, code, kind, worst)
+        self.segments[-1] = Segment(last.first_tick, number, code, kind, worst)
 
 
 def _replayed(report: TickReport, digest: str, judged: Judgement) -> ReplayedTick:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
-
 from shared.domain.answers import OutcomeWord
 from shared.domain.report import ActionFields, AppliedEvent, BrokenInvariant, Claim, JudgedAction
 from shared.domain.shapes import Time, answer
