@@ -21,7 +21,8 @@ from infra.townctl.output import short, table
 from infra.townctl.summaries import code_of, done_by
 from infra.townctl.ticks import dry_run_view
 from infra.townctl.wording import since
-from shared.domain.report import TickReport
+from shared.domain.orders import StartOrder
+from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
 from shared.domain.times import to_text
 from shared.questions.dry_run import DryRun
@@ -178,10 +179,15 @@ def _note_dispatches(bead_id: str, report: TickReport, agents: dict[str, int]) -
     for effect in report.effects:
         if effect.kind != EffectKind.DISPATCH_AGENT:
             continue
-        if effect.payload["bead"]["id"] == bead_id:
+        if _bead_of(effect) == bead_id:
             agents[effect.subject] = effect.generation
         else:
             agents.pop(effect.subject, None)
+
+
+def _bead_of(effect: ClaimedEffect) -> str | None:
+    bead = effect.order(StartOrder).bead
+    return None if bead is None else bead.id
 
 
 def _sentence(action: Any) -> str:

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from infra.agents.posting import DATA_VARIABLE
@@ -24,6 +24,7 @@ from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Refused
+from shared.domain.orders import StartOrder
 from shared.ports.runtime import StartRejected
 
 _PROGRAM: Final = "program.json"
@@ -35,7 +36,7 @@ class NoAgentProgram(LocalProcessRuntime):
     def __init__(self, root: Path) -> None:
         super().__init__(root, command=())
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
+    def start(self, order: StartOrder, *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
         """Reject the start, because no program is set."""
         return StartRejected('no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"')
 

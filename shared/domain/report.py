@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel, to_snake
 
+from shared.domain import wire
 from shared.domain.alert import Alert
 from shared.domain.answers import (
     ActionAnswer,
@@ -16,6 +17,7 @@ from shared.domain.answers import (
     OutcomeWord,
     ViolationAnswer,
 )
+from shared.domain.orders import AnyOrder
 from shared.domain.shapes import answer, document
 from shared.domain.states import EffectKind
 from shared.domain.tick import TickInput
@@ -104,8 +106,12 @@ class ClaimedEffect(Claim):
     """A claim with what the worker needs to start the effect."""
 
     seq: int
-    payload: Mapping[str, Any]
+    payload: Mapping[str, object]
     deadline: datetime
+
+    def order(self, shape: type[AnyOrder]) -> AnyOrder:
+        """The order that the payload is. Raises Unfit."""
+        return wire.read(shape, self.payload)
 
 
 @answer

@@ -43,8 +43,8 @@ def answer(shape: type[T]) -> type[T]:
 
 
 @dataclass_transform(frozen_default=True)
-def wire(shape: type[T]) -> type[T]:
-    """The same for a value whose JSON keeps the names of the fields: an event envelope, which agents of every version speak."""
+def posted(shape: type[T]) -> type[T]:
+    """The same for events as they are posted: their JSON keeps the names of the fields, as agents of every version speak it."""
     shape.__pydantic_config__ = _AS_NAMED  # type: ignore[attr-defined] # as above
     return dataclass(frozen=True, slots=True)(shape)
 

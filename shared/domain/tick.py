@@ -12,11 +12,11 @@ from shared.domain.answers import EnvelopeAnswer, InputsAnswer, ObservationsAnsw
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.processes import ProcessStatus
-from shared.domain.shapes import Time, answer, wire
+from shared.domain.shapes import Time, answer, posted
 from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 
 
-@wire
+@posted
 class Envelope:
     """An event as the town received it (spec/events.md section 1).
 

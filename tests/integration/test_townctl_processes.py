@@ -16,6 +16,8 @@ from infra.devstack import git_seed
 from infra.townctl import agent_programs
 from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.orders import StartOrder
+from shared.domain.states import Role
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
@@ -160,7 +162,8 @@ def test_the_doctor_finds_an_agent_that_no_town_knows_of(townctl: Townctl) -> No
     runtime = agent_programs.local_runtime(
         townctl.data, agent_programs.AgentProgram(("sleep", "600")), ScaledClock.starting_now(speed=1)
     )
-    runtime.start({"town_id": "alpha", "agent_id": "stranger", "generation": 1}, effect_id="e1")
+    order = StartOrder(town_id="alpha", agent_id="stranger", generation=1, role=Role.POLECAT)
+    runtime.start(order, effect_id="e1")
     found = townctl("doctor", "--json")
     assert found.code == 1
     [finding] = found.document["findings"]
