@@ -62,7 +62,7 @@ def otherwise(world: World, overrides: Overrides, *, start: datetime = T, end: d
 
 def asked(world: World, body: object, *, town_id: str = "t1") -> dict[str, Any]:
     """The answer of replay-events."""
-    answer: Any = drive(debug_calls.replay_events(town_id, past_of(world), world.around, body))
+    answer: Any = document(drive(debug_calls.replay_events(town_id, past_of(world), world.around, body)))
     return dict(answer)
 
 

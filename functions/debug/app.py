@@ -106,7 +106,7 @@ def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
     body = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
     from shared.replay import debug_calls  # noqa: PLC0415 - as above
 
-    return api.answer(200, drive(debug_calls.replay_events(townId, here.past(), here.around, body)))
+    return api.answer(200, document(drive(debug_calls.replay_events(townId, here.past(), here.around, body))))
 
 
 def _allowed(town_id: str, verb: Verb) -> DebugDeployment:

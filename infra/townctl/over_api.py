@@ -19,6 +19,8 @@ from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Retryable
 from shared.domain.shapes import read
 from shared.questions.status import TownStatus
+from shared.replay.replayed import Replay
+from shared.replay.what_if.run import WhatIf
 
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
@@ -185,10 +187,8 @@ def replay(
         body["overrides"] = json_of(content_of(overrides, what="overrides"), what="overrides")
     document = api.ask("POST", f"/api/towns/{quote(target, safe='')}/debug/replay-events", body)
     if overrides is not None:
-        return Answer(
-            document, tuple(replays.what_if_view(document)), OK if document["historyDivergence"] is None else FOUND
-        )
-    return Answer(document, tuple(replays.replay_view(document)), OK if document["exact"] else FOUND)
+        return replays.what_if_answer(read(WhatIf, document))
+    return replays.replay_answer(read(Replay, document))
 
 
 def set_secret(

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused, UnknownTown
+from shared.domain.shapes import document, read
 from shared.domain.times import to_text
 from shared.replay import debug_calls
+from shared.replay.replayed import Replay
 from shared.replay.time_window import HTTP_SIZE, PageLimits
+from shared.replay.what_if.run import WhatIf
 from shared.town import database
 from tests.documented import as_stored, unlike
 from tests.properties.amount import examples
@@ -83,9 +86,10 @@ def test_the_answer_holds_what_the_specification_names(busy: World) -> None:
         "tick": image.facts.tick_no,
         "time": to_text(image.facts.time),
         "sqliteVersion": database.SQLITE_VERSION,
-        "codeVersion": replayed(busy).ticks[0].row["code_version"],
+        "codeVersion": replayed(busy).ticks[0].code_version,
     }
-    assert unlike("ReplayAnswer", answer) == []
+    assert unlike("Replay", answer) == []
+    assert document(read(Replay, answer)) == answer
 
 
 def test_the_answer_of_a_crowded_day_comes_in_pages_that_fit_into_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +123,8 @@ def test_a_window_with_overrides_is_told_beside_history(busy: World) -> None:
     assert answer["sum"]["actionsOnlyNow"]["transition_bead"] > 0
     assert answer["historyDivergence"] is None
     assert any("these results are unknown" in note for note in answer["notes"])
-    assert unlike("WhatIfAnswer", answer) == []
+    assert unlike("WhatIf", answer) == []
+    assert document(read(WhatIf, answer)) == answer
 
 
 # reconcile-dry-run -------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Outputs:
 
 @answer
 class Parting:
-    """A tick in which the two sides differ: what only one of them did, and the rows that begin to differ, or differ in a new way."""
+    """A tick in which the two sides differ: what only one of them did, and the rows that begin to differ or differ anew."""
 
     tick: int
     time: Time
