@@ -96,7 +96,7 @@ class Life:
     def waits(self) -> dict[str, str]:
         """Why each bead waits, as `townctl town status` says."""
         report = drive(reports.status(TOWN, self.world.around))
-        return {waiting.bead_id: waiting.reason for waiting in report.waiting}
+        return {waiting.bead_id: waiting.reason for waiting in report.waiting if waiting.reason is not None}
 
     def failed(self) -> dict[str, FailedLine]:
         """What failed and why, as `townctl town status` says."""

@@ -126,8 +126,12 @@ class _Schemas(GenerateJsonSchema):
         return super().dataclass_schema(schema) | {"additionalProperties": False}
 
     def field_is_required(self, field: Any, total: bool) -> bool:
-        """Required, because `asdict` includes every field of a dataclass even if it has a default."""
+        """Required, because an answer has every field of its dataclass, also those with a default."""
         return field["type"] == "dataclass-field" or super().field_is_required(field, total)
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        """Without the default in an answer, which always has the field."""
+        return super().default_schema(schema) if self.mode == "validation" else self.generate_inner(schema["schema"])
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
         """Omit titles, which only repeat the field's name."""

@@ -19,8 +19,9 @@ from shared.ports.steps import drive
 from shared.questions import explain as lives
 from shared.questions.explain import Explanation
 from shared.questions.lives import meant
+from shared.questions.present import CurrentWait, SubjectKind
 from shared.questions.story import StoryEntry
-from shared.questions.waits import CurrentWait, SubjectKind
+from shared.questions.waiting import Waiting
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 
@@ -105,11 +106,11 @@ def _came_of_it(entry: StoryEntry) -> str:
 
 
 def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
-    waits = "" if now.reason is None else f" and waits: {now.reason}"
+    waits = "" if now.reason is None else f" and waits: {now.reason} since {to_text(now.since)}"
     yield Text(plain(f"at {to_text(now.at)} it is {(found.row or {}).get('status')}{waits}"), style="bold")
-    for line in now.says:
+    for line in (*now.says, *_place(now)):
         yield Text(plain(shortened(line)))
-    due = "only an event can trigger one" if now.due_at is None else f"due {to_text(now.due_at)}"
+    due = "an event must come first" if now.due_at is None else f"due {to_text(now.due_at)}"
     yield Text(f"next rule: {now.rule or 'none'}; {due}")
     yield table(
         "guard",
@@ -119,7 +120,7 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
         "meaning",
         rows=[
             (
-                each.name,
+                each.guard,
                 each.since and to_text(each.since),
                 each.until and to_text(each.until),
                 each.actor,
@@ -128,22 +129,32 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
             for each in now.guards
         ],
     )
+    if now.needs:
+        needs = [(need.event_type, need.bead_id, ", ".join(need.senders) or "the town itself") for need in now.needs]
+        yield table("event", "about", "from", rows=needs, title="events that would change it")
     if now.cause is not None:
         cause = now.cause
         at = "before the journal" if cause.tick is None else f"tick {cause.tick}"
         source = "" if cause.source is None else f" ({cause.source})"
         yield Text(plain(shortened(f"because of {cause.code}{source} at {at}, {to_text(cause.time)}: {cause.what}")))
     for event in now.events:
-        state = event.outcome or "pending"
-        yield Text(
-            plain(f"event {event.event_id} ({event.event_type}) is {state}: {event.last_error or 'not tried yet'}")
-        )
+        yield Text(plain(f"event {event.event_id} ({event.type}) is {event.outcome}: {event.error or 'not tried yet'}"))
     if now.comes:
-        rows = [
-            (act.rule, to_text(act.at), act.action["type"], act.promised and act.promised.wait)
-            for act in now.comes[:_AHEAD]
-        ]
+        rows = [(act.rule, to_text(act.due_at), act.action["type"], act.guard) for act in now.comes[:_AHEAD]]
         yield table("rule", "due", "action", "guard", rows=rows, title="next actions if nothing else happens")
+
+
+def _place(waiting: Waiting) -> Iterator[str]:
+    """The end of the chain of beads that a row waits for, and its place in a queue."""
+    root = waiting.root
+    if root is not None and root.steps > 1:
+        others = "" if root.roots == 1 else f", the first of {root.roots} at the end of its chains"
+        due = "" if root.due_at is None else f" until {to_text(root.due_at)}"
+        why = "" if root.reason is None else f" and waits: {root.reason}{due}"
+        yield f"in the end it waits for {root.bead_id}, {root.steps} steps away{others}: it is {root.status}{why}"
+    if waiting.queue is not None:
+        now = ", ".join(each.bead_id for each in waiting.queue.now) or "nothing"
+        yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now served: {now}"
 
 
 def _only_town(towns: tuple[str, ...]) -> str:

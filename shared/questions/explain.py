@@ -6,9 +6,7 @@ private copy of the town as it was at that time. Nothing is written.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
-
-from pydantic import PlainSerializer
+from typing import Any
 
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
@@ -20,9 +18,9 @@ from shared.images import summary
 from shared.ports.steps import Steps
 from shared.ports.town_past import PastImage, TownPast
 from shared.questions import lives, snapshot
+from shared.questions.present import CurrentWait, SubjectKind, current_wait
 from shared.questions.snapshot import AsOf
 from shared.questions.story import Story, StoryEntry
-from shared.questions.waits import CurrentWait, SubjectKind, current_wait
 from shared.runner.code_version import code_version
 from shared.town import database
 
@@ -38,7 +36,7 @@ class Explanation:
     row: Mapping[str, Any] | None
     story: tuple[StoryEntry, ...]
     signs_of_life: int
-    now: Annotated[CurrentWait | None, PlainSerializer(lambda now: None if now is None else now.as_json())]
+    now: CurrentWait | None
     notes: tuple[str, ...]
 
 

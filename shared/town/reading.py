@@ -101,6 +101,11 @@ class TownReader:
         return {review.id: review for review in self.reviews}
 
     @cached_property
+    def rigs_in_review(self) -> frozenset[str | None]:
+        """The rigs with a live merge request."""
+        return frozenset(review.rig_id for review in self.reviews)
+
+    @cached_property
     def blockers(self) -> Mapping[str, tuple[live.Blocker, ...]]:
         """Unresolved blockers (spec/data-model.md 3.10), by the id of the live bead that they block."""
         found: dict[str, list[live.Blocker]] = {}

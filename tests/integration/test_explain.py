@@ -278,7 +278,7 @@ def test_198_a_pull_request_that_cannot_be_polled_is_given_up_and_frees_its_refi
     world.run()
     number = world.town().tick_no
     assert_stuck(world, "m", Stuck(None, "terminal", None, "R4", number))
-    assert_stuck(world, "f", Stuck("A7", "next_tick", due + MS, "R4", number), agent=True)
+    assert_stuck(world, "f", Stuck("A7", "next_tick", due + limits.ACTIVE_INTERVAL, "R4", number), agent=True)
 
 
 def test_208_a_full_rig_lets_a_ready_bead_wait_for_whoever_takes_its_places() -> None:

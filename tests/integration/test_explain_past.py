@@ -160,7 +160,7 @@ GUARDS: dict[str, tuple[Callable[[TownBuilder], TownBuilder], str, str | None, s
         None,
     ),
     "only_an_event": (lambda town: town.bead("mol", "molecule"), "mol", None, None),
-    "next_tick": (lambda town: town.bead("b"), "b", "B1", to_text(T)),
+    "next_tick": (lambda town: town.bead("b"), "b", "B1", to_text(T + MS)),
 }
 
 
@@ -180,8 +180,8 @@ def test_two_guards_that_hold_at_once_are_both_named() -> None:
         a_town().bead("a").bead("b", labels=["gt:held"], dispatch_attempts=1, last_dispatch_attempt_at=T).edge("b", "a")
     )
     now = explained(world, "b")["now"]
-    assert [each["guard"] for each in now["guards"]] == ["blocked_by", "held", "backoff"]
-    assert now["guards"][0]["actor"] == "a"
+    assert [each["guard"] for each in now["guards"]] == ["held", "blocked_by", "backoff"]
+    assert [each["actor"] for each in now["guards"]] == ["operator", "a", None]
 
 
 def test_an_idle_agent_is_told_why_it_gets_no_work() -> None:
