@@ -7,9 +7,8 @@ import heapq
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType
@@ -17,12 +16,10 @@ from shared.domain.times import readable_time
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
 from shared.questions import overview
+from shared.questions.filters import LIMIT, BeadFilter
 from shared.questions.overview import ConvoyLine
-from shared.questions.pages import LIMIT, LOOKED_AT_MOST, cursor_of, place_of
+from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.town import database
-
-StatusFilter = Literal["live", "open", "in_progress", "in_review", "closed", "failed"]
-TypeFilter = Literal["issue", "message", "escalation", "merge_request", "convoy", "molecule", "agent"]
 
 _LIVE: Final = tuple(status.value for status in BeadStatus if not status.terminal)
 _STATUSES: Final = tuple(status.value for status in BeadStatus)
@@ -41,18 +38,6 @@ _OF_CONVOY: Final = (
     "AND (b.created_at, b.bead_id) < (:created_at, :bead_id) ORDER BY b.created_at DESC, b.bead_id DESC"
 )
 _AFTER_EVERYTHING: Final = ("~", "")  # no time begins with a tilde
-
-
-@dataclass(frozen=True, slots=True)
-class BeadFilter:
-    """Which beads are wanted: all of these at once. Without `type`, all but the agents. `text` is looked for in id, title, body."""
-
-    status: StatusFilter | None = None
-    type: TypeFilter | None = None
-    convoy: str | None = None
-    rig: str | None = None
-    label: str | None = None
-    text: str | None = None
 
 
 @answer

@@ -6,8 +6,7 @@ duplicates. A page ends early where it would have to read much more of the journ
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from shared.domain import limits
 from shared.domain.shapes import Time, answer
@@ -18,25 +17,15 @@ from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.ports.town_store import TownStore
-from shared.questions.pages import LIMIT, LOOKED_AT_MOST, cursor_of, place_of
+from shared.questions.filters import LIMIT, EventFilter, EventState
+from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.questions.repeated_events import Repetition, repetitions
 from shared.town import database
-
-EventState = Literal["inbox", "pending", "processed", "poisoned", "conflict", "duplicate"]
-StateFilter = Literal["all", "inbox", "pending", "poisoned", "conflict", "duplicate"]
 
 BLOCKS_READ_AT_MOST: Final = 16
 """The most blocks of journal rows that one page reads; a block has about 64 ticks."""
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
-_WANTED: Final[dict[StateFilter, tuple[EventState, ...]]] = {
-    "all": ("inbox", "pending", "processed", "poisoned", "conflict", "duplicate"),
-    "inbox": ("inbox",),
-    "pending": ("inbox", "pending"),
-    "poisoned": ("poisoned",),
-    "conflict": ("conflict",),
-    "duplicate": ("duplicate",),
-}
 _COLUMNS: Final = (
     "event_id, event_type, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retry_count, last_error"
 )
@@ -78,22 +67,6 @@ class EventList:
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which events are wanted."""
-
-    state: StateFilter = "all"
-    type: str | None = None
-
-    def takes(self, entry: EventEntry) -> bool:
-        """Whether an event is wanted."""
-        return entry.state in _WANTED[self.state] and self.type in (None, entry.event_type)
-
-    def reads(self, *states: EventState) -> bool:
-        """Whether events of one of these states are wanted."""
-        return any(state in _WANTED[self.state] for state in states)
-
-
 def events(
     town_id: str,
     store: TownStore,
@@ -111,7 +84,7 @@ def events(
     with database.opened(newest.image) as sql:
         reader = _Reader(town_id, past, sql, wanted, place, waiting)
         while (entry := (yield from reader.next())) is not None:
-            if wanted.takes(entry):
+            if wanted.takes(entry.state, entry.event_type):
                 if len(found) == limit:
                     return EventList(town_id, tuple(found), cursor_of(place))
                 found.append(entry)

@@ -113,7 +113,7 @@ def test_a_town_is_created_as_documented(world: World) -> None:
 def test_the_nonce_of_an_eviction_is_documented() -> None:
     evicted = {"event_id": "eviction-1", "event_type": "container_eviction", "payload": {}}
     answer = of("POST", f"{BELOW}/events", evicted)
-    assert answer.document["drain_nonce"]
+    assert answer.document["drainNonce"]
     assert complaints("POST", f"{BELOW}/events", 202, answer.document) == []
 
 

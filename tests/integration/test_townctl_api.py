@@ -87,7 +87,7 @@ def test_the_hint_about_an_unreadable_key_is_for_the_user_of_townctl(
     code, _, err = call("token", "alpha", "--secret", "arn:of:nothing", capsys=capsys)
     assert code == REFUSED
     assert "NoRegionError" in err
-    assert "set AWS_REGION, and check that you may read the stack's output TownTokenKeyArn" in err
+    assert "set AWS_DEFAULT_REGION, and check that you may read the output TownTokenKeyArn" in err
 
 
 def function_of(command: Command) -> Any:

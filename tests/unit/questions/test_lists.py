@@ -13,8 +13,9 @@ from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
 from shared.questions import bead_list, event_list, pages, rosters, tick_list
-from shared.questions.bead_list import BeadFilter, BeadList
-from shared.questions.event_list import EventFilter, EventList
+from shared.questions.bead_list import BeadList
+from shared.questions.event_list import EventList
+from shared.questions.filters import BeadFilter, EventFilter
 from shared.questions.point_list import points
 from shared.questions.tick_list import Ticks
 from shared.storage.restore import Archive
