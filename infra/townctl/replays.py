@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 from rich.console import RenderableType
@@ -10,8 +10,8 @@ from rich.text import Text
 
 from infra.townctl import recordings
 from infra.townctl.arguments import content_of, json_of, time_of
-from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
+from infra.townctl.place import ThePlace
 from infra.townctl.summaries import action_line, code_of, event_line
 from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
@@ -19,15 +19,9 @@ from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.differences import ABSENT, Difference
 from shared.history.journal_rows import ticks_text
-from shared.history.retained_past import StoredPast
 from shared.intake.asked_time import time_in
-from shared.ports.steps import drive
 from shared.questions.snapshot import StateSnapshot
-from shared.replay import faithful
 from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
-from shared.replay.requests import OverridesRequest
-from shared.replay.time_window import Window, window_of
-from shared.replay.what_if import run
 from shared.replay.what_if.comparison import Parting
 from shared.replay.what_if.run import WhatIf
 
@@ -66,7 +60,7 @@ def replay(
         str | None, Parameter(help="Continue where the last answer ended; give --from and --to again.")
     ] = None,
     overrides: _Overrides = None,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.
 
@@ -74,19 +68,28 @@ def replay(
     """
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
-        return recordings.replay_file(context, Path(target))
+        return recordings.replay_file(Path(target))
     if from_ is None:
         hint = f"give --from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
         raise Refused(f"--from is required to replay town {target}", status=400, path="from", hint=hint)
-    town_id = target
-    store = context.store()
-    context.require_towns(store, town_id)
-    now = context.clock_of(store, town_id).now()
-    wanted = window_of(time_in(from_, "from", name="--from"), time_of(to, what="to") or now, now=now, cursor=cursor)
+    end = time_of(to, what="to") or place.now(target)
+    asked: dict[str, Any] = {"from": to_text(time_in(from_, "from", name="--from")), "to": to_text(end)}
+    if cursor is not None:
+        asked["cursor"] = cursor
     if overrides is not None:
-        return _otherwise(context, town_id, wanted, overrides)
-    again = drive(faithful.replay(town_id, _past(context), wanted))
-    return replay_answer(again)
+        asked["overrides"] = _changes(overrides, cursor)
+    found = place.replay(target, asked)
+    if isinstance(found, WhatIf):
+        return Answer(document(found), tuple(what_if_view(found)), OK if found.history_divergence is None else FOUND)
+    return Answer(document(found), tuple(replay_view(found)), OK if found.exact else FOUND)
+
+
+def _changes(file: str, cursor: str | None) -> Any:
+    """The content of --overrides. Raises Refused."""
+    if cursor is not None:
+        hint = "leave --cursor out, and narrow the window with --from and --to"
+        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
+    return json_of(content_of(file, what="overrides"), what="overrides")
 
 
 def _is_file(target: str, from_: str | None) -> bool:
@@ -100,29 +103,6 @@ def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:
             hint = f"leave --{name} out, or name a town instead of the file"
             problem = f"--{name} does not apply to a recording, which is always replayed as a whole"
             raise Refused(problem, status=400, path=name, hint=hint)
-
-
-def _otherwise(context: Context, town_id: str, wanted: Window, file: str) -> Answer:
-    if wanted.resumed_after is not None:
-        hint = "leave --cursor out, and narrow the window with --from and --to"
-        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
-    request = OverridesRequest.read_below("overrides", json_of(content_of(file, what="overrides"), what="overrides"))
-    return what_if_answer(drive(run.what_if(town_id, _past(context), wanted, request.overrides())))
-
-
-def _past(context: Context) -> StoredPast:
-    objects = context.objects()
-    return StoredPast(objects, objects)
-
-
-def replay_answer(again: Replay) -> Answer:
-    """A replay, with the exit code that says whether it is exact."""
-    return Answer(document(again), tuple(replay_view(again)), OK if again.exact else FOUND)
-
-
-def what_if_answer(other: WhatIf) -> Answer:
-    """A what-if, with the exit code that says whether the replay of history itself diverged."""
-    return Answer(document(other), tuple(what_if_view(other)), OK if other.history_divergence is None else FOUND)
 
 
 def replay_view(again: Replay) -> Iterator[RenderableType]:
