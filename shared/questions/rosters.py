@@ -11,7 +11,8 @@ from shared.domain.states import AgentStatus, Role
 from shared.domain.times import readable_time
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
-from shared.town import database, town_keys
+from shared.town import database
+from shared.town.town_keys import TownKeys
 
 
 @answer
@@ -107,11 +108,11 @@ def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:
     image = yield from store.load(town_id)
     with database.opened(image.content) as sql:
         database.check_identity(sql, town_id)
-        stored = town_keys.value(sql, "config") or {}
+        stored = TownKeys(sql).config
         return TownSettings(
             town_id=town_id,
             tick=image.facts.tick_no,
-            paused=bool(town_keys.value(sql, "paused")),
+            paused=TownKeys(sql).paused,
             settings=tuple(_settings(TownConfig().model_dump(mode="json"), stored)),
             rigs=tuple(_rigs(sql)),
         )
