@@ -7,6 +7,8 @@ functions do not import those shapes when they start. So this module adds the re
 import json
 import re
 import sys
+from functools import cache
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
@@ -28,10 +30,13 @@ from shared.questions.point_list import PointList
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import Ticks
-from shared.replay.answers import ReplayAnswer, WhatIfAnswer
+from shared.replay.replayed import Replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.replay.what_if.run import WhatIf
 
 TARGET: Final = debug.OPENAPI
+EXAMPLES: Final = Path(__file__).with_name("openapi_examples.json")
+"""An example of each answer by its route; `python -m tests.contracts.examples` makes them."""
 
 _EVENT: Final = {
     "type": "object",
@@ -107,7 +112,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/debug/replay-events"): Contract(
         200,
         "The replayed window; with overrides, the ticks that would have happened.",
-        ReplayAnswer | WhatIfAnswer,
+        Replay | WhatIf,
         _WITH_A_BODY,
         ReplayRequest,
     ),
@@ -169,7 +174,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Town reconciler",
-            "version": "1",
+            "version": "0.2",
             "description": (
                 "Posting events requires a town token, every other route SigV4. Errors are RFC 9457 problem documents. "
                 "Every answer has the header X-Request-Id. HEAD is answered as GET, without a body; OPTIONS with 204 and "
@@ -233,10 +238,17 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
             "required": contract.body is _POSTED,
             "content": {"application/json": {"schema": schema}},
         }
-    answer = {"application/json": {"schema": bodies.get(contract.answer, {"type": "object"})}}
+    example = _examples().get(" ".join(key))
+    answer = {"schema": bodies.get(contract.answer, {"type": "object"})} | (
+        {} if example is None else {"example": example}
+    )
     problem = {"application/problem+json": {"schema": bodies[Problem]}}
     shown["responses"] = {
-        str(contract.status): {"description": contract.says, "headers": _headers(route.method), "content": answer},
+        str(contract.status): {
+            "description": contract.says,
+            "headers": _headers(route.method),
+            "content": {"application/json": answer},
+        },
         **({"304": {"description": _NOT_MODIFIED, "headers": _headers("GET")}} if route.method == "GET" else {}),
         **{
             str(status): {"description": _PROBLEMS[status], "headers": _headers(), "content": problem}
@@ -244,6 +256,12 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         },
     }
     return shown
+
+
+@cache
+def _examples() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(EXAMPLES.read_text(encoding="utf-8")) if EXAMPLES.exists() else {}
+    return found
 
 
 def _headers(method: str = "") -> dict[str, Any]:
