@@ -19,6 +19,7 @@ from functions.events import app as events
 from functions.events.answers import Batch, CreatedTown, Report, TownList
 from functions.events.schemas import NewTown
 from functions.problems import Problem
+from infra.ops.openapi_examples import examples
 from shared.questions.bead_list import BeadList, ConvoyList
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
@@ -234,6 +235,8 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
             "content": {"application/json": {"schema": schema}},
         }
     answer = {"application/json": {"schema": bodies.get(contract.answer, {"type": "object"})}}
+    if key in examples():
+        answer["application/json"]["example"] = examples()[key]
     problem = {"application/problem+json": {"schema": bodies[Problem]}}
     shown["responses"] = {
         str(contract.status): {"description": contract.says, "headers": _headers(route.method), "content": answer},
