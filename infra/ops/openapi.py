@@ -19,7 +19,7 @@ from functions.events import app as events
 from functions.events.answers import Batch, CreatedTown, Report, TownList
 from functions.events.schemas import NewTown
 from functions.problems import Problem
-from infra.ops.openapi_examples import examples
+from infra.ops.openapi_examples import BODIES, examples
 from shared.questions.bead_list import BeadList, ConvoyList
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
@@ -232,7 +232,7 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         schema = contract.body if contract.body is _POSTED else bodies[contract.body]
         shown["requestBody"] = {
             "required": contract.body is _POSTED,
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": schema, "example": BODIES[key]}},
         }
     answer = {"application/json": {"schema": bodies.get(contract.answer, {"type": "object"})}}
     if key in examples():

@@ -63,6 +63,19 @@ _EVENTS: Final = (
 )
 
 
+BODIES: Final[dict[tuple[str, str], Any]] = {
+    ("put", "/api/towns/{townId}"): {"config": {"max_polecats_per_rig": 3}, "paused": False},
+    ("post", "/api/towns/{townId}/events"): {"events": list(_EVENTS)},
+    ("post", "/api/towns/{townId}/debug/reconcile-dry-run"): {"observe": False, "now": "2026-01-10T12:05:00Z"},
+    ("post", "/api/towns/{townId}/debug/replay-events"): {
+        "from": "2026-01-10T12:01:00Z",
+        "to": "2026-01-10T12:02:00Z",
+        "overrides": {"config": {"max_polecats_per_rig": 1}, "shiftMs": 60000},
+    },
+}
+"""An example of the body of each route that takes one."""
+
+
 @dataclass
 class _Clock:
     """A clock that stands still until it is moved."""

@@ -48,6 +48,12 @@ PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", "/api/towns", 200, None),
     ("GET", f"{BELOW}/status", 200, None),
     ("GET", f"{BELOW}/ticks", 200, None),
+    ("GET", f"{BELOW}/beads", 200, None),
+    ("GET", f"{BELOW}/agents", 200, None),
+    ("GET", f"{BELOW}/convoys", 200, None),
+    ("GET", f"{BELOW}/config", 200, None),
+    ("GET", f"{BELOW}/points", 200, None),
+    ("GET", f"{BELOW}/events", 200, None),
     ("POST", f"{BELOW}/debug/reconcile-dry-run", 200, {"observe": True}),
     ("POST", f"{BELOW}/events", 202, {"event_id": "started-1", "event_type": "town_started", "payload": {}}),
     ("POST", REPLAY, 200, {}),
@@ -64,7 +70,7 @@ def test_an_answer_is_as_documented_and_nothing_else_would_be(
     if route == REPLAY:
         body = {"from": to_text(T), "to": to_text(world.clock.now()), **body}
     answer = of(method, route, body)
-    assert answer.status == status
+    assert answer.status == status, answer.document
     assert complaints(method, route, status, answer.document) == []
     for spoilt in spoilt_ones(answer.document):
         assert complaints(method, route, status, spoilt), sorted(spoilt)
@@ -101,6 +107,19 @@ def test_every_bead_is_shown_as_documented(world: World) -> None:
             less = {key: value for key, value in shown.items() if key != name}
             assert complaints("GET", route, 200, answer.document | {"bead": less})
     assert kinds == {"agent", "review", "convoy", "escalation"}
+
+
+def test_every_bead_and_agent_is_explained_as_documented(world: World) -> None:
+    agents = [each["agentId"] for each in of("GET", f"{BELOW}/agents").document["agents"]]
+    beads = [each["beadId"] for each in of("GET", f"{BELOW}/beads").document["beads"]]
+    assert agents
+    assert beads
+    for kind, ids in (("agent", agents), ("bead", beads)):
+        route = f"{BELOW}/explain/{kind}s/{{{kind}Id}}"
+        for each in ids[:10]:
+            answer = of("GET", route, **{f"{kind}Id": each})
+            assert (answer.status, complaints("GET", route, 200, answer.document)) == (200, [])
+            assert complaints("GET", route, 200, answer.document | {"surprise": 1})
 
 
 def test_a_town_is_created_as_documented(world: World) -> None:
