@@ -33,29 +33,31 @@ STORED_FORMS: Final = ("Event", "Envelope", "JournalRow")
 """Components that are in snake_case because they are stored or posted so."""
 
 
-def _definitions(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tuple[str, str, Any]]:
-    """File, name with its class, and node of every definition of this kind."""
+Definition = ast.ClassDef | ast.FunctionDef
+
+
+def _definitions() -> Iterator[tuple[str, Definition]]:
+    """Every class and function, with its file and, for a method, its class."""
     for path in files_under("shared", "functions", "infra"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        for holder in (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))):
-            prefix = f"{holder.name}." if isinstance(holder, ast.ClassDef) else ""
-            for node in holder.body:
-                if isinstance(node, kind):
-                    yield name_of(path), f"{prefix}{node.name}", node  # type: ignore[attr-defined] # a class or a function
+        for holder in ast.walk(tree):
+            if isinstance(holder, ast.Module | ast.ClassDef):
+                prefix = f"{holder.name}." if isinstance(holder, ast.ClassDef) else ""
+                for node in holder.body:
+                    if isinstance(node, Definition):
+                        yield f"{name_of(path)}: {prefix}{node.name}", node
 
 
 def test_as_json_makes_only_what_is_stored_or_sent() -> None:
-    found = {
-        f"{path}: {name}" for path, name, _ in _definitions(ast.FunctionDef) if name.rpartition(".")[2] == "as_json"
-    }
+    found = {name for name, node in _definitions() if node.name == "as_json"}
     assert found == set(STORED)
 
 
 def test_no_answer_is_a_typed_dict() -> None:
     found = {
-        f"{path}: {name}"
-        for path, name, node in _definitions(ast.ClassDef)
-        if any(ast.unparse(base) == "TypedDict" for base in node.bases)
+        name
+        for name, node in _definitions()
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "TypedDict" for base in node.bases)
     }
     assert found == set(TYPED_DICTS)
 
