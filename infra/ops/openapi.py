@@ -30,8 +30,9 @@ from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import Ticks
 from shared.questions.town_list import TownList
-from shared.replay.answers import ReplayAnswer, WhatIfAnswer
+from shared.replay.replayed import Replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.replay.what_if.run import WhatIf
 
 TARGET: Final = debug.OPENAPI
 
@@ -109,7 +110,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/debug/replay-events"): Contract(
         200,
         "The replayed window; with overrides, the ticks that would have happened.",
-        ReplayAnswer | WhatIfAnswer,
+        Replay | WhatIf,
         _WITH_A_BODY,
         ReplayRequest,
     ),

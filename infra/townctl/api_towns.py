@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import Ticks
     from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
 
 T = TypeVar("T")
 
@@ -184,9 +186,13 @@ class ApiTowns:
         newest = self.ticks(town_id, limit=1, after=None, before=None).ticks
         return newest[-1].time if newest else SystemClock().now()
 
-    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """POST .../debug/replay-events."""
-        return self._document("POST", town_id, "/debug/replay-events", asked)
+        from shared.replay.replayed import Replay
+        from shared.replay.what_if.run import WhatIf
+
+        shape: type[Replay | WhatIf] = Replay if asked.get("overrides") is None else WhatIf
+        return self._ask(shape, "POST", town_id, "/debug/replay-events", asked)
 
     def secrets(self, prefix: str | None) -> SecretStore:
         """The tokens of the deployment, in the region of its API. No API accepts a token, so townctl writes it directly."""

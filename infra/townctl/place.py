@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import Ticks
     from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
 
 Subject = Literal["bead", "agent"]
 
@@ -120,7 +122,7 @@ class Place(Protocol):
         """The end of the past that can be replayed."""
         ...
 
-    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """A window run again, or a what-if; `asked` is the body of replay-events."""
         ...
 

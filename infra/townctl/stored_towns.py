@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import Ticks
     from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
     from shared.storage.towns import ObjectTownStore
 
 
@@ -189,7 +191,7 @@ class StoredTowns:
         """The present time of the town's clock."""
         return self._context.clock_of(self._context.store(), town_id).now()
 
-    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """A window run again, or a what-if."""
         from shared.replay.debug_calls import replay_events
         from shared.replay.time_window import WHOLE_DAY

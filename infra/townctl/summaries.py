@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.townctl.output import short
 from infra.townctl.wording import counted
-from shared.domain.report import TickReport
+from shared.domain.report import AppliedEvent, JudgedAction, TickReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,16 @@ def subject_of(action: Mapping[str, Any]) -> str | None:
     return found
 
 
-def outcome_of(judged: Mapping[str, Any]) -> str:
-    """The outcome of an action, with the reason if there is one."""
-    outcome: str = judged["outcome"]
-    return outcome if judged["reason"] is None else f"{outcome}: {judged['reason']}"
-
-
-def action_line(judged: Mapping[str, Any]) -> str:
+def action_line(judged: JudgedAction) -> str:
     """An action on one line, without the rule that asked for it."""
-    action = judged["action"]
+    action = judged.action
     change = f" {action['from']} -> {action['to']}" if "from" in action and "to" in action else ""
-    return f"{action['type']} {short(subject_of(action))}{change} ({outcome_of(judged)})"
+    return f"{action['type']} {short(subject_of(action))}{change} ({judged.outcome_text})"
+
+
+def event_line(event: AppliedEvent) -> str:
+    """An event on one line, with its outcome."""
+    return f"event {event.event_type} {event.event_id}: {event.outcome}"
 
 
 def done_in(outputs: Mapping[str, Any]) -> TickSummary:

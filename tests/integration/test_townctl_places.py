@@ -22,7 +22,18 @@ RIG: Final = {"rig_id": "rig-1", "name": "work", "git_url": "https://git.example
 BEAD: Final = {
     "bead": {"bead_id": "b-1/ä#1", "type": "issue", "title": "Do it ☂", "rig_id": "rig-1", "labels": ["gt:held"]}
 }
-OF_THE_MOMENT: Final = ("now", "at", "tickId", "inputDigest", "nextDueAt", "dueAt", "digests", "logical", "image", "tickLagMs")
+OF_THE_MOMENT: Final = (
+    "now",
+    "at",
+    "tickId",
+    "inputDigest",
+    "nextDueAt",
+    "dueAt",
+    "digests",
+    "logical",
+    "image",
+    "tickLagMs",
+)
 """Fields that hold the time of the question, or follow from it."""
 
 
