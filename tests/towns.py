@@ -15,6 +15,7 @@ from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import tick
+from shared.questions.waits import counts_after
 from shared.town import database, journal
 
 T = from_text("2026-01-10T12:00:00.000Z")
@@ -280,6 +281,10 @@ class TownBuilder:
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of any query."""
         return self.sql.execute(query, parameters).fetchall()
+
+    def waiting(self) -> dict[str, int]:
+        """How many beads wait for each reason after the last tick."""
+        return counts_after(self.sql, self.reports[-1].input, town_id=self.town_id)
 
     def image(self) -> bytes:
         """The bytes of the town."""

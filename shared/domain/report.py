@@ -163,7 +163,6 @@ class TickReport:
     effects: tuple[ClaimedEffect, ...] = ()
     violations: tuple[Violation, ...] = ()
     next_due: datetime | None = None
-    waiting_counts: Mapping[str, int] = field(default_factory=dict)
     business_events: tuple[Mapping[str, Any], ...] = ()
     alerts: tuple[Alert, ...] = ()
     pending_before: int = 0
@@ -179,6 +178,5 @@ class TickReport:
             "effects": [{"effect_id": effect.effect_id, "attempt": effect.attempt} for effect in self.effects],
             "violations": [violation.as_json() for violation in self.violations],
             "metrics": document(self.metrics),
-            "waiting_counts": dict(self.waiting_counts),
             "business_events": [dict(event) for event in self.business_events],
         }

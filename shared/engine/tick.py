@@ -18,7 +18,7 @@ from shared.domain.report import AppliedEvent, ClaimedEffect, TickMetrics, TickR
 from shared.domain.states import BeadStatus, Role
 from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text
-from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention, waiting
+from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention
 from shared.engine.drain import error_text
 from shared.events import containers
 from shared.rules import breaker
@@ -242,7 +242,6 @@ def _report(state: _Pass, reader: TownReader, *, quiet: bool) -> TickReport:
         violations=tuple(state.checked.open),
         metrics=_metrics(state, pending_after),
         next_due=_next_due(state, reader, pending_after),
-        waiting_counts=waiting.counts(reader, town.tick),
         business_events=tuple(town.business_events),
         alerts=tuple(_alerts(state)),
         pending_before=state.pending_before,
