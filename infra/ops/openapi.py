@@ -18,7 +18,7 @@ from functions.api import Route
 from functions.debug import app as debug
 from functions.debug.answers import Health
 from functions.events import app as events
-from functions.events.answers import Batch, CreatedTown, Report, TownList
+from functions.events.answers import Report
 from functions.events.schemas import NewTown
 from functions.problems import Problem
 from shared.questions.bead_list import BeadList, ConvoyList
@@ -27,9 +27,11 @@ from shared.questions.dry_run import DryRun
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
+from shared.questions.receipts import Batch, CreatedTown
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import Ticks
+from shared.questions.town_list import TownList
 from shared.replay.replayed import Replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
 from shared.replay.what_if.run import WhatIf

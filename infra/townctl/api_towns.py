@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 
 from functions.paths import written
 from infra.townctl.api import Api
-from infra.townctl.place import Accepted, CreatedTown, Subject
+from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
+from shared.questions.receipts import Batch, CreatedTown
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
@@ -121,16 +122,16 @@ class ApiTowns:
 
         return self._get(ConvoyList, town_id, "convoys", limit=limit, cursor=cursor)
 
-    def post(self, town_id: str, body: bytes) -> Accepted:
+    def post(self, town_id: str, body: bytes) -> Batch:
         """POST .../events, with a town token."""
         try:
-            return self._api.read(Accepted, self._api.report(f"{_path(town_id)}/events", body))
+            return self._api.read(Batch, self._api.report(f"{_path(town_id)}/events", body))
         except Refused as refused:
             raise self._known(refused, town_id) from refused
 
-    def redrive(self, town_id: str, event_id: str) -> Accepted:
+    def redrive(self, town_id: str, event_id: str) -> Batch:
         """POST .../events/{eventId}/redrive."""
-        return self._ask(Accepted, "POST", town_id, f"/events/{written(event_id)}/redrive")
+        return self._ask(Batch, "POST", town_id, f"/events/{written(event_id)}/redrive")
 
     def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
         """GET .../events."""
