@@ -196,6 +196,8 @@ build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFun
 	@cp -R $(BUNDLE)/python/. "$(ARTIFACTS_DIR)"
 	@cp -R functions shared "$(ARTIFACTS_DIR)"
 	@find "$(ARTIFACTS_DIR)/functions" "$(ARTIFACTS_DIR)/shared" -name __pycache__ -type d -prune -exec rm -rf {} +
+	@git describe --always --tags --dirty >"$(ARTIFACTS_DIR)/functions/release.txt" 2>/dev/null || \
+		echo unknown >"$(ARTIFACTS_DIR)/functions/release.txt"
 	@$(find_python); cd "$(ARTIFACTS_DIR)" && "$$py" -I -S -B -c 'import sys; sys.path.insert(0, "."); from shared.runner import code_version as it; it.keep()'
 	$(call compile_modules,$(ARTIFACTS_DIR),"$(ARTIFACTS_DIR)/functions" "$(ARTIFACTS_DIR)/shared")
 

@@ -6,7 +6,7 @@ This is the only module that reads the environment.
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -16,10 +16,14 @@ from pydantic import (
     Json,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from functions import log
+from functions.endpoints import Places, require_one_side
 from shared.domain.errors import Refused, Terminal
 from shared.domain.field_errors import FieldError, all_errors
 
@@ -34,6 +38,18 @@ Names = Annotated[
 
 _SAYS_WHY: Final = "says_why"
 """The error type of our own validators. Their messages contain no values, so they may be shown."""
+
+
+SELF_CHECK_PERCENT: Final = 1.0
+
+
+def _default_if_invalid(given: Any, validate: ValidatorFunctionWrapHandler) -> float:
+    """The percentage of self-checks. They are telemetry, so an invalid value is only a line in the log."""
+    try:
+        return float(validate(given))
+    except ValidationError:
+        log.setting_ignored("SELF_CHECK_PERCENT")
+        return SELF_CHECK_PERCENT
 
 
 class AccessRule(BaseModel):
@@ -52,22 +68,28 @@ class FunctionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
-    release: SettingName = "unknown"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read each field from the variable with its name in capitals. An empty variable counts as missing. Raises Terminal.
+        """Read each field from the variable with its name in capitals. A blank variable counts as missing. Raises Terminal.
 
         The error names the variables and never shows their values.
         """
         given = os.environ if environment is None else environment
-        found = {name: given[name.upper()] for name in cls.model_fields if given.get(name.upper())}
+        found = {name: text for name in cls.model_fields if (text := given.get(name.upper(), "").strip())}
         try:
-            return cls.model_validate(found)
+            settings = cls.model_validate(found)
         except ValidationError as error:
             wrong = sorted({_told(problem) for problem in all_errors(error)})
             problem = f"settings of this function are missing or invalid: {', '.join(wrong)}"
             raise Terminal(problem, hint="set them under Globals and Environment in template.yaml") from None
+        require_one_side(settings.places, given)
+        return settings
+
+    @property
+    def places(self) -> Places:
+        """The services that the function calls."""
+        return {}
 
 
 def _told(problem: FieldError) -> str:
@@ -78,31 +100,31 @@ def _told(problem: FieldError) -> str:
 
 
 class ErrorSettings(BaseModel):
-    """Where errors are reported. Read before anything else, by every function."""
+    """Where errors are reported. Read before anything else, by every function, so no value is invalid here."""
 
     model_config = ConfigDict(frozen=True)
 
     dsn: str = ""
     stage: str = "unknown"
-    release: str = "unknown"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ErrorSettings":
         """Read the variables. Without a DSN, errors go only to the log."""
         given = os.environ if environment is None else environment
-        return cls(
-            dsn=given.get("SENTRY_DSN", ""),
-            stage=given.get("STAGE", "unknown"),
-            release=given.get("RELEASE", "unknown"),
-        )
+        return cls(dsn=given.get("SENTRY_DSN", "").strip(), stage=given.get("STAGE", "").strip() or "unknown")
 
 
 class StoreSettings(FunctionSettings):
-    """Where towns are kept. An endpoint is set only if the store is not AWS."""
+    """Where towns are kept. An endpoint is set only if the store is not AWS; then the credentials must not be AWS's either."""
 
     town_bucket: SettingName
     store_endpoint: Url | None = None
     restore_window_days: Annotated[int, Field(ge=1, le=365)] = 7
+
+    @property
+    def places(self) -> Places:
+        """The services that the function calls."""
+        return {**super().places, "STORE_ENDPOINT": self.store_endpoint}
 
     @property
     def restore_window(self) -> timedelta:
@@ -115,6 +137,11 @@ class QueueSettings(StoreSettings):
 
     queue_url: Url
     queue_endpoint: Url | None = None
+
+    @property
+    def places(self) -> Places:
+        """The services that the function calls."""
+        return {**super().places, "QUEUE_ENDPOINT": self.queue_endpoint, "QUEUE_URL": self.queue_url}
 
 
 class AgentTasks(BaseModel):
@@ -154,7 +181,14 @@ class WorkerSettings(QueueSettings):
     secrets_endpoint: Url | None = None
     secrets_prefix: SettingName | None = None
     forge_hosts: Names = ()
-    self_check_percent: Annotated[float, Field(ge=0, le=100)] = 1
+    self_check_percent: Annotated[float, Field(ge=0, le=100), WrapValidator(_default_if_invalid)] = SELF_CHECK_PERCENT
+
+    @property
+    def places(self) -> Places:
+        """The services that the function calls."""
+        reads_secrets = self.secrets_prefix is not None or self.token_secret is not None
+        secrets = {"SECRETS_ENDPOINT": self.secrets_endpoint} if reads_secrets else {}
+        return {**super().places, **secrets, **({} if self.ecs is None else {"ECS": None})}
 
     @field_validator("ecs")
     @classmethod
@@ -213,3 +247,8 @@ class AuthorizerSettings(FunctionSettings):
 
     token_secret: SettingName
     secrets_endpoint: Url | None = None
+
+    @property
+    def places(self) -> Places:
+        """The services that the function calls."""
+        return {**super().places, "SECRETS_ENDPOINT": self.secrets_endpoint}

@@ -1,12 +1,13 @@
 """Composition: which adapter implements which port in the functions. Built once for each cold start."""
 
 import json
-import sys
 import traceback
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from functions import log
 from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
@@ -27,19 +28,24 @@ from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
 
+if TYPE_CHECKING:
+    from shared.storage.restore import Archive
+
 CLOCK: Final[Clock] = SystemClock()
+_RELEASE: Final = Path(__file__).with_name("release.txt")
 
 
-def write_line(line: str) -> None:
-    """Write one line to the function's log."""
-    print(line, file=sys.stdout, flush=True)  # noqa: T201 - standard output is the log of a Lambda
+@cache
+def release() -> str:
+    """The commit that `make build` stored in the bundle, as in `v0.2.0-3-g1a2b3c4`; `unknown` outside a bundle."""
+    return _RELEASE.read_text(encoding="ascii").strip() if _RELEASE.is_file() else "unknown"
 
 
 def tell_bug(error: Exception) -> None:
     """Report an unexpected error: a log line with the place and without any content, and to Sentry if it is configured."""
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = [f"{frame.name}:{frame.lineno}" for frame in frames]
-    write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
+    log.write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
     if watch_errors():
         from shared.telemetry import errors  # noqa: PLC0415 - as above
 
@@ -65,6 +71,14 @@ def past(settings: StoreSettings) -> TownPast:
     return StoredPast(objects, objects)
 
 
+def archive(settings: StoreSettings, town_id: str) -> "Archive":
+    """The objects of one town, with their past versions."""
+    from shared.storage.restore import Archive  # noqa: PLC0415 - only the debug API reads the past
+
+    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    return Archive(objects, objects, town_id)
+
+
 def proven_store(settings: StoreSettings) -> ObjectTownStore:
     """The towns of the bucket, for functions that commit. A store that is not AWS must first pass the capability probe.
 
@@ -80,16 +94,21 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
 
 @cache
 def watch_errors() -> bool:
-    """Start sending errors to Sentry if the deployment names a DSN; returns whether it does.
+    """Start sending errors to Sentry if the deployment names a valid DSN; returns whether it does.
 
-    Call it when a handler is loaded. Later calls only return the answer.
+    Call it when a handler is loaded. Later calls only return the answer. An invalid DSN is only a line in the log, because
+    telemetry must never stop a function.
     """
     named = ErrorSettings.from_environment()
     if not named.dsn:
         return False
     from shared.telemetry import errors  # noqa: PLC0415 - takes a tenth of a second, and most deployments do not use it
 
-    errors.start(named.dsn, stage=named.stage, release=named.release)
+    try:
+        errors.start(named.dsn, stage=named.stage, release=release())
+    except ValueError:
+        log.setting_ignored("SENTRY_DSN")
+        return False
     return True
 
 
@@ -104,12 +123,12 @@ def schedule_watched() -> AbstractContextManager[None]:
 
 def alerts() -> Alerts:
     """Where alerts go: to the log, and to Sentry if the deployment names a DSN."""
-    log = AlertLog(write_line, CLOCK)
+    lines = AlertLog(log.write_line, CLOCK)
     if not watch_errors():
-        return SeldomAlerts(log, CLOCK)
+        return SeldomAlerts(lines, CLOCK)
     from shared.telemetry import errors  # noqa: PLC0415 - as above
 
-    return SeldomAlerts(EveryAlert(log, errors.SentryAlerts()), CLOCK)
+    return SeldomAlerts(EveryAlert(lines, errors.SentryAlerts()), CLOCK)
 
 
 def queue(settings: QueueSettings) -> Queue:

@@ -8,10 +8,10 @@ agents have no access to the bucket; they post through the API with a town token
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from shared.adapters.s3_objects import S3Objects
-from shared.storage import keys
+if TYPE_CHECKING:
+    from shared.adapters.s3_objects import S3Objects
 
 BUCKET_VARIABLE: Final = "TOWNCTL_BUCKET"
 ENDPOINT_VARIABLE: Final = "TOWNCTL_ENDPOINT"
@@ -39,8 +39,11 @@ class Bucket:
         endpoint_url, region = environment.get(ENDPOINT_VARIABLE), environment.get(REGION_VARIABLE)
         return cls(name, endpoint_url or None, region or None) if name else None
 
-    def objects(self) -> S3Objects:
+    def objects(self) -> "S3Objects":
         """The object store in the bucket. Sends no request yet."""
+        from shared.adapters.s3_objects import S3Objects
+        from shared.storage import keys
+
         return S3Objects(self.name, endpoint_url=self.endpoint_url, region=self.region, kind_of=keys.kind_of)
 
     def way(self) -> dict[str, str]:

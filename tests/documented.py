@@ -7,6 +7,8 @@ from typing import Any
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from infra.ops import openapi
+from shared.domain.shapes import read
+from shared.questions.dry_run import DryRun
 
 
 def complaints(method: str, route: str, status: int, body: Any) -> list[str]:
@@ -19,6 +21,18 @@ def complaints(method: str, route: str, status: int, body: Any) -> list[str]:
 def unlike(component: str, value: Any) -> list[str]:
     """Where a value is not what the document says of a component, also after a journey as JSON."""
     return _against({"$ref": f"#/components/schemas/{component}"}, json.loads(json.dumps(value)))
+
+
+def as_stored(shown: dict[str, Any]) -> dict[str, Any]:
+    """What a dry run shows of the outputs of a tick, as the journal stores it."""
+    run = read(DryRun, shown)
+    return {
+        "events": [event.as_json() for event in run.events],
+        "actions": [judged.as_json() for judged in run.actions],
+        "effects": [{"effect_id": effect.effect_id, "attempt": effect.attempt} for effect in run.effects],
+        "violations": [violation.as_json() for violation in run.violations],
+        "metrics": shown["metrics"],
+    }
 
 
 @cache

@@ -10,17 +10,18 @@ was merged. A test that needs failures plans them:
 All fakes are safe for threads: the real loop calls many agents at once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Literal
 
 from shared.domain.alert import Alert
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
 from shared.ports.metrics import RunFigures
-from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from shared.ports.secrets import Secret
 
 
@@ -96,9 +97,9 @@ class FakeRuntime:
     """Agent processes in a dictionary, by (town, agent)."""
 
     processes: dict[tuple[str, str], FakeProcess] = field(default_factory=dict)
-    orders: list[Mapping[str, Any]] = field(default_factory=list)
+    orders: list[StartOrder] = field(default_factory=list)
     messages: dict[str, tuple[str, str]] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str | None] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
     container: str = "running"
     tokens: int = 0
@@ -144,8 +145,8 @@ class FakeRuntime:
 
     # the port
 
-    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
-        return self._answer("start", order["agent_id"], effect_id, lambda: self._start(order, effect_id))
+    def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        return self._answer("start", order.agent_id, effect_id, lambda: self._start(order, effect_id))
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
         return self._answer("stop", agent_id, effect_id, lambda: self._stop((town_id, agent_id), generation))
@@ -156,9 +157,9 @@ class FakeRuntime:
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         return self._answer("message", agent_id, message_id, lambda: self._message(agent_id, message_id, text))
 
-    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
-        agent_id = order["agent_id"]
-        return self._answer("update_model", agent_id, effect_id, lambda: self._update_model(agent_id, order["model"]))
+    def update_model(self, order: ModelOrder, *, effect_id: str) -> Done | NotDone:
+        agent_id = order.agent_id
+        return self._answer("update_model", agent_id, effect_id, lambda: self._update_model(agent_id, order.model))
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
         return self._answer("refresh_token", "container", effect_id, self._refresh_token)
@@ -175,13 +176,13 @@ class FakeRuntime:
             self.calls.append(CallSeen(verb, subject, effect_id))
             return self._faults.meet(verb, do)
 
-    def _start(self, order: AgentOrder, effect_id: str) -> Started:
+    def _start(self, order: StartOrder, effect_id: str) -> Started:
         known = self._answered.get(effect_id)
         if known is not None:
             return known
         self.orders.append(order)
         process_id = f"process-{effect_id[:12]}"
-        self.processes[order["town_id"], order["agent_id"]] = FakeProcess(process_id, order["generation"])
+        self.processes[order.town_id, order.agent_id] = FakeProcess(process_id, order.generation)
         self._answered[effect_id] = Started(process_id)
         return self._answered[effect_id]
 
@@ -201,7 +202,7 @@ class FakeRuntime:
         self.messages.setdefault(message_id, (agent_id, text))
         return Done()
 
-    def _update_model(self, agent_id: str, model: str) -> Done:
+    def _update_model(self, agent_id: str, model: str | None) -> Done:
         self.models[agent_id] = model
         return Done()
 

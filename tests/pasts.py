@@ -31,8 +31,18 @@ class RememberedPast:
         yield from ()
         return tuple(image for image in self.images if image.tick_no == tick_no)
 
+    def from_tick(self, town_id: str, tick_no: int) -> Steps[PastImage]:
+        yield from ()
+        return next((image for image in self.images if image.tick_no >= tick_no), self.images[-1])
+
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
         """Seven rows at a time, as if they lay in small objects."""
         yield from ()
         self.reads += 1
         return tuple(row for row in self.rows if row["tick_no"] > tick_no)[:7]
+
+    def rows_before(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+        """Seven rows at a time, as if they lay in small objects."""
+        yield from ()
+        self.reads += 1
+        return tuple(row for row in self.rows if row["tick_no"] < tick_no)[-7:]

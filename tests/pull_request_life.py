@@ -13,6 +13,7 @@ from typing import Any
 from infra.devstack.fake_forge import Pull
 from infra.devstack.fake_github import FakeGitHub
 from shared.domain import limits
+from shared.domain.orders import OrderedBead, StartOrder
 from shared.ports.forge import SourceForge
 from shared.ports.steps import drive
 from shared.questions import status as reports
@@ -70,7 +71,7 @@ class Life:
 
     def finishes(self, kind: str) -> None:
         """The newest agent that idles over an order of that kind does its work after all."""
-        self._act([order for order in self.world.runtime.orders if order["prompt_kind"] == kind][-1])
+        self._act([order for order in self.world.runtime.orders if order.prompt_kind == kind][-1])
 
     def status(self, bead_id: str) -> str | None:
         return self.town.status(bead_id)
@@ -95,7 +96,7 @@ class Life:
     def waits(self) -> dict[str, str]:
         """Why each bead waits, as `townctl town status` says."""
         report = drive(reports.status(TOWN, self.world.around))
-        return {waiting.bead_id: waiting.reason for waiting in report.waiting}
+        return {waiting.bead_id: waiting.reason for waiting in report.waiting if waiting.reason is not None}
 
     def failed(self) -> dict[str, FailedLine]:
         """What failed and why, as `townctl town status` says."""
@@ -112,19 +113,19 @@ class Life:
         while self._done < len(orders):
             order = orders[self._done]
             self._done += 1
-            self.orders.append((order["prompt_kind"], order["bead"]["id"]))
-            if order["prompt_kind"] not in self.lazy:
+            self.orders.append((order.prompt_kind or "", bead_of(order).id))
+            if order.prompt_kind not in self.lazy:
                 self._act(order)
 
-    def _act(self, order: Mapping[str, Any]) -> None:
-        kind, done = order["prompt_kind"], {"branch": order["branch"] or f"gt/{order['bead']['id']}"}
+    def _act(self, order: StartOrder) -> None:
+        kind, done = order.prompt_kind, {"branch": order.branch or f"gt/{bead_of(order).id}"}
         if kind in ("work", "landing"):
             head = done["branch"]
-            base = order["target_branch"] or order["feature_branch"] or "main"
-            pull = self.github.site.opens(PROJECT, head=head, base=base, title=order["bead"]["title"])
+            base = order.target_branch or order.feature_branch or "main"
+            pull = self.github.site.opens(PROJECT, head=head, base=base, title=bead_of(order).title)
             done["pr_url"] = self.github.url_of(pull)
         elif kind == "review":
-            done["pr_url"] = order["pr_url"]
+            done["pr_url"] = order.pr_url or ""
         elif kind == "pr_feedback":
             pull = self._pull_of(order)
             self.github.site.resolves(pull)
@@ -132,7 +133,7 @@ class Life:
             pull.checks = dict.fromkeys(pull.checks, "success")
         elif kind == "pr_conflict":
             self.github.site.pushes(self._pull_of(order))
-        generation, agent = order["generation"], order["agent_id"]
+        generation, agent = order.generation, order.agent_id
         name = f"done-{agent}-{generation}"
         self.world.post(
             event(
@@ -141,10 +142,17 @@ class Life:
         )
         self.world.runtime.exits(agent)
 
-    def _pull_of(self, order: Mapping[str, Any]) -> Pull:
-        found = self.github.site.find(PROJECT, int(order["pr_url"].rsplit("/", 1)[1]))
+    def _pull_of(self, order: StartOrder) -> Pull:
+        assert order.pr_url is not None
+        found = self.github.site.find(PROJECT, int(order.pr_url.rsplit("/", 1)[1]))
         assert found is not None
         return found
+
+
+def bead_of(order: StartOrder) -> OrderedBead:
+    """The bead of an order; the mayor's has none."""
+    assert order.bead is not None
+    return order.bead
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.adapters.memory_objects import MemoryObjects
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
@@ -72,7 +73,7 @@ def asked_for(world: World, start: datetime, end: datetime, **more: Any) -> dict
 
 def dry_run_of(world: World, body: object = None, *, town_id: str = "t1") -> dict[str, Any]:
     """The answer of reconcile-dry-run."""
-    answer: Any = drive(debug_calls.reconcile_dry_run(town_id, world.around, body, worker_id="debug"))
+    answer: Any = document(drive(debug_calls.reconcile_dry_run(town_id, world.around, body, worker_id="debug")))
     return dict(answer)
 
 

@@ -22,7 +22,7 @@ from shared.intake import ingest
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Steps, drive
 from shared.ports.town_store import CommitFacts, TownImage
-from shared.questions.dry_run import DryRun, dry_run
+from shared.questions.dry_run import Rehearsal, rehearse
 from shared.runner.dispatch import due_towns, run_warm
 from shared.runner.perform import Outside
 from shared.runner.run_report import PassReport, RunReport
@@ -135,9 +135,9 @@ class World:
             runs += self.look().runs
         return runs
 
-    def dry_run(self, *, ask_runtime: bool = False, town_id: str = TOWN) -> DryRun:
+    def dry_run(self, *, ask_runtime: bool = False, town_id: str = TOWN) -> Rehearsal:
         """What the next tick would do."""
-        return in_order(dry_run(town_id, self.around, worker_id="dry", ask_runtime=ask_runtime))
+        return in_order(rehearse(town_id, self.around, worker_id="dry", ask_runtime=ask_runtime))
 
     # what a test asks ------------------------------------------------------------------------------
 

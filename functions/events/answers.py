@@ -1,37 +1,37 @@
 """The shapes of the events API's answers. OpenAPI is generated from them."""
 
-from typing import NotRequired  # pydantic needs this one below Python 3.12
-
-from typing_extensions import TypedDict
+from shared.domain.shapes import answer
 
 
-class BatchDocument(TypedDict):
+@answer
+class Batch:
     """A durable batch of events. `accepted` lists their ids."""
 
-    batchId: str
-    accepted: list[str]
+    batch_id: str
+    accepted: tuple[str, ...]
 
 
-class Nonce(TypedDict):
-    """The nonce of the current drain; null while the town is not draining."""
-
-    drain_nonce: NotRequired[str | None]
-
-
-class ReportDocument(BatchDocument, Nonce):
+@answer
+class Report:
     """A durable batch. `drain_nonce` answers evictions and heartbeats; it is null while the town is not draining."""
 
+    batch_id: str
+    accepted: tuple[str, ...]
+    drain_nonce: str | None
 
-class TownDocument(TypedDict):
+
+@answer
+class CreatedTown:
     """A town that was created, and its first commit."""
 
-    townId: str
+    town_id: str
     txid: int
-    imageDigest: str
+    image_digest: str
 
 
-class TownsDocument(TypedDict):
+@answer
+class TownList:
     """A page of town ids. `next` is the `after` for the next page, null on the last one."""
 
-    towns: list[str]
+    towns: tuple[str, ...]
     next: str | None

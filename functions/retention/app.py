@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from functions import wiring
+from functions import log, wiring
 from functions.retention.hour import Retention
 from functions.schedule import ScheduledCall
 from functions.settings import RetentionSettings
@@ -29,7 +29,7 @@ def retention() -> Retention:
             window=settings.restore_window,
         ),
         clock=wiring.CLOCK,
-        metrics=EmfMetrics(wiring.write_line, stage=settings.stage),
+        metrics=EmfMetrics(log.write_line, stage=settings.stage),
         alerts=wiring.alerts(),
     )
 

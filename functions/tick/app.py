@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from functions import wiring
+from functions import log, wiring
 from functions.schedule import ScheduledCall
 from functions.settings import TickSettings
 from shared.adapters import ids
@@ -19,7 +19,7 @@ wiring.watch_errors()  # before the first call, because its timeout warning must
 def dispatcher() -> Dispatcher:
     """Built once for this environment. Raises Terminal if the settings are invalid."""
     settings = TickSettings.from_environment()
-    metrics = EmfMetrics(wiring.write_line, stage=settings.stage)
+    metrics = EmfMetrics(log.write_line, stage=settings.stage)
     return Dispatcher(
         around=wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics),
         queue=wiring.queue(settings),

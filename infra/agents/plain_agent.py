@@ -15,9 +15,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters import clock as clocks
+from shared.domain import wire
+from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
+from shared.domain.states import Role
 
 LINES: Final = 6
 _GIT: Final = ("-c", "user.name=Plain", "-c", "user.email=plain@town.invalid", "-c", "core.hooksPath=/dev/null")
@@ -26,41 +29,40 @@ _LOOKS: Final = 40
 
 def main() -> int:
     """Work on the order. Returns the exit code."""
-    order = json.loads(Path(os.environ["TOWN_AGENT_CONTEXT"]).read_text(encoding="utf-8"))
-    if order["role"] == "mayor":
+    start_file = Path(os.environ["TOWN_AGENT_CONTEXT"]).read_text(encoding="utf-8")
+    order = wire.read(StartOrder, json.loads(start_file))
+    if order.role is Role.MAYOR or order.bead is None or order.branch is None:
         return _mayor()
-    return _review(order) if order["role"] == "refinery" else _build(order)
+    return _review(order, order.branch) if order.role is Role.REFINERY else _build(order, order.bead, order.branch)
 
 
-def file_of(bead: dict[str, Any]) -> str:
+def file_of(bead_id: str) -> str:
     """The name of the file that a polecat writes for a bead."""
-    return f"work-{bead['id'][:8]}.txt"
+    return f"work-{bead_id[:8]}.txt"
 
 
-def _build(order: dict[str, Any]) -> int:
-    file = Path(file_of(order["bead"]))
+def _build(order: StartOrder, bead: OrderedBead, branch: str) -> int:
+    file = Path(file_of(bead.id))
     while True:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         if len(lines) >= LINES:
             break
         with file.open("a", encoding="utf-8") as out:
-            out.write(f"line {len(lines) + 1} by generation {order['generation']}\n")
+            out.write(f"line {len(lines) + 1} by generation {order.generation}\n")
         _town_agent("status", f"wrote line {len(lines) + 1} of {LINES}")
         _think()
         if "taken away" in _town_agent("messages"):
             return 0  # the control server commits and pushes the unfinished file
-    branch = order["branch"]
     _git("add", "--all")
     if _git("status", "--porcelain"):
-        _git("commit", "--quiet", "-m", order["bead"]["title"])
+        _git("commit", "--quiet", "-m", bead.title)
     _git("push", "--quiet", "--force-with-lease", "origin", f"HEAD:refs/heads/{branch}")
     _town_agent("done", "--branch", branch, "--summary", f"{LINES} lines in {file}")
     return 0
 
 
-def _review(order: dict[str, Any]) -> int:
-    branch = order["branch"]
-    target = order["target_branch"] or order["rig"]["default_branch"]
+def _review(order: StartOrder, branch: str) -> int:
+    target = order.target_branch or (order.rig or OrderedRig()).default_branch
     _town_agent("status", f"reviewing {branch}")
     for _ in range(5):
         _git("fetch", "--quiet", "origin")

@@ -27,6 +27,8 @@ from infra.demo.work import DemoAgent
 from shared.adapters import clock as clocks
 from shared.adapters.local_processes import HOME_VARIABLE
 from shared.adapters.local_supervisor import MARK_VARIABLE
+from shared.domain import wire
+from shared.domain.orders import StartOrder
 
 AGENT_COMMAND: Final = (sys.executable, "-m", "infra.demo.agent")
 PACE_VARIABLE: Final = "TOWN_AGENT_PACE"
@@ -39,7 +41,7 @@ def main() -> int:
         me = caller(os.environ)
         if me.role == "mayor":
             return _rest_as_mayor(me, os.environ)
-        order = order_from(json.loads(Path(os.environ[MARK_VARIABLE]).read_text(encoding="utf-8")))
+        order = order_from(_start_file(os.environ))
         agent = _agent(order, os.environ)
     except ForgeFailed as error:
         print(f"demo agent: cannot reach the forge: {error}", file=sys.stderr)
@@ -60,11 +62,15 @@ def main() -> int:
     return 0
 
 
+def _start_file(environment: Mapping[str, str]) -> StartOrder:
+    return wire.read(StartOrder, json.loads(Path(environment[MARK_VARIABLE]).read_text(encoding="utf-8")))
+
+
 def _rest_as_mayor(me: Caller, environment: Mapping[str, str]) -> int:
     """Act as a mayor that has nothing to decide: print the messages, report that the mayor is waiting, and end."""
     clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
     poster = poster_from(environment, town_id=me.town_id, clock=clock)
-    print(json.loads(Path(environment[MARK_VARIABLE]).read_text(encoding="utf-8")).get("message"), flush=True)
+    print(_start_file(environment).message, flush=True)
     for letter in mailbox.unread(me.place):
         print(letter.text, flush=True)
         letter.mark_read()

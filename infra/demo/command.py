@@ -24,14 +24,14 @@ from infra.townctl.loop import Stop, TownLoop
 from infra.townctl.output import FOUND, INTERRUPTED, OK, Answer
 from shared.adapters import ids
 from shared.adapters.clock import Budget
+from shared.domain import shapes
 from shared.domain.errors import Refused
 from shared.domain.report import TickReport
-from shared.images.image_digest import of_image
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.questions import dry_run as dry_runs
 from shared.questions import overview
-from shared.questions.answers import DryRunAnswer
+from shared.questions.dry_run import DryRun
 from shared.town import database
 
 FASTEST: Final = 100.0
@@ -173,7 +173,7 @@ def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
             for beat in story.history_of(stages.crashing_task()[0], reports)
         ],
         "pullRequests": pull_summary.pulls_as_json(stage),
-        "dryRun": dry_run,
+        "dryRun": shapes.document(dry_run),
     }
     return Answer(document, tuple(story.tell(stage, reports, dry_run)), OK)
 
@@ -201,13 +201,12 @@ def _is_quiet(stage: Stage) -> bool:
     if stage.runtime.running():
         return False
     shown = _dry_run(stage)
-    return not shown["events"] and not shown["actions"] and not shown["effects"]
+    return not shown.events and not shown.actions and not shown.effects
 
 
-def _dry_run(stage: Stage) -> DryRunAnswer:
+def _dry_run(stage: Stage) -> DryRun:
     """What the next tick would do, including what it would observe of the agents' processes."""
-    shown = drive(dry_runs.dry_run(TOWN, stage.around, worker_id=ids.worker_id(), ask_runtime=True))
-    return shown.as_json(image_digest=of_image(shown.image))
+    return drive(dry_runs.dry_run(TOWN, stage.around, worker_id=ids.worker_id(), ask_runtime=True))
 
 
 def _what_is_missing(reports: list[TickReport]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from infra.demo.order import OrderedBead
+from shared.domain.orders import OrderedBead
 
 FEATURES: Final = "features"
 TESTS: Final = "tests"

@@ -14,24 +14,15 @@ whose body is the summary of the work, so the agent that does the work copies th
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+from shared.adapters.start_request import name_of
+from shared.domain.orders import OrderedBead, StartOrder
 
 _SWITCH_LINE: Final = re.compile(r"^\s*demo:\s*([a-z-]+)\s*$", re.MULTILINE)
 _FOR_REVIEW: Final = "review-"
 KNOWN_SWITCHES: Final = frozenset({"crash-once", "hang", "lie", "changes-once", "slow"})
-
-
-@dataclass(frozen=True, slots=True)
-class OrderedBead:
-    """The bead that the agent works on, as the order contains it."""
-
-    id: str
-    title: str
-    body: str
-    labels: tuple[str, ...]
-    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +66,29 @@ class Order:
         return "".join(f"\ndemo: {switch}" for switch in wanted)
 
 
-def order_from(context: Mapping[str, Any]) -> Order:
-    """Read a start order. Raises KeyError or TypeError if a required value is missing."""
-    bead, rig = context["bead"], context["rig"]
-    role = context["role"]
+def order_from(order: StartOrder) -> Order:
+    """The parts of a start order that a demo agent uses. Raises ValueError if it has no bead or no repository."""
+    if order.bead is None or order.rig is None:
+        raise ValueError("the order has no bead" if order.bead is None else "the order has no repository")
     return Order(
-        town_id=context["town_id"],
-        agent_id=context["agent_id"],
-        role=role,
-        name=str(context["identity"]).split(f"-{role}-", maxsplit=1)[0],
-        generation=context["generation"],
-        git_url=rig["git_url"],
-        default_branch=rig["default_branch"],
-        bead=OrderedBead(
-            id=bead["id"],
-            title=bead["title"],
-            body=bead.get("body") or "",
-            labels=tuple(bead.get("labels") or ()),
-            metadata=bead.get("metadata") or {},
-        ),
-        prompt_kind=context["prompt_kind"],
-        branch=context.get("branch"),
-        target_branch=context.get("target_branch"),
-        feature_branch=context.get("feature_branch"),
-        merge_strategy=context.get("merge_strategy") or "direct",
-        pr_url=context.get("pr_url"),
+        town_id=order.town_id,
+        agent_id=order.agent_id,
+        role=order.role,
+        name=name_of(order),
+        generation=order.generation,
+        git_url=order.rig.git_url,
+        default_branch=order.rig.default_branch,
+        bead=order.bead,
+        prompt_kind=order.prompt_kind or "",
+        branch=order.branch,
+        target_branch=order.target_branch,
+        feature_branch=order.feature_branch,
+        merge_strategy=order.merge_strategy or "direct",
+        pr_url=order.pr_url,
     )
 
 
 def _switches(bead: OrderedBead) -> set[str]:
     labels = {label.removeprefix("demo:") for label in bead.labels if label.startswith("demo:")}
-    found = labels | set(_SWITCH_LINE.findall(bead.body))
+    found = labels | set(_SWITCH_LINE.findall(bead.body or ""))
     return {switch for switch in found if switch.removeprefix(_FOR_REVIEW) in KNOWN_SWITCHES}

@@ -22,8 +22,8 @@ from infra.devstack.fake_forge import TOKEN, Site
 from infra.devstack.fake_git import GitRepository
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.s3_servers import REGION, moto_server, seaweedfs
-from infra.townctl import forges, wiring
-from infra.townctl.wiring import AgentProgram
+from infra.townctl import agent_programs, forges, wiring
+from infra.townctl.agent_programs import AgentProgram
 from shared.adapters import ids
 from shared.adapters.clock import ScaledClock
 from shared.adapters.directory_objects import DirectoryObjects
@@ -148,7 +148,7 @@ def set_up(
         **git_seed.redirect({scenario.GIT_URL: repository}),
     }
     program = AgentProgram(AGENT_COMMAND, environment)
-    wiring.remember_program(data, program)
+    agent_programs.remember_program(data, program)
     forge = people = None
     if github is not None:
         # The settings of the forge are not stored, because the forge ends with the demo.
@@ -157,7 +157,7 @@ def set_up(
         forges.secret_files(data).put(secret_name(github.host, town_id=TOWN), Secret(TOKEN))
         forge = forges.forge_of(data, clock, hosts=[ForgeHost.of("github", github.host, github.api_url)])
         people = People(github.site, clock)
-    runtime = wiring.local_runtime(data, program, clock, bucket=bucket)
+    runtime = agent_programs.local_runtime(data, program, clock, bucket=bucket)
     if bucket is not None:
         wiring.prove(bucket)
     store = wiring.open_store(DirectoryObjects(data) if bucket is None else bucket.objects())
@@ -216,7 +216,7 @@ def _remove_earlier_ones() -> None:
         with contextlib.suppress(OSError), mark.open("r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_kept = file.read() == "kept"
-            survivors = LocalProcessRuntime(wiring.agents_root(mark.parent), command=()).running()
+            survivors = LocalProcessRuntime(agent_programs.agents_root(mark.parent), command=()).running()
             if not is_kept and not survivors:
                 shutil.rmtree(mark.parent, ignore_errors=True)
 

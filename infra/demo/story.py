@@ -18,12 +18,14 @@ from infra.demo import stage as stages
 from infra.demo.pull_summary import tell_pulls
 from infra.demo.stage import TOWN, Stage
 from infra.townctl.output import short, table
-from infra.townctl.summaries import code_of, done_by, since
+from infra.townctl.summaries import code_of, done_by
 from infra.townctl.ticks import dry_run_view
-from shared.domain.report import TickReport
+from infra.townctl.wording import since
+from shared.domain.orders import StartOrder
+from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
 from shared.domain.times import to_text
-from shared.questions.answers import DryRunAnswer
+from shared.questions.dry_run import DryRun
 
 RECOVERY: Final = ("A8", "B1b", "B1")
 """The rules that must recover the bead of the crashed agent, in this order."""
@@ -78,7 +80,7 @@ def missing_of(beats: Sequence[Beat]) -> str:
     return f"the bead of the crashed agent was not recovered by {' and '.join(missing)}" if missing else ""
 
 
-def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRunAnswer) -> Iterator[RenderableType]:
+def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRun) -> Iterator[RenderableType]:
     """The summary as text and tables."""
     yield Text("\nMerged into main:\n", style="bold")
     yield Text(git_log(stage))
@@ -177,10 +179,15 @@ def _note_dispatches(bead_id: str, report: TickReport, agents: dict[str, int]) -
     for effect in report.effects:
         if effect.kind != EffectKind.DISPATCH_AGENT:
             continue
-        if effect.payload["bead"]["id"] == bead_id:
+        if _bead_of(effect) == bead_id:
             agents[effect.subject] = effect.generation
         else:
             agents.pop(effect.subject, None)
+
+
+def _bead_of(effect: ClaimedEffect) -> str | None:
+    bead = effect.order(StartOrder).bead
+    return None if bead is None else bead.id
 
 
 def _sentence(action: Any) -> str:

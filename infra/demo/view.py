@@ -9,7 +9,8 @@ from rich.text import Text
 
 from infra.townctl.live import Lines
 from infra.townctl.output import plain, table
-from infra.townctl.summaries import done_by, message_of
+from infra.townctl.summaries import done_by
+from infra.townctl.wording import message_of
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
 from shared.ports.town_store import TownImage

@@ -153,7 +153,8 @@ class DemoAgent:
         return None
 
     def _answer_triage(self) -> None:
-        requests = [str(request) for request in self.order.bead.metadata.get("request_ids", ())]
+        named = self.order.bead.metadata.get("request_ids")
+        requests = [str(request) for request in named] if isinstance(named, list) else []
         self._think(f"Answering {len(requests)} triage requests")
         self.reports.answers_triage(requests, branch=self.order.default_branch)
 

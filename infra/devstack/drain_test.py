@@ -158,7 +158,7 @@ class DrainedTown:
 
     def written(self, ref: str, bead_id: str) -> list[str]:
         """The lines of a bead's file on a branch of the repository."""
-        words = ["git", "show", f"{ref}:{file_of({'id': bead_id})}"]
+        words = ["git", "show", f"{ref}:{file_of(bead_id)}"]
         shown = subprocess.run(words, check=False, cwd=self.repository, capture_output=True, text=True)
         return shown.stdout.splitlines()
 
@@ -295,7 +295,7 @@ def _outcome(town: DrainedTown) -> Any:
 
 
 def _lines_in_worktree(town: DrainedTown) -> int:
-    files = list((town.root / "disk-1").glob(f"agents/*/*/work/tree/{file_of({'id': FIRST})}"))
+    files = list((town.root / "disk-1").glob(f"agents/*/*/work/tree/{file_of(FIRST)}"))
     return max((len(file.read_text(encoding="utf-8").splitlines()) for file in files), default=0)
 
 

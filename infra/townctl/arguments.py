@@ -12,12 +12,11 @@ from typing import Annotated, Any, BinaryIO, Final
 from cyclopts import Parameter
 
 from shared.domain.errors import Refused
-from shared.domain.times import parse_iso
 from shared.intake import strict_json
+from shared.intake.asked_time import time_in
 
 _FILE_SIZE: Final = 64 << 20
 _FILE_DEPTH: Final = 64
-_TEXT_SHOWN: Final = 40
 
 TownName = Annotated[
     str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
@@ -51,14 +50,7 @@ def json_of(body: bytes, *, what: str) -> Any:
 
 def time_of(text: str | None, *, what: str) -> datetime | None:
     """A time that the user wrote. Raises Refused."""
-    if text is None:
-        return None
-    try:
-        return parse_iso(text)
-    except (ValueError, OverflowError) as error:
-        hint = "write the time with its offset, for example 2026-01-10T12:00:00Z"
-        problem = f"--{what}: not an ISO 8601 time: {text[:_TEXT_SHOWN]!r}"
-        raise Refused(problem, status=400, path=what, hint=hint) from error
+    return None if text is None else time_in(text, what, name=f"--{what}")
 
 
 def at_least_one(limit: int) -> None:

@@ -1,45 +1,50 @@
 """The context of a command: where the towns are kept, which clock they use, and where to print."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 from cyclopts import Parameter
 from rich.console import Console
 
-from infra.buckets import Bucket
-from infra.townctl import wiring
-from shared.adapters import clock as clocks
-from shared.adapters.directory_objects import DirectoryObjects
-from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.errors import Refused, UnknownTown
-from shared.ports.forge import SourceForge
-from shared.ports.object_store import ObjectStore
-from shared.ports.runtime import AgentRuntime
-from shared.ports.steps import drive
-from shared.runner.surroundings import Surroundings
-from shared.storage.keys import checked_town_id
-from shared.storage.restore import Archive
-from shared.storage.towns import ObjectTownStore
+
+if TYPE_CHECKING:
+    from infra.buckets import Bucket
+    from infra.townctl.agent_programs import AgentProgram
+    from infra.townctl.wiring import LocalClock
+    from shared.adapters.local_processes import LocalProcessRuntime
+    from shared.ports.forge import SourceForge
+    from shared.ports.object_store import ObjectStore
+    from shared.ports.runtime import AgentRuntime
+    from shared.runner.surroundings import Surroundings
+    from shared.storage.restore import Archive
+    from shared.storage.towns import ObjectTownStore
 
 DATA_VARIABLE: Final = "TOWNCTL_DATA"
 DEFAULT_DATA: Final = Path("town-data")
+OpenDirectory = Callable[[Path], "ObjectStore"]
 _WIDE: Final = 240
 """Columns if the output is not a terminal: enough for an event with the longest id on one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One call of townctl. `named_data` is the value of --data, `named_bucket` that of --bucket, if given."""
+    """One call of townctl. `named_data` is the value of --data, `named_bucket` that of --bucket, if given.
+
+    Its methods import what they need, because most commands need little of it.
+    """
 
     named_data: Path | None = None
     named_bucket: Bucket | None = None
     wants_json: bool = False
-    open_directory: Callable[[Path], ObjectStore] = DirectoryObjects
+    open_directory: OpenDirectory | None = None
 
     @property
     def data(self) -> Path:
@@ -51,6 +56,8 @@ class Context:
         """The bucket that holds the towns: --bucket, else TOWNCTL_BUCKET unless --data was given; None: a directory holds them."""
         if self.named_bucket is not None or self.named_data is not None:
             return self.named_bucket
+        from infra.buckets import Bucket
+
         return Bucket.from_environment(os.environ)
 
     @property
@@ -59,18 +66,25 @@ class Context:
         return str(self.bucket or self.data)
 
     @property
-    def clock(self) -> wiring.LocalClock:
+    def clock(self) -> LocalClock:
         """The clock of the system; in a process that an agent started, the clock of the agent's town."""
+        from shared.adapters import clock as clocks
+
         given = clocks.from_text(os.environ.get(clocks.CLOCK_VARIABLE, ""))
         return given if isinstance(given, clocks.ScaledClock) else clocks.SystemClock()
 
-    def clock_of(self, store: ObjectTownStore, *towns: str, speed: float = 1) -> wiring.LocalClock:
+    def clock_of(self, store: ObjectTownStore, *towns: str, speed: float = 1) -> LocalClock:
         """The clock of these towns. If an earlier, faster clock left one of them in the future, it continues from there."""
+        from infra.townctl import wiring
+        from shared.adapters import clock as clocks
+
         clock = self.clock
         return clock if isinstance(clock, clocks.ScaledClock) else wiring.clock_for(store, towns, speed=speed)
 
     def store(self, *, towns: tuple[str, ...] = ()) -> ObjectTownStore:
         """The towns of the bucket or directory. Raises Refused if the directory does not exist."""
+        from infra.townctl import wiring
+
         return wiring.open_store(self.objects(), towns=towns)
 
     def objects(self) -> Any:
@@ -82,23 +96,30 @@ class Context:
             raise Refused(f"the data directory {self.data} does not exist", status=404, path="data", hint=hint)
         if not self.data.is_dir():
             raise self._not_a_directory()
-        return self.open_directory(self.data)
+        return self._directory()
 
     def archive(self, town_id: str) -> Archive:
         """A town with its past. Raises Refused if the directory does not exist."""
+        from shared.storage.restore import Archive
+
         objects = self.objects()
         return Archive(objects, objects, town_id)
 
     def founding_store(self) -> ObjectTownStore:
         """Like `store`, but if the directory does not exist, the first write creates it."""
+        from infra.townctl import wiring
+
         if self.bucket is not None:
             return wiring.open_store(self.bucket.objects())
         if self.data.exists() and not self.data.is_dir():
             raise self._not_a_directory()
-        return wiring.open_store(self.open_directory(self.data))
+        return wiring.open_store(self._directory())
 
     def require_towns(self, store: ObjectTownStore, *wanted: str) -> tuple[str, ...]:
         """Check that these towns exist, and return every town that does. Raises UnknownTown, or Refused for an invalid id."""
+        from shared.ports.steps import drive
+        from shared.storage.keys import checked_town_id
+
         known = drive(store.towns())
         for town_id in map(checked_town_id, wanted):
             if town_id not in known:
@@ -115,21 +136,33 @@ class Context:
     def prove_store(self) -> None:
         """Check, once per process, that a bucket honours conditional writes; a directory does. Raises StoreIncapable."""
         if self.bucket is not None:
+            from infra.townctl import wiring
+
             wiring.prove(self.bucket)
 
-    def runtime(self, runs: wiring.AgentProgram, clock: wiring.LocalClock) -> LocalProcessRuntime:
+    def runtime(self, runs: AgentProgram, clock: LocalClock) -> LocalProcessRuntime:
         """The local agents of these towns."""
-        return wiring.local_runtime(self.data, runs, clock, bucket=self.bucket)
+        from infra.townctl import agent_programs
+
+        return agent_programs.local_runtime(self.data, runs, clock, bucket=self.bucket)
+
+    def agents(self, clock: LocalClock) -> LocalProcessRuntime:
+        """The local agents of these towns, to observe and stop them only."""
+        from infra.townctl import agent_programs
+
+        return self.runtime(agent_programs.AgentProgram(), clock)
 
     def around(
         self,
         store: ObjectTownStore,
         *,
-        clock: wiring.LocalClock | None = None,
+        clock: LocalClock | None = None,
         runtime: AgentRuntime | None = None,
         forge: SourceForge | None = None,
     ) -> Surroundings:
         """The surroundings of a run of these towns. Alerts become lines on standard error."""
+        from infra.townctl import wiring
+
         return wiring.surroundings(
             store,
             clock=clock or self.clock,
@@ -141,6 +174,11 @@ class Context:
     def talk(self, line: str) -> None:
         """Print a progress line: on standard output, or with --json on standard error."""
         print(line, file=sys.stderr if self.wants_json else sys.stdout, flush=True)
+
+    def _directory(self) -> ObjectStore:
+        from shared.adapters.directory_objects import DirectoryObjects
+
+        return (self.open_directory or DirectoryObjects)(self.data)
 
     def _not_a_directory(self) -> Refused:
         hint = "give a directory with --data DIR"

@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl import wiring
+from infra.townctl import agent_programs
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
@@ -33,7 +33,8 @@ from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import DueMarker
 from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
-from shared.town import database, town_keys
+from shared.town import database
+from shared.town.town_keys import TownKeys, all_stored
 
 _RESTORE: Final = "copy the data directory, then restore the town to an earlier commit: townctl restore TOWN --in-place"
 _ENDING_SECONDS: Final = 2.0
@@ -114,7 +115,7 @@ def _of_town(
         structural = checkup.defects(sql)
         found = [Finding(town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
         if not any(problem.check == "integrity" for problem in structural):
-            found += [*_of_manifest(image, town_keys.all_values(sql)), *_of_state(town_id, sql)]
+            found += [*_of_manifest(image, dict(all_stored(sql))), *_of_state(town_id, sql)]
         rows = sum(checkup.row_counts(sql).values())
         interval = summary.before_tick(sql).interval
     except TownError as error:
@@ -132,12 +133,12 @@ def _of_town(
 def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
     """Facts that differ between the manifest and the image."""
     facts = image.facts
-    said: dict[str, Any] = {"tick_no": facts.tick_no}
+    said: dict[str, Any] = {TownKeys.tick_no.name: facts.tick_no}
     if facts.tick_no and facts.by_tick:
         said |= {
-            "tick_id": facts.commit_id,
-            "last_tick_at": to_text(facts.time),
-            "next_due_at": None if facts.next_due is None else to_text(facts.next_due),
+            TownKeys.tick_id.name: facts.commit_id,
+            TownKeys.last_tick_at.name: to_text(facts.time),
+            TownKeys.next_due_at.name: None if facts.next_due is None else to_text(facts.next_due),
         }
     for key, value in said.items():
         if keys.get(key) != value:
@@ -209,7 +210,7 @@ def _of_agents(
     context: Context, store: ObjectTownStore, towns: tuple[str, ...], known: tuple[str, ...]
 ) -> list[Finding]:
     """Agent processes that no town expects to be working; a process that is ending gets two seconds to do so."""
-    runtime = wiring.NoAgentProgram(wiring.agents_root(context.data))
+    runtime = agent_programs.NoAgentProgram(agent_programs.agents_root(context.data))
 
     def strangers() -> list[RunningAgent]:
         # Read the processes first: an agent is started after the commit that expects it.

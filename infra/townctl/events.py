@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName, at_least_one, content_of, json_of
 from infra.townctl.context import Context, TheContext, compact
@@ -20,10 +20,7 @@ from shared.questions import overview
 from shared.questions.overview import EventLine, Which
 from shared.town import database
 
-app = App(name="event", help="Post events to a town's inbox, list them, redrive poisoned ones.")
 
-
-@app.command
 def post(
     town_id: TownName,
     /,
@@ -57,7 +54,6 @@ def post(
     return _store(context, town_id, batch)
 
 
-@app.command(name="list")
 def list_(
     town_id: TownName,
     /,
@@ -106,7 +102,6 @@ def _stored_row(event: EventLine) -> tuple[object, ...]:
     )
 
 
-@app.command
 def redrive(
     town_id: TownName,
     event_id: Annotated[str, Parameter(help="The poisoned event, as `townctl event list TOWN --poisoned` shows it.")],

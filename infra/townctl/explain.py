@@ -3,27 +3,27 @@
 from collections.abc import Iterator
 from typing import Annotated, Final
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.arguments import time_of
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import Answer, plain, shortened, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
 from shared.questions import explain as lives
 from shared.questions.explain import Explanation
 from shared.questions.lives import meant
+from shared.questions.present import CurrentWait, SubjectKind
 from shared.questions.story import StoryEntry
-from shared.questions.waits import CurrentWait, SubjectKind
+from shared.questions.waiting import Waiting
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
-
-app = App(name="explain", help="Show the history of one bead or agent, and why it waits.")
 
 TownOption = Annotated[
     str | None,
@@ -38,7 +38,6 @@ _AHEAD: Final = 8
 _MEANT: Final = 5
 
 
-@app.command
 def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
     """Show the history of a bead: every event, rule, action and effect, and what it waits for.
 
@@ -47,7 +46,6 @@ def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, context:
     return _explained("bead", bead_id, town_id, at, context)
 
 
-@app.command
 def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
     """Show the history of an agent: what it worked on, what would remove it, and why it gets no work.
 
@@ -64,7 +62,7 @@ def _explained(kind: SubjectKind, word: str, town_id: str | None, at: str | None
     subject = _the_one(store, town_id, kind, word)
     tell = lives.explain_bead if kind == "bead" else lives.explain_agent
     found = drive(tell(town_id, subject, StoredPast(objects, objects), now=now, at=moment))
-    return Answer(found.as_json(), tuple(view(found)))
+    return Answer(document(found), tuple(view(found)))
 
 
 def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str) -> str:
@@ -80,7 +78,7 @@ def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str)
 
 def view(found: Explanation) -> Iterator[RenderableType]:
     """A history for people, with shortened ids; `--json` has the full ones."""
-    title = f"{found.kind} {found.subject} of {found.town_id}"
+    title = f"{found.kind} {found.id} of {found.town_id}"
     rows = [
         (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))
         for entry in found.story
@@ -108,11 +106,11 @@ def _came_of_it(entry: StoryEntry) -> str:
 
 
 def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
-    waits = "" if now.reason is None else f" and waits: {now.reason}"
-    yield Text(plain(f"at {to_text(now.at)} it is {found.row['status']}{waits}"), style="bold")
-    for line in now.says:
+    waits = "" if now.reason is None else f" and waits: {now.reason} since {to_text(now.since)}"
+    yield Text(plain(f"at {to_text(now.at)} it is {(found.row or {}).get('status')}{waits}"), style="bold")
+    for line in (*now.says, *_place(now)):
         yield Text(plain(shortened(line)))
-    due = "only an event can trigger one" if now.due_at is None else f"due {to_text(now.due_at)}"
+    due = "an event must come first" if now.due_at is None else f"due {to_text(now.due_at)}"
     yield Text(f"next rule: {now.rule or 'none'}; {due}")
     yield table(
         "guard",
@@ -122,7 +120,7 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
         "meaning",
         rows=[
             (
-                each.name,
+                each.guard,
                 each.since and to_text(each.since),
                 each.until and to_text(each.until),
                 each.actor,
@@ -131,22 +129,32 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
             for each in now.guards
         ],
     )
+    if now.needs:
+        needs = [(need.event_type, need.bead_id, ", ".join(need.senders) or "the town itself") for need in now.needs]
+        yield table("event", "about", "from", rows=needs, title="events that would change it")
     if now.cause is not None:
         cause = now.cause
         at = "before the journal" if cause.tick is None else f"tick {cause.tick}"
         source = "" if cause.source is None else f" ({cause.source})"
         yield Text(plain(shortened(f"because of {cause.code}{source} at {at}, {to_text(cause.time)}: {cause.what}")))
     for event in now.events:
-        state = event.outcome or "pending"
-        yield Text(
-            plain(f"event {event.event_id} ({event.event_type}) is {state}: {event.last_error or 'not tried yet'}")
-        )
+        yield Text(plain(f"event {event.event_id} ({event.type}) is {event.outcome}: {event.error or 'not tried yet'}"))
     if now.comes:
-        rows = [
-            (act.rule, to_text(act.at), act.action["type"], act.promised and act.promised.wait)
-            for act in now.comes[:_AHEAD]
-        ]
+        rows = [(act.rule, to_text(act.due_at), act.action["type"], act.guard) for act in now.comes[:_AHEAD]]
         yield table("rule", "due", "action", "guard", rows=rows, title="next actions if nothing else happens")
+
+
+def _place(waiting: Waiting) -> Iterator[str]:
+    """The end of the chain of beads that a row waits for, and its place in a queue."""
+    root = waiting.root
+    if root is not None and root.steps > 1:
+        others = "" if root.roots == 1 else f", the first of {root.roots} at the end of its chains"
+        due = "" if root.due_at is None else f" until {to_text(root.due_at)}"
+        why = "" if root.reason is None else f" and waits: {root.reason}{due}"
+        yield f"in the end it waits for {root.bead_id}, {root.steps} steps away{others}: it is {root.status}{why}"
+    if waiting.queue is not None:
+        now = ", ".join(each.bead_id for each in waiting.queue.now) or "nothing"
+        yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now served: {now}"
 
 
 def _only_town(towns: tuple[str, ...]) -> str:

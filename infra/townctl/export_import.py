@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from infra.townctl.arguments import TownName, content_of, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer, document

@@ -27,7 +27,7 @@ HOST_HELP: Final = (
 )
 PREFIX_VARIABLE: Final = "TOWNCTL_SECRETS_PREFIX"
 PREFIX_HELP: Final = (
-    "Keep forge tokens in AWS Secrets Manager below this prefix (the stack's parameter SecretsPrefix) instead of in the data "
+    "Keep forge tokens in AWS Secrets Manager below this prefix (the stack's output SecretsPrefix) instead of in the data "
     f"directory; default: {PREFIX_VARIABLE}."
 )
 

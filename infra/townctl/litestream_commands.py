@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from infra.ops.litestream import adopt
 from infra.ops.litestream import config as litestream
@@ -14,8 +14,6 @@ from shared.adapters import ids
 from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
-
-app = App(name="litestream", help="Read towns with Litestream, and import databases that it replicated.")
 
 
 @answer
@@ -36,7 +34,6 @@ class Adopted:
     image_digest: str
 
 
-@app.command
 def config(
     *towns: TownName,
     files: Annotated[Path, Parameter(help="The directory for restored databases.")] = Path("restored"),
@@ -49,7 +46,6 @@ def config(
     return Answer(document(Configuration(chosen, text)), (text.rstrip(),))
 
 
-@app.command(name="import")
 def import_(
     replica: Annotated[Path, Parameter(help="The folder of the replica, which contains ltx/0009.")],
     town_id: TownName,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from infra.townctl.output import plain
-from infra.townctl.summaries import done_by, message_of, quantity
+from infra.townctl.summaries import done_by
+from infra.townctl.wording import message_of, quantity
 from shared.runner.run_report import FailedRun, RunReport
 
 

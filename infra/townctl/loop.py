@@ -15,11 +15,11 @@ from typing import Annotated, Final, get_args
 
 from cyclopts import Parameter
 
-from infra.townctl import forges, wiring
+from infra.townctl import agent_programs, forges, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.live import Lines, RunWatcher
 from infra.townctl.output import FOUND, OK, Answer
-from infra.townctl.summaries import message_of, quantity
+from infra.townctl.wording import message_of, quantity
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.shapes import answer, document
@@ -192,10 +192,10 @@ def run(
     context.prove_store()
     known = context.require_towns(store, *wanted)
     clock = context.clock_of(store, *(wanted or known), speed=speed)
-    runtime = context.runtime(wiring.program(context.data, agent_command), clock)
+    runtime = context.runtime(agent_programs.program(context.data, agent_command), clock)
     hosts = forges.hosts_of(context.data, forge_host or ())
     forge = forges.forge_of(context.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
-    elsewhere = None if control_server is None else wiring.behind_a_control_server(control_server)
+    elsewhere = None if control_server is None else agent_programs.behind_a_control_server(control_server)
     around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge)
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     if once:

@@ -20,7 +20,6 @@ from shared.domain.errors import Refused, Retryable
 from shared.domain.shapes import read
 from shared.questions.status import TownStatus
 
-API_VARIABLE: Final = "TOWNCTL_API"
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
@@ -236,7 +235,7 @@ def _secrets_of(api: Api, secrets_prefix: str | None) -> StackSecrets:
     """The secrets of the deployment, in the region of its API. Raises Refused."""
     prefix = forges.prefix_of(secrets_prefix)
     if prefix is None:
-        hint = f"give the stack's parameter SecretsPrefix with --secrets-prefix or {forges.PREFIX_VARIABLE}"
+        hint = f"give the stack's output SecretsPrefix with --secrets-prefix or {forges.PREFIX_VARIABLE}"
         problem = f"--secrets-prefix is required with --api {api.url}: it says where the deployment keeps its tokens"
         raise Refused(problem, status=400, path="secrets-prefix", hint=hint)
     return StackSecrets(prefix, region=api.region_named)

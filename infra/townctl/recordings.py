@@ -8,14 +8,16 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import TownName, write_whole
+from infra.townctl.arguments import TownName, time_of, write_whole
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short
-from infra.townctl.summaries import action_line, code_of, quantity
+from infra.townctl.summaries import action_line, code_of
+from infra.townctl.wording import quantity
 from shared.domain.answers import DifferenceAnswer
 from shared.domain.errors import DamagedImage, Refused
 from shared.history.journal_rows import ticks_text
 from shared.history.retained_past import StoredPast
+from shared.intake.asked_time import time_in
 from shared.ports.steps import drive
 from shared.replay.recordings import file_format, making, verifying
 from shared.replay.replayed import Divergence
@@ -42,7 +44,7 @@ def record(
     store = context.store()
     context.require_towns(store, town_id)
     now = context.clock_of(store, town_id).now()
-    wanted = window_of(from_, to or now.isoformat(), now=now, restore_window=context.around(store).restore_window)
+    wanted = window_of(time_in(from_, "from", name="--from"), time_of(to, what="to") or now, now=now)
     objects = context.objects()
     made = drive(making.record(town_id, StoredPast(objects, objects), wanted))
     if made.recording is None:

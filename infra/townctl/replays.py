@@ -9,14 +9,16 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import recordings
-from infra.townctl.arguments import content_of, json_of
+from infra.townctl.arguments import content_of, json_of, time_of
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
-from infra.townctl.summaries import action_line, code_of, counted, quantity
+from infra.townctl.summaries import action_line, code_of
+from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
 from shared.history.differences import ABSENT
 from shared.history.journal_rows import ticks_text
 from shared.history.retained_past import StoredPast
+from shared.intake.asked_time import time_in
 from shared.ports.steps import drive
 from shared.replay import faithful
 from shared.replay.requests import OverridesRequest
@@ -76,9 +78,7 @@ def replay(
     store = context.store()
     context.require_towns(store, town_id)
     now = context.clock_of(store, town_id).now()
-    around = context.around(store)
-    end = to if to is not None else now.isoformat()
-    wanted = window_of(from_, end, now=now, restore_window=around.restore_window, cursor=cursor)
+    wanted = window_of(time_in(from_, "from", name="--from"), time_of(to, what="to") or now, now=now, cursor=cursor)
     if overrides is not None:
         return _otherwise(context, town_id, wanted, overrides)
     again = drive(faithful.replay(town_id, _past(context), wanted))
@@ -103,7 +103,7 @@ def _otherwise(context: Context, town_id: str, wanted: Window, file: str) -> Ans
     if wanted.resumed_after is not None:
         hint = "leave --cursor out, and narrow the window with --from and --to"
         raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
-    request = OverridesRequest.read(json_of(content_of(file, what="overrides"), what="overrides"))
+    request = OverridesRequest.read_below("overrides", json_of(content_of(file, what="overrides"), what="overrides"))
     other = drive(run.what_if(town_id, _past(context), wanted, request.overrides()))
     document = other.as_json()
     return Answer(document, tuple(what_if_view(document)), OK if other.history is None else FOUND)

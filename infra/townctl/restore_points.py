@@ -10,9 +10,8 @@ from cyclopts.validators import Number
 
 from infra.townctl.arguments import TownName, at_least_one, time_of, write_whole
 from infra.townctl.context import Context, TheContext
-from infra.townctl.litestream_check import litestream_agrees
 from infra.townctl.output import FOUND, OK, Answer, table
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer, document
@@ -97,7 +96,7 @@ def restore(
         raise Refused("restore needs exactly one of --to and --in-place", status=400, path="to", hint=hint)
     past = context.archive(town_id)
     old = _restored(past, at=at, txid=txid)
-    agrees = litestream_agrees(context, town_id, old) if verify_with_litestream else None
+    agrees = _litestream_agrees(context, town_id, old) if verify_with_litestream else None
     committed = None
     if to is not None:
         write_whole(to, old.image, what="to")
@@ -105,6 +104,12 @@ def restore(
         committed = _in_place(context, past, town_id, old).txid
     restored = RestoredTown(town_id, old.point, None if to is None else str(to), committed, agrees)
     return Answer(document(restored), tuple(_restored_view(restored, len(old.image))), FOUND if agrees is False else OK)
+
+
+def _litestream_agrees(context: Context, town_id: str, old: Restored) -> bool:
+    from infra.townctl.litestream_check import litestream_agrees
+
+    return litestream_agrees(context, town_id, old)
 
 
 def _restored_view(restored: RestoredTown, size: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ import getpass
 import sys
 from typing import Annotated, Final, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName
 from infra.townctl.context import Context, TheContext
@@ -57,10 +57,6 @@ class RemovedSecret:
     removed: bool
 
 
-app = App(name="secret", help="Store, list and remove the tokens for forges. No token is ever shown.")
-
-
-@app.command(name="set")
 def set_(
     town_id: TownName,
     forge: ForgeWord,
@@ -83,7 +79,6 @@ def set_(
     return store(secrets, forge, town_id=town_id, rig=rig, host=host)
 
 
-@app.command(name="set-platform")
 def set_platform(
     forge: ForgeWord, /, *, host: _Host = None, secrets_prefix: _Prefix = None, context: TheContext
 ) -> Answer:
@@ -91,13 +86,11 @@ def set_platform(
     return store(_secrets(context, secrets_prefix), forge, host=host)
 
 
-@app.command(name="list")
 def list_(*, secrets_prefix: _Prefix = None, context: TheContext) -> Answer:
     """List the hosts, towns and rigs that have a token, without showing any token."""
     return names_in(_secrets(context, secrets_prefix))
 
 
-@app.command
 def remove(
     town_id: TownName,
     forge: ForgeWord,

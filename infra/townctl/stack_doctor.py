@@ -1,8 +1,8 @@
 """`townctl doctor --stack NAME`: check that a deployment can work, and that one event passes through all of it.
 
-It checks the account's concurrency, the dispatcher's schedule, the token key, the ECS task of the agents and the bucket
-(conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates the first
-time, and waits until a tick has applied the event.
+It checks the account's concurrency, the dispatcher's schedule, the token key, who receives alarms, the ECS task of the agents and
+the bucket (conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates the
+first time, and waits until a tick has applied the event.
 """
 
 import json
@@ -25,6 +25,12 @@ from shared.storage.probe import prove_conditional_writes
 TOWN: Final = "townctl-doctor"
 _OUTPUTS: Final = {"ApiUrl", "TickFunctionArn", "TownTokenKeyArn", "TownsBucket"}
 LEAST_CONCURRENCY: Final = 20
+KEPT_UNRESERVED: Final = 100
+"""The number of concurrent executions that AWS keeps unreserved in every account."""
+
+RESERVED: Final = 3
+"""What TickConcurrency=1 and DebugConcurrency=2 reserve."""
+
 LEAST_STOP_SECONDS: Final = 30
 CONTROL_KEY: Final = "TOWN_CONTROL_KEY"
 _TASK_HINT: Final = "register a new revision of it; docs/runbook/deploy.md describes it under agents on ECS"
@@ -43,10 +49,11 @@ class Symptom:
 
 @answer
 class Examined:
-    """The outputs of the stack that was checked, under their own names, and what is wrong with it."""
+    """The outputs of the stack that was checked, under their own names, what is wrong with it, and advice."""
 
     outputs: Mapping[str, str]
     symptoms: tuple[Symptom, ...]
+    notes: tuple[str, ...]
 
 
 class DeployedApi(Protocol):
@@ -78,7 +85,7 @@ def examine(stack: Stack) -> Answer:
     from botocore.exceptions import BotoCoreError, ClientError
 
     symptoms: list[Symptom] = []
-    for check in (_quota, _schedule, _secret, _agents, _bucket, _whole_way):
+    for check in (_quota, _schedule, _secret, _alarms, _agents, _bucket, _whole_way):
         name = check.__name__.strip("_")
         try:
             symptoms += check(stack)
@@ -87,10 +94,10 @@ def examine(stack: Stack) -> Answer:
         except (BotoCoreError, ClientError) as error:
             hint = "sign in to the stack's account and region with credentials that may read this"
             symptoms.append(Symptom(name, f"AWS refused the request or did not answer: {_said(error)}", hint))
-    examined = Examined(stack.outputs, tuple(symptoms))
+    examined = Examined(stack.outputs, tuple(symptoms), _notes(stack))
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
     shown = table("check", "problem", "what to do", rows=rows) if rows else "nothing is wrong with the deployment"
-    return Answer(document(examined), (shown,), FOUND if symptoms else OK)
+    return Answer(document(examined), (shown, *examined.notes), FOUND if symptoms else OK)
 
 
 def deployed(name: str) -> Stack:
@@ -103,7 +110,7 @@ def deployed(name: str) -> Stack:
     if session.region_name is None:
         problem = f"cannot find the stack {name}: no AWS region is set"
         raise Refused(
-            problem, status=400, path="region", hint="set AWS_REGION, or AWS_PROFILE to a profile with a region"
+            problem, status=400, path="region", hint="set AWS_DEFAULT_REGION, or AWS_PROFILE to a profile with a region"
         )
     outputs = outputs_of(session.client("cloudformation"), name)
     return Stack(
@@ -144,6 +151,32 @@ def _quota(stack: Stack) -> Iterator[Symptom]:
     if free < LEAST_CONCURRENCY:
         problem = f"the unreserved concurrency of the account is {free}; {LEAST_CONCURRENCY} is the minimum"
         yield Symptom("quota", problem, "request a higher quota of concurrent executions; keep TickConcurrency at 0")
+
+
+def _notes(stack: Stack) -> tuple[str, ...]:
+    """Whether the account's quota allows reserved concurrency, which is off by default; nothing if AWS does not say."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        limits = stack.client("lambda").get_account_settings()["AccountLimit"]
+    except (BotoCoreError, ClientError):
+        return ()  # the check of the quota reports it
+    free = int(limits["UnreservedConcurrentExecutions"])
+    if free < KEPT_UNRESERVED + RESERVED:
+        why = f"AWS keeps {KEPT_UNRESERVED} concurrent executions of an account unreserved, and {free} are"
+        return (f"reserved concurrency: keep TickConcurrency and DebugConcurrency at 0; {why}",)
+    return ("reserved concurrency: the account's quota allows TickConcurrency=1 and DebugConcurrency=2",)
+
+
+def _alarms(stack: Stack) -> Iterator[Symptom]:
+    """Whether the topic of the alarms has a subscriber who has confirmed."""
+    topic = stack.outputs.get("AlarmTopicArn")
+    if topic is None:
+        return
+    pages = stack.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    if not any(each["SubscriptionArn"].startswith("arn:") for page in pages for each in page["Subscriptions"]):
+        hint = "set AlarmEmail and deploy, or confirm the message that SNS has sent to that address"
+        yield Symptom("alarms", "alarms notify nobody: their topic has no confirmed subscription", hint)
 
 
 def _schedule(stack: Stack) -> Iterator[Symptom]:

@@ -70,7 +70,7 @@ class StackSecrets:
                 ) from None
             raise SecretsUnavailable(f"{doing}: {code}", hint="try again, or check the prefix and the region") from None
         except BotoCoreError as error:
-            hint = "sign in with `aws sso login` or set AWS_PROFILE, and set AWS_REGION"
+            hint = "sign in with `aws sso login` or set AWS_PROFILE, and set AWS_DEFAULT_REGION"
             raise SecretsUnavailable(f"{doing}: {type(error).__name__}", hint=hint) from None
 
 

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.output import plain, short, table, time_text
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 from shared.domain.times import to_text
 from shared.questions.status import TownStatus
 

@@ -1,19 +1,13 @@
-"""One-line summaries of ticks, actions, counts and errors: every table, progress line and live view uses the same ones."""
+"""One-line summaries of ticks and actions: every table, progress line and live view uses the same ones."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import cache
+from typing import Any
 
 from infra.townctl.output import short
-from shared.domain.errors import TownError
+from infra.townctl.wording import counted
 from shared.domain.report import TickReport
-from shared.events import BY_TYPE
-from shared.rules import RULES
-
-CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
-"""The code of each rule in the specification, by the rule's name in stored data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +31,9 @@ class TickSummary:
         return " ".join(part for part in parts if part) or "nothing new"
 
 
-def number_of(noun: str, count: int, plural: str = "") -> str:
-    """A noun in singular or plural; `plural` is for nouns that do not just take an s."""
-    return noun if count == 1 else plural or f"{noun}s"
-
-
-def quantity(count: int, noun: str, plural: str = "") -> str:
-    """A count with its noun: `1 effect`, `2 effects`."""
-    return f"{count} {number_of(noun, count, plural)}"
-
-
-def counted(things: Iterable[str]) -> str:
-    """`3 agent_heartbeat, agent_done`: how many of each, in order of first appearance."""
-    return ", ".join(f"{count} {thing}" if count > 1 else thing for thing, count in Counter(things).items())
-
-
 def code_of(rule: str) -> str:
     """A rule's code in the specification; for an action that an event returned, `event:` and the event type."""
-    return CODES.get(rule, rule)
+    return _codes().get(rule, rule)
 
 
 def subject_of(action: Mapping[str, Any]) -> str | None:
@@ -92,24 +71,21 @@ def done_by(report: TickReport) -> TickSummary:
     return done_in(report.outputs())
 
 
-def since(start: datetime, at: datetime) -> str:
-    """Minutes and seconds from `start` to `at`, on the town's clock."""
-    seconds = (at - start) // timedelta(seconds=1)
-    return f"{seconds // 60}:{seconds % 60:02}"
-
-
-def message_of(error: Exception) -> str:
-    """The message of an error, with its hint if it has one."""
-    if not isinstance(error, TownError):
-        return f"{type(error).__name__}: {error} (a bug in townctl; nothing was committed)"
-    return f"{error.message}; {error.hint}" if error.hint else error.message
-
-
 def _named(event: Mapping[str, Any]) -> str:
     outcome = event["outcome"]
     return event["event_type"] if outcome == "applied" else f"{event['event_type']} ({outcome})"
 
 
 def _is_news(event: Mapping[str, Any]) -> bool:
+    from shared.events import BY_TYPE
+
     known = BY_TYPE.get(event["event_type"])
     return known is None or not known.transient or event["outcome"] != "applied"
+
+
+@cache
+def _codes() -> Mapping[str, str]:
+    """The code of each rule in the specification, by the rule's name in stored data."""
+    from shared.rules import RULES
+
+    return {rule.name: rule.code for rule in RULES}

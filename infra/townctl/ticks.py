@@ -1,71 +1,29 @@
-"""`townctl tick`, `dry-run` and `ticks`: run one tick, show what the next tick would do, show what past ticks did."""
+"""`townctl dry-run` and `ticks`: show what the next tick would do, and what past ticks did."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl import forges, wiring
-from infra.townctl.arguments import TownName, at_least_one, content_of, json_of, time_of
+from infra.townctl.arguments import TownName, at_least_one, content_of, time_of
 from infra.townctl.context import TheContext
-from infra.townctl.output import FOUND, OK, Answer, plain, short, table
-from infra.townctl.summaries import code_of, counted, done_by, done_in, outcome_of, since, subject_of
+from infra.townctl.output import Answer, plain, short, table
+from infra.townctl.summaries import code_of, done_in, subject_of
+from infra.townctl.wording import counted, since
 from shared.adapters import ids
-from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.tick import Envelope, TickInput
-from shared.domain.times import from_text, to_text
-from shared.images.image_digest import of_image
+from shared.domain.report import JudgedAction
+from shared.domain.shapes import document
+from shared.domain.tick import Envelope
+from shared.domain.times import from_text, text_or_none, to_text
 from shared.intake import ingest
-from shared.ports.clock import Clock
 from shared.ports.steps import drive
 from shared.questions import dry_run as dry_runs
-from shared.runner.code_version import code_version
-from shared.runner.run_report import RunReport
-from shared.runner.worker import run_town
-from shared.storage.towns import ObjectTownStore
+from shared.questions.dry_run import DryRun
 from shared.town import database, journal
-
-_AHEAD: Final = timedelta(minutes=1)
-
-
-def tick(
-    town_id: TownName,
-    /,
-    *,
-    force: Annotated[bool, Parameter(negative="", help="Run the tick even if it is not due.")] = False,
-    exact_input: Annotated[
-        str | None,
-        Parameter(
-            name="--input",
-            allow_leading_hyphen=True,
-            help="Run exactly the tick in this file, the output of `dry-run --json`; `-` is standard input.",
-        ),
-    ] = None,
-    agent_command: Annotated[
-        str | None, Parameter(help="The program that agents run; remembered for this data directory.")
-    ] = None,
-    secrets_prefix: Annotated[str | None, Parameter(help=forges.PREFIX_HELP)] = None,
-    context: TheContext,
-) -> Answer:
-    """Run one tick of a town if it is due, and perform its effects.
-
-    Exit code 1 if another worker committed first (run the command again) or an invariant is violated.
-    """
-    store = context.store()
-    clock = context.clock_of(store, town_id)
-    exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
-    runtime = context.runtime(wiring.program(context.data, agent_command), clock)
-    forge = forges.forge_of(context.data, clock, hosts=forges.hosts_of(context.data, ()), secrets_prefix=secrets_prefix)
-    around = context.around(store, clock=clock, runtime=runtime, forge=forge)
-    run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
-    code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
-    complaints = _complaints(store, town_id) if run.effects.failed else ()
-    return Answer(_run_document(run), (*_run_view(run), *complaints), code)
 
 
 def dry_run(
@@ -96,13 +54,12 @@ def dry_run(
     extra: tuple[Envelope, ...] = ()
     if events is not None:
         extra = _extra_events(content_of(events, what="events"), at or clock.now())
-    runtime = context.runtime(wiring.AgentProgram(), clock) if observe else None
+    runtime = context.agents(clock) if observe else None
     around = context.around(store, clock=clock, runtime=runtime)
     shown = drive(
         dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
     )
-    document = shown.as_json(image_digest=of_image(shown.image))
-    return Answer(document, tuple(dry_run_view(document)))
+    return Answer(document(shown), tuple(dry_run_view(shown)))
 
 
 def ticks(
@@ -144,94 +101,36 @@ def _wait(at: str, due: str | None) -> str:
     return "an event" if due is None else since(from_text(at), from_text(due))
 
 
-def dry_run_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
+def dry_run_view(shown: DryRun) -> Iterator[RenderableType]:
     """A dry run for people."""
-    given = document["input"]
+    given = shown.input
     yield Text(
-        f"tick {given['tick_no']} of {document['townId']} at {given['now']}: "
-        + ("quiet, so it would not be committed" if document["quiet"] else "it would be committed")
+        f"tick {given.tick_no} of {shown.town_id} at {to_text(given.now)}: "
+        + ("quiet, so it would not be committed" if shown.quiet else "it would be committed")
     )
-    if document["events"]:
-        yield table(
-            "event",
-            "type",
-            "outcome",
-            "error",
-            rows=[(e["event_id"], e["event_type"], e["outcome"], e.get("error")) for e in document["events"]],
-        )
-    if document["actions"]:
-        yield table("rule", "", "action", "subject", "outcome", rows=_action_rows(document["actions"]))
+    if shown.events:
+        rows = [(event.event_id, event.event_type, event.outcome, event.error) for event in shown.events]
+        yield table("event", "type", "outcome", "error", rows=rows)
+    if shown.actions:
+        yield table("rule", "", "action", "subject", "outcome", rows=_action_rows(shown.actions))
     else:
         yield Text("no actions")
-    for wanted in document["ifStarted"]:
-        yield Text(plain(f"paused; once started: {wanted['action']['type']} [{code_of(wanted['rule'])}]"))
-    if document["effects"]:
-        yield Text("effects to start: " + counted(effect["kind"] for effect in document["effects"]))
-    for violation in document["violations"]:
-        yield Text(plain(f"violation {violation['invariant']}: {violation['message']}"))
-    if document["waiting"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in document["waiting"].items())
+    for wanted in shown.if_started:
+        yield Text(plain(f"paused; once started: {wanted.action['type']} [{code_of(wanted.rule)}]"))
+    if shown.effects:
+        yield Text("effects to start: " + counted(effect.kind for effect in shown.effects))
+    for violation in shown.violations:
+        yield Text(plain(f"violation {violation.invariant}: {violation.message}"))
+    if shown.waiting:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in shown.waiting.items())
         yield Text(f"waiting beads by reason: {reasons}")
-    yield Text(f"next due: {document['nextDueAt'] or 'only an event can wake it'}")
+    yield Text(f"next due: {text_or_none(shown.next_due_at) or 'only an event can wake it'}")
 
 
-def _action_rows(actions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
+def _action_rows(actions: Iterable[JudgedAction]) -> Iterator[tuple[object, ...]]:
     for judged in actions:
-        action = judged["action"]
-        yield code_of(judged["rule"]), judged["rule"], action["type"], short(subject_of(action)), outcome_of(judged)
-
-
-def _run_document(run: RunReport) -> dict[str, Any]:
-    """A run as a JSON document."""
-    report = run.tick
-    return {
-        "townId": run.town_id,
-        "outcome": run.outcome,
-        "tick": None if report is None else report.input.tick_no,
-        "tickId": None if report is None else report.input.tick_id,
-        "now": None if report is None else to_text(report.input.now),
-        "txid": run.image.txid,
-        "imageDigest": run.image.image_digest,
-        "outputs": None if report is None else report.outputs(),
-        "effects": {
-            "attempted": run.effects.attempted,
-            "succeeded": run.effects.succeeded,
-            "failed": run.effects.failed,
-            "notStarted": run.effects.not_started,
-        },
-        "nextDueAt": None if run.next_due is None else to_text(run.next_due),
-    }
-
-
-def _run_view(run: RunReport) -> Iterator[RenderableType]:
-    wake = "only an event can wake it" if run.next_due is None else f"next due at {to_text(run.next_due)}"
-    if run.outcome == "not_due":
-        yield Text(f"town {run.town_id} is not due: {wake}; --force runs a tick anyway")
-        return
-    if run.outcome == "lost":
-        yield Text(
-            f"another worker committed a tick of town {run.town_id} first; nothing was done, run the command again"
-        )
-        return
-    report = run.tick
-    if report is not None:
-        done = done_by(report)
-        yield Text(f"tick {report.input.tick_no} of {run.town_id}: {run.outcome}; {wake}")
-        rows = [("events", done.events), ("actions", done.actions), ("rules", done.rules)]
-        rows += [("violation", violation.message) for violation in report.violations]
-        if any(details for _, details in rows):
-            yield table("what", "details", rows=[row for row in rows if row[1]])
-    if run.effects.attempted:
-        yield Text(f"effects: {run.effects.succeeded} succeeded, {run.effects.failed} failed")
-
-
-def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType]:
-    """The reasons of failed effects, read from their result events in the inbox, which the next tick applies."""
-    for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
-        for event in ingest.read_object(batch.key, batch.body):
-            said = json.loads(event.payload) if event.source == "effect" else {}
-            if said.get("reason"):
-                yield Text(plain(f"  {event.event_type.removesuffix('_result')}: {said['reason']}"))
+        action = judged.action
+        yield code_of(judged.rule), judged.rule, action["type"], short(subject_of(action)), judged.outcome_text
 
 
 def _extra_events(body: bytes, at: datetime) -> tuple[Envelope, ...]:
@@ -242,40 +141,3 @@ def _extra_events(body: bytes, at: datetime) -> tuple[Envelope, ...]:
         message = problem.message if problem.path else f"--events: {problem.message}"
         hint = problem.hint or "give a file that `townctl event post --file` accepts"
         raise Refused(message, status=problem.status, path=problem.path, hint=hint) from None
-
-
-def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
-    """The input that a dry run printed. Raises Refused if it is none, or if it is for another town or other code."""
-    document = json_of(body, what="input")
-    hint = f"give the output of `townctl dry-run {town_id} --json`"
-    if not isinstance(document, dict) or "input" not in document:
-        raise Refused("--input is not the output of a dry run", status=400, path="input", hint=hint)
-    if document.get("townId", town_id) != town_id:
-        raise Refused(
-            f"--input is for town {plain(document['townId'])[:64]}, not for town {town_id}",
-            status=409,
-            path="input.townId",
-            hint=hint,
-        )
-    try:
-        given = TickInput.from_record(document["input"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = f"{type(error).__name__}: {error}"[:200]
-        raise Refused(
-            f"--input is not the output of a dry run ({plain(problem)})", status=400, path="input", hint=hint
-        ) from error
-    if given.code_version != code_version() or given.sqlite_version != database.SQLITE_VERSION:
-        raise Refused(
-            f"the dry run of town {town_id} was made by another version of the code",
-            status=409,
-            path="input",
-            hint=hint,
-        )
-    if given.now > clock.now() + _AHEAD:
-        raise Refused(
-            f"the dry run is a what-if at {to_text(given.now)}, and town {town_id} never runs ahead of its clock",
-            status=409,
-            path="input.now",
-            hint="make a dry run without --now and run its input",
-        )
-    return given

@@ -105,5 +105,5 @@ def _keys(secret: str | None, key_file: Path | None, context: TheContext) -> tup
     try:
         return RotatedSecret(name, context.clock, endpoint).values()
     except (AccessDenied, Retryable) as error:
-        hint = "sign in with `aws sso login`, set AWS_REGION, and check that you may read the stack's output TownTokenKeyArn"
+        hint = "sign in with `aws sso login`, set AWS_DEFAULT_REGION, and check that you may read the output TownTokenKeyArn"
         raise Refused(error.message, status=400, path="secret", hint=hint) from error

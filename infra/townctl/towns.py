@@ -2,25 +2,18 @@
 
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from infra.townctl import events
 from infra.townctl.arguments import TownName, content_of, json_of
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, table
-from infra.townctl.status_view import status_view
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
 from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.ports.steps import drive
-from shared.questions import status as reports
-from shared.runner import founding
-
-app = App(name="town", help="Create and start towns, list them, show what one is doing.")
 
 
-@app.command
 def create(
     town_id: TownName,
     /,
@@ -50,6 +43,8 @@ def create(
             raise Refused(
                 f"the configuration of town {town_id} is not a JSON object", status=400, path="config", hint=hint
             )
+    from shared.runner import founding
+
     around = context.around(context.founding_store())
     image = drive(founding.found_town(town_id, around, worker_id=ids.worker_id(), config=settings, paused=paused))
     created = {"townId": town_id, "data": context.place, "txid": image.txid, "imageDigest": image.image_digest}
@@ -57,16 +52,16 @@ def create(
     return Answer(created, (shown,))
 
 
-@app.command
 def start(town_id: TownName, /, *, context: TheContext) -> Answer:
     """Start a paused town: post the event town_started, which its next tick applies.
 
     `townctl dry-run TOWN` shows beforehand what the rules will do. Time-based recovery begins 90 s after the start.
     """
+    from infra.townctl import events
+
     return events.post(town_id, event_type="town_started", context=context)
 
 
-@app.command(name="list")
 def list_(*, context: TheContext) -> Answer:
     """List the towns with their latest ticks. Exit code 1 if a town cannot be read."""
     store = context.store()
@@ -89,12 +84,14 @@ def list_(*, context: TheContext) -> Answer:
     return Answer({"towns": found}, (table("town", "tick", "at", "next due", "problem", rows=rows),), code)
 
 
-@app.command
 def status(town_id: TownName, /, *, context: TheContext) -> Answer:
     """Show what a town is doing and, for every waiting bead, why and until when it waits.
 
     Exit code 1 if an invariant is violated or a row cannot be read.
     """
+    from infra.townctl.status_view import status_view
+    from shared.questions import status as reports
+
     store = context.store()
     report = drive(reports.status(town_id, context.around(store, clock=context.clock_of(store, town_id))))
     code = FOUND if report.violations or report.unreadable else OK

@@ -2,7 +2,7 @@
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
-from infra.townctl.summaries import number_of
+from infra.townctl.wording import number_of
 
 
 def mistake(error: CycloptsError) -> tuple[str, str]:

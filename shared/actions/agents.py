@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from shared.actions.base import Action, Want, outcome_of, outcome_of_request
+from shared.domain.orders import ModelOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, ActionOutcome, Applied, Failed
-from shared.domain.states import AgentStatus, EffectKind
+from shared.domain.states import AgentStatus
 from shared.town import lookup
 from shared.town.town import Town
 from shared.town.writing import agents, beads, hooks
@@ -144,10 +145,10 @@ class UpdateAgentModel(Action):
         """Request the change. The agent's row does not store the model."""
         if not agents.exists(town, self.agent_id):
             return MISSING
-        payload = {
-            "town_id": town.tick.town_id,
-            "agent_id": self.agent_id,
-            "model": self.model,
-            "organization_id": town.tick.config.organization_id,
-        }
-        return outcome_of_request(town, EffectKind.UPDATE_MODEL, self.agent_id, town.tick.number, payload)
+        order = ModelOrder(
+            town_id=town.tick.town_id,
+            agent_id=self.agent_id,
+            model=self.model,
+            organization_id=town.tick.config.organization_id,
+        )
+        return outcome_of_request(town, order, self.agent_id, town.tick.number)

@@ -1,11 +1,10 @@
 """The base of all actions. An action is an intended change, and its `apply` checks whether the change still fits the town."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from shared.domain.orders import Order
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Skipped
-from shared.domain.states import EffectKind
 from shared.town import outbox
 from shared.town.town import Town
 from shared.town.writing.beads import Moved
@@ -54,8 +53,6 @@ def outcome_of(moved: Moved) -> ActionOutcome:
 DUPLICATE_EFFECT = Skipped("duplicate effect")
 
 
-def outcome_of_request(
-    town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]
-) -> ActionOutcome:
+def outcome_of_request(town: Town, order: Order, subject: str, generation: int) -> ActionOutcome:
     """Request an effect. A duplicate is skipped, which undoes everything else that the action has changed."""
-    return Applied() if outbox.request(town, kind, subject, generation, payload) else DUPLICATE_EFFECT
+    return Applied() if outbox.request(town, order, subject, generation) else DUPLICATE_EFFECT

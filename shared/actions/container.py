@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from shared.actions.base import Action, outcome_of_request
+from shared.domain.orders import ContainerStopOrder, TokenOrder
 from shared.domain.outcomes import ActionOutcome
-from shared.domain.states import EffectKind
 from shared.town.town import Town
 
 CONTAINER: Final = "container"
@@ -19,8 +19,7 @@ class RefreshContainerToken(Action):
 
     def apply(self, town: Town) -> ActionOutcome:
         """Request it."""
-        payload = {"town_id": town.tick.town_id}
-        return outcome_of_request(town, EffectKind.REFRESH_TOKEN, CONTAINER, town.tick.number, payload)
+        return outcome_of_request(town, TokenOrder(town_id=town.tick.town_id), CONTAINER, town.tick.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,5 +32,5 @@ class StopContainer(Action):
 
     def apply(self, town: Town) -> ActionOutcome:
         """Request it."""
-        payload = {"town_id": town.tick.town_id, "reason": self.reason}
-        return outcome_of_request(town, EffectKind.STOP_CONTAINER, CONTAINER, town.tick.number, payload)
+        order = ContainerStopOrder(town_id=town.tick.town_id, reason=self.reason)
+        return outcome_of_request(town, order, CONTAINER, town.tick.number)

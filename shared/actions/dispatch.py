@@ -10,8 +10,9 @@ from typing import ClassVar, Final
 
 from shared.actions.base import Action, Want, outcome_of_request
 from shared.actions.start_context import start_context
+from shared.domain.orders import StopOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
-from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, EffectKind, Label, Role
+from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.town import lookup
 from shared.town.rows import Agent, Bead, truthy
 from shared.town.town import Town
@@ -113,13 +114,8 @@ class StopAgent(Action):
             return MISSING
         if agent.generation == 0:
             return Skipped("never dispatched")
-        payload = {
-            "town_id": town.tick.town_id,
-            "agent_id": agent.id,
-            "generation": agent.generation,
-            "reason": self.reason,
-        }
-        return outcome_of_request(town, EffectKind.STOP_AGENT, agent.id, agent.generation, payload)
+        order = StopOrder(town_id=town.tick.town_id, agent_id=agent.id, generation=agent.generation, reason=self.reason)
+        return outcome_of_request(town, order, agent.id, agent.generation)
 
 
 def _dispatching_paused(town: Town) -> Skipped | None:
@@ -145,8 +141,8 @@ def _start_whoever_fits(town: Town, bead: Bead, rig_id: str | None) -> ActionOut
 
 def _start(town: Town, agent: Agent, bead: Bead, rig_id: str | None) -> ActionOutcome:
     generation = agent.generation + 1
-    context = start_context(town, agent, bead, generation=generation, rig_id=rig_id)
-    outcome = outcome_of_request(town, EffectKind.DISPATCH_AGENT, agent.id, generation, context)
+    order = start_context(town, agent, bead, generation=generation, rig_id=rig_id)
+    outcome = outcome_of_request(town, order, agent.id, generation)
     if isinstance(outcome, Applied):
         beads.move(town, bead.id, BeadStatus.IN_PROGRESS, reason="dispatched")
         beads.count_attempt(town, bead.id, agent.id)

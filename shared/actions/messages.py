@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Final, Literal
 from shared.actions.base import Action, outcome_of_request
 from shared.actions.start_context import mayor_context
 from shared.domain import limits
+from shared.domain.orders import MayorOrder, NudgeOrder
 from shared.domain.outcomes import ALREADY, MISSING, ActionOutcome, Applied
-from shared.domain.states import SYSTEM, EffectKind
+from shared.domain.states import SYSTEM
 from shared.town import lookup
 from shared.town.town import Town
 from shared.town.writing import agents, beads, nudges
@@ -48,15 +49,15 @@ class SendNudge(Action):
             source=f"reconciler:{self.tier}" if self.tier else self.source or SYSTEM,
             expires_at=town.tick.now + limits.NUDGE_LIFE if self.tier else None,
         )
-        payload = {
-            "town_id": town.tick.town_id,
-            "agent_id": self.agent_id,
-            "nudge_id": nudge_id,
-            "message": self.message,
-            "mode": mode,
-            "priority": priority,
-        }
-        return outcome_of_request(town, EffectKind.SEND_NUDGE, nudge_id, 0, payload)
+        order = NudgeOrder(
+            town_id=town.tick.town_id,
+            agent_id=self.agent_id,
+            nudge_id=nudge_id,
+            message=self.message,
+            mode=mode,
+            priority=priority,
+        )
+        return outcome_of_request(town, order, nudge_id, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +87,14 @@ class NotifyMayor(Action):
     def apply(self, town: Town) -> ActionOutcome:
         """Request it, with all that a runtime needs to start a mayor that is not running. Mark a failed blocker as reported."""
         mayor = lookup.mayor(town)
-        payload = {
-            "town_id": town.tick.town_id,
-            "agent_id": None if mayor is None else mayor.id,
-            "subject": self.subject,
-            "message": self.message,
-            "start": None if mayor is None else mayor_context(town, mayor),
-        }
-        outcome = outcome_of_request(town, EffectKind.NOTIFY_MAYOR, self.subject, town.tick.number, payload)
+        order = MayorOrder(
+            town_id=town.tick.town_id,
+            agent_id=None if mayor is None else mayor.id,
+            subject=self.subject,
+            message=self.message,
+            start=None if mayor is None else mayor_context(town, mayor),
+        )
+        outcome = outcome_of_request(town, order, self.subject, town.tick.number)
         if isinstance(outcome, Applied) and self.subject.startswith(_FAILED_BLOCKER):
             beads.set_metadata(town, self.subject.removeprefix(_FAILED_BLOCKER), {"failed_blocker_notified": 1})
         return outcome

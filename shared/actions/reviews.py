@@ -1,14 +1,15 @@
 """Actions on merge requests and their pull requests."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of_request
+from shared.domain.orders import MergeOrder, PollOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
 from shared.domain.repositories import repository_at, same_repository
-from shared.domain.states import SYSTEM, BeadStatus, BeadType, EffectKind
+from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
-from shared.town.rows import Bead
+from shared.town.rows import Bead, Rig
 from shared.town.town import Town
 from shared.town.writing import agents, beads, reviews, rigs
 
@@ -107,14 +108,15 @@ class PollPr(Action):
         if isinstance(bead, Skipped):
             return bead
         settings = town.settings(bead.rig_id)
-        payload = {
-            "town_id": town.tick.town_id,
-            "bead_id": bead.id,
-            "pr_url": self.pr_url,
-            **_rig_of(town, bead),
-            "want_feedback": settings.auto_resolve_pr_feedback or settings.wants_auto_merge,
-        }
-        outcome = outcome_of_request(town, EffectKind.POLL_PR, bead.id, town.tick.number, payload)
+        order = PollOrder(
+            town_id=town.tick.town_id,
+            bead_id=bead.id,
+            pr_url=self.pr_url,
+            rig_id=bead.rig_id,
+            rig_host=_host_of(town.rig(bead.rig_id)),
+            want_feedback=settings.auto_resolve_pr_feedback or settings.wants_auto_merge,
+        )
+        outcome = outcome_of_request(town, order, bead.id, town.tick.number)
         if isinstance(outcome, Applied):
             beads.touch(town, bead.id)
             beads.set_metadata(town, bead.id, {"last_poll_at": town.tick.now_text, "poll_not_before": None})
@@ -139,21 +141,21 @@ class MergePr(Action):
         if rig is None or not same_repository(self.pr_url, rig.git_url):
             beads.set_metadata(town, bead.id, {"auto_merge_pending": None})
             return Applied()
-        payload = {
-            "town_id": town.tick.town_id,
-            "bead_id": bead.id,
-            "pr_url": self.pr_url,
-            **_rig_of(town, bead),
-            "head_sha": bead.metadata.get("head_sha"),
-        }
-        return outcome_of_request(town, EffectKind.MERGE_PR, bead.id, town.tick.number, payload)
+        order = MergeOrder(
+            town_id=town.tick.town_id,
+            bead_id=bead.id,
+            pr_url=self.pr_url,
+            rig_id=bead.rig_id,
+            rig_host=_host_of(rig),
+            head_sha=bead.metadata.get("head_sha"),
+        )
+        return outcome_of_request(town, order, bead.id, town.tick.number)
 
 
-def _rig_of(town: Town, bead: Bead) -> dict[str, Any]:
-    """The fields that decide which token is used, and for which host."""
-    rig = town.rig(bead.rig_id)
+def _host_of(rig: Rig | None) -> str | None:
+    """The host of the rig's forge. Together with the rig, it decides which token is used."""
     repository = None if rig is None else repository_at(rig.git_url)
-    return {"rig_id": bead.rig_id, "rig_host": None if repository is None else repository.host}
+    return None if repository is None else repository.host
 
 
 def _in_progress(town: Town, bead_id: str, pr_url: str) -> Bead | Skipped:

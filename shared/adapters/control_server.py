@@ -21,10 +21,10 @@ from shared.adapters.clock import Budget
 from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
 from shared.adapters.start_request import start_request
 from shared.domain.errors import TownError
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.ports.runtime import (
     AddressUnknown,
-    AgentOrder,
     Done,
     NotDone,
     Started,
@@ -76,9 +76,9 @@ class ControlServerRuntime:
         self._models = {"model": default_model, "small_model": small_model}
         self._seconds = seconds
 
-    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent; the same effect id again gives the first answer."""
-        town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
+        town_id, agent_id, generation = order.town_id, order.agent_id, order.generation
         budget = Budget(self._seconds.start)
         awake = self._containers.wake(town_id, effect_id=effect_id, seconds=budget.left())
         if isinstance(awake, StartRejected | StartUnknown):
@@ -129,16 +129,16 @@ class ControlServerRuntime:
             return NotDone(_NOT_RUNNING, passing=True)
         return _done(answer)
 
-    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: ModelOrder, *, effect_id: str) -> Done | NotDone:
         """Change the model of a running agent. Done if it is not running: its next order contains the model."""
         body = {
-            "model": order["model"] or self._models["model"],
-            "smallModel": order.get("small_model") or self._models["small_model"],
-            "organizationId": order.get("organization_id"),
+            "model": order.model or self._models["model"],
+            "smallModel": order.small_model or self._models["small_model"],
+            "organizationId": order.organization_id,
         }
         body = {name: value for name, value in body.items() if value is not None}
-        path = f"/agents/{_part(order['agent_id'])}/model"
-        answer = self._ask("PATCH", order["town_id"], path, body, effect_id=effect_id)
+        path = f"/agents/{_part(order.agent_id)}/model"
+        answer = self._ask("PATCH", order.town_id, path, body, effect_id=effect_id)
         if answer is None or (isinstance(answer, Answered) and answer.status in (404, 409, 410)):
             return Done()
         return _done(answer)

@@ -28,10 +28,10 @@ from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsTask, EcsTasks, N
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import TownError
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.ports.runtime import (
     AddressUnknown,
-    AgentOrder,
     Awake,
     Done,
     NotDone,
@@ -103,9 +103,9 @@ class EcsAgents:
         self._default_model = default_model
         self._seconds = seconds
 
-    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Run the task of this generation. The same effect id again gives the same task."""
-        town_id, agent_id, generation = order["town_id"], order["agent_id"], int(order["generation"])
+        town_id, agent_id, generation = order.town_id, order.agent_id, order.generation
         budget = Budget(self._seconds.start)
         found = self._of_agent(town_id, agent_id)
         if isinstance(found, NotSeen):
@@ -170,9 +170,9 @@ class EcsAgents:
             return NotDone("the agent is not running" if server is None else server.reason, passing=True)
         return server.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
 
-    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: ModelOrder, *, effect_id: str) -> Done | NotDone:
         """Change the model of a running agent. Done if it is not running: its next order contains the model."""
-        server = self._server_of(order["town_id"], order["agent_id"])
+        server = self._server_of(order.town_id, order.agent_id)
         if isinstance(server, NotSeen):
             return NotDone(server.reason, passing=True)
         return Done() if server is None else server.update_model(order, effect_id=effect_id)
@@ -197,13 +197,12 @@ class EcsAgents:
         """`none`: agents share no container."""
         return "none"
 
-    def _request(self, order: AgentOrder) -> bytes:
+    def _request(self, order: StartOrder) -> bytes:
         environment = {} if self._api is None else {API_VARIABLE: self._api}
         if self._mint is not None:
-            town_id, agent_id = order["town_id"], order["agent_id"]
-            environment[CONTAINER_TOKEN_VARIABLE] = self._mint(town_id, scope="container")
+            environment[CONTAINER_TOKEN_VARIABLE] = self._mint(order.town_id, scope="container")
             environment[TOKEN_VARIABLE] = self._mint(
-                town_id, scope="agent", agent_id=agent_id, generation=int(order["generation"])
+                order.town_id, scope="agent", agent_id=order.agent_id, generation=order.generation
             )
         request = start_request(order, model=self._default_model, small_model=None, environment=environment)
         return json.dumps(request, ensure_ascii=False).encode()

@@ -34,8 +34,9 @@ from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_state import AgentHome, GenerationFiles, RuntimeDirectory
 from shared.adapters.prompts import letter, told
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessStatus
-from shared.ports.runtime import AgentOrder, Done, NotDone, Started, StartRejected, StartUnknown
+from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 
 CALL_BUDGET_SECONDS: Final = 10.0
 HOME_VARIABLE: Final = "TOWN_AGENT_HOME"
@@ -57,7 +58,7 @@ class RunningAgent:
 class Launch:
     """One start: the order, its effect id, and `environment`, which only the process may see and which is not stored."""
 
-    order: AgentOrder
+    order: StartOrder
     effect_id: str
     environment: Mapping[str, str]
 
@@ -103,14 +104,14 @@ class LocalProcessRuntime:
         self._environment = dict(environment or {})
         self._prepare = prepare
 
-    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+    def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent process; the same effect id again gives the first answer."""
         return self.launch(Launch(order, effect_id, {}))
 
     def launch(self, launch: Launch) -> Started | StartRejected | StartUnknown:
         """As `start`, with an environment for this one process. Takes as long as `prepare` does."""
-        home = self._directory.agent(launch.order["town_id"], launch.order["agent_id"])
-        generation = home.generation(int(launch.order["generation"]))
+        home = self._directory.agent(launch.order.town_id, launch.order.agent_id)
+        generation = home.generation(launch.order.generation)
         try:
             generation.announce()
             with _locked(home, Budget(CALL_BUDGET_SECONDS)) as lock:
@@ -169,11 +170,12 @@ class LocalProcessRuntime:
             return NotDone(f"cannot write into {known[0].directory}: {error.strerror}", passing=True)
         return Done()
 
-    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: ModelOrder, *, effect_id: str) -> Done | NotDone:
         """Write the model to the file that the agent reads. An agent that never ran gets the model with its next order."""
-        home = self._directory.agent(order["town_id"], order["agent_id"])
+        home = self._directory.agent(order.town_id, order.agent_id)
         with contextlib.suppress(FileNotFoundError):
-            supervisor.write_atomically(home.directory / "model.json", {**order, "effect_id": effect_id})
+            told_model = {**order.as_json(), "small_model": order.small_model, "effect_id": effect_id}
+            supervisor.write_atomically(home.directory / "model.json", told_model)
         return Done()
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
@@ -195,11 +197,12 @@ class LocalProcessRuntime:
     def running(self, town_id: str | None = None) -> tuple[RunningAgent, ...]:
         """Every generation with a living process, of one town or of all."""
         return tuple(
-            RunningAgent(str(order.get("town_id")), str(order.get("agent_id")), generation.number, min(alive))
+            RunningAgent(order.town_id, order.agent_id, generation.number, min(alive))
             for home in self._directory.agents(town_id)
             for generation in home.generations()
             if (alive := generations.living(generation))
             for order in [generation.context()]
+            if order is not None
         )
 
     def stop_all(self, town_id: str | None = None) -> tuple[RunningAgent, ...]:
@@ -230,7 +233,7 @@ class LocalProcessRuntime:
         generations.forget_old(home)
         work = home.directory / "work"
         work.mkdir(exist_ok=True)
-        supervisor.write_atomically(Path(generation.mark), told(launch.order))
+        supervisor.write_atomically(Path(generation.mark), told(launch.order).as_json())
         try:
             place = self._prepare(launch, work, lambda: _overtaken(home, generation) is not None)
         except NotPrepared as error:

@@ -26,6 +26,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from shared.adapters import local_supervisor as supervisor
+from shared.domain import wire
+from shared.domain.orders import StartOrder
 
 _LONGEST_SEGMENT: Final = 150
 
@@ -69,9 +71,11 @@ class GenerationFiles:
         """The path of the context, which every process of this generation has in its environment."""
         return str(self.directory / supervisor.CONTEXT)
 
-    def context(self) -> dict[str, Any]:
-        """The start order; empty if there is none."""
-        return _read(self.directory / supervisor.CONTEXT) or {}
+    def context(self) -> StartOrder | None:
+        """The start file; None if there is none that can be read."""
+        with contextlib.suppress(wire.Unfit):
+            return wire.read(StartOrder, _read(self.directory / supervisor.CONTEXT))
+        return None
 
     def recorded(self) -> AgentProcesses | None:
         """The processes, once the command has been run."""

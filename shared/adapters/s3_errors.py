@@ -114,7 +114,9 @@ def _without_answer(error: Exception, at: str, bucket: str) -> TownError:
         hint = "give the SDK credentials: AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
         return AccessDenied(f"{at}: no usable credentials ({kind})", hint=hint)
     if isinstance(error, sdk.NoRegionError):
-        return StoreNotFound(f"{at}: no region is set", hint="name the bucket's region: --region, or AWS_REGION")
+        return StoreNotFound(
+            f"{at}: no region is set", hint="name the bucket's region: --region, or AWS_DEFAULT_REGION"
+        )
     if isinstance(error, (sdk.ParamValidationError, sdk.InvalidRegionError, ValueError)):
         hint = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens; an endpoint is http(s)://HOST"
         problem = f"{at}: not a valid bucket, region or endpoint ({kind})"
@@ -135,7 +137,7 @@ def _region_hint(error: Exception, bucket: str) -> str:
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
     if region:
-        return f"the bucket {bucket} is in {region}: use --region {region}, or set AWS_REGION"
+        return f"the bucket {bucket} is in {region}: use --region {region}, or set AWS_DEFAULT_REGION"
     return f"the bucket {bucket} is in another region or behind another endpoint: name it with --region or --endpoint"
 
 

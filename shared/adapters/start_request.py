@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.adapters.prompts import prompt, system_prompt
-from shared.ports.runtime import AgentOrder
+from shared.domain.orders import OrderedRig, StartOrder
 
 ORDER_VARIABLE: Final = "TOWN_AGENT_ORDER"
 """In `envVars`: the whole start context as JSON. Our control server writes it into the file TOWN_AGENT_CONTEXT."""
@@ -16,48 +16,48 @@ GENERATION_VARIABLE: Final = "TOWN_AGENT_GENERATION"
 
 
 def start_request(
-    order: AgentOrder, *, model: str | None, small_model: str | None, environment: Mapping[str, str]
+    order: StartOrder, *, model: str | None, small_model: str | None, environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """The body of the request, without fields that are None. `environment` is merged into `envVars`."""
-    rig = order.get("rig") or {}
-    default_branch = rig.get("default_branch") or "main"
+    rig = order.rig or OrderedRig()
+    default_branch = rig.default_branch or "main"
     request: dict[str, Any] = {
-        "agentId": order["agent_id"],
-        "rigId": rig.get("id") or "",
-        "townId": order["town_id"],
-        "role": order["role"],
+        "agentId": order.agent_id,
+        "rigId": rig.id,
+        "townId": order.town_id,
+        "role": order.role.value,
         "name": name_of(order),
-        "identity": order.get("identity") or order["agent_id"],
+        "identity": order.identity or order.agent_id,
         "prompt": prompt(order),
-        "model": order.get("model") or model or "default",
+        "model": order.model or model or "default",
         "smallModel": small_model,
         "systemPrompt": system_prompt(order),
-        "gitUrl": rig.get("git_url") or "",
+        "gitUrl": rig.git_url,
         "branch": branch_of(order),
         "defaultBranch": default_branch,
         "envVars": {
             **environment,
-            GENERATION_VARIABLE: str(order["generation"]),
-            ORDER_VARIABLE: json.dumps(order, ensure_ascii=False, sort_keys=True),
+            GENERATION_VARIABLE: str(order.generation),
+            ORDER_VARIABLE: json.dumps(order.as_json(), ensure_ascii=False, sort_keys=True),
         },
-        "startPoint": order.get("feature_branch") or order.get("target_branch") or default_branch,
-        "lightweight": True if order.get("prompt_kind") in ("triage", "mayor") else None,
-        "organizationId": order.get("organization_id"),
-        "rigs": order.get("rigs"),
+        "startPoint": order.feature_branch or order.target_branch or default_branch,
+        "lightweight": True if order.prompt_kind in ("triage", "mayor") else None,
+        "organizationId": order.organization_id,
+        "rigs": None if order.rigs is None else [each.as_json() for each in order.rigs],
     }
     return {name: value for name, value in request.items() if value is not None}
 
 
-def name_of(order: AgentOrder) -> str:
+def name_of(order: StartOrder) -> str:
     """The agent's name, which is the first part of its identity: `<name>-<role>-<rig>@<town>`."""
-    return str(order.get("identity") or order["agent_id"]).split(f"-{order.get('role')}-", maxsplit=1)[0]
+    return (order.identity or order.agent_id).split(f"-{order.role.value}-", maxsplit=1)[0]
 
 
-def branch_of(order: AgentOrder) -> str:
+def branch_of(order: StartOrder) -> str:
     """The branch to work on: the one that the order names, else a new one for this agent and bead."""
-    if order.get("branch"):
-        return str(order["branch"])
-    bead_id = str((order.get("bead") or {}).get("id") or "town")
+    if order.branch:
+        return order.branch
+    bead_id = "town" if order.bead is None else order.bead.id
     return f"gt/{_slug(name_of(order))}/{_slug(bead_id)[:8]}"
 
 

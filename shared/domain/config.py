@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
+from shared.domain import field_errors
 from shared.domain.field_errors import FieldError, first_error
 from shared.domain.limits import FIELD_SIZE, MAX_DISPATCH_ATTEMPTS
 from shared.domain.states import Role
@@ -179,11 +180,7 @@ def first_problem(model: type[BaseModel], values: dict[str, Any]) -> str | None:
 def what_is_expected(model: type[BaseModel], values: dict[str, Any]) -> str:
     """What is wrong with the first invalid value, in a sentence; for an unknown setting, the list of known ones."""
     found = _first_error(model, values)
-    if found is None:
-        return ""
-    if found.kind == "extra_forbidden" and len(found.path) == 1:
-        return f"the settings are {', '.join(sorted(model.model_fields))}"
-    return found.message
+    return "" if found is None else field_errors.what_is_expected(model, found) or found.message
 
 
 def _first_error(model: type[BaseModel], values: dict[str, Any]) -> FieldError | None:

@@ -12,6 +12,8 @@ ProcessState = Literal[
 class ProcessStatus:
     """What the runtime knows about an agent's newest process."""
 
+    # not marked @answer: agents import this module and must start fast; inside an answer it has camelCase names all the same
+
     status: ProcessState
     exit_reason: str | None = None
     generation: int | None = None

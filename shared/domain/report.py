@@ -3,18 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel, to_snake
+
+from shared.domain import wire
 from shared.domain.alert import Alert
 from shared.domain.answers import (
     ActionAnswer,
     EffectAnswer,
     EventAnswer,
-    MetricsAnswer,
     OutcomeWord,
     ViolationAnswer,
 )
-from shared.domain.shapes import answer
+from shared.domain.orders import AnyOrder
+from shared.domain.shapes import answer, document
+from shared.domain.states import EffectKind
 from shared.domain.tick import TickInput
 
 
@@ -37,32 +42,53 @@ class AppliedEvent:
         return shown
 
 
-@dataclass(frozen=True, slots=True)
+ActionFields = Annotated[
+    Mapping[str, Any],
+    BeforeValidator(lambda shown: {to_snake(name): value for name, value in shown.items()}),
+    PlainSerializer(
+        lambda action: {to_camel(name): value for name, value in action.items()}, return_type=dict[str, Any]
+    ),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "An action. Its other fields depend on its type: see docs/spec/actions.md.",
+            "properties": {"type": {"type": "string"}},
+            "required": ["type"],
+            "additionalProperties": True,
+        }
+    ),
+]
+"""An action in its wire form, which the journal stores. In answers its fields are in camelCase."""
+
+
+@answer
 class JudgedAction:
-    """One action in its wire form, with the rule that asked for it and its outcome."""
+    """One action, the full name of the rule that asked for it, and its outcome."""
 
     rule: str
-    action: Mapping[str, Any]
+    action: ActionFields
     outcome: OutcomeWord
     reason: str | None = None
+
+    @property
+    def outcome_text(self) -> str:
+        """The outcome, with the reason if there is one."""
+        return self.outcome if self.reason is None else f"{self.outcome}: {self.reason}"
 
     def as_json(self) -> ActionAnswer:
         """The action as the journal stores it."""
         return {"rule": self.rule, "action": dict(self.action), "outcome": self.outcome, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedEffect:
-    """An effect that the worker starts after the commit."""
+@answer
+class Claim:
+    """An effect that a tick claimed: the worker starts it after the commit."""
 
     effect_id: str
-    seq: int
-    kind: str
+    kind: EffectKind
     subject: str
     generation: int
     attempt: int
-    payload: Mapping[str, Any]
-    deadline: datetime
 
     def as_json(self) -> EffectAnswer:
         """The effect as answers show it."""
@@ -76,18 +102,37 @@ class ClaimedEffect:
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """An open violation of an invariant. `captured` means that this tick reports it."""
+class ClaimedEffect(Claim):
+    """A claim with what the worker needs to start the effect."""
 
-    number: int
+    seq: int
+    payload: Mapping[str, object]
+    deadline: datetime
+
+    def order(self, shape: type[AnyOrder]) -> AnyOrder:
+        """The order that the payload is. Raises Unfit."""
+        return wire.read(shape, self.payload)
+
+
+@answer
+class BrokenInvariant:
+    """An invariant that is violated, and by which row."""
+
+    invariant: int
     name: str
     subject: str
     message: str
-    captured: bool
 
     def as_json(self) -> ViolationAnswer:
         """The violation as the journal stores it."""
-        return {"invariant": self.number, "name": self.name, "subject": self.subject, "message": self.message}
+        return {"invariant": self.invariant, "name": self.name, "subject": self.subject, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation(BrokenInvariant):
+    """An open violation of an invariant. `captured` means that this tick reports it."""
+
+    captured: bool
 
 
 @answer
@@ -96,7 +141,7 @@ class TickMetrics:
 
     events_drained: int = 0
     actions_emitted: int = 0
-    actions_by_type: Mapping[str, int] = field(default_factory=dict)
+    actions_by_type: dict[str, int] = field(default_factory=dict)
     invariant_violations: int = 0
     pending_event_count: int = 0
     events_poisoned: int = 0
@@ -112,7 +157,7 @@ class TickReport:
     town_id: str
     input: TickInput
     quiet: bool
-    metrics: MetricsAnswer
+    metrics: TickMetrics
     events: tuple[AppliedEvent, ...] = ()
     actions: tuple[JudgedAction, ...] = ()
     effects: tuple[ClaimedEffect, ...] = ()
@@ -133,7 +178,7 @@ class TickReport:
             "actions": [action.as_json() for action in self.actions],
             "effects": [{"effect_id": effect.effect_id, "attempt": effect.attempt} for effect in self.effects],
             "violations": [violation.as_json() for violation in self.violations],
-            "metrics": dict(self.metrics),
+            "metrics": document(self.metrics),
             "waiting_counts": dict(self.waiting_counts),
             "business_events": [dict(event) for event in self.business_events],
         }

@@ -24,6 +24,7 @@ def _name(field: str) -> str:
 
 
 _CONFIG: Final = ConfigDict(alias_generator=_name, arbitrary_types_allowed=False, populate_by_name=True)
+_AS_NAMED: Final = ConfigDict(arbitrary_types_allowed=False)
 
 Time = Annotated[
     datetime,
@@ -41,6 +42,13 @@ def answer(shape: type[T]) -> type[T]:
     return dataclass(frozen=True, slots=True)(shape)
 
 
+@dataclass_transform(frozen_default=True)
+def posted(shape: type[T]) -> type[T]:
+    """The same for events as they are posted: their JSON keeps the names of the fields, as agents of every version speak it."""
+    shape.__pydantic_config__ = _AS_NAMED  # type: ignore[attr-defined] # as above
+    return dataclass(frozen=True, slots=True)(shape)
+
+
 def adapter(shape: Any) -> TypeAdapter[Any]:
     """The adapter of an answer type. It is made when it is first needed, because that costs a start some milliseconds."""
     return _made(shape)
@@ -48,7 +56,8 @@ def adapter(shape: Any) -> TypeAdapter[Any]:
 
 def document(value: Any) -> dict[str, Any]:
     """The JSON document of an answer."""
-    made: dict[str, Any] = adapter(type(value)).dump_python(value, mode="json", by_alias=True)
+    # no warnings: a word outside its closed set is in a damaged row, and is shown as it is stored
+    made: dict[str, Any] = adapter(type(value)).dump_python(value, mode="json", by_alias=True, warnings=False)
     return made
 
 

@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from shared.domain import canonical, limits
 from shared.domain.answers import EnvelopeAnswer, InputsAnswer, ObservationsAnswer
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.processes import ProcessStatus
+from shared.domain.shapes import Time, answer, posted
 from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 
 
-@dataclass(frozen=True, slots=True)
+@posted
 class Envelope:
     """An event as the town received it (spec/events.md section 1).
 
@@ -44,14 +47,22 @@ class Envelope:
         }
 
 
-@dataclass(frozen=True, slots=True)
+ByAgent = Annotated[
+    tuple[tuple[str, ProcessStatus], ...],
+    BeforeValidator(lambda seen: tuple(sorted(seen.items())) if isinstance(seen, Mapping) else seen),
+    PlainSerializer(dict, return_type=dict[str, ProcessStatus]),
+]
+"""What the runtime reported about agents, in order of agent id; in answers an object with agent ids as keys."""
+
+
+@answer
 class Observations:
     """What the runtime reported at the start of a tick. `agents` is in order of agent id.
 
     `asked` is False if the runtime was not asked (a dry run without observations); the journal then stores `none`.
     """
 
-    agents: tuple[tuple[str, ProcessStatus], ...] = ()
+    agents: ByAgent = ()
     container: str = "unknown"
     asked: bool = True
 
@@ -68,13 +79,13 @@ class Observations:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class TickInput:
     """Everything that a tick reads besides the image. The journal row holds all of it."""
 
     tick_no: int
     tick_id: str
-    now: datetime
+    now: Time
     code_version: str
     sqlite_version: str
     config_digest: str
@@ -82,7 +93,7 @@ class TickInput:
     new_events: tuple[Envelope, ...] = ()
     more_waiting: bool = False
     observations: Observations = field(default_factory=Observations)
-    due_at: datetime | None = None
+    due_at: Time | None = None
     journal_published_to: int = 0
     restore_window: timedelta = limits.RESTORE_WINDOW
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -45,7 +45,7 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
                 ClaimedEffect(
                     effect_id=effect.id,
                     seq=effect.seq,
-                    kind=effect.kind.value,
+                    kind=effect.kind,
                     subject=effect.subject,
                     generation=effect.generation,
                     attempt=effect.attempts + 1,

@@ -93,12 +93,12 @@ class AgentHeartbeat(Event):
 
 
 def _note_instance(town: Town, instance_id: str) -> None:
-    known = town.key("container_instance_id")
+    known = town.keys.container_instance_id
     if known == instance_id:
         return
-    if known is not None and town.key("drain") is not None:
-        town.put("drain", None)
-    town.put("container_instance_id", instance_id)
+    if known is not None and town.keys.drain is not None:
+        town.keys.drain = None
+    town.keys.container_instance_id = instance_id
 
 
 class AgentReported(Event):
@@ -137,8 +137,8 @@ class MayorWaiting(Event):
             return EventResult(Skipped("not the mayor"))
         if mayor.status is not AgentStatus.WORKING:
             return EventResult(Skipped("not working"))
-        working_since = town.key("mayor_working_since")
-        if working_since is not None and to_text(self.fired_at) < working_since:
+        working_since = town.keys.mayor_working_since
+        if working_since is not None and to_text(self.fired_at) < to_text(working_since):
             return EventResult(Skipped("stale"))
         agents.move(town, mayor.id, AgentStatus.WAITING, from_=AgentStatus.WORKING)
         return EventResult(Applied())

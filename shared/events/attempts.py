@@ -6,7 +6,7 @@ nothing, with one exception: a success replaces the recorded failure of another 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.outcomes import MISSING, Skipped
@@ -74,6 +74,6 @@ def _late(effect: Effect, attempt: int, *, success: bool) -> bool:
     return effect.state is EffectState.PENDING and failed_before is not None and attempt <= failed_before
 
 
-def _recorded_attempt(result: Mapping[str, Any] | None) -> int | None:
+def _recorded_attempt(result: Mapping[str, object] | None) -> int | None:
     attempt = None if result is None else result.get("attempt")
     return attempt if isinstance(attempt, int) else None

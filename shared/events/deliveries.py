@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+from shared.domain.orders import ContainerStopOrder, MayorOrder, ModelOrder
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import AgentStatus, EffectKind
 from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
@@ -56,7 +57,8 @@ class MayorNotified(AttemptReport):
         mayor = lookup.mayor(town)
         if mayor is None:
             return EventResult(MISSING)
-        subject = {"subject": recorded.effect.payload.get("subject")}
+        order = recorded.effect.order(MayorOrder)
+        subject = {"subject": None if order is None else order.subject}
         if recorded.ended == "done":
             audit.record(town, mayor.id, "mail_sent", agent_id=mayor.id, metadata=subject)
             if mayor.status in (AgentStatus.WAITING, AgentStatus.IDLE):
@@ -90,13 +92,14 @@ class EffectDone(AttemptReport):
 def _note_success(town: Town, recorded: SettledAttempt) -> None:
     effect = recorded.effect
     if effect.kind is EffectKind.REFRESH_TOKEN:
-        town.put("last_token_refresh_at", town.tick.now_text)
+        town.keys.last_token_refresh_at = town.tick.now
     elif effect.kind is EffectKind.STOP_CONTAINER:
-        town.put("last_idle_stop_at", town.tick.now_text)
-        town.business_event("container.idle_stop", {"reason": effect.payload.get("reason")})
+        town.keys.last_idle_stop_at = town.tick.now
+        stop = effect.order(ContainerStopOrder)
+        town.business_event("container.idle_stop", {"reason": None if stop is None else stop.reason})
     elif lookup.exists(town, effect.subject):
-        model = effect.payload.get("model")
-        new = model if isinstance(model, str) else None
+        order = effect.order(ModelOrder)
+        new = None if order is None else order.model
         audit.record(
             town, effect.subject, "fields_updated", agent_id=effect.subject, new=new, metadata={"field": "model"}
         )

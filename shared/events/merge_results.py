@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from shared.domain.orders import MergeOrder
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
 from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
@@ -52,7 +53,8 @@ class PrMergeResult(AttemptReport):
     def _append_merged(self, town: Town, bead_id: str, recorded: SettledAttempt) -> None:
         review = lookup.review(town, bead_id)
         stored_url = None if review is None else review.pr_url
-        payload = {"pr_url": recorded.effect.payload.get("pr_url") or stored_url, "pr_state": "merged"}
+        order = recorded.effect.order(MergeOrder)
+        payload = {"pr_url": (None if order is None else order.pr_url) or stored_url, "pr_state": "merged"}
         if self.sha is not None:
             payload["sha"] = self.sha
         inbox.append(town, "pr_status_changed", payload, bead_id=bead_id)

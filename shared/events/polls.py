@@ -14,6 +14,7 @@ from pydantic import model_validator
 from shared.domain import limits
 from shared.domain.config import EffectiveSettings
 from shared.domain.forge_errors import ForgeErrorKind
+from shared.domain.orders import PollOrder
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.states import BeadStatus, BeadType, EffectKind, Label
 from shared.domain.times import to_text
@@ -79,7 +80,8 @@ class PrPolled(AttemptReport):
         recorded = settle_attempt(town, self, EffectKind.POLL_PR, success=self.ok)
         if isinstance(recorded, Skipped):
             return EventResult(recorded, transient=True)
-        polled = _polled(town, fact.bead_id, recorded.effect.payload.get("pr_url"))
+        order = recorded.effect.order(PollOrder)
+        polled = _polled(town, fact.bead_id, None if order is None else order.pr_url)
         if polled is None:
             return EventResult(MOVED_ON, transient=True)
         before = _trace(town, polled.bead.id)
@@ -108,7 +110,7 @@ class PrPolled(AttemptReport):
         _judge_auto_merge(polled, self.feedback)
 
 
-def _polled(town: Town, bead_id: str | None, asked_url: Any) -> _Polled | None:
+def _polled(town: Town, bead_id: str | None, asked_url: str | None) -> _Polled | None:
     bead = lookup.bead(town, bead_id)
     if bead is None or bead.type is not BeadType.MERGE_REQUEST or bead.status is not BeadStatus.IN_PROGRESS:
         return None

@@ -110,7 +110,7 @@ class TriageResolved(Event):
         linked = text_in(request.metadata, "escalation_bead_id")
         if linked is not None:
             beads.move(town, linked, BeadStatus.CLOSED, actor=by, reason="triage resolved")
-        town.put("triage", {**escalations.triage_state(town), "fruitless": 0})
+        town.keys.change_triage(fruitless=0)
 
 
 def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:

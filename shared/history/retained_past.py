@@ -54,15 +54,23 @@ class StoredPast:
         found: dict[int, PastImage] = {}
         for read in (yield from archive.heads_of_tick(tick_no)):
             found[read.manifest.txid] = _past(town_id, (yield from archive.of_head(read)))
-        files = yield from archive.files()
-        ends = sorted({span[1] for span in files.values()} - set(found))
-        first = yield from first_fitting(ends, partial(self._end_has_tick, town_id, tick_no))
-        for end in ends[first:]:
+        for end in (yield from self._ends_from(town_id, tick_no)):
             past = _past(town_id, (yield from archive.of_files(end)))
             if past.tick_no != tick_no:
                 break
-            found[end] = past
+            found.setdefault(end, past)
         return tuple(found[txid] for txid in sorted(found))
+
+    def from_tick(self, town_id: str, tick_no: int) -> Steps[PastImage]:
+        """The oldest kept image whose last tick is this one or a later one; the newest image if all are older."""
+        archive = self._archive(town_id)
+        versions = yield from archive.head_versions()
+        older = yield from archive.position_of_head(versions, lambda manifest: manifest.tick_no < tick_no)
+        oldest_head = yield from archive.head_of(versions[max(older - 1, 0)])
+        ends = yield from self._ends_from(town_id, tick_no)
+        if ends and ends[0] < oldest_head.manifest.txid:
+            return _past(town_id, (yield from archive.of_files(ends[0])))
+        return _past(town_id, (yield from archive.of_head(oldest_head)))
 
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
         """The next block of journal rows after a tick. The last block is in the newest image."""
@@ -70,9 +78,32 @@ class StoredPast:
             if last > tick_no:
                 rows = yield from self._block(key)
                 return tuple(row for row in rows if row["tick_no"] > tick_no)
+        return (yield from self._rows_in_image(town_id, after=tick_no))
+
+    def rows_before(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+        """The block of journal rows before a tick: those in the newest image that are not published, else a published block."""
+        blocks = yield from self._journal_of(town_id)
+        published_to = max((last for _, last, _ in blocks), default=0)
+        if tick_no > published_to + 1:
+            found = yield from self._rows_in_image(town_id, after=published_to)
+            if rows := tuple(row for row in found if row["tick_no"] < tick_no):
+                return rows
+        for first, _, key in reversed(blocks):
+            if first < tick_no:
+                return tuple(row for row in (yield from self._block(key)) if row["tick_no"] < tick_no)
+        return ()
+
+    def _rows_in_image(self, town_id: str, *, after: int) -> Steps[tuple[JournalRow, ...]]:
         newest = yield from self._newest_of(town_id)
         with database.opened(newest.image) as sql:
-            return tuple(journal_row(row) for row in journal.rows(sql, limit=1_000_000, after=tick_no))
+            return tuple(journal_row(row) for row in journal.rows(sql, limit=1_000_000, after=after))
+
+    def _ends_from(self, town_id: str, tick_no: int) -> Steps[list[int]]:
+        """The last commits of the files whose images have that tick or a later one as their last tick, in order."""
+        files = yield from self._archive(town_id).files()
+        ends = sorted({span[1] for span in files.values()})
+        first = yield from first_fitting(ends, partial(self._end_has_tick, town_id, tick_no))
+        return ends[first:]
 
     def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
         """Whether the image at the end of a file has that tick or a later one as its last tick."""

@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from shared.domain.errors import Refused
-from shared.domain.field_errors import FieldError, first_error
+from shared.domain.field_errors import FieldError, first_error, what_is_expected
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text
 from shared.events.base import Event
@@ -25,13 +25,15 @@ def require_valid(event: Incoming, known: type[Event]) -> None:
     """
     for field in known.needs:
         if getattr(event.envelope, field) is None:
-            raise Refused(f"{known.event_type} needs {field}", status=400, path=f"{event.path}.{field}")
+            hint = f"add {field} to the event, beside its payload"
+            raise Refused(f"{known.event_type} needs {field}", status=400, path=f"{event.path}.{field}", hint=hint)
     try:
         known.model_validate(event.payload)
     except ValidationError as error:
         problem = first_error(error)
         status = 413 if problem.kind == TOO_LARGE else 400
-        raise Refused(problem.message, status=status, path=_place(event, problem)) from None
+        hint = what_is_expected(known, problem)
+        raise Refused(problem.message, status=status, path=_place(event, problem), hint=hint) from None
 
 
 def require_remembered(event: Incoming, oldest: datetime) -> None:

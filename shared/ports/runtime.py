@@ -1,18 +1,10 @@
 """The runtime port: starting, observing and stopping agent processes and the containers that they run in."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessStatus
-
-AgentOrder = Mapping[str, Any]
-"""The request of an effect to one agent: its payload in the outbox, which is JSON.
-
-For `start` it is the start context of spec/actions.md section 3, with the keys town_id, agent_id, generation, role, bead,
-prompt_kind and so on. For `update_model` it has the keys town_id, agent_id, model, organization_id. It is passed to the
-agent unchanged, so keys that this code does not know must be kept.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +63,11 @@ class AgentRuntime(Protocol):
     start of an older generation than the newest is rejected.
     """
 
-    def start(self, order: AgentOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
-        """Start one agent process. The same effect id again gives the first answer and starts nothing."""
+    def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        """Start one agent process. The same effect id again gives the first answer and starts nothing.
+
+        The order is passed to the agent with all its keys, known here or not.
+        """
         ...
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
@@ -94,7 +89,7 @@ class AgentRuntime(Protocol):
         """
         ...
 
-    def update_model(self, order: AgentOrder, *, effect_id: str) -> Done | NotDone:
+    def update_model(self, order: ModelOrder, *, effect_id: str) -> Done | NotDone:
         """Change the model of a running agent. Done if it is not running: its next start order contains the model."""
         ...
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from shared.ports.steps import Steps
 
 
+@with_config(ConfigDict())  # else an answer that contains a row would rename its columns
 class JournalRow(TypedDict):
     """A tick as the journal keeps it. The content of `inputs` and `outputs` depends on the code that ran it (`code_version`)."""
 
@@ -74,9 +76,20 @@ class TownPast(Protocol):
         """Every retained commit whose last tick is this one, in order: the tick's own commit, then restores in place."""
         ...
 
+    def from_tick(self, town_id: str, tick_no: int) -> Steps[PastImage]:
+        """The oldest retained image whose last tick is this one or a later one; the newest image if all are older."""
+        ...
+
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
         """The next journal rows after a tick, in order and without repetition, as many as one object holds.
 
         Empty if there are none. The first row may be later than `tick_no` + 1 if older rows are no longer retained.
+        """
+        ...
+
+    def rows_before(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
+        """The journal rows before a tick, in order, as many as one object holds; the last one is the newest before the tick.
+
+        Empty if there are none.
         """
         ...

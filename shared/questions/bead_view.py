@@ -1,50 +1,39 @@
-"""One bead in full: its row, its metadata rows, its dependencies, and its audit trail."""
+"""One bead in full: its columns, its metadata, its dependencies, and its audit trail."""
 
 import json
 import sqlite3
-from typing import Any, Final, NotRequired
+from typing import Any, Final, Literal, TypeVar
 
-from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
+from shared.domain.errors import Refused
+from shared.domain.shapes import Time, answer
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, MergeMode, Priority, Role
+from shared.ports.steps import Steps
+from shared.ports.town_store import TownStore
+from shared.questions.lines import columns_of, line_of, lines_of
+from shared.town import database
+
+T = TypeVar("T")
 
 AUDIT_SHOWN: Final = 200
 
-
-class BeadRow(TypedDict):
-    """A bead's own columns. `labels` and `metadata` are decoded; if they are damaged, their text is shown."""
-
-    bead_id: str
-    type: str
-    status: str
-    title: str
-    body: str | None
-    rig_id: str | None
-    parent_bead_id: str | None
-    assignee_agent_bead_id: str | None
-    priority: str
-    labels: Any
-    metadata: Any
-    dispatch_attempts: int
-    last_dispatch_attempt_at: str | None
-    last_dispatch_failed_at: str | None
-    created_by: str | None
-    created_at: str
-    updated_at: str
-    closed_at: str | None
+DependencyType = Literal["blocks", "tracks", "parent-child"]
 
 
-class AgentOfBead(TypedDict):
+@answer
+class AgentOfBead:
     """The agent of an agent bead."""
 
-    role: str
+    role: Role
     identity: str
-    status: str
+    status: AgentStatus
     current_hook_bead_id: str | None
     generation: int
-    last_activity_at: str | None
+    last_activity_at: Time | None
     agent_status_message: str | None
 
 
-class ReviewOfBead(TypedDict):
+@answer
+class ReviewOfBead:
     """The review of a merge request bead."""
 
     branch: str
@@ -54,35 +43,39 @@ class ReviewOfBead(TypedDict):
     retry_count: int
 
 
-class ConvoyOfBead(TypedDict):
+@answer
+class ConvoyOfBead:
     """The convoy of a convoy bead."""
 
     total_beads: int
     closed_beads: int
-    landed_at: str | None
+    landed_at: Time | None
     feature_branch: str | None
-    merge_mode: str | None
-    staged: int
+    merge_mode: MergeMode | None
+    staged: bool
 
 
-class EscalationOfBead(TypedDict):
+@answer
+class EscalationOfBead:
     """The escalation of an escalation bead."""
 
-    severity: str
+    severity: Priority
     category: str | None
-    acknowledged: int
+    acknowledged: bool
     re_escalation_count: int
 
 
-class EdgeAnswer(TypedDict):
+@answer
+class Edge:
     """The bead at the other end of a dependency: its id and status, and the `type` of the dependency."""
 
     bead_id: str
-    type: str
-    status: str
+    type: DependencyType
+    status: BeadStatus
 
 
-class AuditLine(TypedDict):
+@answer
+class AuditLine:
     """One line of a bead's audit trail."""
 
     seq: int
@@ -90,75 +83,107 @@ class AuditLine(TypedDict):
     agent_id: str | None
     old_value: str | None
     new_value: str | None
-    created_at: str
+    created_at: Time | None
 
 
-class BeadAnswer(BeadRow):
-    """A bead with its metadata row, its dependencies, and its newest audit lines, oldest first."""
+@answer
+class WholeBead:
+    """A bead with its dependencies and its newest audit lines, oldest first.
 
-    agent: NotRequired[AgentOfBead]
-    review: NotRequired[ReviewOfBead]
-    convoy: NotRequired[ConvoyOfBead]
-    escalation: NotRequired[EscalationOfBead]
-    depends_on: list[EdgeAnswer]
-    dependents: list[EdgeAnswer]
-    audit: list[AuditLine]
+    `labels` and `metadata` are decoded; if they are damaged, their text is shown. A time that cannot be read is null.
+    """
+
+    bead_id: str
+    type: BeadType
+    status: BeadStatus
+    title: str
+    body: str | None
+    rig_id: str | None
+    parent_bead_id: str | None
+    assignee_agent_bead_id: str | None
+    priority: Priority
+    labels: Any
+    metadata: Any
+    dispatch_attempts: int
+    last_dispatch_attempt_at: Time | None
+    last_dispatch_failed_at: Time | None
+    created_by: str | None
+    created_at: Time | None
+    updated_at: Time | None
+    closed_at: Time | None
+    agent: AgentOfBead | None
+    review: ReviewOfBead | None
+    convoy: ConvoyOfBead | None
+    escalation: EscalationOfBead | None
+    depends_on: tuple[Edge, ...]
+    dependents: tuple[Edge, ...]
+    audit: tuple[AuditLine, ...]
 
 
-def _columns(shape: Any) -> tuple[str, ...]:
-    """The field names of an answer type, which are the column names of its table."""
-    return tuple(shape.__annotations__)
-
-
-_BEAD: Final = _columns(BeadRow)
-_AUDIT: Final = _columns(AuditLine)
+_BEAD: Final = columns_of(WholeBead)[: columns_of(WholeBead).index("agent")]
 _JSON: Final = ("labels", "metadata")
-_BELONGING: Final = {
-    "agent": ("agent_metadata", _columns(AgentOfBead)),
-    "review": ("review_metadata", _columns(ReviewOfBead)),
-    "convoy": ("convoy_metadata", _columns(ConvoyOfBead)),
-    "escalation": ("escalation_metadata", _columns(EscalationOfBead)),
-}
 
 
-def bead_view(sql: sqlite3.Connection, bead_id: str) -> BeadAnswer | None:
-    """The bead, or None if it does not exist. Labels or metadata that are not valid JSON are shown as text."""
+@answer
+class BeadAnswer:
+    """One bead with its history."""
+
+    town_id: str
+    bead: WholeBead
+
+
+def bead(town_id: str, bead_id: str, store: TownStore) -> Steps[BeadAnswer]:
+    """One bead of a town, live or not, an agent or not. Raises UnknownTown, Refused (404)."""
+    image = yield from store.load(town_id)
+    with database.opened(image.content) as sql:
+        database.check_identity(sql, town_id)
+        found = bead_view(sql, bead_id)
+    if found is None:
+        raise Refused("there is no such bead", status=404, path="beadId", hint="the town's status lists its live beads")
+    return BeadAnswer(town_id, found)
+
+
+def bead_view(sql: sqlite3.Connection, bead_id: str) -> WholeBead | None:
+    """The bead, or None if it does not exist."""
     row = sql.execute(f"SELECT {', '.join(_BEAD)} FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()  # noqa: S608
     if row is None:
         return None
-    shown: Any = dict(zip(_BEAD, row, strict=True))
-    shown |= {name: _decoded(shown[name]) for name in _JSON}
-    for name, (table, columns) in _BELONGING.items():
-        belonging = sql.execute(
-            f"SELECT {', '.join(columns)} FROM {table} WHERE bead_id = :id",  # noqa: S608 - constants
-            {"id": bead_id},
-        ).fetchone()
-        if belonging is not None:
-            shown[name] = dict(zip(columns, belonging, strict=True))
-    shown["depends_on"] = _edges(sql, bead_id, "bead_id", "depends_on_bead_id")
-    shown["dependents"] = _edges(sql, bead_id, "depends_on_bead_id", "bead_id")
-    shown["audit"] = _audit(sql, bead_id)
-    found: BeadAnswer = shown
-    return found
+    return line_of(
+        WholeBead,
+        [_decoded(cell) if name in _JSON else cell for name, cell in zip(_BEAD, row, strict=True)],
+        agent=_part(sql, "agent_metadata", AgentOfBead, bead_id),
+        review=_part(sql, "review_metadata", ReviewOfBead, bead_id),
+        convoy=_part(sql, "convoy_metadata", ConvoyOfBead, bead_id),
+        escalation=_part(sql, "escalation_metadata", EscalationOfBead, bead_id),
+        depends_on=_edges(sql, bead_id, "bead_id", "depends_on_bead_id"),
+        dependents=_edges(sql, bead_id, "depends_on_bead_id", "bead_id"),
+        audit=_audit(sql, bead_id),
+    )
 
 
-def _edges(sql: sqlite3.Connection, bead_id: str, here: str, there: str) -> list[EdgeAnswer]:
+def _part(sql: sqlite3.Connection, table: str, shape: type[T], bead_id: str) -> T | None:
+    """The row of another table that belongs to the bead; None if there is none."""
+    query = f"SELECT {', '.join(columns_of(shape))} FROM {table} WHERE bead_id = :id"  # noqa: S608 - constants
+    row = sql.execute(query, {"id": bead_id}).fetchone()
+    return None if row is None else line_of(shape, row)
+
+
+def _edges(sql: sqlite3.Connection, bead_id: str, here: str, there: str) -> tuple[Edge, ...]:
     rows = sql.execute(
         f"SELECT d.{there}, d.dependency_type, b.status FROM bead_dependencies d "  # noqa: S608 - constants
         f"JOIN beads b ON b.bead_id = d.{there} WHERE d.{here} = :id ORDER BY d.{there}",
         {"id": bead_id},
     ).fetchall()
-    return [{"bead_id": other, "type": kind, "status": status} for other, kind, status in rows]
+    return lines_of(Edge, rows)
 
 
-def _audit(sql: sqlite3.Connection, bead_id: str) -> list[AuditLine]:
+def _audit(sql: sqlite3.Connection, bead_id: str) -> tuple[AuditLine, ...]:
     rows = sql.execute(
-        f"SELECT {', '.join(_AUDIT)} FROM bead_events "  # noqa: S608 - constants
+        f"SELECT {', '.join(columns_of(AuditLine))} FROM bead_events "  # noqa: S608 - constants
         "WHERE bead_id = :id ORDER BY seq DESC LIMIT :limit",
         {"id": bead_id, "limit": AUDIT_SHOWN},
     ).fetchall()
-    lines: list[Any] = [dict(zip(_AUDIT, row, strict=True)) for row in reversed(rows)]
-    return lines
+    return lines_of(AuditLine, reversed(rows))
 
 
 def _decoded(text: str) -> Any:

@@ -6,15 +6,21 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain import limits
-from shared.domain.report import TickReport
-from shared.domain.shapes import document
+from shared.domain.report import (
+    ActionFields,
+    AppliedEvent,
+    BrokenInvariant,
+    Claim,
+    JudgedAction,
+    TickMetrics,
+    TickReport,
+)
+from shared.domain.shapes import Time, answer
 from shared.domain.tick import Envelope, Observations, TickInput
-from shared.domain.times import text_or_none, to_text
 from shared.engine import reconcile, tick
-from shared.images import dump, summary
+from shared.images import dump, image_digest, summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
-from shared.questions.answers import DryRunAnswer, WantedAction
 from shared.questions.other_config import override_config
 from shared.questions.snapshot import AsOf
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
@@ -22,9 +28,56 @@ from shared.runner.surroundings import Surroundings
 from shared.town import database
 
 
-@dataclass(frozen=True, slots=True)
+@answer
+class WantedAction:
+    """An action that a rule would yield if the paused town were started."""
+
+    rule: str
+    action: ActionFields
+
+
+@answer
+class PendingCount:
+    """The number of pending events, before and after the drain."""
+
+    before: int
+    after: int
+
+
+@answer
+class Digests:
+    """The digests of the image that would be committed."""
+
+    image: str
+    logical: str
+
+
+@answer
 class DryRun:
-    """The next tick and the image that it would commit. A quiet tick commits nothing; `image` is then the present image.
+    """What the next tick would do. `input` is all that it was given; a real tick with this input does the same.
+
+    A quiet tick commits nothing: `digests` are then those of the present image.
+    """
+
+    town_id: str
+    as_of: AsOf
+    quiet: bool
+    input: TickInput
+    events: tuple[AppliedEvent, ...]
+    actions: tuple[JudgedAction, ...]
+    if_started: tuple[WantedAction, ...]
+    effects: tuple[Claim, ...]
+    violations: tuple[BrokenInvariant, ...]
+    metrics: TickMetrics
+    pending_event_count: PendingCount
+    waiting: dict[str, int]
+    next_due_at: Time | None
+    digests: Digests
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The next tick and the image that it would commit; the present image if the tick is quiet.
 
     `if_started` are the actions that the rules would yield if the paused town were started.
     """
@@ -35,42 +88,26 @@ class DryRun:
     logical_digest: str
     if_started: tuple[WantedAction, ...] = ()
 
-    def as_json(self, *, image_digest: str) -> DryRunAnswer:
-        """The answer of a dry run. It contains the whole input; a real tick with this input does the same."""
-        given = self.report.input
-        return {
-            "townId": self.base.town_id,
-            "asOf": document(
-                AsOf(
-                    self.base.txid,
-                    self.base.facts.tick_no,
-                    self.base.facts.time,
-                    given.sqlite_version,
-                    given.code_version,
-                )
-            ),
-            "quiet": self.report.quiet,
-            "input": {
-                "tick_no": given.tick_no,
-                "tick_id": given.tick_id,
-                "now": to_text(given.now),
-                "code_version": given.code_version,
-                "sqlite_version": given.sqlite_version,
-                "config_digest": given.config_digest,
-                "prev_image_digest": given.prev_image_digest,
-                "inputs": given.as_json(),
-            },
-            "events": [event.as_json() for event in self.report.events],
-            "actions": [action.as_json() for action in self.report.actions],
-            "ifStarted": list(self.if_started),
-            "effects": [effect.as_json() for effect in self.report.effects],
-            "violations": [violation.as_json() for violation in self.report.violations],
-            "metrics": self.report.metrics,
-            "pendingEventCount": {"before": self.report.pending_before, "after": self.report.pending_after},
-            "waiting": dict(self.report.waiting_counts),
-            "nextDueAt": text_or_none(self.report.next_due),
-            "digests": {"image": image_digest, "logical": self.logical_digest},
-        }
+    def answer(self) -> DryRun:
+        """The answer about this tick."""
+        report, base = self.report, self.base
+        given = report.input
+        return DryRun(
+            town_id=base.town_id,
+            as_of=AsOf(base.txid, base.facts.tick_no, base.facts.time, given.sqlite_version, given.code_version),
+            quiet=report.quiet,
+            input=given,
+            events=report.events,
+            actions=report.actions,
+            if_started=self.if_started,
+            effects=report.effects,
+            violations=report.violations,
+            metrics=report.metrics,
+            pending_event_count=PendingCount(report.pending_before, report.pending_after),
+            waiting=dict(report.waiting_counts),
+            next_due_at=report.next_due,
+            digests=Digests(image_digest.of_image(self.image), self.logical_digest),
+        )
 
 
 def dry_run(
@@ -85,9 +122,32 @@ def dry_run(
 ) -> Steps[DryRun]:
     """Run the next tick on a copy of the newest image, with the events that wait in the inbox. Nothing is written.
 
-    With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the input records `none`. `config`
+    With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the runtime is not asked. `config`
     replaces values of the town's configuration. Raises Refused (422) if the resulting configuration is not valid.
     """
+    rehearsed = yield from rehearse(
+        town_id,
+        around,
+        worker_id=worker_id,
+        ask_runtime=ask_runtime,
+        now=now,
+        extra_events=extra_events,
+        config=config,
+    )
+    return rehearsed.answer()
+
+
+def rehearse(
+    town_id: str,
+    around: Surroundings,
+    *,
+    worker_id: str,
+    ask_runtime: bool = False,
+    now: datetime | None = None,
+    extra_events: tuple[Envelope, ...] = (),
+    config: Mapping[str, Any] | None = None,
+) -> Steps[Rehearsal]:
+    """The tick of a dry run, with its report and its image."""
     image = yield from around.store.load(town_id)
     reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
     with database.opened(image.image) as sql:
@@ -111,10 +171,10 @@ def dry_run(
         return _run(sql, image, given)
 
 
-def _run(sql: database.Database, image: TownImage, given: TickInput) -> DryRun:
+def _run(sql: database.Database, image: TownImage, given: TickInput) -> Rehearsal:
     wanted = _if_started(sql, given, image.town_id)
     report = tick.run(sql, given, town_id=image.town_id)
-    return DryRun(
+    return Rehearsal(
         base=image,
         report=report,
         image=image.image if report.quiet else database.image_of(sql),
@@ -129,4 +189,4 @@ def _if_started(sql: database.Database, given: TickInput, town_id: str) -> tuple
     if not about.paused:
         return ()
     intents = reconcile.decide(reader, about).intents
-    return tuple({"rule": rule, "action": action.as_json()} for rule, action in intents)
+    return tuple(WantedAction(rule, action.as_json()) for rule, action in intents)

@@ -5,13 +5,12 @@ private copy of the town as it was at that time. Nothing is written.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
-from shared.domain.shapes import document
+from shared.domain.shapes import answer
 from shared.domain.times import from_text, to_text
 from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
@@ -19,41 +18,26 @@ from shared.images import summary
 from shared.ports.steps import Steps
 from shared.ports.town_past import PastImage, TownPast
 from shared.questions import lives, snapshot
+from shared.questions.present import CurrentWait, SubjectKind, current_wait
+from shared.questions.snapshot import AsOf
 from shared.questions.story import Story, StoryEntry
-from shared.questions.waits import CurrentWait, SubjectKind, current_wait
 from shared.runner.code_version import code_version
 from shared.town import database
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class Explanation:
-    """The history of a bead or agent. `now` is None if it no longer exists."""
+    """The history of a bead or agent. `row` and `now` are null if it no longer exists."""
 
     town_id: str
     kind: SubjectKind
-    subject: str
-    base: PastImage
-    tick_no: int
-    tick_at: datetime | None
-    row: Mapping[str, Any]
+    id: str
+    as_of: AsOf
+    row: Mapping[str, Any] | None
     story: tuple[StoryEntry, ...]
     signs_of_life: int
     now: CurrentWait | None
     notes: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The explanation as answers show it."""
-        return {
-            "townId": self.town_id,
-            "kind": self.kind,
-            "id": self.subject,
-            "asOf": document(snapshot.as_of(self.base.txid, self.tick_no, self.tick_at)),
-            "row": dict(self.row),
-            "story": [entry.as_json() for entry in self.story],
-            "signsOfLife": self.signs_of_life,
-            "now": None if self.now is None else self.now.as_json(),
-            "notes": list(self.notes),
-        }
 
 
 def explain_bead(
@@ -100,11 +84,9 @@ def _explain(
         return Explanation(
             town_id=town_id,
             kind=kind,
-            subject=subject,
-            base=start,
-            tick_no=running.tick_no,
-            tick_at=summary.before_tick(running.sql).last_tick_at,
-            row=row,
+            id=subject,
+            as_of=snapshot.as_of(start.txid, running.tick_no, summary.before_tick(running.sql).last_tick_at),
+            row=row or None,
             story=entries,
             signs_of_life=story.signs_of_life,
             now=current_wait(running, kind, subject, story, entries, seen) if row else None,

@@ -1,34 +1,42 @@
-"""Foresight: finds out what the rules will do with a row if nothing else happens, and what holds them back.
+"""Foresight: finds out what the rules will do with rows if nothing else happens, and what holds the rows back.
 
 It runs the rules themselves on a town whose rows stay the same. Only the clock advances, from one time at which a rule needs
 to look again to the next. No action is applied, so it finds only the first act of each rule, which is what a person asks for.
+One look of the rules answers for all rows of a town together.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from shared.actions.base import Action
+from shared.domain import limits
+from shared.domain.effect_allowances import ALLOWANCE
+from shared.domain.limits import just_after
+from shared.domain.states import EffectKind
 from shared.domain.tick import Tick, TickInput
-from shared.domain.times import text_or_none, to_text
+from shared.domain.times import from_text, time_or_none, to_text
 from shared.engine import reconcile, tick
-from shared.questions.relaxed import HOLDS, Hold, RelaxedReader, relaxed_tick
-from shared.rules import RULES
+from shared.questions.relaxed import HOLDS, Hold, Occupied, RelaxedReader, occupied, relaxed_tick
+from shared.rules import RULES, breaker
 from shared.rules.base import Due, Rule
-from shared.town import town_keys
 from shared.town.database import Database
+from shared.town.town_keys import TownKeys
 
 LOOKS: Final = 64
-"""The rules are run for at most this many times. A row has a few; an open breaker adds one for each failure that it counts."""
+"""How many times the rules are run for one row at most. A row has a few."""
 
 _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
+_RULE_NAMED: Final = {rule.name: rule for rule in RULES}
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """The act of a rule on the row at the time `at`. `promised` is the wait that ends at that time; None if there is no wait."""
+    """The act of a rule on a row at the time `at`. `promised` is the wait that ends at that time; None if there is no wait."""
 
     rule: str
     name: str
@@ -36,26 +44,14 @@ class Foreseen:
     at: datetime
     promised: Due | None
 
-    def as_json(self) -> dict[str, Any]:
-        """The act as answers show it."""
-        since = None if self.promised is None else self.promised.since
-        return {
-            "rule": self.rule,
-            "name": self.name,
-            "action": dict(self.action),
-            "dueAt": to_text(self.at),
-            "guard": None if self.promised is None else self.promised.wait,
-            "since": text_or_none(since),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """`acts` are the first acts of all rules, earliest first. `held` is the act that would come first if `holds` were lifted."""
+    """`acts` are the first acts of the rules, earliest first. `held` is the act that would come first if `holds` were lifted."""
 
-    acts: tuple[Foreseen, ...]
-    held: Foreseen | None
-    holds: tuple[Hold, ...]
+    acts: tuple[Foreseen, ...] = ()
+    held: Foreseen | None = None
+    holds: tuple[Hold, ...] = ()
 
 
 # Holds are found by experiment, so that this module repeats no condition of any rule. First, all holds are lifted
@@ -67,85 +63,228 @@ class Outlook:
 # and it gives the time of the act.
 
 
+class Foresight:
+    """The looks of the rules into the future of one town, from `given.now` on."""
+
+    def __init__(self, sql: Database, given: TickInput, *, town_id: str) -> None:
+        """Read the town once, and let the rules look at it once."""
+        _, self.moment = tick.current_state(sql, given, town_id=town_id)
+        self.town = RelaxedReader(sql, self.moment.config, {})
+        self._sql = sql
+        self._stored = TownKeys(sql).breaker
+        self._drain = TownKeys(sql).drain
+        self.effect_ends = dict(_effect_ends(sql, given.now))
+        self.settling_until = self._settling_until(sql)
+        self.now = self.at(given.now)
+        self.first = self.look(self.town, given.now, _NOTHING)
+
+    def outlooks(self, subjects: Mapping[str, frozenset[str]], *, every_act: bool = False) -> dict[str, Outlook]:
+        """What the rules will do with each subject: a name for some rows. Without `every_act`, only the first act is sought."""
+        real = _Future(self, _NOTHING, Occupied(), subjects, every_act=every_act)
+        taken = self._occupied()
+        free = _Future(self, _EVERYTHING, taken, subjects)
+        held = {
+            subject: free.first[subject]
+            for subject in subjects
+            if subject in free.first and (subject not in real.first or real.first[subject].at > free.first[subject].at)
+        }
+        holds: dict[str, list[Hold]] = {subject: [] for subject in held}
+        for hold in HOLDS if held else ():
+            back = _Future(self, _EVERYTHING - {hold}, taken, {each: subjects[each] for each in held}, wanted=held)
+            for subject, act in held.items():
+                if back.time_of(subject, act.name) != act.at:
+                    holds[subject].append(hold)
+        return {
+            subject: Outlook(real.acts(subject), held.get(subject), tuple(holds.get(subject, ())))
+            for subject in subjects
+        }
+
+    def at(self, at: datetime) -> Tick:
+        """The tick that would see this town at a time."""
+        draining = self._drain is not None and at <= self._drain.last_moment
+        settling = self.settling_until is not None and at < self.settling_until
+        moment = replace(self.moment, now=at, draining=draining, settling=settling, breaker=self._stored)
+        return replace(moment, breaker=breaker.count_failures(self.town, moment))
+
+    def look(
+        self, town: RelaxedReader, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...] = RULES
+    ) -> reconcile.Decisions:
+        """What the rules decide at a time without some holds. In a paused town they decide nothing."""
+        moment = relaxed_tick(self.at(at), without)
+        if moment.paused:
+            return reconcile.Decisions()
+        town.next_look(frozenset(effect for effect, ends in self.effect_ends.items() if ends <= at))
+        return reconcile.decide(town, moment, rules=rules)
+
+    def turns(self) -> Iterator[datetime]:
+        """The times at which something changes for the whole town."""
+        drained = None if self._drain is None else self._drain.ends_at
+        yield from (end for end in (self.settling_until, drained, self.breaker_until) if end is not None)
+        yield from (ends for (kind, _), ends in self.effect_ends.items() if kind == EffectKind.MERGE_PR)
+
+    @cached_property
+    def breaker_until(self) -> datetime | None:
+        """When an open breaker closes: so many failures have left its window by then that too few are left."""
+        if not self.now.breaker.open:
+            return None
+        row = self._sql.execute(
+            "SELECT last_dispatch_failed_at FROM beads WHERE last_dispatch_failed_at >= :since AND status <> 'closed' "
+            "ORDER BY last_dispatch_failed_at DESC LIMIT 1 OFFSET :left",
+            {"since": to_text(self.now.ago(limits.BREAKER_WINDOW)), "left": limits.BREAKER_THRESHOLD - 1},
+        ).fetchone()
+        return None if row is None else just_after(from_text(row[0]) + limits.BREAKER_WINDOW)
+
+    def _settling_until(self, sql: Database) -> datetime | None:
+        """When settling ends. If the next tick comes after an outage, it will begin settling (spec/tick.md section 9)."""
+        last = TownKeys(sql).last_tick_at
+        at_work = any(agent.status == "working" for agent in self.town.agents) or any(
+            review.status == "in_progress" for review in self.town.reviews
+        )
+        if last is not None and at_work and self.moment.now - last > limits.SETTLE_GAP:
+            return self.moment.now + limits.SETTLE_FOR
+        return TownKeys(sql).settling_until
+
+    def _occupied(self) -> Occupied:
+        dispatched: dict[str, tuple[str, ...]] = {}
+        for name, action in self.first.intents:
+            rig_id = getattr(action, "rig_id", None)
+            if action.type == "dispatch_agent" and rig_id is not None:
+                code = _RULE_NAMED[name].code
+                dispatched[code] = (*dispatched.get(code, ()), rig_id)
+        return occupied(self.town, dispatched)
+
+
 def outlook(sql: Database, given: TickInput, *, town_id: str, rows: frozenset[str]) -> Outlook:
-    """Find out what the rules will do with these rows of a town from `given.now` on."""
-    future = _Future(sql, given, town_id, rows)
-    acts = future.acts(_NOTHING)
-    freed = future.acts(_EVERYTHING)
-    if not freed or (acts and acts[0].at <= freed[0].at):
-        return Outlook(acts, None, ())
-    held = freed[0]
-    rules = tuple(rule for rule in RULES if rule.name == held.name)
-    holds = tuple(hold for hold in HOLDS if future.first(_EVERYTHING - {hold}, rules) != held.at)
-    return Outlook(acts, held, holds)
+    """Find out what the rules will do with these rows of a town from `given.now` on, with the first act of every rule."""
+    return Foresight(sql, given, town_id=town_id).outlooks({"": rows}, every_act=True)[""]
 
 
 def mentions(value: object, rows: frozenset[str]) -> bool:
     """Whether an action in its wire form names one of these rows, directly or in a text such as `failed_blocker:ID`."""
+    return not rows.isdisjoint(_named(value))
+
+
+def _named(value: object) -> Iterator[str]:
     if isinstance(value, str):
-        return value in rows or (":" in value and not rows.isdisjoint(value.split(":")))
-    if isinstance(value, Mapping):
-        return any(mentions(part, rows) for part in value.values())
-    return isinstance(value, list | tuple) and any(mentions(part, rows) for part in value)
+        yield value
+        if ":" in value:
+            yield from value.split(":")
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _named(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _named(part)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Future:
-    sql: Database
-    given: TickInput
-    town_id: str
-    rows: frozenset[str]
+    """The acts of the rules on each subject in one variant of a town, and the looks that find them.
 
-    def acts(self, without: frozenset[Hold], rules: tuple[Rule, ...] = RULES) -> tuple[Foreseen, ...]:
-        """The first act of each rule on the rows, earliest first; acts at the same time are in the order of the rules."""
-        found: dict[str, Foreseen] = {}
-        promised: dict[str, Due] = {}
-        at: datetime | None = self.given.now
-        for _ in range(LOOKS):
-            if at is None:
-                break
-            moment, decisions = self._decisions(at, without, rules)
-            for rule, action in self._about(decisions):
-                ended = _ended(promised, rule.name, at)
-                found.setdefault(rule.name, Foreseen(rule.code, rule.name, action, at, ended))
-            promised |= {name: due for name, due in decisions.dues if not self.rows.isdisjoint(due.rows)}
-            at = min((later for later in self._times(moment, decisions) if later > at), default=None)
-        return tuple(sorted(found.values(), key=lambda act: act.at))
+    Only times at which something may change for a subject are looked at. Unless every act is sought, a subject is done after
+    its first act (`wanted`: the act of that rule), and at the end of a wait only the rules of the same module are asked.
+    """
 
-    def first(self, without: frozenset[Hold], rules: tuple[Rule, ...]) -> datetime | None:
-        """When the first of these rules acts on the rows; None if none does by itself."""
-        return next((act.at for act in self.acts(without, rules)), None)
+    foresight: Foresight
+    without: frozenset[Hold]
+    taken: Occupied
+    subjects: Mapping[str, frozenset[str]]
+    every_act: bool = False
+    wanted: Mapping[str, Foreseen] = field(default_factory=dict)
+    _found: dict[str, dict[str, Foreseen]] = field(default_factory=dict)
+    _promised: dict[str, dict[str, Due]] = field(default_factory=dict)
+    _times: list[datetime] = field(default_factory=list)
+    _asked: dict[datetime, set[str] | None] = field(default_factory=dict)
+    _by_row: dict[str, list[str]] = field(default_factory=dict)
 
-    def _decisions(
-        self, at: datetime, without: frozenset[Hold], rules: tuple[Rule, ...]
-    ) -> tuple[Tick, reconcile.Decisions]:
-        _, moment = tick.current_state(self.sql, replace(self.given, now=at), town_id=self.town_id)
-        drain = town_keys.container_drain(self.sql)
-        drains = moment.draining and drain is not None and at <= drain.last_moment
-        moment = relaxed_tick(replace(moment, draining=drains), without)
-        if moment.paused:
-            return moment, reconcile.Decisions()
-        reader = RelaxedReader(self.sql, moment.config, without=without, rows=self.rows)
-        return moment, reconcile.decide(reader, moment, rules=rules)
+    def __post_init__(self) -> None:
+        for subject, rows in self.subjects.items():
+            for row in rows:
+                self._by_row.setdefault(row, []).append(subject)
+        self._run()
 
-    def _about(self, decisions: reconcile.Decisions) -> Iterator[tuple[Rule, Mapping[str, Any]]]:
+    @property
+    def first(self) -> Mapping[str, Foreseen]:
+        """The first act on each subject on which any rule acts."""
+        return {subject: min(acts.values(), key=lambda act: act.at) for subject, acts in self._found.items()}
+
+    def acts(self, subject: str) -> tuple[Foreseen, ...]:
+        """The acts on a subject, earliest first; acts at the same time are in the order of the rules."""
+        return tuple(sorted(self._found.get(subject, {}).values(), key=lambda act: act.at))
+
+    def time_of(self, subject: str, name: str) -> datetime | None:
+        """When a rule acts on a subject; None if it never does by itself."""
+        act = self._found.get(subject, {}).get(name)
+        return None if act is None else act.at
+
+    def _run(self) -> None:
+        start = self.foresight.now.now
+        town = self.foresight.town.lifted(self.without, self.taken)
+        self._look(town, start, RULES)
+        for turn in self.foresight.turns():
+            self._schedule(turn, start, None)
+        looks = LOOKS + len(self.subjects)
+        while self._times and looks and self._open():
+            at = heapq.heappop(self._times)
+            modules = self._asked[at]
+            rules = RULES if modules is None or self.every_act else tuple(_of_modules(modules))
+            self._look(town, at, rules)
+            looks -= 1
+
+    def _look(self, town: RelaxedReader, at: datetime, rules: tuple[Rule, ...]) -> None:
+        decisions = self.foresight.look(town, at, self.without, rules)
         for name, action in decisions.intents:
-            wire = _wire(action)
-            if mentions(wire, self.rows):
-                yield next(rule for rule in RULES if rule.name == name), wire
+            self._note(name, action, at)
+        for name, due in decisions.dues:
+            self._promise(name, due, at)
 
-    def _times(self, moment: Tick, decisions: reconcile.Decisions) -> Iterator[datetime]:
-        """The times at which something may change for the rows: the ends of their own waits and of town-wide waits."""
-        for _, due in decisions.dues:
-            if not self.rows.isdisjoint(due.rows):
-                yield due.at
-        settling_until, drain = town_keys.settling_until(self.sql), town_keys.container_drain(self.sql)
-        if settling_until is not None:
-            yield settling_until
-        if drain is not None:
-            yield drain.ends_at
-        if moment.breaker.open and moment.breaker.due is not None:
-            yield moment.breaker.due
+    def _note(self, name: str, action: Action, at: datetime) -> None:
+        wire = action.as_json()
+        for row in dict.fromkeys(_named(wire)):
+            for subject in self._by_row.get(row, ()):
+                ended = _ended(self._promised.get(subject, {}), name, at)
+                code = _RULE_NAMED[name].code
+                self._found.setdefault(subject, {}).setdefault(name, Foreseen(code, name, wire, at, ended))
+
+    def _promise(self, name: str, due: Due, at: datetime) -> None:
+        for place, row in enumerate(due.rows):
+            for subject in self._by_row.get(row, ()):
+                if due.wait == "poll_turn":
+                    self._note_turn(subject, name, due, place)
+                elif self._is_open(subject):
+                    self._promised.setdefault(subject, {})[name] = due
+                    self._schedule(due.at, at, name)
+
+    def _note_turn(self, subject: str, name: str, due: Due, place: int) -> None:
+        """A row whose turn comes when ticks have served the rows before it. A town that stands still would never get there."""
+        turn = due.at + (place // limits.POLLS_PER_TICK) * limits.ACTIVE_INTERVAL
+        act = Foreseen(_RULE_NAMED[name].code, name, {"type": "poll_pr"}, turn, due._replace(at=turn))
+        self._found.setdefault(subject, {}).setdefault(name, act)
+
+    def _schedule(self, at: datetime, now: datetime, name: str | None) -> None:
+        if at <= now:
+            return
+        if at not in self._asked:
+            self._asked[at] = set()
+            heapq.heappush(self._times, at)
+        modules = self._asked[at]
+        if name is None:
+            self._asked[at] = None
+        elif modules is not None:
+            modules.add(name.partition(".")[0])
+
+    def _open(self) -> bool:
+        return any(self._is_open(subject) for subject in self.subjects)
+
+    def _is_open(self, subject: str) -> bool:
+        if self.every_act:
+            return True
+        found = self._found.get(subject, {})
+        return self.wanted[subject].name not in found if subject in self.wanted else not found
+
+
+def _of_modules(modules: Iterable[str]) -> Iterator[Rule]:
+    return (rule for rule in RULES if rule.name.partition(".")[0] in modules)
 
 
 def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
@@ -154,5 +293,13 @@ def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
     return ended.get(rule) or next(iter(ended.values()), None)
 
 
-def _wire(action: Action) -> Mapping[str, Any]:
-    return action.as_json()
+def _effect_ends(sql: Database, now: datetime) -> Iterator[tuple[tuple[str, str], datetime]]:
+    """The first time at which each unfinished effect has expired, unless a worker reports it before (spec/tick.md section 5)."""
+    rows = sql.execute(
+        "SELECT kind, subject, deadline, claimed_until, attempts FROM outbox "
+        "WHERE state IN ('pending', 'claimed') ORDER BY seq"
+    ).fetchall()
+    for kind, subject, deadline, claimed_until, attempts in rows:
+        used_up = attempts >= ALLOWANCE[EffectKind(kind)].attempts
+        claim = time_or_none(claimed_until) or now
+        yield (kind, subject), just_after(claim if used_up else max(claim, from_text(deadline)))

@@ -137,6 +137,19 @@ def waiting_events(sql: sqlite3.Connection, row_id: str) -> list[WaitingEvent]:
     return [WaitingEvent(*row) for row in rows]
 
 
+def unapplied_events(sql: sqlite3.Connection) -> dict[str, tuple[WaitingEvent, ...]]:
+    """Pending and poisoned events by each bead and agent that they name, oldest first."""
+    rows = sql.execute(
+        "SELECT event_id, event_type, outcome, retry_count, last_error, received_at, bead_id, agent_id FROM town_events "
+        "WHERE processed_at IS NULL OR outcome = 'poisoned' ORDER BY seq"
+    ).fetchall()
+    found: dict[str, tuple[WaitingEvent, ...]] = {}
+    for *event, bead_id, agent_id in rows:
+        for row_id in {bead_id, agent_id} - {None}:
+            found[row_id] = (*found.get(row_id, ()), WaitingEvent(*event))
+    return found
+
+
 def violations(sql: sqlite3.Connection, row_id: str) -> list[tuple[int, str, int, datetime]]:
     """The violations about a row, as (invariant, message, first tick, since)."""
     rows = sql.execute(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared.domain.config import TownConfig, first_problem, merged
+from shared.domain.config import TownConfig, first_problem, merged, what_is_expected
 from shared.domain.errors import Refused
 from shared.images import summary
 from shared.town import database
@@ -21,7 +21,7 @@ def override_config(sql: database.Database, config: Mapping[str, Any], *, path: 
             f"the configuration is not valid at {problem}",
             status=422,
             path=f"{path}.{problem}",
-            hint="use only settings and values that the event town_configured accepts",
+            hint=what_is_expected(TownConfig, wanted),
         )
     summary.store_config(sql, wanted)
     return wanted

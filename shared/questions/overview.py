@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType, EffectKind, EffectState, EventSource
 from shared.domain.times import readable_time
+from shared.questions.lines import line_of, lines_of
 
 ConvoyState = Literal["failed", "landed", "staged", "active"]
 _LIVE: Final = "('open', 'in_progress', 'in_review')"
@@ -78,12 +79,12 @@ class ConvoyLine:
 
     bead_id: str
     status: BeadStatus
-    state: ConvoyState
-    title: str
     staged: bool
+    title: str
     total: int
     done: int
     landed_at: Time | None
+    state: ConvoyState
 
 
 @answer
@@ -112,19 +113,17 @@ class EventLine:
     last_error: str | None
 
 
-def live_beads(sql: sqlite3.Connection) -> list[BeadLine]:
+def live_beads(sql: sqlite3.Connection) -> tuple[BeadLine, ...]:
     """Every live bead except the agents, in order of creation."""
     rows = sql.execute(
         "SELECT bead_id, type, status, title, rig_id FROM beads "  # noqa: S608 - a constant
         "WHERE type IN ('issue', 'message', 'escalation', 'merge_request', 'convoy', 'molecule') "
         f"AND status IN {_LIVE} ORDER BY created_at, bead_id"
     ).fetchall()
-    return [
-        BeadLine(bead_id, BeadType(kind), BeadStatus(status), title, rig) for bead_id, kind, status, title, rig in rows
-    ]
+    return lines_of(BeadLine, rows)
 
 
-def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[FailedLine]:
+def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> tuple[FailedLine, ...]:
     """The beads that failed since a time, newest first."""
     rows = sql.execute(
         "SELECT b.bead_id, b.type, b.title, e.created_at, json_extract(e.metadata, '$.failure_reason.code'), "
@@ -135,13 +134,10 @@ def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> list[Fai
         "AND b.status = 'failed' ORDER BY e.seq DESC LIMIT :limit",
         {"since": since, "limit": limit},
     ).fetchall()
-    return [
-        FailedLine(bead_id, BeadType(kind), title, readable_time(at), _text(reason), _text(message))
-        for bead_id, kind, title, at, reason, message in rows
-    ]
+    return lines_of(FailedLine, rows)
 
 
-def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
+def forge_answers(sql: sqlite3.Connection) -> tuple[ForgeLine, ...]:
     """For each review in progress, its last poll and its last merge, if they failed; in the order of the calls."""
     rows = sql.execute(
         "SELECT o.subject, o.kind, o.finished_at, coalesce(json_extract(o.result, '$.reason'), "
@@ -150,46 +146,49 @@ def forge_answers(sql: sqlite3.Connection) -> list[ForgeLine]:
         "WHERE o.kind IN ('poll_pr', 'merge_pr') AND o.state = 'failed' AND o.seq = (SELECT MAX(n.seq) FROM outbox n "
         "WHERE n.subject = o.subject AND n.kind = o.kind AND n.state IN ('done', 'failed')) ORDER BY o.seq"
     ).fetchall()
-    return [ForgeLine(bead_id, EffectKind(kind), readable_time(at), str(said)) for bead_id, kind, at, said in rows]
+    return lines_of(ForgeLine, rows)
 
 
-def unfinished_effects(sql: sqlite3.Connection) -> list[EffectLine]:
+def unfinished_effects(sql: sqlite3.Connection) -> tuple[EffectLine, ...]:
     """Every effect that is not finished, in order of creation."""
     rows = sql.execute(
         "SELECT effect_id, kind, subject, generation, state, attempts, deadline FROM outbox "
         "WHERE state IN ('pending', 'claimed') ORDER BY seq"
     ).fetchall()
-    return [
-        EffectLine(
-            effect_id, EffectKind(kind), subject, generation, EffectState(state), attempts, readable_time(deadline)
-        )
-        for effect_id, kind, subject, generation, state, attempts, deadline in rows
-    ]
+    return lines_of(EffectLine, rows)
 
 
-def convoys(sql: sqlite3.Connection, *, limit: int) -> list[ConvoyLine]:
+def convoy(sql: sqlite3.Connection, bead_id: str) -> ConvoyLine | None:
+    """One convoy; None if it does not exist."""
+    row = sql.execute(
+        "SELECT b.bead_id, b.status, m.staged, b.title, m.total_beads, m.closed_beads, m.landed_at "
+        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id WHERE b.bead_id = :id",
+        {"id": bead_id},
+    ).fetchone()
+    return None if row is None else _convoy(row)
+
+
+def convoys(sql: sqlite3.Connection, *, limit: int) -> tuple[ConvoyLine, ...]:
     """The newest convoys, live or not, newest first."""
     rows = sql.execute(
-        "SELECT b.bead_id, b.status, b.title, m.staged, m.total_beads, m.closed_beads, m.landed_at "
+        "SELECT b.bead_id, b.status, m.staged, b.title, m.total_beads, m.closed_beads, m.landed_at "
         "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id "
         "WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
         {"limit": limit},
     ).fetchall()
-    return [_convoy(row) for row in rows]
+    return tuple(_convoy(row) for row in rows)
 
 
 def _convoy(row: tuple[Any, ...]) -> ConvoyLine:
-    bead_id, status, title, staged, total, done, landed_at = row
-    now = BeadStatus(status)
-    state: ConvoyState = "staged" if staged else "active"
-    if now.terminal:
-        state = "failed" if now is BeadStatus.FAILED else "landed"
-    return ConvoyLine(bead_id, now, state, title, bool(staged), total, done, readable_time(landed_at))
+    return line_of(ConvoyLine, row, state=_state(*row[1:3]))
 
 
-def _text(value: object) -> str | None:
-    """A value of stored metadata as text; metadata may hold values of any type."""
-    return None if value is None else str(value)
+def _state(status: str, staged: int) -> ConvoyState:
+    if status == BeadStatus.FAILED:
+        return "failed"
+    if status == BeadStatus.CLOSED:
+        return "landed"
+    return "staged" if staged else "active"
 
 
 def statuses(sql: sqlite3.Connection, bead_ids: tuple[str, ...]) -> dict[str, str]:
@@ -222,13 +221,13 @@ def agent_messages(sql: sqlite3.Connection) -> dict[str, str]:
     )
 
 
-def open_violations(sql: sqlite3.Connection) -> list[OpenViolation]:
+def open_violations(sql: sqlite3.Connection) -> tuple[OpenViolation, ...]:
     """The open violations as of the last committed tick."""
     rows = sql.execute(
         "SELECT invariant, subject, opened_at, message FROM open_violations "
         "WHERE opened_at IS NOT NULL ORDER BY invariant, subject"
     ).fetchall()
-    return [OpenViolation(number, subject, readable_time(at), message) for number, subject, at, message in rows]
+    return lines_of(OpenViolation, rows)
 
 
 Which = Literal["all", "pending", "poisoned"]
@@ -252,27 +251,11 @@ def oldest_pending(sql: sqlite3.Connection) -> datetime | None:
     return None if row is None else readable_time(row[0])
 
 
-def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> list[EventLine]:
+def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> tuple[EventLine, ...]:
     """The newest stored events (all, only pending ones, or only poisoned ones), oldest first."""
     rows = sql.execute(
         "SELECT event_id, seq, event_type, agent_id, bead_id, source, received_at, outcome, retry_count, last_error "  # noqa: S608
         f"FROM town_events WHERE {_WHERE[which]} ORDER BY seq DESC LIMIT :limit",
         {"limit": limit},
     ).fetchall()
-    return [_event(row) for row in reversed(rows)]
-
-
-def _event(row: tuple[Any, ...]) -> EventLine:
-    event_id, seq, event_type, agent_id, bead_id, source, received_at, outcome, retry_count, last_error = row
-    return EventLine(
-        event_id=event_id,
-        seq=seq,
-        event_type=event_type,
-        agent_id=agent_id,
-        bead_id=bead_id,
-        source=EventSource(source),
-        received_at=readable_time(received_at),
-        outcome=outcome,
-        retry_count=retry_count,
-        last_error=last_error,
-    )
+    return lines_of(EventLine, reversed(rows))

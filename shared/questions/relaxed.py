@@ -1,18 +1,16 @@
-"""A view of a town with some holds on its beads lifted. Running the rules on it shows which holds matter."""
+"""A view of a town with some holds lifted. Running the rules on it shows which holds matter, and for which rows."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from shared.domain import limits
-from shared.domain.config import EffectiveSettings, TownConfig
-from shared.domain.states import AgentStatus, Label, Role
+from shared.domain.config import EffectiveSettings
+from shared.domain.states import AgentStatus, BeadStatus, Label, Role
 from shared.domain.tick import Tick
 from shared.town import live
-from shared.town.database import Database
 from shared.town.reading import TownReader
-from shared.town.rows import Agent
+from shared.town.town_keys import TriageState
 
 Hold = Literal[
     "paused",
@@ -33,6 +31,8 @@ Hold = Literal[
 """Anything but time that can keep a rule from acting on a row. The names are wire format: answers show them."""
 
 HOLDS: Final[tuple[Hold, ...]] = get_args(Hold)
+_ALONE: Final = "\x00"
+"""Separates a rig from the review that has this rig for itself."""
 
 
 def relaxed_tick(moment: Tick, without: frozenset[Hold]) -> Tick:
@@ -46,107 +46,126 @@ def relaxed_tick(moment: Tick, without: frozenset[Hold]) -> Tick:
     )
 
 
-class RelaxedReader(TownReader):
-    """The state as rules would see it if some rows were free of some holds.
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """The rigs in which the next tick leaves no place for another polecat, and those whose refinery takes no other review."""
 
-    Each method below lifts its holds, if they are in `without`, by changing what the rules read. The rules stay as they are.
+    full: frozenset[str | None] = frozenset()
+    refineries: frozenset[str | None] = frozenset()
+
+
+class RelaxedReader(TownReader):
+    """The state as rules would see it if all rows were free of some holds.
+
+    It shares what another reader has read, and changes what the lifted holds are made of. The rules stay as they are. Rows do
+    not compete for what was freed: a rig that is full stays full for all, any other has a place for each; a review whose
+    refinery is free has a rig for itself. So a bead that nothing but its blocker holds back is not told that its rig is full.
     """
 
-    def __init__(self, sql: Database, config: TownConfig, *, without: frozenset[Hold], rows: frozenset[str]) -> None:
-        """Lift the holds `without` for the rows `rows`."""
-        super().__init__(sql, config, {})
-        self._without = without
-        self._freed = rows
+    _without: frozenset[Hold] = frozenset()
+    _taken: Occupied = Occupied()
+
+    def lifted(self, without: frozenset[Hold], occupied: Occupied) -> "RelaxedReader":
+        """A reader of the same state without these holds."""
+        free = RelaxedReader(self._sql, self._config, self.unreadable)
+        free.__dict__.update(self.__dict__)
+        free._without, free._taken = without, occupied
+        free._settings = {}
+        for name, value in free._changes():
+            free.__dict__[name] = value
+        return free
+
+    def next_look(self, ended_effects: frozenset[tuple[str, str]]) -> None:
+        """Forget what holds for one time only; these effects have expired by now."""
+        self._shared = {}
+        self.__dict__["unfinished_effects"] = self.unfinished_effects - ended_effects
 
     def settings(self, rig_id: str | None) -> EffectiveSettings:
-        """The settings of a rig, without the limit on polecats if `rig_full` is lifted."""
-        found = super().settings(rig_id)
-        return replace(found, max_polecats=None) if "rig_full" in self._without else found
-
-    @cached_property
-    def keys(self) -> Mapping[str, Any]:
-        """All town keys, with one more triage batch allowed if `triage_exhausted` is lifted."""
-        found = super().keys
-        state = found.get("triage")
-        if "triage_exhausted" not in self._without or not state:
+        """The settings of a rig. Unless the rig is full, `rig_full` is no longer decided by order."""
+        real = None if rig_id is None else rig_id.partition(_ALONE)[0]
+        found = super().settings(real)
+        if not self._without:
             return found
-        fruitless = min(state.get("fruitless", 0), limits.TRIAGE_FRUITLESS_LIMIT - 1)
-        return {**found, "triage": {**state, "fruitless": fruitless}}
+        full = "rig_full" not in self._without and real in self._taken.full
+        return replace(found, max_polecats=0 if full else None)
 
-    @cached_property
-    def issues(self) -> tuple[live.Issue, ...]:
-        """Live issues; the freed ones lose the label `gt:held`, and get a rig if they have none."""
-        return tuple(self._free(issue) if issue.id in self._freed else issue for issue in super().issues)
-
-    @cached_property
-    def reviews(self) -> tuple[live.LiveReview, ...]:
-        """Live merge requests. If `one_at_a_time` is lifted, the others in the rig of a freed one are left out."""
-        found = super().reviews
-        rigs = {review.rig_id for review in found if review.id in self._freed}
-        if "one_at_a_time" not in self._without or not rigs:
-            return found
-        return tuple(review for review in found if review.id in self._freed or review.rig_id not in rigs)
-
-    @cached_property
-    def agents(self) -> tuple[Agent, ...]:
-        """All agents; the refinery of a freed review is idle if `one_at_a_time` is lifted."""
-        found = super().agents
-        if "one_at_a_time" not in self._without:
-            return found
-        rigs = {review.rig_id for review in self.reviews if review.id in self._freed}
-        return tuple(
-            agent._replace(status=AgentStatus.IDLE, hook=None, hooked=None)
-            if agent.role is Role.REFINERY and agent.rig_id in rigs and agent.hook not in self._freed
-            else agent
-            for agent in found
-        )
-
-    @cached_property
-    def blockers(self) -> Mapping[str, tuple[live.Blocker, ...]]:
-        """Unresolved blockers; the freed beads have none."""
-        found = super().blockers
-        if "blocked_by" not in self._without:
-            return found
-        return {dependent: blockers for dependent, blockers in found.items() if dependent not in self._freed}
-
-    @cached_property
-    def staged_beads(self) -> frozenset[str]:
-        """Beads of staged convoys, without the freed ones."""
-        return super().staged_beads - self._freed if "staged" in self._without else super().staged_beads
-
-    @cached_property
-    def convoys(self) -> tuple[live.OpenConvoy, ...]:
-        """Open convoys; the freed ones are not staged."""
-        if "staged" not in self._without:
-            return super().convoys
-        return tuple(replace(each, staged=each.staged and each.id not in self._freed) for each in super().convoys)
-
-    @cached_property
-    def in_review(self) -> Mapping[str, live.ReviewCounts]:
-        """Issues in review; the freed ones have no live review."""
-        if "review_live" not in self._without:
-            return super().in_review
-        return {
-            issue_id: replace(settled, live=0) if issue_id in self._freed else settled
-            for issue_id, settled in super().in_review.items()
-        }
-
-    @cached_property
-    def unfinished_effects(self) -> frozenset[tuple[str, str]]:
-        """Unfinished effects, without those of freed rows."""
-        found = super().unfinished_effects
-        if "effect_unfinished" not in self._without:
-            return found
-        return frozenset(effect for effect in found if effect[1] not in self._freed)
-
-    @cached_property
-    def triage_batch(self) -> live.Issue | None:
-        """A live triage batch, unless `batch_live` is lifted."""
-        return None if "batch_live" in self._without else super().triage_batch
+    def _changes(self) -> Iterator[tuple[str, Any]]:
+        """Attribute and value of everything that the lifted holds change."""
+        without = self._without
+        if without & {"held", "no_rig"}:
+            yield "issues", tuple(self._free(issue) for issue in self.issues)
+        if without & {"no_rig", "one_at_a_time"}:
+            reviews = tuple(self._alone(review) for review in self.reviews)
+            yield "reviews", reviews
+            yield "reviews_by_id", {review.id: review for review in reviews}
+        if without & {"staged", "no_rig"}:
+            yield "convoys", tuple(self._started(convoy) for convoy in self.convoys)
+        if "staged" in without:
+            yield "staged_beads", frozenset()
+        if "blocked_by" in without:
+            yield "blockers", {}
+        if "review_live" in without:
+            yield "in_review", {key: replace(each, live=0) for key, each in self.in_review.items()}
+        if "effect_unfinished" in without:
+            yield "unfinished_effects", frozenset()
+        if "batch_live" in without:
+            yield "triage_batch", None
+        if "triage_exhausted" in without:
+            yield "triage", _one_more_batch(self.triage)
 
     def _free(self, issue: live.Issue) -> live.Issue:
-        if "held" in self._without:
+        if "held" in self._without and Label.HELD in issue.labels:
             issue = issue._replace(labels=tuple(label for label in issue.labels if label != Label.HELD))
-        if "no_rig" in self._without and issue.rig_id is None:
-            issue = issue._replace(rig_id=next(iter(sorted(self.rigs)), ""))
+        if "no_rig" in self._without and issue.rig_id is None and Label.TRIAGE_REQUEST not in issue.labels:
+            issue = issue._replace(rig_id=self._first_rig)
         return issue
+
+    def _alone(self, review: live.LiveReview) -> live.LiveReview:
+        rig_id = review.rig_id
+        if "no_rig" in self._without and rig_id is None:
+            rig_id = self._first_rig
+        if "one_at_a_time" in self._without or rig_id not in self._taken.refineries:
+            rig_id = None if rig_id is None else f"{rig_id}{_ALONE}{review.id}"
+        return review if rig_id == review.rig_id else replace(review, rig_id=rig_id)
+
+    def _started(self, convoy: live.OpenConvoy) -> live.OpenConvoy:
+        staged = convoy.staged and "staged" not in self._without
+        first_rig = self._first_rig if "no_rig" in self._without and convoy.first_rig is None else convoy.first_rig
+        return replace(convoy, staged=staged, first_rig=first_rig)
+
+    @property
+    def _first_rig(self) -> str:
+        return next(iter(sorted(self.rigs)), "")
+
+
+def occupied(town: TownReader, dispatched: Mapping[str, tuple[str, ...]]) -> Occupied:
+    """Which rigs have no place left after the next tick. `dispatched`: the rigs of its dispatches, by the code of the rule."""
+    rigs = {None, *town.rigs, *(issue.rig_id for issue in town.issues)}
+    full = {rig_id for rig_id in rigs if _is_full(town, rig_id, dispatched)}
+    busy = {review.rig_id for review in town.reviews if under_review(review)}
+    busy |= {
+        agent.rig_id for agent in town.agents if agent.role is Role.REFINERY and _at_work(agent.status, agent.hook)
+    }
+    return Occupied(frozenset(full), frozenset({*busy, *dispatched.get("R5", ())}))
+
+
+def under_review(review: live.LiveReview) -> bool:
+    """Whether a refinery works, or worked, on this review: no other one of its rig starts meanwhile."""
+    return review.status is BeadStatus.IN_PROGRESS and review.pr_url is None
+
+
+def _is_full(town: TownReader, rig_id: str | None, dispatched: Mapping[str, tuple[str, ...]]) -> bool:
+    limit = town.settings(rig_id).max_polecats
+    if limit is None:
+        return False
+    at_work = sum(agent.role is Role.POLECAT and agent.rig_id == rig_id and agent.status.busy for agent in town.agents)
+    started = sum(each == rig_id for rule in ("B1", "B2") for each in dispatched.get(rule, ()))
+    return at_work + started >= limit
+
+
+def _at_work(status: AgentStatus, hook: str | None) -> bool:
+    return status is not AgentStatus.IDLE or hook is not None
+
+
+def _one_more_batch(state: TriageState) -> TriageState:
+    return replace(state, fruitless=min(state.fruitless, limits.TRIAGE_FRUITLESS_LIMIT - 1))

@@ -73,9 +73,9 @@ def town_state(running: Rerun, at: datetime) -> TownState:
         as_of(running.txid, running.tick_no, about.last_tick_at),
         StateSnapshot(
             agents=status.agent_lines(running.sql, reader),
-            non_terminal_beads=tuple(beads[:BEADS_SHOWN]),
+            non_terminal_beads=beads[:BEADS_SHOWN],
             non_terminal_beads_omitted=max(len(beads) - BEADS_SHOWN, 0),
-            convoys=tuple(overview.convoys(running.sql, limit=status.CONVOYS_SHOWN)),
+            convoys=overview.convoys(running.sql, limit=status.CONVOYS_SHOWN),
             queue=_backlog(running.sql),
             draining=moment.draining,
             settling=moment.settling,
@@ -95,7 +95,7 @@ def _backlog(sql: database.Database) -> Backlog:
     return Backlog(
         pending_events=overview.count_events(sql, "pending"),
         poisoned_events=overview.count_events(sql, "poisoned"),
-        effects=tuple(overview.unfinished_effects(sql)),
+        effects=overview.unfinished_effects(sql),
     )
 
 

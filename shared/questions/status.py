@@ -15,14 +15,15 @@ from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, BeadStatus, Role
 from shared.domain.tick import Observations, Tick
 from shared.domain.times import from_text, to_text
-from shared.engine import tick, waiting
-from shared.engine.waiting import WaitReason
+from shared.engine import tick
 from shared.images import summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.questions import alarms, overview
 from shared.questions.alarms import AlarmState
 from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.questions.waiting import Waiting
+from shared.questions.waits import Waits
 from shared.runner.inputs import Reading, fix_input
 from shared.runner.surroundings import Surroundings
 from shared.town import database, journal
@@ -120,7 +121,7 @@ class TownStatus:
     breaker: BreakerState
     agents: tuple[AgentLine, ...]
     beads: tuple[BeadLine, ...]
-    waiting: tuple[WaitReason, ...]
+    waiting: tuple[Waiting, ...]
     failed: tuple[FailedLine, ...]
     refused_by_forge: tuple[ForgeLine, ...]
     convoys: tuple[ConvoyLine, ...]
@@ -151,14 +152,15 @@ def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
             reading=_NOTHING_NEW,
             observations=Observations(asked=False),
         )
-        reader, moment = tick.current_state(sql, given, town_id=town_id)
-        return _status(sql, image, reader, moment, next_due=about.next_due, batches=len(batches.objects))
+        _, moment = tick.current_state(sql, given, town_id=town_id)
+        waits = Waits(sql, given, town_id=town_id)
+        return _status(sql, image, waits, moment, next_due=about.next_due, batches=len(batches.objects))
 
 
 def _status(
     sql: database.Database,
     image: TownImage,
-    reader: TownReader,
+    waits: Waits,
     moment: Tick,
     *,
     next_due: datetime | None,
@@ -166,9 +168,8 @@ def _status(
 ) -> TownStatus:
     facts = image.facts
     due = facts.time if facts.tick_no == 0 else next_due
-    reasons = tuple(waiting.reasons(reader, moment))
-    beads = tuple(overview.live_beads(sql))
-    violations = tuple(overview.open_violations(sql))
+    beads = overview.live_beads(sql)
+    violations = overview.open_violations(sql)
     events = _events(sql)
     last = last_tick(sql)
     breaker = moment.breaker
@@ -182,20 +183,20 @@ def _status(
         draining=moment.draining,
         settling=moment.settling,
         breaker=BreakerState(breaker.open, breaker.since, breaker.failures),
-        agents=agent_lines(sql, reader),
+        agents=agent_lines(sql, waits.town),
         beads=beads,
-        waiting=reasons,
-        failed=tuple(overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN)),
-        refused_by_forge=tuple(overview.forge_answers(sql)),
-        convoys=tuple(overview.convoys(sql, limit=CONVOYS_SHOWN)),
+        waiting=tuple(waits.of_beads.values()),
+        failed=overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN),
+        refused_by_forge=overview.forge_answers(sql),
+        convoys=overview.convoys(sql, limit=CONVOYS_SHOWN),
         violations=violations,
-        unreadable=tuple(UnreadableRow(*place, why) for place, why in sorted(reader.unreadable.items())),
+        unreadable=tuple(UnreadableRow(*place, why) for place, why in sorted(waits.town.unreadable.items())),
         inbox_batches=batches,
         events=events,
         last_tick=last,
         alarms=_alarms(moment, len(violations), events, last),
         bead_summary=BeadSummary(len(beads), dict(sorted(Counter(bead.status for bead in beads).items()))),
-        waiting_summary=dict(sorted(Counter(reason.reason for reason in reasons).items())),
+        waiting_summary=waits.counts(),
     )
 
 

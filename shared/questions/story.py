@@ -7,7 +7,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from shared.domain.times import from_text, to_text
+from shared.domain.shapes import Time, answer
+from shared.domain.times import from_text
 from shared.events import BY_TYPE
 from shared.history import recorded_results
 from shared.history.rerun import time_of
@@ -25,31 +26,18 @@ _ORDER: Final[tuple[By, ...]] = ("observed", "event", "rule", "effect", "invaria
 _HOOKING: Final = ("hooked", "unhooked")
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class StoryEntry:
     """One thing that happened. `tick` is None if its journal row is not kept. `source` is an event, effect or audit id."""
 
     tick: int | None
-    time: datetime
+    time: Time
     by: By
     code: str
     what: str
     outcome: str | None = None
     reason: str | None = None
     source: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The entry as answers show it."""
-        return {
-            "tick": self.tick,
-            "time": to_text(self.time),
-            "by": self.by,
-            "code": self.code,
-            "what": self.what,
-            "outcome": self.outcome,
-            "reason": self.reason,
-            "source": self.source,
-        }
 
 
 @dataclass(frozen=True, slots=True)

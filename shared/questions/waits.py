@@ -1,180 +1,209 @@
-"""Why a bead or agent waits: the rule that would act next, when, what holds it back, and what caused that."""
+"""Why every row of a town waits: the one mechanism behind status, explain, lists and metrics (spec/tick.md section 13).
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+The rules are asked (`foresight`), never imitated: which of them acts next on a row and when, and what holds it back until then.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from functools import cached_property
 
-from shared.domain.states import AgentStatus, Role
-from shared.domain.tick import Tick
-from shared.domain.times import text_or_none, to_text
-from shared.engine import tick, waiting
-from shared.history.rerun import Rerun
+from shared.domain.limits import just_after
+from shared.domain.states import BeadStatus, BeadType
+from shared.domain.tick import TickInput
 from shared.images import summary
-from shared.questions import guards, lives, snapshot
-from shared.questions.foresight import Foreseen, Outlook, outlook
-from shared.questions.guards import Guard
-from shared.questions.lives import WaitingEvent
-from shared.questions.story import Story, StoryEntry
-from shared.town import database
-from shared.town.reading import TownReader
+from shared.questions import lives, needs, queues
+from shared.questions.chains import Chains
+from shared.questions.foresight import Foreseen, Foresight, Outlook
+from shared.questions.holding import Holding, of_events, unreadable
+from shared.questions.reasons import ENDLESS, OF_HOLD, OF_STATE, OF_WAIT, TOO_EARLY
+from shared.questions.relaxed import Hold
+from shared.questions.rows import Row, live_rows, row_of
+from shared.questions.since import Beginnings
+from shared.questions.states import Standing, standing_of
+from shared.questions.waiting import Guard, Waiting, WaitingReason
+from shared.town.database import Database
 
-SubjectKind = Literal["bead", "agent"]
-_READY_SHOWN: Final = 5
-_OF_THE_TOWN: Final = ("paused", "settling", "draining", "breaker_open")
-_CAUSES: Final = ("event", "rule", "effect", "observed", "invariant")
-_REPORTED: Final = ("backoff", "review_recovery", "triage_backoff")
-"""Waits that begin with an attempt: the report about the attempt explains more than the attempt itself."""
+_ACTORS: Mapping[WaitingReason, str] = {
+    "awaiting_ci": "forge",
+    "rate_limited": "forge",
+    "awaiting_approval": "reviewer",
+    "awaiting_review": "refinery",
+    "agent_working": "agent",
+    "held": "operator",
+}
+"""Who acts next on a row, where its guard names nobody."""
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentWait:
-    """Why a bead or agent waits. `rule` acts next, at `due_at` (None if time alone is not enough); `guards` hold it back.
+class _Draft:
+    """A waiting reason with the guard that it stands for, and all guards of the row, that one first."""
 
-    `comes` are the first acts of all rules if nothing else happens. `reason` is the waiting reason of the closed list, if
-    there is one.
-    """
-
-    at: datetime
-    reason: str | None
-    since: datetime | None
+    reason: WaitingReason | None
+    guards: tuple[Guard, ...]
     rule: str | None
     due_at: datetime | None
-    guards: tuple[Guard, ...]
-    cause: StoryEntry | None
-    comes: tuple[Foreseen, ...]
-    events: tuple[WaitingEvent, ...]
-    says: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The wait as answers show it."""
-        return {
-            "at": to_text(self.at),
-            "reason": self.reason,
-            "since": text_or_none(self.since),
-            "rule": self.rule,
-            "dueAt": text_or_none(self.due_at),
-            "guards": [guard.as_json() for guard in self.guards],
-            "cause": None if self.cause is None else self.cause.as_json(),
-            "comes": [act.as_json() for act in self.comes],
-            "events": [
-                {
-                    "eventId": event.event_id,
-                    "type": event.event_type,
-                    "outcome": event.outcome or "pending",
-                    "attempts": event.retry_count,
-                    "error": event.last_error,
-                }
-                for event in self.events
-            ],
-            "says": list(self.says),
-        }
 
 
-def current_wait(
-    running: Rerun, kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEntry, ...], seen: datetime
-) -> CurrentWait:
-    """Why a bead or agent waits in the present state of a rerun, as seen at `seen`. `entries` is its story."""
-    sql = running.sql
-    given = snapshot.given_at(running, seen)
-    reader, moment = tick.current_state(sql, given, town_id=running.town_id)
-    reasons = {each.bead_id: each for each in waiting.reasons(reader, moment)}
-    hooked = reader.hooks.get(subject)
-    if hooked is not None and (hooked.hooked is None or hooked.hooked.status.terminal):
-        hooked = None  # the bead is closed, failed or missing: the agent no longer matters to it
-    rows = frozenset((subject,) if hooked is None else (subject, hooked.id))
-    ahead = outlook(sql, given, town_id=running.town_id, rows=rows)
-    rule, due, held_by = _guards(sql, reader, moment, subject, ahead)
-    reason = reasons.get(subject)
-    events, standing_due = tuple(lives.waiting_events(sql, subject)), summary.before_tick(sql).next_due
-    since = held_by[0].since if held_by else None
-    says = _of_agent(reader, subject, reasons) if kind == "agent" else _of_bead(reader, subject)
-    return CurrentWait(
-        at=seen,
-        reason=None if reason is None else _word_of(reason, held_by),
-        since=since or (None if reason is None else reason.since),
-        rule=rule,
-        due_at=due,
-        guards=(*held_by, *guards.of_events(events, standing_due)),
-        cause=_cause(story, entries, held_by[0] if held_by else None),
-        comes=ahead.acts,
-        events=events,
-        says=tuple(says),
-    )
+class Waits:
+    """Why each row of a town waits, as seen at `given.now`. No answer depends on which other rows are asked about."""
+
+    def __init__(self, sql: Database, given: TickInput, *, town_id: str) -> None:
+        """Read the town. Only the next tick can act, so foresight begins there."""
+        self._sql = sql
+        self._about = summary.before_tick(sql)
+        self.foresight = _from_next_tick(sql, given, self._about, town_id=town_id)
+        self.town = self.foresight.town
+        self._began = Beginnings(sql, given.now)
+        self._holding = Holding(sql, self.foresight, self._began)
+        self.rows = live_rows(sql, self.town)
+        self._chains = Chains(sql, self.town, self.rows, self._holding, self._began)
+
+    @cached_property
+    def of_beads(self) -> Mapping[str, Waiting]:
+        """Why each live bead waits on which no agent works, by id, in order of creation."""
+        rows = {row.id: row for row in self.rows.values() if not row.worked_on}
+        drafts = self._told(rows)
+        places = queues.places(self.town, rows, drafts, self._began)
+        found = {bead_id: replace(each, queue=places.get(bead_id)) for bead_id, each in drafts.items()}
+        return {bead_id: replace(each, root=self._chains.root(bead_id, found)) for bead_id, each in found.items()}
+
+    def of(self, row_id: str) -> Waiting | None:
+        """Why one bead or agent waits; without a reason if it is over, an agent, or worked on. None if it does not exist."""
+        if row_id in self.of_beads:
+            return self.of_beads[row_id]
+        row = self.row(row_id)
+        return None if row is None else self._told({row_id: row})[row_id]
+
+    def row(self, row_id: str) -> Row | None:
+        """One bead or agent of any status; None if it does not exist."""
+        return self.rows.get(row_id) or row_of(self._sql, self.town, row_id)
+
+    def counts(self) -> dict[str, int]:
+        """How many live beads wait for each reason."""
+        return dict(sorted(Counter(each.reason for each in self.of_beads.values() if each.reason is not None).items()))
+
+    def _told(self, rows: Mapping[str, Row]) -> dict[str, Waiting]:
+        outlooks = self.foresight.outlooks({row.id: row.subjects for row in rows.values()})
+        return {row.id: self._waiting(row, outlooks[row.id]) for row in rows.values()}
+
+    def _waiting(self, row: Row, ahead: Outlook) -> Waiting:
+        draft = self._draft(row, ahead)
+        first = draft.guards[0]
+        reason = None if row.worked_on else draft.reason
+        return Waiting(
+            bead_id=row.id,
+            reason=reason,
+            since=self._began.at_most_now(first.since or self._began.entered(row.id)),
+            due_at=draft.due_at,
+            actor=self._actor(row, first, reason),
+            rule=draft.rule,
+            guards=(*draft.guards, *of_events(self._events.get(row.id, ()), self._about.next_due)),
+            needs=tuple(needs.of_guards(draft.guards, row, self._holding, self._chains)),
+            root=None,
+            queue=None,
+        )
+
+    def _actor(self, row: Row, first: Guard, reason: WaitingReason | None) -> str | None:
+        if first.guard == "blocked_by":
+            live, failed = self._holding.blockers(row)
+            return (live or failed)[0]
+        return first.actor or (None if reason is None else _ACTORS.get(reason))
+
+    def _draft(self, row: Row, ahead: Outlook) -> _Draft:
+        broken = self._broken.get(row.id)
+        if broken is not None:
+            found = lives.violations(self._sql, row.id)
+            since = found[0][3] if found else self._began.entered(row.id)
+            return _Draft("held", (unreadable(*broken, since),), None, None)
+        act = ahead.acts[0] if ahead.acts else None
+        held = self._held(row, ahead)
+        guards = [self._holding.of_hold(hold, row) for hold in held]
+        guards += self._time_guards(row, ahead)
+        if act is None and ahead.held is None and not guards:
+            return self._at_rest(standing_of(self.town, self.foresight.now, row), row)
+        first = self._first(row, held, guards, act)
+        rule = act or ahead.held
+        reason = self._reason(row, first, act)
+        others = tuple(each for each in guards if each.guard != first.guard)
+        return _Draft(reason, (first, *others), None if rule is None else rule.rule, None if act is None else act.at)
+
+    def _held(self, row: Row, ahead: Outlook) -> tuple[Hold, ...]:
+        """The holds of a row, the one that is its reason first. A bead that is polled, for example, may be blocked as well."""
+        holds = set(ahead.holds)
+        waits_to_start = row.type == BeadType.MERGE_REQUEST or row.status == BeadStatus.OPEN
+        if waits_to_start and row.id in self.town.blockers:
+            holds.add("blocked_by")
+        if any(convoy.id == row.id and convoy.staged for convoy in self.town.convoys):
+            holds.add("staged")
+        endless = [hold for hold in ENDLESS if hold in holds]
+        return (*endless, *(hold for hold in ahead.holds if hold not in endless))
+
+    def _time_guards(self, row: Row, ahead: Outlook) -> Iterator[Guard]:
+        """The waits that have not ended, of the act that comes first and of the one that is held back."""
+        told: set[str] = set()
+        for act in (*ahead.acts[:1], ahead.held):
+            due = None if act is None else act.promised
+            if due is None or due.wait in told or due.at <= self.foresight.now.now:
+                continue
+            if TOO_EARLY.get(due.wait) not in ahead.holds:
+                told.add(due.wait)
+                yield self._holding.of_wait(due, row)
+
+    def _first(self, row: Row, held: tuple[Hold, ...], guards: list[Guard], act: Foreseen | None) -> Guard:
+        """The guard that is the reason: a hold without an end, else the one that ends last, when the rule acts."""
+        if held and held[0] in ENDLESS:
+            return guards[0]
+        if act is None:
+            return guards[0]
+        if act.at <= self.foresight.now.now:
+            return self._holding.next_tick(row, act.at)
+        last = [guard for guard in guards if guard.until == act.at]
+        return last[-1] if last else guards[0] if guards else self._holding.next_tick(row, act.at)
+
+    def _reason(self, row: Row, first: Guard, act: Foreseen | None) -> WaitingReason | None:
+        if first.guard == "blocked_by":
+            return "blocked_by" if self._holding.blockers(row)[0] else "failed_dependency"
+        for hold, reason in OF_HOLD.items():
+            if first.guard == hold:
+                return reason
+        due = None if act is None else act.promised
+        if due is None or act is None or act.at <= self.foresight.now.now:
+            return self._by_nature(row)
+        reason = OF_WAIT[due.wait]
+        return self._by_nature(row) if reason == "awaiting_ci" else reason
+
+    def _by_nature(self, row: Row) -> WaitingReason:
+        """What a row waits for between two acts that nothing holds back: reviewers and forges take their time meanwhile."""
+        review = self.town.reviews_by_id.get(row.id)
+        if row.status == BeadStatus.IN_REVIEW or (review is not None and review.status is BeadStatus.OPEN):
+            return "awaiting_review"
+        if review is None or review.pr_url is None:
+            return "cooldown"
+        return "awaiting_approval" if review.awaiting_approval else "awaiting_ci"
+
+    def _at_rest(self, standing: Standing, row: Row) -> _Draft:
+        guard = self._holding.of_state(standing.state, row, standing.says, actor=standing.actor)
+        return _Draft(OF_STATE[standing.state], (guard,), standing.rule, None)
+
+    @cached_property
+    def _broken(self) -> Mapping[str, tuple[str, str]]:
+        return {key: (table, problem) for (table, key), problem in sorted(self.town.unreadable.items())}
+
+    @cached_property
+    def _events(self) -> Mapping[str, tuple[lives.WaitingEvent, ...]]:
+        return lives.unapplied_events(self._sql)
 
 
-def _word_of(reason: waiting.WaitReason, held_by: tuple[Guard, ...]) -> str:
-    """The reason from the closed list. If `settling` holds it back, that is named instead of a cooldown."""
-    settles = any(guard.name == "settling" for guard in held_by)
-    return "settling" if settles and reason.reason == "cooldown" else reason.reason
-
-
-def _guards(
-    sql: database.Database, town: TownReader, moment: Tick, subject: str, ahead: Outlook
-) -> tuple[str | None, datetime | None, tuple[Guard, ...]]:
-    """The rule that would act next, when it will, and what holds it back until then."""
-    broken = next(((table, why) for (table, key), why in sorted(town.unreadable.items()) if key == subject), None)
-    if broken is not None:
-        found = lives.violations(sql, subject)
-        return None, None, (guards.unreadable(*broken, found[0][3] if found else None),)
-    next_act = ahead.held or (ahead.acts[0] if ahead.acts else None)
-    if next_act is None:
-        rule, guard = guards.of_state(sql, town, moment, subject)
-        return rule, None, (guard,)
-    due = next((act.at for act in ahead.acts if act.name == next_act.name), None)
-    found_guards = [guards.of_hold(hold, sql, town, moment, subject) for hold in ahead.holds]
-    promised = next_act.promised
-    if promised is not None and next_act.at > moment.now:
-        found_guards.append(Guard(promised.wait, guards.wait_text(promised.wait), promised.since, promised.at))
-    if not found_guards:
-        found_guards.append(Guard("next_tick", "nothing holds it back: the next tick acts", moment.now, due))
-    return next_act.rule, due, tuple(found_guards)
-
-
-def _cause(story: Story, entries: tuple[StoryEntry, ...], guard: Guard | None) -> StoryEntry | None:
-    """The cause of the first guard: preferably an entry of the story, else a summary of the tick."""
-    if guard is None or guard.since is None:
-        return None
-    if guard.name in _REPORTED:
-        reported = [
-            each for each in entries if each.by == "event" and each.time >= guard.since and each.outcome == "applied"
-        ]
-        if reported:
-            return reported[-1]
-    seen = story.tick_since(guard.since)
-    if seen is None:
-        earlier = [entry for entry in entries if entry.time <= guard.since]
-        recorded = [entry for entry in earlier if entry.by in _CAUSES]
-        return next(reversed(recorded or earlier), None)
-    causes = ("invariant",) if guard.name == "unreadable" else _CAUSES
-    about = [each for each in entries if each.tick == seen.tick and each.by in causes]
-    if about and guard.name not in _OF_THE_TOWN:
-        return min(about, key=lambda entry: causes.index(entry.by))
-    return StoryEntry(seen.tick, seen.time, "tick", f"tick {seen.tick}", seen.what, source=seen.source)
-
-
-def _of_bead(town: TownReader, subject: str) -> list[str]:
-    agent = town.hooks.get(subject)
-    if agent is None:
-        return []
-    return [f"{agent.id} ({agent.role}, {agent.status}, generation {agent.generation}) is hooked to it"]
-
-
-def _of_agent(town: TownReader, subject: str, reasons: Mapping[str, waiting.WaitReason]) -> list[str]:
-    """What an agent does, its generation, and why it gets no work if it is idle."""
-    agent = town.agents_by_id.get(subject)
-    if agent is None:
-        return []
-    said = [f"generation {agent.generation}: reports from older generations are skipped as stale"]
-    if agent.last_activity_at is not None:
-        said.append(f"the last heartbeat or dispatch was at {to_text(agent.last_activity_at)}")
-    if agent.hook is not None:
-        state = "a bead that does not exist" if agent.hooked is None else f"{agent.hook} ({agent.hooked.status})"
-        return [f"it is {agent.status} and hooked to {state}", *said]
-    if agent.status is not AgentStatus.IDLE or agent.role is Role.MAYOR:
-        return [f"it is {agent.status} and has no hook", *said]
-    rigs = {each.id: each.rig_id for each in town.issues} | {each.id: each.rig_id for each in town.reviews}
-    idle = [reasons[bead] for bead, rig in rigs.items() if rig == agent.rig_id and bead in reasons]
-    known = [each for each in idle if each.bead_id not in town.hooks][:_READY_SHOWN]
-    why = ", ".join(f"{each.bead_id} ({each.reason})" for each in known) or "no bead of its rig waits for an agent"
-    return [f"it gets no work: {why}", *said]
+def _from_next_tick(sql: Database, given: TickInput, about: summary.BeforeTick, *, town_id: str) -> Foresight:
+    """Foresight from the time of the next tick on: not before the shortest interval has passed, and if a rule would act, when the
+    town is due.
+    """
+    earliest = just_after(given.now)
+    if about.last_tick_at is not None:
+        earliest = max(earliest, about.last_tick_at + about.interval)
+    found = Foresight(sql, replace(given, now=earliest), town_id=town_id)
+    if found.first.intents and about.next_due is not None and about.next_due > earliest:
+        return Foresight(sql, replace(given, now=about.next_due), town_id=town_id)
+    return found

@@ -2,15 +2,14 @@
 
 from datetime import datetime
 
-from shared.images import image_digest
+from shared.intake.asked_time import time_in
 from shared.ports.steps import Call, Steps
 from shared.ports.town_past import TownPast
-from shared.questions.answers import DryRunAnswer
-from shared.questions.dry_run import dry_run
+from shared.questions.dry_run import DryRun, dry_run
 from shared.replay.answers import ReplayAnswer, WhatIfAnswer
 from shared.replay.faithful import replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
-from shared.replay.time_window import HTTP, HTTP_SIZE, time_in, window_of
+from shared.replay.time_window import HTTP, HTTP_SIZE
 from shared.replay.what_if.run import what_if
 from shared.runner.surroundings import Surroundings
 
@@ -21,25 +20,26 @@ def replay_events(
     """`POST .../debug/replay-events`: run a window again, with `overrides` as a what-if. Raises Refused, UnknownTown."""
     request = ReplayRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
-    wanted = window_of(request.from_, request.to, now=now, restore_window=around.restore_window, cursor=request.cursor)
+    wanted = request.window(now)
     if request.overrides is None:
         return (yield from replay(town_id, past, wanted, page=HTTP)).as_json()
     otherwise = yield from what_if(town_id, past, wanted, request.overrides.overrides(), page=HTTP)
     return otherwise.as_json(size=HTTP_SIZE)
 
 
-def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[DryRunAnswer]:
+def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[DryRun]:
     """`POST .../debug/reconcile-dry-run`: what the next tick would do. Raises Refused, UnknownTown."""
     request = DryRunRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
     at = now if request.now is None else time_in(request.now, "now")
-    shown = yield from dry_run(
-        town_id,
-        around,
-        worker_id=worker_id,
-        ask_runtime=request.observe,
-        now=at,
-        extra_events=request.envelopes(at),
-        config=request.config,
+    return (
+        yield from dry_run(
+            town_id,
+            around,
+            worker_id=worker_id,
+            ask_runtime=request.observe,
+            now=at,
+            extra_events=request.envelopes(at),
+            config=request.config,
+        )
     )
-    return shown.as_json(image_digest=image_digest.of_image(shown.image))

@@ -17,18 +17,19 @@ from shared.questions import snapshot
 from shared.replay import time_window
 from shared.replay.judging import TickJudge, missing
 from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
+from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
 from shared.town import journal, migrations
 
 
 def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = time_window.WHOLE_DAY) -> Steps[Replay]:
-    """Run a window again. Raises Refused (400) if it begins before the kept history, UnknownTown, DamagedImage.
+    """Run a window again. Raises Refused (400) if it begins before the history that is kept, UnknownTown, DamagedImage.
 
     Nothing is written. The replay stops at the first divergence, or when a page is full; only a full page has a cursor.
     """
     newest = yield from past.newest(town_id)
-    base, rows = yield from starting_point(town_id, past, wanted, newest)
+    base, rows = yield from starting_point(town_id, past, wanted.start)
     with rerun(base) as running:
         again = SegmentedReplay(running, past, rows, newest)
         told: list[ReplayedTick] = []
@@ -61,23 +62,6 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
             notes=tuple(again.notes),
             cursor=cursor,
         )
-
-
-def starting_point(
-    town_id: str, past: TownPast, wanted: Window, newest: PastImage
-) -> Steps[tuple[PastImage, JournalRows]]:
-    """The image to start from, and the journal rows after it. Raises Refused if nothing is kept from before the window."""
-    base = yield from past.before(town_id, wanted.start)
-    first = base if base is not None else (yield from past.oldest(town_id))
-    rows = JournalRows(past, town_id)
-    yield from rows.start_after(first.tick_no)
-    row = rows.next
-    if base is None and (row is None or time_of(row) > wanted.start):
-        raise time_window.too_old(newest.committed_at if row is None else time_of(row))
-    if row is not None and row["tick_no"] > first.tick_no + 1 and time_of(row) > wanted.start:
-        kept = yield from past.after_tick(town_id, row["tick_no"] - 1)
-        raise time_window.too_old(kept[-1].committed_at if kept else newest.committed_at)
-    return first, rows
 
 
 class SegmentedReplay:

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Final, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from shared.domain.errors import Refused
-from shared.domain.field_errors import first_error
+from shared.domain.field_errors import first_error, what_is_expected
 from shared.domain.tick import Envelope
 from shared.intake import ingest
-from shared.replay.time_window import time_in
+from shared.intake.asked_time import FORM, time_in
+from shared.replay.time_window import Window, window_of
 from shared.replay.what_if.overrides import Overrides
 
 M = TypeVar("M", bound="RequestBody")
@@ -26,12 +27,18 @@ class RequestBody(BaseModel):
     @classmethod
     def read(cls, body: object) -> Self:
         """Validate a decoded JSON body. Raises Refused (422), which names the first invalid place."""
+        return cls.read_below("", body)
+
+    @classmethod
+    def read_below(cls, path: str, value: object) -> Self:
+        """Validate a decoded JSON value that is at this path of a body. Raises Refused (422), as `read`."""
         try:
-            return cls.model_validate({} if body is None else body)
+            return cls.model_validate({} if value is None else value)
         except ValidationError as error:
             first = first_error(error)
-            path = first.place or "body"
-            raise Refused(f"{path}: {first.message}", status=422, path=path, hint="see the OpenAPI document") from error
+            place = ".".join(part for part in (path, first.place) if part) or "body"
+            hint = what_is_expected(cls, first) or "see the OpenAPI document"
+            raise Refused(f"{place}: {first.message}", status=422, path=place, hint=hint) from error
 
 
 class AddedEvent(RequestBody):
@@ -63,12 +70,16 @@ class OverridesRequest(RequestBody):
 
 
 class ReplayRequest(RequestBody):
-    """The body of replay-events. `from` and `to` are validated later, with the messages that the specification prescribes."""
+    """The body of replay-events. `from` and `to` are required; `window` checks them, because its errors say which form is right."""
 
     from_: Annotated[Any, Field(alias="from")] = None
     to: Any = None
     overrides: OverridesRequest | None = None
     cursor: Annotated[str, Field(max_length=80)] | None = None
+
+    def window(self, now: datetime) -> Window:
+        """The window to replay. Raises Refused (400)."""
+        return window_of(_required(self.from_, "from"), _required(self.to, "to"), now=now, cursor=self.cursor)
 
 
 class DryRunRequest(RequestBody):
@@ -82,6 +93,13 @@ class DryRunRequest(RequestBody):
     def envelopes(self, received_at: datetime) -> tuple[Envelope, ...]:
         """The events as a tick would receive them. Raises Refused as ingest does."""
         return ingest.batch_of(self.events, received_at=received_at).envelopes if self.events else ()
+
+
+def _required(given: Any, path: str) -> datetime:
+    if given in (None, ""):
+        hint = f'send {{"from": "{FORM}", "to": "{FORM}"}}'
+        raise Refused(f"{path} is required: a time as in {FORM}", status=400, path=path, hint=hint)
+    return time_in(given, path)
 
 
 def _event(event: dict[str, Any], at: datetime, path: str) -> Envelope:

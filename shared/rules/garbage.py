@@ -13,13 +13,12 @@ from shared.town.reading import TownReader
 
 def forget_idle_agent(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """GC: an idle or dead polecat or refinery without a hook is deleted after a time without activity."""
-    rigs_in_review = {review.rig_id for review in town.reviews}
     for agent in town.agents:
         if not agent.status.resting or agent.role is Role.MAYOR:
             continue
         if agent.hook is not None:
             continue
-        if agent.role is Role.REFINERY and agent.status is AgentStatus.IDLE and agent.rig_id in rigs_in_review:
+        if agent.role is Role.REFINERY and agent.status is AgentStatus.IDLE and agent.rig_id in town.rigs_in_review:
             continue
         last = agent.last_activity_at or agent.created_at
         if tick.stale(last, limits.AGENT_FORGET_AFTER):

@@ -6,13 +6,25 @@ later tick claims it again under the same key, or expires it if no attempt is le
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import limits
 from shared.domain.effect_allowances import ALLOWANCE
+from shared.domain.orders import (
+    ContainerStopOrder,
+    MayorOrder,
+    MergeOrder,
+    ModelOrder,
+    NudgeOrder,
+    PollOrder,
+    StartOrder,
+    StopOrder,
+    TokenOrder,
+    addressee_of,
+)
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.domain.times import to_text
@@ -48,7 +60,7 @@ def rounds_of(effects: tuple[ClaimedEffect, ...]) -> list[tuple[ClaimedEffect, .
     """The effects in rounds. Those of a round may run in parallel: at most one of each agent or MR, stops first."""
     lanes: dict[str, list[ClaimedEffect]] = {}
     for effect in sorted(effects, key=lambda each: (each.kind != EffectKind.STOP_AGENT, each.seq)):
-        lane = str(effect.payload.get("agent_id") or effect.subject)
+        lane = addressee_of(effect.payload) or effect.subject
         lanes.setdefault(lane, []).append(effect)
     longest = max((len(lane) for lane in lanes.values()), default=0)
     return [tuple(lane[turn] for lane in lanes.values() if turn < len(lane)) for turn in range(longest)]
@@ -122,11 +134,12 @@ def _answer(effect: ClaimedEffect, outside: Outside) -> Result:
 
 def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
     result: Result = {"generation": effect.generation}
-    if effect.payload.get("rig") is None:
+    order = effect.order(StartOrder)
+    if order.rig is None:
         return {**result, "outcome": "rejected", "reason": "no_rig_config"}
     if outside.runtime is None:
         return {**result, "outcome": "rejected", "reason": "no agent runtime is configured"}
-    answer = outside.runtime.start(effect.payload, effect_id=effect.effect_id)
+    answer = outside.runtime.start(order, effect_id=effect.effect_id)
     if isinstance(answer, Started):
         return {**result, "outcome": "started", "process_id": answer.process_id}
     outcome = "rejected" if isinstance(answer, StartRejected) else "unknown"
@@ -136,11 +149,9 @@ def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
 def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return {"generation": effect.generation, "ok": False, "error": "no agent runtime is configured"}
+    order = effect.order(StopOrder)
     answer = outside.runtime.stop(
-        effect.payload["town_id"],
-        effect.payload["agent_id"],
-        generation=effect.generation,
-        effect_id=effect.effect_id,
+        order.town_id, order.agent_id, generation=effect.generation, effect_id=effect.effect_id
     )
     return {"generation": effect.generation, **_ok(answer)}
 
@@ -148,9 +159,8 @@ def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
 def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.forge is None:
         return {"ok": False, "error": _no_forge()}
-    answer = outside.forge.pull_request(
-        _asker(effect), effect.payload["pr_url"], want_feedback=bool(effect.payload.get("want_feedback"))
-    )
+    order = effect.order(PollOrder)
+    answer = outside.forge.pull_request(_asker(order), order.pr_url, want_feedback=order.want_feedback)
     if isinstance(answer, ForgeError):
         return {"ok": False, "error": _forge_error(answer)}
     result: Result = {
@@ -168,17 +178,17 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     """Read the state and feedback of the PR again right before merging, then merge exactly the head that was judged."""
     if outside.forge is None:
         return {"merged": False, "error": _no_forge()}
-    asker, pr_url = _asker(effect), effect.payload["pr_url"]
-    head_sha = effect.payload.get("head_sha")
-    seen = outside.forge.pull_request(asker, pr_url, want_feedback=True)
+    order = effect.order(MergeOrder)
+    asker = _asker(order)
+    seen = outside.forge.pull_request(asker, order.pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
         return {"merged": False, "error": _forge_error(seen)}
     if seen.state == "merged":
         return _merged(seen.merge_sha)
-    problem = _not_mergeable(seen, head_sha)
+    problem = _not_mergeable(seen, order.head_sha)
     if problem is not None:
         return {"merged": False, "reason": problem}
-    answer = outside.forge.merge(asker, pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
+    answer = outside.forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
     if isinstance(answer, Merged):
         return _merged(answer.sha)
     if isinstance(answer, NotMerged):
@@ -187,45 +197,54 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
 
 
 def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
-    payload = effect.payload
+    order = effect.order(NudgeOrder)
     answer = _message(
-        outside, payload, message_id=payload["nudge_id"], text=payload["message"], mode=payload.get("mode", "immediate")
+        outside, order.town_id, order.agent_id, message_id=order.nudge_id, text=order.message, mode=order.mode
     )
-    return {"nudge_id": payload["nudge_id"], **_delivered(answer)}
+    return {"nudge_id": order.nudge_id, **_delivered(answer)}
 
 
 def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
     """Send the message to the mayor's session. If the runtime reports no session, start one with the message."""
-    payload = effect.payload
-    if payload.get("agent_id") is None:
+    order = effect.order(MayorOrder)
+    if order.agent_id is None:
         return {"delivered": False, "error": "the town has no mayor"}
-    text = payload["message"]
-    told = _message(outside, payload, message_id=effect.effect_id, text=text, mode="queue")
-    order = payload.get("start")
-    if isinstance(told, Done) or outside.runtime is None or order is None:
+    told = _message(
+        outside, order.town_id, order.agent_id, message_id=effect.effect_id, text=order.message, mode="queue"
+    )
+    if isinstance(told, Done) or outside.runtime is None or order.start is None:
         return _delivered(told)
-    if outside.runtime.status(payload["town_id"], payload["agent_id"]).status not in _NO_SESSION:
+    if outside.runtime.status(order.town_id, order.agent_id).status not in _NO_SESSION:
         return _delivered(told)
-    started = outside.runtime.start({**order, "message": text}, effect_id=effect.effect_id)
+    started = outside.runtime.start(replace(order.start, message=order.message), effect_id=effect.effect_id)
     return _delivered(Done() if isinstance(started, Started) else NotDone(started.reason, passing=True))
 
 
 def _refresh_token(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return _unconfigured(effect)
-    return {"kind": effect.kind, **_ok(outside.runtime.refresh_token(_town_of(effect), effect_id=effect.effect_id))}
+    return {
+        "kind": effect.kind,
+        **_ok(outside.runtime.refresh_token(effect.order(TokenOrder).town_id, effect_id=effect.effect_id)),
+    }
 
 
 def _stop_container(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return _unconfigured(effect)
-    return {"kind": effect.kind, **_ok(outside.runtime.stop_container(_town_of(effect), effect_id=effect.effect_id))}
+    return {
+        "kind": effect.kind,
+        **_ok(outside.runtime.stop_container(effect.order(ContainerStopOrder).town_id, effect_id=effect.effect_id)),
+    }
 
 
 def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return _unconfigured(effect)
-    return {"kind": effect.kind, **_ok(outside.runtime.update_model(effect.payload, effect_id=effect.effect_id))}
+    return {
+        "kind": effect.kind,
+        **_ok(outside.runtime.update_model(effect.order(ModelOrder), effect_id=effect.effect_id)),
+    }
 
 
 _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]] = {
@@ -247,10 +266,10 @@ def _went_well(effect: ClaimedEffect, result: Result) -> bool:
     return bool(result.get("ok") or result.get("merged") or result.get("delivered"))
 
 
-def _message(outside: Outside, payload: Mapping[str, Any], *, message_id: str, text: str, mode: str) -> Done | NotDone:
+def _message(outside: Outside, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
     if outside.runtime is None:
         return NotDone("no agent runtime is configured", passing=True)
-    return outside.runtime.message(payload["town_id"], payload["agent_id"], message_id=message_id, text=text, mode=mode)
+    return outside.runtime.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
 
 
 def _ok(answer: Done | NotDone) -> Result:
@@ -269,7 +288,7 @@ def _merged(sha: str | None) -> Result:
     return {"merged": True} if sha is None else {"merged": True, "sha": sha}
 
 
-def _not_mergeable(seen: PullRequest, head_sha: str | None) -> str | None:
+def _not_mergeable(seen: PullRequest, head_sha: object) -> str | None:
     if seen.state == "closed":
         return "the pull request was closed"
     if seen.head_sha is None:
@@ -298,8 +317,8 @@ def _forge_error(error: ForgeError) -> Result:
     return shown
 
 
-def _asker(effect: ClaimedEffect) -> Asker:
-    return Asker(_town_of(effect), effect.payload.get("rig_id"), effect.payload.get("rig_host"))
+def _asker(order: PollOrder | MergeOrder) -> Asker:
+    return Asker(order.town_id, order.rig_id, order.rig_host)
 
 
 def _no_forge() -> Result:
@@ -308,11 +327,6 @@ def _no_forge() -> Result:
 
 def _unconfigured(effect: ClaimedEffect) -> Result:
     return {"kind": effect.kind, "ok": False, "error": "no agent runtime is configured"}
-
-
-def _town_of(effect: ClaimedEffect) -> str:
-    town_id: str = effect.payload["town_id"]
-    return town_id
 
 
 def _short(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
+from shared.domain.wire import Unfit
 
 Result = dict[str, Any]
 """The payload of a result event, without effect id and attempt."""
@@ -39,6 +40,8 @@ def event_of(effect: ClaimedEffect, result: Result) -> Result:
 
 def result_of_broken(effect: ClaimedEffect, error: Exception) -> Result:
     """The result if an adapter raised: the outcome of the call is unknown."""
+    if isinstance(error, Unfit):
+        return _unknown(effect, f"the order cannot be read: {error}")
     return _unknown(effect, f"{type(error).__name__} in the adapter")
 
 
@@ -58,7 +61,7 @@ def _unknown(effect: ClaimedEffect, text: str) -> Result:
     if kind is EffectKind.STOP_AGENT:
         return {"generation": effect.generation, "ok": False, "error": text, "passing": True}
     if kind is EffectKind.SEND_NUDGE:
-        return {"nudge_id": effect.payload["nudge_id"], "delivered": False, "error": text, "passing": True}
+        return {"nudge_id": effect.subject, "delivered": False, "error": text, "passing": True}
     if kind is EffectKind.NOTIFY_MAYOR:
         return {"delivered": False, "error": text, "passing": True}
     return {"kind": effect.kind, "ok": False, "error": text, "passing": True}

@@ -66,6 +66,13 @@ class Archive:
                 found.append(_point_of_file((yield from self.header_of(key)), key))
         return sorted(found, key=lambda point: -point.txid)
 
+    def count_points(self) -> Steps[int]:
+        """The number of all restore points: every head, and the ends of files from before the oldest head. Raises UnknownTown."""
+        versions = yield from self.head_versions()
+        oldest = yield from self.head_of(versions[-1])
+        ends = {max_txid for _, max_txid in (yield from self.files()).values()}
+        return len(versions) + sum(end < oldest.manifest.txid for end in ends)
+
     def at_txid(self, txid: int) -> Steps[Restored]:
         """The image right after commit `txid`. Raises Refused (404), UnknownTown, DamagedImage."""
         read = yield from self.newest_head(lambda manifest: manifest.txid <= txid)

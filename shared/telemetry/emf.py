@@ -89,19 +89,19 @@ def values_of(report: RunFigures) -> dict[str, float]:
     age = 0.0 if tick.oldest_pending is None else (tick.input.now - tick.oldest_pending).total_seconds() * 1000
     return {
         "wallClockMs": report.wall_clock.total_seconds() * 1000,
-        "eventsDrained": tick.metrics["eventsDrained"],
-        "actionsEmitted": tick.metrics["actionsEmitted"],
+        "eventsDrained": tick.metrics.events_drained,
+        "actionsEmitted": tick.metrics.actions_emitted,
         "sideEffectsAttempted": report.effects.attempted,
         "sideEffectsSucceeded": report.effects.succeeded,
         "sideEffectsFailed": report.effects.failed,
-        "invariantViolations": tick.metrics["invariantViolations"],
-        "pendingEventCount": tick.metrics["pendingEventCount"],
+        "invariantViolations": tick.metrics.invariant_violations,
+        "pendingEventCount": tick.metrics.pending_event_count,
         "oldestPendingEventMs": max(age, 0.0),
-        "eventsPoisoned": tick.metrics["eventsPoisoned"],
-        "actionsSkipped": tick.metrics["actionsSkipped"],
+        "eventsPoisoned": tick.metrics.events_poisoned,
+        "actionsSkipped": tick.metrics.actions_skipped,
         "saveConflicts": report.save_conflicts,
-        "tickLagMs": tick.metrics["tickLagMs"],
-        "circuitBreakerOpen": tick.metrics["circuitBreakerOpen"],
+        "tickLagMs": tick.metrics.tick_lag_ms,
+        "circuitBreakerOpen": tick.metrics.circuit_breaker_open,
         "ticksRun": 1,
         "ticksQuiet": int(report.outcome == "quiet"),
         "ticksCheckedAgain": int(report.diverged is not None),
@@ -129,7 +129,7 @@ def values_of_minute(report: MinuteReport) -> dict[str, float]:
 def by_type(report: RunFigures) -> dict[str, int]:
     """How many actions of each type the tick emitted; unknown types are counted as `other`."""
     found: dict[str, int] = {}
-    for name, count in (report.tick.metrics["actionsByType"] if report.tick else {}).items():
+    for name, count in (report.tick.metrics.actions_by_type if report.tick else {}).items():
         known = name if name in _ACTION_TYPES else OTHER
         found[known] = found.get(known, 0) + count
     return found

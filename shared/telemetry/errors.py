@@ -41,7 +41,10 @@ _DROPPED: Final = ("request", "user", "breadcrumbs", "modules", "server_name")
 
 
 def start(dsn: str, *, stage: str, release: str, transport: Any = None) -> None:
-    """Start sending. Call it before the first invocation, because it wraps the runtime. `transport` is for tests."""
+    """Start sending. Call it before the first invocation, because it wraps the runtime. `transport` is for tests.
+
+    Raises ValueError, and sends nothing, if this is not a DSN.
+    """
     sentry_sdk.init(
         dsn=dsn,
         environment=stage,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.domain import canonical, ids, limits
+from shared.domain import canonical, ids, limits, wire
 from shared.domain.effect_allowances import ALLOWANCE
+from shared.domain.orders import AnyOrder, Order
 from shared.domain.states import EffectKind, EffectState
 from shared.domain.times import from_text, time_or_none, to_text
 from shared.town.town import Town
@@ -23,14 +24,21 @@ class Effect:
     kind: EffectKind
     subject: str
     generation: int
-    payload: Mapping[str, Any]
+    payload: Mapping[str, object]
     state: EffectState
     attempts: int
     not_before: datetime | None
     claimed_until: datetime | None
     deadline: datetime
     created_at: datetime
-    result: Mapping[str, Any] | None = None
+    result: Mapping[str, object] | None = None
+
+    def order(self, shape: type[AnyOrder]) -> AnyOrder | None:
+        """The order of this effect; None if its payload cannot be read, as in an imported town."""
+        try:
+            return wire.read(shape, self.payload)
+        except wire.Unfit:
+            return None
 
     @property
     def unfinished(self) -> bool:
@@ -47,8 +55,9 @@ def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> Any:
     return None if row is None else json.loads(row[0])
 
 
-def request(town: Town, kind: EffectKind, subject: str, generation: int, payload: Mapping[str, Any]) -> bool:
+def request(town: Town, order: Order, subject: str, generation: int) -> bool:
     """Request an effect; False if the same one was requested before."""
+    kind = order.kind
     effect_id = ids.effect_id(town.tick.town_id, kind.value, subject, generation)
     inserted = town.sql.execute(
         "INSERT INTO outbox (effect_id, seq, kind, subject, generation, payload, deadline, created_at) "
@@ -59,7 +68,7 @@ def request(town: Town, kind: EffectKind, subject: str, generation: int, payload
             "kind": kind.value,
             "subject": subject,
             "generation": generation,
-            "payload": canonical.dumps(dict(payload)),
+            "payload": canonical.dumps(order.as_json()),
             "deadline": to_text(town.tick.now + ALLOWANCE[kind].deadline),
             "now": town.tick.now_text,
         },
@@ -117,7 +126,7 @@ def claim(town: Town, effect: Effect) -> None:
     )
 
 
-def retry(town: Town, effect: Effect, result: Mapping[str, Any]) -> None:
+def retry(town: Town, effect: Effect, result: Mapping[str, object]) -> None:
     """Record a transient failure: the effect is pending again, with a longer wait after each attempt."""
     wait = min(limits.EFFECT_RETRY_UNIT * 2 ** max(effect.attempts - 1, 0), limits.EFFECT_RETRY_AT_MOST)
     town.sql.execute(
@@ -127,7 +136,7 @@ def retry(town: Town, effect: Effect, result: Mapping[str, Any]) -> None:
     )
 
 
-def finish(town: Town, effect: Effect, state: EffectState, result: Mapping[str, Any]) -> None:
+def finish(town: Town, effect: Effect, state: EffectState, result: Mapping[str, object]) -> None:
     """End an effect with the state `done` or `failed`, and store its result."""
     town.sql.execute(
         "UPDATE outbox SET state = :state, claim = NULL, claimed_until = NULL, not_before = NULL, result = :result, "

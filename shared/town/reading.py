@@ -16,9 +16,10 @@ from shared.domain.config import EffectiveSettings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, time_or_none, to_text
-from shared.town import database, live, town_keys
+from shared.town import database, live
 from shared.town.queries import QUERIES
 from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of, truthy
+from shared.town.town_keys import TownKeys, TriageState
 
 T = TypeVar("T")
 
@@ -40,9 +41,14 @@ class TownReader:
         return database.rules_sandbox(self._sql)
 
     @cached_property
-    def keys(self) -> Mapping[str, Any]:
-        """All town keys."""
-        return town_keys.all_values(self._sql)
+    def keys(self) -> TownKeys:
+        """The town keys."""
+        return TownKeys(self._sql)
+
+    @cached_property
+    def triage(self) -> TriageState:
+        """What triage has come to."""
+        return self.keys.triage
 
     @cached_property
     def rigs(self) -> Mapping[str, Rig]:
@@ -99,6 +105,11 @@ class TownReader:
     def reviews_by_id(self) -> Mapping[str, live.LiveReview]:
         """Live merge requests by id."""
         return {review.id: review for review in self.reviews}
+
+    @cached_property
+    def rigs_in_review(self) -> frozenset[str | None]:
+        """The rigs with a live merge request."""
+        return frozenset(review.rig_id for review in self.reviews)
 
     @cached_property
     def blockers(self) -> Mapping[str, tuple[live.Blocker, ...]]:

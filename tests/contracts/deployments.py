@@ -4,6 +4,7 @@ deployed(EcsTaskPer="town", ...)["WorkerFunction"]["Properties"]    with conditi
 refused(EcsTaskPer="town")                                          the rules that refuse these parameters
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -28,7 +29,7 @@ _NOTHING: Final = object()
 def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
     """The resources that are created, by logical id."""
     values = _values(parameters)
-    conditions = {name: _holds(each, values) for name, each in template()["Conditions"].items()}
+    conditions = {name: _holds({"Condition": name}, values) for name in template()["Conditions"]}
     return {
         name: _filled(resource, values, conditions)
         for name, resource in template()["Resources"].items()
@@ -39,16 +40,22 @@ def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
 def refused(**parameters: str) -> list[str]:
     """The names of wrong parameters and the messages of violated rules; empty if the parameters can be deployed."""
     values = _values(parameters)
-    said = [
-        name
-        for name, about in template()["Parameters"].items()
-        if not re.fullmatch(about.get("AllowedPattern", "(?s:.*)"), str(values[name]))
-        or values[name] not in about.get("AllowedValues", [values[name]])
-    ]
+    said = [name for name, about in template()["Parameters"].items() if not _accepted(str(values[name]), about)]
     for rule in template()["Rules"].values():
         if _holds(rule["RuleCondition"], values):
             said += [each["AssertDescription"] for each in rule["Assertions"] if not _holds(each["Assert"], values)]
     return said
+
+
+def _accepted(value: str, about: Mapping[str, Any]) -> bool:
+    """Whether CloudFormation accepts this value of a parameter."""
+    if value not in [str(each) for each in about.get("AllowedValues", [value])]:
+        return False
+    if about["Type"] != "Number":
+        return re.fullmatch(about.get("AllowedPattern", "(?s:.*)"), value) is not None
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value) is None:
+        return False
+    return about.get("MinValue", -math.inf) <= float(value) <= about.get("MaxValue", math.inf)
 
 
 def _values(parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -61,6 +68,10 @@ def _holds(test: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
     [(name, arguments)] = test.items()
     if name == "Fn::Not":
         return not _holds(arguments[0], values)
+    if name == "Fn::And":
+        return all(_holds(each, values) for each in arguments)
+    if name == "Condition":
+        return _holds(template()["Conditions"][arguments], values)
     assert name == "Fn::Equals"
     left, right = (_filled(each, values, {}) for each in arguments)
     return bool(left == right)

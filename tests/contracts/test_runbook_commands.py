@@ -10,8 +10,7 @@ import pytest
 
 from functions.schedule import ScheduledCall
 from infra.ops.dashboards import alarms
-from infra.townctl import main
-from shared.adapters.directory_objects import DirectoryObjects
+from infra.townctl import command_line
 from tests.conventions.sources import ROOT
 
 PAGES = sorted((ROOT / "docs/runbook").glob("*.md"))
@@ -40,7 +39,7 @@ def test_the_first_page_leads_to_every_alarm_and_every_other_page() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem != RUN_FOR_REAL], ids=lambda page: page.stem)
 def test_every_command_of_a_page_is_one_that_townctl_knows(page: Path) -> None:
-    app = main._app(DirectoryObjects)
+    app = command_line.parser()
     for written in TOWNCTL.findall(page.read_text(encoding="utf-8")):
         plain = OF_THE_SHELL.sub("", OF_THE_PLACE.sub("", written))
         words = shlex.split(plain.replace(" N", " 1"), comments=True)

@@ -4,13 +4,16 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from functions.api import BESIDES
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.paths import OTHER_PATHS
 from functions.schedule import ScheduledCall
 from functions.settings import (
     AuthorizerSettings,
@@ -23,7 +26,7 @@ from functions.settings import (
 )
 from infra.ops.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
-from tests.contracts.deployments import ON_ECS, deployed
+from tests.contracts.deployments import ON_ECS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
 from tests.patience import PATIENCE_SECONDS
@@ -67,14 +70,19 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     for route, operation in routes().items():
         uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
         wired[route] = next(name for name in FUNCTIONS if name in uri)
-    written = {}
-    for name, app in (("EventsFunction", events.app), ("DebugFunction", debug.app)):
-        schema = app.get_openapi_schema()
-        for path, item in (schema.paths or {}).items():
-            for method in ("get", "put", "post", "delete", "patch"):
-                if getattr(item, method, None) is not None:
-                    written[method.upper(), re.sub(r"<(\w+)>", r"{\1}", path)] = name
-    assert wired == written
+    functions = {"events": "EventsFunction", "debug": "DebugFunction"}
+    written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
+    written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
+    assert wired == written | {(method, path): functions[name] for method, path, name in BESIDES}
+
+
+def test_the_debug_function_knows_every_method_of_the_paths_that_the_events_function_has() -> None:
+    methods: dict[str, set[str]] = {}
+    for route in (*events.ROUTES, *debug.ROUTES):
+        methods.setdefault(route.path, set()).add(route.method)
+    assert {path: set(known) for path, known in OTHER_PATHS.items()} == {
+        path: methods[path] for path in {route.path for route in events.ROUTES}
+    }
 
 
 def test_the_authorizer_of_town_tokens_is_our_function_and_its_answers_are_cached_by_token() -> None:
@@ -111,7 +119,7 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                     assert statement["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["towns/*", "due/*"]}}
                 elif "secretsmanager:GetSecretValue" in statement["Action"]:
                     ours = {"Ref": "TownTokenKey"}
-                    assert resource == ours or resource["Fn::Sub"].endswith(":secret:${SecretsPrefix}/*")
+                    assert resource == ours or resource["Fn::Sub"].endswith(":secret:${SecretsPrefix}/${Stage}/*")
                 elif statement["Action"] == "sqs:ChangeMessageVisibility":
                     assert resource == {"Fn::GetAtt": ["Wakes", "Arn"]}
                 elif statement["Action"] != "sqs:SendMessage":
@@ -364,16 +372,84 @@ def test_every_parameter_and_output_is_described() -> None:
         assert f'"{name}"' in shown, name
 
 
-def test_no_parameter_that_holds_a_secret_is_shown() -> None:
-    assert template()["Parameters"]["SentryDsn"]["NoEcho"] is True
+def test_no_parameter_is_a_secret_or_without_a_default_so_that_each_prompt_can_be_answered_with_enter() -> None:
+    """`sam deploy --guided` asked for the DSN, a hidden parameter with an empty default, again and again."""
+    for name, parameter in template()["Parameters"].items():
+        assert "Default" in parameter, name
+        assert "NoEcho" not in parameter, f"{name}: a secret belongs into Secrets Manager"
 
 
-def test_the_stages_of_samconfig_set_only_parameters_that_exist() -> None:
-    import tomllib
+@pytest.mark.parametrize("answer", [" ", "-", "none"])
+def test_a_careless_answer_to_a_prompt_is_refused_before_anything_is_deployed_or_harmless(answer: str) -> None:
+    free = {
+        name
+        for name, about in template()["Parameters"].items()
+        if about["Type"] == "String" and name not in refused(**{name: answer})
+    }
+    names = {"EcsCluster", "EcsTaskDefinition", "EcsContainer", "EcsCapacity"}  # ignored without EcsTaskPer
+    assert free == (set() if answer == " " else {*names, "Stage", "SecretsPrefix", "RunbookUrl"})
 
+
+def overrides() -> dict[str, dict[str, str]]:
+    """The parameters that `samconfig.toml` sets, by stage."""
     config = tomllib.loads(Path(ROOT / "samconfig.toml").read_text(encoding="utf-8"))
-    for stage in ("default", "prod"):
-        for override in config[stage]["deploy"]["parameters"]["parameter_overrides"]:
-            assert override.partition("=")[0] in template()["Parameters"]
+    stages = [config[stage]["deploy"]["parameters"]["parameter_overrides"] for stage in ("default", "prod")]
+    pairs = [[override.partition("=") for override in stage] for stage in stages]
+    return {found["Stage"]: found for found in ({name: value for name, _, value in stage} for stage in pairs)}
+
+
+def test_a_secret_has_the_same_name_in_every_document_and_in_the_functions_of_its_stage() -> None:
+    """The guide named `town-reconciler/platform/control-key`, and no stage read below that prefix."""
+    prefixes = set()
+    for parameters in overrides().values():
+        worker = deployed(**parameters)["WorkerFunction"]["Properties"]["Environment"]["Variables"]
+        prefixes.add(worker["SECRETS_PREFIX"])
+    assert prefixes == {"town-reconciler/dev", "town-reconciler/prod"}
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    named = {
+        name for page in pages for name in re.findall(r"town-reconciler/[\w/-]+", page.read_text(encoding="utf-8"))
+    }
+    assert named
+    for name in named:
+        stage, _, secret = name.removeprefix("town-reconciler/").partition("/")
+        assert stage in overrides(), name
+        assert secret in ("", "platform/control-key", "platform/sentry-dsn"), name
+
+
+def test_the_functions_get_the_dsn_of_the_secret_that_the_guide_names_and_by_default_none() -> None:
+    told = deployed(ReportToSentry="true", Stage="prod")["TickFunction"]["Properties"]["Environment"]["Variables"]
+    assert told["SENTRY_DSN"] == "{{resolve:secretsmanager:town-reconciler/prod/platform/sentry-dsn}}"
+    assert deployed()["TickFunction"]["Properties"]["Environment"]["Variables"]["SENTRY_DSN"] == ""
+
+
+def test_no_document_sets_parameters_on_the_command_line_because_they_would_replace_those_of_samconfig() -> None:
+    for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:
+        assert "--parameter-overrides" not in page.read_text(encoding="utf-8"), page
+
+
+@pytest.mark.parametrize(
+    ("parameters", "topic", "subscribed"),
+    [
+        ({}, {"Ref": "AlarmTopic"}, None),
+        ({"AlarmEmail": "me@example.com"}, {"Ref": "AlarmTopic"}, "me@example.com"),
+        ({"AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:ours"}, "arn:aws:sns:eu-west-1:111122223333:ours", None),
+    ],
+)
+def test_every_alarm_notifies_a_topic(parameters: dict[str, str], topic: Any, subscribed: str | None) -> None:
+    found = deployed(**parameters)
+    for resource in found.values():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            assert resource["Properties"]["AlarmActions"] == [topic]
+    assert ("AlarmTopic" in found) == ("AlarmTopicArn" not in parameters)
+    subscription = found.get("AlarmSubscription")
+    assert (subscription and subscription["Properties"]["Endpoint"]) == subscribed
+
+
+def test_the_stages_of_samconfig_set_only_parameters_that_exist_and_reserve_no_concurrency() -> None:
+    config = tomllib.loads(Path(ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    for stage in overrides().values():
+        assert set(stage) <= set(template()["Parameters"])
+        assert refused(**stage) == []
+        assert not {"TickConcurrency", "DebugConcurrency"} & set(stage)
     assert config["default"]["build"]["parameters"]["build_in_source"] is True
     assert config["default"]["validate"]["parameters"]["lint"] is True

@@ -12,7 +12,6 @@ import pytest
 from tests.conventions.sources import files_under, name_of
 
 UNTYPED: Final = {
-    "shared/ports/runtime.py: AgentOrder": "the payload of an effect: JSON that later versions add keys to",
     "shared/ports/steps.py: Steps": "what a yield returns depends on the step; a generator has one type for all of them",
     "shared/ports/steps.py: Begin.steps": "a task may return anything: whoever awaits it knows what",
     "shared/ports/steps.py: Ended.result": "as Begin.steps",

@@ -14,6 +14,7 @@ import pytest
 from shared.domain.processes import ProcessStatus
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
+from shared.questions import bead_list, event_list
 from shared.town import database
 from shared.town.queries import QUERIES
 from tests.histories import STEPS, told
@@ -132,6 +133,17 @@ def old_town() -> TownBuilder:
 @pytest.mark.parametrize("name", list(QUERIES))
 def test_no_query_of_the_rules_walks_through_history(name: str, old_town: TownBuilder) -> None:
     assert walks(old_town, QUERIES[name].replace(":since", f"'{to_text(T)}'").replace(":id", "'x'")) == []
+
+
+@pytest.mark.parametrize(
+    "statement", [bead_list._OF_KIND, bead_list._OF_CONVOY, event_list._STORED, event_list._PENDING]
+)
+def test_a_page_of_a_list_reads_only_the_rows_that_it_looks_at(statement: str, old_town: TownBuilder) -> None:
+    explained = re.sub(r":(\w+)", lambda name: "9" if name[1] == "seq" else "'x'", statement)
+    assert walks(old_town, explained) == []
+    plan = " ".join(step for *_, step in old_town.rows(f"EXPLAIN QUERY PLAN {explained}"))
+    # only the beads of one convoy and the pending events are sorted
+    assert "TEMP B-TREE" not in plan or statement in (bead_list._OF_CONVOY, event_list._PENDING)
 
 
 def test_no_statement_of_a_busy_history_walks_through_history(

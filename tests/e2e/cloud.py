@@ -180,7 +180,6 @@ def _environment(cloud: LocalCloud) -> dict[str, str]:
     return {
         **cloud.store.environment,
         "STAGE": "local",
-        "RELEASE": "local",
         "SENTRY_DSN": cloud.sentry.dsn,
         "TOWN_BUCKET": BUCKET,
         "STORE_ENDPOINT": cloud.proxy.url,

@@ -357,7 +357,7 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
         def ask(self, method: str, path: str, body: Any = None) -> Any:
             answered = ask(cloud, method, path, body)
             if answered.status >= 300:
-                raise Refused(str(answered.document), status=answered.status)
+                raise Refused(str(answered.document), status=answered.status, hint="see the log")
             return answered.document
 
         def report(self, path: str, body: bytes, token: str) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from shared.adapters.clock import wait_for
+from shared.domain import wire
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected
 from tests.patience import PATIENCE_SECONDS
@@ -21,21 +23,24 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
         yield ground
 
 
-def order(generation: int = 1, agent_id: str = "a1", **more: Any) -> dict[str, Any]:
+def order(generation: int = 1, agent_id: str = "a1", **more: Any) -> StartOrder:
     """A start order that needs no repository."""
-    return {
-        "town_id": "t1",
-        "organization_id": "org-1",
-        "agent_id": agent_id,
-        "role": "polecat",
-        "identity": f"Toast-polecat-rig-1@t1-{agent_id}",
-        "generation": generation,
-        "rig": None,
-        "bead": {"id": "b1", "type": "issue", "title": "Do it", "body": "", "labels": [], "metadata": {}},
-        "prompt_kind": "work",
-        "model": "large",
-        **more,
-    }
+    return wire.read(
+        StartOrder,
+        {
+            "town_id": "t1",
+            "organization_id": "org-1",
+            "agent_id": agent_id,
+            "role": "polecat",
+            "identity": f"Toast-polecat-rig-1@t1-{agent_id}",
+            "generation": generation,
+            "rig": None,
+            "bead": {"id": "b1", "type": "issue", "title": "Do it", "body": "", "labels": [], "metadata": {}},
+            "prompt_kind": "work",
+            "model": "large",
+            **more,
+        },
+    )
 
 
 def start(ground: Ground, generation: int = 1, agent_id: str = "a1", effect: str | None = None) -> Any:
@@ -147,7 +152,7 @@ def test_a_message_to_an_agent_that_does_not_run_may_be_tried_again(ground: Grou
 
 
 def test_a_model_is_updated_whether_the_agent_runs_or_not(ground: Ground) -> None:
-    new = {"town_id": "t1", "agent_id": "a1", "model": "small", "organization_id": "org-1"}
+    new = ModelOrder(town_id="t1", agent_id="a1", model="small", organization_id="org-1")
     assert ground.runtime.update_model(new, effect_id="u1".ljust(64, "0")) == Done()
     start(ground)
     comes_to(ground, "running")

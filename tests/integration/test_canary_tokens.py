@@ -20,7 +20,9 @@ from shared.adapters.http_json import call
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.town_containers import FixedAddresses
+from shared.domain.orders import StartOrder
 from shared.domain.shapes import document
+from shared.domain.states import Role
 from shared.ports.runtime import Done, Started
 from shared.ports.secrets import Secret
 from shared.ports.steps import drive
@@ -67,7 +69,7 @@ def everything_said(life: Life, log: pytest.LogCaptureFixture, printed: str) -> 
             repr(life.world.metrics.runs),
             json.dumps(document(status)),
             json.dumps(life.world.journal()),
-            json.dumps(life.world.dry_run().as_json(image_digest="")),
+            json.dumps(document(life.world.dry_run().answer())),
             repr(life.world.forge),
         ]
     )
@@ -129,7 +131,7 @@ def test_what_a_container_knows_is_told_to_no_agent_and_to_nobody_who_asks(tmp_p
             mint=lambda *_, **__: "canary-token",
             seconds=PATIENT,
         )
-        order = {"town_id": TOWN, "agent_id": "a1", "role": "polecat", "generation": 1, "rig": None}
+        order = StartOrder(town_id=TOWN, agent_id="a1", role=Role.POLECAT, generation=1)
         assert isinstance(runtime.start(order, effect_id="e1"), Started)
         assert runtime.refresh_token(TOWN, effect_id="r1") == Done()
         assert wait_for(lambda: runtime.status(TOWN, "a1").status == "exited", seconds=PATIENCE_SECONDS)

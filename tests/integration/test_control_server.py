@@ -29,6 +29,8 @@ from shared.adapters.http_json import Answered, call
 from shared.adapters.local_processes import NotPrepared
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import FixedAddresses
+from shared.domain import wire
+from shared.domain.orders import StartOrder
 from shared.domain.processes import ProcessStatus
 from shared.events.containers import drain_nonce
 from shared.ports.runtime import Done, Started, StartRejected
@@ -77,18 +79,21 @@ def adapter(server: TestServer) -> ControlServerRuntime:
     return ControlServerRuntime(FixedAddresses(server.address), key_of=lambda _: server.settings.key, seconds=PATIENT)
 
 
-def order(generation: int = 1, agent_id: str = "a1", role: str = "polecat", **more: Any) -> dict[str, Any]:
-    return {
-        "town_id": "t1",
-        "agent_id": agent_id,
-        "role": role,
-        "identity": f"Toast-{role}-rig-1@t1",
-        "generation": generation,
-        "rig": RIG,
-        "bead": {"id": "b1", "title": "Do it"},
-        "prompt_kind": "work",
-        **more,
-    }
+def order(generation: int = 1, agent_id: str = "a1", role: str = "polecat", **more: Any) -> StartOrder:
+    return wire.read(
+        StartOrder,
+        {
+            "town_id": "t1",
+            "agent_id": agent_id,
+            "role": role,
+            "identity": f"Toast-{role}-rig-1@t1",
+            "generation": generation,
+            "rig": RIG,
+            "bead": {"id": "b1", "title": "Do it"},
+            "prompt_kind": "work",
+            **more,
+        },
+    )
 
 
 def start(server: TestServer, *args: Any, effect: str = "e1", **more: Any) -> Any:
@@ -608,7 +613,7 @@ def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
 
 
 def test_a_start_for_another_town_is_refused(server: TestServer) -> None:
-    answer = adapter(server).start({**order(), "town_id": "t2"}, effect_id="e1")
+    answer = adapter(server).start(replace(order(), town_id="t2"), effect_id="e1")
     assert isinstance(answer, StartRejected)
     assert "serves town t1" in answer.reason
 

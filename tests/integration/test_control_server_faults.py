@@ -13,7 +13,9 @@ import pytest
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.http_json import Answered, call
 from shared.adapters.town_containers import FixedAddresses
+from shared.domain import wire
 from shared.domain.errors import Terminal
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.control_servers import (
@@ -46,20 +48,23 @@ def adapter(server: TestServer, seconds: CallSeconds = PATIENT, **more: Any) -> 
     )
 
 
-def order(generation: int = 1, agent_id: str = "a1", **more: Any) -> dict[str, Any]:
-    return {
-        "town_id": "t1",
-        "organization_id": "org-1",
-        "agent_id": agent_id,
-        "role": "polecat",
-        "identity": "Toast-polecat-rig-1@t1",
-        "generation": generation,
-        "rig": None,
-        "bead": {"id": "b1", "title": "Do it"},
-        "prompt_kind": "work",
-        "model": None,
-        **more,
-    }
+def order(generation: int = 1, agent_id: str = "a1", **more: Any) -> StartOrder:
+    return wire.read(
+        StartOrder,
+        {
+            "town_id": "t1",
+            "organization_id": "org-1",
+            "agent_id": agent_id,
+            "role": "polecat",
+            "identity": "Toast-polecat-rig-1@t1",
+            "generation": generation,
+            "rig": None,
+            "bead": {"id": "b1", "title": "Do it"},
+            "prompt_kind": "work",
+            "model": None,
+            **more,
+        },
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,7 +236,7 @@ def test_a_start_contains_every_field_of_the_contract(server: TestServer, monkey
         "organizationId": "org-1",
         "rigs": [rig],
     }
-    assert json.loads(environment.pop("TOWN_AGENT_ORDER")) == given
+    assert wire.read(StartOrder, json.loads(environment.pop("TOWN_AGENT_ORDER"))) == given
     assert environment == {
         "TOWN_AGENT_GENERATION": "1",
         "TOWN_TOKEN": "agent t1 a1 1",
@@ -263,7 +268,7 @@ def test_a_late_token_for_an_older_generation_does_not_replace_the_newer_one(ser
     """
     runtime = adapter(server, mint=_minted)
     runtime.start(order(), effect_id="e1")
-    runtime.start({**order(), "generation": 2}, effect_id="e2")
+    runtime.start(order(2), effect_id="e2")
     assert isinstance(runtime.start(order(), effect_id="e1"), Started | StartRejected)
     late = {"token": "c", "agentTokens": [{"agentId": "a1", "generation": 1, "token": "agent t1 a1 1"}]}
     headers = {"Authorization": f"Bearer {server.settings.key}"}
@@ -303,7 +308,7 @@ def test_a_token_that_cannot_be_issued_rejects_the_start(server: TestServer) -> 
 def test_every_model_is_sent_with_the_organization(server: TestServer) -> None:
     runtime = adapter(server)
     runtime.start(order(), effect_id="e1")
-    new = {"town_id": "t1", "agent_id": "a1", "model": "small", "organization_id": "org-1"}
+    new = ModelOrder(town_id="t1", agent_id="a1", model="small", organization_id="org-1")
     assert runtime.update_model(new, effect_id="u1") == Done()
     stored = json.loads((server.runtime.newest("t1", "a1").directory.parent / "model.json").read_text())
     assert (stored["model"], stored["organization_id"]) == ("small", "org-1")

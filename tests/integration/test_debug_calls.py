@@ -14,7 +14,7 @@ from shared.domain.times import to_text
 from shared.replay import debug_calls
 from shared.replay.time_window import HTTP_SIZE, PageLimits
 from shared.town import database
-from tests.documented import unlike
+from tests.documented import as_stored, unlike
 from tests.properties.amount import examples
 from tests.replayed import SECOND, a_busy_world, a_world_with_a_past, asked, asked_for, dry_run_of, replayed
 from tests.towns import T, a_town, ago, event
@@ -130,15 +130,15 @@ def test_a_dry_run_is_the_next_tick() -> None:
     shown = dry_run_of(world)
     done = world.run().tick
     assert done is not None
-    assert shown["actions"] == [action.as_json() for action in done.actions]
-    assert shown["asOf"]["tick"] + 1 == shown["input"]["tick_no"]
-    assert unlike("DryRunAnswer", shown) == []
+    assert as_stored(shown)["actions"] == [action.as_json() for action in done.actions]
+    assert shown["asOf"]["tick"] + 1 == shown["input"]["tickNo"]
+    assert unlike("DryRun", shown) == []
 
 
 def test_a_dry_run_with_other_events_time_and_configuration_shows_what_they_would_bring() -> None:
     world = a_world_with_a_past(a_town().bead("ready").bead("also"))
     both = [
-        action["action"]["bead_id"]
+        action["action"]["beadId"]
         for action in dry_run_of(world)["actions"]
         if action["action"]["type"] == "dispatch_agent"
     ]
@@ -174,9 +174,9 @@ def test_processes_are_looked_at_only_where_that_is_asked_for() -> None:
     world = a_world_with_a_past(
         a_town().bead("b").agent("p", status="working", hook="b", last_activity_at=ago(seconds=9))
     )
-    assert dry_run_of(world)["input"]["inputs"]["observations"] == "none"
+    assert dry_run_of(world)["input"]["observations"]["asked"] is False
     assert world.runtime.calls == []
-    assert "p" in dry_run_of(world, {"observe": True})["input"]["inputs"]["observations"]["agents"]
+    assert "p" in dry_run_of(world, {"observe": True})["input"]["observations"]["agents"]
     assert {call.verb for call in world.runtime.calls} == {"status", "container_state"}
 
 

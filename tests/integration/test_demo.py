@@ -12,7 +12,7 @@ import pytest
 
 from infra.demo import stage, story
 from infra.devstack.fake_forge import TOKEN
-from infra.townctl import wiring
+from infra.townctl import agent_programs
 from shared.adapters.clock import wait_for
 from tests.integration.townctl_calls import REPOSITORY, Townctl
 from tests.patience import PATIENCE_SECONDS
@@ -143,7 +143,7 @@ def test_a_convoy_lands_by_pull_requests_with_reviews_and_approvals(
 def test_a_demo_that_is_interrupted_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     data = tmp_path / "data"
     demo = demo_in(data)
-    runtime = wiring.NoAgentProgram(data / ".agents")
+    runtime = agent_programs.NoAgentProgram(data / ".agents")
     try:
         assert wait_for(lambda: len(runtime.running()) > 0, seconds=PATIENCE_SECONDS)
         demo.send_signal(number)

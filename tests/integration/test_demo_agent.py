@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from infra.devstack import git_seed
 from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, SystemClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.local_processes import LocalProcessRuntime
+from shared.domain import wire
 from shared.domain.errors import Refused
+from shared.domain.orders import StartOrder
 from shared.domain.processes import ProcessStatus
 from shared.images import first_image
 from shared.intake import ingest
@@ -54,29 +57,29 @@ class Bench:
         }
         self.runtime = LocalProcessRuntime(directory / "runtime", command=AGENT_COMMAND, environment=environment)
 
-    def start(self, order: dict[str, Any]) -> None:
+    def start(self, order: StartOrder) -> None:
         """Start one agent."""
-        effect_id = f"{order['agent_id']}-{order['generation']}"
+        effect_id = f"{order.agent_id}-{order.generation}"
         assert isinstance(self.runtime.start(order, effect_id=effect_id), Started)
 
-    def end_of(self, order: dict[str, Any]) -> ProcessStatus:
+    def end_of(self, order: StartOrder) -> ProcessStatus:
         """How the agent of this order ended, once it has."""
         assert wait_for(lambda: self.status(order).status == "exited", seconds=PATIENCE_SECONDS), self.log(order)
         return self.status(order)
 
-    def status(self, order: dict[str, Any]) -> ProcessStatus:
+    def status(self, order: StartOrder) -> ProcessStatus:
         """What the runtime says of the agent now."""
-        return self.runtime.status("demo", order["agent_id"])
+        return self.runtime.status("demo", order.agent_id)
 
-    def run(self, order: dict[str, Any]) -> ProcessStatus:
+    def run(self, order: StartOrder) -> ProcessStatus:
         """Start an agent and wait for its end."""
         self.start(order)
         return self.end_of(order)
 
-    def log(self, order: dict[str, Any]) -> str:
+    def log(self, order: StartOrder) -> str:
         """What the agent printed."""
-        generation = f"{order['generation']:08d}"
-        return (self.directory / "runtime" / "demo" / order["agent_id"] / generation / "agent.log").read_text()
+        generation = f"{order.generation:08d}"
+        return (self.directory / "runtime" / "demo" / order.agent_id / generation / "agent.log").read_text()
 
     def events(self, *types: str) -> list[dict[str, Any]]:
         """What was posted, in order, of these types."""
@@ -110,7 +113,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     assert bench.refused() == []
 
 
-def work(*, bead_id: str = BEAD, title: str = "Add a parser", body: str = "", **changes: Any) -> dict[str, Any]:
+def work(*, bead_id: str = BEAD, title: str = "Add a parser", body: str = "", **changes: Any) -> StartOrder:
     """The start order of a polecat for an issue."""
     order = {
         "town_id": "demo",
@@ -129,10 +132,10 @@ def work(*, bead_id: str = BEAD, title: str = "Add a parser", body: str = "", **
         "feature_branch": None,
         "merge_strategy": "direct",
     }
-    return {**order, **changes}
+    return wire.read(StartOrder, {**order, **changes})
 
 
-def review(*, branch: str = BRANCH, target: str = "main", body: str = "", **changes: Any) -> dict[str, Any]:
+def review(*, branch: str = BRANCH, target: str = "main", body: str = "", **changes: Any) -> StartOrder:
     """The start order of a refinery for a merge request."""
     mr = {
         "id": "mr-1",
@@ -144,7 +147,8 @@ def review(*, branch: str = BRANCH, target: str = "main", body: str = "", **chan
     }
     refinery = {"agent_id": "refinery-1", "role": "refinery", "identity": "Refinery-refinery-rig-1@demo"}
     merge = {"prompt_kind": "review", "branch": branch, "target_branch": target, "bead": mr}
-    return {**work(), **refinery, **merge, **changes}
+    given: dict[str, Any] = {**refinery, **merge, **changes}
+    return work(**given)
 
 
 def test_a_polecat_pushes_a_commit_and_reports_it(bench: Bench) -> None:
@@ -260,7 +264,7 @@ def test_a_reviewer_asks_for_changes_once(bench: Bench) -> None:
     ]
     assert MODULE not in bench.files("main")
     rework = work(bead_id="rework-1", title="Rework: it", prompt_kind="rework", branch=BRANCH, target_branch="main")
-    assert bench.run(rework | {"generation": 2}).exit_reason == "completed"
+    assert bench.run(replace(rework, generation=2)).exit_reason == "completed"
     assert bench.run(review(body=summary, generation=2)).exit_reason == "completed"
     assert {MODULE, "tests/test_add_a_parser_0a1b2c3d.py"} <= bench.files("main")
     assert len(bench.events("changes_requested")) == 1
@@ -328,7 +332,7 @@ def test_a_triage_polecat_answers_every_request(bench: Bench) -> None:
         "labels": ["gt:triage"],
         "metadata": {"request_ids": ["r1", "r2"]},
     }
-    assert bench.run(work(prompt_kind="triage") | {"bead": batch}).exit_reason == "completed"
+    assert bench.run(work(prompt_kind="triage", bead=batch)).exit_reason == "completed"
     answers = [(event["bead_id"], event["payload"]["action"]) for event in bench.events("triage_resolved")]
     assert answers == [("r1", "RESTART"), ("r2", "RESTART")]
     assert len(bench.events("agent_done")) == 1
@@ -348,9 +352,8 @@ def test_a_bead_contains_the_switches_for_its_agent(
     role: str, body: str, labels: list[str], switches: set[str]
 ) -> None:
     """Whole lines and labels count; the reviewer's switches apply only to the reviewer."""
-    context = work(body=body, role=role)
-    context["bead"]["labels"] = labels
-    assert order_from(context).switches == switches
+    order = work(role=role, bead={"id": BEAD, "title": "Do it", "body": body, "labels": labels})
+    assert order_from(order).switches == switches
 
 
 def test_the_summary_contains_the_switches_of_the_reviewer() -> None:

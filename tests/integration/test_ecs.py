@@ -21,6 +21,7 @@ from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTask
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
 from shared.domain.errors import StoreUnavailable
+from shared.domain.orders import ModelOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Awake, Done, NotDone, Started, StartRejected, StartUnknown
 from tests.control_servers import PATIENT
@@ -171,7 +172,7 @@ def test_every_error_of_the_api_is_an_answer(
     assert agents(fargate).status("t1", "a1") == ProcessStatus("unknown", f"{code}: so it is")
     for refused in (
         runtime.stop("t1", "a1", generation=1, effect_id="s" * 64),
-        runtime.update_model(order(), effect_id="u" * 64),
+        runtime.update_model(ModelOrder(town_id="t1", agent_id="a1", model="m"), effect_id="u" * 64),
         runtime.message("t1", "a1", message_id="m1", text="hi", mode="queue"),
     ):
         assert isinstance(refused, NotDone)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain import limits
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.runtime import NotDone, StartRejected
@@ -31,7 +32,7 @@ def explained(world: World, subject: str, *, agent: bool = False, then: datetime
     tell = explain_agent if agent else explain_bead
     past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type]
     found = drive(tell(TOWN, subject, past, now=world.clock.now(), at=then))
-    decoded: dict[str, Any] = json.loads(json.dumps(found.as_json()))
+    decoded: dict[str, Any] = json.loads(json.dumps(document(found)))
     return decoded
 
 
@@ -277,7 +278,7 @@ def test_198_a_pull_request_that_cannot_be_polled_is_given_up_and_frees_its_refi
     world.run()
     number = world.town().tick_no
     assert_stuck(world, "m", Stuck(None, "terminal", None, "R4", number))
-    assert_stuck(world, "f", Stuck("A7", "next_tick", due + MS, "R4", number), agent=True)
+    assert_stuck(world, "f", Stuck("A7", "next_tick", due + limits.ACTIVE_INTERVAL, "R4", number), agent=True)
 
 
 def test_208_a_full_rig_lets_a_ready_bead_wait_for_whoever_takes_its_places() -> None:

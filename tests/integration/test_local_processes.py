@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pytest
 from shared.adapters import local_generations, local_supervisor
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import LocalProcessRuntime
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessStatus
+from shared.domain.states import Role
 from shared.ports.runtime import Done, NotDone, Started, StartRejected
 from tests.patience import PATIENCE_SECONDS
 
@@ -63,9 +66,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     assert bench.runtime().stop_all() == ()
 
 
-def order(generation: int = 1, agent_id: str = "a1") -> dict[str, Any]:
+def order(generation: int = 1, agent_id: str = "a1") -> StartOrder:
     """A start order as small as the runtime allows."""
-    return {"town_id": "t1", "agent_id": agent_id, "generation": generation, "role": "polecat"}
+    return StartOrder(town_id="t1", agent_id=agent_id, generation=generation, role=Role.POLECAT)
 
 
 def ends_as(runtime: LocalProcessRuntime, expected: ProcessStatus) -> bool:
@@ -419,7 +422,7 @@ def test_a_message_to_an_agent_that_does_not_run_may_be_tried_again(bench: Bench
 def test_a_new_model_lies_where_the_agent_looks(bench: Bench) -> None:
     """The order is stored as it came; without an agent it is done all the same."""
     runtime = bench.runtime()
-    new = {"town_id": "t1", "agent_id": "a1", "model": "large", "organization_id": None}
+    new = ModelOrder(town_id="t1", agent_id="a1", model="large")
     assert runtime.update_model(new, effect_id="u0") == Done()
     runtime.start(order(), effect_id="e1")
     assert runtime.update_model(new, effect_id="u1") == Done()
@@ -438,7 +441,7 @@ def test_stop_all_of_one_town_leaves_the_others(bench: Bench) -> None:
     """Ids that look like paths stay what they are: ids."""
     runtime = bench.runtime()
     runtime.start(order(), effect_id="e1")
-    runtime.start({"town_id": "../t2", "agent_id": "..", "generation": 1}, effect_id="e2")
+    runtime.start(replace(order(), town_id="../t2", agent_id=".."), effect_id="e2")
     assert {agent.town_id for agent in runtime.running()} == {"t1", "../t2"}
     assert runtime.stop_all("../t2") == ()
     assert [agent.town_id for agent in runtime.running()] == ["t1"]

@@ -446,7 +446,9 @@ def test_a_sleeping_mayor_is_started_with_the_first_message_and_written_to_with_
     assert world.processes is not None
     session = world.processes().newest("t1", "mayor")
     assert session is not None
-    told = [session.context()["message"], *(f.read_text() for f in (session.directory / "messages").iterdir())]
+    order = session.context()
+    assert order is not None
+    told = [order.message or "", *(f.read_text() for f in (session.directory / "messages").iterdir())]
     assert sorted(next(word for word in ("Help 1", "Help 2", "Help 3") if word in text) for text in told) == [
         "Help 1",
         "Help 2",

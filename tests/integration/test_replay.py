@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.times import from_text
 from shared.history.differences import Difference
 from shared.history.retained_past import StoredPast
 from shared.images import dump
@@ -27,6 +28,7 @@ from tests.towns import MS, T, TownBuilder, a_town, ago, event
 from tests.worlds import World
 
 PACE = timedelta(seconds=10)
+TOO_EARLY = "from is too early: the history of this town is kept from "
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def pages(world: World, page: PageLimits) -> Iterator[list[int]]:
     """The ticks of every page of the whole past."""
     now, cursor = world.clock.now(), None
     while True:
-        wanted = window_of(T.isoformat(), now.isoformat(), now=now, restore_window=timedelta(days=30), cursor=cursor)
+        wanted = window_of(T, now, now=now, cursor=cursor)
         answer = drive(faithful.replay("t1", past_of(world), wanted, page=page))
         assert answer.exact
         yield [tick.row["tick_no"] for tick in answer.ticks]
@@ -189,9 +191,7 @@ def test_where_only_a_snapshot_is_kept_the_town_rolls_forward_to_the_window(monk
     at = times(world)
     past = past_of(world)
     past.versions = OnlyTheNewest(world)  # type: ignore[assignment]
-    wanted = window_of(
-        at[100].isoformat(), at[110].isoformat(), now=world.clock.now(), restore_window=timedelta(days=7)
-    )
+    wanted = window_of(at[100], at[110], now=world.clock.now())
     again = drive(faithful.replay("t1", past, wanted))
     assert again.exact
     assert [tick.row["tick_no"] for tick in again.ticks] == list(range(100, 111))
@@ -226,7 +226,10 @@ def test_after_retention_a_window_is_told_exactly_or_refused_with_the_time_from_
     assert all(answers[tick_no] == [tick_no] for tick_no in answers if at[tick_no] >= window)
     refused = [answer for answer in answers.values() if isinstance(answer, str)]
     assert refused
-    assert all("can be replayed from" in answer for answer in refused)
+    [since] = {from_text(answer.removeprefix(TOO_EARLY).removesuffix(" on")) for answer in refused}
+    assert replayed(world, since).exact
+    with pytest.raises(Refused, match="too early"):
+        replayed(world, max(time for time in at.values() if time < since))
 
 
 def _told_or_refused(world: World, at: datetime) -> list[int] | str:
@@ -360,9 +363,7 @@ def test_a_journal_that_lacks_ticks_is_told_with_the_ticks_that_are_missing(busy
             return tuple(row for row in rows if row["tick_no"] not in (31, 32))
 
     broken = Gap(past.objects, past.versions)
-    wanted = window_of(
-        (T + SECOND).isoformat(), busy.clock.now().isoformat(), now=busy.clock.now(), restore_window=timedelta(days=7)
-    )
+    wanted = window_of(T + SECOND, busy.clock.now(), now=busy.clock.now())
     again = drive(faithful.replay("t1", broken, wanted))
     assert again.divergence is not None
     assert (again.divergence.tick_no, again.divergence.differences[0].key) == (31, "31 to 32")

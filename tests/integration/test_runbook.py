@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.townctl import wiring
+from infra.townctl import agent_programs
 from shared.adapters.local_processes import LocalProcessRuntime
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1], t
 def place(tmp_path: Path) -> Iterator[Path]:
     """A directory for the town; no agent outlives the test."""
     yield tmp_path
-    runtime = LocalProcessRuntime(wiring.agents_root(tmp_path / "town-data"), command=())
+    runtime = LocalProcessRuntime(agent_programs.agents_root(tmp_path / "town-data"), command=())
     assert runtime.stop_all() == ()
 
 

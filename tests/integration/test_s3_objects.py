@@ -104,7 +104,10 @@ def test_a_bucket_of_another_region_is_said_to_lie_there(stub: StubS3, objects: 
         stub.faults += [refuse(status, code, x_amz_bucket_region="eu-central-1")] * 3
         with pytest.raises(StoreNotFound, match="bucket towns") as raised:
             objects.get(HEAD)
-        assert raised.value.hint == "the bucket towns is in eu-central-1: use --region eu-central-1, or set AWS_REGION"
+        assert (
+            raised.value.hint
+            == "the bucket towns is in eu-central-1: use --region eu-central-1, or set AWS_DEFAULT_REGION"
+        )
         stub.faults.clear()
 
 

@@ -20,6 +20,8 @@ class Account:
 
     schedules: list[str] = field(default_factory=lambda: [TICK])
     denied: bool = False
+    free: int = 1000
+    subscriptions: list[str] = field(default_factory=list)
 
     def client(self, _: str) -> "Account":
         return self
@@ -27,7 +29,15 @@ class Account:
     def get_account_settings(self) -> dict[str, Any]:
         if self.denied:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "x"}}, "GetAccountSettings")
-        return {"AccountLimit": {"UnreservedConcurrentExecutions": 1000}}
+        return {"AccountLimit": {"UnreservedConcurrentExecutions": self.free}}
+
+    def get_paginator(self, name: str) -> "Account":
+        assert name == "list_subscriptions_by_topic"
+        return self
+
+    def paginate(self, *, TopicArn: str) -> list[dict[str, Any]]:  # noqa: N803 - the SDK's name
+        assert TopicArn == "arn:topic"
+        return [{"Subscriptions": [{"SubscriptionArn": arn} for arn in self.subscriptions]}]
 
     def list_schedules(self, NextToken: str = "0") -> dict[str, Any]:  # noqa: N803 - the SDK's name
         begin = int(NextToken)
@@ -40,7 +50,7 @@ class NoApi:
     """An API that lets nobody in."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        raise Refused("nobody", status=403)
+        raise Refused("nobody", status=403, hint="sign in")
 
     report = ask
 
@@ -68,6 +78,28 @@ def test_what_aws_forbids_to_ask_is_a_finding_and_the_other_checks_go_on() -> No
     found = checks(Account(["arn:another"], denied=True))
     assert found["quota"] == "AWS refused the request or did not answer: AccessDeniedException"
     assert {"schedule", "whole_way"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "found"),
+    [([], True), (["PendingConfirmation"], True), (["PendingConfirmation", "arn:aws:sns:eu-west-1:1:t:s"], False)],
+)
+def test_alarms_that_notify_nobody_are_found(subscriptions: list[str], found: bool) -> None:
+    account = Account(subscriptions=subscriptions)
+    outputs = {"TickFunctionArn": TICK, "AlarmTopicArn": "arn:topic"}
+    stack = Stack(outputs, account.client, MemoryObjects(), Keys(), NoApi())  # type: ignore[arg-type]
+    assert ("alarms" in {each["check"] for each in examine(stack).document["symptoms"]}) == found
+
+
+@pytest.mark.parametrize(
+    ("free", "says"),
+    [(10, "at 0"), (102, "at 0"), (103, "allows TickConcurrency=1"), (1000, "allows TickConcurrency=1")],
+)
+def test_the_doctor_says_whether_concurrency_can_be_reserved(free: int, says: str) -> None:
+    account = Account(free=free)
+    stack = Stack({"TickFunctionArn": TICK}, account.client, MemoryObjects(), Keys(), NoApi())  # type: ignore[arg-type]
+    [note] = examine(stack).document["notes"]
+    assert says in note
 
 
 ECS = {"task_definition": "town-agent", "container": "agent"}

@@ -1,7 +1,7 @@
 """`townctl run` over several towns: one whose runtime does not answer delays nobody but itself."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ from infra.townctl.loop import Stop, TownLoop
 from infra.townctl.wiring import open_store
 from shared.adapters.clock import wait_for
 from shared.domain.errors import DamagedImage, StoreUnavailable
+from shared.domain.orders import StartOrder
 from shared.ports.runtime import Started, StartRejected, StartUnknown
 from shared.runner.run_report import FailedRun, RunReport
 from shared.storage.restore import Archive
@@ -28,8 +29,8 @@ class StuckRuntime(FakeRuntime):
         self.reached = threading.Event()
         self.go_on = threading.Event()
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
-        if order["town_id"] == "slow":
+    def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        if order.town_id == "slow":
             self.reached.set()
             assert self.go_on.wait(PATIENCE_SECONDS)
         return super().start(order, effect_id=effect_id)

@@ -1,5 +1,6 @@
 """`townctl token`, and the requests of `townctl --api`; tests/e2e runs them against the emulated stack."""
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from infra.townctl import main, over_api
+from infra.townctl.commands import COMMANDS, Command
 from infra.townctl.output import OK, REFUSED
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
@@ -85,27 +87,16 @@ def test_the_hint_about_an_unreadable_key_is_for_the_user_of_townctl(
     code, _, err = call("token", "alpha", "--secret", "arn:of:nothing", capsys=capsys)
     assert code == REFUSED
     assert "NoRegionError" in err
-    assert "set AWS_REGION, and check that you may read the stack's output TownTokenKeyArn" in err
+    assert "set AWS_DEFAULT_REGION, and check that you may read the output TownTokenKeyArn" in err
 
 
-def commands(app: Any, *before: str) -> dict[str, Any]:
-    """Every command of townctl by its words."""
-    found: dict[str, Any] = {}
-    for name in app:
-        if name.startswith("-"):
-            continue
-        below = app[name]
-        if below.default_command is not None:
-            found[" ".join((*before, name))] = below.default_command
-        else:
-            found |= commands(below, *before, name)
-    return found
+def function_of(command: Command) -> Any:
+    module, _, name = command.path.partition(":")
+    return getattr(importlib.import_module(f"infra.{module}"), name)
 
 
 def test_the_table_of_places_names_every_command_and_says_the_truth_about_the_api() -> None:
-    from shared.adapters.directory_objects import DirectoryObjects
-
-    known = commands(main._app(DirectoryObjects))
+    known = {command.name: function_of(command) for command in COMMANDS}
     listed = {name: api == "yes" for name, _, _, api in ROW.findall(PAGE.read_text(encoding="utf-8"))}
     assert set(listed) == set(known)
     answered = {name for name, command in known.items() if command in over_api.ANSWERED}

@@ -12,7 +12,7 @@ import pytest
 from infra.agents.posting import poster_from
 from infra.buckets import Bucket
 from infra.devstack.s3_servers import REGION, S3Server
-from infra.townctl import main, wiring
+from infra.townctl import agent_programs, main, wiring
 from shared.adapters.clock import SystemClock
 from shared.events.town import TownStarted
 from shared.ports.steps import drive
@@ -211,7 +211,9 @@ def test_the_bucket_may_be_named_by_the_environment(townctl: OnABucket, monkeypa
 
 def test_an_agent_reports_into_the_bucket_that_its_environment_names(townctl: OnABucket) -> None:
     townctl.document("town", "create", "alpha")
-    runtime = wiring.local_runtime(townctl.data, wiring.AgentProgram(("true",)), SystemClock(), bucket=townctl.bucket)
+    runtime = agent_programs.local_runtime(
+        townctl.data, agent_programs.AgentProgram(("true",)), SystemClock(), bucket=townctl.bucket
+    )
     poster = poster_from(runtime._environment, town_id="alpha", clock=SystemClock())
     event = {"event_id": "polecat:1:done", "event_type": "rig_registered", "payload": RIG}
     poster.post([event])

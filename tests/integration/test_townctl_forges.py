@@ -246,7 +246,7 @@ def test_over_an_api_the_town_is_looked_for_there_and_the_token_goes_to_its_regi
     def ask(self: over_api.Api, method: str, path: str, body: Any = None) -> Any:
         seen.append((method, path))
         if "nowhere" in path:
-            raise Refused("404: no such town", status=404)
+            raise Refused("404: no such town", status=404, hint="check the id")
         return {}
 
     monkeypatch.setattr(over_api.Api, "ask", ask)

@@ -74,7 +74,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_town_that_was_restored_or_importe
         (["--to", "x.db"], "exactly one of --at and --txid", "--at TIME or --txid N"),
         (["--txid", "1", "--at", "2026-01-01T00:00:00Z", "--to", "x.db"], "exactly one of --at and --txid", "either"),
         (["--txid", "1"], "exactly one of --to and --in-place", "--to FILE or --in-place"),
-        (["--at", "yesterday", "--to", "x.db"], "not an ISO 8601 time", "2026-01-10T12:00:00Z"),
+        (["--at", "yesterday", "--to", "x.db"], "--at is not an ISO 8601 time", "2026-01-10T12:00:00Z"),
         (["--at", "2001-01-01T00:00:00Z", "--to", "x.db"], "cannot be restored", "townctl points"),
         (["--txid", "1", "--to", "/no/such/directory/x.db"], "cannot write", "a writable directory"),
     ],

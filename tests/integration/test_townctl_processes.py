@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from infra.devstack import git_seed
-from infra.townctl import wiring
+from infra.townctl import agent_programs
 from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.orders import StartOrder
+from shared.domain.states import Role
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
@@ -34,7 +36,7 @@ def townctl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Town
     yield called
     called.kill_all()
     for agents in tmp_path.rglob(".agents"):
-        assert wiring.NoAgentProgram(agents).stop_all() == ()
+        assert agent_programs.NoAgentProgram(agents).stop_all() == ()
 
 
 def stored(townctl: Townctl) -> TownImage:
@@ -65,7 +67,7 @@ def test_a_tick_that_is_killed_at_any_call_is_made_good_by_the_next(
 ) -> None:
     """SIGKILL before and after each store call: events apply once, the agent starts once, the directory is healthy."""
     townctl.with_work()
-    wiring.remember_program(townctl.data, wiring.AgentProgram(("sleep", "600")))
+    agent_programs.remember_program(townctl.data, agent_programs.AgentProgram(("sleep", "600")))
     place = tmp_path / "killed"
     place.mkdir()
     done = subprocess.run(
@@ -93,7 +95,7 @@ def test_a_tick_that_is_killed_at_any_call_is_made_good_by_the_next(
         generations = list((data / ".agents" / "alpha").glob("*/0*"))
         assert len(generations) <= 1, data
         assert drive(ObjectTownStore(DirectoryObjects(data)).read_inbox("alpha", limit=10)).objects == () or generations
-        wiring.NoAgentProgram(wiring.agents_root(data)).stop_all()
+        agent_programs.NoAgentProgram(agent_programs.agents_root(data)).stop_all()
 
 
 @pytest.mark.slow
@@ -130,7 +132,7 @@ def test_two_loops_on_one_directory_share_the_work_and_lose_nothing(townctl: Tow
 @pytest.mark.slow
 def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townctl: Townctl) -> None:
     townctl.with_work()
-    runtime = wiring.NoAgentProgram(wiring.agents_root(townctl.data))
+    runtime = agent_programs.NoAgentProgram(agent_programs.agents_root(townctl.data))
     loop = townctl.started("run", "--agent-command", AGENT)
     try:
         assert wait_for(lambda: len(runtime.running()) == 1, seconds=PATIENCE_SECONDS)
@@ -140,8 +142,8 @@ def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townct
     [agent] = runtime.running()
 
     assert townctl.document("doctor")["findings"] == []
-    assert townctl.document("dry-run", "alpha", "--observe")["input"]["inputs"]["observations"]["agents"] == {
-        agent.agent_id: {"status": "running", "exit_reason": None, "generation": 1}
+    assert townctl.document("dry-run", "alpha", "--observe")["input"]["observations"]["agents"] == {
+        agent.agent_id: {"status": "running", "exitReason": None, "generation": 1}
     }
     next_loop = townctl.started("run", "--speed", "1")
     assert next_loop.stdout is not None
@@ -157,10 +159,11 @@ def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townct
 def test_the_doctor_finds_an_agent_that_no_town_knows_of(townctl: Townctl) -> None:
     townctl.document("town", "create", "alpha")
     townctl.document("tick", "alpha")
-    runtime = wiring.local_runtime(
-        townctl.data, wiring.AgentProgram(("sleep", "600")), ScaledClock.starting_now(speed=1)
+    runtime = agent_programs.local_runtime(
+        townctl.data, agent_programs.AgentProgram(("sleep", "600")), ScaledClock.starting_now(speed=1)
     )
-    runtime.start({"town_id": "alpha", "agent_id": "stranger", "generation": 1}, effect_id="e1")
+    order = StartOrder(town_id="alpha", agent_id="stranger", generation=1, role=Role.POLECAT)
+    runtime.start(order, effect_id="e1")
     found = townctl("doctor", "--json")
     assert found.code == 1
     [finding] = found.document["findings"]
@@ -192,7 +195,7 @@ def test_agents_of_a_loop_may_live_behind_a_control_server(
             townctl.document("event", "post", "t1", "--type", event_type, "--payload", json.dumps(payload))
         assert townctl("run", "--once", "--control-server", server.address).code == 0
         assert [agent.generation for agent in server.runtime.running()] == [1]
-        assert wiring.NoAgentProgram(wiring.agents_root(townctl.data)).running() == ()
+        assert agent_programs.NoAgentProgram(agent_programs.agents_root(townctl.data)).running() == ()
 
 
 @pytest.mark.parametrize("address", ["agents.example.com:8080", "ftp://agents.example.com", "http://", ""])

@@ -61,6 +61,18 @@ POST = ("event", "post", "alpha")
         pytest.param(
             ("replay", "alpha", "--cursor", "x"), "--from is required", "--from", id="a cursor without a start"
         ),
+        pytest.param(
+            ("replay", "alpha", "--from", "2026-01-09"),
+            "--from is a date without a time: '2026-01-09'",
+            "write 2026-01-09T00:00:00Z for midnight UTC",
+            id="a date without a time",
+        ),
+        pytest.param(
+            ("replay", "alpha", "--from", "2026-01-10T12:00:00Z", "--to", "2026-01-10T12:00:00"),
+            "--to is a time without an offset",
+            "write 2026-01-10T12:00:00Z for UTC",
+            id="a time without an offset",
+        ),
         pytest.param(("replay", "beta", "--from", "2026-01-01T00:00:00Z"), "town beta", "town list", id="no such past"),
         pytest.param(("replay", "x.recording"), "x.recording", "townctl record", id="a recording that does not exist"),
         pytest.param(
@@ -129,7 +141,12 @@ POST = ("event", "post", "alpha")
             (*POST, "--type", "town_started", "--payload", "[1]"), "object", "", id="a payload that is a list"
         ),
         pytest.param((*POST, "--type", "town_started", "--payload", '{"a":1,"a":2}'), "a", "JSON", id="a key twice"),
-        pytest.param((*POST, "--type", "town_started", "--payload", '{"x": 1}'), "Extra", "", id="an unknown field"),
+        pytest.param(
+            (*POST, "--type", "town_started", "--payload", '{"x": 1}'),
+            "no such field",
+            "the only field is by",
+            id="an unknown field",
+        ),
         pytest.param((*POST, "--type", "convoy_started"), "required", "", id="a missing field"),
         pytest.param((*POST, "--type", "bead_cancelled"), "bead_id", "", id="a missing bead"),
         pytest.param(
@@ -159,6 +176,27 @@ def test_a_mistake_is_refused_with_what_to_do(ticked: Townctl, words: tuple[str,
     assert tree(ticked.data) == before
 
 
+@pytest.mark.parametrize(
+    ("overrides", "path", "known"),
+    [
+        ({"leave_out": []}, "overrides.leave_out", "the fields are add, config, leaveOut, shiftMs"),
+        ({"add": [{"at": "", "event": {}, "events": []}]}, "overrides.add.0.events", "the fields are at, event"),
+        ({"config": {"max_polecats": 1}}, "overrides.config.max_polecats", "max_polecats_per_rig"),
+        ({"config": {"refinery": {"gate": []}}}, "overrides.config.refinery.gate", "gates"),
+    ],
+    ids=str,
+)
+def test_an_override_that_does_not_exist_is_refused_with_the_names_that_do(
+    ticked: Townctl, tmp_path: Path, overrides: object, path: str, known: str
+) -> None:
+    file = tmp_path / "changed.json"
+    file.write_text(json.dumps(overrides))
+    newest = ticked.document("points", "alpha")["points"][0]["time"]
+    error = refusal(ticked("replay", "alpha", "--from", newest, "--overrides", str(file), "--json"))
+    assert error["path"] == path
+    assert known in error["hint"]
+
+
 def tree(data: Path) -> dict[str, bytes]:
     """Every object of the directory."""
     files = (path for path in data.rglob("*") if path.is_file())
@@ -183,7 +221,7 @@ def test_people_get_two_lines_and_machines_one_document(ticked: Townctl) -> None
 def test_people_see_the_option_that_is_wrong(ticked: Townctl) -> None:
     """`at is no time` did not say that `at` is an option."""
     shown = ticked("explain", "bead", "b1", "--at", "yesterday")
-    assert shown.err.splitlines()[0] == "townctl: --at: not an ISO 8601 time: 'yesterday'"
+    assert shown.err.splitlines()[0] == "townctl: --at is not an ISO 8601 time: 'yesterday'"
     shown = ticked("town", "create", "b", "--config=/nowhere")
     assert shown.err.splitlines()[0] == "townctl: --config: cannot read /nowhere: No such file or directory"
 
@@ -331,13 +369,13 @@ def test_an_input_of_another_town_or_of_other_code_is_refused(ticked: Townctl, t
     document = json.loads(ticked("dry-run", "beta", "--json").out)
     path.write_text(json.dumps(document))
     assert "for town beta" in refusal(ticked("tick", "alpha", "--input", str(path), "--json"))["message"]
-    path.write_text(json.dumps({**document, "input": {**document["input"], "code_version": "0123456789abcdef"}}))
+    path.write_text(json.dumps({**document, "input": {**document["input"], "codeVersion": "0123456789abcdef"}}))
     assert "another version" in refusal(ticked("tick", "beta", "--input", str(path), "--json"))["message"]
     inputs: list[object] = [
         {"input": {}},
         {"input": 5},
         [],
-        {"input": {**document["input"], "inputs": {"new_events": [{}]}}},
+        {"input": {**document["input"], "newEvents": [{}]}},
     ]
     for broken in inputs:
         path.write_text(json.dumps(broken))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.townctl import main
+from infra.townctl import command_line
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.ports.object_store import ObjectStore
 
@@ -53,7 +53,7 @@ class Townctl:
     def __call__(self, *words: str) -> Called:
         """Call it in this process."""
         self.capsys.readouterr()
-        code = main.run(["--data", str(self.data), *words], objects=self.objects)
+        code = command_line.run(["--data", str(self.data), *words], objects=self.objects)
         seen = self.capsys.readouterr()
         return Called(code, seen.out, seen.err)
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from infra.townctl import main
+from infra.townctl import command_line
 from shared.adapters.directory_objects import DirectoryObjects
 
 _CALLS = ("get", "get_if_changed", "create", "replace", "put", "delete", "list")
@@ -55,7 +55,7 @@ def run_and_die(template: Path, place: Path, *, at: int, when: str) -> bool:
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         words = ["--data", str(data), "tick", "alpha"]
-        os._exit(main.run(words, objects=lambda root: DyingObjects(root, at=at, when=when)))
+        os._exit(command_line.run(words, objects=lambda root: DyingObjects(root, at=at, when=when)))
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
         assert os.WEXITSTATUS(status) == 0, data

@@ -112,7 +112,7 @@ def _compare(life: Life, damage: Damage, key: str, ahead: int) -> None:
         without_it = _acts_at(damaged, ahead)
         inside = ("rule_failed", "step_failed", "check_failed")
         assert [alert.message for alert in damaged.ticked[-1].alerts if alert.kind in inside] == []
-        named = [violation.subject for violation in damaged.ticked[-1].violations if violation.number == 1]
+        named = [violation.subject for violation in damaged.ticked[-1].violations if violation.invariant == 1]
         assert any(key in subject for subject in named), f"violation 1 names {damage.table} {key}, not {named}"
         assert all(set(subject.split()) & related for subject in named)
         # What this very tick made of the row is related too. New ids are counted, so they differ between the two towns.

@@ -5,7 +5,7 @@ from tests.towns import T, a_town, actions, ago, event, outcome_of
 
 
 def _unreadable(report: TickReport) -> list[str]:
-    return [violation.subject for violation in report.violations if violation.number == 1]
+    return [violation.subject for violation in report.violations if violation.invariant == 1]
 
 
 def test_an_effect_of_an_agent_that_cannot_be_read_does_not_stop_the_town() -> None:

@@ -61,7 +61,7 @@ def test_nineteen_failed_starts_leave_the_breaker_closed() -> None:
     town = failed_starts(a_town().bead("b"), *[ago(minutes=1)] * 19)
     report = town.tick()
     assert deeds(report) == [AT_ONCE]
-    assert report.metrics["circuitBreakerOpen"] == 0
+    assert report.metrics.circuit_breaker_open == 0
 
 
 @scenario(24)
@@ -75,7 +75,7 @@ def test_twenty_failed_starts_open_the_breaker_and_the_mayor_is_told() -> None:
     report = town.tick()
     assert deeds(report) == ["breaker.announce: notify_mayor breaker:1:open"]
     assert report.actions[0].action["message"] == "dispatch paused: 20 beads failed to start in 30 min"
-    assert report.metrics["circuitBreakerOpen"] == 1
+    assert report.metrics.circuit_breaker_open == 1
     assert report.waiting_counts == {"breaker_open": 1}
     assert town.value("breaker") == {"open": True, "since": to_text(T), "episode": 1}
     assert town.status("b") == "open"
@@ -127,7 +127,7 @@ def test_forty_healthy_dispatches_do_not_open_the_breaker() -> None:
         now = T + timedelta(minutes=minute, seconds=30)
         results = answers(dispatched, now) if minute == 0 else []
         report = town.tick(*results, *[beat(agent, now, generation=1) for agent in agents], at=now)
-        assert (deeds(report), report.metrics["circuitBreakerOpen"]) == ([], 0)
+        assert (deeds(report), report.metrics.circuit_breaker_open) == ([], 0)
     assert town.rows("SELECT COUNT(*) FROM beads WHERE last_dispatch_failed_at IS NOT NULL") == [(0,)]
 
 
@@ -735,7 +735,7 @@ def test_a_dispatch_of_an_agent_that_lost_its_hook_in_the_same_pass_is_skipped(m
         ("applied", None),
         ("skipped", "moved_on"),
     ]
-    assert report.metrics["actionsSkipped"] == 1
+    assert report.metrics.actions_skipped == 1
     assert town.one("beads", "b", "dispatch_attempts") == 1
     assert town.one("agent_metadata", "p", "status", "dispatch_attempts", "generation") == ("idle", 0, 1)
     assert outbox(town) == []

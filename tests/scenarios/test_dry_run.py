@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.domain.report import AppliedEvent
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.images import dump
 from shared.ports.forge import ForgeError
+from shared.questions.dry_run import PendingCount
 from tests.scenarios.table import scenario
 from tests.towns import TownBuilder, a_town, ago, event
 from tests.worlds import World, a_world
@@ -83,11 +86,9 @@ def everything(world: World) -> list[tuple[str, object]]:
 @scenario(178)
 def test_without_asking_the_answer_says_that_nobody_was_observed() -> None:
     world = a_world(STATES["busy"]())
-    image_digest = world.image().image_digest
+    shown = document(world.dry_run().answer())
 
-    shown = world.dry_run().as_json(image_digest=image_digest)
-
-    assert shown["input"]["inputs"]["observations"] == "none"
+    assert shown["input"]["observations"] == {"agents": {}, "container": "unknown", "asked": False}
     assert {"actions", "metrics", "pendingEventCount", "events", "effects", "violations", "digests"} <= shown.keys()
     assert {"eventsDrained", "actionsEmitted", "actionsByType", "pendingEventCount"} <= shown["metrics"].keys()
 
@@ -99,7 +100,7 @@ def test_a_paused_town_shows_what_its_rules_would_do() -> None:
     shown = world.dry_run()
 
     assert shown.report.actions == ()
-    assert {wanted["rule"] for wanted in shown.if_started} >= {"agents.heartbeat_lost", "beads.dispatch_ready"}
+    assert {wanted.rule for wanted in shown.if_started} >= {"agents.heartbeat_lost", "beads.dispatch_ready"}
 
 
 @scenario(178)
@@ -138,29 +139,19 @@ def test_a_dry_run_lists_what_fails_and_all_the_rest() -> None:
     )
     world.put_raw(b'{"event_id":"poison-1","event_type":"no_such_event","payload":{}}')
 
-    shown = world.dry_run().as_json(image_digest="")
+    shown = world.dry_run().answer()
 
-    seen = {seen["event_id"]: seen for seen in shown["events"]}
-    assert "'witness' is not one of mayor, polecat, refinery" in seen["fails-01"].pop("error")
+    seen = {seen.event_id: seen for seen in shown.events}
+    failed = seen.pop("fails-01")
+    assert (failed.outcome, failed.attempt) == ("failed", 1)
+    assert "'witness' is not one of mayor, polecat, refinery" in str(failed.error)
     assert seen == {
-        "fails-01": {
-            "event_id": "fails-01",
-            "event_type": "agent_status",
-            "outcome": "failed",
-            "attempt": 1,
-        },
-        "fine-001": {"event_id": "fine-001", "event_type": "bead_updated", "outcome": "applied"},
-        "poison-1": {
-            "event_id": "poison-1",
-            "event_type": "no_such_event",
-            "outcome": "poisoned",
-            "attempt": 1,
-            "error": "UnreadableEvent: unknown event type",
-        },
+        "fine-001": AppliedEvent("fine-001", "bead_updated", "applied"),
+        "poison-1": AppliedEvent("poison-1", "no_such_event", "poisoned", 1, "UnreadableEvent: unknown event type"),
     }
-    assert [judged["rule"] for judged in shown["actions"]] == ["beads.dispatch_ready"]
-    assert shown["pendingEventCount"] == {"before": 3, "after": 1}
-    assert shown["metrics"]["eventsPoisoned"] == 1
+    assert [judged.rule for judged in shown.actions] == ["beads.dispatch_ready"]
+    assert shown.pending_event_count == PendingCount(before=3, after=1)
+    assert shown.metrics.events_poisoned == 1
 
 
 @pytest.mark.illegal_state

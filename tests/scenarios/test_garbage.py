@@ -126,7 +126,7 @@ def test_a_polecat_that_gets_work_after_a_day_is_not_forgotten() -> None:
         "beads.dispatch_ready: dispatch_agent b",
         "garbage.forget_idle_agent: delete_agent p (skipped: moved_on)",
     ]
-    assert (town.doing("p"), report.metrics["actionsSkipped"]) == (("working", "b"), 1)
+    assert (town.doing("p"), report.metrics.actions_skipped) == (("working", "b"), 1)
 
 
 @scenario(199)

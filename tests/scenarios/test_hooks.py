@@ -171,7 +171,7 @@ def test_a_transition_that_comes_too_late_is_skipped(
     transition = TransitionBead(bead_id="b", from_=BeadStatus.OPEN, to=to, reason="test")
     report = tick_with(town, transition)
     assert verdicts(report) == [("skipped", reason)]
-    assert report.metrics["actionsSkipped"] == counted
+    assert report.metrics.actions_skipped == counted
     assert town.status("b") == status
     assert town.rows("SELECT * FROM bead_events") == []
 

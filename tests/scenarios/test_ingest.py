@@ -278,7 +278,7 @@ def test_a_tick_takes_a_thousand_events_and_the_next_one_the_rest_in_order() -> 
     first = world.run().tick
     assert first is not None
     assert [seen.event_id for seen in first.events] == names[:1000]
-    assert (first.next_due, first.metrics["eventsDrained"], first.pending_after) == (world.clock.at, 1000, 0)
+    assert (first.next_due, first.metrics.events_drained, first.pending_after) == (world.clock.at, 1000, 0)
     assert world.inbox() != ()
     world.clock.move(seconds=5)
     second = world.run().tick

@@ -61,7 +61,7 @@ def test_a_legal_state_is_no_violation(state: str) -> None:
     reports = town.ticks(3)
 
     assert [report.violations for report in reports] == [()] * 3
-    assert [report.metrics["invariantViolations"] for report in reports] == [0] * 3
+    assert [report.metrics.invariant_violations for report in reports] == [0] * 3
     assert town.rows("SELECT invariant, subject FROM open_violations WHERE opened_at IS NOT NULL") == []
 
 
@@ -84,7 +84,7 @@ def look(town: TownBuilder, at: datetime) -> TickReport:
 
 def captured(report: TickReport) -> list[tuple[int, str, str]]:
     """Number, rig or bead, and text of the violations that this tick reports."""
-    shown = [(seen.number, seen.subject, seen.message) for seen in report.violations if seen.captured]
+    shown = [(seen.invariant, seen.subject, seen.message) for seen in report.violations if seen.captured]
     assert [alert.message for alert in report.alerts] == [message for _, _, message in shown]
     return shown
 
@@ -106,8 +106,8 @@ def test_two_reviews_in_one_rig_are_captured_at_once_then_hourly_and_forgotten_w
     assert captured(first) == [(3, "rig-1", message)]
     assert [captured(report) for report in between] == [[], [], []]
     assert captured(hourly) == [(3, "rig-1", message)]
-    assert {report.metrics["invariantViolations"] for report in (first, *between, hourly)} == {1}
-    assert (mended.violations, mended.metrics["invariantViolations"]) == ((), 0)
+    assert {report.metrics.invariant_violations for report in (first, *between, hourly)} == {1}
+    assert (mended.violations, mended.metrics.invariant_violations) == ((), 0)
     assert town.rows("SELECT 1 FROM open_violations") == []
 
 
@@ -146,7 +146,7 @@ def test_a_tick_that_sees_a_violation_open_is_committed_and_the_next_look_is_due
     assert captured(report) == [(5, "c1", "convoy c1 is in unknown status 'shelved'")]
     assert not report.quiet
     assert again.quiet
-    assert again.metrics["invariantViolations"] == 1
+    assert again.metrics.invariant_violations == 1
     assert again.next_due == T + timedelta(minutes=60)
 
 
@@ -199,4 +199,4 @@ def test_violations_are_reported_in_the_order_of_the_specification() -> None:
 
     report = town.tick()
 
-    assert [seen.number for seen in report.violations] == [1, 5, 3]
+    assert [seen.invariant for seen in report.violations] == [1, 5, 3]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from shared.domain.shapes import document
 from shared.ports.runtime import StartRejected, StartUnknown
 from shared.ports.steps import drive
 from tests.fault_injection import meanwhile
@@ -20,7 +21,7 @@ def test_side_effects_are_counted_as_they_went() -> None:
     [run] = world.metrics.runs
     assert run.tick is not None
     assert (run.effects.attempted, run.effects.succeeded, run.effects.failed) == (3, 2, 1)
-    assert run.tick.metrics["actionsByType"] == {"dispatch_agent": 3}
+    assert run.tick.metrics.actions_by_type == {"dispatch_agent": 3}
 
 
 @scenario(184)
@@ -66,7 +67,7 @@ def test_the_figures_of_a_busy_tick() -> None:
         event("agent_status", {"message": "hm"}, agent="nobody", event_id="status-1"),
     )
 
-    metrics = dict(report.metrics)
+    metrics = document(report.metrics)
 
     assert metrics.pop("tickLagMs") == 0
     assert metrics == {
@@ -88,8 +89,8 @@ def test_dry_runs_emit_nothing() -> None:
 
     shown = world.dry_run()
 
-    assert shown.report.metrics["actionsEmitted"] == 1
-    assert shown.report.metrics["eventsPoisoned"] == 1
+    assert shown.report.metrics.actions_emitted == 1
+    assert shown.report.metrics.events_poisoned == 1
     assert world.metrics.runs == []
     assert world.alerts.raised == []
     assert world.runtime.calls == []
@@ -106,8 +107,8 @@ def test_the_lag_is_the_time_between_due_and_now() -> None:
         at=T + timedelta(seconds=42),
     )
 
-    assert late.metrics["tickLagMs"] == 7_000
-    assert waited.metrics["tickLagMs"] == 2_000
+    assert late.metrics.tick_lag_ms == 7_000
+    assert waited.metrics.tick_lag_ms == 2_000
 
 
 @scenario(184)
@@ -125,4 +126,4 @@ def test_a_quiet_tick_leaves_no_lag_behind() -> None:
     [run] = world.look().runs
 
     assert run.tick is not None
-    assert run.tick.metrics["tickLagMs"] == 2_000
+    assert run.tick.metrics.tick_lag_ms == 2_000

@@ -55,7 +55,7 @@ def test_an_event_that_cannot_be_applied_is_tried_three_times_and_then_poisoned(
     error = stored(town)[4]
     assert outcomes(first) == [("bead_updated", "failed"), *[("bead_created", "applied")] * 10]
     assert stored(town) == (1, None, None, None, error)
-    assert (first.pending_after, first.next_due, first.metrics["eventsDrained"]) == (1, at(5), 10)
+    assert (first.pending_after, first.next_due, first.metrics.events_drained) == (1, at(5), 10)
 
     second = town.tick(at=at(5))
     assert outcomes(second) == [("bead_updated", "failed")]
@@ -65,7 +65,7 @@ def test_an_event_that_cannot_be_applied_is_tried_three_times_and_then_poisoned(
     third = town.tick(at=at(10))
     assert outcomes(third) == [("bead_updated", "poisoned")]
     assert stored(town) == (3, "poisoned", text(at(10)), text(at(10)), error)
-    assert (third.metrics["eventsPoisoned"], third.metrics["eventsDrained"], third.pending_after) == (1, 1, 0)
+    assert (third.metrics.events_poisoned, third.metrics.events_drained, third.pending_after) == (1, 1, 0)
     assert town.value("counters") == {"conflicts": 0, "poisoned": 1}
 
     fourth = town.tick(at=at(15))

@@ -224,7 +224,7 @@ def test_a_journal_object_that_is_missing_or_torn_is_named() -> None:
     del lived.objects.others[key]
     assert lived.replayed(10, 60).exact
     lived.objects.delete(key)
-    with pytest.raises(Refused, match="this town can be replayed from"):
+    with pytest.raises(Refused, match="the history of this town is kept from"):
         lived.replayed(10, 60)
 
 

@@ -425,7 +425,7 @@ def test_a_draining_town_neither_fails_nor_starts_a_review() -> None:
 def test_an_open_breaker_fails_a_review_at_its_cap_and_starts_none() -> None:
     town = with_the_breaker_open(a_town_in_review("open", pr=None, dispatch_attempts=5).review("m2"))
     report = town.tick()
-    assert report.metrics["circuitBreakerOpen"] == 1
+    assert report.metrics.circuit_breaker_open == 1
     assert deeds(report, of="reviews") == ["reviews.dispatch_refinery: transition_bead m failed"]
     assert (town.status("m"), town.status("m2")) == ("failed", "open")
 

@@ -61,10 +61,10 @@ def test_bad_rows_are_reported_and_all_others_reconcile_as_without_them() -> Non
         "convoys.record_progress",
         "convoys.close",
     }
-    found = [(seen.number, seen.subject, seen.captured) for seen in report.violations]
+    found = [(seen.invariant, seen.subject, seen.captured) for seen in report.violations]
     assert found == [(1, "agent_metadata stranger", True), (1, "beads torn", True)]
     assert [alert.tags["invariant"] for alert in report.alerts] == ["row_readable", "row_readable"]
-    assert report.metrics["invariantViolations"] == 2
+    assert report.metrics.invariant_violations == 2
 
 
 @pytest.mark.illegal_state
@@ -79,7 +79,7 @@ def test_an_event_about_a_bad_row_fails_alone() -> None:
 
     assert outcome_of(report, "beat-of-stranger") == "failed"
     assert outcome_of(report, "cancel-b1") == "applied"
-    assert [(seen.number, seen.subject) for seen in report.violations] == [(1, "agent_metadata stranger")]
+    assert [(seen.invariant, seen.subject) for seen in report.violations] == [(1, "agent_metadata stranger")]
     assert report.next_due == T + timedelta(seconds=5)
 
 
@@ -215,7 +215,7 @@ def test_of_two_actions_that_want_different_states_the_first_wins(monkeypatch: p
     assert town.status("b1") == "open"
     assert town.value("counters")["conflicts"] == 1
     assert [alert.kind for alert in report.alerts] == ["action_conflict"]
-    assert report.metrics["actionsSkipped"] == 1
+    assert report.metrics.actions_skipped == 1
 
 
 @scenario(174)
@@ -229,7 +229,7 @@ def test_two_actions_that_want_the_same_state_are_no_conflict(monkeypatch: pytes
     assert [(action.outcome, action.reason) for action in report.actions] == [("applied", None), ("skipped", "already")]
     assert town.value("counters")["conflicts"] == 0
     assert report.alerts == ()
-    assert report.metrics["actionsSkipped"] == 0
+    assert report.metrics.actions_skipped == 0
 
 
 # 175: ownership, on a town where many rules meet; random towns are in tests/properties

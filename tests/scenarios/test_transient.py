@@ -116,7 +116,7 @@ def test_of_two_heartbeats_the_newer_counts_though_it_came_first() -> None:
     report = town.tick(newer, older)
 
     assert [outcome_of(report, beat.event_id) for beat in (newer, older)] == ["applied", "applied"]
-    assert report.metrics["eventsDrained"] == 2
+    assert report.metrics.events_drained == 2
     assert town.one("agent_metadata", "p00", "last_activity_at", "last_event_at") == (to_text(ago(seconds=1)),) * 2
     assert town.rows("SELECT 1 FROM town_events") == []
 

@@ -4,13 +4,15 @@ A `Life` is one process of one agent and generation. What becomes of it is drawn
 say so; others crash, vanish, hang, fall silent and come back as zombies. Once the world is calm, all do their work.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any, Literal, get_args
 
+from shared.domain.orders import ModelOrder, OrderedBead, StartOrder
 from shared.domain.processes import ProcessState, ProcessStatus
+from shared.domain.states import Role
 from shared.domain.times import to_text
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.simulation.forge import SimulatedForge
@@ -31,7 +33,7 @@ class Life:
     town_id: str
     agent_id: str
     generation: int
-    order: Mapping[str, Any]
+    order: StartOrder | None
     process_id: str
     fate: Fate = "works"
     alive: bool = True
@@ -43,6 +45,16 @@ class Life:
     @property
     def mayor(self) -> bool:
         return self.generation == 0
+
+    @property
+    def work(self) -> StartOrder:
+        assert self.order is not None
+        return self.order
+
+    @property
+    def bead(self) -> OrderedBead:
+        assert self.work.bead is not None
+        return self.work.bead
 
 
 @dataclass
@@ -65,30 +77,30 @@ class SimulatedRuntime:
 
     # the port
 
-    def start(self, order: Mapping[str, Any], *, effect_id: str) -> Started | StartRejected | StartUnknown:
-        self.ground.checks.key_used(order["town_id"], effect_id)
+    def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
+        self.ground.checks.key_used(order.town_id, effect_id)
         known = self.answers.get(effect_id)
         if known is None:
             known = self.answers[effect_id] = self._start(order, effect_id)
         return known
 
-    def _start(self, order: Mapping[str, Any], effect_id: str) -> Started | StartRejected | StartUnknown:
-        if order["role"] == "mayor":
-            return self._start_session(order["town_id"], order["agent_id"])
+    def _start(self, order: StartOrder, effect_id: str) -> Started | StartRejected | StartUnknown:
+        if order.role is Role.MAYOR:
+            return self._start_session(order.town_id, order.agent_id)
         happens = self.ground.plan.happens
         if happens("start_rejected"):
             return StartRejected("no capacity")
         if happens("start_unseen"):
             return StartUnknown("connection lost")
-        self.ground.checks.process_started(order["town_id"], order["agent_id"], order["generation"], effect_id)
-        life = self._begin(order["town_id"], order["agent_id"], order["generation"], order)
+        self.ground.checks.process_started(order.town_id, order.agent_id, order.generation, effect_id)
+        life = self._begin(order.town_id, order.agent_id, order.generation, order)
         return StartUnknown("connection lost") if happens("start_unknown") else Started(life.process_id)
 
     def _start_session(self, town_id: str, agent_id: str) -> Started:
         """A mayor that is told something while none runs. It is no dispatch, and has no generation."""
         for life in self.lives.get((town_id, agent_id), ()):
             self._end(life, "exited", "superseded")
-        return Started(self._begin(town_id, agent_id, 0, {}).process_id)
+        return Started(self._begin(town_id, agent_id, 0, None).process_id)
 
     def stop(self, town_id: str, agent_id: str, *, generation: int, effect_id: str) -> Done | NotDone:
         self.ground.checks.key_used(town_id, effect_id)
@@ -120,11 +132,11 @@ class SimulatedRuntime:
         for life in lives:
             self._nudged(life)
         if not lives:
-            self._begin(town_id, agent_id, 0, {})
+            self._begin(town_id, agent_id, 0, None)
         return Done()
 
-    def update_model(self, order: Mapping[str, Any], *, effect_id: str) -> Done | NotDone:
-        self.ground.checks.key_used(order["town_id"], effect_id)
+    def update_model(self, order: ModelOrder, *, effect_id: str) -> Done | NotDone:
+        self.ground.checks.key_used(order.town_id, effect_id)
         return Done()
 
     def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
@@ -141,7 +153,7 @@ class SimulatedRuntime:
 
     # lives
 
-    def _begin(self, town_id: str, agent_id: str, generation: int, order: Mapping[str, Any]) -> Life:
+    def _begin(self, town_id: str, agent_id: str, generation: int, order: StartOrder | None) -> Life:
         self.started += 1
         fate: Fate = "works"
         for drawn in _FATES:
@@ -234,9 +246,10 @@ class SimulatedRuntime:
     def _finish(self, life: Life) -> None:
         if not life.alive:
             return
-        kind = life.order["prompt_kind"]
+        kind = life.work.prompt_kind
         if kind == "triage":
-            for request in life.order["bead"]["metadata"].get("request_ids", ()):
+            named: Any = life.bead.metadata.get("request_ids", ())
+            for request in named:
                 action = self._random.choice(_TRIAGE_ANSWERS)
                 self._report(life, "triage_resolved", {"action": action, "by": life.agent_id}, bead=request)
         if kind in ("review", "landing") and self._wants_changes(life):
@@ -246,7 +259,7 @@ class SimulatedRuntime:
         self._say_done(life)
 
     def _wants_changes(self, life: Life) -> bool:
-        bead_id = life.order["bead"]["id"]
+        bead_id = life.bead.id
         if bead_id in self.reviewed or self.calm:
             return False
         self.reviewed.add(bead_id)
@@ -255,11 +268,11 @@ class SimulatedRuntime:
     def _say_done(self, life: Life) -> None:
         if not life.alive:
             return
-        payload = {"branch": life.order["branch"] or f"gt/{life.agent_id[:8]}", "generation": life.generation}
-        if life.order["prompt_kind"] in ("review", "landing") and life.order["merge_strategy"] == "pr":
-            payload["pr_url"] = self.forge.opened(life.order)
-        if life.order["prompt_kind"] in ("pr_feedback", "pr_conflict", "rework"):
-            self.forge.improved(life.order.get("pr_url"))
+        payload = {"branch": life.work.branch or f"gt/{life.agent_id[:8]}", "generation": life.generation}
+        if life.work.prompt_kind in ("review", "landing") and life.work.merge_strategy == "pr":
+            payload["pr_url"] = self.forge.opened(life.work)
+        if life.work.prompt_kind in ("pr_feedback", "pr_conflict", "rework"):
+            self.forge.improved(life.work.pr_url)
         event_id = self._report(life, "agent_done", payload, then=lambda _: self._leave(life))
         if self.ground.plan.happens("agent_done_twice"):
             again = partial(self._report, life, "agent_done", payload)

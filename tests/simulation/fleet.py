@@ -13,7 +13,7 @@ from typing import Any, Literal
 from shared.domain.errors import Refused
 from shared.ports.steps import Steps
 from shared.questions import dry_run
-from shared.questions.dry_run import DryRun
+from shared.questions.dry_run import Rehearsal
 from shared.runner import sweep, worker
 from shared.runner.perform import Outside
 from shared.runner.run_report import RunReport
@@ -151,7 +151,7 @@ class Fleet:
         host = self._free_host()
         if host is not None:
             ask = self._random.random() < 0.5
-            steps = dry_run.dry_run(town_id, host.around, worker_id=self._worker_id(), ask_runtime=ask)
+            steps = dry_run.rehearse(town_id, host.around, worker_id=self._worker_id(), ask_runtime=ask)
             self._start(host, "dry run", steps, partial(self._run_exactly, host), town=town_id)
 
     def tick_now(self, town_id: str) -> None:
@@ -187,7 +187,7 @@ class Fleet:
         scheduler.after(soon + 250, lambda: _nothing(self._post.send(town_id, "escalation_raised", call)))
         scheduler.after(soon + 450, quick)
 
-    def _run_exactly(self, host: Host, dry: DryRun) -> None:
+    def _run_exactly(self, host: Host, dry: Rehearsal) -> None:
         self.dry_runs += 1
         if host.busy or self._random.random() < 0.3:
             return
@@ -206,7 +206,7 @@ class Fleet:
         host.busy = True
         self._ground.driver.start("exactly", steps, ended, town=dry.base.town_id)
 
-    def _compare(self, dry: DryRun, ran: RunReport) -> None:
+    def _compare(self, dry: Rehearsal, ran: RunReport) -> None:
         fail = self._ground.checks.fail
         self._ground.checks.figures["dry runs compared"] += 1
         if ran.outcome == "lost":

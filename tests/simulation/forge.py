@@ -1,11 +1,10 @@
 """Pull requests and the people around them: checks turn green, reviewers approve, somebody merges. And the forge's lies."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
-from typing import Any
 
+from shared.domain.orders import OrderedRig, StartOrder
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
 from tests.simulation.ground import Ground
 from tests.simulation.scheduler import MINUTE, SECOND
@@ -40,11 +39,11 @@ class SimulatedForge:
 
     # what people and agents do
 
-    def opened(self, order: Mapping[str, Any]) -> str:
+    def opened(self, order: StartOrder) -> str:
         """A pull request for the branch of an order: the one that there is, or a new one. Returns its URL."""
-        if order.get("pr_url"):
-            return str(order["pr_url"])
-        git_url = str(order["rig"]["git_url"]).removesuffix(".git")
+        if order.pr_url:
+            return order.pr_url
+        git_url = (order.rig or OrderedRig()).git_url.removesuffix(".git")
         url = f"{git_url}/pull/{len(self.pulls) + 1}"
         now, draw = self.ground.scheduler.now, self._random.randrange
         lazy = self._random.random() < 0.5 and not self.calm

@@ -94,10 +94,10 @@ def _kept_nonce(settings: ControlServerSettings) -> str | None:
 def _end(agent: Session, town_id: str, sessions: Sessions, watch: Watch, time_left: Budget) -> str:
     """Stop one agent, save its work and report its end to the town. Returns a line about its work."""
     newest = sessions.runtime.newest(town_id, agent.agent_id)
-    order = newest.context() if newest is not None else {}
+    order = newest.context() if newest is not None else None
     sessions.runtime.stop(town_id, agent.agent_id, generation=agent.generation, effect_id=EVICTED)
     saved = "nothing to save"
-    if newest is not None:
+    if newest is not None and order is not None:
         work = newest.directory.parent / "work"
         saved = sessions.workspaces.save(work, order, cancelled=lambda: time_left.left() == 0)
     watch.report_end(agent.agent_id, agent.generation, EVICTED, clean=True)

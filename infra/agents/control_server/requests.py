@@ -1,11 +1,15 @@
 """The request bodies that the control server accepts. Unknown fields and values of a wrong type are refused."""
 
 import json
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.adapters.start_request import GENERATION_VARIABLE, ORDER_VARIABLE
+from shared.domain import wire
+from shared.domain.orders import OrderedRig, StartOrder
+from shared.domain.states import Role
 
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
@@ -35,7 +39,7 @@ class StartAgentRequest(_Body):
     start_point: Name | None = Field(default=None, alias="startPoint")
     lightweight: bool = False
     organization_id: str | None = Field(default=None, alias="organizationId")
-    rigs: list[dict[str, Any]] | None = None
+    rigs: list[dict[str, object]] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,33 +51,45 @@ class StartAgentRequest(_Body):
         named = self.env_vars.get(GENERATION_VARIABLE)
         return otherwise if named is None else int(named)
 
-    def order(self, *, generation: int) -> dict[str, Any]:
+    def order(self, *, generation: int) -> StartOrder:
         """The content of the start file: the order from `envVars`, if there is one, overridden by the fields of the body.
 
-        Raises ValueError if the order is not a JSON object.
+        Raises ValueError if the order or a rig cannot be read. Keys that this server does not know are kept for the agent.
         """
-        order = _object(self.env_vars.get(ORDER_VARIABLE, "{}"))
-        rig = {"id": self.rig_id, "git_url": self.git_url, "default_branch": self.default_branch}
-        found = order.get("rig")
-        known = found if isinstance(found, dict) else {}
-        return order | {
-            "town_id": self.town_id,
-            "organization_id": self.organization_id,
-            "agent_id": self.agent_id,
-            "role": self.role,
-            "identity": self.identity,
-            "name": self.name,
-            "generation": generation,
-            "prompt": self.prompt,
-            "system_prompt": self.system_prompt or "",
-            "model": self.model,
-            "small_model": self.small_model,
-            "rig": {"name": self.rig_id, **known, **rig} if self.git_url else order.get("rig"),
-            "branch": self.branch,
-            "start_point": self.start_point,
-            "lightweight": self.lightweight,
-            "rigs": self.rigs,
-        }
+        own = StartOrder(town_id=self.town_id, agent_id=self.agent_id, generation=generation, role=Role(self.role))
+        order = self._given_order() or own
+        rig = order.rig or OrderedRig(name=self.rig_id)
+        of_the_body = replace(rig, id=self.rig_id, git_url=self.git_url, default_branch=self.default_branch)
+        return replace(
+            order,
+            town_id=own.town_id,
+            organization_id=self.organization_id,
+            agent_id=own.agent_id,
+            role=own.role,
+            identity=self.identity,
+            name=self.name,
+            generation=generation,
+            prompt=self.prompt,
+            system_prompt=self.system_prompt or "",
+            model=self.model,
+            small_model=self.small_model,
+            rig=of_the_body if self.git_url else order.rig,
+            branch=self.branch,
+            start_point=self.start_point,
+            lightweight=self.lightweight,
+            rigs=None if self.rigs is None else tuple(_rig(each, at) for at, each in enumerate(self.rigs)),
+        )
+
+    def _given_order(self) -> StartOrder | None:
+        text = self.env_vars.get(ORDER_VARIABLE)
+        if text is None:
+            return None
+        try:
+            return wire.read(StartOrder, json.loads(text))
+        except RecursionError:
+            raise ValueError(f"{ORDER_VARIABLE} is nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"{ORDER_VARIABLE}: {error}") from error
 
 
 class StopAgentRequest(_Body):
@@ -114,18 +130,19 @@ class RefreshToken(_Body):
     agent_tokens: list[AgentToken] = Field(default_factory=list, alias="agentTokens")
 
 
+class SyncedRig(BaseModel):
+    """A repository to clone ahead of time; its other fields do not matter here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    git_url: str | None = None
+
+
 class SyncConfig(_Body):
     """POST /sync-config: repositories to clone ahead of time, and environment variables for every later start."""
 
-    rigs: list[dict[str, Any]] = Field(default_factory=list)
+    rigs: list[SyncedRig] = Field(default_factory=list)
     env_vars: dict[str, str] = Field(default_factory=dict, alias="envVars")
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError(f"{ORDER_VARIABLE} is nested too deeply") from None
-    if isinstance(value, dict):
-        return value
-    raise ValueError(f"{ORDER_VARIABLE} is not a JSON object")
+def _rig(given: object, at: int) -> OrderedRig:
+    return wire.read(OrderedRig, given, f"rigs.{at}")

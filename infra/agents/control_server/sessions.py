@@ -30,6 +30,7 @@ from infra.agents.control_server.workspace import Workspaces
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import segment
 from shared.adapters.local_supervisor import write_atomically
+from shared.domain.orders import ModelOrder
 from shared.ports.runtime import NotDone, Started, StartRejected, StartUnknown
 
 TOKEN_FILE_VARIABLE: Final = "TOWN_TOKEN_FILE"  # noqa: S105 - a name
@@ -94,7 +95,7 @@ class Sessions:
             launch = self._launch(body, effect_id)
         except ValueError as error:
             return 400, {"error": f"envVars: {error}"}
-        generation = launch.order["generation"]
+        generation = launch.order.generation
         with self._guard:
             if self.evicting:
                 return 503, {"error": "this container is being evicted"}
@@ -118,7 +119,7 @@ class Sessions:
             self.evicting = True
             under_way = [launch for launch, _ in self._starting.values()]
         for launch in under_way:
-            agent_id, generation = launch.order["agent_id"], launch.order["generation"]
+            agent_id, generation = launch.order.agent_id, launch.order.generation
             self.runtime.stop(self._settings.town_id, agent_id, generation=generation, effect_id="evicted")
 
     def stop(self, agent_id: str, body: StopAgentRequest, *, effect_id: str, generation: int | None) -> SessionAnswer:
@@ -164,13 +165,13 @@ class Sessions:
         """Write the model to the file that the agent reads."""
         if self.runtime.newest(self._settings.town_id, agent_id) is None:
             return 404, {"error": "no such agent"}
-        order = {
-            "town_id": self._settings.town_id,
-            "agent_id": agent_id,
-            "model": body.model,
-            "small_model": body.small_model,
-            "organization_id": body.organization_id,
-        }
+        order = ModelOrder(
+            town_id=self._settings.town_id,
+            agent_id=agent_id,
+            model=body.model,
+            small_model=body.small_model,
+            organization_id=body.organization_id,
+        )
         self.runtime.update_model(order, effect_id=effect_id)
         return 200, {"agentId": agent_id, "model": body.model}
 
@@ -188,8 +189,8 @@ class Sessions:
             return 400, {"error": f"envVars: {wrong}"}
         write_atomically(self._root / "config.json", {"env_vars": dict(body.env_vars)})
         for rig in body.rigs:
-            if isinstance(rig.get("git_url"), str):
-                self._fetches.submit(self._fetch, rig["git_url"])
+            if rig.git_url is not None:
+                self._fetches.submit(self._fetch, rig.git_url)
         return 200, {"status": "synced"}
 
     def close(self) -> None:
@@ -220,7 +221,7 @@ class Sessions:
     def _run(self, launch: Launch) -> StartAnswer:
         answer = self.runtime.launch(launch)
         if isinstance(answer, Started):
-            self._started(launch.order["agent_id"], launch.order["generation"])
+            self._started(launch.order.agent_id, launch.order.generation)
         return answer
 
     def _settled_late(self, done: "Future[StartAnswer]", launch: Launch) -> None:
@@ -231,7 +232,7 @@ class Sessions:
             return
         answer = done.result()
         if not isinstance(answer, Started):
-            self._failed_late(launch.order["agent_id"], launch.order["generation"], answer.reason)
+            self._failed_late(launch.order.agent_id, launch.order.generation, answer.reason)
 
     def _fetch(self, url: str) -> None:
         try:

@@ -114,8 +114,8 @@ class Watch:
 
     def _met(self, agent_id: str, generation: int) -> Session:
         newest = self._runtime.newest(self._settings.town_id, agent_id)
-        role = str((newest.context() if newest is not None else {}).get("role"))
-        return Session(agent_id, generation, role, self._settings.clock.now())
+        order = None if newest is None else newest.context()
+        return Session(agent_id, generation, "" if order is None else order.role, self._settings.clock.now())
 
     def _alive(self, session: Session) -> None:
         now = self._settings.clock.now()

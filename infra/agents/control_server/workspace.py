@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_processes import Launch, NotPrepared
 from shared.adapters.start_request import branch_of
+from shared.domain.orders import OrderedRig, StartOrder
+from shared.domain.states import Role
 
 TREE: Final = "tree"
 GIT_SECONDS: Final = 600.0
@@ -49,9 +51,9 @@ class Workspaces:
     def prepare(self, launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:
         """A new worktree for this start, or the agent's own directory if it needs no repository. Raises NotPrepared."""
         order = launch.order
-        url = str((order.get("rig") or {}).get("git_url") or "")
+        url = "" if order.rig is None else order.rig.git_url
         tree = work / TREE
-        if order.get("lightweight") or not url:
+        if order.lightweight or not url:
             return work
         clone = self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
         with self._locked(clone, cancelled):
@@ -67,7 +69,7 @@ class Workspaces:
         with self._locked(clone, cancelled):
             self._fetch(clone, url, cancelled)
 
-    def save(self, work: Path, order: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> str:
+    def save(self, work: Path, order: StartOrder, cancelled: Callable[[], bool] = never) -> str:
         """Commit and push the work that an agent left in its worktree. Returns a text about the result."""
         tree, branch = work / TREE, branch_of(order)
         if not tree.is_dir():
@@ -135,16 +137,15 @@ class Workspaces:
             return False
         return True
 
-    def _add(self, clone: Path, tree: Path, order: Mapping[str, Any], cancelled: Callable[[], bool]) -> None:
-        rig = order.get("rig") or {}
-        default = str(rig.get("default_branch") or "main")
+    def _add(self, clone: Path, tree: Path, order: StartOrder, cancelled: Callable[[], bool]) -> None:
+        default = (order.rig or OrderedRig()).default_branch or "main"
         branch = branch_of(order)
-        begin = str(order.get("start_point") or order.get("feature_branch") or order.get("target_branch") or default)
+        begin = order.start_point or order.feature_branch or order.target_branch or default
         found = next((name for name in (branch, begin, default) if self._has(clone, name)), None)
         if found is None:
             raise NotPrepared(f"the repository has none of the branches {branch}, {begin} and {default}")
         origin = f"refs/remotes/origin/{found}"
-        if order.get("role") == "refinery":
+        if order.role is Role.REFINERY:
             self.git(
                 "worktree", "add", "--quiet", "--force", "--detach", str(tree), origin, at=clone, cancelled=cancelled
             )

@@ -8,9 +8,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters.local_supervisor import MARK_VARIABLE
+from shared.domain import wire
+from shared.domain.orders import StartOrder
+from shared.domain.states import Role
 
 WAITING: Final = "waiting.json"
 """The file with the current time that `town-agent waiting` writes beside the start file. Later activity makes it obsolete."""
@@ -30,7 +33,7 @@ class Caller:
     town_id: str
     agent_id: str
     generation: int
-    role: str
+    role: Role
     bead_id: str | None
     branch: str | None
     rig_id: str | None
@@ -43,16 +46,16 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
     if not name:
         raise NoOrder(f"{MARK_VARIABLE} is not set; only an agent that a town has started can call town-agent")
     try:
-        order: Mapping[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
-        return Caller(
-            town_id=str(order["town_id"]),
-            agent_id=str(order["agent_id"]),
-            generation=int(order["generation"]),
-            role=str(order.get("role")),
-            bead_id=(order.get("bead") or {}).get("id"),
-            branch=order.get("branch"),
-            rig_id=(order.get("rig") or {}).get("id"),
-            place=Path(name).parent,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoOrder(f"{name} is not a start file ({type(error).__name__}); check {MARK_VARIABLE}") from error
+        order = wire.read(StartOrder, json.loads(Path(name).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise NoOrder(f"{name} is not a start file ({error}); check {MARK_VARIABLE}") from error
+    return Caller(
+        town_id=order.town_id,
+        agent_id=order.agent_id,
+        generation=order.generation,
+        role=order.role,
+        bead_id=None if order.bead is None else order.bead.id,
+        branch=order.branch,
+        rig_id=None if order.rig is None else order.rig.id,
+        place=Path(name).parent,
+    )

@@ -153,7 +153,7 @@ def _of_catalogue(metric: Metric, alarm: Alarm) -> dict[str, Any]:
 
 def _resource(properties: dict[str, Any], name: str, says: str) -> dict[str, Any]:
     """An alarm with its name, its action and a description that links its runbook page."""
-    actions = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    actions = [{"Fn::If": ["HasOwnTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}]
     about = {"Fn::Sub": f"{says[0].upper()}{says[1:]}. What to do: ${{RunbookUrl}}/{name}.md"}
     named = {"AlarmName": {"Fn::Sub": "${AWS::StackName}-" + name}, "AlarmDescription": about, "AlarmActions": actions}
     return {"Type": "AWS::CloudWatch::Alarm", "Properties": named | {"Period": PERIOD} | properties}

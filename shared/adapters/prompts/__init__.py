@@ -11,14 +11,15 @@ and forges are cleaned, truncated and quoted (`quoting`) before they are inserte
 be taken for instructions. Only `custom_instructions`, which people configure for the town, are not quoted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters.prompts.quoting import block, cleaned, line
-from shared.ports.runtime import AgentOrder
+from shared.domain.orders import OrderedRig, StartOrder
 
 _HERE: Final = Path(__file__).parent
 _INSTRUCTIONS_LIMIT: Final = 8_000
@@ -33,21 +34,6 @@ _TASKS: Final = {
     "triage": "triage_task",
     "mayor": "mayor_task",
 }
-_ROLES: Final = frozenset({"polecat", "refinery", "mayor"})
-_FACTS: Final = (
-    ("Bead", "id", "bead"),
-    ("Title", "title", "bead"),
-    ("Labels", "labels", "bead"),
-    ("Repository", "name", "rig"),
-    ("Branch", "branch", ""),
-    ("Target branch", "target_branch", ""),
-    ("Feature branch of the convoy", "feature_branch", ""),
-    ("Pull request", "pr_url", ""),
-    ("Merge strategy", "merge_strategy", ""),
-    ("Review mode", "review_mode", ""),
-    ("Gates that must pass", "gates", ""),
-    ("Flags of every push", "git_push_flags", ""),
-)
 _METADATA_FACTS: Final = (
     ("Merge request bead", "mr_bead_id"),
     ("Rework for", "rework_for"),
@@ -55,9 +41,13 @@ _METADATA_FACTS: Final = (
 )
 
 
-def told(order: AgentOrder) -> dict[str, Any]:
+def told(order: StartOrder) -> StartOrder:
     """The order with its prompts. Prompts that are already in the order (a control server received them) are kept."""
-    return {"system_prompt": system_prompt(order), "prompt": prompt(order), **order}
+    return replace(
+        order,
+        system_prompt=system_prompt(order) if order.system_prompt is None else order.system_prompt,
+        prompt=prompt(order) if order.prompt is None else order.prompt,
+    )
 
 
 def letter(text: str) -> str:
@@ -70,35 +60,32 @@ def letter(text: str) -> str:
     )
 
 
-def system_prompt(order: AgentOrder) -> str:
+def system_prompt(order: StartOrder) -> str:
     """Who the agent is and how it reports, whatever its task is."""
-    role = str(order.get("role"))
-    name = "triage" if order.get("prompt_kind") == "triage" else role if role in _ROLES else "polecat"
-    instructions = cleaned(str(order.get("custom_instructions") or ""))[:_INSTRUCTIONS_LIMIT].strip()
+    name = "triage" if order.prompt_kind == "triage" else order.role.value
+    instructions = cleaned(order.custom_instructions or "")[:_INSTRUCTIONS_LIMIT].strip()
     return _filled(
         name,
-        identity=line(order.get("identity")),
-        town=line(order.get("town_id")),
+        identity=line(order.identity),
+        town=line(order.town_id),
         ground_rules=_filled("ground_rules").rstrip(),
         instructions=f"\n# Instructions from the people of this town\n\n{instructions}\n" if instructions else "",
     )
 
 
-def prompt(order: AgentOrder) -> str:
+def prompt(order: StartOrder) -> str:
     """The task of the agent."""
-    kind = str(order.get("prompt_kind"))
-    bead = _section(order, "bead")
-    metadata = _section(bead, "metadata")
+    metadata = {} if order.bead is None else order.bead.metadata
     return _filled(
-        _TASKS.get(kind, "work"),
+        _TASKS.get(order.prompt_kind or "", "work"),
         facts="\n".join(_facts(order, metadata)) or "(none)",
-        body=block(bead.get("body"), limit=_BODY_LIMIT),
+        body=block(None if order.bead is None else order.bead.body, limit=_BODY_LIMIT),
         files=_listed(metadata.get("files"), most=_MOST_FILES),
         comments=_comments(metadata.get("comments")),
-        checkpoint=block(order.get("checkpoint"), limit=_BODY_LIMIT),
-        clean_merge=_CLEAN_MERGE if order.get("require_clean_merge") else "",
-        rigs=_rigs(order.get("rigs")),
-        message=block(order.get("message"), limit=_BODY_LIMIT),
+        checkpoint=block(order.checkpoint, limit=_BODY_LIMIT),
+        clean_merge=_CLEAN_MERGE if order.require_clean_merge else "",
+        rigs=_rigs(order.rigs or ()),
+        message=block(order.message, limit=_BODY_LIMIT),
     )
 
 
@@ -107,9 +94,22 @@ _CLEAN_MERGE: Final = (
 )
 
 
-def _facts(order: AgentOrder, metadata: Mapping[str, Any]) -> list[str]:
+def _facts(order: StartOrder, metadata: Mapping[str, object]) -> list[str]:
     """One line for each fact; unknown facts are left out."""
-    found = [(label, (_section(order, part) if part else order).get(key)) for label, key, part in _FACTS]
+    found: list[tuple[str, object]] = [
+        ("Bead", None if order.bead is None else order.bead.id),
+        ("Title", None if order.bead is None else order.bead.title),
+        ("Labels", None if order.bead is None else order.bead.labels),
+        ("Repository", None if order.rig is None else order.rig.name),
+        ("Branch", order.branch),
+        ("Target branch", order.target_branch),
+        ("Feature branch of the convoy", order.feature_branch),
+        ("Pull request", order.pr_url),
+        ("Merge strategy", order.merge_strategy),
+        ("Review mode", order.review_mode),
+        ("Gates that must pass", order.gates),
+        ("Flags of every push", order.git_push_flags),
+    ]
     found += [(label, metadata.get(key)) for label, key in _METADATA_FACTS]
     return [f"- {label}: {line(value)}" for label, value in found if value not in (None, "", [], ())]
 
@@ -125,21 +125,13 @@ def _listed(value: object, *, most: int) -> str:
     return "\n".join([*(f"- {line(name)}" for name in names[:most]), *_left_out(names, most)]) or "- (none)"
 
 
-def _rigs(value: object) -> str:
-    rigs = [rig for rig in value if isinstance(rig, Mapping)] if isinstance(value, list) else []
-    shown = [
-        f"- {line(rig.get('id'))}: {line(rig.get('name'))}, branch {line(rig.get('default_branch'))}" for rig in rigs
-    ]
+def _rigs(rigs: Sequence[OrderedRig]) -> str:
+    shown = [f"- {line(rig.id)}: {line(rig.name)}, branch {line(rig.default_branch)}" for rig in rigs]
     return "\n".join([*shown[:_MOST_RIGS], *_left_out(rigs, _MOST_RIGS)]) or "- (none)"
 
 
-def _left_out(values: list[Any], most: int) -> list[str]:
+def _left_out(values: Sequence[object], most: int) -> list[str]:
     return [f"({len(values) - most} more omitted)"] if len(values) > most else []
-
-
-def _section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _filled(name: str, **values: str) -> str:

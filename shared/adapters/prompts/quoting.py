@@ -8,7 +8,7 @@ change the direction of text, or invisible characters that could hide words.
 import json
 import re
 import unicodedata
-from typing import Any, Final
+from typing import Final
 
 _LINE_LIMIT: Final = 500
 _MOST_ON_A_LINE: Final = 20
@@ -26,7 +26,7 @@ def cleaned(text: str) -> str:
     return "".join(each for each in _INVISIBLE.sub("", text) if _may_stay(each))
 
 
-def block(value: Any, *, limit: int) -> str:
+def block(value: object, *, limit: int) -> str:
     """The first `limit` characters as quoted lines, followed by a line that says how many characters were cut."""
     text = cleaned(value if isinstance(value, str) else "" if value is None else _as_json(value)).strip("\n")
     if not text.strip():
@@ -36,7 +36,7 @@ def block(value: Any, *, limit: int) -> str:
     return "\n".join([*lines, *([f"(cut: {len(text) - limit} more characters)"] if len(text) > limit else [])])
 
 
-def line(value: Any) -> str:
+def line(value: object) -> str:
     """The value as one line in double quotes; a list as its elements, separated by commas."""
     if isinstance(value, list | tuple):
         shown = ", ".join(line(each) for each in value[:_MOST_ON_A_LINE])
@@ -45,7 +45,7 @@ def line(value: Any) -> str:
     return json.dumps(text if len(text) <= _LINE_LIMIT else text[:_LINE_LIMIT] + " (cut)", ensure_ascii=False)
 
 
-def _as_json(value: Any) -> str:
+def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 

@@ -27,8 +27,9 @@ from shared.questions.other_config import override_config
 from shared.questions.snapshot import TownState
 from shared.replay import time_window
 from shared.replay.answers import ActionOfTick, WhatIfAnswer
-from shared.replay.faithful import SegmentedReplay, starting_point
+from shared.replay.faithful import SegmentedReplay
 from shared.replay.replayed import Divergence
+from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
 from shared.replay.what_if.comparison import Comparison, TickDifference
 from shared.replay.what_if.overrides import Attempt, Overrides, RecordedEffects, WhatIfInputs
@@ -107,7 +108,7 @@ def what_if(
     than one page, because the changed town cannot be resumed in the middle.
     """
     newest = yield from past.newest(town_id)
-    base, rows = yield from starting_point(town_id, past, wanted, newest)
+    base, rows = yield from starting_point(town_id, past, wanted.start)
     recorded = yield from _recorded(town_id, past, base.tick_no, wanted, page)
     with rerun(base) as history:
         again = SegmentedReplay(history, past, rows, newest)

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.domain import limits
 from shared.domain.states import SYSTEM, BeadType, Label
-from shared.town import lookup, town_keys
+from shared.town import lookup
 from shared.town.town import Town
 from shared.town.writing import audit, beads
 
@@ -113,7 +113,7 @@ def open_triage_request(
             created_by=SYSTEM,
         ),
     )
-    town.put("triage", {**triage_state(town), "fruitless": 0, "escalated": False})
+    town.keys.change_triage(fruitless=0, escalated=False)
     return "created"
 
 
@@ -132,16 +132,14 @@ def _is_requested(town: Town, agent_id: str | None, triage_type: str, escalation
     return same is not None
 
 
-def triage_state(town: Town) -> dict[str, Any]:
-    """The town key `triage`."""
-    return town_keys.triage(town.sql)
-
-
 def count_batch(town: Town, batch_id: str) -> None:
     """Count a triage batch. It counts as fruitless until a request is answered or a new one is made."""
-    state = triage_state(town)
-    counted = {"last_batch_at": town.tick.now_text, "last_batch_id": batch_id, "fruitless": state["fruitless"] + 1}
-    town.put("triage", {**state, **counted, "escalated": False})
+    town.keys.change_triage(
+        last_batch_at=town.tick.now_text,
+        last_batch_id=batch_id,
+        fruitless=town.keys.triage.fruitless + 1,
+        escalated=False,
+    )
 
 
 def _open_ordinary_requests(town: Town) -> int:

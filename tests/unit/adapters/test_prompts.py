@@ -1,6 +1,7 @@
 """Prompts: what each kind of order says, and that nobody's data can pass for instructions."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -12,33 +13,51 @@ from hypothesis import strategies as st
 from shared.actions.start_context import _BY_LABEL
 from shared.adapters import prompts
 from shared.adapters.prompts.quoting import block, cleaned, line
+from shared.domain import wire
+from shared.domain.orders import StartOrder
 from tests.towns import a_town
 
 KINDS = [kind for _, kind in _BY_LABEL] + ["work", "review", "landing", "mayor"]
 
 
-def order(kind: str = "work", role: str = "polecat", **more: Any) -> dict[str, Any]:
+def order(kind: str = "work", role: str = "polecat", **more: Any) -> StartOrder:
     """A start context as the outbox holds it."""
-    return {
-        "town_id": "t1",
-        "agent_id": "a1",
-        "role": role,
-        "identity": f"Toast-{role}-rig-1@t1",
-        "generation": 3,
-        "rig": {"id": "rig-1", "name": "work", "git_url": "https://github.com/acme/work.git", "default_branch": "main"},
-        "bead": {"id": "b1", "type": "issue", "title": "Fix it", "body": "It is broken.", "labels": [], "metadata": {}},
-        "prompt_kind": kind,
-        "branch": "gt/toast/b1",
-        "target_branch": "main",
-        "pr_url": "https://github.com/acme/work/pull/7",
-        **more,
-    }
+    return wire.read(
+        StartOrder,
+        {
+            "town_id": "t1",
+            "agent_id": "a1",
+            "role": role,
+            "identity": f"Toast-{role}-rig-1@t1",
+            "generation": 3,
+            "rig": {
+                "id": "rig-1",
+                "name": "work",
+                "git_url": "https://github.com/acme/work.git",
+                "default_branch": "main",
+            },
+            "bead": {
+                "id": "b1",
+                "type": "issue",
+                "title": "Fix it",
+                "body": "It is broken.",
+                "labels": [],
+                "metadata": {},
+            },
+            "prompt_kind": kind,
+            "branch": "gt/toast/b1",
+            "target_branch": "main",
+            "pr_url": "https://github.com/acme/work/pull/7",
+            **more,
+        },
+    )
 
 
 def with_bead(kind: str, **bead: Any) -> str:
     """The prompt of an order whose bead is partly another."""
     given = order(kind)
-    return prompts.prompt({**given, "bead": {**given["bead"], **bead}})
+    assert given.bead is not None
+    return prompts.prompt(replace(given, bead=replace(given.bead, **bead)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,13 +99,13 @@ def test_what_the_engine_really_hands_over_can_be_told() -> None:
     town = a_town().bead("b1", title="Fix $it ${now}")
     town.tick()
     [payload] = [row[0] for row in town.rows("SELECT payload FROM outbox WHERE kind = 'dispatch_agent'")]
-    told = prompts.told(json.loads(payload))
-    assert '- Title: "Fix $it ${now}"' in told["prompt"]
-    assert {"agent_id", "bead", "prompt", "system_prompt"} <= set(told)
+    told = prompts.told(wire.read(StartOrder, json.loads(payload)))
+    assert '- Title: "Fix $it ${now}"' in (told.prompt or "")
+    assert {"agent_id", "bead", "prompt", "system_prompt"} <= set(told.as_json())
 
 
 def test_an_order_that_brings_its_prompts_keeps_them() -> None:
-    assert prompts.told({**order(), "prompt": "mine"})["prompt"] == "mine"
+    assert prompts.told(replace(order(), prompt="mine")).prompt == "mine"
 
 
 def test_a_body_cannot_end_its_quotation() -> None:

@@ -30,7 +30,7 @@ def test_the_newest_of_two_is_applied_though_it_came_first() -> None:
     )
     assert said(town) == "newer"
     assert outcomes(report) == [("agent_heartbeat", "applied")] * 2
-    assert report.metrics["eventsDrained"] == 2
+    assert report.metrics.events_drained == 2
 
 
 def test_the_last_of_two_with_one_time_is_applied() -> None:

@@ -14,6 +14,7 @@ from shared.domain.states import EffectKind
 from shared.events.base import EventResult
 from shared.town import database, inbox, lookup, outbox
 from shared.town.rows import Agent, Bead, Review
+from tests.orders import an_order
 from tests.unit.events.builders import NOON, a_town
 
 T = NOON
@@ -72,7 +73,7 @@ class SmallTown:
         self, kind: EffectKind, of: str, generation: int = 1, *, claims: int = 1, **payload: Any
     ) -> outbox.Effect:
         """An effect that was claimed so many times."""
-        assert outbox.request(self.town, kind, of, generation, payload)
+        assert outbox.request(self.town, an_order(kind, of, generation, **payload), of, generation)
         found = next(effect for effect in outbox.unfinished(self.town) if (effect.kind, effect.subject) == (kind, of))
         for _ in range(claims):
             outbox.claim(self.town, found)

@@ -12,10 +12,11 @@ import pytest
 from functions.access import Access
 from functions.debug import app as debug
 from functions.settings import AccessRule, DebugSettings
+from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.town_past import TownPast
-from shared.replay import time_window
+from shared.storage.restore import Archive
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import T, a_town, event
 from tests.worlds import World, a_world
@@ -26,7 +27,22 @@ RULES = (
     AccessRule(callers=("*:assumed-role/Operator/*",), towns=("one",), verbs=("read", "debug")),
     AccessRule(callers=("*:assumed-role/Reader/*",), towns=("one",), verbs=("read",)),
 )
-READS = [("GET", "/status"), ("GET", "/ticks"), ("GET", "/beads/b1")]
+READS = [
+    ("GET", below)
+    for below in (
+        "/status",
+        "/ticks",
+        "/beads",
+        "/beads/b1",
+        "/agents",
+        "/convoys",
+        "/config",
+        "/points",
+        "/events",
+        "/explain/beads/b1",
+        "/explain/agents/mayor",
+    )
+]
 DEBUGS = [("POST", "/debug/reconcile-dry-run"), ("POST", "/debug/replay-events")]
 ROUTES = [*READS, *DEBUGS]
 
@@ -40,6 +56,10 @@ class Here(debug.DebugDeployment):
     def past(self) -> TownPast:
         assert self.world is not None
         return StoredPast(self.world.objects, self.world.objects)  # type: ignore[arg-type]
+
+    def archive(self, town_id: str) -> Archive:
+        assert self.world is not None
+        return Archive(self.world.objects, self.world.objects, town_id)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -104,8 +124,8 @@ def test_a_dry_run_is_the_next_tick(api: DebugApi) -> None:
 
     assert done.tick is not None
     assert shown["quiet"] is done.tick.quiet
-    assert shown["actions"] == [action.as_json() for action in done.tick.actions]
-    assert shown["effects"] == [effect.as_json() for effect in done.tick.effects]
+    assert shown["actions"] == [document(action) for action in done.tick.actions]
+    assert [effect["effectId"] for effect in shown["effects"]] == [effect.effect_id for effect in done.tick.effects]
     assert shown["nextDueAt"] == (None if done.next_due is None else to_text(done.next_due))
 
 
@@ -115,7 +135,7 @@ def test_a_dry_run_shows_what_would_be_if(api: DebugApi) -> None:
     shown = api.ask("POST", "/debug/reconcile-dry-run", {"now": later, "events": [cancelled]}).document
 
     assert shown["input"]["now"] == later
-    assert ("what-if-1", "applied") in [(each["event_id"], each["outcome"]) for each in shown["events"]]
+    assert ("what-if-1", "applied") in [(each["eventId"], each["outcome"]) for each in shown["events"]]
 
 
 @pytest.mark.parametrize(
@@ -155,17 +175,15 @@ def test_a_replay_runs_the_recorded_ticks_again_and_finds_them_equal(api: DebugA
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        (None, time_window.MISSING),
-        ({"from": "2026-01-10T12:00:00Z"}, time_window.MISSING),
-        ({"from": "yesterday", "to": "2026-01-10T12:00:00Z"}, time_window.UNREADABLE),
-        ({"from": 1, "to": 2}, time_window.UNREADABLE),
+        (None, "from is required: a time as in 2026-01-10T12:00:00Z"),
+        ({"from": "2026-01-10T12:00:00Z"}, "to is required: a time as in 2026-01-10T12:00:00Z"),
+        ({"from": "yesterday", "to": "2026-01-10T12:00:00Z"}, "from is not an ISO 8601 time: 'yesterday'"),
+        ({"from": 1, "to": 2}, "from must be a text with a time, as in 2026-01-10T12:00:00Z"),
         ({"from": "2026-01-10T12:00:00Z", "to": "2026-01-10T11:00:00Z"}, "from is later than to"),
     ],
     ids=["nothing", "no end", "a word", "numbers", "backwards"],
 )
-def test_a_replay_of_no_window_is_refused_with_the_texts_of_the_specification(
-    api: DebugApi, body: Any, detail: str
-) -> None:
+def test_a_replay_of_no_window_is_refused_and_the_answer_says_why(api: DebugApi, body: Any, detail: str) -> None:
     answer = api.ask("POST", "/debug/replay-events", body)
     assert (answer.status, answer.document["detail"]) == (400, detail)
     assert answer.is_problem
@@ -179,11 +197,13 @@ def test_ticks_are_the_journal_and_are_paged_by_number(api: DebugApi) -> None:
         api.world.run(town_id="one")
     rows = api.world.journal("one")
 
-    assert api.ask("GET", "/ticks").document == {"townId": "one", "ticks": rows, "next": None}
+    assert [each["row"] for each in api.ask("GET", "/ticks").document["ticks"]] == rows
     newest = api.ask("GET", "/ticks", query={"limit": "2"}).document
-    assert newest == {"townId": "one", "ticks": rows[-2:], "next": None}
+    assert [each["row"] for each in newest["ticks"]] == rows[-2:]
+    assert (newest["next"], newest["previous"]) == (None, rows[-2]["tick_no"])
     first = api.ask("GET", "/ticks", query={"limit": "2", "after": "0"}).document
-    assert first == {"townId": "one", "ticks": rows[:2], "next": rows[1]["tick_no"]}
+    assert [each["tick"] for each in first["ticks"]] == [row["tick_no"] for row in rows[:2]]
+    assert (first["next"], first["previous"]) == (rows[1]["tick_no"], None)
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "129"}, {"limit": "x"}, {"after": "-1"}], ids=str)
@@ -194,7 +214,7 @@ def test_wrong_limits_are_unprocessable(api: DebugApi, query: dict[str, str]) ->
 
 def test_a_bead_is_shown_with_its_history(api: DebugApi) -> None:
     bead = api.ask("GET", "/beads/b1").document["bead"]
-    assert (bead["bead_id"], bead["title"], bead["status"]) == ("b1", "Write the lexer", bead["status"])
+    assert (bead["beadId"], bead["title"], bead["status"]) == ("b1", "Write the lexer", bead["status"])
     assert bead["labels"] == []
     assert api.ask("GET", "/beads/b2").status == 404
 

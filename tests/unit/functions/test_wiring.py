@@ -112,10 +112,20 @@ def test_the_dispatcher_performs_effects_too() -> None:
     assert wiring.surroundings(settings, wiring.store(settings)).outside.runtime is not None
 
 
-@pytest.mark.parametrize(("percent", "share"), [("", 0.01), ("0", 0), ("25", 0.25), ("100", 1)])
+@pytest.mark.parametrize(("percent", "share"), [("", 0.01), (" ", 0.01), ("0", 0), (" 25 ", 0.25), ("100", 1)])
 def test_a_share_of_the_ticks_is_run_again_as_the_deployment_says(percent: str, share: float) -> None:
     settings = WorkerSettings.from_environment(LEAST | {"SELF_CHECK_PERCENT": percent})
     assert wiring.surroundings(settings, wiring.store(settings)).self_check_share == share
+
+
+@pytest.mark.parametrize("percent", ["-", "none", "101", "-1", "1%", "nan"])
+def test_an_invalid_share_of_self_checks_is_a_line_in_the_log_and_stops_nothing(
+    percent: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = WorkerSettings.from_environment(LEAST | {"SELF_CHECK_PERCENT": percent})
+    assert settings.self_check_percent == 1
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (line["event"], line["setting"]) == ("setting.ignored", "SELF_CHECK_PERCENT")
 
 
 def test_the_restore_window_is_the_deployments() -> None:
@@ -153,7 +163,6 @@ def test_tokens_for_agents_are_those_that_the_authorizer_believes() -> None:
         (LEAST | {"STAGE": "Prod!"}, ["STAGE"]),
         (LEAST | {"RESTORE_WINDOW_DAYS": "0"}, ["RESTORE_WINDOW_DAYS"]),
         (LEAST | {"STORE_ENDPOINT": "not a url"}, ["STORE_ENDPOINT"]),
-        (LEAST | {"SELF_CHECK_PERCENT": "101"}, ["SELF_CHECK_PERCENT"]),
         (LEAST | {"ECS": "not a url"}, ["ECS"]),
         (on_ecs(one_task_per="not a url"), ["ECS.one_task_per"]),
         (on_ecs(cluster=""), ["ECS.cluster"]),

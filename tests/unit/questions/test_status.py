@@ -36,7 +36,7 @@ def test_what_waits_for_a_rule_says_when_it_may_act(bead: str, reason: str, due:
     assert (waiting.bead_id, waiting.reason, waiting.due_at) == ("b", reason, due)
 
 
-@pytest.mark.parametrize(("until", "reason"), [(T, "awaiting_ci"), (T + MS, "rate_limited")])
+@pytest.mark.parametrize(("until", "reason"), [(T, "awaiting_ci"), (T + 2 * MS, "rate_limited")])
 def test_a_pull_request_is_rate_limited_until_its_time(until: datetime, reason: str) -> None:
     town = a_town().review("m", "in_progress", pr_url="https://x/1", metadata={"poll_not_before": to_text(until)})
     [waiting] = drive(status("t1", a_world(town).around)).waiting

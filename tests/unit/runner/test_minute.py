@@ -206,7 +206,7 @@ def test_what_takes_half_a_minute_at_most_is_done_here_while_there_is_half_a_min
             kind="stop_agent",
             subject="p",
             generation=1,
-            payload={"town_id": "t1", "agent_id": "p"},
+            payload={"town_id": "t1", "agent_id": "p", "generation": 1},
             state="pending",
             attempts=0,
             deadline=T + 10 * MINUTE,

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
+from shared.domain import wire
+from shared.domain.orders import StartOrder
 from shared.domain.report import ClaimedEffect
+from shared.domain.states import EffectKind
 from shared.ports.forge import Asker, Feedback, ForgeError
 from shared.ports.runtime import NotDone, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together, drive
 from shared.runner.life import ENDING, WORKER_TURN, Life
 from shared.runner.perform import Outside, Performed, perform, rounds_of
 from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime
+from tests.orders import a_payload
 from tests.towns import MS, T
 
 
@@ -20,11 +24,11 @@ def an_effect(kind: str, subject: str, seq: int, **payload: Any) -> ClaimedEffec
     return ClaimedEffect(
         effect_id=f"e{seq}",
         seq=seq,
-        kind=kind,
+        kind=EffectKind(kind),
         subject=subject,
         generation=1,
         attempt=1,
-        payload=payload,
+        payload=a_payload(EffectKind(kind), subject, **payload),
         deadline=T + timedelta(minutes=10),
     )
 
@@ -229,7 +233,7 @@ def test_a_mayor_without_a_session_is_started_with_what_it_is_told() -> None:
     runtime = FakeRuntime()
     runtime.fails("message", NotDone("the agent is not running", passing=True))
     assert told(TOLD_WITH_START, Outside(runtime=runtime)) == {"delivered": True}
-    assert runtime.orders == [{**MAYORS_START, "message": "wake up"}]
+    assert runtime.orders == [wire.read(StartOrder, {**MAYORS_START, "message": "wake up"})]
     assert [call.effect_id for call in runtime.seen("start")] == [TOLD_WITH_START.effect_id]
 
 

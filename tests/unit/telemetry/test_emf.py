@@ -49,7 +49,7 @@ def test_a_tick_writes_one_line_with_every_tick_metric_and_its_ids_as_properties
     assert dimensions_of(line) == {"service": "town-reconciler", "stage": "test"}
     assert run.tick is not None
     assert (line["town_id"], line["tick_id"], line["event"]) == ("t1", run.tick.input.tick_id, "tick.completed")
-    assert {each["actionType"] for each in types} == set(run.tick.metrics["actionsByType"])
+    assert {each["actionType"] for each in types} == set(run.tick.metrics.actions_by_type)
 
 
 def test_actions_by_type_are_lines_of_their_own_that_add_up_to_the_actions() -> None:
@@ -97,7 +97,7 @@ def test_two_towns_after_one_another_share_nothing() -> None:
 def test_an_action_of_no_known_type_does_not_open_a_series_of_its_own() -> None:
     run = a_busy_world().run()
     assert run.tick is not None
-    run.tick.metrics["actionsByType"]["made up"] = 2
+    run.tick.metrics.actions_by_type["made up"] = 2
     known = {action.type for action in ACTIONS}
 
     assert set(by_type(run)) <= known | {OTHER}

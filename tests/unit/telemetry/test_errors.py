@@ -1,15 +1,17 @@
 """What Sentry is told, and what it is not: off without a DSN and then not even imported, scrubbed with one."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import sentry_sdk
 from sentry_sdk.transport import Transport
 
+from functions import wiring
 from shared.domain.alert import Alert
 from shared.domain.report import Violation
 from shared.engine import alerts
@@ -49,6 +51,23 @@ def caught() -> Iterator[Caught]:
     yield transport
     sentry_sdk.get_client().close()
     sentry_sdk.init()
+
+
+Watch = Callable[[str], tuple[bool, str]]
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Watch]:
+    """Whether a function reports to Sentry with this DSN, and what it logs."""
+
+    def watch(dsn: str) -> tuple[bool, str]:
+        monkeypatch.setenv("SENTRY_DSN", dsn)
+        wiring.watch_errors.cache_clear()
+        return wiring.watch_errors(), capsys.readouterr().out
+
+    yield watch
+    wiring.watch_errors.cache_clear()
+    sentry_sdk.init(dsn="")
 
 
 def a_violation_alert() -> Alert:
@@ -162,6 +181,26 @@ def test_without_a_dsn_sentry_is_never_imported(dsn: str, imported: str) -> None
         [sys.executable, "-c", RUN], capture_output=True, text=True, check=True, env=around, timeout=PATIENCE_SECONDS
     )
     assert done.stdout.splitlines()[-1] == imported
+
+
+@pytest.mark.parametrize("dsn", [" ", "\n"])
+def test_a_blank_dsn_is_none(dsn: str, watched: Watch) -> None:
+    assert watched(dsn) == (False, "")
+
+
+@pytest.mark.parametrize(
+    "dsn", ["-", "none", "key@host/1", "https://host/1", "https://key@host/one", "https://key@[/1", "https://key@h:x/1"]
+)
+def test_a_dsn_that_is_none_is_a_line_in_the_log_and_stops_no_function(dsn: str, watched: Watch) -> None:
+    """A space, `none` or `-`, which a person types to get past a prompt, made every function fail while it was imported."""
+    on, said = watched(dsn)
+    line = json.loads(said)
+    assert (on, line["event"], line["setting"]) == (False, "setting.ignored", "SENTRY_DSN")
+    assert "host" not in said
+
+
+def test_a_dsn_may_have_blanks_around_it(watched: Watch) -> None:
+    assert watched(" http://key@127.0.0.1:9/1\n") == (True, "")
 
 
 def test_a_town_that_keeps_failing_is_told_once_in_ten_minutes_and_everything_else_each_time() -> None:

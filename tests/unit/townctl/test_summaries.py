@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.townctl.summaries import quantity
+from infra.townctl.wording import quantity
 
 
 @pytest.mark.parametrize(

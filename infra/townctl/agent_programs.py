@@ -1,0 +1,125 @@
+"""The agents of a deployment on one machine: local processes, or sessions behind a control server that runs elsewhere.
+
+The files of local agents are in the data directory, even if the towns are in a bucket.
+
+<data>/.agents                the local agents: their start orders, working directories and logs
+<data>/.agents/program.json   the program that agents run, remembered from the last --agent-command
+"""
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from infra.agents.posting import DATA_VARIABLE
+from infra.buckets import Bucket
+from infra.townctl.wiring import LocalClock
+from shared.adapters import clock as clocks
+from shared.adapters.control_server import ControlServerRuntime
+from shared.adapters.local_processes import LocalProcessRuntime
+from shared.adapters.local_supervisor import write_atomically
+from shared.adapters.town_containers import FixedAddresses
+from shared.domain.errors import Refused
+from shared.domain.orders import StartOrder
+from shared.ports.runtime import StartRejected
+
+_PROGRAM: Final = "program.json"
+
+
+class NoAgentProgram(LocalProcessRuntime):
+    """The local agents if no program is set: they can be observed and stopped, but not started."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, command=())
+
+    def start(self, order: StartOrder, *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
+        """Reject the start, because no program is set."""
+        return StartRejected('no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"')
+
+
+def agents_root(data: Path) -> Path:
+    """The directory of the local agents of a data directory."""
+    return data / ".agents"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProgram:
+    """The program that agents of a data directory run, and its environment, to which the place of its town is added."""
+
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_text(cls, text: str) -> "AgentProgram":
+        """The program of a command line. Raises Refused."""
+        try:
+            words = tuple(shlex.split(text))
+        except ValueError as error:
+            hint = "close every quote, as in a shell: --agent-command \"PROGRAM 'one argument'\""
+            problem = f"--agent-command cannot be split into words: {error}"
+            raise Refused(problem, status=400, path="agent-command", hint=hint) from error
+        if not words:
+            hint = "give the program that agents run"
+            raise Refused("--agent-command is empty", status=400, path="agent-command", hint=hint)
+        return cls(words)
+
+
+def remember_program(data: Path, program: AgentProgram) -> None:
+    """Store the program, so that later commands on this directory use it."""
+    path = agents_root(data) / _PROGRAM
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(path, {"command": list(program.command), "environment": dict(program.environment)})
+
+
+def remembered_program(data: Path) -> AgentProgram:
+    """The stored program; an empty command if none was stored. Raises Refused if the file cannot be read."""
+    path = agents_root(data) / _PROGRAM
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        command = tuple(str(word) for word in stored["command"])
+        return AgentProgram(command, {str(name): str(value) for name, value in stored["environment"].items()})
+    except FileNotFoundError:
+        return AgentProgram()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = f"give --agent-command again, or delete {path}"
+        raise Refused(
+            f"cannot read the agents' program in {path}: {error}", status=400, path="agent-command", hint=hint
+        ) from error
+
+
+def program(data: Path, given: str | None) -> AgentProgram:
+    """The program of --agent-command, which is remembered; without it, the remembered one."""
+    if given is None:
+        return remembered_program(data)
+    named = AgentProgram.from_text(given)
+    remember_program(data, named)
+    return named
+
+
+def local_runtime(
+    data: Path, runs: AgentProgram, clock: LocalClock, *, bucket: Bucket | None = None
+) -> LocalProcessRuntime:
+    """The agents of a data directory. They find their town by TOWN_AGENT_DATA and TOWNCTL_DATA or, if it is in a bucket, by
+    TOWNCTL_BUCKET and the other variables of the bucket.
+    """
+    if not runs.command:
+        return NoAgentProgram(agents_root(data))
+    place = str(data.resolve())
+    way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
+    around = {**runs.environment, **way, clocks.CLOCK_VARIABLE: clock.to_text()}
+    return LocalProcessRuntime(agents_root(data), command=runs.command, environment=around)
+
+
+def behind_a_control_server(pattern: str) -> ControlServerRuntime:
+    """Agents behind control servers that run elsewhere and require the secret TOWN_CONTROL_KEY. Raises Refused."""
+    parts = urlsplit(pattern.replace("{town}", "town"))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        hint = "for example http://127.0.0.1:8080 or https://{town}.agents.example.com"
+        raise Refused(
+            f"--control-server: not a base URL: {pattern[:200]!r}", status=400, path="control-server", hint=hint
+        )
+    return ControlServerRuntime(FixedAddresses(pattern), key_of=lambda _: os.environ.get("TOWN_CONTROL_KEY") or None)

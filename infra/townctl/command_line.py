@@ -1,0 +1,168 @@
+"""The command line: find the command, run it, and print its answer or its error.
+
+Exit codes: 0 done; 1 done, and something needs attention; 2 refused, nothing was done; 70 a bug in townctl (the only case
+with a traceback); 130 interrupted.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.text import Text
+
+from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
+from infra.townctl import commands
+from infra.townctl.context import Context, OpenDirectory, compact, screen
+from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer
+from shared.domain.errors import Refused, TownError, UnknownTown
+
+API_VARIABLE: Final = "TOWNCTL_API"
+
+
+def _option(name: str, *, negative: str | None = None) -> Parameter:
+    return Parameter(help=commands.OPTIONS[name], negative=negative)
+
+
+@Parameter(name="*", group=Group("With every command", sort_key=99))
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The options of every command: where the towns are, and the form of the answer."""
+
+    data: Annotated[Path | None, _option("data")] = None
+    bucket: Annotated[str | None, _option("bucket")] = None
+    endpoint: Annotated[str | None, _option("endpoint")] = None
+    region: Annotated[str | None, _option("region")] = None
+    api: Annotated[str | None, _option("api")] = None
+    json: Annotated[bool, _option("json", negative="")] = False
+
+    @property
+    def api_url(self) -> str | None:
+        """The API to ask: --api, else TOWNCTL_API unless a directory or a bucket was named. Raises Refused."""
+        is_elsewhere = self.data is not None or self.bucket is not None
+        if self.api and is_elsewhere:
+            hint = "give only one of them; --api asks a deployment, --data and --bucket open the towns themselves"
+            raise Refused("--api cannot be combined with --data or --bucket", status=400, path="api", hint=hint)
+        return self.api or (None if is_elsewhere else os.environ.get(API_VARIABLE)) or None
+
+    @property
+    def named_bucket(self) -> Bucket | None:
+        """The bucket that the options name, completed from the environment. Raises Refused."""
+        known = Bucket.from_environment(os.environ)
+        name = self.bucket or (known.name if known is not None and (self.endpoint or self.region) else None)
+        if name is None:
+            if self.endpoint or self.region:
+                hint = "name the bucket too: --bucket NAME"
+                problem = "--endpoint and --region describe a bucket, and no bucket is named"
+                raise Refused(problem, status=400, path="bucket", hint=hint)
+            return None
+        endpoint_url = self.endpoint or os.environ.get(ENDPOINT_VARIABLE) or None
+        return Bucket(name, endpoint_url, self.region or os.environ.get(REGION_VARIABLE) or None)
+
+
+def run(arguments: Sequence[str], *, objects: OpenDirectory | None = None) -> int:
+    """Run one command and return the exit code. `objects` opens the object store of a data directory."""
+    wants_json = "--json" in arguments
+    try:
+        return _run(arguments, objects)
+    except CycloptsError as error:
+        from infra.townctl import usage
+
+        message, hint = usage.mistake(error)
+        return _complain("usage", message, hint=hint, as_json=wants_json)
+    except TownError as error:
+        path = error.path if isinstance(error, Refused) else ""
+        is_option = any(word.partition("=")[0] == f"--{path}" for word in arguments)
+        place = f"--{path}" if is_option else path
+        return _complain(
+            type(error).__name__, error.message, path=path, place=place, hint=error.hint, as_json=wants_json
+        )
+    except BrokenPipeError:
+        # The reader has closed the pipe. Python must not flush into it at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:  # noqa: BLE001 - the last boundary: the exit code marks a bug, not a finding
+        traceback.print_exc()
+        print("townctl: this is a bug in townctl; please report it with the lines above", file=sys.stderr)
+        return BROKEN
+
+
+def parser(words: Sequence[str] = (), objects: OpenDirectory | None = None) -> App:
+    """The parser of every command. A command that these words may name shows its whole help, and all others only a sentence."""
+    app = App(name="townctl", help=commands.HELP, version_flags=[], help_format="plaintext")
+    above = {"": app}
+    for name, about in commands.GROUPS.items():
+        above[name] = App(name=name, help=about)
+        app.command(above[name])
+    for command in commands.COMMANDS:
+        group, _, name = command.name.rpartition(" ")
+        may_be_it = set(command.name.split()) <= set(words)
+        above[group].command(f"infra.{command.path}", name=name, help=None if may_be_it else command.about)
+
+    @app.meta.default
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], common: Common | None = None
+    ) -> Any:
+        """Find the command, and run it at the place that the options name."""
+        return _launch(app, tokens, common or Common(), objects)
+
+    return app
+
+
+def _run(arguments: Sequence[str], objects: OpenDirectory | None) -> int:
+    app = parser(arguments, objects)
+    answer = app.meta(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    if not isinstance(answer, Answer):
+        return OK  # help or version were shown
+    if "--json" in arguments:
+        print(compact(answer.document))
+    else:
+        out = screen(sys.stdout)
+        for part in answer.shown:
+            # The terminal breaks a line that is too long, so that a command can be copied from it.
+            out.print(part, soft_wrap=isinstance(part, str | Text))
+    sys.stdout.flush()
+    return answer.code
+
+
+def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirectory | None) -> Any:
+    command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    name = " ".join(app.parse_commands(tokens)[0])
+    try:
+        url = common.api_url
+        if url and name != "token" and not bound.arguments.get("stack"):  # neither uses the API
+            from infra.townctl import over_api
+
+            return over_api.answer(command, name, url, common.region, *bound.args, **bound.kwargs)
+        context = Context(
+            named_data=common.data, named_bucket=common.named_bucket, wants_json=common.json, open_directory=objects
+        )
+        try:
+            return command(*bound.args, **bound.kwargs, **({"context": context} if "context" in ignored else {}))
+        except UnknownTown as error:
+            error.hint = context.where_towns_are()
+            raise
+    except TownError as error:
+        error.hint = error.hint or f"correct it and try again; `townctl {name} --help` shows what the command takes"
+        raise
+
+
+def _complain(kind: str, message: str, *, hint: str, as_json: bool, path: str = "", place: str = "") -> int:
+    """Print on standard error one line that says what happened and one that says what to do."""
+    if as_json:
+        shown = {"kind": kind, "message": message, "path": path, "hint": hint}
+        print(compact({"error": shown}), file=sys.stderr)
+    else:
+        where = f"{place}: " if path and path not in message else ""
+        line = " ".join(f"{where}{message}".split())
+        print(f"townctl: {line}", file=sys.stderr)
+        print(f"  hint: {hint}", file=sys.stderr)
+    return REFUSED

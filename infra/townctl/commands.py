@@ -1,0 +1,179 @@
+"""Every command of townctl, in the order of its help: its name, the function that runs it, and what it is for.
+
+A function is named by its import path, so that a command imports its own modules and those of no other command.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+
+class Command(NamedTuple):
+    """A command. `path` is `module:function` below infra; `about` is the first sentence of the function's docstring."""
+
+    name: str
+    path: str
+    about: str
+
+
+HELP: Final = """\
+Run towns on this machine and see what they do and why.
+
+Towns are kept in a data directory or in an S3 bucket, and only ticks change them. Try `townctl demo` first.
+Exit codes: 0 done, 1 done and something needs attention, 2 refused.
+"""
+
+OPTIONS: Final = {
+    "data": "The data directory; default: TOWNCTL_DATA, else ./town-data.",
+    "bucket": "The S3 bucket that holds the towns; default: TOWNCTL_BUCKET. Local agents stay in the data directory.",
+    "endpoint": "The endpoint of a bucket that is not at AWS; default: TOWNCTL_ENDPOINT.",
+    "region": "The region of the bucket; default: TOWNCTL_REGION, else the SDK's.",
+    "api": "The URL of a deployment's API to send the command to; default: TOWNCTL_API.",
+    "json": "Print one JSON document instead of tables.",
+}
+"""The options of every command: where the towns are, and the form of the answer."""
+
+GROUPS: Final = {
+    "town": "Create and start towns, list them, show what one is doing.",
+    "event": "Post events to a town's inbox, list them, redrive poisoned ones.",
+    "explain": "Show the history of one bead or agent, and why it waits.",
+    "secret": "Store, list and remove the tokens for forges. No token is ever shown.",
+    "litestream": "Read towns with Litestream, and import databases that it replicated.",
+}
+
+COMMANDS: Final = (
+    Command(
+        "demo",
+        "demo.command:demo",
+        "Run a whole town on this machine: real processes, a real git repository, no network.",
+    ),
+    Command("town create", "townctl.towns:create", "Create a town."),
+    Command(
+        "town start",
+        "townctl.towns:start",
+        "Start a paused town: post the event town_started, which its next tick applies.",
+    ),
+    Command("town list", "townctl.towns:list_", "List the towns with their latest ticks."),
+    Command(
+        "town status",
+        "townctl.towns:status",
+        "Show what a town is doing and, for every waiting bead, why and until when it waits.",
+    ),
+    Command("event post", "townctl.events:post", "Post events."),
+    Command(
+        "event list",
+        "townctl.events:list_",
+        "List the newest stored events with their outcomes, and the events that are still in the inbox.",
+    ),
+    Command(
+        "event redrive", "townctl.events:redrive", "Redrive a poisoned event: post a copy with the id `<id>:r<n>`."
+    ),
+    Command(
+        "explain bead",
+        "townctl.explain:bead",
+        "Show the history of a bead: every event, rule, action and effect, and what it waits for.",
+    ),
+    Command(
+        "explain agent",
+        "townctl.explain:agent",
+        "Show the history of an agent: what it worked on, what would remove it, and why it gets no work.",
+    ),
+    Command(
+        "run",
+        "townctl.loop:run",
+        "Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.",
+    ),
+    Command("tick", "townctl.one_tick:tick", "Run one tick of a town if it is due, and perform its effects."),
+    Command("dry-run", "townctl.ticks:dry_run", "Show what the next tick would do, without changing anything."),
+    Command("ticks", "townctl.ticks:ticks", "Show the journal: the input of each tick and what it did, newest last."),
+    Command(
+        "replay",
+        "townctl.replays:replay",
+        "Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.",
+    ),
+    Command(
+        "record",
+        "townctl.recordings:record",
+        "Write the ticks of a window to one file that can be replayed anywhere, without the texts that people wrote.",
+    ),
+    Command(
+        "points", "townctl.restore_points:points", "List the commits that a town can be restored to, newest first."
+    ),
+    Command("restore", "townctl.restore_points:restore", "Restore a town as it was, to a file or as a new commit."),
+    Command("flush", "townctl.restore_points:flush", "Publish the newest commit as a file that Litestream can read."),
+    Command(
+        "retention",
+        "townctl.restore_points:retention",
+        "Show which objects no restore point needs any more, or delete them.",
+    ),
+    Command(
+        "export",
+        "townctl.export_import:export",
+        "Write a town to a file of JSON lines: a header, then one object for each row.",
+    ),
+    Command(
+        "import",
+        "townctl.export_import:import_",
+        "Create a new town from an export or from a SQLite file with a town's tables.",
+    ),
+    Command(
+        "litestream config",
+        "townctl.litestream_commands:config",
+        "Print a litestream.yml for these towns, default: all.",
+    ),
+    Command(
+        "litestream import",
+        "townctl.litestream_commands:import_",
+        "Create a town from the newest state of a replica that Litestream wrote.",
+    ),
+    Command(
+        "secret set",
+        "townctl.secret_commands:set_",
+        "Store a town's token, read from standard input: `townctl secret set TOWN github < FILE`.",
+    ),
+    Command(
+        "secret set-platform",
+        "townctl.secret_commands:set_platform",
+        "Store a token, read from standard input, for every town that has none of its own.",
+    ),
+    Command(
+        "secret list",
+        "townctl.secret_commands:list_",
+        "List the hosts, towns and rigs that have a token, without showing any token.",
+    ),
+    Command("secret remove", "townctl.secret_commands:remove", "Remove a token."),
+    Command("token", "townctl.town_token:token", "Print a token for the header `Authorization: Bearer TOKEN`."),
+    Command(
+        "serve",
+        "townctl.serve:serve",
+        "Serve the API and tick the towns of a data directory or bucket until Ctrl-C or SIGTERM.",
+    ),
+    Command(
+        "doctor",
+        "townctl.doctor:doctor",
+        "Check everything: heads, images, every row, journals, inboxes, due markers, agent processes.",
+    ),
+)
+
+
+def overview(columns: int) -> str:
+    """The help of townctl itself: every command and the options of all of them, for a terminal of this width."""
+    options = {f"--{name}": about for name, about in OPTIONS.items()}
+    said = {command.name: command.about for command in COMMANDS}
+    own = {"--help, -h": "Show the help of townctl or of a command.", "--version": "Show the version."}
+    indent = max(map(len, said)) + 4
+    lines = ["Usage: townctl COMMAND", "", HELP, "Commands:", *_described(said, indent, columns)]
+    return "\n".join([*lines, "", "With every command:", *_described(options | own, indent, columns)])
+
+
+def _described(said: Mapping[str, str], indent: int, columns: int) -> Iterator[str]:
+    from textwrap import wrap
+
+    for name, about in said.items():
+        start = f"  {name}".ljust(indent)
+        yield from wrap(
+            about,
+            max(columns, 2 * indent),
+            break_on_hyphens=False,
+            initial_indent=start,
+            subsequent_indent=" " * indent,
+        )

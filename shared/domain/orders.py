@@ -1,0 +1,217 @@
+"""The orders of a town: what an effect asks the outside world to do. An order is the payload of its row in the outbox.
+
+Orders are JSON objects in snake_case, which control servers and agents of other versions read. So a field is never renamed, and
+a new one has a default. An order never contains a secret.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, TypeVar
+
+from shared.domain import wire
+from shared.domain.states import EffectKind, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order(wire.WireObject):
+    """Base of all orders: they name the town that gives them."""
+
+    kind: ClassVar[EffectKind]
+
+    town_id: str
+
+
+AnyOrder = TypeVar("AnyOrder", bound=Order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderedRig(wire.WireObject):
+    """The repository in which an agent works."""
+
+    id: str = ""
+    name: str = ""
+    git_url: str = ""
+    default_branch: str = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderedBead(wire.WireObject):
+    """The bead on which an agent works. `metadata` may contain anything: people and producers write it."""
+
+    id: str
+    type: str = "issue"
+    title: str = ""
+    body: str | None = None
+    labels: tuple[str, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+_OF_WORK: Final = frozenset(
+    {
+        "branch",
+        "target_branch",
+        "pr_url",
+        "feature_branch",
+        "merge_strategy",
+        "review_mode",
+        "gates",
+        "require_clean_merge",
+        "git_push_flags",
+        "checkpoint",
+    }
+)
+_OF_A_SERVER: Final = frozenset({"name", "small_model", "start_point", "lightweight", "rigs"})
+_ADDED: Final = frozenset({"message", "prompt", "system_prompt"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOrder(Order):
+    """Start an agent (the start context of spec/actions.md section 3): all that the agent is told, except tokens.
+
+    The dispatch gives everything up to `checkpoint`; a mayor's session has no bead and nothing about work, but `rigs` and the
+    `message` for which it is started. `prompt` and `system_prompt` are added when the order is performed, and the rest by a
+    control server. A start file (`infra/agents/control_server/start_file.md`) is such an order.
+    """
+
+    kind: ClassVar[EffectKind] = EffectKind.DISPATCH_AGENT
+
+    agent_id: str
+    generation: int
+    role: Role
+    organization_id: str | None = None
+    identity: str | None = None
+    runtime: str | None = None
+    rig: OrderedRig | None = None
+    bead: OrderedBead | None = None
+    prompt_kind: str | None = None
+    branch: str | None = None
+    target_branch: str | None = None
+    pr_url: str | None = None
+    feature_branch: str | None = None
+    merge_strategy: str | None = None
+    review_mode: str | None = None
+    gates: tuple[str, ...] | None = None
+    require_clean_merge: bool | None = None
+    git_push_flags: str | None = None
+    custom_instructions: str | None = None
+    model: str | None = None
+    checkpoint: object = None
+
+    rigs: tuple[OrderedRig, ...] | None = None
+    message: str | None = None
+
+    prompt: str | None = None
+    system_prompt: str | None = None
+
+    name: str | None = None
+    small_model: str | None = None
+    start_point: str | None = None
+    lightweight: bool | None = None
+
+    def _unsaid(self) -> frozenset[str]:
+        """An order without a bead says nothing about work, and only a control server names the agent and adds its own keys."""
+        of_work = _OF_WORK if self.bead is None else frozenset()
+        return _ADDED | of_work | (_OF_A_SERVER if self.name is None else frozenset())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOrder(Order):
+    """Stop an agent's process of one generation."""
+
+    kind: ClassVar[EffectKind] = EffectKind.STOP_AGENT
+
+    agent_id: str
+    generation: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollOrder(Order):
+    """Ask the forge for the state of a pull request."""
+
+    kind: ClassVar[EffectKind] = EffectKind.POLL_PR
+
+    bead_id: str
+    pr_url: str
+    rig_id: str | None = None
+    rig_host: str | None = None
+    want_feedback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeOrder(Order):
+    """Ask the forge to merge a pull request at the head that was judged.
+
+    `head_sha` comes from metadata and is only compared: a value that is not a text matches no head. Null matches every head.
+    """
+
+    kind: ClassVar[EffectKind] = EffectKind.MERGE_PR
+
+    bead_id: str
+    pr_url: str
+    rig_id: str | None = None
+    rig_host: str | None = None
+    head_sha: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NudgeOrder(Order):
+    """Send a running agent a short text."""
+
+    kind: ClassVar[EffectKind] = EffectKind.SEND_NUDGE
+
+    agent_id: str
+    nudge_id: str
+    message: str
+    mode: str = "immediate"
+    priority: str = "normal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MayorOrder(Order):
+    """Send the mayor a message; `start` starts one that is not running. Without `agent_id`, the town has no mayor."""
+
+    kind: ClassVar[EffectKind] = EffectKind.NOTIFY_MAYOR
+
+    agent_id: str | None
+    subject: str
+    message: str
+    start: StartOrder | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOrder(Order):
+    """Give the town's container a fresh token."""
+
+    kind: ClassVar[EffectKind] = EffectKind.REFRESH_TOKEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStopOrder(Order):
+    """Stop the town's idle container."""
+
+    kind: ClassVar[EffectKind] = EffectKind.STOP_CONTAINER
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOrder(Order):
+    """Change the model of a running agent. An empty model means the runtime's default. A control server adds `small_model`."""
+
+    kind: ClassVar[EffectKind] = EffectKind.UPDATE_MODEL
+
+    agent_id: str
+    model: str | None = None
+    small_model: str | None = None
+    organization_id: str | None = None
+
+    def _unsaid(self) -> frozenset[str]:
+        """The town does not know small models."""
+        return frozenset({"small_model"})
+
+
+def addressee_of(payload: Mapping[str, object]) -> str | None:
+    """The agent that an order addresses; None if it names none. The order itself may be unreadable."""
+    agent_id = payload.get("agent_id")
+    return agent_id if isinstance(agent_id, str) else None

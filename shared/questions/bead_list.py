@@ -1,0 +1,198 @@
+"""Lists of beads and convoys, closed ones too, newest first; in pages, because a town keeps a hundred thousand closed beads.
+
+Each kind of bead is read in the order of its index, and the kinds are merged. So a page reads only the rows that it looks at.
+"""
+
+import heapq
+import json
+import sqlite3
+from collections.abc import Iterator
+from itertools import product
+from typing import Final, NamedTuple
+
+from shared.domain.shapes import Time, answer
+from shared.domain.states import BeadStatus, BeadType
+from shared.domain.times import readable_time
+from shared.ports.steps import Steps
+from shared.ports.town_store import TownStore
+from shared.questions import overview
+from shared.questions.filters import LIMIT, BeadFilter
+from shared.questions.overview import ConvoyLine
+from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
+from shared.town import database
+
+_LIVE: Final = tuple(status.value for status in BeadStatus if not status.terminal)
+_STATUSES: Final = tuple(status.value for status in BeadStatus)
+_TYPES: Final = tuple(kind.value for kind in BeadType if kind is not BeadType.AGENT)
+_COLUMNS: Final = (
+    "b.bead_id, b.type, b.status, b.title, b.rig_id, b.parent_bead_id, b.assignee_agent_bead_id, b.priority, b.labels, "
+    "b.created_at, b.updated_at, b.closed_at"
+)
+_OF_KIND: Final = (
+    f"SELECT {_COLUMNS}, b.body FROM beads b WHERE b.type = :type AND b.status = :status "  # noqa: S608 - a constant
+    "AND (b.created_at, b.bead_id) < (:created_at, :bead_id) ORDER BY b.created_at DESC, b.bead_id DESC"
+)
+_OF_CONVOY: Final = (
+    f"SELECT {_COLUMNS}, b.body FROM bead_dependencies d JOIN beads b ON b.bead_id = d.bead_id "  # noqa: S608 - as above
+    "WHERE d.depends_on_bead_id = :convoy AND d.dependency_type = 'tracks' "
+    "AND (b.created_at, b.bead_id) < (:created_at, :bead_id) ORDER BY b.created_at DESC, b.bead_id DESC"
+)
+_AFTER_EVERYTHING: Final = ("~", "")  # no time begins with a tilde
+
+
+@answer
+class BeadEntry:
+    """A bead, for lists. Labels that are not a JSON list of texts are left out."""
+
+    bead_id: str
+    type: BeadType
+    status: BeadStatus
+    title: str
+    rig_id: str | None
+    parent_bead_id: str | None
+    assignee_agent_bead_id: str | None
+    priority: str
+    labels: tuple[str, ...]
+    created_at: Time | None
+    updated_at: Time | None
+    closed_at: Time | None
+
+
+@answer
+class BeadList:
+    """A page of beads, newest first. `next` is the `cursor` of the next page, null on the last one.
+
+    A page may have fewer beads than the limit, even none, while `next` leads on: then its filter took few of those it looked at.
+    """
+
+    town_id: str
+    beads: tuple[BeadEntry, ...]
+    next: str | None
+
+
+@answer
+class ConvoyList:
+    """A page of convoys, live or not, newest first. `next` is the `cursor` of the next page, null on the last one."""
+
+    town_id: str
+    convoys: tuple[ConvoyLine, ...]
+    next: str | None
+
+
+def beads(
+    town_id: str, store: TownStore, wanted: BeadFilter, *, limit: int = LIMIT, cursor: str | None = None
+) -> Steps[BeadList]:
+    """A page of the beads that are wanted. Raises Refused (422) for a wrong cursor, UnknownTown."""
+    place = _place(cursor)
+    image = yield from store.load(town_id)
+    with database.opened(image.content) as sql:
+        database.check_identity(sql, town_id)
+        found, following = _page(sql, wanted, limit=limit, place=place)
+    return BeadList(town_id, tuple(found), following)
+
+
+def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str | None = None) -> Steps[ConvoyList]:
+    """A page of the town's convoys. Raises Refused (422) for a wrong cursor, UnknownTown."""
+    place = _place(cursor)
+    image = yield from store.load(town_id)
+    with database.opened(image.content) as sql:
+        database.check_identity(sql, town_id)
+        found, following = _page(sql, BeadFilter(type="convoy"), limit=limit, place=place)
+        shown = tuple(line for bead in found if (line := overview.convoy(sql, bead.bead_id)) is not None)
+    return ConvoyList(town_id, shown, following)
+
+
+def _place(cursor: str | None) -> tuple[str, str]:
+    if cursor is None:
+        return _AFTER_EVERYTHING
+    created_at, bead_id = place_of(cursor, str, str)
+    return created_at, bead_id
+
+
+def _page(
+    sql: sqlite3.Connection, wanted: BeadFilter, *, limit: int, place: tuple[str, str]
+) -> tuple[list[BeadEntry], str | None]:
+    """The next beads after a place that are wanted, and the cursor of the page after them."""
+    found: list[BeadEntry] = []
+    last = place
+    for looked_at, read in enumerate(_newest_first(sql, wanted, place)):
+        if len(found) == limit or looked_at == LOOKED_AT_MOST:
+            return found, cursor_of(last)
+        last = read.place
+        if _fits(read, wanted):
+            found.append(read.bead)
+    return found, None
+
+
+class _Read(NamedTuple):
+    """A bead as it was read, with its place in the order of creation, as stored."""
+
+    place: tuple[str, str]
+    bead: BeadEntry
+    body: str | None
+
+
+def _newest_first(sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str, str]) -> Iterator[_Read]:
+    """The beads of the wanted types and statuses after a place. Rows are read as they are needed."""
+    start = {"created_at": place[0], "bead_id": place[1]}
+    types = _TYPES if wanted.type is None else (wanted.type,)
+    statuses = _LIVE if wanted.status == "live" else _STATUSES if wanted.status is None else (wanted.status,)
+    if wanted.convoy is not None:
+        found = map(_read, sql.execute(_OF_CONVOY, {**start, "convoy": wanted.convoy}))
+        return (read for read in found if read.bead.type in types and read.bead.status in statuses)
+    kinds = [
+        map(_read, sql.execute(_OF_KIND, {**start, "type": kind, "status": status}))
+        for kind, status in product(types, statuses)
+    ]
+    return heapq.merge(*kinds, key=lambda read: read.place, reverse=True)
+
+
+def _read(row: tuple[str, ...]) -> _Read:
+    (
+        bead_id,
+        kind,
+        status,
+        title,
+        rig_id,
+        parent,
+        assignee,
+        priority,
+        labels,
+        created_at,
+        updated_at,
+        closed_at,
+        body,
+    ) = row
+    bead = BeadEntry(
+        bead_id=bead_id,
+        type=BeadType(kind),
+        status=BeadStatus(status),
+        title=title,
+        rig_id=rig_id,
+        parent_bead_id=parent,
+        assignee_agent_bead_id=assignee,
+        priority=priority,
+        labels=_labels(labels),
+        created_at=readable_time(created_at),
+        updated_at=readable_time(updated_at),
+        closed_at=readable_time(closed_at),
+    )
+    return _Read((created_at, bead_id), bead, body)
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(label for label in found if isinstance(label, str)) if isinstance(found, list) else ()
+
+
+def _fits(read: _Read, wanted: BeadFilter) -> bool:
+    bead = read.bead
+    if wanted.rig not in (None, bead.rig_id) or (wanted.label is not None and wanted.label not in bead.labels):
+        return False
+    if wanted.text is None:
+        return True
+    sought = wanted.text.casefold()
+    return any(sought in each.casefold() for each in (bead.bead_id, bead.title, read.body or ""))

@@ -1,0 +1,237 @@
+"""The list of a town's events, newest first: those in the inbox, the stored ones, and those that came again under a known id.
+
+Three sources are merged by the time of receipt: the inbox, the table of events, and the journal, which alone knows conflicts and
+duplicates. A page ends early where it would have to read much more of the journal; `next` leads on from there.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from shared.domain import limits
+from shared.domain.shapes import Time, answer
+from shared.domain.states import EventSource
+from shared.domain.tick import Envelope
+from shared.domain.times import readable_time
+from shared.intake import ingest
+from shared.ports.steps import Steps
+from shared.ports.town_past import JournalRow, TownPast
+from shared.ports.town_store import TownStore
+from shared.questions.filters import LIMIT, EventFilter, EventState
+from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
+from shared.questions.repeated_events import Repetition, repetitions
+from shared.town import database
+
+BLOCKS_READ_AT_MOST: Final = 16
+"""The most blocks of journal rows that one page reads; a block has about 64 ticks."""
+
+_NEWEST: Final = 2**62  # later than every seq and every tick
+_COLUMNS: Final = (
+    "event_id, event_type, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retry_count, last_error"
+)
+_STORED: Final = f"SELECT {_COLUMNS} FROM town_events WHERE seq < :seq ORDER BY seq DESC"  # noqa: S608 - a constant
+_PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NULL AND seq < :seq ORDER BY seq DESC"  # noqa: S608
+
+
+@answer
+class EventEntry:
+    """An event, for lists.
+
+    `inbox`: no tick has taken it yet. `pending`: stored, and tried again by the next tick. `conflict` and `duplicate`: it came
+    under an id that was known, with other or the same content, and was not stored; `tick` says which tick took it.
+    """
+
+    event_id: str
+    event_type: str
+    state: EventState
+    agent_id: str | None
+    bead_id: str | None
+    source: EventSource
+    received_at: Time | None
+    outcome: str | None
+    tick: int | None
+    seq: int | None
+    retry_count: int
+    last_error: str | None
+
+
+@answer
+class EventList:
+    """A page of events, newest first. `next` is the `cursor` of the next page, null on the last one.
+
+    A page may have fewer events than the limit, even none, while `next` leads on: then its filter took few of those it looked at.
+    """
+
+    town_id: str
+    events: tuple[EventEntry, ...]
+    next: str | None
+
+
+def events(
+    town_id: str,
+    store: TownStore,
+    past: TownPast,
+    wanted: EventFilter,
+    *,
+    limit: int = LIMIT,
+    cursor: str | None = None,
+) -> Steps[EventList]:
+    """A page of the events that are wanted. Raises Refused (422) for a wrong cursor, UnknownTown, DamagedImage."""
+    place = _START if cursor is None else _Place(*place_of(cursor, int, int, int, int))
+    newest = yield from past.newest(town_id)
+    waiting = (yield from _waiting(town_id, store)) if wanted.reads("inbox") else []
+    found: list[EventEntry] = []
+    with database.opened(newest.image) as sql:
+        reader = _Reader(town_id, past, sql, wanted, place, waiting)
+        while (entry := (yield from reader.next())) is not None:
+            if wanted.takes(entry.state, entry.event_type):
+                if len(found) == limit:
+                    return EventList(town_id, tuple(found), cursor_of(place))
+                found.append(entry)
+            place = reader.place
+    return EventList(town_id, tuple(found), None if reader.finished else cursor_of(reader.place))
+
+
+class _Place(NamedTuple):
+    """How far the sources are read: each gives only what is below these numbers.
+
+    Of the row of tick `tick`, the first `repeated` repetitions are still to come.
+    """
+
+    inbox: int
+    seq: int
+    tick: int
+    repeated: int
+
+
+_START: Final = _Place(_NEWEST, _NEWEST, _NEWEST, 0)
+
+
+class _Reader:
+    """Reads the sources from their newest event to the oldest, one event at a time."""
+
+    def __init__(
+        self,
+        town_id: str,
+        past: TownPast,
+        sql: sqlite3.Connection,
+        wanted: EventFilter,
+        place: _Place,
+        waiting: list[EventEntry],
+    ) -> None:
+        self.place = place
+        self.finished = False
+        self._town_id, self._past, self._sql = town_id, past, sql
+        self._waiting = waiting[: place.inbox]
+        self._stored = _stored(sql, wanted, place.seq)
+        self._next_stored = next(self._stored, None)
+        self._rows: list[JournalRow] = []
+        self._repeated: list[Repetition] = []
+        self._journal_ended = not wanted.reads("conflict", "duplicate")
+        self._blocks_left, self._rows_left = BLOCKS_READ_AT_MOST, LOOKED_AT_MOST
+
+    def next(self) -> Steps[EventEntry | None]:
+        """The next event; None after the last one (`finished`), or if this page has looked far enough."""
+        if self._waiting:
+            self.place = self.place._replace(inbox=len(self._waiting) - 1)
+            return self._waiting.pop()
+        stored = self._next_stored
+        if not (yield from self._look_back(None if stored is None else stored[0])) or not self._rows_left:
+            return None
+        again = self._repeated[-1] if self._repeated else None
+        if stored is None and again is None:
+            self.finished = True
+            return None
+        if stored is None or (again is not None and again.envelope["received_at"] >= stored[0]):
+            return self._take_repeated()
+        return self._take_stored(stored[1])
+
+    def _take_stored(self, entry: EventEntry) -> EventEntry:
+        self._rows_left -= 1
+        self.place = self.place._replace(seq=entry.seq or 0)
+        self._next_stored = next(self._stored, None)
+        return entry
+
+    def _take_repeated(self) -> EventEntry:
+        again = self._repeated.pop()
+        self.place = self.place._replace(tick=again.tick, repeated=len(self._repeated))
+        return _repeated(again)
+
+    def _look_back(self, until: str | None) -> Steps[bool]:
+        """Read the journal until a repetition is found, or its rows are older than `until`. False if it would be too much."""
+        while not self._repeated and not self._journal_ended:
+            if not self._rows and not (yield from self._read_block()):
+                return False
+            if not self._rows or (until is not None and self._rows[-1]["now"] < until):
+                return True
+            row = self._rows.pop()
+            found = list(repetitions(row, self._sql))
+            is_begun = row["tick_no"] == self.place.tick
+            self._repeated = found[: self.place.repeated] if is_begun else found
+            self.place = self.place._replace(tick=row["tick_no"], repeated=len(self._repeated))
+        return True
+
+    def _read_block(self) -> Steps[bool]:
+        """Read the block of rows before the present place. False if this page has read enough blocks."""
+        if not self._blocks_left:
+            return False
+        self._blocks_left -= 1
+        before = self.place.tick + 1 if self.place.repeated else self.place.tick
+        self._rows = list((yield from self._past.rows_before(self._town_id, before)))
+        self._journal_ended = not self._rows
+        return True
+
+
+def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterator[tuple[str, EventEntry]]:
+    """The stored events below a seq, newest first, each with its time of receipt as stored. Rows are read as they are needed."""
+    if not wanted.reads("pending", "processed", "poisoned"):
+        return
+    statement = _PENDING if wanted.state == "pending" else _STORED
+    for row in sql.execute(statement, {"seq": below}):
+        event_id, kind, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retries, error = row
+        entry = EventEntry(
+            event_id=event_id,
+            event_type=kind,
+            state="pending" if processed_at is None else "poisoned" if outcome == "poisoned" else "processed",
+            agent_id=agent_id,
+            bead_id=bead_id,
+            source=EventSource(source),
+            received_at=readable_time(received_at),
+            outcome=outcome,
+            tick=None,
+            seq=seq,
+            retry_count=retries,
+            last_error=error,
+        )
+        yield received_at, entry
+
+
+def _repeated(again: Repetition) -> EventEntry:
+    return _unstored(Envelope(**again.envelope), again.kind, tick=again.tick)
+
+
+def _waiting(town_id: str, store: TownStore) -> Steps[list[EventEntry]]:
+    """The events in the inbox, oldest first."""
+    batches = yield from store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
+    return [
+        _unstored(event, "inbox", tick=None)
+        for batch in batches.objects
+        for event in ingest.read_object(batch.key, batch.body)
+    ]
+
+
+def _unstored(event: Envelope, state: EventState, *, tick: int | None) -> EventEntry:
+    return EventEntry(
+        event_id=event.event_id,
+        event_type=event.event_type,
+        state=state,
+        agent_id=event.agent_id,
+        bead_id=event.bead_id,
+        source=EventSource(event.source),
+        received_at=readable_time(event.received_at),
+        outcome=None if tick is None else state,
+        tick=tick,
+        seq=None,
+        retry_count=0,
+        last_error=None,
+    )

@@ -1,0 +1,40 @@
+"""Pages of long lists. A cursor names the place where the next page starts, and is checked like any other input.
+
+A page ends when it has `limit` entries, or when it has looked at LOOKED_AT_MOST rows of which a filter took few. So no request
+walks through the whole history of a town; `next` says whether there is more to look at.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from shared.domain.errors import Refused
+
+LOOKED_AT_MOST: Final = 10_000
+_LONGEST_CURSOR: Final = 1024
+
+
+def cursor_of(place: Iterable[str | int]) -> str:
+    """The cursor of a place in a list. It has only letters, digits, hyphens and underscores."""
+    text = json.dumps(list(place), separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
+    """The place that a cursor names, whose parts have these types. Raises Refused (422)."""
+    try:
+        if len(cursor) > _LONGEST_CURSOR:
+            raise ValueError("too long")
+        padded = cursor + "=" * (-len(cursor) % 4)
+        place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if [type(part) for part in place] != list(kinds) or cursor_of(place) != cursor:
+            raise ValueError("another list's cursor")
+    except (ValueError, TypeError, RecursionError):
+        raise Refused(
+            "the cursor is not one of this list",
+            status=422,
+            path="cursor",
+            hint="send the `next` of the page before, unchanged, or omit it for the first page",
+        ) from None
+    return tuple(place)

@@ -1,0 +1,22 @@
+"""The commits that a town can be restored to, newest first, and how many there are."""
+
+from shared.domain.shapes import answer
+from shared.ports.steps import Steps
+from shared.questions.filters import POINTS
+from shared.storage.restore import Archive, RestorePoint
+
+
+@answer
+class PointList:
+    """The newest restore points, newest first; `total` is the number of all of them."""
+
+    town_id: str
+    points: tuple[RestorePoint, ...]
+    total: int
+
+
+def points(archive: Archive, *, limit: int = POINTS) -> Steps[PointList]:
+    """The newest restore points of a town. Raises UnknownTown."""
+    found = yield from archive.points(limit=limit)
+    total = yield from archive.count_points()
+    return PointList(archive.town_id, tuple(found), total)

@@ -1,0 +1,150 @@
+"""The waiting reason of everything that can hold a row back, and the events that would change it (spec/tick.md section 13)."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+from shared.events import BY_TYPE
+from shared.questions.relaxed import Hold
+from shared.questions.waiting import WaitingReason
+from shared.rules.base import Wait
+
+State = Literal[
+    "terminal",
+    "unreadable",
+    "addressee_rests",
+    "approval_missing",
+    "landing_live",
+    "review_live",
+    "work_unfinished",
+    "no_work",
+    "requests_ahead",
+    "bumps_used_up",
+    "next_tick",
+    "only_an_event",
+]
+"""What a row is in, where neither a wait for time nor a hold explains why no rule acts on it now."""
+
+STATES: Final[tuple[State, ...]] = get_args(State)
+
+OF_HOLD: Final[Mapping[Hold, WaitingReason]] = {
+    "paused": "held",
+    "settling": "settling",
+    "draining": "draining",
+    "breaker_open": "breaker_open",
+    "blocked_by": "blocked_by",
+    "held": "held",
+    "staged": "staged",
+    "no_rig": "no_rig",
+    "rig_full": "rig_full",
+    "one_at_a_time": "awaiting_review",
+    "review_live": "awaiting_review",
+    "effect_unfinished": "awaiting_ci",
+    "batch_live": "agent_working",
+    "triage_exhausted": "awaiting_approval",
+}
+"""The reason of each hold. `blocked_by` becomes `failed_dependency` if all the blockers have failed."""
+
+OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
+    "attempts_cool_down": "cooldown",
+    "backoff": "cooldown",
+    "bead_lost": "cooldown",
+    "breaker_open": "breaker_open",
+    "escalation_bump": "awaiting_approval",
+    "forgetting": "cooldown",
+    "heartbeat": "cooldown",
+    "landing_cooldown": "cooldown",
+    "mayor_idle": "cooldown",
+    "nudge_life": "cooldown",
+    "nudge_window": "cooldown",
+    "owner_beats": "cooldown",
+    "poll_interval": "awaiting_ci",
+    "poll_turn": "awaiting_ci",
+    "progress": "cooldown",
+    "rate_limited": "rate_limited",
+    "review_abandoned": "cooldown",
+    "review_orphaned": "awaiting_ci",
+    "review_recovery": "awaiting_review",
+    "review_stuck": "cooldown",
+    "stalled": "cooldown",
+    "token_fresh": "cooldown",
+    "triage_backoff": "cooldown",
+}
+"""The reason of each wait. A pull request that lacks only a person's approval is `awaiting_approval` between its polls."""
+
+OF_STATE: Final[Mapping[State, WaitingReason | None]] = {
+    "terminal": None,
+    "unreadable": "held",
+    "addressee_rests": "agent_working",
+    "approval_missing": "awaiting_approval",
+    "landing_live": "awaiting_review",
+    "review_live": "awaiting_review",
+    "work_unfinished": "agent_working",
+    "no_work": "held",
+    "requests_ahead": "agent_working",
+    "bumps_used_up": "awaiting_approval",
+    "next_tick": "cooldown",
+    "only_an_event": "held",
+}
+"""The reason of each state; a bead that is over has none."""
+
+ENDLESS: Final[tuple[Hold, ...]] = (
+    "no_rig",
+    "held",
+    "staged",
+    "blocked_by",
+    "triage_exhausted",
+    "batch_live",
+    "review_live",
+    "paused",
+    "rig_full",
+    "one_at_a_time",
+)
+"""The holds that time alone does not end. The first one that holds a row back is its reason."""
+
+TOO_EARLY: Final[Mapping[Wait, Hold]] = {"review_recovery": "review_live"}
+"""Waits that begin only when a hold has ended. While it lasts, they are not shown: the two would contradict each other."""
+
+_DONE: Final = ("agent_done", "agent_completed")
+_FORGE: Final = ("pr_polled", "pr_status_changed")
+
+ENDED_BY: Final[Mapping[Hold | State, tuple[str, ...]]] = {
+    "paused": ("town_started",),
+    "draining": ("container_ready", "agent_heartbeat"),
+    "blocked_by": (*_DONE, *_FORGE, "bead_cancelled"),
+    "held": ("bead_updated",),
+    "staged": ("convoy_started",),
+    "no_rig": ("rig_registered", "bead_updated"),
+    "rig_full": (*_DONE, "town_configured"),
+    "one_at_a_time": (*_DONE, "bead_cancelled"),
+    "review_live": (*_DONE, *_FORGE, "bead_cancelled"),
+    "effect_unfinished": ("pr_merge_result",),
+    "batch_live": ("triage_resolved", *_DONE),
+    "triage_exhausted": ("triage_resolved",),
+    "settling": (),
+    "breaker_open": (),
+    "terminal": ("bead_reopened",),
+    "unreadable": (),
+    "addressee_rests": ("agent_heartbeat", "dispatch_result"),
+    "approval_missing": ("bead_reopened", "convoy_closed"),
+    "landing_live": (*_DONE, *_FORGE, "bead_cancelled"),
+    "work_unfinished": (*_DONE, "bead_cancelled", "convoy_closed"),
+    "no_work": ("bead_created", "convoy_closed"),
+    "requests_ahead": ("triage_resolved",),
+    "bumps_used_up": ("escalation_acknowledged", "bead_cancelled"),
+    "next_tick": (),
+    "only_an_event": ("bead_updated", "bead_cancelled"),
+}
+"""The events that end each hold or state, the usual one first. Time ends those without one, or a person who repairs a row."""
+
+FAILED_ENDED_BY: Final = ("bead_reopened", "town_configured")
+"""The events that end the wait for a failed bead: it is reopened, or the town proceeds without it."""
+
+OF_THE_TOWN: Final = frozenset(
+    {"town_started", "container_ready", "agent_heartbeat", "rig_registered", "town_configured", "dispatch_result"}
+)
+"""The events above that are not about one bead."""
+
+
+def senders_of(event_type: str) -> tuple[str, ...]:
+    """Who may send an event, in order; empty if only the town itself makes it."""
+    return tuple(sorted(BY_TYPE[event_type].senders))

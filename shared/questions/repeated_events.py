@@ -1,0 +1,69 @@
+"""Events that came more than once, found in the journal: repetitions with the same content, and conflicts with another one.
+
+A town keeps only the first event of an id. The journal keeps what was taken from the inbox, so both can be shown with their type.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from shared.ports.town_past import JournalRow
+
+Repeated = Literal["duplicate", "conflict"]
+_CONFLICT: Final = "conflict"
+_CONTENT: Final = ("event_type", "agent_id", "bead_id", "payload")
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """An event that a tick did not store, because its id was known, and whether its content differs from the known one."""
+
+    kind: Repeated
+    tick: int
+    envelope: Mapping[str, Any]
+
+
+def repetitions(row: JournalRow, sql: sqlite3.Connection) -> Iterator[Repetition]:
+    """The events of a tick's input that the tick did not store, in their order; `sql` is the newest image."""
+    outcomes = [(event["event_id"], event["outcome"]) for event in row["outputs"]["events"]]
+    applied = {event_id for event_id, outcome in outcomes if outcome != _CONFLICT}
+    by_id: dict[str, list[Mapping[str, Any]]] = {}
+    for envelope in row["inputs"]["new_events"]:
+        by_id.setdefault(envelope["event_id"], []).append(envelope)
+    for event_id, envelopes in by_id.items():
+        clashes = outcomes.count((event_id, _CONFLICT))
+        known, known_since = _stored(sql, event_id) or (_content_beside(envelopes, clashes), None)
+        first_is_here = event_id in applied
+        for envelope in envelopes:
+            if _content(envelope) != known:
+                yield Repetition("conflict", row["tick_no"], envelope)
+            elif known_since is None and first_is_here:
+                first_is_here = False
+            elif envelope["received_at"] != known_since:
+                yield Repetition("duplicate", row["tick_no"], envelope)
+
+
+def conflict_types(row: JournalRow) -> dict[str, str]:
+    """The types of the conflicting events of a tick by id, from its input; the outputs name only their ids."""
+    ids = {event["event_id"] for event in row["outputs"]["events"] if event["outcome"] == _CONFLICT}
+    return {each["event_id"]: each["event_type"] for each in row["inputs"]["new_events"] if each["event_id"] in ids}
+
+
+def _content(envelope: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(envelope[name] for name in _CONTENT)
+
+
+def _stored(sql: sqlite3.Connection, event_id: str) -> tuple[tuple[Any, ...], str] | None:
+    """The content that the town has stored under this id, and when it was received; None if it is not stored any more."""
+    row = sql.execute(
+        "SELECT event_type, agent_id, bead_id, payload, received_at FROM town_events WHERE event_id = :id",
+        {"id": event_id},
+    ).fetchone()
+    return None if row is None else (row[:-1], row[-1])
+
+
+def _content_beside(envelopes: list[Mapping[str, Any]], clashes: int) -> tuple[Any, ...] | None:
+    """The content that exactly `clashes` of the envelopes differ from, the earliest such; None if all of them differ."""
+    contents = [_content(envelope) for envelope in envelopes]
+    return next((each for each in contents if len(contents) - contents.count(each) == clashes), None)

@@ -1,0 +1,136 @@
+"""The agents and the settings of a town."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shared.domain.config import RigConfig, TownConfig
+from shared.domain.shapes import Time, answer
+from shared.domain.states import AgentStatus, Role
+from shared.domain.times import readable_time
+from shared.ports.steps import Steps
+from shared.ports.town_store import TownStore
+from shared.town import database
+from shared.town.town_keys import TownKeys
+
+
+@answer
+class AgentEntry:
+    """An agent, for lists. `hook` is the bead that it works on, `says` its last status message."""
+
+    agent_id: str
+    identity: str
+    role: Role
+    status: AgentStatus
+    rig_id: str | None
+    hook: str | None
+    generation: int
+    dispatch_attempts: int
+    created_at: Time | None
+    last_activity_at: Time | None
+    says: str | None
+
+
+@answer
+class AgentList:
+    """Every agent of a town, in order of id."""
+
+    town_id: str
+    agents: tuple[AgentEntry, ...]
+    total: int
+
+
+@answer
+class Setting:
+    """A setting under its name in the configuration, as in `refinery.review_mode`. `stored` is false for a default."""
+
+    name: str
+    value: Any
+    stored: bool
+
+
+@answer
+class RigSettings:
+    """A rig, and the settings that override those of the town for it."""
+
+    rig_id: str
+    name: str
+    git_url: str
+    default_branch: str
+    overrides: tuple[Setting, ...]
+
+
+@answer
+class TownSettings:
+    """The configuration of a town: every setting with the value that applies, and what rigs override."""
+
+    town_id: str
+    tick: int
+    paused: bool
+    settings: tuple[Setting, ...]
+    rigs: tuple[RigSettings, ...]
+
+
+def agents(town_id: str, store: TownStore) -> Steps[AgentList]:
+    """Every agent of a town. Raises UnknownTown."""
+    image = yield from store.load(town_id)
+    with database.opened(image.content) as sql:
+        database.check_identity(sql, town_id)
+        rows = sql.execute(
+            "SELECT a.bead_id, a.identity, a.role, a.status, b.rig_id, a.current_hook_bead_id, a.generation, "
+            "a.dispatch_attempts, b.created_at, a.last_activity_at, a.agent_status_message "
+            "FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
+        ).fetchall()
+    found = tuple(_agent(row) for row in rows)
+    return AgentList(town_id, found, len(found))
+
+
+def _agent(row: tuple[Any, ...]) -> AgentEntry:
+    agent_id, identity, role, status, rig_id, hook, generation, attempts, created_at, last_activity_at, says = row
+    return AgentEntry(
+        agent_id=agent_id,
+        identity=identity,
+        role=Role(role),
+        status=AgentStatus(status),
+        rig_id=rig_id,
+        hook=hook,
+        generation=generation,
+        dispatch_attempts=attempts,
+        created_at=readable_time(created_at),
+        last_activity_at=readable_time(last_activity_at),
+        says=says,
+    )
+
+
+def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:
+    """The configuration of a town. Raises UnknownTown."""
+    image = yield from store.load(town_id)
+    with database.opened(image.content) as sql:
+        database.check_identity(sql, town_id)
+        stored = TownKeys(sql).config
+        return TownSettings(
+            town_id=town_id,
+            tick=image.facts.tick_no,
+            paused=TownKeys(sql).paused,
+            settings=tuple(_settings(TownConfig().model_dump(mode="json"), stored)),
+            rigs=tuple(_rigs(sql)),
+        )
+
+
+def _rigs(sql: sqlite3.Connection) -> Iterator[RigSettings]:
+    known = set(RigConfig.model_fields)
+    rows = sql.execute("SELECT id, name, git_url, default_branch, config FROM rigs ORDER BY id").fetchall()
+    for rig_id, name, git_url, branch, config in rows:
+        given = {key: value for key, value in json.loads(config).items() if key in known and value is not None}
+        yield RigSettings(rig_id, name, git_url, branch, tuple(_settings({}, given)))
+
+
+def _settings(defaults: Mapping[str, Any], stored: Mapping[str, Any], within: str = "") -> Iterator[Setting]:
+    """Every setting, in order of names; the parts of a setting that has parts are settings of their own."""
+    for name in sorted({*defaults, *stored}):
+        default, value, given = defaults.get(name), stored.get(name), name in stored
+        if isinstance(default, Mapping) and default:
+            yield from _settings(default, value if isinstance(value, Mapping) else {}, f"{within}{name}.")
+        else:
+            yield Setting(f"{within}{name}", value if given else default, given)

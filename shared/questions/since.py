@@ -1,0 +1,104 @@
+"""Since when things are as they are: read from the audit trail, for all live beads at once."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cached_property
+
+from shared.domain.states import Label
+from shared.domain.times import readable_time
+from shared.town.database import Database
+
+
+class Beginnings:
+    """The times at which the states of a town began. A time that nothing tells is replaced by an earlier one that is known."""
+
+    def __init__(self, sql: Database, now: datetime) -> None:
+        """Read through `sql`; no answer is later than `now`."""
+        self._sql = sql
+        self._now = now
+
+    def entered(self, bead_id: str) -> datetime:
+        """When a live bead came into its present status: its last move, else its creation."""
+        return self._entered.get(bead_id) or self.moved(bead_id)
+
+    def moved(self, bead_id: str) -> datetime:
+        """When a bead of any status made its last move, for example when it failed."""
+        row = self._sql.execute(
+            "SELECT b.created_at, (SELECT MAX(e.created_at) FROM bead_events e WHERE e.bead_id = b.bead_id "
+            "AND e.event_type IN ('status_changed', 'reopened')) FROM beads b WHERE b.bead_id = :id",
+            {"id": bead_id},
+        ).fetchone()
+        return self._now if row is None else self._known(row[1], row[0])
+
+    def reopened(self, bead_id: str) -> datetime | None:
+        """When a bead was reopened for the last time; None if it never was."""
+        row = self._sql.execute(
+            "SELECT MAX(created_at) FROM bead_events WHERE bead_id = :id AND event_type = 'reopened'", {"id": bead_id}
+        ).fetchone()
+        return readable_time(row[0])
+
+    def hooked(self, agent_id: str, bead_id: str) -> datetime:
+        """Since when an agent is hooked to a bead."""
+        row = self._sql.execute(
+            "SELECT MAX(created_at) FROM bead_events WHERE bead_id = :bead AND agent_id = :agent AND event_type = 'hooked'",
+            {"bead": bead_id, "agent": agent_id},
+        ).fetchone()
+        return self._known(row[0], None) if row[0] else self.moved(bead_id)
+
+    def labelled(self, bead_id: str) -> datetime:
+        """Since when a bead has the label gt:held: the event that put it on, else its last update of labels, else its creation."""
+        since: datetime | None = None
+        for at, labels in self._label_events.get(bead_id, ()):
+            since = None if Label.HELD not in labels else since or at
+        return since or self._relabelled(bead_id) or self.created(bead_id)
+
+    def created(self, bead_id: str) -> datetime:
+        """When a bead was created."""
+        row = self._sql.execute("SELECT created_at FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
+        return self._now if row is None else self._known(row[0], None)
+
+    def at_most_now(self, at: datetime | None) -> datetime:
+        """The time itself, or now if it is unknown or later."""
+        return self._now if at is None else min(at, self._now)
+
+    def latest(self, times: Iterable[datetime]) -> datetime:
+        """The latest of these times, but at most now."""
+        return self.at_most_now(max(times, default=self._now))
+
+    @cached_property
+    def _entered(self) -> Mapping[str, datetime]:
+        rows = self._sql.execute(
+            "SELECT b.bead_id, CASE b.status WHEN 'open' THEN b.created_at ELSE b.updated_at END, MAX(e.created_at) "
+            "FROM beads b LEFT JOIN bead_events e ON e.bead_id = b.bead_id AND e.event_type IN ('status_changed', 'reopened') "
+            "WHERE b.type IN ('issue', 'message', 'escalation', 'merge_request', 'convoy', 'molecule') "
+            "AND b.status IN ('open', 'in_progress', 'in_review') GROUP BY b.bead_id ORDER BY b.bead_id"
+        ).fetchall()
+        return {bead_id: self._known(moved, otherwise) for bead_id, otherwise, moved in rows}
+
+    @cached_property
+    def _label_events(self) -> Mapping[str, list[tuple[datetime, list[str]]]]:
+        """What the events that are still stored said about the labels of each bead, oldest first."""
+        found: dict[str, list[tuple[datetime, list[str]]]] = {}
+        rows = self._sql.execute(
+            "SELECT coalesce(bead_id, json_extract(payload, '$.bead.bead_id')), processed_at, "
+            "coalesce(json_extract(payload, '$.labels'), json_extract(payload, '$.bead.labels'), '[]') FROM town_events "
+            "WHERE event_type IN ('bead_created', 'bead_updated') AND outcome = 'applied' "
+            "AND (event_type = 'bead_created' OR json_extract(payload, '$.labels') IS NOT NULL) ORDER BY seq"
+        ).fetchall()
+        for bead_id, at, labels in rows:
+            found.setdefault(bead_id, []).append((self._known(at, None), json.loads(labels)))
+        return found
+
+    def _relabelled(self, bead_id: str) -> datetime | None:
+        """The last update of a bead's labels in the audit trail."""
+        row = self._sql.execute(
+            "SELECT MAX(created_at) FROM bead_events WHERE bead_id = :id AND event_type = 'fields_updated' "
+            "AND instr(metadata, '\"labels\"') > 0",
+            {"id": bead_id},
+        ).fetchone()
+        return readable_time(row[0])
+
+    def _known(self, at: str | None, otherwise: str | None) -> datetime:
+        found = readable_time(at) or readable_time(otherwise)
+        return self.at_most_now(found)

@@ -1,0 +1,108 @@
+"""Why a row waits: one model, which status, explain, lists and metrics show (spec/tick.md section 13)."""
+
+from typing import Final, Literal, get_args
+
+from shared.domain.shapes import Time, answer
+
+WaitingReason = Literal[
+    "blocked_by",
+    "failed_dependency",
+    "cooldown",
+    "awaiting_review",
+    "awaiting_ci",
+    "awaiting_approval",
+    "held",
+    "staged",
+    "draining",
+    "settling",
+    "breaker_open",
+    "rate_limited",
+    "rig_full",
+    "agent_working",
+    "no_rig",
+]
+"""The closed list of reasons why no agent works on a live bead."""
+
+REASONS: Final[tuple[WaitingReason, ...]] = get_args(WaitingReason)
+
+
+@answer
+class Guard:
+    """Something that holds a row back. `guard` is its stable name; `actor` is the one who can change it.
+
+    `until` is null if time alone does not end it.
+    """
+
+    guard: str
+    says: str
+    since: Time | None = None
+    until: Time | None = None
+    actor: str | None = None
+
+
+@answer
+class Need:
+    """An event that would change what holds a row back, the bead that it is about, and who may send it.
+
+    `bead_id` is null for an event about the whole town. `senders` is empty for an event that only the town itself makes.
+    """
+
+    event_type: str
+    bead_id: str | None
+    senders: tuple[str, ...]
+
+
+@answer
+class Root:
+    """The end of a chain of beads that wait for each other: the bead that the row waits for in the end, and why that one waits.
+
+    `steps` is the length of the chain, `roots` the number of such beads, of which this is the first. The reason is null for a
+    failed bead: only the event bead_reopened changes it.
+    """
+
+    bead_id: str
+    status: str
+    reason: WaitingReason | None
+    since: Time
+    due_at: Time | None
+    actor: str | None
+    steps: int
+    roots: int
+
+
+@answer
+class AtWork:
+    """A bead that takes a place for which others wait, the agent that works on it, and since when."""
+
+    bead_id: str
+    agent_id: str | None
+    since: Time
+
+
+@answer
+class QueuePlace:
+    """The place of a row among those that wait for the same thing, from 1 on, and the beads that are worked on meanwhile."""
+
+    position: int
+    length: int
+    now: tuple[AtWork, ...]
+
+
+@answer
+class Waiting:
+    """Why a row waits. `rule` acts next: at `due_at`, or if that is null, once events have ended what holds the row back.
+
+    `reason` is null only for an agent and for a bead that an agent works on. `guards` are all that hold the row back, the one
+    of the reason first. `needs` are the events that would end a wait that time does not end.
+    """
+
+    bead_id: str
+    reason: WaitingReason | None
+    since: Time
+    due_at: Time | None
+    actor: str | None
+    rule: str | None
+    guards: tuple[Guard, ...]
+    needs: tuple[Need, ...]
+    root: Root | None
+    queue: QueuePlace | None

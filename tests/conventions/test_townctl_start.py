@@ -1,0 +1,105 @@
+"""What a command of townctl imports: nothing that it does not need, told by names and not by a clock.
+
+Every command imported the modules of all of them: the demo, the routes of the API, the libraries for tokens. `--version` took
+1.3 seconds of processor time, and agents wait for such a start many times an hour.
+"""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.townctl.commands import COMMANDS, GROUPS, Command
+from tests.conventions.test_cold_start import found_in
+
+pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
+
+PARSER = ("cyclopts", "rich", "pydantic", "shared")
+NO_COMMAND_NEEDS = (
+    "aws_lambda_powertools",
+    "boto3",
+    "cryptography",
+    "functions",
+    "graphql",
+    "infra.demo",
+    "infra.devstack",
+    "infra.ops",
+    "jwt",
+    "moto",
+    "requests",
+    "sentry_sdk",
+    "shared.adapters.ecs_runtime",
+    "shared.adapters.s3_objects",
+    "tests",
+)
+LOCAL_AGENTS = ("infra.agents", "shared.adapters.control_server", "shared.adapters.local_processes", "urllib3")
+PAST = ("shared.moving", "shared.replay")
+READS = (*LOCAL_AGENTS, *PAST, "shared.runner.worker")
+NOT_NEEDED = {
+    "town create alpha": PAST,
+    "town list": (*READS, "shared.events", "shared.rules"),
+    "town status alpha": READS,
+    "event post alpha --type convoy_started --payload {}": (*READS, "shared.questions.status", "shared.rules"),
+    "event list alpha": (*READS, "shared.rules"),
+    "explain bead b-1": (*LOCAL_AGENTS, "shared.moving"),
+    "dry-run alpha": (*READS, "shared.questions.explain"),
+    "ticks alpha": READS,
+    "points alpha": (*LOCAL_AGENTS, *PAST),
+}
+CODE = """
+import json, sys
+from infra.townctl import main
+code = main.run(json.loads(sys.argv[1]))
+print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def modules_of(*words: str, data: Path | None = None) -> set[str]:
+    """The modules that one call of townctl has imported when it ends."""
+    given = [*(() if data is None else ("--data", str(data))), *words]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, json.dumps(given)], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(json.loads(done.stderr.splitlines()[-1])[1])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with one town."""
+    place = tmp_path_factory.mktemp("data")
+    modules_of("town", "create", "alpha", data=place)
+    return place
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_need_no_parser(option: str) -> None:
+    assert found_in(modules_of(option), PARSER) == set()
+
+
+def test_the_parser_needs_no_command() -> None:
+    loaded = modules_of("town", "--help")
+    assert (
+        found_in(loaded, (*NO_COMMAND_NEEDS, "pydantic", "shared.domain.config", "shared.storage", "sqlite3")) == set()
+    )
+
+
+@pytest.mark.parametrize("words", NOT_NEEDED)
+def test_a_command_imports_nothing_that_it_does_not_need(words: str, data: Path) -> None:
+    loaded = modules_of(*words.split(), data=data)
+    assert found_in(loaded, (*NO_COMMAND_NEEDS, *NOT_NEEDED[words])) == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_table_says_of_a_command_what_its_function_says(command: Command) -> None:
+    """The help is printed from the table, so that it needs no command's module."""
+    module, _, name = command.path.partition(":")
+    first = (getattr(importlib.import_module(f"infra.{module}"), name).__doc__ or "").partition("\n\n")[0]
+    assert re.sub(r"\s+", " ", first).startswith(command.about)
+
+
+def test_every_group_has_commands() -> None:
+    assert {name.partition(" ")[0] for name, _, _ in COMMANDS if " " in name} == set(GROUPS)
