@@ -20,7 +20,7 @@ from infra.townctl.wording import quantity
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
-from shared.domain.errors import TownError
+from shared.domain.errors import Refused, TownError
 from shared.domain.shapes import answer, document
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
@@ -43,7 +43,7 @@ _END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 @answer
 class Finding:
-    """One thing that needs attention, and what to do about it."""
+    """One thing that needs attention, and what to do about it. The town is `*` if it concerns all of them."""
 
     town_id: str
     check: str
@@ -92,6 +92,7 @@ def doctor(
         findings += found
         rows += looked_at
     findings += _of_agents(context, store, towns, known)
+    findings += _of_program(context)
     if town_id is None:
         findings += _of_strangers(markers, known)
     checked = Checked(context.place, towns, rows, tuple(findings))
@@ -229,6 +230,19 @@ def _of_agents(
         )
         for agent in strangers()
     ]
+
+
+def _of_program(context: Context) -> Iterator[Finding]:
+    """The program of local agents, if one is remembered and does not exist any more."""
+    hint = 'set it again: townctl run --agent-command "PROGRAM ARGUMENTS"'
+    try:
+        program = agent_programs.remembered_program(context.data)
+    except Refused as error:
+        yield Finding("*", "agent program", str(context.data), error.message, error.hint)
+        return
+    if program.command and not program.is_there:
+        problem = f"the program that local agents run does not exist: {program.command[0]}"
+        yield Finding("*", "agent program", program.command[0], problem, hint)
 
 
 def _is_expected(agent: RunningAgent, busy: Mapping[str, int | None]) -> bool:

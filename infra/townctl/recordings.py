@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.arguments import TownName, time_of, write_whole
-from infra.townctl.context import Context, TheContext
+from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short
 from infra.townctl.summaries import action_line, code_of
 from infra.townctl.wording import quantity
@@ -76,9 +76,8 @@ def _not_recorded(town_id: str, problem: str | None, divergence: Divergence | No
     return Answer(document, tuple(lines), FOUND)
 
 
-def replay_file(context: Context, path: Path) -> Answer:
+def replay_file(path: Path) -> Answer:
     """Replay a recording. Exit code 1 if it diverges or the file is damaged. Raises Refused."""
-    del context  # a recording needs no town and no clock
     try:
         body = path.read_bytes()
     except OSError as error:

@@ -10,20 +10,15 @@ from rich.text import Text
 
 from infra.townctl import recordings
 from infra.townctl.arguments import content_of, json_of, time_of
-from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
+from infra.townctl.place import ThePlace
 from infra.townctl.summaries import action_line, code_of
 from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
+from shared.domain.times import to_text
 from shared.history.differences import ABSENT
 from shared.history.journal_rows import ticks_text
-from shared.history.retained_past import StoredPast
 from shared.intake.asked_time import time_in
-from shared.ports.steps import drive
-from shared.replay import faithful
-from shared.replay.requests import OverridesRequest
-from shared.replay.time_window import Window, window_of
-from shared.replay.what_if import run
 
 _KINDS: Final = ("events", "actions", "effects", "violations")
 _SIDES: Final = ("onlyInHistory", "onlyNow")
@@ -62,7 +57,7 @@ def replay(
         str | None, Parameter(help="Continue where the last answer ended; give --from and --to again.")
     ] = None,
     overrides: _Overrides = None,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.
 
@@ -70,20 +65,31 @@ def replay(
     """
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
-        return recordings.replay_file(context, Path(target))
+        return recordings.replay_file(Path(target))
     if from_ is None:
         hint = f"give --from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
         raise Refused(f"--from is required to replay town {target}", status=400, path="from", hint=hint)
-    town_id = target
-    store = context.store()
-    context.require_towns(store, town_id)
-    now = context.clock_of(store, town_id).now()
-    wanted = window_of(time_in(from_, "from", name="--from"), time_of(to, what="to") or now, now=now, cursor=cursor)
+    end = time_of(to, what="to") or place.now(target)
+    asked: dict[str, Any] = {"from": to_text(time_in(from_, "from", name="--from")), "to": to_text(end)}
+    if cursor is not None:
+        asked["cursor"] = cursor
     if overrides is not None:
-        return _otherwise(context, town_id, wanted, overrides)
-    again = drive(faithful.replay(town_id, _past(context), wanted))
-    document = again.as_json()
-    return Answer(document, tuple(replay_view(document)), OK if again.exact else FOUND)
+        asked["overrides"] = _changes(overrides, cursor)
+    return _answered(place.replay(target, asked), is_what_if=overrides is not None)
+
+
+def _changes(file: str, cursor: str | None) -> Any:
+    """The content of --overrides. Raises Refused."""
+    if cursor is not None:
+        hint = "leave --cursor out, and narrow the window with --from and --to"
+        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
+    return json_of(content_of(file, what="overrides"), what="overrides")
+
+
+def _answered(found: Any, *, is_what_if: bool) -> Answer:
+    if is_what_if:
+        return Answer(found, tuple(what_if_view(found)), OK if found["historyDivergence"] is None else FOUND)
+    return Answer(found, tuple(replay_view(found)), OK if found["exact"] else FOUND)
 
 
 def _is_file(target: str, from_: str | None) -> bool:
@@ -97,21 +103,6 @@ def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:
             hint = f"leave --{name} out, or name a town instead of the file"
             problem = f"--{name} does not apply to a recording, which is always replayed as a whole"
             raise Refused(problem, status=400, path=name, hint=hint)
-
-
-def _otherwise(context: Context, town_id: str, wanted: Window, file: str) -> Answer:
-    if wanted.resumed_after is not None:
-        hint = "leave --cursor out, and narrow the window with --from and --to"
-        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
-    request = OverridesRequest.read_below("overrides", json_of(content_of(file, what="overrides"), what="overrides"))
-    other = drive(run.what_if(town_id, _past(context), wanted, request.overrides()))
-    document = other.as_json()
-    return Answer(document, tuple(what_if_view(document)), OK if other.history is None else FOUND)
-
-
-def _past(context: Context) -> StoredPast:
-    objects = context.objects()
-    return StoredPast(objects, objects)
 
 
 def replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:

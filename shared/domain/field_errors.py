@@ -73,7 +73,15 @@ def what_is_expected(model: type[BaseModel], wrong: FieldError) -> str:
         return wrong.hint
     if len(names) < 2:
         return f"the only field is {names[0]}" if names else "no field is accepted there"
-    return f"the fields are {', '.join(sorted(names))}"
+    return f"{_nearest(str(wrong.path[-1]), names)}the fields are {', '.join(sorted(names))}"
+
+
+def _nearest(name: str, names: tuple[str, ...]) -> str:
+    """A question after the field that may be meant; empty if none is close."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a refusal needs it
+
+    close = get_close_matches(name[:64], names, n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def _names_at(schema: Any, path: tuple[str | int, ...], definitions: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain import limits
+from shared.domain.errors import Refused
 from shared.domain.report import (
     ActionFields,
     AppliedEvent,
@@ -17,6 +18,7 @@ from shared.domain.report import (
 )
 from shared.domain.shapes import Time, answer
 from shared.domain.tick import Envelope, Observations, TickInput
+from shared.domain.times import to_text
 from shared.engine import reconcile, tick
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Call, Steps
@@ -123,7 +125,8 @@ def dry_run(
     """Run the next tick on a copy of the newest image, with the events that wait in the inbox. Nothing is written.
 
     With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the runtime is not asked. `config`
-    replaces values of the town's configuration. Raises Refused (422) if the resulting configuration is not valid.
+    replaces values of the town's configuration. Raises Refused: 422 if the resulting configuration is not valid, 400 if `now` is
+    not after the last tick.
     """
     rehearsed = yield from rehearse(
         town_id,
@@ -155,6 +158,8 @@ def rehearse(
         if config:
             override_config(sql, config, path="config")
         about = summary.before_tick(sql)
+        if now is not None and about.last_tick_at is not None and now <= about.last_tick_at:
+            raise _too_early(town_id, now, about.last_tick_at)
         observations = Observations(asked=False)
         if ask_runtime:
             observations = yield from observe(town_id, around, about.watched)
@@ -169,6 +174,15 @@ def rehearse(
             observations=observations,
         )
         return _run(sql, image, given)
+
+
+def _too_early(town_id: str, now: datetime, last_tick_at: datetime) -> Refused:
+    return Refused(
+        f"now is {to_text(now)}, but the last tick of town {town_id} was at {to_text(last_tick_at)}",
+        status=400,
+        path="now",
+        hint="give a later time, or omit it for the present; a replay shows what past ticks did",
+    )
 
 
 def _run(sql: database.Database, image: TownImage, given: TickInput) -> Rehearsal:

@@ -9,37 +9,37 @@ from shared.questions.dry_run import DryRun, dry_run
 from shared.replay.answers import ReplayAnswer, WhatIfAnswer
 from shared.replay.faithful import replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
-from shared.replay.time_window import HTTP, HTTP_SIZE
+from shared.replay.time_window import HTTP, PageLimits
 from shared.replay.what_if.run import what_if
 from shared.runner.surroundings import Surroundings
 
 
 def replay_events(
-    town_id: str, past: TownPast, around: Surroundings, body: object
+    town_id: str, past: TownPast, around: Surroundings, body: object, *, page: PageLimits = HTTP
 ) -> Steps[ReplayAnswer | WhatIfAnswer]:
     """`POST .../debug/replay-events`: run a window again, with `overrides` as a what-if. Raises Refused, UnknownTown."""
     request = ReplayRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
     wanted = request.window(now)
     if request.overrides is None:
-        return (yield from replay(town_id, past, wanted, page=HTTP)).as_json()
-    otherwise = yield from what_if(town_id, past, wanted, request.overrides.overrides(), page=HTTP)
-    return otherwise.as_json(size=HTTP_SIZE)
+        return (yield from replay(town_id, past, wanted, page=page)).as_json()
+    otherwise = yield from what_if(town_id, past, wanted, request.overrides.overrides(), page=page)
+    return otherwise.as_json(size=page.size)
 
 
 def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worker_id: str) -> Steps[DryRun]:
     """`POST .../debug/reconcile-dry-run`: what the next tick would do. Raises Refused, UnknownTown."""
     request = DryRunRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
-    at = now if request.now is None else time_in(request.now, "now")
+    wanted = None if request.now is None else time_in(request.now, "now")
     return (
         yield from dry_run(
             town_id,
             around,
             worker_id=worker_id,
             ask_runtime=request.observe,
-            now=at,
-            extra_events=request.envelopes(at),
+            now=wanted,
+            extra_events=request.envelopes(wanted or now),
             config=request.config,
         )
     )

@@ -104,7 +104,7 @@ def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsy
     report = townctl.document("town", "status", "demo")
     assert report["beads"] == []
     assert [(convoy["state"], convoy["done"], convoy["total"]) for convoy in report["convoys"]] == [("landed", 4, 4)]
-    rows = townctl.document("ticks", "demo", "--limit", "1000")["ticks"]
+    rows = [tick["row"] for tick in townctl.document("ticks", "demo", "--limit", "1000")["ticks"]]
     rules = {judged["rule"] for row in rows for judged in row["outputs"]["actions"]}
     assert {"agents.recover_silent_hook", "beads.clear_stale_assignee", "beads.dispatch_ready"} <= rules
     types = {event["event_type"] for row in rows for event in row["inputs"]["new_events"]}
@@ -131,7 +131,7 @@ def test_a_convoy_lands_by_pull_requests_with_reviews_and_approvals(
     townctl = Townctl(tmp_path / "data", capsys)
     report = townctl.document("town", "status", "demo")
     assert (report["beads"], report["failed"]) == ([], [])
-    rows = townctl.document("ticks", "demo", "--limit", "1000")["ticks"]
+    rows = [tick["row"] for tick in townctl.document("ticks", "demo", "--limit", "1000")["ticks"]]
     types = {event["event_type"] for row in rows for event in row["inputs"]["new_events"]}
     assert {"pr_polled", "pr_merge_result"} <= types
     everything = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and ".secrets" not in path.parts]

@@ -32,7 +32,7 @@ def elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Townctl:
 
 def first_tick_of(townctl: Townctl) -> str:
     """When the town's first tick ran."""
-    return str(townctl.document("ticks", ALPHA)["ticks"][0]["now"])
+    return str(townctl.document("ticks", ALPHA)["ticks"][0]["time"])
 
 
 def test_a_recording_of_a_town_is_verified_where_there_is_no_town(

@@ -54,8 +54,10 @@ POST = ("event", "post", "alpha")
             ("tick", "alpha", "--agent-command"), "--agent-command needs a value", "--help", id="a value is missing"
         ),
         pytest.param(("ticks", "alpha", "--limit", "many"), "many", "--help", id="a limit that is not a number"),
-        pytest.param(("ticks", "alpha", "--limit", "0"), "--limit must be at least 1", "default", id="a limit of 0"),
-        pytest.param(("points", "alpha", "--limit", "0"), "at least 1, not 0", "default", id="a limit of 0 points"),
+        pytest.param(
+            ("ticks", "alpha", "--limit", "0"), "--limit must be 1 to 100000, not 0", "default", id="a limit of 0"
+        ),
+        pytest.param(("points", "alpha", "--limit", "0"), "1 to 200, not 0", "default", id="a limit of 0 points"),
         pytest.param(("event", "list", "alpha", "--limit", "-1"), "not -1", "default", id="a negative limit"),
         pytest.param(("replay", "alpha"), "--from is required", "--from", id="a replay without a start"),
         pytest.param(
@@ -102,7 +104,7 @@ POST = ("event", "post", "alpha")
         pytest.param(("run", "--once", "--control-server", "x"), "not a base URL", "http://", id="not a base URL"),
         pytest.param(
             ("dry-run", "alpha", "--events", "/dev/null"),
-            "--events: not JSON",
+            "--events is not valid JSON",
             "event post",
             id="events that are not JSON",
         ),
@@ -287,7 +289,7 @@ def test_what_is_too_large_is_refused_before_it_is_stored(
     (tmp_path / "event.json").write_text(json.dumps(event))
     error = refusal(ticked("event", "post", "alpha", "--file", str(tmp_path / "event.json"), "--json"))
     assert error["path"] == place
-    assert ticked.document("event", "list", "alpha")["inbox"] == []
+    assert ticked.document("event", "list", "alpha")["events"] == []
 
 
 def test_an_event_for_a_town_that_does_not_exist_stores_nothing(ticked: Townctl) -> None:
@@ -298,7 +300,7 @@ def test_an_event_for_a_town_that_does_not_exist_stores_nothing(ticked: Townctl)
 def test_an_event_about_a_foreign_bead_is_taken_and_skipped_in_plain_sight(ticked: Townctl) -> None:
     ticked.post("bead_cancelled", {}, bead="of-another-town")
     ticked.document("tick", "alpha", "--force")
-    [event] = ticked.document("event", "list", "alpha")["stored"]
+    [event] = ticked.document("event", "list", "alpha")["events"]
     assert event["outcome"] == "skipped: missing"
     assert "skipped: missing" in ticked("ticks", "alpha").out
 
@@ -360,7 +362,7 @@ def test_on_a_full_disk_nothing_is_lost_and_nothing_is_half_done(
     assert tree(ticked.data) == before
 
     assert ticked.document("tick", "alpha", "--force")["outcome"] == "committed"
-    assert [e["outcome"] for e in ticked.document("event", "list", "alpha")["stored"]] == ["applied"]
+    assert [e["outcome"] for e in ticked.document("event", "list", "alpha")["events"]] == ["applied"]
 
 
 def test_an_input_of_another_town_or_of_other_code_is_refused(ticked: Townctl, tmp_path: Path) -> None:

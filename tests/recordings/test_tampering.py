@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from infra.townctl.context import Context
 from infra.townctl.recordings import replay_file
 from shared.domain.errors import DamagedImage, Refused
 from shared.history.differences import ABSENT, Difference
@@ -32,7 +31,7 @@ def replayed(folder: Path, body: bytes) -> Any:
     """What `townctl replay FILE` answers."""
     path = folder / "x.recording"
     path.write_bytes(body)
-    return replay_file(Context(), path)
+    return replay_file(path)
 
 
 @pytest.mark.parametrize("page", [1, 2, 7, 30, 50])
@@ -140,4 +139,4 @@ def test_what_is_no_recording_or_of_a_later_format_is_refused(tmp_path: Path) ->
     with pytest.raises(Refused, match="format 2"):
         replayed(tmp_path, lzma.compress(text))
     with pytest.raises(Refused, match="cannot read"):
-        replay_file(Context(), tmp_path / "nothing.recording")
+        replay_file(tmp_path / "nothing.recording")
