@@ -18,7 +18,7 @@ from functions.api import Route
 from functions.debug import app as debug
 from functions.debug.answers import Health
 from functions.events import app as events
-from functions.events.answers import Batch, CreatedTown, Report, TownList
+from functions.events.answers import Report
 from functions.events.schemas import NewTown
 from functions.problems import Problem
 from shared.questions.bead_list import BeadList, ConvoyList
@@ -27,9 +27,11 @@ from shared.questions.dry_run import DryRun
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
+from shared.questions.receipts import Batch, CreatedTown
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import Ticks
+from shared.questions.town_list import TownList
 from shared.replay.replayed import Replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
 from shared.replay.what_if.run import WhatIf
@@ -124,6 +126,20 @@ _IDS: Final = {
     "agentId": "The agent's id, written as a bead's id is.",
 }
 _ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
+_BODIES: Final[dict[tuple[str, str], Any]] = {
+    ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
+    ("post", f"{_TOWN}/events"): {
+        "event_id": "convoy-started-1",
+        "event_type": "convoy_started",
+        "payload": {"convoy_id": "parser"},
+    },
+    ("post", f"{_TOWN}/debug/reconcile-dry-run"): {"observe": False, "now": "2026-01-10T12:05:00Z"},
+    ("post", f"{_TOWN}/debug/replay-events"): {
+        "from": "2026-01-10T12:01:00Z",
+        "to": "2026-01-10T12:02:00Z",
+        "overrides": {"config": {"max_polecats_per_rig": 1}, "shiftMs": 60000},
+    },
+}
 _PROBLEMS: Final = {
     400: "The body is not strict JSON or does not match its schema.",
     401: "The request is not signed, or its token is missing or invalid.",
@@ -236,7 +252,7 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         schema = contract.body if contract.body is _POSTED else bodies[contract.body]
         shown["requestBody"] = {
             "required": contract.body is _POSTED,
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": schema, "example": _BODIES[key]}},
         }
     example = _examples().get(" ".join(key))
     answer = {"schema": bodies.get(contract.answer, {"type": "object"})} | (

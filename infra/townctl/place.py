@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from cyclopts import Parameter
 
-from shared.domain.shapes import answer
-
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
     from shared.questions.bead_list import BeadList, ConvoyList
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter
     from shared.questions.point_list import PointList
+    from shared.questions.receipts import Batch, CreatedTown
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import Ticks
@@ -31,23 +30,6 @@ if TYPE_CHECKING:
     from shared.replay.what_if.run import WhatIf
 
 Subject = Literal["bead", "agent"]
-
-
-@answer
-class CreatedTown:
-    """A town that was created, and its first commit."""
-
-    town_id: str
-    txid: int
-    image_digest: str
-
-
-@answer
-class Accepted:
-    """A durable batch of events. `accepted` lists their ids."""
-
-    batch_id: str
-    accepted: tuple[str, ...]
 
 
 class Place(Protocol):
@@ -104,11 +86,11 @@ class Place(Protocol):
         """A page of convoys."""
         ...
 
-    def post(self, town_id: str, body: bytes) -> Accepted:
+    def post(self, town_id: str, body: bytes) -> Batch:
         """Store the events of a body durably."""
         ...
 
-    def redrive(self, town_id: str, event_id: str) -> Accepted:
+    def redrive(self, town_id: str, event_id: str) -> Batch:
         """Post a copy of a poisoned event."""
         ...
 

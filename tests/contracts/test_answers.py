@@ -70,7 +70,7 @@ def test_an_answer_is_as_documented_and_nothing_else_would_be(
     if route == REPLAY:
         body = {"from": to_text(T), "to": to_text(world.clock.now()), **body}
     answer = of(method, route, body)
-    assert answer.status == status
+    assert answer.status == status, answer.document
     assert complaints(method, route, status, answer.document) == []
     for spoilt in spoilt_ones(answer.document):
         assert complaints(method, route, status, spoilt), sorted(spoilt)
