@@ -1,14 +1,6 @@
-"""The shapes of the events API's answers. OpenAPI is generated from them."""
+"""The shape of the events API's answer that no question defines. OpenAPI is generated from it."""
 
 from shared.domain.shapes import answer
-
-
-@answer
-class Batch:
-    """A durable batch of events. `accepted` lists their ids."""
-
-    batch_id: str
-    accepted: tuple[str, ...]
 
 
 @answer
@@ -18,20 +10,3 @@ class Report:
     batch_id: str
     accepted: tuple[str, ...]
     drain_nonce: str | None
-
-
-@answer
-class CreatedTown:
-    """A town that was created, and its first commit."""
-
-    town_id: str
-    txid: int
-    image_digest: str
-
-
-@answer
-class TownList:
-    """A page of town ids. `next` is the `after` for the next page, null on the last one."""
-
-    towns: tuple[str, ...]
-    next: str | None

@@ -12,7 +12,6 @@ from functions import api, log, wiring
 from functions.access import Access, SignedRequest, request_of, require_new_town_id, require_town_id
 from functions.api import Call, Reply, Route
 from functions.events import claims, town_list
-from functions.events.answers import CreatedTown
 from functions.events.ingestion import Ingestion
 from functions.events.schemas import NewTown, TownsQuery
 from functions.queries import Query
@@ -21,6 +20,7 @@ from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
 from shared.intake.redrive import redriven
 from shared.ports.steps import drive
+from shared.questions.receipts import CreatedTown
 from shared.runner.founding import found_town
 from shared.telemetry.emf import EmfMetrics
 

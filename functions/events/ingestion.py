@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from functions.access import require_town_id
-from functions.events.answers import Batch, Report
+from functions.events.answers import Report
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable
 from shared.domain.ids import derived_from
@@ -20,6 +20,7 @@ from shared.intake.sender import Sender
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
+from shared.questions.receipts import Batch
 from shared.runner.surroundings import Surroundings
 from shared.runner.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics

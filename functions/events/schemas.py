@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from functions.queries import Query, Whole
 
-TOWNS_AT_MOST: Final = 1000
+TOWNS_AT_MOST: Final = 200
 
 
 class NewTown(BaseModel):

@@ -7,6 +7,8 @@ functions do not import those shapes when they start. So this module adds the re
 import json
 import re
 import sys
+from functools import cache
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
@@ -16,7 +18,7 @@ from functions.api import Route
 from functions.debug import app as debug
 from functions.debug.answers import Health
 from functions.events import app as events
-from functions.events.answers import Batch, CreatedTown, Report, TownList
+from functions.events.answers import Report
 from functions.events.schemas import NewTown
 from functions.problems import Problem
 from shared.questions.bead_list import BeadList, ConvoyList
@@ -25,13 +27,18 @@ from shared.questions.dry_run import DryRun
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
+from shared.questions.receipts import Batch, CreatedTown
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import Ticks
-from shared.replay.answers import ReplayAnswer, WhatIfAnswer
+from shared.questions.town_list import TownList
+from shared.replay.replayed import Replay
 from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.replay.what_if.run import WhatIf
 
 TARGET: Final = debug.OPENAPI
+EXAMPLES: Final = Path(__file__).with_name("openapi_examples.json")
+"""An example of each answer by its route; `python -m tests.contracts.examples` makes them."""
 
 _EVENT: Final = {
     "type": "object",
@@ -107,7 +114,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/debug/replay-events"): Contract(
         200,
         "The replayed window; with overrides, the ticks that would have happened.",
-        ReplayAnswer | WhatIfAnswer,
+        Replay | WhatIf,
         _WITH_A_BODY,
         ReplayRequest,
     ),
@@ -119,6 +126,20 @@ _IDS: Final = {
     "agentId": "The agent's id, written as a bead's id is.",
 }
 _ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
+_BODIES: Final[dict[tuple[str, str], Any]] = {
+    ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
+    ("post", f"{_TOWN}/events"): {
+        "event_id": "convoy-started-1",
+        "event_type": "convoy_started",
+        "payload": {"convoy_id": "parser"},
+    },
+    ("post", f"{_TOWN}/debug/reconcile-dry-run"): {"observe": False, "now": "2026-01-10T12:05:00Z"},
+    ("post", f"{_TOWN}/debug/replay-events"): {
+        "from": "2026-01-10T12:01:00Z",
+        "to": "2026-01-10T12:02:00Z",
+        "overrides": {"config": {"max_polecats_per_rig": 1}, "shiftMs": 60000},
+    },
+}
 _PROBLEMS: Final = {
     400: "The body is not strict JSON or does not match its schema.",
     401: "The request is not signed, or its token is missing or invalid.",
@@ -169,7 +190,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Town reconciler",
-            "version": "1",
+            "version": "0.2",
             "description": (
                 "Posting events requires a town token, every other route SigV4. Errors are RFC 9457 problem documents. "
                 "Every answer has the header X-Request-Id. HEAD is answered as GET, without a body; OPTIONS with 204 and "
@@ -231,12 +252,19 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         schema = contract.body if contract.body is _POSTED else bodies[contract.body]
         shown["requestBody"] = {
             "required": contract.body is _POSTED,
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": schema, "example": _BODIES[key]}},
         }
-    answer = {"application/json": {"schema": bodies.get(contract.answer, {"type": "object"})}}
+    example = _examples().get(" ".join(key))
+    answer = {"schema": bodies.get(contract.answer, {"type": "object"})} | (
+        {} if example is None else {"example": example}
+    )
     problem = {"application/problem+json": {"schema": bodies[Problem]}}
     shown["responses"] = {
-        str(contract.status): {"description": contract.says, "headers": _headers(route.method), "content": answer},
+        str(contract.status): {
+            "description": contract.says,
+            "headers": _headers(route.method),
+            "content": {"application/json": answer},
+        },
         **({"304": {"description": _NOT_MODIFIED, "headers": _headers("GET")}} if route.method == "GET" else {}),
         **{
             str(status): {"description": _PROBLEMS[status], "headers": _headers(), "content": problem}
@@ -244,6 +272,12 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         },
     }
     return shown
+
+
+@cache
+def _examples() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(EXAMPLES.read_text(encoding="utf-8")) if EXAMPLES.exists() else {}
+    return found
 
 
 def _headers(method: str = "") -> dict[str, Any]:

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
+from functions.paths import written
 from infra.townctl.api import Api
-from infra.townctl.place import Accepted, CreatedTown, Subject
+from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
+from shared.questions.receipts import Batch, CreatedTown
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import Ticks
     from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
 
 T = TypeVar("T")
 
@@ -110,7 +114,7 @@ class ApiTowns:
         """GET .../beads/{beadId}."""
         from shared.questions.bead_view import BeadAnswer
 
-        return self._get(BeadAnswer, town_id, f"beads/{_quoted(bead_id)}")
+        return self._get(BeadAnswer, town_id, f"beads/{written(bead_id)}")
 
     def convoys(self, town_id: str, *, limit: int, cursor: str | None) -> ConvoyList:
         """GET .../convoys."""
@@ -118,16 +122,16 @@ class ApiTowns:
 
         return self._get(ConvoyList, town_id, "convoys", limit=limit, cursor=cursor)
 
-    def post(self, town_id: str, body: bytes) -> Accepted:
+    def post(self, town_id: str, body: bytes) -> Batch:
         """POST .../events, with a town token."""
         try:
-            return self._api.read(Accepted, self._api.report(f"{_path(town_id)}/events", body))
+            return self._api.read(Batch, self._api.report(f"{_path(town_id)}/events", body))
         except Refused as refused:
             raise self._known(refused, town_id) from refused
 
-    def redrive(self, town_id: str, event_id: str) -> Accepted:
+    def redrive(self, town_id: str, event_id: str) -> Batch:
         """POST .../events/{eventId}/redrive."""
-        return self._ask(Accepted, "POST", town_id, f"/events/{_quoted(event_id)}/redrive")
+        return self._ask(Batch, "POST", town_id, f"/events/{written(event_id)}/redrive")
 
     def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
         """GET .../events."""
@@ -169,7 +173,7 @@ class ApiTowns:
         from shared.questions.explain import Explanation
 
         return self._get(
-            Explanation, town_id, f"explain/{kind}s/{_quoted(subject)}", at=None if at is None else to_text(at)
+            Explanation, town_id, f"explain/{kind}s/{written(subject)}", at=None if at is None else to_text(at)
         )
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
@@ -183,11 +187,12 @@ class ApiTowns:
         newest = self.ticks(town_id, limit=1, after=None, before=None).ticks
         return newest[-1].time if newest else SystemClock().now()
 
-    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """POST .../debug/replay-events."""
-        from shared.replay.answers import ReplayAnswer, WhatIfAnswer
+        from shared.replay.replayed import Replay
+        from shared.replay.what_if.run import WhatIf
 
-        shape: Any = ReplayAnswer if asked.get("overrides") is None else WhatIfAnswer
+        shape: type[Replay | WhatIf] = Replay if asked.get("overrides") is None else WhatIf
         return self._ask(shape, "POST", town_id, "/debug/replay-events", asked)
 
     def secrets(self, prefix: str | None) -> SecretStore:
@@ -229,11 +234,7 @@ class ApiTowns:
 
 
 def _path(town_id: str) -> str:
-    return f"/api/towns/{_quoted(checked_town_id(town_id))}"
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
+    return f"/api/towns/{checked_town_id(town_id)}"
 
 
 def _may_be(word: str, agent_id: str, identity: str) -> bool:

@@ -7,12 +7,13 @@ from cyclopts import Parameter
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
 from infra.townctl.output import Answer, compact, short, table, time_text
 from infra.townctl.paging import CursorOption, LimitOption, more
-from infra.townctl.place import Accepted, ThePlace
+from infra.townctl.place import ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.shapes import document
 from shared.questions.event_list import EventEntry
 from shared.questions.filters import LIMIT_AT_MOST, EventFilter, StateFilter
+from shared.questions.receipts import Batch
 
 
 def post(
@@ -125,7 +126,7 @@ def redrive(
     return _accepted(place.redrive(town_id, event_id))
 
 
-def _accepted(stored: Accepted) -> Answer:
+def _accepted(stored: Batch) -> Answer:
     return Answer(document(stored), (f"accepted {', '.join(stored.accepted)}; the next tick takes it",))
 
 

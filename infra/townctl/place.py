@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from cyclopts import Parameter
 
-from shared.domain.shapes import answer
-
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
     from shared.questions.bead_list import BeadList, ConvoyList
@@ -23,29 +21,15 @@ if TYPE_CHECKING:
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter
     from shared.questions.point_list import PointList
+    from shared.questions.receipts import Batch, CreatedTown
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import Ticks
     from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
 
 Subject = Literal["bead", "agent"]
-
-
-@answer
-class CreatedTown:
-    """A town that was created, and its first commit."""
-
-    town_id: str
-    txid: int
-    image_digest: str
-
-
-@answer
-class Accepted:
-    """A durable batch of events. `accepted` lists their ids."""
-
-    batch_id: str
-    accepted: tuple[str, ...]
 
 
 class Place(Protocol):
@@ -102,11 +86,11 @@ class Place(Protocol):
         """A page of convoys."""
         ...
 
-    def post(self, town_id: str, body: bytes) -> Accepted:
+    def post(self, town_id: str, body: bytes) -> Batch:
         """Store the events of a body durably."""
         ...
 
-    def redrive(self, town_id: str, event_id: str) -> Accepted:
+    def redrive(self, town_id: str, event_id: str) -> Batch:
         """Post a copy of a poisoned event."""
         ...
 
@@ -138,7 +122,7 @@ class Place(Protocol):
         """The end of the past that can be replayed."""
         ...
 
-    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """A window run again, or a what-if; `asked` is the body of replay-events."""
         ...
 

@@ -1,6 +1,6 @@
 """`townctl replay`: run recorded ticks again, unchanged as a proof or with overrides as a what-if."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,16 +12,19 @@ from infra.townctl import recordings
 from infra.townctl.arguments import content_of, json_of, time_of
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
 from infra.townctl.place import ThePlace
-from infra.townctl.summaries import action_line, code_of
+from infra.townctl.summaries import action_line, code_of, event_line
 from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
+from shared.domain.shapes import document
 from shared.domain.times import to_text
-from shared.history.differences import ABSENT
+from shared.history.differences import ABSENT, Difference
 from shared.history.journal_rows import ticks_text
 from shared.intake.asked_time import time_in
+from shared.questions.snapshot import StateSnapshot
+from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
+from shared.replay.what_if.comparison import Parting
+from shared.replay.what_if.run import WhatIf
 
-_KINDS: Final = ("events", "actions", "effects", "violations")
-_SIDES: Final = ("onlyInHistory", "onlyNow")
 _WORTH_A_LINE: Final = frozenset(
     (
         "agent_metadata",
@@ -75,7 +78,10 @@ def replay(
         asked["cursor"] = cursor
     if overrides is not None:
         asked["overrides"] = _changes(overrides, cursor)
-    return _answered(place.replay(target, asked), is_what_if=overrides is not None)
+    found = place.replay(target, asked)
+    if isinstance(found, WhatIf):
+        return Answer(document(found), tuple(what_if_view(found)), OK if found.history_divergence is None else FOUND)
+    return Answer(document(found), tuple(replay_view(found)), OK if found.exact else FOUND)
 
 
 def _changes(file: str, cursor: str | None) -> Any:
@@ -84,12 +90,6 @@ def _changes(file: str, cursor: str | None) -> Any:
         hint = "leave --cursor out, and narrow the window with --from and --to"
         raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
     return json_of(content_of(file, what="overrides"), what="overrides")
-
-
-def _answered(found: Any, *, is_what_if: bool) -> Answer:
-    if is_what_if:
-        return Answer(found, tuple(what_if_view(found)), OK if found["historyDivergence"] is None else FOUND)
-    return Answer(found, tuple(replay_view(found)), OK if found["exact"] else FOUND)
 
 
 def _is_file(target: str, from_: str | None) -> bool:
@@ -105,116 +105,106 @@ def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:
             raise Refused(problem, status=400, path=name, hint=hint)
 
 
-def replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A replay for people, from its document."""
-    ticks = document["ticks"]
-    first, started = document["from"], document["startedFrom"]
-    yield Text(f"{document['townId']} from {first} to {document['to']}, started from commit {started['txid']}")
-    if ticks:
-        yield table("tick", "at", "events", "actions", "rules", "equal", rows=[_tick_row(tick) for tick in ticks])
-    for segment in document["segments"]:
+def replay_view(again: Replay) -> Iterator[RenderableType]:
+    """A replay for people."""
+    window = f"from {to_text(again.from_)} to {to_text(again.to)}"
+    yield Text(f"{again.town_id} {window}, started from commit {again.started_from.txid}")
+    if again.ticks:
+        rows = [_tick_row(tick) for tick in again.ticks]
+        yield table("tick", "at", "events", "actions", "rules", "equal", rows=rows)
+    for segment in again.segments:
         yield Text(_segment_line(segment))
-    for note in document["notes"]:
+    for note in again.notes:
         yield Text(plain(note))
-    if document["stopped"] is not None:
-        yield Text(plain(document["stopped"]), style="bold")
-    if document["divergence"] is not None:
-        yield from _divergence_view(document["divergence"])
-    state = document["stateSnapshot"]
-    yield Text(
-        f"at {document['to']}: {quantity(len(state['agents']), 'agent')}, "
-        f"{quantity(len(state['nonTerminalBeads']), 'live bead')}, "
-        f"{quantity(state['queue']['pendingEvents'], 'pending event')}, "
-        f"{quantity(len(state['queue']['effects']), 'open effect')}"
-    )
-    following = counted(code_of(judged["rule"]) for judged in document["nextActions"])
+    if again.stopped is not None:
+        yield Text(plain(again.stopped), style="bold")
+    if again.divergence is not None:
+        yield from _divergence_view(again.divergence)
+    yield Text(f"at {to_text(again.to)}: {_state_line(again.state_snapshot)}")
+    following = counted(code_of(judged.rule) for judged in again.next_actions)
     yield Text(f"next: {following}" if following else "next: nothing")
-    if document["cursor"] is not None:
-        yield Text(f"there are more ticks; to continue, add --cursor {document['cursor']}")
+    if again.cursor is not None:
+        yield Text(f"there are more ticks; to continue, add --cursor {again.cursor}")
 
 
-def _tick_row(tick: Mapping[str, Any]) -> tuple[object, ...]:
-    same = {True: "yes", False: "NO", None: "?"}[tick["equal"]]
+def _state_line(state: StateSnapshot) -> str:
+    beads = len(state.non_terminal_beads) + state.non_terminal_beads_omitted
     return (
-        tick["tick"],
-        tick["time"],
-        counted(event["event_type"] for event in tick["events"]),
-        counted(judged["action"]["type"] for judged in tick["actions"]),
-        counted(code_of(judged["rule"]) for judged in tick["actions"]),
-        same if tick["comparedBy"] != "outputs" else f"{same} (outputs only)",
+        f"{quantity(len(state.agents), 'agent')}, {quantity(beads, 'live bead')}, "
+        f"{quantity(state.queue.pending_events, 'pending event')}, {quantity(len(state.queue.effects), 'open effect')}"
     )
 
 
-def _segment_line(segment: Mapping[str, Any]) -> str:
-    ticks = ticks_text(segment["firstTick"], segment["lastTick"])
-    if segment["kind"] == "what_if":
+def _tick_row(tick: ReplayedTick) -> tuple[object, ...]:
+    same = {True: "yes", False: "NO", None: "?"}[tick.equal]
+    return (
+        tick.tick,
+        to_text(tick.time),
+        counted(event.event_type for event in tick.events),
+        counted(judged.action["type"] for judged in tick.actions),
+        counted(code_of(judged.rule) for judged in tick.actions),
+        same if tick.compared_by != "outputs" else f"{same} (outputs only)",
+    )
+
+
+def _segment_line(segment: Segment) -> str:
+    ticks = ticks_text(segment.first_tick, segment.last_tick)
+    if segment.kind == "what_if":
         found = {True: "gives the same result", False: "diverges", None: "cannot be compared"}
-        return f"{ticks}: made by code {segment['codeVersion']}; the installed code {found[segment['equal']]}"
+        return f"{ticks}: made by code {segment.code_version}; the installed code {found[segment.equal]}"
     found = {
         True: "equal to history",
         False: "DIVERGES FROM HISTORY",
         None: "cannot be compared, because history has nothing to compare it with",
     }
-    return f"{ticks}: {found[segment['equal']]}"
+    return f"{ticks}: {found[segment.equal]}"
 
 
-def _divergence_view(divergence: Mapping[str, Any]) -> Iterator[RenderableType]:
-    yield Text(plain(f"first difference in tick {divergence['tick']}: {divergence['reason']}"), style="bold")
-    yield table("table", "key", "column", "committed", "now", rows=_difference_rows(divergence["differences"]))
+def _divergence_view(divergence: Divergence) -> Iterator[RenderableType]:
+    yield Text(plain(f"first difference in tick {divergence.tick}: {divergence.reason}"), style="bold")
+    rows = [(each.table, each.key, each.column, each.expected, each.got) for each in divergence.differences]
+    yield table("table", "key", "column", "committed", "now", rows=rows)
 
 
-def _difference_rows(differences: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]:
-    return [(each["table"], each["key"], each["column"], each["expected"], each["got"]) for each in differences]
-
-
-def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A what-if for people, from its document."""
-    otherwise = sum(any(parting[kind][side] for kind in _KINDS for side in _SIDES) for parting in document["partings"])
+def what_if_view(other: WhatIf) -> Iterator[RenderableType]:
+    """A what-if for people."""
+    otherwise = sum(parting.other_outputs for parting in other.partings)
     yield Text(
-        f"{document['townId']} from {document['from']} to {document['to']}: "
-        f"{quantity(document['ticksCompared'], 'tick')} compared, {otherwise} with different outputs, "
-        f"{document['ticksParted']} with a different state"
+        f"{other.town_id} from {to_text(other.from_)} to {to_text(other.to)}: "
+        f"{quantity(other.ticks_compared, 'tick')} compared, {otherwise} with different outputs, "
+        f"{other.ticks_parted} with a different state"
     )
-    for parting in document["partings"]:
-        rows = [row for row in parting["rows"] if row["table"] in _WORTH_A_LINE]
-        if not rows and not any(parting[kind][side] for kind in _KINDS for side in _SIDES):
-            continue
-        yield from _parting_view(parting, rows)
-    counts = document["sum"]
-    yield table(
-        "action",
-        "only in history",
-        "only now",
-        rows=[
-            (name, counts["actionsOnlyInHistory"].get(name, 0), counts["actionsOnlyNow"].get(name, 0))
-            for name in sorted({*counts["actionsOnlyInHistory"], *counts["actionsOnlyNow"]})
-        ],
-    )
-    yield Text(f"at the end: {quantity(counts['rowsApart'], 'different row')}")
-    for note in document["notes"]:
+    for parting in other.partings:
+        rows = [row for row in parting.rows if row.table in _WORTH_A_LINE]
+        if rows or parting.other_outputs:
+            yield from _parting_view(parting, rows)
+    then, now = other.sum.actions_only_in_history, other.sum.actions_only_now
+    counts = [(name, then.get(name, 0), now.get(name, 0)) for name in sorted({*then, *now})]
+    yield table("action", "only in history", "only now", rows=counts)
+    yield Text(f"at the end: {quantity(other.sum.rows_apart, 'different row')}")
+    for note in other.notes:
         yield Text(plain(note))
-    if document["historyDivergence"] is not None:
+    if other.history_divergence is not None:
         yield Text("without the overrides, the replay diverges from history:")
-        yield from _divergence_view(document["historyDivergence"])
+        yield from _divergence_view(other.history_divergence)
 
 
-def _parting_view(parting: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    yield Text(f"tick {parting['tick']} at {parting['time']}")
-    for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
-        for event in parting["events"][side]:
-            line = f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"
-            yield Text(plain(shortened(line)))
-        for judged in parting["actions"][side]:
-            yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
-        for broken in parting["violations"][side]:
-            yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
+def _parting_view(parting: Parting, rows: Sequence[Difference]) -> Iterator[RenderableType]:
+    yield Text(f"tick {parting.tick} at {to_text(parting.time)}")
+    for sign, side in (("-", parting.only_in_history), ("+", parting.only_now)):
+        for event in side.events:
+            yield Text(plain(shortened(f"  {sign} {event_line(event)}")))
+        for judged in side.actions:
+            yield Text(plain(f"  {sign} {code_of(judged.rule)} {action_line(judged)}"))
+        for broken in side.violations:
+            yield Text(plain(f"  {sign} violation {broken.invariant}: {broken.message}"))
     for row in rows[:_ROWS_SHOWN]:
-        yield Text(plain(shortened(f"    {row['table']} {row['key']} {_change(row)}"))[:160])
+        yield Text(plain(shortened(f"    {row.table} {row.key} {_change(row)}"))[:160])
     if len(rows) > _ROWS_SHOWN:
         yield Text(f"    and {len(rows) - _ROWS_SHOWN} more; --json shows all of them")
 
 
-def _change(row: Mapping[str, Any]) -> str:
-    if row["column"] != "*":
-        return f"{row['column']}: {row['expected']} -> {row['got']}"
-    return "exists only now" if row["expected"] == ABSENT else "exists only in history"
+def _change(row: Difference) -> str:
+    if row.column != "*":
+        return f"{row.column}: {row.expected} -> {row.got}"
+    return "exists only now" if row.expected == ABSENT else "exists only in history"

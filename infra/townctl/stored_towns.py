@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from infra.townctl.context import Context
-from infra.townctl.place import Accepted, CreatedTown, Subject
+from infra.townctl.place import Subject
 from shared.ports.steps import drive
+from shared.questions.receipts import Batch, CreatedTown
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import Ticks
     from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
     from shared.storage.towns import ObjectTownStore
 
 
@@ -110,14 +113,14 @@ class StoredTowns:
 
         return drive(bead_list.convoys(town_id, self._context.store(), limit=limit, cursor=cursor))
 
-    def post(self, town_id: str, body: bytes) -> Accepted:
+    def post(self, town_id: str, body: bytes) -> Batch:
         """Validate the events and store them."""
         from shared.intake import ingest
 
         batch = ingest.accept(body, received_at=self._context.clock.now())
         return self._stored(town_id, batch, self._context.store())
 
-    def redrive(self, town_id: str, event_id: str) -> Accepted:
+    def redrive(self, town_id: str, event_id: str) -> Batch:
         """Post a copy of a poisoned event."""
         from shared.intake.redrive import redriven
 
@@ -125,7 +128,7 @@ class StoredTowns:
         batch = drive(redriven(town_id, event_id, store, now=self._context.clock.now()))
         return self._stored(town_id, batch, store)
 
-    def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> Accepted:
+    def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> Batch:
         from shared.intake.repeats import require_no_other
 
         writing = store.post(
@@ -137,7 +140,7 @@ class StoredTowns:
             judge=partial(require_no_other, batch),
         )
         drive(writing)
-        return Accepted(batch.id, tuple(event.event_id for event in batch.envelopes))
+        return Batch(batch.id, tuple(event.event_id for event in batch.envelopes))
 
     def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
         """A page of the events that are wanted."""
@@ -188,7 +191,7 @@ class StoredTowns:
         """The present time of the town's clock."""
         return self._context.clock_of(self._context.store(), town_id).now()
 
-    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Any:
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """A window run again, or a what-if."""
         from shared.replay.debug_calls import replay_events
         from shared.replay.time_window import WHOLE_DAY

@@ -1,7 +1,7 @@
 """Dry run: runs the next tick on a private copy of the town and never commits it (spec/tick.md section 10)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from shared.engine import reconcile, tick
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
+from shared.questions import waits
 from shared.questions.other_config import override_config
 from shared.questions.snapshot import AsOf
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
@@ -81,7 +82,8 @@ class DryRun:
 class Rehearsal:
     """The next tick and the image that it would commit; the present image if the tick is quiet.
 
-    `if_started` are the actions that the rules would yield if the paused town were started.
+    `if_started` are the actions that the rules would yield if the paused town were started, `waiting` the numbers of beads that
+    wait for each reason afterwards.
     """
 
     base: TownImage
@@ -89,6 +91,7 @@ class Rehearsal:
     image: bytes
     logical_digest: str
     if_started: tuple[WantedAction, ...] = ()
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     def answer(self) -> DryRun:
         """The answer about this tick."""
@@ -106,7 +109,7 @@ class Rehearsal:
             violations=report.violations,
             metrics=report.metrics,
             pending_event_count=PendingCount(report.pending_before, report.pending_after),
-            waiting=dict(report.waiting_counts),
+            waiting=dict(self.waiting),
             next_due_at=report.next_due,
             digests=Digests(image_digest.of_image(self.image), self.logical_digest),
         )
@@ -194,6 +197,7 @@ def _run(sql: database.Database, image: TownImage, given: TickInput) -> Rehearsa
         image=image.image if report.quiet else database.image_of(sql),
         logical_digest=dump.logical_digest(sql),
         if_started=wanted,
+        waiting=waits.counts_after(sql, given, town_id=image.town_id),
     )
 
 

@@ -1,6 +1,6 @@
 """The request bodies of replay-events and reconcile-dry-run (spec/tick.md 10, 11)."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
@@ -60,12 +60,12 @@ class OverridesRequest(RequestBody):
         """The overrides. Raises Refused for an event that could not be posted, or an invalid time."""
         return Overrides(
             config=self.config,
-            leave_out=frozenset(self.leave_out),
+            leave_out=tuple(sorted(set(self.leave_out))),
             add=tuple(
                 _event(each.event, time_in(each.at, f"overrides.add[{index}].at"), f"overrides.add[{index}]")
                 for index, each in enumerate(self.add)
             ),
-            shift=timedelta(milliseconds=self.shift_ms),
+            shift_ms=self.shift_ms,
         )
 
 

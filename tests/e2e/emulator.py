@@ -87,7 +87,7 @@ def _sources(root: Path) -> str:
     """A digest of the project's source files below a folder."""
     digest = hashlib.sha256()
     found = (path for package in ("functions", "shared") for path in (root / package).rglob("*"))
-    for path in sorted(path for path in found if path.suffix in (".py", ".sql", ".md")):
+    for path in sorted(path for path in found if path.suffix in (".py", ".sql", ".md", ".json")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\n" + path.read_bytes())
     return digest.hexdigest()
 

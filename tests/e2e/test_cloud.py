@@ -55,7 +55,7 @@ def test_a_town_lives_through_the_api(cloud: LocalCloud, as_owner: None) -> None
     created = ask(cloud, "PUT", "/api/towns/demo")
     assert (created.status, created.document["txid"]) == (201, 1)
     assert ask(cloud, "PUT", "/api/towns/demo").status == 409
-    assert ask(cloud, "GET", "/api/towns").document == {"towns": ["demo"], "next": None}
+    assert [town["townId"] for town in ask(cloud, "GET", "/api/towns").document["towns"]] == ["demo"]
 
     rig = fact(
         "rig_registered",
@@ -310,7 +310,7 @@ def test_townctl_speaks_to_a_deployment(
 
     assert townctl("town", "create", "demo-ctl")[1]["townId"] == "demo-ctl"
     assert townctl("town", "create", "demo-ctl")[0] == 2
-    assert "demo-ctl" in townctl("town", "list")[1]["towns"]
+    assert "demo-ctl" in [town["townId"] for town in townctl("town", "list")[1]["towns"]]
     assert townctl("event", "post", "demo-ctl", "--file", str(facts))[1]["accepted"] == ["started-by-townctl"]
     assert townctl("dry-run", "demo-ctl")[1]["townId"] == "demo-ctl"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.store.environment["AWS_SECRET_ACCESS_KEY"])
@@ -319,7 +319,7 @@ def test_townctl_speaks_to_a_deployment(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", OPERATOR.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OPERATOR.secret_key)
     ticks = townctl("ticks", "demo-ctl")[1]["ticks"]
-    assert townctl("replay", "demo-ctl", "--from", ticks[0]["now"])[1]["exact"] is True
+    assert townctl("replay", "demo-ctl", "--from", ticks[0]["time"])[1]["exact"] is True
     assert townctl("town", "status", "demo-ctl")[1]["townId"] == "demo-ctl"
     assert townctl("event", "redrive", "demo-ctl", "no-such-event")[0] == 2
     assert townctl("town", "status", "nowhere")[0] == 2

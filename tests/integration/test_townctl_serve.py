@@ -68,11 +68,10 @@ def test_a_town_lives_behind_its_own_api(
     rig = '{"rig_id": "rig-1", "name": "work", "git_url": "https://git.example.com/work.git"}'
     event = ("--type", "rig_registered", "--payload", rig, "--id", "rig-0001")
     assert townctl("--api", url, "event", "post", "demo", *event)[1]["accepted"] == ["rig-0001"]
-    assert townctl("--api", url, "event", "list", "demo")[1]["error"]["message"].startswith("event list does not work")
     assert wait_for(
         lambda: bool(townctl("--api", url, "ticks", "demo")[1]["ticks"]), seconds=PATIENCE_SECONDS, every=0.5
     )
-    assert townctl("--api", url, "town", "list")[1] == {"towns": ["demo"]}
+    assert [town["townId"] for town in townctl("--api", url, "town", "list")[1]["towns"]] == ["demo"]
     assert townctl("--api", url, "town", "status", "demo")[1]["townId"] == "demo"
     assert townctl("--api", url, "dry-run", "demo")[0] == 0
     assert townctl("--api", url, "town", "status", "other")[0] == 2

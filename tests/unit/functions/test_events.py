@@ -410,10 +410,15 @@ def test_a_town_with_wrong_settings_is_not_created(api: EventsApi, body: Any, st
     assert api.world.objects.get("towns/new-one/head") is None
 
 
+def listed(page: dict[str, Any]) -> list[str]:
+    return [town["townId"] for town in page["towns"]]
+
+
 def test_the_list_holds_the_callers_towns_and_no_others(api: EventsApi) -> None:
-    assert api.ask(request("GET", "/api/towns", caller=OPERATOR)).document == {"towns": ["one"], "next": None}
+    answer = api.ask(request("GET", "/api/towns", caller=OPERATOR)).document
+    assert (listed(answer), answer["next"]) == (["one"], None)
     paged = api.ask(request("GET", "/api/towns", caller=OPERATOR, query={"limit": "1"})).document
-    assert paged == {"towns": ["one"], "next": None}
+    assert (listed(paged), paged["next"]) == (["one"], None)
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "many"}, {"after": "x" * 65}], ids=str)
