@@ -83,7 +83,7 @@ quick: $(READY) ## Run the tests that find most mistakes in rules, events and ac
 
 .PHONY: test
 test: $(READY) ## Run all tests and list the ten slowest (ARGS="-k words", JOBS=2)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: lint lint-template test ## Run everything that CI runs
@@ -163,7 +163,7 @@ e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end 
 sam-local: $(READY) build/template.json build/sam-x86_64/.ready ## Run every `sam local invoke` of the README against servers on this machine (ARGS=--stay)
 	.venv/bin/python -m infra.devstack.sam_local $(ARGS)
 
-SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql' -o -name '*.md')
+SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql' -o -name '*.md' -o -name '*.json')
 build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
 	@mkdir -p build; BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
 		{ cat build/sam-x86_64.log >&2; exit 1; }

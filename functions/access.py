@@ -57,6 +57,14 @@ class Access:
             raise Refused(f"you may not {verb} this town", status=403, hint=hint)
         raise not_found()
 
+    def require_new(self, request: SignedRequest, town_id: str) -> None:
+        """Check that the caller may create a town with this id. Raises Refused (403), whether or not the town exists."""
+        if self._allows(request.caller, "write", town_id):
+            return self._audit("access.granted", request, "write", town_id)
+        self._audit("access.refused", request, "write", town_id)
+        hint = "choose an id that the AccessRules of the deployment allow you to write, or have a rule added"
+        raise Refused("you may not create a town with this id", status=403, path="townId", hint=hint)
+
     def list_towns(self, request: SignedRequest) -> tuple[str, ...]:
         """The id prefixes of the towns that the caller may list, so that few other towns are read. Never raises."""
         self._audit("access.granted", request, "read", None)
@@ -95,6 +103,14 @@ def require_town_id(town_id: str) -> None:
         keys.checked_town_id(town_id)
     except Refused:
         raise not_found() from None
+
+
+def require_new_town_id(town_id: str) -> None:
+    """Refuse (422) an id that no town can have."""
+    try:
+        keys.checked_town_id(town_id)
+    except Refused as problem:
+        raise Refused("not a town id", status=422, path="townId", hint=problem.hint) from None
 
 
 def _fits(patterns: Iterable[str], text: str) -> bool:

@@ -1,65 +1,166 @@
-"""Shared by both APIs: reading an HTTP API event, answering it, and answering every refusal with a problem document.
+"""Shared by both APIs: routes, and answering every request, also a wrong one, in the same way.
 
-Our own strict decoder, not the framework, decodes bodies, so that hostile JSON is refused before any other code reads it.
+An answer has the request's id in a header. A read has an ETag, and is answered with 304 if the caller has it already; HEAD is a
+read without its body. Every refusal is a problem document that says what to do. Our own strict decoder decodes bodies, so that
+hostile JSON is refused before any other code reads it.
 """
 
 import base64
 import binascii
+import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeVar
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
-from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import BaseModel, ValidationError
 
-from functions import log, problems
+from functions import log, paths, problems
+from functions.access import SignedRequest, request_of
+from functions.queries import Query, query_of
+from shared.domain import shapes
 from shared.domain.errors import Refused, TownError
-from shared.domain.field_errors import FieldError, first_error, what_is_expected
+from shared.domain.field_errors import first_error, what_is_expected
 from shared.intake import strict_json
 
 M = TypeVar("M", bound=BaseModel)
-TownId = Annotated[str, Path(alias="townId", description="The town's id: lower-case letters, digits and hyphens.")]
+Q = TypeVar("Q", bound=Query)
+Reply = dict[str, Any]
+"""What a function returns to an HTTP API: statusCode, headers, body."""
 
 BODY_SIZE: Final = 64 * 1024
-NO_ROUTE: Final = "there is no such route, or not for this town"
+NO_ROUTE: Final = "there is no such route"
+SEE_ROUTES: Final = "GET /openapi.json describes every route"
 ANSWER_SIZE: Final = 5_500_000
 """The longest answer in ASCII characters: a little less than the 6 MB that a Lambda may return."""
+REQUEST_ID: Final = "X-Request-Id"
+_REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
 _DEPTH: Final = 32
+_ETAGS: Final = re.compile(r'(?:W/)?("[^"]*")')
+_UNPRINTABLE: Final = re.compile(r"[^\x21-\x7e]")
 
 
-def resolver() -> APIGatewayHttpResolver:
-    """A router that answers refusals with problem documents, and all requests with `Cache-Control: no-store`."""
-    app = APIGatewayHttpResolver(enable_validation=True)
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Q]):
+    """One request to a route: its path parameters, its query, and the event of the gateway. `signed` is None with a town token."""
 
-    @app.exception_handler(TownError)  # type: ignore[untyped-decorator]
-    def refuse(error: TownError) -> Response[str]:
-        answered = problems.of_error(error)
-        if answered.status_code == 500:  # the caller sees only its type, so the operator must see the rest
+    event: Mapping[str, Any]
+    ids: Mapping[str, str]
+    query: Q
+    signed: SignedRequest | None
+
+    @property
+    def town_id(self) -> str:
+        """The town in the path."""
+        return self.ids["townId"]
+
+    @property
+    def body(self) -> bytes:
+        """The bytes of the body. Raises Refused (400)."""
+        return body_of(self.event)
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[Q]):
+    """A route. `admit` checks the caller before the query is read: it returns the verified caller, or None for a town token.
+
+    The docstring of `answer` describes the route in the OpenAPI document.
+    """
+
+    method: Literal["GET", "PUT", "POST"]
+    path: str
+    summary: str
+    admit: Callable[[Mapping[str, Any], Mapping[str, str]], SignedRequest | None]
+    answer: Callable[[Call[Q]], Reply]
+    query: type[Q]
+    guard: Literal["sigv4", "townToken"] = "sigv4"
+
+
+BESIDES: Final = (("HEAD", "/api/towns", "events"), ("ANY", "/{proxy+}", "debug"))
+"""Further routes of the gateway and their functions: HEAD of a read of the events function, and all that no route fits."""
+
+
+def run(
+    routes: Sequence[Route[Any]],
+    event: Any,
+    tell: Callable[[Exception], object],
+    *,
+    others: Mapping[str, tuple[str, ...]] = {},
+) -> Reply:
+    """Answer a request. This is the error boundary: an unexpected error is reported and answered with 500, without details.
+
+    `others` are paths of other functions with their methods: what no route fits may come to this function.
+    """
+    context = event.get("requestContext") or {}
+    method = str((context.get("http") or {}).get("method", ""))
+    try:
+        reply = _answered(routes, event, method, others)
+    except TownError as error:
+        reply = problems.of_error(error)
+        if reply["statusCode"] == 500:  # the caller sees only its type, so the operator must see the rest
             log.request_broken(error)
-        return answered
-
-    @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
-    def refuse_parameters(error: RequestValidationError) -> Response[str]:
-        first = FieldError.of(error.errors()[0])
-        return problems.response(422, first.message, path=first.place)
-
-    @app.not_found
-    def no_such_route(_: NotFoundError) -> Response[str]:
-        return problems.response(404, NO_ROUTE)
-
-    return app
+    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
+        tell(error)
+        detail = "the request could not be answered; the error was reported to the operator"
+        reply = problems.response(500, detail, hint=problems.TELL_THE_OPERATOR)
+    reply["headers"][REQUEST_ID] = _UNPRINTABLE.sub("", str(context.get("requestId", "")))[:128] or "none"
+    return {**reply, "body": ""} if method == "HEAD" else reply
 
 
-def answer(status: int, document: Mapping[str, Any]) -> Response[str]:
-    """A JSON answer that must not be cached. Raises Refused (413) if it is longer than a Lambda may return."""
-    body = json.dumps(document, separators=(",", ":"))
+def _answered(
+    routes: Sequence[Route[Any]], event: Mapping[str, Any], method: str, others: Mapping[str, tuple[str, ...]]
+) -> Reply:
+    wanted = "GET" if method == "HEAD" else method
+    found = paths.found_in(event, {*(route.path for route in routes), *others})
+    if found is None:
+        request_of(event)
+        raise Refused(NO_ROUTE, status=404, hint=SEE_ROUTES)
+    path, ids = found
+    route = next((each for each in routes if (each.method, each.path) == (wanted, path)), None)
+    if route is None:
+        request_of(event)
+        return _other_method(method, {*others.get(path, ()), *(each.method for each in routes if each.path == path)})
+    signed = route.admit(event, ids)
+    reply = route.answer(Call(event, ids, query_of(event, route.query), signed))
+    return _tagged(reply, event) if wanted == "GET" else reply
+
+
+def _other_method(method: str, methods: set[str]) -> Reply:
+    """The answer to OPTIONS, and to a method that a path does not have."""
+    allowed = ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}))
+    if method == "OPTIONS":
+        return {"statusCode": 204, "headers": {"Allow": allowed, **problems.NO_STORE}, "body": ""}
+    refusal = problems.response(405, "this path does not have this method", hint=f"use one of: {allowed}")
+    refusal["headers"]["Allow"] = allowed
+    return refusal
+
+
+def _tagged(reply: Reply, event: Mapping[str, Any]) -> Reply:
+    """A read with its ETag, a digest of the body; or 304 without a body if the caller has exactly that."""
+    tag = f'"{hashlib.sha256(reply["body"].encode()).hexdigest()[:32]}"'
+    headers = reply["headers"] | {"ETag": tag, **_REVALIDATE}
+    known = str((event.get("headers") or {}).get("if-none-match", ""))
+    if known.strip() == "*" or tag in _ETAGS.findall(known):
+        del headers["Content-Type"]
+        return {"statusCode": 304, "headers": headers, "body": ""}
+    return {**reply, "headers": headers}
+
+
+def answer(status: int, value: object) -> Reply:
+    """A JSON answer. Raises Refused (413) if it is longer than a Lambda may return."""
+    return answer_text(
+        json.dumps(value if isinstance(value, dict) else shapes.document(value), separators=(",", ":")), status=status
+    )
+
+
+def answer_text(body: str, *, status: int = 200) -> Reply:
+    """A JSON answer that is text already. Raises Refused (413)."""
     if len(body) > ANSWER_SIZE:
         hint = "request less at a time, or read the town's image with townctl --bucket"
         raise Refused("the answer would be too large", status=413, hint=hint)
-    return Response(status_code=status, content_type="application/json", headers=dict(problems.NO_STORE), body=body)
+    headers = {"Content-Type": "application/json", **problems.NO_STORE}
+    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
 def body_of(event: Mapping[str, Any]) -> bytes:
@@ -70,7 +171,8 @@ def body_of(event: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(str(body), validate=True)
     except (binascii.Error, ValueError):
-        raise Refused("the body is not valid base64", status=400, path="body") from None
+        hint = "send the body as UTF-8 text with the content type application/json"
+        raise Refused("the body is not valid base64", status=400, path="body", hint=hint) from None
 
 
 def json_of(body: bytes, *, limit: int = BODY_SIZE) -> Any:
@@ -86,24 +188,4 @@ def read(model: type[M], body: bytes, *, limit: int = BODY_SIZE) -> M:
     except ValidationError as error:
         problem = first_error(error)
         hint = what_is_expected(model, problem)
-        raise Refused(problem.message, status=422, path=problem.place, hint=hint) from None
-
-
-def run(app: APIGatewayHttpResolver, event: Any, context: Any, tell: Callable[[Exception], object]) -> dict[str, Any]:
-    """Resolve a request. This is the error boundary: an unexpected error is reported and answered with 500, without details."""
-    if not str(event.get("rawPath", "")).isprintable():
-        # the framework would read `one` followed by a line feed as `one`, but IAM has checked the path as sent
-        return _problem(404, NO_ROUTE)
-    try:
-        answered: dict[str, Any] = app.resolve(event, context)
-    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
-        tell(error)
-        return _problem(500, "the request could not be answered; the error was reported to the operator")
-    return answered
-
-
-def _problem(status: int, detail: str) -> dict[str, Any]:
-    """A problem document, without the framework."""
-    headers = {"Content-Type": problems.CONTENT_TYPE, **problems.NO_STORE}
-    body = json.dumps(problems.document(status, detail))
-    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
+        raise Refused(problem.message, status=422, path=problem.place or "body", hint=hint) from None

@@ -5,21 +5,25 @@ the error replaces the message. An unexpected error is not shown at all.
 """
 
 import json
-from typing import Final, NotRequired  # pydantic needs this one below Python 3.12
-
-from aws_lambda_powertools.event_handler import Response
-from typing_extensions import TypedDict
+from typing import Any, Final
 
 from shared.domain.errors import Conflict, ImageTooLarge, Refused, Retryable, TownError, TownExists, UnknownTown
+from shared.domain.shapes import answer
 
 CONTENT_TYPE: Final = "application/problem+json"
 NO_STORE: Final = {"Cache-Control": "no-store"}
+NO_SUCH_TOWN: Final = "there is no such town, or it is not yours"
+TRY_AGAIN: Final = "try again in a few seconds; the request can be safely repeated"
+TELL_THE_OPERATOR: Final = (
+    "give the operator the header X-Request-Id of this answer; the function's log has more under that id"
+)
 
 _TITLES: Final = {
     400: "Bad request",
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not found",
+    405: "Method not allowed",
     409: "Conflict",
     410: "Gone",
     413: "Content too large",
@@ -27,20 +31,19 @@ _TITLES: Final = {
     500: "Internal error",
     503: "Unavailable",
 }
+_HINTS: Final = {500: TELL_THE_OPERATOR, 503: TRY_AGAIN}
 
 
-class Problem(TypedDict):
-    """Why a request is refused (RFC 9457). `path` is the place in the request, `hint` says what to do."""
+@answer
+class Problem:
+    """Why a request is refused (RFC 9457). `path` is the place in the request, null for the whole of it; `hint` says what to do."""
 
     type: str
     title: str
     status: int
     detail: str
-    path: NotRequired[str]
-    hint: NotRequired[str]
-
-
-NO_SUCH_TOWN: Final = "there is no such town, or it is not yours"
+    path: str | None
+    hint: str
 
 
 def not_found() -> Refused:
@@ -48,36 +51,34 @@ def not_found() -> Refused:
     return Refused(NO_SUCH_TOWN, status=404, path="townId", hint="check the id and your permissions for this town")
 
 
-def document(status: int, detail: str, *, path: str = "", hint: str = "") -> Problem:
+def document(status: int, detail: str, *, hint: str, path: str = "") -> dict[str, Any]:
     """The members of a problem document; `path` and `hint` are our extensions."""
-    shown: Problem = {
+    return {
         "type": "about:blank",
         "title": _TITLES.get(status, "Refused"),
         "status": status,
         "detail": detail,
+        "path": path or None,
+        "hint": hint,
     }
-    if path:
-        shown["path"] = path
-    if hint:
-        shown["hint"] = hint
-    return shown
 
 
-def response(status: int, detail: str, *, path: str = "", hint: str = "") -> Response[str]:
-    """A problem document as an answer."""
+def response(status: int, detail: str, *, hint: str, path: str = "") -> dict[str, Any]:
+    """A problem document as an answer of a function."""
+    headers = {"Content-Type": CONTENT_TYPE, **NO_STORE} | ({"Retry-After": "5"} if status == 503 else {})
     body = json.dumps(document(status, detail, path=path, hint=hint))
-    headers = dict(NO_STORE) | ({"Retry-After": "5"} if status == 503 else {})
-    return Response(status_code=status, content_type=CONTENT_TYPE, headers=headers, body=body)
+    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
-def of_error(error: TownError) -> Response[str]:
+def of_error(error: TownError) -> dict[str, Any]:
     """The answer for one of our errors."""
     if isinstance(error, UnknownTown):
         error = not_found()
     if isinstance(error, Refused):
         return response(error.status, error.message, path=error.path, hint=error.hint)
     status = _status(error)
-    return response(status, error.message if status != 500 else type(error).__name__, hint=error.hint)
+    hint = error.hint or _HINTS.get(status, TELL_THE_OPERATOR)
+    return response(status, error.message if status != 500 else type(error).__name__, hint=hint)
 
 
 def _status(error: TownError) -> int:

@@ -5,7 +5,7 @@ import traceback
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from functions import log
 from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
@@ -27,6 +27,9 @@ from shared.storage import keys
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
+
+if TYPE_CHECKING:
+    from shared.storage.restore import Archive
 
 CLOCK: Final[Clock] = SystemClock()
 _RELEASE: Final = Path(__file__).with_name("release.txt")
@@ -66,6 +69,14 @@ def past(settings: StoreSettings) -> TownPast:
 
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
     return StoredPast(objects, objects)
+
+
+def archive(settings: StoreSettings, town_id: str) -> "Archive":
+    """The objects of one town, with their past versions."""
+    from shared.storage.restore import Archive  # noqa: PLC0415 - only the debug API reads the past
+
+    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    return Archive(objects, objects, town_id)
 
 
 def proven_store(settings: StoreSettings) -> ObjectTownStore:

@@ -18,6 +18,12 @@ def complaints(method: str, route: str, status: int, body: Any) -> list[str]:
     return _against(content["schema"], body)
 
 
+def documented_paths() -> dict[str, Any]:
+    """The routes, with an operation for each method."""
+    paths: dict[str, Any] = _document()["paths"]
+    return paths
+
+
 def unlike(component: str, value: Any) -> list[str]:
     """Where a value is not what the document says of a component, also after a journey as JSON."""
     return _against({"$ref": f"#/components/schemas/{component}"}, json.loads(json.dumps(value)))

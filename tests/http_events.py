@@ -19,8 +19,13 @@ def request(
     query: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
     encoded: bool = False,
+    route: str | None = None,
+    parameters: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The event of one request; `caller` as IAM has verified it, `claims` as the authorizer has handed them on."""
+    """The event of one request; `caller` as IAM has verified it, `claims` as the authorizer has handed them on.
+
+    `route` and `parameters` are the path of the gateway's route and what it found in it.
+    """
     authorizer: dict[str, Any] = {}
     if caller is not None:
         authorizer["iam"] = {
@@ -40,7 +45,7 @@ def request(
         "domainName": "api.execute-api.eu-west-1.amazonaws.com",
         "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "test"},
         "requestId": "request-1",
-        "routeKey": f"{method} {path}",
+        "routeKey": f"{method} {route or path}",
         "stage": "$default",
         "time": "10/Jan/2026:12:00:00 +0000",
         "timeEpoch": 1768046400000,
@@ -49,7 +54,7 @@ def request(
         context["authorizer"] = authorizer
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": f"{method} {path}",
+        "routeKey": f"{method} {route or path}",
         "rawPath": path,
         "rawQueryString": urlencode(query or {}),
         "headers": {"content-type": "application/json", **(headers or {})},
@@ -58,6 +63,8 @@ def request(
     }
     if query:
         event["queryStringParameters"] = query
+    if parameters is not None:
+        event["pathParameters"] = parameters
     if raw:
         event["body"] = base64.b64encode(raw).decode() if encoded else raw.decode(errors="surrogateescape")
     return event
@@ -79,12 +86,13 @@ class Answer:
 
     @property
     def is_problem(self) -> bool:
-        """Whether it is a well-formed problem document of its own status that nobody keeps."""
+        """Whether it is a well-formed problem document of its own status that nobody keeps and that says what to do."""
         return (
             self.headers["content-type"] == "application/problem+json"
             and self.headers["cache-control"] == "no-store"
             and self.document["status"] == self.status
             and bool(self.document["title"] and self.document["detail"] and self.document["type"])
+            and bool(self.document["hint"])
         )
 
 

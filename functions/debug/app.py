@@ -1,32 +1,35 @@
-"""The handler of the debug API. It only reads, and its role may only read."""
+"""The handler of the debug API. It only reads, and its role may only read.
 
+A handler imports the question that it asks when it is called, because most requests need only one of them.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-
-from functions import api, log, wiring
-from functions.access import Access, Verb, request_of, require_town_id
-from functions.api import TownId
-from functions.debug import views
-from functions.debug.answers import HealthDocument
+from functions import api, log, paths, wiring
+from functions.access import Access, SignedRequest, Verb, request_of, require_town_id
+from functions.api import Call, Reply, Route
+from functions.debug.answers import Health
+from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, PageQuery, PointsQuery, TicksQuery
+from functions.queries import Query
 from functions.settings import DebugSettings
 from shared.adapters import ids
-from shared.domain.shapes import document
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
-from shared.questions import bead_view
-from shared.questions import status as reports
+from shared.questions.filters import BeadFilter, EventFilter
 from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
 
+if TYPE_CHECKING:
+    from shared.storage.restore import Archive
+
 BODY_SIZE: Final = 7 << 20
+OPENAPI: Final = Path(__file__).parents[1] / "openapi.json"
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
-
-app = api.resolver()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ class DebugDeployment:
         """The retained past, for one request."""
         return wiring.past(self.settings)
 
+    def archive(self, town_id: str) -> "Archive":
+        """The objects of a town with their versions."""
+        return wiring.archive(self.settings, town_id)
+
 
 @cache
 def deployment() -> DebugDeployment:
@@ -50,74 +57,167 @@ def deployment() -> DebugDeployment:
     return DebugDeployment(settings, around, Access(settings.access_rules, log.write_line))
 
 
-@app.get("/api/health", summary="Is the debug API up", tags=["debug"])
-def health() -> Response[str]:
+def health(_: Call[Query]) -> Reply:
     """Which deployment answers. Does not read the store."""
-    request_of(app.current_event.raw_event)
     here = deployment().settings
-    found: HealthDocument = {"stage": here.stage, "release": wiring.release(), "codeVersion": code_version()}
-    return api.answer(200, found)
+    return api.answer(200, Health(here.stage, wiring.release(), code_version()))
 
 
-@app.get("/api/towns/<townId>/status", summary="What a town is doing", tags=["debug"])
-def status(townId: TownId) -> Response[str]:  # noqa: N803 - the name in the path
+def openapi(_: Call[Query]) -> Reply:
+    """The description of every route, as an OpenAPI document."""
+    return api.answer_text(OPENAPI.read_text(encoding="utf-8"))
+
+
+def status(call: Call[Query]) -> Reply:
     """Metrics of the last tick, alarms, agents and beads; for everything that waits, the reason, since when and until when."""
-    here = _allowed(townId, "read")
-    return api.answer(200, document(drive(reports.status(townId, here.around))))
+    from shared.questions import status as question  # noqa: PLC0415 - see the module's docstring
+
+    return api.answer(200, drive(question.status(call.town_id, deployment().around)))
 
 
-@app.get("/api/towns/<townId>/ticks", summary="What past ticks did", tags=["debug"])
-def ticks(
-    townId: TownId,  # noqa: N803
-    limit: Annotated[int, Query(ge=1, le=128)] = 20,
-    after: Annotated[int | None, Query(ge=0)] = None,
-) -> Response[str]:
-    """The newest journal rows in the image, or those after tick `after`. For older ticks use replay-events."""
-    here = _allowed(townId, "read")
-    image = drive(here.around.store.load(townId))
-    return api.answer(200, views.ticks_document(image, after=after, limit=limit))
+def ticks(call: Call[TicksQuery]) -> Reply:
+    """Rows of the journal, also of published ones: the newest ticks, those after a tick, or those before one; oldest first."""
+    from shared.questions import tick_list  # noqa: PLC0415 - as above
+
+    asked = call.query
+    past = deployment().past()
+    found = tick_list.ticks(call.town_id, past, limit=asked.limit, after=asked.after, before=asked.before)
+    return api.answer(200, drive(found))
 
 
-@app.get("/api/towns/<townId>/beads/<beadId>", summary="One bead with its history", tags=["debug"])
-def bead(
-    townId: TownId,  # noqa: N803
-    beadId: Annotated[str, Path(alias="beadId", description="The bead's id.")],  # noqa: N803
-) -> Response[str]:
+def beads(call: Call[BeadsQuery]) -> Reply:
+    """Beads that fit all filters, closed ones too, newest first."""
+    from shared.questions import bead_list  # noqa: PLC0415 - as above
+
+    asked = call.query
+    wanted = BeadFilter(asked.status, asked.type, asked.convoy, asked.rig, asked.label, asked.text)
+    store = deployment().around.store
+    return api.answer(200, drive(bead_list.beads(call.town_id, store, wanted, limit=asked.limit, cursor=asked.cursor)))
+
+
+def bead(call: Call[Query]) -> Reply:
     """Its row, its dependencies and its audit trail."""
-    here = _allowed(townId, "read")
-    return api.answer(200, document(drive(bead_view.bead(townId, beadId, here.around.store))))
+    from shared.questions import bead_view  # noqa: PLC0415 - as above
+
+    return api.answer(200, drive(bead_view.bead(call.town_id, call.ids["beadId"], deployment().around.store)))
 
 
-@app.post("/api/towns/<townId>/debug/reconcile-dry-run", summary="What the next tick would do", tags=["debug"])
-def reconcile_dry_run(townId: TownId) -> Response[str]:  # noqa: N803
-    """The next tick on a private copy, stopped before its commit, with the complete input that it was given."""
-    here = _allowed(townId, "debug")
-    body = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
-    from shared.replay import debug_calls  # noqa: PLC0415 - most requests need no replay
+def agents(call: Call[Query]) -> Reply:
+    """Every agent of the town, with its hook and its last status message."""
+    from shared.questions import rosters  # noqa: PLC0415 - as above
 
-    shown = debug_calls.reconcile_dry_run(townId, here.around, body, worker_id=ids.worker_id())
-    return api.answer(200, document(drive(shown)))
+    return api.answer(200, drive(rosters.agents(call.town_id, deployment().around.store)))
 
 
-@app.post("/api/towns/<townId>/debug/replay-events", summary="What past ticks did, run again", tags=["debug"])
-def replay_events(townId: TownId) -> Response[str]:  # noqa: N803
-    """Replay the recorded ticks of a window and compare each with what was committed. One page at a time: see `cursor`."""
-    here = _allowed(townId, "debug")
-    body = api.json_of(api.body_of(app.current_event.raw_event), limit=BODY_SIZE)
-    from shared.replay import debug_calls  # noqa: PLC0415 - as above
+def convoys(call: Call[PageQuery]) -> Reply:
+    """Convoys, landed ones too, newest first."""
+    from shared.questions import bead_list  # noqa: PLC0415 - as above
 
-    return api.answer(200, drive(debug_calls.replay_events(townId, here.past(), here.around, body)))
+    asked, store = call.query, deployment().around.store
+    return api.answer(200, drive(bead_list.convoys(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
 
 
-def _allowed(town_id: str, verb: Verb) -> DebugDeployment:
-    """The deployment, after checking that the caller may do this to the town. Raises Refused."""
-    request = request_of(app.current_event.raw_event)
-    require_town_id(town_id)
+def config(call: Call[Query]) -> Reply:
+    """Every setting with the value that applies, and what rigs override."""
+    from shared.questions import rosters  # noqa: PLC0415 - as above
+
+    return api.answer(200, drive(rosters.settings(call.town_id, deployment().around.store)))
+
+
+def points(call: Call[PointsQuery]) -> Reply:
+    """The newest commits that the town can be restored to, and the number of all of them."""
+    from shared.questions import point_list  # noqa: PLC0415 - as above
+
+    return api.answer(200, drive(point_list.points(deployment().archive(call.town_id), limit=call.query.limit)))
+
+
+def events(call: Call[EventsQuery]) -> Reply:
+    """Events, newest first: in the inbox, stored, and those that came again under a known id (conflicts and duplicates)."""
+    from shared.questions import event_list  # noqa: PLC0415 - as above
+
+    asked, here = call.query, deployment()
+    wanted = EventFilter(asked.state, asked.type)
+    found = event_list.events(
+        call.town_id, here.around.store, here.past(), wanted, limit=asked.limit, cursor=asked.cursor
+    )
+    return api.answer(200, drive(found))
+
+
+def explain_bead(call: Call[ExplainQuery]) -> Reply:
+    """The history of a bead, and why it waits now or waited at a past time."""
+    from shared.questions import explain  # noqa: PLC0415 - as above
+
     here = deployment()
-    here.access.require(request, verb, town_id)
-    return here
+    now, bead_id = here.around.clock.now(), call.ids["beadId"]
+    return api.answer(200, drive(explain.explain_bead(call.town_id, bead_id, here.past(), now=now, at=call.query.at)))
 
 
-def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
-    """Answer one request."""
-    return api.run(app, event, context, wiring.tell_bug)
+def explain_agent(call: Call[ExplainQuery]) -> Reply:
+    """The history of an agent, and why it waits now or waited at a past time."""
+    from shared.questions import explain  # noqa: PLC0415 - as above
+
+    here = deployment()
+    now, agent_id = here.around.clock.now(), call.ids["agentId"]
+    return api.answer(200, drive(explain.explain_agent(call.town_id, agent_id, here.past(), now=now, at=call.query.at)))
+
+
+def reconcile_dry_run(call: Call[Query]) -> Reply:
+    """The next tick on a private copy, stopped before its commit, with the complete input that it was given."""
+    from shared.questions import dry_run_call  # noqa: PLC0415 - as above
+
+    body = api.json_of(call.body, limit=BODY_SIZE)
+    found = dry_run_call.reconcile_dry_run(call.town_id, deployment().around, body, worker_id=ids.worker_id())
+    return api.answer(200, drive(found))
+
+
+def replay_events(call: Call[Query]) -> Reply:
+    """Replay the recorded ticks of a window and compare each with what was committed. One page at a time: see `cursor`."""
+    from shared.replay import replay_call  # noqa: PLC0415 - as above
+
+    body, here = api.json_of(call.body, limit=BODY_SIZE), deployment()
+    return api.answer(200, drive(replay_call.replay_events(call.town_id, here.past(), here.around, body)))
+
+
+def _signed(event: Mapping[str, Any], _: Mapping[str, str]) -> SignedRequest:
+    """Admit every signed request."""
+    return request_of(event)
+
+
+def _may(verb: Verb) -> Callable[[Mapping[str, Any], Mapping[str, str]], SignedRequest]:
+    """Admit a signed request whose caller may do this to the town. Raises Refused."""
+
+    def admit(event: Mapping[str, Any], ids: Mapping[str, str]) -> SignedRequest:
+        request = request_of(event)
+        require_town_id(ids["townId"])
+        deployment().access.require(request, verb, ids["townId"])
+        return request
+
+    return admit
+
+
+_READ: Final = _may("read")
+_DEBUG: Final = _may("debug")
+_TOWN: Final = "/api/towns/{townId}"
+
+ROUTES: Final[tuple[Route[Any], ...]] = (
+    Route("GET", "/api/health", "Is the debug API up", _signed, health, Query),
+    Route("GET", "/openapi.json", "The description of this API", _signed, openapi, Query),
+    Route("GET", f"{_TOWN}/status", "What a town is doing", _READ, status, Query),
+    Route("GET", f"{_TOWN}/ticks", "What past ticks did", _READ, ticks, TicksQuery),
+    Route("GET", f"{_TOWN}/beads", "The beads of a town", _READ, beads, BeadsQuery),
+    Route("GET", f"{_TOWN}/beads/{{beadId}}", "One bead with its history", _READ, bead, Query),
+    Route("GET", f"{_TOWN}/agents", "The agents of a town", _READ, agents, Query),
+    Route("GET", f"{_TOWN}/convoys", "The convoys of a town", _READ, convoys, PageQuery),
+    Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, config, Query),
+    Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, points, PointsQuery),
+    Route("GET", f"{_TOWN}/events", "The events of a town", _READ, events, EventsQuery),
+    Route("GET", f"{_TOWN}/explain/beads/{{beadId}}", "Why a bead waits", _READ, explain_bead, ExplainQuery),
+    Route("GET", f"{_TOWN}/explain/agents/{{agentId}}", "Why an agent waits", _READ, explain_agent, ExplainQuery),
+    Route("POST", f"{_TOWN}/debug/reconcile-dry-run", "What the next tick would do", _DEBUG, reconcile_dry_run, Query),
+    Route("POST", f"{_TOWN}/debug/replay-events", "What past ticks did, run again", _DEBUG, replay_events, Query),
+)
+
+
+def lambda_handler(event: Any, context: Any) -> Reply:  # noqa: ARG001 - the handler's shape
+    """Answer one request; also those that no route fits, with 404 or 405."""
+    return api.run(ROUTES, event, wiring.tell_bug, others=paths.OTHER_PATHS)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from functions.access import require_town_id
-from functions.events.answers import BatchDocument, Nonce, ReportDocument
+from functions.events.answers import Report
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable
 from shared.domain.ids import derived_from
@@ -20,6 +20,7 @@ from shared.intake.sender import Sender
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
+from shared.questions.receipts import Batch
 from shared.runner.surroundings import Surroundings
 from shared.runner.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics
@@ -39,16 +40,16 @@ class Ingestion:
     write_line: Callable[[str], object]
     warm: WarmImages = field(default_factory=WarmImages)
 
-    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> ReportDocument:
+    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> Report:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
         require_town_id(town_id)
         if sender.town != town_id:
             raise not_found()
         batch = ingest.accept(body, received_at=now, sent_by=sender, restore_window=self.around.restore_window)
         stored = self.store(town_id, batch, now=now)
-        return {"batchId": stored["batchId"], "accepted": stored["accepted"], **self._nonces(town_id, batch)}
+        return Report(stored.batch_id, stored.accepted, self._nonce(town_id, batch))
 
-    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> BatchDocument:
+    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> Batch:
         """Write the due marker and the inbox object, send a wake, and return the answer to the sender."""
         batch_id = batch.id
         wakes = not batch.transient_only
@@ -65,7 +66,7 @@ class Ingestion:
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
         self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
-        return {"batchId": batch_id, "accepted": [event.event_id for event in batch.envelopes]}
+        return Batch(batch_id, tuple(event.event_id for event in batch.envelopes))
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""
@@ -76,14 +77,14 @@ class Ingestion:
             self.write_line(json.dumps(line))
             return False
 
-    def _nonces(self, town_id: str, batch: AcceptedBatch) -> Nonce:
+    def _nonce(self, town_id: str, batch: AcceptedBatch) -> str | None:
         """The drain nonce for the sending container: after an eviction the new one, after a heartbeat that of the current drain."""
         evictions = [event.event_id for event in batch.envelopes if event.event_type == _EVICTION]
         if evictions:
-            return {"drain_nonce": derived_from(town_id, f"drain:{evictions[-1]}")}
+            return derived_from(town_id, f"drain:{evictions[-1]}")
         if any(event.event_type == _HEARTBEAT for event in batch.envelopes):
-            return {"drain_nonce": self._draining(town_id)}
-        return {}
+            return self._draining(town_id)
+        return None
 
     def _draining(self, town_id: str) -> str | None:
         """The nonce of the drain in the last committed image; None if the town is not draining."""

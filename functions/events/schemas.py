@@ -1,8 +1,12 @@
-"""The bodies of operators' requests."""
+"""The bodies and query parameters of operators' requests."""
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from functions.queries import Query, Whole
+
+TOWNS_AT_MOST: Final = 200
 
 
 class NewTown(BaseModel):
@@ -12,3 +16,19 @@ class NewTown(BaseModel):
 
     config: dict[str, Any] = Field(default_factory=dict)
     paused: bool = False
+
+
+class TownsQuery(Query):
+    """A page of the list of towns."""
+
+    limit: Annotated[
+        Whole, Field(ge=1, le=TOWNS_AT_MOST, description=f"How many towns, 1 to {TOWNS_AT_MOST}", examples=[100])
+    ] = 100
+    after: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="A town's id: the towns after it; the `next` of the page before",
+            examples=["my-town"],
+        ),
+    ] = ""

@@ -19,9 +19,9 @@ from infra.demo import pull_summary, scenario, story
 from infra.demo import stage as stages
 from infra.demo.stage import TOWN, Stage, StoreName, Strategy
 from infra.demo.view import DemoView, open_view
-from infra.townctl.context import Context, TheContext, screen
+from infra.townctl.context import Context, TheContext
 from infra.townctl.loop import Stop, TownLoop
-from infra.townctl.output import FOUND, INTERRUPTED, OK, Answer
+from infra.townctl.output import FOUND, INTERRUPTED, OK, Answer, screen
 from shared.adapters import ids
 from shared.adapters.clock import Budget
 from shared.domain import shapes

@@ -14,6 +14,7 @@ from infra.demo.forge_client import PullRequests
 from infra.demo.git import GitFailed, Mirror, Worktree
 from infra.demo.order import Order
 from infra.demo.reports import Heart, Reports
+from shared.domain.notes import TriageNotes
 from shared.ports.clock import Clock
 
 CRASH_CODE: Final = 3
@@ -153,8 +154,7 @@ class DemoAgent:
         return None
 
     def _answer_triage(self) -> None:
-        named = self.order.bead.metadata.get("request_ids")
-        requests = [str(request) for request in named] if isinstance(named, list) else []
+        requests = TriageNotes.request_ids.of(self.order.bead.metadata)
         self._think(f"Answering {len(requests)} triage requests")
         self.reports.answers_triage(requests, branch=self.order.default_branch)
 

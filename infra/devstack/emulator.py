@@ -32,6 +32,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 BUILT: Final = ROOT / "build/sam-x86_64"
 _CLIENT: Final = ("awslambdaric", "simplejson", "snapshot-restore-py")
 _HOST: Final = "127.0.0.1"
+_STARTING_SECONDS: Final = 120.0  # an environment that starts ends the wait; a busy machine takes long
 _PATH: Final = "/2015-03-31/functions/function/invocations"
 
 
@@ -85,7 +86,7 @@ def _sources(root: Path) -> str:
     """A digest of the project's source files below a folder."""
     digest = hashlib.sha256()
     found = (path for package in ("functions", "shared") for path in (root / package).rglob("*"))
-    for path in sorted(path for path in found if path.suffix in (".py", ".sql", ".md")):
+    for path in sorted(path for path in found if path.suffix in (".py", ".sql", ".md", ".json")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\n" + path.read_bytes())
     return digest.hexdigest()
 
@@ -126,7 +127,8 @@ def emulated(
             start_new_session=True,
         )
     try:
-        if not wait_for(lambda: _listens(port), seconds=30, every=0.05):
+        wait_for(lambda: _listens(port) or process.poll() is not None, seconds=_STARTING_SECONDS, every=0.05)
+        if process.poll() is not None or not _listens(port):
             raise Refused(f"the emulator of {function} does not listen", status=500, path="emulator", hint=f"see {log}")
         yield Emulator(function, f"http://{_HOST}:{port}", log, process, timeout)
     finally:

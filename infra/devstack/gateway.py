@@ -22,6 +22,7 @@ Invoke = Callable[[str, Any], Any]
 
 REGION: Final = "us-east-1"
 _SERVICE: Final = "execute-api"
+_ANY: Final = "ANY"
 _SKEW: Final = timedelta(minutes=5)
 _CREDENTIAL: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})"
@@ -47,14 +48,25 @@ class Route:
     guard: str | None
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        """The path parameters of a request to this route; None if the request is for another route."""
+        """The path parameters of a request to this route; None if the request is for another route.
+
+        API Gateway decodes a path before it compares it, so an encoded slash separates segments like any other.
+        """
+        if self.method not in (method, _ANY):
+            return None
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
-        found = re.fullmatch(pattern, path) if method == self.method else None
-        return None if found is None else {name: unquote(value) for name, value in found.groupdict().items()}
+        pattern = re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern)
+        found = re.fullmatch(pattern, unquote(path), re.DOTALL)
+        return None if found is None else found.groupdict()
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        """The order in which routes are tried: the exact method first, a path that takes everything last, the longest first."""
+        return ("+}" in self.path, self.method == _ANY, -len(self.path))
 
 
 def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:
-    """The routes of a transformed template's HTTP API, the longest path first."""
+    """The routes of a transformed template's HTTP API, in the order in which they are tried."""
     [api] = [each for each in template["Resources"].values() if each["Type"] == "AWS::ApiGatewayV2::Api"]
     functions = [name for name, each in template["Resources"].items() if each["Type"] == "AWS::Lambda::Function"]
     found = []
@@ -63,8 +75,9 @@ def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:
             uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
             [guards] = operation.get("security") or [{}]
             function = next(name for name in functions if name in uri)
-            found.append(Route(method.upper(), path, function, next(iter(guards), None)))
-    return tuple(sorted(found, key=lambda route: -len(route.path)))
+            named = _ANY if method == "x-amazon-apigateway-any-method" else method.upper()
+            found.append(Route(named, path, function, next(iter(guards), None)))
+    return tuple(sorted(found, key=lambda route: route.rank))
 
 
 class Gateway:
@@ -184,11 +197,18 @@ def _handler_of(gateway: Answering) -> type[BaseHTTPRequestHandler]:
             self.send_response(answered["statusCode"])
             for name, value in (answered.get("headers") or {}).items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
+            has_body = self.command != "HEAD" and answered["statusCode"] not in (204, 304)
+            if has_body:
+                self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if has_body:
+                self.wfile.write(content)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any
+        def __getattr__(self, name: str) -> Any:
+            """The gateway answers every method, also one that nobody knows."""
+            if name.startswith("do_"):
+                return self._any
+            raise AttributeError(name)
 
     return Handler
 

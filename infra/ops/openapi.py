@@ -1,34 +1,45 @@
-"""The OpenAPI document of both APIs: `python -m infra.ops.openapi` writes `openapi.json` beside this file; `--check` only
-compares.
+"""The OpenAPI document of both APIs: `python -m infra.ops.openapi` writes `functions/openapi.json`; `--check` only compares.
 
-Routes, parameters and the schemas of bodies are derived from the code and its type annotations, here and not in the functions,
-so that cold starts stay short. The framework knows neither the bodies, which our strict decoder reads, nor the authorizers,
-which the template configures. So this module adds the request body, answer, refusals and credentials of each route.
+Routes and their parameters come from the tables of routes, the schemas of bodies from the shapes of questions and answers. The
+functions do not import those shapes when they start. So this module adds the request body, answer and refusals of each route.
 """
 
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from functions.debug.answers import HealthDocument, TicksDocument
-from functions.debug.app import app as debug
-from functions.events.answers import BatchDocument, ReportDocument, TownDocument, TownsDocument
-from functions.events.app import app as events
+from functions.api import Route
+from functions.debug import app as debug
+from functions.debug.answers import Health
+from functions.events import app as events
+from functions.events.answers import Report
 from functions.events.schemas import NewTown
 from functions.problems import Problem
+from shared.questions.bead_list import BeadList, ConvoyList
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
+from shared.questions.dry_run_call import DryRunRequest
+from shared.questions.event_list import EventList
+from shared.questions.explain import Explanation
+from shared.questions.point_list import PointList
+from shared.questions.receipts import Batch, CreatedTown
+from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
-from shared.replay.answers import ReplayAnswer, WhatIfAnswer
-from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.questions.tick_list import Ticks
+from shared.questions.town_list import TownList
+from shared.replay.replayed import Replay
+from shared.replay.requests import ReplayRequest
+from shared.replay.what_if.run import WhatIf
 
-TARGET: Final = Path(__file__).with_name("openapi.json")
-TOKEN_ROUTES: Final = frozenset({("post", "/api/towns/{townId}/events")})
+TARGET: Final = debug.OPENAPI
+EXAMPLES: Final = Path(__file__).with_name("openapi_examples.json")
+"""An example of each answer by its route; `python -m tests.contracts.examples` makes them."""
 
 _EVENT: Final = {
     "type": "object",
@@ -68,36 +79,67 @@ class Contract(NamedTuple):
     body: Any = None
 
 
-_ABOUT_A_TOWN: Final = (401, 403, 404, 413, 500, 503)
+_ALWAYS: Final = (401, 413, 422, 500)
+_ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
+_WITH_A_BODY: Final = (400, 409, 410, *_ABOUT_A_TOWN)
+_TOWN: Final = "/api/towns/{townId}"
 _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
-    ("post", "/api/towns/{townId}/events"): Contract(
-        202, "The events are stored.", ReportDocument, (400, 409, 410, 422, *_ABOUT_A_TOWN), _POSTED
+    ("post", f"{_TOWN}/events"): Contract(202, "The events are stored.", Report, _WITH_A_BODY, _POSTED),
+    ("put", _TOWN): Contract(
+        201, "The town was created; its first tick is due.", CreatedTown, (400, 403, 409, 503, *_ALWAYS), NewTown
     ),
-    ("put", "/api/towns/{townId}"): Contract(
-        201, "The town was created; its first tick is due.", TownDocument, (400, 409, 422, *_ABOUT_A_TOWN), NewTown
+    ("get", "/api/towns"): Contract(200, "A page of towns.", TownList, (404, 503, *_ALWAYS)),
+    ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
+        202, "A copy of the event is stored.", Batch, _WITH_A_BODY
     ),
-    ("get", "/api/towns"): Contract(200, "A page of towns.", TownsDocument, (401, 404, 413, 422, 500, 503)),
-    ("post", "/api/towns/{townId}/events/{eventId}/redrive"): Contract(
-        202, "A copy of the event is stored.", BatchDocument, (400, 409, 410, 422, *_ABOUT_A_TOWN)
+    ("get", "/api/health"): Contract(200, "The API works.", Health, _ALWAYS),
+    ("get", "/openapi.json"): Contract(200, "This document.", None, _ALWAYS),
+    ("get", f"{_TOWN}/status"): Contract(200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/ticks"): Contract(200, "A page of ticks.", Ticks, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/beads"): Contract(200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/beads/{{beadId}}"): Contract(200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/agents"): Contract(200, "The agents.", AgentList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/convoys"): Contract(200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/config"): Contract(200, "The settings.", TownSettings, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/points"): Contract(200, "The newest restore points.", PointList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/events"): Contract(200, "A page of events.", EventList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/explain/beads/{{beadId}}"): Contract(
+        200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
-    ("get", "/api/health"): Contract(200, "The API works.", HealthDocument, (401, 500)),
-    ("get", "/api/towns/{townId}/status"): Contract(200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
-    ("get", "/api/towns/{townId}/ticks"): Contract(
-        200, "Journal rows of the newest ticks.", TicksDocument, (422, *_ABOUT_A_TOWN)
+    ("get", f"{_TOWN}/explain/agents/{{agentId}}"): Contract(
+        200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
-    ("get", "/api/towns/{townId}/beads/{beadId}"): Contract(
-        200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
+    ("post", f"{_TOWN}/debug/reconcile-dry-run"): Contract(
+        200, "The tick that would run next.", DryRun, _WITH_A_BODY, DryRunRequest
     ),
-    ("post", "/api/towns/{townId}/debug/reconcile-dry-run"): Contract(
-        200, "The tick that would run next.", DryRun, (400, 409, 410, 422, *_ABOUT_A_TOWN), DryRunRequest
-    ),
-    ("post", "/api/towns/{townId}/debug/replay-events"): Contract(
+    ("post", f"{_TOWN}/debug/replay-events"): Contract(
         200,
         "The replayed window; with overrides, the ticks that would have happened.",
-        ReplayAnswer | WhatIfAnswer,
-        (400, 409, 410, 422, *_ABOUT_A_TOWN),
+        Replay | WhatIf,
+        _WITH_A_BODY,
         ReplayRequest,
     ),
+}
+_IDS: Final = {
+    "townId": "The town's id: lower-case letters, digits and hyphens.",
+    "eventId": "The poisoned event.",
+    "beadId": "The bead's id in percent encoding, or `~` and the id in base64url without padding, which suits every id.",
+    "agentId": "The agent's id, written as a bead's id is.",
+}
+_ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
+_BODIES: Final[dict[tuple[str, str], Any]] = {
+    ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
+    ("post", f"{_TOWN}/events"): {
+        "event_id": "convoy-started-1",
+        "event_type": "convoy_started",
+        "payload": {"convoy_id": "parser"},
+    },
+    ("post", f"{_TOWN}/debug/reconcile-dry-run"): {"observe": False, "now": "2026-01-10T12:05:00Z"},
+    ("post", f"{_TOWN}/debug/replay-events"): {
+        "from": "2026-01-10T12:01:00Z",
+        "to": "2026-01-10T12:02:00Z",
+        "overrides": {"config": {"max_polecats_per_rig": 1}, "shiftMs": 60000},
+    },
 }
 _PROBLEMS: Final = {
     400: "The body is not strict JSON or does not match its schema.",
@@ -111,6 +153,7 @@ _PROBLEMS: Final = {
     500: "Internal error; the function's log names it.",
     503: "The store is unavailable; retry.",
 }
+_NOT_MODIFIED: Final = "The answer is the one whose ETag was sent as If-None-Match."
 
 
 class _Schemas(GenerateJsonSchema):
@@ -141,24 +184,33 @@ def document() -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, Any] = {}
     bodies, schemas = _bodies()
-    for app in (events, debug):
-        made = json.loads(app.get_openapi_json_schema(title="Town reconciler", version="1"))
-        for path, operations in made["paths"].items():
-            written = re.sub(r"<(\w+)>", r"{\1}", path)
-            for method, operation in operations.items():
-                paths.setdefault(written, {})[method] = _completed((method, written), operation, bodies)
+    for tag, routes in (("events", events.ROUTES), ("debug", debug.ROUTES)):
+        for route in routes:
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, tag, bodies)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Town reconciler",
-            "version": "1",
+            "version": "0.2",
             "description": (
-                "Posting events requires a town token, every other route SigV4. Errors are RFC 9457 problem documents."
+                "Posting events requires a town token, every other route SigV4. Errors are RFC 9457 problem documents. "
+                "Every answer has the header X-Request-Id. HEAD is answered as GET, without a body; OPTIONS with 204 and "
+                "Allow; any other method that a path does not have with 405 and Allow. Unknown query parameters are refused."
             ),
         },
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(schemas.items())),
+            "headers": {
+                "X-Request-Id": {
+                    "description": "The request's id, under which the log has more about it.",
+                    "schema": {"type": "string"},
+                },
+                "ETag": {
+                    "description": "A digest of the answer; send it as If-None-Match to get 304 while nothing has changed.",
+                    "schema": {"type": "string"},
+                },
+            },
             "securitySchemes": {
                 "sigv4": {
                     "type": "apiKey",
@@ -175,7 +227,7 @@ def document() -> dict[str, Any]:
 def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schemas of request and response bodies by type, and the components that they refer to."""
     taken = {each.body for each in _CONTRACTS.values() if each.body is not None and each.body is not _POSTED}
-    given = {Problem, *(each.answer for each in _CONTRACTS.values())}
+    given = {Problem, *(each.answer for each in _CONTRACTS.values() if each.answer is not None)}
     wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
         *((shape, "validation", TypeAdapter(shape)) for shape in sorted(taken, key=repr)),
         *((shape, "serialization", TypeAdapter(shape)) for shape in sorted(given, key=repr)),
@@ -186,23 +238,84 @@ def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     return {shape: schema for (shape, _), schema in made.items()}, {"Event": _EVENT, **found["$defs"]}
 
 
-def _completed(route: tuple[str, str], operation: dict[str, Any], bodies: dict[Any, Any]) -> dict[str, Any]:
-    contract = _CONTRACTS[route]
+def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str, Any]:
+    key = (route.method.lower(), route.path)
+    contract = _CONTRACTS[key]
     shown: dict[str, Any] = {
-        name: operation[name]
-        for name in ("summary", "description", "operationId", "tags", "parameters")
-        if name in operation
+        "summary": route.summary,
+        "description": re.sub(r"\s+", " ", route.answer.__doc__ or ""),
+        "operationId": re.sub(r"\W+", "_", f"{key[0]}{route.path}").strip("_"),
+        "tags": [tag],
+        "parameters": [*_ids_in(route), *_query_of(route)],
+        "security": [{route.guard: []}],
     }
-    shown["security"] = [{"townToken": []} if route in TOKEN_ROUTES else {"sigv4": []}]
     if contract.body is not None:
         schema = contract.body if contract.body is _POSTED else bodies[contract.body]
-        shown["requestBody"] = {"required": route in TOKEN_ROUTES, "content": {"application/json": {"schema": schema}}}
-    answer = {"application/json": {"schema": bodies[contract.answer]}}
+        shown["requestBody"] = {
+            "required": contract.body is _POSTED,
+            "content": {"application/json": {"schema": schema, "example": _BODIES[key]}},
+        }
+    example = _examples().get(" ".join(key))
+    answer = {"schema": bodies.get(contract.answer, {"type": "object"})} | (
+        {} if example is None else {"example": example}
+    )
     problem = {"application/problem+json": {"schema": bodies[Problem]}}
-    shown["responses"] = {str(contract.status): {"description": contract.says, "content": answer}} | {
-        str(status): {"description": _PROBLEMS[status], "content": problem} for status in sorted(contract.refuses)
+    shown["responses"] = {
+        str(contract.status): {
+            "description": contract.says,
+            "headers": _headers(route.method),
+            "content": {"application/json": answer},
+        },
+        **({"304": {"description": _NOT_MODIFIED, "headers": _headers("GET")}} if route.method == "GET" else {}),
+        **{
+            str(status): {"description": _PROBLEMS[status], "headers": _headers(), "content": problem}
+            for status in sorted(contract.refuses)
+        },
     }
     return shown
+
+
+@cache
+def _examples() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(EXAMPLES.read_text(encoding="utf-8")) if EXAMPLES.exists() else {}
+    return found
+
+
+def _headers(method: str = "") -> dict[str, Any]:
+    named = ("X-Request-Id", "ETag") if method == "GET" else ("X-Request-Id",)
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in named}
+
+
+def _ids_in(route: Route[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _IDS[name],
+            "schema": {"type": "string"},
+            "example": _ID_EXAMPLES[name],
+        }
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+
+
+def _query_of(route: Route[Any]) -> list[dict[str, Any]]:
+    schema = route.query.model_json_schema()
+    found = []
+    for name, field in schema.get("properties", {}).items():
+        kept = {key: value for key, value in field.items() if key not in ("title", "description", "examples")}
+        shown = {"name": name, "in": "query", "description": f"{field['description']}.", "schema": _given(kept)}
+        found.append(shown | {"example": field["examples"][0]})
+    return found
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that is given: it is never null, because a query has only text."""
+    rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    shapes = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    default = {} if schema.get("default") is None else {"default": schema["default"]}
+    return {**(shapes[0] if shapes else {}), **rest, **default}
 
 
 def text() -> str:

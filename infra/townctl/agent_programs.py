@@ -9,8 +9,10 @@ The files of local agents are in the data directory, even if the towns are in a 
 import json
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -67,6 +69,20 @@ class AgentProgram:
             raise Refused("--agent-command is empty", status=400, path="agent-command", hint=hint)
         return cls(words)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the program exists and may be executed."""
+        return shutil.which(self.command[0]) is not None
+
+    def required(self) -> "AgentProgram":
+        """The same program, by its full path if a path was given: agents run in other directories. Raises Refused."""
+        first, *rest = self.command
+        if not self.is_there:
+            hint = "give the path of a program that may be executed, or a name that is on PATH; put its arguments behind it"
+            problem = f"--agent-command: there is no program {first}"
+            raise Refused(problem, status=400, path="agent-command", hint=hint)
+        return replace(self, command=(str(Path(first).absolute()) if os.sep in first else first, *rest))
+
 
 def remember_program(data: Path, program: AgentProgram) -> None:
     """Store the program, so that later commands on this directory use it."""
@@ -95,7 +111,7 @@ def program(data: Path, given: str | None) -> AgentProgram:
     """The program of --agent-command, which is remembered; without it, the remembered one."""
     if given is None:
         return remembered_program(data)
-    named = AgentProgram.from_text(given)
+    named = AgentProgram.from_text(given).required()
     remember_program(data, named)
     return named
 
@@ -110,8 +126,16 @@ def local_runtime(
         return NoAgentProgram(agents_root(data))
     place = str(data.resolve())
     way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
-    around = {**runs.environment, **way, clocks.CLOCK_VARIABLE: clock.to_text()}
+    around = {**runs.environment, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
     return LocalProcessRuntime(agents_root(data), command=runs.command, environment=around)
+
+
+def _with_town_agent() -> dict[str, str]:
+    """A PATH on which agents find `town-agent`, even if only the path of townctl was known here."""
+    if shutil.which("town-agent") is not None:
+        return {}
+    beside = str(Path(sys.executable).parent)
+    return {"PATH": os.pathsep.join(part for part in (os.environ.get("PATH", ""), beside) if part)}
 
 
 def behind_a_control_server(pattern: str) -> ControlServerRuntime:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+LARGEST: Final = 64 << 20
+"""The most bytes that are read of one answer."""
 _SERVICE: Final = "execute-api"
 _SECONDS: Final = 35.0  # a little more than the gateway waits
 
@@ -36,21 +38,29 @@ def with_token(method: str, url: str, body: Any, *, token: str | None) -> ApiAns
 
 
 def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> ApiAnswer:
-    """Send one request unchanged, without retries or redirects. Raises ConnectionError."""
-    from urllib3 import PoolManager, Retry
+    """Send one request unchanged, without retries. A redirect is an answer like any other, and is not followed.
+
+    Raises ConnectionError, also if the answer is larger than LARGEST.
+    """
+    from urllib3 import PoolManager
     from urllib3.exceptions import HTTPError
 
+    place = f"{method} {url.partition('?')[0]}"
     try:
-        with PoolManager() as pool:
+        with PoolManager(retries=False, timeout=_SECONDS) as pool:
             answer = pool.request(
-                method, url, body=content, headers=dict(headers), timeout=_SECONDS, retries=Retry(0, redirect=0)
+                method, url, body=content, headers=dict(headers), redirect=False, preload_content=False
             )
-    except HTTPError as error:
-        raise ConnectionError(f"{method} {url.partition('?')[0]}: {type(error).__name__}") from error
+            said = answer.read(LARGEST + 1)
+            answer.release_conn()
+    except (HTTPError, OSError) as error:
+        raise ConnectionError(f"{place}: {type(error).__name__}") from error
+    if len(said) > LARGEST:
+        raise ConnectionError(f"{place}: the answer is larger than {LARGEST >> 20} MiB")
     try:
-        document: Any = json.loads(answer.data or b"null")
-    except ValueError:
-        document = answer.data.decode(errors="replace")
+        document: Any = json.loads(said or b"null")
+    except (ValueError, RecursionError):
+        document = said.decode(errors="replace")
     return ApiAnswer(answer.status, document, {name.lower(): value for name, value in answer.headers.items()})
 
 

@@ -44,7 +44,7 @@ def json_of(body: bytes, *, what: str) -> Any:
             f"--{what} is not valid JSON: {problem.message.removeprefix('not JSON: ')}",
             status=problem.status,
             path=problem.path or what,
-            hint=problem.hint or 'give one JSON value, for example {"key": "text"}',
+            hint='give one JSON value, for example {"key": "text"}; `python -m json.tool` shows where a file is wrong',
         ) from None
 
 
@@ -53,11 +53,11 @@ def time_of(text: str | None, *, what: str) -> datetime | None:
     return None if text is None else time_in(text, what, name=f"--{what}")
 
 
-def at_least_one(limit: int) -> None:
+def require_limit(limit: int, at_most: int) -> None:
     """Check --limit. Raises Refused."""
-    if limit < 1:
+    if not 1 <= limit <= at_most:
         hint = "leave --limit out for the default"
-        raise Refused(f"--limit must be at least 1, not {limit}", status=400, path="limit", hint=hint)
+        raise Refused(f"--limit must be 1 to {at_most}, not {limit}", status=400, path="limit", hint=hint)
 
 
 def write_whole(to: Path, body: bytes, *, what: str) -> None:

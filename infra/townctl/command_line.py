@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,8 +18,9 @@ from rich.text import Text
 
 from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
 from infra.townctl import commands
-from infra.townctl.context import Context, OpenDirectory, compact, screen
-from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer
+from infra.townctl.context import Context, OpenDirectory
+from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, screen
+from infra.townctl.place import Place
 from shared.domain.errors import Refused, TownError, UnknownTown
 
 API_VARIABLE: Final = "TOWNCTL_API"
@@ -137,21 +138,41 @@ def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirect
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     name = " ".join(app.parse_commands(tokens)[0])
     try:
-        url = common.api_url
-        if url and name != "token" and not bound.arguments.get("stack"):  # neither uses the API
-            from infra.townctl import over_api
-
-            return over_api.answer(command, name, url, common.region, *bound.args, **bound.kwargs)
         context = Context(
             named_data=common.data, named_bucket=common.named_bucket, wants_json=common.json, open_directory=objects
         )
-        try:
+        if "place" in ignored:
+            place = _place(common, context)
+            with _advised(place.hint):
+                return command(*bound.args, **bound.kwargs, place=place)
+        if common.api_url and not bound.arguments.get("stack"):  # a stack is not asked through the API
+            commands.refuse_api(name)
+        with _advised(context.where_towns_are()):
             return command(*bound.args, **bound.kwargs, **({"context": context} if "context" in ignored else {}))
-        except UnknownTown as error:
-            error.hint = context.where_towns_are()
-            raise
     except TownError as error:
         error.hint = error.hint or f"correct it and try again; `townctl {name} --help` shows what the command takes"
+        raise
+
+
+def _place(common: Common, context: Context) -> Place:
+    """The place that the options name."""
+    if common.api_url is None:
+        from infra.townctl.stored_towns import StoredTowns
+
+        return StoredTowns(context)
+    from infra.townctl.api import Api, base_url
+    from infra.townctl.api_towns import ApiTowns
+
+    return ApiTowns(Api(base_url(common.api_url), common.region))
+
+
+@contextlib.contextmanager
+def _advised(hint: str) -> Iterator[None]:
+    """Give the error of a town that is not there this hint."""
+    try:
+        yield
+    except UnknownTown as error:
+        error.hint = hint
         raise
 
 

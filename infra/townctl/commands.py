@@ -33,7 +33,10 @@ OPTIONS: Final = {
 """The options of every command: where the towns are, and the form of the answer."""
 
 GROUPS: Final = {
-    "town": "Create and start towns, list them, show what one is doing.",
+    "town": "Create and start towns, list them, show what one is doing and its settings.",
+    "bead": "List the beads of a town, or show one in full.",
+    "agent": "List the agents of a town.",
+    "convoy": "List the convoys of a town.",
     "event": "Post events to a town's inbox, list them, redrive poisoned ones.",
     "explain": "Show the history of one bead or agent, and why it waits.",
     "secret": "Store, list and remove the tokens for forges. No token is ever shown.",
@@ -58,11 +61,22 @@ COMMANDS: Final = (
         "townctl.towns:status",
         "Show what a town is doing and, for every waiting bead, why and until when it waits.",
     ),
+    Command(
+        "town config",
+        "townctl.towns:config",
+        "Show the settings of a town: the values that apply, which of them are defaults, and what rigs override.",
+    ),
+    Command("bead list", "townctl.beads:list_", "List the beads of a town, closed ones too, newest first."),
+    Command(
+        "bead show", "townctl.beads:show", "Show one bead in full: its rows, its dependencies and its audit trail."
+    ),
+    Command("agent list", "townctl.beads:agents", "List the agents of a town with what they work on."),
+    Command("convoy list", "townctl.beads:convoys", "List the convoys of a town, landed ones too, newest first."),
     Command("event post", "townctl.events:post", "Post events."),
     Command(
         "event list",
         "townctl.events:list_",
-        "List the newest stored events with their outcomes, and the events that are still in the inbox.",
+        "List events with their outcomes, newest first: in the inbox, stored, and those that came again under a known id.",
     ),
     Command(
         "event redrive", "townctl.events:redrive", "Redrive a poisoned event: post a copy with the id `<id>:r<n>`."
@@ -84,7 +98,11 @@ COMMANDS: Final = (
     ),
     Command("tick", "townctl.one_tick:tick", "Run one tick of a town if it is due, and perform its effects."),
     Command("dry-run", "townctl.ticks:dry_run", "Show what the next tick would do, without changing anything."),
-    Command("ticks", "townctl.ticks:ticks", "Show the journal: the input of each tick and what it did, newest last."),
+    Command(
+        "ticks",
+        "townctl.ticks:ticks",
+        "Show the journal: the input of each tick and what it did, oldest first; without --after or --before, the newest ticks.",
+    ),
     Command(
         "replay",
         "townctl.replays:replay",
@@ -96,7 +114,9 @@ COMMANDS: Final = (
         "Write the ticks of a window to one file that can be replayed anywhere, without the texts that people wrote.",
     ),
     Command(
-        "points", "townctl.restore_points:points", "List the commits that a town can be restored to, newest first."
+        "points",
+        "townctl.points:points",
+        "List the commits that a town can be restored to, newest first, and say how many there are in all.",
     ),
     Command("restore", "townctl.restore_points:restore", "Restore a town as it was, to a file or as a new commit."),
     Command("flush", "townctl.restore_points:flush", "Publish the newest commit as a file that Litestream can read."),
@@ -153,6 +173,53 @@ COMMANDS: Final = (
         "Check everything: heads, images, every row, journals, inboxes, due markers, agent processes.",
     ),
 )
+
+ON_FILES: Final = {
+    "demo": ("it creates its own town on this machine", "leave --api out"),
+    "run": (
+        "it runs ticks on this machine, and a deployment runs its own",
+        "leave --api out and use --data; `townctl town status` shows what a deployment does",
+    ),
+    "tick": (
+        "it runs a tick on this machine, and a deployment runs its own",
+        "`townctl dry-run` shows the next tick; to run one here, use --bucket with the bucket of the deployment instead of --api",
+    ),
+    "record": ("it reads whole images of the town", "use --bucket with the bucket of the deployment instead of --api"),
+    "restore": (
+        "it reads whole images of the town and replaces its newest one",
+        "use --bucket with the bucket of the deployment instead of --api",
+    ),
+    "flush": ("it writes an object of the town", "use --bucket with the bucket of the deployment instead of --api"),
+    "retention": (
+        "it deletes objects of the town",
+        "a deployment does this once a day; to look at it, use --bucket with the bucket of the deployment instead of --api",
+    ),
+    "export": (
+        "it reads the whole image of the town",
+        "use --bucket with the bucket of the deployment instead of --api",
+    ),
+    "import": ("it writes a whole image", "use --bucket with the bucket of the deployment instead of --api"),
+    "litestream config": (
+        "it names the objects of the towns",
+        "use --bucket with the bucket of the deployment instead of --api",
+    ),
+    "litestream import": ("it writes a whole image", "use --bucket with the bucket of the deployment instead of --api"),
+    "serve": ("it serves an API itself", "leave --api out"),
+    "doctor": (
+        "it checks the files of the towns",
+        "use `townctl doctor --stack NAME` for a deployment, or `townctl town status TOWN` for one town",
+    ),
+}
+"""The commands that work on the files of the towns, or on this machine, and so refuse an API: why, and what to do instead."""
+
+
+def refuse_api(name: str) -> None:
+    """Raise Refused if the command cannot be sent to an API."""
+    from shared.domain.errors import Refused
+
+    if name in ON_FILES:
+        why, instead = ON_FILES[name]
+        raise Refused(f"{name} does not work with --api: {why}", status=400, path="api", hint=instead)
 
 
 def overview(columns: int) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from shared.domain.errors import Refused, UnknownTown
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 DATA_VARIABLE: Final = "TOWNCTL_DATA"
 DEFAULT_DATA: Final = Path("town-data")
 OpenDirectory = Callable[[Path], "ObjectStore"]
-_WIDE: Final = 240
-"""Columns if the output is not a terminal: enough for an event with the longest id on one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +182,3 @@ class Context:
 
 
 TheContext = Annotated[Context, Parameter(parse=False)]
-
-
-def screen(stream: TextIO) -> Console:
-    """A console that does not interpret markup. It is wide if it is not a terminal, so that pipes lose nothing."""
-    return Console(file=stream, markup=False, highlight=False, emoji=False, width=None if stream.isatty() else _WIDE)
-
-
-def compact(value: Any) -> str:
-    """The one JSON document of an answer, in ASCII, so that every terminal, locale and pipe can carry it."""
-    return json.dumps(value, indent=2)

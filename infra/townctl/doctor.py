@@ -20,7 +20,7 @@ from infra.townctl.wording import quantity
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
-from shared.domain.errors import TownError
+from shared.domain.errors import Refused, TownError
 from shared.domain.shapes import answer, document
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
@@ -33,7 +33,8 @@ from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import DueMarker
 from shared.questions import overview
 from shared.storage.towns import ObjectTownStore
-from shared.town import database, town_keys
+from shared.town import database
+from shared.town.town_keys import TownKeys, all_stored
 
 _RESTORE: Final = "copy the data directory, then restore the town to an earlier commit: townctl restore TOWN --in-place"
 _ENDING_SECONDS: Final = 2.0
@@ -42,7 +43,7 @@ _END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 @answer
 class Finding:
-    """One thing that needs attention, and what to do about it."""
+    """One thing that needs attention, and what to do about it. The town is `*` if it concerns all of them."""
 
     town_id: str
     check: str
@@ -91,6 +92,7 @@ def doctor(
         findings += found
         rows += looked_at
     findings += _of_agents(context, store, towns, known)
+    findings += _of_program(context)
     if town_id is None:
         findings += _of_strangers(markers, known)
     checked = Checked(context.place, towns, rows, tuple(findings))
@@ -114,7 +116,7 @@ def _of_town(
         structural = checkup.defects(sql)
         found = [Finding(town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
         if not any(problem.check == "integrity" for problem in structural):
-            found += [*_of_manifest(image, town_keys.all_values(sql)), *_of_state(town_id, sql)]
+            found += [*_of_manifest(image, dict(all_stored(sql))), *_of_state(town_id, sql)]
         rows = sum(checkup.row_counts(sql).values())
         interval = summary.before_tick(sql).interval
     except TownError as error:
@@ -132,12 +134,12 @@ def _of_town(
 def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
     """Facts that differ between the manifest and the image."""
     facts = image.facts
-    said: dict[str, Any] = {"tick_no": facts.tick_no}
+    said: dict[str, Any] = {TownKeys.tick_no.name: facts.tick_no}
     if facts.tick_no and facts.by_tick:
         said |= {
-            "tick_id": facts.commit_id,
-            "last_tick_at": to_text(facts.time),
-            "next_due_at": None if facts.next_due is None else to_text(facts.next_due),
+            TownKeys.tick_id.name: facts.commit_id,
+            TownKeys.last_tick_at.name: to_text(facts.time),
+            TownKeys.next_due_at.name: None if facts.next_due is None else to_text(facts.next_due),
         }
     for key, value in said.items():
         if keys.get(key) != value:
@@ -228,6 +230,19 @@ def _of_agents(
         )
         for agent in strangers()
     ]
+
+
+def _of_program(context: Context) -> Iterator[Finding]:
+    """The program of local agents, if one is remembered and does not exist any more."""
+    hint = 'set it again: townctl run --agent-command "PROGRAM ARGUMENTS"'
+    try:
+        program = agent_programs.remembered_program(context.data)
+    except Refused as error:
+        yield Finding("*", "agent program", str(context.data), error.message, error.hint)
+        return
+    if program.command and not program.is_there:
+        problem = f"the program that local agents run does not exist: {program.command[0]}"
+        yield Finding("*", "agent program", program.command[0], problem, hint)
 
 
 def _is_expected(agent: RunningAgent, busy: Mapping[str, int | None]) -> bool:

@@ -1,24 +1,19 @@
 """`townctl event`: post events to a town's inbox, list which are pending or poisoned, redrive a poisoned one."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from infra.townctl.arguments import TownName, at_least_one, content_of, json_of
-from infra.townctl.context import Context, TheContext, compact
-from infra.townctl.output import Answer, short, table, time_text
+from infra.townctl.arguments import TownName, content_of, json_of, require_limit
+from infra.townctl.output import Answer, compact, short, table, time_text
+from infra.townctl.paging import CursorOption, LimitOption, more
+from infra.townctl.place import ThePlace
 from shared.adapters import ids
-from shared.domain import limits, shapes
 from shared.domain.errors import Refused
-from shared.events import BY_TYPE
-from shared.intake import ingest
-from shared.intake import redrive as redrives
-from shared.intake.ingest import AcceptedBatch
-from shared.ports.steps import drive
-from shared.questions import overview
-from shared.questions.overview import EventLine, Which
-from shared.town import database
+from shared.domain.shapes import document
+from shared.questions.event_list import EventEntry
+from shared.questions.filters import LIMIT_AT_MOST, EventFilter, StateFilter
+from shared.questions.receipts import Batch
 
 
 def post(
@@ -42,64 +37,82 @@ def post(
         str | None,
         Parameter(name="--id", help="8 to 128 characters, the same on every retry; default: a new id."),
     ] = None,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Post events. An accepted event is stored; `townctl event list` shows its outcome once a tick has taken it."""
     body = body_of(file, type=event_type, agent=agent, bead=bead, payload=payload, id=event_id)
-    now = context.clock.now()
     try:
-        batch = ingest.accept(body, received_at=now)
+        return _accepted(place.post(town_id, body))
     except Refused as problem:
         raise _with_hint(problem, where="" if file is None else "--file: ") from None
-    return _store(context, town_id, batch)
 
 
 def list_(
     town_id: TownName,
     /,
     *,
-    pending: Annotated[
-        bool,
+    state: Annotated[
+        StateFilter | None,
         Parameter(
-            negative="",
-            help="Only events that are not applied yet: in the inbox, or waiting for another attempt.",
+            help="Only events in this state; pending: not applied yet, in the inbox or waiting for another attempt."
         ),
+    ] = None,
+    pending: Annotated[bool, Parameter(negative="", help="The same as --state pending.")] = False,
+    poisoned: Annotated[
+        bool, Parameter(negative="", help="The same as --state poisoned: only events that failed permanently.")
     ] = False,
-    poisoned: Annotated[bool, Parameter(negative="", help="Only events that failed permanently.")] = False,
-    limit: Annotated[int, Parameter(help="The maximum number of stored events.")] = 50,
-    context: TheContext,
+    type_: Annotated[str | None, Parameter(name="--type", help="Only events of this type.")] = None,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    place: ThePlace,
 ) -> Answer:
-    """List the newest stored events with their outcomes, and the events that are still in the inbox."""
-    if pending and poisoned:
-        hint = "give one of them, or none for all events"
-        problem = "--pending and --poisoned exclude each other: no event is both"
-        raise Refused(problem, status=400, path="pending", hint=hint)
-    at_least_one(limit)
-    which: Which = "pending" if pending else "poisoned" if poisoned else "all"
-    store = context.store()
-    image = drive(store.load(town_id))
-    with database.opened(image.image) as sql:
-        stored = overview.events(sql, which, limit=limit)
-    waiting = [] if poisoned else _waiting(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK))
-    rows = [
-        *(_stored_row(event) for event in stored),
-        *(("inbox", *row.values(), "waits for a tick", None) for row in waiting),
-    ]
-    document = {"townId": town_id, "stored": [shapes.document(event) for event in stored], "inbox": waiting}
+    """List events with their outcomes, newest first: in the inbox, stored, and those that came again under a known id."""
+    require_limit(limit, LIMIT_AT_MOST)
+    wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
+    found = place.events(town_id, wanted, limit=limit, cursor=cursor)
     columns = ("seq", "event", "type", "about", "received", "outcome", "error")
-    return Answer(document, (table(*columns, rows=rows),) if rows else (f"town {town_id} has no such events",))
+    rows = [_row(event) for event in found.events]
+    return Answer(document(found), (table(*columns, rows=rows) if rows else _none(town_id), *more(found.next)))
 
 
-def _stored_row(event: EventLine) -> tuple[object, ...]:
+def _none(town_id: str) -> str:
+    return f"town {town_id} has no such events"
+
+
+def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> StateFilter:
+    """The state that the options ask for. Raises Refused if they ask for several."""
+    states: dict[str, StateFilter] = {}
+    if given is not None:
+        states["state"] = given
+    if pending:
+        states["pending"] = "pending"
+    if poisoned:
+        states["poisoned"] = "poisoned"
+    if len(states) > 1:
+        first, second, *_ = states
+        hint = "give one of them, or none for all events"
+        raise Refused(f"--{first} and --{second} exclude each other", status=400, path=first, hint=hint)
+    return next(iter(states.values()), "all")
+
+
+def _row(event: EventEntry) -> tuple[object, ...]:
     return (
-        event.seq,
+        "inbox" if event.state == "inbox" else event.seq,
         event.event_id,
         event.event_type,
         short(event.agent_id or event.bead_id),
         time_text(event.received_at),
-        event.outcome or "pending",
+        _outcome(event),
         event.last_error,
     )
+
+
+def _outcome(event: EventEntry) -> str:
+    if event.state == "inbox":
+        return "waits for a tick"
+    if event.tick is not None:
+        return f"{event.state} in tick {event.tick}"
+    return event.outcome or event.state
 
 
 def redrive(
@@ -107,34 +120,14 @@ def redrive(
     event_id: Annotated[str, Parameter(help="The poisoned event, as `townctl event list TOWN --poisoned` shows it.")],
     /,
     *,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Redrive a poisoned event: post a copy with the id `<id>:r<n>`. The poisoned event stays as it is."""
-    return _store(
-        context, town_id, drive(redrives.redriven(town_id, event_id, context.store(), now=context.clock.now()))
-    )
+    return _accepted(place.redrive(town_id, event_id))
 
 
-def _store(context: Context, town_id: TownName, batch: AcceptedBatch) -> Answer:
-    """Store an accepted batch durably."""
-    store = context.store()
-    key = drive(
-        store.post(
-            town_id,
-            batch.body,
-            received_at=context.clock.now(),
-            batch_id=ids.batch_id(),
-            wake=not batch.transient_only,
-        )
-    )
-    accepted = [event.event_id for event in batch.envelopes]
-    document = {"townId": town_id, "accepted": accepted, "object": key, "wakes": not batch.transient_only}
-    when = (
-        "the next tick takes it"
-        if not batch.transient_only
-        else "the next due tick takes it; it does not wake the town"
-    )
-    return Answer(document, (f"accepted {', '.join(accepted)}; {when}",))
+def _accepted(stored: Batch) -> Answer:
+    return Answer(document(stored), (f"accepted {', '.join(stored.accepted)}; the next tick takes it",))
 
 
 def body_of(file: str | None, **flags: str | None) -> bytes:
@@ -172,6 +165,8 @@ def _with_hint(problem: Refused, *, where: str) -> Refused:
     """The problem with a hint, if it has none."""
     hint = problem.hint
     if not hint and problem.path.endswith("event_type"):
+        from shared.events import BY_TYPE
+
         hint = "known types: " + ", ".join(sorted(name for name, known in BY_TYPE.items() if known.senders))
     return Refused(
         problem.message if problem.path else f"{where}{problem.message}",
@@ -179,18 +174,3 @@ def _with_hint(problem: Refused, *, where: str) -> Refused:
         path=problem.path,
         hint=hint or "nothing was stored; correct the event and post it again",
     )
-
-
-def _waiting(reading: Any) -> list[dict[str, Any]]:
-    """The events in the inbox, one dict for each."""
-    batches: Sequence[Any] = drive(reading).objects
-    return [
-        {
-            "eventId": event.event_id,
-            "eventType": event.event_type,
-            "about": short(event.agent_id or event.bead_id),
-            "receivedAt": event.received_at,
-        }
-        for batch in batches
-        for event in ingest.read_object(batch.key, batch.body)
-    ]

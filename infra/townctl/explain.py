@@ -8,22 +8,17 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.arguments import time_of
-from infra.townctl.context import Context, TheContext
 from infra.townctl.output import Answer, plain, shortened, table
+from infra.townctl.paging import the_one
+from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
 from shared.domain.shapes import document
 from shared.domain.times import to_text
-from shared.history.retained_past import StoredPast
-from shared.ports.steps import drive
-from shared.questions import explain as lives
 from shared.questions.explain import Explanation
-from shared.questions.lives import meant
-from shared.questions.present import CurrentWait, SubjectKind
+from shared.questions.present import CurrentWait
 from shared.questions.story import StoryEntry
 from shared.questions.waiting import Waiting
-from shared.storage.towns import ObjectTownStore
-from shared.town import database
 
 TownOption = Annotated[
     str | None,
@@ -35,45 +30,29 @@ BeadId = Annotated[str, Parameter(help="The bead's id, or a prefix that no other
 AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 
 _AHEAD: Final = 8
-_MEANT: Final = 5
 
 
-def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
+def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, place: ThePlace) -> Answer:
     """Show the history of a bead: every event, rule, action and effect, and what it waits for.
 
     Give the town as `--town TOWN` or as a second argument.
     """
-    return _explained("bead", bead_id, town_id, at, context)
+    return _explained("bead", bead_id, town_id, at, place)
 
 
-def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, context: TheContext) -> Answer:
+def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, place: ThePlace) -> Answer:
     """Show the history of an agent: what it worked on, what would remove it, and why it gets no work.
 
     Give the town as `--town TOWN` or as a second argument.
     """
-    return _explained("agent", agent_id, town_id, at, context)
+    return _explained("agent", agent_id, town_id, at, place)
 
 
-def _explained(kind: SubjectKind, word: str, town_id: str | None, at: str | None, context: Context) -> Answer:
+def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, place: Place) -> Answer:
     moment = time_of(at, what="at")
-    store, objects = context.store(), context.objects()
-    town_id = town_id or _only_town(drive(store.towns()))
-    now = context.clock_of(store, town_id).now()
-    subject = _the_one(store, town_id, kind, word)
-    tell = lives.explain_bead if kind == "bead" else lives.explain_agent
-    found = drive(tell(town_id, subject, StoredPast(objects, objects), now=now, at=moment))
+    town_id = town_id or _only_town(place.town_ids())
+    found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
     return Answer(document(found), tuple(view(found)))
-
-
-def _the_one(store: ObjectTownStore, town_id: str, kind: SubjectKind, word: str) -> str:
-    """The id that a word means; the word itself if it matches nothing in the current town. Raises Refused if it is ambiguous."""
-    with database.opened(drive(store.load(town_id)).image) as sql:
-        ids = meant(sql, word, is_agent=kind == "agent", limit=_MEANT)
-    if len(ids) > 1:
-        others = " and others" if len(ids) == _MEANT else ""
-        problem = f"{word} is ambiguous in town {town_id}: {', '.join(ids)}{others}"
-        raise Refused(problem, status=400, path=kind, hint=f"give more characters of the id of the {kind}")
-    return ids[0] if ids else word
 
 
 def view(found: Explanation) -> Iterator[RenderableType]:
@@ -89,9 +68,9 @@ def view(found: Explanation) -> Iterator[RenderableType]:
         yield Text(f"{heartbeats}; the last one of each agent is shown")
     for note in found.notes:
         yield Text(plain(note))
-    if found.now is None:
-        yield Text(f"the {found.kind} is no longer in the town")
-    else:
+    if found.gone is not None:
+        yield Text(plain(found.gone.says))
+    if found.now is not None:
         yield from _now(found, found.now)
 
 

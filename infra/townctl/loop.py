@@ -18,14 +18,14 @@ from cyclopts import Parameter
 from infra.townctl import agent_programs, forges, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.live import Lines, RunWatcher
-from infra.townctl.output import FOUND, OK, Answer
+from infra.townctl.output import FOUND, OK, Answer, plain
 from infra.townctl.wording import message_of, quantity
 from shared.adapters import ids
 from shared.domain import limits
 from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.runner.passes import Passes
-from shared.runner.run_report import FailedRun, PassReport, RunOutcome
+from shared.runner.run_report import FailedRun, PassReport, RunOutcome, RunReport
 from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
 
@@ -55,6 +55,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     effects: Counter[str] = field(default_factory=Counter)
     failures: dict[str, str] = field(default_factory=dict)
+    failed_effects: dict[str, str] = field(default_factory=dict)
 
     def add(self, report: PassReport) -> None:
         """Count one pass."""
@@ -64,6 +65,7 @@ class Tally:
             self.effects["succeeded"] += run.effects.succeeded
             self.effects["failed"] += run.effects.failed
             self.failures.pop(run.town_id, None)
+            self._judge_effects(run)
         for failed in report.failed:
             self.failures[failed.town_id] = message_of(failed.error)
         if report.looked:
@@ -71,13 +73,26 @@ class Tally:
         if report.problem is not None:
             self.failures[EVERYTHING] = message_of(report.problem)
 
+    def _judge_effects(self, run: RunReport) -> None:
+        """Note a tick whose effects failed, such as the start of an agent, until a later tick of the town goes well."""
+        if run.effects.failed:
+            failed = quantity(run.effects.failed, "effect")
+            self.failed_effects[run.town_id] = f"{failed} failed; `townctl event list {run.town_id}` shows why"
+        elif run.tick is not None:
+            self.failed_effects.pop(run.town_id, None)
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """What is wrong with each town whose last run, or whose last effects, failed."""
+        return self.failed_effects | self.failures
+
     def counts(self) -> LoopCounts:
         """The counts, for an answer."""
         return LoopCounts(
             passes=self.passes,
             ticks={outcome: self.outcomes[outcome] for outcome in get_args(RunOutcome)},
             effects={outcome: self.effects[outcome] for outcome in ("succeeded", "failed")},
-            failing=dict(sorted(self.failures.items())),
+            failing=dict(sorted(self.failing.items())),
         )
 
 
@@ -185,7 +200,7 @@ def run(
     """Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.
 
     Several loops may run on the same data. When a loop ends, its agents keep running; the next `townctl run` finds them.
-    Exit code 1 if the last run of any town failed.
+    Exit code 1 if the last run of any town failed, or an effect of its last tick, such as the start of an agent.
     """
     wanted = tuple(towns or ())
     store = context.store(towns=wanted)
@@ -209,9 +224,22 @@ def run(
         if left:
             context.talk(f"agents still running: {len(left)}; the next `townctl run` finds them")
     tally = loop.tally
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "no town was due"
-    shown = f"{quantity(tally.passes, 'pass', 'passes')}: {counts}"
-    return Answer(document(tally.counts()), (shown,), FOUND if tally.failures else OK)
+    lines = [f"{quantity(tally.passes, 'pass', 'passes')}: {_outcomes(tally.outcomes)}"]
+    lines += [plain(f"{town_id}: {problem}") for town_id, problem in sorted(tally.failed_effects.items())]
+    return Answer(document(tally.counts()), tuple(lines), FOUND if tally.failing else OK)
+
+
+def _outcomes(outcomes: Mapping[str, int]) -> str:
+    """What became of the runs, in words."""
+    said = {
+        "committed": quantity(outcomes.get("committed", 0), "tick committed", "ticks committed"),
+        "quiet": quantity(outcomes.get("quiet", 0), "tick that changed nothing", "ticks that changed nothing"),
+        "not_due": quantity(
+            outcomes.get("not_due", 0), "look at a town that was not due", "looks at towns that were not due"
+        ),
+        "lost": f"{outcomes.get('lost', 0)} lost to another worker",
+    }
+    return ", ".join(text for name, text in said.items() if outcomes.get(name)) or "no town was due"
 
 
 def speed_of(clock: wiring.LocalClock) -> float:

@@ -102,7 +102,8 @@ def tick(
     forge = forges.forge_of(context.data, clock, hosts=forges.hosts_of(context.data, ()), secrets_prefix=secrets_prefix)
     around = context.around(store, clock=clock, runtime=runtime, forge=forge)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
-    code = FOUND if run.outcome == "lost" or (run.tick is not None and run.tick.violations) else OK
+    violated = run.tick is not None and run.tick.violations
+    code = FOUND if run.outcome == "lost" or violated else OK
     complaints = _complaints(store, town_id) if run.effects.failed else ()
     return Answer(document(_done(run)), (*_run_view(run), *complaints), code)
 

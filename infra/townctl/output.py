@@ -4,15 +4,16 @@ The texts in a town come from outside. Before they reach a terminal, every unpri
 title of a bead can neither colour nor clear the screen. No text is interpreted as markup.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from shared.domain.times import to_text
@@ -27,6 +28,8 @@ BROKEN: Final = 70
 INTERRUPTED: Final = 130
 """The command was interrupted before it was done."""
 
+_WIDE: Final = 240
+"""Columns if the output is not a terminal: enough for an event with the longest id on one line."""
 _MINIMUM: Final = 10
 """The smallest width of a column of long texts."""
 _WHOLE: Final = len("2026-01-10T12:00:00.000Z")
@@ -93,3 +96,13 @@ def time_text(at: datetime | None) -> str:
 def shortened(text: str) -> str:
     """A text with every UUID in it as `short` shows it."""
     return _UUID.sub(r"\1", text)
+
+
+def screen(stream: TextIO) -> Console:
+    """A console that does not interpret markup. It is wide if it is not a terminal, so that pipes lose nothing."""
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=None if stream.isatty() else _WIDE)
+
+
+def compact(value: Any) -> str:
+    """The one JSON document of an answer, in ASCII, so that every terminal, locale and pipe can carry it."""
+    return json.dumps(value, indent=2)

@@ -1,6 +1,6 @@
 """`townctl replay`: run recorded ticks again, unchanged as a proof or with overrides as a what-if."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,23 +10,21 @@ from rich.text import Text
 
 from infra.townctl import recordings
 from infra.townctl.arguments import content_of, json_of, time_of
-from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
-from infra.townctl.summaries import action_line, code_of
+from infra.townctl.place import ThePlace
+from infra.townctl.summaries import action_line, code_of, event_line
 from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
-from shared.history.differences import ABSENT
+from shared.domain.shapes import document
+from shared.domain.times import to_text
+from shared.history.differences import ABSENT, Difference
 from shared.history.journal_rows import ticks_text
-from shared.history.retained_past import StoredPast
 from shared.intake.asked_time import time_in
-from shared.ports.steps import drive
-from shared.replay import faithful
-from shared.replay.requests import OverridesRequest
-from shared.replay.time_window import Window, window_of
-from shared.replay.what_if import run
+from shared.questions.snapshot import StateSnapshot
+from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
+from shared.replay.what_if.comparison import Parting
+from shared.replay.what_if.run import WhatIf
 
-_KINDS: Final = ("events", "actions", "effects", "violations")
-_SIDES: Final = ("onlyInHistory", "onlyNow")
 _WORTH_A_LINE: Final = frozenset(
     (
         "agent_metadata",
@@ -62,7 +60,7 @@ def replay(
         str | None, Parameter(help="Continue where the last answer ended; give --from and --to again.")
     ] = None,
     overrides: _Overrides = None,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.
 
@@ -70,20 +68,28 @@ def replay(
     """
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
-        return recordings.replay_file(context, Path(target))
+        return recordings.replay_file(Path(target))
     if from_ is None:
         hint = f"give --from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
         raise Refused(f"--from is required to replay town {target}", status=400, path="from", hint=hint)
-    town_id = target
-    store = context.store()
-    context.require_towns(store, town_id)
-    now = context.clock_of(store, town_id).now()
-    wanted = window_of(time_in(from_, "from", name="--from"), time_of(to, what="to") or now, now=now, cursor=cursor)
+    end = time_of(to, what="to") or place.now(target)
+    asked: dict[str, Any] = {"from": to_text(time_in(from_, "from", name="--from")), "to": to_text(end)}
+    if cursor is not None:
+        asked["cursor"] = cursor
     if overrides is not None:
-        return _otherwise(context, town_id, wanted, overrides)
-    again = drive(faithful.replay(town_id, _past(context), wanted))
-    document = again.as_json()
-    return Answer(document, tuple(replay_view(document)), OK if again.exact else FOUND)
+        asked["overrides"] = _changes(overrides, cursor)
+    found = place.replay(target, asked)
+    if isinstance(found, WhatIf):
+        return Answer(document(found), tuple(what_if_view(found)), OK if found.history_divergence is None else FOUND)
+    return Answer(document(found), tuple(replay_view(found)), OK if found.exact else FOUND)
+
+
+def _changes(file: str, cursor: str | None) -> Any:
+    """The content of --overrides. Raises Refused."""
+    if cursor is not None:
+        hint = "leave --cursor out, and narrow the window with --from and --to"
+        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
+    return json_of(content_of(file, what="overrides"), what="overrides")
 
 
 def _is_file(target: str, from_: str | None) -> bool:
@@ -99,131 +105,106 @@ def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:
             raise Refused(problem, status=400, path=name, hint=hint)
 
 
-def _otherwise(context: Context, town_id: str, wanted: Window, file: str) -> Answer:
-    if wanted.resumed_after is not None:
-        hint = "leave --cursor out, and narrow the window with --from and --to"
-        raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
-    request = OverridesRequest.read_below("overrides", json_of(content_of(file, what="overrides"), what="overrides"))
-    other = drive(run.what_if(town_id, _past(context), wanted, request.overrides()))
-    document = other.as_json()
-    return Answer(document, tuple(what_if_view(document)), OK if other.history is None else FOUND)
-
-
-def _past(context: Context) -> StoredPast:
-    objects = context.objects()
-    return StoredPast(objects, objects)
-
-
-def replay_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A replay for people, from its document."""
-    ticks = document["ticks"]
-    first, started = document["from"], document["startedFrom"]
-    yield Text(f"{document['townId']} from {first} to {document['to']}, started from commit {started['txid']}")
-    if ticks:
-        yield table("tick", "at", "events", "actions", "rules", "equal", rows=[_tick_row(tick) for tick in ticks])
-    for segment in document["segments"]:
+def replay_view(again: Replay) -> Iterator[RenderableType]:
+    """A replay for people."""
+    window = f"from {to_text(again.from_)} to {to_text(again.to)}"
+    yield Text(f"{again.town_id} {window}, started from commit {again.started_from.txid}")
+    if again.ticks:
+        rows = [_tick_row(tick) for tick in again.ticks]
+        yield table("tick", "at", "events", "actions", "rules", "equal", rows=rows)
+    for segment in again.segments:
         yield Text(_segment_line(segment))
-    for note in document["notes"]:
+    for note in again.notes:
         yield Text(plain(note))
-    if document["stopped"] is not None:
-        yield Text(plain(document["stopped"]), style="bold")
-    if document["divergence"] is not None:
-        yield from _divergence_view(document["divergence"])
-    state = document["stateSnapshot"]
-    yield Text(
-        f"at {document['to']}: {quantity(len(state['agents']), 'agent')}, "
-        f"{quantity(len(state['nonTerminalBeads']), 'live bead')}, "
-        f"{quantity(state['queue']['pendingEvents'], 'pending event')}, "
-        f"{quantity(len(state['queue']['effects']), 'open effect')}"
-    )
-    following = counted(code_of(judged["rule"]) for judged in document["nextActions"])
+    if again.stopped is not None:
+        yield Text(plain(again.stopped), style="bold")
+    if again.divergence is not None:
+        yield from _divergence_view(again.divergence)
+    yield Text(f"at {to_text(again.to)}: {_state_line(again.state_snapshot)}")
+    following = counted(code_of(judged.rule) for judged in again.next_actions)
     yield Text(f"next: {following}" if following else "next: nothing")
-    if document["cursor"] is not None:
-        yield Text(f"there are more ticks; to continue, add --cursor {document['cursor']}")
+    if again.cursor is not None:
+        yield Text(f"there are more ticks; to continue, add --cursor {again.cursor}")
 
 
-def _tick_row(tick: Mapping[str, Any]) -> tuple[object, ...]:
-    same = {True: "yes", False: "NO", None: "?"}[tick["equal"]]
+def _state_line(state: StateSnapshot) -> str:
+    beads = len(state.non_terminal_beads) + state.non_terminal_beads_omitted
     return (
-        tick["tick"],
-        tick["time"],
-        counted(event["event_type"] for event in tick["events"]),
-        counted(judged["action"]["type"] for judged in tick["actions"]),
-        counted(code_of(judged["rule"]) for judged in tick["actions"]),
-        same if tick["comparedBy"] != "outputs" else f"{same} (outputs only)",
+        f"{quantity(len(state.agents), 'agent')}, {quantity(beads, 'live bead')}, "
+        f"{quantity(state.queue.pending_events, 'pending event')}, {quantity(len(state.queue.effects), 'open effect')}"
     )
 
 
-def _segment_line(segment: Mapping[str, Any]) -> str:
-    ticks = ticks_text(segment["firstTick"], segment["lastTick"])
-    if segment["kind"] == "what_if":
+def _tick_row(tick: ReplayedTick) -> tuple[object, ...]:
+    same = {True: "yes", False: "NO", None: "?"}[tick.equal]
+    return (
+        tick.tick,
+        to_text(tick.time),
+        counted(event.event_type for event in tick.events),
+        counted(judged.action["type"] for judged in tick.actions),
+        counted(code_of(judged.rule) for judged in tick.actions),
+        same if tick.compared_by != "outputs" else f"{same} (outputs only)",
+    )
+
+
+def _segment_line(segment: Segment) -> str:
+    ticks = ticks_text(segment.first_tick, segment.last_tick)
+    if segment.kind == "what_if":
         found = {True: "gives the same result", False: "diverges", None: "cannot be compared"}
-        return f"{ticks}: made by code {segment['codeVersion']}; the installed code {found[segment['equal']]}"
+        return f"{ticks}: made by code {segment.code_version}; the installed code {found[segment.equal]}"
     found = {
         True: "equal to history",
         False: "DIVERGES FROM HISTORY",
         None: "cannot be compared, because history has nothing to compare it with",
     }
-    return f"{ticks}: {found[segment['equal']]}"
+    return f"{ticks}: {found[segment.equal]}"
 
 
-def _divergence_view(divergence: Mapping[str, Any]) -> Iterator[RenderableType]:
-    yield Text(plain(f"first difference in tick {divergence['tick']}: {divergence['reason']}"), style="bold")
-    yield table("table", "key", "column", "committed", "now", rows=_difference_rows(divergence["differences"]))
+def _divergence_view(divergence: Divergence) -> Iterator[RenderableType]:
+    yield Text(plain(f"first difference in tick {divergence.tick}: {divergence.reason}"), style="bold")
+    rows = [(each.table, each.key, each.column, each.expected, each.got) for each in divergence.differences]
+    yield table("table", "key", "column", "committed", "now", rows=rows)
 
 
-def _difference_rows(differences: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]:
-    return [(each["table"], each["key"], each["column"], each["expected"], each["got"]) for each in differences]
-
-
-def what_if_view(document: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A what-if for people, from its document."""
-    otherwise = sum(any(parting[kind][side] for kind in _KINDS for side in _SIDES) for parting in document["partings"])
+def what_if_view(other: WhatIf) -> Iterator[RenderableType]:
+    """A what-if for people."""
+    otherwise = sum(parting.other_outputs for parting in other.partings)
     yield Text(
-        f"{document['townId']} from {document['from']} to {document['to']}: "
-        f"{quantity(document['ticksCompared'], 'tick')} compared, {otherwise} with different outputs, "
-        f"{document['ticksParted']} with a different state"
+        f"{other.town_id} from {to_text(other.from_)} to {to_text(other.to)}: "
+        f"{quantity(other.ticks_compared, 'tick')} compared, {otherwise} with different outputs, "
+        f"{other.ticks_parted} with a different state"
     )
-    for parting in document["partings"]:
-        rows = [row for row in parting["rows"] if row["table"] in _WORTH_A_LINE]
-        if not rows and not any(parting[kind][side] for kind in _KINDS for side in _SIDES):
-            continue
-        yield from _parting_view(parting, rows)
-    counts = document["sum"]
-    yield table(
-        "action",
-        "only in history",
-        "only now",
-        rows=[
-            (name, counts["actionsOnlyInHistory"].get(name, 0), counts["actionsOnlyNow"].get(name, 0))
-            for name in sorted({*counts["actionsOnlyInHistory"], *counts["actionsOnlyNow"]})
-        ],
-    )
-    yield Text(f"at the end: {quantity(counts['rowsApart'], 'different row')}")
-    for note in document["notes"]:
+    for parting in other.partings:
+        rows = [row for row in parting.rows if row.table in _WORTH_A_LINE]
+        if rows or parting.other_outputs:
+            yield from _parting_view(parting, rows)
+    then, now = other.sum.actions_only_in_history, other.sum.actions_only_now
+    counts = [(name, then.get(name, 0), now.get(name, 0)) for name in sorted({*then, *now})]
+    yield table("action", "only in history", "only now", rows=counts)
+    yield Text(f"at the end: {quantity(other.sum.rows_apart, 'different row')}")
+    for note in other.notes:
         yield Text(plain(note))
-    if document["historyDivergence"] is not None:
+    if other.history_divergence is not None:
         yield Text("without the overrides, the replay diverges from history:")
-        yield from _divergence_view(document["historyDivergence"])
+        yield from _divergence_view(other.history_divergence)
 
 
-def _parting_view(parting: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    yield Text(f"tick {parting['tick']} at {parting['time']}")
-    for sign, side in (("-", "onlyInHistory"), ("+", "onlyNow")):
-        for event in parting["events"][side]:
-            line = f"  {sign} event {event['event_type']} {event['event_id']}: {event['outcome']}"
-            yield Text(plain(shortened(line)))
-        for judged in parting["actions"][side]:
-            yield Text(plain(f"  {sign} {code_of(judged['rule'])} {action_line(judged)}"))
-        for broken in parting["violations"][side]:
-            yield Text(plain(f"  {sign} violation {broken['invariant']}: {broken['message']}"))
+def _parting_view(parting: Parting, rows: Sequence[Difference]) -> Iterator[RenderableType]:
+    yield Text(f"tick {parting.tick} at {to_text(parting.time)}")
+    for sign, side in (("-", parting.only_in_history), ("+", parting.only_now)):
+        for event in side.events:
+            yield Text(plain(shortened(f"  {sign} {event_line(event)}")))
+        for judged in side.actions:
+            yield Text(plain(f"  {sign} {code_of(judged.rule)} {action_line(judged)}"))
+        for broken in side.violations:
+            yield Text(plain(f"  {sign} violation {broken.invariant}: {broken.message}"))
     for row in rows[:_ROWS_SHOWN]:
-        yield Text(plain(shortened(f"    {row['table']} {row['key']} {_change(row)}"))[:160])
+        yield Text(plain(shortened(f"    {row.table} {row.key} {_change(row)}"))[:160])
     if len(rows) > _ROWS_SHOWN:
         yield Text(f"    and {len(rows) - _ROWS_SHOWN} more; --json shows all of them")
 
 
-def _change(row: Mapping[str, Any]) -> str:
-    if row["column"] != "*":
-        return f"{row['column']}: {row['expected']} -> {row['got']}"
-    return "exists only now" if row["expected"] == ABSENT else "exists only in history"
+def _change(row: Difference) -> str:
+    if row.column != "*":
+        return f"{row.column}: {row.expected} -> {row.got}"
+    return "exists only now" if row.expected == ABSENT else "exists only in history"

@@ -1,4 +1,4 @@
-"""`townctl points`, `restore`, `flush` and `retention`: list, restore, publish and delete past commits of a town."""
+"""`townctl restore`, `flush` and `retention`: restore, publish and delete past commits of a town."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from infra.townctl.arguments import TownName, at_least_one, time_of, write_whole
+from infra.townctl.arguments import TownName, time_of, write_whole
 from infra.townctl.context import Context, TheContext
-from infra.townctl.output import FOUND, OK, Answer, table
+from infra.townctl.output import FOUND, OK, Answer
 from infra.townctl.wording import quantity
 from shared.adapters import ids
 from shared.domain.errors import Refused
@@ -27,14 +27,6 @@ _Verify = Annotated[
     bool, Parameter(negative="", help="Also restore the commit with the real Litestream, and compare the bytes.")
 ]
 _Days = Annotated[int, Parameter(validator=Number(gte=1, lte=3650))]
-
-
-@answer
-class Points:
-    """The commits that a town can be restored to, newest first."""
-
-    town_id: str
-    points: tuple[RestorePoint, ...]
 
 
 @answer
@@ -58,22 +50,6 @@ class Published:
     town_id: str
     txid: int
     key: str
-
-
-def points(
-    town_id: TownName,
-    /,
-    *,
-    limit: Annotated[int, Parameter(help="The maximum number of points.")] = 20,
-    context: TheContext,
-) -> Answer:
-    """List the commits that a town can be restored to, newest first."""
-    at_least_one(limit)
-    found = drive(context.archive(town_id).points(limit=limit))
-    rows = [(point.txid, to_text(point.time), point.tick, point.size, point.kind) for point in found]
-    return Answer(
-        document(Points(town_id, tuple(found))), (table("txid", "time", "tick", "bytes", "kept as", rows=rows),)
-    )
 
 
 def restore(

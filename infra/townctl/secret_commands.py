@@ -11,9 +11,9 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName
-from infra.townctl.context import Context, TheContext
-from infra.townctl.forges import PREFIX_HELP, prefix_of, secret_files
+from infra.townctl.forges import PREFIX_HELP, prefix_of
 from infra.townctl.output import FOUND, OK, Answer, table
+from infra.townctl.place import Place, ThePlace
 from infra.townctl.stack_secrets import StackSecrets
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_tokens import secret_name
@@ -65,30 +65,28 @@ def set_(
     rig: _Rig = None,
     host: _Host = None,
     secrets_prefix: _Prefix = None,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Store a town's token, read from standard input: `townctl secret set TOWN github < FILE`.
 
     For a deployed stack give its prefix, and its bucket or --api, so that townctl can check that the town exists.
     """
-    secrets = _secrets(context, secrets_prefix)
-    if isinstance(secrets, StackSecrets) and context.bucket is None:
-        checked_town_id(town_id)
+    secrets = _secrets(place, secrets_prefix)
+    if isinstance(secrets, StackSecrets) and place.is_directory:
+        checked_town_id(town_id)  # the town is in the deployment, not here
     else:
-        context.require_towns(context.store(), town_id)
+        place.require(town_id)
     return store(secrets, forge, town_id=town_id, rig=rig, host=host)
 
 
-def set_platform(
-    forge: ForgeWord, /, *, host: _Host = None, secrets_prefix: _Prefix = None, context: TheContext
-) -> Answer:
+def set_platform(forge: ForgeWord, /, *, host: _Host = None, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
     """Store a token, read from standard input, for every town that has none of its own."""
-    return store(_secrets(context, secrets_prefix), forge, host=host)
+    return store(_secrets(place, secrets_prefix), forge, host=host)
 
 
-def list_(*, secrets_prefix: _Prefix = None, context: TheContext) -> Answer:
+def list_(*, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
     """List the hosts, towns and rigs that have a token, without showing any token."""
-    return names_in(_secrets(context, secrets_prefix))
+    return names_in(_secrets(place, secrets_prefix))
 
 
 def remove(
@@ -99,18 +97,14 @@ def remove(
     rig: _Rig = None,
     host: _Host = None,
     secrets_prefix: _Prefix = None,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Remove a token. Exit code 1 if there was none."""
-    return forget(_secrets(context, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
+    return forget(_secrets(place, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
 
 
-def _secrets(context: Context, given: str | None) -> SecretStore:
-    """The tokens below a prefix, in the region of the bucket if one is named; without a prefix those of the directory."""
-    prefix = prefix_of(given)
-    if prefix is None:
-        return secret_files(context.data)
-    return StackSecrets(prefix, region=None if context.bucket is None else context.bucket.region)
+def _secrets(place: Place, given: str | None) -> SecretStore:
+    return place.secrets(prefix_of(given))
 
 
 def store(

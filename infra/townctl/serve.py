@@ -4,22 +4,21 @@ The routes, their code and their refusals are those of a deployment. There is no
 scope `operator`, which gives access only to the town that it names.
 """
 
-import json
 import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
 from functions import problems
 from functions.access import Access
+from functions.api import BESIDES, REQUEST_ID
 from infra.devstack.gateway import Route, event_of, serving
-from infra.ops import openapi
 from infra.townctl import agent_programs, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import secret_files
@@ -37,6 +36,7 @@ from shared.ports.queue import Wake
 from shared.ports.secrets import Secret
 from shared.ports.town_past import TownPast
 from shared.runner.surroundings import Surroundings
+from shared.storage.restore import Archive
 
 DEFAULT_PORT: Final = 8765
 _ARN: Final = "arn:townctl:token:::operator/"
@@ -65,7 +65,7 @@ class OwnTown(Access):
 
 @dataclass
 class Served:
-    """The routes of the functions and their handlers. One request at a time: the framework holds one current event."""
+    """The routes of the functions and their handlers. They answer one request at a time, because they share warm images."""
 
     routes: tuple[tuple[Route, Callable[[Any, Any], dict[str, Any]]], ...]
     key: str
@@ -81,12 +81,12 @@ class Served:
             parameters = route.match(method, path)
             if parameters is None:
                 continue
+            query = urlsplit(target).query
+            event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
             try:
                 claims = self._claims(headers)
             except Refused as refusal:
-                return _problem(401, refusal.message, refusal.hint)
-            query = urlsplit(target).query
-            event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
+                return _problem(event, 401, refusal.message, refusal.hint)
             if route.guard == "townToken":
                 named = {
                     "town": claims.town,
@@ -99,12 +99,12 @@ class Served:
                 event["requestContext"]["authorizer"] = {"lambda": shown}
             elif claims.scope != "operator":
                 hint = "make one with `townctl token TOWN --scope operator`"
-                return _problem(403, "this route requires an operator's token", hint)
+                return _problem(event, 403, "this route requires an operator's token", hint)
             else:
                 event["requestContext"]["authorizer"] = {"iam": {"userArn": _ARN + claims.town}}
             with self._turn:
                 return handler(event, None)
-        return _problem(404, f"there is no route {method} {path[:200]}", "see docs/runbook/deploy.md for the routes")
+        return {"statusCode": 404, "headers": {}, "body": ""}
 
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
         scheme, _, shown = headers.get("authorization", "").partition(" ")
@@ -167,6 +167,9 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
             objects = context.objects()
             return StoredPast(objects, objects)
 
+        def archive(self, town_id: str) -> Archive:
+            return context.archive(town_id)
+
     access = OwnTown((), write)
     ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
     there = events.EventsDeployment(ingestion, access)
@@ -174,13 +177,14 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
     # Both functions call this to build their deployment; in Lambda it reads the environment.
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
-    found = []
-    for path, operations in openapi.document()["paths"].items():
-        for method, operation in operations.items():
-            handler = debug.lambda_handler if "debug" in operation["tags"] else events.lambda_handler
-            guard: Literal["townToken", "sigv4"] = next(iter(operation["security"][0]))
-            found.append((Route(method.upper(), path, "", guard), handler))
-    return Served(tuple(found), key, around.clock)
+    handlers = {"events": events.lambda_handler, "debug": debug.lambda_handler}
+    found = [
+        (Route(each.method, each.path, "", each.guard), handlers[name])
+        for name, routes in (("events", events.ROUTES), ("debug", debug.ROUTES))
+        for each in routes
+    ]
+    found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
+    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), key, around.clock)
 
 
 def key_of(context: Context) -> str:
@@ -193,6 +197,7 @@ def key_of(context: Context) -> str:
     return known.reveal()
 
 
-def _problem(status: int, detail: str, hint: str) -> dict[str, Any]:
-    headers = {"Content-Type": problems.CONTENT_TYPE, **problems.NO_STORE}
-    return {"statusCode": status, "headers": headers, "body": json.dumps(problems.document(status, detail, hint=hint))}
+def _problem(event: Mapping[str, Any], status: int, detail: str, hint: str) -> dict[str, Any]:
+    refusal = problems.response(status, detail, hint=hint)
+    refusal["headers"][REQUEST_ID] = event["requestContext"]["requestId"]
+    return refusal

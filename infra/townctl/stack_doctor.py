@@ -104,7 +104,7 @@ def deployed(name: str) -> Stack:
     """The stack of this name in the account and region that the SDK finds. Raises Refused."""
     import boto3
 
-    from infra.townctl.over_api import Api as Signed
+    from infra.townctl.api import Api as Signed
 
     session = boto3.session.Session()
     if session.region_name is None:

@@ -1,29 +1,27 @@
 """`townctl dry-run` and `ticks`: show what the next tick would do, and what past ticks did."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import TownName, at_least_one, content_of, time_of
-from infra.townctl.context import TheContext
+from infra.townctl.arguments import TownName, content_of, json_of, require_limit, time_of
 from infra.townctl.output import Answer, plain, short, table
+from infra.townctl.place import Place, ThePlace
 from infra.townctl.summaries import code_of, done_in, subject_of
 from infra.townctl.wording import counted, since
-from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.report import JudgedAction
 from shared.domain.shapes import document
-from shared.domain.tick import Envelope
 from shared.domain.times import from_text, text_or_none, to_text
-from shared.intake import ingest
-from shared.ports.steps import drive
-from shared.questions import dry_run as dry_runs
 from shared.questions.dry_run import DryRun
-from shared.town import database, journal
+from shared.questions.filters import TICKS_AT_MOST
+from shared.questions.tick_list import PastTick, Ticks
+
+_LIMIT_AT_MOST: Final = 100_000
 
 
 def dry_run(
@@ -42,59 +40,98 @@ def dry_run(
             help="A what-if: add the events in this file (see `event post --file`); `-` is standard input.",
         ),
     ] = None,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Show what the next tick would do, without changing anything.
 
     With --json the answer contains the complete input, and `townctl tick --input` runs exactly that tick.
     """
-    store = context.store()
-    clock = context.clock_of(store, town_id)
     at = time_of(now, what="now")
-    extra: tuple[Envelope, ...] = ()
+    asked: dict[str, Any] = {"observe": observe}
+    if at is not None:
+        asked["now"] = to_text(at)
     if events is not None:
-        extra = _extra_events(content_of(events, what="events"), at or clock.now())
-    runtime = context.agents(clock) if observe else None
-    around = context.around(store, clock=clock, runtime=runtime)
-    shown = drive(
-        dry_runs.dry_run(town_id, around, worker_id=ids.worker_id(), ask_runtime=observe, now=at, extra_events=extra)
-    )
+        asked["events"] = _events_in(events)
+    shown = place.dry_run(town_id, asked)
     return Answer(document(shown), tuple(dry_run_view(shown)))
+
+
+def _events_in(file: str) -> list[Any]:
+    """The events of a file: one event, a list, or an object with a list. Raises Refused."""
+    try:
+        given = json_of(content_of(file, what="events"), what="events")
+    except Refused as problem:
+        problem.hint = "give a file that `townctl event post --file` accepts"
+        raise
+    events = given["events"] if isinstance(given, dict) and "events" in given else given
+    return events if isinstance(events, list) else [events]
 
 
 def ticks(
     town_id: TownName,
     /,
     *,
-    limit: Annotated[int, Parameter(help="The maximum number of ticks.")] = 20,
-    after: Annotated[int, Parameter(help="Only ticks with a greater number.")] = 0,
-    context: TheContext,
+    limit: Annotated[int, Parameter(help=f"How many ticks, 1 to {_LIMIT_AT_MOST}.")] = 20,
+    after: Annotated[int | None, Parameter(help="Go forwards: the first ticks with a greater number.")] = None,
+    before: Annotated[int | None, Parameter(help="Go backwards: the last ticks with a smaller number.")] = None,
+    place: ThePlace,
 ) -> Answer:
-    """Show the journal: the input of each tick and what it did, newest last."""
-    at_least_one(limit)
-    image = drive(context.store().load(town_id))
-    with database.opened(image.image) as sql:
-        records = journal.rows(sql, limit=limit, after=after)
-    return Answer({"townId": town_id, "ticks": records}, (ticks_view(town_id, records),))
+    """Show the journal: the input of each tick and what it did, oldest first; without --after or --before, the newest ticks.
+
+    Ticks whose rows were published, and are no longer in the database, are shown too.
+    """
+    require_limit(limit, _LIMIT_AT_MOST)
+    if after is not None and before is not None:
+        hint = "give --after to go forwards, or --before to go backwards"
+        raise Refused("--after and --before exclude each other", status=400, path="after", hint=hint)
+    for name, value in (("after", after), ("before", before)):
+        if value is not None and value < 0:
+            hint = "give the number of a tick"
+            raise Refused(f"--{name} must not be negative: {value}", status=400, path=name, hint=hint)
+    found = _pages(place, town_id, limit=limit, after=after, before=before)
+    return Answer(document(found), tuple(ticks_view(found)))
 
 
-def ticks_view(town_id: str, records: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
+    """So many ticks, however many pages of the question they take."""
+    found = place.ticks(town_id, limit=min(limit, TICKS_AT_MOST), after=after, before=before)
+    while len(found.ticks) < limit:
+        size = min(limit - len(found.ticks), TICKS_AT_MOST)
+        if after is not None and found.next is not None:
+            page = place.ticks(town_id, limit=size, after=found.next, before=None)
+            found = replace(found, ticks=(*found.ticks, *page.ticks), next=page.next)
+        elif after is None and found.previous is not None:
+            page = place.ticks(town_id, limit=size, after=None, before=found.previous)
+            found = replace(found, ticks=(*page.ticks, *found.ticks), previous=page.previous)
+        else:
+            break
+    return found
+
+
+def ticks_view(found: Ticks) -> Iterator[RenderableType]:
     """Rows of the journal for people."""
-    rows = [
-        (
-            record["tick_no"],
-            record["now"],
-            done.events,
-            done.actions,
-            done.rules,
-            _wait(record["now"], record["outputs"]["next_due_at"]),
-        )
-        for record in records
-        for done in [done_in(record["outputs"])]
-    ]
-    if not rows:
-        return f"town {town_id} has no such ticks"
-    return table("tick", "at", "events", "actions", "rules", "next min:s", rows=rows)
+    if not found.ticks:
+        yield f"town {found.town_id} has no such ticks"
+        return
+    rows = [_tick_row(tick) for tick in found.ticks]
+    yield table("tick", "at", "events", "actions", "rules", "next min:s", rows=rows)
+    if found.previous is not None:
+        yield Text(f"there are earlier ticks: add --before {found.previous}")
+    if found.next is not None:
+        yield Text(f"there are later ticks: add --after {found.next}")
+
+
+def _tick_row(tick: PastTick) -> tuple[object, ...]:
+    outputs = tick.row["outputs"]
+    done = done_in(tick.row)
+    return (
+        tick.tick,
+        to_text(tick.time),
+        done.events,
+        done.actions,
+        done.rules,
+        _wait(to_text(tick.time), outputs["next_due_at"]),
+    )
 
 
 def _wait(at: str, due: str | None) -> str:
@@ -131,13 +168,3 @@ def _action_rows(actions: Iterable[JudgedAction]) -> Iterator[tuple[object, ...]
     for judged in actions:
         action = judged.action
         yield code_of(judged.rule), judged.rule, action["type"], short(subject_of(action)), judged.outcome_text
-
-
-def _extra_events(body: bytes, at: datetime) -> tuple[Envelope, ...]:
-    """The events of --events, validated as an API validates them. Raises Refused."""
-    try:
-        return ingest.accept(body, received_at=at).envelopes
-    except Refused as problem:
-        message = problem.message if problem.path else f"--events: {problem.message}"
-        hint = problem.hint or "give a file that `townctl event post --file` accepts"
-        raise Refused(message, status=problem.status, path=problem.path, hint=hint) from None

@@ -1,17 +1,19 @@
-"""`townctl town`: create and start towns, list them, and show the work and the waiting beads of one."""
+"""`townctl town`: create and start towns, list them, and show the work, the waiting beads and the settings of one."""
 
-from typing import Annotated, Any
+import json
+from collections.abc import Iterator
+from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of
-from infra.townctl.context import TheContext
-from infra.townctl.output import FOUND, OK, Answer, table
-from shared.adapters import ids
-from shared.domain.errors import Refused, TownError
+from infra.townctl.output import FOUND, OK, Answer, plain, table, time_text
+from infra.townctl.place import ThePlace
+from shared.domain.errors import Refused
 from shared.domain.shapes import document
-from shared.domain.times import to_text
-from shared.ports.steps import drive
+from shared.questions.rosters import Setting, TownSettings
 
 
 def create(
@@ -32,67 +34,67 @@ def create(
             help="Create the town paused: it applies events, but no rule acts until `townctl town start`.",
         ),
     ] = False,
-    context: TheContext,
+    place: ThePlace,
 ) -> Answer:
     """Create a town. Its first tick is due at once."""
-    settings: Any = {}
-    if config is not None:
-        settings = json_of(content_of(config, what="config"), what="config")
-        if not isinstance(settings, dict):
-            hint = 'give a JSON object of settings, for example {"merge_strategy": "direct"}'
-            raise Refused(
-                f"the configuration of town {town_id} is not a JSON object", status=400, path="config", hint=hint
-            )
-    from shared.runner import founding
-
-    around = context.around(context.founding_store())
-    image = drive(founding.found_town(town_id, around, worker_id=ids.worker_id(), config=settings, paused=paused))
-    created = {"townId": town_id, "data": context.place, "txid": image.txid, "imageDigest": image.image_digest}
-    shown = f"created town {town_id} in {context.place}; register a rig next: townctl event post {town_id} --help"
-    return Answer(created, (shown,))
+    settings = {} if config is None else json_of(content_of(config, what="config"), what="config")
+    if not isinstance(settings, dict):
+        hint = 'give a JSON object of settings, for example {"merge_strategy": "direct"}'
+        raise Refused(f"the configuration of town {town_id} is not a JSON object", status=400, path="config", hint=hint)
+    created = place.create(town_id, settings, paused=paused)
+    shown = f"created town {town_id} in {place.name}; register a rig next: townctl event post {town_id} --help"
+    return Answer(document(created), (shown,))
 
 
-def start(town_id: TownName, /, *, context: TheContext) -> Answer:
+def start(town_id: TownName, /, *, place: ThePlace) -> Answer:
     """Start a paused town: post the event town_started, which its next tick applies.
 
     `townctl dry-run TOWN` shows beforehand what the rules will do. Time-based recovery begins 90 s after the start.
     """
     from infra.townctl import events
 
-    return events.post(town_id, event_type="town_started", context=context)
+    return events.post(town_id, event_type="town_started", place=place)
 
 
-def list_(*, context: TheContext) -> Answer:
+def list_(*, place: ThePlace) -> Answer:
     """List the towns with their latest ticks. Exit code 1 if a town cannot be read."""
-    store = context.store()
-    found = []
-    for town_id in drive(store.towns()):
-        line: dict[str, Any] = {"townId": town_id, "tick": None, "time": None, "nextDueAt": None, "problem": None}
-        try:
-            facts = drive(store.load(town_id)).facts
-        except TownError as error:
-            line["problem"] = error.message
-        else:
-            line |= {"tick": facts.tick_no, "time": to_text(facts.time)}
-            line["nextDueAt"] = None if facts.next_due is None else to_text(facts.next_due)
-        found.append(line)
-    code = FOUND if any(line["problem"] for line in found) else OK
-    if not found:
-        hint = f"there are no towns in {context.place} yet; create one: townctl town create TOWN"
-        return Answer({"towns": []}, (hint,))
-    rows = [(line["townId"], line["tick"], line["time"], line["nextDueAt"], line["problem"]) for line in found]
-    return Answer({"towns": found}, (table("town", "tick", "at", "next due", "problem", rows=rows),), code)
+    found = place.towns()
+    if not found.towns:
+        hint = f"there are no towns in {place.name} yet; create one: townctl town create TOWN"
+        return Answer(document(found), (hint,))
+    rows = [(t.town_id, t.tick, time_text(t.time), time_text(t.next_due_at), t.problem) for t in found.towns]
+    code = FOUND if any(town.problem for town in found.towns) else OK
+    return Answer(document(found), (table("town", "tick", "at", "next due", "problem", rows=rows),), code)
 
 
-def status(town_id: TownName, /, *, context: TheContext) -> Answer:
+def status(town_id: TownName, /, *, place: ThePlace) -> Answer:
     """Show what a town is doing and, for every waiting bead, why and until when it waits.
 
     Exit code 1 if an invariant is violated or a row cannot be read.
     """
     from infra.townctl.status_view import status_view
-    from shared.questions import status as reports
 
-    store = context.store()
-    report = drive(reports.status(town_id, context.around(store, clock=context.clock_of(store, town_id))))
+    report = place.status(town_id)
     code = FOUND if report.violations or report.unreadable else OK
     return Answer(document(report), tuple(status_view(report)), code)
+
+
+def config(town_id: TownName, /, *, place: ThePlace) -> Answer:
+    """Show the settings of a town: the values that apply, which of them are defaults, and what rigs override."""
+    found = place.settings(town_id)
+    return Answer(document(found), tuple(_settings_view(found)))
+
+
+def _settings_view(found: TownSettings) -> Iterator[RenderableType]:
+    yield Text(f"{found.town_id} as of tick {found.tick}" + (", paused" if found.paused else ""))
+    yield table(
+        "setting", "value", "", rows=[(s.name, _value(s), "" if s.stored else "default") for s in found.settings]
+    )
+    for rig in found.rigs:
+        yield Text(plain(f"rig {rig.rig_id} ({rig.name}): {rig.git_url}, branch {rig.default_branch}"))
+        if rig.overrides:
+            yield table("setting", "value", rows=[(setting.name, _value(setting)) for setting in rig.overrides])
+
+
+def _value(setting: Setting) -> str:
+    return setting.value if isinstance(setting.value, str) else json.dumps(setting.value)

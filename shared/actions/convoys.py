@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from shared.actions.base import Action, Want, outcome_of
+from shared.domain.notes import BeadNotes, ConvoyNotes
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
-from shared.town.rows import Bead, landing_attempts, truthy
+from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import beads, convoys, reviews, rigs
 from shared.town.writing.beads import Failure
@@ -46,9 +47,9 @@ class SetConvoyReadyToLand(Action):
             return MISSING
         if not convoy.live:
             return TERMINAL
-        if truthy(convoy.metadata, "ready_to_land"):
+        if ConvoyNotes.ready_to_land.of(convoy.metadata):
             return ALREADY
-        beads.set_metadata(town, convoy.id, {"ready_to_land": 1})
+        beads.note(town, convoy.id, ConvoyNotes.ready_to_land.to(True))
         return Applied()
 
 
@@ -72,13 +73,12 @@ class CreateLandingMr(Action):
             return MOVED_ON
         if not rigs.exists(town, self.rig_id):
             return Failed("no rig")
-        beads.set_metadata(
+        attempts = ConvoyNotes.landing_mr_attempts
+        beads.note(
             town,
             convoy.id,
-            {
-                "landing_mr_attempts": landing_attempts(convoy.metadata) + 1,
-                "last_landing_mr_attempt_at": town.tick.now_text,
-            },
+            attempts.to(attempts.of(convoy.metadata) + 1),
+            ConvoyNotes.last_landing_mr_attempt_at.to(town.tick.now),
         )
         reviews.submit(
             town, convoy, self.feature_branch, by=SYSTEM, rig_id=self.rig_id, target_branch=self.target_branch
@@ -125,7 +125,9 @@ class FailConvoy(Action):
         moved = beads.move(town, self.convoy_id, BeadStatus.FAILED, reason=self.reason, failure=failure)
         if moved == "moved":
             code = "no_work_succeeded" if self.reason == NO_WORK_SUCCEEDED else "landing_mr_exhausted"
-            beads.set_metadata(town, self.convoy_id, {"failureReason": code, "failureMessage": self.reason})
+            beads.note(
+                town, self.convoy_id, BeadNotes.failure_reason.to(code), BeadNotes.failure_message.to(self.reason)
+            )
         return outcome_of(moved)
 
     def wants(self) -> tuple[Want, ...]:

@@ -10,11 +10,12 @@ from typing import ClassVar, Final
 
 from shared.actions.base import Action, Want, outcome_of_request
 from shared.actions.start_context import start_context
+from shared.domain.notes import ReviewNotes, TriageNotes
 from shared.domain.orders import StopOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.town import lookup
-from shared.town.rows import Agent, Bead, truthy
+from shared.town.rows import Agent, Bead
 from shared.town.town import Town
 from shared.town.writing import agents, beads, escalations, hooks, rigs
 
@@ -38,7 +39,7 @@ class DispatchAgent(Action):
             return MISSING
         if not bead.live:
             return TERMINAL
-        if not self.agent_id and bead.type is BeadType.MERGE_REQUEST and truthy(bead.metadata, "babysit"):
+        if not self.agent_id and bead.type is BeadType.MERGE_REQUEST and ReviewNotes.babysit.of(bead.metadata):
             return Skipped("babysat")
         paused = _dispatching_paused(town)
         if paused is not None:
@@ -92,7 +93,7 @@ class StartTriageBatch(Action):
                 rig_id=self.rig_id,
                 priority="high",
                 labels=(Label.TRIAGE,),
-                metadata={"request_ids": list(self.request_ids)},
+                metadata=dict((TriageNotes.request_ids.to(self.request_ids),)),
                 created_by=PATROL,
             ),
         )
@@ -158,6 +159,11 @@ def _questions(town: Town, request_ids: Sequence[str]) -> str:
 
 def _question(request: Bead) -> str:
     title = " ".join(request.title.split())[:_TITLE_SHOWN]
-    named = (("type", "triage_type"), ("agent", "agent_bead_id"), ("bead", "hooked_bead_id"))
-    about = [f"{word} {request.metadata[key]}" for word, key in named if isinstance(request.metadata.get(key), str)]
+    named = (
+        ("type", TriageNotes.triage_type),
+        ("agent", TriageNotes.agent_bead_id),
+        ("bead", TriageNotes.hooked_bead_id),
+    )
+    said = ((word, note.of(request.metadata)) for word, note in named)
+    about = [f"{word} {text}" for word, text in said if text is not None]
     return f"- {request.id}: {title} ({', '.join(about)})" if about else f"- {request.id}: {title}"

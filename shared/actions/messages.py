@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Literal
 from shared.actions.base import Action, outcome_of_request
 from shared.actions.start_context import mayor_context
 from shared.domain import limits
+from shared.domain.notes import BeadNotes, ConvoyNotes
 from shared.domain.orders import MayorOrder, NudgeOrder
 from shared.domain.outcomes import ALREADY, MISSING, ActionOutcome, Applied
 from shared.domain.states import SYSTEM
@@ -96,7 +97,7 @@ class NotifyMayor(Action):
         )
         outcome = outcome_of_request(town, order, self.subject, town.tick.number)
         if isinstance(outcome, Applied) and self.subject.startswith(_FAILED_BLOCKER):
-            beads.set_metadata(town, self.subject.removeprefix(_FAILED_BLOCKER), {"failed_blocker_notified": 1})
+            beads.note(town, self.subject.removeprefix(_FAILED_BLOCKER), BeadNotes.failed_blocker_notified.to(True))
         return outcome
 
 
@@ -114,5 +115,5 @@ class EmitEvent(Action):
         town.business_event(self.event_name, dict(self.data))
         if self.event_name == RESPAWN_SUPPRESSED:
             attempt = self.data["suppressedAttempt"]
-            beads.set_metadata(town, self.data["convoyId"], {"respawn_suppressed_attempt": attempt})
+            beads.note(town, self.data["convoyId"], ConvoyNotes.respawn_suppressed_attempt.to(attempt))
         return Applied()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of_request
+from shared.domain.notes import ReviewNotes
 from shared.domain.orders import MergeOrder, PollOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
 from shared.domain.repositories import repository_at, same_repository
@@ -87,7 +88,7 @@ class SetReviewPrUrl(Action):
             return MISSING
         if not bead.live:
             return TERMINAL
-        if review.pr_url == self.pr_url and bead.metadata.get("pr_url") == self.pr_url:
+        if review.pr_url == self.pr_url and ReviewNotes.pr_url.of(bead.metadata) == self.pr_url:
             return ALREADY
         reviews.set_pr_url(town, self.bead_id, self.pr_url)
         return Applied()
@@ -119,7 +120,7 @@ class PollPr(Action):
         outcome = outcome_of_request(town, order, bead.id, town.tick.number)
         if isinstance(outcome, Applied):
             beads.touch(town, bead.id)
-            beads.set_metadata(town, bead.id, {"last_poll_at": town.tick.now_text, "poll_not_before": None})
+            beads.note(town, bead.id, ReviewNotes.last_poll_at.to(town.tick.now), ReviewNotes.poll_not_before.gone)
         return outcome
 
 
@@ -139,7 +140,7 @@ class MergePr(Action):
             return bead
         rig = town.rig(bead.rig_id)
         if rig is None or not same_repository(self.pr_url, rig.git_url):
-            beads.set_metadata(town, bead.id, {"auto_merge_pending": None})
+            beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             return Applied()
         order = MergeOrder(
             town_id=town.tick.town_id,
@@ -147,7 +148,7 @@ class MergePr(Action):
             pr_url=self.pr_url,
             rig_id=bead.rig_id,
             rig_host=_host_of(rig),
-            head_sha=bead.metadata.get("head_sha"),
+            head_sha=ReviewNotes.head_sha.of(bead.metadata),
         )
         return outcome_of_request(town, order, bead.id, town.tick.number)
 

@@ -4,10 +4,11 @@ import json
 from typing import Final, NamedTuple
 
 from shared.domain.config import effective
+from shared.domain.notes import BranchNotes
 from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
 from shared.domain.states import BeadType, Label
 from shared.town import lookup
-from shared.town.rows import Agent, Bead, Rig, text_in
+from shared.town.rows import Agent, Bead, Rig
 from shared.town.town import Town
 from shared.town.writing import reviews
 
@@ -100,7 +101,11 @@ class _Branches(NamedTuple):
 def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, convoy: Convoy) -> _Branches:
     """The branches and the pull request of the work: from the bead or from its review. Without either, only the target is known."""
     if prompt_kind in _ON_A_BRANCH:
-        return _Branches(*(text_in(bead.metadata, key) for key in ("branch", "target_branch", "pr_url")))
+        return _Branches(
+            BranchNotes.branch.of(bead.metadata),
+            BranchNotes.target_branch.of(bead.metadata),
+            BranchNotes.pr_url.of(bead.metadata),
+        )
     review = lookup.review(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
     if review is not None:
         return _Branches(review.branch, review.target_branch, review.pr_url)

@@ -20,8 +20,7 @@ class EscalateTriage(Action):
 
     def apply(self, town: Town) -> ActionOutcome:
         """Create it once, until the event triage_resolved or a new request allows batches again."""
-        state = escalations.triage_state(town)
-        if state.get("escalated"):
+        if town.keys.triage.escalated:
             return ALREADY
         escalations.escalate(
             town,
@@ -29,5 +28,5 @@ class EscalateTriage(Action):
             severity="high",
             category="triage_exhausted",
         )
-        town.put("triage", {**state, "escalated": True})
+        town.keys.change_triage(escalated=True)
         return Applied()

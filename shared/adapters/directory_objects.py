@@ -162,7 +162,10 @@ class DirectoryObjects:
         with self._translated(f"delete version {version_id} of {key}"), self._locked(key):
             present = files.present(path)
             if present is not None and present[0] == version_id:
-                raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
+                hint = "list the versions again; only those that were replaced may be deleted"
+                raise Refused(
+                    f"delete version {version_id} of {key}: it is current", status=409, path="version_id", hint=hint
+                )
             if files.VERSION_ID.fullmatch(version_id):
                 (self._versions_of(key) / version_id).unlink(missing_ok=True)
 
@@ -197,7 +200,8 @@ class DirectoryObjects:
         """The file of a key. No key leads outside the directory or to the store's own files in it."""
         names = key.split("/")
         if any(not name or name.startswith(".") or "\x00" in name for name in names):
-            raise Refused(f"not a key: {key[:200]!r}", status=400, path="key")
+            hint = "a key has no empty part and no part that leads out of the directory"
+            raise Refused(f"not a key: {key[:200]!r}", status=400, path="key", hint=hint)
         return self._root.joinpath(*names)
 
     @contextmanager

@@ -117,7 +117,10 @@ class MemoryObjects:
         with self._lock:
             present = self._objects.get(key)
             if present is not None and _version_id(present) == version_id:
-                raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
+                hint = "list the versions again; only those that were replaced may be deleted"
+                raise Refused(
+                    f"delete version {version_id} of {key}: it is current", status=409, path="version_id", hint=hint
+                )
             kept = [(found, at) for found, at in self._past.get(key, ()) if _version_id(found) != version_id]
             self._past[key] = deque(kept, maxlen=self._kept_versions)
 

@@ -162,7 +162,10 @@ class S3Objects:
         """
         with self._translated(f"delete version {version_id} of {key}"):
             if self._current_version(key) == version_id:
-                raise Refused(f"delete version {version_id} of {key}: it is current", status=409, path="version_id")
+                hint = "list the versions again; only those that were replaced may be deleted"
+                raise Refused(
+                    f"delete version {version_id} of {key}: it is current", status=409, path="version_id", hint=hint
+                )
             try:
                 self.client.delete_object(Bucket=self._bucket, Key=key, VersionId=version_id)
             except sdk_errors() as error:

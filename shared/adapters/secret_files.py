@@ -69,5 +69,6 @@ class SecretFiles:
     def _path(self, name: str) -> Path:
         parts = name.split("/")
         if not all(parts) or any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
-            raise Refused(f"{name[:80]!r} is not a valid name of a secret", status=400, path="secret")
+            hint = "a name has parts with slashes between them, of which none begins with a dot"
+            raise Refused(f"{name[:80]!r} is not a valid name of a secret", status=400, path="secret", hint=hint)
         return self._directory.joinpath(*parts)

@@ -60,9 +60,12 @@ def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta
     """A token for these claims, signed with the first key. Raises Refused, Terminal (no usable key)."""
     if (claims.scope in ("agent", "coordinator")) != (claims.agent is not None):
         must = "must not" if claims.agent is not None else "must"
-        raise Refused(f"a token of scope {claims.scope} {must} name an agent", status=400, path="agent")
+        hint = "give --agent for the scopes agent and coordinator, and for no other"
+        raise Refused(f"a token of scope {claims.scope} {must} name an agent", status=400, path="agent", hint=hint)
     if not timedelta(0) < life <= LIFE:
-        raise Refused("a token must be valid for more than zero and at most eight hours", status=400, path="life")
+        hint = "choose a life of at most eight hours, and make a new token when it ends"
+        problem = "a token must be valid for more than zero and at most eight hours"
+        raise Refused(problem, status=400, path="life", hint=hint)
     [key, *_] = _usable(keys)
     body: dict[str, Any] = {
         "iss": ISSUER,
@@ -95,7 +98,7 @@ def read(token: str, keys: Sequence[str], *, now: datetime) -> Claims:
         except jwt.InvalidSignatureError:
             continue
         except jwt.PyJWTError as error:
-            raise _refused(type(error).__name__) from None
+            raise _refused(_reason(error)) from None
         return _claims(body, now)
     raise _refused("it is signed with an unknown key")
 
@@ -135,5 +138,16 @@ def _usable(keys: Sequence[str]) -> Sequence[str]:
     return usable
 
 
+def _reason(error: jwt.PyJWTError) -> str:
+    """What is wrong with a token, in words."""
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"it lacks the claim {error.claim}"
+    if isinstance(error, jwt.InvalidAudienceError | jwt.InvalidIssuerError):
+        return "it was made for something else"
+    return "it cannot be decoded"
+
+
 def _refused(why: str) -> Refused:
-    return Refused(f"the token is not valid: {why}", status=401, hint="make a new one with `townctl token`")
+    return Refused(
+        f"the token is not valid: {why}", status=401, hint="make a new one with `townctl token TOWN`, and send it whole"
+    )

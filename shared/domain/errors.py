@@ -119,9 +119,9 @@ class ImageTooLarge(Terminal):
 
 
 class Refused(TownError):
-    """Invalid input from outside. Nothing was stored."""
+    """Invalid input from outside. Nothing was stored. Every refusal has a hint: whoever sent the input must know what to do."""
 
-    def __init__(self, message: str, *, status: int, path: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, status: int, hint: str, path: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.path = path

@@ -19,6 +19,14 @@ _IN_WORDS_OF_JSON: Final = {
 """Pydantic's own messages name Python types and our classes. Senders write JSON, so these messages use the words of JSON."""
 
 
+_TO_DO: Final = {
+    "missing": "add this field",
+    UNKNOWN_FIELD: "remove this field; its name may be misspelt",
+    "string_too_long": "shorten this text",
+    "string_too_short": "this text may not be empty: send one, or leave the field out",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One wrong place in a value. `path` leads to it, `kind` is pydantic's error type, `message` a sentence for people."""
@@ -32,6 +40,11 @@ class FieldError:
         """The error that pydantic's details describe."""
         kind = str(details["type"])
         return cls(tuple(details["loc"]), kind, _IN_WORDS_OF_JSON.get(kind, str(details["msg"])))
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return _TO_DO.get(self.kind, f"send a value that fits: {self.message[:1].lower()}{self.message[1:]}")
 
     @property
     def place(self) -> str:
@@ -51,16 +64,24 @@ def all_errors(error: ValidationError) -> tuple[FieldError, ...]:
 
 
 def what_is_expected(model: type[BaseModel], wrong: FieldError) -> str:
-    """A hint for an unknown field: the names of the known ones. Empty for any other error, whose message says what is wrong."""
+    """A hint for a wrong value: for an unknown field the names of the known ones, else what to do."""
     if wrong.kind != UNKNOWN_FIELD:
-        return ""
+        return wrong.hint
     schema = model.model_json_schema()
     names = _names_at(schema, wrong.path[:-1], schema.get("$defs", {}))
     if names is None:
-        return ""
+        return wrong.hint
     if len(names) < 2:
         return f"the only field is {names[0]}" if names else "no field is accepted there"
-    return f"the fields are {', '.join(sorted(names))}"
+    return f"{_nearest(str(wrong.path[-1]), names)}the fields are {', '.join(sorted(names))}"
+
+
+def _nearest(name: str, names: tuple[str, ...]) -> str:
+    """A question after the field that may be meant; empty if none is close."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a refusal needs it
+
+    close = get_close_matches(name[:64], names, n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def _names_at(schema: Any, path: tuple[str | int, ...], definitions: Mapping[str, Any]) -> tuple[str, ...] | None:

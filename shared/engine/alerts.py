@@ -6,7 +6,6 @@ from shared.domain import canonical, limits
 from shared.domain.alert import Alert
 from shared.domain.report import TickReport, Violation
 from shared.domain.tick import Tick
-from shared.domain.times import from_text, to_text
 from shared.town.town import Town
 
 _REPEATED = frozenset({"rule_failed", "action_failed", "step_failed", "check_failed"})
@@ -68,8 +67,8 @@ def _of_a_town(kind: str, what: str, town_id: str, error: Exception) -> Alert:
 
 def limit_repeats(town: Town, report: TickReport) -> TickReport:
     """Drop failure alerts that were already raised in the last hour; record the others in the town key `alerted`."""
-    stored = town.key("alerted") or {}
-    recent = {key: at for key, at in stored.items() if town.tick.within(from_text(at), limits.ALERT_REPEAT)}
+    stored = town.keys.alerted
+    recent = {key: at for key, at in stored.items() if town.tick.within(at, limits.ALERT_REPEAT)}
     kept = []
     for alert in report.alerts:
         if alert.kind not in _REPEATED:
@@ -77,8 +76,8 @@ def limit_repeats(town: Town, report: TickReport) -> TickReport:
             continue
         key = canonical.digest(list(alert.fingerprint))[:16]
         if key not in recent:
-            recent[key] = to_text(town.tick.now)
+            recent[key] = town.tick.now
             kept.append(alert)
     if recent != stored:
-        town.put("alerted", recent)
+        town.keys.alerted = recent
     return replace(report, alerts=tuple(kept))

@@ -7,7 +7,7 @@ from shared.domain.errors import RowUnreadable
 from shared.domain.outcomes import ActionOutcome, Applied, Failed, Skipped
 from shared.domain.report import JudgedAction
 from shared.engine.drain import error_text
-from shared.town import database, town_keys
+from shared.town import database
 from shared.town.town import Town
 
 
@@ -47,7 +47,7 @@ def all_intents(town: Town, intents: list[tuple[str, Action]]) -> AppliedActions
             wanted.update(dict(wants))
         _note(done, rule, action, outcome)
     if done.conflicts:
-        town_keys.count(town.sql, "conflicts", len(done.conflicts))
+        town.keys.count(conflicts=len(done.conflicts))
     return done
 
 

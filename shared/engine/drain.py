@@ -13,7 +13,7 @@ from shared.domain.outcomes import Rejected
 from shared.domain.report import AppliedEvent
 from shared.domain.times import from_text
 from shared.events.base import EventResult
-from shared.town import database, inbox, town_keys
+from shared.town import database, inbox
 from shared.town.inbox import Fact
 from shared.town.town import Town
 
@@ -102,7 +102,7 @@ def _failed(town: Town, fact: Fact, error: str, drained: Drained) -> None:
 
 def _poison(town: Town, fact: Fact, error: str, drained: Drained) -> None:
     inbox.mark_poisoned(town, fact, error)
-    town_keys.count(town.sql, "poisoned")
+    town.keys.count(poisoned=1)
     attempt = fact.retry_count + 1
     drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "poisoned", attempt, error))
     drained.processed += 1

@@ -14,15 +14,15 @@ from shared.domain.alert import Alert
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
-from shared.domain.report import AppliedEvent, ClaimedEffect, TickMetrics, TickReport
+from shared.domain.report import CONFLICT, AppliedEvent, ClaimedEffect, TickMetrics, TickReport
 from shared.domain.states import BeadStatus, Role
-from shared.domain.tick import Tick, TickInput
-from shared.domain.times import from_text, time_or_none, to_text
-from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention, waiting
+from shared.domain.tick import Envelope, Tick, TickInput
+from shared.domain.times import from_text
+from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention
 from shared.engine.drain import error_text
 from shared.events import containers
 from shared.rules import breaker
-from shared.town import database, inbox, journal, migrations, town_keys
+from shared.town import database, inbox, journal, migrations
 from shared.town.database import Database
 from shared.town.reading import TownReader
 from shared.town.town import Town
@@ -45,7 +45,7 @@ class _Pass:
     pending_before: int = 0
     expired: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
-    conflicting_events: list[str] = field(default_factory=list)
+    conflicting_events: list[Envelope] = field(default_factory=list)
 
 
 def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
@@ -80,12 +80,12 @@ def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
 def current_state(sql: Database, given: TickInput, *, town_id: str) -> tuple[TownReader, Tick]:
     """The current state and a tick that sees it, for questions that change nothing (status, the dry run of a paused town)."""
     town = _town(sql, given, town_id)
-    settling_until = town_keys.settling_until(sql)
+    settling_until = town.keys.settling_until
     town.tick = replace(
         town.tick,
-        draining=town_keys.container_drain(sql) is not None,
+        draining=town.keys.drain is not None,
         settling=settling_until is not None and town.tick.now < settling_until,
-        breaker=town_keys.breaker(sql),
+        breaker=town.keys.breaker,
     )
     reader = TownReader(sql, town.tick.config, {})
     return reader, replace(town.tick, breaker=breaker.count_failures(reader, town.tick))
@@ -101,22 +101,22 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
     """Phase 4: set up the tick; store the new events, then the observations."""
     migrations.apply_pending(sql)
     town = _town(sql, given, town_id)
-    town.next_event_seq = town.key("next_seq") or 1
-    town.next_audit_seq = town.key("next_audit_seq") or 1
+    town.next_event_seq = town.keys.next_seq
+    town.next_audit_seq = town.keys.next_audit_seq
     town.next_effect_seq = town.next_free_effect_seq()
     state = _Pass(
         town=town,
         given=given,
-        previous_tick_at=time_or_none(town.key("last_tick_at")),
+        previous_tick_at=town.keys.last_tick_at,
     )
     _begin_settling(state)
     if given.tick_no == 1:
         agents.get_or_create(town, Role.MAYOR, None)
     for envelope in given.new_events:
         if inbox.store(town, envelope) == "conflict":
-            state.conflicting_events.append(envelope.event_id)
+            state.conflicting_events.append(envelope)
     if state.conflicting_events:
-        town_keys.count(sql, "conflicts", len(state.conflicting_events))
+        town.keys.count(conflicts=len(state.conflicting_events))
     containers.observe(town, given.observations.agents)
     state.pending_before = inbox.pending_count(town)
     return state
@@ -134,8 +134,8 @@ def _town(sql: Database, given: TickInput, town_id: str) -> Town:
         container=given.observations.container,
     )
     town = Town(sql=sql, tick=tick)
-    config = TownConfig.model_validate(town.key("config") or {})
-    town.tick = replace(tick, config=config, paused=bool(town.key("paused")))
+    config = TownConfig.model_validate(town.keys.config)
+    town.tick = replace(tick, config=config, paused=town.keys.paused)
     return town
 
 
@@ -149,19 +149,19 @@ def _begin_settling(state: _Pass) -> None:
     if state.previous_tick_at is None or town.tick.now - state.previous_tick_at <= limits.SETTLE_GAP:
         return
     if town.has_work_in_progress():
-        town.put("settling_until", to_text(town.tick.now + limits.SETTLE_FOR))
+        town.keys.settling_until = town.tick.now + limits.SETTLE_FOR
 
 
 def _safety_nets(state: _Pass) -> None:
     """Phase 6: a drain times out, settling ends, effects expire."""
     town = state.town
-    drain = town_keys.container_drain(town.sql)
+    drain = town.keys.drain
     if drain is not None and town.tick.now > drain.last_moment:
-        town.put("drain", None)
+        town.keys.drain = None
         drain = None
-    settling_until = town_keys.settling_until(town.sql)
+    settling_until = town.keys.settling_until
     if settling_until is not None and town.tick.now >= settling_until:
-        town.put("settling_until", None)
+        town.keys.settling_until = None
         settling_until = None
     town.tick = replace(town.tick, draining=drain is not None, settling=settling_until is not None)
     state.expired = effects.expire(town)
@@ -170,14 +170,14 @@ def _safety_nets(state: _Pass) -> None:
 def _judge_breaker(state: _Pass) -> None:
     """Phase 7: count the failed starts once; every rule of the pass uses the result."""
     town = state.town
-    town.tick = replace(town.tick, breaker=town_keys.breaker(town.sql))
+    town.tick = replace(town.tick, breaker=town.keys.breaker)
     try:
         judged = breaker.count_failures(_reader(state), town.tick)
     except Exception as error:  # noqa: BLE001 - the breaker keeps its last state; the problem is counted and alerted
         state.problems.append(("breaker", error_text(error)))
         return
     if judged.turned:
-        town_keys.put_breaker(town.sql, judged)
+        town.keys.breaker = judged
     town.tick = replace(town.tick, breaker=judged)
 
 
@@ -242,7 +242,6 @@ def _report(state: _Pass, reader: TownReader, *, quiet: bool) -> TickReport:
         violations=tuple(state.checked.open),
         metrics=_metrics(state, pending_after),
         next_due=_next_due(state, reader, pending_after),
-        waiting_counts=waiting.counts(reader, town.tick),
         business_events=tuple(town.business_events),
         alerts=tuple(_alerts(state)),
         pending_before=state.pending_before,
@@ -252,7 +251,7 @@ def _report(state: _Pass, reader: TownReader, *, quiet: bool) -> TickReport:
 
 
 def _conflicts(state: _Pass) -> list[AppliedEvent]:
-    return [AppliedEvent(event_id, "", "conflict") for event_id in state.conflicting_events]
+    return [AppliedEvent(event.event_id, event.event_type, CONFLICT) for event in state.conflicting_events]
 
 
 def _metrics(state: _Pass, pending_after: int) -> TickMetrics:
@@ -293,8 +292,8 @@ def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime 
         candidates.append(now)
     if pending_after or state.applied.failed or state.decisions.failed_rules or state.problems:
         candidates.append(now + limits.FAILED_EVENT_RETRY)
-    drain = town_keys.container_drain(state.town.sql)
-    candidates += [None if drain is None else drain.ends_at, town_keys.settling_until(state.town.sql)]
+    drain = state.town.keys.drain
+    candidates += [None if drain is None else drain.ends_at, state.town.keys.settling_until]
     if in_progress(reader):
         candidates.append(now + limits.WATCH_INTERVAL)
     idle = state.town.tick.config.alarm_interval_idle
@@ -307,7 +306,7 @@ def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime 
 def _alerts(state: _Pass) -> list[Alert]:
     tick = state.town.tick
     raised = list(state.drained.alerts)
-    raised += [alerts.conflicting_event(tick, event_id) for event_id in state.conflicting_events]
+    raised += [alerts.conflicting_event(tick, event.event_id) for event in state.conflicting_events]
     raised += [alerts.problem(tick, "rule_failed", name, text) for name, text in state.decisions.failed_rules]
     raised += [alerts.problem(tick, "action_failed", name, text) for name, text in state.applied.failed]
     raised += [alerts.problem(tick, "step_failed", name, text) for name, text in state.problems]

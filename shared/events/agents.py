@@ -3,6 +3,7 @@
 from typing import Literal
 
 from shared.actions import StopAgent
+from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, to_text
@@ -93,12 +94,12 @@ class AgentHeartbeat(Event):
 
 
 def _note_instance(town: Town, instance_id: str) -> None:
-    known = town.key("container_instance_id")
+    known = town.keys.container_instance_id
     if known == instance_id:
         return
-    if known is not None and town.key("drain") is not None:
-        town.put("drain", None)
-    town.put("container_instance_id", instance_id)
+    if known is not None and town.keys.drain is not None:
+        town.keys.drain = None
+    town.keys.container_instance_id = instance_id
 
 
 class AgentReported(Event):
@@ -137,8 +138,8 @@ class MayorWaiting(Event):
             return EventResult(Skipped("not the mayor"))
         if mayor.status is not AgentStatus.WORKING:
             return EventResult(Skipped("not working"))
-        working_since = town.key("mayor_working_since")
-        if working_since is not None and to_text(self.fired_at) < working_since:
+        working_since = town.keys.mayor_working_since
+        if working_since is not None and to_text(self.fired_at) < to_text(working_since):
             return EventResult(Skipped("stale"))
         agents.move(town, mayor.id, AgentStatus.WAITING, from_=AgentStatus.WORKING)
         return EventResult(Applied())
@@ -212,13 +213,14 @@ class ChangesRequested(Event):
     def _create_rework(self, town: Town, review: Bead, agent: Agent) -> None:
         source = lookup.source_of(town, review.id)
         branches = lookup.review(town, review.id)
-        metadata = {
-            "rework_for": None if source is None else source.id,
-            "mr_bead_id": review.id,
-            "branch": None if branches is None else branches.branch,
-            "target_branch": None if branches is None else branches.target_branch,
-            "files": None if self.files is None else list(self.files),
-        }
+        about = [
+            BranchNotes.rework_for.to(None if source is None else source.id),
+            BranchNotes.mr_bead_id.to(review.id),
+            BranchNotes.branch.to(None if branches is None else branches.branch),
+            BranchNotes.target_branch.to(None if branches is None else branches.target_branch),
+        ]
+        if self.files is not None:
+            about.append(BranchNotes.files.to(self.files))
         rework = beads.create(
             town,
             beads.NewBead(
@@ -230,7 +232,7 @@ class ChangesRequested(Event):
                 parent_id=review.id,
                 priority="medium" if source is None else source.priority,
                 labels=(Label.REWORK,),
-                metadata={key: value for key, value in metadata.items() if value is not None},
+                metadata=known(about),
                 created_by=agent.id,
             ),
         )

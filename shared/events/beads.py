@@ -3,6 +3,8 @@
 from typing import Any, Final, Literal
 
 from shared.actions import StopAgent
+from shared.domain import notes
+from shared.domain.notes import BeadNotes, BranchNotes, ConvoyNotes, Metadata, ReviewNotes
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
@@ -20,42 +22,28 @@ from shared.events.fields import (
 )
 from shared.town import lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Bead, truthy
+from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import audit, beads, convoys, hooks, reviews, rigs
 from shared.town.writing.beads import Failure
-
-RESERVED_METADATA: Final = frozenset(
-    """
-    source_bead_id source_agent_id pr_url convoy_id convoy_feature_branch last_poll_at poll_not_before
-    poll_transient_count poll_non_transient_count poll_error_kind has_conflicts conflicts_detected_at awaiting_approval
-    review_decision merge_state_status awaiting_approval_observed_at auto_merge_pending head_sha feedback_cap_escalated
-    conflict_cap_escalated failureReason failureKind failureMessage babysit force_push_allowed
-    feature_branch ready_to_land landing_mr_attempts last_landing_mr_attempt_at respawn_suppressed_attempt
-    mr_bead_id branch target_branch has_feedback conflict_target_branch
-    rework_for files
-    triage_type agent_bead_id hooked_bead_id context options escalation_bead_id resolution_action resolution_notes
-    resolved_by request_ids failed_blocker_notified
-    """.split()  # noqa: SIM905 - a table, as the specification has it
-)
-"""The metadata keys of spec/data-model.md section 2. They belong to the town, so bead_updated cannot write them."""
 
 CREATABLE: Final = (BeadType.ISSUE, BeadType.MESSAGE, BeadType.MERGE_REQUEST, BeadType.MOLECULE)
 REOPENABLE: Final = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
 
 _FORGOTTEN_BY_REOPENING: Final = (
-    "failureReason",
-    "failureKind",
-    "failureMessage",
-    "failed_blocker_notified",
-    "feedback_cap_escalated",
-    "conflict_cap_escalated",
+    BeadNotes.failure_reason.gone,
+    BeadNotes.failure_kind.gone,
+    BeadNotes.failure_message.gone,
+    BeadNotes.failed_blocker_notified.gone,
+    ReviewNotes.feedback_cap_escalated.gone,
+    ReviewNotes.conflict_cap_escalated.gone,
 )
+_FORGOTTEN_BY_A_REVIEW: Final = (ReviewNotes.poll_transient_count.to(0), ReviewNotes.poll_non_transient_count.to(0))
 _FORGOTTEN_BY_A_CONVOY: Final = (
-    "landing_mr_attempts",
-    "last_landing_mr_attempt_at",
-    "respawn_suppressed_attempt",
-    "ready_to_land",
+    ConvoyNotes.landing_mr_attempts.gone,
+    ConvoyNotes.last_landing_mr_attempt_at.gone,
+    ConvoyNotes.respawn_suppressed_attempt.gone,
+    ConvoyNotes.ready_to_land.gone,
 )
 
 
@@ -82,7 +70,7 @@ class GivenBead(Part):
     @property
     def babysat(self) -> bool:
         """Whether this is a merge request that is adopted from an existing pull request."""
-        return self.type == BeadType.MERGE_REQUEST and truthy(self.metadata or {}, "babysit")
+        return self.type == BeadType.MERGE_REQUEST and ReviewNotes.babysit.of(self.metadata or {})
 
 
 class BeadCreated(Event):
@@ -165,19 +153,16 @@ class BeadCreated(Event):
         if given.type == BeadType.MERGE_REQUEST:
             self._create_review(town)
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self) -> Metadata:
         """The given metadata, with the pull request and, except for a merge request, the branches.
 
         The start context of a fix-up reads them here.
         """
         given = self.bead
-        metadata = dict(given.metadata or {})
-        if given.pr_url is not None:
-            metadata["pr_url"] = given.pr_url
+        said = [BranchNotes.pr_url.to(given.pr_url)]
         if given.type != BeadType.MERGE_REQUEST:
-            branches = {"branch": given.branch, "target_branch": given.target_branch}
-            metadata |= {name: branch for name, branch in branches.items() if branch is not None}
-        return metadata
+            said += [BranchNotes.branch.to(given.branch), BranchNotes.target_branch.to(given.target_branch)]
+        return {**(given.metadata or {}), **notes.known(said)}
 
     def _create_review(self, town: Town) -> None:
         given = self.bead
@@ -218,7 +203,7 @@ class BeadUpdated(Event):
         values = self._replacements(bead)
         if "rig_id" in values and not rigs.exists(town, values["rig_id"]):
             return EventResult(Rejected("unknown rig"))
-        metadata = {key: value for key, value in (self.metadata or {}).items() if key not in RESERVED_METADATA}
+        metadata = {key: value for key, value in (self.metadata or {}).items() if key not in notes.RESERVED}
         beads.set_fields(town, bead.id, values)
         beads.set_metadata(town, bead.id, metadata)
         changed = [*sorted(values), *(f"metadata.{key}" for key in sorted(metadata))]
@@ -298,16 +283,16 @@ class BeadReopened(Event):
         beads.reopen(town, bead.id)
         self._forget_failures(town, bead)
         given = {"by": self.by or fact.agent_id, "reason": self.reason}
-        notes = {name: value for name, value in given.items() if value is not None}
-        audit.record(town, bead.id, "reopened", old=bead.status.value, new=BeadStatus.OPEN.value, metadata=notes)
+        why = {name: value for name, value in given.items() if value is not None}
+        audit.record(town, bead.id, "reopened", old=bead.status.value, new=BeadStatus.OPEN.value, metadata=why)
         return EventResult(Applied())
 
     def _forget_failures(self, town: Town, bead: Bead) -> None:
-        changed: dict[str, Any] = dict.fromkeys(_FORGOTTEN_BY_REOPENING)
+        changes = [*_FORGOTTEN_BY_REOPENING]
         if bead.type is BeadType.MERGE_REQUEST:
-            changed |= {"poll_transient_count": 0, "poll_non_transient_count": 0}
+            changes += _FORGOTTEN_BY_A_REVIEW
         if bead.type is BeadType.CONVOY:
-            changed |= dict.fromkeys(_FORGOTTEN_BY_A_CONVOY)
+            changes += _FORGOTTEN_BY_A_CONVOY
             for review_id in lookup.failed_reviews_of(town, bead.id):
-                beads.set_metadata(town, review_id, {"awaiting_approval": None})
-        beads.set_metadata(town, bead.id, changed)
+                beads.note(town, review_id, ReviewNotes.awaiting_approval.gone)
+        beads.note(town, bead.id, *changes)

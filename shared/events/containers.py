@@ -14,10 +14,11 @@ from shared.domain.processes import ProcessStatus
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, IdText
-from shared.town import inbox, lookup, town_keys
+from shared.town import inbox, lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
+from shared.town.town_keys import ContainerDrain
 from shared.town.writing import agents, audit, hooks
 
 _GONE = ("exited", "not_found")
@@ -158,7 +159,7 @@ class ContainerEviction(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Begin a drain. A newer one replaces an older one."""
-        town.put("drain", {"nonce": drain_nonce(town.tick.town_id, fact.event_id), "started_at": town.tick.now_text})
+        town.keys.drain = ContainerDrain(drain_nonce(town.tick.town_id, fact.event_id), town.tick.now)
         return EventResult(Applied())
 
 
@@ -177,10 +178,10 @@ class ContainerReady(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the nonce is enough
         """End the drain."""
-        drain = town_keys.container_drain(town.sql)
+        drain = town.keys.drain
         if drain is None:
             return EventResult(Applied())
         if drain.nonce != self.nonce:
             return EventResult(Rejected("wrong nonce"))
-        town.put("drain", None)
+        town.keys.drain = None
         return EventResult(Applied())

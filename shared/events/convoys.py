@@ -8,6 +8,7 @@ from pydantic import Field
 
 from shared.actions import StopAgent
 from shared.domain import ids
+from shared.domain.notes import ConvoyNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
 from shared.events.base import Event, EventResult
@@ -71,7 +72,7 @@ class ConvoyCreated(Event):
                 id=self.convoy_id,
                 type=BeadType.CONVOY,
                 title=self.title,
-                metadata={} if branch is None else {"feature_branch": branch},
+                metadata=known((ConvoyNotes.feature_branch.to(branch),)),
                 created_by=fact.agent_id,
             ),
         )

@@ -92,9 +92,9 @@ class EffectDone(AttemptReport):
 def _note_success(town: Town, recorded: SettledAttempt) -> None:
     effect = recorded.effect
     if effect.kind is EffectKind.REFRESH_TOKEN:
-        town.put("last_token_refresh_at", town.tick.now_text)
+        town.keys.last_token_refresh_at = town.tick.now
     elif effect.kind is EffectKind.STOP_CONTAINER:
-        town.put("last_idle_stop_at", town.tick.now_text)
+        town.keys.last_idle_stop_at = town.tick.now
         stop = effect.order(ContainerStopOrder)
         town.business_event("container.idle_stop", {"reason": None if stop is None else stop.reason})
     elif lookup.exists(town, effect.subject):

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from shared.domain.notes import ReviewNotes
 from shared.domain.orders import MergeOrder
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
@@ -46,7 +47,7 @@ class PrMergeResult(AttemptReport):
         if recorded.ended == "done":
             self._append_merged(town, bead.id, recorded)
         elif recorded.ended == "failed":
-            beads.set_metadata(town, bead.id, {"auto_merge_pending": None})
+            beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             reviews.set_ready_since(town, bead.id, None)
         return EventResult(Applied())
 

@@ -5,7 +5,7 @@ in the same drain, so that the rules of the same tick already see the result. A 
 fails the MR directly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, Self
 
@@ -14,17 +14,17 @@ from pydantic import model_validator
 from shared.domain import limits
 from shared.domain.config import EffectiveSettings
 from shared.domain.forge_errors import ForgeErrorKind
+from shared.domain.notes import BeadNotes, BranchNotes, Change, Note, ReviewNotes
 from shared.domain.orders import PollOrder
 from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.states import BeadStatus, BeadType, EffectKind, Label
-from shared.domain.times import to_text
 from shared.events.attempts import AttemptReport, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import FeedbackSeen, ForgeProblem
 from shared.town import inbox, lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Bead, Review, time_in, truthy
+from shared.town.rows import Bead, Review
 from shared.town.town import Town
 from shared.town.writing import beads, reviews
 from shared.town.writing.beads import Failure
@@ -41,9 +41,9 @@ class _Polled:
     review: Review
     settings: EffectiveSettings
 
-    def note(self, values: Mapping[str, Any]) -> None:
-        """Set metadata of the MR."""
-        beads.set_metadata(self.town, self.bead.id, values)
+    def note(self, *changes: Change) -> None:
+        """Store notes about the MR."""
+        beads.note(self.town, self.bead.id, *changes)
 
     def append(self, event_type: str, **payload: Any) -> None:
         """Append an event about the pull request to this drain."""
@@ -92,7 +92,8 @@ class PrPolled(AttemptReport):
         return EventResult(Applied(), transient=_trace(town, polled.bead.id) == before)
 
     def _note_answer(self, polled: _Polled) -> None:
-        polled.note({**_forgotten_problems(polled.bead), **({"head_sha": self.head_sha} if self.head_sha else {})})
+        head = (ReviewNotes.head_sha.to(self.head_sha),) if self.head_sha else ()
+        polled.note(*_forgotten_problems(polled.bead), *head)
         if self.state in ("merged", "closed"):
             polled.append("pr_status_changed", pr_state=self.state, sha=self.sha)
             return
@@ -102,7 +103,7 @@ class PrPolled(AttemptReport):
             _note_conflict(polled)
             return
         if self.mergeable_state in _CONFLICT_FREE:
-            polled.note({"has_conflicts": None, "conflicts_detected_at": None})
+            polled.note(ReviewNotes.has_conflicts.gone, ReviewNotes.conflicts_detected_at.gone)
         if self.feedback is None:
             return
         _note_approval(polled, self.feedback)
@@ -139,31 +140,39 @@ def _note_problem(polled: _Polled, error: ForgeProblem) -> None:
     kind = error.effective_kind
     if error.wait_until is not None:
         latest = polled.town.tick.now + limits.RATE_LIMIT_AT_MOST
-        polled.note({"poll_error_kind": kind, "poll_not_before": to_text(min(error.wait_until, latest))})
+        wait_until = min(error.wait_until, latest)
+        polled.note(ReviewNotes.poll_error_kind.to(kind), ReviewNotes.poll_not_before.to(wait_until))
         return
     if kind == "transient":
-        failures = _count(polled.bead, "poll_transient_count") + 1
-        polled.note({"poll_error_kind": kind, "poll_transient_count": failures, **_zero(polled, _INVALID)})
+        failures = _counted(polled, kind, _TRANSIENT, other=_INVALID)
         over = failures >= limits.POLL_TRANSIENT_LIMIT
     elif kind == "invalid_response":
-        failures = _count(polled.bead, _INVALID) + 1
-        polled.note({"poll_error_kind": kind, _INVALID: failures, **_zero(polled, "poll_transient_count")})
+        failures = _counted(polled, kind, _INVALID, other=_TRANSIENT)
         over = failures >= limits.POLL_INVALID_LIMIT
     else:
-        polled.note({"poll_error_kind": kind})
+        polled.note(ReviewNotes.poll_error_kind.to(kind))
         over = True
     if over:
         _fail(polled, kind, error)
 
 
-_INVALID: Final = "poll_non_transient_count"
+_TRANSIENT: Final = ReviewNotes.poll_transient_count
+_INVALID: Final = ReviewNotes.poll_non_transient_count
+
+
+def _counted(polled: _Polled, kind: ForgeErrorKind, count: Note[int], *, other: Note[int]) -> int:
+    """Count a failure of this kind, which ends a row of the other kind; returns how many there were in a row."""
+    failures = count.of(polled.bead.metadata) + 1
+    ended = (other.to(0),) if other.is_in(polled.bead.metadata) else ()
+    polled.note(ReviewNotes.poll_error_kind.to(kind), count.to(failures), *ended)
+    return failures
 
 
 def _fail(polled: _Polled, kind: ForgeErrorKind, error: ForgeProblem) -> None:
     message = f"Reading the pull request {polled.review.pr_url} {_advice(kind, error)}."
     failure = Failure("pr_poll_failed", message, "review")
     if beads.move(polled.town, polled.bead.id, BeadStatus.FAILED, reason=message, failure=failure) == "moved":
-        polled.note({"failureKind": kind})
+        polled.note(BeadNotes.failure_kind.to(kind))
         polled.announce("pr.poll_failed", kind=kind, message=message)
 
 
@@ -192,19 +201,12 @@ def _advice(kind: ForgeErrorKind, error: ForgeProblem) -> str:
 # Step 2: it succeeded
 
 
-def _forgotten_problems(bead: Bead) -> dict[str, Any]:
-    """Metadata values that reset both counters, if they are stored, and remove the error kind."""
-    stored = [key for key in ("poll_transient_count", _INVALID) if key in bead.metadata]
-    return {"poll_error_kind": None, **dict.fromkeys(stored, 0)}
-
-
-def _zero(polled: _Polled, key: str) -> dict[str, int]:
-    return {key: 0} if key in polled.bead.metadata else {}
-
-
-def _count(bead: Bead, key: str) -> int:
-    value = bead.metadata.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def _forgotten_problems(bead: Bead) -> Iterator[Change]:
+    """The changes that remove the error kind and reset both counters, if they are stored."""
+    yield ReviewNotes.poll_error_kind.gone
+    for count in (_TRANSIENT, _INVALID):
+        if count.is_in(bead.metadata):
+            yield count.to(0)
 
 
 # Step 4: the pull request conflicts with its target
@@ -213,8 +215,8 @@ def _count(bead: Bead, key: str) -> int:
 def _note_conflict(polled: _Polled) -> None:
     town, bead = polled.town, polled.bead
     reviews.set_ready_since(town, bead.id, None)
-    if not truthy(bead.metadata, "has_conflicts"):
-        polled.note({"has_conflicts": 1, "conflicts_detected_at": town.tick.now_text})
+    if not ReviewNotes.has_conflicts.of(bead.metadata):
+        polled.note(ReviewNotes.has_conflicts.to(True), ReviewNotes.conflicts_detected_at.to(town.tick.now))
     elif not _may_ask_again(polled):
         return
     source = lookup.source_of(town, bead.id)
@@ -224,10 +226,10 @@ def _note_conflict(polled: _Polled) -> None:
 
 def _may_ask_again(polled: _Polled) -> bool:
     """Whether a known conflict should be resolved by an agent and no bead for that is live."""
-    if not polled.settings.auto_resolve_merge_conflicts or truthy(polled.bead.metadata, "conflict_cap_escalated"):
+    if not polled.settings.auto_resolve_merge_conflicts or ReviewNotes.conflict_cap_escalated.of(polled.bead.metadata):
         return False
     return not any(
-        blocker.live and (Label.PR_CONFLICT in blocker.labels or truthy(blocker.metadata, "has_conflicts"))
+        blocker.live and (Label.PR_CONFLICT in blocker.labels or BranchNotes.has_conflicts.of(blocker.metadata))
         for blocker in lookup.unresolved_blockers(polled.town, polled.bead.id)
     )
 
@@ -236,25 +238,25 @@ def _may_ask_again(polled: _Polled) -> bool:
 
 
 def _note_approval(polled: _Polled, feedback: FeedbackSeen) -> None:
-    now = polled.town.tick.now_text
-    awaited = truthy(polled.bead.metadata, "awaiting_approval")
-    notes: dict[str, Any] = {
-        "awaiting_approval": int(feedback.awaiting_approval),
-        "review_decision": feedback.review_decision,
-        "merge_state_status": feedback.merge_state_status,
-    }
+    awaited = ReviewNotes.awaiting_approval.of(polled.bead.metadata)
+    observed = ReviewNotes.awaiting_approval_observed_at
+    changes = [
+        ReviewNotes.awaiting_approval.to(feedback.awaiting_approval),
+        ReviewNotes.review_decision.to(feedback.review_decision),
+        ReviewNotes.merge_state_status.to(feedback.merge_state_status),
+    ]
     if feedback.awaiting_approval and not awaited:
-        notes["awaiting_approval_observed_at"] = now
+        changes.append(observed.to(polled.town.tick.now))
         polled.announce("pr.awaiting_approval_detected")
     elif awaited and not feedback.awaiting_approval:
-        notes["awaiting_approval_observed_at"] = None
+        changes.append(observed.gone)
         polled.announce("pr.awaiting_approval_resolved", duration_ms=_waited(polled))
-    polled.note(notes)
+    polled.note(*changes)
 
 
 def _waited(polled: _Polled) -> int | None:
     """How long approval was awaited, in milliseconds; None if the beginning was not noted."""
-    since = time_in(polled.bead.metadata, "awaiting_approval_observed_at")
+    since = ReviewNotes.awaiting_approval_observed_at.of(polled.bead.metadata)
     return None if since is None else (polled.town.tick.now - since) // limits.MILLISECOND
 
 
@@ -263,7 +265,7 @@ def _ask_for_work(polled: _Polled, feedback: FeedbackSeen) -> None:
     if not polled.settings.auto_resolve_pr_feedback or not feedback.wants_work:
         return
     reviews.note_feedback_check(town, bead.id)
-    if truthy(bead.metadata, "feedback_cap_escalated"):
+    if ReviewNotes.feedback_cap_escalated.of(bead.metadata):
         return
     if lookup.live_blocker_with_label(town, bead.id, Label.PR_FEEDBACK) is not None:
         return
@@ -284,13 +286,13 @@ def _judge_auto_merge(polled: _Polled, feedback: FeedbackSeen) -> None:
         return
     if not feedback.green:
         reviews.set_ready_since(town, bead.id, None)
-        polled.note({"auto_merge_pending": None})
+        polled.note(ReviewNotes.auto_merge_pending.gone)
         return
     since = polled.review.auto_merge_ready_since
     if since is None:
         since = town.tick.now
         reviews.set_ready_since(town, bead.id, town.tick.now_text)
-    if town.tick.now - since < delay or truthy(bead.metadata, "auto_merge_pending"):
+    if town.tick.now - since < delay or ReviewNotes.auto_merge_pending.of(bead.metadata):
         return
     if not _is_being_reviewed(town, bead.id):
         polled.append("pr_auto_merge")

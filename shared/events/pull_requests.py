@@ -4,17 +4,19 @@ Feedback and conflicts become issues that block the merge request: one of each k
 kind; after that a person is asked, once.
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from shared.actions import NotifyMayor
 from shared.domain import limits
+from shared.domain.notes import BranchNotes, EscalationNotes, Note, ReviewNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import SYSTEM, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Integer, NonEmptyText
 from shared.town import lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Bead, truthy
+from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import beads, escalations, reviews
 
@@ -34,12 +36,12 @@ def _create_follow_up(
 ) -> EventResult:
     """Create an issue that blocks the merge request."""
     branches = lookup.review(town, review.id)
-    metadata = {
-        "mr_bead_id": review.id,
-        "pr_url": pr_url,
-        "branch": branch if branches is None else branch or branches.branch,
-        "target_branch": None if branches is None else branches.target_branch,
-    }
+    about = (
+        BranchNotes.mr_bead_id.to(review.id),
+        BranchNotes.pr_url.to(pr_url),
+        BranchNotes.branch.to(branch if branches is None else branch or branches.branch),
+        BranchNotes.target_branch.to(None if branches is None else branches.target_branch),
+    )
     issue = beads.create(
         town,
         beads.NewBead(
@@ -50,7 +52,7 @@ def _create_follow_up(
             rig_id=review.rig_id,
             parent_id=review.id,
             labels=(label,),
-            metadata={key: value for key, value in metadata.items() if value is not None},
+            metadata=known(about),
             created_by=SYSTEM,
         ),
     )
@@ -58,21 +60,26 @@ def _create_follow_up(
     return EventResult(Applied())
 
 
-def _escalate_once(
-    town: Town, review: Bead, category: Literal["feedback_cap", "conflict_cap"], title: str
-) -> EventResult:
+Cap = Literal["feedback_cap", "conflict_cap"]
+_CAP_ESCALATED: Final[Mapping[Cap, Note[bool]]] = {
+    "feedback_cap": ReviewNotes.feedback_cap_escalated,
+    "conflict_cap": ReviewNotes.conflict_cap_escalated,
+}
+
+
+def _escalate_once(town: Town, review: Bead, category: Cap, title: str) -> EventResult:
     """Ask a person instead of creating another issue; only once per merge request and cap."""
-    flag = f"{category}_escalated"
-    if truthy(review.metadata, flag):
+    flag = _CAP_ESCALATED[category]
+    if flag.of(review.metadata):
         return EventResult(Skipped("cap"))
-    beads.set_metadata(town, review.id, {flag: 1})
+    beads.note(town, review.id, flag.to(True))
     escalations.escalate(
         town,
         title,
         severity="high",
         category=category,
         rig_id=review.rig_id,
-        metadata={"mr_bead_id": review.id},
+        about=(EscalationNotes.mr_bead_id.to(review.id),),
     )
     return EventResult(Applied(), (NotifyMayor(subject=f"cap:{review.id}", message=title),))
 
@@ -124,7 +131,7 @@ class PrFeedbackDetected(Event):
             return ALREADY
         conflict = lookup.live_blocker_with_label(town, review.id, Label.PR_CONFLICT)
         if conflict is not None:
-            beads.set_metadata(town, conflict.id, {"has_feedback": 1})
+            beads.note(town, conflict.id, BranchNotes.has_feedback.to(True))
             return EventResult(Applied())
         if lookup.children_with_label(town, review.id, Label.PR_FEEDBACK) >= limits.FEEDBACK_BEAD_CAP:
             return _escalate_once(town, review, "feedback_cap", f"Feedback does not end: {review.title}")
@@ -171,8 +178,8 @@ class PrConflictDetected(Event):
         feedback = lookup.live_blocker_with_label(town, review.id, Label.PR_FEEDBACK)
         if feedback is not None:
             target = lookup.review(town, review.id)
-            marks = {"has_conflicts": 1, "conflict_target_branch": None if target is None else target.target_branch}
-            beads.set_metadata(town, feedback.id, marks)
+            with_branch = BranchNotes.conflict_target_branch.to(None if target is None else target.target_branch)
+            beads.note(town, feedback.id, BranchNotes.has_conflicts.to(True), with_branch)
             return EventResult(Applied())
         if lookup.children_with_label(town, review.id, Label.PR_CONFLICT) >= limits.CONFLICT_BEAD_CAP:
             return _escalate_once(town, review, "conflict_cap", f"Conflicts do not end: {review.title}")
@@ -198,7 +205,7 @@ class PrConflictDetected(Event):
             category="merge_conflict",
             body=f"{self.pr_url} conflicts with its target branch, and agents do not resolve conflicts here.",
             rig_id=review.rig_id,
-            metadata={"mr_bead_id": review.id, "pr_url": self.pr_url},
+            about=(EscalationNotes.mr_bead_id.to(review.id), EscalationNotes.pr_url.to(self.pr_url)),
         )
         mayor = lookup.mayor(town)
         escalations.open_triage_request(
@@ -225,5 +232,5 @@ class PrAutoMerge(Event):
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review
-        beads.set_metadata(town, review.id, {"auto_merge_pending": 1})
+        beads.note(town, review.id, ReviewNotes.auto_merge_pending.to(True))
         return EventResult(Applied())

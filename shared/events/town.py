@@ -10,7 +10,6 @@ from shared.domain import limits
 from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
 from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, Role
-from shared.domain.times import to_text
 from shared.events.base import Event, EventResult
 from shared.events.fields import BodyText, FreeText, GitUrl, IdText, JsonObject, NonEmptyText, PriorityName
 from shared.events.triage import TriageResolved
@@ -81,7 +80,7 @@ class TownConfigured(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """Merge the given settings into the stored ones, validate the result, and store all of it or nothing."""
-        stored = town.key("config") or {}
+        stored = town.keys.config
         wanted = _without_removed_models(merged(stored, self.config))
         problem = first_problem(TownConfig, wanted)
         if problem is not None:
@@ -90,7 +89,7 @@ class TownConfigured(Event):
         if _never_lands(new, None) or any(_never_lands(new, rig.config) for rig in rigs.readable(town)):
             return EventResult(_invalid("merge_strategy"))
         if wanted != stored:
-            town.put("config", wanted)
+            town.keys.config = wanted
             town.config_changed = True
         return EventResult(Applied(), returns=_tell_mayor_of_model(town, old, new))
 
@@ -105,10 +104,10 @@ class TownStarted(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """End the pause and begin settling."""
-        if town.key("paused") is not True:
+        if not town.keys.paused:
             return EventResult(Skipped("not paused"))
-        town.put("paused", False)
-        town.put("settling_until", to_text(town.tick.now + limits.SETTLE_FOR))
+        town.keys.paused = False
+        town.keys.settling_until = town.tick.now + limits.SETTLE_FOR
         town.config_changed = True
         return EventResult(Applied())
 
@@ -165,7 +164,7 @@ def _invalid(path: str) -> Rejected:
 
 def _stored_config(town: Town) -> TownConfig:
     """The stored configuration, which may be newer than the one of this tick."""
-    return TownConfig.model_validate(town.key("config") or {})
+    return TownConfig.model_validate(town.keys.config)
 
 
 def _never_lands(town_config: TownConfig, rig_config: RigConfig | None) -> bool:

@@ -5,13 +5,14 @@ from typing import ClassVar, Final
 
 from shared.actions import NotifyMayor, SendNudge, StopAgent
 from shared.actions.base import Action
+from shared.domain.notes import EscalationNotes, TriageNotes
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, NonEmptyText
 from shared.town import lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Agent, Bead, text_in
+from shared.town.rows import Agent, Bead
 from shared.town.town import Town
 from shared.town.writing import audit, beads, escalations, hooks
 from shared.town.writing.beads import Failure
@@ -54,8 +55,8 @@ class TriageResolved(Event):
             return EventResult(Skipped("not open"))
         question = _Question(
             request,
-            lookup.agent(town, text_in(request.metadata, "agent_bead_id")),
-            lookup.bead(town, text_in(request.metadata, "hooked_bead_id")),
+            lookup.agent(town, TriageNotes.agent_bead_id.of(request.metadata)),
+            lookup.bead(town, TriageNotes.hooked_bead_id.of(request.metadata)),
         )
         returns = self._answer(town, question)
         self._close(town, request, by=self.by or fact.agent_id or SYSTEM)
@@ -88,7 +89,7 @@ class TriageResolved(Event):
             severity="high",
             body=self.notes,
             rig_id=None if question.bead is None else question.bead.rig_id,
-            metadata={"triage_request_id": question.request.id},
+            about=(EscalationNotes.triage_request_id.to(question.request.id),),
         )
         message = f"{question.request.title}: {self.notes}" if self.notes else question.request.title
         return NotifyMayor(subject=f"escalation:{bead_id}", message=message)
@@ -104,13 +105,18 @@ class TriageResolved(Event):
 
     def _close(self, town: Town, request: Bead, *, by: str) -> None:
         beads.move(town, request.id, BeadStatus.CLOSED, actor=by, reason=f"triage: {self.action}")
-        resolution = {"resolution_action": self.action, "resolution_notes": self.notes, "resolved_by": by}
-        beads.set_metadata(town, request.id, resolution)
+        beads.note(
+            town,
+            request.id,
+            TriageNotes.resolution_action.to(self.action),
+            TriageNotes.resolution_notes.to(self.notes),
+            TriageNotes.resolved_by.to(by),
+        )
         audit.record(town, request.id, "triage_resolved", new=self.action, metadata={"by": by})
-        linked = text_in(request.metadata, "escalation_bead_id")
+        linked = TriageNotes.escalation_bead_id.of(request.metadata)
         if linked is not None:
             beads.move(town, linked, BeadStatus.CLOSED, actor=by, reason="triage resolved")
-        town.put("triage", {**escalations.triage_state(town), "fruitless": 0})
+        town.keys.change_triage(fruitless=0)
 
 
 def _take_off(town: Town, question: _Question) -> tuple[Action, ...]:

@@ -1,12 +1,12 @@
 """Finds where two states, or two outputs of one tick, differ: by table, key and column, with both values."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
 from shared.domain import canonical
-from shared.domain.answers import DifferenceAnswer
+from shared.domain.shapes import answer
 from shared.images import dump
 from shared.ports.town_past import JournalRow
 from shared.town import database
@@ -16,9 +16,12 @@ _TEXT_SHOWN: Final = 500
 ABSENT: Final = "(no such row)"
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class Difference:
-    """A column of a row that differs from what is expected. If only one side has the row, the other shows `(no such row)`."""
+    """A column of a row that differs from what is expected; `*` stands for the whole row.
+
+    If only one side has the row, the other shows `(no such row)`.
+    """
 
     table: str
     key: str
@@ -26,36 +29,28 @@ class Difference:
     expected: Any
     got: Any
 
-    def as_json(self) -> DifferenceAnswer:
-        """The difference as answers show it. Long texts are cut."""
-        return {
-            "table": self.table,
-            "key": self.key,
-            "column": self.column,
-            "expected": _shown(self.expected),
-            "got": _shown(self.got),
-        }
-
     def __str__(self) -> str:
-        return f"{self.table} {self.key} {self.column}: expected {_shown(self.expected)!r}, got {_shown(self.got)!r}"
+        return f"{self.table} {self.key} {self.column}: expected {_cut(self.expected)!r}, got {_cut(self.got)!r}"
 
 
-def of_images(expected: bytes, got: bytes, *, limit: int = SHOWN) -> tuple[Difference, ...]:
-    """At most `limit` differences between two images: causes before consequences, the journal last."""
+def shown(found: Iterable[Difference], *, limit: int = SHOWN) -> tuple[Difference, ...]:
+    """The first differences, at most `limit`, as answers show them: long texts are cut."""
+    return tuple(replace(each, expected=_cut(each.expected), got=_cut(each.got)) for each in islice(found, limit))
+
+
+def of_images(expected: bytes, got: bytes) -> tuple[Difference, ...]:
+    """The first differences between two images: causes before consequences, the journal last."""
     wanted, found = database.open_image(expected), database.open_image(got)
     try:
-        return tuple(islice(_of_towns(wanted, found), limit))
+        return shown(_of_towns(wanted, found))
     finally:
         database.close(wanted)
         database.close(found)
 
 
-def of_outputs(row: JournalRow, got: Mapping[str, Any], *, limit: int = SHOWN) -> tuple[Difference, ...]:
-    """Where the outputs of a tick differ from those in its journal row. The column is a path into `outputs`."""
-    found = _paths("outputs", row["outputs"], got)
-    return tuple(
-        Difference("ticks", str(row["tick_no"]), path, wanted, seen) for path, wanted, seen in islice(found, limit)
-    )
+def of_outputs(row: JournalRow, got: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """Where the outputs of a tick first differ from those in its journal row. The column is a path into `outputs`."""
+    return shown(of_values("ticks", str(row["tick_no"]), "outputs", row["outputs"], got))
 
 
 def of_values(table: str, key: str, column: str, expected: Any, got: Any) -> Iterator[Difference]:
@@ -109,7 +104,7 @@ def _paths(path: str, expected: Any, got: Any) -> Iterator[tuple[str, Any, Any]]
         yield path, expected, got
 
 
-def _shown(value: Any) -> Any:
+def _cut(value: Any) -> Any:
     if isinstance(value, dict | list):
         value = canonical.dumps(value)
     return value[:_TEXT_SHOWN] + "…" if isinstance(value, str) and len(value) > _TEXT_SHOWN else value

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from shared.domain.report import ClaimedEffect
+from shared.domain.report import Claim
 from shared.ports.town_past import JournalRow
 from shared.town import database, outbox
 
@@ -29,7 +29,7 @@ def attempt_of(event_id: str) -> tuple[str, int] | None:
     return (effect_id, int(attempt)) if prefix == "res" and effect_id and attempt.isdigit() else None
 
 
-def of_today(image: bytes, effects: Iterable[ClaimedEffect]) -> EffectResults:
+def of_today(image: bytes, effects: Iterable[Claim]) -> EffectResults:
     """The results of these effects in an image."""
     found: EffectResults = {}
     with database.opened(image) as sql:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared.domain import canonical
 from shared.domain.config import NEW_TOWN, TownConfig, first_problem, merged, what_is_expected
 from shared.domain.errors import Refused
 from shared.town import database, town_keys
@@ -20,32 +19,12 @@ def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool
             path=f"config.{problem}",
             hint=what_is_expected(TownConfig, stored),
         )
-    keys: dict[str, Any] = {
-        "id": town_id,
-        "schema_version": database.SCHEMA_VERSION,
-        "config": stored,
-        "tick_no": 0,
-        "tick_id": None,
-        "last_tick_at": None,
-        "next_seq": 1,
-        "next_audit_seq": 1,
-        "next_due_at": None,
-        "settling_until": None,
-        "drain": None,
-        "container_instance_id": None,
-        **town_keys.NEVER_SET,
-        "last_idle_stop_at": None,
-        "last_token_refresh_at": None,
-        "mayor_working_since": None,
-        "mayor_waiting_since": None,
-        "paused": paused,
-        "alerted": {},
-    }
     with database.opened(database.new_image()) as sql:
         database.begin(sql)
-        sql.executemany(
-            "INSERT INTO town (key, value) VALUES (?, ?)",
-            [(key, canonical.dumps(value)) for key, value in sorted(keys.items())],
-        )
+        for name, key in town_keys.KEYS.items():
+            town_keys.TownKeys(sql).store(name, key.new)
+        keys = town_keys.TownKeys(sql)
+        keys.id, keys.schema_version = town_id, database.SCHEMA_VERSION
+        keys.config, keys.paused = stored, paused
         database.commit(sql)
         return database.image_of(sql)

@@ -7,27 +7,23 @@ unfinished in the old image expire, so nothing is called a second time.
 
 from datetime import datetime
 
-from shared.domain import canonical, limits
+from shared.domain import limits
 from shared.domain.times import to_text
 from shared.town import database
+from shared.town.town_keys import TownKeys
 
 
 def carried_over(restored: bytes, present: bytes, *, now: datetime) -> bytes:
     """The image to commit: the rows of `restored` with the counters of `present`. Raises WrongTown, SchemaMismatch."""
     old, new = database.open_image(restored), database.open_image(present)
     try:
-        keys = dict(new.execute("SELECT key, value FROM town ORDER BY key").fetchall())
-        database.check_identity(old, _text(keys["id"]))
+        then, today = TownKeys(old), TownKeys(new)
+        database.check_identity(old, today.id)
         database.begin(old)
-        for key in ("tick_no", "tick_id", "last_tick_at"):
-            old.execute("UPDATE town SET value = :value WHERE key = :key", {"key": key, "value": keys[key]})
-        for key in ("next_seq", "next_audit_seq"):
-            old.execute(
-                "UPDATE town SET value = MAX(CAST(value AS INTEGER), :value) WHERE key = :key",
-                {"key": key, "value": int(keys[key])},
-            )
-        _set(old, "next_due_at", to_text(now))
-        _set(old, "settling_until", to_text(now + limits.SETTLE_FOR))
+        then.tick_no, then.tick_id, then.last_tick_at = today.tick_no, today.tick_id, today.last_tick_at
+        then.next_seq = max(then.next_seq, today.next_seq)
+        then.next_audit_seq = max(then.next_audit_seq, today.next_audit_seq)
+        then.next_due_at, then.settling_until = now, now + limits.SETTLE_FOR
         unused = max(_newest_generation(old), _newest_generation(new)) + 1
         old.execute("UPDATE agent_metadata SET generation = :unused", {"unused": unused})
         old.execute(
@@ -45,8 +41,7 @@ def carried_over(restored: bytes, present: bytes, *, now: datetime) -> bytes:
 
 def tick_no(sql: database.Database) -> int:
     """The number of the last tick of an open town."""
-    row = sql.execute("SELECT value FROM town WHERE key = 'tick_no'").fetchone()
-    return 0 if row is None else int(row[0])
+    return TownKeys(sql).tick_no
 
 
 def _newest_generation(sql: database.Database) -> int:
@@ -58,24 +53,12 @@ def _newest_generation(sql: database.Database) -> int:
     return found
 
 
-def _set(sql: database.Database, key: str, value: str) -> None:
-    sql.execute(
-        "INSERT INTO town (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        {"key": key, "value": canonical.dumps(value)},
-    )
-
-
-def _text(stored: str) -> str:
-    return stored.strip('"')
-
-
 def renamed(image: bytes, town_id: str) -> bytes:
     """The same town under another id. Raises SchemaMismatch if the image is not a town."""
     with database.opened(image) as sql:
-        stored = dict(sql.execute("SELECT key, value FROM town WHERE key = 'id'").fetchall()) if _is_town(sql) else {}
-        database.check_identity(sql, _text(stored.get("id", canonical.dumps(town_id))))
+        database.check_identity(sql, (TownKeys(sql).id if _is_town(sql) else "") or town_id)
         database.begin(sql)
-        _set(sql, "id", town_id)
+        TownKeys(sql).id = town_id
         database.commit(sql)
         return database.image_of(sql)
 

@@ -15,7 +15,8 @@ def time_in(given: object, path: str, *, name: str | None = None) -> datetime:
     """The time in a value of a request. Raises Refused (400), which names the value (`name`, else `path`) and the right form."""
     name = name or path
     if not isinstance(given, str):
-        raise Refused(f"{name} must be a text with a time, as in {FORM}", status=400, path=path)
+        hint = f'write it in quotation marks, as in "{FORM}"'
+        raise Refused(f"{name} must be a text with a time, as in {FORM}", status=400, path=path, hint=hint)
     try:
         return parse_iso(given)
     except (ValueError, OverflowError) as error:

@@ -25,7 +25,8 @@ def require_valid(event: Incoming, known: type[Event]) -> None:
     """
     for field in known.needs:
         if getattr(event.envelope, field) is None:
-            raise Refused(f"{known.event_type} needs {field}", status=400, path=f"{event.path}.{field}")
+            hint = f"add {field} to the event, beside its payload"
+            raise Refused(f"{known.event_type} needs {field}", status=400, path=f"{event.path}.{field}", hint=hint)
     try:
         known.model_validate(event.payload)
     except ValidationError as error:

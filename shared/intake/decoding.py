@@ -14,6 +14,9 @@ from shared.intake.shape import DEPTH, too_large
 _BODY_SIZE: Final = limits.EVENTS_PER_BATCH * limits.EVENT_SIZE
 _OBJECT_SIZE: Final = _BODY_SIZE + limits.EVENT_SIZE
 _BODY_DEPTH: Final = DEPTH + 2  # a list of events, in an object
+_FORMS: Final = (
+    'send one event {"event_id": ..., "event_type": ..., "payload": {...}}, a list of events, or {"events": [...]}'
+)
 _RECEIVED: Final = re.compile(r"/inbox/(\d{13})-", re.ASCII)
 
 
@@ -54,12 +57,12 @@ def _events_in(value: Any) -> tuple[dict[str, Any], ...]:
     if isinstance(value, dict) and "events" in value:
         other = next((key for key in sorted(value) if key != "events"), None)
         if other is not None:
-            raise Refused("unknown field beside `events`", status=400, path=strict_json.below("", other))
+            raise Refused("unknown field beside `events`", status=400, path=strict_json.below("", other), hint=_FORMS)
         value = value["events"]
     elif isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
-        raise Refused("expected one event object or a list of events", status=400)
+        raise Refused("expected one event object or a list of events", status=400, hint=_FORMS)
     if not 1 <= len(value) <= limits.EVENTS_PER_BATCH:
         raise Refused(
             f"{len(value)} events: a batch has 1 to {limits.EVENTS_PER_BATCH}",
@@ -69,7 +72,7 @@ def _events_in(value: Any) -> tuple[dict[str, Any], ...]:
         )
     for index, event in enumerate(value):
         if not isinstance(event, dict):
-            raise Refused("an event must be a JSON object", status=400, path=f"events[{index}]")
+            raise Refused("an event must be a JSON object", status=400, path=f"events[{index}]", hint=_FORMS)
     return tuple(value)
 
 
@@ -77,11 +80,13 @@ def _stored_time(value: Any) -> str:
     try:
         return to_text(from_text(value))
     except (TypeError, ValueError):
-        raise Refused("received_at is not a valid stored time", status=400, path="received_at") from None
+        hint = "write it as 2026-01-10T12:00:00.000Z, or leave it out"
+        raise Refused("received_at is not a valid stored time", status=400, path="received_at", hint=hint) from None
 
 
 def _known_source(value: Any) -> EventSource:
     try:
         return EventSource(value)
     except ValueError:
-        raise Refused("unknown source", status=400, path="source") from None
+        hint = f"known: {', '.join(EventSource)}"
+        raise Refused("unknown source", status=400, path="source", hint=hint) from None

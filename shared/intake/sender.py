@@ -63,6 +63,10 @@ def require_from_outside(event: Incoming) -> None:
         return
     known = BY_TYPE.get(envelope.event_type)
     if known is not None and not known.senders:
-        raise Refused(f"{envelope.event_type} is made by the town itself", status=400, path=f"{path}.event_type")
+        hint = "do not send it: the town makes it when its time has come"
+        problem = f"{envelope.event_type} is made by the town itself"
+        raise Refused(problem, status=400, path=f"{path}.event_type", hint=hint)
     if envelope.event_id.startswith(_OWN_IDS):
-        raise Refused("an event_id of this form is made by the town itself", status=400, path=f"{path}.event_id")
+        hint = f"choose an event_id that does not begin with {' or '.join(_OWN_IDS)}"
+        problem = "an event_id of this form is made by the town itself"
+        raise Refused(problem, status=400, path=f"{path}.event_id", hint=hint)

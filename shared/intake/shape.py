@@ -16,6 +16,7 @@ from shared.intake import strict_json
 
 DEPTH: Final = 32
 _FIELDS: Final = ("event_id", "event_type", "agent_id", "bead_id", "payload", "occurred_at")
+_OF_AN_ID: Final = "8 to 128 characters of A-Z a-z 0-9 . _ : -"
 _EVENT_ID: Final = re.compile(r"[A-Za-z0-9._:-]{8,128}", re.ASCII)
 
 
@@ -36,18 +37,21 @@ def incoming(event: dict[str, Any], path: str, *, received_at: str, source: Even
     _require_fields_and_size(event, path)
     event_id = event.get("event_id")
     if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
-        raise Refused(
-            "event_id must be 8 to 128 characters of A-Z a-z 0-9 . _ : -",
-            status=400,
-            path=f"{path}.event_id",
-            hint="choose one per event, and send the same one with every retry",
-        )
+        problem = "event_id is missing" if event_id is None else f"event_id must be {_OF_AN_ID}"
+        hint = f"choose one per event, {_OF_AN_ID}, and send the same one with every retry"
+        raise Refused(problem, status=400, path=f"{path}.event_id", hint=hint)
     event_type = event.get("event_type")
     if not isinstance(event_type, str) or not 1 <= len(event_type) <= 64 or not event_type.isprintable():
-        raise Refused("event_type must be one of the catalogue", status=400, path=f"{path}.event_type")
+        problem = "event_type is missing" if event_type is None else "event_type must be one of the catalogue"
+        raise Refused(problem, status=400, path=f"{path}.event_type", hint=_types_hint())
     payload = event.get("payload", {})
     if not isinstance(payload, dict):
-        raise Refused("payload must be a JSON object", status=400, path=f"{path}.payload")
+        raise Refused(
+            "payload must be a JSON object",
+            status=400,
+            path=f"{path}.payload",
+            hint="send {} if there is nothing to say",
+        )
     envelope = Envelope(
         event_id=event_id,
         event_type=event_type,
@@ -66,13 +70,28 @@ def type_of(event: Incoming) -> type[Event]:
     name = event.envelope.event_type
     known = BY_TYPE.get(name)
     if known is None:
-        raise Refused(f"unknown event_type {name!r}", status=400, path=f"{event.path}.event_type")
+        raise Refused(
+            f"unknown event_type {name!r}", status=400, path=f"{event.path}.event_type", hint=_types_hint(name)
+        )
     return known
+
+
+def _types_hint(name: str = "") -> str:
+    """The types that may be sent, and the one that a wrong name probably means."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a refusal needs it
+
+    known = sorted(event_type for event_type, event in BY_TYPE.items() if event.senders)
+    close = get_close_matches(name, known, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{meant}known types: {', '.join(known)}"
 
 
 def too_large(size: int, path: str) -> Refused:
     """The refusal of an event of that many bytes."""
-    return Refused(f"an event of {size} bytes: at most {limits.EVENT_SIZE} are accepted", status=413, path=path)
+    hint = "shorten its texts; put long ones into the repository and refer to them"
+    return Refused(
+        f"an event of {size} bytes: at most {limits.EVENT_SIZE} are accepted", status=413, path=path, hint=hint
+    )
 
 
 def _require_fields_and_size(event: dict[str, Any], path: str) -> None:
@@ -84,7 +103,7 @@ def _require_fields_and_size(event: dict[str, Any], path: str) -> None:
     if size > limits.EVENT_SIZE:
         raise too_large(size, path)
     if strict_json.depth_of(event) > DEPTH:
-        raise Refused(f"nested deeper than {DEPTH} levels", status=400, path=path)
+        raise Refused(f"nested deeper than {DEPTH} levels", status=400, path=path, hint="send a flatter value")
 
 
 def _subject(event: dict[str, Any], field: str, path: str) -> str | None:
@@ -93,7 +112,10 @@ def _subject(event: dict[str, Any], field: str, path: str) -> str | None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= 64 or any(_is_control(character) for character in value):
         raise Refused(
-            f"{field} must be text of 1 to 64 characters without control characters", status=400, path=f"{path}.{field}"
+            f"{field} must be text of 1 to 64 characters without control characters",
+            status=400,
+            path=f"{path}.{field}",
+            hint="send the id that the town shows, or leave the field out",
         )
     return value
 
@@ -115,4 +137,5 @@ def _occurred_at(event: dict[str, Any], path: str) -> str | None:
         "occurred_at must be an ISO 8601 time with an offset, as in 2026-01-10T12:00:00Z",
         status=400,
         path=f"{path}.occurred_at",
+        hint="correct it, or leave it out: then the time of receipt counts",
     )

@@ -20,13 +20,14 @@ _TEXT_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]'
 def parse(body: bytes, *, limit: int, depth: int) -> Any:
     """Parse one JSON value of at most `limit` bytes and `depth` levels. Raises Refused and nothing else."""
     if len(body) > limit:
-        raise Refused(f"{len(body)} bytes: at most {limit} are accepted", status=413)
+        hint = "send less at a time, for example fewer events in a request"
+        raise Refused(f"{len(body)} bytes: at most {limit} are accepted", status=413, hint=hint)
     if body.startswith(b"\xef\xbb\xbf"):
         raise Refused("the body starts with a byte order mark", status=400, hint="send plain UTF-8")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(f"not UTF-8 text at byte {error.start}", status=400) from None
+        raise Refused(f"not UTF-8 text at byte {error.start}", status=400, hint="send plain UTF-8") from None
     _require_depth(text, depth)
     try:
         value = json.loads(
@@ -40,6 +41,7 @@ def parse(body: bytes, *, limit: int, depth: int) -> Any:
         raise Refused(
             f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
             status=400,
+            hint="correct the body there; `python -m json.tool` checks a file in the same way",
         ) from None
     if "\\u" in text:
         require_storable_text(value)
@@ -50,9 +52,11 @@ def require_storable_text(value: Any, path: str = "") -> None:
     """Refuse U+0000 and lone surrogates in every text of a value, including keys. Raises Refused."""
     if isinstance(value, str):
         if "\0" in value:
-            raise Refused("U+0000 is not allowed in text", status=400, path=path)
+            raise Refused("U+0000 is not allowed in text", status=400, path=path, hint="remove the character")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refused("text contains a lone surrogate", status=400, path=path)
+            raise Refused(
+                "text contains a lone surrogate", status=400, path=path, hint="send whole characters, as UTF-8"
+            )
     elif isinstance(value, dict):
         for key, inner in value.items():
             require_storable_text(key, path)
@@ -84,7 +88,7 @@ def _require_depth(text: str, limit: int) -> None:
         if first in "[{":
             level += 1
             if level > limit:
-                raise Refused(f"nested deeper than {limit} levels", status=400)
+                raise Refused(f"nested deeper than {limit} levels", status=400, hint="send a flatter value")
         elif first in "]}":
             level -= 1
             if level < 0:
@@ -98,7 +102,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise Refused("duplicate key in one object", status=400, path=below("", key))
+            raise Refused("duplicate key in one object", status=400, path=below("", key), hint="send each key once")
         seen.add(key)
     return found
 
@@ -107,7 +111,7 @@ def _integer(literal: str) -> int:
     _require_length(literal)
     value = int(literal)
     if not _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER:
-        raise Refused(f"the integer {literal} does not fit into 64 bits", status=400)
+        raise Refused(f"the integer {literal} does not fit into 64 bits", status=400, hint="send it as text")
     return value
 
 
@@ -115,14 +119,14 @@ def _float(literal: str) -> float:
     _require_length(literal)
     value = float(literal)
     if not math.isfinite(value):
-        raise Refused(f"the number {literal} is too large", status=400)
+        raise Refused(f"the number {literal} is too large", status=400, hint="send it as text")
     return value
 
 
 def _require_length(literal: str) -> None:
     if len(literal) > _LONGEST_NUMBER:
-        raise Refused(f"a number has at most {_LONGEST_NUMBER} characters", status=400)
+        raise Refused(f"a number has at most {_LONGEST_NUMBER} characters", status=400, hint="send it as text")
 
 
 def _refuse_constant(name: str) -> Any:
-    raise Refused(f"{name} is not JSON", status=400)
+    raise Refused(f"{name} is not JSON", status=400, hint="send a number that JSON has, or null")

@@ -18,7 +18,7 @@ from shared.domain.field_errors import first_error
 from shared.domain.times import from_text
 from shared.history.journal_rows import ticks_text
 from shared.images import dump
-from shared.town import database, town_keys
+from shared.town import database
 from shared.town.rows import (
     AGENT_COLUMNS,
     AGENT_TABLES,
@@ -30,6 +30,7 @@ from shared.town.rows import (
     review_of,
     rig_of,
 )
+from shared.town.town_keys import TownKeys
 
 _WHOLE_ROWS: Final[dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]]] = {
     "rigs": (f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id", rig_of),  # noqa: S608 - constants
@@ -134,7 +135,7 @@ def _problem_with(table: str, name: str, value: Any) -> str | None:
 def _keys(sql: sqlite3.Connection) -> Iterator[Defect]:
     """Check the configuration, which every tick reads."""
     try:
-        TownConfig.model_validate(town_keys.value(sql, "config") or {})
+        TownConfig.model_validate(TownKeys(sql).config)
     except ValidationError as error:
         yield Defect("config", "town", f"the stored configuration is not valid at {first_error(error).place}")
     except ValueError as error:
@@ -144,7 +145,7 @@ def _keys(sql: sqlite3.Connection) -> Iterator[Defect]:
 def _journal(sql: sqlite3.Connection) -> Iterator[Defect]:
     """Check that the journal has no gaps and ends with the last tick."""
     numbers = [row[0] for row in sql.execute("SELECT tick_no FROM ticks ORDER BY tick_no")]
-    last = town_keys.value(sql, "tick_no")
+    last = TownKeys(sql).tick_no
     if numbers and numbers[-1] != last:
         yield Defect("journal", "ticks", f"its last row is tick {numbers[-1]}, but the last tick of the town is {last}")
     for before, after in pairwise(numbers):

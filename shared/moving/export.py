@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from shared.domain import canonical
+from shared.domain.times import text_or_none
 from shared.images import dump
-from shared.town import database, town_keys
+from shared.town import database
+from shared.town.town_keys import TownKeys
 
 FORMAT: Final = "town-export"
 VERSION: Final = 1
@@ -36,7 +38,7 @@ TABLES: Final = (
 
 def lines(sql: database.Database) -> Iterator[str]:
     """The lines for an open town, without line ends. Equal rows give equal lines."""
-    keys = town_keys.all_values(sql)
+    keys = TownKeys(sql)
     counts = {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in TABLES
@@ -45,9 +47,9 @@ def lines(sql: database.Database) -> Iterator[str]:
         "format": FORMAT,
         "version": VERSION,
         "schema": database.schema_version(sql),
-        "town": keys.get("id"),
-        "tick": keys.get("tick_no"),
-        "time": keys.get("last_tick_at"),
+        "town": keys.id,
+        "tick": keys.tick_no,
+        "time": text_or_none(keys.last_tick_at),
         "rows": counts,
     }
     yield canonical.dumps(header)

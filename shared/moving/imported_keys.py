@@ -15,10 +15,15 @@ from shared.domain.errors import Refused
 from shared.domain.times import readable_time
 from shared.moving.foreign_rows import GivenRow, NotRead
 from shared.town import database
+from shared.town.town_keys import TownKeys
 
 LARGEST: Final = 2**53 - 1
 """The largest number that is accepted, so that counting can continue."""
-OF_THE_OLD_PLACE: Final = ("drain", "container_instance_id", "last_token_refresh_at", "next_due_at")
+OF_THE_OLD_PLACE: Final = tuple(
+    key.name
+    for key in (TownKeys.drain, TownKeys.container_instance_id, TownKeys.last_token_refresh_at, TownKeys.next_due_at)
+)
+_OF_THE_NEW_TOWN: Final = (TownKeys.id.name, TownKeys.schema_version.name)
 
 
 def _is_time(value: Any) -> bool:
@@ -45,20 +50,20 @@ def _object(**fields: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "tick_no": _is_count,
-    "tick_id": _is_text,
-    "last_tick_at": _is_time,
-    "next_seq": _is_count,
-    "next_audit_seq": _is_count,
-    "settling_until": _is_time,
-    "breaker": _object(open=_is_flag, since=_is_time, episode=_is_count),
-    "last_idle_stop_at": _is_time,
-    "mayor_working_since": _is_time,
-    "mayor_waiting_since": _is_time,
-    "counters": _object(poisoned=_is_count, conflicts=_is_count),
-    "triage": _object(last_batch_at=_is_time, fruitless=_is_count),
-    "paused": _is_flag,
-    "alerted": lambda value: isinstance(value, dict) and all(map(_is_time, value.values())),
+    TownKeys.tick_no.name: _is_count,
+    TownKeys.tick_id.name: _is_text,
+    TownKeys.last_tick_at.name: _is_time,
+    TownKeys.next_seq.name: _is_count,
+    TownKeys.next_audit_seq.name: _is_count,
+    TownKeys.settling_until.name: _is_time,
+    TownKeys.breaker.name: _object(open=_is_flag, since=_is_time, episode=_is_count),
+    TownKeys.last_idle_stop_at.name: _is_time,
+    TownKeys.mayor_working_since.name: _is_time,
+    TownKeys.mayor_waiting_since.name: _is_time,
+    TownKeys.counters.name: _object(poisoned=_is_count, conflicts=_is_count),
+    TownKeys.triage.name: _object(last_batch_at=_is_time, fruitless=_is_count),
+    TownKeys.paused.name: _is_flag,
+    TownKeys.alerted.name: lambda value: isinstance(value, dict) and all(map(_is_time, value.values())),
 }
 
 
@@ -80,14 +85,14 @@ def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
         except (ValueError, TypeError, RecursionError):
             missed.append(NotRead("town", key, "value", "it is not JSON"))
             continue
-        if key == "schema_version" and isinstance(value, int) and value > database.SCHEMA_VERSION:
+        if key == TownKeys.schema_version.name and isinstance(value, int) and value > database.SCHEMA_VERSION:
             raise Refused(
                 f"the town has schema {value}; this code knows schemas up to {database.SCHEMA_VERSION}",
                 status=400,
                 path="file",
                 hint="run a newer release; nothing was created",
             )
-        if key == "config":
+        if key == TownKeys.config.name:
             value, problems = _config(value)
             missed += problems
         elif key in _SHAPES and not _SHAPES[key](value):
@@ -95,7 +100,7 @@ def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
                 NotRead("town", key, "value", "it does not have the form of this key; a new town's value is used")
             )
             continue
-        elif key not in (*_SHAPES, *OF_THE_OLD_PLACE, "id", "schema_version"):
+        elif key not in (*_SHAPES, *OF_THE_OLD_PLACE, *_OF_THE_NEW_TOWN):
             missed.append(NotRead("town", key, "key", "this code does not know this key", "kept"))
         found[key] = value
     return found, missed
@@ -104,7 +109,7 @@ def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
 def carried(keys: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The keys that replace those of a new, paused town."""
     for key, value in sorted(keys.items()):
-        if key not in (*OF_THE_OLD_PLACE, "id", "schema_version", "paused"):
+        if key not in (*OF_THE_OLD_PLACE, *_OF_THE_NEW_TOWN, TownKeys.paused.name):
             yield key, value
 
 
@@ -114,7 +119,7 @@ def _config(value: Any) -> tuple[Any, list[NotRead]]:
         return dict(NEW_TOWN), [
             NotRead(
                 "town",
-                "config",
+                TownKeys.config.name,
                 "value",
                 "it is not a JSON object; a new town's configuration is used",
                 "column left out",
@@ -126,11 +131,15 @@ def _config(value: Any) -> tuple[Any, list[NotRead]]:
         if setting not in value:
             return dict(NEW_TOWN), [
                 NotRead(
-                    "town", "config", place, "it is not valid; a new town's configuration is used", "column left out"
+                    "town",
+                    TownKeys.config.name,
+                    place,
+                    "it is not valid; a new town's configuration is used",
+                    "column left out",
                 )
             ]
         why = "it is not valid; a new town's setting is used, if there is one"
-        problems.append(NotRead("town", "config", place, why, "column left out"))
+        problems.append(NotRead("town", TownKeys.config.name, place, why, "column left out"))
         del value[setting]
         if setting in NEW_TOWN and first_problem(TownConfig, {**value, setting: NEW_TOWN[setting]}) is None:
             value[setting] = NEW_TOWN[setting]

@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.domain import canonical, limits
-from shared.domain.times import from_text, parse_iso, time_or_none, to_text
+from shared.domain.times import from_text, parse_iso, to_text
 from shared.images import dump, first_image
 from shared.moving import checkup, export, imported_keys
 from shared.moving.foreign_rows import GivenRow, NotRead
-from shared.town import town_keys
+from shared.town.town_keys import TownKeys
 
 _JSON: Final = frozenset({"config", "labels", "metadata", "payload", "active_tools", "checkpoint", "result", "value"})
 _TIMES: Final = re.compile(r".*_at|auto_merge_ready_since|not_before|claimed_until|deadline")
@@ -106,15 +106,16 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
                     _store(run, row)
         _mend_references(run)
         _go_on_counting(sql)
-        if not keys.get("paused", False):
+        if not keys.get(TownKeys.paused.name, False):
             _cut_off_the_old_installation(sql, now)
         sql.execute("COMMIT")
         run.missed += _unreadable(sql)
-        image = sql.serialize()
-        tick_no, last = (town_keys.value(sql, key) for key in ("tick_no", "last_tick_at"))
+        image, stored = sql.serialize(), TownKeys(sql)
         rows = checkup.row_counts(sql)
         del rows["ticks"]
-        return ImportedImage(image, tick_no, time_or_none(last), rows, len(by_table["ticks"]), tuple(run.missed))
+        return ImportedImage(
+            image, stored.tick_no, stored.last_tick_at, rows, len(by_table["ticks"]), tuple(run.missed)
+        )
     finally:
         sql.close()
 
@@ -123,18 +124,17 @@ def _doubtful_time(keys: dict[str, Any], now: datetime) -> Iterator[NotRead]:
     """Drop the time of the last tick if it is more than a year in the future. Otherwise the town continues from that time,
     even if it is ahead of our clock.
     """
-    last = keys.get("last_tick_at")
+    last = keys.get(TownKeys.last_tick_at.name)
     if last is not None and from_text(last) > now + _AHEAD_AT_MOST:
-        del keys["last_tick_at"]
+        del keys[TownKeys.last_tick_at.name]
         why = f"{last} is more than a year in the future; the town starts at the present time"
-        yield NotRead("town", "last_tick_at", "value", why)
+        yield NotRead("town", TownKeys.last_tick_at.name, "value", why)
 
 
 def _store_keys(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
-    sql.executemany(
-        "INSERT INTO town (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        [(key, canonical.dumps(value)) for key, value in imported_keys.carried(keys)],
-    )
+    stored = TownKeys(sql)
+    for key, value in imported_keys.carried(keys):
+        stored.store(key, value)
 
 
 def _store(run: _Import, row: GivenRow) -> None:
@@ -279,12 +279,11 @@ def _mend_references(run: _Import) -> None:
 
 def _go_on_counting(sql: sqlite3.Connection) -> None:
     """Set the next sequence numbers above all those in use."""
-    for key, table in (("next_seq", "town_events"), ("next_audit_seq", "bead_events")):
-        sql.execute(
-            "UPDATE town SET value = CAST(MAX(CAST(value AS INTEGER), "  # noqa: S608 - constants
-            f"(SELECT COALESCE(MAX(seq), 0) + 1 FROM {table})) AS TEXT) WHERE key = :key",
-            {"key": key},
-        )
+    keys = TownKeys(sql)
+    events: int = sql.execute("SELECT COALESCE(MAX(seq), 0) FROM town_events").fetchone()[0]
+    audit_rows: int = sql.execute("SELECT COALESCE(MAX(seq), 0) FROM bead_events").fetchone()[0]
+    keys.next_seq = max(keys.next_seq, events + 1)
+    keys.next_audit_seq = max(keys.next_audit_seq, audit_rows + 1)
 
 
 def _cut_off_the_old_installation(sql: sqlite3.Connection, now: datetime) -> None:

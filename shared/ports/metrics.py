@@ -39,6 +39,11 @@ class ImageFigures(Protocol):
         """Its size in bytes."""
         ...
 
+    @property
+    def image(self) -> bytes:
+        """Its bytes."""
+        ...
+
 
 class RunFigures(Protocol):
     """The data from which the metrics of one run are computed. `shared.runner.run_report.RunReport` satisfies it."""
@@ -94,6 +99,6 @@ class Metrics(Protocol):
     def tick_ran(self, report: RunFigures) -> None:
         """Record one run whose tick was committed, was quiet or was discarded.
 
-        Raises nothing and returns within milliseconds.
+        Raises nothing. It returns within milliseconds, and once a minute and town, when it counts waiting beads, within a second.
         """
         ...

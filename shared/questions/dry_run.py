@@ -1,11 +1,12 @@
 """Dry run: runs the next tick on a private copy of the town and never commits it (spec/tick.md section 10)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from shared.domain import limits
+from shared.domain.errors import Refused
 from shared.domain.report import (
     ActionFields,
     AppliedEvent,
@@ -17,10 +18,12 @@ from shared.domain.report import (
 )
 from shared.domain.shapes import Time, answer
 from shared.domain.tick import Envelope, Observations, TickInput
+from shared.domain.times import to_text
 from shared.engine import reconcile, tick
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
+from shared.questions import waits
 from shared.questions.other_config import override_config
 from shared.questions.snapshot import AsOf
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
@@ -79,7 +82,8 @@ class DryRun:
 class Rehearsal:
     """The next tick and the image that it would commit; the present image if the tick is quiet.
 
-    `if_started` are the actions that the rules would yield if the paused town were started.
+    `if_started` are the actions that the rules would yield if the paused town were started, `waiting` the numbers of beads that
+    wait for each reason afterwards.
     """
 
     base: TownImage
@@ -87,6 +91,7 @@ class Rehearsal:
     image: bytes
     logical_digest: str
     if_started: tuple[WantedAction, ...] = ()
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     def answer(self) -> DryRun:
         """The answer about this tick."""
@@ -104,7 +109,7 @@ class Rehearsal:
             violations=report.violations,
             metrics=report.metrics,
             pending_event_count=PendingCount(report.pending_before, report.pending_after),
-            waiting=dict(report.waiting_counts),
+            waiting=dict(self.waiting),
             next_due_at=report.next_due,
             digests=Digests(image_digest.of_image(self.image), self.logical_digest),
         )
@@ -123,7 +128,8 @@ def dry_run(
     """Run the next tick on a copy of the newest image, with the events that wait in the inbox. Nothing is written.
 
     With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the runtime is not asked. `config`
-    replaces values of the town's configuration. Raises Refused (422) if the resulting configuration is not valid.
+    replaces values of the town's configuration. Raises Refused: 422 if the resulting configuration is not valid, 400 if `now` is
+    not after the last tick.
     """
     rehearsed = yield from rehearse(
         town_id,
@@ -155,6 +161,8 @@ def rehearse(
         if config:
             override_config(sql, config, path="config")
         about = summary.before_tick(sql)
+        if now is not None and about.last_tick_at is not None and now <= about.last_tick_at:
+            raise _too_early(town_id, now, about.last_tick_at)
         observations = Observations(asked=False)
         if ask_runtime:
             observations = yield from observe(town_id, around, about.watched)
@@ -171,6 +179,15 @@ def rehearse(
         return _run(sql, image, given)
 
 
+def _too_early(town_id: str, now: datetime, last_tick_at: datetime) -> Refused:
+    return Refused(
+        f"now is {to_text(now)}, but the last tick of town {town_id} was at {to_text(last_tick_at)}",
+        status=400,
+        path="now",
+        hint="give a later time, or omit it for the present; a replay shows what past ticks did",
+    )
+
+
 def _run(sql: database.Database, image: TownImage, given: TickInput) -> Rehearsal:
     wanted = _if_started(sql, given, image.town_id)
     report = tick.run(sql, given, town_id=image.town_id)
@@ -180,6 +197,7 @@ def _run(sql: database.Database, image: TownImage, given: TickInput) -> Rehearsa
         image=image.image if report.quiet else database.image_of(sql),
         logical_digest=dump.logical_digest(sql),
         if_started=wanted,
+        waiting=waits.counts_after(sql, given, town_id=image.town_id),
     )
 
 

@@ -6,8 +6,7 @@ duplicates. A page ends early where it would have to read much more of the journ
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from shared.domain import limits
 from shared.domain.shapes import Time, answer
@@ -18,27 +17,18 @@ from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.ports.town_store import TownStore
-from shared.questions.pages import LIMIT, LOOKED_AT_MOST, cursor_of, place_of
+from shared.questions.filters import LIMIT, EventFilter, EventState
+from shared.questions.lines import columns_of, line_of
+from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.questions.repeated_events import Repetition, repetitions
 from shared.town import database
-
-EventState = Literal["inbox", "pending", "processed", "poisoned", "conflict", "duplicate"]
-StateFilter = Literal["all", "inbox", "pending", "poisoned", "conflict", "duplicate"]
 
 BLOCKS_READ_AT_MOST: Final = 16
 """The most blocks of journal rows that one page reads; a block has about 64 ticks."""
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
-_WANTED: Final[dict[StateFilter, tuple[EventState, ...]]] = {
-    "all": ("inbox", "pending", "processed", "poisoned", "conflict", "duplicate"),
-    "inbox": ("inbox",),
-    "pending": ("inbox", "pending"),
-    "poisoned": ("poisoned",),
-    "conflict": ("conflict",),
-    "duplicate": ("duplicate",),
-}
 _COLUMNS: Final = (
-    "event_id, event_type, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retry_count, last_error"
+    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at"
 )
 _STORED: Final = f"SELECT {_COLUMNS} FROM town_events WHERE seq < :seq ORDER BY seq DESC"  # noqa: S608 - a constant
 _PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NULL AND seq < :seq ORDER BY seq DESC"  # noqa: S608
@@ -54,16 +44,20 @@ class EventEntry:
 
     event_id: str
     event_type: str
-    state: EventState
     agent_id: str | None
     bead_id: str | None
     source: EventSource
     received_at: Time | None
     outcome: str | None
-    tick: int | None
     seq: int | None
     retry_count: int
     last_error: str | None
+    state: EventState
+    tick: int | None
+
+
+_RECEIVED_AT: Final = columns_of(EventEntry).index("received_at")
+_OUTCOME: Final = columns_of(EventEntry).index("outcome")
 
 
 @answer
@@ -76,22 +70,6 @@ class EventList:
     town_id: str
     events: tuple[EventEntry, ...]
     next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which events are wanted."""
-
-    state: StateFilter = "all"
-    type: str | None = None
-
-    def takes(self, entry: EventEntry) -> bool:
-        """Whether an event is wanted."""
-        return entry.state in _WANTED[self.state] and self.type in (None, entry.event_type)
-
-    def reads(self, *states: EventState) -> bool:
-        """Whether events of one of these states are wanted."""
-        return any(state in _WANTED[self.state] for state in states)
 
 
 def events(
@@ -111,7 +89,7 @@ def events(
     with database.opened(newest.image) as sql:
         reader = _Reader(town_id, past, sql, wanted, place, waiting)
         while (entry := (yield from reader.next())) is not None:
-            if wanted.takes(entry):
+            if wanted.takes(entry.state, entry.event_type):
                 if len(found) == limit:
                     return EventList(town_id, tuple(found), cursor_of(place))
                 found.append(entry)
@@ -215,22 +193,15 @@ def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterato
         return
     statement = _PENDING if wanted.state == "pending" else _STORED
     for row in sql.execute(statement, {"seq": below}):
-        event_id, kind, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retries, error = row
-        entry = EventEntry(
-            event_id=event_id,
-            event_type=kind,
-            state="pending" if processed_at is None else "poisoned" if outcome == "poisoned" else "processed",
-            agent_id=agent_id,
-            bead_id=bead_id,
-            source=EventSource(source),
-            received_at=readable_time(received_at),
-            outcome=outcome,
-            tick=None,
-            seq=seq,
-            retry_count=retries,
-            last_error=error,
-        )
-        yield received_at, entry
+        *cells, processed_at = row
+        entry = line_of(EventEntry, cells, state=_state(processed_at, cells[_OUTCOME]), tick=None)
+        yield cells[_RECEIVED_AT], entry
+
+
+def _state(processed_at: str | None, outcome: str | None) -> EventState:
+    if processed_at is None:
+        return "pending"
+    return "poisoned" if outcome == "poisoned" else "processed"
 
 
 def _repeated(again: Repetition) -> EventEntry:

@@ -23,8 +23,8 @@ from shared.engine import reconcile, tick
 from shared.questions.relaxed import HOLDS, Hold, Occupied, RelaxedReader, occupied, relaxed_tick
 from shared.rules import RULES, breaker
 from shared.rules.base import Due, Rule
-from shared.town import town_keys
 from shared.town.database import Database
+from shared.town.town_keys import TownKeys
 
 LOOKS: Final = 64
 """How many times the rules are run for one row at most. A row has a few."""
@@ -71,8 +71,8 @@ class Foresight:
         _, self.moment = tick.current_state(sql, given, town_id=town_id)
         self.town = RelaxedReader(sql, self.moment.config, {})
         self._sql = sql
-        self._stored = town_keys.breaker(sql)
-        self._drain = town_keys.container_drain(sql)
+        self._stored = TownKeys(sql).breaker
+        self._drain = TownKeys(sql).drain
         self.effect_ends = dict(_effect_ends(sql, given.now))
         self.settling_until = self._settling_until(sql)
         self.now = self.at(given.now)
@@ -136,13 +136,13 @@ class Foresight:
 
     def _settling_until(self, sql: Database) -> datetime | None:
         """When settling ends. If the next tick comes after an outage, it will begin settling (spec/tick.md section 9)."""
-        last = time_or_none(town_keys.value(sql, "last_tick_at"))
+        last = TownKeys(sql).last_tick_at
         at_work = any(agent.status == "working" for agent in self.town.agents) or any(
             review.status == "in_progress" for review in self.town.reviews
         )
         if last is not None and at_work and self.moment.now - last > limits.SETTLE_GAP:
             return self.moment.now + limits.SETTLE_FOR
-        return town_keys.settling_until(sql)
+        return TownKeys(sql).settling_until
 
     def _occupied(self) -> Occupied:
         dispatched: dict[str, tuple[str, ...]] = {}

@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.domain import limits
 from shared.domain.states import AgentStatus, BeadStatus, DispatchOutcome, EffectKind, Role
-from shared.domain.times import from_text, span_text, time_or_none
+from shared.domain.times import from_text, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
 from shared.questions.lives import WaitingEvent
@@ -18,9 +18,9 @@ from shared.questions.since import Beginnings
 from shared.questions.waiting import Guard
 from shared.rules.base import Due
 from shared.rules.beads import busy_polecats
-from shared.town import town_keys
 from shared.town.database import Database
 from shared.town.rows import Agent
+from shared.town.town_keys import TownKeys
 
 _ENDED: Final = ("exited", "not_found", "stopped", "failed", "error")
 _NOT_AT_WORK: Final = (DispatchOutcome.REJECTED, DispatchOutcome.LOST)
@@ -110,10 +110,10 @@ class Holding:
     @cached_property
     def _settling_since(self) -> datetime | None:
         """When settling began; if the next tick will begin it, when the town was ticked for the last time."""
-        stored = town_keys.settling_until(self._sql)
+        stored = TownKeys(self._sql).settling_until
         if stored is not None and stored == self._foresight.settling_until:
             return self._began.at_most_now(stored - limits.SETTLE_FOR)
-        return time_or_none(town_keys.value(self._sql, "last_tick_at"))
+        return TownKeys(self._sql).last_tick_at
 
     def _since(self, row: Row, *others: datetime) -> datetime:
         """The latest of these times and of the move of the row into its status: it has been held back since then."""
@@ -126,7 +126,7 @@ class Holding:
             return Guard(hold, says, self._settling_since, self._foresight.settling_until)
         if hold == "breaker_open":
             return Guard(hold, says, self._now.breaker.since, self._foresight.breaker_until)
-        drain = town_keys.container_drain(self._sql)
+        drain = TownKeys(self._sql).drain
         since, until = (None, None) if drain is None else (drain.started_at, drain.ends_at)
         return Guard(hold, says, since, until, "container")
 

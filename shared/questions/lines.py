@@ -9,7 +9,8 @@ from dataclasses import fields
 from datetime import datetime
 from enum import StrEnum
 from functools import cache, partial
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from shared.domain.times import readable_time
 
@@ -42,7 +43,7 @@ def _readers(shape: Any) -> tuple[_Reader, ...]:
 
 
 def _reading(kind: Any) -> Callable[[Any], Any]:
-    for each in get_args(kind) or (kind,):
+    for each in get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,):
         if each is datetime:
             return readable_time
         if each in (bool, str):

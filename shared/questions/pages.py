@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from shared.domain.errors import Refused
 
-LIMIT: Final = 50
-LIMIT_AT_MOST: Final = 500
 LOOKED_AT_MOST: Final = 10_000
 _LONGEST_CURSOR: Final = 1024
 

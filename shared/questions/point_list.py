@@ -1,13 +1,9 @@
 """The commits that a town can be restored to, newest first, and how many there are."""
 
-from typing import Final
-
 from shared.domain.shapes import answer
 from shared.ports.steps import Steps
+from shared.questions.filters import POINTS
 from shared.storage.restore import Archive, RestorePoint
-
-POINTS: Final = 20
-POINTS_AT_MOST: Final = 200
 
 
 @answer

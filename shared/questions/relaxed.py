@@ -10,6 +10,7 @@ from shared.domain.states import AgentStatus, BeadStatus, Label, Role
 from shared.domain.tick import Tick
 from shared.town import live
 from shared.town.reading import TownReader
+from shared.town.town_keys import TriageState
 
 Hold = Literal[
     "paused",
@@ -110,7 +111,7 @@ class RelaxedReader(TownReader):
         if "batch_live" in without:
             yield "triage_batch", None
         if "triage_exhausted" in without:
-            yield "keys", _one_more_batch(self.keys)
+            yield "triage", _one_more_batch(self.triage)
 
     def _free(self, issue: live.Issue) -> live.Issue:
         if "held" in self._without and Label.HELD in issue.labels:
@@ -166,8 +167,5 @@ def _at_work(status: AgentStatus, hook: str | None) -> bool:
     return status is not AgentStatus.IDLE or hook is not None
 
 
-def _one_more_batch(keys: Mapping[str, Any]) -> Mapping[str, Any]:
-    state = keys.get("triage")
-    if not state:
-        return keys
-    return {**keys, "triage": {**state, "fruitless": min(state.get("fruitless", 0), limits.TRIAGE_FRUITLESS_LIMIT - 1)}}
+def _one_more_batch(state: TriageState) -> TriageState:
+    return replace(state, fruitless=min(state.fruitless, limits.TRIAGE_FRUITLESS_LIMIT - 1))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.domain.answers import ActionAnswer
 from shared.domain.limits import just_after
+from shared.domain.report import JudgedAction
 from shared.domain.shapes import Time, answer
 from shared.domain.tick import Observations, TickInput
 from shared.engine import tick
@@ -99,11 +99,11 @@ def _backlog(sql: database.Database) -> Backlog:
     )
 
 
-def next_actions(running: Rerun, at: datetime) -> tuple[ActionAnswer, ...]:
+def next_actions(running: Rerun, at: datetime) -> tuple[JudgedAction, ...]:
     """The actions of a tick at the time `at`, without new events and without observing any process."""
     with database.opened(running.image) as copy:
         report = tick.run(copy, given_at(running, at), town_id=running.town_id)
-    return tuple(action.as_json() for action in report.actions)
+    return report.actions
 
 
 def given_at(running: Rerun, at: datetime) -> TickInput:

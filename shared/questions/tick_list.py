@@ -8,9 +8,8 @@ from shared.domain.shapes import Time, answer
 from shared.domain.times import from_text
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
+from shared.questions.filters import TICKS
 
-TICKS: Final = 20
-TICKS_AT_MOST: Final = 128
 ROWS_SIZE: Final = 4_500_000
 """The most characters of journal rows in one answer; a Lambda may return 6 MB."""
 

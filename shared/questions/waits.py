@@ -109,6 +109,8 @@ class Waits:
         if first.guard == "blocked_by":
             live, failed = self._holding.blockers(row)
             return (live or failed)[0]
+        if reason == "agent_working" and self._asks_triage(row):
+            return "triage"
         return first.actor or (None if reason is None else _ACTORS.get(reason))
 
     def _draft(self, row: Row, ahead: Outlook) -> _Draft:
@@ -165,6 +167,8 @@ class Waits:
     def _reason(self, row: Row, first: Guard, act: Foreseen | None) -> WaitingReason | None:
         if first.guard == "blocked_by":
             return "blocked_by" if self._holding.blockers(row)[0] else "failed_dependency"
+        if self._asks_triage(row) and first.guard not in ("triage_exhausted", "paused"):
+            return "agent_working"
         for hold, reason in OF_HOLD.items():
             if first.guard == hold:
                 return reason
@@ -173,6 +177,9 @@ class Waits:
             return self._by_nature(row)
         reason = OF_WAIT[due.wait]
         return self._by_nature(row) if reason == "awaiting_ci" else reason
+
+    def _asks_triage(self, row: Row) -> bool:
+        return any(request.id == row.id for request in self.town.triage_requests)
 
     def _by_nature(self, row: Row) -> WaitingReason:
         """What a row waits for between two acts that nothing holds back: reviewers and forges take their time meanwhile."""
@@ -194,6 +201,11 @@ class Waits:
     @cached_property
     def _events(self) -> Mapping[str, tuple[lives.WaitingEvent, ...]]:
         return lives.unapplied_events(self._sql)
+
+
+def counts_after(sql: Database, given: TickInput, *, town_id: str) -> dict[str, int]:
+    """How many live beads wait for each reason in the image that a tick with this input has left."""
+    return Waits(sql, replace(given, tick_no=given.tick_no + 1, new_events=()), town_id=town_id).counts()
 
 
 def _from_next_tick(sql: Database, given: TickInput, about: summary.BeforeTick, *, town_id: str) -> Foresight:

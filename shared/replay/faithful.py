@@ -8,6 +8,8 @@ commit at that point is kept.
 from typing import Literal
 
 from shared.domain import canonical
+from shared.domain.report import TickReport
+from shared.domain.shapes import document
 from shared.history import recorded_results
 from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
@@ -15,8 +17,8 @@ from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
 from shared.questions import snapshot
 from shared.replay import time_window
-from shared.replay.judging import TickJudge, missing
-from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
+from shared.replay.judging import Judgement, TickJudge, missing
+from shared.replay.replayed import ActionOfTick, Divergence, Replay, ReplayedEffect, ReplayedTick, Segment, StartedFrom
 from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
@@ -37,28 +39,32 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
         page_end = min(wanted.end, wanted.start + page.span)
         while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
             if told and (time_of(row) > page_end or len(told) >= page.ticks or (page.size and size > page.size)):
-                cursor = time_window.cursor_of(told[-1].row["tick_no"], told[-1].at)
+                cursor = time_window.cursor_of(told[-1].tick, told[-1].time)
                 break
             tick = yield from again.run(row)
             if time_of(row) < wanted.start:
                 warm_up += 1
                 continue
             told.append(tick)
-            size += len(canonical.dumps(tick.as_json(again.results)).encode()) if page.size else 0
+            size += len(canonical.dumps(document(tick)).encode()) if page.size else 0
         again.finish()
-        seen = wanted.end if cursor is None else told[-1].at
+        seen = wanted.end if cursor is None else told[-1].time
+        state = snapshot.town_state(running, seen)
         return Replay(
             town_id=town_id,
-            window=wanted,
-            base=base,
-            warm_up=warm_up,
-            ticks=tuple(told),
-            segments=tuple(again.segments),
+            from_=wanted.start,
+            to=wanted.end,
+            started_from=StartedFrom(base.txid, base.tick_no, base.committed_at, warm_up),
+            exact=again.exact,
             divergence=again.divergence,
             stopped=again.stopped,
-            state=snapshot.town_state(running, seen),
+            segments=tuple(again.segments),
+            events_replayed=sum(len(tick.events) for tick in told),
+            actions=tuple(ActionOfTick.of(tick.tick, tick.time, action) for tick in told for action in tick.actions),
+            ticks=again.with_results(told),
+            state_snapshot=state.snapshot,
             next_actions=snapshot.next_actions(running, seen),
-            results=again.results_of(told),
+            as_of=state.as_of,
             notes=tuple(again.notes),
             cursor=cursor,
         )
@@ -83,6 +89,15 @@ class SegmentedReplay:
         self.divergence: Divergence | None = None
         self.stopped: str | None = None
         self.notes: list[str] = []
+
+    @property
+    def exact(self) -> bool:
+        """Whether every tick was made by the installed code and equals its record."""
+        return (
+            self.divergence is None
+            and self.stopped is None
+            and all(segment.kind == "replay" and segment.equal for segment in self.segments)
+        )
 
     def can_run(self, row: JournalRow) -> bool:
         """Whether a row can be run. If not, `divergence` or `stopped` says why."""
@@ -117,7 +132,7 @@ class SegmentedReplay:
             self.diverged = judged.equal is False
         self.divergence = judged.divergence
         self._count(row, judged.equal, "replay" if same_code and not diverged else "what_if")
-        return ReplayedTick(row, report, digest, judged)
+        return _replayed(report, digest, judged)
 
     def finish(self) -> None:
         """End the run. A journal that ends before the newest tick is a divergence."""
@@ -126,11 +141,12 @@ class SegmentedReplay:
                 self._running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
             )
 
-    def results_of(self, told: list[ReplayedTick]) -> recorded_results.EffectResults:
-        """The results of the effects of these ticks."""
-        claimed = [effect for tick in told for effect in tick.report.effects]
+    def with_results(self, told: list[ReplayedTick]) -> tuple[ReplayedTick, ...]:
+        """These ticks with the recorded results of their effects."""
+        claimed = [effect for tick in told for effect in tick.effects]
         late = [effect for effect in claimed if (effect.effect_id, effect.attempt) not in self.results]
-        return self.results | recorded_results.of_today(self._newest.image, late)
+        results = self.results | recorded_results.of_today(self._newest.image, late)
+        return tuple(tick.with_results(results) for tick in told)
 
     def _follow_history_again(self, tick_no: int) -> Steps[None]:
         """Continue from history's state after a tick, if it is kept: there the installed code took over from other code."""
@@ -152,4 +168,24 @@ class SegmentedReplay:
             return
         both = (last.equal, equal)
         worst = False if False in both else None if None in both else True
-        self.segments[-1] = Segment(last.first, number, code, kind, worst)
+        self.segments[-1] = Segment(last.first_tick, number, code, kind, worst)
+
+
+def _replayed(report: TickReport, digest: str, judged: Judgement) -> ReplayedTick:
+    given = report.input
+    return ReplayedTick(
+        tick=given.tick_no,
+        tick_id=given.tick_id,
+        time=given.now,
+        code_version=given.code_version,
+        events=report.events,
+        actions=report.actions,
+        effects=tuple(ReplayedEffect.of(effect) for effect in report.effects),
+        violations=report.violations,
+        next_due_at=report.next_due,
+        digest=digest,
+        equal=judged.equal,
+        compared_by=judged.proof,
+        differences=judged.differences,
+        note=judged.note,
+    )

@@ -5,6 +5,7 @@ and from kept commits. The image digests are compared, computed from the pages; 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,12 +13,26 @@ from shared.history.differences import ABSENT, Difference, of_images, of_outputs
 from shared.history.rerun import Rerun, past_digest, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
-from shared.replay.replayed import Divergence, Judgement
+from shared.replay.replayed import Divergence, Proof
 from shared.town import database, journal
 
 CHANGED: Final = "the tick was run again from its record, and the result is not what was committed"
 NEXT_RECORD_CHANGED: Final = "the journal row of this tick names an image that is not the one committed before it"
 MISSING: Final = "the journal lacks ticks"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a tick that was run again compares with the committed one. `equal` is None if there is nothing to compare with.
+
+    `divergence` may name the tick itself or the next one.
+    """
+
+    equal: bool | None
+    proof: Proof
+    differences: tuple[Difference, ...] = ()
+    divergence: Divergence | None = None
+    note: str | None = None
 
 
 # The strongest evidence is the digest that the next tick was given (`prev_image_digest`), and normally it is enough. It has

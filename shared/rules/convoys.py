@@ -16,12 +16,12 @@ from shared.actions import (
     UpdateConvoyProgress,
 )
 from shared.domain import limits
+from shared.domain.notes import ConvoyNotes
 from shared.domain.states import BeadStatus
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
 from shared.town.live import OpenConvoy
 from shared.town.reading import TownReader
-from shared.town.rows import landing_attempts, time_in, truthy
 
 ConvoyStage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
 
@@ -70,8 +70,8 @@ def wait_for_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def hold_for_approval(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """C7: a failed landing MR that was waiting for approval is not replaced; one event is emitted per suppressed attempt."""
     for convoy in _at(town, tick, "C7"):
-        attempt = landing_attempts(convoy.metadata) + 1
-        if convoy.metadata.get("respawn_suppressed_attempt") != attempt:
+        attempt = ConvoyNotes.landing_mr_attempts.of(convoy.metadata) + 1
+        if ConvoyNotes.respawn_suppressed_attempt.of(convoy.metadata) != attempt:
             yield EmitEvent(
                 event_name="reconciler.respawn_suppressed",
                 data={"convoyId": convoy.id, "suppressedAttempt": attempt},
@@ -119,7 +119,7 @@ def stage_of(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoyStage:
         return "C2f"
     if not convoy.lands:
         return "C3"
-    if not truthy(convoy.metadata, "ready_to_land"):
+    if not ConvoyNotes.ready_to_land.of(convoy.metadata):
         return "C4"
     return _landing_stage(town, tick, convoy)
 
@@ -133,7 +133,7 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoySt
         return "C6"
     if any(landing.status is BeadStatus.FAILED and landing.awaiting_approval for landing in landings):
         return "C7"
-    attempts = landing_attempts(convoy.metadata)
+    attempts = ConvoyNotes.landing_mr_attempts.of(convoy.metadata)
     if attempts >= limits.LANDING_ATTEMPTS:
         return "C8"
     cooldown = cooldown_of(convoy)
@@ -142,8 +142,8 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoySt
 
 def cooldown_of(convoy: OpenConvoy) -> Due | None:
     """The cooldown after the last landing attempt, even if it is over; None if there was no attempt."""
-    last = time_in(convoy.metadata, "last_landing_mr_attempt_at")
+    last = ConvoyNotes.last_landing_mr_attempt_at.of(convoy.metadata)
     if last is None:
         return None
-    wait = limits.landing_cooldown(landing_attempts(convoy.metadata))
+    wait = limits.landing_cooldown(ConvoyNotes.landing_mr_attempts.of(convoy.metadata))
     return Due.at_least(last, wait, rows=(convoy.id,), wait="landing_cooldown")

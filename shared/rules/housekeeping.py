@@ -18,9 +18,9 @@ from shared.domain import limits
 from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, BeadStatus, EffectKind, Priority
 from shared.domain.tick import Tick
-from shared.domain.times import time_or_none
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
+from shared.town.town_keys import TriageState
 
 _SEVERITIES = tuple(Priority)
 
@@ -47,10 +47,10 @@ def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
     requests = town.triage_requests
     if tick.draining or tick.breaker.open or not town.rigs or not requests or town.triage_batch is not None:
         return
-    state = town.keys.get("triage") or {}
-    fruitless = state.get("fruitless", 0)
+    state = town.triage
+    fruitless = state.fruitless
     if fruitless >= limits.TRIAGE_FRUITLESS_LIMIT:
-        if not state.get("escalated"):
+        if not state.escalated:
             yield EscalateTriage(requests=len(requests), batches=fruitless)
             yield NotifyMayor(
                 subject=f"triage_exhausted:{town.triage_requests[0].id}",
@@ -94,7 +94,7 @@ def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
         return
     if not (town.mayor is not None and town.mayor.status.has_process) and not town.has_active_work(tick.now):
         return
-    last = time_or_none(town.keys.get("last_token_refresh_at"))
+    last = town.keys.last_token_refresh_at
     if last is None or tick.now - last >= limits.TOKEN_REFRESH:
         yield RefreshContainerToken()
     else:
@@ -110,7 +110,7 @@ def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
     mayor = town.mayor
     if mayor is not None and mayor.status.busy:
         return
-    stopped = time_or_none(town.keys.get("last_idle_stop_at"))
+    stopped = town.keys.last_idle_stop_at
     if stopped is not None and not tick.stale(stopped, limits.IDLE_STOP_THROTTLE):
         yield Due.later_than(stopped, limits.IDLE_STOP_THROTTLE, rows=(), wait="mayor_idle")
         return
@@ -129,8 +129,7 @@ def _next_severity(severity: Priority) -> str:
     return _SEVERITIES[min(position + 1, len(_SEVERITIES) - 1)].value
 
 
-def _last_batch(town: TownReader, state: dict[str, str]) -> datetime | None:
+def _last_batch(town: TownReader, state: TriageState) -> datetime | None:
     """When the last batch was last updated: its end if it has ended, else its start."""
-    batch_id = state.get("last_batch_id")
-    touched = None if batch_id is None else town.updated_at(batch_id)
-    return touched or time_or_none(state.get("last_batch_at"))
+    touched = None if state.last_batch_id is None else town.updated_at(state.last_batch_id)
+    return touched or state.last_batch_at

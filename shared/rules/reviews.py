@@ -15,13 +15,14 @@ from shared.actions import (
     UnhookAgent,
 )
 from shared.domain import limits
+from shared.domain.notes import ReviewNotes
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, MergeMode, Role
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
 from shared.rules.beads import backoff_of
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
-from shared.town.rows import Agent, time_in, truthy
+from shared.town.rows import Agent
 
 
 def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -44,9 +45,9 @@ def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
     for review in town.reviews:
         if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
             continue
-        last = time_in(review.metadata, "last_poll_at")
+        last = ReviewNotes.last_poll_at.of(review.metadata)
         due = tick.now if last is None else last + limits.PR_POLL_INTERVAL
-        not_before = time_in(review.metadata, "poll_not_before")
+        not_before = ReviewNotes.poll_not_before.of(review.metadata)
         limited = not_before is not None and not_before > due
         if not_before is not None:
             due = max(due, not_before)
@@ -69,7 +70,7 @@ def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if (
             review.status is BeadStatus.IN_PROGRESS
             and review.pr_url is not None
-            and truthy(review.metadata, "auto_merge_pending")
+            and ReviewNotes.auto_merge_pending.of(review.metadata)
             and review.id not in town.blockers
             and (EffectKind.MERGE_PR, review.id) not in town.unfinished_effects
             and not _orphaned(town, tick, review)
@@ -303,4 +304,4 @@ def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:
 
 def _silent_since(review: LiveReview) -> datetime:
     """The time since which an MR could have been polled but was not. Waiting for a rate limit does not count."""
-    return max(review.updated_at, time_in(review.metadata, "poll_not_before") or review.updated_at)
+    return max(review.updated_at, ReviewNotes.poll_not_before.of(review.metadata) or review.updated_at)

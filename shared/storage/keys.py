@@ -127,7 +127,8 @@ def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
     """The key of one batch. The order of keys is the order in which batches were received."""
     received = to_milliseconds(received_at)
     if not 0 <= received <= _LAST_MILLISECOND:
-        raise Refused(f"a batch cannot have been received at {received_at}", status=400, path="received_at")
+        hint = "check the clock of this machine"
+        raise Refused(f"a batch cannot have been received at {received_at}", status=400, path="received_at", hint=hint)
     if not _BATCH_ID.fullmatch(batch_id):
         raise Refused(
             f"not a batch id: {batch_id[:80]!r}",
@@ -175,7 +176,8 @@ def after_due(now: datetime) -> str:
 def probe(probe_id: str) -> str:
     """The scratch key of one capability probe."""
     if not _BATCH_ID.fullmatch(probe_id):
-        raise Refused(f"not a probe id: {probe_id[:80]!r}", status=400, path="probe_id")
+        hint = "a probe id has 1 to 128 characters of A-Z a-z 0-9 . - _ and starts with a letter or digit"
+        raise Refused(f"not a probe id: {probe_id[:80]!r}", status=400, path="probe_id", hint=hint)
     return f"probe/{probe_id}"
 
 

@@ -16,6 +16,7 @@ from shared.ports.metrics import RunFigures
 from shared.runner.run_report import FailedRun, MinuteReport
 from shared.telemetry import catalogue
 from shared.telemetry.catalogue import Metric
+from shared.telemetry.waiting_counts import WaitingCounts
 
 OTHER: Final = "other"
 """The type under which unknown action types are counted, so that the dimension stays bounded."""
@@ -29,12 +30,14 @@ class EmfMetrics:
     def __init__(self, write_line: Callable[[str], object], *, stage: str) -> None:
         self._write_line = write_line
         self._stage = stage
+        self._waiting = WaitingCounts()
 
     def tick_ran(self, report: RunFigures) -> None:
-        """One line for the tick, and one more for each type of action that it emitted."""
+        """One line for the tick, once a minute with the numbers of waiting beads; one more for each type of action it emitted."""
         about: dict[str, object] = {"event": "tick.completed", "town_id": report.town_id, "outcome": report.outcome}
         if report.tick is not None:
             about |= {"tick_id": report.tick.input.tick_id, "tick_no": report.tick.input.tick_no}
+        about |= self._waiting.noted(report)
         self.write(values_of(report), about)
         for action_type, count in sorted(by_type(report).items()):
             line = self._line()

@@ -29,12 +29,10 @@ def record(town: Town, report: TickReport) -> None:
             "outputs": canonical.dumps(outputs_of(report)),
         },
     )
-    town.put("tick_no", given.tick_no)
-    town.put("tick_id", given.tick_id)
-    town.put("last_tick_at", to_text(given.now))
-    town.put("next_seq", town.next_event_seq)
-    town.put("next_audit_seq", town.next_audit_seq)
-    town.put("next_due_at", text_or_none(report.next_due))
+    keys = town.keys
+    keys.tick_no, keys.tick_id, keys.last_tick_at = given.tick_no, given.tick_id, given.now
+    keys.next_seq, keys.next_audit_seq = town.next_event_seq, town.next_audit_seq
+    keys.next_due_at = report.next_due
 
 
 def outputs_of(report: TickReport) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Live beads as rules see them: only the columns that rules need, checked when read. Titles and bodies stay in the database."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from shared.domain.errors import RowUnreadable
+from shared.domain.notes import Metadata, ReviewNotes
 from shared.domain.states import BeadStatus, MergeMode, Priority
 from shared.domain.times import from_text, time_or_none
-from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of, truthy
+from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of
 
 
 class Issue(NamedTuple):
@@ -19,7 +19,7 @@ class Issue(NamedTuple):
     rig_id: str | None
     assignee: str | None
     labels: tuple[str, ...]
-    metadata: Mapping[str, Any]
+    metadata: Metadata
     dispatch_attempts: int
     last_dispatch_attempt_at: datetime | None
     created_by: str | None
@@ -39,7 +39,7 @@ class LiveReview:
     status: BeadStatus
     rig_id: str | None
     parent_id: str | None
-    metadata: Mapping[str, Any]
+    metadata: Metadata
     dispatch_attempts: int
     last_dispatch_attempt_at: datetime | None
     created_by: str | None
@@ -54,12 +54,12 @@ class LiveReview:
     @property
     def babysat(self) -> bool:
         """Whether it was adopted from an existing pull request."""
-        return truthy(self.metadata, "babysit")
+        return ReviewNotes.babysit.of(self.metadata)
 
     @property
     def awaiting_approval(self) -> bool:
         """Whether it only lacks a person's approval."""
-        return truthy(self.metadata, "awaiting_approval")
+        return ReviewNotes.awaiting_approval.of(self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class OpenConvoy:
     """An open convoy with the counts of its tracked issues."""
 
     id: str
-    metadata: Mapping[str, Any]
+    metadata: Metadata
     stored_total: int
     stored_done: int
     feature_branch: str | None
@@ -198,7 +198,7 @@ def landing_of(row: tuple[Any, ...]) -> LandingReview:
         id=row[0],
         convoy_id=row[1],
         status=member(BEAD_STATUSES, row[2]),
-        awaiting_approval=truthy(object_of(row[3]), "awaiting_approval"),
+        awaiting_approval=ReviewNotes.awaiting_approval.of(object_of(row[3])),
     )
 
 

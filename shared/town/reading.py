@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 from shared.domain import limits
 from shared.domain.config import EffectiveSettings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
+from shared.domain.notes import BeadNotes, TriageNotes
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, time_or_none, to_text
-from shared.town import database, live, town_keys
+from shared.town import database, live
 from shared.town.queries import QUERIES
-from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of, truthy
+from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of
+from shared.town.town_keys import TownKeys, TriageState
 
 T = TypeVar("T")
 
@@ -40,9 +42,14 @@ class TownReader:
         return database.rules_sandbox(self._sql)
 
     @cached_property
-    def keys(self) -> Mapping[str, Any]:
-        """All town keys."""
-        return town_keys.all_values(self._sql)
+    def keys(self) -> TownKeys:
+        """The town keys."""
+        return TownKeys(self._sql)
+
+    @cached_property
+    def triage(self) -> TriageState:
+        """What triage has come to."""
+        return self.keys.triage
 
     @cached_property
     def rigs(self) -> Mapping[str, Rig]:
@@ -208,7 +215,11 @@ class TownReader:
         return tuple(
             sorted(
                 requests,
-                key=lambda issue: (issue.metadata.get("triage_type") != "escalation", issue.created_at, issue.id),
+                key=lambda issue: (
+                    TriageNotes.triage_type.of(issue.metadata) != "escalation",
+                    issue.created_at,
+                    issue.id,
+                ),
             )
         )
 
@@ -253,7 +264,7 @@ class TownReader:
         dependent_id, dependent_type, blocker_id, status, labels_text, metadata_text = row
         try:
             labels = labels_of(labels_text)
-            notified = truthy(object_of(metadata_text), "failed_blocker_notified")
+            notified = BeadNotes.failed_blocker_notified.of(object_of(metadata_text))
         except ValueError as error:
             self.unreadable[("beads", blocker_id)] = str(error)
             return live.Blocker(blocker_id, dependent_id, "unreadable", (), notified=True)

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from shared.domain.config import RigConfig
 from shared.domain.errors import RowUnreadable
+from shared.domain.notes import Metadata
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, Role
-from shared.domain.times import from_text, readable_time, time_or_none
+from shared.domain.times import from_text, time_or_none
 
 E = TypeVar("E")
 
@@ -46,7 +47,7 @@ class Bead:
     assignee: str | None
     priority: str
     labels: tuple[str, ...]
-    metadata: Mapping[str, Any]
+    metadata: Metadata
     dispatch_attempts: int
     last_dispatch_attempt_at: datetime | None
     last_dispatch_failed_at: datetime | None
@@ -127,30 +128,7 @@ AGENT_STATUSES = {each.value: each for each in AgentStatus}
 OUTCOMES = {each.value: each for each in DispatchOutcome}
 
 
-def truthy(metadata: Mapping[str, Any], key: str) -> bool:
-    """Whether a metadata flag is set: true or a number other than 0. Missing, null, false, 0 and strings are not set."""
-    value = metadata.get(key)
-    return isinstance(value, bool | int | float) and value != 0
-
-
-def time_in(metadata: Mapping[str, Any], key: str) -> datetime | None:
-    """The time under a metadata key; None if there is no readable time."""
-    return readable_time(metadata.get(key))
-
-
-def text_in(metadata: Mapping[str, Any], key: str) -> str | None:
-    """The text under a metadata key; None if there is no text."""
-    value = metadata.get(key)
-    return value if isinstance(value, str) else None
-
-
-def landing_attempts(metadata: Mapping[str, Any]) -> int:
-    """How many landing MRs were created for a convoy, according to its metadata."""
-    attempts = metadata.get("landing_mr_attempts", 0)
-    return attempts if isinstance(attempts, int) else 0
-
-
-def object_of(text: str) -> dict[str, Any]:
+def object_of(text: str) -> dict[str, object]:
     """A JSON object. Raises ValueError for anything else."""
     if text == "{}":
         return {}

@@ -7,8 +7,8 @@ from typing import Any
 from shared.domain.config import EffectiveSettings, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.tick import Tick
-from shared.town import town_keys
 from shared.town.rows import RIG_COLUMNS, Rig, rig_of
+from shared.town.town_keys import TownKeys
 
 
 @dataclass(slots=True)
@@ -30,13 +30,10 @@ class Town:
     next_effect_seq: int = 0
     business_events: list[dict[str, Any]] = field(default_factory=list)
 
-    def key(self, name: str) -> Any:
-        """The value of a town key; None if it was never set."""
-        return town_keys.value(self.sql, name)
-
-    def put(self, name: str, value: Any) -> None:
-        """Store a town key if its value differs."""
-        town_keys.put(self.sql, name, value)
+    @property
+    def keys(self) -> TownKeys:
+        """The town keys, which are read and stored as attributes."""
+        return TownKeys(self.sql)
 
     def rig(self, rig_id: str | None) -> Rig | None:
         """One rig, or None."""

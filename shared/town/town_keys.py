@@ -1,24 +1,27 @@
-"""The town keys: single values that a tick stores for the next one, and typed access to those that have parts.
+"""The town keys: single values that a tick stores for the next one. Each is defined here once (spec/data-model.md 1.11).
 
-NEVER_SET holds the values of keys with parts that were never set. A new town stores them; an imported town may lack them.
+    keys = TownKeys(sql)
+    keys.settling_until                 the value, typed; its default if it was never set
+    keys.settling_until = later         stored, if it differs
+    TownKeys.settling_until.name        the name of the key in the table
+
+A new town stores the default of every key. An imported town or one of an older release may lack some of them.
 """
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from shared.domain import canonical, limits
 from shared.domain.tick import Breaker
-from shared.domain.times import from_text, text_or_none, time_or_none
+from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 
-NEVER_SET: Final[Mapping[str, Mapping[str, Any]]] = {
-    "breaker": {"open": False, "since": None, "episode": 0},
-    "counters": {"poisoned": 0, "conflicts": 0},
-    "triage": {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False},
-}
+T = TypeVar("T")
+Stored = Any
+"""The JSON of a key, as its reader gets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,54 +42,178 @@ class ContainerDrain:
         return limits.just_after(self.last_moment)
 
 
-def value(sql: sqlite3.Connection, name: str) -> Any:
-    """The value of a key; None if it was never set."""
-    row = sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
-    return None if row is None else json.loads(row[0])
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """How many events were poisoned, and how many were received again with another content, since the town was created."""
+
+    poisoned: int
+    conflicts: int
 
 
-def all_values(sql: sqlite3.Connection) -> dict[str, Any]:
-    """Every key with its value, in order."""
-    return {key: json.loads(stored) for key, stored in sql.execute("SELECT key, value FROM town ORDER BY key")}
+@dataclass(frozen=True, slots=True)
+class TriageState:
+    """The last triage batch, the number of batches since the last answer or new request, and whether that was escalated."""
+
+    last_batch_at: datetime | None
+    last_batch_id: str | None
+    fruitless: int
+    escalated: bool
 
 
-def put(sql: sqlite3.Connection, name: str, new: Any) -> None:
-    """Store a key if its value differs."""
-    sql.execute(
-        "INSERT INTO town (key, value) VALUES (:name, :value) "
-        "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-        {"name": name, "value": canonical.dumps(new)},
-    )
+class TriageParts(TypedDict, total=False):
+    """Parts of `triage` as they are stored."""
+
+    last_batch_at: str
+    last_batch_id: str
+    fruitless: int
+    escalated: bool
 
 
-def breaker(sql: sqlite3.Connection) -> Breaker:
-    """The dispatch circuit breaker as the last tick left it."""
-    stored = value(sql, "breaker") or NEVER_SET["breaker"]
-    return Breaker(open=stored["open"], since=time_or_none(stored["since"]), episode=stored["episode"])
+class Key(Generic[T]):
+    """One town key: `new` is the JSON that a new town stores, which also holds where the key is missing or null."""
+
+    name: str
+
+    def __init__(
+        self, new: Stored, *, read: Callable[[Stored], T], write: Callable[[T], Stored] = lambda value: value
+    ) -> None:
+        self.new: Final = new
+        self._read = read
+        self._write = write
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, keys: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, keys: "TownKeys", owner: type) -> T: ...
+    def __get__(self, keys: "TownKeys | None", owner: type) -> Self | T:
+        """The value. Raises what its reader raises if the stored JSON has another form."""
+        if keys is None:
+            return self
+        stored = keys.stored(self.name)
+        return self._read(self.new if stored is None else stored)
+
+    def __set__(self, keys: "TownKeys", value: T) -> None:
+        """Store the value, if it differs."""
+        keys.store(self.name, self._write(value))
 
 
-def put_breaker(sql: sqlite3.Connection, new: Breaker) -> None:
-    """Store the breaker, except for its failures, which every tick counts again."""
-    put(sql, "breaker", {"open": new.open, "since": text_or_none(new.since), "episode": new.episode})
-
-
-def count(sql: sqlite3.Connection, what: Literal["poisoned", "conflicts"], more: int = 1) -> None:
-    """Add to one of the town's counters, which never decrease."""
-    counters = value(sql, "counters") or NEVER_SET["counters"]
-    put(sql, "counters", {**counters, what: counters[what] + more})
-
-
-def container_drain(sql: sqlite3.Connection) -> ContainerDrain | None:
-    """The current drain; None if the town is not draining."""
-    stored = value(sql, "drain")
+def _drain(stored: Stored) -> ContainerDrain | None:
     return None if stored is None else ContainerDrain(stored["nonce"], from_text(stored["started_at"]))
 
 
-def settling_until(sql: sqlite3.Connection) -> datetime | None:
-    """When settling ends; None if the town is not settling."""
-    return time_or_none(value(sql, "settling_until"))
+def _stored_drain(drain: ContainerDrain | None) -> Stored:
+    return None if drain is None else {"nonce": drain.nonce, "started_at": to_text(drain.started_at)}
 
 
-def triage(sql: sqlite3.Connection) -> dict[str, Any]:
-    """The last triage batch, the number of batches since the last answer or new request, and whether that was escalated."""
-    return dict(value(sql, "triage") or NEVER_SET["triage"])
+def _breaker(stored: Stored) -> Breaker:
+    return Breaker(open=stored["open"], since=time_or_none(stored["since"]), episode=stored["episode"])
+
+
+def _stored_breaker(breaker: Breaker) -> Stored:
+    """Without its failures, which every tick counts again."""
+    return {"open": breaker.open, "since": text_or_none(breaker.since), "episode": breaker.episode}
+
+
+def _triage(stored: Stored) -> TriageState:
+    return TriageState(
+        last_batch_at=time_or_none(stored.get("last_batch_at")),
+        last_batch_id=stored.get("last_batch_id"),
+        fruitless=stored.get("fruitless", 0),
+        escalated=bool(stored.get("escalated")),
+    )
+
+
+def _part_by_part(_: TriageState) -> Stored:
+    raise TypeError("triage is stored part by part: change_triage")
+
+
+def _as_is(stored: Stored) -> Stored:
+    return stored
+
+
+def _or_first(stored: Stored) -> int:
+    return stored or 1
+
+
+def _or_empty(stored: Stored) -> dict[str, Any]:
+    return stored or {}
+
+
+def _time() -> Key[datetime | None]:
+    return Key(None, read=time_or_none, write=text_or_none)
+
+
+class TownKeys:
+    """The town keys of an open image. `config` is the stored configuration, which may lack any setting."""
+
+    id: Key[str] = Key("", read=_as_is)
+    schema_version: Key[int] = Key(0, read=_as_is)
+    config: Key[dict[str, Any]] = Key({}, read=_or_empty)
+    tick_no: Key[int] = Key(0, read=_as_is)
+    tick_id: Key[str | None] = Key(None, read=_as_is)
+    last_tick_at = _time()
+    next_seq: Key[int] = Key(1, read=_or_first)
+    next_audit_seq: Key[int] = Key(1, read=_or_first)
+    next_due_at = _time()
+    settling_until = _time()
+    drain: Key[ContainerDrain | None] = Key(None, read=_drain, write=_stored_drain)
+    container_instance_id: Key[str | None] = Key(None, read=_as_is)
+    breaker = Key({"open": False, "since": None, "episode": 0}, read=_breaker, write=_stored_breaker)
+    counters = Key(
+        {"poisoned": 0, "conflicts": 0},
+        read=lambda stored: Counters(stored["poisoned"], stored["conflicts"]),
+        write=lambda counters: {"poisoned": counters.poisoned, "conflicts": counters.conflicts},
+    )
+    triage: Key[TriageState] = Key(
+        {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False},
+        read=_triage,
+        write=_part_by_part,
+    )
+    last_idle_stop_at = _time()
+    last_token_refresh_at = _time()
+    mayor_working_since = _time()
+    mayor_waiting_since = _time()
+    paused: Key[bool] = Key(False, read=bool)
+    alerted: Key[dict[str, datetime]] = Key(
+        {},
+        read=lambda stored: {key: from_text(at) for key, at in stored.items()},
+        write=lambda alerted: {key: to_text(at) for key, at in alerted.items()},
+    )
+
+    def __init__(self, sql: sqlite3.Connection) -> None:
+        self._sql = sql
+
+    def stored(self, name: str) -> Stored:
+        """The JSON of a key; None if it was never set."""
+        row = self._sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def store(self, name: str, new: Stored) -> None:
+        """Store the JSON of a key, if it differs."""
+        self._sql.execute(
+            "INSERT INTO town (key, value) VALUES (:name, :value) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+            {"name": name, "value": canonical.dumps(new)},
+        )
+
+    def change_triage(self, **parts: Unpack[TriageParts]) -> None:
+        """Store these parts of `triage`. A part that an older release did not store stays missing until it is given."""
+        self.store("triage", {**(self.stored("triage") or TownKeys.triage.new), **parts})
+
+    def count(self, *, poisoned: int = 0, conflicts: int = 0) -> None:
+        """Add to the town's counters, which never decrease."""
+        known = self.counters
+        self.counters = Counters(known.poisoned + poisoned, known.conflicts + conflicts)
+
+
+KEYS: Final[Mapping[str, Key[Any]]] = {name: key for name, key in vars(TownKeys).items() if isinstance(key, Key)}
+"""Every key by its name."""
+
+
+def all_stored(sql: sqlite3.Connection) -> Iterator[tuple[str, Stored]]:
+    """Every key that the image holds, known here or not, with its JSON, in order."""
+    for key, stored in sql.execute("SELECT key, value FROM town ORDER BY key"):
+        yield key, json.loads(stored)

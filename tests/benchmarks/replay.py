@@ -50,7 +50,7 @@ def replay_of(world: World, *, live: int) -> Replayed:
         ticks += len(page.ticks)
         if page.cursor is None:
             return Replayed(live, ticks, time.perf_counter() - began)
-        start = page.ticks[-1].at + timedelta(milliseconds=1)
+        start = page.ticks[-1].time + timedelta(milliseconds=1)
         del page
 
 

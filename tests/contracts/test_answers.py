@@ -15,7 +15,7 @@ from shared.domain.times import to_text
 from shared.town import database
 from tests.apis import ask, deploy
 from tests.cloud import a_cloud
-from tests.documented import complaints
+from tests.documented import complaints, documented_paths
 from tests.http_events import Answer
 from tests.replayed import a_busy_world
 from tests.towns import T
@@ -48,6 +48,12 @@ PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", "/api/towns", 200, None),
     ("GET", f"{BELOW}/status", 200, None),
     ("GET", f"{BELOW}/ticks", 200, None),
+    ("GET", f"{BELOW}/beads", 200, None),
+    ("GET", f"{BELOW}/agents", 200, None),
+    ("GET", f"{BELOW}/convoys", 200, None),
+    ("GET", f"{BELOW}/config", 200, None),
+    ("GET", f"{BELOW}/points", 200, None),
+    ("GET", f"{BELOW}/events", 200, None),
     ("POST", f"{BELOW}/debug/reconcile-dry-run", 200, {"observe": True}),
     ("POST", f"{BELOW}/events", 202, {"event_id": "started-1", "event_type": "town_started", "payload": {}}),
     ("POST", REPLAY, 200, {}),
@@ -64,7 +70,7 @@ def test_an_answer_is_as_documented_and_nothing_else_would_be(
     if route == REPLAY:
         body = {"from": to_text(T), "to": to_text(world.clock.now()), **body}
     answer = of(method, route, body)
-    assert answer.status == status
+    assert answer.status == status, answer.document
     assert complaints(method, route, status, answer.document) == []
     for spoilt in spoilt_ones(answer.document):
         assert complaints(method, route, status, spoilt), sorted(spoilt)
@@ -103,6 +109,24 @@ def test_every_bead_is_shown_as_documented(world: World) -> None:
     assert kinds == {"agent", "review", "convoy", "escalation"}
 
 
+def test_every_explanation_is_as_documented(world: World) -> None:
+    for bead, kind in world.town().rows("SELECT bead_id, type FROM beads ORDER BY bead_id"):
+        what, name = ("agents", "agentId") if kind == "agent" else ("beads", "beadId")
+        route = f"{BELOW}/explain/{what}/{{{name}}}"
+        answer = of("GET", route, **{name: bead})
+        assert (answer.status, complaints("GET", route, 200, answer.document)) == (200, [])
+
+
+def test_every_answer_has_an_example_of_its_shape() -> None:
+    """If not: python -m tests.contracts.examples."""
+    for route, operations in documented_paths().items():
+        for method, operation in operations.items():
+            status = next(status for status in operation["responses"] if status.startswith("2"))
+            if route != "/openapi.json":
+                example = operation["responses"][status]["content"]["application/json"]["example"]
+                assert complaints(method, route, int(status), example) == [], (method, route)
+
+
 def test_a_town_is_created_as_documented(world: World) -> None:
     answer = of("PUT", BELOW, townId="new")
     assert (answer.status, complaints("PUT", BELOW, 201, answer.document)) == (201, [])
@@ -113,7 +137,7 @@ def test_a_town_is_created_as_documented(world: World) -> None:
 def test_the_nonce_of_an_eviction_is_documented() -> None:
     evicted = {"event_id": "eviction-1", "event_type": "container_eviction", "payload": {}}
     answer = of("POST", f"{BELOW}/events", evicted)
-    assert answer.document["drain_nonce"]
+    assert answer.document["drainNonce"]
     assert complaints("POST", f"{BELOW}/events", 202, answer.document) == []
 
 

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
+from functions.api import BESIDES
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.paths import OTHER_PATHS
 from functions.schedule import ScheduledCall
 from infra.ops.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
 from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 FUNCTIONS = [
     "TickFunction",
@@ -34,7 +37,7 @@ TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
 def test_cfn_lint_finds_nothing(path: str) -> None:
     template()
     command = [str(Path(sys.executable).parent / "cfn-lint"), "--regions", "eu-west-1", "--", str(ROOT / path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5 * PATIENCE_SECONDS)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -50,14 +53,19 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     for route, operation in routes().items():
         uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
         wired[route] = next(name for name in FUNCTIONS if name in uri)
-    written = {}
-    for name, app in (("EventsFunction", events.app), ("DebugFunction", debug.app)):
-        schema = app.get_openapi_schema()
-        for path, item in (schema.paths or {}).items():
-            for method in ("get", "put", "post", "delete", "patch"):
-                if getattr(item, method, None) is not None:
-                    written[method.upper(), re.sub(r"<(\w+)>", r"{\1}", path)] = name
-    assert wired == written
+    functions = {"events": "EventsFunction", "debug": "DebugFunction"}
+    written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
+    written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
+    assert wired == written | {(method, path): functions[name] for method, path, name in BESIDES}
+
+
+def test_the_debug_function_knows_every_method_of_the_paths_that_the_events_function_has() -> None:
+    methods: dict[str, set[str]] = {}
+    for route in (*events.ROUTES, *debug.ROUTES):
+        methods.setdefault(route.path, set()).add(route.method)
+    assert {path: set(known) for path, known in OTHER_PATHS.items()} == {
+        path: methods[path] for path in {route.path for route in events.ROUTES}
+    }
 
 
 def test_the_authorizer_of_town_tokens_is_our_function_and_its_answers_are_cached_by_token() -> None:

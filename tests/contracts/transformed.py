@@ -31,7 +31,7 @@ def routes() -> dict[tuple[str, str], dict[str, Any]]:
     """The operations of the HTTP API, by method and path."""
     [api] = resources("AWS::ApiGatewayV2::Api").values()
     return {
-        (method.upper(), path): operation
+        ("ANY" if method == "x-amazon-apigateway-any-method" else method.upper(), path): operation
         for path, methods in api["Body"]["paths"].items()
         for method, operation in methods.items()
         if method != "options"

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused, UnknownTown
+from shared.domain.shapes import document, read
 from shared.domain.times import to_text
-from shared.replay import debug_calls
+from shared.replay.replayed import Replay
 from shared.replay.time_window import HTTP_SIZE, PageLimits
+from shared.replay.what_if.run import WhatIf
 from shared.town import database
 from tests.documented import as_stored, unlike
 from tests.properties.amount import examples
@@ -83,14 +85,15 @@ def test_the_answer_holds_what_the_specification_names(busy: World) -> None:
         "tick": image.facts.tick_no,
         "time": to_text(image.facts.time),
         "sqliteVersion": database.SQLITE_VERSION,
-        "codeVersion": replayed(busy).ticks[0].row["code_version"],
+        "codeVersion": replayed(busy).ticks[0].code_version,
     }
-    assert unlike("ReplayAnswer", answer) == []
+    assert unlike("Replay", answer) == []
+    assert document(read(Replay, answer)) == answer
 
 
-def test_the_answer_of_a_crowded_day_comes_in_pages_that_fit_into_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_of_a_crowded_day_comes_in_pages_that_fit_into_a_response() -> None:
     """A tenth of everything: of the day, of a page, of the response."""
-    monkeypatch.setattr(debug_calls, "HTTP", PageLimits(size=HTTP_SIZE // 10))
+    page = PageLimits(size=HTTP_SIZE // 10)
     world = a_world_with_a_past(a_town())
     for minute in range(4):
         world.clock.move(minutes=1)
@@ -102,7 +105,7 @@ def test_the_answer_of_a_crowded_day_comes_in_pages_that_fit_into_a_response(mon
     cursor = None
     sizes = []
     while True:
-        answer = asked_for(world, T, world.clock.now(), cursor=cursor)
+        answer = asked(world, {"from": to_text(T), "to": to_text(world.clock.now()), "cursor": cursor}, page=page)
         sizes.append(len(json.dumps(answer)))
         told += [tick["tick"] for tick in answer["ticks"]]
         cursor = answer["cursor"]
@@ -119,7 +122,8 @@ def test_a_window_with_overrides_is_told_beside_history(busy: World) -> None:
     assert answer["sum"]["actionsOnlyNow"]["transition_bead"] > 0
     assert answer["historyDivergence"] is None
     assert any("these results are unknown" in note for note in answer["notes"])
-    assert unlike("WhatIfAnswer", answer) == []
+    assert unlike("WhatIf", answer) == []
+    assert document(read(WhatIf, answer)) == answer
 
 
 # reconcile-dry-run -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.shapes import document
 from shared.domain.times import from_text
 from shared.history.differences import Difference
 from shared.history.retained_past import StoredPast
@@ -17,6 +18,7 @@ from shared.ports.steps import Steps, drive
 from shared.ports.town_past import JournalRow
 from shared.replay import faithful
 from shared.replay.time_window import PageLimits, window_of
+from shared.replay.what_if.comparison import Attempt, outputs_in
 from shared.runner import code_version as versions
 from shared.runner import inputs
 from shared.storage import layers, restore, retention
@@ -49,7 +51,7 @@ def lived(world: World, ticks: int, *, bead: str = "bead") -> World:
 
 def times(world: World) -> dict[int, datetime]:
     """The time of every tick."""
-    return {tick.report.input.tick_no: tick.at for tick in replayed(world).ticks}
+    return {tick.tick: tick.time for tick in replayed(world).ticks}
 
 
 # what is told ---------------------------------------------------------------------------------------
@@ -58,59 +60,56 @@ def times(world: World) -> dict[int, datetime]:
 def test_every_tick_of_a_busy_history_is_what_happened_and_the_end_is_the_present(busy: World) -> None:
     again = replayed(busy)
     assert again.exact
-    assert [tick.row["tick_no"] for tick in again.ticks] == list(range(1, 121))
+    assert [tick.tick for tick in again.ticks] == list(range(1, 121))
     assert again.ticks[-1].digest == busy.image().image_digest
-    assert (again.state.as_of.tick, again.state.as_of.txid) == (busy.image().facts.tick_no, busy.image().txid)
+    assert (again.as_of.tick, again.as_of.txid) == (busy.image().facts.tick_no, busy.image().txid)
     town = busy.town()
     live = town.rows(
         "SELECT bead_id FROM beads WHERE type <> 'agent' AND status IN ('open', 'in_progress', 'in_review') "
         "ORDER BY created_at, bead_id"
     )
-    assert [bead.bead_id for bead in again.state.snapshot.non_terminal_beads] == [row[0] for row in live]
+    assert [bead.bead_id for bead in again.state_snapshot.non_terminal_beads] == [row[0] for row in live]
     agents = town.rows("SELECT bead_id, status, current_hook_bead_id FROM agent_metadata ORDER BY bead_id")
-    assert [(agent.agent_id, agent.status, agent.hook) for agent in again.state.snapshot.agents] == agents
+    assert [(agent.agent_id, agent.status, agent.hook) for agent in again.state_snapshot.agents] == agents
     assert (
-        again.state.snapshot.queue.pending_events
+        again.state_snapshot.queue.pending_events
         == town.rows("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL")[0][0]
     )
 
 
 def test_what_a_tick_did_is_told_as_its_journal_row_tells_it(busy: World) -> None:
-    for tick in replayed(busy).ticks:
-        told, row = tick.as_json({}), tick.row["outputs"]
-        assert [told["events"], told["actions"], told["violations"]] == [
-            row["events"],
-            row["actions"],
-            row["violations"],
-        ]
-        assert [(each["effect_id"], each["attempt"]) for each in told["effects"]] == [
-            (each["effect_id"], each["attempt"]) for each in row["effects"]
-        ]
+    rows = drive(past_of(busy).rows_after("t1", 0))
+    ticks = {tick.tick: tick for tick in replayed(busy).ticks}
+    for row in rows:
+        tick, stored = ticks[row["tick_no"]], outputs_in(row)
+        told = [document(each) for each in (*tick.events, *tick.actions, *tick.violations)]
+        assert told == [document(each) for each in (*stored.events, *stored.actions, *stored.violations)]
+        assert [Attempt(each.effect_id, each.attempt) for each in tick.effects] == [*stored.effects]
+    assert rows
 
 
 def test_effects_are_told_with_the_results_that_history_recorded_also_when_they_came_after_the_window(
     busy: World,
 ) -> None:
-    whole = replayed(busy).as_json()["ticks"]
-    results = {(each["effect_id"], each["attempt"]): each["result"] for tick in whole for each in tick["effects"]}
+    whole = replayed(busy).ticks
+    results = {(each.effect_id, each.attempt): each.result for tick in whole for each in tick.effects}
     assert {result["outcome"] for result in results.values() if "outcome" in result} == {
         "started",
         "rejected",
         "unknown",
     }
-    first = next(tick for tick in whole if tick["effects"])
-    at = datetime.fromisoformat(first["time"])
-    alone = replayed(busy, at, at).as_json()["ticks"]
-    assert [tick["tick"] for tick in alone] == [first["tick"]]
-    assert all(each["result"] != "unknown" for each in alone[0]["effects"])
+    first = next(tick for tick in whole if tick.effects)
+    alone = replayed(busy, first.time, first.time).ticks
+    assert [tick.tick for tick in alone] == [first.tick]
+    assert all(each.result != "unknown" for each in alone[0].effects)
 
 
 def test_both_ends_belong_to_the_window(busy: World) -> None:
     at = times(busy)
-    assert [tick.row["tick_no"] for tick in replayed(busy, at[10], at[12]).ticks] == [10, 11, 12]
-    assert [tick.row["tick_no"] for tick in replayed(busy, at[10] + MS, at[12] - MS).ticks] == [11]
+    assert [tick.tick for tick in replayed(busy, at[10], at[12]).ticks] == [10, 11, 12]
+    assert [tick.tick for tick in replayed(busy, at[10] + MS, at[12] - MS).ticks] == [11]
     between = replayed(busy, at[10] + MS, at[11] - MS)
-    assert (between.ticks, between.exact, between.state.as_of.tick) == ((), True, 10)
+    assert (between.ticks, between.exact, between.as_of.tick) == ((), True, 10)
 
 
 def test_the_next_actions_are_those_of_the_next_tick_where_nobody_reports_anything() -> None:
@@ -121,7 +120,7 @@ def test_the_next_actions_are_those_of_the_next_tick_where_nobody_reports_anythi
     shown = replayed(world).next_actions
     done = world.run().tick
     assert done is not None
-    assert [(each["rule"], each["action"]["type"]) for each in shown] == [
+    assert [(each.rule, each.action["type"]) for each in shown] == [
         (each.rule, each.action["type"]) for each in done.actions
     ]
     assert shown
@@ -137,7 +136,7 @@ def pages(world: World, page: PageLimits) -> Iterator[list[int]]:
         wanted = window_of(T, now, now=now, cursor=cursor)
         answer = drive(faithful.replay("t1", past_of(world), wanted, page=page))
         assert answer.exact
-        yield [tick.row["tick_no"] for tick in answer.ticks]
+        yield [tick.tick for tick in answer.ticks]
         cursor = answer.cursor
         if cursor is None:
             return
@@ -194,15 +193,15 @@ def test_where_only_a_snapshot_is_kept_the_town_rolls_forward_to_the_window(monk
     wanted = window_of(at[100], at[110], now=world.clock.now())
     again = drive(faithful.replay("t1", past, wanted))
     assert again.exact
-    assert [tick.row["tick_no"] for tick in again.ticks] == list(range(100, 111))
-    assert again.warm_up > 0
+    assert [tick.tick for tick in again.ticks] == list(range(100, 111))
+    assert again.started_from.warm_up_ticks > 0
 
 
 def test_a_window_before_the_first_tick_is_refused_with_the_time_from_which_it_can_be_told(busy: World) -> None:
     with pytest.raises(Refused) as refused:
         replayed(busy, T - SECOND)
     assert (refused.value.status, refused.value.path) == (400, "from")
-    first = replayed(busy).ticks[0].at
+    first = replayed(busy).ticks[0].time
     assert first.strftime("%H:%M:%S") in refused.value.message
 
 
@@ -239,7 +238,7 @@ def _told_or_refused(world: World, at: datetime) -> list[int] | str:
     except Refused as problem:
         return problem.message
     assert again.exact
-    return [tick.row["tick_no"] for tick in again.ticks]
+    return [tick.tick for tick in again.ticks]
 
 
 # what changed in between ---------------------------------------------------------------------------------
@@ -266,8 +265,8 @@ def test_a_restore_in_place_is_no_tick_and_the_replay_goes_on_from_it() -> None:
     lived(world, 3, bead="last")
     again = replayed(world)
     assert again.exact
-    assert [tick.row["tick_no"] for tick in again.ticks] == list(range(2, 20))
-    told = {tick.row["tick_no"]: tick.judged.note for tick in again.ticks if tick.judged.note}
+    assert [tick.tick for tick in again.ticks] == list(range(2, 20))
+    told = {tick.tick: tick.note for tick in again.ticks if tick.note}
     assert list(told) == [11, 16]
     assert "restored an older state" in str(told[11])
     assert again.ticks[-1].digest == world.image().image_digest
@@ -285,7 +284,7 @@ def test_ticks_of_other_code_are_a_what_if_even_where_they_come_to_the_same(monk
     made_by(versions.code_version(), monkeypatch)
     lived(world, 5)
     again = replayed(world)
-    assert [(part.first, part.last, part.kind, part.equal) for part in again.segments] == [
+    assert [(part.first_tick, part.last_tick, part.kind, part.equal) for part in again.segments] == [
         (2, 6, "replay", True),
         (7, 11, "what_if", True),
         (12, 16, "replay", True),
@@ -308,7 +307,7 @@ def test_where_other_code_did_otherwise_its_differences_are_told_and_replay_goes
     again = replayed(world)
     assert [(part.kind, part.equal) for part in again.segments] == [("what_if", False), ("replay", True)]
     assert again.divergence is None
-    told = again.ticks[0].judged.differences
+    told = again.ticks[0].differences
     assert Difference("beads", "ready", "status", "open", "in_progress") in told
     assert again.ticks[-1].digest == world.image().image_digest
 
@@ -340,7 +339,7 @@ def test_a_window_from_before_a_schema_change_stops_with_its_name_and_one_from_t
     assert not stopped.exact
     behind = replayed(world, datetime.fromisoformat(at[6]))
     assert behind.exact
-    assert [tick.row["tick_no"] for tick in behind.ticks] == [6, 7, 8, 9]
+    assert [tick.tick for tick in behind.ticks] == [6, 7, 8, 9]
 
 
 # what was tampered with ------------------------------------------------------------------------------------
@@ -366,5 +365,5 @@ def test_a_journal_that_lacks_ticks_is_told_with_the_ticks_that_are_missing(busy
     wanted = window_of(T + SECOND, busy.clock.now(), now=busy.clock.now())
     again = drive(faithful.replay("t1", broken, wanted))
     assert again.divergence is not None
-    assert (again.divergence.tick_no, again.divergence.differences[0].key) == (31, "31 to 32")
-    assert replace(again, divergence=None).ticks[-1].row["tick_no"] == 30
+    assert (again.divergence.tick, again.divergence.differences[0].key) == (31, "31 to 32")
+    assert replace(again, divergence=None).ticks[-1].tick == 30

@@ -50,7 +50,7 @@ class NoApi:
     """An API that lets nobody in."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        raise Refused("nobody", status=403)
+        raise Refused("nobody", status=403, hint="sign in")
 
     report = ask
 

@@ -89,14 +89,16 @@ def test_a_paused_town_shows_what_its_rules_would_do(townctl: Townctl) -> None:
 def test_events_wait_in_the_inbox_until_a_tick_takes_them(townctl: Townctl) -> None:
     townctl.with_work()
     waiting = townctl.document("event", "list", "alpha", "--pending")
-    assert [event["eventType"] for event in waiting["inbox"]] == ["rig_registered", "bead_created"]
-    assert waiting["stored"] == []
+    assert [(e["eventType"], e["state"]) for e in waiting["events"]] == [
+        ("bead_created", "inbox"),
+        ("rig_registered", "inbox"),
+    ]
 
     townctl.document("tick", "alpha")
     listed = townctl.document("event", "list", "alpha")
-    assert [(event["eventType"], event["outcome"]) for event in listed["stored"]] == [
-        ("rig_registered", "applied"),
+    assert [(event["eventType"], event["outcome"]) for event in listed["events"] if event["state"] == "processed"] == [
         ("bead_created", "applied"),
+        ("rig_registered", "applied"),
     ]
 
 
@@ -109,8 +111,7 @@ def test_events_come_from_a_file_as_one_batch(townctl: Townctl, tmp_path: Path) 
     (tmp_path / "events.json").write_text(json.dumps(events))
     posted = townctl.document("event", "post", "alpha", "--file", str(tmp_path / "events.json"))
     assert posted["accepted"] == ["event-0001", "event-0002"]
-    assert posted["wakes"] is True
-    assert posted["object"].startswith("towns/alpha/inbox/")
+    assert list((townctl.data / "towns" / "alpha" / "inbox").glob(f"*{posted['batchId']}*"))
 
 
 def test_signs_of_life_wake_nobody(townctl: Townctl) -> None:
@@ -190,7 +191,7 @@ def test_the_tick_of_a_dry_run_that_another_process_took_is_that_tick(townctl: T
     told = as_stored(shown)
     assert {name: row["outputs"][name] for name in told} == told
     assert of_image(image.image) == shown["digests"]["image"]
-    assert townctl.document("event", "list", "alpha", "--pending")["stored"] == []
+    assert {event["state"] for event in townctl.document("event", "list", "alpha", "--pending")["events"]} <= {"inbox"}
 
 
 def test_a_dry_run_answers_what_if(townctl: Townctl, tmp_path: Path) -> None:
@@ -224,7 +225,7 @@ def test_the_journal_shows_what_each_tick_did_and_by_which_rule(townctl: Townctl
     townctl.with_work()
     townctl.document("tick", "alpha")
     shown = townctl.document("ticks", "alpha")
-    [row] = shown["ticks"]
+    [row] = [tick["row"] for tick in shown["ticks"]]
     assert [judged["rule"] for judged in row["outputs"]["actions"]] == [
         "beads.dispatch_ready",
         "housekeeping.refresh_token",
@@ -267,7 +268,7 @@ def test_a_poisoned_event_is_listed_alerted_and_driven_again(townctl: Townctl) -
     alert = json.loads(ticked.err)
     assert (alert["event"], alert["kind"]) == ("alert.raised", "event_poisoned")
 
-    [event] = townctl.document("event", "list", "alpha", "--poisoned")["stored"]
+    [event] = townctl.document("event", "list", "alpha", "--poisoned")["events"]
     assert (event["eventId"], event["outcome"]) == ("event-0001", "poisoned")
     refused = townctl("event", "redrive", "alpha", "event-0001", "--json")
     assert refused.code == 2  # of no known type: it can never be applied
@@ -293,13 +294,13 @@ def test_a_redriven_event_gets_the_next_free_number(townctl: Townctl, monkeypatc
         for _ in range(3):
             townctl("tick", "alpha", "--force")
     assert (
-        townctl.document("event", "list", "alpha", "--poisoned")["stored"][0]["lastError"] == "RuntimeError: not today"
+        townctl.document("event", "list", "alpha", "--poisoned")["events"][0]["lastError"] == "RuntimeError: not today"
     )
 
     assert townctl.document("event", "redrive", "alpha", "event-0001")["accepted"] == ["event-0001:r1"]
     assert townctl.document("event", "redrive", "alpha", "event-0001")["accepted"] == ["event-0001:r2"]
     townctl.document("tick", "alpha", "--force")
-    stored_ones = townctl.document("event", "list", "alpha")["stored"]
+    stored_ones = townctl.document("event", "list", "alpha")["events"]
     outcomes = {event["eventId"]: (event["source"], event["outcome"]) for event in stored_ones}
     assert outcomes["event-0001:r1"] == ("operator", "applied")
     assert outcomes["event-0001:r2"][1].startswith("skipped")
@@ -330,7 +331,7 @@ def test_no_agent_is_started_without_a_program_and_the_answer_says_so(townctl: T
     ticked = townctl.document("tick", "alpha")
     assert ticked["effects"] == {"attempted": 2, "succeeded": 1, "failed": 1, "notStarted": 0}
     townctl.document("tick", "alpha", "--force")
-    [row] = townctl.document("ticks", "alpha", "--after", "1")["ticks"]
+    [row] = [tick["row"] for tick in townctl.document("ticks", "alpha", "--after", "1")["ticks"]]
     [result] = [event for event in row["inputs"]["new_events"] if event["event_type"] == "dispatch_result"]
     assert "--agent-command" in json.loads(result["payload"])["reason"]
 
@@ -348,7 +349,7 @@ def test_the_agent_command_is_remembered(townctl: Townctl) -> None:
     program = json.loads((townctl.data / ".agents" / "program.json").read_text())
     assert program["command"] == ["true", "--and", "two words"]
     townctl.document("tick", "alpha", "--force")
-    [row] = townctl.document("ticks", "alpha", "--after", "1")["ticks"]
+    [row] = [tick["row"] for tick in townctl.document("ticks", "alpha", "--after", "1")["ticks"]]
     [result] = [event for event in row["inputs"]["new_events"] if event["event_type"] == "dispatch_result"]
     assert json.loads(result["payload"])["outcome"] == "started"
 

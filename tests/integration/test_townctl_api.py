@@ -2,13 +2,14 @@
 
 import importlib
 import re
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.townctl import main, over_api
-from infra.townctl.commands import COMMANDS, Command
+from infra.townctl import main
+from infra.townctl.commands import COMMANDS, ON_FILES, Command
 from infra.townctl.output import OK, REFUSED
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
@@ -96,11 +97,15 @@ def function_of(command: Command) -> Any:
 
 
 def test_the_table_of_places_names_every_command_and_says_the_truth_about_the_api() -> None:
-    known = {command.name: function_of(command) for command in COMMANDS}
-    listed = {name: api == "yes" for name, _, _, api in ROW.findall(PAGE.read_text(encoding="utf-8"))}
-    assert set(listed) == set(known)
-    answered = {name for name, command in known.items() if command in over_api.ANSWERED}
-    assert {name for name, api in listed.items() if api} == answered
+    listed = {
+        name: (data == "yes", api == "yes") for name, data, _, api in ROW.findall(PAGE.read_text(encoding="utf-8"))
+    }
+    assert set(listed) == {command.name for command in COMMANDS}
+    asked = {command.name: set(signature(function_of(command)).parameters) for command in COMMANDS}
+    assert {name for name, (_, api) in listed.items() if api} == {
+        name for name, takes in asked.items() if "place" in takes
+    }
+    assert set(ON_FILES) == {name for name, takes in asked.items() if "place" not in takes} - {"token"}
 
 
 def test_the_doctor_of_a_stack_does_not_mind_that_an_api_is_named(

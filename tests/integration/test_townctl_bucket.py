@@ -65,10 +65,10 @@ def stub(as_owner: None) -> Iterator[StubS3]:
 
 def test_a_town_in_a_bucket_is_made_fed_ticked_looked_at_and_brought_back(townctl: OnABucket, tmp_path: Path) -> None:
     created = townctl.document("town", "create", "alpha")
-    assert created["data"] == f"s3://{BUCKET} at {townctl.bucket.endpoint_url}"
+    assert created["townId"] == "alpha"
     townctl.post("rig_registered", RIG)
     townctl.post("bead_created", BEAD)
-    assert len(townctl.document("event", "list", "alpha", "--pending")["inbox"]) == 2
+    assert len(townctl.document("event", "list", "alpha", "--pending")["events"]) == 2
 
     shown = townctl("dry-run", "alpha", "--json")
     (tmp_path / "input.json").write_text(shown.out)
@@ -103,7 +103,7 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
         answers: list[tuple[str, int, list[str]]] = []
         told.append(answers)
         replica = _a_replica(call, tmp_path / f"replica-{number}")
-        since = call.document("ticks", "alpha")["ticks"][0]["now"]
+        since = call.document("ticks", "alpha")["ticks"][0]["time"]
         mayor = call.document("town", "status", "alpha")["agents"][0]["agentId"]
         for line in _EVERY_COMMAND:
             if "redrive" in line:
@@ -131,6 +131,11 @@ _EVERY_COMMAND = (
     "town start gamma",
     "town list",
     "town status alpha",
+    "town config alpha",
+    "bead list alpha",
+    "bead show alpha b1",
+    "agent list alpha",
+    "convoy list alpha",
     "export beta {files}/beta.jsonl",
     "import {files}/beta.jsonl delta",
     "event post alpha --type nudge_timeout",
@@ -218,7 +223,7 @@ def test_an_agent_reports_into_the_bucket_that_its_environment_names(townctl: On
     event = {"event_id": "polecat:1:done", "event_type": "rig_registered", "payload": RIG}
     poster.post([event])
     poster.post([event])
-    waiting = townctl.document("event", "list", "alpha", "--pending")["inbox"]
+    waiting = townctl.document("event", "list", "alpha", "--pending")["events"]
     assert {each["eventId"] for each in waiting} == {"polecat:1:done"}
 
 

@@ -16,7 +16,7 @@ from moto import mock_aws
 
 from infra.devstack.fake_forge import TOKEN
 from infra.devstack.fake_github import FakeGitHub
-from infra.townctl import forges, main, over_api
+from infra.townctl import api, forges, main
 from shared.adapters.clock import SystemClock
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.forge_tokens import token_for
@@ -123,7 +123,7 @@ def test_a_pull_request_is_polled_with_the_stored_token(
         townctl.document("run", "--once", "--forge-host", f"github=ghe.example={github.api_url}")
         assert [request.path for request in github.requests] == ["/api/v3/repos/acme/main-rig/pulls/1"]
         townctl.document("tick", "t1", "--force")
-        journal = townctl.document("ticks", "t1")["ticks"]
+        journal = [tick["row"] for tick in townctl.document("ticks", "t1")["ticks"]]
         seen = [event for row in journal for event in row["inputs"]["new_events"]]
         [polled] = [event["payload"] for event in seen if event["event_type"] == "pr_polled"]
         assert '"head_sha":"0000000000000000000000000000000000000001"' in polled
@@ -243,21 +243,21 @@ def test_over_an_api_the_town_is_looked_for_there_and_the_token_goes_to_its_regi
 ) -> None:
     seen: list[tuple[str, str]] = []
 
-    def ask(self: over_api.Api, method: str, path: str, body: Any = None) -> Any:
+    def ask(self: api.Api, method: str, path: str, body: Any = None) -> Any:
         seen.append((method, path))
         if "nowhere" in path:
-            raise Refused("404: no such town", status=404)
+            raise Refused("no such town", status=404, path="townId", hint="check the id")
         return {}
 
-    monkeypatch.setattr(over_api.Api, "ask", ask)
-    api = ("--api", "https://abc.execute-api.eu-west-1.amazonaws.com")
+    monkeypatch.setattr(api.Api, "ask", ask)
+    given_api = ("--api", "https://abc.execute-api.eu-west-1.amazonaws.com")
     for words, code in (
         (("set", "nowhere", "github", "--secrets-prefix", PREFIX), 2),
         (("set", "alpha", "github"), 2),
         (("set", "alpha", "github", "--secrets-prefix", PREFIX), 0),
     ):
         given(monkeypatch, CANARY)
-        assert main.run([*api, "secret", *words]) == code
+        assert main.run([*given_api, "secret", *words]) == code
     assert seen == [("GET", "/api/towns/nowhere/status"), ("GET", "/api/towns/alpha/status")]
     [kept] = boto3.client("secretsmanager", region_name="eu-west-1").list_secrets()["SecretList"]
     assert kept["Name"] == f"{PREFIX}/towns/alpha/forges/github.com"

@@ -48,7 +48,7 @@ def test_a_town_moves_waits_shows_what_it_will_do_and_starts(old: Townctl, new: 
 
     new.document("run", "--once")
     assert new.document("ticks", "alpha")["ticks"] == [] or all(
-        each["outputs"]["actions"] == [] for each in new.document("ticks", "alpha")["ticks"]
+        each["row"]["outputs"]["actions"] == [] for each in new.document("ticks", "alpha")["ticks"]
     )
     wanted = new.document("dry-run", "alpha", "--now", "2199-01-01T00:00:00Z")
     assert [each for each in wanted["ifStarted"] if each["action"]["type"]] != []

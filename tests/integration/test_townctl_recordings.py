@@ -32,7 +32,7 @@ def elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Townctl:
 
 def first_tick_of(townctl: Townctl) -> str:
     """When the town's first tick ran."""
-    return str(townctl.document("ticks", ALPHA)["ticks"][0]["now"])
+    return str(townctl.document("ticks", ALPHA)["ticks"][0]["time"])
 
 
 def test_a_recording_of_a_town_is_verified_where_there_is_no_town(
@@ -40,14 +40,15 @@ def test_a_recording_of_a_town_is_verified_where_there_is_no_town(
 ) -> None:
     file = tmp_path / "alpha.recording"
     made = townctl.document("record", ALPHA, str(file), "--from", first_tick_of(townctl))
-    assert (made["townId"], made["bytes"]) == (ALPHA, file.stat().st_size)
-    assert made["masked"] > 0
+    written = made["recording"]
+    assert (made["townId"], made["problem"], written["bytes"]) == (ALPHA, None, file.stat().st_size)
+    assert written["masked"] > 0
     assert b"Alice" not in lzma.decompress(file.read_bytes())
     shown = elsewhere("replay", str(file))
     assert shown.code == 0
     assert "every tick is as it was recorded, byte for byte" in shown.out
-    again = elsewhere.document("replay", str(file))
-    assert (again["exact"], again["firstTick"], again["lastTick"]) == (True, made["firstTick"], made["lastTick"])
+    again = elsewhere.document("replay", str(file))["verified"]
+    assert (again["exact"], again["firstTick"], again["lastTick"]) == (True, written["firstTick"], written["lastTick"])
     assert again["eventsReplayed"] > 0
     assert townctl("record", ALPHA, str(tmp_path / "again.recording"), "--from", first_tick_of(townctl)).code == 0
     assert (tmp_path / "again.recording").read_bytes() == file.read_bytes()
@@ -64,7 +65,7 @@ def test_a_recording_that_was_tampered_with_is_shown_as_a_diff(elsewhere: Townct
     assert "first difference in tick 13" in shown.out
     assert "  beads follows priority\n    - critical\n    + low\n" in shown.out
     document = elsewhere("replay", str(golden.path_of(golden.TAMPERED)), "--json").document
-    assert document["divergence"]["differences"][1] == {
+    assert document["verified"]["divergence"]["differences"][1] == {
         "table": "beads",
         "key": "follows",
         "column": "priority",

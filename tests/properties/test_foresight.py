@@ -15,7 +15,7 @@ from shared.domain.times import to_text
 from shared.engine import reconcile, tick
 from shared.questions.foresight import Outlook, mentions, outlook
 from shared.rules import RULES
-from shared.town import town_keys
+from shared.town.town_keys import TownKeys
 from tests.properties import steps
 from tests.properties.amount import examples
 from tests.properties.life import Life
@@ -31,7 +31,7 @@ CODES = {rule.name: rule.code for rule in RULES}
 def acting(life: Life, about: TickInput, at: datetime, rows: frozenset[str]) -> set[str]:
     """The rules that act on the rows in a town that stands as it is at a time; none acts in a paused one."""
     reader, moment = tick.current_state(life.town.sql, replace(about, now=at), town_id=TOWN)
-    drain = town_keys.container_drain(life.town.sql)
+    drain = TownKeys(life.town.sql).drain
     moment = replace(moment, draining=drain is not None and at < drain.ends_at)
     if moment.paused:
         return set()

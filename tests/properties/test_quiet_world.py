@@ -1,5 +1,6 @@
 """When the world goes quiet, every bead ends, or waits for a reason that the status names (spec/tick.md section 13)."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from hypothesis import given
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 
 from shared.domain import limits
 from shared.domain.times import to_text
-from shared.engine import tick, waiting
+from shared.questions.waiting import Waiting
+from shared.questions.waits import Waits
 from tests.properties import steps
 from tests.properties.amount import examples
 from tests.properties.checks import acts
@@ -41,9 +43,8 @@ def _calm_down(life: Life) -> None:
     raise AssertionError(f"no rest after 200 ticks: {acts(life.ticked[-1])}")
 
 
-def _reasons(life: Life) -> dict[str, waiting.WaitReason]:
-    reader, about = tick.current_state(life.town.sql, life.input(), town_id=TOWN)
-    return {each.bead_id: each for each in waiting.reasons(reader, about)}
+def _reasons(life: Life) -> Mapping[str, Waiting]:
+    return Waits(life.town.sql, life.input(), town_id=TOWN).of_beads
 
 
 @examples(20)
@@ -61,7 +62,7 @@ def test_every_bead_ends_or_waits_for_a_named_reason(start: str, history: list[S
         why = reasons.get(bead_id)
         assert why is not None, f"{bead_type} {bead_id} is {status} and waits for nothing"
         seen = set()
-        while why.reason == "blocked_by" and why.actor in reasons and why.bead_id not in seen:
+        while why.reason == "blocked_by" and why.actor is not None and why.actor in reasons and why.bead_id not in seen:
             seen.add(why.bead_id)
             why = reasons[why.actor]
         asks = why.reason == "agent_working" and (bead_type == "convoy" or "gt:triage-request" in labels)

@@ -94,7 +94,7 @@ def test_a_replay_from_every_twentieth_tick_to_the_end_is_exact_and_every_dry_ru
         assert again.exact
         assert len(again.ticks) == len(life.past.images) - 1 - position
         for tick in again.ticks:
-            assert tick.digest == digests[tick.report.input.tick_no]
+            assert tick.digest == digests[tick.tick]
     life.close()
 
 
@@ -105,7 +105,7 @@ def test_a_replay_rolls_forward_to_its_window_from_the_only_image_that_is_kept()
     del life.past.images[1:-1]
     again = drive(faithful.replay(TOWN, life.past, wanted, page=UNLIMITED))
     assert again.exact
-    assert (again.warm_up, len(again.ticks)) == (last, 29)
+    assert (again.started_from.warm_up_ticks, len(again.ticks)) == (last, 29)
     life.close()
 
 
@@ -113,6 +113,6 @@ def test_a_replay_rolls_forward_to_its_window_from_the_only_image_that_is_kept()
 def test_a_what_if_that_changes_nothing_comes_to_the_same_at_every_tick(seed: int) -> None:
     life = a_recorded_life("busy", seed, ticks=150)
     otherwise = drive(run.what_if(TOWN, life.past, window_from(life, 20), Overrides(), page=UNLIMITED))
-    assert (otherwise.ticks, otherwise.partings, otherwise.rows) == (len(life.past.rows) - 20, (), ())
-    assert (otherwise.unknown, otherwise.notes) == ((), ())
+    assert (otherwise.ticks_compared, otherwise.partings, otherwise.rows) == (len(life.past.rows) - 20, (), ())
+    assert (otherwise.unknown_effects, otherwise.notes) == ((), ())
     life.close()

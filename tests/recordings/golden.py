@@ -79,17 +79,17 @@ def _lines(name: str, verified: Verified) -> Iterator[str]:
     if divergence is None:
         yield f"{name}: every tick came out as it was recorded"
         return
-    yield f"{name}: tick {divergence.tick_no} does not come out as it was recorded: {divergence.reason}"
+    yield f"{name}: tick {divergence.tick} does not come out as it was recorded: {divergence.reason}"
     for difference in divergence.differences[:_DIFFERENCES_SHOWN]:
         yield f"    {difference}"
     if len(divergence.differences) > _DIFFERENCES_SHOWN:
         yield f"    and {len(divergence.differences) - _DIFFERENCES_SHOWN} more"
     shown = 0
     for parting in verified.partings:
-        lines = list(diff_of(parting.as_json()))
+        lines = list(diff_of(parting))
         if lines and shown < _TICKS_SHOWN:
             shown += 1
-            yield f"  tick {parting.tick_no}"
+            yield f"  tick {parting.tick}"
             yield from lines
     yield f"  {len(verified.partings)} of {len(verified.ticks)} ticks come out otherwise"
     yield f"  {ACCEPT}"

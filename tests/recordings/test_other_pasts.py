@@ -29,13 +29,13 @@ GENUINE = [name for name in golden.NAMES if name != golden.TAMPERED]
 def found_in(verified: Verified) -> tuple[Difference, ...]:
     """What differs in the one tick that ran, causes first."""
     assert verified.divergence is not None
-    assert verified.divergence.tick_no == verified.recording.last_tick
+    assert verified.divergence.tick == verified.last_tick
     return verified.divergence.differences
 
 
 def journal(verified: Verified) -> dict[str, tuple[Any, Any]]:
     """The differences in the tick's own journal row, by column."""
-    key = str(verified.recording.last_tick)
+    key = str(verified.last_tick)
     return {
         each.column: (each.expected, each.got)
         for each in found_in(verified)
@@ -137,7 +137,9 @@ def a_rule_is_gone(one: Recording, random: Random) -> None:
         patch.setattr(reconcile, "decide", partial(reconcile.decide, rules=fewer))
         silent = verify(one)
     [parting] = silent.partings
-    assert [each["rule"] for each in parting.actions[0]].count(name) == sum(a["rule"] == name for a in actions)
+    assert [each.rule for each in parting.only_in_history.actions].count(name) == sum(
+        a["rule"] == name for a in actions
+    )
     assert any(column.startswith(("outputs.actions", "*")) for column in journal(silent))
     first = found_in(silent)[0]
     assert first.table != "ticks"
@@ -172,7 +174,7 @@ def test_in_the_whole_recording_it_is_that_tick_and_none_before(name: str) -> No
     more = not whole.ticks[at].row["inputs"]["more_waiting"]
     verified = verify(given(whole, at, more_waiting=more))
     assert verified.divergence is not None
-    assert verified.divergence.tick_no == number
+    assert verified.divergence.tick == number
     assert Difference("ticks", str(number), "inputs.more_waiting", not more, more) in verified.divergence.differences
 
 
@@ -185,7 +187,7 @@ def test_a_tick_that_cannot_be_run_any_more_is_named_with_its_error(monkeypatch:
     assert verified.divergence is not None
     assert verified.divergence.reason == "the tick failed"
     assert verified.divergence.differences == (
-        Difference("ticks", str(verified.recording.base_tick + 1), "*", "a tick", "RuntimeError: not today"),
+        Difference("ticks", str(verified.first_tick), "*", "a tick", "RuntimeError: not today"),
     )
 
 

@@ -45,7 +45,7 @@ def test_other_bytes_with_the_same_rows_are_the_same_past_and_the_report_says_wh
     assert other.image_digest != golden.read("drain").image_digest
     verified = verifying.verify(other)
     assert verified.exact
-    assert verified.as_json()["comparedBy"] == "rows"
+    assert verified.compared_by == "rows"
     assert verified.notes[0] == (
         f"only rows are compared, not bytes: the recording was made with SQLite {OTHER}, and this is "
         f"SQLite {database.SQLITE_VERSION}, which may lay out pages differently"
@@ -65,7 +65,7 @@ def test_another_sqlite_excuses_no_other_row() -> None:
     changed = with_row(other, {"inputs": {**row["inputs"], "more_waiting": True}}, 4)
     verified = verifying.verify(changed)
     assert verified.divergence is not None
-    assert verified.divergence.tick_no == row["tick_no"]
+    assert verified.divergence.tick == row["tick_no"]
     ticks = list(other.ticks)
     ticks[4] = replace(ticks[4], logical_digest="0" * 64)
     forged = verifying.verify(replace(other, ticks=tuple(ticks)))

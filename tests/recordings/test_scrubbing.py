@@ -326,7 +326,7 @@ def test_a_restore_within_a_window_is_said_and_before_it_is_followed() -> None:
     after = Window(T + 75_000 * MS, world.clock.now())
     followed = drive(making.record(TOWN, OnlyTheOldest(kept.objects, kept.versions), after))
     assert followed.recording is not None, followed.problem
-    assert followed.history.warm_up > 4
+    assert followed.history.started_from.warm_up_ticks > 4
     assert verifying.verify(followed.recording).exact
 
 

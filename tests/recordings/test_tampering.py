@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from infra.townctl.context import Context
 from infra.townctl.recordings import replay_file
 from shared.domain.errors import DamagedImage, Refused
 from shared.history.differences import ABSENT, Difference
@@ -32,7 +31,7 @@ def replayed(folder: Path, body: bytes) -> Any:
     """What `townctl replay FILE` answers."""
     path = folder / "x.recording"
     path.write_bytes(body)
-    return replay_file(Context(), path)
+    return replay_file(path)
 
 
 @pytest.mark.parametrize("page", [1, 2, 7, 30, 50])
@@ -44,7 +43,7 @@ def test_a_byte_changed_in_the_image_names_its_page(page: int, tmp_path: Path) -
     difference = first_difference(forged)
     assert (difference.table, difference.key, difference.column) == ("image", f"page {page}", "bytes")
     answer = replayed(tmp_path, file_format.to_bytes(forged))
-    assert (answer.code, answer.document["exact"], answer.document["ticks"]) == (1, False, [])
+    assert (answer.code, answer.document["verified"]["exact"], answer.document["verified"]["ticks"]) == (1, False, [])
 
 
 def test_an_image_that_is_no_database_or_another_town_is_named() -> None:
@@ -84,7 +83,7 @@ def test_a_tick_that_is_missing_is_named(position: int) -> None:
     number = ticks.pop(position).row["tick_no"]
     verified = verify(replace(genuine, ticks=tuple(ticks)))
     assert verified.divergence is not None
-    assert verified.divergence.tick_no == number
+    assert verified.divergence.tick == number
     assert verified.divergence.differences == (Difference("ticks", str(number), "*", "a row in the journal", ABSENT),)
 
 
@@ -115,7 +114,7 @@ def test_a_file_with_a_changed_or_lost_byte_is_damaged_wherever_it_is(tmp_path: 
     with pytest.raises(DamagedImage):
         file_format.from_bytes(body + b"more", NAME)
     answer = replayed(tmp_path, body[:-40])
-    assert (answer.code, answer.document["exact"]) == (1, False)
+    assert (answer.code, answer.document["verified"]) == (1, None)
     assert "damaged" in answer.document["damage"]
 
 
@@ -140,4 +139,4 @@ def test_what_is_no_recording_or_of_a_later_format_is_refused(tmp_path: Path) ->
     with pytest.raises(Refused, match="format 2"):
         replayed(tmp_path, lzma.compress(text))
     with pytest.raises(Refused, match="cannot read"):
-        replay_file(Context(), tmp_path / "nothing.recording")
+        replay_file(tmp_path / "nothing.recording")

@@ -76,7 +76,7 @@ def test_twenty_failed_starts_open_the_breaker_and_the_mayor_is_told() -> None:
     assert deeds(report) == ["breaker.announce: notify_mayor breaker:1:open"]
     assert report.actions[0].action["message"] == "dispatch paused: 20 beads failed to start in 30 min"
     assert report.metrics.circuit_breaker_open == 1
-    assert report.waiting_counts == {"breaker_open": 1}
+    assert town.waiting() == {"breaker_open": 1}
     assert town.value("breaker") == {"open": True, "since": to_text(T), "episode": 1}
     assert town.status("b") == "open"
 
@@ -189,7 +189,7 @@ def test_the_second_task_waits_for_the_first() -> None:
     town.tick(event("convoy_created", {"convoy_id": "c", "title": "Two", "rig_id": "rig-1", "tasks": tasks}))
     ids = dict(town.rows("SELECT title, bead_id FROM beads WHERE type = 'issue'"))
     assert deeds(town.reports[-1]) == [f"beads.dispatch_ready: dispatch_agent {ids['First']}"]
-    assert town.reports[-1].waiting_counts == {"agent_working": 1, "blocked_by": 1}
+    assert town.waiting() == {"agent_working": 1, "blocked_by": 1}
     assert town.one("beads", ids["Second"], "assignee_agent_bead_id") is None
     report = town.tick(event("bead_cancelled", {"cancel_status": "closed"}, bead=ids["First"]), at=T + 5 * SECOND)
     assert deeds(report, of="beads") == [f"beads.dispatch_ready: dispatch_agent {ids['Second']}"]
@@ -286,7 +286,7 @@ def test_the_backoff_grows_with_the_attempts(attempts: int, seconds: int) -> Non
     town.bead("b", dispatch_attempts=attempts, last_dispatch_attempt_at=ago(seconds=seconds))
     report = town.tick()
     assert (deeds(report), report.next_due) == ([], T + MS)
-    assert report.waiting_counts == {"cooldown": 1}
+    assert town.waiting() == {"cooldown": 1}
     assert deeds(town.tick(at=T + MS)) == [AT_ONCE]
 
 
@@ -313,7 +313,7 @@ def test_what_b1_leaves_alone(given: Given, waiting: dict[str, int] | None) -> N
     assert deeds(report, of="beads.dispatch_ready") == []
     assert town.status("b") == "open"
     if waiting is not None:
-        assert (deeds(report), report.waiting_counts) == ([], waiting)
+        assert (deeds(report), town.waiting()) == ([], waiting)
 
 
 @scenario(37)
@@ -326,7 +326,7 @@ def test_nothing_is_dispatched_or_failed_while_draining_and_both_after_it() -> N
     town = a_town().bead("b").bead("tired", dispatch_attempts=5)
     evicted = town.tick(event("container_eviction", event_id="eviction-1"))
     assert (outcomes(evicted), deeds(evicted)) == ([("container_eviction", "applied")], [])
-    assert evicted.waiting_counts == {"draining": 2}
+    assert town.waiting() == {"draining": 2}
     assert [deeds(report) for report in town.ticks(20, start=T + 5 * SECOND)] == [[]] * 20
     ready = event("container_ready", {"nonce": town.value("drain")["nonce"]})
     assert deeds(town.tick(ready, at=T + timedelta(minutes=2))) == [
@@ -344,7 +344,7 @@ def test_a_bead_waits_for_ever_for_a_failed_one_and_the_mayor_is_told_once() -> 
     first = town.tick()
     assert deeds(first) == ["beads.report_failed_blocker: notify_mayor failed_blocker:x"]
     assert first.actions[0].action["message"] == "bead x failed and holds back b"
-    assert first.waiting_counts == {"failed_dependency": 1}
+    assert town.waiting() == {"failed_dependency": 1}
     assert town.metadata("x") == {"failed_blocker_notified": 1}
     later = town.ticks(100, start=T + 5 * SECOND)
     assert [line for report in later for line in deeds(report)] == []
@@ -464,7 +464,7 @@ def test_a_hooked_bead_that_is_blocked_waits() -> None:
     town = a_waiting_agent().bead("first", labels=["gt:held"]).edge("b", "first")
     report = town.tick()
     assert deeds(report) == []
-    assert report.waiting_counts == {"blocked_by": 1, "held": 1}
+    assert town.waiting() == {"blocked_by": 1, "held": 1}
 
 
 @scenario(47)
@@ -783,7 +783,7 @@ def test_a_ready_bead_waits_while_its_rig_is_full_and_goes_when_a_place_is_free(
     town = a_full_rig().bead("b")
     first = town.tick()
     assert deeds(first) == []
-    assert first.waiting_counts == {"rig_full": 1}
+    assert town.waiting() == {"rig_full": 1}
     done = event("agent_done", {"branch": "gt/toast/1", "generation": 1}, agent="p1")
     report = town.tick(done, at=T + 5 * SECOND)
     assert outcomes(report) == [("agent_done", "applied")]
@@ -809,7 +809,7 @@ def test_one_free_place_goes_to_the_oldest_of_three_beads() -> None:
         town.bead(bead, created_at=ago(hours=[1, 3, 2][number]))
     report = town.tick()
     assert deeds(report) == ["beads.dispatch_ready: dispatch_agent old"]
-    assert report.waiting_counts == {"rig_full": 2}
+    assert town.waiting() == {"rig_full": 2}
 
 
 @scenario(209)
@@ -819,7 +819,7 @@ def test_an_agent_that_keeps_its_hook_waits_for_a_place_and_gets_it_before_a_rea
     )
     first = town.tick()
     assert deeds(first) == []
-    assert first.waiting_counts == {"rig_full": 2}
+    assert town.waiting() == {"rig_full": 2}
     done = event("agent_done", {"branch": "gt/toast/1", "generation": 1}, agent="p1")
     report = town.tick(done, at=T + 5 * SECOND)
     assert deeds(report, of="beads") == ["beads.redispatch_hooked: dispatch_agent p3 b"]

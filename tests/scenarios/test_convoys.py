@@ -254,7 +254,7 @@ def test_a_landing_review_that_failed_while_waiting_for_a_person_is_not_respawne
 def test_a_convoy_whose_tasks_have_no_rig_waits() -> None:
     town = a_convoy("closed", ready=True).update("beads", "t-0", rig_id=None)
     report = town.tick()
-    assert (deeds(report), report.waiting_counts) == ([], {"no_rig": 1})
+    assert (deeds(report), town.waiting()) == ([], {"no_rig": 1})
     assert (town.status("c"), landings(town)) == ("open", [])
 
 
@@ -348,7 +348,7 @@ def test_a_given_branch_is_kept_and_a_review_and_merge_convoy_has_none() -> None
 def test_the_tasks_of_a_planned_convoy_wait_until_it_is_started() -> None:
     town = a_town()
     planned = town.tick(created([[], []], staged=True))
-    assert (deeds(planned), planned.waiting_counts) == ([], {"staged": 3})
+    assert (deeds(planned), town.waiting()) == ([], {"staged": 3})
     started = town.tick(event("convoy_started", {"convoy_id": "c"}), at=T + 5 * SECOND)
     assert outcomes(started) == [("convoy_started", "applied")]
     assert [line.partition(":")[0] for line in deeds(started)] == ["beads.dispatch_ready"] * 2

@@ -241,7 +241,7 @@ def test_a_rework_that_failed_holds_the_review_and_the_mayor_is_told_once() -> N
     ]
     assert [deed for report in others for deed in deeds(report) if "m" in deed.split()] == []
     assert [row[1] for row in outbox(town, "notify_mayor")] == [f"failed_blocker:{rework}"]
-    assert (town.status("m"), others[-1].waiting_counts["failed_dependency"]) == ("open", 1)
+    assert (town.status("m"), town.waiting()["failed_dependency"]) == ("open", 1)
 
 
 @scenario(131)

@@ -166,7 +166,7 @@ def test_dependencies_of_a_new_bead_hold_it_back_and_what_is_missing_does_not() 
     report = town.tick(event("bead_created", {"bead": {**wish, "depends_on": ["first", "new", "nobody", "first"]}}))
     assert outcomes_of(report, "bead_created") == ["applied"]
     assert town.rows("SELECT * FROM bead_dependencies") == [("new", "first", "blocks")]
-    assert (deeds(report), report.waiting_counts["blocked_by"]) == ([], 1)
+    assert (deeds(report), town.waiting()["blocked_by"]) == ([], 1)
 
 
 @scenario(149)

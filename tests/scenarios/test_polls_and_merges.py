@@ -150,7 +150,7 @@ def test_a_limit_is_waited_out_without_counting_and_without_giving_up(retry_in: 
     assert outcomes_of(report, "pr_polled") == ["applied"]
     assert (metadata["poll_error_kind"], metadata["poll_not_before"]) == ("rate_limited", text(T + waits))
     assert [key for key in metadata if key.endswith("_count")] == []
-    assert report.waiting_counts["rate_limited"] == 1
+    assert town.waiting()["rate_limited"] == 1
     ahead = [town.tick(at=T + 30 * SECOND * number) for number in range(1, int(waits.total_seconds()) // 30)]
     last_moment = town.tick(at=T + waits - MS)
     assert {deed for each in [*ahead, last_moment] for deed in deeds(each, of="reviews")} == set()

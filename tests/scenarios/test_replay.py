@@ -136,7 +136,7 @@ def first_difference(replay: Replay) -> tuple[int, Difference]:
     """Where it parts, and how."""
     assert not replay.exact
     assert replay.divergence is not None
-    return replay.divergence.tick_no, replay.divergence.differences[0]
+    return replay.divergence.tick, replay.divergence.differences[0]
 
 
 @scenario(180)
@@ -144,7 +144,7 @@ def test_every_image_comes_out_as_it_was_committed() -> None:
     lived = a_life(60)
     again = lived.replayed(10, 60)
     assert again.exact
-    assert {tick.row["tick_no"]: tick.digest for tick in again.ticks} == {
+    assert {tick.tick: tick.digest for tick in again.ticks} == {
         number: lived.digests[number] for number in range(10, 61)
     }
 
@@ -154,8 +154,8 @@ def test_a_row_changed_in_the_image_of_a_tick_is_named_by_tick_table_key_and_col
     lived = a_life(60, forge_at=30)
     again = lived.replayed(10, 60)
     assert first_difference(again) == (30, Difference("beads", "b2", "title", "forged", "b2"))
-    assert again.ticks[-1].row["tick_no"] == 30
-    assert [tick.judged.equal for tick in again.ticks] == [True] * 20 + [False]
+    assert again.ticks[-1].tick == 30
+    assert [tick.equal for tick in again.ticks] == [True] * 20 + [False]
 
 
 @scenario(180)

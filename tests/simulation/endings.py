@@ -1,15 +1,15 @@
 """How a calm world must end: every bead is over, or waits for a person who is named; no event is missing."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
-from shared.domain import limits
-from shared.domain.tick import Tick, TickInput
-from shared.engine import tick, waiting
-from shared.engine.waiting import WaitReason
+from shared.domain.limits import just_after
+from shared.domain.tick import TickInput
+from shared.questions.waiting import Waiting
+from shared.questions.waits import Waits
 from shared.town import database, journal
-from shared.town.reading import TownReader
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.ground import Ground
 from tests.simulation.ledger import Ledger, transient
@@ -49,7 +49,7 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
             yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
 
 
-def _for_a_person(bead_id: str, waits: dict[str, WaitReason], tracked_by: Sequence[str]) -> bool:
+def _for_a_person(bead_id: str, waits: Mapping[str, Waiting], tracked_by: Sequence[str]) -> bool:
     """Whether only a person can end this: by itself, or because what it waits for does; a convoy waits for its tasks."""
     wait = waits.get(bead_id)
     if wait is None:
@@ -62,26 +62,11 @@ def _for_a_person(bead_id: str, waits: dict[str, WaitReason], tracked_by: Sequen
     return bool(tasks) and all(_for_a_person(task, waits, ()) for task in tasks)
 
 
-def _waits(ledger: Ledger, now: datetime) -> dict[str, WaitReason]:
+def _waits(ledger: Ledger, now: datetime) -> Mapping[str, Waiting]:
     with database.opened(ledger.image) as sql:
-        reader, about = _standing(sql, ledger, now)
-        return {wait.bead_id: wait for wait in waiting.reasons(reader, about)}
-
-
-def _standing(sql: database.Database, ledger: Ledger, now: datetime) -> tuple[TownReader, Tick]:
-    last = TickInput.from_record(journal.rows(sql, limit=1)[0])
-    at = max(now, last.now + timedelta(milliseconds=1))
-    given = TickInput(
-        tick_no=last.tick_no + 1,
-        tick_id="a look",
-        now=at,
-        code_version=last.code_version,
-        sqlite_version=last.sqlite_version,
-        config_digest=last.config_digest,
-        prev_image_digest="",
-        restore_window=limits.RESTORE_WINDOW,
-    )
-    return tick.current_state(sql, given, town_id=ledger.town_id)
+        last = TickInput.from_record(journal.rows(sql, limit=1)[0])
+        given = replace(last, now=max(now, just_after(last.now)), new_events=())
+        return Waits(sql, given, town_id=ledger.town_id).of_beads
 
 
 def _acknowledged(ledger: Ledger) -> set[str]:

@@ -61,4 +61,4 @@ def test_it_goes_on_and_its_new_ticks_replay_as_the_work_of_this_code(world: Wor
     assert again.divergence is None
     last = again.segments[-1]
     assert (last.kind, last.equal, last.code_version) == ("replay", True, code_version())
-    assert last.first == last.last == run.image.facts.tick_no
+    assert last.first_tick == last.last_tick == run.image.facts.tick_no

@@ -16,7 +16,7 @@ from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
 
 
 def main() -> int:
-    """Run the server. Returns 0 after an orderly shutdown, 1 if the requested start failed at once, 2 if the settings are wrong."""
+    """Run the server. Returns 0 after an orderly shutdown, 1 if the agent could not be started, 2 if the settings are wrong."""
     try:
         settings = ControlServerSettings.from_environment(os.environ)
         own_token = {"TOWN_TOKEN_FILE": str(settings.root / "token"), **os.environ}

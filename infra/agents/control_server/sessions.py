@@ -33,6 +33,8 @@ from shared.adapters.local_supervisor import write_atomically
 from shared.domain.orders import ModelOrder
 from shared.ports.runtime import NotDone, Started, StartRejected, StartUnknown
 
+NOT_STARTED: Final = "could not be started"
+"""How the exit reason begins of an agent whose process never came to life."""
 TOKEN_FILE_VARIABLE: Final = "TOWN_TOKEN_FILE"  # noqa: S105 - a name
 _TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 _AT_ONCE: Final = 64
@@ -148,7 +150,7 @@ class Sessions:
             return 404, {"error": "no such agent"}
         status, reason = known.status, known.exit_reason
         if status == "not_found" and reason is not None:
-            status, reason = "exited", f"could not be started: {reason}"
+            status, reason = "exited", f"{NOT_STARTED}: {reason}"
         shown = self._shown(agent_id, known.generation, status)
         return 200, shown if reason is None else shown | {"exitReason": reason}
 

@@ -39,6 +39,8 @@ PASSED_ON: Final = (
 )
 """The variables that are passed on to agents, in addition to every variable that begins with GIT_."""
 
+_LAST_PORT: Final = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class ControlServerSettings:
@@ -87,7 +89,7 @@ class ControlServerSettings:
             root=Path(environment.get("TOWN_CONTROL_ROOT") or "control-data").resolve(),
             instance_id=environment.get("TOWN_INSTANCE_ID") or ids.batch_id(),
             host=host,
-            port=int(_number(environment, "TOWN_CONTROL_PORT", 8080)),
+            port=_port(environment, "TOWN_CONTROL_PORT", 8080),
             key=key,
             clock=clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, "")),
             environment=passed,
@@ -96,12 +98,23 @@ class ControlServerSettings:
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:
-    """The value of a variable as a number. Raises ValueError, which names the variable."""
+    """The value of a variable as a number of at least 0. Raises ValueError, which names the variable."""
     text = environment.get(name)
     try:
-        return float(text) if text else default
+        number = float(text) if text else default
     except ValueError:
-        raise ValueError(f"{name}: {text!r} is not a number") from None
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name}: {text!r} is not a number of at least 0")
+    return number
+
+
+def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+    """The value of a variable as a port. Raises ValueError, which names the variable."""
+    number = _number(environment, name, default)
+    if number != int(number) or number > _LAST_PORT:
+        raise ValueError(f"{name}: {environment.get(name)!r} is not a port: give a whole number from 0 to {_LAST_PORT}")
+    return int(number)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from infra.agents.control_server.requests import StartAgentRequest
 from infra.agents.control_server.server import Running
-from infra.agents.control_server.sessions import write_secret
+from infra.agents.control_server.sessions import NOT_STARTED, write_secret
 from shared.adapters.clock import wait_for
 from shared.adapters.ecs_runtime import CONTAINER_TOKEN_VARIABLE
 from shared.adapters.http_json import Answered, call
@@ -48,18 +48,24 @@ def keep_own_token(request: StartAgentRequest, root: Path) -> StartAgentRequest:
 
 
 def run_one(running: Running, request: StartAgentRequest, *, effect_id: str, ended: Callable[[], bool]) -> int:
-    """Start the agent and wait until it has ended or `ended()` is true. Returns 1 if the start failed at once, else 0."""
+    """Start the agent and wait until it has ended or `ended()` is true. Returns 1 if it could not be started, else 0."""
     status, answer = running.sessions.start(request, effect_id=effect_id)
     if status not in (200, 202):
         running.watch.report_end(
-            request.agent_id, request.generation(otherwise=1), f"could not be started: {answer.get('error')}"
+            request.agent_id, request.generation(otherwise=1), f"{NOT_STARTED}: {answer.get('error')}"
         )
         return 1
     wait_for(lambda: ended() or is_over(running, request.agent_id), seconds=float("inf"), every=0.2)
-    return 0
+    return 1 if is_not_started(running, request.agent_id) else 0
 
 
 def is_over(running: Running, agent_id: str) -> bool:
     """Whether the agent's newest generation has ended or could not be started."""
     status, answer = running.sessions.status(agent_id)
     return status == 200 and answer["status"] == "exited"
+
+
+def is_not_started(running: Running, agent_id: str) -> bool:
+    """Whether the agent's newest generation could not be started: a start may fail long after it was accepted."""
+    _, answer = running.sessions.status(agent_id)
+    return str(answer.get("exitReason", "")).startswith(NOT_STARTED)

@@ -19,6 +19,7 @@ from string import Template
 from typing import Final
 
 from shared.adapters.prompts.quoting import block, cleaned, line
+from shared.domain.notes import BranchNotes
 from shared.domain.orders import OrderedRig, StartOrder
 
 _HERE: Final = Path(__file__).parent
@@ -35,9 +36,9 @@ _TASKS: Final = {
     "mayor": "mayor_task",
 }
 _METADATA_FACTS: Final = (
-    ("Merge request bead", "mr_bead_id"),
-    ("Rework for", "rework_for"),
-    ("Conflicts with", "conflict_target_branch"),
+    ("Merge request bead", BranchNotes.mr_bead_id),
+    ("Rework for", BranchNotes.rework_for),
+    ("Conflicts with", BranchNotes.conflict_target_branch),
 )
 
 
@@ -80,7 +81,7 @@ def prompt(order: StartOrder) -> str:
         _TASKS.get(order.prompt_kind or "", "work"),
         facts="\n".join(_facts(order, metadata)) or "(none)",
         body=block(None if order.bead is None else order.bead.body, limit=_BODY_LIMIT),
-        files=_listed(metadata.get("files"), most=_MOST_FILES),
+        files=_listed(metadata.get(BranchNotes.files.name), most=_MOST_FILES),
         comments=_comments(metadata.get("comments")),
         checkpoint=block(order.checkpoint, limit=_BODY_LIMIT),
         clean_merge=_CLEAN_MERGE if order.require_clean_merge else "",
@@ -110,7 +111,7 @@ def _facts(order: StartOrder, metadata: Mapping[str, object]) -> list[str]:
         ("Gates that must pass", order.gates),
         ("Flags of every push", order.git_push_flags),
     ]
-    found += [(label, metadata.get(key)) for label, key in _METADATA_FACTS]
+    found += [(label, metadata.get(note.name)) for label, note in _METADATA_FACTS]
     return [f"- {label}: {line(value)}" for label, value in found if value not in (None, "", [], ())]
 
 

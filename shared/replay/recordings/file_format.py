@@ -97,7 +97,8 @@ def from_bytes(body: bytes, name: str) -> Recording:
     except (ValueError, IndexError) as error:
         raise _damaged(name, "its first line cannot be read") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise Refused(f"{name} is not a recording", status=400, path="file")
+        hint = "name a file that `townctl record` wrote"
+        raise Refused(f"{name} is not a recording", status=400, path="file", hint=hint)
     if head.get("version") != VERSION:
         hint = "use the release that wrote it, or a newer one"
         raise Refused(

@@ -8,7 +8,6 @@ from typing import Any, Final
 from shared.domain.errors import Refused
 from shared.domain.tick import config_digest
 from shared.domain.times import to_text
-from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, past_digest
 from shared.images import dump, image_digest, summary
 from shared.ports.steps import Steps
@@ -19,6 +18,7 @@ from shared.replay.recordings.changes import Changes
 from shared.replay.recordings.file_format import RecordedTick, Recording, page_marks
 from shared.replay.recordings.scrubbing import Scrubbing, decisions_of, require_clean
 from shared.replay.replayed import Replay
+from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
 from shared.town import database, journal
@@ -39,7 +39,7 @@ def record(town_id: str, past: TownPast, wanted: Window) -> Steps[RecordingResul
     """Record a window. Raises Refused if it is empty, too wide or too old, or if texts cannot be removed from it."""
     history = yield from faithful.replay(town_id, past, wanted, page=_ONE_FILE)
     if history.cursor is not None:
-        reached = to_text(history.ticks[-1].at)
+        reached = to_text(history.ticks[-1].time)
         hint = f"set `to` to {reached}, and make another recording of the rest"
         raise Refused("the window is too long for one recording", status=400, path="to", hint=hint)
     problem = _unproven(history)
@@ -49,8 +49,8 @@ def record(town_id: str, past: TownPast, wanted: Window) -> Steps[RecordingResul
         raise Refused(
             "no tick ran in this window", status=404, path="from", hint="`townctl ticks` shows when ticks ran"
         )
-    base, written = yield from _as_it_was(town_id, past, history)
-    return RecordingResult(history, scrubbed(base, [tick.row for tick in history.ticks], written))
+    base, rows, written = yield from _as_it_was(town_id, past, history)
+    return RecordingResult(history, scrubbed(base, rows, written))
 
 
 def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Changes]) -> Recording:
@@ -84,27 +84,28 @@ def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Chan
     )
 
 
-def _as_it_was(town_id: str, past: TownPast, history: Replay) -> Steps[tuple[PastImage, list[Changes]]]:
-    """The image before the first tick of the window, and what each of its ticks wrote."""
-    rows = JournalRows(past, town_id)
-    yield from rows.start_after(history.base.tick_no)
-    first = history.ticks[0].row["tick_no"]
-    written: list[Changes] = []
-    with closing(Rerun(history.base)) as running:
-        base = history.base
-        while (row := rows.next) is not None and row["tick_no"] <= history.ticks[-1].row["tick_no"]:
+def _as_it_was(
+    town_id: str, past: TownPast, history: Replay
+) -> Steps[tuple[PastImage, list[JournalRow], list[Changes]]]:
+    """The image before the first tick of the window, the rows of its ticks, and what each of them wrote."""
+    start, rows = yield from starting_point(town_id, past, history.from_)
+    first, last = history.ticks[0].tick, history.ticks[-1].tick
+    base, found, written = start, list[JournalRow](), list[Changes]()
+    with closing(Rerun(start)) as running:
+        while (row := rows.next) is not None and row["tick_no"] <= last:
             if row["prev_image_digest"] != running.digest:
                 yield from _restart(running, past, row)
             if row["tick_no"] == first:
-                base = running.as_past(history.base)
+                base = running.as_past(start)
                 about = summary.before_tick(running.sql)
                 base = replace(base, tick_at=about.last_tick_at)
                 changes.watch(running)
             running.run(input_of(row))
             if row["tick_no"] >= first:
+                found.append(row)
                 written.append(changes.of_tick(running))
             yield from rows.advance()
-        return base, written
+        return base, found, written
 
 
 def _restart(running: Rerun, past: TownPast, row: JournalRow) -> Steps[None]:
@@ -118,14 +119,14 @@ def _restart(running: Rerun, past: TownPast, row: JournalRow) -> Steps[None]:
 def _unproven(history: Replay) -> str | None:
     """Why a window cannot be recorded; None if every tick in it is proven by its pages."""
     if history.divergence is not None:
-        return f"tick {history.divergence.tick_no}: {history.divergence.reason}"
+        return f"tick {history.divergence.tick}: {history.divergence.reason}"
     if history.stopped is not None:
         return history.stopped
     for tick in history.ticks:
-        if tick.judged.proof != "image" or not tick.judged.equal:
-            return f"tick {tick.row['tick_no']} is not proven to be what happened: {tick.judged.note or 'it differs'}"
-        if tick.judged.note is not None and tick is not history.ticks[-1]:
-            return f"tick {tick.row['tick_no']}: {tick.judged.note}; make one recording before it and one after it"
+        if tick.compared_by != "image" or not tick.equal:
+            return f"tick {tick.tick} is not proven to be what happened: {tick.note or 'it differs'}"
+        if tick.note is not None and tick is not history.ticks[-1]:
+            return f"tick {tick.tick}: {tick.note}; make one recording before it and one after it"
     return None
 
 

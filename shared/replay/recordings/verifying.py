@@ -4,25 +4,23 @@ The code version of a tick is part of its input, so another version alone change
 in behaviour. The results are always computed anew: digests from the pages, rows from the writes of the tick.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Literal
 
-from shared.domain.errors import SchemaMismatch, TownError
-from shared.domain.report import TickReport
-from shared.domain.shapes import document
+from shared.domain.errors import DamagedImage, SchemaMismatch, TownError
+from shared.domain.report import AppliedEvent, BrokenInvariant, Claim, JudgedAction, TickMetrics, TickReport
+from shared.domain.shapes import Time, answer
 from shared.domain.tick import TickInput
-from shared.domain.times import to_text
-from shared.history.differences import ABSENT, SHOWN, Difference, of_outputs
+from shared.history.differences import ABSENT, SHOWN, Difference, of_outputs, shown
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import dump
 from shared.questions import snapshot
-from shared.questions.snapshot import TownState
+from shared.questions.snapshot import AsOf, StateSnapshot, TownState
 from shared.replay.judging import missing
 from shared.replay.recordings import changes
 from shared.replay.recordings.file_format import RecordedTick, Recording, base_digest, page_marks
 from shared.replay.replayed import Divergence
-from shared.replay.what_if.comparison import TickDifference, one_sided
+from shared.replay.what_if.comparison import Parting, parting_of
 from shared.runner.code_version import code_version
 from shared.town import database, journal, migrations
 
@@ -32,68 +30,65 @@ NO_INPUT = "the input of the tick is incomplete"
 FAILED = "the tick failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """The result of verifying a recording. `partings` are the ticks that differ, as a diff.
+@answer
+class RecordedBy:
+    """The versions of code and SQLite that made a recording, and how many texts it masks."""
 
-    After the first difference the remaining ticks still run with their recorded inputs, to show its consequences.
+    code_version: str
+    sqlite_version: str
+    masked: int
+
+
+@answer
+class VerifiedTick:
+    """What a recorded tick did this time."""
+
+    tick: int
+    time: Time
+    events: tuple[AppliedEvent, ...]
+    actions: tuple[JudgedAction, ...]
+    effects: tuple[Claim, ...]
+    violations: tuple[BrokenInvariant, ...]
+    metrics: TickMetrics
+
+
+@answer
+class Verified:
+    """The answer about a recording: `exact` if everything is as recorded. `partings` are the ticks that differ, as a diff.
+
+    After the first difference the remaining ticks still run with their recorded inputs, to show its consequences. The state is
+    null if the image in the recording was changed.
     """
 
-    recording: Recording
-    ticks: tuple[TickReport, ...]
+    town_id: str
+    first_tick: int
+    last_tick: int
+    recorded_by: RecordedBy
+    exact: bool
+    compared_by: Literal["image", "rows"]
     divergence: Divergence | None
-    partings: tuple[TickDifference, ...]
-    state: TownState | None
+    partings: tuple[Parting, ...]
+    events_replayed: int
+    ticks: tuple[VerifiedTick, ...]
+    state_snapshot: StateSnapshot | None
+    as_of: AsOf | None
     notes: tuple[str, ...]
-
-    @property
-    def exact(self) -> bool:
-        """Whether everything is as recorded."""
-        return self.divergence is None
-
-    def as_json(self) -> dict[str, Any]:
-        """The answer of `townctl replay FILE`."""
-        return {
-            "townId": self.recording.town_id,
-            "firstTick": self.recording.base_tick + 1,
-            "lastTick": self.recording.last_tick,
-            "recordedBy": {
-                "codeVersion": self.recording.code_version,
-                "sqliteVersion": self.recording.sqlite_version,
-                "masked": self.recording.masked,
-            },
-            "exact": self.exact,
-            "comparedBy": "image" if _same_sqlite(self.recording) else "rows",
-            "divergence": None if self.divergence is None else self.divergence.as_json(),
-            "partings": [parting.as_json() for parting in self.partings],
-            "eventsReplayed": sum(len(report.events) for report in self.ticks),
-            "ticks": [
-                {"tick": report.input.tick_no, "time": to_text(report.input.now), **report.outputs()}
-                for report in self.ticks
-            ],
-            "stateSnapshot": None if self.state is None else document(self.state.snapshot),
-            "asOf": None if self.state is None else document(self.state.as_of),
-            "notes": list(self.notes),
-        }
 
 
 def verify(recording: Recording) -> Verified:
     """Run the recorded ticks again. A damaged image or input is reported as a divergence, not raised."""
     broken = _of_base(recording)
     if broken is not None:
-        return Verified(recording, (), broken, (), None, _notes(recording))
+        return _answer(recording, broken)
     try:
         with rerun(recording.base) as running:
             again = _Verification(recording, running)
             again.run_all()
             seen = again.reports[-1].input.now if again.reports else recording.base_at
-            state = snapshot.town_state(running, seen)
-            notes = (*_notes(recording), *again.notes)
-            return Verified(recording, tuple(again.reports), again.divergence, tuple(again.partings), state, notes)
+            return _answer(recording, again.divergence, again, snapshot.town_state(running, seen))
     except TownError as error:
         difference = Difference("image", f"after tick {recording.base_tick}", "*", "a town", error.message)
-        broken = Divergence(recording.base_tick, recording.base_at, (difference,), BASE_CHANGED)
-        return Verified(recording, (), broken, (), None, _notes(recording))
+        return _answer(recording, Divergence(recording.base_tick, recording.base_at, (difference,), BASE_CHANGED))
 
 
 class _Verification:
@@ -103,7 +98,7 @@ class _Verification:
         self._recording = recording
         self._running = running
         self.reports: list[TickReport] = []
-        self.partings: list[TickDifference] = []
+        self.partings: list[Parting] = []
         self.divergence: Divergence | None = None
         self.notes: list[str] = []
 
@@ -139,11 +134,18 @@ class _Verification:
         if report is None:
             return False
         self.reports.append(report)
-        found = _shown(self._differences(tick, report))
+        found = _first(self._differences(tick, report))
         if found:
             self._differs(Divergence(number, at, found, CHANGED))
-            self.partings.append(_parting(tick, report, found))
+            self._compare(tick, report, found)
         return True
+
+    def _compare(self, tick: RecordedTick, report: TickReport, found: tuple[Difference, ...]) -> None:
+        """Show the tick as a diff, if the outputs in the recording can be read; the differences are complete without it."""
+        try:
+            self.partings.append(parting_of(tick.row, report, found))
+        except DamagedImage as error:
+            self.notes.append(f"{error.message}: the tick is not shown as a diff")
 
     def _report_of(self, given: TickInput) -> TickReport | None:
         try:
@@ -191,6 +193,43 @@ class _Verification:
         self.divergence = self.divergence or divergence
 
 
+def _answer(
+    recording: Recording,
+    divergence: Divergence | None,
+    again: _Verification | None = None,
+    state: TownState | None = None,
+) -> Verified:
+    """The answer; without `again` if no tick could be run."""
+    reports = [] if again is None else again.reports
+    return Verified(
+        town_id=recording.town_id,
+        first_tick=recording.base_tick + 1,
+        last_tick=recording.last_tick,
+        recorded_by=RecordedBy(recording.code_version, recording.sqlite_version, recording.masked),
+        exact=divergence is None,
+        compared_by="image" if _same_sqlite(recording) else "rows",
+        divergence=divergence,
+        partings=() if again is None else tuple(again.partings),
+        events_replayed=sum(len(report.events) for report in reports),
+        ticks=tuple(_verified(report) for report in reports),
+        state_snapshot=None if state is None else state.snapshot,
+        as_of=None if state is None else state.as_of,
+        notes=(*_notes(recording), *(() if again is None else again.notes)),
+    )
+
+
+def _verified(report: TickReport) -> VerifiedTick:
+    return VerifiedTick(
+        tick=report.input.tick_no,
+        time=report.input.now,
+        events=report.events,
+        actions=report.actions,
+        effects=report.effects,
+        violations=report.violations,
+        metrics=report.metrics,
+    )
+
+
 def _of_base(recording: Recording) -> Divergence | None:
     """The divergence if the image in a recording was changed; None if it is intact."""
     try:
@@ -211,31 +250,17 @@ def _of_base(recording: Recording) -> Divergence | None:
     return Divergence(recording.base_tick, recording.base_at, found[:SHOWN], BASE_CHANGED)
 
 
-def _shown(found: Iterator[Difference]) -> tuple[Difference, ...]:
+def _first(found: Iterator[Difference]) -> tuple[Difference, ...]:
     """The first differences in rows, and the first differences in the journal, which come last."""
     rows: list[Difference] = []
     told: list[Difference] = []
     for difference in found:
         (told if difference.table == "ticks" else rows).append(difference)
-    return (*rows[:SHOWN], *told[:SHOWN])
+    return (*shown(rows), *shown(told))
 
 
 def _padded(marks: tuple[str, ...], length: int) -> tuple[str, ...]:
     return (*marks, *("(no such page)",) * (length - len(marks)))
-
-
-def _parting(tick: RecordedTick, report: TickReport, found: tuple[Difference, ...]) -> TickDifference:
-    then: Mapping[str, Any] = tick.row["outputs"]
-    now = report.outputs()
-    return TickDifference(
-        tick_no=tick.row["tick_no"],
-        at=report.input.now,
-        events=one_sided(then["events"], now["events"]),
-        actions=one_sided(then["actions"], now["actions"]),
-        effects=one_sided(then["effects"], now["effects"]),
-        violations=one_sided(then["violations"], now["violations"]),
-        rows=found,
-    )
 
 
 def _notes(recording: Recording) -> tuple[str, ...]:

@@ -9,17 +9,13 @@ from pydantic import BaseModel
 
 from shared.domain import states
 from shared.domain.config import RigConfig, TownConfig
+from shared.domain.notes import RESERVED
 from shared.events import BY_TYPE
-from shared.events.beads import RESERVED_METADATA
 from shared.images import dump
 from shared.intake.unreadable import UNREADABLE
+from shared.town.town_keys import KEYS
 from shared.town.writing.agents import POLECAT_NAMES
 
-_TOWN_KEYS: Final = """
-    id schema_version config tick_no tick_id last_tick_at next_seq next_audit_seq next_due_at settling_until drain
-    container_instance_id breaker last_idle_stop_at last_token_refresh_at mayor_working_since mayor_waiting_since counters
-    triage paused alerted
-""".split()  # noqa: SIM905 - a table
 _KEYS: Final = """
     agents attempt bead beads begins breaker claim container counters conflicts drain episode fruitless head_sha
     http_status id index inputs kind last_batch_at message messages mergeable_state model name new_events nonce object observations
@@ -37,7 +33,7 @@ _WORDS: Final = """
 @cache
 def known_keys() -> frozenset[str]:
     """All names of fields in payloads, configuration, metadata, the journal and the tables."""
-    names = {*_KEYS, *_TOWN_KEYS, *RESERVED_METADATA}
+    names = {*_KEYS, *KEYS, *RESERVED}
     for table in (*dump.TABLES, "ticks"):
         names.update(dump.columns_of(table))
     for model in _models():

@@ -2,59 +2,106 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import islice
-from typing import Any
+from datetime import timedelta
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from shared.domain import canonical
-from shared.domain.report import TickReport
-from shared.domain.times import from_text, to_text
-from shared.history.differences import SHOWN, Difference, of_row
+from shared.domain.errors import DamagedImage
+from shared.domain.field_errors import first_error
+from shared.domain.report import AppliedEvent, BrokenInvariant, JudgedAction, TickReport
+from shared.domain.shapes import Time, answer, document, read
+from shared.domain.times import from_text
+from shared.history.differences import Difference, of_row, shown
 from shared.history.rerun import Rerun, time_of
 from shared.images import touched
 from shared.images.touched import RowKey
 from shared.ports.town_past import JournalRow
-from shared.replay.answers import ActionOfTick, PartingAnswer
+from shared.replay.replayed import ActionOfTick
 
 StoredRow = tuple[object, ...] | None
-OneSided = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""The elements that only history has, and those that only the changed town has."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class TickDifference:
-    """One tick in which the towns differ. `rows` are those that begin to differ in this tick, or differ in a new way."""
+@answer
+class Attempt:
+    """One attempt of an effect."""
 
-    tick_no: int
-    at: datetime
-    events: OneSided
-    actions: OneSided
-    effects: OneSided
-    violations: OneSided
+    effect_id: str
+    attempt: int
+
+
+@answer
+class Outputs:
+    """What a tick did."""
+
+    events: tuple[AppliedEvent, ...] = ()
+    actions: tuple[JudgedAction, ...] = ()
+    effects: tuple[Attempt, ...] = ()
+    violations: tuple[BrokenInvariant, ...] = ()
+
+
+@answer
+class Parting:
+    """A tick in which the two sides differ: what only one of them did, and the rows that begin to differ or differ anew."""
+
+    tick: int
+    time: Time
+    only_in_history: Outputs
+    only_now: Outputs
     rows: tuple[Difference, ...]
 
-    def as_json(self) -> PartingAnswer:
-        """The tick as a diff."""
-        return {
-            "tick": self.tick_no,
-            "time": to_text(self.at),
-            "events": {"onlyInHistory": list(self.events[0]), "onlyNow": list(self.events[1])},
-            "actions": {"onlyInHistory": list(self.actions[0]), "onlyNow": list(self.actions[1])},
-            "effects": {"onlyInHistory": list(self.effects[0]), "onlyNow": list(self.effects[1])},
-            "violations": {"onlyInHistory": list(self.violations[0]), "onlyNow": list(self.violations[1])},
-            "rows": [row.as_json() for row in self.rows],
-        }
+    @property
+    def other_outputs(self) -> bool:
+        """Whether the outputs differ."""
+        return self.only_in_history != Outputs() or self.only_now != Outputs()
 
-    @staticmethod
-    def sums(partings: Iterable["TickDifference"]) -> tuple[dict[str, int], dict[str, int]]:
-        """How many actions of each type only history has, and how many only the changed town has."""
-        then: Counter[str] = Counter()
-        now: Counter[str] = Counter()
-        for parting in partings:
-            then.update(judged["action"]["type"] for judged in parting.actions[0])
-            now.update(judged["action"]["type"] for judged in parting.actions[1])
-        return dict(sorted(then.items())), dict(sorted(now.items()))
+
+def parting_of(row: JournalRow, report: TickReport, rows: tuple[Difference, ...]) -> Parting:
+    """The differences between a journal row and the tick that was run in its place. Raises DamagedImage for an unreadable row."""
+    then, now = outputs_in(row), outputs_in({**row, "outputs": report.outputs()})
+    return Parting(row["tick_no"], time_of(row), _without(then, now), _without(now, then), rows)
+
+
+def outputs_in(row: JournalRow) -> Outputs:
+    """The outputs in a journal row. Raises DamagedImage."""
+    try:
+        return read(Outputs, row["outputs"])
+    except ValidationError as error:
+        place = first_error(error).place
+        hint = "`townctl doctor` checks the town; `townctl replay` shows the tick"
+        raise DamagedImage(
+            f"the journal row of tick {row['tick_no']} cannot be read at outputs.{place}", hint=hint
+        ) from error
+
+
+def _without(left: Outputs, right: Outputs) -> Outputs:
+    """The elements that `left` has more often than `right`, in order."""
+    return Outputs(
+        _rest(left.events, right.events),
+        _rest(left.actions, right.actions),
+        _rest(left.effects, right.effects),
+        _rest(left.violations, right.violations),
+    )
+
+
+def _rest(each: Sequence[T], others: Sequence[T]) -> tuple[T, ...]:
+    theirs = Counter(canonical.dumps(document(one)) for one in others)
+    rest = []
+    for one in each:
+        text = canonical.dumps(document(one))
+        if theirs[text]:
+            theirs[text] -= 1
+        else:
+            rest.append(one)
+    return tuple(rest)
+
+
+def counted_actions(outputs: Iterable[Outputs]) -> dict[str, int]:
+    """How many actions of each type there are."""
+    found = Counter(str(judged.action["type"]) for each in outputs for judged in each.actions)
+    return dict(sorted(found.items()))
 
 
 # Comparing whole images after every tick would cost too much, so only rows that one of the towns has just written are compared.
@@ -79,7 +126,7 @@ class Comparison:
         self.compared = 0
         self.events = 0
         self.actions: list[ActionOfTick] = []
-        self.partings: list[TickDifference] = []
+        self.partings: list[Parting] = []
 
     @property
     def rows_apart(self) -> int:
@@ -88,29 +135,16 @@ class Comparison:
 
     def rows(self) -> tuple[Difference, ...]:
         """The differences between the rows now; at most SHOWN of them."""
-        return tuple(islice(self._differences(sorted(self._apart)), SHOWN))
+        return shown(self._differences(sorted(self._apart)))
 
     def compare(self, row: JournalRow, report: TickReport, *, rows_too: bool) -> None:
         """Compare a tick of history, from its journal row, with the tick of the changed town."""
         self.compared += 1
         self.events += len(report.events)
-        self.actions += [
-            {"tick": report.input.tick_no, "time": to_text(report.input.now), **action.as_json()}
-            for action in report.actions
-        ]
-        then, now = row["outputs"], report.outputs()
+        self.actions += [ActionOfTick.of(report.input.tick_no, report.input.now, action) for action in report.actions]
         changed = self._newly_apart() if rows_too else []
-        parting = TickDifference(
-            tick_no=row["tick_no"],
-            at=time_of(row),
-            events=one_sided(then["events"], now["events"]),
-            actions=one_sided(then["actions"], now["actions"]),
-            effects=one_sided(then["effects"], now["effects"]),
-            violations=one_sided(then["violations"], now["violations"]),
-            rows=tuple(islice(self._differences(changed), SHOWN)),
-        )
-        accounts = (parting.events, parting.actions, parting.effects, parting.violations)
-        if parting.rows or any(only for account in accounts for only in account):
+        parting = parting_of(row, report, shown(self._differences(changed)))
+        if parting.rows or parting.other_outputs:
             self.partings.append(parting)
 
     def _newly_apart(self) -> list[RowKey]:
@@ -138,22 +172,6 @@ class Comparison:
         if then == now or not self._shift or then is None or now is None:
             return then == now
         return all(left == right or _shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))
-
-
-def one_sided(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> OneSided:
-    """The elements that each side has more often than the other side, in order."""
-    left, right = ([canonical.dumps(each) for each in side] for side in (then, now))
-    return _rest(then, left, Counter(right)), _rest(now, right, Counter(left))
-
-
-def _rest(each: Sequence[dict[str, Any]], texts: list[str], others: Counter[str]) -> tuple[dict[str, Any], ...]:
-    rest = []
-    for value, text in zip(each, texts, strict=True):
-        if others[text]:
-            others[text] -= 1
-        else:
-            rest.append(dict(value))
-    return tuple(rest)
 
 
 def _shifted(then: object, now: object, shift: timedelta) -> bool:

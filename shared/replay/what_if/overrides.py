@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.domain.report import ClaimedEffect
+from shared.domain.shapes import answer
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text
@@ -13,7 +14,6 @@ from shared.history import recorded_results
 from shared.history.rerun import input_of
 from shared.intake import ingest
 from shared.ports.town_past import JournalRow
-from shared.replay.answers import OverridesAnswer
 from shared.runner import result_events
 from shared.runner.code_version import code_version
 from shared.town import database
@@ -24,25 +24,21 @@ Attempt = tuple[str, int]
 NOT_RECORDED: Final = "history never did this: its result is unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@answer
 class Overrides:
     """The changes. `config` is merged into the town's; `leave_out` are event ids; the events in `add` are given to the
-    first tick at or after their time of receipt; every tick happens `shift` later.
+    first tick at or after their time of receipt; every tick happens `shift_ms` later.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
-    leave_out: frozenset[str] = frozenset()
+    leave_out: tuple[str, ...] = ()
     add: tuple[Envelope, ...] = ()
-    shift: timedelta = timedelta()
+    shift_ms: int = 0
 
-    def as_json(self) -> OverridesAnswer:
-        """The overrides as answers show them."""
-        return {
-            "config": dict(self.config),
-            "leaveOut": sorted(self.leave_out),
-            "add": [event.as_json() for event in self.add],
-            "shiftMs": self.shift // timedelta(milliseconds=1),
-        }
+    @property
+    def shift(self) -> timedelta:
+        """How much later every tick happens."""
+        return timedelta(milliseconds=self.shift_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +72,14 @@ class WhatIfInputs:
         self._without_record: list[ClaimedEffect] = []
         self._to_add = sorted(overrides.add, key=lambda event: (event.received_at, event.event_id))
         self.unknown: list[ClaimedEffect] = []
-        self.not_seen = set(overrides.leave_out)
+        self._leave_out = frozenset(overrides.leave_out)
+        self.not_seen = set(self._leave_out)
         self.added = 0
 
     @property
     def left_out(self) -> int:
         """How many of the events to leave out occurred in the window."""
-        return len(self._overrides.leave_out) - len(self.not_seen)
+        return len(self._leave_out) - len(self.not_seen)
 
     @property
     def not_added(self) -> int:
@@ -117,7 +114,7 @@ class WhatIfInputs:
 
     def _comes(self, event: Envelope) -> bool:
         """Whether the changed town receives an event of history too."""
-        if event.event_id in self._overrides.leave_out:
+        if event.event_id in self._leave_out:
             self.not_seen.discard(event.event_id)
             return False
         attempt = recorded_results.attempt_of(event.event_id)
@@ -132,7 +129,7 @@ class WhatIfInputs:
         late = sorted(attempt for attempt in self._unanswered if self._recorded.results[attempt][0] < tick_no)
         self._unanswered.difference_update(late)
         events = [self._recorded.results[attempt][1] for attempt in late]
-        return [event for event in events if event.event_id not in self._overrides.leave_out]
+        return [event for event in events if event.event_id not in self._leave_out]
 
     def _made_up(self, now: datetime) -> list[Envelope]:
         """Events that history never had: results that are unknown, and the added events."""

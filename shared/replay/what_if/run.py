@@ -4,18 +4,17 @@ The changed town has a tick whenever history had one, with the same observations
 where the two differ: in the outputs of ticks and in rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from itertools import accumulate
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import Refused
-from shared.domain.report import ClaimedEffect, TickReport
-from shared.domain.shapes import document
+from shared.domain.report import Claim, TickReport
+from shared.domain.shapes import Time, answer, document
 from shared.domain.states import EffectState
 from shared.domain.tick import Envelope, config_digest
-from shared.domain.times import to_text
 from shared.history import recorded_results
 from shared.history.differences import Difference
 from shared.history.journal_rows import JournalRows
@@ -24,14 +23,13 @@ from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.questions import overview, snapshot
 from shared.questions.other_config import override_config
-from shared.questions.snapshot import TownState
+from shared.questions.snapshot import AsOf, StateSnapshot, TownState
 from shared.replay import time_window
-from shared.replay.answers import ActionOfTick, WhatIfAnswer
 from shared.replay.faithful import SegmentedReplay
-from shared.replay.replayed import Divergence
+from shared.replay.replayed import ActionOfTick, Divergence
 from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
-from shared.replay.what_if.comparison import Comparison, TickDifference
+from shared.replay.what_if.comparison import Comparison, Parting, counted_actions
 from shared.replay.what_if.overrides import Attempt, Overrides, RecordedEffects, WhatIfInputs
 from shared.runner.code_version import code_version
 
@@ -40,65 +38,65 @@ T = TypeVar("T")
 _HOUR: Final = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """The result of a what-if. `partings` are the ticks that differ, `rows` the differences at the end; `events` and
-    `actions` are those of the changed town.
+@answer
+class CodeVersions:
+    """The code versions that made the recorded ticks, and the installed one."""
 
-    `history` is the divergence that the replay of history itself found, if any. `unknown` are effects that history never
-    started.
+    recorded: tuple[str, ...]
+    installed: str
+
+
+@answer
+class Sums:
+    """A what-if in numbers. Actions are counted by type."""
+
+    actions_only_in_history: dict[str, int]
+    actions_only_now: dict[str, int]
+    rows_apart: int
+    events_left_out: int
+    events_added: int
+
+
+@answer
+class WhatIf:
+    """A window that was run with something changed. `partings` are the ticks that differ, `rows` the differences at the end;
+    `events_replayed` and `actions` are those of the changed town.
+
+    `history_divergence` is the divergence that the replay of history itself found, if any. `unknown_effects` are effects that
+    history never started.
     """
 
     town_id: str
-    window: Window
+    from_: Time
+    to: Time
     overrides: Overrides
-    recorded_code: tuple[str, ...]
-    ticks: int
-    partings: tuple[TickDifference, ...]
+    code_versions: CodeVersions
+    ticks_compared: int
+    ticks_parted: int
+    first_parted: int | None
+    sum: Sums
+    partings: tuple[Parting, ...]
+    partings_omitted: int
     rows: tuple[Difference, ...]
-    rows_apart: int
-    unknown: tuple[ClaimedEffect, ...]
-    left_out: int
-    added: int
-    history: Divergence | None
-    events: int
+    unknown_effects: tuple[Claim, ...]
+    history_divergence: Divergence | None
+    events_replayed: int
     actions: tuple[ActionOfTick, ...]
-    state: TownState
+    actions_omitted: int
+    state_snapshot: StateSnapshot
+    as_of: AsOf
     notes: tuple[str, ...]
 
-    def as_json(self, *, size: int | None = None) -> WhatIfAnswer:
-        """The answer of replay-events with overrides. Partings and actions are cut after `size` characters of JSON each."""
-        only_then, only_now = TickDifference.sums(self.partings)
-        shown = _within(size, [parting.as_json() for parting in self.partings])
-        actions = _within(size, list(self.actions))
-        return {
-            "townId": self.town_id,
-            "from": to_text(self.window.start),
-            "to": to_text(self.window.end),
-            "overrides": self.overrides.as_json(),
-            "codeVersions": {"recorded": list(self.recorded_code), "installed": code_version()},
-            "ticksCompared": self.ticks,
-            "ticksParted": len(self.partings),
-            "firstParted": self.partings[0].tick_no if self.partings else None,
-            "sum": {
-                "actionsOnlyInHistory": only_then,
-                "actionsOnlyNow": only_now,
-                "rowsApart": self.rows_apart,
-                "eventsLeftOut": self.left_out,
-                "eventsAdded": self.added,
-            },
-            "partings": shown,
-            "partingsOmitted": len(self.partings) - len(shown),
-            "eventsReplayed": self.events,
-            "actions": actions,
-            "actionsOmitted": len(self.actions) - len(actions),
-            "rows": [row.as_json() for row in self.rows],
-            "unknownEffects": [effect.as_json() for effect in self.unknown],
-            "historyDivergence": None if self.history is None else self.history.as_json(),
-            "stateSnapshot": document(self.state.snapshot),
-            "asOf": document(self.state.as_of),
-            "notes": list(self.notes),
-        }
+    def within(self, size: int) -> Self:
+        """The answer with its partings and its actions cut after `size` characters of JSON each."""
+        partings, actions = _within(size, self.partings), _within(size, self.actions)
+        return replace(
+            self,
+            partings=partings,
+            partings_omitted=len(self.partings) - len(partings),
+            actions=actions,
+            actions_omitted=len(self.actions) - len(actions),
+        )
 
 
 def what_if(
@@ -123,7 +121,7 @@ def what_if(
                 comparison.compare(row, _run_changed(changed, row, overrides, inputs), rows_too=not again.diverged)
                 codes[row["code_version"]] = None
             again.finish()
-            return _result(
+            return _answer(
                 again,
                 inputs,
                 comparison,
@@ -144,7 +142,7 @@ def _run_changed(changed: Rerun, row: JournalRow, overrides: Overrides, inputs: 
     return report
 
 
-def _result(
+def _answer(
     again: SegmentedReplay,
     inputs: WhatIfInputs,
     comparison: Comparison,
@@ -155,32 +153,41 @@ def _result(
     recorded_code: tuple[str, ...],
     state: TownState,
 ) -> WhatIf:
+    partings = tuple(comparison.partings)
     return WhatIf(
         town_id=town_id,
-        window=window,
+        from_=window.start,
+        to=window.end,
         overrides=overrides,
-        recorded_code=recorded_code,
-        ticks=comparison.compared,
-        partings=tuple(comparison.partings),
+        code_versions=CodeVersions(recorded_code, code_version()),
+        ticks_compared=comparison.compared,
+        ticks_parted=len(partings),
+        first_parted=partings[0].tick if partings else None,
+        sum=Sums(
+            actions_only_in_history=counted_actions(parting.only_in_history for parting in partings),
+            actions_only_now=counted_actions(parting.only_now for parting in partings),
+            rows_apart=comparison.rows_apart,
+            events_left_out=inputs.left_out,
+            events_added=inputs.added,
+        ),
+        partings=partings,
+        partings_omitted=0,
         rows=comparison.rows(),
-        rows_apart=comparison.rows_apart,
-        unknown=tuple(inputs.unknown),
-        left_out=inputs.left_out,
-        added=inputs.added,
-        history=again.divergence,
-        events=comparison.events,
+        unknown_effects=tuple(inputs.unknown),
+        history_divergence=again.divergence,
+        events_replayed=comparison.events,
         actions=tuple(comparison.actions),
-        state=state,
+        actions_omitted=0,
+        state_snapshot=state.snapshot,
+        as_of=state.as_of,
         notes=_notes(again, inputs),
     )
 
 
-def _within(size: int | None, each: list[T]) -> list[T]:
+def _within(size: int, each: tuple[T, ...]) -> tuple[T, ...]:
     """The first elements whose JSON fits into `size` characters."""
-    if size is None:
-        return each
-    lengths = accumulate(len(canonical.dumps(one).encode()) for one in each)
-    return [one for one, length in zip(each, lengths, strict=True) if length <= size]
+    lengths = accumulate(len(canonical.dumps(document(one)).encode()) for one in each)
+    return tuple(one for one, length in zip(each, lengths, strict=True) if length <= size)
 
 
 def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: PageLimits) -> Steps[RecordedEffects]:

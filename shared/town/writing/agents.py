@@ -69,9 +69,9 @@ def move(town: Town, agent_id: str, to: AgentStatus, *, from_: AgentStatus | Non
         {"id": agent_id, "to": to.value, "now": town.tick.now_text},
     )
     if role == Role.MAYOR and to is AgentStatus.WORKING:
-        town.put("mayor_working_since", town.tick.now_text)
+        town.keys.mayor_working_since = town.tick.now
     if role == Role.MAYOR and to is AgentStatus.WAITING:
-        town.put("mayor_waiting_since", town.tick.now_text)
+        town.keys.mayor_waiting_since = town.tick.now
     return "moved"
 
 
@@ -101,8 +101,8 @@ def touch(town: Town, agent: Agent, received_at: datetime, watermark: Watermark)
     if agent.status is AgentStatus.IDLE and (agent.hook is not None or agent.role is Role.MAYOR):
         move(town, agent.id, AgentStatus.WORKING)
     if agent.status is AgentStatus.WAITING and watermark.last_event_at is not None:
-        waiting_since = town.key("mayor_waiting_since")
-        if waiting_since is None or to_text(watermark.last_event_at) > waiting_since:
+        waiting_since = town.keys.mayor_waiting_since
+        if waiting_since is None or to_text(watermark.last_event_at) > to_text(waiting_since):
             move(town, agent.id, AgentStatus.WORKING)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shared.domain import canonical
+from shared.domain.notes import BeadNotes, Change, Metadata
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
 from shared.town.rows import Bead
@@ -40,7 +41,7 @@ class NewBead:
     assignee: str | None = None
     priority: str = "medium"
     labels: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
     created_by: str | None = None
 
 
@@ -102,7 +103,7 @@ def move(
         notes["failure_reason"] = failure.as_json()
     audit.record(town, bead_id, "status_changed", old=old, new=to.value, metadata=notes)
     if to is BeadStatus.FAILED and failure is not None and bead_type == BeadType.MERGE_REQUEST:
-        set_metadata(town, bead_id, {"failureReason": failure.code, "failureMessage": failure.message})
+        note(town, bead_id, BeadNotes.failure_reason.to(failure.code), BeadNotes.failure_message.to(failure.message))
     if to.terminal:
         for convoy_id in _convoys_concerned(town, bead_id):
             convoys.record_progress(town, convoy_id)
@@ -195,7 +196,12 @@ def touch(town: Town, bead_id: str) -> None:
     )
 
 
-def set_metadata(town: Town, bead_id: str, values: Mapping[str, Any]) -> bool:
+def note(town: Town, bead_id: str, *changes: Change) -> bool:
+    """Store notes about a bead. Returns whether anything changed. Raises RowUnreadable."""
+    return set_metadata(town, bead_id, dict(changes))
+
+
+def set_metadata(town: Town, bead_id: str, values: Metadata) -> bool:
     """Set metadata keys; None removes a key. Returns whether anything changed. Raises RowUnreadable."""
     bead = lookup.bead(town, bead_id)
     if bead is None:

@@ -1,11 +1,11 @@
 """Escalations, which a person must answer, and triage requests, which a triage polecat must answer."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from shared.domain import limits
+from shared.domain.notes import Change, TriageNotes
 from shared.domain.states import SYSTEM, BeadType, Label
-from shared.town import lookup, town_keys
+from shared.town import lookup
 from shared.town.town import Town
 from shared.town.writing import audit, beads
 
@@ -21,7 +21,7 @@ def escalate(
     body: str | None = None,
     rig_id: str | None = None,
     created_by: str = SYSTEM,
-    metadata: Mapping[str, Any] | None = None,
+    about: Sequence[Change] = (),
 ) -> str:
     """Create an escalation with its metadata row, and record it; returns its id."""
     bead_id = beads.create(
@@ -33,7 +33,7 @@ def escalate(
             body=body,
             rig_id=rig_id,
             priority=severity,
-            metadata=metadata or {},
+            metadata=dict(about),
             created_by=created_by,
         ),
     )
@@ -92,15 +92,15 @@ def open_triage_request(
     if triage_type != "escalation" and _open_ordinary_requests(town) >= limits.TRIAGE_OPEN_CAP:
         return "cap"
     agent = lookup.agent(town, agent_id)
-    metadata: dict[str, Any] = {
-        "triage_type": triage_type,
-        "agent_bead_id": agent_id,
-        "hooked_bead_id": None if agent is None else agent.hook,
-        "context": context if context is not None else reason,
-        "options": list(TRIAGE_OPTIONS),
-    }
+    notes = [
+        TriageNotes.triage_type.to(triage_type),
+        TriageNotes.agent_bead_id.to(agent_id),
+        TriageNotes.hooked_bead_id.to(None if agent is None else agent.hook),
+        TriageNotes.context.to(context if context is not None else reason),
+        TriageNotes.options.to(TRIAGE_OPTIONS),
+    ]
     if escalation_bead_id is not None:
-        metadata["escalation_bead_id"] = escalation_bead_id
+        notes.append(TriageNotes.escalation_bead_id.to(escalation_bead_id))
     beads.create(
         town,
         beads.NewBead(
@@ -109,11 +109,11 @@ def open_triage_request(
             title=f"Triage: {reason}",
             assignee=agent_id,
             labels=(Label.TRIAGE_REQUEST,),
-            metadata=metadata,
+            metadata=dict(notes),
             created_by=SYSTEM,
         ),
     )
-    town.put("triage", {**triage_state(town), "fruitless": 0, "escalated": False})
+    town.keys.change_triage(fruitless=0, escalated=False)
     return "created"
 
 
@@ -132,16 +132,14 @@ def _is_requested(town: Town, agent_id: str | None, triage_type: str, escalation
     return same is not None
 
 
-def triage_state(town: Town) -> dict[str, Any]:
-    """The town key `triage`."""
-    return town_keys.triage(town.sql)
-
-
 def count_batch(town: Town, batch_id: str) -> None:
     """Count a triage batch. It counts as fruitless until a request is answered or a new one is made."""
-    state = triage_state(town)
-    counted = {"last_batch_at": town.tick.now_text, "last_batch_id": batch_id, "fruitless": state["fruitless"] + 1}
-    town.put("triage", {**state, **counted, "escalated": False})
+    town.keys.change_triage(
+        last_batch_at=town.tick.now_text,
+        last_batch_id=batch_id,
+        fruitless=town.keys.triage.fruitless + 1,
+        escalated=False,
+    )
 
 
 def _open_ordinary_requests(town: Town) -> int:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from shared.domain.notes import Metadata, ReviewNotes, known
 from shared.domain.states import (
     SYSTEM,
     BeadStatus,
@@ -61,16 +62,17 @@ def submit(
 
 def _metadata_of(
     source: Bead, by: str, pr_url: str | None, convoy: tuple[str, str | None, str | None] | None
-) -> dict[str, str]:
+) -> Metadata:
     convoy_id, feature_branch, _ = convoy or (None, None, None)
-    metadata = {
-        "source_bead_id": source.id,
-        "source_agent_id": by,
-        "pr_url": pr_url,
-        "convoy_id": convoy_id,
-        "convoy_feature_branch": feature_branch,
-    }
-    return {key: value for key, value in metadata.items() if value is not None}
+    return known(
+        (
+            ReviewNotes.source_bead_id.to(source.id),
+            ReviewNotes.source_agent_id.to(by),
+            ReviewNotes.pr_url.to(pr_url),
+            ReviewNotes.convoy_id.to(convoy_id),
+            ReviewNotes.convoy_feature_branch.to(feature_branch),
+        )
+    )
 
 
 def create_metadata(town: Town, review_id: str, *, branch: str, target_branch: str, pr_url: str | None) -> None:
@@ -140,7 +142,7 @@ def _source_not_merged(town: Town, source: Bead, result: str, message: str) -> N
 def set_pr_url(town: Town, review_id: str, pr_url: str) -> None:
     """Store the https address of a pull request in the review metadata and in the bead's metadata."""
     town.sql.execute("UPDATE review_metadata SET pr_url = :url WHERE bead_id = :id", {"id": review_id, "url": pr_url})
-    beads.set_metadata(town, review_id, {"pr_url": pr_url})
+    beads.note(town, review_id, ReviewNotes.pr_url.to(pr_url))
 
 
 def set_ready_since(town: Town, review_id: str, since: str | None) -> None:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from shared.domain import limits
+from shared.domain.notes import EscalationNotes
 from shared.domain.outcomes import Applied, EventOutcome, Skipped
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.town import lookup
@@ -143,7 +144,11 @@ def _review_done(town: Town, agent: Agent, target: Bead, *, generation: int | No
         f"Review reported done without a hook: {target.title}",
         severity="high",
         rig_id=target.rig_id,
-        metadata={"kind": "refinery_unhooked_done", "mr_bead_id": target.id, "agent_bead_id": agent.id},
+        about=(
+            EscalationNotes.kind.to("refinery_unhooked_done"),
+            EscalationNotes.mr_bead_id.to(target.id),
+            EscalationNotes.agent_bead_id.to(agent.id),
+        ),
     )
 
 

@@ -20,7 +20,7 @@ def with_a_late_nudge(town: TownBuilder) -> TownBuilder:
 
 def test_what_a_rejected_event_wrote_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     def apply(self: ContainerReady, fact: Fact, town: Town) -> EventResult:
-        town.put("container_instance_id", "half")
+        town.keys.store("container_instance_id", "half")
         return EventResult(Rejected("second thoughts"))
 
     monkeypatch.setattr(ContainerReady, "apply", apply)
@@ -32,7 +32,7 @@ def test_what_a_rejected_event_wrote_is_undone(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_a_skipped_action_wrote_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     def apply(self: ExpireNudge, town: Town) -> ActionOutcome:
-        town.put("container_instance_id", "half")
+        town.keys.store("container_instance_id", "half")
         return Skipped("second thoughts")
 
     monkeypatch.setattr(ExpireNudge, "apply", apply)

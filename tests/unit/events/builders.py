@@ -95,7 +95,7 @@ class ATown:
         return self.insert("bead_dependencies", bead_id=bead_id, depends_on_bead_id=depends_on, dependency_type=kind)
 
     def with_key(self, name: str, value: Any) -> Self:
-        self.town.put(name, value)
+        self.town.keys.store(name, value)
         return self
 
     def insert(self, table: str, **columns: Any) -> Self:

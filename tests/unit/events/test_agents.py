@@ -208,8 +208,8 @@ def test_only_a_heartbeat_from_another_container_ends_a_drain(
 
     town.hears("agent_heartbeat", {"container_instance_id": told}, agent_id="p1")
 
-    assert (town.town.key("drain") is not None) is drains_on
-    assert town.town.key("container_instance_id") == (told or known)
+    assert (town.town.keys.stored("drain") is not None) is drains_on
+    assert town.town.keys.stored("container_instance_id") == (told or known)
 
 
 # agent_status
@@ -246,7 +246,7 @@ def test_a_working_mayor_begins_to_wait() -> None:
     assert town.outcome("mayor_waiting", {"fired_at": ago(minutes=1)}) == "applied"
 
     assert town.agent("m")["status"] == "waiting"
-    assert town.town.key("mayor_waiting_since") == "2026-01-10T12:00:00.000Z"
+    assert town.town.keys.stored("mayor_waiting_since") == "2026-01-10T12:00:00.000Z"
 
 
 def test_a_report_from_before_the_work_began_does_not_count() -> None:

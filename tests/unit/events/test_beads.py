@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from shared.actions import StopAgent
+from shared.domain.notes import RESERVED
 from shared.events.base import UnreadableEvent
-from shared.events.beads import RESERVED_METADATA
 from tests.unit.events.builders import ATown, a_town, ago
 
 PR = "https://github.com/acme/app/pull/7"
@@ -252,7 +252,7 @@ def test_the_towns_own_metadata_cannot_be_written() -> None:
     town = a_town().with_bead("b1", metadata={"last_poll_at": "then"})
     before = town.everything()
 
-    payload = {"metadata": dict.fromkeys(sorted(RESERVED_METADATA)) | {"failureReason": "mine"}}
+    payload = {"metadata": dict.fromkeys(sorted(RESERVED)) | {"failureReason": "mine"}}
     assert town.outcome("bead_updated", payload, bead_id="b1") == "applied"
 
     assert town.everything() == before

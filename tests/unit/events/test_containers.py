@@ -217,7 +217,7 @@ def test_an_eviction_begins_a_drain_whose_nonce_follows_from_the_event() -> None
 
     assert (result.outcome.text, result.returns) == ("applied", NO_ACTION)
     nonce = containers.drain_nonce(TOWN_ID, "event-0001")
-    assert town.town.key("drain") == {"nonce": nonce, "started_at": "2026-01-10T12:00:00.000Z"}
+    assert town.town.keys.stored("drain") == {"nonce": nonce, "started_at": "2026-01-10T12:00:00.000Z"}
 
 
 def test_a_newer_eviction_replaces_the_older_drain() -> None:
@@ -225,7 +225,7 @@ def test_a_newer_eviction_replaces_the_older_drain() -> None:
 
     town.hears("container_eviction")
 
-    assert town.town.key("drain")["started_at"] == "2026-01-10T12:00:00.000Z"
+    assert town.town.keys.stored("drain")["started_at"] == "2026-01-10T12:00:00.000Z"
     assert town.outcome("container_ready", {"nonce": "older"}) == "rejected: wrong nonce"
 
 
@@ -233,7 +233,7 @@ def test_the_right_nonce_ends_the_drain_and_again_does_no_harm() -> None:
     town = a_town().with_key("drain", {"nonce": "n1", "started_at": ago(minutes=1)})
 
     assert town.outcome("container_ready", {"nonce": "n1"}) == "applied"
-    assert town.town.key("drain") is None
+    assert town.town.keys.stored("drain") is None
     assert town.outcome("container_ready", {"nonce": "anything"}) == "applied"
 
 
@@ -242,4 +242,4 @@ def test_a_wrong_nonce_leaves_the_town_draining() -> None:
 
     assert town.outcome("container_ready", {"nonce": "n2"}) == "rejected: wrong nonce"
 
-    assert town.town.key("drain") is not None
+    assert town.town.keys.stored("drain") is not None

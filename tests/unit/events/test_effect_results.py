@@ -460,14 +460,14 @@ def test_a_refreshed_token_is_remembered_by_its_time_only() -> None:
     stage = SmallTown()
     effect = stage.effect(EffectKind.REFRESH_TOKEN, "container")
     assert done(stage, effect, ok=True) == Applied()
-    assert stage.town.key("last_token_refresh_at") == to_text(T)
+    assert stage.town.keys.stored("last_token_refresh_at") == to_text(T)
 
 
 def test_a_stopped_container_is_announced_with_the_reason() -> None:
     stage = SmallTown()
     effect = stage.effect(EffectKind.STOP_CONTAINER, "container", reason="mayor_idle_6m")
     assert done(stage, effect, ok=True) == Applied()
-    assert stage.town.key("last_idle_stop_at") == to_text(T)
+    assert stage.town.keys.stored("last_idle_stop_at") == to_text(T)
     assert stage.town.business_events == [{"name": "container.idle_stop", "data": {"reason": "mayor_idle_6m"}}]
 
 
@@ -475,7 +475,7 @@ def test_a_container_that_did_not_stop_is_not_throttled() -> None:
     stage = SmallTown()
     effect = stage.effect(EffectKind.STOP_CONTAINER, "container", reason="mayor_idle_6m")
     assert done(stage, effect, ok=False, error="time-out", passing=True) == Applied()
-    assert stage.town.key("last_idle_stop_at") is None
+    assert stage.town.keys.stored("last_idle_stop_at") is None
     assert stage.effect_row(effect.id).state is EffectState.FAILED
 
 
@@ -492,7 +492,7 @@ def test_a_failing_refresh_is_tried_again() -> None:
     effect = stage.effect(EffectKind.REFRESH_TOKEN, "container")
     assert done(stage, effect, ok=False, passing=True) == Applied()
     assert stage.effect_row(effect.id).state is EffectState.PENDING
-    assert stage.town.key("last_token_refresh_at") is None
+    assert stage.town.keys.stored("last_token_refresh_at") is None
 
 
 # the answer to an effect that was settled before

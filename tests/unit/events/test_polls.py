@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from shared.domain.notes import BeadNotes
 from shared.domain.outcomes import Applied, Skipped
 from shared.domain.states import BeadStatus, EffectKind, EffectState
 from shared.domain.times import to_text
@@ -80,8 +81,9 @@ def test_what_a_person_must_set_fails_the_mr_at_once(kind: str, more: dict[str, 
     assert bead.status is BeadStatus.FAILED
     assert bead.metadata["failureReason"] == "pr_poll_failed"
     assert bead.metadata["failureKind"] == kind
-    assert words in bead.metadata["failureMessage"]
-    assert PR in bead.metadata["failureMessage"]
+    message = BeadNotes.failure_message.of(bead.metadata) or ""
+    assert words in message
+    assert PR in message
     assert [event["name"] for event in stage.town.business_events] == ["pr.poll_failed"]
     assert stage.the_bead("m-source").status is BeadStatus.IN_REVIEW
     assert stage.appended() == []

@@ -125,7 +125,7 @@ def test_settings_are_merged_section_by_section_and_hold_from_the_next_tick() ->
         "organization_id": "acme",
         "refinery": {"auto_merge": False, "auto_merge_delay_minutes": 5},
     }
-    assert stage.town.key("config") == stored
+    assert stage.town.keys.stored("config") == stored
     assert stage.town.config_changed
     assert stage.town.tick.config.organization_id is None
 
@@ -152,7 +152,7 @@ def test_what_changes_nothing_is_no_news() -> None:
 def test_settings_that_do_not_hold_are_refused_and_the_old_ones_stay(config: dict[str, Any], path: str) -> None:
     stage = SmallTown({"refinery": {"auto_merge_delay_minutes": 5}})
     assert configure(stage, **config).outcome == Rejected(f"invalid config {path}")
-    assert stage.town.key("config") == {"refinery": {"auto_merge_delay_minutes": 5}}
+    assert stage.town.keys.stored("config") == {"refinery": {"auto_merge_delay_minutes": 5}}
     assert not stage.town.config_changed
 
 
@@ -160,7 +160,7 @@ def test_settings_that_leave_one_rig_without_a_way_to_land_are_refused() -> None
     stage = SmallTown({"merge_strategy": "pr"})
     stage.rig("rig-2", config={"code_review": False})
     assert configure(stage, merge_strategy="direct").outcome == DEAD_END
-    assert stage.town.key("config") == {"merge_strategy": "pr"}
+    assert stage.town.keys.stored("config") == {"merge_strategy": "pr"}
 
 
 def test_a_second_change_in_the_same_drain_sees_the_first() -> None:
@@ -184,7 +184,7 @@ def test_a_model_that_is_not_the_mayor_s_does_not_concern_him() -> None:
     stage.agent("mayor", "mayor")
     assert configure(stage, default_model="large", role_models={"polecat": "tiny"}).returns == ()
     assert configure(stage, role_models={"mayor": None}).returns == (UpdateAgentModel(agent_id="mayor", model="large"),)
-    assert stage.town.key("config")["role_models"] == {"polecat": "tiny"}
+    assert stage.town.keys.stored("config")["role_models"] == {"polecat": "tiny"}
 
 
 # town_started
@@ -192,10 +192,10 @@ def test_a_model_that_is_not_the_mayor_s_does_not_concern_him() -> None:
 
 def test_an_imported_town_starts_after_a_full_look() -> None:
     stage = SmallTown()
-    stage.town.put("paused", True)
+    stage.town.keys.store("paused", True)
     assert stage.apply("town_started", by="ops") == APPLIED
-    assert stage.town.key("paused") is False
-    assert stage.town.key("settling_until") == to_text(T + timedelta(seconds=90))
+    assert stage.town.keys.stored("paused") is False
+    assert stage.town.keys.stored("settling_until") == to_text(T + timedelta(seconds=90))
     assert stage.apply("town_started").outcome == Skipped("not paused")
 
 
@@ -249,7 +249,7 @@ def test_acknowledging_what_is_no_escalation_is_missing() -> None:
 def asked(*, hooked: bool = True, attempts: int = 1, status: str = "working", **metadata: Any) -> SmallTown:
     """P works (or not any more) on B, and triage was asked about both."""
     stage = SmallTown()
-    stage.town.put("triage", {"last_batch_at": None, "fruitless": 3})
+    stage.town.keys.store("triage", {"last_batch_at": None, "fruitless": 3})
     stage.bead("b", status="in_progress", rig_id="rig-1", dispatch_attempts=attempts, assignee_agent_bead_id="p")
     stage.agent("p", status=status, hook="b" if hooked else None)
     about = {"triage_type": "stuck_agent", "agent_bead_id": "p", "hooked_bead_id": "b", **metadata}
@@ -353,7 +353,7 @@ def test_every_answer_closes_the_request_and_says_who_gave_it(action: str) -> No
     assert request.metadata["resolution_notes"] == "n"
     assert request.metadata["resolved_by"] == "mayor"
     assert "triage_resolved" in stage.audit("q")
-    assert stage.town.key("triage")["fruitless"] == 0
+    assert stage.town.keys.stored("triage")["fruitless"] == 0
     assert resolve(stage, action).outcome == Skipped("not open")
 
 

@@ -16,6 +16,7 @@ from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.town_past import TownPast
+from shared.storage.restore import Archive
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import T, a_town, event
 from tests.worlds import World, a_world
@@ -26,7 +27,22 @@ RULES = (
     AccessRule(callers=("*:assumed-role/Operator/*",), towns=("one",), verbs=("read", "debug")),
     AccessRule(callers=("*:assumed-role/Reader/*",), towns=("one",), verbs=("read",)),
 )
-READS = [("GET", "/status"), ("GET", "/ticks"), ("GET", "/beads/b1")]
+READS = [
+    ("GET", below)
+    for below in (
+        "/status",
+        "/ticks",
+        "/beads",
+        "/beads/b1",
+        "/agents",
+        "/convoys",
+        "/config",
+        "/points",
+        "/events",
+        "/explain/beads/b1",
+        "/explain/agents/mayor",
+    )
+]
 DEBUGS = [("POST", "/debug/reconcile-dry-run"), ("POST", "/debug/replay-events")]
 ROUTES = [*READS, *DEBUGS]
 
@@ -40,6 +56,10 @@ class Here(debug.DebugDeployment):
     def past(self) -> TownPast:
         assert self.world is not None
         return StoredPast(self.world.objects, self.world.objects)  # type: ignore[arg-type]
+
+    def archive(self, town_id: str) -> Archive:
+        assert self.world is not None
+        return Archive(self.world.objects, self.world.objects, town_id)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -177,11 +197,13 @@ def test_ticks_are_the_journal_and_are_paged_by_number(api: DebugApi) -> None:
         api.world.run(town_id="one")
     rows = api.world.journal("one")
 
-    assert api.ask("GET", "/ticks").document == {"townId": "one", "ticks": rows, "next": None}
+    assert [each["row"] for each in api.ask("GET", "/ticks").document["ticks"]] == rows
     newest = api.ask("GET", "/ticks", query={"limit": "2"}).document
-    assert newest == {"townId": "one", "ticks": rows[-2:], "next": None}
+    assert [each["row"] for each in newest["ticks"]] == rows[-2:]
+    assert (newest["next"], newest["previous"]) == (None, rows[-2]["tick_no"])
     first = api.ask("GET", "/ticks", query={"limit": "2", "after": "0"}).document
-    assert first == {"townId": "one", "ticks": rows[:2], "next": rows[1]["tick_no"]}
+    assert [each["tick"] for each in first["ticks"]] == [row["tick_no"] for row in rows[:2]]
+    assert (first["next"], first["previous"]) == (rows[1]["tick_no"], None)
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "129"}, {"limit": "x"}, {"after": "-1"}], ids=str)

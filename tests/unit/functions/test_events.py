@@ -288,7 +288,7 @@ def test_a_town_id_that_only_looks_like_one_is_no_town_and_the_store_is_not_aske
 ) -> None:
     asked = silence(api)
     event_ = request(method, f"/api/towns/{town}{below}", a_report(), claims=sender(town=town), caller=OPERATOR)
-    assert api.ask(event_).status == 404
+    assert api.ask(event_).status == (422 if method == "PUT" else 404)
     assert asked == []
 
 
@@ -363,13 +363,13 @@ def test_a_bug_is_500_and_says_nothing(api: EventsApi, capsys: pytest.CaptureFix
 
 def test_while_a_town_drains_heartbeats_are_answered_with_its_nonce(api: EventsApi) -> None:
     beat = {"event_id": "heart-0001", "event_type": "agent_heartbeat", "agent_id": "toast", "payload": {}}
-    assert api.post(beat).document["drain_nonce"] is None
+    assert api.post(beat).document["drainNonce"] is None
 
     leaving = {"event_id": "evict-0001", "event_type": "container_eviction", "payload": {}}
-    nonce = api.post(leaving).document["drain_nonce"]
+    nonce = api.post(leaving).document["drainNonce"]
     assert nonce
     api.world.run(town_id="one")
-    assert api.post(beat | {"event_id": "heart-0002"}).document["drain_nonce"] == nonce
+    assert api.post(beat | {"event_id": "heart-0002"}).document["drainNonce"] == nonce
 
 
 # --- what operators write -------------------------------------------------------------------------------------------
@@ -396,7 +396,7 @@ def test_a_town_is_created_once_and_is_due_at_once(api: EventsApi) -> None:
         ({"config": []}, 422, "config"),
         ({"paused": "yes"}, 422, "paused"),
         ({"other": 1}, 422, "other"),
-        ([], 422, ""),
+        ([], 422, "body"),
         (b"{", 400, None),
         (b'{"config": {}, "config": {}}', 400, None),
         (b"x" * 70_000, 413, None),
@@ -410,10 +410,15 @@ def test_a_town_with_wrong_settings_is_not_created(api: EventsApi, body: Any, st
     assert api.world.objects.get("towns/new-one/head") is None
 
 
+def listed(page: dict[str, Any]) -> list[str]:
+    return [town["townId"] for town in page["towns"]]
+
+
 def test_the_list_holds_the_callers_towns_and_no_others(api: EventsApi) -> None:
-    assert api.ask(request("GET", "/api/towns", caller=OPERATOR)).document == {"towns": ["one"], "next": None}
+    answer = api.ask(request("GET", "/api/towns", caller=OPERATOR)).document
+    assert (listed(answer), answer["next"]) == (["one"], None)
     paged = api.ask(request("GET", "/api/towns", caller=OPERATOR, query={"limit": "1"})).document
-    assert paged == {"towns": ["one"], "next": None}
+    assert (listed(paged), paged["next"]) == (["one"], None)
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "many"}, {"after": "x" * 65}], ids=str)
@@ -469,17 +474,23 @@ def test_without_an_iam_identity_no_operators_route_answers(
     assert (answer.status, answer.is_problem) == (401, True)
 
 
-@pytest.mark.parametrize(("method", "path"), WRITING)
-def test_a_town_that_is_not_the_callers_looks_like_none(api: EventsApi, method: str, path: str) -> None:
-    answers = {api.ask(request(method, path.format(town=town), caller=OPERATOR)).status for town in ("two", "nowhere")}
+def test_a_town_that_is_not_the_callers_looks_like_none(api: EventsApi) -> None:
+    path = "/api/towns/{town}/events/e-1/redrive"
+    answers = {api.ask(request("POST", path.format(town=town), caller=OPERATOR)).status for town in ("two", "nowhere")}
     assert answers == {404}
+
+
+def test_a_town_is_not_created_under_a_foreign_id_and_nobody_learns_whether_it_exists(api: EventsApi) -> None:
+    there, nowhere = (api.ask(request("PUT", f"/api/towns/{town}", caller=OPERATOR)) for town in ("two", "nowhere"))
+    assert there == nowhere
+    assert (there.status, there.document["detail"]) == (403, "you may not create a town with this id")
     assert api.world.objects.get("towns/nowhere/head") is None
 
 
-@pytest.mark.parametrize(("method", "path"), WRITING)
+@pytest.mark.parametrize(("method", "path", "status"), [(*WRITING[0], 403), (*WRITING[1], 404)])
 @pytest.mark.parametrize("caller", ["arn:aws:sts::123456789012:assumed-role/Reader/x", "arn:aws:iam::1:user/Operator"])
-def test_another_caller_sees_no_town_at_all(api: EventsApi, method: str, path: str, caller: str) -> None:
-    assert api.ask(request(method, path.format(town="one"), caller=caller)).status == 404
+def test_another_caller_sees_no_town_at_all(api: EventsApi, method: str, path: str, status: int, caller: str) -> None:
+    assert api.ask(request(method, path.format(town="one"), caller=caller)).status == status
 
 
 def test_every_decision_leaves_a_line_with_caller_and_town(api: EventsApi) -> None:
@@ -492,9 +503,7 @@ def test_every_decision_leaves_a_line_with_caller_and_town(api: EventsApi) -> No
     ]
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/towns/one", "/api/towns/one/events/extra", "/api/towns/one/../two"]
-)
+@pytest.mark.parametrize("path", ["/", "/api", "/api/towns/", "/api/towns/one/events/extra", "/api/towns/one/../two"])
 def test_what_is_no_route_is_a_problem_document_too(api: EventsApi, path: str) -> None:
     answer = api.ask(request("DELETE", path, caller=OPERATOR))
     assert (answer.status, answer.is_problem) == (404, True)

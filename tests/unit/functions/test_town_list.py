@@ -20,9 +20,9 @@ def pages(*patterns: str, limit: int) -> list[list[str]]:
     after: str | None = ""
     while after is not None:
         page = town_list.page(store, access, SignedRequest(OPERATOR, "GET /api/towns", "1"), after=after, limit=limit)
-        found.append(page["towns"])
-        after = page["next"]
-        assert after is None or after == page["towns"][-1]
+        found.append([town.town_id for town in page.towns])
+        after = page.next
+        assert after is None or after == page.towns[-1].town_id
     return found
 
 

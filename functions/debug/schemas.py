@@ -1,0 +1,104 @@
+"""The query parameters of the debug API."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from functions.queries import AnId, Cursor, Moment, Query, Whole
+from shared.questions.filters import (
+    LIMIT,
+    LIMIT_AT_MOST,
+    POINTS,
+    POINTS_AT_MOST,
+    TICKS,
+    TICKS_AT_MOST,
+    StateFilter,
+    StatusFilter,
+    TypeFilter,
+)
+
+_A_TICK = 2**53 - 1
+
+
+class TicksQuery(Query):
+    """A page of ticks: forwards after a tick, or backwards before one."""
+
+    limit: Annotated[
+        Whole, Field(ge=1, le=TICKS_AT_MOST, description=f"How many ticks, 1 to {TICKS_AT_MOST}", examples=[TICKS])
+    ] = TICKS
+    after: Annotated[
+        Whole | None, Field(ge=0, le=_A_TICK, description="The number of a tick: go forwards from there", examples=[40])
+    ] = None
+    before: Annotated[
+        Whole | None,
+        Field(ge=0, le=_A_TICK, description="The number of a tick: go backwards from there", examples=[60]),
+    ] = None
+
+
+class PageQuery(Query):
+    """A page of a list."""
+
+    limit: Annotated[
+        Whole,
+        Field(
+            ge=1, le=LIMIT_AT_MOST, description=f"The most entries of a page, 1 to {LIMIT_AT_MOST}", examples=[LIMIT]
+        ),
+    ] = LIMIT
+    cursor: Cursor = None
+
+
+class BeadsQuery(PageQuery):
+    """A page of the beads that fit all filters."""
+
+    status: Annotated[
+        StatusFilter | None,
+        Field(description="Only beads with this status; `live` is open, in_progress and in_review", examples=["live"]),
+    ] = None
+    type: Annotated[
+        TypeFilter | None,
+        Field(description="Only beads of this type; without it, all but agents", examples=["merge_request"]),
+    ] = None
+    convoy: Annotated[AnId | None, Field(description="Only beads of this convoy", examples=["c0de0000"])] = None
+    rig: Annotated[AnId | None, Field(description="Only beads of this rig", examples=["work"])] = None
+    label: Annotated[
+        str | None, Field(min_length=1, max_length=256, description="Only beads with this label", examples=["gt:held"])
+    ] = None
+    text: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=256,
+            description="Only beads with this text in id, title or body",
+            examples=["lexer"],
+        ),
+    ] = None
+
+
+class EventsQuery(PageQuery):
+    """A page of the events that fit all filters."""
+
+    state: Annotated[
+        StateFilter,
+        Field(description="Only events in this state; `pending` includes the inbox", examples=["conflict"]),
+    ] = "all"
+    type: Annotated[
+        str | None,
+        Field(min_length=1, max_length=64, description="Only events of this type", examples=["agent_done"]),
+    ] = None
+
+
+class PointsQuery(Query):
+    """The newest restore points."""
+
+    limit: Annotated[
+        Whole, Field(ge=1, le=POINTS_AT_MOST, description=f"How many points, 1 to {POINTS_AT_MOST}", examples=[POINTS])
+    ] = POINTS
+
+
+class ExplainQuery(Query):
+    """The time that an explanation is about."""
+
+    at: Annotated[
+        Moment | None,
+        Field(description="A past time; without it, the present", examples=["2026-01-10T12:00:00Z"]),
+    ] = None

@@ -1,0 +1,73 @@
+"""Paths of the APIs: which route a request is for, and the ids in it.
+
+A gateway decodes a path before it chooses a route, so an id with a slash looks like two segments, and some gateways cut a path at a
+decoded question mark. Therefore an id at the end of a path takes all that is left of it, and any id may also be written as
+`~` and its UTF-8 text in base64url (`written`), which every gateway carries unchanged.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Final
+
+_SIMPLE: Final = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+_BASE64: Final = "~"
+_OF_ONE_SEGMENT: Final = ("townId", "eventId")
+
+OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+    "/api/towns": ("GET",),
+    "/api/towns/{townId}": ("PUT",),
+    "/api/towns/{townId}/events": ("GET", "POST"),
+    "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
+}
+"""The paths of the events function with all their methods, for the debug function, which answers what no route fits."""
+
+
+def written(an_id: str) -> str:
+    """An id as a segment of a path that every gateway carries unchanged."""
+    if _SIMPLE.fullmatch(an_id) and an_id not in (".", ".."):
+        return an_id
+    return _BASE64 + base64.urlsafe_b64encode(an_id.encode()).decode().rstrip("=")
+
+
+def read(segment: str) -> str:
+    """The id that a decoded segment names. One that begins with `~` but is not base64url is taken as it is."""
+    if not segment.startswith(_BASE64):
+        return segment
+    encoded = segment.removeprefix(_BASE64)
+    try:
+        found = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        return segment
+    return found if found and written(found) == segment else segment
+
+
+def found_in(event: Mapping[str, Any], paths: Iterable[str]) -> tuple[str, dict[str, str]] | None:
+    """The path that an HTTP API event is for and its parameters: the gateway's own, or else those in the decoded path."""
+    known = tuple(paths)
+    path = str(event.get("routeKey", "")).partition(" ")[2]
+    given = event.get("pathParameters") or {}
+    if path in known and all(isinstance(given.get(name), str) for name in _PARAMETER.findall(path)):
+        return path, {name: _decoded(name, given[name]) for name in _PARAMETER.findall(path)}
+    for path in sorted(known, key=lambda each: (each.count("{"), -len(each))):
+        match = _pattern(path).fullmatch(str(event.get("rawPath", "")))
+        if match is not None:
+            return path, {name: _decoded(name, value) for name, value in match.groupdict().items()}
+    return None
+
+
+def _decoded(name: str, value: str) -> str:
+    return value if name == "townId" else read(value)
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    """Each parameter is one segment; an id at the end of a path takes all that is left."""
+    pattern = re.escape(path)
+    for name in _PARAMETER.findall(path):
+        takes = ".+" if path.endswith(f"{{{name}}}") and name not in _OF_ONE_SEGMENT else "[^/]+"
+        pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{takes})")
+    return re.compile(pattern, re.DOTALL)

@@ -1,0 +1,130 @@
+"""`townctl bead`, `agent` and `convoy`: lists of what is in a town, closed beads too, and one bead in full."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from datetime import datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.text import Text
+
+from infra.townctl.arguments import TownName, require_limit
+from infra.townctl.output import Answer, plain, short, table, time_text
+from infra.townctl.paging import CursorOption, LimitOption, more, the_one
+from infra.townctl.place import ThePlace
+from shared.domain.shapes import document
+from shared.domain.times import to_text
+from shared.questions.bead_view import WholeBead
+from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The filters of the list of beads."""
+
+    status: Annotated[StatusFilter | None, Parameter(help="Only beads in this status; live: not closed or failed.")] = (
+        None
+    )
+    type: Annotated[TypeFilter | None, Parameter(help="Only beads of this type.")] = None
+    convoy: Annotated[str | None, Parameter(help="Only the beads of this convoy: its full id.")] = None
+    rig: Annotated[str | None, Parameter(help="Only beads of this rig.")] = None
+    label: Annotated[str | None, Parameter(help="Only beads with this label.")] = None
+    text: Annotated[str | None, Parameter(help="Only beads with this text in id, title or body.")] = None
+
+
+def list_(
+    town_id: TownName,
+    /,
+    *,
+    filters: Filters | None = None,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    place: ThePlace,
+) -> Answer:
+    """List the beads of a town, closed ones too, newest first."""
+    require_limit(limit, LIMIT_AT_MOST)
+    wanted = BeadFilter() if filters is None else BeadFilter(**asdict(filters))
+    found = place.beads(town_id, wanted, limit=limit, cursor=cursor)
+    rows = [
+        (short(bead.bead_id), bead.type, bead.status, bead.rig_id, time_text(bead.created_at), bead.title)
+        for bead in found.beads
+    ]
+    shown = table("bead", "type", "status", "rig", "created", "title", rows=rows) if rows else _none(town_id, "beads")
+    return Answer(document(found), (shown, *more(found.next)))
+
+
+def show(
+    town_id: TownName,
+    bead_id: Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")],
+    /,
+    *,
+    place: ThePlace,
+) -> Answer:
+    """Show one bead in full: its rows, its dependencies and its audit trail. `townctl explain bead` says why it waits."""
+    found = place.bead(town_id, the_one(place, town_id, "bead", bead_id))
+    return Answer(document(found), tuple(_bead_view(found.town_id, found.bead)))
+
+
+def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
+    """List the agents of a town with what they work on."""
+    found = place.agents(town_id)
+    rows = [
+        (short(a.agent_id), a.identity, a.role, a.status, short(a.hook), time_text(a.last_activity_at), a.says)
+        for a in found.agents
+    ]
+    columns = ("agent", "name", "role", "status", "works on", "last activity", "says")
+    return Answer(document(found), (table(*columns, rows=rows) if rows else _none(town_id, "agents"),))
+
+
+def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
+    """List the convoys of a town, landed ones too, newest first."""
+    require_limit(limit, LIMIT_AT_MOST)
+    found = place.convoys(town_id, limit=limit, cursor=cursor)
+    rows = [
+        (short(each.bead_id), each.state, f"{each.done}/{each.total}", time_text(each.landed_at), each.title)
+        for each in found.convoys
+    ]
+    shown = table("convoy", "state", "done", "landed", "title", rows=rows) if rows else _none(town_id, "convoys")
+    return Answer(document(found), (shown, *more(found.next)))
+
+
+def _none(town_id: str, things: str) -> Text:
+    return Text(f"town {town_id} has no such {things}")
+
+
+def _bead_view(town_id: str, bead: WholeBead) -> Iterator[RenderableType]:
+    """A bead for people: what is set of its row, then its dependencies and its audit trail."""
+    yield Text(plain(f"{bead.type} {bead.bead_id} of {town_id}: {bead.title}"), style="bold")
+    yield table("what", "details", rows=list(_facts(bead)))
+    for title, edges in (("depends on", bead.depends_on), ("dependents", bead.dependents)):
+        if edges:
+            rows = [(short(edge.bead_id), edge.type, edge.status) for edge in edges]
+            yield table(title, "as", "status", rows=rows)
+    if bead.audit:
+        audit = [
+            (time_text(line.created_at), line.event_type, short(line.agent_id), line.old_value, line.new_value)
+            for line in bead.audit
+        ]
+        yield table("at", "change", "agent", "from", "to", rows=audit)
+
+
+def _facts(bead: WholeBead) -> Iterator[tuple[str, str]]:
+    yield from _set(bead, leave_out=("bead_id", "type", "title"))
+    for part in (bead.agent, bead.review, bead.convoy, bead.escalation):
+        if part is not None:
+            yield from _set(part)
+
+
+def _set(part: object, leave_out: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """The fields of a part that have a value and are no parts themselves."""
+    for field in fields(part):  # type: ignore[arg-type] # every part is a dataclass
+        value = getattr(part, field.name)
+        if field.name in leave_out or value is None or is_dataclass(value) or isinstance(value, tuple):
+            continue
+        if isinstance(value, datetime):
+            yield field.name, to_text(value)
+        elif value not in ({}, []):
+            yield field.name, value if isinstance(value, str) else json.dumps(value)

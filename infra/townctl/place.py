@@ -1,0 +1,138 @@
+"""The place where the towns are: a data directory, a bucket, or the API of a deployment. Commands are written once, against it.
+
+Each question and each fact is a method that returns the answer model, the same wherever the town is. What must touch the files
+themselves is not here: it asks `Context`, and refuses an API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from infra.townctl.secret_commands import SecretStore
+    from shared.questions.bead_list import BeadList, ConvoyList
+    from shared.questions.bead_view import BeadAnswer
+    from shared.questions.dry_run import DryRun
+    from shared.questions.event_list import EventList
+    from shared.questions.explain import Explanation
+    from shared.questions.filters import BeadFilter, EventFilter
+    from shared.questions.point_list import PointList
+    from shared.questions.receipts import Batch, CreatedTown
+    from shared.questions.rosters import AgentList, TownSettings
+    from shared.questions.status import TownStatus
+    from shared.questions.tick_list import Ticks
+    from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
+
+Subject = Literal["bead", "agent"]
+
+
+class Place(Protocol):
+    """Where the towns are. Every method may raise Refused, UnknownTown, and the errors of a store."""
+
+    @property
+    def name(self) -> str:
+        """The name of the place, for messages."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """What to do if a town is not there."""
+        ...
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a data directory of this machine, which knows nothing of a deployment's towns."""
+        ...
+
+    def create(self, town_id: str, config: Mapping[str, Any], *, paused: bool) -> CreatedTown:
+        """Create a town with these settings. Raises TownExists."""
+        ...
+
+    def towns(self) -> TownList:
+        """Every town that the caller may read, with its latest tick."""
+        ...
+
+    def town_ids(self) -> tuple[str, ...]:
+        """The ids of these towns, without looking at any."""
+        ...
+
+    def status(self, town_id: str) -> TownStatus:
+        """What a town is doing."""
+        ...
+
+    def settings(self, town_id: str) -> TownSettings:
+        """The configuration of a town."""
+        ...
+
+    def agents(self, town_id: str) -> AgentList:
+        """Every agent of a town."""
+        ...
+
+    def beads(self, town_id: str, wanted: BeadFilter, *, limit: int, cursor: str | None) -> BeadList:
+        """A page of the beads that are wanted."""
+        ...
+
+    def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
+        """A bead in full."""
+        ...
+
+    def convoys(self, town_id: str, *, limit: int, cursor: str | None) -> ConvoyList:
+        """A page of convoys."""
+        ...
+
+    def post(self, town_id: str, body: bytes) -> Batch:
+        """Store the events of a body durably."""
+        ...
+
+    def redrive(self, town_id: str, event_id: str) -> Batch:
+        """Post a copy of a poisoned event."""
+        ...
+
+    def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
+        """A page of the events that are wanted."""
+        ...
+
+    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
+        """A page of past ticks."""
+        ...
+
+    def points(self, town_id: str, *, limit: int) -> PointList:
+        """The newest restore points."""
+        ...
+
+    def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
+        """The ids that a person may mean by a word: an id, the beginning of one, or the name of an agent."""
+        ...
+
+    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
+        """The history of a bead or agent, and why it waits."""
+        ...
+
+    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
+        """What the next tick would do; `asked` is the body of reconcile-dry-run."""
+        ...
+
+    def now(self, town_id: str) -> datetime:
+        """The end of the past that can be replayed."""
+        ...
+
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
+        """A window run again, or a what-if; `asked` is the body of replay-events."""
+        ...
+
+    def secrets(self, prefix: str | None) -> SecretStore:
+        """The tokens of the towns' forges; `prefix` is where Secrets Manager has them."""
+        ...
+
+    def require(self, town_id: str) -> None:
+        """Check that a town exists. Raises UnknownTown."""
+        ...
+
+
+ThePlace = Annotated[Place, Parameter(parse=False)]

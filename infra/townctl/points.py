@@ -1,0 +1,29 @@
+"""`townctl points`: the commits that a town can be restored to."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from infra.townctl.arguments import TownName, require_limit
+from infra.townctl.output import Answer, table
+from infra.townctl.place import ThePlace
+from infra.townctl.wording import quantity
+from shared.domain.shapes import document
+from shared.domain.times import to_text
+from shared.questions.filters import POINTS_AT_MOST
+
+
+def points(
+    town_id: TownName,
+    /,
+    *,
+    limit: Annotated[int, Parameter(help=f"How many points, 1 to {POINTS_AT_MOST}.")] = 20,
+    place: ThePlace,
+) -> Answer:
+    """List the commits that a town can be restored to, newest first, and say how many there are in all."""
+    require_limit(limit, POINTS_AT_MOST)
+    found = place.points(town_id, limit=limit)
+    rows = [(point.txid, to_text(point.time), point.tick, point.size, point.kind) for point in found.points]
+    shown = f"{len(found.points)} of {quantity(found.total, 'restore point')}"
+    return Answer(document(found), (table("txid", "time", "tick", "bytes", "kept as", rows=rows), Text(shown)))

@@ -1,0 +1,221 @@
+"""The place of towns that this machine opens itself: a data directory or a bucket. Each method asks one question of the store.
+
+A method imports its question when it is called, so that a command imports only what it asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from infra.townctl.context import Context
+from infra.townctl.place import Subject
+from shared.ports.steps import drive
+from shared.questions.receipts import Batch, CreatedTown
+
+if TYPE_CHECKING:
+    from infra.townctl.secret_commands import SecretStore
+    from shared.history.retained_past import StoredPast
+    from shared.intake.ingest import AcceptedBatch
+    from shared.questions.bead_list import BeadList, ConvoyList
+    from shared.questions.bead_view import BeadAnswer
+    from shared.questions.dry_run import DryRun
+    from shared.questions.event_list import EventList
+    from shared.questions.explain import Explanation
+    from shared.questions.filters import BeadFilter, EventFilter
+    from shared.questions.point_list import PointList
+    from shared.questions.rosters import AgentList, TownSettings
+    from shared.questions.status import TownStatus
+    from shared.questions.tick_list import Ticks
+    from shared.questions.town_list import TownList
+    from shared.replay.replayed import Replay
+    from shared.replay.what_if.run import WhatIf
+    from shared.storage.towns import ObjectTownStore
+
+
+class StoredTowns:
+    """The towns of a data directory or a bucket."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def name(self) -> str:
+        """The directory or the bucket."""
+        return self._context.place
+
+    @property
+    def hint(self) -> str:
+        """What to do if a town is not there."""
+        return self._context.where_towns_are()
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the towns are in a data directory."""
+        return self._context.bucket is None
+
+    def create(self, town_id: str, config: Mapping[str, Any], *, paused: bool) -> CreatedTown:
+        """Create a town; in a new directory, its first write creates the directory."""
+        from shared.adapters import ids
+        from shared.runner.founding import found_town
+
+        around = self._context.around(self._context.founding_store())
+        image = drive(found_town(town_id, around, worker_id=ids.worker_id(), config=dict(config), paused=paused))
+        return CreatedTown(town_id, image.txid, image.image_digest)
+
+    def towns(self) -> TownList:
+        """Every town, with its latest tick."""
+        from shared.questions.town_list import TownList, entries
+
+        store = self._context.store()
+        return TownList(drive(entries(drive(store.towns()), store)), None)
+
+    def town_ids(self) -> tuple[str, ...]:
+        """The ids of the towns."""
+        return drive(self._context.store().towns())
+
+    def status(self, town_id: str) -> TownStatus:
+        """What a town is doing."""
+        from shared.questions import status
+
+        store = self._context.store()
+        return drive(status.status(town_id, self._context.around(store, clock=self._context.clock_of(store, town_id))))
+
+    def settings(self, town_id: str) -> TownSettings:
+        """The configuration of a town."""
+        from shared.questions import rosters
+
+        return drive(rosters.settings(town_id, self._context.store()))
+
+    def agents(self, town_id: str) -> AgentList:
+        """Every agent of a town."""
+        from shared.questions import rosters
+
+        return drive(rosters.agents(town_id, self._context.store()))
+
+    def beads(self, town_id: str, wanted: BeadFilter, *, limit: int, cursor: str | None) -> BeadList:
+        """A page of the beads that are wanted."""
+        from shared.questions import bead_list
+
+        return drive(bead_list.beads(town_id, self._context.store(), wanted, limit=limit, cursor=cursor))
+
+    def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
+        """A bead in full."""
+        from shared.questions import bead_view
+
+        return drive(bead_view.bead(town_id, bead_id, self._context.store()))
+
+    def convoys(self, town_id: str, *, limit: int, cursor: str | None) -> ConvoyList:
+        """A page of convoys."""
+        from shared.questions import bead_list
+
+        return drive(bead_list.convoys(town_id, self._context.store(), limit=limit, cursor=cursor))
+
+    def post(self, town_id: str, body: bytes) -> Batch:
+        """Validate the events and store them."""
+        from shared.intake import ingest
+
+        batch = ingest.accept(body, received_at=self._context.clock.now())
+        return self._stored(town_id, batch, self._context.store())
+
+    def redrive(self, town_id: str, event_id: str) -> Batch:
+        """Post a copy of a poisoned event."""
+        from shared.intake.redrive import redriven
+
+        store = self._context.store()
+        batch = drive(redriven(town_id, event_id, store, now=self._context.clock.now()))
+        return self._stored(town_id, batch, store)
+
+    def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> Batch:
+        from shared.intake.repeats import require_no_other
+
+        writing = store.post(
+            town_id,
+            batch.body,
+            received_at=self._context.clock.now(),
+            batch_id=batch.id,
+            wake=not batch.transient_only,
+            judge=partial(require_no_other, batch),
+        )
+        drive(writing)
+        return Batch(batch.id, tuple(event.event_id for event in batch.envelopes))
+
+    def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
+        """A page of the events that are wanted."""
+        from shared.questions import event_list
+
+        asked = event_list.events(town_id, self._context.store(), self._past(), wanted, limit=limit, cursor=cursor)
+        return drive(asked)
+
+    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
+        """A page of past ticks."""
+        from shared.questions import tick_list
+
+        return drive(tick_list.ticks(town_id, self._past(), limit=limit, after=after, before=before))
+
+    def points(self, town_id: str, *, limit: int) -> PointList:
+        """The newest restore points."""
+        from shared.questions import point_list
+
+        return drive(point_list.points(self._context.archive(town_id), limit=limit))
+
+    def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
+        """The ids that a word means in the newest commit."""
+        from shared.questions.lives import meant
+        from shared.town import database
+
+        with database.opened(drive(self._context.store().load(town_id)).image) as sql:
+            return meant(sql, word, is_agent=kind == "agent", limit=limit)
+
+    def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
+        """The history of a bead or agent, and why it waits."""
+        from shared.questions import explain
+
+        tell = explain.explain_bead if kind == "bead" else explain.explain_agent
+        return drive(tell(town_id, subject, self._past(), now=self.now(town_id), at=at))
+
+    def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
+        """What the next tick would do."""
+        from shared.adapters import ids
+        from shared.questions.dry_run_call import reconcile_dry_run
+
+        store = self._context.store()
+        clock = self._context.clock_of(store, town_id)
+        runtime = self._context.agents(clock) if asked.get("observe") else None
+        around = self._context.around(store, clock=clock, runtime=runtime)
+        return drive(reconcile_dry_run(town_id, around, asked, worker_id=ids.worker_id()))
+
+    def now(self, town_id: str) -> datetime:
+        """The present time of the town's clock."""
+        return self._context.clock_of(self._context.store(), town_id).now()
+
+    def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
+        """A window run again, or a what-if."""
+        from shared.replay.replay_call import replay_events
+        from shared.replay.time_window import WHOLE_DAY
+
+        store = self._context.store()
+        around = self._context.around(store, clock=self._context.clock_of(store, town_id))
+        return drive(replay_events(town_id, self._past(), around, asked, page=WHOLE_DAY))
+
+    def secrets(self, prefix: str | None) -> SecretStore:
+        """The tokens below a prefix, in the region of the bucket if one is named; without a prefix those of the directory."""
+        from infra.townctl.forges import secret_files
+        from infra.townctl.stack_secrets import StackSecrets
+
+        if prefix is None:
+            return secret_files(self._context.data)
+        bucket = self._context.bucket
+        return StackSecrets(prefix, region=None if bucket is None else bucket.region)
+
+    def require(self, town_id: str) -> None:
+        """Check that a town exists."""
+        self._context.require_towns(self._context.store(), town_id)
+
+    def _past(self) -> StoredPast:
+        from shared.history.retained_past import StoredPast
+
+        objects = self._context.objects()
+        return StoredPast(objects, objects)

@@ -1,0 +1,20 @@
+"""The answers to facts: what was stored, or created."""
+
+from shared.domain.shapes import answer
+
+
+@answer
+class Batch:
+    """A durable batch of events. `accepted` lists their ids."""
+
+    batch_id: str
+    accepted: tuple[str, ...]
+
+
+@answer
+class CreatedTown:
+    """A town that was created, and its first commit."""
+
+    town_id: str
+    txid: int
+    image_digest: str

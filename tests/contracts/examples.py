@@ -1,0 +1,88 @@
+"""An example of every answer, for the OpenAPI document: `python -m tests.contracts.examples` asks a small town every question.
+
+The examples are stored and not made again for every document, because they contain digests that differ between machines. A test
+compares them with the schemas, so they are made again after a change of an answer.
+"""
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from functions.debug import app as debug
+from functions.events import app as events
+from infra.ops import openapi
+from shared.domain.times import to_text
+from tests.apis import ask, deploy
+from tests.cloud import a_cloud
+from tests.replayed import a_world_with_a_past
+from tests.towns import T, a_town, event
+from tests.worlds import World
+
+TOWN: Final = "my-town"
+_BELOW: Final = f"/api/towns/{TOWN}"
+_WINDOW: Final = {"from": to_text(T), "to": "2026-01-10T12:05:05.000Z"}
+_ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
+    "get /api/health": (debug, "GET", "/api/health", None),
+    "get /api/towns": (events, "GET", "/api/towns", None),
+    "get /api/towns/{townId}/status": (debug, "GET", f"{_BELOW}/status", None),
+    "get /api/towns/{townId}/ticks": (debug, "GET", f"{_BELOW}/ticks", None),
+    "get /api/towns/{townId}/beads": (debug, "GET", f"{_BELOW}/beads", None),
+    "get /api/towns/{townId}/beads/{beadId}": (debug, "GET", f"{_BELOW}/beads/write-parser", None),
+    "get /api/towns/{townId}/agents": (debug, "GET", f"{_BELOW}/agents", None),
+    "get /api/towns/{townId}/convoys": (debug, "GET", f"{_BELOW}/convoys", None),
+    "get /api/towns/{townId}/config": (debug, "GET", f"{_BELOW}/config", None),
+    "get /api/towns/{townId}/points": (debug, "GET", f"{_BELOW}/points", None),
+    "get /api/towns/{townId}/events": (debug, "GET", f"{_BELOW}/events", None),
+    "get /api/towns/{townId}/explain/beads/{beadId}": (debug, "GET", f"{_BELOW}/explain/beads/write-parser", None),
+    "get /api/towns/{townId}/explain/agents/{agentId}": (debug, "GET", f"{_BELOW}/explain/agents/mayor", None),
+    "post /api/towns/{townId}/debug/reconcile-dry-run": (debug, "POST", f"{_BELOW}/debug/reconcile-dry-run", {}),
+    "post /api/towns/{townId}/debug/replay-events": (debug, "POST", f"{_BELOW}/debug/replay-events", _WINDOW),
+    "put /api/towns/{townId}": (events, "PUT", "/api/towns/my-second-town", {}),
+    "post /api/towns/{townId}/events": (
+        events,
+        "POST",
+        f"{_BELOW}/events",
+        {"event_id": "cancelled-01", "event_type": "bead_cancelled", "bead_id": "write-lexer", "payload": {}},
+    ),
+}
+"""The route of each example, and the request that it answers: the function, the method, the path and the body."""
+
+
+def a_small_town() -> World:
+    """A convoy of two beads, of which the second waits for the first; one event that failed permanently."""
+    town = a_town(TOWN)
+    town.bead("write-lexer", title="Write the lexer").bead("write-parser", title="Write the parser")
+    town.edge("write-parser", "write-lexer").convoy("parser", tracked=["write-lexer", "write-parser"], title="Parser")
+    world = a_world_with_a_past(town)
+    world.post(event("bead_updated", {"priority": "high"}, bead="write-parser", event_id="updated-01"), town_id=TOWN)
+    world.put_raw(b'{"event_id": "mistyped-01", "event_type": "bead_cancled", "payload": {}}', town_id=TOWN)
+    world.clock.move(seconds=5)
+    world.run(town_id=TOWN)
+    world.clock.move(minutes=5)
+    world.run(town_id=TOWN)
+    return world
+
+
+def made() -> dict[str, Any]:
+    """Every example by its route."""
+    with pytest.MonkeyPatch.context() as patched:
+        deploy(a_cloud(a_small_town()), patched)
+        found: dict[str, Any] = {}
+        for route, (function, method, path, body) in _ASKED.items():
+            answer = ask(function, method, path, body, town=TOWN)
+            assert answer.status < 300, (route, answer.document)
+            found[route] = answer.document
+    posted = found["post /api/towns/{townId}/events"]
+    redriven = {"batchId": posted["batchId"], "accepted": ["cancelled-01:r1"]}
+    return {**found, "post /api/towns/{townId}/events/{eventId}/redrive": redriven}
+
+
+def main() -> None:
+    """Write the examples and the document that contains them."""
+    openapi.EXAMPLES.write_text(json.dumps(made(), indent=1) + "\n", encoding="utf-8")
+    openapi.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""One command set: for every command that works over an API, `--api` gives the same `--json` as `--data` on the same town."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from infra.devstack.gateway import serving
+from infra.townctl import main, serve
+from infra.townctl.commands import COMMANDS, ON_FILES
+from infra.townctl.context import Context
+from shared.adapters import town_tokens
+from shared.adapters.clock import SystemClock
+from shared.adapters.town_tokens import LIFE, Claims
+
+ALPHA: Final = "alpha"
+KEY: Final = "k" * 48
+RIG: Final = {"rig_id": "rig-1", "name": "work", "git_url": "https://git.example.com/work.git"}
+BEAD: Final = {
+    "bead": {"bead_id": "b-1/ä#1", "type": "issue", "title": "Do it ☂", "rig_id": "rig-1", "labels": ["gt:held"]}
+}
+OF_THE_MOMENT: Final = (
+    "now",
+    "at",
+    "tickId",
+    "inputDigest",
+    "nextDueAt",
+    "dueAt",
+    "digests",
+    "logical",
+    "image",
+    "tickLagMs",
+)
+"""Fields that hold the time of the question, or follow from it."""
+
+
+PRESENT: Final = re.compile(r"the present time is \S+")
+
+
+class Both(NamedTuple):
+    """The same town, asked in its directory and through the API that serves it."""
+
+    data: Path
+    url: str
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> tuple[int, Any]:
+        """The exit code and the document, which are the same both ways."""
+        stored, served = self.at("--data", str(self.data), *words), self.at("--api", self.url, *words)
+        assert (stored[0], settled(stored[1])) == (served[0], settled(served[1])), words
+        return served
+
+    def at(self, *words: str) -> tuple[int, Any]:
+        """The exit code and the document of one call."""
+        self.capsys.readouterr()
+        code = main.run(["--json", *words])
+        said = self.capsys.readouterr()
+        # The API runs in this process, so its log is in front of the error.
+        assert code in (0, 1, 2), said.err
+        return code, json.loads(said.out or said.err[said.err.index('{\n  "error"') :])
+
+
+def settled(said: Any) -> Any:
+    """A document without what differs from one moment to the next."""
+    if isinstance(said, Mapping):
+        return {name: settled(value) for name, value in said.items() if name not in OF_THE_MOMENT}
+    if isinstance(said, list):
+        return [settled(each) for each in said]
+    return PRESENT.sub("", said) if isinstance(said, str) else said
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A town with work, one poisoned event, a duplicate and a conflict, in a directory that an API serves."""
+    data = tmp_path_factory.mktemp("data")
+
+    def townctl(*words: str) -> None:
+        assert main.run(["--data", str(data), *words]) == 0
+
+    def post(kind: str, payload: Any, event_id: str) -> None:
+        townctl("event", "post", ALPHA, "--type", kind, "--payload", json.dumps(payload), "--id", event_id)
+
+    townctl("town", "create", ALPHA)
+    post("rig_registered", RIG, "rig-0001")
+    post("bead_created", BEAD, "bead-0001")
+    townctl("tick", ALPHA, "--force")
+    post("bead_created", BEAD, "bead-0001")
+    post("bead_created", {"bead": {**BEAD["bead"], "title": "Another"}}, "bead-0002")
+    townctl("tick", ALPHA, "--force")
+    post("escalation_raised", {"title": "Waits", "severity": "low"}, "waits-0001")
+    context = Context(named_data=data)
+    around = context.around(context.store())
+    with serving(serve.served_from(context, around, key=KEY), port=0) as url:
+        yield data, url
+
+
+@pytest.fixture
+def both(town: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Both:
+    token = town_tokens.issue(Claims(ALPHA, "operator"), (KEY,), now=SystemClock().now(), life=LIFE)
+    monkeypatch.setenv("TOWNCTL_TOKEN", token)
+    return Both(*town, capsys)
+
+
+def first_time(both: Both) -> str:
+    return str(both("ticks", ALPHA)[1]["ticks"][0]["time"])
+
+
+ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
+    "town list": [()],
+    "town status": [(ALPHA,)],
+    "town config": [(ALPHA,)],
+    "bead list": [
+        (ALPHA,),
+        (ALPHA, "--status", "live", "--limit", "1"),
+        (ALPHA, "--label", "gt:held", "--rig", "rig-1"),
+    ],
+    "bead show": [(ALPHA, "b-1/ä#1"), (ALPHA, "b-1")],
+    "agent list": [(ALPHA,)],
+    "convoy list": [(ALPHA,)],
+    "event list": [(ALPHA,), (ALPHA, "--pending"), (ALPHA, "--state", "duplicate"), (ALPHA, "--limit", "1")],
+    "explain bead": [("b-1/ä#1",), ("b-1", "--town", ALPHA)],
+    "explain agent": [("Mayor", ALPHA)],
+    "dry-run": [(ALPHA,)],
+    "ticks": [(ALPHA,), (ALPHA, "--limit", "1"), (ALPHA, "--after", "0"), (ALPHA, "--before", "2")],
+    "points": [(ALPHA,), (ALPHA, "--limit", "1")],
+    "replay": [(ALPHA, "--from", "FIRST", "--to", "LAST")],
+}
+REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
+    "town create": [(ALPHA,), ("Not A Town",), ("new", "--config", "NO-SUCH-FILE")],
+    "town start": [("Not A Town",)],
+    "town status": [("Not A Town",)],
+    "town config": [("UPPER",)],
+    "bead list": [(ALPHA, "--limit", "0"), (ALPHA, "--cursor", "nonsense"), (ALPHA, "--status", "lost")],
+    "bead show": [(ALPHA, "no-such-bead")],
+    "convoy list": [(ALPHA, "--limit", "501"), (ALPHA, "--cursor", "WzFd")],
+    "agent list": [("-x",)],
+    "event post": [(ALPHA,), (ALPHA, "--type", "nonsense"), (ALPHA, "--type", "bead_created", "--payload", "{}")],
+    "event list": [(ALPHA, "--pending", "--poisoned"), (ALPHA, "--limit", "-1"), (ALPHA, "--state", "gone")],
+    "event redrive": [(ALPHA, "no-such-event")],
+    "explain bead": [("no-such-bead",), ("b-1", "--at", "2099-01-01T00:00:00Z"), ("b-1", "--at", "yesterday")],
+    "explain agent": [("b-1/ä#1",), ("Nobody",)],
+    "dry-run": [(ALPHA, "--now", "2020-01-01T00:00:00Z"), (ALPHA, "--now", "soon")],
+    "ticks": [(ALPHA, "--after", "1", "--before", "2"), (ALPHA, "--limit", "0"), (ALPHA, "--after", "-1")],
+    "points": [(ALPHA, "--limit", "0"), (ALPHA, "--limit", "201")],
+    "replay": [(ALPHA,), (ALPHA, "--from", "yesterday"), (ALPHA, "--from", "2099-01-01T00:00:00Z")],
+    "secret set": [("Not A Town", "github")],
+    "secret list": [],
+    "secret remove": [("Not A Town", "github")],
+    "secret set-platform": [("github", "--host", "not a host")],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [(command, words) for command, calls in ASKED.items() for words in calls], ids=str
+)
+def test_an_api_gives_the_answer_that_the_directory_gives(command: str, words: tuple[str, ...], both: Both) -> None:
+    times = {"FIRST": first_time(both), "LAST": str(both("ticks", ALPHA)[1]["ticks"][-1]["time"])}
+    code, _ = both(*command.split(), *(times.get(word, word) for word in words))
+    assert code in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [(command, words) for command, calls in REFUSED.items() for words in calls], ids=str
+)
+def test_an_api_refuses_what_the_directory_refuses(
+    command: str, words: tuple[str, ...], both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOWNCTL_SECRETS_PREFIX", "/towns")
+    code, said = both(*command.split(), *words)
+    assert code == 2
+    assert said["error"]["hint"]
+
+
+def test_every_command_that_works_over_an_api_is_compared() -> None:
+    assert {*ASKED, *REFUSED} == {command.name for command in COMMANDS} - {*ON_FILES, "token"}
+
+
+@pytest.mark.parametrize("command", ON_FILES)
+def test_a_command_on_files_says_why_it_refuses_an_api_and_what_to_do_instead(command: str, both: Both) -> None:
+    needs = {
+        "tick": [ALPHA],
+        "record": [ALPHA, "f", "--from", "x"],
+        "restore": [ALPHA],
+        "flush": [ALPHA],
+        "import": ["f", "x"],
+    }
+    needs |= {"retention": [ALPHA], "export": [ALPHA, "f"], "litestream import": ["f", "x"]}
+    code, said = both.at("--api", both.url, *command.split(), *needs.get(command, []))
+    assert code == 2
+    assert re.match(f"{command} does not work with --api: it ", said["error"]["message"])
+    assert said["error"]["hint"]
+
+
+def test_a_town_that_is_not_there_is_named_with_the_place_that_was_asked(both: Both) -> None:
+    for command in ("town status", "town config", "agent list", "dry-run", "ticks", "points", "bead list"):
+        for place, name in (("--data", str(both.data)), ("--api", both.url)):
+            code, said = both.at(place, name, *command.split(), "beta")
+            assert (code, said["error"]["kind"]) == (2, "UnknownTown")
+            assert "beta" in said["error"]["message"]
+            assert name in said["error"]["message"] + said["error"]["hint"]
+
+
+def test_facts_are_stored_the_same_way(both: Both, tmp_path: Path) -> None:
+    posted = ("event", "post", ALPHA, "--type", "town_started", "--id", "started-0001")
+    assert both(*posted)[1]["accepted"] == ["started-0001"]
+    code, said = both.at("--api", both.url, "town", "start", ALPHA)
+    assert (code, len(said["accepted"])) == (0, 1)
