@@ -30,5 +30,5 @@ def test_the_events_of_the_apis_name_a_route_of_the_gateway(call: Call) -> None:
         assert call.function in ("TickFunction", "WorkerFunction", "RetentionFunction")
         return
     method = event["requestContext"]["http"]["method"]
-    [route] = [route for route in routes_of(template()) if route.match(method, event["rawPath"]) is not None]
+    route = next(route for route in routes_of(template()) if route.match(method, event["rawPath"]) is not None)
     assert call.function in (route.function, "AuthorizerFunction")
