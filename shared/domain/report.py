@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel, to_snake
@@ -14,6 +14,9 @@ from shared.domain.orders import AnyOrder
 from shared.domain.shapes import answer, document
 from shared.domain.states import EffectKind
 from shared.domain.tick import TickInput
+
+CONFLICT: Final = "conflict"
+"""The outcome of an event whose id was known with other content. It was not stored."""
 
 
 @answer
@@ -28,7 +31,9 @@ class AppliedEvent:
 
     def as_json(self) -> dict[str, Any]:
         """The event as the journal stores it."""
-        shown: dict[str, Any] = {"event_id": self.event_id, "event_type": self.event_type, "outcome": self.outcome}
+        # the journal keeps the type of a conflicting event only in the inputs, as it always has
+        kind = "" if self.outcome == CONFLICT else self.event_type
+        shown: dict[str, Any] = {"event_id": self.event_id, "event_type": kind, "outcome": self.outcome}
         if self.error is not None:
             shown["attempt"] = self.attempt
             shown["error"] = self.error
