@@ -71,7 +71,7 @@ def missing_of_pulls(stage: Stage, reports: Sequence[TickReport]) -> str:
         return "a pull request was not merged exactly once"
     if not any(pull.threads for pull in pulls) or not all(all(pull.threads.values()) for pull in pulls):
         return "no review comment was made, or one was not resolved"
-    if not any(told["name"] == _AWAITED for report in reports for told in report.business_events):
+    if not any(told.name == _AWAITED for report in reports for told in report.business_events):
         return "the town never waited for an approval"
     return ""
 
