@@ -83,7 +83,7 @@ quick: $(READY) ## Run the tests that find most mistakes in rules, events and ac
 
 .PHONY: test
 test: $(READY) ## Run all tests and list the ten slowest (ARGS="-k words", JOBS=2)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: lint lint-template test ## Run everything that CI runs

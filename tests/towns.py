@@ -15,7 +15,8 @@ from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import tick
-from shared.questions.waits import counts_after
+from shared.questions.waiting import Waiting
+from shared.questions.waits import Waits, counts_after
 from shared.town import database, journal
 
 T = from_text("2026-01-10T12:00:00.000Z")
@@ -285,6 +286,28 @@ class TownBuilder:
     def waiting(self) -> dict[str, int]:
         """How many beads wait for each reason after the last tick."""
         return counts_after(self.sql, self.reports[-1].input, town_id=self.town_id)
+
+    def waits(self, at: datetime = T) -> Mapping[str, Waiting]:
+        """Why each bead waits on which no agent works, seen at a time."""
+        return self._waits(at).of_beads
+
+    def waiting_of(self, row_id: str) -> Waiting:
+        """Why any bead or agent waits."""
+        found = self._waits(T).of(row_id)
+        assert found is not None
+        return found
+
+    def _waits(self, at: datetime) -> Waits:
+        given = TickInput(
+            tick_no=self.tick_no + 1,
+            tick_id=f"{self.tick_no + 1}-look",
+            now=at,
+            code_version="test",
+            sqlite_version=database.SQLITE_VERSION,
+            config_digest="test",
+            prev_image_digest="test",
+        )
+        return Waits(self.sql, given, town_id=self.town_id)
 
     def image(self) -> bytes:
         """The bytes of the town."""

@@ -24,6 +24,7 @@ from functions.problems import Problem
 from shared.questions.bead_list import BeadList, ConvoyList
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
+from shared.questions.dry_run_call import DryRunRequest
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
@@ -33,7 +34,7 @@ from shared.questions.status import TownStatus
 from shared.questions.tick_list import Ticks
 from shared.questions.town_list import TownList
 from shared.replay.replayed import Replay
-from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.replay.requests import ReplayRequest
 from shared.replay.what_if.run import WhatIf
 
 TARGET: Final = debug.OPENAPI

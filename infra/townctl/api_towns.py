@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
+from functions.paths import written
 from infra.townctl.api import Api
 from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
@@ -113,7 +114,7 @@ class ApiTowns:
         """GET .../beads/{beadId}."""
         from shared.questions.bead_view import BeadAnswer
 
-        return self._get(BeadAnswer, town_id, f"beads/{_quoted(bead_id)}")
+        return self._get(BeadAnswer, town_id, f"beads/{written(bead_id)}")
 
     def convoys(self, town_id: str, *, limit: int, cursor: str | None) -> ConvoyList:
         """GET .../convoys."""
@@ -130,7 +131,7 @@ class ApiTowns:
 
     def redrive(self, town_id: str, event_id: str) -> Batch:
         """POST .../events/{eventId}/redrive."""
-        return self._ask(Batch, "POST", town_id, f"/events/{_quoted(event_id)}/redrive")
+        return self._ask(Batch, "POST", town_id, f"/events/{written(event_id)}/redrive")
 
     def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
         """GET .../events."""
@@ -172,7 +173,7 @@ class ApiTowns:
         from shared.questions.explain import Explanation
 
         return self._get(
-            Explanation, town_id, f"explain/{kind}s/{_quoted(subject)}", at=None if at is None else to_text(at)
+            Explanation, town_id, f"explain/{kind}s/{written(subject)}", at=None if at is None else to_text(at)
         )
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
@@ -233,11 +234,7 @@ class ApiTowns:
 
 
 def _path(town_id: str) -> str:
-    return f"/api/towns/{_quoted(checked_town_id(town_id))}"
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
+    return f"/api/towns/{checked_town_id(town_id)}"
 
 
 def _may_be(word: str, agent_id: str, identity: str) -> bool:

@@ -44,7 +44,7 @@ def json_of(body: bytes, *, what: str) -> Any:
             f"--{what} is not valid JSON: {problem.message.removeprefix('not JSON: ')}",
             status=problem.status,
             path=problem.path or what,
-            hint=problem.hint or 'give one JSON value, for example {"key": "text"}',
+            hint='give one JSON value, for example {"key": "text"}; `python -m json.tool` shows where a file is wrong',
         ) from None
 
 

@@ -67,9 +67,9 @@ def view(found: Explanation) -> Iterator[RenderableType]:
         yield Text(f"{heartbeats}; the last one of each agent is shown")
     for note in found.notes:
         yield Text(plain(note))
-    if found.now is None:
-        yield Text(f"the {found.kind} is no longer in the town")
-    else:
+    if found.gone is not None:
+        yield Text(plain(found.gone.says))
+    if found.now is not None:
         yield from _now(found, found.now)
 
 

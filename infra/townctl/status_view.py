@@ -14,6 +14,7 @@ from shared.domain.times import to_text
 
 if TYPE_CHECKING:
     from shared.questions.status import TownStatus
+    from shared.questions.waiting import Waiting
 
 
 def status_view(town: TownStatus) -> Iterator[RenderableType]:
@@ -50,11 +51,21 @@ def _bead_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
     reasons = {reason.bead_id: reason for reason in town.waiting}
     for bead in town.beads:
         reason = reasons.get(bead.bead_id)
-        waits = None
-        if reason is not None:
-            actor = "" if reason.actor is None else f" ({short(reason.actor)})"
-            waits = f"{reason.reason}{actor}" + ("" if reason.due_at is None else f" until {to_text(reason.due_at)}")
-        yield short(bead.bead_id), bead.type, bead.status, bead.title, waits
+        yield short(bead.bead_id), bead.type, bead.status, bead.title, None if reason is None else waits_for(reason)
+
+
+def waits_for(waiting: Waiting) -> str:
+    """Why a bead waits, in one cell of a table: the reason, who can end it, until when, its place, and the end of its chain."""
+    actor = "" if waiting.actor is None else f" ({short(waiting.actor)})"
+    until = "" if waiting.due_at is None else f" until {to_text(waiting.due_at)}"
+    place = "" if waiting.queue is None else f", number {waiting.queue.position} of {waiting.queue.length}"
+    root = waiting.root
+    end = (
+        ""
+        if root is None or root.steps == 1
+        else f", in the end for {short(root.bead_id)}: {root.reason or root.status}"
+    )
+    return f"{waiting.reason}{actor}{until}{place}{end}"
 
 
 def _failed_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:

@@ -1,6 +1,6 @@
 """One-line summaries of ticks and actions: every table, progress line and live view uses the same ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from infra.townctl.output import short
 from infra.townctl.wording import counted
 from shared.domain.report import AppliedEvent, JudgedAction, TickReport
+from shared.ports.town_past import JournalRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +55,38 @@ def event_line(event: AppliedEvent) -> str:
     return f"event {event.event_type} {event.event_id}: {event.outcome}"
 
 
-def done_in(outputs: Mapping[str, Any]) -> TickSummary:
-    """The summary of a tick, from the outputs in its journal row."""
-    events, actions = outputs["events"], outputs["actions"]
-    return TickSummary(
-        events=counted(_named(event) for event in events),
-        news=counted(_named(event) for event in events if _is_news(event)),
-        actions=counted(judged["action"]["type"] for judged in actions),
-        rules=counted(code_of(judged["rule"]) for judged in actions),
-    )
+def done_in(row: JournalRow) -> TickSummary:
+    """The summary of a tick, from its journal row."""
+    from shared.questions.repeated_events import types_and_outcomes
+
+    actions = [(judged["rule"], judged["action"]) for judged in row["outputs"]["actions"]]
+    return _summary(tuple(types_and_outcomes(row)), actions)
 
 
 def done_by(report: TickReport) -> TickSummary:
     """The summary of a tick, from its report."""
-    return done_in(report.outputs())
+    events = tuple((event.event_type, event.outcome) for event in report.events)
+    return _summary(events, [(judged.rule, judged.action) for judged in report.actions])
 
 
-def _named(event: Mapping[str, Any]) -> str:
-    outcome = event["outcome"]
-    return event["event_type"] if outcome == "applied" else f"{event['event_type']} ({outcome})"
+def _summary(events: Sequence[tuple[str, str]], actions: Sequence[tuple[str, Mapping[str, Any]]]) -> TickSummary:
+    return TickSummary(
+        events=counted(_named(kind, outcome) for kind, outcome in events),
+        news=counted(_named(kind, outcome) for kind, outcome in events if _is_news(kind, outcome)),
+        actions=counted(str(action["type"]) for _, action in actions),
+        rules=counted(code_of(rule) for rule, _ in actions),
+    )
 
 
-def _is_news(event: Mapping[str, Any]) -> bool:
+def _named(kind: str, outcome: str) -> str:
+    return kind if outcome == "applied" else f"{kind} ({outcome})"
+
+
+def _is_news(kind: str, outcome: str) -> bool:
     from shared.events import BY_TYPE
 
-    known = BY_TYPE.get(event["event_type"])
-    return known is None or not known.transient or event["outcome"] != "applied"
+    known = BY_TYPE.get(kind)
+    return known is None or not known.transient or outcome != "applied"
 
 
 @cache

@@ -126,7 +126,7 @@ def ticks_view(found: Ticks) -> Iterator[RenderableType]:
 
 def _tick_row(tick: PastTick) -> tuple[object, ...]:
     outputs = tick.row["outputs"]
-    done = done_in(outputs)
+    done = done_in(tick.row)
     return (
         tick.tick,
         to_text(tick.time),

@@ -3,24 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel, to_snake
 
 from shared.domain import wire
 from shared.domain.alert import Alert
-from shared.domain.answers import (
-    ActionAnswer,
-    EffectAnswer,
-    EventAnswer,
-    OutcomeWord,
-    ViolationAnswer,
-)
 from shared.domain.orders import AnyOrder
 from shared.domain.shapes import answer, document
 from shared.domain.states import EffectKind
 from shared.domain.tick import TickInput
+
+CONFLICT: Final = "conflict"
+"""The outcome of an event whose id was known with other content. It was not stored."""
 
 
 @answer
@@ -33,14 +29,18 @@ class AppliedEvent:
     attempt: int = 0
     error: str | None = None
 
-    def as_json(self) -> EventAnswer:
+    def as_json(self) -> dict[str, Any]:
         """The event as the journal stores it."""
-        shown: EventAnswer = {"event_id": self.event_id, "event_type": self.event_type, "outcome": self.outcome}
+        # the journal keeps the type of a conflicting event only in the inputs, as it always has
+        kind = "" if self.outcome == CONFLICT else self.event_type
+        shown: dict[str, Any] = {"event_id": self.event_id, "event_type": kind, "outcome": self.outcome}
         if self.error is not None:
             shown["attempt"] = self.attempt
             shown["error"] = self.error
         return shown
 
+
+OutcomeWord = Literal["applied", "skipped", "failed"]
 
 ActionFields = Annotated[
     Mapping[str, Any],
@@ -75,7 +75,7 @@ class JudgedAction:
         """The outcome, with the reason if there is one."""
         return self.outcome if self.reason is None else f"{self.outcome}: {self.reason}"
 
-    def as_json(self) -> ActionAnswer:
+    def as_json(self) -> dict[str, Any]:
         """The action as the journal stores it."""
         return {"rule": self.rule, "action": dict(self.action), "outcome": self.outcome, "reason": self.reason}
 
@@ -89,16 +89,6 @@ class Claim:
     subject: str
     generation: int
     attempt: int
-
-    def as_json(self) -> EffectAnswer:
-        """The effect as answers show it."""
-        return {
-            "effect_id": self.effect_id,
-            "kind": self.kind,
-            "subject": self.subject,
-            "generation": self.generation,
-            "attempt": self.attempt,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +113,7 @@ class BrokenInvariant:
     subject: str
     message: str
 
-    def as_json(self) -> ViolationAnswer:
+    def as_json(self) -> dict[str, Any]:
         """The violation as the journal stores it."""
         return {"invariant": self.invariant, "name": self.name, "subject": self.subject, "message": self.message}
 
@@ -151,6 +141,14 @@ class TickMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class BusinessEvent:
+    """Something that people outside the town want to know, such as a suppressed landing. `data` is JSON."""
+
+    name: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class TickReport:
     """Everything that one tick decided. `quiet` means that nothing happened and nothing is committed."""
 
@@ -163,7 +161,7 @@ class TickReport:
     effects: tuple[ClaimedEffect, ...] = ()
     violations: tuple[Violation, ...] = ()
     next_due: datetime | None = None
-    business_events: tuple[Mapping[str, Any], ...] = ()
+    business_events: tuple[BusinessEvent, ...] = ()
     alerts: tuple[Alert, ...] = ()
     pending_before: int = 0
     pending_after: int = 0
@@ -178,5 +176,5 @@ class TickReport:
             "effects": [{"effect_id": effect.effect_id, "attempt": effect.attempt} for effect in self.effects],
             "violations": [violation.as_json() for violation in self.violations],
             "metrics": document(self.metrics),
-            "business_events": [dict(event) for event in self.business_events],
+            "business_events": [{"name": event.name, "data": dict(event.data)} for event in self.business_events],
         }

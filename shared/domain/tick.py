@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, PlainSerializer
 
 from shared.domain import canonical, limits
-from shared.domain.answers import EnvelopeAnswer, InputsAnswer, ObservationsAnswer
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.processes import ProcessStatus
@@ -33,7 +32,7 @@ class Envelope:
     created_at: str
     received_at: str
 
-    def as_json(self) -> EnvelopeAnswer:
+    def as_json(self) -> dict[str, str | None]:
         """The envelope as the journal stores it."""
         return {
             "event_id": self.event_id,
@@ -66,7 +65,7 @@ class Observations:
     container: str = "unknown"
     asked: bool = True
 
-    def as_json(self) -> ObservationsAnswer | Literal["none"]:
+    def as_json(self) -> dict[str, Any] | Literal["none"]:
         """The observations as the journal stores them."""
         if not self.asked:
             return "none"
@@ -96,9 +95,9 @@ class TickInput:
     due_at: Time | None = None
     journal_published_to: int = 0
     restore_window: timedelta = limits.RESTORE_WINDOW
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
-    def as_json(self) -> InputsAnswer:
+    def as_json(self) -> dict[str, Any]:
         """The column `inputs` of the journal."""
         return {
             "new_events": [event.as_json() for event in self.new_events],
@@ -191,6 +190,6 @@ class Tick:
         return limits.within(at, span, now=self.now)
 
 
-def config_digest(stored_config: Any) -> str:
+def config_digest(stored_config: object) -> str:
     """The digest of a town's stored configuration, which is part of a tick's input."""
     return canonical.digest(stored_config)

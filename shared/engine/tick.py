@@ -14,9 +14,9 @@ from shared.domain.alert import Alert
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
-from shared.domain.report import AppliedEvent, ClaimedEffect, TickMetrics, TickReport
+from shared.domain.report import CONFLICT, AppliedEvent, ClaimedEffect, TickMetrics, TickReport
 from shared.domain.states import BeadStatus, Role
-from shared.domain.tick import Tick, TickInput
+from shared.domain.tick import Envelope, Tick, TickInput
 from shared.domain.times import from_text
 from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention
 from shared.engine.drain import error_text
@@ -45,7 +45,7 @@ class _Pass:
     pending_before: int = 0
     expired: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
-    conflicting_events: list[str] = field(default_factory=list)
+    conflicting_events: list[Envelope] = field(default_factory=list)
 
 
 def run(sql: Database, given: TickInput, *, town_id: str) -> TickReport:
@@ -114,7 +114,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> _Pass:
         agents.get_or_create(town, Role.MAYOR, None)
     for envelope in given.new_events:
         if inbox.store(town, envelope) == "conflict":
-            state.conflicting_events.append(envelope.event_id)
+            state.conflicting_events.append(envelope)
     if state.conflicting_events:
         town.keys.count(conflicts=len(state.conflicting_events))
     containers.observe(town, given.observations.agents)
@@ -251,7 +251,7 @@ def _report(state: _Pass, reader: TownReader, *, quiet: bool) -> TickReport:
 
 
 def _conflicts(state: _Pass) -> list[AppliedEvent]:
-    return [AppliedEvent(event_id, "", "conflict") for event_id in state.conflicting_events]
+    return [AppliedEvent(event.event_id, event.event_type, CONFLICT) for event in state.conflicting_events]
 
 
 def _metrics(state: _Pass, pending_after: int) -> TickMetrics:
@@ -306,7 +306,7 @@ def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime 
 def _alerts(state: _Pass) -> list[Alert]:
     tick = state.town.tick
     raised = list(state.drained.alerts)
-    raised += [alerts.conflicting_event(tick, event_id) for event_id in state.conflicting_events]
+    raised += [alerts.conflicting_event(tick, event.event_id) for event in state.conflicting_events]
     raised += [alerts.problem(tick, "rule_failed", name, text) for name, text in state.decisions.failed_rules]
     raised += [alerts.problem(tick, "action_failed", name, text) for name, text in state.applied.failed]
     raised += [alerts.problem(tick, "step_failed", name, text) for name, text in state.problems]

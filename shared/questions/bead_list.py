@@ -11,12 +11,12 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from shared.domain.shapes import Time, answer
-from shared.domain.states import BeadStatus, BeadType
-from shared.domain.times import readable_time
+from shared.domain.states import BeadStatus, BeadType, Priority
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
 from shared.questions import overview
 from shared.questions.filters import LIMIT, BeadFilter
+from shared.questions.lines import columns_of, line_of
 from shared.questions.overview import ConvoyLine
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.town import database
@@ -25,8 +25,8 @@ _LIVE: Final = tuple(status.value for status in BeadStatus if not status.termina
 _STATUSES: Final = tuple(status.value for status in BeadStatus)
 _TYPES: Final = tuple(kind.value for kind in BeadType if kind is not BeadType.AGENT)
 _COLUMNS: Final = (
-    "b.bead_id, b.type, b.status, b.title, b.rig_id, b.parent_bead_id, b.assignee_agent_bead_id, b.priority, b.labels, "
-    "b.created_at, b.updated_at, b.closed_at"
+    "b.bead_id, b.type, b.status, b.title, b.rig_id, b.parent_bead_id, b.assignee_agent_bead_id, b.priority, "
+    "b.created_at, b.updated_at, b.closed_at, b.labels"
 )
 _OF_KIND: Final = (
     f"SELECT {_COLUMNS}, b.body FROM beads b WHERE b.type = :type AND b.status = :status "  # noqa: S608 - a constant
@@ -51,11 +51,14 @@ class BeadEntry:
     rig_id: str | None
     parent_bead_id: str | None
     assignee_agent_bead_id: str | None
-    priority: str
-    labels: tuple[str, ...]
+    priority: Priority
     created_at: Time | None
     updated_at: Time | None
     closed_at: Time | None
+    labels: tuple[str, ...]
+
+
+_CREATED_AT: Final = columns_of(BeadEntry).index("created_at")
 
 
 @answer
@@ -148,36 +151,9 @@ def _newest_first(sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str,
 
 
 def _read(row: tuple[str, ...]) -> _Read:
-    (
-        bead_id,
-        kind,
-        status,
-        title,
-        rig_id,
-        parent,
-        assignee,
-        priority,
-        labels,
-        created_at,
-        updated_at,
-        closed_at,
-        body,
-    ) = row
-    bead = BeadEntry(
-        bead_id=bead_id,
-        type=BeadType(kind),
-        status=BeadStatus(status),
-        title=title,
-        rig_id=rig_id,
-        parent_bead_id=parent,
-        assignee_agent_bead_id=assignee,
-        priority=priority,
-        labels=_labels(labels),
-        created_at=readable_time(created_at),
-        updated_at=readable_time(updated_at),
-        closed_at=readable_time(closed_at),
-    )
-    return _Read((created_at, bead_id), bead, body)
+    *cells, labels, body = row
+    bead = line_of(BeadEntry, cells, labels=_labels(labels))
+    return _Read((cells[_CREATED_AT], bead.bead_id), bead, body)
 
 
 def _labels(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
-from shared.domain.shapes import answer
+from shared.domain.shapes import Time, answer
 from shared.domain.times import from_text, to_text
 from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
@@ -26,8 +26,17 @@ from shared.town import database
 
 
 @answer
+class Gone:
+    """Why a bead or agent that has a history is not in the town: it was deleted `at` a time, or it never existed."""
+
+    existed: bool
+    at: Time | None
+    says: str
+
+
+@answer
 class Explanation:
-    """The history of a bead or agent. `row` and `now` are null if it no longer exists."""
+    """The history of a bead or agent. `row` and `now` are null, and `gone` is not, if it does not exist."""
 
     town_id: str
     kind: SubjectKind
@@ -37,6 +46,7 @@ class Explanation:
     story: tuple[StoryEntry, ...]
     signs_of_life: int
     now: CurrentWait | None
+    gone: Gone | None
     notes: tuple[str, ...]
 
 
@@ -78,7 +88,7 @@ def _explain(
         yield from _read(story, past, town_id, row, until)
         entries = story.entries()
         if not row and not entries:
-            raise _unknown(town_id, kind, subject, at)
+            raise _unknown(running.sql, town_id, kind, subject, at)
         notes += _what_is_missing(story, row)
         seen = snapshot.given_at(running, until).now
         return Explanation(
@@ -90,6 +100,7 @@ def _explain(
             story=entries,
             signs_of_life=story.signs_of_life,
             now=current_wait(running, kind, subject, story, entries, seen) if row else None,
+            gone=None if row else _gone(kind, subject, story, entries),
             notes=tuple(notes),
         )
 
@@ -164,13 +175,40 @@ def _row(sql: database.Database, kind: SubjectKind, subject: str) -> dict[str, A
             f"{subject} is an agent, not a bead" if agent is not None else f"{subject} is a bead, not an agent",
             status=400,
             path=kind,
-            hint=f"ask for {other} {subject}",
+            hint=f"`townctl explain {other} {subject}` explains it",
         )
     return bead if agent is None else {**bead, **agent}
 
 
-def _unknown(town_id: str, kind: SubjectKind, subject: str, at: datetime | None) -> Refused:
+def _gone(kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEntry, ...]) -> Gone:
+    """What its story says of a bead or agent that is not in the town: only what was created or deleted has existed."""
+    deleted = next(
+        (each for each in reversed(entries) if each.what.startswith("delete_") and each.outcome == "applied"), None
+    )
+    if deleted is not None:
+        return Gone(
+            True, deleted.time, f"the {kind} is no longer in the town: it was deleted at {to_text(deleted.time)}"
+        )
+    created = next((line for line in story.trail if line.bead_id == subject and line.event_type == "created"), None)
+    if created is not None:
+        last = entries[-1].time
+        return Gone(True, last, f"the {kind} is no longer in the town: its last entry is of {to_text(last)}")
+    first = story.first_tick
+    since = "" if first is None else f", which begins with tick {first.tick} at {to_text(first.time)}"
+    return Gone(False, None, f"the {kind} never existed in the kept history{since}: events only named it")
+
+
+def _unknown(sql: database.Database, town_id: str, kind: SubjectKind, subject: str, at: datetime | None) -> Refused:
     then = "" if at is None else f" at {to_text(at)}"
+    other: SubjectKind = "agent" if kind == "bead" else "bead"
+    meant = lives.meant(sql, subject, is_agent=other == "agent", limit=2)
+    if len(meant) == 1:
+        return Refused(
+            f"town {town_id} has no {kind} {subject}: it is the {other} {meant[0]}",
+            status=404,
+            path=kind,
+            hint=f"`townctl explain {other} {subject} --town {town_id}` explains it",
+        )
     return Refused(
         f"town {town_id} has no {kind} {subject}{then}",
         status=404,

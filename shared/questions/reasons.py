@@ -124,7 +124,7 @@ ENDED_BY: Final[Mapping[Hold | State, tuple[str, ...]]] = {
     "breaker_open": (),
     "terminal": ("bead_reopened",),
     "unreadable": (),
-    "addressee_rests": ("agent_heartbeat", "dispatch_result"),
+    "addressee_rests": ("agent_heartbeat", "mayor_notified", "dispatch_result"),
     "approval_missing": ("bead_reopened", "convoy_closed"),
     "landing_live": (*_DONE, *_FORGE, "bead_cancelled"),
     "work_unfinished": (*_DONE, "bead_cancelled", "convoy_closed"),
@@ -140,7 +140,15 @@ FAILED_ENDED_BY: Final = ("bead_reopened", "town_configured")
 """The events that end the wait for a failed bead: it is reopened, or the town proceeds without it."""
 
 OF_THE_TOWN: Final = frozenset(
-    {"town_started", "container_ready", "agent_heartbeat", "rig_registered", "town_configured", "dispatch_result"}
+    {
+        "town_started",
+        "container_ready",
+        "agent_heartbeat",
+        "mayor_notified",
+        "rig_registered",
+        "town_configured",
+        "dispatch_result",
+    }
 )
 """The events above that are not about one bead."""
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from shared.domain.report import CONFLICT
 from shared.ports.town_past import JournalRow
 
 Repeated = Literal["duplicate", "conflict"]
-_CONFLICT: Final = "conflict"
 _CONTENT: Final = ("event_type", "agent_id", "bead_id", "payload")
 
 
@@ -27,12 +27,12 @@ class Repetition:
 def repetitions(row: JournalRow, sql: sqlite3.Connection) -> Iterator[Repetition]:
     """The events of a tick's input that the tick did not store, in their order; `sql` is the newest image."""
     outcomes = [(event["event_id"], event["outcome"]) for event in row["outputs"]["events"]]
-    applied = {event_id for event_id, outcome in outcomes if outcome != _CONFLICT}
+    applied = {event_id for event_id, outcome in outcomes if outcome != CONFLICT}
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for envelope in row["inputs"]["new_events"]:
         by_id.setdefault(envelope["event_id"], []).append(envelope)
     for event_id, envelopes in by_id.items():
-        clashes = outcomes.count((event_id, _CONFLICT))
+        clashes = outcomes.count((event_id, CONFLICT))
         known, known_since = _stored(sql, event_id) or (_content_beside(envelopes, clashes), None)
         first_is_here = event_id in applied
         for envelope in envelopes:
@@ -44,10 +44,25 @@ def repetitions(row: JournalRow, sql: sqlite3.Connection) -> Iterator[Repetition
                 yield Repetition("duplicate", row["tick_no"], envelope)
 
 
-def conflict_types(row: JournalRow) -> dict[str, str]:
-    """The types of the conflicting events of a tick by id, from its input; the outputs name only their ids."""
-    ids = {event["event_id"] for event in row["outputs"]["events"] if event["outcome"] == _CONFLICT}
-    return {each["event_id"]: each["event_type"] for each in row["inputs"]["new_events"] if each["event_id"] in ids}
+def types_and_outcomes(row: JournalRow) -> Iterator[tuple[str, str]]:
+    """The type and the outcome of each event of a tick. The outputs name conflicting events by id only, so the input is asked."""
+    types: dict[str, Iterator[str]] = {}
+    events = row["outputs"]["events"]
+    for event in events:
+        if event["outcome"] != CONFLICT:
+            yield event["event_type"], event["outcome"]
+            continue
+        event_id = event["event_id"]
+        if event_id not in types:
+            clashes = sum((each["event_id"], each["outcome"]) == (event_id, CONFLICT) for each in events)
+            types[event_id] = _types_of_conflicts(row, event_id, clashes)
+        yield next(types[event_id], ""), CONFLICT
+
+
+def _types_of_conflicts(row: JournalRow, event_id: str, clashes: int) -> Iterator[str]:
+    envelopes = [each for each in row["inputs"]["new_events"] if each["event_id"] == event_id]
+    known = _content_beside(envelopes, clashes)
+    return (each["event_type"] for each in envelopes if _content(each) != known)
 
 
 def _content(envelope: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -4,8 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from shared.domain.answers import OutcomeWord
-from shared.domain.report import ActionFields, AppliedEvent, BrokenInvariant, Claim, JudgedAction
+from shared.domain.report import ActionFields, AppliedEvent, BrokenInvariant, Claim, JudgedAction, OutcomeWord
 from shared.domain.shapes import Time, answer
 from shared.history.differences import Difference
 from shared.history.recorded_results import EffectResults

@@ -29,6 +29,7 @@ from shared.telemetry.catalogue import BY_NAME, NAMESPACE
 from tests.contracts.deployments import ON_ECS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 FUNCTIONS = [
     "TickFunction",
@@ -53,7 +54,7 @@ SETTINGS: dict[str, type[FunctionSettings]] = {
 def test_cfn_lint_finds_nothing(path: str) -> None:
     template()
     command = [str(Path(sys.executable).parent / "cfn-lint"), "--regions", "eu-west-1", "--", str(ROOT / path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5 * PATIENCE_SECONDS)
     assert (done.returncode, done.stdout) == (0, "")
 
 

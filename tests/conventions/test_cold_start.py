@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
 
 HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "retention")
@@ -80,7 +82,9 @@ MOST_MODULES = {"tick": 460, "worker": 460, "events": 445, "debug": 330, "author
 
 def modules_of(name: str) -> set[str]:
     code = f"import {name}, sys; print('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     return set(done.stdout.split())
 
 

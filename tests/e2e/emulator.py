@@ -28,6 +28,7 @@ from infra.devstack.s3_servers import free_ports
 from shared.adapters.clock import wait_for
 from shared.domain.errors import Refused
 from tests.e2e import lambda_boot
+from tests.patience import PATIENCE_SECONDS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILT: Final = ROOT / "build/sam-x86_64"
@@ -127,7 +128,8 @@ def emulated(
             start_new_session=True,
         )
     try:
-        if not wait_for(lambda: _listens(port), seconds=30, every=0.05):
+        wait_for(lambda: _listens(port) or process.poll() is not None, seconds=PATIENCE_SECONDS, every=0.05)
+        if process.poll() is not None or not _listens(port):
             raise Refused(f"the emulator of {function} does not listen", status=500, path="emulator", hint=f"see {log}")
         yield Emulator(function, f"http://{_HOST}:{port}", log, process, timeout)
     finally:

@@ -52,7 +52,7 @@ LOSSES: Final = {
 }
 TOWNS: Final = (DEMO, *(loss.town for loss in LOSSES.values()))
 CONFIG: Final = {**scenario.CONFIG, "agent_runtime": {"kind": "control_server"}}
-_SECONDS: Final = 240.0
+_SECONDS: Final = 900.0
 
 
 @dataclass(frozen=True)

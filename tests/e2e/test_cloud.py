@@ -28,6 +28,7 @@ from tests.conventions.sources import ROOT
 from tests.e2e.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post, token, work_until
 from tests.emf import metrics_of
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -184,7 +185,9 @@ def test_an_environment_that_is_lost_when_its_commit_was_carried_out_loses_nothi
 
     event_id = "comes-after-the-loss"
     assert post(cloud, fact("town_started", event_id), town=town).status == 202
-    assert wait_for(lambda: bool(cloud.tick()["passes"]) and event_id in outcomes(cloud, town), seconds=90, every=1)
+    assert wait_for(
+        lambda: bool(cloud.tick()["passes"]) and event_id in outcomes(cloud, town), seconds=PATIENCE_SECONDS, every=1
+    )
     ticks = ask(cloud, "GET", f"/api/towns/{town}/ticks").document["ticks"]
     assert Counter(each["event_id"] for tick in ticks for each in tick["outputs"]["events"]) == {
         "survives-the-loss": 1,
@@ -217,7 +220,9 @@ def test_two_towns_in_one_environment_never_see_each_other(cloud: LocalCloud, as
             assert "demo-red" not in json.dumps(line)
 
     red, blue = "demo-red", "demo-blue"
-    assert wait_for(lambda: bool(told_sentry(cloud, red) and told_sentry(cloud, blue)), seconds=20, every=0.5)
+    assert wait_for(
+        lambda: bool(told_sentry(cloud, red) and told_sentry(cloud, blue)), seconds=PATIENCE_SECONDS, every=0.5
+    )
     assert blue not in json.dumps(told_sentry(cloud, red))
     assert red not in json.dumps(told_sentry(cloud, blue))
 
@@ -234,7 +239,7 @@ def test_metrics_are_valid_and_sentry_hears_of_poison_and_of_the_schedule(cloud:
     seen = {name for line in lines for name in metrics_of(line)}
     assert seen >= {metric.name for metric in catalogue.METRICS if metric.idle_zero == "always"}
     assert any(metrics_of(line).get("eventsPoisoned") == 1 for line in lines)
-    assert wait_for(lambda: bool(told_sentry(cloud, "demo")), seconds=20, every=0.5)
+    assert wait_for(lambda: bool(told_sentry(cloud, "demo")), seconds=PATIENCE_SECONDS, every=0.5)
     [poison] = told_sentry(cloud, "demo")
     assert poison["level"] == "error"
     assert poison["tags"]["kind"].endswith("poisoned")
@@ -243,7 +248,7 @@ def test_metrics_are_valid_and_sentry_hears_of_poison_and_of_the_schedule(cloud:
         statuses = [each["status"] for each in cloud.sentry.of("check_in")]
         return statuses.count("in_progress") == statuses.count("ok") == len(statuses) // 2 > 0
 
-    assert wait_for(each_call_has_ended_well, seconds=20, every=0.5), cloud.sentry.of("check_in")
+    assert wait_for(each_call_has_ended_well, seconds=PATIENCE_SECONDS, every=0.5), cloud.sentry.of("check_in")
     everything = json.dumps([payload for _, payload in cloud.sentry.items]) + json.dumps(cloud.lines())
     assert KEY not in everything
     assert "eyJ" not in everything
@@ -361,7 +366,7 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
             return answered.document
 
     def pumped(done: Any) -> bool:
-        return wait_for(lambda: bool(cloud.pump() or True) and done(), seconds=60, every=1)
+        return wait_for(lambda: bool(cloud.pump() or True) and done(), seconds=PATIENCE_SECONDS, every=1)
 
     class Keys:
         def values(self) -> tuple[str, ...]:
@@ -395,4 +400,6 @@ def test_a_function_that_is_about_to_be_ended_says_so(cloud: LocalCloud, as_owne
         ]
         return any(value["type"] == "ServerlessTimeoutWarning" for value in found)
 
-    assert wait_for(warned, seconds=20, every=0.5), [each.get("exception") for each in cloud.sentry.of("event")]
+    assert wait_for(warned, seconds=PATIENCE_SECONDS, every=0.5), [
+        each.get("exception") for each in cloud.sentry.of("event")
+    ]

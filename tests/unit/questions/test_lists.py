@@ -17,6 +17,7 @@ from shared.questions.bead_list import BeadList
 from shared.questions.event_list import EventList
 from shared.questions.filters import BeadFilter, EventFilter
 from shared.questions.point_list import points
+from shared.questions.repeated_events import types_and_outcomes
 from shared.questions.tick_list import Ticks
 from shared.storage.restore import Archive
 from tests.conventions.test_query_plans import with_history
@@ -329,11 +330,23 @@ def test_two_conflicts_in_one_tick_are_both_listed() -> None:
     world.put_raw(_raw(event("town_started", event_id="event-001")), town_id=TOWN, name="c")
     world.run(town_id=TOWN)
     page = every_page(lambda cursor: events(world, limit=1, cursor=cursor), "events")
+    [row] = ticks(world).ticks
+    assert list(types_and_outcomes(row.row))[1:] == [("bead_created", "conflict"), ("town_started", "conflict")]
     assert [(each.event_type, each.state) for each in page] == [
         ("town_started", "conflict"),
         ("bead_created", "conflict"),
         ("bead_created", "processed"),
     ]
+
+
+def test_a_dry_run_names_the_type_of_a_conflict_and_the_journal_is_stored_as_ever() -> None:
+    world = contested()
+    world.post(event("town_started", event_id="event-002"), town_id=TOWN)
+    shown = [(each.event_id, each.event_type, each.outcome) for each in world.dry_run(town_id=TOWN).report.events]
+    assert ("event-002", "town_started", "conflict") in shown
+    world.run(town_id=TOWN)
+    stored = world.journal(TOWN)[-1]["outputs"]["events"]
+    assert {"event_id": "event-002", "event_type": "", "outcome": "conflict"} in stored
 
 
 def test_a_conflict_of_a_published_past_is_found_although_a_page_reads_few_blocks(

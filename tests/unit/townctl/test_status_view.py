@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from infra.townctl.status_view import status_view
+from infra.townctl.status_view import status_view, waits_for
 from shared.questions.status import BeadSummary, BreakerState, Commit, EventCounts, TownStatus
-from tests.towns import T
+from tests.towns import T, a_town
 
 IDLE: Final = TownStatus(
     town_id="alpha",
@@ -64,3 +64,17 @@ def test_counts_agree_with_their_nouns() -> None:
 
 def test_the_hint_about_a_paused_town_can_be_copied() -> None:
     assert lines(paused=True)[1] == "paused: no rule acts until `townctl town start alpha`"
+
+
+def test_the_cell_of_a_waiting_bead_names_its_place_and_the_end_of_its_chain() -> None:
+    town = a_town().bead("b0", labels=["gt:held"])
+    for number in (1, 2):
+        town.bead(f"b{number}").edge(f"b{number}", f"b{number - 1}")
+    town.review("now", "in_progress").review("next").agent("f", "refinery", "working", hook="now")
+    cells = {bead: waits_for(waiting) for bead, waiting in town.waits().items()}
+    assert cells == {
+        "b0": "held (operator)",
+        "b1": "blocked_by (b0)",
+        "b2": "blocked_by (b1), in the end for b0: held",
+        "next": "awaiting_review (f), number 1 of 1",
+    }
