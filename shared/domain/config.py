@@ -6,7 +6,7 @@ town's value, else the default. Null in an override counts as absent.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
@@ -92,7 +92,7 @@ class RigConfig(_Strict):
     max_dispatch_attempts: Attempts | None = None
 
 
-NEW_TOWN: Final[dict[str, Any]] = {
+NEW_TOWN: Final[dict[str, object]] = {
     "merge_strategy": "pr",
     "refinery": {
         "review_mode": "comments",
@@ -162,7 +162,7 @@ def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
     )
 
 
-def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def merged(stored: dict[str, object], given: dict[str, object]) -> dict[str, object]:
     """`stored`, with its values replaced by the given ones; sections are merged one level deep."""
     result = dict(stored)
     for key, value in given.items():
@@ -171,19 +171,19 @@ def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def first_problem(model: type[BaseModel], values: dict[str, Any]) -> str | None:
+def first_problem(model: type[BaseModel], values: dict[str, object]) -> str | None:
     """The path of the first invalid value, as in `refinery.auto_merge_delay_minutes`; None if all are valid."""
     found = _first_error(model, values)
     return None if found is None else found.place or "config"
 
 
-def what_is_expected(model: type[BaseModel], values: dict[str, Any]) -> str:
+def what_is_expected(model: type[BaseModel], values: dict[str, object]) -> str:
     """What is wrong with the first invalid value, in a sentence; for an unknown setting, the list of known ones."""
     found = _first_error(model, values)
     return "" if found is None else field_errors.what_is_expected(model, found) or found.message
 
 
-def _first_error(model: type[BaseModel], values: dict[str, Any]) -> FieldError | None:
+def _first_error(model: type[BaseModel], values: dict[str, object]) -> FieldError | None:
     try:
         model.model_validate(values)
     except ValidationError as error:
