@@ -24,8 +24,8 @@ def test_a_time_with_an_offset_is_read_in_whole_milliseconds(text: str) -> None:
         ("", "from is not an ISO 8601 time: ''", "as in 2026-01-10T12:00:00Z"),
         ("x" * 100, f"from is not an ISO 8601 time: '{'x' * 40}'", "as in 2026-01-10T12:00:00Z"),
         ("0001-01-01T00:00:00+23:59", "from is not a time between the years 1 and 9999 in UTC", "as in 2026"),
-        (1_768_046_400, "from must be a text with a time, as in 2026-01-10T12:00:00Z", "send it as text"),
-        (None, "from must be a text with a time, as in 2026-01-10T12:00:00Z", "send it as text"),
+        (1_768_046_400, "from must be a text with a time, as in 2026-01-10T12:00:00Z", "in quotation marks"),
+        (None, "from must be a text with a time, as in 2026-01-10T12:00:00Z", "in quotation marks"),
     ],
 )
 def test_any_other_value_is_refused_with_the_form_that_is_right(given: object, problem: str, hint: str) -> None:
