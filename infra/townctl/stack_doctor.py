@@ -17,7 +17,7 @@ from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims, issue
 from shared.domain.errors import AccessDenied, Refused, TownError
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer
 from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
@@ -97,7 +97,7 @@ def examine(stack: Stack) -> Answer:
     examined = Examined(stack.outputs, tuple(symptoms), _notes(stack))
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
     shown = table("check", "problem", "what to do", rows=rows) if rows else "nothing is wrong with the deployment"
-    return Answer(document(examined), (shown, *examined.notes), FOUND if symptoms else OK)
+    return Answer(examined, (shown, *examined.notes), FOUND if symptoms else OK)
 
 
 def deployed(name: str) -> Stack:

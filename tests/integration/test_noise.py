@@ -19,7 +19,7 @@ from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.ports.steps import Steps
 from shared.runner.perform import Outside, perform
-from shared.runner.result_events import Result
+from shared.runner.result_events import ResultEvent
 from tests.fakes import FakeClock, FakeRuntime
 from tests.towns import T, TownBuilder, a_town, ago
 from tests.worlds import in_order
@@ -88,7 +88,7 @@ class Hours:
         outside, clock = Outside(runtime=self.runtime), FakeClock(now)
         in_order(perform(report.effects, outside, clock=clock, claimed_at=now, post=self._take))
 
-    def _take(self, results: tuple[Result, ...]) -> Steps[None]:
+    def _take(self, results: tuple[ResultEvent, ...]) -> Steps[None]:
         yield from ()
         self.results += [_result(result) for result in results]
 
@@ -100,7 +100,7 @@ def _beat(agent: str, generation: int, now: datetime) -> Envelope:
     )
 
 
-def _result(result: Result) -> Envelope:
+def _result(result: ResultEvent) -> Envelope:
     return Envelope(
         result["event_id"],
         result["event_type"],
