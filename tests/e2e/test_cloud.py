@@ -118,11 +118,11 @@ def test_what_happened_is_replayed_exactly(cloud: LocalCloud, as_owner: None) ->
     post(cloud, fact("town_started", "started-to-be-replayed"))
     work_until(cloud, lambda: "started-to-be-replayed" in outcomes(cloud))
     ticks = ask(cloud, "GET", "/api/towns/demo/ticks").document["ticks"]
-    window = {"from": ticks[0]["now"], "to": ticks[-1]["now"]}
+    window = {"from": ticks[0]["time"], "to": ticks[-1]["time"]}
     replayed = ask(cloud, "POST", "/api/towns/demo/debug/replay-events", window)
     assert replayed.status == 200
     assert replayed.document["exact"] is True
-    assert [tick["tick"] for tick in replayed.document["ticks"]] == [tick["tick_no"] for tick in ticks]
+    assert [tick["tick"] for tick in replayed.document["ticks"]] == [tick["tick"] for tick in ticks]
 
 
 ROUTES = [
@@ -189,7 +189,7 @@ def test_an_environment_that_is_lost_when_its_commit_was_carried_out_loses_nothi
         lambda: bool(cloud.tick()["passes"]) and event_id in outcomes(cloud, town), seconds=PATIENCE_SECONDS, every=1
     )
     ticks = ask(cloud, "GET", f"/api/towns/{town}/ticks").document["ticks"]
-    assert Counter(each["event_id"] for tick in ticks for each in tick["outputs"]["events"]) == {
+    assert Counter(each["event_id"] for tick in ticks for each in tick["row"]["outputs"]["events"]) == {
         "survives-the-loss": 1,
         event_id: 1,
     }
