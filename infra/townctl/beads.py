@@ -1,10 +1,12 @@
 """`townctl bead`, `agent` and `convoy`: lists of what is in a town, closed beads too, and one bead in full."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import RenderableType
@@ -14,10 +16,11 @@ from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
 from infra.townctl.paging import CursorOption, LimitOption, more, the_one
 from infra.townctl.place import ThePlace
-from shared.domain.shapes import document
 from shared.domain.times import to_text
-from shared.questions.bead_view import WholeBead
 from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
+
+if TYPE_CHECKING:
+    from shared.questions.bead_view import WholeBead
 
 
 @Parameter(name="*")
@@ -53,7 +56,7 @@ def list_(
         for bead in found.beads
     ]
     shown = table("bead", "type", "status", "rig", "created", "title", rows=rows) if rows else _none(town_id, "beads")
-    return Answer(document(found), (shown, *more(found.next)))
+    return Answer(found, (shown, *more(found.next)))
 
 
 def show(
@@ -65,7 +68,7 @@ def show(
 ) -> Answer:
     """Show one bead in full: its rows, its dependencies and its audit trail. `townctl explain bead` says why it waits."""
     found = place.bead(town_id, the_one(place, town_id, "bead", bead_id))
-    return Answer(document(found), tuple(_bead_view(found.town_id, found.bead)))
+    return Answer(found, _bead_view(found.town_id, found.bead))
 
 
 def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
@@ -76,7 +79,7 @@ def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
         for a in found.agents
     ]
     columns = ("agent", "name", "role", "status", "works on", "last activity", "says")
-    return Answer(document(found), (table(*columns, rows=rows) if rows else _none(town_id, "agents"),))
+    return Answer(found, (table(*columns, rows=rows) if rows else _none(town_id, "agents"),))
 
 
 def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
@@ -88,7 +91,7 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
         for each in found.convoys
     ]
     shown = table("convoy", "state", "done", "landed", "title", rows=rows) if rows else _none(town_id, "convoys")
-    return Answer(document(found), (shown, *more(found.next)))
+    return Answer(found, (shown, *more(found.next)))
 
 
 def _none(town_id: str, things: str) -> Text:

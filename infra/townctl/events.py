@@ -1,6 +1,8 @@
 """`townctl event`: post events to a town's inbox, list which are pending or poisoned, redrive a poisoned one."""
 
-from typing import Annotated, Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -10,10 +12,11 @@ from infra.townctl.paging import CursorOption, LimitOption, more
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
-from shared.domain.shapes import document
-from shared.questions.event_list import EventEntry
 from shared.questions.filters import LIMIT_AT_MOST, EventFilter, StateFilter
-from shared.questions.receipts import Batch
+
+if TYPE_CHECKING:
+    from shared.questions.event_list import EventEntry
+    from shared.questions.receipts import Batch
 
 
 def post(
@@ -72,7 +75,7 @@ def list_(
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
     columns = ("seq", "event", "type", "about", "received", "outcome", "error")
     rows = [_row(event) for event in found.events]
-    return Answer(document(found), (table(*columns, rows=rows) if rows else _none(town_id), *more(found.next)))
+    return Answer(found, (table(*columns, rows=rows) if rows else _none(town_id), *more(found.next)))
 
 
 def _none(town_id: str) -> str:
@@ -127,7 +130,7 @@ def redrive(
 
 
 def _accepted(stored: Batch) -> Answer:
-    return Answer(document(stored), (f"accepted {', '.join(stored.accepted)}; the next tick takes it",))
+    return Answer(stored, (f"accepted {', '.join(stored.accepted)}; the next tick takes it",))
 
 
 def body_of(file: str | None, **flags: str | None) -> bytes:

@@ -92,20 +92,20 @@ class Life:
     def bead(self, town: str, bead_id: str) -> Any:
         return ask(self.cloud, "GET", f"/api/towns/{town}/beads/{bead_id}").document
 
-    def journal(self, town: str) -> list[dict[str, Any]]:
-        """The rows of the journal, in order."""
-        found = ask(self.cloud, "GET", f"/api/towns/{town}/ticks?limit=128").document["ticks"]
-        return [tick["row"] for tick in found]
+    def ticks(self, town: str) -> list[dict[str, Any]]:
+        """The rows of the newest ticks."""
+        shown = ask(self.cloud, "GET", f"/api/towns/{town}/ticks?limit=128").document["ticks"]
+        return [tick["row"] for tick in shown]
 
     def actions(self, town: str, action_type: str) -> list[dict[str, Any]]:
         """The applied actions, in order."""
-        judged = [each for row in self.journal(town) for each in row["outputs"]["actions"]]
+        judged = [each for tick in self.ticks(town) for each in tick["outputs"]["actions"]]
         applied = [each["action"] for each in judged if each["outcome"] == "applied"]
         return [action for action in applied if action["type"] == action_type]
 
     def events(self, town: str) -> list[dict[str, Any]]:
         """The events that were taken from the inbox, in order."""
-        return [event for row in self.journal(town) for event in row["outputs"]["events"]]
+        return [event for tick in self.ticks(town) for event in tick["outputs"]["events"]]
 
     def starts(self, town: str) -> list[str]:
         """The first output line of every agent process that ran in the town's container: name, generation, task."""
@@ -154,12 +154,12 @@ def test_the_next_tick_of_a_town_that_is_done_would_do_nothing(life: Life) -> No
 
 @pytest.mark.parametrize("town", TOWNS)
 def test_a_history_with_agents_is_replayed_exactly(life: Life, town: str) -> None:
-    rows = life.journal(town)
-    window = {"from": rows[0]["now"], "to": rows[-1]["now"]}
+    ticks = life.ticks(town)
+    window = {"from": ticks[0]["now"], "to": ticks[-1]["now"]}
     replayed = ask(life.cloud, "POST", f"/api/towns/{town}/debug/replay-events", window)
     assert replayed.status == 200
     assert replayed.document["exact"] is True
-    assert [tick["tick"] for tick in replayed.document["ticks"]] == [row["tick_no"] for row in rows]
+    assert [tick["tick"] for tick in replayed.document["ticks"]] == [tick["tick_no"] for tick in ticks]
 
 
 def test_the_metrics_tell_of_every_start_and_of_no_violation(life: Life) -> None:
