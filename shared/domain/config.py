@@ -25,7 +25,8 @@ Attempts = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Each validator is built on first use, because a part is mostly validated as a part of the whole.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class RefineryConfig(_Strict):
@@ -50,7 +51,7 @@ class ContainerConfig(_Strict):
 class AgentRuntimeConfig(BaseModel):
     """Where agents run. Each kind has settings of its own, which its adapter reads."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
     kind: Literal["control_server", "ecs", "local"]
 
 

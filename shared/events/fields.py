@@ -25,7 +25,8 @@ _LARGEST_INTEGER: Final = 2**63 - 1
 class Part(BaseModel):
     """Base of objects inside a payload: as strict as the payload itself."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Built on first use, as the events are.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 def _storable(text: str) -> bytes:

@@ -83,10 +83,9 @@ class Foresight:
         real = _Future(self, _NOTHING, Occupied(), subjects, every_act=every_act)
         taken = self._occupied()
         free = _Future(self, _EVERYTHING, taken, subjects)
+        comes, could_come = real.first, free.first
         held = {
-            subject: free.first[subject]
-            for subject in subjects
-            if subject in free.first and (subject not in real.first or real.first[subject].at > free.first[subject].at)
+            subject: act for subject, act in could_come.items() if subject not in comes or comes[subject].at > act.at
         }
         holds: dict[str, list[Hold]] = {subject: [] for subject in held}
         for hold in HOLDS if held else ():
