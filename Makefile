@@ -159,6 +159,10 @@ build-x86: build/sam-x86_64/.ready ## Build the same bundles for x86_64, for the
 e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end tests: the whole stack in Lambda's runtime emulator
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile tests/e2e $(ARGS)
 
+.PHONY: sam-local
+sam-local: $(READY) build/template.json build/sam-x86_64/.ready ## Run every `sam local invoke` of the README against servers on this machine (ARGS=--stay)
+	.venv/bin/python -m infra.devstack.sam_local $(ARGS)
+
 SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql' -o -name '*.md' -o -name '*.json')
 build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
 	@mkdir -p build; BUNDLE_ARCH=x86_64 .tools/sam-$(SAM_VERSION)/bin/sam build --build-dir build/sam-x86_64 >build/sam-x86_64.log 2>&1 || \
