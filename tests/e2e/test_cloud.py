@@ -210,7 +210,7 @@ def test_an_environment_that_is_lost_when_its_commit_was_carried_out_loses_nothi
         lambda: bool(cloud.tick()["passes"]) and event_id in outcomes(cloud, town), seconds=PATIENCE_SECONDS, every=1
     )
     ticks = ask(cloud, "GET", f"/api/towns/{town}/ticks").document["ticks"]
-    assert Counter(each["event_id"] for tick in ticks for each in tick["outputs"]["events"]) == {
+    assert Counter(each["event_id"] for tick in ticks for each in tick["row"]["outputs"]["events"]) == {
         "survives-the-loss": 1,
         event_id: 1,
     }
