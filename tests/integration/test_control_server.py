@@ -702,7 +702,6 @@ def _body(world: Any, key: str) -> bytes:
 
 def for_a_single_agent(tmp_path: Path, *, command: str) -> "subprocess.CompletedProcess[str]":
     """A task of its own, from its start to its end."""
-    a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
     request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={})).encode()
 
     class Shelf(BaseHTTPRequestHandler):
@@ -740,6 +739,7 @@ def for_a_single_agent(tmp_path: Path, *, command: str) -> "subprocess.Completed
 
 def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) -> None:
     """A task of its own fetches the start request, runs the agent and reports its end."""
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
     done = for_a_single_agent(tmp_path, command="true")
     assert (done.returncode, done.stderr) == (0, "")
     assert "secret" not in done.stdout
@@ -749,4 +749,5 @@ def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) 
 
 
 def test_as_a_process_for_an_agent_that_cannot_be_started_it_fails(tmp_path: Path) -> None:
+    a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
     assert for_a_single_agent(tmp_path, command="/no/such/agent").returncode == 1
