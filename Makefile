@@ -138,9 +138,10 @@ cover: $(READY) ## Run all tests and show the branches that no test covers
 lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-package NAME")
 	@$(find_python); $(use_pips_index); unset UV_EXTRA_INDEX_URL UV_INDEX_STRATEGY; \
 	$(UV) lock --no-config --python "$$py" $(ARGS)
-	@# Keep names, versions, markers and hashes, but replace every host. See the comment at the top of pyproject.toml.
+	@# Keep names, versions, markers and hashes, but replace every host, and drop the sizes, which not every index gives. See the
+	@# comment at the top of pyproject.toml.
 	@sed -E -e 's#registry = "[^"]+"#registry = "$(NO_HOST)/simple"#' \
-		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
+		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' -e 's#, size = [0-9]+##' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
 	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
 
 .PHONY: sam
