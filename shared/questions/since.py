@@ -53,6 +53,15 @@ class Beginnings:
             since = None if Label.HELD not in labels else since or at
         return since or self._relabelled(bead_id) or self.created(bead_id)
 
+    def tasks_ended(self, convoy_id: str) -> datetime:
+        """When the last of a convoy's tasks ended, all of which have ended; for a convoy without tasks, now."""
+        rows = self._sql.execute(
+            "SELECT d.bead_id FROM bead_dependencies d JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
+            "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks' ORDER BY d.bead_id",
+            {"id": convoy_id},
+        ).fetchall()
+        return self.latest(self.moved(bead_id) for (bead_id,) in rows)
+
     def created(self, bead_id: str) -> datetime:
         """When a bead was created."""
         row = self._sql.execute("SELECT created_at FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
