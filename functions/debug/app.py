@@ -91,8 +91,10 @@ def beads(call: Call[BeadsQuery]) -> Reply:
 
     asked = call.query
     wanted = BeadFilter(asked.status, asked.type, asked.convoy, asked.rig, asked.label, asked.text)
-    store = deployment().around.store
-    return api.answer(200, drive(bead_list.beads(call.town_id, store, wanted, limit=asked.limit, cursor=asked.cursor)))
+    around = deployment().around
+    now = around.clock.now()
+    found = bead_list.beads(call.town_id, around.store, wanted, now=now, limit=asked.limit, cursor=asked.cursor)
+    return api.answer(200, drive(found))
 
 
 def bead(call: Call[Query]) -> Reply:

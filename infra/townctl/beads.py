@@ -14,7 +14,7 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
-from infra.townctl.paging import CursorOption, LimitOption, more, the_one
+from infra.townctl.paging import LONGEST_ID, LONGEST_TEXT, CursorOption, LimitOption, more, require_filter, the_one
 from infra.townctl.place import ThePlace
 from shared.domain.times import to_text
 from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
@@ -50,6 +50,10 @@ def list_(
     """List the beads of a town, closed ones too, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     wanted = BeadFilter() if filters is None else BeadFilter(**asdict(filters))
+    for name, value in (("convoy", wanted.convoy), ("rig", wanted.rig)):
+        require_filter(name, value, at_most=LONGEST_ID)
+    for name, value in (("label", wanted.label), ("text", wanted.text)):
+        require_filter(name, value, at_most=LONGEST_TEXT)
     found = place.beads(town_id, wanted, limit=limit, cursor=cursor)
     rows = [
         (short(bead.bead_id), bead.type, bead.status, bead.rig_id, time_text(bead.created_at), bead.title)

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
 from infra.townctl.output import Answer, compact, short, table, time_text
-from infra.townctl.paging import CursorOption, LimitOption, more
+from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, more, require_filter
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
@@ -71,6 +71,7 @@ def list_(
 ) -> Answer:
     """List events with their outcomes, newest first: in the inbox, stored, and those that came again under a known id."""
     require_limit(limit, LIMIT_AT_MOST)
+    require_filter("type", type_, at_most=LONGEST_ID)
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
     columns = ("seq", "event", "type", "about", "received", "outcome", "error")

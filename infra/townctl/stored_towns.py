@@ -99,7 +99,9 @@ class StoredTowns:
         """A page of the beads that are wanted."""
         from shared.questions import bead_list
 
-        return drive(bead_list.beads(town_id, self._context.store(), wanted, limit=limit, cursor=cursor))
+        store = self._context.store()
+        now = self._context.clock_of(store, town_id).now()
+        return drive(bead_list.beads(town_id, store, wanted, now=now, limit=limit, cursor=cursor))
 
     def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
         """A bead in full."""

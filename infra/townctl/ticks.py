@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.questions.tick_list import PastTick, Ticks
 
 _LIMIT_AT_MOST: Final = 100_000
+_LAST_TICK: Final = 2**53 - 1
 
 
 def dry_run(
@@ -88,9 +89,9 @@ def ticks(
         hint = "give --after to go forwards, or --before to go backwards"
         raise Refused("--after and --before exclude each other", status=400, path="after", hint=hint)
     for name, value in (("after", after), ("before", before)):
-        if value is not None and value < 0:
+        if value is not None and not 0 <= value <= _LAST_TICK:
             hint = "give the number of a tick"
-            raise Refused(f"--{name} must not be negative: {value}", status=400, path=name, hint=hint)
+            raise Refused(f"--{name} must be 0 to {_LAST_TICK}, not {value}", status=400, path=name, hint=hint)
     found = _pages(place, town_id, limit=limit, after=after, before=before)
     return Answer(found, ticks_view(found))
 

@@ -10,15 +10,15 @@ from shared.intake import ingest
 from shared.intake.asked_time import time_in
 from shared.ports.steps import Call, Steps
 from shared.questions.dry_run import DryRun, dry_run
-from shared.questions.request_body import EVENTS_AT_MOST, RequestBody
+from shared.questions.request_body import A_TIME, EVENTS_AT_MOST, PostedEvent, RequestBody
 from shared.runner.surroundings import Surroundings
 
 
 class DryRunRequest(RequestBody):
     """The body of reconcile-dry-run. Everything in it is optional."""
 
-    events: Annotated[list[dict[str, Any]], Field(max_length=EVENTS_AT_MOST)] = Field(default_factory=list)
-    now: str | None = None
+    events: Annotated[list[PostedEvent], Field(max_length=EVENTS_AT_MOST)] = Field(default_factory=list)
+    now: Annotated[str, A_TIME] | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     observe: StrictBool = False
 

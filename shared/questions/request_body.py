@@ -1,14 +1,18 @@
 """What the request bodies of the debug calls have in common."""
 
-from typing import Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
 from shared.domain.errors import Refused
 from shared.domain.field_errors import first_error, what_is_expected
 
 EVENTS_AT_MOST: Final = 100
 """The most events in one request."""
+A_TIME: Final = WithJsonSchema({"type": "string", "format": "date-time"})
+"""What the OpenAPI document says of a time, which `time_in` reads."""
+PostedEvent = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "title": "Event"})]
+"""An event in a request, which ingest reads. The OpenAPI document says more about it."""
 
 
 class RequestBody(BaseModel):

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import Field, StrictInt
+from pydantic import ConfigDict, Field, StrictInt
 
 from shared.domain.errors import Refused
 from shared.domain.tick import Envelope
 from shared.intake import ingest
 from shared.intake.asked_time import FORM, time_in
-from shared.questions.request_body import EVENTS_AT_MOST, RequestBody
+from shared.questions.request_body import A_TIME, EVENTS_AT_MOST, PostedEvent, RequestBody
 from shared.replay.time_window import Window, window_of
 from shared.replay.what_if.overrides import Overrides
 
@@ -19,8 +19,8 @@ _MONTH_MS: Final = 31 * 24 * 3_600_000
 class AddedEvent(RequestBody):
     """An event that the changed town receives in addition, at the time `at`."""
 
-    at: str
-    event: dict[str, Any]
+    at: Annotated[str, A_TIME]
+    event: PostedEvent
 
 
 class OverridesRequest(RequestBody):
@@ -47,8 +47,10 @@ class OverridesRequest(RequestBody):
 class ReplayRequest(RequestBody):
     """The body of replay-events. `from` and `to` are required; `window` checks them, because its errors say which form is right."""
 
-    from_: Annotated[Any, Field(alias="from")] = None
-    to: Any = None
+    model_config = ConfigDict(json_schema_extra={"required": ["from", "to"]})
+
+    from_: Annotated[Any, Field(alias="from"), A_TIME] = None
+    to: Annotated[Any, A_TIME] = None
     overrides: OverridesRequest | None = None
     cursor: Annotated[str, Field(max_length=80)] | None = None
 

@@ -15,18 +15,9 @@ from functions.debug import app as debug
 from functions.events import app as events
 from functions.paths import OTHER_PATHS
 from functions.schedule import ScheduledCall
-from functions.settings import (
-    AuthorizerSettings,
-    DebugSettings,
-    EventsSettings,
-    FunctionSettings,
-    RetentionSettings,
-    TickSettings,
-    WorkerSettings,
-)
 from infra.ops.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
-from tests.contracts.deployments import ON_ECS, deployed, refused
+from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
 from tests.patience import PATIENCE_SECONDS
@@ -40,14 +31,6 @@ FUNCTIONS = [
     "RetentionFunction",
 ]
 TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
-SETTINGS: dict[str, type[FunctionSettings]] = {
-    "TickFunction": TickSettings,
-    "WorkerFunction": WorkerSettings,
-    "EventsFunction": EventsSettings,
-    "AuthorizerFunction": AuthorizerSettings,
-    "DebugFunction": DebugSettings,
-    "RetentionFunction": RetentionSettings,
-}
 
 
 @pytest.mark.parametrize("path", ["template.yaml", "build/template.json"])
@@ -255,7 +238,7 @@ def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     [towns] = [each for each in template()["Resources"].values() if each["Type"] == "AWS::S3::Bucket"]
-    assert (towns["DeletionPolicy"], towns["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (towns["DeletionPolicy"], towns["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_nothing_of_a_town_expires_by_age_and_versions_live_as_the_settings_say() -> None:

@@ -29,7 +29,9 @@ def test_a_status_names_what_cannot_be_read_and_shows_the_rest(damaged: World) -
 
 def test_lists_show_a_word_outside_its_set_as_it_is_stored_and_no_time_that_cannot_be_read(damaged: World) -> None:
     agents = by_id(document(drive(rosters.agents(TOWN, damaged.store)))["agents"], "agentId")
-    beads = by_id(document(drive(bead_list.beads(TOWN, damaged.store, BeadFilter())))["beads"], "beadId")
+    beads = by_id(
+        document(drive(bead_list.beads(TOWN, damaged.store, BeadFilter(), now=damaged.clock.now())))["beads"], "beadId"
+    )
     assert agents["stranger"]["role"] == "witness"
     assert (beads["torn"]["createdAt"], beads["torn"]["labels"]) == (None, [])
 
