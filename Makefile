@@ -83,7 +83,7 @@ quick: $(READY) ## Run the tests that find most mistakes in rules, events and ac
 
 .PHONY: test
 test: $(READY) ## Run all tests and list the ten slowest (ARGS="-k words", JOBS=2)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: lint lint-template test ## Run everything that CI runs
@@ -138,9 +138,10 @@ cover: $(READY) ## Run all tests and show the branches that no test covers
 lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-package NAME")
 	@$(find_python); $(use_pips_index); unset UV_EXTRA_INDEX_URL UV_INDEX_STRATEGY; \
 	$(UV) lock --no-config --python "$$py" $(ARGS)
-	@# Keep names, versions, markers and hashes, but replace every host. See the comment at the top of pyproject.toml.
+	@# Keep names, versions, markers and hashes, but replace every host, and drop the sizes, which not every index gives. See the
+	@# comment at the top of pyproject.toml.
 	@sed -E -e 's#registry = "[^"]+"#registry = "$(NO_HOST)/simple"#' \
-		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
+		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' -e 's#, size = [0-9]+##' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
 	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
 
 .PHONY: sam
@@ -158,6 +159,10 @@ build-x86: build/sam-x86_64/.ready ## Build the same bundles for x86_64, for the
 .PHONY: e2e
 e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end tests: the whole stack in Lambda's runtime emulator
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile tests/e2e $(ARGS)
+
+.PHONY: sam-local
+sam-local: $(READY) build/template.json build/sam-x86_64/.ready ## Run every `sam local invoke` of the README against servers on this machine (ARGS=--stay)
+	.venv/bin/python -m infra.devstack.sam_local $(ARGS)
 
 SOURCES := $(shell find functions shared -name '*.py' -o -name '*.sql' -o -name '*.md' -o -name '*.json')
 build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)

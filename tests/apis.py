@@ -1,18 +1,32 @@
 """Both APIs over a world in memory, behind a gateway that lets everybody in."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 
 from functions.access import Access
+from functions.api import BESIDES
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
 from functions.settings import AccessRule, DebugSettings
+from infra.devstack.gateway import Route
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import Cloud
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.unit.functions.test_debug import Here
+
+HANDLERS = {"events": events.lambda_handler, "debug": debug.lambda_handler}
+GATEWAY = sorted(
+    [
+        *((Route(each.method, each.path, "", each.guard), events.lambda_handler) for each in events.ROUTES),
+        *((Route(each.method, each.path, "", each.guard), debug.lambda_handler) for each in debug.ROUTES),
+        *((Route(method, path, "", None), HANDLERS[name]) for method, path, name in BESIDES),
+    ],
+    key=lambda each: each[0].rank,
+)
 
 
 def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +45,33 @@ def ask(function: Any, method: str, path: str, body: Any = None, *, town: str = 
     claims = {"town": town, "scope": "operator", "expires": "99999999999"}
     asked = request(method, path, body, caller=OPERATOR, claims=claims)
     return Answer.of(function.lambda_handler(asked, Context()))
+
+
+def through_the_gateway(
+    method: str, path: str, query: str, body: bytes, *, headers: dict[str, str] | None = None, town: str = "one"
+) -> dict[str, Any]:
+    """The answer to a request whose path is in percent encoding. The gateway authorizes it, also for everything in `town`."""
+    route, handler = next(each for each in GATEWAY if each[0].match(method, path) is not None)
+    event = request(
+        method,
+        unquote(path),
+        body or None,
+        caller=OPERATOR,
+        claims={"town": town, "scope": "operator", "expires": "99999999999"},
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+        headers=headers,
+        encoded=True,
+        route=route.path,
+        parameters=route.match(method, path),
+    )
+    answered: dict[str, Any] = handler(event, Context())
+    return answered
+
+
+def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """Both functions behind that gateway, as a WSGI application."""
+    path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    answered = through_the_gateway(environ["REQUEST_METHOD"], quote(path), environ.get("QUERY_STRING", ""), body)
+    start(f"{answered['statusCode']} X", list((answered.get("headers") or {}).items()))
+    return [str(answered.get("body") or "").encode()]

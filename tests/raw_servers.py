@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.patience import PATIENCE_SECONDS
+
 Talk = Callable[["Line"], None]
 """What a server does with one connection. It may raise OSError when the other side has gone."""
 
@@ -92,7 +94,7 @@ def raw_server(talk: Talk, *, tls: ssl.SSLContext | None = None) -> Iterator[Raw
         with suppress(OSError):
             while True:
                 plain, _ = listener.accept()
-                plain.settimeout(30)
+                plain.settimeout(PATIENCE_SECONDS)
                 line = Line(plain, len(server.lines) + 1, ended)
                 server.lines.append(line)
                 talkers.append(threading.Thread(target=talks, args=(line, plain)))

@@ -8,7 +8,8 @@ from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
-from shared.replay import debug_calls, faithful
+from shared.questions import dry_run_call
+from shared.replay import faithful, replay_call
 from shared.replay.replayed import Replay
 from shared.replay.time_window import HTTP, WHOLE_DAY, PageLimits, Window
 from shared.replay.what_if import run
@@ -62,7 +63,7 @@ def otherwise(world: World, overrides: Overrides, *, start: datetime = T, end: d
 
 def asked(world: World, body: object, *, town_id: str = "t1", page: PageLimits = HTTP) -> dict[str, Any]:
     """The answer of replay-events."""
-    answer: Any = document(drive(debug_calls.replay_events(town_id, past_of(world), world.around, body, page=page)))
+    answer: Any = document(drive(replay_call.replay_events(town_id, past_of(world), world.around, body, page=page)))
     return dict(answer)
 
 
@@ -73,7 +74,7 @@ def asked_for(world: World, start: datetime, end: datetime, **more: Any) -> dict
 
 def dry_run_of(world: World, body: object = None, *, town_id: str = "t1") -> dict[str, Any]:
     """The answer of reconcile-dry-run."""
-    answer: Any = document(drive(debug_calls.reconcile_dry_run(town_id, world.around, body, worker_id="debug")))
+    answer: Any = document(drive(dry_run_call.reconcile_dry_run(town_id, world.around, body, worker_id="debug")))
     return dict(answer)
 
 

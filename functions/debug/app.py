@@ -91,8 +91,10 @@ def beads(call: Call[BeadsQuery]) -> Reply:
 
     asked = call.query
     wanted = BeadFilter(asked.status, asked.type, asked.convoy, asked.rig, asked.label, asked.text)
-    store = deployment().around.store
-    return api.answer(200, drive(bead_list.beads(call.town_id, store, wanted, limit=asked.limit, cursor=asked.cursor)))
+    around = deployment().around
+    now = around.clock.now()
+    found = bead_list.beads(call.town_id, around.store, wanted, now=now, limit=asked.limit, cursor=asked.cursor)
+    return api.answer(200, drive(found))
 
 
 def bead(call: Call[Query]) -> Reply:
@@ -163,19 +165,19 @@ def explain_agent(call: Call[ExplainQuery]) -> Reply:
 
 def reconcile_dry_run(call: Call[Query]) -> Reply:
     """The next tick on a private copy, stopped before its commit, with the complete input that it was given."""
-    from shared.replay import debug_calls  # noqa: PLC0415 - as above
+    from shared.questions import dry_run_call  # noqa: PLC0415 - as above
 
     body = api.json_of(call.body, limit=BODY_SIZE)
-    found = debug_calls.reconcile_dry_run(call.town_id, deployment().around, body, worker_id=ids.worker_id())
+    found = dry_run_call.reconcile_dry_run(call.town_id, deployment().around, body, worker_id=ids.worker_id())
     return api.answer(200, drive(found))
 
 
 def replay_events(call: Call[Query]) -> Reply:
     """Replay the recorded ticks of a window and compare each with what was committed. One page at a time: see `cursor`."""
-    from shared.replay import debug_calls  # noqa: PLC0415 - as above
+    from shared.replay import replay_call  # noqa: PLC0415 - as above
 
     body, here = api.json_of(call.body, limit=BODY_SIZE), deployment()
-    return api.answer(200, drive(debug_calls.replay_events(call.town_id, here.past(), here.around, body)))
+    return api.answer(200, drive(replay_call.replay_events(call.town_id, here.past(), here.around, body)))
 
 
 def _signed(event: Mapping[str, Any], _: Mapping[str, str]) -> SignedRequest:

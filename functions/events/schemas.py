@@ -27,7 +27,7 @@ class TownsQuery(Query):
     after: Annotated[
         str,
         Field(
-            max_length=64,
+            pattern="^([a-z0-9][a-z0-9-]{0,63})?$",
             description="A town's id: the towns after it; the `next` of the page before",
             examples=["my-town"],
         ),

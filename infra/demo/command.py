@@ -10,13 +10,14 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from rich.console import Console
 
 from infra.demo import pull_summary, scenario, story
 from infra.demo import stage as stages
+from infra.demo.pull_summary import PullRequest
 from infra.demo.stage import TOWN, Stage, StoreName, Strategy
 from infra.demo.view import DemoView, open_view
 from infra.townctl.context import Context, TheContext
@@ -24,9 +25,9 @@ from infra.townctl.loop import Stop, TownLoop
 from infra.townctl.output import FOUND, INTERRUPTED, OK, Answer, screen
 from shared.adapters import ids
 from shared.adapters.clock import Budget
-from shared.domain import shapes
 from shared.domain.errors import Refused
 from shared.domain.report import TickReport
+from shared.domain.shapes import answer, document
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.questions import dry_run as dry_runs
@@ -43,6 +44,32 @@ _SPEEDS: Final[dict[StoreName, float]] = {"directory": 40, "s3": 15, "moto": 15}
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0
 _INTERRUPTED: Final = "it was interrupted"
+
+
+@answer
+class RecoveryStep:
+    """One step in the recovery of the bead whose agent crashed: in which tick, by which rule or event, and what."""
+
+    tick: int
+    by: str
+    what: str
+
+
+@answer
+class Demo:
+    """What the demo did. `problem` and `hint` say why it did not finish; what follows is then null."""
+
+    data: str
+    ok: bool
+    problem: str | None = None
+    hint: str | None = None
+    ticks: int | None = None
+    actions_by_type: dict[str, int] | None = None
+    actions_by_rule: dict[str, int] | None = None
+    merged: tuple[str, ...] | None = None
+    recovery: tuple[RecoveryStep, ...] | None = None
+    pull_requests: tuple[PullRequest, ...] | None = None
+    dry_run: DryRun | None = None
 
 
 def demo(
@@ -153,29 +180,30 @@ class _BetweenPasses:
 
 def _answer(stage: Stage, view: DemoView, problem: str) -> Answer:
     """The answer of the command: the story of the demo, or what went wrong and where to look."""
-    reports = _reports(view)
-    document: dict[str, Any] = {"data": str(stage.bucket or stage.data), "ok": not problem, "problem": problem}
+    reports, data = _reports(view), str(stage.bucket or stage.data)
     if problem:
-        document["hint"] = f"inspect the town: townctl --data {stage.data} town status {TOWN}"
+        hint = f"inspect the town: townctl --data {stage.data} town status {TOWN}"
         if stage.bucket is not None:
-            document["hint"] = (
-                f"the store has ended; the agents' logs are in {stage.data}; try the demo without --store"
-            )
-        shown = (f"the demo did not finish: {problem}", document["hint"])
-        return Answer(document, shown, INTERRUPTED if problem == _INTERRUPTED else FOUND)
+            hint = f"the store has ended; the agents' logs are in {stage.data}; try the demo without --store"
+        shown = (f"the demo did not finish: {problem}", hint)
+        unfinished = Demo(data=data, ok=False, problem=problem, hint=hint)
+        return Answer(document(unfinished), shown, INTERRUPTED if problem == _INTERRUPTED else FOUND)
     dry_run = _dry_run(stage)
-    document |= {
-        "ticks": len(reports),
-        **story.totals(reports),
-        "merged": story.git_log(stage).splitlines(),
-        "recovery": [
-            {"tick": beat.report.input.tick_no, "by": beat.by, "what": beat.what}
+    finished = Demo(
+        data=data,
+        ok=True,
+        ticks=len(reports),
+        actions_by_type=story.actions_by_type(reports),
+        actions_by_rule=story.actions_by_rule(reports),
+        merged=tuple(story.git_log(stage).splitlines()),
+        recovery=tuple(
+            RecoveryStep(beat.report.input.tick_no, beat.by, beat.what)
             for beat in story.history_of(stages.crashing_task()[0], reports)
-        ],
-        "pullRequests": pull_summary.pulls_as_json(stage),
-        "dryRun": shapes.document(dry_run),
-    }
-    return Answer(document, tuple(story.tell(stage, reports, dry_run)), OK)
+        ),
+        pull_requests=pull_summary.pull_requests(stage),
+        dry_run=dry_run,
+    )
+    return Answer(document(finished), tuple(story.tell(stage, reports, dry_run)), OK)
 
 
 def _reports(view: DemoView) -> list[TickReport]:

@@ -1,7 +1,7 @@
 """The pull requests of the demo: the state of each, and a check that they show what the demo promises."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from rich.console import RenderableType
 
@@ -9,25 +9,40 @@ from infra.demo.stage import Stage
 from infra.devstack.fake_forge import Pull
 from infra.townctl.output import table
 from shared.domain.report import TickReport
+from shared.domain.shapes import answer
 
 _AWAITED: Final = "pr.awaiting_approval_detected"
 
 
-def pulls_as_json(stage: Stage) -> list[dict[str, Any]]:
+@answer
+class PullRequest:
+    """A pull request at the fake GitHub: how often it was merged, and how many review comments it has."""
+
+    number: int
+    title: str
+    head: str
+    base: str
+    state: str
+    merges: int
+    threads: int
+    approved: bool
+
+
+def pull_requests(stage: Stage) -> tuple[PullRequest, ...]:
     """Every pull request, oldest first."""
-    return [
-        {
-            "number": pull.number,
-            "title": pull.title,
-            "head": pull.head,
-            "base": pull.base,
-            "state": pull.state,
-            "merges": pull.merges,
-            "threads": len(pull.threads),
-            "approved": pull.decision == "APPROVED",
-        }
+    return tuple(
+        PullRequest(
+            number=pull.number,
+            title=pull.title,
+            head=pull.head,
+            base=pull.base,
+            state=pull.state,
+            merges=pull.merges,
+            threads=len(pull.threads),
+            approved=pull.decision == "APPROVED",
+        )
         for pull in _pulls(stage)
-    ]
+    )
 
 
 def tell_pulls(stage: Stage) -> Iterator[RenderableType]:
@@ -56,7 +71,7 @@ def missing_of_pulls(stage: Stage, reports: Sequence[TickReport]) -> str:
         return "a pull request was not merged exactly once"
     if not any(pull.threads for pull in pulls) or not all(all(pull.threads.values()) for pull in pulls):
         return "no review comment was made, or one was not resolved"
-    if not any(told["name"] == _AWAITED for report in reports for told in report.business_events):
+    if not any(told.name == _AWAITED for report in reports for told in report.business_events):
         return "the town never waited for an approval"
     return ""
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -94,13 +94,14 @@ def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRun) -> Iterat
     yield Text(what_to_try(stage, first_tick=reports[0].input.now))
 
 
-def totals(reports: Sequence[TickReport]) -> dict[str, dict[str, int]]:
-    """How often each action was emitted, by action type and by rule."""
-    actions = [judged for report in reports for judged in report.actions]
-    return {
-        "actionsByType": dict(sorted(Counter(str(judged.action["type"]) for judged in actions).items())),
-        "actionsByRule": dict(sorted(Counter(code_of(judged.rule) for judged in actions).items())),
-    }
+def actions_by_type(reports: Sequence[TickReport]) -> dict[str, int]:
+    """How often each action was emitted, by action type."""
+    return _counted(str(judged.action["type"]) for report in reports for judged in report.actions)
+
+
+def actions_by_rule(reports: Sequence[TickReport]) -> dict[str, int]:
+    """How often each action was emitted, by the rule or event that asked for it."""
+    return _counted(code_of(judged.rule) for report in reports for judged in report.actions)
 
 
 def git_log(stage: Stage) -> str:
@@ -188,6 +189,10 @@ def _note_dispatches(bead_id: str, report: TickReport, agents: dict[str, int]) -
 def _bead_of(effect: ClaimedEffect) -> str | None:
     bead = effect.order(StartOrder).bead
     return None if bead is None else bead.id
+
+
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))
 
 
 def _sentence(action: Any) -> str:

@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from shared.adapters.clock import wait_for
 
-_UP_SECONDS: Final = 30.0
+_UP_SECONDS: Final = 120.0
 _ADDRESS: Final = re.compile(r" at (http://\S+), instance ")
 _SOURCES: Final = Path(__file__).resolve().parents[2]
 

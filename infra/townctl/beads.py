@@ -1,10 +1,12 @@
 """`townctl bead`, `agent` and `convoy`: lists of what is in a town, closed beads too, and one bead in full."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import RenderableType
@@ -12,12 +14,13 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
-from infra.townctl.paging import CursorOption, LimitOption, more, the_one
+from infra.townctl.paging import LONGEST_ID, LONGEST_TEXT, CursorOption, LimitOption, more, require_filter, the_one
 from infra.townctl.place import ThePlace
-from shared.domain.shapes import document
 from shared.domain.times import to_text
-from shared.questions.bead_view import WholeBead
 from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
+
+if TYPE_CHECKING:
+    from shared.questions.bead_view import WholeBead
 
 
 @Parameter(name="*")
@@ -47,13 +50,17 @@ def list_(
     """List the beads of a town, closed ones too, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     wanted = BeadFilter() if filters is None else BeadFilter(**asdict(filters))
+    for name, value in (("convoy", wanted.convoy), ("rig", wanted.rig)):
+        require_filter(name, value, at_most=LONGEST_ID)
+    for name, value in (("label", wanted.label), ("text", wanted.text)):
+        require_filter(name, value, at_most=LONGEST_TEXT)
     found = place.beads(town_id, wanted, limit=limit, cursor=cursor)
     rows = [
         (short(bead.bead_id), bead.type, bead.status, bead.rig_id, time_text(bead.created_at), bead.title)
         for bead in found.beads
     ]
     shown = table("bead", "type", "status", "rig", "created", "title", rows=rows) if rows else _none(town_id, "beads")
-    return Answer(document(found), (shown, *more(found.next)))
+    return Answer(found, (shown, *more(found.next)))
 
 
 def show(
@@ -65,7 +72,7 @@ def show(
 ) -> Answer:
     """Show one bead in full: its rows, its dependencies and its audit trail. `townctl explain bead` says why it waits."""
     found = place.bead(town_id, the_one(place, town_id, "bead", bead_id))
-    return Answer(document(found), tuple(_bead_view(found.town_id, found.bead)))
+    return Answer(found, _bead_view(found.town_id, found.bead))
 
 
 def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
@@ -76,7 +83,7 @@ def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
         for a in found.agents
     ]
     columns = ("agent", "name", "role", "status", "works on", "last activity", "says")
-    return Answer(document(found), (table(*columns, rows=rows) if rows else _none(town_id, "agents"),))
+    return Answer(found, (table(*columns, rows=rows) if rows else _none(town_id, "agents"),))
 
 
 def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
@@ -88,7 +95,7 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
         for each in found.convoys
     ]
     shown = table("convoy", "state", "done", "landed", "title", rows=rows) if rows else _none(town_id, "convoys")
-    return Answer(document(found), (shown, *more(found.next)))
+    return Answer(found, (shown, *more(found.next)))
 
 
 def _none(town_id: str, things: str) -> Text:

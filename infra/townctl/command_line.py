@@ -19,7 +19,7 @@ from rich.text import Text
 from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
 from infra.townctl import commands
 from infra.townctl.context import Context, OpenDirectory
-from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, screen
+from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, plain, screen
 from infra.townctl.place import Place
 from shared.domain.errors import Refused, TownError, UnknownTown
 
@@ -35,12 +35,24 @@ def _option(name: str, *, negative: str | None = None) -> Parameter:
 class Common:
     """The options of every command: where the towns are, and the form of the answer."""
 
-    data: Annotated[Path | None, _option("data")] = None
+    data: Annotated[str | None, _option("data")] = None
     bucket: Annotated[str | None, _option("bucket")] = None
     endpoint: Annotated[str | None, _option("endpoint")] = None
     region: Annotated[str | None, _option("region")] = None
     api: Annotated[str | None, _option("api")] = None
     json: Annotated[bool, _option("json", negative="")] = False
+
+    def __post_init__(self) -> None:
+        """Refuse an empty text, which a shell passes for a variable that is not set."""
+        for name in ("data", "bucket", "endpoint", "region", "api"):
+            if getattr(self, name) == "":
+                hint = f"give a value, or leave --{name} out"
+                raise Refused(f"--{name} is empty", status=400, path=name, hint=hint)
+
+    @property
+    def directory(self) -> Path | None:
+        """The data directory that --data names."""
+        return None if self.data is None else Path(self.data)
 
     @property
     def api_url(self) -> str | None:
@@ -139,7 +151,10 @@ def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirect
     name = " ".join(app.parse_commands(tokens)[0])
     try:
         context = Context(
-            named_data=common.data, named_bucket=common.named_bucket, wants_json=common.json, open_directory=objects
+            named_data=common.directory,
+            named_bucket=common.named_bucket,
+            wants_json=common.json,
+            open_directory=objects,
         )
         if "place" in ignored:
             place = _place(common, context)
@@ -152,6 +167,16 @@ def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirect
     except TownError as error:
         error.hint = error.hint or f"correct it and try again; `townctl {name} --help` shows what the command takes"
         raise
+    except UnicodeEncodeError as error:
+        raise _not_text(tokens) or error from error
+
+
+def _not_text(tokens: Sequence[str]) -> Refused | None:
+    """The error of the first argument that is not text: the shell has passed bytes that are not UTF-8."""
+    for word in tokens:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            return Refused(f"not UTF-8 text: {word!r}", status=400, hint="write ids and texts in UTF-8")
+    return None
 
 
 def _place(common: Common, context: Context) -> Place:
@@ -184,6 +209,6 @@ def _complain(kind: str, message: str, *, hint: str, as_json: bool, path: str = 
     else:
         where = f"{place}: " if path and path not in message else ""
         line = " ".join(f"{where}{message}".split())
-        print(f"townctl: {line}", file=sys.stderr)
-        print(f"  hint: {hint}", file=sys.stderr)
+        print(f"townctl: {plain(line)}", file=sys.stderr)
+        print(f"  hint: {plain(hint)}", file=sys.stderr)
     return REFUSED

@@ -21,7 +21,7 @@ from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
 from shared.domain.errors import Refused, TownError
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
 from shared.images import summary
@@ -96,7 +96,7 @@ def doctor(
     if town_id is None:
         findings += _of_strangers(markers, known)
     checked = Checked(context.place, towns, rows, tuple(findings))
-    return Answer(document(checked), tuple(_view(checked)), FOUND if findings else OK)
+    return Answer(checked, _view(checked), FOUND if findings else OK)
 
 
 def _of_town(

@@ -1,19 +1,22 @@
 """`townctl event`: post events to a town's inbox, list which are pending or poisoned, redrive a poisoned one."""
 
-from typing import Annotated, Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
 from infra.townctl.output import Answer, compact, short, table, time_text
-from infra.townctl.paging import CursorOption, LimitOption, more
+from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, more, require_filter
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
-from shared.domain.shapes import document
-from shared.questions.event_list import EventEntry
 from shared.questions.filters import LIMIT_AT_MOST, EventFilter, StateFilter
-from shared.questions.receipts import Batch
+
+if TYPE_CHECKING:
+    from shared.questions.event_list import EventEntry
+    from shared.questions.receipts import Batch
 
 
 def post(
@@ -68,11 +71,12 @@ def list_(
 ) -> Answer:
     """List events with their outcomes, newest first: in the inbox, stored, and those that came again under a known id."""
     require_limit(limit, LIMIT_AT_MOST)
+    require_filter("type", type_, at_most=LONGEST_ID)
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
     columns = ("seq", "event", "type", "about", "received", "outcome", "error")
     rows = [_row(event) for event in found.events]
-    return Answer(document(found), (table(*columns, rows=rows) if rows else _none(town_id), *more(found.next)))
+    return Answer(found, (table(*columns, rows=rows) if rows else _none(town_id), *more(found.next)))
 
 
 def _none(town_id: str) -> str:
@@ -127,7 +131,7 @@ def redrive(
 
 
 def _accepted(stored: Batch) -> Answer:
-    return Answer(document(stored), (f"accepted {', '.join(stored.accepted)}; the next tick takes it",))
+    return Answer(stored, (f"accepted {', '.join(stored.accepted)}; the next tick takes it",))
 
 
 def body_of(file: str | None, **flags: str | None) -> bytes:

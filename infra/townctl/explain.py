@@ -13,7 +13,6 @@ from infra.townctl.paging import the_one
 from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
-from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.questions.explain import Explanation
 from shared.questions.present import CurrentWait
@@ -52,7 +51,7 @@ def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, pl
     moment = time_of(at, what="at")
     town_id = town_id or _only_town(place.town_ids())
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
-    return Answer(document(found), tuple(view(found)))
+    return Answer(found, view(found))
 
 
 def view(found: Explanation) -> Iterator[RenderableType]:

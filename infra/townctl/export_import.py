@@ -17,7 +17,7 @@ from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.wording import quantity
 from shared.adapters import ids
 from shared.domain.errors import Refused
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer
 from shared.moving import transfer
 from shared.moving.foreign_rows import NotRead
 from shared.ports.steps import drive
@@ -84,7 +84,7 @@ def export(
             f"the file lacks {quantity(exported.waiting_batches, 'batch of events', 'batches of events')} in the inbox; "
             f"to include them, run `townctl tick {town_id}` and export again"
         )
-    return Answer(document(written), tuple(shown), FOUND if exported.waiting_batches else OK)
+    return Answer(written, tuple(shown), FOUND if exported.waiting_batches else OK)
 
 
 def import_(
@@ -118,7 +118,7 @@ def import_(
         journal_rows_left_out=made.content.journal_rows,
         not_read=made.content.not_read,
     )
-    return Answer(document(imported), tuple(_view(imported)), FOUND if imported.not_read else OK)
+    return Answer(imported, tuple(_view(imported)), FOUND if imported.not_read else OK)
 
 
 def _view(imported: ImportedTown) -> Iterator[RenderableType]:

@@ -11,7 +11,7 @@ from infra.townctl.arguments import TownName
 from infra.townctl.context import TheContext
 from infra.townctl.output import Answer
 from shared.adapters import ids
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 
@@ -43,7 +43,7 @@ def config(
     known = context.require_towns(context.store(), *towns)
     chosen = towns or known
     text = litestream.for_place(context.bucket, context.data.resolve(), list(chosen), files=files.resolve())
-    return Answer(document(Configuration(chosen, text)), (text.rstrip(),))
+    return Answer(Configuration(chosen, text), (text.rstrip(),))
 
 
 def import_(
@@ -66,4 +66,4 @@ def import_(
     )
     created = drive(context.founding_store().create(town_id, image, facts))
     adopted = Adopted(town_id, read.txid, created.txid, created.image_digest)
-    return Answer(document(adopted), (f"created town {town_id} from transaction {read.txid} of {replica}",))
+    return Answer(adopted, (f"created town {town_id} from transaction {read.txid} of {replica}",))

@@ -22,7 +22,7 @@ from infra.townctl.output import FOUND, OK, Answer, plain
 from infra.townctl.wording import message_of, quantity
 from shared.adapters import ids
 from shared.domain import limits
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer
 from shared.ports.steps import drive
 from shared.runner.passes import Passes
 from shared.runner.run_report import FailedRun, PassReport, RunOutcome, RunReport
@@ -226,7 +226,7 @@ def run(
     tally = loop.tally
     lines = [f"{quantity(tally.passes, 'pass', 'passes')}: {_outcomes(tally.outcomes)}"]
     lines += [plain(f"{town_id}: {problem}") for town_id, problem in sorted(tally.failed_effects.items())]
-    return Answer(document(tally.counts()), tuple(lines), FOUND if tally.failing else OK)
+    return Answer(tally.counts(), tuple(lines), FOUND if tally.failing else OK)
 
 
 def _outcomes(outcomes: Mapping[str, int]) -> str:

@@ -20,7 +20,7 @@ from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.domain.field_errors import first_error
 from shared.domain.report import AppliedEvent, BrokenInvariant, Claim, JudgedAction, TickMetrics
-from shared.domain.shapes import Time, answer, document, read
+from shared.domain.shapes import Time, answer, read
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.intake import ingest
@@ -105,7 +105,7 @@ def tick(
     violated = run.tick is not None and run.tick.violations
     code = FOUND if run.outcome == "lost" or violated else OK
     complaints = _complaints(store, town_id) if run.effects.failed else ()
-    return Answer(document(_done(run)), (*_run_view(run), *complaints), code)
+    return Answer(_done(run), (*_run_view(run), *complaints), code)
 
 
 def _done(run: RunReport) -> TickDone:

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from typing import Any, Final, TextIO
 
@@ -38,11 +38,20 @@ _UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a command. `document` is printed with --json, `shown` without."""
+    """The result of a command. `said`, an answer model or JSON, is printed with --json, `shown` without."""
 
-    document: Any
-    shown: tuple[RenderableType, ...]
+    said: Any
+    shown: Iterable[RenderableType]
     code: int = OK
+
+    @property
+    def document(self) -> Any:
+        """The JSON document."""
+        if not is_dataclass(self.said):
+            return self.said
+        from shared.domain.shapes import document
+
+        return document(self.said)
 
 
 def plain(text: object) -> str:

@@ -10,6 +10,10 @@ from infra.townctl.place import Place, Subject
 from shared.domain.errors import Refused
 from shared.questions.filters import LIMIT_AT_MOST
 
+LONGEST_ID: Final = 64
+LONGEST_TEXT: Final = 256
+"""Characters of a label, or of a text that is looked for."""
+
 _MEANT: Final = 5
 
 LimitOption = Annotated[int, Parameter(help=f"How many, 1 to {LIMIT_AT_MOST}.")]
@@ -24,8 +28,18 @@ def more(cursor: str | None) -> Iterator[Text]:
         yield Text(f"there are more; to continue, add --cursor {cursor}")
 
 
+def require_filter(name: str, value: str | None, *, at_most: int) -> None:
+    """Check a text that a list is filtered by. Raises Refused."""
+    if value is not None and not 1 <= len(value) <= at_most:
+        problem = f"--{name} must have 1 to {at_most} characters, not {len(value)}"
+        raise Refused(problem, status=400, path=name, hint=f"leave --{name} out for all of them")
+
+
 def the_one(place: Place, town_id: str, kind: Subject, word: str) -> str:
     """The id that a word means; the word itself if it matches nothing in the current town. Raises Refused if it is ambiguous."""
+    if not 1 <= len(word) <= LONGEST_ID:
+        problem = f"the id of the {kind} must have 1 to {LONGEST_ID} characters, not {len(word)}"
+        raise Refused(problem, status=400, path=kind, hint=f"`townctl {kind} list {town_id}` shows the ids")
     ids = place.meant(town_id, kind, word, limit=_MEANT)
     if len(ids) > 1:
         others = " and others" if len(ids) == _MEANT else ""

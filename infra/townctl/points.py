@@ -9,7 +9,6 @@ from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, table
 from infra.townctl.place import ThePlace
 from infra.townctl.wording import quantity
-from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.questions.filters import POINTS_AT_MOST
 
@@ -26,4 +25,4 @@ def points(
     found = place.points(town_id, limit=limit)
     rows = [(point.txid, to_text(point.time), point.tick, point.size, point.kind) for point in found.points]
     shown = f"{len(found.points)} of {quantity(found.total, 'restore point')}"
-    return Answer(document(found), (table("txid", "time", "tick", "bytes", "kept as", rows=rows), Text(shown)))
+    return Answer(found, (table("txid", "time", "tick", "bytes", "kept as", rows=rows), Text(shown)))

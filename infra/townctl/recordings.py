@@ -91,14 +91,14 @@ def record(
         f"{quantity(written.bytes, 'byte')}, {quantity(written.masked, 'masked text')}; "
         f"to verify it anywhere: townctl replay {file}"
     )
-    return Answer(document(RecordedWindow(town_id, written)), (line,))
+    return Answer(RecordedWindow(town_id, written), (line,))
 
 
 def _not_recorded(unproven: RecordedWindow) -> Answer:
     lines: list[RenderableType] = [Text(plain(f"nothing was written: {unproven.problem}"), style="bold")]
     if unproven.divergence is not None:
         lines += _differences(unproven.divergence.differences)
-    return Answer(document(unproven), tuple(lines), FOUND)
+    return Answer(unproven, tuple(lines), FOUND)
 
 
 def replay_file(path: Path) -> Answer:
@@ -112,7 +112,7 @@ def replay_file(path: Path) -> Answer:
         verified = verifying.verify(file_format.from_bytes(body, path.name))
     except DamagedImage as damage:
         damaged = ReplayedFile(str(path), damage.message, None)
-        return Answer(document(damaged), (Text(plain(damage.message), style="bold"),), FOUND)
+        return Answer(damaged, (Text(plain(damage.message), style="bold"),), FOUND)
     shown = document(ReplayedFile(str(path), None, verified))
     return Answer(shown, tuple(view(verified)), OK if verified.exact else FOUND)
 

@@ -15,7 +15,6 @@ from infra.townctl.place import ThePlace
 from infra.townctl.summaries import action_line, code_of, event_line
 from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
-from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.differences import ABSENT, Difference
 from shared.history.journal_rows import ticks_text
@@ -80,8 +79,8 @@ def replay(
         asked["overrides"] = _changes(overrides, cursor)
     found = place.replay(target, asked)
     if isinstance(found, WhatIf):
-        return Answer(document(found), tuple(what_if_view(found)), OK if found.history_divergence is None else FOUND)
-    return Answer(document(found), tuple(replay_view(found)), OK if found.exact else FOUND)
+        return Answer(found, what_if_view(found), OK if found.history_divergence is None else FOUND)
+    return Answer(found, replay_view(found), OK if found.exact else FOUND)
 
 
 def _changes(file: str, cursor: str | None) -> Any:

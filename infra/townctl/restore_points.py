@@ -79,7 +79,7 @@ def restore(
     else:
         committed = _in_place(context, past, town_id, old).txid
     restored = RestoredTown(town_id, old.point, None if to is None else str(to), committed, agrees)
-    return Answer(document(restored), tuple(_restored_view(restored, len(old.image))), FOUND if agrees is False else OK)
+    return Answer(restored, tuple(_restored_view(restored, len(old.image))), FOUND if agrees is False else OK)
 
 
 def _litestream_agrees(context: Context, town_id: str, old: Restored) -> bool:
@@ -160,4 +160,4 @@ def retention(
         for objects, size in ((len(plan.doomed), plan.freed_bytes), (plan.kept_objects, plan.kept_bytes))
     )
     line = f"deleted {doomed}" if carry_out else f"no longer needed: {doomed}; to delete them, add --carry-out"
-    return Answer(document(plan), (f"{line}; kept: {kept}",))
+    return Answer(plan, (f"{line}; kept: {kept}",))

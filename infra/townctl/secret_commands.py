@@ -20,7 +20,7 @@ from shared.adapters.forge_tokens import secret_name
 from shared.adapters.secret_files import LARGEST, SecretFiles
 from shared.domain.errors import Refused
 from shared.domain.repositories import ForgeKind
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer
 from shared.ports.secrets import Secret
 from shared.storage.keys import checked_town_id
 
@@ -121,7 +121,7 @@ def store(
     where = "in a file that only its owner can read"
     if isinstance(secrets, StackSecrets):
         where = f"below {secrets.prefix} in AWS Secrets Manager; the functions use it within five minutes"
-    return Answer(document(StoredSecret(name)), (f"{name}: stored {where}",))
+    return Answer(StoredSecret(name), (f"{name}: stored {where}",))
 
 
 def names_in(secrets: SecretStore) -> Answer:
@@ -129,7 +129,7 @@ def names_in(secrets: SecretStore) -> Answer:
     stored = StoredSecrets(tuple(secrets.names()))
     hint = "no token is stored; store one: townctl secret set TOWN github < FILE"
     shown = table("secret", rows=[(name,) for name in stored.secrets]) if stored.secrets else hint
-    return Answer(document(stored), (shown,))
+    return Answer(stored, (shown,))
 
 
 def forget(secrets: SecretStore, forge: ForgeWord, *, town_id: str, rig: str | None, host: str | None) -> Answer:
@@ -137,7 +137,7 @@ def forget(secrets: SecretStore, forge: ForgeWord, *, town_id: str, rig: str | N
     name = secret_name(_host(forge, host), town_id=town_id, rig_id=rig)
     gone = secrets.remove(name)
     shown = f"{name}: {'removed' if gone else 'there was no such token; nothing was removed'}"
-    return Answer(document(RemovedSecret(name, gone)), (shown,), OK if gone else FOUND)
+    return Answer(RemovedSecret(name, gone), (shown,), OK if gone else FOUND)
 
 
 def _read_token() -> Secret:

@@ -29,7 +29,7 @@ from infra.townctl.town_token import KEY_NAME
 from infra.townctl.wording import quantity
 from shared.adapters import town_tokens
 from shared.domain.errors import Refused
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer
 from shared.history.retained_past import StoredPast
 from shared.ports.clock import Clock
 from shared.ports.queue import Wake
@@ -147,7 +147,7 @@ def serve(
         context.talk(f"serving {context.place} at {url}; Ctrl-C stops it after the current pass")
         loop.until(stop.wait)
     tally = loop.tally
-    return Answer(document(Ended(url, tally.counts())), (quantity(tally.passes, "pass", "passes"),))
+    return Answer(Ended(url, tally.counts()), (quantity(tally.passes, "pass", "passes"),))
 
 
 def served_from(context: Context, around: Surroundings, *, key: str) -> Served:

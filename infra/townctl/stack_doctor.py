@@ -17,8 +17,9 @@ from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims, issue
 from shared.domain.errors import AccessDenied, Refused, TownError
-from shared.domain.shapes import answer, document
+from shared.domain.shapes import answer, read
 from shared.ports.steps import drive
+from shared.questions.tick_list import Ticks
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
 
@@ -97,7 +98,7 @@ def examine(stack: Stack) -> Answer:
     examined = Examined(stack.outputs, tuple(symptoms), _notes(stack))
     rows = [(each.check, each.problem, each.hint) for each in symptoms]
     shown = table("check", "problem", "what to do", rows=rows) if rows else "nothing is wrong with the deployment"
-    return Answer(document(examined), (shown, *examined.notes), FOUND if symptoms else OK)
+    return Answer(examined, (shown, *examined.notes), FOUND if symptoms else OK)
 
 
 def deployed(name: str) -> Stack:
@@ -256,8 +257,8 @@ def _whole_way(stack: Stack) -> Iterator[Symptom]:
     stack.api.report(f"/api/towns/{TOWN}/events", body, token)
 
     def applied() -> bool:
-        ticks = stack.api.ask("GET", f"/api/towns/{TOWN}/ticks")["ticks"]
-        return any(event["event_id"] == event_id for tick in ticks for event in tick["outputs"]["events"])
+        found = read(Ticks, stack.api.ask("GET", f"/api/towns/{TOWN}/ticks"))
+        return any(event["event_id"] == event_id for tick in found.ticks for event in tick.row["outputs"]["events"])
 
     if not stack.wait(applied):
         hint = "follow docs/runbook/tick-missed.md and docs/runbook/town-waits-long.md"

@@ -1,6 +1,9 @@
 """The status of a town for people."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -8,8 +11,10 @@ from rich.text import Text
 from infra.townctl.output import plain, short, table, time_text
 from infra.townctl.wording import quantity
 from shared.domain.times import to_text
-from shared.questions.status import TownStatus
-from shared.questions.waiting import Waiting
+
+if TYPE_CHECKING:
+    from shared.questions.status import TownStatus
+    from shared.questions.waiting import Waiting
 
 
 def status_view(town: TownStatus) -> Iterator[RenderableType]:

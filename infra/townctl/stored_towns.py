@@ -99,7 +99,9 @@ class StoredTowns:
         """A page of the beads that are wanted."""
         from shared.questions import bead_list
 
-        return drive(bead_list.beads(town_id, self._context.store(), wanted, limit=limit, cursor=cursor))
+        store = self._context.store()
+        now = self._context.clock_of(store, town_id).now()
+        return drive(bead_list.beads(town_id, store, wanted, now=now, limit=limit, cursor=cursor))
 
     def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
         """A bead in full."""
@@ -179,7 +181,7 @@ class StoredTowns:
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """What the next tick would do."""
         from shared.adapters import ids
-        from shared.replay.debug_calls import reconcile_dry_run
+        from shared.questions.dry_run_call import reconcile_dry_run
 
         store = self._context.store()
         clock = self._context.clock_of(store, town_id)
@@ -193,7 +195,7 @@ class StoredTowns:
 
     def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """A window run again, or a what-if."""
-        from shared.replay.debug_calls import replay_events
+        from shared.replay.replay_call import replay_events
         from shared.replay.time_window import WHOLE_DAY
 
         store = self._context.store()

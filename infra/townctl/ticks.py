@@ -1,8 +1,10 @@
 """`townctl dry-run` and `ticks`: show what the next tick would do, and what past ticks did."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 from rich.console import RenderableType
@@ -14,14 +16,16 @@ from infra.townctl.place import Place, ThePlace
 from infra.townctl.summaries import code_of, done_in, subject_of
 from infra.townctl.wording import counted, since
 from shared.domain.errors import Refused
-from shared.domain.report import JudgedAction
-from shared.domain.shapes import document
 from shared.domain.times import from_text, text_or_none, to_text
-from shared.questions.dry_run import DryRun
 from shared.questions.filters import TICKS_AT_MOST
-from shared.questions.tick_list import PastTick, Ticks
+
+if TYPE_CHECKING:
+    from shared.domain.report import JudgedAction
+    from shared.questions.dry_run import DryRun
+    from shared.questions.tick_list import PastTick, Ticks
 
 _LIMIT_AT_MOST: Final = 100_000
+_LAST_TICK: Final = 2**53 - 1
 
 
 def dry_run(
@@ -53,7 +57,7 @@ def dry_run(
     if events is not None:
         asked["events"] = _events_in(events)
     shown = place.dry_run(town_id, asked)
-    return Answer(document(shown), tuple(dry_run_view(shown)))
+    return Answer(shown, dry_run_view(shown))
 
 
 def _events_in(file: str) -> list[Any]:
@@ -85,11 +89,11 @@ def ticks(
         hint = "give --after to go forwards, or --before to go backwards"
         raise Refused("--after and --before exclude each other", status=400, path="after", hint=hint)
     for name, value in (("after", after), ("before", before)):
-        if value is not None and value < 0:
+        if value is not None and not 0 <= value <= _LAST_TICK:
             hint = "give the number of a tick"
-            raise Refused(f"--{name} must not be negative: {value}", status=400, path=name, hint=hint)
+            raise Refused(f"--{name} must be 0 to {_LAST_TICK}, not {value}", status=400, path=name, hint=hint)
     found = _pages(place, town_id, limit=limit, after=after, before=before)
-    return Answer(document(found), tuple(ticks_view(found)))
+    return Answer(found, ticks_view(found))
 
 
 def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:

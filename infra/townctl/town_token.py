@@ -14,7 +14,7 @@ from infra.townctl.output import Answer
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import LIFE, Claims, issue
 from shared.domain.errors import AccessDenied, Refused, Retryable, Terminal
-from shared.domain.shapes import Time, answer, document
+from shared.domain.shapes import Time, answer
 from shared.storage import keys
 
 SECRET_VARIABLE: Final = "TOWNCTL_TOKEN_SECRET"  # noqa: S105 - a name
@@ -70,7 +70,7 @@ def token(
     life = timedelta(hours=hours)
     signing = _keys(secret, key_file, context)
     made = _issued(Claims(town_id, scope, agent, generation), signing, key_file, now=now, life=life)
-    return Answer(document(TownToken(town_id, scope, agent, made, now + life)), (made,))
+    return Answer(TownToken(town_id, scope, agent, made, now + life), (made,))
 
 
 def _issued(claims: Claims, signing: tuple[str, ...], key_file: Path | None, *, now: datetime, life: timedelta) -> str:

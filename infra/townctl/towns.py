@@ -1,8 +1,10 @@
 """`townctl town`: create and start towns, list them, and show the work, the waiting beads and the settings of one."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import RenderableType
@@ -12,8 +14,9 @@ from infra.townctl.arguments import TownName, content_of, json_of
 from infra.townctl.output import FOUND, OK, Answer, plain, table, time_text
 from infra.townctl.place import ThePlace
 from shared.domain.errors import Refused
-from shared.domain.shapes import document
-from shared.questions.rosters import Setting, TownSettings
+
+if TYPE_CHECKING:
+    from shared.questions.rosters import Setting, TownSettings
 
 
 def create(
@@ -43,7 +46,7 @@ def create(
         raise Refused(f"the configuration of town {town_id} is not a JSON object", status=400, path="config", hint=hint)
     created = place.create(town_id, settings, paused=paused)
     shown = f"created town {town_id} in {place.name}; register a rig next: townctl event post {town_id} --help"
-    return Answer(document(created), (shown,))
+    return Answer(created, (shown,))
 
 
 def start(town_id: TownName, /, *, place: ThePlace) -> Answer:
@@ -61,10 +64,10 @@ def list_(*, place: ThePlace) -> Answer:
     found = place.towns()
     if not found.towns:
         hint = f"there are no towns in {place.name} yet; create one: townctl town create TOWN"
-        return Answer(document(found), (hint,))
+        return Answer(found, (hint,))
     rows = [(t.town_id, t.tick, time_text(t.time), time_text(t.next_due_at), t.problem) for t in found.towns]
     code = FOUND if any(town.problem for town in found.towns) else OK
-    return Answer(document(found), (table("town", "tick", "at", "next due", "problem", rows=rows),), code)
+    return Answer(found, (table("town", "tick", "at", "next due", "problem", rows=rows),), code)
 
 
 def status(town_id: TownName, /, *, place: ThePlace) -> Answer:
@@ -76,13 +79,13 @@ def status(town_id: TownName, /, *, place: ThePlace) -> Answer:
 
     report = place.status(town_id)
     code = FOUND if report.violations or report.unreadable else OK
-    return Answer(document(report), tuple(status_view(report)), code)
+    return Answer(report, status_view(report), code)
 
 
 def config(town_id: TownName, /, *, place: ThePlace) -> Answer:
     """Show the settings of a town: the values that apply, which of them are defaults, and what rigs override."""
     found = place.settings(town_id)
-    return Answer(document(found), tuple(_settings_view(found)))
+    return Answer(found, _settings_view(found))
 
 
 def _settings_view(found: TownSettings) -> Iterator[RenderableType]:

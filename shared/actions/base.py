@@ -1,7 +1,7 @@
 """The base of all actions. An action is an intended change, and its `apply` checks whether the change still fits the town."""
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from shared.domain.orders import Order
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Skipped
@@ -27,9 +27,9 @@ class Action:
         """The states that this action wants for rows. Two actions of a pass that want different states for a row conflict."""
         return ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The action in its wire form, as the journal and the answers show it."""
-        shown: dict[str, Any] = {"type": self.type}
+        shown: dict[str, object] = {"type": self.type}
         for field in fields(self):
             value = getattr(self, field.name)
             shown[field.name.rstrip("_")] = list(value) if isinstance(value, tuple) else value

@@ -49,7 +49,7 @@ def sdk_errors() -> tuple[type[Exception], ...]:
 
 def response_of(error: Exception) -> Mapping[str, Any]:
     """The error answer of the service; empty if there was no answer."""
-    found: Mapping[str, Any] = getattr(error, "response", None) or {}
+    found: Mapping[str, object] = getattr(error, "response", None) or {}
     return found
 
 

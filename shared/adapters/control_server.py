@@ -14,7 +14,7 @@ newest generation: it cancels a start that is superseded while still in progress
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Final, get_args
 from urllib.parse import quote
 
 from shared.adapters.clock import Budget
@@ -185,7 +185,7 @@ class ControlServerRuntime:
             found[API_VARIABLE] = self._api
         return found
 
-    def _tokens_of_agents(self, town_id: str, agents: object) -> list[dict[str, Any]]:
+    def _tokens_of_agents(self, town_id: str, agents: object) -> list[dict[str, object]]:
         """A fresh token for each running generation."""
         if self._mint is None or not isinstance(agents, list):
             return []
@@ -206,7 +206,7 @@ class ControlServerRuntime:
         """Send the container its token, and those of the agents that its /health named."""
         if self._mint is None:
             return Done()
-        body: dict[str, Any] = {"token": self._mint(town_id, scope="container")}
+        body: dict[str, object] = {"token": self._mint(town_id, scope="container")}
         tokens = self._tokens_of_agents(town_id, agents)
         if tokens:
             body["agentTokens"] = tokens
@@ -219,7 +219,7 @@ class ControlServerRuntime:
         method: str,
         town_id: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, object] | None,
         *,
         effect_id: str = "",
         generation: int | None = None,

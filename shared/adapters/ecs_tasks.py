@@ -214,7 +214,7 @@ def tag_value(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _capacity(name: str) -> dict[str, Any]:
+def _capacity(name: str) -> dict[str, object]:
     if name == "FARGATE":
         return {"launchType": name}
     return {"capacityProviderStrategy": [{"capacityProvider": name, "weight": 1}]}

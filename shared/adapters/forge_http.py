@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -52,7 +52,7 @@ class Said:
     """A 2xx answer: its headers (names in lower case) and its JSON value."""
 
     headers: Mapping[str, str]
-    value: Any
+    value: object
 
 
 class ForgeClient:
@@ -82,14 +82,14 @@ class ForgeClient:
         if self._peer is not None:
             self._peer.close()
 
-    def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: Any = None) -> _T | ForgeError:
+    def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: object = None) -> _T | ForgeError:
         """Send a request and return its answer in that shape. `path` is absolute: everything after the host."""
         said = self.said(verb, path, body)
         if isinstance(said, ForgeError):
             return said
         return self.shaped(shape, said)
 
-    def said(self, verb: str, path: str, body: Any = None) -> Said | ForgeError:
+    def said(self, verb: str, path: str, body: object = None) -> Said | ForgeError:
         """Send a request and return its 2xx answer with its JSON value."""
         answer = self._send(verb, path, body)
         if isinstance(answer, ForgeError):
@@ -128,7 +128,7 @@ class ForgeClient:
         clean = message.encode(errors="replace").decode().replace("\0", "?")
         return clean.replace(self._token.reveal(), "***")[:_LONGEST_MESSAGE]
 
-    def _send(self, verb: str, path: str, body: Any) -> HttpAnswer | ForgeError:
+    def _send(self, verb: str, path: str, body: object) -> HttpAnswer | ForgeError:
         token = self._token.reveal()
         if not (token.isascii() and token.isprintable()):
             return ForgeError("no_token", f"the token stored for {self._at.host} cannot be sent: store it again")
@@ -189,7 +189,7 @@ class ForgeClient:
             self._limits.note(self._at.host, self._token, until)
 
 
-def _message_of(value: Any) -> str:
+def _message_of(value: object) -> str:
     """The message of an error answer. GitLab puts some under `error`, and some are lists or objects."""
     if not isinstance(value, dict):
         return ""

@@ -5,7 +5,7 @@ reports no rollup, the combined status is read too; if that is empty as well, th
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import TypeAdapter
@@ -146,7 +146,7 @@ class _Call:
             return self._refused(said.headers, problems)
         return self._client.shaped(_AROUND, said)
 
-    def _refused(self, headers: Mapping[str, str], problems: Any) -> ForgeError:
+    def _refused(self, headers: Mapping[str, str], problems: object) -> ForgeError:
         """GraphQL errors have status 200 and a type. An error without a type is a failure inside GitHub."""
         first = problems[0] if isinstance(problems, list) and isinstance(problems[0], dict) else {}
         kind, message = first.get("type"), self._client.presentable(str(first.get("message", "")))

@@ -4,7 +4,7 @@ It combines three kinds of answers: the merge request (with its newest pipeline)
 approvals.
 """
 
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import TypeAdapter
@@ -90,7 +90,7 @@ class _Call:
         self._client = client
         self._path = f"{urlsplit(target.at.api_url).path}/projects/{project}/merge_requests/{target.number}"
 
-    def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: Any = None) -> _T | ForgeError:
+    def ask(self, shape: TypeAdapter[_T], verb: str, path: str, body: object = None) -> _T | ForgeError:
         """Send a request and return its answer in that shape."""
         return self._client.ask(shape, verb, self._path + path, body)
 

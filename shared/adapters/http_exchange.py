@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPException
 from threading import Event, Timer
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -74,7 +74,7 @@ class HttpAnswer:
     headers: Mapping[str, str]
     content: bytes
 
-    def json(self) -> Any:
+    def json(self) -> object:
         """The JSON value. Raises only ValueError, with the reason."""
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
@@ -235,7 +235,7 @@ def _hanging_up(sock: socket.socket | None, seconds: float, is_over: Event) -> I
         timer.join()
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
+def _is_deeper(value: object, levels: int) -> bool:
     """Whether a value has more levels of objects and lists, found without recursion."""
     layer = [value]
     for _ in range(levels):

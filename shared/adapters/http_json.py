@@ -58,7 +58,7 @@ class NoAnswer:
 
 
 def call(
-    method: str, url: str, *, body: Mapping[str, Any] | None = None, headers: Mapping[str, str], seconds: float
+    method: str, url: str, *, body: Mapping[str, object] | None = None, headers: Mapping[str, str], seconds: float
 ) -> Answered | NotSent | NoAnswer:
     """Make one call within `seconds` real seconds."""
     budget = Budget(seconds)

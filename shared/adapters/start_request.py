@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from shared.adapters.prompts import prompt, system_prompt
 from shared.domain.orders import OrderedRig, StartOrder
@@ -17,11 +17,11 @@ GENERATION_VARIABLE: Final = "TOWN_AGENT_GENERATION"
 
 def start_request(
     order: StartOrder, *, model: str | None, small_model: str | None, environment: Mapping[str, str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The body of the request, without fields that are None. `environment` is merged into `envVars`."""
     rig = order.rig or OrderedRig()
     default_branch = rig.default_branch or "main"
-    request: dict[str, Any] = {
+    request: dict[str, object] = {
         "agentId": order.agent_id,
         "rigId": rig.id,
         "townId": order.town_id,

@@ -67,7 +67,7 @@ def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta
         problem = "a token must be valid for more than zero and at most eight hours"
         raise Refused(problem, status=400, path="life", hint=hint)
     [key, *_] = _usable(keys)
-    body: dict[str, Any] = {
+    body: dict[str, object] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "iat": int(now.timestamp()),

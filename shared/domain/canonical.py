@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-from typing import Any
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Canonical JSON text. Raises ValueError for NaN and infinities."""
     return _ENCODER.encode(value)
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """The SHA-256 of the canonical text, in hex."""
     return hashlib.sha256(dumps(value).encode()).hexdigest()
 

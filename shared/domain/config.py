@@ -6,7 +6,7 @@ town's value, else the default. Null in an override counts as absent.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
@@ -25,7 +25,8 @@ Attempts = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Each validator is built on first use, because a part is mostly validated as a part of the whole.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class RefineryConfig(_Strict):
@@ -50,7 +51,7 @@ class ContainerConfig(_Strict):
 class AgentRuntimeConfig(BaseModel):
     """Where agents run. Each kind has settings of its own, which its adapter reads."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
     kind: Literal["control_server", "ecs", "local"]
 
 
@@ -92,7 +93,7 @@ class RigConfig(_Strict):
     max_dispatch_attempts: Attempts | None = None
 
 
-NEW_TOWN: Final[dict[str, Any]] = {
+NEW_TOWN: Final[dict[str, object]] = {
     "merge_strategy": "pr",
     "refinery": {
         "review_mode": "comments",
@@ -162,7 +163,7 @@ def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
     )
 
 
-def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def merged(stored: dict[str, object], given: dict[str, object]) -> dict[str, object]:
     """`stored`, with its values replaced by the given ones; sections are merged one level deep."""
     result = dict(stored)
     for key, value in given.items():
@@ -171,19 +172,19 @@ def merged(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def first_problem(model: type[BaseModel], values: dict[str, Any]) -> str | None:
+def first_problem(model: type[BaseModel], values: dict[str, object]) -> str | None:
     """The path of the first invalid value, as in `refinery.auto_merge_delay_minutes`; None if all are valid."""
     found = _first_error(model, values)
     return None if found is None else found.place or "config"
 
 
-def what_is_expected(model: type[BaseModel], values: dict[str, Any]) -> str:
+def what_is_expected(model: type[BaseModel], values: dict[str, object]) -> str:
     """What is wrong with the first invalid value, in a sentence; for an unknown setting, the list of known ones."""
     found = _first_error(model, values)
     return "" if found is None else field_errors.what_is_expected(model, found) or found.message
 
 
-def _first_error(model: type[BaseModel], values: dict[str, Any]) -> FieldError | None:
+def _first_error(model: type[BaseModel], values: dict[str, object]) -> FieldError | None:
     try:
         model.model_validate(values)
     except ValidationError as error:

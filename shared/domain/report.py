@@ -141,6 +141,14 @@ class TickMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class BusinessEvent:
+    """Something that people outside the town want to know, such as a suppressed landing. `data` is JSON."""
+
+    name: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class TickReport:
     """Everything that one tick decided. `quiet` means that nothing happened and nothing is committed."""
 
@@ -153,7 +161,7 @@ class TickReport:
     effects: tuple[ClaimedEffect, ...] = ()
     violations: tuple[Violation, ...] = ()
     next_due: datetime | None = None
-    business_events: tuple[Mapping[str, Any], ...] = ()
+    business_events: tuple[BusinessEvent, ...] = ()
     alerts: tuple[Alert, ...] = ()
     pending_before: int = 0
     pending_after: int = 0
@@ -168,5 +176,5 @@ class TickReport:
             "effects": [{"effect_id": effect.effect_id, "attempt": effect.attempt} for effect in self.effects],
             "violations": [violation.as_json() for violation in self.violations],
             "metrics": document(self.metrics),
-            "business_events": [dict(event) for event in self.business_events],
+            "business_events": [{"name": event.name, "data": dict(event.data)} for event in self.business_events],
         }

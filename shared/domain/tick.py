@@ -95,7 +95,7 @@ class TickInput:
     due_at: Time | None = None
     journal_published_to: int = 0
     restore_window: timedelta = limits.RESTORE_WINDOW
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The column `inputs` of the journal."""
@@ -190,6 +190,6 @@ class Tick:
         return limits.within(at, span, now=self.now)
 
 
-def config_digest(stored_config: Any) -> str:
+def config_digest(stored_config: object) -> str:
     """The digest of a town's stored configuration, which is part of a tick's input."""
     return canonical.digest(stored_config)

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -25,7 +25,8 @@ _LARGEST_INTEGER: Final = 2**63 - 1
 class Part(BaseModel):
     """Base of objects inside a payload: as strict as the payload itself."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Built on first use, as the events are.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 def _storable(text: str) -> bytes:
@@ -56,7 +57,7 @@ def _status_message(text: str) -> str:
     return message
 
 
-def _time(given: Any) -> Any:
+def _time(given: object) -> object:
     if isinstance(given, datetime):
         return given
     if not isinstance(given, str):
@@ -67,7 +68,7 @@ def _time(given: Any) -> Any:
         raise PydanticCustomError("time_text", "an ISO 8601 time with an offset is required") from None
 
 
-def _plain_json(value: Any) -> Any:
+def _plain_json(value: object) -> object:
     """The value, if a town can store it: no U+0000, no lone surrogate, no NaN, no integer of more than 64 bits."""
     if isinstance(value, str):
         _storable(value)
@@ -123,9 +124,9 @@ Time = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(whole_mil
 """ISO 8601 text with an offset, as an aware time of whole milliseconds."""
 Texts = Annotated[tuple[FreeText, ...], Field(strict=False)]
 """A list of texts."""
-JsonList = Annotated[tuple[Any, ...], Field(strict=False), AfterValidator(_plain_json)]
+JsonList = Annotated[tuple[object, ...], Field(strict=False), AfterValidator(_plain_json)]
 """A list of anything that a town can store."""
-JsonObject = Annotated[dict[str, Any], AfterValidator(_plain_json)]
+JsonObject = Annotated[dict[str, object], AfterValidator(_plain_json)]
 """An object of anything that a town can store."""
 HttpsUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_https_url)]
 """An address that starts with https://."""

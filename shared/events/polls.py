@@ -7,7 +7,7 @@ fails the MR directly.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import model_validator
 
@@ -45,12 +45,12 @@ class _Polled:
         """Store notes about the MR."""
         beads.note(self.town, self.bead.id, *changes)
 
-    def append(self, event_type: str, **payload: Any) -> None:
+    def append(self, event_type: str, **payload: object) -> None:
         """Append an event about the pull request to this drain."""
         given = {key: value for key, value in payload.items() if value is not None}
         inbox.append(self.town, event_type, {"pr_url": self.review.pr_url, **given}, bead_id=self.bead.id)
 
-    def announce(self, name: str, **data: Any) -> None:
+    def announce(self, name: str, **data: object) -> None:
         """Note a business event about the pull request."""
         self.town.business_event(name, {"bead_id": self.bead.id, "pr_url": self.review.pr_url, **data})
 
@@ -121,7 +121,7 @@ def _polled(town: Town, bead_id: str | None, asked_url: str | None) -> _Polled |
     return _Polled(town, bead, review, town.settings(bead.rig_id))
 
 
-def _trace(town: Town, bead_id: str) -> tuple[Any, ...]:
+def _trace(town: Town, bead_id: str) -> tuple[object, ...]:
     """Everything that a poll can change, except its outbox row and the time of the last feedback check."""
     bead = lookup.bead(town, bead_id)
     review = lookup.review(town, bead_id)

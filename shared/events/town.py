@@ -1,6 +1,6 @@
 """Events about the town itself: its rigs, its configuration, its start, its escalations (spec/events.md 4.6)."""
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -173,7 +173,7 @@ def _never_lands(town_config: TownConfig, rig_config: RigConfig | None) -> bool:
     return settings.merge_strategy == "direct" and not settings.code_review
 
 
-def _without_removed_models(config: dict[str, Any]) -> dict[str, Any]:
+def _without_removed_models(config: dict[str, object]) -> dict[str, object]:
     """The configuration without roles whose model is null. Merging cannot remove a key, so null stands for removal."""
     models = config.get("role_models")
     if not isinstance(models, dict):

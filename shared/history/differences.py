@@ -53,7 +53,7 @@ def of_outputs(row: JournalRow, got: Mapping[str, Any]) -> tuple[Difference, ...
     return shown(of_values("ticks", str(row["tick_no"]), "outputs", row["outputs"], got))
 
 
-def of_values(table: str, key: str, column: str, expected: Any, got: Any) -> Iterator[Difference]:
+def of_values(table: str, key: str, column: str, expected: object, got: object) -> Iterator[Difference]:
     """Where two JSON values in a column differ. The column is then a path into the value."""
     for path, wanted, seen in _paths(column, expected, got):
         yield Difference(table, key, path, wanted, seen)
@@ -91,7 +91,7 @@ def _of_towns(expected: database.Database, got: database.Database) -> Iterator[D
         yield from _of_rows(table, dump.by_key(expected, table), dump.by_key(got, table))
 
 
-def _paths(path: str, expected: Any, got: Any) -> Iterator[tuple[str, Any, Any]]:
+def _paths(path: str, expected: object, got: object) -> Iterator[tuple[str, object, object]]:
     if isinstance(expected, dict) and isinstance(got, Mapping):
         for name in sorted({*expected, *got}):
             yield from _paths(f"{path}.{name}", expected.get(name), got.get(name))
@@ -104,7 +104,7 @@ def _paths(path: str, expected: Any, got: Any) -> Iterator[tuple[str, Any, Any]]
         yield path, expected, got
 
 
-def _cut(value: Any) -> Any:
+def _cut(value: object) -> object:
     if isinstance(value, dict | list):
         value = canonical.dumps(value)
     return value[:_TEXT_SHOWN] + "…" if isinstance(value, str) and len(value) > _TEXT_SHOWN else value

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from shared.domain.report import Claim
 from shared.ports.town_past import JournalRow
 from shared.town import database, outbox
 
-EffectResults = dict[tuple[str, int], Any]
+EffectResults = dict[tuple[str, int], object]
 """Results by effect id and attempt."""
 
 

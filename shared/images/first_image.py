@@ -1,14 +1,13 @@
 """The first image of a town: the schema, the id and the configuration. The first tick creates the mayor."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from shared.domain.config import NEW_TOWN, TownConfig, first_problem, merged, what_is_expected
 from shared.domain.errors import Refused
 from shared.town import database, town_keys
 
 
-def found(town_id: str, *, config: Mapping[str, Any] | None = None, paused: bool = False) -> bytes:
+def found(town_id: str, *, config: Mapping[str, object] | None = None, paused: bool = False) -> bytes:
     """The image of a new town. `config` overrides parts of the default configuration. Raises Refused (400) if it is invalid."""
     stored = merged(NEW_TOWN, dict(config or {}))
     problem = first_problem(TownConfig, stored)

@@ -3,7 +3,6 @@
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from shared.domain import limits
 from shared.town.town_keys import TownKeys
@@ -13,7 +12,7 @@ from shared.town.town_keys import TownKeys
 class BeforeTick:
     """These values. `watched` are the ids of the working and stalled agents; `interval` is the shortest time between two ticks."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     last_tick_at: datetime | None
     next_due: datetime | None
     interval: timedelta
@@ -42,6 +41,6 @@ def drain_nonce(sql: sqlite3.Connection) -> str | None:
     return None if drain is None else drain.nonce
 
 
-def store_config(sql: sqlite3.Connection, config: dict[str, Any]) -> None:
+def store_config(sql: sqlite3.Connection, config: dict[str, object]) -> None:
     """Store another configuration in a private copy of an image."""
     TownKeys(sql).config = config

@@ -24,12 +24,12 @@ _RECEIVED: Final = re.compile(r"/inbox/(\d{13})-", re.ASCII)
 class StoredBatch:
     """A decoded inbox object, with the time of receipt and the source of its events."""
 
-    events: tuple[dict[str, Any], ...]
+    events: tuple[dict[str, object], ...]
     received_at: str
     source: EventSource
 
 
-def events_of(body: bytes) -> tuple[dict[str, Any], ...]:
+def events_of(body: bytes) -> tuple[dict[str, object], ...]:
     """The 1 to 100 events of a body: one object, a list, or {"events": [...]}. Raises Refused (400, 413)."""
     value = strict_json.parse(body, limit=_BODY_SIZE, depth=_BODY_DEPTH)
     if isinstance(value, dict) and "events" not in value and len(body) > limits.EVENT_SIZE:
@@ -53,7 +53,7 @@ def received_at(key: str) -> str:
     return to_text(from_milliseconds(int(found[1]) if found else 0))
 
 
-def _events_in(value: Any) -> tuple[dict[str, Any], ...]:
+def _events_in(value: object) -> tuple[dict[str, object], ...]:
     if isinstance(value, dict) and "events" in value:
         other = next((key for key in sorted(value) if key != "events"), None)
         if other is not None:
@@ -76,7 +76,7 @@ def _events_in(value: Any) -> tuple[dict[str, Any], ...]:
     return tuple(value)
 
 
-def _stored_time(value: Any) -> str:
+def _stored_time(value: object) -> str:
     try:
         return to_text(from_text(value))
     except (TypeError, ValueError):

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
@@ -54,7 +54,7 @@ def id_of_copy(event_id: str, attempt: int) -> str:
     return f"{_REDRIVEN.sub('', event_id)}:r{attempt}"
 
 
-def copy_of(event: Fact | Envelope, event_id: str) -> dict[str, Any]:
+def copy_of(event: Fact | Envelope, event_id: str) -> dict[str, object]:
     """The copy of a stored event under another id, as an operator posts it (source operator).
 
     Raises Refused if the stored event cannot be sent again as it is.

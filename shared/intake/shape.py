@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import canonical, limits
 from shared.domain.errors import Refused
@@ -28,11 +28,11 @@ class Incoming:
     """
 
     envelope: Envelope
-    payload: Mapping[str, Any]
+    payload: Mapping[str, object]
     path: str
 
 
-def incoming(event: dict[str, Any], path: str, *, received_at: str, source: EventSource) -> Incoming:
+def incoming(event: dict[str, object], path: str, *, received_at: str, source: EventSource) -> Incoming:
     """Check the fields, size and envelope of a decoded event. Its type may still be unknown. Raises Refused (400, 413)."""
     _require_fields_and_size(event, path)
     event_id = event.get("event_id")
@@ -94,7 +94,7 @@ def too_large(size: int, path: str) -> Refused:
     )
 
 
-def _require_fields_and_size(event: dict[str, Any], path: str) -> None:
+def _require_fields_and_size(event: dict[str, object], path: str) -> None:
     for field in sorted(event):
         if field not in _FIELDS:
             hint = "the receiver sets it" if field in ("source", "received_at") else f"known: {', '.join(_FIELDS)}"
@@ -106,7 +106,7 @@ def _require_fields_and_size(event: dict[str, Any], path: str) -> None:
         raise Refused(f"nested deeper than {DEPTH} levels", status=400, path=path, hint="send a flatter value")
 
 
-def _subject(event: dict[str, Any], field: str, path: str) -> str | None:
+def _subject(event: dict[str, object], field: str, path: str) -> str | None:
     value = event.get(field)
     if value is None:
         return None
@@ -124,7 +124,7 @@ def _is_control(character: str) -> bool:
     return character < " " or "\x7f" <= character <= "\x9f"
 
 
-def _occurred_at(event: dict[str, Any], path: str) -> str | None:
+def _occurred_at(event: dict[str, object], path: str) -> str | None:
     value = event.get("occurred_at")
     if value is None:
         return None

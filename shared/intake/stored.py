@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from shared.domain import canonical
 from shared.domain.states import EventSource
@@ -24,7 +23,7 @@ def batch_id(envelopes: Iterable[Envelope]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def _written(event: Incoming, received_at: str) -> dict[str, Any]:
+def _written(event: Incoming, received_at: str) -> dict[str, object]:
     envelope = event.envelope
     fields = {
         "event_id": envelope.event_id,

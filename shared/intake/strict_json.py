@@ -6,7 +6,7 @@ The nesting depth is counted in the raw text before anything is parsed, so no in
 import json
 import math
 import re
-from typing import Any, Final
+from typing import Final
 
 from shared.domain.errors import Refused
 
@@ -17,7 +17,7 @@ _TEXT_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]'
 """A string that is not closed extends to the end of the body: the parser refuses it, and the search takes linear time."""
 
 
-def parse(body: bytes, *, limit: int, depth: int) -> Any:
+def parse(body: bytes, *, limit: int, depth: int) -> object:
     """Parse one JSON value of at most `limit` bytes and `depth` levels. Raises Refused and nothing else."""
     if len(body) > limit:
         hint = "send less at a time, for example fewer events in a request"
@@ -48,7 +48,7 @@ def parse(body: bytes, *, limit: int, depth: int) -> Any:
     return value
 
 
-def require_storable_text(value: Any, path: str = "") -> None:
+def require_storable_text(value: object, path: str = "") -> None:
     """Refuse U+0000 and lone surrogates in every text of a value, including keys. Raises Refused."""
     if isinstance(value, str):
         if "\0" in value:
@@ -66,7 +66,7 @@ def require_storable_text(value: Any, path: str = "") -> None:
             require_storable_text(inner, f"{path}[{index}]")
 
 
-def depth_of(value: Any) -> int:
+def depth_of(value: object) -> int:
     """How many levels of objects and lists a parsed value has."""
     if isinstance(value, dict):
         return 1 + max(map(depth_of, value.values()), default=0)
@@ -95,7 +95,7 @@ def _require_depth(text: str, limit: int) -> None:
                 return  # not JSON; the parser says where
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -128,5 +128,5 @@ def _require_length(literal: str) -> None:
         raise Refused(f"a number has at most {_LONGEST_NUMBER} characters", status=400, hint="send it as text")
 
 
-def _refuse_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> object:
     raise Refused(f"{name} is not JSON", status=400, hint="send a number that JSON has, or null")

@@ -32,7 +32,7 @@ from shared.town.rows import (
 )
 from shared.town.town_keys import TownKeys
 
-_WHOLE_ROWS: Final[dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]]] = {
+_WHOLE_ROWS: Final[dict[str, tuple[str, Callable[[tuple[object, ...]], object]]]] = {
     "rigs": (f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id", rig_of),  # noqa: S608 - constants
     "beads": (f"SELECT {BEAD_COLUMNS} FROM beads b ORDER BY b.bead_id", bead_of),  # noqa: S608 - constants
     "agent_metadata": (f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} ORDER BY a.bead_id", agent_of),  # noqa: S608 - constants

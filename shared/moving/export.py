@@ -8,7 +8,7 @@ exported: the journal (table `ticks`), which is the history of another installat
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import canonical
 from shared.domain.times import text_or_none
@@ -43,7 +43,7 @@ def lines(sql: database.Database) -> Iterator[str]:
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in TABLES
     }
-    header: dict[str, Any] = {
+    header: dict[str, object] = {
         "format": FORMAT,
         "version": VERSION,
         "schema": database.schema_version(sql),

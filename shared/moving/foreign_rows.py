@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
@@ -26,7 +26,7 @@ class GivenRow:
 
     table: str
     place: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
 
 @answer
@@ -97,7 +97,7 @@ def _tables(sql: sqlite3.Connection, content: bytes) -> dict[str, tuple[str, boo
     return found
 
 
-def _only_reads(action: int, first: str | None, *_: Any) -> int:
+def _only_reads(action: int, first: str | None, *_: object) -> int:
     reads = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ)
     return sqlite3.SQLITE_OK if reads or first == "table_info" else sqlite3.SQLITE_DENY
 
@@ -129,7 +129,7 @@ def _left_out(sql: sqlite3.Connection, table: str) -> Iterator[NotRead]:
         yield NotRead(table[:100], "1 row" if rows == 1 else f"{rows} rows", "", "towns have no such table")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The value as text; bytes if it is not valid UTF-8, which no column accepts."""
     if not isinstance(value, bytes):
         return value

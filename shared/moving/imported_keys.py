@@ -7,7 +7,7 @@ the next tick is due. The imported town is always paused.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import canonical
 from shared.domain.config import NEW_TOWN, TownConfig, first_problem
@@ -26,30 +26,30 @@ OF_THE_OLD_PLACE: Final = tuple(
 _OF_THE_NEW_TOWN: Final = (TownKeys.id.name, TownKeys.schema_version.name)
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> bool:
     return value is None or readable_time(value) is not None
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _is_flag(value: Any) -> bool:
+def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _object(**fields: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    def fits(value: Any) -> bool:
+def _object(**fields: Callable[[object], bool]) -> Callable[[object], bool]:
+    def fits(value: object) -> bool:
         return isinstance(value, dict) and all(name in value and test(value[name]) for name, test in fields.items())
 
     return fits
 
 
-_SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
+_SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
     TownKeys.tick_no.name: _is_count,
     TownKeys.tick_id.name: _is_text,
     TownKeys.last_tick_at.name: _is_time,
@@ -67,9 +67,9 @@ _SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
 }
 
 
-def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
+def read(rows: Sequence[GivenRow]) -> tuple[dict[str, object], list[NotRead]]:
     """The readable keys by name, with `paused` as it was, and the problems. Raises Refused for a newer schema."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     missed: list[NotRead] = []
     for row in rows:
         key, text = row.values.get("key"), row.values.get("value")
@@ -106,14 +106,14 @@ def read(rows: Sequence[GivenRow]) -> tuple[dict[str, Any], list[NotRead]]:
     return found, missed
 
 
-def carried(keys: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def carried(keys: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The keys that replace those of a new, paused town."""
     for key, value in sorted(keys.items()):
         if key not in (*OF_THE_OLD_PLACE, *_OF_THE_NEW_TOWN, TownKeys.paused.name):
             yield key, value
 
 
-def _config(value: Any) -> tuple[Any, list[NotRead]]:
+def _config(value: object) -> tuple[object, list[NotRead]]:
     """The configuration, in which each invalid setting is replaced by a new town's setting."""
     if not isinstance(value, dict):
         return dict(NEW_TOWN), [

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import canonical, limits
 from shared.domain.times import from_text, parse_iso, to_text
@@ -120,7 +120,7 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
         sql.close()
 
 
-def _doubtful_time(keys: dict[str, Any], now: datetime) -> Iterator[NotRead]:
+def _doubtful_time(keys: dict[str, object], now: datetime) -> Iterator[NotRead]:
     """Drop the time of the last tick if it is more than a year in the future. Otherwise the town continues from that time,
     even if it is ahead of our clock.
     """
@@ -131,7 +131,7 @@ def _doubtful_time(keys: dict[str, Any], now: datetime) -> Iterator[NotRead]:
         yield NotRead("town", TownKeys.last_tick_at.name, "value", why)
 
 
-def _store_keys(sql: sqlite3.Connection, keys: Mapping[str, Any]) -> None:
+def _store_keys(sql: sqlite3.Connection, keys: Mapping[str, object]) -> None:
     stored = TownKeys(sql)
     for key, value in imported_keys.carried(keys):
         stored.store(key, value)
@@ -141,7 +141,7 @@ def _store(run: _Import, row: GivenRow) -> None:
     """Store a row without the columns that cannot be stored, or report why the row cannot be stored at all."""
     columns = run.columns_of(row.table)
     key = _key(row, columns)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name, value in row.values.items():
         if name not in columns:
             shown = name[:100]
@@ -190,7 +190,7 @@ def _miss(run: _Import, table: str, key: str, column: _Column, why: str) -> bool
     return without
 
 
-def _refusal(sql: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> str | None:
+def _refusal(sql: sqlite3.Connection, table: str, values: Mapping[str, object]) -> str | None:
     """Insert a row. Returns the reason why SQLite refused it; None if the row was stored."""
     names = list(values)
     into = f"({', '.join(names)}) VALUES ({', '.join('?' * len(names))})" if names else "DEFAULT VALUES"
@@ -223,7 +223,7 @@ def _key(row: GivenRow, columns: Mapping[str, _Column]) -> str:
     return " ".join(str(part) for part in parts)[:200] if readable else row.place
 
 
-def _fitted(table: str, column: _Column, value: Any) -> tuple[Any, str]:
+def _fitted(table: str, column: _Column, value: object) -> tuple[object, str]:
     """The value in the form that the column accepts, or _NOTHING and the reason."""
     if value is None:
         return (_NOTHING, "a value is required") if column.required and not column.default else (None, "")
@@ -256,7 +256,7 @@ def _stored_time(text: str) -> str:
     return text
 
 
-def _described(value: Any) -> str:
+def _described(value: object) -> str:
     kinds = {bytes: "bytes that are not text", bool: "true or false", int: "a number", float: "a number", str: "a text"}
     return kinds.get(type(value), "a list or an object")
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from shared.domain.errors import Refused
 from shared.intake import strict_json
@@ -85,7 +85,7 @@ def of_lines(content: bytes) -> Iterator[GivenRow | NotRead]:
             yield NotRead(table[:100], "", "", why)
 
 
-def _promised(line: bytes) -> dict[str, Any]:
+def _promised(line: bytes) -> dict[str, object]:
     """The number of rows of each table according to the header; empty if the header omits it."""
     try:
         header = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH)

@@ -7,26 +7,28 @@ import heapq
 import json
 import sqlite3
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import product
 from typing import Final, NamedTuple
 
 from shared.domain.shapes import Time, answer
-from shared.domain.states import BeadStatus, BeadType
-from shared.domain.times import readable_time
+from shared.domain.states import BeadStatus, BeadType, Priority
 from shared.ports.steps import Steps
-from shared.ports.town_store import TownStore
+from shared.ports.town_store import TownImage, TownStore
 from shared.questions import overview
 from shared.questions.filters import LIMIT, BeadFilter
+from shared.questions.lines import columns_of, line_of
 from shared.questions.overview import ConvoyLine
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
+from shared.questions.waiting import Waiting
 from shared.town import database
 
 _LIVE: Final = tuple(status.value for status in BeadStatus if not status.terminal)
 _STATUSES: Final = tuple(status.value for status in BeadStatus)
 _TYPES: Final = tuple(kind.value for kind in BeadType if kind is not BeadType.AGENT)
 _COLUMNS: Final = (
-    "b.bead_id, b.type, b.status, b.title, b.rig_id, b.parent_bead_id, b.assignee_agent_bead_id, b.priority, b.labels, "
-    "b.created_at, b.updated_at, b.closed_at"
+    "b.bead_id, b.type, b.status, b.title, b.rig_id, b.parent_bead_id, b.assignee_agent_bead_id, b.priority, "
+    "b.created_at, b.updated_at, b.closed_at, b.labels"
 )
 _OF_KIND: Final = (
     f"SELECT {_COLUMNS}, b.body FROM beads b WHERE b.type = :type AND b.status = :status "  # noqa: S608 - a constant
@@ -51,11 +53,14 @@ class BeadEntry:
     rig_id: str | None
     parent_bead_id: str | None
     assignee_agent_bead_id: str | None
-    priority: str
-    labels: tuple[str, ...]
+    priority: Priority
     created_at: Time | None
     updated_at: Time | None
     closed_at: Time | None
+    labels: tuple[str, ...]
+
+
+_CREATED_AT: Final = columns_of(BeadEntry).index("created_at")
 
 
 @answer
@@ -63,10 +68,12 @@ class BeadList:
     """A page of beads, newest first. `next` is the `cursor` of the next page, null on the last one.
 
     A page may have fewer beads than the limit, even none, while `next` leads on: then its filter took few of those it looked at.
+    `waiting` says why those of its beads wait that are live and on which no agent works, as a status does.
     """
 
     town_id: str
     beads: tuple[BeadEntry, ...]
+    waiting: tuple[Waiting, ...]
     next: str | None
 
 
@@ -80,15 +87,27 @@ class ConvoyList:
 
 
 def beads(
-    town_id: str, store: TownStore, wanted: BeadFilter, *, limit: int = LIMIT, cursor: str | None = None
+    town_id: str, store: TownStore, wanted: BeadFilter, *, now: datetime, limit: int = LIMIT, cursor: str | None = None
 ) -> Steps[BeadList]:
-    """A page of the beads that are wanted. Raises Refused (422) for a wrong cursor, UnknownTown."""
+    """A page of the beads that are wanted, and why they wait `now`. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = _place(cursor)
     image = yield from store.load(town_id)
-    with database.opened(image.content) as sql:
+    with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         found, following = _page(sql, wanted, limit=limit, place=place)
-    return BeadList(town_id, tuple(found), following)
+        live = {bead.bead_id for bead in found if not bead.status.terminal and bead.type is not BeadType.AGENT}
+        waiting = _waiting(sql, image, live, now) if live else ()
+    return BeadList(town_id, tuple(found), waiting, following)
+
+
+def _waiting(sql: sqlite3.Connection, image: TownImage, live: set[str], now: datetime) -> tuple[Waiting, ...]:
+    """Why these beads wait."""
+    from shared.questions.snapshot import next_input  # noqa: PLC0415 - a page of closed beads needs no rules
+    from shared.questions.waits import Waits  # noqa: PLC0415 - as above
+
+    given = next_input(sql, image.facts.tick_no, image.image_digest, at=now)
+    waits = Waits(sql, given, town_id=image.town_id)
+    return tuple(each for bead_id, each in waits.of_beads.items() if bead_id in live)
 
 
 def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str | None = None) -> Steps[ConvoyList]:
@@ -148,36 +167,9 @@ def _newest_first(sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str,
 
 
 def _read(row: tuple[str, ...]) -> _Read:
-    (
-        bead_id,
-        kind,
-        status,
-        title,
-        rig_id,
-        parent,
-        assignee,
-        priority,
-        labels,
-        created_at,
-        updated_at,
-        closed_at,
-        body,
-    ) = row
-    bead = BeadEntry(
-        bead_id=bead_id,
-        type=BeadType(kind),
-        status=BeadStatus(status),
-        title=title,
-        rig_id=rig_id,
-        parent_bead_id=parent,
-        assignee_agent_bead_id=assignee,
-        priority=priority,
-        labels=_labels(labels),
-        created_at=readable_time(created_at),
-        updated_at=readable_time(updated_at),
-        closed_at=readable_time(closed_at),
-    )
-    return _Read((created_at, bead_id), bead, body)
+    *cells, labels, body = row
+    bead = line_of(BeadEntry, cells, labels=_labels(labels))
+    return _Read((cells[_CREATED_AT], bead.bead_id), bead, body)
 
 
 def _labels(text: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
@@ -29,6 +29,9 @@ from shared.questions.snapshot import AsOf
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
 from shared.runner.surroundings import Surroundings
 from shared.town import database
+
+_LAST_YEAR: Final = 9000
+"""So far ahead, every due time that a tick computes can still be written."""
 
 
 @answer
@@ -161,8 +164,8 @@ def rehearse(
         if config:
             override_config(sql, config, path="config")
         about = summary.before_tick(sql)
-        if now is not None and about.last_tick_at is not None and now <= about.last_tick_at:
-            raise _too_early(town_id, now, about.last_tick_at)
+        if now is not None:
+            _require_time(town_id, now, about.last_tick_at)
         observations = Observations(asked=False)
         if ask_runtime:
             observations = yield from observe(town_id, around, about.watched)
@@ -179,13 +182,18 @@ def rehearse(
         return _run(sql, image, given)
 
 
-def _too_early(town_id: str, now: datetime, last_tick_at: datetime) -> Refused:
-    return Refused(
-        f"now is {to_text(now)}, but the last tick of town {town_id} was at {to_text(last_tick_at)}",
-        status=400,
-        path="now",
-        hint="give a later time, or omit it for the present; a replay shows what past ticks did",
-    )
+def _require_time(town_id: str, now: datetime, last_tick_at: datetime | None) -> None:
+    """Check the time of a what-if. Raises Refused."""
+    if last_tick_at is not None and now <= last_tick_at:
+        raise Refused(
+            f"now is {to_text(now)}, but the last tick of town {town_id} was at {to_text(last_tick_at)}",
+            status=400,
+            path="now",
+            hint="give a later time, or omit it for the present; a replay shows what past ticks did",
+        )
+    if now.year > _LAST_YEAR:
+        hint = f"give a time before the year {_LAST_YEAR + 1}, or omit it for the present"
+        raise Refused(f"now is {to_text(now)}, which is too late for a tick", status=400, path="now", hint=hint)
 
 
 def _run(sql: database.Database, image: TownImage, given: TickInput) -> Rehearsal:

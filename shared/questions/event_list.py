@@ -18,6 +18,7 @@ from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.ports.town_store import TownStore
 from shared.questions.filters import LIMIT, EventFilter, EventState
+from shared.questions.lines import columns_of, line_of
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.questions.repeated_events import Repetition, repetitions
 from shared.town import database
@@ -27,7 +28,7 @@ BLOCKS_READ_AT_MOST: Final = 16
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
 _COLUMNS: Final = (
-    "event_id, event_type, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retry_count, last_error"
+    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at"
 )
 _STORED: Final = f"SELECT {_COLUMNS} FROM town_events WHERE seq < :seq ORDER BY seq DESC"  # noqa: S608 - a constant
 _PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NULL AND seq < :seq ORDER BY seq DESC"  # noqa: S608
@@ -43,16 +44,20 @@ class EventEntry:
 
     event_id: str
     event_type: str
-    state: EventState
     agent_id: str | None
     bead_id: str | None
     source: EventSource
     received_at: Time | None
     outcome: str | None
-    tick: int | None
     seq: int | None
     retry_count: int
     last_error: str | None
+    state: EventState
+    tick: int | None
+
+
+_RECEIVED_AT: Final = columns_of(EventEntry).index("received_at")
+_OUTCOME: Final = columns_of(EventEntry).index("outcome")
 
 
 @answer
@@ -188,22 +193,15 @@ def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterato
         return
     statement = _PENDING if wanted.state == "pending" else _STORED
     for row in sql.execute(statement, {"seq": below}):
-        event_id, kind, agent_id, bead_id, source, received_at, processed_at, outcome, seq, retries, error = row
-        entry = EventEntry(
-            event_id=event_id,
-            event_type=kind,
-            state="pending" if processed_at is None else "poisoned" if outcome == "poisoned" else "processed",
-            agent_id=agent_id,
-            bead_id=bead_id,
-            source=EventSource(source),
-            received_at=readable_time(received_at),
-            outcome=outcome,
-            tick=None,
-            seq=seq,
-            retry_count=retries,
-            last_error=error,
-        )
-        yield received_at, entry
+        *cells, processed_at = row
+        entry = line_of(EventEntry, cells, state=_state(processed_at, cells[_OUTCOME]), tick=None)
+        yield cells[_RECEIVED_AT], entry
+
+
+def _state(processed_at: str | None, outcome: str | None) -> EventState:
+    if processed_at is None:
+        return "pending"
+    return "poisoned" if outcome == "poisoned" else "processed"
 
 
 def _repeated(again: Repetition) -> EventEntry:

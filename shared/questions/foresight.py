@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final
 
 from shared.actions.base import Action
@@ -109,8 +109,7 @@ class Foresight:
         One look at the latest of their times answers for most: a rule that would act then without any hold would also act at the
         earlier time of a row. For the others the rule is asked at their own time.
         """
-        ends = {"settling": self.settling_until, "draining": self._drain and self._drain.ends_at}
-        end = self.breaker_until if hold == "breaker_open" else ends.get(hold)
+        end = self._ends.get(hold)
         merges = hold == "effect_unfinished"
         asked = {
             subject: act
@@ -174,9 +173,14 @@ class Foresight:
 
     def turns(self) -> Iterator[datetime]:
         """The times at which something changes for the whole town."""
-        drained = None if self._drain is None else self._drain.ends_at
-        yield from (end for end in (self.settling_until, drained, self.breaker_until) if end is not None)
+        yield from (end for end in self._ends.values() if end is not None)
         yield from (ends for (kind, _), ends in self.effect_ends.items() if kind == EffectKind.MERGE_PR)
+
+    @cached_property
+    def _ends(self) -> Mapping[Hold, datetime | None]:
+        """When the holds end that end by themselves."""
+        drained = None if self._drain is None else self._drain.ends_at
+        return {"settling": self.settling_until, "draining": drained, "breaker_open": self.breaker_until}
 
     @cached_property
     def breaker_until(self) -> datetime | None:
@@ -348,12 +352,7 @@ def _by_row(subjects: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]
 
 def _rows_of(action: Action) -> Iterable[str]:
     """What an action names, without repetition."""
-    return dict.fromkeys(part for name in _fields_of(type(action)) for part in _named(getattr(action, name)))
-
-
-@cache
-def _fields_of(shape: type) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(shape))
+    return dict.fromkeys(part for each in fields(action) for part in _named(getattr(action, each.name)))
 
 
 def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:

@@ -19,6 +19,7 @@ from shared.rules.base import Wait
 from shared.town.reading import TownReader
 
 SubjectKind = Literal["bead", "agent"]
+UnappliedOutcome = Literal["pending", "poisoned"]
 _READY_SHOWN: Final = 5
 _OF_THE_TOWN: Final = ("paused", "settling", "draining", "breaker_open")
 _CAUSES: Final = ("event", "rule", "effect", "observed", "invariant")
@@ -44,7 +45,7 @@ class UnappliedEvent:
 
     event_id: str
     type: str
-    outcome: Literal["pending", "poisoned"]
+    outcome: UnappliedOutcome
     attempts: int
     error: str | None
 
@@ -92,7 +93,7 @@ def _coming(act: Foreseen) -> ComingAct:
 
 
 def _unapplied(event: WaitingEvent) -> UnappliedEvent:
-    outcome: Literal["pending", "poisoned"] = "pending" if event.outcome is None else "poisoned"
+    outcome: UnappliedOutcome = "pending" if event.outcome is None else "poisoned"
     return UnappliedEvent(event.event_id, event.event_type, outcome, event.retry_count, event.last_error)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from shared.domain.config import RigConfig, TownConfig
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
-from shared.domain.times import readable_time
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
+from shared.questions.lines import lines_of
 from shared.town import database
 from shared.town.town_keys import TownKeys
 
@@ -82,25 +82,8 @@ def agents(town_id: str, store: TownStore) -> Steps[AgentList]:
             "a.dispatch_attempts, b.created_at, a.last_activity_at, a.agent_status_message "
             "FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
         ).fetchall()
-    found = tuple(_agent(row) for row in rows)
+    found = lines_of(AgentEntry, rows)
     return AgentList(town_id, found, len(found))
-
-
-def _agent(row: tuple[Any, ...]) -> AgentEntry:
-    agent_id, identity, role, status, rig_id, hook, generation, attempts, created_at, last_activity_at, says = row
-    return AgentEntry(
-        agent_id=agent_id,
-        identity=identity,
-        role=Role(role),
-        status=AgentStatus(status),
-        rig_id=rig_id,
-        hook=hook,
-        generation=generation,
-        dispatch_attempts=attempts,
-        created_at=readable_time(created_at),
-        last_activity_at=readable_time(last_activity_at),
-        says=says,
-    )
 
 
 def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:

@@ -108,16 +108,21 @@ def next_actions(running: Rerun, at: datetime) -> tuple[JudgedAction, ...]:
 
 def given_at(running: Rerun, at: datetime) -> TickInput:
     """The input of a tick at the time `at`, or just after the last tick if `at` is not later. It has no new events."""
-    about = summary.before_tick(running.sql)
+    return next_input(running.sql, running.tick_no, running.digest, at=at)
+
+
+def next_input(sql: database.Database, tick_no: int, digest: str, *, at: datetime) -> TickInput:
+    """The same for an image whose last tick has this number."""
+    about = summary.before_tick(sql)
     last = about.last_tick_at
     return TickInput(
-        tick_no=running.tick_no + 1,
-        tick_id=f"{running.tick_no + 1}-next",
+        tick_no=tick_no + 1,
+        tick_id=f"{tick_no + 1}-next",
         now=at if last is None else max(at, just_after(last)),
         code_version=code_version(),
         sqlite_version=database.SQLITE_VERSION,
         config_digest="",
-        prev_image_digest=running.digest,
+        prev_image_digest=digest,
         observations=Observations(asked=False),
         due_at=about.next_due,
     )

@@ -5,8 +5,6 @@ the state is no longer history's. Where the installed code took over again, the 
 commit at that point is kept.
 """
 
-from typing import Literal
-
 from shared.domain import canonical
 from shared.domain.report import TickReport
 from shared.domain.shapes import document
@@ -18,7 +16,16 @@ from shared.ports.town_past import JournalRow, PastImage, TownPast
 from shared.questions import snapshot
 from shared.replay import time_window
 from shared.replay.judging import Judgement, TickJudge, missing
-from shared.replay.replayed import ActionOfTick, Divergence, Replay, ReplayedEffect, ReplayedTick, Segment, StartedFrom
+from shared.replay.replayed import (
+    ActionOfTick,
+    Divergence,
+    Replay,
+    ReplayedEffect,
+    ReplayedTick,
+    Segment,
+    SegmentKind,
+    StartedFrom,
+)
 from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
@@ -159,7 +166,7 @@ class SegmentedReplay:
                 f"the commit of tick {tick_no} is not kept: the following ticks continue from the what-if"
             )
 
-    def _count(self, row: JournalRow, equal: bool | None, kind: Literal["replay", "what_if"]) -> None:
+    def _count(self, row: JournalRow, equal: bool | None, kind: SegmentKind) -> None:
         """Count a tick in its segment. The result of a segment is the worst of its ticks: different, then unknown, then equal."""
         last = self.segments[-1] if self.segments else None
         number, code = row["tick_no"], row["code_version"]

@@ -11,6 +11,7 @@ from shared.history.recorded_results import EffectResults
 from shared.questions.snapshot import AsOf, StateSnapshot
 
 Proof = Literal["image", "outputs", "none"]
+SegmentKind = Literal["replay", "what_if"]
 """How a tick was compared: by the digest of its pages, by its outputs, or not at all."""
 
 
@@ -91,7 +92,7 @@ class Segment:
     first_tick: int
     last_tick: int
     code_version: str
-    kind: Literal["replay", "what_if"]
+    kind: SegmentKind
     equal: bool | None
 
 

@@ -1,51 +1,26 @@
-"""The request bodies of replay-events and reconcile-dry-run (spec/tick.md 10, 11)."""
+"""The request body of replay-events (spec/tick.md 11)."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic import ConfigDict, Field, StrictInt
 
 from shared.domain.errors import Refused
-from shared.domain.field_errors import first_error, what_is_expected
 from shared.domain.tick import Envelope
 from shared.intake import ingest
 from shared.intake.asked_time import FORM, time_in
+from shared.questions.request_body import A_TIME, EVENTS_AT_MOST, PostedEvent, RequestBody
 from shared.replay.time_window import Window, window_of
 from shared.replay.what_if.overrides import Overrides
 
-M = TypeVar("M", bound="RequestBody")
-
 _MONTH_MS: Final = 31 * 24 * 3_600_000
-_EVENTS: Final = 100
-
-
-class RequestBody(BaseModel):
-    """A request body. Its names are in camel case; unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def read(cls, body: object) -> Self:
-        """Validate a decoded JSON body. Raises Refused (422), which names the first invalid place."""
-        return cls.read_below("", body)
-
-    @classmethod
-    def read_below(cls, path: str, value: object) -> Self:
-        """Validate a decoded JSON value that is at this path of a body. Raises Refused (422), as `read`."""
-        try:
-            return cls.model_validate({} if value is None else value)
-        except ValidationError as error:
-            first = first_error(error)
-            place = ".".join(part for part in (path, first.place) if part) or "body"
-            hint = what_is_expected(cls, first) or "see the OpenAPI document"
-            raise Refused(f"{place}: {first.message}", status=422, path=place, hint=hint) from error
 
 
 class AddedEvent(RequestBody):
     """An event that the changed town receives in addition, at the time `at`."""
 
-    at: str
-    event: dict[str, Any]
+    at: Annotated[str, A_TIME]
+    event: PostedEvent
 
 
 class OverridesRequest(RequestBody):
@@ -53,7 +28,7 @@ class OverridesRequest(RequestBody):
 
     config: dict[str, Any] = Field(default_factory=dict)
     leave_out: Annotated[list[str], Field(max_length=1000, alias="leaveOut")] = Field(default_factory=list)
-    add: Annotated[list[AddedEvent], Field(max_length=_EVENTS)] = Field(default_factory=list)
+    add: Annotated[list[AddedEvent], Field(max_length=EVENTS_AT_MOST)] = Field(default_factory=list)
     shift_ms: Annotated[StrictInt, Field(ge=-_MONTH_MS, le=_MONTH_MS, alias="shiftMs")] = 0
 
     def overrides(self) -> Overrides:
@@ -72,27 +47,16 @@ class OverridesRequest(RequestBody):
 class ReplayRequest(RequestBody):
     """The body of replay-events. `from` and `to` are required; `window` checks them, because its errors say which form is right."""
 
-    from_: Annotated[Any, Field(alias="from")] = None
-    to: Any = None
+    model_config = ConfigDict(json_schema_extra={"required": ["from", "to"]})
+
+    from_: Annotated[Any, Field(alias="from"), A_TIME] = None
+    to: Annotated[Any, A_TIME] = None
     overrides: OverridesRequest | None = None
     cursor: Annotated[str, Field(max_length=80)] | None = None
 
     def window(self, now: datetime) -> Window:
         """The window to replay. Raises Refused (400)."""
         return window_of(_required(self.from_, "from"), _required(self.to, "to"), now=now, cursor=self.cursor)
-
-
-class DryRunRequest(RequestBody):
-    """The body of reconcile-dry-run. Everything in it is optional."""
-
-    events: Annotated[list[dict[str, Any]], Field(max_length=_EVENTS)] = Field(default_factory=list)
-    now: str | None = None
-    config: dict[str, Any] = Field(default_factory=dict)
-    observe: StrictBool = False
-
-    def envelopes(self, received_at: datetime) -> tuple[Envelope, ...]:
-        """The events as a tick would receive them. Raises Refused as ingest does."""
-        return ingest.batch_of(self.events, received_at=received_at).envelopes if self.events else ()
 
 
 def _required(given: Any, path: str) -> datetime:

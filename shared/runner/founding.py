@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from shared.images import first_image
 from shared.ports.steps import Call, Steps
@@ -12,7 +11,12 @@ from shared.town import database
 
 
 def found_town(
-    town_id: str, around: Surroundings, *, worker_id: str, config: Mapping[str, Any] | None = None, paused: bool = False
+    town_id: str,
+    around: Surroundings,
+    *,
+    worker_id: str,
+    config: Mapping[str, object] | None = None,
+    paused: bool = False,
 ) -> Steps[TownImage]:
     """Create a town. Raises TownExists, or Refused for an invalid configuration or id."""
     image = first_image.found(town_id, config=config, paused=paused)

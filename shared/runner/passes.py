@@ -8,7 +8,7 @@ loop that is killed at any step loses nothing: its commits stand, and another lo
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from shared.domain import limits
 from shared.domain.errors import TownError
@@ -62,9 +62,9 @@ class Passes:
         self._warm = WarmImages()
         self._swept_at: datetime | None = None
         self._tidied_at: datetime | None = None
-        self._tidying: tuple[Any, ...] = ()
+        self._tidying: tuple[object, ...] = ()
         self._is_ending = False
-        self._going: dict[str, Any] = {}
+        self._going: dict[str, object] = {}
         self._slow: set[str] = set()
 
     def until(self, wait: Callable[[float], bool]) -> Steps[None]:

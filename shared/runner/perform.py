@@ -33,8 +33,9 @@ from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together
 from shared.runner.life import Life
-from shared.runner.result_events import Result, event_of, result_of_broken
+from shared.runner.result_events import Result, ResultEvent, event_of, failure, result_of_broken, success
 
+_NO_RUNTIME: Final = "no agent runtime is configured"
 _NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
 
 
@@ -73,7 +74,7 @@ def perform(
     clock: Clock,
     claimed_at: datetime,
     life: Life | None = None,
-    post: Callable[[tuple[Result, ...]], Steps[None]],
+    post: Callable[[tuple[ResultEvent, ...]], Steps[None]],
 ) -> Steps[Performed]:
     """Start every effect that can still be started, and hand the result events of each round to `post`.
 
@@ -107,7 +108,7 @@ def perform(
                 continue
             result = result_of_broken(effect, answer) if isinstance(answer, Exception) else answer
             done.attempted += 1
-            if _went_well(effect, result):
+            if result.succeeded:
                 done.succeeded += 1
             else:
                 done.failed += 1
@@ -133,37 +134,37 @@ def _answer(effect: ClaimedEffect, outside: Outside) -> Result:
 
 
 def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
-    result: Result = {"generation": effect.generation}
+    generation = effect.generation
     order = effect.order(StartOrder)
     if order.rig is None:
-        return {**result, "outcome": "rejected", "reason": "no_rig_config"}
+        return failure(generation=generation, outcome="rejected", reason="no_rig_config")
     if outside.runtime is None:
-        return {**result, "outcome": "rejected", "reason": "no agent runtime is configured"}
+        return failure(generation=generation, outcome="rejected", reason=_NO_RUNTIME)
     answer = outside.runtime.start(order, effect_id=effect.effect_id)
     if isinstance(answer, Started):
-        return {**result, "outcome": "started", "process_id": answer.process_id}
+        return success(generation=generation, outcome="started", process_id=answer.process_id)
     outcome = "rejected" if isinstance(answer, StartRejected) else "unknown"
-    return {**result, "outcome": outcome, "reason": _short(answer.reason) or "no reason given"}
+    return failure(generation=generation, outcome=outcome, reason=_short(answer.reason) or "no reason given")
 
 
 def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
-        return {"generation": effect.generation, "ok": False, "error": "no agent runtime is configured"}
+        return failure(generation=effect.generation, ok=False, error=_NO_RUNTIME)
     order = effect.order(StopOrder)
     answer = outside.runtime.stop(
         order.town_id, order.agent_id, generation=effect.generation, effect_id=effect.effect_id
     )
-    return {"generation": effect.generation, **_ok(answer)}
+    return _ok(answer, generation=effect.generation)
 
 
 def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.forge is None:
-        return {"ok": False, "error": _no_forge()}
+        return failure(ok=False, error=_no_forge())
     order = effect.order(PollOrder)
     answer = outside.forge.pull_request(_asker(order), order.pr_url, want_feedback=order.want_feedback)
     if isinstance(answer, ForgeError):
-        return {"ok": False, "error": _forge_error(answer)}
-    result: Result = {
+        return failure(ok=False, error=_forge_error(answer))
+    said = {
         "ok": True,
         "state": answer.state,
         "head_sha": answer.head_sha,
@@ -171,29 +172,29 @@ def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
         "mergeable_state": answer.mergeable_state,
         "feedback": None if answer.feedback is None else asdict(answer.feedback),
     }
-    return {key: value for key, value in result.items() if value is not None}
+    return success(**{key: value for key, value in said.items() if value is not None})
 
 
 def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     """Read the state and feedback of the PR again right before merging, then merge exactly the head that was judged."""
     if outside.forge is None:
-        return {"merged": False, "error": _no_forge()}
+        return failure(merged=False, error=_no_forge())
     order = effect.order(MergeOrder)
     asker = _asker(order)
     seen = outside.forge.pull_request(asker, order.pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
-        return {"merged": False, "error": _forge_error(seen)}
+        return failure(merged=False, error=_forge_error(seen))
     if seen.state == "merged":
         return _merged(seen.merge_sha)
     problem = _not_mergeable(seen, order.head_sha)
     if problem is not None:
-        return {"merged": False, "reason": problem}
+        return failure(merged=False, reason=problem)
     answer = outside.forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
     if isinstance(answer, Merged):
         return _merged(answer.sha)
     if isinstance(answer, NotMerged):
-        return {"merged": False, "reason": _short(answer.reason)}
-    return {"merged": False, "error": _forge_error(answer)}
+        return failure(merged=False, reason=_short(answer.reason))
+    return failure(merged=False, error=_forge_error(answer))
 
 
 def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -201,14 +202,14 @@ def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
     answer = _message(
         outside, order.town_id, order.agent_id, message_id=order.nudge_id, text=order.message, mode=order.mode
     )
-    return {"nudge_id": order.nudge_id, **_delivered(answer)}
+    return _delivered(answer, nudge_id=order.nudge_id)
 
 
 def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
     """Send the message to the mayor's session. If the runtime reports no session, start one with the message."""
     order = effect.order(MayorOrder)
     if order.agent_id is None:
-        return {"delivered": False, "error": "the town has no mayor"}
+        return failure(delivered=False, error="the town has no mayor")
     told = _message(
         outside, order.town_id, order.agent_id, message_id=effect.effect_id, text=order.message, mode="queue"
     )
@@ -223,28 +224,22 @@ def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
 def _refresh_token(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return _unconfigured(effect)
-    return {
-        "kind": effect.kind,
-        **_ok(outside.runtime.refresh_token(effect.order(TokenOrder).town_id, effect_id=effect.effect_id)),
-    }
+    town_id = effect.order(TokenOrder).town_id
+    return _ok(outside.runtime.refresh_token(town_id, effect_id=effect.effect_id), kind=effect.kind)
 
 
 def _stop_container(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return _unconfigured(effect)
-    return {
-        "kind": effect.kind,
-        **_ok(outside.runtime.stop_container(effect.order(ContainerStopOrder).town_id, effect_id=effect.effect_id)),
-    }
+    town_id = effect.order(ContainerStopOrder).town_id
+    return _ok(outside.runtime.stop_container(town_id, effect_id=effect.effect_id), kind=effect.kind)
 
 
 def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return _unconfigured(effect)
-    return {
-        "kind": effect.kind,
-        **_ok(outside.runtime.update_model(effect.order(ModelOrder), effect_id=effect.effect_id)),
-    }
+    order = effect.order(ModelOrder)
+    return _ok(outside.runtime.update_model(order, effect_id=effect.effect_id), kind=effect.kind)
 
 
 _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]] = {
@@ -260,32 +255,26 @@ _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]]
 }
 
 
-def _went_well(effect: ClaimedEffect, result: Result) -> bool:
-    if effect.kind == EffectKind.DISPATCH_AGENT:
-        return bool(result["outcome"] == "started")
-    return bool(result.get("ok") or result.get("merged") or result.get("delivered"))
-
-
 def _message(outside: Outside, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
     if outside.runtime is None:
-        return NotDone("no agent runtime is configured", passing=True)
+        return NotDone(_NO_RUNTIME, passing=True)
     return outside.runtime.message(town_id, agent_id, message_id=message_id, text=text, mode=mode)
 
 
-def _ok(answer: Done | NotDone) -> Result:
+def _ok(answer: Done | NotDone, **about: object) -> Result:
     if isinstance(answer, Done):
-        return {"ok": True}
-    return {"ok": False, "error": _short(answer.error), "passing": answer.passing}
+        return success(**about, ok=True)
+    return failure(**about, ok=False, error=_short(answer.error), passing=answer.passing)
 
 
-def _delivered(answer: Done | NotDone) -> Result:
+def _delivered(answer: Done | NotDone, **about: object) -> Result:
     if isinstance(answer, Done):
-        return {"delivered": True}
-    return {"delivered": False, "error": _short(answer.error), "passing": answer.passing}
+        return success(**about, delivered=True)
+    return failure(**about, delivered=False, error=_short(answer.error), passing=answer.passing)
 
 
 def _merged(sha: str | None) -> Result:
-    return {"merged": True} if sha is None else {"merged": True, "sha": sha}
+    return success(merged=True) if sha is None else success(merged=True, sha=sha)
 
 
 def _not_mergeable(seen: PullRequest, head_sha: object) -> str | None:
@@ -308,8 +297,8 @@ def _not_mergeable(seen: PullRequest, head_sha: object) -> str | None:
     return "new feedback since it was judged" if stands_in_the_way else None
 
 
-def _forge_error(error: ForgeError) -> Result:
-    shown: Result = {"kind": error.kind, "message": _short(error.message)}
+def _forge_error(error: ForgeError) -> dict[str, object]:
+    shown: dict[str, object] = {"kind": error.kind, "message": _short(error.message)}
     if error.http_status is not None:
         shown["http_status"] = error.http_status
     if error.retry_at is not None:
@@ -321,12 +310,12 @@ def _asker(order: PollOrder | MergeOrder) -> Asker:
     return Asker(order.town_id, order.rig_id, order.rig_host)
 
 
-def _no_forge() -> Result:
+def _no_forge() -> dict[str, object]:
     return {"kind": "no_token", "message": "no source forge is configured for this deployment"}
 
 
 def _unconfigured(effect: ClaimedEffect) -> Result:
-    return {"kind": effect.kind, "ok": False, "error": "no agent runtime is configured"}
+    return failure(kind=effect.kind, ok=False, error=_NO_RUNTIME)
 
 
 def _short(text: str) -> str:

@@ -1,14 +1,34 @@
 """Results of effects as events: their types, their ids, and the result if an adapter raises."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.domain.wire import Unfit
 
-Result = dict[str, Any]
-"""The payload of a result event, without effect id and attempt."""
+ResultEvent = dict[str, Any]
+"""A result event as the intake accepts it: JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of one attempt: whether it succeeded, and the payload of its event, without effect id and attempt."""
+
+    succeeded: bool
+    payload: Mapping[str, object]
+
+
+def success(**payload: object) -> Result:
+    """The attempt succeeded."""
+    return Result(succeeded=True, payload=payload)
+
+
+def failure(**payload: object) -> Result:
+    """The attempt failed, or its outcome is unknown."""
+    return Result(succeeded=False, payload=payload)
+
 
 _EVENT: Final[Mapping[EffectKind, str]] = {
     EffectKind.DISPATCH_AGENT: "dispatch_result",
@@ -23,13 +43,13 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
 }
 
 
-def event_of(effect: ClaimedEffect, result: Result) -> Result:
+def event_of(effect: ClaimedEffect, result: Result) -> ResultEvent:
     """The result event of one attempt. Its id depends only on the effect and the attempt, so a repeated report is a duplicate."""
     kind = EffectKind(effect.kind)
-    event: Result = {
+    event: ResultEvent = {
         "event_id": f"res-{effect.effect_id}-{effect.attempt}",
         "event_type": _EVENT[kind],
-        "payload": {"effect_id": effect.effect_id, "attempt": effect.attempt, **result},
+        "payload": {"effect_id": effect.effect_id, "attempt": effect.attempt, **result.payload},
     }
     if kind in (EffectKind.DISPATCH_AGENT, EffectKind.STOP_AGENT):
         event["agent_id"] = effect.subject
@@ -45,7 +65,7 @@ def result_of_broken(effect: ClaimedEffect, error: Exception) -> Result:
     return _unknown(effect, f"{type(error).__name__} in the adapter")
 
 
-def unanswered(effect: ClaimedEffect, why: str) -> Result:
+def unanswered(effect: ClaimedEffect, why: str) -> ResultEvent:
     """The result event of an attempt whose outcome is unknown."""
     return event_of(effect, _unknown(effect, why))
 
@@ -53,15 +73,15 @@ def unanswered(effect: ClaimedEffect, why: str) -> Result:
 def _unknown(effect: ClaimedEffect, text: str) -> Result:
     kind = EffectKind(effect.kind)
     if kind is EffectKind.DISPATCH_AGENT:
-        return {"generation": effect.generation, "outcome": "unknown", "reason": text}
+        return failure(generation=effect.generation, outcome="unknown", reason=text)
     if kind is EffectKind.POLL_PR:
-        return {"ok": False, "error": {"kind": "transient", "message": text}}
+        return failure(ok=False, error={"kind": "transient", "message": text})
     if kind is EffectKind.MERGE_PR:
-        return {"merged": False, "error": {"kind": "transient", "message": text}}
+        return failure(merged=False, error={"kind": "transient", "message": text})
     if kind is EffectKind.STOP_AGENT:
-        return {"generation": effect.generation, "ok": False, "error": text, "passing": True}
+        return failure(generation=effect.generation, ok=False, error=text, passing=True)
     if kind is EffectKind.SEND_NUDGE:
-        return {"nudge_id": effect.subject, "delivered": False, "error": text, "passing": True}
+        return failure(nudge_id=effect.subject, delivered=False, error=text, passing=True)
     if kind is EffectKind.NOTIFY_MAYOR:
-        return {"delivered": False, "error": text, "passing": True}
-    return {"kind": effect.kind, "ok": False, "error": text, "passing": True}
+        return failure(delivered=False, error=text, passing=True)
+    return failure(kind=effect.kind, ok=False, error=text, passing=True)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from shared.domain import limits
 from shared.ports.alerts import Alerts
@@ -24,7 +23,7 @@ class Surroundings:
     alerts: Alerts | None = None
     metrics: Metrics | None = None
     restore_window: timedelta = limits.RESTORE_WINDOW
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     self_check_share: float = limits.SELF_CHECK_SHARE
     """The share of the committed ticks that are run again from their record: 0 is none, 1 is all."""
     life: Life | None = None

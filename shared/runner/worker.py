@@ -25,7 +25,7 @@ from shared.ports.waiting_room import DueMarker, InboxReading
 from shared.runner.inputs import as_marked, gathered, read_batches, taken_by
 from shared.runner.life import Life
 from shared.runner.perform import Performed, can_be_heard, perform
-from shared.runner.result_events import Result
+from shared.runner.result_events import ResultEvent
 from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
 from shared.town import database, journal
@@ -174,7 +174,7 @@ def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) 
 
 
 def _post_results(
-    around: Surroundings, town_id: str, tick_id: str, woken_at: list[datetime], results: tuple[Result, ...]
+    around: Surroundings, town_id: str, tick_id: str, woken_at: list[datetime], results: tuple[ResultEvent, ...]
 ) -> Steps[None]:
     """Post the results of a round as events, which wakes the town, and add the time to `woken_at`.
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
@@ -153,7 +153,7 @@ def guard_size(image_bytes: int, *, what: str) -> None:
 
 def _manifest(text: bytes, key: str) -> Manifest:
     try:
-        fields: Any = json.loads(text)
+        fields: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _damaged(key, "its manifest is not JSON") from error
     if not isinstance(fields, Mapping):

@@ -24,6 +24,8 @@ from shared.storage.listing import all_keys, first_fitting
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 
+PointKind = Literal["head", "spill", "snapshot"]
+
 
 @answer
 class RestorePoint:
@@ -32,7 +34,7 @@ class RestorePoint:
     txid: int
     time: Time
     size: int
-    kind: Literal["head", "spill", "snapshot"]
+    kind: PointKind
     tick: int | None = None
 
 
@@ -284,5 +286,5 @@ def _point_of(manifest: head.Manifest) -> RestorePoint:
 
 
 def _point_of_file(header: ltx.LtxHeader, key: str) -> RestorePoint:
-    kind: Literal["spill", "snapshot"] = "snapshot" if "/0009/" in key else "spill"
+    kind: PointKind = "snapshot" if "/0009/" in key else "spill"
     return RestorePoint(header.max_txid, from_milliseconds(header.time_ms), header.pages * header.page_size, kind)

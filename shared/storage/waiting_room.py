@@ -171,7 +171,7 @@ class ObjectWaitingRoom:
 
 def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
     """The answers of calls that are made together. Raises the first failure, after all calls were made."""
-    answers: list[Any] = yield Together(calls)
+    answers: list[object] = yield Together(calls)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from shared.domain.errors import SchemaMismatch, WrongTown
 from shared.domain.images import Content
@@ -36,7 +36,7 @@ class _Authorizer:
         self.reading_only = False
         self.migrating = False
 
-    def __call__(self, action: int, first: str | None, second: str | None, *_: Any) -> int:
+    def __call__(self, action: int, first: str | None, second: str | None, *_: object) -> int:
         if action == sqlite3.SQLITE_FUNCTION and second is not None and second.lower() in _FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _READABLE_PRAGMAS:

@@ -35,7 +35,7 @@ def record(town: Town, report: TickReport) -> None:
     keys.next_due_at = report.next_due
 
 
-def outputs_of(report: TickReport) -> dict[str, Any]:
+def outputs_of(report: TickReport) -> dict[str, object]:
     """The column `outputs` of a tick's row, decoded."""
     return {**report.outputs(), "next_due_at": text_or_none(report.next_due)}
 
@@ -91,7 +91,7 @@ def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
     ).fetchone()
     if count < limits.JOURNAL_WINDOW_ROWS and size <= limits.JOURNAL_WINDOW_BYTES:
         return None
-    block: list[dict[str, Any]] = []
+    block: list[dict[str, object]] = []
     weight = 0
     for record_ in rows(sql, limit=limits.JOURNAL_WINDOW_ROWS // 2, oldest=True):
         block.append(record_)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared.domain.errors import RowUnreadable
 from shared.domain.notes import Metadata, ReviewNotes
 from shared.domain.states import BeadStatus, MergeMode, Priority
 from shared.domain.times import from_text, time_or_none
-from shared.town.rows import BEAD_STATUSES, labels_of, member, object_of
+from shared.town.rows import BEAD_STATUSES, Row, labels_of, member, object_of
 
 
 class Issue(NamedTuple):
@@ -136,7 +136,7 @@ class Mail:
     assignee: str | None
 
 
-def issue_of(row: tuple[Any, ...]) -> Issue:
+def issue_of(row: Row) -> Issue:
     """An Issue from the columns of its query. Raises ValueError."""
     return Issue(
         row[0],
@@ -153,7 +153,7 @@ def issue_of(row: tuple[Any, ...]) -> Issue:
     )
 
 
-def review_of(row: tuple[Any, ...]) -> LiveReview:
+def review_of(row: Row) -> LiveReview:
     """A LiveReview from the columns of its query. Raises ValueError."""
     return LiveReview(
         id=row[0],
@@ -174,7 +174,7 @@ def review_of(row: tuple[Any, ...]) -> LiveReview:
     )
 
 
-def convoy_of(row: tuple[Any, ...]) -> OpenConvoy:
+def convoy_of(row: Row) -> OpenConvoy:
     """An OpenConvoy from the columns of its query. Raises ValueError."""
     return OpenConvoy(
         id=row[0],
@@ -192,7 +192,7 @@ def convoy_of(row: tuple[Any, ...]) -> OpenConvoy:
     )
 
 
-def landing_of(row: tuple[Any, ...]) -> LandingReview:
+def landing_of(row: Row) -> LandingReview:
     """A LandingReview from the columns of its query. Raises ValueError."""
     return LandingReview(
         id=row[0],
@@ -202,7 +202,7 @@ def landing_of(row: tuple[Any, ...]) -> LandingReview:
     )
 
 
-def escalation_of(row: tuple[Any, ...]) -> OpenEscalation:
+def escalation_of(row: Row) -> OpenEscalation:
     """An OpenEscalation from the columns of its query. Raises ValueError, RowUnreadable."""
     try:
         severity = Priority(row[2])

@@ -1,7 +1,7 @@
 """Queries for events and actions: the rows that belong to one id. Rules use `shared.town.reading`, which reads whole sets."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
@@ -16,6 +16,7 @@ from shared.town.rows import (
     Bead,
     Review,
     Rig,
+    Row,
     agent_of,
     bead_of,
     review_of,
@@ -223,7 +224,7 @@ def live_escalation_about(town: Town, review_id: str, category: str) -> str | No
     return None if row is None else row[0]
 
 
-def _readable(town: Town, rows: list[tuple[Any, ...]], read: Callable[[tuple[Any, ...]], T]) -> list[T]:
+def _readable(town: Town, rows: list[Row], read: Callable[[Row], T]) -> list[T]:
     found = []
     for row in rows:
         try:

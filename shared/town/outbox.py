@@ -5,13 +5,13 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from shared.domain import canonical, ids, limits, wire
 from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.orders import AnyOrder, Order
 from shared.domain.states import EffectKind, EffectState
 from shared.domain.times import from_text, time_or_none, to_text
+from shared.town.rows import Row
 from shared.town.town import Town
 
 
@@ -46,7 +46,7 @@ class Effect:
         return self.state in (EffectState.PENDING, EffectState.CLAIMED)
 
 
-def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> Any:
+def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> object:
     """The result of an attempt, if it is the last one of its effect and the image still has the result; else None."""
     row = sql.execute(
         "SELECT result FROM outbox WHERE effect_id = :id AND attempts = :attempt AND result IS NOT NULL",
@@ -85,7 +85,7 @@ _COLUMNS = (
 )
 
 
-def _effect_of(row: tuple[Any, ...]) -> Effect:
+def _effect_of(row: Row) -> Effect:
     return Effect(
         id=row[0],
         seq=row[1],

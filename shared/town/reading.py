@@ -19,7 +19,7 @@ from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Labe
 from shared.domain.times import from_text, time_or_none, to_text
 from shared.town import database, live
 from shared.town.queries import QUERIES
-from shared.town.rows import Agent, Rig, agent_of, labels_of, object_of, rig_of
+from shared.town.rows import Agent, Rig, Row, agent_of, labels_of, object_of, rig_of
 from shared.town.town_keys import TownKeys, TriageState
 
 T = TypeVar("T")
@@ -260,7 +260,7 @@ class TownReader:
             return limits.within(agent.last_activity_at, limits.STALLED_ACTIVE_FOR, now=now)
         return agent.status is AgentStatus.IDLE and agent.hook is not None
 
-    def _blocker(self, row: tuple[Any, ...]) -> live.Blocker | None:
+    def _blocker(self, row: Row) -> live.Blocker | None:
         dependent_id, dependent_type, blocker_id, status, labels_text, metadata_text = row
         try:
             labels = labels_of(labels_text)
@@ -274,10 +274,10 @@ class TownReader:
                 return None
         return live.Blocker(blocker_id, dependent_id, status, labels, notified)
 
-    def _rows(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    def _rows(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         return self._sql.execute(QUERIES[name], parameters or {}).fetchall()
 
-    def _readable(self, name: str, read: Callable[[tuple[Any, ...]], T], *, table: str = "") -> list[T]:
+    def _readable(self, name: str, read: Callable[[Row], T], *, table: str = "") -> list[T]:
         found = []
         for row in self._rows(name):
             try:

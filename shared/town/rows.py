@@ -19,6 +19,8 @@ from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutc
 from shared.domain.times import from_text, time_or_none
 
 E = TypeVar("E")
+Row = tuple[Any, ...]
+"""A row of SQLite: the statement decides the types of its columns, and the tables are STRICT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ BEAD_COLUMNS = (
 )
 
 
-def bead_of(row: tuple[Any, ...]) -> Bead:
+def bead_of(row: Row) -> Bead:
     """A Bead from BEAD_COLUMNS. Raises RowUnreadable."""
     try:
         return Bead(
@@ -187,7 +189,7 @@ REVIEW_COLUMNS = (
 )
 
 
-def review_of(row: tuple[Any, ...]) -> Review:
+def review_of(row: Row) -> Review:
     """A Review from REVIEW_COLUMNS. Raises RowUnreadable."""
     try:
         return Review(
@@ -217,7 +219,7 @@ AGENT_TABLES = (
 )
 
 
-def agent_of(row: tuple[Any, ...]) -> Agent:
+def agent_of(row: Row) -> Agent:
     """An Agent from AGENT_COLUMNS. Raises RowUnreadable."""
     try:
         return Agent(
@@ -244,7 +246,7 @@ def agent_of(row: tuple[Any, ...]) -> Agent:
         raise RowUnreadable("agent_metadata", row[0], str(error)) from error
 
 
-def _hooked_of(row: tuple[Any, ...]) -> Hooked:
+def _hooked_of(row: Row) -> Hooked:
     try:
         return Hooked(
             row[6],
@@ -262,7 +264,7 @@ def _hooked_of(row: tuple[Any, ...]) -> Hooked:
 RIG_COLUMNS = "g.id, g.name, g.git_url, g.default_branch, g.config, g.created_at"
 
 
-def rig_of(row: tuple[Any, ...]) -> Rig:
+def rig_of(row: Row) -> Rig:
     """A Rig from RIG_COLUMNS. Raises RowUnreadable."""
     try:
         return Rig(

@@ -1,11 +1,12 @@
 """The town during one tick: the open database and the tick that writes to it."""
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from shared.domain.config import EffectiveSettings, effective
 from shared.domain.errors import RowUnreadable
+from shared.domain.report import BusinessEvent
 from shared.domain.tick import Tick
 from shared.town.rows import RIG_COLUMNS, Rig, rig_of
 from shared.town.town_keys import TownKeys
@@ -28,7 +29,7 @@ class Town:
     next_audit_seq: int = 0
     next_event_seq: int = 0
     next_effect_seq: int = 0
-    business_events: list[dict[str, Any]] = field(default_factory=list)
+    business_events: list[BusinessEvent] = field(default_factory=list)
 
     @property
     def keys(self) -> TownKeys:
@@ -51,9 +52,9 @@ class Town:
         """Note a row that could not be read, for invariant 1."""
         self.unreadable[(error.table, error.key)] = error.problem
 
-    def business_event(self, name: str, data: dict[str, Any]) -> None:
+    def business_event(self, name: str, data: Mapping[str, object]) -> None:
         """Note a business event for the journal and the log."""
-        self.business_events.append({"name": name, "data": data})
+        self.business_events.append(BusinessEvent(name, data))
 
     def noted(self) -> tuple[int, bool]:
         """A mark for `forget_since`: the business events and the change of configuration that were noted so far."""

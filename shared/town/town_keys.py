@@ -138,7 +138,7 @@ def _or_first(stored: Stored) -> int:
     return stored or 1
 
 
-def _or_empty(stored: Stored) -> dict[str, Any]:
+def _or_empty(stored: Stored) -> dict[str, object]:
     return stored or {}
 
 
@@ -209,7 +209,7 @@ class TownKeys:
         self.counters = Counters(known.poisoned + poisoned, known.conflicts + conflicts)
 
 
-KEYS: Final[Mapping[str, Key[Any]]] = {name: key for name, key in vars(TownKeys).items() if isinstance(key, Key)}
+KEYS: Final[Mapping[str, Key[object]]] = {name: key for name, key in vars(TownKeys).items() if isinstance(key, Key)}
 """Every key by its name."""
 
 

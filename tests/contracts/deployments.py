@@ -9,6 +9,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from functions.settings import (
+    AuthorizerSettings,
+    DebugSettings,
+    EventsSettings,
+    FunctionSettings,
+    RetentionSettings,
+    TickSettings,
+    WorkerSettings,
+)
 from tests.contracts.transformed import template
 
 ON_ECS: Final[Mapping[str, str]] = {
@@ -22,6 +31,16 @@ ON_ECS: Final[Mapping[str, str]] = {
     "FunctionSecurityGroups": "sg-33333333",
 }
 """Parameters of a deployment with one task per agent."""
+
+SETTINGS: Final[Mapping[str, type[FunctionSettings]]] = {
+    "TickFunction": TickSettings,
+    "WorkerFunction": WorkerSettings,
+    "EventsFunction": EventsSettings,
+    "AuthorizerFunction": AuthorizerSettings,
+    "DebugFunction": DebugSettings,
+    "RetentionFunction": RetentionSettings,
+}
+"""The settings of each function, by its logical id."""
 
 _NOTHING: Final = object()
 

@@ -15,20 +15,12 @@ from functions.debug import app as debug
 from functions.events import app as events
 from functions.paths import OTHER_PATHS
 from functions.schedule import ScheduledCall
-from functions.settings import (
-    AuthorizerSettings,
-    DebugSettings,
-    EventsSettings,
-    FunctionSettings,
-    RetentionSettings,
-    TickSettings,
-    WorkerSettings,
-)
 from infra.ops.dashboards import alarms
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
-from tests.contracts.deployments import ON_ECS, deployed, refused
+from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 FUNCTIONS = [
     "TickFunction",
@@ -39,21 +31,13 @@ FUNCTIONS = [
     "RetentionFunction",
 ]
 TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
-SETTINGS: dict[str, type[FunctionSettings]] = {
-    "TickFunction": TickSettings,
-    "WorkerFunction": WorkerSettings,
-    "EventsFunction": EventsSettings,
-    "AuthorizerFunction": AuthorizerSettings,
-    "DebugFunction": DebugSettings,
-    "RetentionFunction": RetentionSettings,
-}
 
 
 @pytest.mark.parametrize("path", ["template.yaml", "build/template.json"])
 def test_cfn_lint_finds_nothing(path: str) -> None:
     template()
     command = [str(Path(sys.executable).parent / "cfn-lint"), "--regions", "eu-west-1", "--", str(ROOT / path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5 * PATIENCE_SECONDS)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -254,7 +238,7 @@ def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     [towns] = [each for each in template()["Resources"].values() if each["Type"] == "AWS::S3::Bucket"]
-    assert (towns["DeletionPolicy"], towns["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (towns["DeletionPolicy"], towns["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_nothing_of_a_town_expires_by_age_and_versions_live_as_the_settings_say() -> None:

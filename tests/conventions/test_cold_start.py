@@ -9,10 +9,13 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
 
 HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "retention")
 NOBODY_NEEDS = (
+    "aws_lambda_powertools.event_handler",
     "boto3",
     "cyclopts",
     "graphql",
@@ -27,11 +30,9 @@ NOBODY_NEEDS = (
     "urllib3",
 )
 NO_FORGE_NEEDS = ("boto3", "cryptography", "jwt", "requests")
-ROUTER = "aws_lambda_powertools.event_handler"
 OF_WHO_TICKS = (
     "jwt",
     "cryptography",
-    ROUTER,
     "shared.adapters.directory_objects",
     "shared.adapters.local_processes",
     "shared.questions.dry_run",
@@ -66,7 +67,6 @@ NOT_NEEDED = {
     "retention": (
         "jwt",
         "cryptography",
-        ROUTER,
         "shared.adapters.directory_objects",
         "shared.engine.tick",
         "shared.runner.worker",
@@ -80,7 +80,9 @@ MOST_MODULES = {"tick": 460, "worker": 460, "events": 445, "debug": 330, "author
 
 def modules_of(name: str) -> set[str]:
     code = f"import {name}, sys; print('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     return set(done.stdout.split())
 
 

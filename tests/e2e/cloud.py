@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from infra.devstack import container as containers
 from infra.devstack.container import Container
+from infra.devstack.emulator import ROOT, Emulator, emulated
 from infra.devstack.gateway import REGION, Gateway, IamCaller, routes_of, serving
 from infra.devstack.s3_servers import S3Server, moto_server, seaweedfs
 from shared.adapters import control_keys
 from tests.e2e.control_server_router import ControlServerRouter
-from tests.e2e.emulator import ROOT, Emulator, emulated
 from tests.e2e.fake_sentry import FakeSentry, fake_sentry
 from tests.e2e.stalling_proxy import StallingProxy, stalling_proxy
 
@@ -36,9 +36,6 @@ STRANGER: Final = IamCaller(
     "AKIALOCALSTRANGER", "stranger-secret", "arn:aws:sts::123456789012:assumed-role/Stranger/local"
 )
 RULES: Final = [{"callers": ["*:assumed-role/Operator/*"], "towns": ["demo*"], "verbs": ["read", "debug", "write"]}]
-_ENDPOINTS: Final = ("STORE_ENDPOINT", "QUEUE_ENDPOINT", "SECRETS_ENDPOINT")
-"""Settings that functions get only here; at AWS, the SDK knows these endpoints."""
-
 _PAUSE_SECONDS: Final = 0.2
 _BLOCKED_SECONDS: Final = 20
 """The queue's visibility timeout: how long the wake of a lost worker blocks its town. In the template it exceeds the worker's
@@ -199,7 +196,7 @@ def _starter(
 ) -> Callable[..., Emulator]:
     """A function that starts environments of a Lambda function, which all end with the stack."""
     properties = template["Resources"][function]["Properties"]
-    told = {*properties["Environment"]["Variables"], *_ENDPOINTS}
+    told = properties["Environment"]["Variables"]
     given = {
         name: value for name, value in environment.items() if name in told or name.startswith(("AWS", "NO_", "no_"))
     }

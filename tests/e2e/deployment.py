@@ -1,7 +1,6 @@
 """Requests to the local cloud: signed ones of operators, and those of producers with their tokens."""
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +10,11 @@ from botocore.credentials import Credentials
 from infra.devstack.gateway import REGION, IamCaller
 from infra.townctl.api_client import ApiAnswer, signed, with_token
 from shared.adapters import town_tokens
-from shared.adapters.clock import Budget
+from shared.adapters.clock import Budget, wait_for
 from shared.adapters.town_tokens import Claims
 from tests.e2e.cloud import KEY, OPERATOR, LocalCloud
 from tests.e2e.stalling_proxy import StallingProxy, When
+from tests.patience import PATIENCE_SECONDS
 
 
 def ask(cloud: LocalCloud, method: str, path: str, body: Any = None, *, caller: IamCaller = OPERATOR) -> ApiAnswer:
@@ -43,15 +43,15 @@ def found_town(cloud: LocalCloud, town: str = "demo", config: dict[str, Any] | N
     assert answered.status in (201, 409), answered
 
 
-def work_until(cloud: LocalCloud, done: Callable[[], bool], *, rounds: int = 20) -> None:
+def work_until(cloud: LocalCloud, done: Callable[[], bool]) -> None:
     """Deliver wakes from the queue to the worker until `done` is true."""
-    for _ in range(rounds):
+
+    def worked() -> bool:
         while cloud.pump():
             pass
-        if done():
-            return
-        time.sleep(1)
-    raise AssertionError("the expected state was not reached")
+        return done()
+
+    assert wait_for(worked, seconds=PATIENCE_SECONDS, every=1), "the expected state was not reached"
 
 
 def lose_the_worker(cloud: LocalCloud, proxy: StallingProxy, when: When, *, method: str, path: str) -> None:
@@ -59,7 +59,7 @@ def lose_the_worker(cloud: LocalCloud, proxy: StallingProxy, when: When, *, meth
     proxy.stall(when, method=method, path=path)
     lost: list[ConnectionError] = []
 
-    patience = Budget(30)
+    patience = Budget(PATIENCE_SECONDS)
 
     def pump_until_it_stalls() -> None:
         try:
@@ -72,5 +72,5 @@ def lose_the_worker(cloud: LocalCloud, proxy: StallingProxy, when: When, *, meth
     pumping.start()
     assert proxy.stalled.wait(patience.left()), f"the worker never came to {path}"
     cloud.replace("WorkerFunction")
-    pumping.join(30)
+    pumping.join(PATIENCE_SECONDS)
     assert lost, "the worker answered although it was killed"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE_SECONDS
+
 When = Literal["never", "before it arrives", "after it was carried out"]
 
 
@@ -87,4 +89,4 @@ def stalling_proxy(upstream: str) -> Iterator[StallingProxy]:
         finally:
             closing.set()
             listening.shutdown(socket.SHUT_RDWR)
-    thread.join(timeout=5)
+    thread.join(timeout=PATIENCE_SECONDS)

@@ -52,7 +52,7 @@ LOSSES: Final = {
 }
 TOWNS: Final = (DEMO, *(loss.town for loss in LOSSES.values()))
 CONFIG: Final = {**scenario.CONFIG, "agent_runtime": {"kind": "control_server"}}
-_SECONDS: Final = 240.0
+_SECONDS: Final = 900.0
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,9 @@ class Life:
         return ask(self.cloud, "GET", f"/api/towns/{town}/beads/{bead_id}").document
 
     def ticks(self, town: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = ask(self.cloud, "GET", f"/api/towns/{town}/ticks?limit=128").document["ticks"]
-        return found
+        """The rows of the newest ticks."""
+        shown = ask(self.cloud, "GET", f"/api/towns/{town}/ticks?limit=128").document["ticks"]
+        return [tick["row"] for tick in shown]
 
     def actions(self, town: str, action_type: str) -> list[dict[str, Any]]:
         """The applied actions, in order."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from infra.devstack.emulator import ROOT, built, runtime_command
 from tests.contracts.transformed import resources
 from tests.e2e.cloud import FUNCTIONS
-from tests.e2e.emulator import ROOT, built, runtime_command
 
 LOOK_AROUND = """\
 import importlib, json, sys
@@ -40,6 +40,6 @@ def test_a_function_loads_nothing_from_the_repository_but_what_sam_built(functio
     assert any(file.endswith("/app.py") for file in ours)
     allowed = (built(function), tmp_path, *map(Path, found["standard"]))
     others = [file for file in found["files"] if not any(Path(file).is_relative_to(place) for place in allowed)]
-    boot = str(ROOT / "tests/e2e/lambda_boot.py")
+    boot = str(ROOT / "infra/devstack/lambda_boot.py")
     assert set(others) <= {boot}
     assert not [path for path in found["path"] if "site-packages" in path or Path(path) == ROOT]

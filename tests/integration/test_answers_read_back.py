@@ -25,7 +25,7 @@ Question = Callable[[World, StoredPast], Steps[Any]]
 QUESTIONS: Final[dict[str, Question]] = {
     "status": lambda world, _: status.status(TOWN, world.around),
     "dry run": lambda world, _: dry_run.dry_run(TOWN, world.around, worker_id="w", ask_runtime=True),
-    "beads": lambda world, _: bead_list.beads(TOWN, world.store, BeadFilter()),
+    "beads": lambda world, _: bead_list.beads(TOWN, world.store, BeadFilter(), now=world.clock.now()),
     "convoys": lambda world, _: bead_list.convoys(TOWN, world.store),
     "agents": lambda world, _: rosters.agents(TOWN, world.store),
     "settings": lambda world, _: rosters.settings(TOWN, world.store),

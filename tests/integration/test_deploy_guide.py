@@ -98,7 +98,8 @@ def project(tmp_path: Path, as_owner: None) -> Iterator[Project]:
     project = Project(home, {})
     with serving(project.formation) as url:
         quiet = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.1", "TERM": "dumb"}
-        project.environment = {**os.environ, **quiet, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "eu-west-1"}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        project.environment = {**ours, **quiet, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "eu-west-1"}
         yield project
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.images import dump
 from shared.images.image_digest import of_image
+from shared.ports.town_store import TownImage
 from tests.documented import as_stored
 from tests.towns import T, TownBuilder, a_town, ago, event
 from tests.worlds import World, a_world
@@ -28,18 +30,31 @@ TOWNCTL = Path(sys.executable).with_name("townctl")
 PR = "https://github.com/acme/main-rig/pull/1"
 
 
+ONE_AFTER_ANOTHER = """\
+import json, sys
+from infra.townctl import main
+for line in sys.stdin:
+    main.run(json.loads(line))
+"""
+
+
 def townctl(*words: str, data: Path, seed: int = 0) -> Any:
     """What townctl prints as JSON."""
+    return json.loads(in_another_process([TOWNCTL, *words, "--json", "--data", data], seed=seed))
+
+
+def in_another_process(command: list[str | Path], *, seed: int, told: str | None = None) -> str:
+    """What a process with that hash seed prints."""
     done = subprocess.run(
-        [TOWNCTL, *words, "--json", "--data", data],
+        command,
+        input=told,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
         env={**os.environ, "PYTHONHASHSEED": str(seed)},
     )
     assert done.returncode in (0, 1), done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def a_busy_town() -> TownBuilder:
@@ -123,17 +138,38 @@ def compare(world: World, shown: dict[str, Any]) -> None:
     assert outputs == as_stored(shown)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A world as it was when the other process looked at it, and what that process has shown of its next tick."""
+
+    world: World
+    before: TownImage
+    shown: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """Each state, looked at by one other process."""
+    worlds, asked = {}, []
+    for state, (build, fill) in STATES.items():
+        data = tmp_path_factory.mktemp("town")
+        worlds[state] = a_world(build(), objects=DirectoryObjects(data))
+        fill(worlds[state])
+        asked.append(json.dumps(["dry-run", "t1", "--now", to_text(T), "--json", "--data", str(data)]))
+    before = {state: world.image() for state, world in worlds.items()}
+    said = in_another_process([sys.executable, "-c", ONE_AFTER_ANOTHER], seed=7, told="\n".join(asked))
+    decoder, shown = json.JSONDecoder(), {}
+    for state in STATES:
+        shown[state], end = decoder.raw_decode(said)
+        said = said[end:].lstrip()
+    return {state: Seen(world, before[state], shown[state]) for state, world in worlds.items()}
+
+
 @pytest.mark.parametrize("state", list(STATES))
 @pytest.mark.slow
-def test_the_tick_does_what_another_process_has_shown(state: str, tmp_path: Path) -> None:
-    build, fill = STATES[state]
-    world = a_world(build(), objects=DirectoryObjects(tmp_path))
-    fill(world)
-    before = world.image()
-
-    shown = townctl("dry-run", "t1", "--now", to_text(T), data=tmp_path, seed=len(state))
-
-    assert world.image() == before
+def test_the_tick_does_what_another_process_has_shown(state: str, seen: dict[str, Seen]) -> None:
+    world, shown = seen[state].world, seen[state].shown
+    assert world.image() == seen[state].before
     assert shown["quiet"] is (state == "quiet")
     done = world.run(exactly=read(TickInput, shown["input"]))
     assert done.outcome == ("quiet" if state == "quiet" else "committed")

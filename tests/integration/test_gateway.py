@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.devstack.gateway import serving
+from infra.devstack.gateway import Route, serving
 from shared.domain.errors import Refused
 from tests.patience import PATIENCE_SECONDS
 
@@ -50,3 +50,42 @@ def test_a_port_that_nobody_can_listen_on_is_refused() -> None:
         for port in (taken, 99_999):
             with pytest.raises(Refused, match=f"cannot listen on port {port}"), serving(Echo(), port=port):
                 pass
+
+
+@pytest.mark.parametrize("method", [b"HEAD", b"OPTIONS", b"TRACE", b"PROPFIND"])
+def test_the_gateway_answers_every_method(method: bytes) -> None:
+    """`http.server` answers a method that it does not know with a page of HTML, and HEAD must not have a body."""
+    with serving(Echo()) as url:
+        answer = said(url, method + b" /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n" if method == b"HEAD" else b"\r\n\r\n3")
+
+
+ROUTES = sorted(
+    (
+        Route("ANY", "/{proxy+}", "everything", "AWS_IAM"),
+        Route("GET", "/api/towns/{townId}/beads/{beadId}", "bead", "AWS_IAM"),
+        Route("GET", "/api/towns/{townId}/beads", "beads", "AWS_IAM"),
+        Route("POST", "/api/towns/{townId}/events", "post", "TownToken"),
+    ),
+    key=lambda route: route.rank,
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "function", "parameters"),
+    [
+        ("GET", "/api/towns/one/beads/b%201", "bead", {"townId": "one", "beadId": "b 1"}),
+        ("GET", "/api/towns/one/beads/%F0%9F%90%9D", "bead", {"townId": "one", "beadId": "🐝"}),
+        ("GET", "/api/towns/one/beads/a%2Fb", "everything", {"proxy": "api/towns/one/beads/a/b"}),
+        ("HEAD", "/api/towns/one/beads", "everything", {"proxy": "api/towns/one/beads"}),
+        ("POST", "/api/towns/one/events", "post", {"townId": "one"}),
+        ("GET", "/api/towns/one/events", "everything", {"proxy": "api/towns/one/events"}),
+    ],
+)
+def test_a_route_is_chosen_as_api_gateway_chooses_it(
+    method: str, path: str, function: str, parameters: dict[str, str]
+) -> None:
+    """A path is decoded before it is compared; the route that takes everything comes last."""
+    found = [(route, match) for route in ROUTES if (match := route.match(method, path)) is not None]
+    assert (found[0][0].function, found[0][1]) == (function, parameters)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from shared.adapters import local_supervisor
+from shared.adapters import local_generations, local_supervisor
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.domain.orders import ModelOrder, StartOrder
@@ -215,8 +215,10 @@ def test_stop_ends_a_child_without_environment(bench: Bench, supervisor: str) ->
     assert wait_for(lambda: not is_alive(child), seconds=PATIENCE_SECONDS)
 
 
-def test_an_agent_may_say_goodbye(bench: Bench) -> None:
+def test_an_agent_may_say_goodbye(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """TERM comes first: an agent that listens ends in its own way."""
+    monkeypatch.setattr(local_generations, "TERM_GRACE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(local_generations, "_EXIT_CODE_SECONDS", PATIENCE_SECONDS)
     script = """
         import os, pathlib, signal, sys, time
         place = pathlib.Path(os.environ["TOWN_AGENT_CONTEXT"]).with_name("exit-reason.txt")

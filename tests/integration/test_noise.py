@@ -1,4 +1,4 @@
-"""A day of 20 agents, observed every 5 s: what is recorded is what happened, and nothing else.
+"""Six hours of 20 agents, observed every 5 s: what is recorded is what happened, and nothing else.
 
 The town is ticked directly, in memory; its effects are performed on a runtime with a state, so that an agent that exits
 is dispatched again, as a new generation, when its backoff is over.
@@ -19,22 +19,22 @@ from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.ports.steps import Steps
 from shared.runner.perform import Outside, perform
-from shared.runner.result_events import Result
+from shared.runner.result_events import ResultEvent
 from tests.fakes import FakeClock, FakeRuntime
 from tests.towns import T, TownBuilder, a_town, ago
 from tests.worlds import in_order
 
 AGENTS = [f"p{number:02}" for number in range(20)]
-TICKS = 24 * 60 * 12
+TICKS = 6 * 60 * 12
 PACE = timedelta(seconds=5)
 
-EXITS_A_TICK = 1 / 1_440  # of each process: every two hours
-SLOW_ANSWERS = 1 / 1_000  # of the runtime, which are `unknown` to the town
+EXITS_A_TICK = 1 / 480  # of each process: every 40 minutes
+SLOW_ANSWERS = 1 / 500  # of the runtime, which are `unknown` to the town
 STARTING_FOR = timedelta(seconds=10)
 
 
 @dataclass
-class Day:
+class Hours:
     """The town, its runtime, and what really happened."""
 
     town: TownBuilder
@@ -46,7 +46,7 @@ class Day:
     observations: int = 0
 
     def live(self) -> None:
-        """All ticks of the day."""
+        """All ticks of these hours."""
         for number in range(TICKS):
             now = T + number * PACE
             running = self._exit_some()
@@ -88,7 +88,7 @@ class Day:
         outside, clock = Outside(runtime=self.runtime), FakeClock(now)
         in_order(perform(report.effects, outside, clock=clock, claimed_at=now, post=self._take))
 
-    def _take(self, results: tuple[Result, ...]) -> Steps[None]:
+    def _take(self, results: tuple[ResultEvent, ...]) -> Steps[None]:
         yield from ()
         self.results += [_result(result) for result in results]
 
@@ -100,7 +100,7 @@ def _beat(agent: str, generation: int, now: datetime) -> Envelope:
     )
 
 
-def _result(result: Result) -> Envelope:
+def _result(result: ResultEvent) -> Envelope:
     return Envelope(
         result["event_id"],
         result["event_type"],
@@ -124,20 +124,20 @@ def twenty_agents_at_work() -> TownBuilder:
 
 
 @pytest.mark.slow
-def test_a_day_of_observations_records_exits_once_and_nothing_that_runs() -> None:
-    day = Day(twenty_agents_at_work())
+def test_hours_of_observations_record_exits_once_and_nothing_that_runs() -> None:
+    hours = Hours(twenty_agents_at_work())
 
-    day.live()
+    hours.live()
 
-    rows = day.town.rows(
+    rows = hours.town.rows(
         "SELECT agent_id, payload, outcome FROM town_events WHERE event_type = 'container_status' ORDER BY seq"
     )
     payloads = [(agent, json.loads(payload)) for agent, payload, _ in rows]
     recorded = Counter(payload["status"] for _, payload in payloads)
     assert {outcome for _, _, outcome in rows} == {"applied"}
     assert set(recorded) == {"exited", "starting", "unknown"}
-    assert day.observations > 200_000
-    assert len(rows) <= day.observations / 100
+    assert hours.observations > 50_000
+    assert len(rows) <= hours.observations / 50
     seen = Counter((agent, payload["generation"]) for agent, payload in payloads if payload["status"] == "exited")
-    assert len(day.exits) > 100
-    assert seen == Counter(day.exits)
+    assert len(hours.exits) > 100
+    assert seen == Counter(hours.exits)

@@ -94,7 +94,9 @@ def _every_snapshot_is_the_image_of_its_commit(objects: Store) -> None:
 
 
 def _litestream_restores_what_was_published(where: str, objects: Store, files: Path) -> None:
-    """The real Litestream brings back every published commit; each holds an operation for each commit before it."""
+    """The real Litestream brings back every fourth published commit and the newest; each holds an operation for each commit
+    before it. So a file between two of them is needed for the later one.
+    """
     files.mkdir()
     bucket, at, endpoint = where.partition("@")
     named = Bucket(bucket, endpoint, REGION) if at else None
@@ -116,5 +118,6 @@ def _litestream_restores_what_was_published(where: str, objects: Store, files: P
 
     assert len(published) > 10
     with ThreadPoolExecutor(2) as two_at_once:
-        restored = dict(zip(sorted(published), two_at_once.map(operations_after, sorted(published)), strict=True))
-    assert restored == {txid: txid - 1 for txid in published}
+        wanted = sorted({*sorted(published)[::4], max(published)})
+        restored = dict(zip(wanted, two_at_once.map(operations_after, wanted), strict=True))
+    assert restored == {txid: txid - 1 for txid in wanted}

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from infra.devstack.s3_servers import free_ports
 from infra.townctl import agent_programs
 from shared.adapters.local_processes import LocalProcessRuntime
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs/runbook/local-debugging.md"
+PORT = "18231"
+"""The port that the guide names, which may be taken."""
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 SQLITE3 = """\
 import sqlite3, sys
 for row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]):
     print("|".join("" if value is None else str(value) for value in row))
 """
-CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1], timeout=10).read().decode())"
+CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1], timeout=120).read().decode())"
 
 
 @pytest.fixture
@@ -54,8 +57,9 @@ def test_every_command_of_the_guide_does_what_the_guide_says(place: Path) -> Non
     blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
     assert len(blocks) >= 12
     script = ["set -eu"]
+    [port] = free_ports(1)
     for number, block in enumerate(blocks):
-        script += [f"echo '=== {number}'", block]
+        script += [f"echo '=== {number}'", block.replace(PORT, str(port))]
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         check=False,
@@ -64,7 +68,7 @@ def test_every_command_of_the_guide_does_what_the_guide_says(place: Path) -> Non
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,  # a guard against a hang, not a limit on the time that the guide takes
+        timeout=1800,  # a guard against a hang, not a limit on the time that the guide takes
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     said = done.stdout

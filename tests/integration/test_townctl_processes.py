@@ -107,7 +107,7 @@ def test_two_loops_on_one_directory_share_the_work_and_lose_nothing(townctl: Tow
         assert "running town alpha" in loop.stderr.readline()
     posted = []
     for number in range(12):
-        posted.append(townctl.post("escalation_raised", {"title": f"number {number}", "severity": "low"}))
+        posted.append(townctl.post("town_configured", {"config": {"max_polecats_per_rig": number + 1}}))
         time.sleep(0.2)
     applied = {event_id for event_id, outcome in outcomes(townctl) if outcome == "applied"}
     settled = wait_for(
@@ -133,7 +133,7 @@ def test_two_loops_on_one_directory_share_the_work_and_lose_nothing(townctl: Tow
 def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townctl: Townctl) -> None:
     townctl.with_work()
     runtime = agent_programs.NoAgentProgram(agent_programs.agents_root(townctl.data))
-    loop = townctl.started("run", "--speed", "20", "--agent-command", AGENT)
+    loop = townctl.started("run", "--agent-command", AGENT)
     try:
         assert wait_for(lambda: len(runtime.running()) == 1, seconds=PATIENCE_SECONDS)
     finally:

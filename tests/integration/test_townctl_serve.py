@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from functions.paths import written
 from infra.townctl import main
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
@@ -83,3 +85,42 @@ def test_a_town_lives_behind_its_own_api(
     assert with_token("GET", status, None, token=token("demo", "--scope", "container")).status == 403
     foreign = with_token("POST", f"{url}/api/towns/demo/events", [], token=token("other"))
     assert foreign.status == 404
+
+
+def test_a_served_town_shows_beads_of_every_id_and_answers_every_method(served: tuple[str, Path]) -> None:
+    url, data = served
+    token = str(json.loads(_townctl(data, "token", "demo"))["token"])
+    assert with_token("PUT", f"{url}/api/towns/demo", {}, token=token).status == 201
+    odd = ["a/b", "?", "#", '"', "🐝", "a b", "%2F"]
+    created = [
+        {
+            "event_id": f"odd-bead-{number}",
+            "event_type": "bead_created",
+            "payload": {"bead": {"bead_id": each, "type": "issue", "title": f"odd {number}"}},
+        }
+        for number, each in enumerate(odd)
+    ]
+    assert with_token("POST", f"{url}/api/towns/demo/events", created, token=token).status == 202
+    beads = f"{url}/api/towns/demo/beads"
+    assert wait_for(
+        lambda: len(_get(f"{beads}?type=issue", token)["beads"]) == len(odd), seconds=PATIENCE_SECONDS, every=0.5
+    )
+    for number, each in enumerate(odd):
+        for segment in (quote(each, safe=""), written(each)):
+            assert _get(f"{beads}/{segment}", token)["bead"]["title"] == f"odd {number}"
+        assert _get(f"{url}/api/towns/demo/explain/beads/{written(each)}", token)["id"] == each
+    for method, status in (("HEAD", 200), ("OPTIONS", 204), ("DELETE", 405), ("TRACE", 405)):
+        assert with_token(method, beads, None, token=token).status == status
+    assert with_token("HEAD", f"{url}/api/towns", None, token=token).status == 200
+    assert with_token("OPTIONS", beads, None, token=None).status == 401
+
+
+def _get(url: str, token: str) -> Any:
+    answered = with_token("GET", url, None, token=token)
+    assert answered.status == 200, answered.document
+    return answered.document
+
+
+def _townctl(data: Path, *words: str) -> str:
+    done = subprocess.run([*TOWNCTL, "--json", "--data", str(data), *words], capture_output=True, text=True, check=True)
+    return done.stdout

@@ -13,6 +13,7 @@ from shared.domain.times import to_text
 from shared.engine import reconcile
 from shared.rules.base import Decision, Rule
 from shared.runner import perform
+from shared.runner.result_events import failure
 from tests.scenarios.stories import BOUNDARY, Given, answers, around, as_usual, beat, deeds, draining, outbox, outcomes
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
@@ -685,11 +686,8 @@ def test_a_dispatch_without_a_rig_is_rejected_until_its_bead_fails() -> None:
     town = a_waiting_agent(attempts=0, rig=None).update("beads", "b", rig_id=None)
     report = town.tick()
     assert report.effects[0].payload["rig"] is None
-    assert perform._answer(report.effects[0], perform.Outside()) == {
-        "generation": 2,
-        "outcome": "rejected",
-        "reason": "no_rig_config",
-    }
+    expected = failure(generation=2, outcome="rejected", reason="no_rig_config")
+    assert perform._answer(report.effects[0], perform.Outside()) == expected
     now = T
     while town.status("b") != "failed":
         results = answers(report, now + SECOND, starts="rejected", reason="no_rig_config", only=["dispatch_agent"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.report import BusinessEvent
 from shared.domain.times import to_text
 from tests.scenarios.stories import deeds, outbox, outcomes
 from tests.scenarios.table import scenario
@@ -241,7 +242,7 @@ def test_a_landing_review_that_failed_while_waiting_for_a_person_is_not_respawne
     report = town.tick()
     assert deeds(report) == ["convoys.hold_for_approval: emit_event reconciler.respawn_suppressed"]
     assert report.business_events == (
-        {"name": "reconciler.respawn_suppressed", "data": {"convoyId": "c", "suppressedAttempt": 3}},
+        BusinessEvent("reconciler.respawn_suppressed", {"convoyId": "c", "suppressedAttempt": 3}),
     )
     assert town.metadata("c")["respawn_suppressed_attempt"] == 3
     later = town.ticks(1_000, start=T + 5 * SECOND)

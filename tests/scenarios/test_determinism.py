@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conventions.sources import ROOT
+from tests.patience import PATIENCE_SECONDS
 from tests.scenarios.table import scenario
 
 SEEDS = ("0", "1", "4294967295")
@@ -28,7 +29,7 @@ def test_one_history_has_one_digest_under_three_hash_seeds_in_memory_and_in_file
     processes.append(a_history(str(tmp_path / "town"), seed="2"))
     processes.append(a_history("memory", "--no-dry-runs", seed="3"))
 
-    told = [process.communicate(timeout=120)[0] for process in processes]
+    told = [process.communicate(timeout=5 * PATIENCE_SECONDS)[0] for process in processes]
 
     assert [process.returncode for process in processes] == [0] * 5
     assert len(set(told)) == 1

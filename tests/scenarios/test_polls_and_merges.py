@@ -50,7 +50,7 @@ def polls(refinery: dict[str, Any] | None = None, **metadata: Any) -> Polling:
 
 def names_of(poll: Polling) -> list[str]:
     """The business events of all answered polls."""
-    return [told["name"] for report in poll.answered for told in report.business_events]
+    return [told.name for report in poll.answered for told in report.business_events]
 
 
 # --- polls that bring no answer ------------------------------------------------------------------------
@@ -443,7 +443,7 @@ def test_waiting_for_approval_is_told_when_it_begins_and_when_it_ends() -> None:
     poll.sees(feedback=AWAITING, **CLEAN)
     last = poll.sees(feedback=GREEN, **CLEAN)
     assert names_of(poll) == ["pr.awaiting_approval_detected", "pr.awaiting_approval_resolved"]
-    assert last.business_events[0]["data"]["duration_ms"] == 120_000
+    assert last.business_events[0].data["duration_ms"] == 120_000
     metadata = poll.town.metadata("m")
     assert (metadata["awaiting_approval"], "awaiting_approval_observed_at" in metadata) == (0, False)
 

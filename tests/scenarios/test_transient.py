@@ -32,13 +32,18 @@ def a_beat(agent: str, *, at: datetime, generation: int = 1) -> Envelope:
 
 @scenario(210)
 @pytest.mark.slow
-def test_a_day_of_heartbeats_leaves_no_row_and_the_town_does_not_grow() -> None:
-    """Two rounds of heartbeats a tick; the journal rows of the last hour stay, older ones lie elsewhere."""
+def test_a_day_of_heartbeats_leaves_no_row_and_the_town_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds of heartbeats a tick; the journal rows of the last hour stay, older ones lie elsewhere.
+
+    The ticks of the first hour are replayed; the others are like them.
+    """
     town = twenty_agents_at_work()
     minute = timedelta(minutes=1)
     sizes: list[int] = []
     for number in range(24 * 60):
         now = T + number * minute
+        if number == 60:
+            monkeypatch.setattr(TownBuilder, "replays", False)
         beats = [a_beat(agent, at=at) for at in (now - minute / 2, now) for agent in AGENTS]
         report = town.tick(*beats, at=now, published_to=max(0, number - 60))
         assert [seen.outcome for seen in report.events] == ["applied"] * 40

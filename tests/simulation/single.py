@@ -8,6 +8,7 @@ and the bead must come to its end.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from random import Random
 from typing import Final
 
@@ -82,12 +83,18 @@ def tell(mode: Mode, fault: SingleFault | None = None) -> tuple[Outcome, list[st
 def all_faults() -> Iterator[SingleFault]:
     """Every fault at every call that the undisturbed story makes, where such a fault can befall such a call."""
     for mode in _MODES:
-        _, names = tell(mode)
-        for at, name in enumerate(names):
+        for at, name in enumerate(_undisturbed(mode)):
             for kind in KINDS:
                 if applies(kind, name):
                     yield SingleFault(mode, kind, at, 1)
                     yield SingleFault(mode, kind, at, FOR_EVER)
+
+
+@cache
+def _undisturbed(mode: Mode) -> tuple[str, ...]:
+    """The names of the calls of the story without a fault."""
+    _, names = tell(mode)
+    return tuple(names)
 
 
 def problems_of(fault: SingleFault) -> str | None:

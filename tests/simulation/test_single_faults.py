@@ -8,7 +8,7 @@ from tests.simulation.fleet import Mode
 from tests.simulation.single import all_faults, problems_of, tell
 
 _PARTS = 4
-_EVERY = 41  # of about 6,450; a prime, so that no kind and no call is left out
+_EVERY = 61  # of about 6,450; a prime, so that no kind and no call is left out
 
 
 @pytest.mark.parametrize("mode", ["cloud", "loops"])

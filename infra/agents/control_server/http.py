@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self.write(status, answer)
 
-    def write(self, status: int, answer: Mapping[str, Any]) -> None:
+    def write(self, status: int, answer: Mapping[str, object]) -> None:
         """Send one JSON answer. A caller that has closed the connection is ignored."""
         content = json.dumps(answer).encode()
         try:
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Log nothing, because events and answers already report everything that matters."""
 
 

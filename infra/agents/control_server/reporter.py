@@ -5,7 +5,6 @@ retried.
 import queue
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from infra.agents.posting import NotPosted, PostedEvent, Poster
 from shared.adapters.clock import wait_for
@@ -43,10 +42,10 @@ class Reporter:
             print(f"control server: a heartbeat could not be posted: {error}", flush=True)
 
     def event(
-        self, event_type: str, event_id: str, payload: Mapping[str, Any], *, agent_id: str | None = None
-    ) -> dict[str, Any]:
+        self, event_type: str, event_id: str, payload: Mapping[str, object], *, agent_id: str | None = None
+    ) -> dict[str, object]:
         """An event as the town's inbox expects it."""
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "event_id": event_id,
             "event_type": event_type,
             "payload": dict(payload),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from infra.agents.control_server.requests import (
     RefreshToken,
@@ -41,7 +41,7 @@ _AT_ONCE: Final = 64
 _FETCHED_AT_ONCE: Final = 4
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
-SessionAnswer = tuple[int, dict[str, Any]]
+SessionAnswer = tuple[int, dict[str, object]]
 StartAnswer = Started | StartRejected | StartUnknown
 
 
@@ -256,8 +256,8 @@ class Sessions:
         """The token file of one generation. Generations do not share it, so a late token cannot replace a newer generation's."""
         return self._root / "tokens" / f"{segment(agent_id)}.{generation}"
 
-    def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, Any]:
-        shown: dict[str, Any] = {"agentId": agent_id, "status": status}
+    def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, object]:
+        shown: dict[str, object] = {"agentId": agent_id, "status": status}
         if generation is not None:
             shown |= {"generation": generation, "processId": f"{agent_id}:{generation}"}
         return shown

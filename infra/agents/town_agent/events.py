@@ -67,7 +67,7 @@ def bead_created(caller: Caller, bead: Mapping[str, Any]) -> AgentEvent:
     return _event(caller, "bead_created", payload)
 
 
-def convoy_created(caller: Caller, convoy: Mapping[str, Any]) -> AgentEvent:
+def convoy_created(caller: Caller, convoy: Mapping[str, object]) -> AgentEvent:
     """A new convoy with its tasks. Its id is derived from its content, unless one is given."""
     given = {name: value for name, value in convoy.items() if value not in (None, [], ())}
     convoy_id = given.pop("convoy_id", None) or ids.derived_from(caller.town_id, f"convoy of {_digest(caller, given)}")
@@ -75,7 +75,7 @@ def convoy_created(caller: Caller, convoy: Mapping[str, Any]) -> AgentEvent:
 
 
 def _event(
-    caller: Caller, event_type: str, payload: Mapping[str, Any], *, bead_id: str | None = None, once: str = ""
+    caller: Caller, event_type: str, payload: Mapping[str, object], *, bead_id: str | None = None, once: str = ""
 ) -> AgentEvent:
     given = {name: value for name, value in payload.items() if value is not None}
     if caller.generation < 1:
@@ -90,6 +90,6 @@ def _event(
     return event if bead_id is None else event | {"bead_id": bead_id}
 
 
-def _digest(caller: Caller, said: Any) -> str:
+def _digest(caller: Caller, said: object) -> str:
     text = json.dumps([caller.agent_id, caller.generation, said], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -139,7 +139,7 @@ def _convoy_create(talk: Talk, given: argparse.Namespace) -> None:
         {"title": title, **({"depends_on": [number - 1]} if waits and number else {})}
         for number, title in enumerate(given.task)
     ]
-    convoy: dict[str, Any] = {
+    convoy: dict[str, object] = {
         "convoy_id": given.id,
         "title": given.title,
         "rig_id": rig_id,
@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_reports(commands: Any) -> None:
+def _add_reports(commands: object) -> None:
     done = _command(commands, "done", _done, "report that the work is finished and pushed")
     done.add_argument("--branch", help="the branch that contains the work (default: the branch of the order)")
     done.add_argument("--pr-url", help="the URL of the pull request, if there is one")
@@ -185,7 +185,7 @@ def _add_reports(commands: Any) -> None:
     beat.add_argument("--tool", action="append", default=[], help="a tool that is running; may be repeated")
 
 
-def _add_answers(commands: Any) -> None:
+def _add_answers(commands: object) -> None:
     _command(commands, "messages", _messages, "show your unread messages and acknowledge them")
 
     triage = _command(commands, "triage", _triage, "answer a triage request")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
@@ -43,7 +43,7 @@ class Watermark:
 
     last_event_type: str | None = None
     last_event_at: datetime | None = None
-    active_tools: tuple[Any, ...] | None = None
+    active_tools: tuple[object, ...] | None = None
 
 
 def exists(town: Town, agent_id: str) -> bool:

@@ -96,7 +96,7 @@ def move(
         "WHERE bead_id = :id AND status = :old AND status NOT IN ('closed', 'failed')",
         {"to": to.value, "now": town.tick.now_text, "id": bead_id, "old": old},
     )
-    notes: dict[str, Any] = {"actor": actor}
+    notes: dict[str, object] = {"actor": actor}
     if reason is not None:
         notes["reason"] = reason
     if to is BeadStatus.FAILED and failure is not None:

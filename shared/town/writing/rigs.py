@@ -1,7 +1,6 @@
 """Rigs: the repositories of a town, with their names and overrides."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
@@ -10,7 +9,9 @@ from shared.town.town import Town
 from shared.town.writing import agents
 
 
-def create(town: Town, rig_id: str, *, name: str, git_url: str, default_branch: str, config: Mapping[str, Any]) -> None:
+def create(
+    town: Town, rig_id: str, *, name: str, git_url: str, default_branch: str, config: Mapping[str, object]
+) -> None:
     """Insert a rig. The caller has checked that no other rig has the name."""
     town.sql.execute(
         "INSERT INTO rigs (id, name, git_url, default_branch, config, created_at) "
@@ -33,7 +34,7 @@ def update(
     name: str,
     git_url: str,
     default_branch: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, object] | None = None,
 ) -> None:
     """Replace the given values of a rig. None keeps the branch or the overrides."""
     town.sql.execute(

@@ -7,6 +7,7 @@ import pytest
 
 from shared.actions import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.domain.outcomes import Applied, Skipped
+from shared.domain.report import BusinessEvent
 from shared.domain.times import to_text
 from tests.towns import T, TownBuilder, a_town, ago, an_empty_town, text
 from tests.unit.actions.builders import NOW, TICK_NO, Stage, on
@@ -167,7 +168,7 @@ def test_other_subjects_mark_no_bead() -> None:
 def test_a_business_event_is_noted() -> None:
     stage = on(a_town())
     assert stage.apply(EmitEvent(event_name="pr.poll_failed", data={"beadId": "m"})) == Applied()
-    assert stage.town.business_events == [{"name": "pr.poll_failed", "data": {"beadId": "m"}}]
+    assert stage.town.business_events == [BusinessEvent("pr.poll_failed", {"beadId": "m"})]
 
 
 def test_a_suppressed_landing_is_remembered_on_its_convoy() -> None:
@@ -175,4 +176,4 @@ def test_a_suppressed_landing_is_remembered_on_its_convoy() -> None:
     data = {"convoyId": "c", "suppressedAttempt": 3}
     assert stage.apply(EmitEvent(event_name="reconciler.respawn_suppressed", data=data)) == Applied()
     assert stage.rows.metadata("c") == {"ready_to_land": 1, "respawn_suppressed_attempt": 3}
-    assert stage.town.business_events == [{"name": "reconciler.respawn_suppressed", "data": data}]
+    assert stage.town.business_events == [BusinessEvent("reconciler.respawn_suppressed", data)]

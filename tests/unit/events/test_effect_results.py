@@ -7,6 +7,7 @@ import pytest
 
 from shared.domain.errors import Refused
 from shared.domain.outcomes import Applied, Skipped
+from shared.domain.report import BusinessEvent
 from shared.domain.states import AgentStatus, BeadStatus, DispatchOutcome, EffectKind, EffectState
 from shared.domain.times import to_text
 from shared.events import EVENTS
@@ -468,7 +469,7 @@ def test_a_stopped_container_is_announced_with_the_reason() -> None:
     effect = stage.effect(EffectKind.STOP_CONTAINER, "container", reason="mayor_idle_6m")
     assert done(stage, effect, ok=True) == Applied()
     assert stage.town.keys.stored("last_idle_stop_at") == to_text(T)
-    assert stage.town.business_events == [{"name": "container.idle_stop", "data": {"reason": "mayor_idle_6m"}}]
+    assert stage.town.business_events == [BusinessEvent("container.idle_stop", {"reason": "mayor_idle_6m"})]
 
 
 def test_a_container_that_did_not_stop_is_not_throttled() -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from shared.domain.notes import BeadNotes
 from shared.domain.outcomes import Applied, Skipped
+from shared.domain.report import BusinessEvent
 from shared.domain.states import BeadStatus, EffectKind, EffectState
 from shared.domain.times import to_text
 from shared.events.base import EventResult
@@ -84,7 +85,7 @@ def test_what_a_person_must_set_fails_the_mr_at_once(kind: str, more: dict[str, 
     message = BeadNotes.failure_message.of(bead.metadata) or ""
     assert words in message
     assert PR in message
-    assert [event["name"] for event in stage.town.business_events] == ["pr.poll_failed"]
+    assert [event.name for event in stage.town.business_events] == ["pr.poll_failed"]
     assert stage.the_bead("m-source").status is BeadStatus.IN_REVIEW
     assert stage.appended() == []
 
@@ -266,8 +267,8 @@ def test_a_wait_for_approval_is_announced_at_its_beginning_and_its_end() -> None
     assert "awaiting_approval_observed_at" not in metadata(stage)
     here = {"bead_id": "m", "pr_url": PR}
     assert stage.town.business_events == [
-        {"name": "pr.awaiting_approval_detected", "data": here},
-        {"name": "pr.awaiting_approval_resolved", "data": {**here, "duration_ms": 62_000}},
+        BusinessEvent("pr.awaiting_approval_detected", here),
+        BusinessEvent("pr.awaiting_approval_resolved", {**here, "duration_ms": 62_000}),
     ]
 
 

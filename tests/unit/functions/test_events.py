@@ -421,7 +421,9 @@ def test_the_list_holds_the_callers_towns_and_no_others(api: EventsApi) -> None:
     assert (listed(paged), paged["next"]) == (["one"], None)
 
 
-@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "many"}, {"after": "x" * 65}], ids=str)
+@pytest.mark.parametrize(
+    "query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "many"}, {"after": "x" * 65}, {"after": "One"}], ids=str
+)
 def test_a_list_with_wrong_limits_is_unprocessable(api: EventsApi, query: dict[str, str]) -> None:
     answer = api.ask(request("GET", "/api/towns", caller=OPERATOR, query=query))
     assert answer.status == 422

@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 
 from shared.ports.steps import Await, Begin, Call, Ended, NotBegun, Steps, Together, drive
+from tests.patience import PATIENCE_SECONDS
+
+LIMIT = 2.0
+"""Long enough for a busy machine to begin what can begin at once."""
 
 
 class Panic(BaseException):
@@ -29,8 +33,8 @@ def test_a_call_without_an_answer_in_its_time_is_a_time_out_and_the_others_are_n
     try:
         quick, slow, alone = drive(
             asked(
-                Call("quick", lambda: "here", 0.2),
-                Call("slow", release.wait, 0.2),
+                Call("quick", lambda: "here", LIMIT),
+                Call("slow", release.wait, LIMIT),
                 Call("without a limit", lambda: "too"),
             )
         )
@@ -38,18 +42,18 @@ def test_a_call_without_an_answer_in_its_time_is_a_time_out_and_the_others_are_n
         release.set()
     assert (quick, alone) == ("here", "too")
     assert isinstance(slow, TimeoutError)
-    assert str(slow) == "slow: no answer within 0.2 s"
+    assert str(slow) == f"slow: no answer within {LIMIT} s"
 
 
 def test_a_time_out_names_the_time_that_was_waited_which_is_the_longest_of_all_limits() -> None:
     release = threading.Event()
     try:
-        answers = drive(asked(Call("short", release.wait, 0.1), Call("long", release.wait, 0.2)))
+        answers = drive(asked(Call("short", release.wait, LIMIT / 2), Call("long", release.wait, LIMIT)))
     finally:
         release.set()
     assert [str(answer) for answer in answers] == [
-        "short: no answer within 0.2 s",
-        "long: no answer within 0.2 s",
+        f"short: no answer within {LIMIT} s",
+        f"long: no answer within {LIMIT} s",
     ]
 
 
@@ -85,8 +89,8 @@ def test_a_call_that_found_no_room_in_its_time_was_certainly_not_made() -> None:
     try:
         *waited, last = drive(
             asked(
-                *(Call(f"{number}", release.wait, 0.1) for number in range(16)),
-                Call("last", lambda: made.append("x"), 0.1),
+                *(Call(f"{number}", release.wait, LIMIT) for number in range(16)),
+                Call("last", lambda: made.append("x"), LIMIT),
             )
         )
     finally:
@@ -100,7 +104,7 @@ def test_a_task_goes_on_beside_the_steps_that_began_it_and_whoever_awaits_it_lea
     go_on = threading.Event()
 
     def slow() -> Steps[str]:
-        yield Call("wait", lambda: go_on.wait(20))
+        yield Call("wait", lambda: go_on.wait(PATIENCE_SECONDS))
         return "done"
 
     def broken() -> Steps[None]:

@@ -12,7 +12,7 @@ from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
-from shared.questions import bead_list, event_list, pages, rosters, tick_list
+from shared.questions import bead_list, event_list, pages, rosters, status, tick_list
 from shared.questions.bead_list import BeadList
 from shared.questions.event_list import EventList
 from shared.questions.filters import BeadFilter, EventFilter
@@ -115,7 +115,7 @@ def test_ticks_go_in_one_direction_at_a_time(old: World) -> None:
 
 
 def beads(world: World, wanted: BeadFilter | None = None, **more: Any) -> BeadList:
-    return drive(bead_list.beads(TOWN, world.store, wanted or BeadFilter(), **more))
+    return drive(bead_list.beads(TOWN, world.store, wanted or BeadFilter(), now=world.clock.now(), **more))
 
 
 def ids(page: BeadList) -> list[str]:
@@ -151,6 +151,15 @@ def test_beads_are_listed_closed_ones_too_and_without_the_agents() -> None:
     found = beads(a_world(some_beads()))
     assert set(ids(found)) == {"b1", "b2", "b3", 'odd/?#" 🐝', "m1", "c1"}
     assert read(BeadList, document(found)) == found
+
+
+def test_a_page_of_beads_says_why_they_wait_as_the_status_does() -> None:
+    world = a_world(some_beads())
+    everything = drive(status.status(TOWN, world.around)).waiting
+    assert {each.bead_id for each in everything} >= {"b1", "c1"}
+    assert beads(world).waiting == everything
+    assert [each.bead_id for each in beads(world, BeadFilter(label="gt:held")).waiting] == ["b1"]
+    assert beads(world, BeadFilter(status="closed")).waiting == ()
 
 
 @pytest.mark.parametrize(

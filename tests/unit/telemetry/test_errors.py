@@ -17,6 +17,7 @@ from shared.domain.report import Violation
 from shared.engine import alerts
 from shared.telemetry import errors
 from tests.fakes import FakeClock
+from tests.patience import PATIENCE_SECONDS
 from tests.towns import T
 
 pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
@@ -177,7 +178,7 @@ print("sentry_sdk" in sys.modules)
 def test_without_a_dsn_sentry_is_never_imported(dsn: str, imported: str) -> None:
     around = {**os.environ, "SENTRY_DSN": dsn, "STAGE": "test"}
     done = subprocess.run(
-        [sys.executable, "-c", RUN], capture_output=True, text=True, check=True, env=around, timeout=60
+        [sys.executable, "-c", RUN], capture_output=True, text=True, check=True, env=around, timeout=PATIENCE_SECONDS
     )
     assert done.stdout.splitlines()[-1] == imported
 

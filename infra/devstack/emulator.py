@@ -23,16 +23,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from infra.devstack import leash
+from infra.devstack import lambda_boot, leash
 from infra.devstack.s3_servers import free_ports
 from shared.adapters.clock import wait_for
 from shared.domain.errors import Refused
-from tests.e2e import lambda_boot
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILT: Final = ROOT / "build/sam-x86_64"
 _CLIENT: Final = ("awslambdaric", "simplejson", "snapshot-restore-py")
 _HOST: Final = "127.0.0.1"
+_STARTING_SECONDS: Final = 120.0  # an environment that starts ends the wait; a busy machine takes long
 _PATH: Final = "/2015-03-31/functions/function/invocations"
 
 
@@ -127,7 +127,8 @@ def emulated(
             start_new_session=True,
         )
     try:
-        if not wait_for(lambda: _listens(port), seconds=30, every=0.05):
+        wait_for(lambda: _listens(port) or process.poll() is not None, seconds=_STARTING_SECONDS, every=0.05)
+        if process.poll() is not None or not _listens(port):
             raise Refused(f"the emulator of {function} does not listen", status=500, path="emulator", hint=f"see {log}")
         yield Emulator(function, f"http://{_HOST}:{port}", log, process, timeout)
     finally:

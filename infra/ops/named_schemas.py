@@ -1,0 +1,106 @@
+"""Names for the schemas that stand inside others: a generator of clients makes a class of each, and names it as the document does.
+
+Without them, a client would have `WaitingReasonType0`, `RootReasonType0` and `CurrentWaitReasonType0` for one closed set of words,
+and a class of its own for every object of counts.
+"""
+
+import json
+from typing import Any, Final, get_args
+
+from shared.domain.processes import ProcessState
+from shared.domain.report import OutcomeWord
+from shared.questions.alarms import TownAlarm
+from shared.questions.bead_view import DependencyType
+from shared.questions.filters import EventState, StateFilter, StatusFilter
+from shared.questions.overview import ConvoyState
+from shared.questions.present import SubjectKind, UnappliedOutcome
+from shared.questions.story import By
+from shared.questions.waiting import WaitingReason
+from shared.replay.replayed import Proof, SegmentKind
+from shared.rules.base import Wait
+from shared.storage.restore import PointKind
+
+_POSTED_EVENT: Final = {"type": "object", "title": "Event"}
+"""An event inside a request, of which a type says only that."""
+_REFERENCE: Final = "#/components/schemas/"
+_WORDS: Final[dict[str, tuple[Any, str]]] = {
+    "ActionOutcome": (OutcomeWord, "Whether an action was applied, skipped with a reason, or failed."),
+    "Alarm": (TownAlarm, "An alarm that a single town can raise."),
+    "BeadStatusFilter": (StatusFilter, "The status of a bead; `live` is open, in_progress and in_review."),
+    "ConvoyState": (ConvoyState, "How far a convoy is."),
+    "DependencyType": (DependencyType, "The kind of a dependency between two beads."),
+    "EventState": (EventState, "Where an event is on its way through a town."),
+    "EventStateFilter": (StateFilter, "The state of an event, or all of them."),
+    "PointKind": (PointKind, "The object that holds a restore point."),
+    "ProcessState": (ProcessState, "The state of an agent's process, as its runtime tells it."),
+    "Proof": (Proof, "What a replayed tick was compared with: its image, its recorded outputs, or nothing."),
+    "SegmentKind": (SegmentKind, "Whether ticks were replayed by the code that ran them, or by other code."),
+    "StorySource": (By, "Where an entry of a story comes from."),
+    "SubjectKind": (SubjectKind, "What an explanation is about."),
+    "TimeGuard": (Wait, "The thing whose time a rule waits for."),
+    "UnappliedOutcome": (UnappliedOutcome, "Why an event is not applied yet."),
+    "WaitingReason": (WaitingReason, "Why no agent works on a live bead."),
+}
+_OBJECTS: Final[dict[str, dict[str, Any]]] = {
+    "Action": {
+        "description": "An action. Its other fields depend on its type: see docs/spec/actions.md.",
+        "type": "object",
+        "properties": {"type": {"type": "string"}},
+        "required": ["type"],
+        "additionalProperties": True,
+    },
+    "Counts": {
+        "description": "Numbers by name.",
+        "type": "object",
+        "additionalProperties": {"type": "integer"},
+    },
+    "JsonObject": {
+        "description": "An object with any fields: settings, a payload, or a row with its columns.",
+        "type": "object",
+        "additionalProperties": True,
+    },
+}
+ANY_OBJECT: Final = {"$ref": f"{_REFERENCE}JsonObject"}
+
+
+class Names:
+    """The components of a document, and references to them in the place of schemas that stand inside others."""
+
+    def __init__(self, components: dict[str, Any]) -> None:
+        words = {name: _set_of(*named) for name, named in _WORDS.items()}
+        known = {**components, **words, **_OBJECTS}
+        self._names = {_key(schema): name for name, schema in known.items() if _is_nameless(schema)}
+        self._names[_key(_POSTED_EVENT)] = "Event"
+        self.components = dict(sorted((name, self._inside(each)) for name, each in known.items()))
+
+    def named(self, schema: Any) -> Any:
+        """The schema with every set of words and every open object inside it as a reference, if it has a name."""
+        if isinstance(schema, list):
+            return [self.named(each) for each in schema]
+        if not isinstance(schema, dict):
+            return schema
+        if not _is_nameless(schema) or (name := self._names.get(_key(schema))) is None:
+            return self._inside(schema)
+        return {"$ref": f"{_REFERENCE}{name}"} | {
+            key: schema[key] for key in ("description", "default") if key in schema
+        }
+
+    def _inside(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {key: each if key in ("example", "enum") else self.named(each) for key, each in schema.items()}
+
+
+def _set_of(words: Any, description: str) -> dict[str, Any]:
+    return {"description": description, "type": "string", "enum": list(get_args(words))}
+
+
+def _is_nameless(schema: dict[str, Any]) -> bool:
+    return "enum" in schema or (
+        schema.get("type") == "object" and schema.get("additionalProperties", True) is not False
+    )
+
+
+def _key(schema: dict[str, Any]) -> str:
+    """What a schema allows, as text. A description or a default is no part of that; nor is the title of a set of words."""
+    beside = ("description", "default", "title") if "enum" in schema else ("description", "default")
+    what = {key: each for key, each in schema.items() if key not in beside}
+    return json.dumps({"additionalProperties": True, **what} if what["type"] == "object" else what, sort_keys=True)

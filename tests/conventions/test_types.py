@@ -1,0 +1,175 @@
+"""Where types end: every `Any` of `shared` and of the programs in `infra/agents`, with its reason. There is no `cast`.
+
+JSON comes in and goes out as `dict[str, Any]`; these places are the borders. Everything between them is typed. The answers
+(`shared/questions`, `shared/replay`) are listed when they are what they will be.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.conventions.sources import files_under, name_of
+
+LATER: Final = ("shared/questions/", "shared/replay/")
+
+_JSON: Final = "JSON that a decoder gave or an encoder will take: the function or the field is the border"
+_JOURNAL: Final = "JSON of the journal, whose shape depends on the code version that wrote it"
+_STEP: Final = "what a yield returns depends on the step; a generator has one type for all of them"
+_ANY_SHAPE: Final = "a type annotation or a class is passed, and both are values of any type"
+
+REASONS: Final = {
+    "infra/agents/posting.py: PostedEvent": _JSON,
+    "infra/agents/posting.py: ApiPoster.send": _JSON,
+    "infra/agents/town_agent/events.py: AgentEvent": _JSON,
+    "infra/agents/town_agent/events.py: bead_created": _JSON,
+    "infra/agents/town_agent/main.py: _add_bead_create": "argparse does not export the type of its subparsers",
+    "infra/agents/town_agent/main.py: _add_convoy_create": "argparse does not export the type of its subparsers",
+    "infra/agents/town_agent/main.py: _command": "argparse does not export the type of its subparsers",
+    "shared/actions/messages.py: EmitEvent.data": "the data of a business event: JSON whose keys depend on its name",
+    "shared/adapters/aws_sdk.py: AwsClient": "boto3 makes its clients at run time and has no types",
+    "shared/adapters/aws_sdk.py: client": "boto3 makes its clients at run time and has no types",
+    "shared/adapters/aws_sdk.py: response_of": "boto3 has no types",
+    "shared/adapters/ecs_tasks.py: _task": "an answer of AWS: the function gives it a type",
+    "shared/adapters/ecs_tasks.py: _failure": "an answer of AWS: the function gives it a type",
+    "shared/adapters/forge_hosts.py: ForgeHost.from_text": "a word that the constructor checks against its vocabulary",
+    "shared/adapters/http_json.py: Answered.body": _JSON,
+    "shared/adapters/local_state.py: _read": _JSON,
+    "shared/adapters/sqs_queue.py: SqsQueue._call": "boto3 has no types",
+    "shared/adapters/sqs_queue.py: deliveries_of": "records as Lambda hands them over: the function gives them a type",
+    "shared/adapters/town_tokens.py: _claims": _JSON,
+    "shared/domain/alert.py: Alert.extra": "JSON for Sentry; nobody else reads it",
+    "shared/domain/field_errors.py: FieldError.of": "pydantic's details of an error",
+    "shared/domain/field_errors.py: _names_at": "a JSON schema that pydantic made",
+    "shared/domain/report.py: AppliedEvent.as_json": _JOURNAL,
+    "shared/domain/report.py: ActionFields": "an action in its wire form: its keys depend on its type",
+    "shared/domain/report.py: JudgedAction.as_json": _JOURNAL,
+    "shared/domain/report.py: BrokenInvariant.as_json": _JOURNAL,
+    "shared/domain/report.py: TickReport.outputs": _JOURNAL,
+    "shared/domain/shapes.py: adapter": _ANY_SHAPE,
+    "shared/domain/shapes.py: document": _JSON,
+    "shared/domain/shapes.py: read": _JSON,
+    "shared/domain/shapes.py: _made": _ANY_SHAPE,
+    "shared/domain/tick.py: Observations.as_json": _JOURNAL,
+    "shared/domain/tick.py: TickInput.as_json": _JOURNAL,
+    "shared/domain/tick.py: TickInput.from_record": _JOURNAL,
+    "shared/domain/wire.py: _form": _ANY_SHAPE,
+    "shared/domain/wire.py: _form_of": _ANY_SHAPE,
+    "shared/domain/wire.py: _reader": _ANY_SHAPE,
+    "shared/events/base.py: Event.__init_subclass__": "the signature of pydantic's base class",
+    "shared/events/beads.py: BeadUpdated._replacements": "columns of a bead by name, of several types",
+    "shared/history/differences.py: Difference.expected": "a value of any column, or a part of its JSON",
+    "shared/history/differences.py: Difference.got": "a value of any column, or a part of its JSON",
+    "shared/history/differences.py: of_outputs": _JOURNAL,
+    "shared/images/rewriting.py: DumpedRow": "columns of any table by name",
+    "shared/intake/decoding.py: _known_source": _JSON,
+    "shared/intake/ingest.py: batch_of": _JSON,
+    "shared/intake/ingest.py: _read": _JSON,
+    "shared/moving/checkup.py: _problem_with": "a value of any column",
+    "shared/ports/steps.py: Begin.steps": "a task may return anything: whoever awaits it knows what",
+    "shared/ports/steps.py: Await.tasks": "a task is what the driver makes of Begin: each driver has its own",
+    "shared/ports/steps.py: Ended.result": "as Begin.steps",
+    "shared/ports/steps.py: Steps": _STEP,
+    "shared/ports/steps.py: drive": _STEP,
+    "shared/ports/steps.py: _done": _STEP,
+    "shared/ports/steps.py: _make_all": _STEP,
+    "shared/ports/town_past.py: JournalRow.inputs": _JOURNAL,
+    "shared/ports/town_past.py: JournalRow.outputs": _JOURNAL,
+    "shared/ports/town_past.py: journal_row": "decoded JSON: the function is what gives it a type",
+    "shared/runner/inputs.py: _observations": _STEP,
+    "shared/runner/result_events.py: ResultEvent": _JSON,
+    "shared/storage/layers.py: read_layers": _STEP,
+    "shared/storage/waiting_room.py: _all": _STEP,
+    "shared/telemetry/errors.py: MONITOR_CONFIG": "Sentry's types are not importable without Sentry, which no town needs",
+    "shared/telemetry/errors.py: start": "Sentry's types are not importable without Sentry, which no town needs",
+    "shared/telemetry/errors.py: scrub": "Sentry's types are not importable without Sentry, which no town needs",
+    "shared/town/inbox.py: append": _JSON,
+    "shared/town/journal.py: rows": _JOURNAL,
+    "shared/town/journal.py: _block_of": _JOURNAL,
+    "shared/town/large_images.py: FollowedConnection.__init__": "the signature of sqlite3.Connection",
+    "shared/town/reading.py: TownReader.__init__": "what rules of one pass share, each under its own name: see `once`",
+    "shared/town/rows.py: Row": "a row of SQLite: the statement decides the types of its columns",
+    "shared/town/town_keys.py: Stored": _JSON,
+    "shared/town/town_keys.py: TownKeys.config": _JSON,
+    "shared/town/writing/audit.py: record": _JSON,
+    "shared/town/writing/beads.py: set_fields": "columns of a bead by name, of several types",
+}
+
+
+def test_every_any_has_a_reason() -> None:
+    found = {
+        f"{name_of(path)}: {place}"
+        for path in _ours()
+        for place in untyped_places(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert found == set(REASONS)
+
+
+def test_nothing_is_cast() -> None:
+    found = {
+        f"{name_of(path)}:{node.lineno}"
+        for path in _ours()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cast", "typing.cast")
+    }
+    assert found == set()
+
+
+def _ours() -> list[Path]:
+    return [path for path in files_under("shared", "infra/agents") if not name_of(path).startswith(LATER)]
+
+
+def untyped_places(tree: ast.Module) -> Iterator[str]:
+    """Function, class attribute or constant of each annotation or alias that names `Any`."""
+    yield from _places_in(tree.body, "")
+
+
+def _places_in(statements: list[ast.stmt], around: str) -> Iterator[str]:
+    for statement in statements:
+        if isinstance(statement, ast.ClassDef):
+            yield from _places_in(statement.body, f"{around}{statement.name}.")
+        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            if _names_any(statement):
+                yield around + statement.name
+        elif isinstance(statement, ast.AnnAssign):
+            if _names_any(statement):
+                yield around + ast.unparse(statement.target)
+        elif isinstance(statement, ast.Assign) and _names_any(statement):
+            yield around + ast.unparse(statement.targets[0])
+
+
+def _names_any(tree: ast.AST) -> bool:
+    """Whether `Any` stands anywhere in it, also in a quoted annotation."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "Any":
+            return True
+        if isinstance(node, ast.Attribute) and node.attr == "Any":
+            return True
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _quotes_any(node.value):
+            return True
+    return False
+
+
+def _quotes_any(text: str) -> bool:
+    try:
+        return _names_any(ast.parse(text, mode="eval").body) if "Any" in text else False
+    except SyntaxError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("source", "places"),
+    [
+        ("class Metrics(Protocol):\n    def tick_ran(self, report: Any) -> None: ...", ["Metrics.tick_ran"]),
+        ("class Row:\n    inputs: dict[str, Any]", ["Row.inputs"]),
+        ("Order = Mapping[str, Any]", ["Order"]),
+        ("def late(future: 'Future[Any]') -> None: ...", ["late"]),
+        ("def late(future: typing.Any) -> None: ...", ["late"]),
+        ("def late(future: object) -> None:\n    'Any answer is late.'", []),
+        ("from typing import Any", []),
+    ],
+)
+def test_the_place_of_an_any_is_found(source: str, places: list[str]) -> None:
+    assert list(untyped_places(ast.parse(source))) == places

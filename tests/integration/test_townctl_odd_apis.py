@@ -1,0 +1,111 @@
+"""`townctl --api` at something that is no API, or that answers with what no API answers: an error that says what to do."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from infra.townctl import api_client, main
+
+ROOT = b'{"served": "townctl"}'
+
+
+@contextmanager
+def answering(status: int, body: bytes, headers: dict[str, str], *, length: int | None = None) -> Iterator[str]:
+    """A server whose root says that it is a `townctl serve`, and that gives this answer to everything else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_root = self.path == "/"
+            self.send_response(200 if is_root else status)
+            said = ROOT if is_root else body
+            for name, value in ({} if is_root else headers).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(said) if is_root or length is None else length))
+            self.end_headers()
+            self.wfile.write(said)
+
+        do_POST = do_PUT = do_GET
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "said"),
+    [
+        pytest.param(200, b"<html>hello</html>", {}, "does not answer as an API (status 200)", id="a web page"),
+        pytest.param(200, b"[1, 2]", {}, "does not answer as an API", id="a list"),
+        pytest.param(200, b"[" * 100_000, {}, "does not answer as an API", id="deep JSON"),
+        pytest.param(200, b'{"a": 1}', {}, "that this townctl cannot read: ", id="another document"),
+        pytest.param(302, b"", {"Location": "http://127.0.0.1:1/"}, "redirects elsewhere", id="a redirect"),
+        pytest.param(404, b"not \x1b[31mfound", {}, "does not answer as an API (status 404)", id="another server"),
+        pytest.param(403, b'{"message": "Forbidden"}', {}, "Forbidden", id="a gateway that denies"),
+        pytest.param(500, b'{"detail": "DamagedImage", "hint": "ask"}', {}, "failed: DamagedImage", id="a failure"),
+        pytest.param(503, b'{"message": "\\u001b[2JService"}', {}, "Service", id="an overloaded gateway"),
+    ],
+)
+def test_an_odd_answer_is_an_error_with_what_to_do(
+    status: int,
+    body: bytes,
+    headers: dict[str, str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOWNCTL_TOKEN", "a-token")
+    with answering(status, body, headers) as url:
+        for words in (
+            ["town", "status", "demo"],
+            ["town", "list"],
+            ["event", "post", "demo", "--type", "town_started"],
+        ):
+            assert main.run(["--api", url, *words]) == 2
+            err = capsys.readouterr().err
+            assert said in err
+            assert "hint: " in err
+            assert err.replace("\n", "").isprintable()
+
+
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOWNCTL_TOKEN", "a-token")
+    monkeypatch.setattr(api_client, "LARGEST", 1 << 20)
+    with answering(200, b" " * ((1 << 20) + 1), {}) as url:
+        assert main.run(["--api", url, "town", "list"]) == 2
+    assert "the answer is larger than 1 MiB" in capsys.readouterr().err
+
+
+def test_an_answer_that_is_cut_off_is_no_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOWNCTL_TOKEN", "a-token")
+    with answering(200, b"{", {}, length=1000) as url:
+        assert main.run(["--api", url, "town", "list"]) == 2
+    assert "gave no answer that can be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1", "http://nowhere.invalid", "http://127.0.0.1:99999", "http://a..b"]
+)
+def test_an_api_that_is_not_there_is_named(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOWNCTL_TOKEN", "a-token")
+    assert main.run(["--api", url, "town", "status", "demo"]) == 2
+    err = capsys.readouterr().err
+    assert url in err
+    assert "hint: check the URL" in err
