@@ -7,19 +7,20 @@ One look of the rules answers for all rows of a town together.
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
 from shared.actions.base import Action
 from shared.domain import limits
-from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.limits import just_after
 from shared.domain.states import EffectKind
 from shared.domain.tick import Tick, TickInput
-from shared.domain.times import from_text, time_or_none, to_text
+from shared.domain.times import from_text, to_text
 from shared.engine import reconcile, tick
+from shared.questions.effect_ends import effect_ends
+from shared.questions.named import named, rows_of
 from shared.questions.relaxed import HOLDS, Hold, Occupied, RelaxedReader, occupied, relaxed_tick
 from shared.rules import RULES, breaker
 from shared.rules.base import Due, Rule
@@ -74,7 +75,7 @@ class Foresight:
         self._sql = sql
         self._stored = TownKeys(sql).breaker
         self._drain = TownKeys(sql).drain
-        self.effect_ends = dict(_effect_ends(sql, given.now))
+        self.effect_ends = dict(effect_ends(sql, given.now))
         self.settling_until = self._settling_until(sql)
         self.now = self.at(given.now)
         self.first = self.look(self.town, given.now, _NOTHING)
@@ -150,7 +151,7 @@ class Foresight:
         rules = tuple(rule for rule in RULES if rule.name in names)
         found: set[str] = set()
         for name, action in self.look(self.town.lifted(without, taken), at, without, rules).intents:
-            for row in _rows_of(action):
+            for row in rows_of(action):
                 found |= {subject for subject in by_row.get(row, ()) if acts[subject].name == name}
         return frozenset(found)
 
@@ -221,20 +222,7 @@ def outlook(sql: Database, given: TickInput, *, town_id: str, rows: frozenset[st
 
 def mentions(value: object, rows: frozenset[str]) -> bool:
     """Whether an action in its wire form names one of these rows, directly or in a text such as `failed_blocker:ID`."""
-    return not rows.isdisjoint(_named(value))
-
-
-def _named(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-        if ":" in value:
-            yield from value.split(":")
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _named(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _named(part)
+    return not rows.isdisjoint(named(value))
 
 
 @dataclass(slots=True)
@@ -289,7 +277,7 @@ class _Future:
             self._promise(name, due, at)
 
     def _note(self, name: str, action: Action, at: datetime) -> None:
-        for row in _rows_of(action):
+        for row in rows_of(action):
             for subject in self._rows.get(row, ()):
                 if self.every_act or subject not in self.first or self.first[subject].at == at:
                     ended = _ended(self._promised.get(subject, {}), name, at)
@@ -350,24 +338,7 @@ def _by_row(subjects: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]
     return found
 
 
-def _rows_of(action: Action) -> Iterable[str]:
-    """What an action names, without repetition."""
-    return dict.fromkeys(part for each in fields(action) for part in _named(getattr(action, each.name)))
-
-
 def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
     """The wait that ends at that time: the rule's own, else that of another rule. For example, C9 waits on behalf of C10."""
     ended = {name: due for name, due in promised.items() if due.at == at}
     return ended.get(rule) or next(iter(ended.values()), None)
-
-
-def _effect_ends(sql: Database, now: datetime) -> Iterator[tuple[tuple[str, str], datetime]]:
-    """The first time at which each unfinished effect has expired, unless a worker reports it before (spec/tick.md section 5)."""
-    rows = sql.execute(
-        "SELECT kind, subject, deadline, claimed_until, attempts FROM outbox "
-        "WHERE state IN ('pending', 'claimed') ORDER BY seq"
-    ).fetchall()
-    for kind, subject, deadline, claimed_until, attempts in rows:
-        used_up = attempts >= ALLOWANCE[EffectKind(kind)].attempts
-        claim = time_or_none(claimed_until) or now
-        yield (kind, subject), just_after(claim if used_up else max(claim, from_text(deadline)))
