@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.actions import DispatchAgent
 from shared.domain import limits
+from shared.domain.notes import ReviewNotes
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, EffectKind, Role
 from shared.domain.times import from_text, span_text
 from shared.questions import guards
@@ -14,7 +15,7 @@ from shared.questions.foresight import Foresight
 from shared.questions.lives import WaitingEvent
 from shared.questions.reasons import State
 from shared.questions.relaxed import Hold, under_review
-from shared.questions.rows import Row
+from shared.questions.rows import Row, row_of
 from shared.questions.since import Beginnings
 from shared.questions.waiting import Guard
 from shared.rules import RULES
@@ -42,7 +43,8 @@ class Holding:
         self._taken: dict[str | None, list[datetime]] = {}
 
     def of_hold(self, hold: Hold, row: Row) -> Guard:
-        """The guard that stands for a hold."""
+        """The guard that stands for a hold. An agent is held back by what holds back the bead that it is hooked to."""
+        row = self.bead_of(row)
         if hold in ("settling", "draining", "breaker_open"):
             return self._of_the_town(hold)
         made = {
@@ -60,13 +62,15 @@ class Holding:
 
     def of_wait(self, due: Due, row: Row) -> Guard:
         """The guard that stands for a wait. A process that is known to have ended is not said to give signs of life."""
-        ended = self._ended(due, row)
+        agent = self._waited_for(due, row)
+        ended = None if agent is None else process_end(agent)
         says = guards.wait_text(due.wait)
-        if ended is None:
-            return Guard(due.wait, says, self._began.at_most_now(due.since or self._since(row)), due.at)
+        if agent is None or ended is None:
+            return Guard(due.wait, says, self._began.at_most_now(self._wait_began(due, row)), due.at)
         after = span_text(limits.HEARTBEAT_LOST_AFTER)
         says = f"{ended}; its bead is taken back when its last sign of life is more than {after} old"
-        return Guard("process_ended", says, self._began.at_most_now(due.since), due.at)
+        since = self._began.exited(agent.id, self._began.at_most_now(due.since))
+        return Guard("process_ended", says, since, due.at)
 
     def of_state(self, state: State, row: Row, says: str | None = None, *, actor: str | None) -> Guard:
         """The guard that stands for a state."""
@@ -76,6 +80,12 @@ class Holding:
     def next_tick(self, row: Row, at: datetime) -> Guard:
         """The guard of a row on which the next tick acts."""
         return Guard("next_tick", guards.state_text("next_tick"), self._since(row), at)
+
+    def bead_of(self, row: Row) -> Row:
+        """The bead that an agent is hooked to, for the row of an agent; else the row itself."""
+        if row.type != BeadType.AGENT or row.agent is None or row.agent.hook is None:
+            return row
+        return row_of(self._sql, self._town, row.agent.hook) or row
 
     def blockers(self, row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The live and the failed beads that block a row, each in order of id."""
@@ -190,12 +200,13 @@ class Holding:
         if row.rig_id not in self._taken:
             self._taken[row.rig_id] = [self._began.hooked(each.id, each.hook) for each in busy if each.hook is not None]
         taken = self._taken[row.rig_id]
-        actor = _listed(agent.id for agent in busy) or "agent"
         if self._is_full(row.rig_id):
+            actor = _listed(agent.id for agent in busy)
             return Guard("rig_full", guards.hold_text("rig_full"), self._since(row, *taken), actor=actor)
         starts = self._starts(row, "B2", "B1")
         says = f"the next tick gives the last free place of its rig to {_listed(starts)}"
-        return Guard("rig_full", says, self._since(row, *map(self._began.entered, starts)), actor=actor)
+        actor = _listed((*(agent.id for agent in busy), *starts))
+        return Guard("rig_full", says, self._since(row, *taken, *map(self._began.entered, starts)), actor=actor)
 
     def _without_rig(self, row: Row) -> Guard:
         says = "none of the beads that it tracks belongs to a rig" if row.type == BeadType.CONVOY else None
@@ -256,7 +267,10 @@ class Holding:
             return [min(live)] if live else []
         if state == "approval_missing":
             return [self._began.moved(each) for each in self.unapproved(row.id)]
-        if state == "review_live":
+        waits_since = TownKeys(self._sql).mayor_waiting_since
+        if row.agent is not None and row.agent.status is AgentStatus.WAITING and waits_since is not None:
+            return [waits_since]
+        if state == "review_live" and row.type == BeadType.CONVOY:
             return [self._began.tasks_ended(row.id)]
         return []
 
@@ -265,16 +279,25 @@ class Holding:
         since = [] if batch is None else [batch.created_at]
         return Guard("batch_live", guards.hold_text("batch_live"), self._since(row, *since), actor="triage")
 
-    def _ended(self, due: Due, row: Row) -> str | None:
-        """What is known of the end of the process that a wait gives time to; None if it may still run."""
-        agent = row.agent if due.wait == "heartbeat" else None
+    def _wait_began(self, due: Due, row: Row) -> datetime:
+        """When a wait began. A pull request waits for its turn since it could have been polled."""
+        review = self._town.reviews_by_id.get(row.id)
+        if due.wait != "poll_turn" or review is None:
+            return due.since or self._since(row)
+        last = ReviewNotes.last_poll_at.of(review.metadata)
+        return self._since(row) if last is None else last + limits.PR_POLL_INTERVAL
+
+    def _waited_for(self, due: Due, row: Row) -> Agent | None:
+        """The agent whose signs of life a wait is about."""
         if due.wait == "owner_beats":
-            agent = self._town.agents_by_id.get(row.assignee or "")
-        return None if agent is None else process_end(agent)
+            return self._town.agents_by_id.get(row.assignee or "")
+        return row.agent if due.wait == "heartbeat" else None
 
 
 def process_end(agent: Agent) -> str | None:
     """What is known of the end of an agent's process, in a clause; None if it may still run."""
+    if agent.status.busy:
+        return None
     if agent.observed_status in _ENDED:
         return f"the process of {agent.id} has ended ({agent.observed_status})"
     if agent.status is AgentStatus.DEAD or agent.last_dispatch_outcome is DispatchOutcome.LOST:

@@ -76,18 +76,26 @@ class Needs:
             return ()
         if guard.guard == "no_rig" and is_convoy:
             return ENDED_BY["no_work"]
-        if guard.guard == "only_an_event" and (is_convoy or row.type == BeadType.AGENT):
-            return ("convoy_closed", "bead_cancelled") if is_convoy else ("agent_reset",)
+        if guard.guard == "only_an_event" and is_convoy:
+            return ("convoy_closed", "bead_cancelled")
+        if guard.guard == "only_an_event" and row.type == BeadType.AGENT:
+            return self._of_agent(row)
         if guard.guard == "addressee_rests":
-            return self._that_make_work(row)
+            return self._that_make_work(row.assignee)
         return ENDED_BY.get(guard.guard, ())  # type: ignore[call-overload,no-any-return] # a guard of a wait ends by time
 
-    def _that_make_work(self, row: Row) -> tuple[str, ...]:
-        """The events after which the addressee of a message works."""
-        agent = self.town.agents_by_id.get(row.assignee or "")
+    def _of_agent(self, row: Row) -> tuple[str, ...]:
+        """The events that change an agent; none for an idle one, which waits for beads."""
+        if row.agent is not None and row.agent.role is Role.MAYOR:
+            return self._that_make_work(row.id)
+        rests = row.agent is not None and row.agent.status is AgentStatus.IDLE and row.agent.hook is None
+        return () if rests else ("agent_reset",)
+
+    def _that_make_work(self, agent_id: str | None) -> tuple[str, ...]:
+        """The events after which an agent works."""
+        agent = self.town.agents_by_id.get(agent_id or "")
         if agent is not None and agent.role is Role.MAYOR:
-            dead = agent.status is AgentStatus.DEAD
-            return ("agent_reset",) if dead else ("agent_heartbeat", "mayor_notified")
+            return ("agent_reset",) if agent.status is AgentStatus.DEAD else ("agent_heartbeat", "mayor_notified")
         return ("agent_heartbeat",) if agent is not None and agent.hook is not None else ("dispatch_result",)
 
     def _about(self, guard: Guard, row: Row) -> tuple[str, ...]:

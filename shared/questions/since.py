@@ -53,6 +53,14 @@ class Beginnings:
             since = None if Label.HELD not in labels else since or at
         return since or self._relabelled(bead_id) or self.created(bead_id)
 
+    def exited(self, agent_id: str, otherwise: datetime) -> datetime:
+        """When the process of an agent was last known to have ended; `otherwise` if that is not recorded after that time."""
+        row = self._sql.execute(
+            "SELECT MAX(created_at) FROM bead_events WHERE agent_id = :id AND event_type = 'agent_exited'",
+            {"id": agent_id},
+        ).fetchone()
+        return self.latest((otherwise, readable_time(row[0]) or otherwise))
+
     def tasks_ended(self, convoy_id: str) -> datetime:
         """When the last of a convoy's tasks ended, all of which have ended; for a convoy without tasks, now."""
         rows = self._sql.execute(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.domain.states import BeadStatus, BeadType
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, Role
 from shared.domain.tick import Tick
 from shared.questions.reasons import State
 from shared.questions.rows import Row
@@ -12,6 +12,7 @@ from shared.rules import convoys
 from shared.town.database import Database
 from shared.town.live import OpenConvoy
 from shared.town.reading import TownReader
+from shared.town.rows import Agent
 
 _OPERATOR: Final = "operator"
 _REOPENED: Final = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
@@ -45,6 +46,8 @@ def standing_of(sql: Database, town: TownReader, moment: Tick, row: Row) -> Stan
         case BeadType.CONVOY:
             convoy = next((each for each in town.convoys if each.id == row.id), None)
             return Standing("only_an_event") if convoy is None else _of_convoy(town, moment, convoy)
+        case BeadType.AGENT if row.agent is not None:
+            return _of_agent(row.agent)
         case BeadType.MESSAGE if row.status == BeadStatus.OPEN:
             return _of_mail(town, row)
         case BeadType.ESCALATION:
@@ -53,6 +56,17 @@ def standing_of(sql: Database, town: TownReader, moment: Tick, row: Row) -> Stan
             return Standing("requests_ahead", "H2", "triage") if town.rigs else Standing("no_rig_at_all", "H2")
         case _:
             return Standing("only_an_event")
+
+
+def _of_agent(agent: Agent) -> Standing:
+    """An agent keeps its hook while its work is reviewed; a mayor waits for a message."""
+    if agent.hooked is not None and agent.hooked.status is BeadStatus.IN_REVIEW:
+        return Standing("review_live", "A9", "refinery")
+    if agent.role is Role.MAYOR:
+        return Standing("only_an_event", says="it works when it is notified or sends a heartbeat")
+    if agent.status is AgentStatus.IDLE and agent.hook is None:
+        return Standing("only_an_event", actor=None, says="it is idle: it works when a rule gives it a bead")
+    return Standing("only_an_event")
 
 
 def _of_mail(town: TownReader, row: Row) -> Standing:

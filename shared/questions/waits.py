@@ -82,7 +82,10 @@ class Waits:
         if row_id in self.of_beads:
             return self.of_beads[row_id]
         row = self.row(row_id)
-        return None if row is None else self._with_needs(self._told({row_id: row})[row_id], row, self.of_beads)
+        if row is None:
+            return None
+        bead, [waiting] = self._holding.bead_of(row), self._told({row_id: row}).values()
+        return self._with_needs(replace(waiting, root=self._chains.root(bead.id, self.of_beads)), bead, self.of_beads)
 
     def row(self, row_id: str) -> Row | None:
         """One bead or agent of any status; None if it does not exist."""
@@ -124,7 +127,7 @@ class Waits:
 
     def _actor(self, row: Row, first: Guard, reason: WaitingReason | None) -> str | None:
         if first.guard == "blocked_by":
-            live, failed = self._holding.blockers(row)
+            live, failed = self._holding.blockers(self._holding.bead_of(row))
             return (live or failed)[0]
         if reason == "agent_working" and self._holding.asks_triage(row):
             return "triage"
@@ -190,7 +193,7 @@ class Waits:
 
     def _reason(self, row: Row, first: Guard, act: Foreseen | None) -> WaitingReason | None:
         if first.guard == "blocked_by":
-            return "blocked_by" if self._holding.blockers(row)[0] else "failed_dependency"
+            return "blocked_by" if self._holding.blockers(self._holding.bead_of(row))[0] else "failed_dependency"
         for hold, reason in OF_HOLD.items():
             if first.guard == hold:
                 return reason
