@@ -46,7 +46,7 @@ class EventsApi:
             return refused.status, {"title": refused.message}
         except TownError as error:
             return 404, {"title": error.message}
-        return 202, {} if self.nonce is None else {"drain_nonce": self.nonce}
+        return 202, {} if self.nonce is None else {"drainNonce": self.nonce}
 
 
 @contextmanager

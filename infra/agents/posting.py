@@ -122,7 +122,7 @@ class ApiPoster:
         self.send(events)
 
     def send(self, events: Sequence[PostedEvent]) -> Mapping[str, Any]:
-        """As `post`, but return the API's answer. While the town drains, the answer to a heartbeat contains `drain_nonce`."""
+        """As `post`, but return the API's answer. While the town drains, the answer to a heartbeat contains `drainNonce`."""
         from shared.adapters.http_json import Answered, call
 
         url = f"{self.api.rstrip('/')}/api/towns/{quote(self.town_id, safe='')}/events"

@@ -167,6 +167,16 @@ def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirect
     except TownError as error:
         error.hint = error.hint or f"correct it and try again; `townctl {name} --help` shows what the command takes"
         raise
+    except UnicodeEncodeError as error:
+        raise _not_text(tokens) or error from error
+
+
+def _not_text(tokens: Sequence[str]) -> Refused | None:
+    """The error of the first argument that is not text: the shell has passed bytes that are not UTF-8."""
+    for word in tokens:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            return Refused(f"not UTF-8 text: {word!r}", status=400, hint="write ids and texts in UTF-8")
+    return None
 
 
 def _place(common: Common, context: Context) -> Place:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
 
 HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "retention")
 NOBODY_NEEDS = (
+    "aws_lambda_powertools.event_handler",
     "boto3",
     "cyclopts",
     "graphql",
@@ -29,11 +30,9 @@ NOBODY_NEEDS = (
     "urllib3",
 )
 NO_FORGE_NEEDS = ("boto3", "cryptography", "jwt", "requests")
-ROUTER = "aws_lambda_powertools.event_handler"
 OF_WHO_TICKS = (
     "jwt",
     "cryptography",
-    ROUTER,
     "shared.adapters.directory_objects",
     "shared.adapters.local_processes",
     "shared.questions.dry_run",
@@ -68,7 +67,6 @@ NOT_NEEDED = {
     "retention": (
         "jwt",
         "cryptography",
-        ROUTER,
         "shared.adapters.directory_objects",
         "shared.engine.tick",
         "shared.runner.worker",

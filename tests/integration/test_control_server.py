@@ -572,6 +572,14 @@ START = {
         ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 409, "cannot start"),
         ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A contains the character U+0000"),
         ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
+        (
+            "POST",
+            "/agents/start",
+            {**START, "envVars": {"TOWN_AGENT_ORDER": "{}"}},
+            400,
+            "TOWN_AGENT_ORDER: town_id is missing",
+        ),
+        ("POST", "/agents/start", {**START, "rigs": [{"id": 5}]}, 400, "rigs.0.id: a text is required"),
     ],
 )
 def test_a_wrong_request_is_answered_with_the_problem(
@@ -666,6 +674,12 @@ def test_settings_come_from_the_environment_and_say_what_is_missing() -> None:
     for name in ("TOWN_CONTROL_PORT", "TOWN_EVICTION_SECONDS"):
         with pytest.raises(ValueError, match=f"{name}: 'soon' is not a number"):
             ControlServerSettings.from_environment({**given, name: "soon"})
+        for odd in ("nan", "inf", "-1", "1e400"):
+            with pytest.raises(ValueError, match=f"{name}: '{odd}' is not"):
+                ControlServerSettings.from_environment({**given, name: odd})
+    for odd in ("65536", "80.5"):
+        with pytest.raises(ValueError, match=f"TOWN_CONTROL_PORT: '{odd}' is not a port"):
+            ControlServerSettings.from_environment({**given, "TOWN_CONTROL_PORT": odd})
 
 
 def test_as_a_process_it_serves_until_sigterm(tmp_path: Path, clock: FakeClock) -> None:
@@ -694,9 +708,8 @@ def _body(world: Any, key: str) -> bytes:
     return body
 
 
-def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) -> None:
-    """A task of its own fetches the start request, runs the agent and reports its end."""
-    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+def for_a_single_agent(tmp_path: Path, *, command: str) -> "subprocess.CompletedProcess[str]":
+    """A task of its own, from its start to its end."""
     request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={})).encode()
 
     class Shelf(BaseHTTPRequestHandler):
@@ -715,7 +728,7 @@ def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) 
         **os.environ,
         "PYTHONPATH": str(Path.cwd()),
         "TOWN_ID": "t1",
-        "TOWN_AGENT_COMMAND": "true",
+        "TOWN_AGENT_COMMAND": command,
         "TOWN_CONTROL_ROOT": str(tmp_path / "disk"),
         "TOWN_CONTROL_PORT": "0",
         "TOWN_AGENT_DATA": str(tmp_path / "towns"),
@@ -724,14 +737,25 @@ def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) 
     }
     try:
         words = [sys.executable, "-m", "infra.agents.control_server"]
-        done = subprocess.run(
+        return subprocess.run(
             words, check=False, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
         )
     finally:
         shelf.shutdown()
         shelf.server_close()
+
+
+def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) -> None:
+    """A task of its own fetches the start request, runs the agent and reports its end."""
+    world = a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+    done = for_a_single_agent(tmp_path, command="true")
     assert (done.returncode, done.stderr) == (0, "")
     assert "secret" not in done.stdout
     assert json.loads((tmp_path / "disk/agents/t1/a1/00000001/exit.json").read_text()) == {"code": 0}
     kinds = {e["event_type"] for key in world.inbox() for e in json.loads(_body(world, key))["events"]}
     assert "agent_completed" in kinds
+
+
+def test_as_a_process_for_an_agent_that_cannot_be_started_it_fails(tmp_path: Path) -> None:
+    a_world(a_town(), objects=DirectoryObjects(tmp_path / "towns"))
+    assert for_a_single_agent(tmp_path, command="/no/such/agent").returncode == 1

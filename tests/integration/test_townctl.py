@@ -354,6 +354,31 @@ def test_the_agent_command_is_remembered(townctl: Townctl) -> None:
     assert json.loads(result["payload"])["outcome"] == "started"
 
 
+def test_an_agent_program_is_remembered_by_its_full_path_and_missed_when_it_is_gone(
+    townctl: Townctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that did not exist was stored, every start failed, and the doctor was content."""
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    townctl.document("town", "create", "alpha")
+    townctl.document("run", "--once", "--agent-command", "./agent --x")
+    assert json.loads((townctl.data / ".agents" / "program.json").read_text())["command"] == [str(program), "--x"]
+    program.unlink()
+    doctor = townctl("doctor", "--json")
+    assert doctor.code == 1
+    assert [(f["check"], f["subject"]) for f in doctor.document["findings"]] == [("agent program", str(program))]
+
+
+def test_a_run_whose_effects_failed_says_so_and_ends_with_1(townctl: Townctl) -> None:
+    townctl.with_work()
+    done = townctl("run", "--once")
+    assert done.code == 1
+    assert "1 pass: 1 tick committed\nalpha: 1 effect failed; `townctl event list alpha` shows why" in done.out
+    assert list(townctl("run", "--once", "--json").document["failing"]) == []
+
+
 def test_the_doctor_finds_nothing_in_a_healthy_directory(townctl: Townctl) -> None:
     townctl.with_work()
     townctl.document("tick", "alpha")

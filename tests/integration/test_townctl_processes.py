@@ -107,7 +107,7 @@ def test_two_loops_on_one_directory_share_the_work_and_lose_nothing(townctl: Tow
         assert "running town alpha" in loop.stderr.readline()
     posted = []
     for number in range(12):
-        posted.append(townctl.post("escalation_raised", {"title": f"number {number}", "severity": "low"}))
+        posted.append(townctl.post("town_configured", {"config": {"max_polecats_per_rig": number + 1}}))
         time.sleep(0.2)
     applied = {event_id for event_id, outcome in outcomes(townctl) if outcome == "applied"}
     settled = wait_for(

@@ -262,7 +262,7 @@ def test_a_file_is_no_data_directory(townctl: Townctl) -> None:
         ('{"refinery": {"auto_merge_delay_minutes": -1}}', "config.refinery.auto_merge_delay_minutes", "0"),
         ('{"merge_stratgy": "direct"}', "config.merge_stratgy", "max_polecats_per_rig, merge_strategy"),
         ("[]", "config", "merge_strategy"),
-        ('{"a": 1, "a": 2}', "a", "JSON"),
+        ('{"a": 1, "a": 2}', "a", "each key once"),
     ],
 )
 def test_a_configuration_that_is_wrong_names_its_place_and_what_is_due_there(
