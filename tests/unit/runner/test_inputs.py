@@ -54,6 +54,7 @@ def test_time_goes_on_by_a_millisecond_at_least(wall: timedelta, now: timedelta)
         worker_id="w",
         reading=Reading((), (), more=False),
         observations=Observations(asked=False),
+        code="c",
     )
     assert given.now == T + now
 
