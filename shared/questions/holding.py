@@ -36,6 +36,7 @@ class Holding:
         self._now = foresight.now
         self._foresight = foresight
         self._began = began
+        self._taken: dict[str | None, list[datetime]] = {}
 
     def of_hold(self, hold: Hold, row: Row) -> Guard:
         """The guard that stands for a hold."""
@@ -136,7 +137,9 @@ class Holding:
     def _full(self, row: Row) -> Guard:
         """A rig without a free place, since the last of its places was taken."""
         busy = busy_polecats(self._town, row.rig_id)
-        taken = [self._began.hooked(agent.id, agent.hook) for agent in busy if agent.hook is not None]
+        if row.rig_id not in self._taken:
+            self._taken[row.rig_id] = [self._began.hooked(each.id, each.hook) for each in busy if each.hook is not None]
+        taken = self._taken[row.rig_id]
         actor = _listed(agent.id for agent in busy) or "agent"
         return Guard("rig_full", guards.hold_text("rig_full"), self._since(row, *taken), actor=actor)
 

@@ -132,6 +132,25 @@ def test_status_and_explain_show_the_same_object() -> None:
         assert {name: document(now)[name] for name in shown} == shown
 
 
+def test_a_paused_town_still_says_what_else_holds_a_bead() -> None:
+    town = (
+        a_town()
+        .key("paused", True)
+        .bead("ready")
+        .bead("b")
+        .edge("b", "ready")
+        .bead("s")
+        .convoy("c", tracked=["s"], staged=1)
+    )
+    waits = town.waits()
+    assert {name: waits[name].reason for name in ("ready", "b", "s")} == {
+        "ready": "held",
+        "b": "blocked_by",
+        "s": "staged",
+    }
+    assert guards_of(waits["s"]) == ["staged", "paused"]
+
+
 def test_a_settling_town_says_settling_until_it_is_over() -> None:
     town = a_town().bead("b", status="in_progress", updated_at=ago(minutes=6))
     waiting = town.key("settling_until", to_text(T + 60 * SECOND)).waits()["b"]
