@@ -91,6 +91,7 @@ def test_only_a_batch_whose_every_event_was_given_is_taken() -> None:
         worker_id="w",
         reading=reading,
         observations=Observations(asked=False),
+        code="c",
     )
     assert taken_by(reading, tick_input) == ("first",)
 
