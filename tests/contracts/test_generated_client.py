@@ -309,6 +309,9 @@ def test_the_names_of_the_client_are_those_of_the_document(client: Client) -> No
     """Another class would stand for a shape without a name, and be called `WaitingReasonType0` or `GetBeadResponse200`."""
     components = json.loads(openapi.TARGET.read_text(encoding="utf-8"))["components"]["schemas"]
     assert set(client.models.__all__) - set(components) == {"BeadSummaryByStatus", "ObservationsAgents"}
+    for name, component in components.items():  # in the code of a class, such a list would have the name of the object
+        lists = {field.lower() for field, shape in component.get("properties", {}).items() if "items" in shape}
+        assert name.lower() not in lists
     assert {in_snake_case(name) for name in OPERATIONS} == {
         Path(path).stem for path in client.code if path.startswith("api/") and path.count("/") == 2
     } - {"__init__"}
