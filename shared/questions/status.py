@@ -33,6 +33,8 @@ from shared.town.reading import TownReader
 CONVOYS_SHOWN: Final = 50
 FAILED_SHOWN: Final = 20
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
+_NO_TICK: Final = ""
+"""Stands for the code version, which a status does not need: computing it takes longer than the question."""
 _NOTHING_NEW: Final = Reading((), (), more=False)
 
 
@@ -152,6 +154,7 @@ def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
             worker_id="status",
             reading=_NOTHING_NEW,
             observations=Observations(asked=False),
+            code=_NO_TICK,
         )
         _, moment = tick.current_state(sql, given, town_id=town_id)
         waits = Waits(sql, given, town_id=town_id)
