@@ -29,18 +29,18 @@ class Chains:
         self._holding = holding
         self._began = began
 
-    def ahead(self, bead_id: str) -> tuple[str, ...]:
+    def ahead(self, bead_id: str, waits: Mapping[str, Waiting]) -> tuple[str, ...]:
         """The beads that a bead waits for next, the one that it names first; none if it waits for no bead."""
-        row = self._rows.get(bead_id)
-        if row is None or row.worked_on:
+        row, waiting = self._rows.get(bead_id), waits.get(bead_id)
+        if row is None or waiting is None:
             return ()
-        blocked = row.type == BeadType.MERGE_REQUEST or row.status == BeadStatus.OPEN
-        if blocked and bead_id in self._town.blockers:
+        guards = {guard.guard for guard in waiting.guards}
+        if "blocked_by" in guards:
             live, failed = self._holding.blockers(row)
-            return live or failed
+            return (*live, *failed)
         if row.status == BeadStatus.IN_REVIEW:
             return self._holding.reviews_of(bead_id)
-        return self._work.get(bead_id, ()) if row.type == BeadType.CONVOY else ()
+        return self._work.get(bead_id, ()) if row.type == BeadType.CONVOY and "staged" not in guards else ()
 
     def root(self, bead_id: str, waits: Mapping[str, Waiting]) -> Root | None:
         """The first bead at the end of the chains of a bead; None if it waits for no bead."""
@@ -48,7 +48,7 @@ class Chains:
         seen, reached = {bead_id}, [(bead_id, 0)]
         while reached:
             current, steps = reached.pop()
-            ahead = self.ahead(current)
+            ahead = self.ahead(current, waits)
             if not ahead and steps:
                 roots.setdefault(current, steps)
             for each in reversed(ahead):

@@ -67,7 +67,9 @@ STATES: Final[Mapping[State, str]] = {
     "work_unfinished": "not all of its beads are done",
     "no_work": "it tracks no bead",
     "requests_ahead": "a triage batch takes at most {TRIAGE_BATCH_SIZE} requests, and others are before it",
+    "no_rig_at_all": "a triage batch works in a rig, and the town has none",
     "bumps_used_up": "its severity is not raised any more: a person must decide",
+    "acknowledged": "a person has seen it: it stays until somebody cancels it",
     "next_tick": "nothing holds it back: the next tick acts",
     "only_an_event": "no rule will act on it: it needs an event",
 }

@@ -40,7 +40,7 @@ _LIFTED: Final = (
     "in_review",
     "unfinished_effects",
     "triage_batch",
-    "keys",
+    "triage",
 )
 """What a reader shows otherwise without some holds."""
 

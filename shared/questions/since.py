@@ -53,6 +53,23 @@ class Beginnings:
             since = None if Label.HELD not in labels else since or at
         return since or self._relabelled(bead_id) or self.created(bead_id)
 
+    def exited(self, agent_id: str, otherwise: datetime) -> datetime:
+        """When the process of an agent was last known to have ended; `otherwise` if that is not recorded after that time."""
+        row = self._sql.execute(
+            "SELECT MAX(created_at) FROM bead_events WHERE agent_id = :id AND event_type = 'agent_exited'",
+            {"id": agent_id},
+        ).fetchone()
+        return self.latest((otherwise, readable_time(row[0]) or otherwise))
+
+    def tasks_ended(self, convoy_id: str) -> datetime:
+        """When the last of a convoy's tasks ended, all of which have ended; for a convoy without tasks, now."""
+        rows = self._sql.execute(
+            "SELECT d.bead_id FROM bead_dependencies d JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
+            "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks' ORDER BY d.bead_id",
+            {"id": convoy_id},
+        ).fetchall()
+        return self.latest(self.moved(bead_id) for (bead_id,) in rows)
+
     def created(self, bead_id: str) -> datetime:
         """When a bead was created."""
         row = self._sql.execute("SELECT created_at FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
