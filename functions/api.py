@@ -1,8 +1,8 @@
-"""Shared by both APIs: routes, and answering every request, also a wrong one, in the same way.
+"""What both APIs share: routing, and one way to answer every request, including an invalid one.
 
-An answer has the request's id in a header. A read has an ETag, and is answered with 304 if the caller has it already; HEAD is a
-read without its body. Every refusal is a problem document that says what to do. Our own strict decoder decodes bodies, so that
-hostile JSON is refused before any other code reads it.
+Every answer carries the request's id in a header. A read carries an ETag; if the caller already has that version, the answer is
+304. HEAD is a read without its body. Every refusal is a problem document that says what to do. Our own strict decoder decodes
+bodies, so that hostile JSON is refused before any other code reads it.
 """
 
 import base64
@@ -78,7 +78,7 @@ class Route(Generic[Q]):
 
 
 BESIDES: Final = (("HEAD", "/api/towns", "events"), ("ANY", "/{proxy+}", "debug"))
-"""Further routes of the gateway and their functions: HEAD of a read of the events function, and all that no route fits."""
+"""Additional routes of the gateway and their functions: HEAD of the list of towns, and every request that matches no route."""
 
 
 def run(
@@ -90,7 +90,7 @@ def run(
 ) -> Reply:
     """Answer a request. This is the error boundary: an unexpected error is reported and answered with 500, without details.
 
-    `others` are paths of other functions with their methods: what no route fits may come to this function.
+    `others` are the paths of other functions with their methods, because requests that match no route arrive here.
     """
     context = event.get("requestContext") or {}
     method = str((context.get("http") or {}).get("method", ""))
@@ -131,13 +131,13 @@ def _other_method(method: str, methods: set[str]) -> Reply:
     allowed = ", ".join(sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}))
     if method == "OPTIONS":
         return {"statusCode": 204, "headers": {"Allow": allowed, **problems.NO_STORE}, "body": ""}
-    refusal = problems.response(405, "this path does not have this method", hint=f"use one of: {allowed}")
+    refusal = problems.response(405, "this path does not support this method", hint=f"use one of: {allowed}")
     refusal["headers"]["Allow"] = allowed
     return refusal
 
 
 def _tagged(reply: Reply, event: Mapping[str, Any]) -> Reply:
-    """A read with its ETag, a digest of the body; or 304 without a body if the caller has exactly that."""
+    """A read with its ETag, a digest of the body; or 304 without a body if the caller already has it."""
     tag = f'"{hashlib.sha256(reply["body"].encode()).hexdigest()[:32]}"'
     headers = reply["headers"] | {"ETag": tag, **_REVALIDATE}
     known = str((event.get("headers") or {}).get("if-none-match", ""))
@@ -155,9 +155,9 @@ def answer(status: int, value: object) -> Reply:
 
 
 def answer_text(body: str, *, status: int = 200) -> Reply:
-    """A JSON answer that is text already. Raises Refused (413)."""
+    """A JSON answer from JSON text. Raises Refused (413)."""
     if len(body) > ANSWER_SIZE:
-        hint = "request less at a time, or read the town's image with townctl --bucket"
+        hint = "request less data at a time (see the parameter `limit`), or read the town's image with townctl --bucket"
         raise Refused("the answer would be too large", status=413, hint=hint)
     headers = {"Content-Type": "application/json", **problems.NO_STORE}
     return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}

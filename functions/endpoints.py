@@ -1,8 +1,8 @@
-"""A function talks to AWS with credentials of AWS, or to servers of one machine with credentials of those; never mixed.
+"""A function uses AWS with AWS credentials, or local servers with their credentials, but never a mixture.
 
-`sam local invoke` gives a function the credentials of the developer's shell. A forgotten endpoint would then mean the real
-bucket, and a wrong one would send signatures of a real account to some other server. So a function compares both when it starts,
-before its first request.
+`sam local invoke` gives a function the credentials of the developer's shell. If an endpoint were missing, the function would
+use the real bucket; if one were wrong, it would send signatures of a real account to another server. So every function compares
+credentials and endpoints at start, before its first request.
 """
 
 import re
@@ -25,7 +25,7 @@ _SDK_NAMES: Final = {
     "SECRETS_ENDPOINT": "SECRETS_MANAGER",
     "ECS": "ECS",
 }
-"""The part of the SDK's own variables, as in AWS_ENDPOINT_URL_S3, for each of ours."""
+"""For each of our variables, the suffix of the SDK's own variable, as in AWS_ENDPOINT_URL_S3."""
 
 
 def require_one_side(places: Places, environment: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ def require_one_side(places: Places, environment: Mapping[str, str]) -> None:
 
 
 def _address(name: str, url: str | None, environment: Mapping[str, str]) -> str | None:
-    """The address that the SDK uses: the given one, else that of its own variables."""
+    """The address that the SDK uses: the given one, otherwise the one in its own variables."""
     service = _SDK_NAMES.get(name)
     own = environment.get(f"AWS_ENDPOINT_URL_{service}") or environment.get("AWS_ENDPOINT_URL")
     return url or (own if service else None)

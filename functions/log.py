@@ -12,12 +12,12 @@ def write_line(line: str) -> None:
 
 
 def setting_ignored(variable: str) -> None:
-    """Say that a setting of telemetry is invalid and not used, because telemetry must never stop a function. No value is shown."""
+    """Log that a telemetry setting is invalid and ignored, because telemetry must never stop a function. No value is shown."""
     hint = "correct the parameter or the secret behind it, and deploy again"
     write_line(json.dumps({"event": "setting.ignored", "setting": variable, "hint": hint}))
 
 
 def request_broken(error: TownError) -> None:
-    """Say why a request was answered with status 500."""
+    """Log why a request was answered with status 500."""
     line = {"event": "request.broken", "error": type(error).__name__, "problem": error.message, "hint": error.hint}
     write_line(json.dumps(line))

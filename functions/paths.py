@@ -1,8 +1,8 @@
 """Paths of the APIs: which route a request is for, and the ids in it.
 
-A gateway decodes a path before it chooses a route, so an id with a slash looks like two segments, and some gateways cut a path at a
-decoded question mark. Therefore an id at the end of a path takes all that is left of it, and any id may also be written as
-`~` and its UTF-8 text in base64url (`written`), which every gateway carries unchanged.
+A gateway decodes a path before it chooses a route, so an id with a slash looks like two segments, and some gateways cut a path
+at a decoded question mark. Therefore an id at the end of a path is the whole remainder of the path, and any id may also be
+written as `~` and its UTF-8 text in base64url (`written`), which every gateway carries unchanged.
 """
 
 import base64
@@ -23,7 +23,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns/{townId}/events": ("GET", "POST"),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
 }
-"""The paths of the events function with all their methods, for the debug function, which answers what no route fits."""
+"""The paths of the events function with all their methods: the debug function answers requests that match no route."""
 
 
 def written(an_id: str) -> str:
@@ -34,7 +34,7 @@ def written(an_id: str) -> str:
 
 
 def read(segment: str) -> str:
-    """The id that a decoded segment names. One that begins with `~` but is not base64url is taken as it is."""
+    """The id that a decoded segment names. An id that begins with `~` but is not base64url is used unchanged."""
     if not segment.startswith(_BASE64):
         return segment
     encoded = segment.removeprefix(_BASE64)
@@ -65,7 +65,7 @@ def _decoded(name: str, value: str) -> str:
 
 @cache
 def _pattern(path: str) -> re.Pattern[str]:
-    """Each parameter is one segment; an id at the end of a path takes all that is left."""
+    """Each parameter is one segment, except that an id at the end of a path is the whole remainder."""
     pattern = re.escape(path)
     for name in _PARAMETER.findall(path):
         takes = ".+" if path.endswith(f"{{{name}}}") and name not in _OF_ONE_SEGMENT else "[^/]+"

@@ -1,4 +1,4 @@
-"""Query parameters: each route knows its own; unknown, repeated and wrong ones are refused with a hint."""
+"""Query parameters: each route declares its own; unknown, repeated and invalid ones are refused with a hint."""
 
 import re
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ Cursor = Annotated[
     str | None,
     Field(
         max_length=1024,
-        description="The `next` of the page before; omit it for the first page",
+        description="The `next` of the previous page; omit it for the first page",
         examples=["WyIyMDI2LTAxLTEwVDEyOjAwOjAwLjAwMFoiLCJiMSJd"],
     ),
 ]

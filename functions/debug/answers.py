@@ -1,4 +1,4 @@
-"""The shapes of the debug API's answers that no question defines. OpenAPI is generated from them."""
+"""The debug API's answer that no question defines. OpenAPI is generated from it."""
 
 from shared.domain.shapes import answer
 

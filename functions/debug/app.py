@@ -69,14 +69,14 @@ def openapi(_: Call[Query]) -> Reply:
 
 
 def status(call: Call[Query]) -> Reply:
-    """Metrics of the last tick, alarms, agents and beads; for everything that waits, the reason, since when and until when."""
+    """The last tick's metrics, alarms, agents and live beads; for each waiting bead, why, since when and until when it waits."""
     from shared.questions import status as question  # noqa: PLC0415 - see the module's docstring
 
     return api.answer(200, drive(question.status(call.town_id, deployment().around)))
 
 
 def ticks(call: Call[TicksQuery]) -> Reply:
-    """Rows of the journal, also of published ones: the newest ticks, those after a tick, or those before one; oldest first."""
+    """Rows of the journal, including published ones, oldest first: the newest ticks, or those after or before a tick."""
     from shared.questions import tick_list  # noqa: PLC0415 - as above
 
     asked = call.query
@@ -86,7 +86,7 @@ def ticks(call: Call[TicksQuery]) -> Reply:
 
 
 def beads(call: Call[BeadsQuery]) -> Reply:
-    """Beads that fit all filters, closed ones too, newest first."""
+    """Beads that match all filters, including closed ones, newest first."""
     from shared.questions import bead_list  # noqa: PLC0415 - as above
 
     asked = call.query
@@ -98,7 +98,7 @@ def beads(call: Call[BeadsQuery]) -> Reply:
 
 
 def bead(call: Call[Query]) -> Reply:
-    """Its row, its dependencies and its audit trail."""
+    """The bead's fields, dependencies and audit trail."""
     from shared.questions import bead_view  # noqa: PLC0415 - as above
 
     return api.answer(200, drive(bead_view.bead(call.town_id, call.ids["beadId"], deployment().around.store)))
@@ -112,7 +112,7 @@ def agents(call: Call[Query]) -> Reply:
 
 
 def convoys(call: Call[PageQuery]) -> Reply:
-    """Convoys, landed ones too, newest first."""
+    """Convoys, including landed ones, newest first."""
     from shared.questions import bead_list  # noqa: PLC0415 - as above
 
     asked, store = call.query, deployment().around.store
@@ -120,21 +120,21 @@ def convoys(call: Call[PageQuery]) -> Reply:
 
 
 def config(call: Call[Query]) -> Reply:
-    """Every setting with the value that applies, and what rigs override."""
+    """Every setting with its effective value, and the overrides of rigs."""
     from shared.questions import rosters  # noqa: PLC0415 - as above
 
     return api.answer(200, drive(rosters.settings(call.town_id, deployment().around.store)))
 
 
 def points(call: Call[PointsQuery]) -> Reply:
-    """The newest commits that the town can be restored to, and the number of all of them."""
+    """The newest commits that the town can be restored to, and the total number of such commits."""
     from shared.questions import point_list  # noqa: PLC0415 - as above
 
     return api.answer(200, drive(point_list.points(deployment().archive(call.town_id), limit=call.query.limit)))
 
 
 def events(call: Call[EventsQuery]) -> Reply:
-    """Events, newest first: in the inbox, stored, and those that came again under a known id (conflicts and duplicates)."""
+    """Events, newest first: events in the inbox, stored events, and repeats of a known id (conflicts and duplicates)."""
     from shared.questions import event_list  # noqa: PLC0415 - as above
 
     asked, here = call.query, deployment()
@@ -164,7 +164,7 @@ def explain_agent(call: Call[ExplainQuery]) -> Reply:
 
 
 def reconcile_dry_run(call: Call[Query]) -> Reply:
-    """The next tick on a private copy, stopped before its commit, with the complete input that it was given."""
+    """Run the next tick on a private copy and stop before the commit. The answer contains the tick's complete input."""
     from shared.questions import dry_run_call  # noqa: PLC0415 - as above
 
     body = api.json_of(call.body, limit=BODY_SIZE)
@@ -173,7 +173,7 @@ def reconcile_dry_run(call: Call[Query]) -> Reply:
 
 
 def replay_events(call: Call[Query]) -> Reply:
-    """Replay the recorded ticks of a window and compare each with what was committed. One page at a time: see `cursor`."""
+    """Replay the recorded ticks of a window and compare each with its commit, one page at a time (see `cursor`)."""
     from shared.replay import replay_call  # noqa: PLC0415 - as above
 
     body, here = api.json_of(call.body, limit=BODY_SIZE), deployment()
@@ -202,7 +202,7 @@ _DEBUG: Final = _may("debug")
 _TOWN: Final = "/api/towns/{townId}"
 
 ROUTES: Final[tuple[Route[Any], ...]] = (
-    Route("GET", "/api/health", "Is the debug API up", _signed, health, Query),
+    Route("GET", "/api/health", "Whether the debug API is up", _signed, health, Query),
     Route("GET", "/openapi.json", "The description of this API", _signed, openapi, Query),
     Route("GET", f"{_TOWN}/status", "What a town is doing", _READ, status, Query),
     Route("GET", f"{_TOWN}/ticks", "What past ticks did", _READ, ticks, TicksQuery),
@@ -216,10 +216,10 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/explain/beads/{{beadId}}", "Why a bead waits", _READ, explain_bead, ExplainQuery),
     Route("GET", f"{_TOWN}/explain/agents/{{agentId}}", "Why an agent waits", _READ, explain_agent, ExplainQuery),
     Route("POST", f"{_TOWN}/debug/reconcile-dry-run", "What the next tick would do", _DEBUG, reconcile_dry_run, Query),
-    Route("POST", f"{_TOWN}/debug/replay-events", "What past ticks did, run again", _DEBUG, replay_events, Query),
+    Route("POST", f"{_TOWN}/debug/replay-events", "Run past ticks again", _DEBUG, replay_events, Query),
 )
 
 
 def lambda_handler(event: Any, context: Any) -> Reply:  # noqa: ARG001 - the handler's shape
-    """Answer one request; also those that no route fits, with 404 or 405."""
+    """Answer one request. A request that matches no route gets 404 or 405."""
     return api.run(ROUTES, event, wiring.tell_bug, others=paths.OTHER_PATHS)

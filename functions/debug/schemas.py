@@ -24,14 +24,18 @@ class TicksQuery(Query):
     """A page of ticks: forwards after a tick, or backwards before one."""
 
     limit: Annotated[
-        Whole, Field(ge=1, le=TICKS_AT_MOST, description=f"How many ticks, 1 to {TICKS_AT_MOST}", examples=[TICKS])
+        Whole,
+        Field(
+            ge=1, le=TICKS_AT_MOST, description=f"The maximum number of ticks, 1 to {TICKS_AT_MOST}", examples=[TICKS]
+        ),
     ] = TICKS
     after: Annotated[
-        Whole | None, Field(ge=0, le=_A_TICK, description="The number of a tick: go forwards from there", examples=[40])
+        Whole | None,
+        Field(ge=0, le=_A_TICK, description="The number of a tick: the page starts after it", examples=[40]),
     ] = None
     before: Annotated[
         Whole | None,
-        Field(ge=0, le=_A_TICK, description="The number of a tick: go backwards from there", examples=[60]),
+        Field(ge=0, le=_A_TICK, description="The number of a tick: the page ends before it", examples=[60]),
     ] = None
 
 
@@ -41,22 +45,25 @@ class PageQuery(Query):
     limit: Annotated[
         Whole,
         Field(
-            ge=1, le=LIMIT_AT_MOST, description=f"The most entries of a page, 1 to {LIMIT_AT_MOST}", examples=[LIMIT]
+            ge=1, le=LIMIT_AT_MOST, description=f"The maximum number of entries, 1 to {LIMIT_AT_MOST}", examples=[LIMIT]
         ),
     ] = LIMIT
     cursor: Cursor = None
 
 
 class BeadsQuery(PageQuery):
-    """A page of the beads that fit all filters."""
+    """A page of the beads that match all filters."""
 
     status: Annotated[
         StatusFilter | None,
-        Field(description="Only beads with this status; `live` is open, in_progress and in_review", examples=["live"]),
+        Field(
+            description="Only beads with this status; `live` stands for open, in_progress and in_review",
+            examples=["live"],
+        ),
     ] = None
     type: Annotated[
         TypeFilter | None,
-        Field(description="Only beads of this type; without it, all but agents", examples=["merge_request"]),
+        Field(description="Only beads of this type; by default, all types except agent", examples=["merge_request"]),
     ] = None
     convoy: Annotated[AnId | None, Field(description="Only beads of this convoy", examples=["c0de0000"])] = None
     rig: Annotated[AnId | None, Field(description="Only beads of this rig", examples=["work"])] = None
@@ -68,14 +75,14 @@ class BeadsQuery(PageQuery):
         Field(
             min_length=1,
             max_length=256,
-            description="Only beads with this text in id, title or body",
+            description="Only beads with this text in their id, title or body",
             examples=["lexer"],
         ),
     ] = None
 
 
 class EventsQuery(PageQuery):
-    """A page of the events that fit all filters."""
+    """A page of the events that match all filters."""
 
     state: Annotated[
         StateFilter,
@@ -91,7 +98,13 @@ class PointsQuery(Query):
     """The newest restore points."""
 
     limit: Annotated[
-        Whole, Field(ge=1, le=POINTS_AT_MOST, description=f"How many points, 1 to {POINTS_AT_MOST}", examples=[POINTS])
+        Whole,
+        Field(
+            ge=1,
+            le=POINTS_AT_MOST,
+            description=f"The maximum number of restore points, 1 to {POINTS_AT_MOST}",
+            examples=[POINTS],
+        ),
     ] = POINTS
 
 
@@ -100,5 +113,5 @@ class ExplainQuery(Query):
 
     at: Annotated[
         Moment | None,
-        Field(description="A past time; without it, the present", examples=["2026-01-10T12:00:00Z"]),
+        Field(description="A past time; by default, the present", examples=["2026-01-10T12:00:00Z"]),
     ] = None

@@ -1,11 +1,11 @@
-"""The shape of the events API's answer that no question defines. OpenAPI is generated from it."""
+"""The events API's answer that no question defines. OpenAPI is generated from it."""
 
 from shared.domain.shapes import answer
 
 
 @answer
-class Report:
-    """A durable batch. `drain_nonce` answers evictions and heartbeats; it is null while the town is not draining."""
+class AcceptedReport:
+    """A durable batch. `drain_nonce` answers an eviction, or a heartbeat while the town drains; otherwise it is null."""
 
     batch_id: str
     accepted: tuple[str, ...]

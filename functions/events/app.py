@@ -46,7 +46,10 @@ def deployment() -> EventsDeployment:
 
 
 def post_events(call: Call[Query]) -> Reply:
-    """Make 1 to 100 events durable. The answer does not say how a tick will judge them. The same request can be safely repeated."""
+    """Make 1 to 100 events durable. The answer does not say whether a tick will accept them.
+
+    The same request can be safely repeated.
+    """
     at = deployment().ingestion
     now = at.around.clock.now()
     try:
@@ -67,7 +70,7 @@ def put_town(call: Call[Query]) -> Reply:
 
 
 def list_towns(call: Call[TownsQuery]) -> Reply:
-    """The towns that the caller may read, one page at a time: `next` is the `after` for the next page, null on the last one."""
+    """The towns that the caller may read, one page at a time: `next` is the `after` of the next page, null on the last one."""
     asked, here = call.query, deployment()
     store = here.ingestion.around.store
     found = town_list.page(store, here.access, request_of(call.event), after=asked.after, limit=asked.limit)

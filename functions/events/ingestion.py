@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from functions.access import require_town_id
-from functions.events.answers import Report
+from functions.events.answers import AcceptedReport
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable
 from shared.domain.ids import derived_from
@@ -20,7 +20,7 @@ from shared.intake.sender import Sender
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
-from shared.questions.receipts import Batch
+from shared.questions.receipts import AcceptedEvents
 from shared.runner.surroundings import Surroundings
 from shared.runner.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics
@@ -40,16 +40,16 @@ class Ingestion:
     write_line: Callable[[str], object]
     warm: WarmImages = field(default_factory=WarmImages)
 
-    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> Report:
+    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> AcceptedReport:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
         require_town_id(town_id)
         if sender.town != town_id:
             raise not_found()
         batch = ingest.accept(body, received_at=now, sent_by=sender, restore_window=self.around.restore_window)
         stored = self.store(town_id, batch, now=now)
-        return Report(stored.batch_id, stored.accepted, self._nonce(town_id, batch))
+        return AcceptedReport(stored.batch_id, stored.accepted, self._nonce(town_id, batch))
 
-    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> Batch:
+    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> AcceptedEvents:
         """Write the due marker and the inbox object, send a wake, and return the answer to the sender."""
         batch_id = batch.id
         wakes = not batch.transient_only
@@ -66,7 +66,7 @@ class Ingestion:
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
         self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
-        return Batch(batch_id, tuple(event.event_id for event in batch.envelopes))
+        return AcceptedEvents(batch_id, tuple(event.event_id for event in batch.envelopes))
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""

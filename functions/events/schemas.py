@@ -22,13 +22,14 @@ class TownsQuery(Query):
     """A page of the list of towns."""
 
     limit: Annotated[
-        Whole, Field(ge=1, le=TOWNS_AT_MOST, description=f"How many towns, 1 to {TOWNS_AT_MOST}", examples=[100])
+        Whole,
+        Field(ge=1, le=TOWNS_AT_MOST, description=f"The maximum number of towns, 1 to {TOWNS_AT_MOST}", examples=[100]),
     ] = 100
     after: Annotated[
         str,
         Field(
             pattern="^([a-z0-9][a-z0-9-]{0,63})?$",
-            description="A town's id: the towns after it; the `next` of the page before",
+            description="The id of a town: the page starts after it; the `next` of the previous page",
             examples=["my-town"],
         ),
     ] = ""

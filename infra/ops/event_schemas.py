@@ -1,4 +1,4 @@
-"""The schemas of posted events, for the OpenAPI document. No type defines them, because ingest reads events by itself."""
+"""The schemas of posted events, for the OpenAPI document. No type defines them, because ingest has its own decoder."""
 
 from typing import Any, Final
 

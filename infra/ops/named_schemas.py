@@ -1,7 +1,7 @@
-"""Names for the schemas that stand inside others: a generator of clients makes a class of each, and names it as the document does.
+"""Names for nested schemas: a client generator makes a class of each, and takes its name from the document.
 
-Without them, a client would have `WaitingReasonType0`, `RootReasonType0` and `CurrentWaitReasonType0` for one closed set of words,
-and a class of its own for every object of counts.
+Without names, a client would have `WaitingReasonType0`, `WaitRootReasonType0` and `CurrentWaitReasonType0` for one enumeration,
+and a separate class for every object of counts.
 """
 
 import json
@@ -16,28 +16,28 @@ from shared.questions.overview import ConvoyState
 from shared.questions.present import SubjectKind, UnappliedOutcome
 from shared.questions.story import By
 from shared.questions.waiting import WaitingReason
-from shared.replay.replayed import Proof, SegmentKind
+from shared.replay.replayed import ComparedBy, SegmentKind
 from shared.rules.base import Wait
 from shared.storage.restore import PointKind
 
 _POSTED_EVENT: Final = {"type": "object", "title": "Event"}
-"""An event inside a request, of which a type says only that."""
+"""The schema of an event inside a request, as its type gives it."""
 _REFERENCE: Final = "#/components/schemas/"
 _WORDS: Final[dict[str, tuple[Any, str]]] = {
     "ActionOutcome": (OutcomeWord, "Whether an action was applied, skipped with a reason, or failed."),
     "Alarm": (TownAlarm, "An alarm that a single town can raise."),
-    "BeadStatusFilter": (StatusFilter, "The status of a bead; `live` is open, in_progress and in_review."),
-    "ConvoyState": (ConvoyState, "How far a convoy is."),
+    "BeadStatusFilter": (StatusFilter, "The status of a bead; `live` stands for open, in_progress and in_review."),
+    "ConvoyState": (ConvoyState, "The progress of a convoy."),
     "DependencyType": (DependencyType, "The kind of a dependency between two beads."),
-    "EventState": (EventState, "Where an event is on its way through a town."),
-    "EventStateFilter": (StateFilter, "The state of an event, or all of them."),
-    "PointKind": (PointKind, "The object that holds a restore point."),
-    "ProcessState": (ProcessState, "The state of an agent's process, as its runtime tells it."),
-    "Proof": (Proof, "What a replayed tick was compared with: its image, its recorded outputs, or nothing."),
+    "EventState": (EventState, "The state of an event in a town."),
+    "EventStateFilter": (StateFilter, "The state of an event; `all` matches every state."),
+    "PointKind": (PointKind, "The kind of object that stores a restore point."),
+    "ProcessState": (ProcessState, "The state of an agent's process, as its runtime reports it."),
+    "ComparedBy": (ComparedBy, "What a replayed tick was compared with: its image, its recorded outputs, or nothing."),
     "SegmentKind": (SegmentKind, "Whether ticks were replayed by the code that ran them, or by other code."),
-    "StorySource": (By, "Where an entry of a story comes from."),
-    "SubjectKind": (SubjectKind, "What an explanation is about."),
-    "TimeGuard": (Wait, "The thing whose time a rule waits for."),
+    "StorySource": (By, "The source of an entry in a history."),
+    "SubjectKind": (SubjectKind, "Whether an explanation is about a bead or an agent."),
+    "TimeGuard": (Wait, "The name of a wait that time ends."),
     "UnappliedOutcome": (UnappliedOutcome, "Why an event is not applied yet."),
     "WaitingReason": (WaitingReason, "Why no agent works on a live bead."),
 }
@@ -50,7 +50,7 @@ _OBJECTS: Final[dict[str, dict[str, Any]]] = {
         "additionalProperties": True,
     },
     "Counts": {
-        "description": "Numbers by name.",
+        "description": "Counts by name.",
         "type": "object",
         "additionalProperties": {"type": "integer"},
     },
@@ -64,7 +64,7 @@ ANY_OBJECT: Final = {"$ref": f"{_REFERENCE}JsonObject"}
 
 
 class Names:
-    """The components of a document, and references to them in the place of schemas that stand inside others."""
+    """The components of a document, and the references to them that replace nested schemas."""
 
     def __init__(self, components: dict[str, Any]) -> None:
         words = {name: _set_of(*named) for name, named in _WORDS.items()}
@@ -74,7 +74,7 @@ class Names:
         self.components = dict(sorted((name, self._inside(each)) for name, each in known.items()))
 
     def named(self, schema: Any) -> Any:
-        """The schema with every set of words and every open object inside it as a reference, if it has a name."""
+        """The schema, in which every named enumeration and open object is replaced by a reference."""
         if isinstance(schema, list):
             return [self.named(each) for each in schema]
         if not isinstance(schema, dict):
@@ -100,7 +100,7 @@ def _is_nameless(schema: dict[str, Any]) -> bool:
 
 
 def _key(schema: dict[str, Any]) -> str:
-    """What a schema allows, as text. A description or a default is no part of that; nor is the title of a set of words."""
+    """What a schema allows, as text: without descriptions, defaults and the titles of enumerations."""
     beside = ("description", "default", "title") if "enum" in schema else ("description", "default")
     what = {key: each for key, each in schema.items() if key not in beside}
     return json.dumps({"additionalProperties": True, **what} if what["type"] == "object" else what, sort_keys=True)

@@ -1,7 +1,7 @@
 """The OpenAPI document of both APIs: `python -m infra.ops.openapi` writes `functions/openapi.json`; `--check` only compares.
 
 Routes and their parameters come from the tables of routes, the schemas of bodies from the shapes of questions and answers. The
-functions do not import those shapes when they start. So this module adds the request body, answer and refusals of each route.
+functions do not import those shapes at start, so this module adds the request body, answer and refusals of each route.
 """
 
 import json
@@ -18,7 +18,7 @@ from functions.api import Route
 from functions.debug import app as debug
 from functions.debug.answers import Health
 from functions.events import app as events
-from functions.events.answers import Report
+from functions.events.answers import AcceptedReport
 from functions.events.schemas import NewTown
 from functions.problems import Problem
 from infra.ops.event_schemas import COMPONENTS, POSTED
@@ -30,7 +30,7 @@ from shared.questions.dry_run_call import DryRunRequest
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
-from shared.questions.receipts import Batch, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import TickList
@@ -45,7 +45,7 @@ EXAMPLES: Final = Path(__file__).with_name("openapi_examples.json")
 
 
 class Contract(NamedTuple):
-    """What a client calls a route, its success status and answer, the statuses with which it may refuse, and its request body."""
+    """The operation id of a route, its success status and answer, the statuses with which it may refuse, and its request body."""
 
     name: str
     status: int
@@ -60,7 +60,9 @@ _ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
 _WITH_A_BODY: Final = (400, 409, 410, *_ABOUT_A_TOWN)
 _TOWN: Final = "/api/towns/{townId}"
 _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
-    ("post", f"{_TOWN}/events"): Contract("postEvents", 202, "The events are stored.", Report, _WITH_A_BODY, POSTED),
+    ("post", f"{_TOWN}/events"): Contract(
+        "postEvents", 202, "The events are stored.", AcceptedReport, _WITH_A_BODY, POSTED
+    ),
     ("put", _TOWN): Contract(
         "createTown",
         201,
@@ -71,7 +73,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
     ("get", "/api/towns"): Contract("listTowns", 200, "A page of towns.", TownList, (503, *_ALWAYS)),
     ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
-        "redriveEvent", 202, "A copy of the event is stored.", Batch, _WITH_A_BODY
+        "redriveEvent", 202, "A copy of the event is stored.", AcceptedEvents, _WITH_A_BODY
     ),
     ("get", "/api/health"): Contract("getHealth", 200, "The API works.", Health, _ALWAYS),
     ("get", "/openapi.json"): Contract("getOpenapiDocument", 200, "This document.", None, _ALWAYS),
@@ -109,7 +111,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
 _IDS: Final = {
     "townId": "The town's id: lower-case letters, digits and hyphens.",
     "eventId": "The poisoned event.",
-    "beadId": "The bead's id in percent encoding, or `~` and the id in base64url without padding, which suits every id.",
+    "beadId": "The bead's id in percent encoding, or `~` and the id in base64url without padding, which works for every id.",
     "agentId": "The agent's id, written as a bead's id is.",
 }
 _ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
@@ -136,14 +138,14 @@ _PROBLEMS: Final = {
     410: "The event is older than the period in which duplicates are detected.",
     413: "The request is too large.",
     422: "A parameter or field has a value that is not allowed.",
-    500: "Internal error; the function's log names it.",
+    500: "Internal error; the function's log has the details.",
     503: "The store is unavailable; retry.",
 }
-_NOT_MODIFIED: Final = "The answer is the one whose ETag was sent as If-None-Match."
+_NOT_MODIFIED: Final = "Not modified: the caller already has the answer with this ETag."
 
 
 class _Schemas(GenerateJsonSchema):
-    """Schemas of the JSON that is really sent: an object has every field of its type and, unless the type is open, no other."""
+    """Schemas of the JSON as sent: an object has every field of its type and, unless the type is open, no other field."""
 
     def typed_dict_schema(self, schema: Any) -> JsonSchemaValue:
         """A closed object, unless its type is open."""
@@ -182,8 +184,9 @@ def document() -> dict[str, Any]:
             "version": "0.2",
             "description": (
                 "Posting events requires a town token, every other route SigV4. Errors are RFC 9457 problem documents. "
-                "Every answer has the header X-Request-Id. HEAD is answered as GET, without a body; OPTIONS with 204 and "
-                "Allow; any other method that a path does not have with 405 and Allow. Unknown query parameters are refused."
+                "Every answer has the header X-Request-Id. HEAD works like GET, without a body; OPTIONS returns 204 with "
+                "Allow; any other method that a path does not support returns 405 with Allow. Unknown query parameters are "
+                "refused."
             ),
         },
         "paths": names.named(dict(sorted(paths.items()))),
@@ -191,11 +194,11 @@ def document() -> dict[str, Any]:
             "schemas": names.components,
             "headers": {
                 "X-Request-Id": {
-                    "description": "The request's id, under which the log has more about it.",
+                    "description": "The request's id, by which the logs identify it.",
                     "schema": {"type": "string"},
                 },
                 "ETag": {
-                    "description": "A digest of the answer; send it as If-None-Match to get 304 while nothing has changed.",
+                    "description": "A digest of the answer; send it as If-None-Match to get 304 as long as the answer is the same.",
                     "schema": {"type": "string"},
                 },
             },

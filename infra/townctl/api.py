@@ -1,4 +1,4 @@
-"""A deployment's API as townctl asks it: each answer is read back into its model, and each problem becomes an error.
+"""A deployment's API, as townctl calls it: each answer is read back into its model, and each problem becomes an error.
 
 Requests are signed with the credentials that the AWS SDK finds. Events are posted with the town token in TOWNCTL_TOKEN.
 """
@@ -65,7 +65,7 @@ class Api:
         return self._document(self._sent("POST", path, body, token=token))
 
     def read(self, shape: type[T], document: Mapping[str, Any]) -> T:
-        """The model in a document. Raises Terminal if it is not in there."""
+        """The model that a document contains. Raises Terminal if the document does not fit."""
         from pydantic import ValidationError
 
         from shared.domain.field_errors import first_error
@@ -75,8 +75,8 @@ class Api:
             return read(shape, document)
         except ValidationError as error:
             first = first_error(error)
-            problem = f"{self.url} gave an answer that this townctl cannot read: {first.place}: {first.message}"
-            hint = "use the townctl of the version that is deployed there: `townctl --version`"
+            problem = f"{self.url} sent an answer that this townctl cannot read: {first.place}: {first.message}"
+            hint = "use the version of townctl that is deployed there; `townctl --version` shows yours"
             raise Terminal(problem, hint=hint) from error
 
     @property
@@ -118,7 +118,7 @@ class Api:
 
     def _unreachable(self, error: ConnectionError) -> Retryable:
         hint = "check the URL and that the API is running, then try again"
-        return Retryable(f"{self.url} gave no answer that can be used: {error}", hint=hint)
+        return Retryable(f"{self.url} sent no usable answer: {error}", hint=hint)
 
     def _document(self, said: ApiAnswer) -> dict[str, Any]:
         """The document of an answer. Raises the error that a problem document describes."""

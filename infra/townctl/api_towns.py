@@ -14,7 +14,7 @@ from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
-from shared.questions.receipts import Batch, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ApiTowns:
 
     @property
     def hint(self) -> str:
-        """What to do if a town is not there."""
+        """What to do if a town does not exist."""
         return f"check the id and your rights; `townctl --api {self.name} town list` shows the towns that you may read"
 
     @property
@@ -122,16 +122,16 @@ class ApiTowns:
 
         return self._get(ConvoyList, town_id, "convoys", limit=limit, cursor=cursor)
 
-    def post(self, town_id: str, body: bytes) -> Batch:
+    def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """POST .../events, with a town token."""
         try:
-            return self._api.read(Batch, self._api.report(f"{_path(town_id)}/events", body))
+            return self._api.read(AcceptedEvents, self._api.report(f"{_path(town_id)}/events", body))
         except Refused as refused:
             raise self._known(refused, town_id) from refused
 
-    def redrive(self, town_id: str, event_id: str) -> Batch:
+    def redrive(self, town_id: str, event_id: str) -> AcceptedEvents:
         """POST .../events/{eventId}/redrive."""
-        return self._ask(Batch, "POST", town_id, f"/events/{written(event_id)}/redrive")
+        return self._ask(AcceptedEvents, "POST", town_id, f"/events/{written(event_id)}/redrive")
 
     def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
         """GET .../events."""
@@ -152,7 +152,7 @@ class ApiTowns:
         return self._get(PointList, town_id, "points", limit=limit)
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
-        """The ids that a word means, from the lists of agents and beads."""
+        """The ids that a word may stand for, from the lists of agents and beads."""
         if kind == "agent":
             found = [a.agent_id for a in self.agents(town_id).agents if _may_be(word, a.agent_id, a.identity)]
         else:
@@ -227,7 +227,7 @@ class ApiTowns:
             raise self._known(refused, town_id) from refused
 
     def _known(self, refused: Refused, town_id: str) -> TownError:
-        """The error of a town that is not there, as a store words it; any other as it is."""
+        """The error of a store for a town that does not exist; any other error unchanged."""
         if refused.status == 404 and refused.path == "townId":
             return UnknownTown(f"there is no town {town_id} at {self.name}, or it is not yours", hint=self.hint)
         return refused

@@ -1,4 +1,4 @@
-"""`townctl bead`, `agent` and `convoy`: lists of what is in a town, closed beads too, and one bead in full."""
+"""`townctl bead`, `agent` and `convoy`: lists of what is in a town, including closed beads, and one bead in full."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 class Filters:
     """The filters of the list of beads."""
 
-    status: Annotated[StatusFilter | None, Parameter(help="Only beads in this status; live: not closed or failed.")] = (
-        None
-    )
+    status: Annotated[
+        StatusFilter | None, Parameter(help="Only beads with this status; live: neither closed nor failed.")
+    ] = None
     type: Annotated[TypeFilter | None, Parameter(help="Only beads of this type.")] = None
-    convoy: Annotated[str | None, Parameter(help="Only the beads of this convoy: its full id.")] = None
+    convoy: Annotated[str | None, Parameter(help="Only beads of this convoy (its full id).")] = None
     rig: Annotated[str | None, Parameter(help="Only beads of this rig.")] = None
     label: Annotated[str | None, Parameter(help="Only beads with this label.")] = None
-    text: Annotated[str | None, Parameter(help="Only beads with this text in id, title or body.")] = None
+    text: Annotated[str | None, Parameter(help="Only beads with this text in their id, title or body.")] = None
 
 
 def list_(
@@ -47,7 +47,7 @@ def list_(
     cursor: CursorOption = None,
     place: ThePlace,
 ) -> Answer:
-    """List the beads of a town, closed ones too, newest first."""
+    """List the beads of a town, including closed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     wanted = BeadFilter() if filters is None else BeadFilter(**asdict(filters))
     for name, value in (("convoy", wanted.convoy), ("rig", wanted.rig)):
@@ -59,7 +59,11 @@ def list_(
         (short(bead.bead_id), bead.type, bead.status, bead.rig_id, time_text(bead.created_at), bead.title)
         for bead in found.beads
     ]
-    shown = table("bead", "type", "status", "rig", "created", "title", rows=rows) if rows else _none(town_id, "beads")
+    shown = (
+        table("bead", "type", "status", "rig", "created", "title", rows=rows)
+        if rows
+        else _none(town_id, "matching beads")
+    )
     return Answer(found, (shown, *more(found.next)))
 
 
@@ -87,7 +91,7 @@ def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
 
 
 def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
-    """List the convoys of a town, landed ones too, newest first."""
+    """List the convoys of a town, including landed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.convoys(town_id, limit=limit, cursor=cursor)
     rows = [
@@ -99,11 +103,11 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
 
 
 def _none(town_id: str, things: str) -> Text:
-    return Text(f"town {town_id} has no such {things}")
+    return Text(f"town {town_id} has no {things}")
 
 
 def _bead_view(town_id: str, bead: WholeBead) -> Iterator[RenderableType]:
-    """A bead for people: what is set of its row, then its dependencies and its audit trail."""
+    """A bead for people: the fields that are set, then its dependencies and its audit trail."""
     yield Text(plain(f"{bead.type} {bead.bead_id} of {town_id}: {bead.title}"), style="bold")
     yield table("what", "details", rows=list(_facts(bead)))
     for title, edges in (("depends on", bead.depends_on), ("dependents", bead.dependents)):
@@ -126,7 +130,7 @@ def _facts(bead: WholeBead) -> Iterator[tuple[str, str]]:
 
 
 def _set(part: object, leave_out: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """The fields of a part that have a value and are no parts themselves."""
+    """The fields of a part that have a value and are not parts themselves."""
     for field in fields(part):  # type: ignore[arg-type] # every part is a dataclass
         value = getattr(part, field.name)
         if field.name in leave_out or value is None or is_dataclass(value) or isinstance(value, tuple):

@@ -110,7 +110,7 @@ def run(arguments: Sequence[str], *, objects: OpenDirectory | None = None) -> in
 
 
 def parser(words: Sequence[str] = (), objects: OpenDirectory | None = None) -> App:
-    """The parser of every command. A command that these words may name shows its whole help, and all others only a sentence."""
+    """The parser of all commands. Only the command that these words may name gets its full help; every other gets one sentence."""
     app = App(name="townctl", help=commands.HELP, version_flags=[], help_format="plaintext")
     above = {"": app}
     for name, about in commands.GROUPS.items():
@@ -195,7 +195,7 @@ def _place(common: Common, context: Context) -> Place:
 
 @contextlib.contextmanager
 def _advised(hint: str) -> Iterator[None]:
-    """Give the error of a town that is not there this hint."""
+    """Add this hint to the error of a town that does not exist."""
     try:
         yield
     except UnknownTown as error:

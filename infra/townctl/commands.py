@@ -1,6 +1,6 @@
 """Every command of townctl, in the order of its help: its name, the function that runs it, and what it is for.
 
-A function is named by its import path, so that a command imports its own modules and those of no other command.
+A function is named by its import path, so that a command imports no module that only other commands need.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,19 +64,19 @@ COMMANDS: Final = (
     Command(
         "town config",
         "townctl.towns:config",
-        "Show the settings of a town: the values that apply, which of them are defaults, and what rigs override.",
+        "Show the settings of a town: the effective values, which of them are defaults, and the overrides of rigs.",
     ),
-    Command("bead list", "townctl.beads:list_", "List the beads of a town, closed ones too, newest first."),
+    Command("bead list", "townctl.beads:list_", "List the beads of a town, including closed ones, newest first."),
     Command(
         "bead show", "townctl.beads:show", "Show one bead in full: its rows, its dependencies and its audit trail."
     ),
     Command("agent list", "townctl.beads:agents", "List the agents of a town with what they work on."),
-    Command("convoy list", "townctl.beads:convoys", "List the convoys of a town, landed ones too, newest first."),
+    Command("convoy list", "townctl.beads:convoys", "List the convoys of a town, including landed ones, newest first."),
     Command("event post", "townctl.events:post", "Post events."),
     Command(
         "event list",
         "townctl.events:list_",
-        "List events with their outcomes, newest first: in the inbox, stored, and those that came again under a known id.",
+        "List events with their outcomes, newest first: events in the inbox, stored events, and repeats of a known id.",
     ),
     Command(
         "event redrive", "townctl.events:redrive", "Redrive a poisoned event: post a copy with the id `<id>:r<n>`."
@@ -116,7 +116,7 @@ COMMANDS: Final = (
     Command(
         "points",
         "townctl.points:points",
-        "List the commits that a town can be restored to, newest first, and say how many there are in all.",
+        "List the newest commits that a town can be restored to, and their total number.",
     ),
     Command("restore", "townctl.restore_points:restore", "Restore a town as it was, to a file or as a new commit."),
     Command("flush", "townctl.restore_points:flush", "Publish the newest commit as a file that Litestream can read."),
@@ -210,7 +210,7 @@ ON_FILES: Final = {
         "use `townctl doctor --stack NAME` for a deployment, or `townctl town status TOWN` for one town",
     ),
 }
-"""The commands that work on the files of the towns, or on this machine, and so refuse an API: why, and what to do instead."""
+"""The commands that work on the files of the towns, or on this machine, and not with an API: why, and what to do instead."""
 
 
 def refuse_api(name: str) -> None:

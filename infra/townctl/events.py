@@ -1,4 +1,4 @@
-"""`townctl event`: post events to a town's inbox, list which are pending or poisoned, redrive a poisoned one."""
+"""`townctl event`: post events to a town's inbox, list events, redrive a poisoned one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.questions.filters import LIMIT_AT_MOST, EventFilter, StateFilter
 
 if TYPE_CHECKING:
     from shared.questions.event_list import EventEntry
-    from shared.questions.receipts import Batch
+    from shared.questions.receipts import AcceptedEvents
 
 
 def post(
@@ -42,7 +42,7 @@ def post(
     ] = None,
     place: ThePlace,
 ) -> Answer:
-    """Post events. An accepted event is stored; `townctl event list` shows its outcome once a tick has taken it."""
+    """Post events. An accepted event is stored; `townctl event list` shows its outcome once a tick has applied it."""
     body = body_of(file, type=event_type, agent=agent, bead=bead, payload=payload, id=event_id)
     try:
         return _accepted(place.post(town_id, body))
@@ -56,9 +56,7 @@ def list_(
     *,
     state: Annotated[
         StateFilter | None,
-        Parameter(
-            help="Only events in this state; pending: not applied yet, in the inbox or waiting for another attempt."
-        ),
+        Parameter(help="Only events in this state; pending: in the inbox, or stored and waiting for another attempt."),
     ] = None,
     pending: Annotated[bool, Parameter(negative="", help="The same as --state pending.")] = False,
     poisoned: Annotated[
@@ -69,7 +67,7 @@ def list_(
     cursor: CursorOption = None,
     place: ThePlace,
 ) -> Answer:
-    """List events with their outcomes, newest first: in the inbox, stored, and those that came again under a known id."""
+    """List events with their outcomes, newest first: events in the inbox, stored events, and repeats of a known id."""
     require_limit(limit, LIMIT_AT_MOST)
     require_filter("type", type_, at_most=LONGEST_ID)
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
@@ -80,7 +78,7 @@ def list_(
 
 
 def _none(town_id: str) -> str:
-    return f"town {town_id} has no such events"
+    return f"town {town_id} has no matching events"
 
 
 def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> StateFilter:
@@ -130,8 +128,8 @@ def redrive(
     return _accepted(place.redrive(town_id, event_id))
 
 
-def _accepted(stored: Batch) -> Answer:
-    return Answer(stored, (f"accepted {', '.join(stored.accepted)}; the next tick takes it",))
+def _accepted(stored: AcceptedEvents) -> Answer:
+    return Answer(stored, (f"accepted {', '.join(stored.accepted)}; the next tick applies it",))
 
 
 def body_of(file: str | None, **flags: str | None) -> bytes:

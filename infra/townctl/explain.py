@@ -74,7 +74,7 @@ def view(found: Explanation) -> Iterator[RenderableType]:
 
 
 def _who(entry: StoryEntry) -> str:
-    """The rule or event that asked for the action; the kind of the entry if its sentence already names these."""
+    """The rule or event that asked for the action; if the entry's text already names it, the kind of the entry."""
     says_the_rest = entry.by == "observed" or (entry.by != "rule" and entry.what.startswith(entry.code))
     return entry.by if says_the_rest else entry.code
 
@@ -88,7 +88,7 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
     yield Text(plain(f"at {to_text(now.at)} it is {(found.row or {}).get('status')}{waits}"), style="bold")
     for line in (*now.says, *_place(now)):
         yield Text(plain(shortened(line)))
-    due = "an event must come first" if now.due_at is None else f"due {to_text(now.due_at)}"
+    due = "only after an event" if now.due_at is None else f"due {to_text(now.due_at)}"
     yield Text(f"next rule: {now.rule or 'none'}; {due}")
     yield table(
         "guard",
@@ -123,16 +123,16 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
 
 
 def _place(waiting: Waiting) -> Iterator[str]:
-    """The end of the chain of beads that a row waits for, and its place in a queue."""
+    """The root of the chain of beads that a row waits for, and the row's place in a queue."""
     root = waiting.root
     if root is not None and root.steps > 1:
-        others = "" if root.roots == 1 else f", the first of {root.roots} at the end of its chains"
+        others = "" if root.roots == 1 else f", the first of {root.roots} roots"
         due = "" if root.due_at is None else f" until {to_text(root.due_at)}"
         why = "" if root.reason is None else f" and waits: {root.reason}{due}"
-        yield f"in the end it waits for {root.bead_id}, {root.steps} steps away{others}: it is {root.status}{why}"
+        yield f"the root of its wait is {root.bead_id}, {root.steps} steps away{others}: it is {root.status}{why}"
     if waiting.queue is not None:
         now = ", ".join(each.bead_id for each in waiting.queue.now) or "nothing"
-        yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now served: {now}"
+        yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now in progress: {now}"
 
 
 def _only_town(towns: tuple[str, ...]) -> str:

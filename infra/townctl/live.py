@@ -10,7 +10,7 @@ from shared.runner.run_report import FailedRun, RunReport
 
 
 class RunWatcher(Protocol):
-    """Is told what a loop does."""
+    """Receives reports of what a loop does."""
 
     def ran(self, run: RunReport) -> None:
         """A run of one town ended without an error."""

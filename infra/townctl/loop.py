@@ -230,7 +230,7 @@ def run(
 
 
 def _outcomes(outcomes: Mapping[str, int]) -> str:
-    """What became of the runs, in words."""
+    """The outcomes of the runs, in words."""
     said = {
         "committed": quantity(outcomes.get("committed", 0), "tick committed", "ticks committed"),
         "quiet": quantity(outcomes.get("quiet", 0), "tick that changed nothing", "ticks that changed nothing"),
@@ -243,7 +243,7 @@ def _outcomes(outcomes: Mapping[str, int]) -> str:
 
 
 def speed_of(clock: wiring.LocalClock) -> float:
-    """How many seconds pass on the clock in one real second."""
+    """The number of seconds that pass on the clock in one real second."""
     return getattr(clock, "speed", 1.0)
 
 

@@ -158,7 +158,7 @@ def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType
 
 
 def _exact_input(town_id: str, body: bytes, clock: Clock) -> TickInput:
-    """The input that a dry run printed. Raises Refused if it is none, or if it is for another town or other code."""
+    """The input that a dry run printed. Raises Refused if it is anything else, or is for another town or other code."""
     said = json_of(body, what="input")
     hint = f"give the output of `townctl dry-run {town_id} --json`"
     if not isinstance(said, dict) or not isinstance(said.get("input"), dict):

@@ -1,4 +1,4 @@
-"""What lists and questions about one thing have in common: limits, cursors, and the id that a word means."""
+"""Limits and cursors of lists, and the id that a word stands for."""
 
 from collections.abc import Iterator
 from typing import Annotated, Final
@@ -12,31 +12,32 @@ from shared.questions.filters import LIMIT_AT_MOST
 
 LONGEST_ID: Final = 64
 LONGEST_TEXT: Final = 256
-"""Characters of a label, or of a text that is looked for."""
+"""Characters of a label, or of a text to search for."""
 
 _MEANT: Final = 5
 
-LimitOption = Annotated[int, Parameter(help=f"How many, 1 to {LIMIT_AT_MOST}.")]
+LimitOption = Annotated[int, Parameter(help=f"The maximum number of entries, 1 to {LIMIT_AT_MOST}.")]
 CursorOption = Annotated[
-    str | None, Parameter(help="Continue where the last answer ended; give the same filters again.")
+    str | None,
+    Parameter(help="Continue where the last answer ended: the cursor that it named. Give the same filters again."),
 ]
 
 
 def more(cursor: str | None) -> Iterator[Text]:
     """The line that says how to get the next page, if there is one."""
     if cursor is not None:
-        yield Text(f"there are more; to continue, add --cursor {cursor}")
+        yield Text(f"there may be more; to continue, add --cursor {cursor}")
 
 
 def require_filter(name: str, value: str | None, *, at_most: int) -> None:
-    """Check a text that a list is filtered by. Raises Refused."""
+    """Check the text of a filter. Raises Refused."""
     if value is not None and not 1 <= len(value) <= at_most:
         problem = f"--{name} must have 1 to {at_most} characters, not {len(value)}"
-        raise Refused(problem, status=400, path=name, hint=f"leave --{name} out for all of them")
+        raise Refused(problem, status=400, path=name, hint=f"omit --{name} to list everything")
 
 
 def the_one(place: Place, town_id: str, kind: Subject, word: str) -> str:
-    """The id that a word means; the word itself if it matches nothing in the current town. Raises Refused if it is ambiguous."""
+    """The id that a word stands for; the word itself if it matches nothing in the town. Raises Refused if it is ambiguous."""
     if not 1 <= len(word) <= LONGEST_ID:
         problem = f"the id of the {kind} must have 1 to {LONGEST_ID} characters, not {len(word)}"
         raise Refused(problem, status=400, path=kind, hint=f"`townctl {kind} list {town_id}` shows the ids")

@@ -1,7 +1,7 @@
 """The place where the towns are: a data directory, a bucket, or the API of a deployment. Commands are written once, against it.
 
-Each question and each fact is a method that returns the answer model, the same wherever the town is. What must touch the files
-themselves is not here: it asks `Context`, and refuses an API.
+Each question and each fact is a method that returns the answer model, the same wherever the town is. Commands that work on the
+files themselves use `Context` instead, and do not work with an API.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter
     from shared.questions.point_list import PointList
-    from shared.questions.receipts import Batch, CreatedTown
+    from shared.questions.receipts import AcceptedEvents, CreatedTown
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
@@ -42,12 +42,12 @@ class Place(Protocol):
 
     @property
     def hint(self) -> str:
-        """What to do if a town is not there."""
+        """What to do if a town does not exist."""
         ...
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a data directory of this machine, which knows nothing of a deployment's towns."""
+        """Whether it is a data directory of this machine, which does not contain a deployment's towns."""
         ...
 
     def create(self, town_id: str, config: Mapping[str, Any], *, paused: bool) -> CreatedTown:
@@ -59,7 +59,7 @@ class Place(Protocol):
         ...
 
     def town_ids(self) -> tuple[str, ...]:
-        """The ids of these towns, without looking at any."""
+        """The ids of these towns. No town is read."""
         ...
 
     def status(self, town_id: str) -> TownStatus:
@@ -75,7 +75,7 @@ class Place(Protocol):
         ...
 
     def beads(self, town_id: str, wanted: BeadFilter, *, limit: int, cursor: str | None) -> BeadList:
-        """A page of the beads that are wanted."""
+        """A page of the beads that match."""
         ...
 
     def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
@@ -86,16 +86,16 @@ class Place(Protocol):
         """A page of convoys."""
         ...
 
-    def post(self, town_id: str, body: bytes) -> Batch:
+    def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """Store the events of a body durably."""
         ...
 
-    def redrive(self, town_id: str, event_id: str) -> Batch:
+    def redrive(self, town_id: str, event_id: str) -> AcceptedEvents:
         """Post a copy of a poisoned event."""
         ...
 
     def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
-        """A page of the events that are wanted."""
+        """A page of the events that match."""
         ...
 
     def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
@@ -107,7 +107,7 @@ class Place(Protocol):
         ...
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
-        """The ids that a person may mean by a word: an id, the beginning of one, or the name of an agent."""
+        """The ids that a word may stand for: an id, a prefix of one, or the name of an agent."""
         ...
 
     def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
@@ -123,11 +123,11 @@ class Place(Protocol):
         ...
 
     def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
-        """A window run again, or a what-if; `asked` is the body of replay-events."""
+        """The replay of a window, or a what-if; `asked` is the body of replay-events."""
         ...
 
     def secrets(self, prefix: str | None) -> SecretStore:
-        """The tokens of the towns' forges; `prefix` is where Secrets Manager has them."""
+        """The tokens for the towns' forges; `prefix` is their prefix in Secrets Manager."""
         ...
 
     def require(self, town_id: str) -> None:

@@ -17,10 +17,10 @@ def points(
     town_id: TownName,
     /,
     *,
-    limit: Annotated[int, Parameter(help=f"How many points, 1 to {POINTS_AT_MOST}.")] = 20,
+    limit: Annotated[int, Parameter(help=f"The maximum number of restore points, 1 to {POINTS_AT_MOST}.")] = 20,
     place: ThePlace,
 ) -> Answer:
-    """List the commits that a town can be restored to, newest first, and say how many there are in all."""
+    """List the newest commits that a town can be restored to, and their total number."""
     require_limit(limit, POINTS_AT_MOST)
     found = place.points(town_id, limit=limit)
     rows = [(point.txid, to_text(point.time), point.tick, point.size, point.kind) for point in found.points]

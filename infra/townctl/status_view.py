@@ -55,16 +55,12 @@ def _bead_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
 
 
 def waits_for(waiting: Waiting) -> str:
-    """Why a bead waits, in one cell of a table: the reason, who can end it, until when, its place, and the end of its chain."""
+    """Why a bead waits, in one cell of a table: the reason, who can end it, until when, its place in a queue, and its root."""
     actor = "" if waiting.actor is None else f" ({short(waiting.actor)})"
     until = "" if waiting.due_at is None else f" until {to_text(waiting.due_at)}"
     place = "" if waiting.queue is None else f", number {waiting.queue.position} of {waiting.queue.length}"
     root = waiting.root
-    end = (
-        ""
-        if root is None or root.steps == 1
-        else f", in the end for {short(root.bead_id)}: {root.reason or root.status}"
-    )
+    end = "" if root is None or root.steps == 1 else f", root {short(root.bead_id)}: {root.reason or root.status}"
     return f"{waiting.reason}{actor}{until}{place}{end}"
 
 

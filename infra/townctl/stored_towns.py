@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from infra.townctl.context import Context
 from infra.townctl.place import Subject
 from shared.ports.steps import drive
-from shared.questions.receipts import Batch, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
@@ -48,7 +48,7 @@ class StoredTowns:
 
     @property
     def hint(self) -> str:
-        """What to do if a town is not there."""
+        """What to do if a town does not exist."""
         return self._context.where_towns_are()
 
     @property
@@ -96,7 +96,7 @@ class StoredTowns:
         return drive(rosters.agents(town_id, self._context.store()))
 
     def beads(self, town_id: str, wanted: BeadFilter, *, limit: int, cursor: str | None) -> BeadList:
-        """A page of the beads that are wanted."""
+        """A page of the beads that match."""
         from shared.questions import bead_list
 
         store = self._context.store()
@@ -115,14 +115,14 @@ class StoredTowns:
 
         return drive(bead_list.convoys(town_id, self._context.store(), limit=limit, cursor=cursor))
 
-    def post(self, town_id: str, body: bytes) -> Batch:
+    def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """Validate the events and store them."""
         from shared.intake import ingest
 
         batch = ingest.accept(body, received_at=self._context.clock.now())
         return self._stored(town_id, batch, self._context.store())
 
-    def redrive(self, town_id: str, event_id: str) -> Batch:
+    def redrive(self, town_id: str, event_id: str) -> AcceptedEvents:
         """Post a copy of a poisoned event."""
         from shared.intake.redrive import redriven
 
@@ -130,7 +130,7 @@ class StoredTowns:
         batch = drive(redriven(town_id, event_id, store, now=self._context.clock.now()))
         return self._stored(town_id, batch, store)
 
-    def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> Batch:
+    def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> AcceptedEvents:
         from shared.intake.repeats import require_no_other
 
         writing = store.post(
@@ -142,10 +142,10 @@ class StoredTowns:
             judge=partial(require_no_other, batch),
         )
         drive(writing)
-        return Batch(batch.id, tuple(event.event_id for event in batch.envelopes))
+        return AcceptedEvents(batch.id, tuple(event.event_id for event in batch.envelopes))
 
     def events(self, town_id: str, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventList:
-        """A page of the events that are wanted."""
+        """A page of the events that match."""
         from shared.questions import event_list
 
         asked = event_list.events(town_id, self._context.store(), self._past(), wanted, limit=limit, cursor=cursor)
@@ -164,7 +164,7 @@ class StoredTowns:
         return drive(point_list.points(self._context.archive(town_id), limit=limit))
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
-        """The ids that a word means in the newest commit."""
+        """The ids that a word may stand for in the newest commit."""
         from shared.questions.lives import meant
         from shared.town import database
 
@@ -194,7 +194,7 @@ class StoredTowns:
         return self._context.clock_of(self._context.store(), town_id).now()
 
     def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
-        """A window run again, or a what-if."""
+        """The replay of a window, or a what-if."""
         from shared.replay.replay_call import replay_events
         from shared.replay.time_window import WHOLE_DAY
 

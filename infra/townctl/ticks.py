@@ -75,14 +75,14 @@ def ticks(
     town_id: TownName,
     /,
     *,
-    limit: Annotated[int, Parameter(help=f"How many ticks, 1 to {_LIMIT_AT_MOST}.")] = 20,
-    after: Annotated[int | None, Parameter(help="Go forwards: the first ticks with a greater number.")] = None,
-    before: Annotated[int | None, Parameter(help="Go backwards: the last ticks with a smaller number.")] = None,
+    limit: Annotated[int, Parameter(help=f"The maximum number of ticks, 1 to {_LIMIT_AT_MOST}.")] = 20,
+    after: Annotated[int | None, Parameter(help="Show the first ticks after this one.")] = None,
+    before: Annotated[int | None, Parameter(help="Show the last ticks before this one.")] = None,
     place: ThePlace,
 ) -> Answer:
     """Show the journal: the input of each tick and what it did, oldest first; without --after or --before, the newest ticks.
 
-    Ticks whose rows were published, and are no longer in the database, are shown too.
+    It includes ticks whose rows are only in published journal objects.
     """
     require_limit(limit, _LIMIT_AT_MOST)
     if after is not None and before is not None:
@@ -97,7 +97,7 @@ def ticks(
 
 
 def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
-    """So many ticks, however many pages of the question they take."""
+    """The newest or next `limit` ticks, from as many pages as necessary."""
     found = place.ticks(town_id, limit=min(limit, TICKS_AT_MOST), after=after, before=before)
     while len(found.ticks) < limit:
         size = min(limit - len(found.ticks), TICKS_AT_MOST)
@@ -115,7 +115,7 @@ def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before:
 def ticks_view(found: TickList) -> Iterator[RenderableType]:
     """Rows of the journal for people."""
     if not found.ticks:
-        yield f"town {found.town_id} has no such ticks"
+        yield f"town {found.town_id} has no matching ticks"
         return
     rows = [_tick_row(tick) for tick in found.ticks]
     yield table("tick", "at", "events", "actions", "rules", "next min:s", rows=rows)

@@ -83,7 +83,7 @@ def status(town_id: TownName, /, *, place: ThePlace) -> Answer:
 
 
 def config(town_id: TownName, /, *, place: ThePlace) -> Answer:
-    """Show the settings of a town: the values that apply, which of them are defaults, and what rigs override."""
+    """Show the settings of a town: the effective values, which of them are defaults, and the overrides of rigs."""
     found = place.settings(town_id)
     return Answer(found, _settings_view(found))
 

@@ -14,7 +14,7 @@ from shared.domain.states import EffectKind, Role
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order(wire.WireObject):
-    """Base of all orders: they name the town that gives them."""
+    """Base of all orders: an order names its town."""
 
     kind: ClassVar[EffectKind]
 
@@ -66,9 +66,9 @@ _ADDED: Final = frozenset({"message", "prompt", "system_prompt"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOrder(Order):
-    """Start an agent (the start context of spec/actions.md section 3): all that the agent is told, except tokens.
+    """Start an agent (the start context of spec/actions.md section 3): everything that the agent gets, except tokens.
 
-    The dispatch gives everything up to `checkpoint`; a mayor's session has no bead and nothing about work, but `rigs` and the
+    The dispatch sets every field up to `checkpoint`. A mayor's session has no bead and no field about work, but `rigs` and the
     `message` for which it is started. `prompt` and `system_prompt` are added when the order is performed, and the rest by a
     control server. A start file (`infra/agents/control_server/start_file.md`) is such an order.
     """

@@ -1,7 +1,7 @@
-"""The one way in which answers are shaped: each is a frozen dataclass, and its JSON has the same fields in camelCase.
+"""How every answer is defined: as a frozen dataclass, whose JSON has the same fields in camelCase.
 
-`--json`, HTTP and the OpenAPI document come from the dataclass, and `read` turns the JSON of an API into it again. So no shape
-is written down twice. A field called `row` holds columns of the database under their own names; its content is not renamed.
+`--json`, HTTP and the OpenAPI document are made from the dataclass, and `read` turns an API's JSON back into it. So no shape is
+written down twice. A field called `row` holds columns of the database under their own names; its content is not renamed.
 """
 
 from collections.abc import Mapping
@@ -44,19 +44,22 @@ def answer(shape: type[T]) -> type[T]:
 
 @dataclass_transform(frozen_default=True)
 def posted(shape: type[T]) -> type[T]:
-    """The same for events as they are posted: their JSON keeps the names of the fields, as agents of every version speak it."""
+    """The same for posted events: their JSON keeps the field names in snake_case, because agents of every version use them."""
     shape.__pydantic_config__ = _AS_NAMED  # type: ignore[attr-defined] # as above
     return dataclass(frozen=True, slots=True)(shape)
 
 
 def adapter(shape: Any) -> TypeAdapter[Any]:
-    """The adapter of an answer type. It is made when it is first needed, because that costs a start some milliseconds."""
+    """The adapter of an answer type.
+
+    It is made on first use, because making it takes some milliseconds, which a start cannot spare.
+    """
     return _made(shape)
 
 
 def document(value: Any) -> dict[str, Any]:
     """The JSON document of an answer."""
-    # no warnings: a word outside its closed set is in a damaged row, and is shown as it is stored
+    # no warnings: an unknown value of an enumeration comes from a damaged row and is shown as stored
     made: dict[str, Any] = adapter(type(value)).dump_python(value, mode="json", by_alias=True, warnings=False)
     return made
 

@@ -1,8 +1,8 @@
 """Frozen dataclasses as JSON objects under the same names in snake_case: orders and start files, which other programs read too.
 
-It needs no library, because `town-agent` reads a start file in every call and must start fast. Reading is strict: a value of a
+It needs no library, because `town-agent` reads a start file on every call and must start fast. Reading is strict: a value of a
 wrong type is an error that names its place. Unknown keys are kept in `rest` and written again: a newer town may add keys, and a
-control server of an older image must hand them on to its agent.
+control server of an older image must pass them on to its agent.
 """
 
 from collections.abc import Callable, Mapping

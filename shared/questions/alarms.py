@@ -14,7 +14,7 @@ THRESHOLDS: Final[Mapping[TownAlarm, int]] = {
     "event-poisoned": 0,
     "breaker-open": 0,
 }
-"""Above which value an alarm is raised, in the unit of its metric. The alarms of CloudWatch and Grafana use the same ones."""
+"""An alarm is raised above this value, in the unit of its metric. The alarms of CloudWatch and Grafana use the same values."""
 
 _METRICS: Final[Mapping[TownAlarm, str]] = {
     "invariant-violated": "invariantViolations",

@@ -1,6 +1,6 @@
-"""Lists of beads and convoys, closed ones too, newest first; in pages, because a town keeps a hundred thousand closed beads.
+"""Lists of beads and convoys, including closed ones, newest first; in pages, because a town may keep 100,000 closed beads.
 
-Each kind of bead is read in the order of its index, and the kinds are merged. So a page reads only the rows that it looks at.
+Each kind of bead is read in the order of its index, and the kinds are merged. So a page reads no more rows than it needs.
 """
 
 import heapq
@@ -67,8 +67,8 @@ _CREATED_AT: Final = columns_of(BeadEntry).index("created_at")
 class BeadList:
     """A page of beads, newest first. `next` is the `cursor` of the next page, null on the last one.
 
-    A page may have fewer beads than the limit, even none, while `next` leads on: then its filter took few of those it looked at.
-    `waiting` says why those of its beads wait that are live and on which no agent works, as a status does.
+    A filtered page may have fewer beads than the limit, even none, although `next` is not null. `waiting` says, as a status
+    does, why the live beads of the page wait on which no agent works.
     """
 
     town_id: str
@@ -89,7 +89,7 @@ class ConvoyList:
 def beads(
     town_id: str, store: TownStore, wanted: BeadFilter, *, now: datetime, limit: int = LIMIT, cursor: str | None = None
 ) -> Steps[BeadList]:
-    """A page of the beads that are wanted, and why they wait `now`. Raises Refused (422) for a wrong cursor, UnknownTown."""
+    """A page of the beads that match, and why they wait at the time `now`. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = _place(cursor)
     image = yield from store.load(town_id)
     with database.opened(image.image) as sql:
@@ -131,7 +131,7 @@ def _place(cursor: str | None) -> tuple[str, str]:
 def _page(
     sql: sqlite3.Connection, wanted: BeadFilter, *, limit: int, place: tuple[str, str]
 ) -> tuple[list[BeadEntry], str | None]:
-    """The next beads after a place that are wanted, and the cursor of the page after them."""
+    """The next matching beads after a place, and the cursor of the next page."""
     found: list[BeadEntry] = []
     last = place
     for looked_at, read in enumerate(_newest_first(sql, wanted, place)):
@@ -144,7 +144,7 @@ def _page(
 
 
 class _Read(NamedTuple):
-    """A bead as it was read, with its place in the order of creation, as stored."""
+    """A bead with its place in the order of creation, as stored."""
 
     place: tuple[str, str]
     bead: BeadEntry
@@ -152,7 +152,7 @@ class _Read(NamedTuple):
 
 
 def _newest_first(sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str, str]) -> Iterator[_Read]:
-    """The beads of the wanted types and statuses after a place. Rows are read as they are needed."""
+    """The beads of the wanted types and statuses after a place. Rows are read only when they are needed."""
     start = {"created_at": place[0], "bead_id": place[1]}
     types = _TYPES if wanted.type is None else (wanted.type,)
     statuses = _LIVE if wanted.status == "live" else _STATUSES if wanted.status is None else (wanted.status,)

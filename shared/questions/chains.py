@@ -1,4 +1,4 @@
-"""Chains: the beads that a row waits for, what these wait for in turn, and the bead at the end."""
+"""Chains of waits: the beads that a row waits for, the beads that those wait for, and so on to the root."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,7 +7,7 @@ from shared.domain.states import BeadStatus, BeadType
 from shared.questions.holding import Holding
 from shared.questions.rows import Row
 from shared.questions.since import Beginnings
-from shared.questions.waiting import Root, Waiting
+from shared.questions.waiting import Waiting, WaitRoot
 from shared.town.database import Database
 from shared.town.reading import TownReader
 
@@ -15,14 +15,14 @@ from shared.town.reading import TownReader
 class Chains:
     """The chains of one town. A row waits for its blockers, an issue in review for its reviews, a convoy for its tasks.
 
-    Edges of type `blocks` form no cycle, because the events that make them refuse one. An image may have been damaged, so that
-    a bead is never followed twice; a chain that only goes round has no root.
+    Edges of type `blocks` form no cycle, because the events that make them refuse one. An image may be damaged, so no bead is
+    followed twice; a chain that is a cycle has no root.
     """
 
     def __init__(
         self, sql: Database, town: TownReader, rows: Mapping[str, Row], holding: Holding, began: Beginnings
     ) -> None:
-        """Read the edges through `sql`; the rest is already read."""
+        """Read the edges through `sql`; everything else has been read before."""
         self._sql = sql
         self._town = town
         self._rows = rows
@@ -30,7 +30,7 @@ class Chains:
         self._began = began
 
     def ahead(self, bead_id: str, waits: Mapping[str, Waiting]) -> tuple[str, ...]:
-        """The beads that a bead waits for next, the one that it names first; none if it waits for no bead."""
+        """The beads that a bead waits for directly, in order; none if it waits for no bead."""
         row, waiting = self._rows.get(bead_id), waits.get(bead_id)
         if row is None or waiting is None:
             return ()
@@ -42,7 +42,7 @@ class Chains:
             return self._holding.reviews_of(bead_id)
         return self._work.get(bead_id, ()) if row.type == BeadType.CONVOY and "staged" not in guards else ()
 
-    def root(self, bead_id: str, waits: Mapping[str, Waiting]) -> Root | None:
+    def root(self, bead_id: str, waits: Mapping[str, Waiting]) -> WaitRoot | None:
         """The first bead at the end of the chains of a bead; None if it waits for no bead."""
         roots: dict[str, int] = {}
         seen, reached = {bead_id}, [(bead_id, 0)]
@@ -60,10 +60,10 @@ class Chains:
         first = next(iter(roots))
         return self._told(first, roots[first], len(roots), waits.get(first))
 
-    def _told(self, bead_id: str, steps: int, roots: int, waiting: Waiting | None) -> Root:
+    def _told(self, bead_id: str, steps: int, roots: int, waiting: Waiting | None) -> WaitRoot:
         row = self._rows.get(bead_id)
         if waiting is not None and row is not None:
-            return Root(
+            return WaitRoot(
                 bead_id,
                 row.status,
                 waiting.reason,
@@ -75,8 +75,8 @@ class Chains:
             )
         if row is not None and row.agent is not None:
             since = self._began.hooked(row.agent.id, bead_id)
-            return Root(bead_id, row.status, "agent_working", since, None, row.agent.id, steps, roots)
-        return Root(bead_id, "failed", None, self._began.moved(bead_id), None, "operator", steps, roots)
+            return WaitRoot(bead_id, row.status, "agent_working", since, None, row.agent.id, steps, roots)
+        return WaitRoot(bead_id, "failed", None, self._began.moved(bead_id), None, "operator", steps, roots)
 
     @cached_property
     def _work(self) -> Mapping[str, tuple[str, ...]]:

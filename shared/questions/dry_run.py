@@ -32,7 +32,7 @@ from shared.runner.surroundings import Surroundings
 from shared.town import database
 
 _LAST_YEAR: Final = 9000
-"""So far ahead, every due time that a tick computes can still be written."""
+"""The limit of `now`: up to this far ahead of it, a tick can still write its due times."""
 
 
 @answer
@@ -61,9 +61,9 @@ class Digests:
 
 @answer
 class DryRun:
-    """What the next tick would do. `input` is all that it was given; a real tick with this input does the same.
+    """What the next tick would do. `input` is the tick's complete input; a real tick with this input does the same.
 
-    A quiet tick commits nothing: `digests` are then those of the present image.
+    A quiet tick commits nothing, so `digests` are then those of the present image.
     """
 
     town_id: str

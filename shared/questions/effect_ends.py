@@ -11,7 +11,7 @@ from shared.town.database import Database
 
 
 def effect_ends(sql: Database, now: datetime) -> Iterator[tuple[tuple[str, str], datetime]]:
-    """The first time at which each unfinished effect has expired, unless a worker reports it before (spec/tick.md section 5)."""
+    """When each unfinished effect expires, unless a worker reports it earlier (spec/tick.md section 5)."""
     rows = sql.execute(
         "SELECT kind, subject, deadline, claimed_until, attempts FROM outbox "
         "WHERE state IN ('pending', 'claimed') ORDER BY seq"

@@ -1,7 +1,7 @@
-"""The list of a town's events, newest first: those in the inbox, the stored ones, and those that came again under a known id.
+"""The list of a town's events, newest first: events in the inbox, stored events, and repeats of a known id.
 
-Three sources are merged by the time of receipt: the inbox, the table of events, and the journal, which alone knows conflicts and
-duplicates. A page ends early where it would have to read much more of the journal; `next` leads on from there.
+Three sources are merged by the time of receipt: the inbox, the table of events, and the journal, which alone knows conflicts
+and duplicates. A page ends early if it would have to read too much of the journal; `next` continues from there.
 """
 
 import sqlite3
@@ -38,8 +38,8 @@ _PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NUL
 class EventEntry:
     """An event, for lists.
 
-    `inbox`: no tick has taken it yet. `pending`: stored, and tried again by the next tick. `conflict` and `duplicate`: it came
-    under an id that was known, with other or the same content, and was not stored; `tick` says which tick took it.
+    `inbox`: no tick has read it yet. `pending`: stored; the next tick tries it again. `conflict` and `duplicate`: its id was
+    known, with different or equal content, so it was not stored; `tick` is the tick that read it.
     """
 
     event_id: str
@@ -64,7 +64,7 @@ _OUTCOME: Final = columns_of(EventEntry).index("outcome")
 class EventList:
     """A page of events, newest first. `next` is the `cursor` of the next page, null on the last one.
 
-    A page may have fewer events than the limit, even none, while `next` leads on: then its filter took few of those it looked at.
+    A filtered page may have fewer events than the limit, even none, although `next` is not null.
     """
 
     town_id: str
@@ -81,7 +81,7 @@ def events(
     limit: int = LIMIT,
     cursor: str | None = None,
 ) -> Steps[EventList]:
-    """A page of the events that are wanted. Raises Refused (422) for a wrong cursor, UnknownTown, DamagedImage."""
+    """A page of the events that match. Raises Refused (422) for a wrong cursor, UnknownTown, DamagedImage."""
     place = _START if cursor is None else _Place(*place_of(cursor, int, int, int, int))
     newest = yield from past.newest(town_id)
     waiting = (yield from _waiting(town_id, store)) if wanted.reads("inbox") else []
@@ -98,9 +98,9 @@ def events(
 
 
 class _Place(NamedTuple):
-    """How far the sources are read: each gives only what is below these numbers.
+    """How far the sources have been read: each yields only what is below these numbers.
 
-    Of the row of tick `tick`, the first `repeated` repetitions are still to come.
+    The first `repeated` repetitions in the row of tick `tick` are still to come.
     """
 
     inbox: int
@@ -136,7 +136,7 @@ class _Reader:
         self._blocks_left, self._rows_left = BLOCKS_READ_AT_MOST, LOOKED_AT_MOST
 
     def next(self) -> Steps[EventEntry | None]:
-        """The next event; None after the last one (`finished`), or if this page has looked far enough."""
+        """The next event; None after the last one (`finished`), or if this page has read enough."""
         if self._waiting:
             self.place = self.place._replace(inbox=len(self._waiting) - 1)
             return self._waiting.pop()

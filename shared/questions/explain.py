@@ -1,7 +1,7 @@
 """Explain: the history of one bead or agent, and why it waits now or waited at a past time (spec/tick.md section 13).
 
-The story is made from the journal and the audit trail. The next acts are found by running the rules themselves on a
-private copy of the town as it was at that time. Nothing is written.
+The history comes from the journal and the audit trail. The next acts are found by running the rules themselves on a private
+copy of the town as it was at that time. Nothing is written.
 """
 
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ def _explain(
 
 
 def _empty_story(sql: database.Database, kind: SubjectKind, subject: str, row: Mapping[str, Any]) -> Story:
-    """A story that has not read the journal yet."""
+    """A story before it reads the journal."""
     return Story(
         subject,
         lives.audit_trail(sql, subject),
@@ -181,7 +181,7 @@ def _row(sql: database.Database, kind: SubjectKind, subject: str) -> dict[str, A
 
 
 def _gone(kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEntry, ...]) -> Gone:
-    """What its story says of a bead or agent that is not in the town: only what was created or deleted has existed."""
+    """What the history says about a bead or agent that is not in the town: it has existed if it was created or deleted."""
     deleted = next(
         (each for each in reversed(entries) if each.what.startswith("delete_") and each.outcome == "applied"), None
     )
@@ -192,10 +192,12 @@ def _gone(kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEnt
     created = next((line for line in story.trail if line.bead_id == subject and line.event_type == "created"), None)
     if created is not None:
         last = entries[-1].time
-        return Gone(True, last, f"the {kind} is no longer in the town: its last entry is of {to_text(last)}")
+        return Gone(True, last, f"the {kind} is no longer in the town: the last entry about it is of {to_text(last)}")
     first = story.first_tick
     since = "" if first is None else f", which begins with tick {first.tick} at {to_text(first.time)}"
-    return Gone(False, None, f"the {kind} never existed in the kept history{since}: events only named it")
+    return Gone(
+        False, None, f"the {kind} never existed in the kept history{since}: events name it, but nothing created it"
+    )
 
 
 def _unknown(sql: database.Database, town_id: str, kind: SubjectKind, subject: str, at: datetime | None) -> Refused:
@@ -220,9 +222,9 @@ def _unknown(sql: database.Database, town_id: str, kind: SubjectKind, subject: s
 def _what_is_missing(story: Story, row: Mapping[str, Any]) -> list[str]:
     first = story.first_tick
     if first is None:
-        return ["no journal rows of this time are kept: the story is made from the audit trail only"]
+        return ["no journal rows of this time are kept: this history comes only from the audit trail"]
     if row and first.tick > 1 and from_text(row["created_at"]) < first.time:
         return [
-            f"the story before tick {first.tick} is made from the audit trail only: older journal rows are not kept"
+            f"the history before tick {first.tick} comes only from the audit trail: older journal rows are not kept"
         ]
     return []

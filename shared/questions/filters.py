@@ -1,4 +1,4 @@
-"""What the lists of a town can be asked for: filters, and how long a page is. Nothing here reads a town."""
+"""The filters of a town's lists, and the lengths of their pages. Nothing here reads a town."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -27,7 +27,10 @@ _WANTED: Final[dict[StateFilter, tuple[EventState, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class BeadFilter:
-    """Which beads are wanted: all of these at once. Without `type`, all but the agents. `text` is looked for in id, title, body."""
+    """The filters of a list of beads; a bead must match all of them. Without `type`, agents are left out.
+
+    `text` is searched in id, title and body.
+    """
 
     status: StatusFilter | None = None
     type: TypeFilter | None = None
@@ -39,15 +42,15 @@ class BeadFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are wanted. Pending are also those in the inbox, because no tick has applied them yet."""
+    """The filters of a list of events. `pending` includes the inbox, because no tick has applied those events yet."""
 
     state: StateFilter = "all"
     type: str | None = None
 
     def takes(self, state: EventState, event_type: str) -> bool:
-        """Whether an event in this state and of this type is wanted."""
+        """Whether an event in this state and of this type matches."""
         return state in _WANTED[self.state] and self.type in (None, event_type)
 
     def reads(self, *states: EventState) -> bool:
-        """Whether events in one of these states are wanted."""
+        """Whether events in any of these states match."""
         return any(state in _WANTED[self.state] for state in states)

@@ -28,7 +28,7 @@ from shared.town.database import Database
 from shared.town.town_keys import TownKeys
 
 LOOKS: Final = 64
-"""How many times the rules are run for one row at most. A row has a few."""
+"""The maximum number of times that the rules are run for one row. Most rows need only a few."""
 
 _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
@@ -66,10 +66,10 @@ class Outlook:
 
 
 class Foresight:
-    """The looks of the rules into the future of one town, from `given.now` on."""
+    """What the rules will do in one town, from `given.now` on."""
 
     def __init__(self, sql: Database, given: TickInput, *, town_id: str) -> None:
-        """Read the town once, and let the rules look at it once."""
+        """Read the town once, and run the rules on it once."""
         _, self.moment = tick.current_state(sql, given, town_id=town_id)
         self.town = RelaxedReader(sql, self.moment.config, {})
         self._sql = sql
@@ -105,10 +105,10 @@ class Foresight:
     def _held_by(
         self, hold: Hold, taken: Occupied, held: Mapping[str, Foreseen], subjects: Mapping[str, frozenset[str]]
     ) -> frozenset[str]:
-        """The subjects on which the rule of their act that is held back does not act if only this hold is in place.
+        """The subjects whose act does not happen if only this hold is in place.
 
-        One look at the latest of their times answers for most: a rule that would act then without any hold would also act at the
-        earlier time of a row. For the others the rule is asked at their own time.
+        For most subjects, one run of the rules at the latest of their times gives the answer: a rule that acts then without any
+        hold would also act at the earlier time of a row. For the other subjects, the rules are run at the subject's own time.
         """
         end = self._ends.get(hold)
         merges = hold == "effect_unfinished"
@@ -227,10 +227,10 @@ def mentions(value: object, rows: frozenset[str]) -> bool:
 
 @dataclass(slots=True)
 class _Future:
-    """The acts of the rules on each subject in one variant of a town, and the looks that find them.
+    """The acts of the rules on each subject in one variant of a town, and the runs that find them.
 
-    Only times at which something may change for a subject are looked at. Unless every act is sought, a subject is done after
-    its first act or at its time in `before`, and at the end of a wait only the rules that wait are asked.
+    The rules run only at times at which something may change for a subject. Unless every act is searched for, a subject is done
+    after its first act or at its time in `before`, and at the end of a wait only the rules that wait are run.
     """
 
     foresight: Foresight
@@ -299,7 +299,10 @@ class _Future:
                         self._schedule(due.at, at, (name, row))
 
     def _note_turn(self, subject: str, name: str, due: Due, place: int) -> None:
-        """A row whose turn comes when ticks have served the rows before it. A town that stands still would never get there."""
+        """A row whose turn comes after ticks have served the rows before it.
+
+        Without this estimate, a town that stands still would never reach it.
+        """
         turn = due.at + (place // limits.POLLS_PER_TICK) * limits.ACTIVE_INTERVAL
         self._keep(subject, Foreseen(_RULE_NAMED[name].code, name, {"type": "poll_pr"}, turn, due._replace(at=turn)))
 
@@ -317,7 +320,7 @@ class _Future:
 
 
 _COMPETING: Final = ("beads.redispatch_hooked", "beads.dispatch_ready", "reviews.dispatch_refinery")
-"""Rules for which rows of a rig compete: who comes first takes the place."""
+"""Rules for which the rows of a rig compete for a place: the first row gets it."""
 
 _WAITS_FOR: Final = {"convoys.cool_down_landing": "convoys.create_landing"}
 """Rules that wait on behalf of another one."""

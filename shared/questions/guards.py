@@ -1,4 +1,4 @@
-"""The words for everything that can hold a bead or agent back."""
+"""The sentence for each wait, hold and state that can hold a bead or agent back."""
 
 import re
 from collections.abc import Mapping
@@ -17,23 +17,23 @@ WAITS: Final[Mapping[Wait, str]] = {
     "backoff": "it was dispatched recently; the next attempt waits for its backoff",
     "bead_lost": "no agent is hooked to it; the agent that worked on it has {BEAD_LOST_AFTER} to report it done",
     "breaker_open": "too many beads failed to start",
-    "escalation_bump": "it is raised every {ESCALATION_BUMP} until somebody acknowledges it",
-    "forgetting": "it is idle; an idle agent is deleted after {AGENT_FORGET_AFTER}",
-    "heartbeat": "its last heartbeat is not older than {HEARTBEAT_LOST_AFTER}",
+    "escalation_bump": "its severity rises every {ESCALATION_BUMP} until somebody acknowledges it",
+    "forgetting": "an idle agent is deleted after {AGENT_FORGET_AFTER} without activity",
+    "heartbeat": "the agent's last heartbeat is at most {HEARTBEAT_LOST_AFTER} old",
     "landing_cooldown": "the next landing attempt waits for its cooldown",
-    "mayor_idle": "the last activity of the mayor or the last stop of the container is too recent",
+    "mayor_idle": "the mayor was active, or the container was stopped, too recently",
     "nudge_life": "the nudge has not expired",
     "nudge_window": "it was nudged less than {NUDGE_WINDOW} ago",
     "owner_beats": "the agent that worked on it still sends heartbeats",
     "poll_turn": "one tick polls at most {POLLS_PER_TICK} pull requests, and others have waited longer",
     "poll_interval": "its pull request was polled less than {PR_POLL_INTERVAL} ago",
-    "progress": "its last progress is recent enough",
-    "rate_limited": "the forge's rate limit has not ended",
-    "review_abandoned": "no agent is hooked to it; that is tolerated for {REVIEW_ABANDONED_AFTER}",
-    "review_orphaned": "no poll of its pull request has succeeded; that is tolerated for {REVIEW_ORPHANED_AFTER}",
-    "review_recovery": "its reviews have ended; reports about them have {REVIEW_RECOVERY_AFTER} to close or reopen it",
-    "review_stuck": "its refinery is dead; that is tolerated for {REVIEW_STUCK_AFTER}",
-    "stalled": "it has stalled; that is tolerated for {STALLED_IDLE_AFTER}",
+    "progress": "the agent has made progress recently",
+    "rate_limited": "the forge's rate limit is still in force",
+    "review_abandoned": "no agent is hooked to it; it is reopened after {REVIEW_ABANDONED_AFTER}",
+    "review_orphaned": "no poll of its pull request has succeeded; it fails after {REVIEW_ORPHANED_AFTER} without an update",
+    "review_recovery": "its reviews have ended; unless a report comes first, it is closed or reopened in {REVIEW_RECOVERY_AFTER}",
+    "review_stuck": "its refinery is dead; the review is reopened after {REVIEW_STUCK_AFTER}",
+    "stalled": "the agent has stalled; it is unhooked after {STALLED_IDLE_AFTER}",
     "token_fresh": "the token is less than {TOKEN_REFRESH} old",
     "triage_backoff": "the next triage batch waits for its backoff",
 }
@@ -58,18 +58,18 @@ HELD: Final[Mapping[Hold, str]] = {
 """What each hold means, in the same form."""
 
 STATES: Final[Mapping[State, str]] = {
-    "terminal": "it is over: no rule acts on it",
+    "terminal": "it is closed or failed: no rule acts on it",
     "unreadable": "its row cannot be read: every rule skips it until a person repairs it",
-    "addressee_rests": "a message is delivered when its addressee is working",
+    "addressee_rests": "it is delivered as soon as its addressee is working",
     "approval_missing": "its landing waits for a person's approval",
     "landing_live": "its landing is being reviewed",
     "review_live": "a review of its work has not ended",
     "work_unfinished": "not all of its beads are done",
     "no_work": "it tracks no bead",
-    "requests_ahead": "a triage batch takes at most {TRIAGE_BATCH_SIZE} requests, and others are before it",
+    "requests_ahead": "a triage batch takes at most {TRIAGE_BATCH_SIZE} requests, and others come first",
     "no_rig_at_all": "a triage batch works in a rig, and the town has none",
     "bumps_used_up": "its severity is not raised any more: a person must decide",
-    "acknowledged": "a person has seen it: it stays until somebody cancels it",
+    "acknowledged": "a person has acknowledged it: it stays open until somebody cancels it",
     "next_tick": "nothing holds it back: the next tick acts",
     "only_an_event": "no rule will act on it: it needs an event",
 }

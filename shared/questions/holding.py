@@ -1,4 +1,4 @@
-"""What holds one row back: each wait, hold and state as a guard, with since when, until when and who can change it."""
+"""The guards of one row: for each wait, hold and state, since when and until when it holds the row back, and who can change it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -34,7 +34,7 @@ class Holding:
     """Makes the guards of the rows of one town."""
 
     def __init__(self, sql: Database, foresight: Foresight, began: Beginnings) -> None:
-        """Read what foresight has read, and the audit trail."""
+        """Use the town as foresight has read it, and the audit trail."""
         self._sql = sql
         self._town = foresight.town
         self._now = foresight.now
@@ -61,14 +61,14 @@ class Holding:
         return Guard(hold, guards.hold_text(hold), self._since(row), actor="operator") if made is None else made(row)
 
     def of_wait(self, due: Due, row: Row) -> Guard:
-        """The guard that stands for a wait. A process that is known to have ended is not said to give signs of life."""
+        """The guard that stands for a wait. If the agent's process is known to have ended, the guard says so."""
         agent = self._waited_for(due, row)
         ended = None if agent is None else process_end(agent)
         says = guards.wait_text(due.wait)
         if agent is None or ended is None:
             return Guard(due.wait, says, self._began.at_most_now(self._wait_began(due, row)), due.at)
         after = span_text(limits.HEARTBEAT_LOST_AFTER)
-        says = f"{ended}; its bead is taken back when its last sign of life is more than {after} old"
+        says = f"{ended}; its bead is released when its last sign of life is more than {after} old"
         since = self._began.exited(agent.id, self._began.at_most_now(due.since))
         return Guard("process_ended", says, since, due.at)
 
@@ -118,7 +118,7 @@ class Holding:
         return row.id in self._requests
 
     def in_the_way(self, hold: str, row: Row) -> tuple[str, ...]:
-        """The beads that take the place for which a row waits; else those that the next tick gives it."""
+        """The beads that hold the place for which a row waits; if it is free, the beads to which the next tick gives it."""
         if hold == "batch_live":
             batch = self._town.triage_batch
             return () if batch is None else (batch.id,)
@@ -131,7 +131,7 @@ class Holding:
         return now or hooked or (() if self.idlers_in_the_way(hold, row) else self._starts(row, "R5"))
 
     def idlers_in_the_way(self, hold: str, row: Row) -> tuple[str, ...]:
-        """The agents that take a place without a bead, for example a dead refinery."""
+        """The agents that hold a place without a bead, for example a dead refinery."""
         if hold == "rig_full":
             return tuple(agent.id for agent in busy_polecats(self._town, row.rig_id) if agent.hook is None)
         if hold != "one_at_a_time":
@@ -144,7 +144,7 @@ class Holding:
         return limit is not None and len(busy_polecats(self._town, rig_id)) >= limit
 
     def _refineries(self, rig_id: str | None) -> list[Agent]:
-        """The refineries of a rig, the one that R5 gives reviews first."""
+        """The refineries of a rig, in the order in which R5 chooses one."""
         found = [agent for agent in self._town.agents if agent.role is Role.REFINERY and agent.rig_id == rig_id]
         return sorted(found, key=lambda agent: (agent.created_at, agent.id))
 
@@ -195,7 +195,7 @@ class Holding:
         return Guard("held", guards.hold_text("held"), self._since(row, self._began.labelled(row.id)), actor="operator")
 
     def _full(self, row: Row) -> Guard:
-        """A rig without a free place, since the last of its places was taken, or since another bead came before this one."""
+        """Its rig has no free place: since the last one was taken, or since another bead came first."""
         busy = busy_polecats(self._town, row.rig_id)
         if row.rig_id not in self._taken:
             self._taken[row.rig_id] = [self._began.hooked(each.id, each.hook) for each in busy if each.hook is not None]
@@ -229,7 +229,7 @@ class Holding:
         return Guard("effect_unfinished", guards.hold_text("effect_unfinished"), self._since(row), until, "forge")
 
     def _blocked(self, row: Row) -> Guard:
-        """Blocked since the first of the live blockers blocks; if all have failed, since the last of them failed."""
+        """Blocked since the first live blocker was created or reopened; if all have failed, since the last one failed."""
         live, failed = self.blockers(row)
         if not live:
             since = self._since(row, *(self._began.moved(each) for each in failed))
@@ -243,16 +243,16 @@ class Holding:
         )
 
     def _queued(self, row: Row) -> Guard:
-        """A review that waits for its refinery, with what the refinery works on now, or why it takes no review."""
+        """A review that waits for its refinery: what the refinery works on now, or why it takes no review."""
         refinery = next(iter(self._refineries(row.rig_id)), None)
         now = self.in_the_way("one_at_a_time", row)
         says, actor = guards.hold_text("one_at_a_time"), "refinery" if refinery is None else refinery.id
         since = self._since(row, *(self._began.entered(each) for each in now))
         if refinery is not None and self.idlers_in_the_way("one_at_a_time", row):
-            says = f"its refinery {refinery.id} is {refinery.status} and has no review: it takes none"
+            says = f"its refinery {refinery.id} is {refinery.status} and has no review, so it takes no new one"
             return Guard("one_at_a_time", says, since, actor="operator")
         on_it = any(each in self._town.hooks or each in self._under_review for each in now)
-        also = f"; {'now on' if on_it else 'the next tick starts'} {', '.join(now)}" if now else ""
+        also = f"; {'it now works on' if on_it else 'the next tick starts'} {', '.join(now)}" if now else ""
         return Guard("one_at_a_time", says + also, since, actor=actor)
 
     @cached_property
@@ -295,7 +295,7 @@ class Holding:
 
 
 def process_end(agent: Agent) -> str | None:
-    """What is known of the end of an agent's process, in a clause; None if it may still run."""
+    """How an agent's process ended, as a clause; None if it may still run."""
     if agent.status.busy:
         return None
     if agent.observed_status in _ENDED:

@@ -1,7 +1,7 @@
-"""Turns rows of the database into lines of answers, by the types of the fields.
+"""Turns rows of the database into entries of answers, according to the types of the fields.
 
-A status must not fail because a row is damaged, as it is needed most then. So a time that cannot be read becomes null, and a
-word outside its closed set is shown as it is stored; invariant 1 reports such rows.
+A status must not fail because a row is damaged: that is when it is needed most. So an unreadable time becomes null, and an
+unknown value of an enumeration is shown as stored; invariant 1 reports such rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -87,9 +87,7 @@ def bead_row(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
 
 
 def meant(sql: sqlite3.Connection, word: str, *, is_agent: bool, limit: int) -> list[str]:
-    """The ids that a person may mean by a word: the bead or agent with exactly this id; else all whose id starts with the
-    word, and the agents with this name.
-    """
+    """The ids that a word may stand for: exactly this id; otherwise all ids with this prefix, and the agents with this name."""
     if bead_row(sql, word) is not None:
         return [word]
     rows = sql.execute(

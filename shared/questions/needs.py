@@ -1,6 +1,7 @@
 """The events that end what holds a row back, the bead or agent that each is about, and who may send it.
 
-A row that waits for other beads needs what the bead at the end of its chain needs. To cancel the bead before it ends the wait too.
+A row that waits for other beads needs what the bead at the end of its chain needs. Cancelling the bead that comes directly
+before it ends the wait too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from shared.domain.states import AgentStatus, BeadType, Role
 from shared.questions.holding import Holding
 from shared.questions.reasons import AT_WORK, ENDED_BY, FAILED_ENDED_BY, OF_THE_TOWN, POLLED_BY, senders_of
 from shared.questions.rows import Row
-from shared.questions.waiting import Guard, Need, Root, Waiting
+from shared.questions.waiting import Guard, Need, Waiting, WaitRoot
 from shared.town.reading import TownReader
 
 _CHAINED = ("blocked_by", "review_live", "landing_live", "work_unfinished")
@@ -20,7 +21,7 @@ _REOPENED = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Finds the events for the rows of one town. `ahead` are the beads that each row waits for next."""
+    """Finds the events for the rows of one town. `ahead` are the beads that each row waits for directly."""
 
     town: TownReader
     rows: Mapping[str, Row]
@@ -39,8 +40,8 @@ class Needs:
                 yield from self._of_guard(guard, row)
         yield from self._of_nature(row)
 
-    def _at_the_end(self, root: Root | None, waits: Mapping[str, Waiting]) -> Iterator[Need]:
-        """What the bead at the end of the chain needs. Nothing is ahead of that one."""
+    def _at_the_end(self, root: WaitRoot | None, waits: Mapping[str, Waiting]) -> Iterator[Need]:
+        """What the bead at the end of the chain needs. That bead waits for no other."""
         if root is None:
             return
         end = self.rows.get(root.bead_id)
@@ -85,7 +86,7 @@ class Needs:
         return ENDED_BY.get(guard.guard, ())  # type: ignore[call-overload,no-any-return] # a guard of a wait ends by time
 
     def _of_agent(self, row: Row) -> tuple[str, ...]:
-        """The events that change an agent; none for an idle one, which waits for beads."""
+        """The events that change an agent; none for an idle agent, which waits for beads."""
         if row.agent is not None and row.agent.role is Role.MAYOR:
             return self._that_make_work(row.id)
         rests = row.agent is not None and row.agent.status is AgentStatus.IDLE and row.agent.hook is None
@@ -105,7 +106,7 @@ class Needs:
         return (row.assignee or row.id,) if guard.guard == "addressee_rests" else (row.id,)
 
     def _of_those_in_the_way(self, guard: Guard, events: tuple[str, ...], row: Row) -> Iterator[Need]:
-        """The events about all beads that take a place; if an agent takes one without a bead, its reset."""
+        """The events about all beads that hold a place; if an agent holds one without a bead, its reset."""
         of_each = [each for each in events if each in (*AT_WORK, "bead_cancelled")]
         if guard.guard == "batch_live":
             yield from _events(("triage_resolved",), row.id)
@@ -117,7 +118,7 @@ class Needs:
         yield from _events((each for each in events if each in OF_THE_TOWN), row.id)
 
     def _of_nature(self, row: Row) -> Iterator[Need]:
-        """The events that a pull request or an escalation waits for, whatever happens to it in time."""
+        """The events that a pull request or an escalation waits for, although time acts on it too."""
         review = self.town.reviews_by_id.get(row.id)
         if review is not None and review.pr_url is not None and row.status == "in_progress":
             yield from _events(POLLED_BY, row.id)

@@ -9,10 +9,11 @@ from shared.town import database
 
 
 def next_due(image: TownImage, given: TickInput) -> datetime | None:
-    """When the next tick of a town is due; None if only an event can cause one. A time in the past: the town is due now.
+    """When the next tick of a town is due; None if only an event can cause one. If the time is in the past, the town is due now.
 
     `given` is the input of a tick now. Example: a tick at 12:00 changes the configuration and asks for another at once; that
-    one finds nothing to do and is not committed, so the image says 12:00 for ever. Then a tick on a private copy tells.
+    one finds nothing to do and is not committed, so the image says 12:00 for ever. In that case a tick on a private copy finds
+    the answer.
     """
     facts = image.facts
     if facts.tick_no == 0:

@@ -1,7 +1,7 @@
 """Pages of long lists. A cursor names the place where the next page starts, and is checked like any other input.
 
-A page ends when it has `limit` entries, or when it has looked at LOOKED_AT_MOST rows of which a filter took few. So no request
-walks through the whole history of a town; `next` says whether there is more to look at.
+A page ends when it has `limit` entries, or when it has read LOOKED_AT_MOST rows and the filter matched few of them. So no
+request reads the whole history of a town; `next` says whether there may be more.
 """
 
 import base64
@@ -32,9 +32,9 @@ def place_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
             raise ValueError("another list's cursor")
     except (ValueError, TypeError, RecursionError):
         raise Refused(
-            "the cursor is not one of this list",
+            "the cursor does not belong to this list",
             status=422,
             path="cursor",
-            hint="send the `next` of the page before, unchanged, or omit it for the first page",
+            hint="send the `next` of the previous page unchanged, or omit the cursor for the first page",
         ) from None
     return tuple(place)

@@ -1,4 +1,4 @@
-"""The commits that a town can be restored to, newest first, and how many there are."""
+"""The commits that a town can be restored to, newest first, and their number."""
 
 from shared.domain.shapes import answer
 from shared.ports.steps import Steps
@@ -8,7 +8,7 @@ from shared.storage.restore import Archive, RestorePoint
 
 @answer
 class PointList:
-    """The newest restore points, newest first; `total` is the number of all of them."""
+    """The newest restore points, newest first; `total` counts all restore points of the town."""
 
     town_id: str
     points: tuple[RestorePoint, ...]

@@ -1,4 +1,4 @@
-"""Why a bead or agent waits, for explain: the wait that all answers share, what caused it, and what comes next."""
+"""Why a bead or agent waits, for explain: the wait that all answers share, its cause, and what comes next."""
 
 from dataclasses import fields
 from datetime import datetime
@@ -24,7 +24,7 @@ _READY_SHOWN: Final = 5
 _OF_THE_TOWN: Final = ("paused", "settling", "draining", "breaker_open")
 _CAUSES: Final = ("event", "rule", "effect", "observed", "invariant")
 _REPORTED: Final = ("backoff", "review_recovery", "triage_backoff")
-"""Waits that begin with an attempt: the report about the attempt explains more than the attempt itself."""
+"""Waits that begin with an attempt: the report about the attempt explains more than the attempt does."""
 
 
 @answer
@@ -52,7 +52,7 @@ class UnappliedEvent:
 
 @answer
 class CurrentWait(Waiting):
-    """Why a bead or agent waits as seen at `at`, in the same fields as in every other answer, and what only an explanation adds.
+    """Why a bead or agent waits at the time `at`: the fields of every other answer, and more.
 
     `cause` is the event or rule after which the first guard holds it back. `comes` are the first acts of all rules if nothing
     else happens.

@@ -1,4 +1,4 @@
-"""Queues: which place a row has among those that wait for the same refinery, rig or triage batch, and who is served now."""
+"""Queues: the place of a row among those that wait for the same refinery, rig or triage batch, and the work in progress."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -16,7 +16,7 @@ _QUEUES = ("one_at_a_time", "rig_full", "batch_live", "requests_ahead")
 def places(
     town: TownReader, rows: Mapping[str, Row], waits: Mapping[str, Waiting], began: Beginnings
 ) -> dict[str, QueuePlace]:
-    """The places of all rows that wait in a queue, by id. Whatever else holds a row back keeps it out of its queue."""
+    """The places of all rows that wait in a queue, by id. A row that anything else holds back is not in a queue."""
     queues: dict[tuple[str, str | None], list[str]] = {}
     for bead_id in _in_order(town, rows):
         waiting = waits.get(bead_id)
@@ -53,7 +53,7 @@ def _served(town: TownReader, kind: str, rig_id: str | None, began: Beginnings) 
 
 
 def _under_review(town: TownReader, rig_id: str | None, began: Beginnings) -> Iterator[AtWork]:
-    """The review that the refinery works on; else what it is hooked to, for example a pull request of its own."""
+    """The review that the refinery works on; if there is none, the bead that it is hooked to, for example a pull request."""
     current = [review.id for review in town.reviews if review.rig_id == rig_id and under_review(review)]
     refineries = [agent for agent in town.agents if agent.role is Role.REFINERY and agent.rig_id == rig_id]
     current += [agent.hook for agent in refineries if agent.hook is not None]

@@ -24,7 +24,7 @@ State = Literal[
     "next_tick",
     "only_an_event",
 ]
-"""What a row is in, where neither a wait for time nor a hold explains why no rule acts on it now."""
+"""The state of a row on which no rule acts now, if neither a wait for time nor a hold explains it."""
 
 STATES: Final[tuple[State, ...]] = get_args(State)
 
@@ -89,7 +89,7 @@ OF_STATE: Final[Mapping[State, WaitingReason | None]] = {
     "next_tick": "cooldown",
     "only_an_event": "held",
 }
-"""The reason of each state; a bead that is over has none."""
+"""The reason of each state; a closed or failed bead has none."""
 
 ENDLESS: Final[tuple[Hold, ...]] = (
     "no_rig",
@@ -109,7 +109,10 @@ TOO_EARLY: Final[Mapping[Wait, frozenset[Hold]]] = {
     "review_recovery": frozenset({"review_live"}),
     "triage_backoff": frozenset({"triage_exhausted", "batch_live"}),
 }
-"""Waits that begin only when a hold has ended. While it lasts, they are not shown: the two would contradict each other."""
+"""Waits that begin only when a hold has ended.
+
+While the hold lasts they are not shown, because the two would contradict each other.
+"""
 
 ENDED_BY: Final[Mapping[Hold | State, tuple[str, ...]]] = {
     "paused": ("town_started",),
@@ -140,9 +143,9 @@ ENDED_BY: Final[Mapping[Hold | State, tuple[str, ...]]] = {
     "next_tick": (),
     "only_an_event": ("bead_cancelled",),
 }
-"""The events that end each hold or state by themselves, the usual one first; `needs` adds those at the end of a chain.
+"""The events that end each hold or state directly, the usual one first; `needs` adds the events at the end of a chain.
 
-Time ends those without one, or a person who repairs a row.
+A hold or state without an event ends by time, or when a person repairs a row.
 """
 
 AT_WORK: Final = ("agent_done", "agent_completed")

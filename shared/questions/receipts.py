@@ -1,10 +1,10 @@
-"""The answers to facts: what was stored, or created."""
+"""The answers to write requests: what was stored or created."""
 
 from shared.domain.shapes import answer
 
 
 @answer
-class Batch:
+class AcceptedEvents:
     """A durable batch of events. `accepted` lists their ids."""
 
     batch_id: str

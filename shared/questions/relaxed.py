@@ -42,10 +42,10 @@ _LIFTED: Final = (
     "triage_batch",
     "triage",
 )
-"""What a reader shows otherwise without some holds."""
+"""The attributes of a reader that change if holds are lifted."""
 
 _ALONE: Final = "\x00"
-"""Separates a rig from the review that has this rig for itself."""
+"""Separates the id of a rig from the id of the review that has this rig to itself."""
 
 
 def relaxed_tick(moment: Tick, without: frozenset[Hold]) -> Tick:
@@ -70,9 +70,9 @@ class Occupied:
 class RelaxedReader(TownReader):
     """The state as rules would see it if all rows were free of some holds.
 
-    It shares what another reader has read, and changes what the lifted holds are made of. The rules stay as they are. Rows do
-    not compete for what was freed: a rig that is full stays full for all, any other has a place for each; a review whose
-    refinery is free has a rig for itself. So a bead that nothing but its blocker holds back is not told that its rig is full.
+    It shares what another reader has read, and changes the attributes that make the lifted holds. The rules stay the same. Rows
+    do not compete for what was freed: a full rig stays full for all rows, any other rig has a place for each; a review whose
+    refinery is free has a rig to itself. So a full rig is not reported for a bead that only its blocker holds back.
     """
 
     _without: frozenset[Hold] = frozenset()
@@ -115,7 +115,7 @@ class RelaxedReader(TownReader):
         return few
 
     def next_look(self, ended_effects: frozenset[tuple[str, str]]) -> None:
-        """Forget what holds for one time only; these effects have expired by now."""
+        """Forget what is valid at one time only; these effects have expired by now."""
         self._shared = {}
         self.__dict__["unfinished_effects"] = self.unfinished_effects - ended_effects
 
@@ -190,7 +190,7 @@ def occupied(town: TownReader, dispatched: Mapping[str, tuple[str, ...]]) -> Occ
 
 
 def under_review(review: live.LiveReview) -> bool:
-    """Whether a refinery works, or worked, on this review: no other one of its rig starts meanwhile."""
+    """Whether a refinery works, or worked, on this review, so that no other review of its rig may start."""
     return review.status is BeadStatus.IN_PROGRESS and review.pr_url is None
 
 

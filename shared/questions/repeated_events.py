@@ -1,6 +1,7 @@
-"""Events that came more than once, found in the journal: repetitions with the same content, and conflicts with another one.
+"""Events that arrived more than once, found in the journal: duplicates with equal content and conflicts with different content.
 
-A town keeps only the first event of an id. The journal keeps what was taken from the inbox, so both can be shown with their type.
+A town keeps only the first event of an id. The journal keeps everything that ticks read from the inbox, so both can be shown
+with their type.
 """
 
 import sqlite3
@@ -17,7 +18,7 @@ _CONTENT: Final = ("event_type", "agent_id", "bead_id", "payload")
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """An event that a tick did not store, because its id was known, and whether its content differs from the known one."""
+    """An event that a tick did not store because its id was known, and whether its content differs from the known content."""
 
     kind: Repeated
     tick: int
@@ -45,7 +46,10 @@ def repetitions(row: JournalRow, sql: sqlite3.Connection) -> Iterator[Repetition
 
 
 def types_and_outcomes(row: JournalRow) -> Iterator[tuple[str, str]]:
-    """The type and the outcome of each event of a tick. The outputs name conflicting events by id only, so the input is asked."""
+    """The type and the outcome of each event of a tick.
+
+    The outputs name conflicting events only by id, so their types are looked up in the input.
+    """
     types: dict[str, Iterator[str]] = {}
     events = row["outputs"]["events"]
     for event in events:
@@ -79,6 +83,6 @@ def _stored(sql: sqlite3.Connection, event_id: str) -> tuple[tuple[Any, ...], st
 
 
 def _content_beside(envelopes: list[Mapping[str, Any]], clashes: int) -> tuple[Any, ...] | None:
-    """The content that exactly `clashes` of the envelopes differ from, the earliest such; None if all of them differ."""
+    """The earliest content from which exactly `clashes` of the envelopes differ; None if there is none."""
     contents = [_content(envelope) for envelope in envelopes]
     return next((each for each in contents if len(contents) - contents.count(each) == clashes), None)

@@ -10,9 +10,9 @@ from shared.domain.field_errors import first_error, what_is_expected
 EVENTS_AT_MOST: Final = 100
 """The most events in one request."""
 A_TIME: Final = WithJsonSchema({"type": "string", "format": "date-time"})
-"""What the OpenAPI document says of a time, which `time_in` reads."""
+"""The schema of a time that `time_in` reads."""
 PostedEvent = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "title": "Event"})]
-"""An event in a request, which ingest reads. The OpenAPI document says more about it."""
+"""An event in a request; ingest validates it. The OpenAPI document has its full schema."""
 
 
 class RequestBody(BaseModel):

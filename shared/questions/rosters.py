@@ -63,7 +63,7 @@ class RigSettings:
 
 @answer
 class TownSettings:
-    """The configuration of a town: every setting with the value that applies, and what rigs override."""
+    """The configuration of a town: every setting with its effective value, and the overrides of rigs."""
 
     town_id: str
     tick: int

@@ -1,4 +1,4 @@
-"""Since when things are as they are: read from the audit trail, for all live beads at once."""
+"""When the present states of a town began: read from the audit trail, for all live beads at once."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from shared.town.database import Database
 
 
 class Beginnings:
-    """The times at which the states of a town began. A time that nothing tells is replaced by an earlier one that is known."""
+    """The times at which the states of a town began. If such a time is not recorded, the answer is an earlier time that is."""
 
     def __init__(self, sql: Database, now: datetime) -> None:
         """Read through `sql`; no answer is later than `now`."""
@@ -95,7 +95,7 @@ class Beginnings:
 
     @cached_property
     def _label_events(self) -> Mapping[str, list[tuple[datetime, list[str]]]]:
-        """What the events that are still stored said about the labels of each bead, oldest first."""
+        """The labels that the stored events set on each bead, oldest first."""
         found: dict[str, list[tuple[datetime, list[str]]]] = {}
         rows = self._sql.execute(
             "SELECT coalesce(bead_id, json_extract(payload, '$.bead.bead_id')), processed_at, "

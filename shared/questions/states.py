@@ -26,7 +26,7 @@ _OWN_TABLE: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A state in which a row stays until an event comes: the rule that waits, the one who can change it, and more words."""
+    """A state in which a row stays until an event comes: the rule that waits, who can change it, and a more specific sentence."""
 
     state: State
     rule: str | None = None
@@ -70,7 +70,7 @@ def _of_agent(agent: Agent) -> Standing:
 
 
 def _of_mail(town: TownReader, row: Row) -> Standing:
-    """A message is delivered to an agent that works; without such an agent nobody will ever get it."""
+    """A message is delivered while its addressee works; if there is no such agent, it is never delivered."""
     if row.assignee in town.agents_by_id:
         return Standing("addressee_rests", "H4", row.assignee)
     nobody = "it has no addressee" if row.assignee is None else f"its addressee {row.assignee} is not in the town"
@@ -78,7 +78,7 @@ def _of_mail(town: TownReader, row: Row) -> Standing:
 
 
 def _lacks(sql: Database, row: Row) -> str | None:
-    """The table in which a live bead should have a row of its own, and has none."""
+    """The table in which a live bead lacks the row that its type requires."""
     table = _OWN_TABLE.get(row.type)
     if table is None:
         return None
@@ -94,7 +94,7 @@ def _is_acknowledged(sql: Database, row: Row) -> bool:
 
 def _over(row: Row) -> Standing:
     if row.status == BeadStatus.FAILED and row.type in _REOPENED:
-        return Standing("terminal", says="it is failed: no rule acts on it until the event bead_reopened")
+        return Standing("terminal", says="it has failed: no rule acts on it until the event bead_reopened")
     return Standing("terminal", actor=None, says=f"it is {row.status}: no rule acts on it, and nothing reopens it")
 
 

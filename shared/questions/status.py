@@ -34,7 +34,7 @@ CONVOYS_SHOWN: Final = 50
 FAILED_SHOWN: Final = 20
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 _NO_TICK: Final = ""
-"""Stands for the code version, which a status does not need: computing it takes longer than the question."""
+"""A placeholder for the code version: a status does not show it, and computing it takes longer than the rest."""
 _NOTHING_NEW: Final = Reading((), (), more=False)
 
 

@@ -42,7 +42,7 @@ class StoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class _TickSummary:
-    """A tick in a few words, kept because it may turn out to be the cause of a wait."""
+    """A short description of a tick, kept because the tick may be the cause of a wait."""
 
     tick: int
     time: datetime

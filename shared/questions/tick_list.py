@@ -1,4 +1,4 @@
-"""Past ticks: the rows of the journal, of the image and of the published objects alike, forwards and backwards."""
+"""Past ticks: journal rows from the image and from published objects, forwards and backwards."""
 
 import json
 from typing import Final
@@ -25,7 +25,7 @@ class PastTick:
 
 @answer
 class TickList:
-    """A page of ticks, oldest first. `next` is the `after` of the page that follows, `previous` the `before` of the one before.
+    """A page of ticks, oldest first. `next` is the `after` of the next page, `previous` the `before` of the previous page.
 
     Either is null if there is no such page. Numbers may be missing where the journal is no longer kept.
     """

@@ -10,9 +10,10 @@ from shared.ports.town_store import CommitFacts, TownStore
 
 @answer
 class TownEntry:
-    """A town with its last committed tick, which said when the next is due; `problem` says why it cannot be read.
+    """A town with its last committed tick and the due time that it set; `problem` says why the town cannot be read.
 
-    A `nextDueAt` in the past may be over: a tick that changes nothing is not committed. The status of the town knows.
+    A `nextDueAt` in the past may be out of date, because a tick that changes nothing is not committed. The town's status has
+    the exact time.
     """
 
     town_id: str
@@ -24,7 +25,7 @@ class TownEntry:
 
 @answer
 class TownList:
-    """A page of towns, in the order of their keys. `next` is the `after` for the next page, null on the last one."""
+    """A page of towns, in the order of their keys. `next` is the `after` of the next page, null on the last one."""
 
     towns: tuple[TownEntry, ...]
     next: str | None

@@ -28,7 +28,7 @@ REASONS: Final[tuple[WaitingReason, ...]] = get_args(WaitingReason)
 
 @answer
 class Guard:
-    """Something that holds a row back. `guard` is its stable name; `actor` is the one who can change it.
+    """Something that holds a row back. `guard` is its stable name; `says` explains it; `actor` can change it.
 
     `until` is null if time alone does not end it.
     """
@@ -53,10 +53,10 @@ class Need:
 
 
 @answer
-class Root:
-    """The end of a chain of beads that wait for each other: the bead that the row waits for in the end, and why that one waits.
+class WaitRoot:
+    """The bead at the end of a chain of beads that wait for each other, and why that bead waits.
 
-    `steps` is the length of the chain, `roots` the number of such beads, of which this is the first. The reason is null for a
+    `steps` is the length of the chain, `roots` the number of such beads; this is the first of them. The reason is null for a
     failed bead: only the event bead_reopened changes it.
     """
 
@@ -72,7 +72,7 @@ class Root:
 
 @answer
 class AtWork:
-    """A bead that takes a place for which others wait, the agent that works on it, and since when."""
+    """A bead that holds a place for which others wait, the agent that works on it, and since when."""
 
     bead_id: str
     agent_id: str | None
@@ -81,7 +81,7 @@ class AtWork:
 
 @answer
 class QueuePlace:
-    """The place of a row among those that wait for the same thing, from 1 on, and the beads that are worked on meanwhile."""
+    """The position of a row, from 1, among the rows that wait for the same place, and the beads that hold such a place now."""
 
     position: int
     length: int
@@ -90,10 +90,10 @@ class QueuePlace:
 
 @answer
 class Waiting:
-    """Why a row waits. `rule` acts next: at `due_at`, or if that is null, once events have ended what holds the row back.
+    """Why a row waits. `rule` acts next: at `due_at` or, if that is null, once events have ended what holds the row back.
 
-    `reason` is null only for an agent and for a bead that an agent works on. `guards` are all that hold the row back, the one
-    of the reason first. `needs` are the events that would end a wait that time does not end.
+    `reason` is null only for an agent and for a bead that an agent works on. `guards` lists everything that holds the row back,
+    the guard of the reason first. `needs` are the events that would end a wait that time does not end.
     """
 
     bead_id: str
@@ -104,5 +104,5 @@ class Waiting:
     rule: str | None
     guards: tuple[Guard, ...]
     needs: tuple[Need, ...]
-    root: Root | None
+    root: WaitRoot | None
     queue: QueuePlace | None

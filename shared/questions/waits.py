@@ -1,4 +1,4 @@
-"""Why every row of a town waits: the one mechanism behind status, explain, lists and metrics (spec/tick.md section 13).
+"""Why every row of a town waits: the only mechanism behind status, explain, lists and metrics (spec/tick.md section 13).
 
 The rules are asked (`foresight`), never imitated: which of them acts next on a row and when, and what holds it back until then.
 """
@@ -37,12 +37,12 @@ _ACTORS: Mapping[WaitingReason, str] = {
     "agent_working": "agent",
     "held": "operator",
 }
-"""Who acts next on a row, where its guard names nobody."""
+"""Who acts next on a row whose guard names nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A waiting reason with the guard that it stands for, and all guards of the row, that one first."""
+    """A waiting reason, its guard, and all guards of the row, with that guard first."""
 
     reason: WaitingReason | None
     guards: tuple[Guard, ...]
@@ -67,7 +67,7 @@ class Waits:
 
     @cached_property
     def of_beads(self) -> Mapping[str, Waiting]:
-        """Why each live bead waits on which no agent works, by id, in order of creation."""
+        """Why each live bead without a working agent waits, by id, in order of creation."""
         rows = {row.id: row for row in self.rows.values() if not row.worked_on}
         drafts = self._told(rows)
         places = queues.places(self.town, rows, drafts, self._began)
@@ -78,7 +78,10 @@ class Waits:
         return {bead_id: self._with_needs(each, rows[bead_id], found) for bead_id, each in found.items()}
 
     def of(self, row_id: str) -> Waiting | None:
-        """Why one bead or agent waits; without a reason if it is over, an agent, or worked on. None if it does not exist."""
+        """Why one bead or agent waits; None if it does not exist.
+
+        An agent, a terminal bead and a bead that is worked on have no reason.
+        """
         if row_id in self.of_beads:
             return self.of_beads[row_id]
         row = self.row(row_id)
@@ -166,7 +169,7 @@ class Waits:
         return (*endless, *(hold for hold in ahead.holds if hold not in endless))
 
     def _is_done(self, convoy: OpenConvoy) -> bool:
-        """Whether nothing is left to be started: a convoy that is done closes or lands although it is staged."""
+        """Whether the convoy has no task left to start: a convoy that is done closes or lands although it is staged."""
         return convoys.stage_of(self.town, self.foresight.now, convoy) != "C2" or convoy.done == convoy.total > 0
 
     def _time_guards(self, row: Row, ahead: Outlook) -> Iterator[Guard]:
@@ -181,7 +184,7 @@ class Waits:
                 yield self._holding.of_wait(due, row)
 
     def _first(self, row: Row, held: tuple[Hold, ...], guards: list[Guard], act: Foreseen | None) -> Guard:
-        """The guard that is the reason: a hold without an end, else the one that ends last, when the rule acts."""
+        """The guard that is the reason: a hold that time does not end, else the guard that ends last, when the rule acts."""
         if held and held[0] in ENDLESS:
             return guards[0]
         if act is None:
@@ -206,7 +209,7 @@ class Waits:
         return self._by_nature(row) if reason == "awaiting_ci" else reason
 
     def _by_nature(self, row: Row) -> WaitingReason:
-        """What a row waits for between two acts that nothing holds back: reviewers and forges take their time meanwhile."""
+        """What a row waits for between two acts that nothing holds back: a reviewer or a forge."""
         review = self.town.reviews_by_id.get(row.id)
         if row.status == BeadStatus.IN_REVIEW or (review is not None and review.status is BeadStatus.OPEN):
             return "awaiting_review"
@@ -233,14 +236,12 @@ def _starts_unblocked(row: Row) -> bool:
 
 
 def counts_after(sql: Database, given: TickInput, *, town_id: str) -> dict[str, int]:
-    """How many live beads wait for each reason in the image that a tick with this input has left."""
+    """How many live beads wait for each reason in the image after the tick with this input."""
     return Waits(sql, replace(given, tick_no=given.tick_no + 1, new_events=()), town_id=town_id).counts()
 
 
 def _from_next_tick(sql: Database, given: TickInput, about: summary.BeforeTick, *, town_id: str) -> Foresight:
-    """Foresight from the time of the next tick on: not before the shortest interval has passed, and if a rule would act, when the
-    town is due.
-    """
+    """Foresight from the next tick on: after the shortest interval and, if a rule would act, not before the town is due."""
     earliest = just_after(given.now)
     if about.last_tick_at is not None:
         earliest = max(earliest, about.last_tick_at + about.interval)

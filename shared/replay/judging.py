@@ -13,7 +13,7 @@ from shared.history.differences import ABSENT, Difference, has_former_outputs, o
 from shared.history.rerun import Rerun, past_digest, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
-from shared.replay.replayed import Divergence, Proof
+from shared.replay.replayed import ComparedBy, Divergence
 from shared.town import database, journal
 
 CHANGED: Final = "the tick was run again from its record, and the result is not what was committed"
@@ -29,7 +29,7 @@ class Judgement:
     """
 
     equal: bool | None
-    proof: Proof
+    proof: ComparedBy
     differences: tuple[Difference, ...] = ()
     divergence: Divergence | None = None
     note: str | None = None

@@ -10,7 +10,7 @@ from shared.history.differences import Difference
 from shared.history.recorded_results import EffectResults
 from shared.questions.snapshot import AsOf, StateSnapshot
 
-Proof = Literal["image", "outputs", "none"]
+ComparedBy = Literal["image", "outputs", "none"]
 SegmentKind = Literal["replay", "what_if"]
 """How a tick was compared: by the digest of its pages, by its outputs, or not at all."""
 
@@ -27,7 +27,7 @@ class Divergence:
 
 @answer
 class ReplayedEffect(Claim):
-    """An effect that a tick claimed, with the recorded result of this attempt; `unknown` if none was recorded."""
+    """An effect that a tick claimed, with the recorded result of this attempt; the result is `unknown` if none was recorded."""
 
     result: Any
 
@@ -41,7 +41,7 @@ class ReplayedEffect(Claim):
 class ReplayedTick:
     """One recorded tick and what it did this time. `digest` is computed from the pages.
 
-    `equal` says whether this is what was committed; null if there is nothing to compare with.
+    `equal` says whether the result equals the commit; null if there is nothing to compare with.
     """
 
     tick: int
@@ -55,7 +55,7 @@ class ReplayedTick:
     next_due_at: Time | None
     digest: str
     equal: bool | None
-    compared_by: Proof
+    compared_by: ComparedBy
     differences: tuple[Difference, ...]
     note: str | None
 
@@ -108,10 +108,10 @@ class StartedFrom:
 
 @answer
 class Replay:
-    """A window that was run again.
+    """A window that was replayed.
 
     `exact`: every tick was made by the installed code and equals its record (the image, or for another SQLite the outputs).
-    `stopped` says why the replay could not continue. If there is a `cursor`, the window continues on the next page.
+    `stopped` says why the replay could not continue. If `cursor` is not null, the window continues on the next page.
     """
 
     town_id: str

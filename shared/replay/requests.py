@@ -45,9 +45,9 @@ class OverridesRequest(RequestBody):
 
 
 class ReplayRequest(RequestBody):
-    """The body of replay-events: the window from `from` to `to`, what is changed in it, and the `cursor` of the page before."""
+    """The body of replay-events: the window from `from` to `to`, what is changed in it, and the `cursor` of the previous page."""
 
-    # `window` requires the times, because its errors say which form is right
+    # `window` requires the times, because its errors show the expected form
     model_config = ConfigDict(json_schema_extra={"required": ["from", "to"]})
 
     from_: Annotated[Any, Field(alias="from"), A_TIME] = None

@@ -1,4 +1,4 @@
-"""Finds the image from which a window can be replayed, or says from when on the history of the town is kept."""
+"""Finds the image from which a window can be replayed, or says since when the history of the town is kept."""
 
 from datetime import datetime
 

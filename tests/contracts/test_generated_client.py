@@ -53,7 +53,7 @@ NEVER_SEEN = {
     # a snapshot lists only effects that are not finished
     "EffectState": {"done", "failed", "expired"},
     # only a gap in the journal leaves nothing to compare with
-    "Proof": {"none"},
+    "ComparedBy": {"none"},
     # these waits are the town's; a poll waits for its turn only in a crowd
     "TimeGuard": {"breaker_open", "mayor_idle", "nudge_life", "poll_turn", "token_fresh"},
 }

@@ -95,7 +95,7 @@ def test_a_story_whose_rows_are_not_kept_any_more_says_so_and_goes_on_with_the_a
     answer = explained(world, "b")
     first = world.journal()[0]["tick_no"]
     assert answer["notes"] == [
-        f"the story before tick {first} is made from the audit trail only: older journal rows are not kept"
+        f"the history before tick {first} comes only from the audit trail: older journal rows are not kept"
     ]
     assert [(entry["tick"], entry["by"], entry["code"]) for entry in answer["story"]] == [(None, "audit", "created")]
 

@@ -1,4 +1,4 @@
-"""`townctl --api` at something that is no API, or that answers with what no API answers: an error that says what to do."""
+"""`townctl --api` at something that is not an API, or whose answers are not an API's: an error that says what to do."""
 
 import threading
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def test_an_answer_that_is_cut_off_is_no_answer(
     monkeypatch.setenv("TOWNCTL_TOKEN", "a-token")
     with answering(200, b"{", {}, length=1000) as url:
         assert main.run(["--api", url, "town", "list"]) == 2
-    assert "gave no answer that can be used" in capsys.readouterr().err
+    assert "sent no usable answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -372,7 +372,7 @@ def test_a_review_that_waits_for_the_refinery_says_its_place_and_what_is_reviewe
     queue = waits["m3"].queue
     assert queue is not None
     assert (queue.length, queue.now) == (2, (AtWork("now", "f", ago(minutes=7)),))
-    assert "now on now" in waits["m3"].guards[0].says
+    assert "it now works on now" in waits["m3"].guards[0].says
 
 
 def test_a_ready_bead_of_a_full_rig_says_its_place() -> None:

@@ -239,7 +239,7 @@ def test_the_next_tick_gives_the_refinery_an_older_review() -> None:
 @pytest.mark.parametrize("status", ["dead", "working"])
 def test_a_refinery_that_takes_no_review_is_not_said_to_work_on_one(status: str) -> None:
     waiting = a_town().agent("f", "refinery", status).review("b").waits()["b"]
-    assert waiting.guards[0].says == f"its refinery f is {status} and has no review: it takes none"
+    assert waiting.guards[0].says == f"its refinery f is {status} and has no review, so it takes no new one"
     assert waiting.actor == "operator"
 
 

@@ -47,7 +47,7 @@ class CodeVersions:
 
 
 @answer
-class Sums:
+class WhatIfTotals:
     """A what-if in numbers. Actions are counted by type."""
 
     actions_only_in_history: dict[str, int]
@@ -74,7 +74,7 @@ class WhatIf:
     ticks_compared: int
     ticks_parted: int
     first_parted: int | None
-    sum: Sums
+    sum: WhatIfTotals
     partings: tuple[Parting, ...]
     partings_omitted: int
     rows: tuple[Difference, ...]
@@ -163,7 +163,7 @@ def _answer(
         ticks_compared=comparison.compared,
         ticks_parted=len(partings),
         first_parted=partings[0].tick if partings else None,
-        sum=Sums(
+        sum=WhatIfTotals(
             actions_only_in_history=counted_actions(parting.only_in_history for parting in partings),
             actions_only_now=counted_actions(parting.only_now for parting in partings),
             rows_apart=comparison.rows_apart,

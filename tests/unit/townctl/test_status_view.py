@@ -75,6 +75,6 @@ def test_the_cell_of_a_waiting_bead_names_its_place_and_the_end_of_its_chain() -
     assert cells == {
         "b0": "held (operator)",
         "b1": "blocked_by (b0)",
-        "b2": "blocked_by (b1), in the end for b0: held",
+        "b2": "blocked_by (b1), root b0: held",
         "next": "awaiting_review (f), number 1 of 1",
     }
