@@ -29,6 +29,11 @@ def unlike(component: str, value: Any) -> list[str]:
     return _against({"$ref": f"#/components/schemas/{component}"}, json.loads(json.dumps(value)))
 
 
+def misfits(schema: dict[str, Any], value: Any) -> list[str]:
+    """Where a value is not what a schema of the document says."""
+    return _against(schema, value)
+
+
 def as_stored(shown: dict[str, Any]) -> dict[str, Any]:
     """What a dry run shows of the outputs of a tick, as the journal stores it."""
     run = read(DryRun, shown)
@@ -49,4 +54,5 @@ def _document() -> dict[str, Any]:
 
 def _against(schema: dict[str, Any], value: Any) -> list[str]:
     whole = {**schema, "components": _document()["components"]}
-    return [f"{error.json_path}: {error.message[:200]}" for error in Draft202012Validator(whole).iter_errors(value)]
+    checked = Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return [f"{error.json_path}: {error.message[:200]}" for error in checked.iter_errors(value)]

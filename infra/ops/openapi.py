@@ -33,7 +33,7 @@ from shared.questions.point_list import PointList
 from shared.questions.receipts import Batch, CreatedTown
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
-from shared.questions.tick_list import Ticks
+from shared.questions.tick_list import TickList
 from shared.questions.town_list import TownList
 from shared.replay.replayed import Replay
 from shared.replay.requests import ReplayRequest
@@ -76,7 +76,7 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("get", "/api/health"): Contract("getHealth", 200, "The API works.", Health, _ALWAYS),
     ("get", "/openapi.json"): Contract("getOpenapiDocument", 200, "This document.", None, _ALWAYS),
     ("get", f"{_TOWN}/status"): Contract("getTownStatus", 200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/ticks"): Contract("listTicks", 200, "A page of ticks.", Ticks, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/ticks"): Contract("listTicks", 200, "A page of ticks.", TickList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/beads"): Contract("listBeads", 200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/beads/{{beadId}}"): Contract(
         "getBead", 200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
@@ -274,14 +274,7 @@ def _headers(method: str = "") -> dict[str, Any]:
 
 def _ids_in(route: Route[Any]) -> list[dict[str, Any]]:
     return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": _IDS[name],
-            "schema": {"type": "string"},
-            "example": _ID_EXAMPLES[name],
-        }
+        _parameter(name, "path", _IDS[name], {"type": "string"}, _ID_EXAMPLES[name]) | {"required": True}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
 
@@ -291,9 +284,14 @@ def _query_of(route: Route[Any]) -> list[dict[str, Any]]:
     found = []
     for name, field in schema.get("properties", {}).items():
         kept = {key: value for key, value in field.items() if key not in ("title", "description", "examples")}
-        shown = {"name": name, "in": "query", "description": f"{field['description']}.", "schema": _given(kept)}
-        found.append(shown | {"example": field["examples"][0]})
+        found.append(_parameter(name, "query", f"{field['description']}.", _given(kept), field["examples"][0]))
     return found
+
+
+def _parameter(name: str, place: str, description: str, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+    # the description is there twice, because some generators of clients read only that of the schema
+    shown = {**schema, "description": description}
+    return {"name": name, "in": place, "description": description, "schema": shown, "example": example}
 
 
 def _given(schema: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
-    from shared.questions.tick_list import Ticks
+    from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
@@ -139,11 +139,11 @@ class ApiTowns:
 
         return self._get(EventList, town_id, "events", **asdict(wanted), limit=limit, cursor=cursor)
 
-    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
+    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
         """GET .../ticks."""
-        from shared.questions.tick_list import Ticks
+        from shared.questions.tick_list import TickList
 
-        return self._get(Ticks, town_id, "ticks", limit=limit, after=after, before=before)
+        return self._get(TickList, town_id, "ticks", limit=limit, after=after, before=before)
 
     def points(self, town_id: str, *, limit: int) -> PointList:
         """GET .../points."""

@@ -5,6 +5,7 @@ with a traceback); 130 interrupted.
 """
 
 import contextlib
+import gc
 import os
 import sys
 import traceback
@@ -148,6 +149,7 @@ def _run(arguments: Sequence[str], objects: OpenDirectory | None) -> int:
 
 def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirectory | None) -> Any:
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    gc.enable()
     name = " ".join(app.parse_commands(tokens)[0])
     try:
         context = Context(

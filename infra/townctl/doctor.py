@@ -32,6 +32,8 @@ from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import DueMarker
 from shared.questions import overview
+from shared.questions.next_due import next_due
+from shared.questions.snapshot import next_input
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 from shared.town.town_keys import TownKeys, all_stored
@@ -119,6 +121,7 @@ def _of_town(
             found += [*_of_manifest(image, dict(all_stored(sql))), *_of_state(town_id, sql)]
         rows = sum(checkup.row_counts(sql).values())
         interval = summary.before_tick(sql).interval
+        due = next_due(image, next_input(sql, image.facts.tick_no, image.image_digest, at=now))
     except TownError as error:
         return [Finding(town_id, "identity", type(error).__name__, error.message, error.hint)], 0
     except Exception as error:  # noqa: BLE001 - the doctor must report even damage that no reader expects
@@ -127,7 +130,7 @@ def _of_town(
     finally:
         database.close(sql)
     found += _of_inbox(store, town_id)
-    found += _of_markers(store, image, markers, now=now, interval=interval)
+    found += _of_markers(store, image, markers, now=now, interval=interval, due=due)
     return found, rows
 
 
@@ -172,10 +175,11 @@ def _of_markers(
     *,
     now: datetime,
     interval: timedelta,
+    due: datetime | None,
 ) -> Iterator[Finding]:
     """A missing marker: a town with work needs a due marker that is no later than the time of that work."""
     town_id, facts = image.town_id, image.facts
-    wanted = facts.next_due
+    wanted = due
     inbox = drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects
     received = [
         from_text(event.received_at)

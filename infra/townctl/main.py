@@ -1,5 +1,6 @@
 """The entry point of townctl: it answers `--version` and `--help` itself, because importing the parser takes time."""
 
+import gc
 import os
 import shutil
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 
 def main() -> None:
     """Run townctl with the arguments of this process."""
+    gc.disable()  # imports make many objects and no garbage; the command itself runs with the collector
     sys.exit(run(sys.argv[1:]))
 
 

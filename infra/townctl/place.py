@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.questions.receipts import Batch, CreatedTown
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
-    from shared.questions.tick_list import Ticks
+    from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
@@ -98,7 +98,7 @@ class Place(Protocol):
         """A page of the events that are wanted."""
         ...
 
-    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
+    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
         """A page of past ticks."""
         ...
 

@@ -19,7 +19,7 @@ from shared.adapters.town_tokens import Claims, issue
 from shared.domain.errors import AccessDenied, Refused, TownError
 from shared.domain.shapes import answer, read
 from shared.ports.steps import drive
-from shared.questions.tick_list import Ticks
+from shared.questions.tick_list import TickList
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
 
@@ -257,7 +257,7 @@ def _whole_way(stack: Stack) -> Iterator[Symptom]:
     stack.api.report(f"/api/towns/{TOWN}/events", body, token)
 
     def applied() -> bool:
-        found = read(Ticks, stack.api.ask("GET", f"/api/towns/{TOWN}/ticks"))
+        found = read(TickList, stack.api.ask("GET", f"/api/towns/{TOWN}/ticks"))
         return any(event["event_id"] == event_id for tick in found.ticks for event in tick.row["outputs"]["events"])
 
     if not stack.wait(applied):

@@ -84,6 +84,8 @@ def _wake(town: TownStatus) -> str:
         return f"due now, with {batches} in the inbox"
     if town.next_due_at is None:
         return "only an event can wake it"
+    if town.next_due_at <= town.now:
+        return f"due now, since {to_text(town.next_due_at)}"
     return f"next due at {to_text(town.next_due_at)}"
 
 

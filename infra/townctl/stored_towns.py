@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
-    from shared.questions.tick_list import Ticks
+    from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
@@ -151,7 +151,7 @@ class StoredTowns:
         asked = event_list.events(town_id, self._context.store(), self._past(), wanted, limit=limit, cursor=cursor)
         return drive(asked)
 
-    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
+    def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
         """A page of past ticks."""
         from shared.questions import tick_list
 

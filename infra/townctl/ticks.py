@@ -22,7 +22,7 @@ from shared.questions.filters import TICKS_AT_MOST
 if TYPE_CHECKING:
     from shared.domain.report import JudgedAction
     from shared.questions.dry_run import DryRun
-    from shared.questions.tick_list import PastTick, Ticks
+    from shared.questions.tick_list import PastTick, TickList
 
 _LIMIT_AT_MOST: Final = 100_000
 _LAST_TICK: Final = 2**53 - 1
@@ -96,7 +96,7 @@ def ticks(
     return Answer(found, ticks_view(found))
 
 
-def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before: int | None) -> Ticks:
+def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
     """So many ticks, however many pages of the question they take."""
     found = place.ticks(town_id, limit=min(limit, TICKS_AT_MOST), after=after, before=before)
     while len(found.ticks) < limit:
@@ -112,7 +112,7 @@ def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before:
     return found
 
 
-def ticks_view(found: Ticks) -> Iterator[RenderableType]:
+def ticks_view(found: TickList) -> Iterator[RenderableType]:
     """Rows of the journal for people."""
     if not found.ticks:
         yield f"town {found.town_id} has no such ticks"

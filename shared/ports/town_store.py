@@ -3,10 +3,12 @@
 Every method yields its store calls as steps (`shared.ports.steps`) and touches nothing outside between them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from shared.domain.errors import TownError
 from shared.domain.images import Content, JournalBlock
 from shared.ports.steps import Call, Steps
 from shared.ports.waiting_room import WaitingRoom
@@ -130,4 +132,8 @@ class TownStore(WaitingRoom, Protocol):
         With `prefix`, those that begin with it. With `limit`, the next ones after the town `after`, in the order of the
         store's keys, in which `a-b` comes before `a`.
         """
+        ...
+
+    def standings(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
+        """The facts of the newest commit of each of these towns, or why they cannot be read. No image is transferred."""
         ...

@@ -26,6 +26,7 @@ from shared.ports.town_store import TownImage
 from shared.questions import waits
 from shared.questions.other_config import override_config
 from shared.questions.snapshot import AsOf
+from shared.runner.code_version import code_version
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
 from shared.runner.surroundings import Surroundings
 from shared.town import database
@@ -178,6 +179,7 @@ def rehearse(
             worker_id=worker_id,
             reading=Reading((*reading.envelopes, *extra_events), reading.taken, reading.more),
             observations=observations,
+            code=code_version(),
         )
         return _run(sql, image, given)
 

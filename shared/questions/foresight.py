@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from shared.actions.base import Action
 from shared.domain import limits
-from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.limits import just_after
 from shared.domain.states import EffectKind
 from shared.domain.tick import Tick, TickInput
-from shared.domain.times import from_text, time_or_none, to_text
+from shared.domain.times import from_text, to_text
 from shared.engine import reconcile, tick
+from shared.questions.effect_ends import effect_ends
+from shared.questions.named import named, rows_of
 from shared.questions.relaxed import HOLDS, Hold, Occupied, RelaxedReader, occupied, relaxed_tick
 from shared.rules import RULES, breaker
 from shared.rules.base import Due, Rule
@@ -31,6 +32,7 @@ LOOKS: Final = 64
 
 _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
+_MERGE: Final = "reviews.merge_pull_request"
 _RULE_NAMED: Final = {rule.name: rule for rule in RULES}
 
 
@@ -73,30 +75,85 @@ class Foresight:
         self._sql = sql
         self._stored = TownKeys(sql).breaker
         self._drain = TownKeys(sql).drain
-        self.effect_ends = dict(_effect_ends(sql, given.now))
+        self.effect_ends = dict(effect_ends(sql, given.now))
         self.settling_until = self._settling_until(sql)
         self.now = self.at(given.now)
         self.first = self.look(self.town, given.now, _NOTHING)
+        self._last_free: tuple[Mapping[str, Foreseen], datetime, frozenset[str]] = ({}, given.now, frozenset())
 
     def outlooks(self, subjects: Mapping[str, frozenset[str]], *, every_act: bool = False) -> dict[str, Outlook]:
         """What the rules will do with each subject: a name for some rows. Without `every_act`, only the first act is sought."""
         real = _Future(self, _NOTHING, Occupied(), subjects, every_act=every_act)
+        before = {subject: act.at for subject, act in real.first.items()}
         taken = self._occupied()
-        free = _Future(self, _EVERYTHING, taken, subjects)
-        comes, could_come = real.first, free.first
+        free = _Future(self, _EVERYTHING, taken, subjects, before=before)
         held = {
-            subject: act for subject, act in could_come.items() if subject not in comes or comes[subject].at > act.at
+            subject: act for subject, act in free.first.items() if subject not in before or act.at < before[subject]
         }
-        holds: dict[str, list[Hold]] = {subject: [] for subject in held}
-        for hold in HOLDS if held else ():
-            back = _Future(self, _EVERYTHING - {hold}, taken, {each: subjects[each] for each in held}, wanted=held)
-            for subject, act in held.items():
-                if back.time_of(subject, act.name) != act.at:
-                    holds[subject].append(hold)
+        holding = {
+            hold: self._held_by(hold, taken, held, subjects)
+            for hold in HOLDS
+            if held and self.town.has(hold, self.now, taken)
+        }
         return {
-            subject: Outlook(real.acts(subject), held.get(subject), tuple(holds.get(subject, ())))
+            subject: Outlook(
+                real.acts(subject), held.get(subject), tuple(hold for hold in holding if subject in holding[hold])
+            )
             for subject in subjects
         }
+
+    def _held_by(
+        self, hold: Hold, taken: Occupied, held: Mapping[str, Foreseen], subjects: Mapping[str, frozenset[str]]
+    ) -> frozenset[str]:
+        """The subjects on which the rule of their act that is held back does not act if only this hold is in place.
+
+        One look at the latest of their times answers for most: a rule that would act then without any hold would also act at the
+        earlier time of a row. For the others the rule is asked at their own time.
+        """
+        end = self._ends.get(hold)
+        merges = hold == "effect_unfinished"
+        asked = {
+            subject: act
+            for subject, act in held.items()
+            if (end is None or act.at < end) and (not merges or act.name == _MERGE)
+        }
+        late = max((act.at for act in asked.values()), default=self.now.now)
+        same = {} if merges else asked
+        free = self._free_at(taken, same, subjects, late)
+        back = self._acted(_EVERYTHING - {hold}, taken, same, subjects, late)
+        found = free - back
+        for at in sorted({act.at for subject, act in asked.items() if subject not in free}):
+            there = {subject: act for subject, act in asked.items() if act.at == at and subject not in free}
+            found |= there.keys() - self._acted(_EVERYTHING - {hold}, taken, there, subjects, at)
+        return frozenset(found)
+
+    def _free_at(
+        self, taken: Occupied, acts: Mapping[str, Foreseen], subjects: Mapping[str, frozenset[str]], at: datetime
+    ) -> frozenset[str]:
+        """The same without any hold. Most holds have the same acts and time, so the last answer is kept."""
+        if self._last_free[:2] != (acts, at):
+            self._last_free = (acts, at, self._acted(_EVERYTHING, taken, acts, subjects, at))
+        return self._last_free[2]
+
+    def _acted(
+        self,
+        without: frozenset[Hold],
+        taken: Occupied,
+        acts: Mapping[str, Foreseen],
+        subjects: Mapping[str, frozenset[str]],
+        at: datetime,
+    ) -> frozenset[str]:
+        """The subjects of these acts on which the same rule acts at a time without some holds."""
+        if not acts:
+            return frozenset()
+        by_row = _by_row({subject: subjects[subject] for subject in acts})
+        names = {act.name for act in acts.values()}
+        rules = tuple(rule for rule in RULES if rule.name in names)
+        found: set[str] = set()
+        for name, action in self.look(self.town.lifted(without, taken), at, without, rules).intents:
+            for row in rows_of(action):
+                found |= {subject for subject in by_row.get(row, ()) if acts[subject].name == name}
+        return frozenset(found)
 
     def at(self, at: datetime) -> Tick:
         """The tick that would see this town at a time."""
@@ -117,9 +174,14 @@ class Foresight:
 
     def turns(self) -> Iterator[datetime]:
         """The times at which something changes for the whole town."""
-        drained = None if self._drain is None else self._drain.ends_at
-        yield from (end for end in (self.settling_until, drained, self.breaker_until) if end is not None)
+        yield from (end for end in self._ends.values() if end is not None)
         yield from (ends for (kind, _), ends in self.effect_ends.items() if kind == EffectKind.MERGE_PR)
+
+    @cached_property
+    def _ends(self) -> Mapping[Hold, datetime | None]:
+        """When the holds end that end by themselves."""
+        drained = None if self._drain is None else self._drain.ends_at
+        return {"settling": self.settling_until, "draining": drained, "breaker_open": self.breaker_until}
 
     @cached_property
     def breaker_until(self) -> datetime | None:
@@ -160,20 +222,7 @@ def outlook(sql: Database, given: TickInput, *, town_id: str, rows: frozenset[st
 
 def mentions(value: object, rows: frozenset[str]) -> bool:
     """Whether an action in its wire form names one of these rows, directly or in a text such as `failed_blocker:ID`."""
-    return not rows.isdisjoint(_named(value))
-
-
-def _named(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-        if ":" in value:
-            yield from value.split(":")
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _named(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _named(part)
+    return not rows.isdisjoint(named(value))
 
 
 @dataclass(slots=True)
@@ -181,7 +230,7 @@ class _Future:
     """The acts of the rules on each subject in one variant of a town, and the looks that find them.
 
     Only times at which something may change for a subject are looked at. Unless every act is sought, a subject is done after
-    its first act (`wanted`: the act of that rule), and at the end of a wait only the rules of the same module are asked.
+    its first act or at its time in `before`, and at the end of a wait only the rules that wait are asked.
     """
 
     foresight: Foresight
@@ -189,46 +238,36 @@ class _Future:
     taken: Occupied
     subjects: Mapping[str, frozenset[str]]
     every_act: bool = False
-    wanted: Mapping[str, Foreseen] = field(default_factory=dict)
+    before: Mapping[str, datetime] = field(default_factory=dict)
+    first: dict[str, Foreseen] = field(default_factory=dict)
     _found: dict[str, dict[str, Foreseen]] = field(default_factory=dict)
     _promised: dict[str, dict[str, Due]] = field(default_factory=dict)
     _times: list[datetime] = field(default_factory=list)
-    _asked: dict[datetime, set[str] | None] = field(default_factory=dict)
-    _by_row: dict[str, list[str]] = field(default_factory=dict)
+    _asked: dict[datetime, set[tuple[str, str]] | None] = field(default_factory=dict)
+    _rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for subject, rows in self.subjects.items():
-            for row in rows:
-                self._by_row.setdefault(row, []).append(subject)
-        self._run()
-
-    @property
-    def first(self) -> Mapping[str, Foreseen]:
-        """The first act on each subject on which any rule acts."""
-        return {subject: min(acts.values(), key=lambda act: act.at) for subject, acts in self._found.items()}
-
-    def acts(self, subject: str) -> tuple[Foreseen, ...]:
-        """The acts on a subject, earliest first; acts at the same time are in the order of the rules."""
-        return tuple(sorted(self._found.get(subject, {}).values(), key=lambda act: act.at))
-
-    def time_of(self, subject: str, name: str) -> datetime | None:
-        """When a rule acts on a subject; None if it never does by itself."""
-        act = self._found.get(subject, {}).get(name)
-        return None if act is None else act.at
-
-    def _run(self) -> None:
+        self._rows = _by_row(self.subjects)
         start = self.foresight.now.now
         town = self.foresight.town.lifted(self.without, self.taken)
         self._look(town, start, RULES)
         for turn in self.foresight.turns():
             self._schedule(turn, start, None)
         looks = LOOKS + len(self.subjects)
-        while self._times and looks and self._open():
+        while self._times and looks and (self.every_act or len(self.first) < len(self.subjects)):
             at = heapq.heappop(self._times)
-            modules = self._asked[at]
-            rules = RULES if modules is None or self.every_act else tuple(_of_modules(modules))
-            self._look(town, at, rules)
+            due = self._asked[at]
+            if due is None or self.every_act:
+                self._look(town, at, RULES)
+            else:
+                names = {name for name, _ in due}
+                few = town.narrowed(frozenset(row for _, row in due), competing=not names.isdisjoint(_COMPETING))
+                self._look(few, at, tuple(_named_rules(names)))
             looks -= 1
+
+    def acts(self, subject: str) -> tuple[Foreseen, ...]:
+        """The acts on a subject, earliest first; acts at the same time are in the order of the rules."""
+        return tuple(sorted(self._found.get(subject, {}).values(), key=lambda act: act.at))
 
     def _look(self, town: RelaxedReader, at: datetime, rules: tuple[Rule, ...]) -> None:
         decisions = self.foresight.look(town, at, self.without, rules)
@@ -238,67 +277,68 @@ class _Future:
             self._promise(name, due, at)
 
     def _note(self, name: str, action: Action, at: datetime) -> None:
-        wire = action.as_json()
-        for row in dict.fromkeys(_named(wire)):
-            for subject in self._by_row.get(row, ()):
-                ended = _ended(self._promised.get(subject, {}), name, at)
-                code = _RULE_NAMED[name].code
-                self._found.setdefault(subject, {}).setdefault(name, Foreseen(code, name, wire, at, ended))
+        for row in rows_of(action):
+            for subject in self._rows.get(row, ()):
+                if self.every_act or subject not in self.first or self.first[subject].at == at:
+                    ended = _ended(self._promised.get(subject, {}), name, at)
+                    self._keep(subject, Foreseen(_RULE_NAMED[name].code, name, action.as_json(), at, ended))
+
+    def _keep(self, subject: str, act: Foreseen) -> None:
+        self._found.setdefault(subject, {}).setdefault(act.name, act)
+        if subject not in self.first or act.at < self.first[subject].at:
+            self.first[subject] = act
 
     def _promise(self, name: str, due: Due, at: datetime) -> None:
         for place, row in enumerate(due.rows):
-            for subject in self._by_row.get(row, ()):
+            for subject in self._rows.get(row, ()):
                 if due.wait == "poll_turn":
                     self._note_turn(subject, name, due, place)
-                elif self._is_open(subject):
+                elif self.every_act or subject not in self.first:
                     self._promised.setdefault(subject, {})[name] = due
-                    self._schedule(due.at, at, name)
+                    if subject not in self.before or due.at < self.before[subject]:
+                        self._schedule(due.at, at, (name, row))
 
     def _note_turn(self, subject: str, name: str, due: Due, place: int) -> None:
         """A row whose turn comes when ticks have served the rows before it. A town that stands still would never get there."""
         turn = due.at + (place // limits.POLLS_PER_TICK) * limits.ACTIVE_INTERVAL
-        act = Foreseen(_RULE_NAMED[name].code, name, {"type": "poll_pr"}, turn, due._replace(at=turn))
-        self._found.setdefault(subject, {}).setdefault(name, act)
+        self._keep(subject, Foreseen(_RULE_NAMED[name].code, name, {"type": "poll_pr"}, turn, due._replace(at=turn)))
 
-    def _schedule(self, at: datetime, now: datetime, name: str | None) -> None:
+    def _schedule(self, at: datetime, now: datetime, due: tuple[str, str] | None) -> None:
         if at <= now:
             return
         if at not in self._asked:
             self._asked[at] = set()
             heapq.heappush(self._times, at)
-        modules = self._asked[at]
-        if name is None:
+        known = self._asked[at]
+        if due is None:
             self._asked[at] = None
-        elif modules is not None:
-            modules.add(name.partition(".")[0])
-
-    def _open(self) -> bool:
-        return any(self._is_open(subject) for subject in self.subjects)
-
-    def _is_open(self, subject: str) -> bool:
-        if self.every_act:
-            return True
-        found = self._found.get(subject, {})
-        return self.wanted[subject].name not in found if subject in self.wanted else not found
+        elif known is not None:
+            known.add(due)
 
 
-def _of_modules(modules: Iterable[str]) -> Iterator[Rule]:
-    return (rule for rule in RULES if rule.name.partition(".")[0] in modules)
+_COMPETING: Final = ("beads.redispatch_hooked", "beads.dispatch_ready", "reviews.dispatch_refinery")
+"""Rules for which rows of a rig compete: who comes first takes the place."""
+
+_WAITS_FOR: Final = {"convoys.cool_down_landing": "convoys.create_landing"}
+"""Rules that wait on behalf of another one."""
+
+
+def _named_rules(names: Iterable[str]) -> Iterator[Rule]:
+    """The rules with these names and those for which they wait, in order."""
+    wanted = {*names, *(_WAITS_FOR[name] for name in names if name in _WAITS_FOR)}
+    return (rule for rule in RULES if rule.name in wanted)
+
+
+def _by_row(subjects: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    """The subjects of each row."""
+    found: dict[str, tuple[str, ...]] = {}
+    for subject, rows in subjects.items():
+        for row in rows:
+            found[row] = (*found.get(row, ()), subject)
+    return found
 
 
 def _ended(promised: Mapping[str, Due], rule: str, at: datetime) -> Due | None:
     """The wait that ends at that time: the rule's own, else that of another rule. For example, C9 waits on behalf of C10."""
     ended = {name: due for name, due in promised.items() if due.at == at}
     return ended.get(rule) or next(iter(ended.values()), None)
-
-
-def _effect_ends(sql: Database, now: datetime) -> Iterator[tuple[tuple[str, str], datetime]]:
-    """The first time at which each unfinished effect has expired, unless a worker reports it before (spec/tick.md section 5)."""
-    rows = sql.execute(
-        "SELECT kind, subject, deadline, claimed_until, attempts FROM outbox "
-        "WHERE state IN ('pending', 'claimed') ORDER BY seq"
-    ).fetchall()
-    for kind, subject, deadline, claimed_until, attempts in rows:
-        used_up = attempts >= ALLOWANCE[EffectKind(kind)].attempts
-        claim = time_or_none(claimed_until) or now
-        yield (kind, subject), just_after(claim if used_up else max(claim, from_text(deadline)))

@@ -51,7 +51,7 @@ HELD: Final[Mapping[Hold, str]] = {
     "rig_full": "its rig has the maximum number of working polecats",
     "one_at_a_time": "the refinery of its rig works on one review at a time",
     "review_live": "its review has not ended",
-    "effect_unfinished": "the same call is already in progress",
+    "effect_unfinished": "a merge of its pull request is already in progress",
     "batch_live": "a triage batch is already in progress",
     "triage_exhausted": "{TRIAGE_FRUITLESS_LIMIT} triage batches brought no answer: a person must decide",
 }
@@ -67,7 +67,9 @@ STATES: Final[Mapping[State, str]] = {
     "work_unfinished": "not all of its beads are done",
     "no_work": "it tracks no bead",
     "requests_ahead": "a triage batch takes at most {TRIAGE_BATCH_SIZE} requests, and others are before it",
+    "no_rig_at_all": "a triage batch works in a rig, and the town has none",
     "bumps_used_up": "its severity is not raised any more: a person must decide",
+    "acknowledged": "a person has seen it: it stays until somebody cancels it",
     "next_tick": "nothing holds it back: the next tick acts",
     "only_an_event": "no rule will act on it: it needs an event",
 }

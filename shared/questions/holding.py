@@ -5,23 +5,27 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
+from shared.actions import DispatchAgent
 from shared.domain import limits
-from shared.domain.states import AgentStatus, BeadStatus, DispatchOutcome, EffectKind, Role
-from shared.domain.times import from_text, span_text
+from shared.domain.notes import ReviewNotes
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, EffectKind, Role
+from shared.domain.times import from_text, readable_time, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
 from shared.questions.lives import WaitingEvent
 from shared.questions.reasons import State
 from shared.questions.relaxed import Hold, under_review
-from shared.questions.rows import Row
+from shared.questions.rows import Row, row_of
 from shared.questions.since import Beginnings
 from shared.questions.waiting import Guard
+from shared.rules import RULES
 from shared.rules.base import Due
 from shared.rules.beads import busy_polecats
 from shared.town.database import Database
 from shared.town.rows import Agent
 from shared.town.town_keys import TownKeys
 
+CODE_OF: Final = {rule.name: rule.code for rule in RULES}
 _ENDED: Final = ("exited", "not_found", "stopped", "failed", "error")
 _NOT_AT_WORK: Final = (DispatchOutcome.REJECTED, DispatchOutcome.LOST)
 
@@ -36,9 +40,11 @@ class Holding:
         self._now = foresight.now
         self._foresight = foresight
         self._began = began
+        self._taken: dict[str | None, list[datetime]] = {}
 
     def of_hold(self, hold: Hold, row: Row) -> Guard:
-        """The guard that stands for a hold."""
+        """The guard that stands for a hold. An agent is held back by what holds back the bead that it is hooked to."""
+        row = self.bead_of(row)
         if hold in ("settling", "draining", "breaker_open"):
             return self._of_the_town(hold)
         made = {
@@ -49,26 +55,37 @@ class Holding:
             "review_live": self._in_review,
             "effect_unfinished": self._merging,
             "batch_live": self._batch,
+            "no_rig": self._without_rig,
+            "triage_exhausted": self._unanswered,
         }.get(hold)
         return Guard(hold, guards.hold_text(hold), self._since(row), actor="operator") if made is None else made(row)
 
     def of_wait(self, due: Due, row: Row) -> Guard:
         """The guard that stands for a wait. A process that is known to have ended is not said to give signs of life."""
-        ended = self._ended(due, row)
+        agent = self._waited_for(due, row)
+        ended = None if agent is None else process_end(agent)
         says = guards.wait_text(due.wait)
-        if ended is None:
-            return Guard(due.wait, says, self._began.at_most_now(due.since or self._since(row)), due.at)
+        if agent is None or ended is None:
+            return Guard(due.wait, says, self._began.at_most_now(self._wait_began(due, row)), due.at)
         after = span_text(limits.HEARTBEAT_LOST_AFTER)
         says = f"{ended}; its bead is taken back when its last sign of life is more than {after} old"
-        return Guard("process_ended", says, self._began.at_most_now(due.since), due.at)
+        since = self._began.exited(agent.id, self._began.at_most_now(due.since))
+        return Guard("process_ended", says, since, due.at)
 
     def of_state(self, state: State, row: Row, says: str | None = None, *, actor: str | None) -> Guard:
         """The guard that stands for a state."""
-        return Guard(state, says or guards.state_text(state), self._since(row), actor=actor)
+        since = self._since(row, *self._beginnings_of(state, row))
+        return Guard(state, says or guards.state_text(state), since, actor=actor)
 
     def next_tick(self, row: Row, at: datetime) -> Guard:
         """The guard of a row on which the next tick acts."""
         return Guard("next_tick", guards.state_text("next_tick"), self._since(row), at)
+
+    def bead_of(self, row: Row) -> Row:
+        """The bead that an agent is hooked to, for the row of an agent; else the row itself."""
+        if row.type != BeadType.AGENT or row.agent is None or row.agent.hook is None:
+            return row
+        return row_of(self._sql, self._town, row.agent.hook) or row
 
     def blockers(self, row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The live and the failed beads that block a row, each in order of id."""
@@ -80,25 +97,69 @@ class Holding:
         """The live reviews of a bead, in order of id."""
         return self._reviews.get(bead_id, ())
 
-    def staged_in(self, row: Row) -> str | None:
-        """The first staged convoy that a bead tracks; None for a convoy, which is staged itself."""
+    def staged_in(self, row: Row) -> tuple[str, ...]:
+        """The staged convoys that a bead tracks, in order of id; none for a convoy, which is staged itself."""
         found = self._sql.execute(
             "SELECT m.bead_id FROM bead_dependencies d JOIN convoy_metadata m ON m.bead_id = d.depends_on_bead_id "
-            "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' AND m.staged = 1 ORDER BY m.bead_id LIMIT 1",
+            "JOIN beads c ON c.bead_id = m.bead_id AND c.status = 'open' "
+            "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' AND m.staged = 1 ORDER BY m.bead_id",
             {"id": row.id},
-        ).fetchone()
-        return None if found is None else str(found[0])
+        ).fetchall()
+        return tuple(convoy for (convoy,) in found)
+
+    def unapproved(self, convoy_id: str) -> tuple[str, ...]:
+        """The failed landings of a convoy that waited for an approval, in order of id."""
+        landings = self._town.landings.get(convoy_id, ())
+        failed = (each for each in landings if each.status is BeadStatus.FAILED and each.awaiting_approval)
+        return tuple(sorted(each.id for each in failed))
+
+    def asks_triage(self, row: Row) -> bool:
+        """Whether a row is an open triage request."""
+        return row.id in self._requests
 
     def in_the_way(self, hold: str, row: Row) -> tuple[str, ...]:
-        """The beads that take the place for which a row waits, in order of the agents on them."""
+        """The beads that take the place for which a row waits; else those that the next tick gives it."""
+        if hold == "batch_live":
+            batch = self._town.triage_batch
+            return () if batch is None else (batch.id,)
         if hold == "rig_full":
-            return tuple(agent.hook for agent in busy_polecats(self._town, row.rig_id) if agent.hook is not None)
+            busy = busy_polecats(self._town, row.rig_id)
+            now = tuple(agent.hook for agent in busy if agent.hook is not None)
+            return now if self._is_full(row.rig_id) else (*now, *self._starts(row, "B2", "B1"))
         now = tuple(each.id for each in self._town.reviews if each.rig_id == row.rig_id and under_review(each))
-        return now or tuple(
-            agent.hook
-            for agent in self._town.agents
-            if agent.role is Role.REFINERY and agent.rig_id == row.rig_id and agent.hook is not None
-        )
+        hooked = tuple(each.hook for each in self._refineries(row.rig_id) if each.hook is not None)
+        return now or hooked or (() if self.idlers_in_the_way(hold, row) else self._starts(row, "R5"))
+
+    def idlers_in_the_way(self, hold: str, row: Row) -> tuple[str, ...]:
+        """The agents that take a place without a bead, for example a dead refinery."""
+        if hold == "rig_full":
+            return tuple(agent.id for agent in busy_polecats(self._town, row.rig_id) if agent.hook is None)
+        if hold != "one_at_a_time":
+            return ()
+        first = self._refineries(row.rig_id)[:1]
+        return tuple(each.id for each in first if each.hook is None and each.status is not AgentStatus.IDLE)
+
+    def _is_full(self, rig_id: str | None) -> bool:
+        limit = self._town.settings(rig_id).max_polecats
+        return limit is not None and len(busy_polecats(self._town, rig_id)) >= limit
+
+    def _refineries(self, rig_id: str | None) -> list[Agent]:
+        """The refineries of a rig, the one that R5 gives reviews first."""
+        found = [agent for agent in self._town.agents if agent.role is Role.REFINERY and agent.rig_id == rig_id]
+        return sorted(found, key=lambda agent: (agent.created_at, agent.id))
+
+    def _starts(self, row: Row, *codes: str) -> tuple[str, ...]:
+        """The other beads of its rig that the next tick gives to an agent, by these rules."""
+        starts = [
+            action
+            for name, action in self._foresight.first.intents
+            if isinstance(action, DispatchAgent) and CODE_OF[name] in codes
+        ]
+        return tuple(each.bead_id for each in starts if each.rig_id == row.rig_id and each.bead_id != row.id)
+
+    @cached_property
+    def _requests(self) -> frozenset[str]:
+        return frozenset(request.id for request in self._town.triage_requests)
 
     @cached_property
     def _reviews(self) -> Mapping[str, tuple[str, ...]]:
@@ -121,32 +182,58 @@ class Holding:
 
     def _of_the_town(self, hold: Hold) -> Guard:
         """A hold that ends by itself."""
-        says = guards.hold_text(hold)
+        says, known = guards.hold_text(hold), self._began.at_most_now
         if hold == "settling":
-            return Guard(hold, says, self._settling_since, self._foresight.settling_until)
+            return Guard(hold, says, known(self._settling_since), self._foresight.settling_until)
         if hold == "breaker_open":
-            return Guard(hold, says, self._now.breaker.since, self._foresight.breaker_until)
+            return Guard(hold, says, known(self._now.breaker.since), self._foresight.breaker_until)
         drain = TownKeys(self._sql).drain
         since, until = (None, None) if drain is None else (drain.started_at, drain.ends_at)
-        return Guard(hold, says, since, until, "container")
+        return Guard(hold, says, known(since), until, "container")
 
     def _labelled(self, row: Row) -> Guard:
         return Guard("held", guards.hold_text("held"), self._since(row, self._began.labelled(row.id)), actor="operator")
 
     def _full(self, row: Row) -> Guard:
-        """A rig without a free place, since the last of its places was taken."""
+        """A rig without a free place, since the last of its places was taken, or since another bead came before this one."""
         busy = busy_polecats(self._town, row.rig_id)
-        taken = [self._began.hooked(agent.id, agent.hook) for agent in busy if agent.hook is not None]
-        actor = _listed(agent.id for agent in busy) or "agent"
-        return Guard("rig_full", guards.hold_text("rig_full"), self._since(row, *taken), actor=actor)
+        if row.rig_id not in self._taken:
+            self._taken[row.rig_id] = [self._began.hooked(each.id, each.hook) for each in busy if each.hook is not None]
+        taken = self._taken[row.rig_id]
+        if self._is_full(row.rig_id):
+            actor = _listed(agent.id for agent in busy)
+            return Guard("rig_full", guards.hold_text("rig_full"), self._since(row, *taken), actor=actor)
+        starts = self._starts(row, "B2", "B1")
+        says = f"the next tick gives the last free place of its rig to {_listed(starts)}"
+        actor = _listed((*(agent.id for agent in busy), *starts))
+        return Guard("rig_full", says, self._since(row, *taken, *map(self._began.entered, starts)), actor=actor)
+
+    def _without_rig(self, row: Row) -> Guard:
+        says = "none of the beads that it tracks belongs to a rig" if row.type == BeadType.CONVOY else None
+        return Guard("no_rig", says or guards.hold_text("no_rig"), self._since(row), actor="operator")
+
+    def _unanswered(self, row: Row) -> Guard:
+        """Requests without an answer, since the last batch of triage ended."""
+        state = self._town.triage
+        ended = None if state.last_batch_id is None else self._town.updated_at(state.last_batch_id)
+        since = [each for each in (ended or state.last_batch_at,) if each is not None]
+        says = guards.hold_text("triage_exhausted")
+        return Guard("triage_exhausted", says, self._since(row, *since), actor="operator")
 
     def _in_review(self, row: Row) -> Guard:
         actor = _listed(self.reviews_of(row.id)) or "refinery"
         return Guard("review_live", guards.hold_text("review_live"), self._since(row), actor=actor)
 
     def _merging(self, row: Row) -> Guard:
+        """A pull request whose merge was requested and has not been reported."""
         until = self._foresight.effect_ends.get((EffectKind.MERGE_PR, row.id))
-        return Guard("effect_unfinished", guards.hold_text("effect_unfinished"), self._since(row), until, "forge")
+        asked = self._sql.execute(
+            "SELECT MAX(created_at) FROM outbox WHERE kind = 'merge_pr' AND subject = :id AND state IN ('pending', 'claimed')",
+            {"id": row.id},
+        ).fetchone()
+        since = readable_time(asked[0]) or self._since(row)
+        says = guards.hold_text("effect_unfinished")
+        return Guard("effect_unfinished", says, self._began.at_most_now(since), until, "forge")
 
     def _blocked(self, row: Row) -> Guard:
         """Blocked since the first of the live blockers blocks; if all have failed, since the last of them failed."""
@@ -163,30 +250,61 @@ class Holding:
         )
 
     def _queued(self, row: Row) -> Guard:
-        """A review that waits for its refinery, with what the refinery works on now."""
-        refinery = next(
-            (agent for agent in self._town.agents if agent.role is Role.REFINERY and agent.rig_id == row.rig_id), None
-        )
+        """A review that waits for its refinery, with what the refinery works on now, or why it takes no review."""
+        refinery = next(iter(self._refineries(row.rig_id)), None)
         now = self.in_the_way("one_at_a_time", row)
-        says = guards.hold_text("one_at_a_time") + (f"; now on {', '.join(now)}" if now else "")
+        says, actor = guards.hold_text("one_at_a_time"), "refinery" if refinery is None else refinery.id
         since = self._since(row, *(self._began.entered(each) for each in now))
-        return Guard("one_at_a_time", says, since, actor="refinery" if refinery is None else refinery.id)
+        if refinery is not None and self.idlers_in_the_way("one_at_a_time", row):
+            says = f"its refinery {refinery.id} is {refinery.status} and has no review: it takes none"
+            return Guard("one_at_a_time", says, since, actor="operator")
+        on_it = any(each in self._town.hooks or each in self._under_review for each in now)
+        also = f"; {'now on' if on_it else 'the next tick starts'} {', '.join(now)}" if now else ""
+        return Guard("one_at_a_time", says + also, since, actor=actor)
+
+    @cached_property
+    def _under_review(self) -> frozenset[str]:
+        return frozenset(each.id for each in self._town.reviews if under_review(each))
+
+    def _beginnings_of(self, state: State, row: Row) -> list[datetime]:
+        """The times at which other beads brought a row into a state."""
+        landings = self._town.landings.get(row.id, ())
+        if state == "landing_live":
+            live = [self._began.created(each.id) for each in landings if not each.status.terminal]
+            return [min(live)] if live else []
+        if state == "approval_missing":
+            return [self._began.moved(each) for each in self.unapproved(row.id)]
+        waits_since = TownKeys(self._sql).mayor_waiting_since
+        if row.agent is not None and row.agent.status is AgentStatus.WAITING and waits_since is not None:
+            return [waits_since]
+        if state == "review_live" and row.type == BeadType.CONVOY:
+            return [self._began.tasks_ended(row.id)]
+        return []
 
     def _batch(self, row: Row) -> Guard:
         batch = self._town.triage_batch
         since = [] if batch is None else [batch.created_at]
         return Guard("batch_live", guards.hold_text("batch_live"), self._since(row, *since), actor="triage")
 
-    def _ended(self, due: Due, row: Row) -> str | None:
-        """What is known of the end of the process that a wait gives time to; None if it may still run."""
-        agent = row.agent if due.wait == "heartbeat" else None
+    def _wait_began(self, due: Due, row: Row) -> datetime:
+        """When a wait began. A pull request waits for its turn since it could have been polled."""
+        review = self._town.reviews_by_id.get(row.id)
+        if due.wait != "poll_turn" or review is None:
+            return due.since or self._since(row)
+        last = ReviewNotes.last_poll_at.of(review.metadata)
+        return self._since(row) if last is None else last + limits.PR_POLL_INTERVAL
+
+    def _waited_for(self, due: Due, row: Row) -> Agent | None:
+        """The agent whose signs of life a wait is about."""
         if due.wait == "owner_beats":
-            agent = self._town.agents_by_id.get(row.assignee or "")
-        return None if agent is None else process_end(agent)
+            return self._town.agents_by_id.get(row.assignee or "")
+        return row.agent if due.wait == "heartbeat" else None
 
 
 def process_end(agent: Agent) -> str | None:
     """What is known of the end of an agent's process, in a clause; None if it may still run."""
+    if agent.status.busy:
+        return None
     if agent.observed_status in _ENDED:
         return f"the process of {agent.id} has ended ({agent.observed_status})"
     if agent.status is AgentStatus.DEAD or agent.last_dispatch_outcome is DispatchOutcome.LOST:
@@ -202,14 +320,14 @@ def unreadable(table: str, problem: str, since: datetime) -> Guard:
     return Guard("unreadable", says, since, actor="operator")
 
 
-def of_events(events: Iterable[WaitingEvent], next_due: datetime | None) -> Iterator[Guard]:
+def of_events(events: Iterable[WaitingEvent], next_tick: datetime) -> Iterator[Guard]:
     """One guard for each event that was not applied: the next tick tries it again, or it was poisoned."""
     for event in events:
         since = from_text(event.received_at)
         times = "once" if event.retry_count == 1 else f"{event.retry_count} times"
         said = f"{event.event_type} {event.event_id} failed {times}: {event.last_error}"
         if event.outcome is None:
-            yield Guard("event_pending", f"{said}; the next tick tries it again", since, next_due)
+            yield Guard("event_pending", f"{said}; the next tick tries it again", since, next_tick)
         else:
             says = f"{said}; it is not tried again until an operator redrives it"
             yield Guard("event_poisoned", says, since, actor="operator")

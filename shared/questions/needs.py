@@ -1,49 +1,134 @@
-"""The events that would change what holds a row back, about which bead, and from whom."""
+"""The events that end what holds a row back, the bead or agent that each is about, and who may send it.
 
-from collections.abc import Iterator
+A row that waits for other beads needs what the bead at the end of its chain needs. To cancel the bead before it ends the wait too.
+"""
 
-from shared.questions.chains import Chains
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared.domain.states import AgentStatus, BeadType, Role
 from shared.questions.holding import Holding
-from shared.questions.reasons import ENDED_BY, FAILED_ENDED_BY, OF_THE_TOWN, senders_of
+from shared.questions.reasons import AT_WORK, ENDED_BY, FAILED_ENDED_BY, OF_THE_TOWN, POLLED_BY, senders_of
 from shared.questions.rows import Row
-from shared.questions.waiting import Guard, Need
+from shared.questions.waiting import Guard, Need, Root, Waiting
+from shared.town.reading import TownReader
 
-_ABOUT_OTHERS = ("blocked_by", "review_live", "landing_live", "work_unfinished")
+NAMED_AT_MOST: Final = 3
+"""How many of the beads are named of which any may make room: a status has thousands of rows that wait for the same ones."""
 
-
-def of_guards(guards: tuple[Guard, ...], row: Row, holding: Holding, chains: Chains) -> Iterator[Need]:
-    """The events for all guards that time does not end, without repetition."""
-    told: set[tuple[str, str | None]] = set()
-    for guard in guards:
-        if guard.until is not None:
-            continue
-        about = _about(guard, row, holding, chains)
-        for event_type in _ended_by(guard, row, holding):
-            bead_id = None if event_type in OF_THE_TOWN else about
-            if (event_type, bead_id) not in told:
-                told.add((event_type, bead_id))
-                yield Need(event_type, bead_id, senders_of(event_type))
+_CHAINED = ("blocked_by", "review_live", "landing_live", "work_unfinished")
+_IN_THE_WAY = ("rig_full", "one_at_a_time", "batch_live")
+_REOPENED = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
 
 
-def _ended_by(guard: Guard, row: Row, holding: Holding) -> tuple[str, ...]:
-    if guard.guard == "blocked_by" and not holding.blockers(row)[0]:
-        return FAILED_ENDED_BY
-    if guard.guard == "only_an_event" and row.agent is not None:
-        return ("agent_reset", *ENDED_BY["only_an_event"])
-    if guard.guard == "terminal" and row.status == "closed":
-        return ()
-    return ENDED_BY.get(guard.guard, ())  # type: ignore[call-overload,no-any-return] # a guard of a wait ends by time
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Finds the events for the rows of one town. `ahead` are the beads that each row waits for next."""
+
+    town: TownReader
+    rows: Mapping[str, Row]
+    holding: Holding
+
+    def of(self, waiting: Waiting, row: Row, ahead: tuple[str, ...], waits: Mapping[str, Waiting]) -> tuple[Need, ...]:
+        """The events that a row needs, without repetition."""
+        return tuple(dict.fromkeys(self._of(waiting, row, ahead, waits)))
+
+    def _of(self, waiting: Waiting, row: Row, ahead: tuple[str, ...], waits: Mapping[str, Waiting]) -> Iterator[Need]:
+        for guard in waiting.guards:
+            if guard.until is None and guard.guard in _CHAINED:
+                yield from self._at_the_end(waiting.root, waits)
+                yield from self._of_the_next(guard, row, ahead)
+            elif guard.until is None:
+                yield from self._of_guard(guard, row)
+        yield from self._of_nature(row)
+
+    def _at_the_end(self, root: Root | None, waits: Mapping[str, Waiting]) -> Iterator[Need]:
+        """What the bead at the end of the chain needs. Nothing is ahead of that one."""
+        if root is None:
+            return
+        end = self.rows.get(root.bead_id)
+        if end is None:
+            yield from _events(FAILED_ENDED_BY, root.bead_id)
+        elif root.bead_id in waits:
+            yield from self._of(waits[root.bead_id], end, (), waits)
+        else:
+            yield from _events(AT_WORK, root.bead_id)
+
+    def _of_the_next(self, guard: Guard, row: Row, ahead: tuple[str, ...]) -> Iterator[Need]:
+        for event_type in ENDED_BY[guard.guard]:  # type: ignore[index] # a guard in _CHAINED is a hold or state
+            if event_type == "convoy_closed":
+                yield from _events((event_type,), row.id)
+            elif ahead and ahead[0] in self.rows:
+                yield from _events((event_type,), ahead[0])
+
+    def _of_guard(self, guard: Guard, row: Row) -> Iterator[Need]:
+        events = self._ended_by(guard, row)
+        if guard.guard in _IN_THE_WAY:
+            yield from self._of_those_in_the_way(guard, events, row)
+            return
+        if guard.guard == "approval_missing":
+            for review in self.holding.unapproved(row.id):
+                yield from _events(("bead_reopened",), review)
+            events = ("convoy_closed",)
+        for about in self._about(guard, row):
+            yield from _events(events, about)
+
+    def _ended_by(self, guard: Guard, row: Row) -> tuple[str, ...]:
+        is_convoy = row.type == BeadType.CONVOY
+        if guard.guard == "terminal" and (row.status == "closed" or row.type not in _REOPENED):
+            return ()
+        if guard.guard == "no_rig" and is_convoy:
+            return ENDED_BY["no_work"]
+        if guard.guard == "only_an_event" and is_convoy:
+            return ("convoy_closed", "bead_cancelled")
+        if guard.guard == "only_an_event" and row.type == BeadType.AGENT:
+            return self._of_agent(row)
+        if guard.guard == "addressee_rests":
+            return self._that_make_work(row.assignee)
+        return ENDED_BY.get(guard.guard, ())  # type: ignore[call-overload,no-any-return] # a guard of a wait ends by time
+
+    def _of_agent(self, row: Row) -> tuple[str, ...]:
+        """The events that change an agent; none for an idle one, which waits for beads."""
+        if row.agent is not None and row.agent.role is Role.MAYOR:
+            return self._that_make_work(row.id)
+        rests = row.agent is not None and row.agent.status is AgentStatus.IDLE and row.agent.hook is None
+        return () if rests else ("agent_reset",)
+
+    def _that_make_work(self, agent_id: str | None) -> tuple[str, ...]:
+        """The events after which an agent works."""
+        agent = self.town.agents_by_id.get(agent_id or "")
+        if agent is not None and agent.role is Role.MAYOR:
+            return ("agent_reset",) if agent.status is AgentStatus.DEAD else ("agent_heartbeat", "mayor_notified")
+        return ("agent_heartbeat",) if agent is not None and agent.hook is not None else ("dispatch_result",)
+
+    def _about(self, guard: Guard, row: Row) -> tuple[str, ...]:
+        """The beads that the events of a guard are about: mostly the row itself."""
+        if guard.guard == "staged":
+            return self.holding.staged_in(row) or (row.id,)
+        return (row.assignee or row.id,) if guard.guard == "addressee_rests" else (row.id,)
+
+    def _of_those_in_the_way(self, guard: Guard, events: tuple[str, ...], row: Row) -> Iterator[Need]:
+        """The events about the first beads that take a place; if an agent takes one without a bead, its reset."""
+        of_each = [each for each in events if each in (*AT_WORK, "bead_cancelled")]
+        if guard.guard == "batch_live":
+            yield from _events(("triage_resolved",), row.id)
+        for bead in self.holding.in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
+            worked_on = bead in self.rows and self.rows[bead].worked_on
+            yield from _events((each for each in of_each if worked_on or each not in AT_WORK), bead)
+        for agent in self.holding.idlers_in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
+            yield from _events(("agent_reset",), agent)
+        yield from _events((each for each in events if each in OF_THE_TOWN), row.id)
+
+    def _of_nature(self, row: Row) -> Iterator[Need]:
+        """The events that a pull request or an escalation waits for, whatever happens to it in time."""
+        review = self.town.reviews_by_id.get(row.id)
+        if review is not None and review.pr_url is not None and row.status == "in_progress":
+            yield from _events(POLLED_BY, row.id)
+        if any(each.bead_id == row.id for each in self.town.escalations):
+            yield from _events(ENDED_BY["bumps_used_up"], row.id)
 
 
-def _about(guard: Guard, row: Row, holding: Holding, chains: Chains) -> str:
-    """The bead that the event is about: mostly the row itself, else the first bead that it waits for."""
-    if guard.guard == "blocked_by":
-        live, failed = holding.blockers(row)
-        return (live or failed)[0]
-    if guard.guard == "staged":
-        return holding.staged_in(row) or row.id
-    if guard.guard in _ABOUT_OTHERS:
-        return next(iter(chains.ahead(row.id)), row.id)
-    if guard.guard in ("one_at_a_time", "rig_full"):
-        return next(iter(holding.in_the_way(guard.guard, row)), row.id)
-    return row.id
+def _events(event_types: Iterator[str] | tuple[str, ...], about: str) -> Iterator[Need]:
+    for each in event_types:
+        yield Need(each, None if each in OF_THE_TOWN else about, senders_of(each))

@@ -1,4 +1,4 @@
-"""The waiting reason of everything that can hold a row back, and the events that would change it (spec/tick.md section 13)."""
+"""The waiting reason of everything that can hold a row back, and the events that end it (spec/tick.md section 13)."""
 
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
@@ -18,7 +18,9 @@ State = Literal[
     "work_unfinished",
     "no_work",
     "requests_ahead",
+    "no_rig_at_all",
     "bumps_used_up",
+    "acknowledged",
     "next_tick",
     "only_an_event",
 ]
@@ -81,7 +83,9 @@ OF_STATE: Final[Mapping[State, WaitingReason | None]] = {
     "work_unfinished": "agent_working",
     "no_work": "held",
     "requests_ahead": "agent_working",
+    "no_rig_at_all": "no_rig",
     "bumps_used_up": "awaiting_approval",
+    "acknowledged": "awaiting_approval",
     "next_tick": "cooldown",
     "only_an_event": "held",
 }
@@ -101,56 +105,57 @@ ENDLESS: Final[tuple[Hold, ...]] = (
 )
 """The holds that time alone does not end. The first one that holds a row back is its reason."""
 
-TOO_EARLY: Final[Mapping[Wait, Hold]] = {"review_recovery": "review_live"}
+TOO_EARLY: Final[Mapping[Wait, frozenset[Hold]]] = {
+    "review_recovery": frozenset({"review_live"}),
+    "triage_backoff": frozenset({"triage_exhausted", "batch_live"}),
+}
 """Waits that begin only when a hold has ended. While it lasts, they are not shown: the two would contradict each other."""
-
-_DONE: Final = ("agent_done", "agent_completed")
-_FORGE: Final = ("pr_polled", "pr_status_changed")
 
 ENDED_BY: Final[Mapping[Hold | State, tuple[str, ...]]] = {
     "paused": ("town_started",),
     "draining": ("container_ready", "agent_heartbeat"),
-    "blocked_by": (*_DONE, *_FORGE, "bead_cancelled"),
+    "blocked_by": ("bead_cancelled",),
     "held": ("bead_updated",),
     "staged": ("convoy_started",),
-    "no_rig": ("rig_registered", "bead_updated"),
-    "rig_full": (*_DONE, "town_configured"),
-    "one_at_a_time": (*_DONE, "bead_cancelled"),
-    "review_live": (*_DONE, *_FORGE, "bead_cancelled"),
+    "no_rig": ("bead_updated",),
+    "rig_full": ("agent_done", "agent_completed", "bead_cancelled", "town_configured", "rig_registered"),
+    "one_at_a_time": ("agent_done", "bead_cancelled"),
+    "review_live": ("bead_cancelled",),
     "effect_unfinished": ("pr_merge_result",),
-    "batch_live": ("triage_resolved", *_DONE),
+    "batch_live": ("triage_resolved", "agent_done", "bead_cancelled"),
     "triage_exhausted": ("triage_resolved",),
     "settling": (),
     "breaker_open": (),
     "terminal": ("bead_reopened",),
     "unreadable": (),
-    "addressee_rests": ("agent_heartbeat", "mayor_notified", "dispatch_result"),
+    "addressee_rests": ("agent_heartbeat",),
     "approval_missing": ("bead_reopened", "convoy_closed"),
-    "landing_live": (*_DONE, *_FORGE, "bead_cancelled"),
-    "work_unfinished": (*_DONE, "bead_cancelled", "convoy_closed"),
+    "landing_live": ("bead_cancelled", "convoy_closed"),
+    "work_unfinished": ("bead_cancelled", "convoy_closed"),
     "no_work": ("bead_created", "convoy_closed"),
     "requests_ahead": ("triage_resolved",),
+    "no_rig_at_all": ("rig_registered", "triage_resolved"),
     "bumps_used_up": ("escalation_acknowledged", "bead_cancelled"),
+    "acknowledged": ("bead_cancelled",),
     "next_tick": (),
-    "only_an_event": ("bead_updated", "bead_cancelled"),
+    "only_an_event": ("bead_cancelled",),
 }
-"""The events that end each hold or state, the usual one first. Time ends those without one, or a person who repairs a row."""
+"""The events that end each hold or state by themselves, the usual one first; `needs` adds those at the end of a chain.
+
+Time ends those without one, or a person who repairs a row.
+"""
+
+AT_WORK: Final = ("agent_done", "agent_completed")
+"""The events that end the work on a bead."""
 
 FAILED_ENDED_BY: Final = ("bead_reopened", "town_configured")
 """The events that end the wait for a failed bead: it is reopened, or the town proceeds without it."""
 
-OF_THE_TOWN: Final = frozenset(
-    {
-        "town_started",
-        "container_ready",
-        "agent_heartbeat",
-        "mayor_notified",
-        "rig_registered",
-        "town_configured",
-        "dispatch_result",
-    }
-)
-"""The events above that are not about one bead."""
+POLLED_BY: Final = ("pr_polled", "pr_status_changed")
+"""The events that end the wait for a pull request. The town polls by itself; a person may report the state earlier."""
+
+OF_THE_TOWN: Final = frozenset({"town_started", "container_ready", "rig_registered", "town_configured"})
+"""The events above that are not about one bead or agent."""
 
 
 def senders_of(event_type: str) -> tuple[str, ...]:

@@ -31,6 +31,19 @@ Hold = Literal[
 """Anything but time that can keep a rule from acting on a row. The names are wire format: answers show them."""
 
 HOLDS: Final[tuple[Hold, ...]] = get_args(Hold)
+_LIFTED: Final = (
+    "issues",
+    "reviews",
+    "convoys",
+    "staged_beads",
+    "blockers",
+    "in_review",
+    "unfinished_effects",
+    "triage_batch",
+    "triage",
+)
+"""What a reader shows otherwise without some holds."""
+
 _ALONE: Final = "\x00"
 """Separates a rig from the review that has this rig for itself."""
 
@@ -64,16 +77,42 @@ class RelaxedReader(TownReader):
 
     _without: frozenset[Hold] = frozenset()
     _taken: Occupied = Occupied()
+    _freed: dict[str | None, EffectiveSettings]
 
     def lifted(self, without: frozenset[Hold], occupied: Occupied) -> "RelaxedReader":
         """A reader of the same state without these holds."""
         free = RelaxedReader(self._sql, self._config, self.unreadable)
         free.__dict__.update(self.__dict__)
         free._without, free._taken = without, occupied
-        free._settings = {}
+        free._settings, free._freed = {}, {}
         for name, value in free._changes():
             free.__dict__[name] = value
         return free
+
+    def has(self, hold: Hold, moment: Tick, occupied: Occupied) -> bool:
+        """Whether anything in this town is held back by a hold: whether lifting it changes anything."""
+        if hold == "rig_full":
+            return bool(occupied.full)
+        alone = frozenset((hold,))
+        if relaxed_tick(moment, alone) != moment:
+            return True
+        shown = {name: getattr(self, name) for name in _LIFTED}
+        free = self.lifted(alone, occupied)
+        return any(getattr(free, name) != value for name, value in shown.items())
+
+    def narrowed(self, rows: frozenset[str], *, competing: bool) -> "RelaxedReader":
+        """A reader of these issues and reviews. If they compete, also of the others of the same rig, if its places are limited."""
+        few = RelaxedReader(self._sql, self._config, self.unreadable)
+        few.__dict__.update(self.__dict__)
+        limited: set[str | None] = (
+            set()
+            if not competing
+            else {each.rig_id for each in self.issues if each.id in rows and self.settings(each.rig_id).max_polecats}
+        )
+        rigs = {each.rig_id for each in self.reviews if competing and each.id in rows}
+        few.__dict__["issues"] = tuple(each for each in self.issues if each.id in rows or each.rig_id in limited)
+        few.__dict__["reviews"] = tuple(each for each in self.reviews if each.id in rows or each.rig_id in rigs)
+        return few
 
     def next_look(self, ended_effects: frozenset[tuple[str, str]]) -> None:
         """Forget what holds for one time only; these effects have expired by now."""
@@ -83,11 +122,12 @@ class RelaxedReader(TownReader):
     def settings(self, rig_id: str | None) -> EffectiveSettings:
         """The settings of a rig. Unless the rig is full, `rig_full` is no longer decided by order."""
         real = None if rig_id is None else rig_id.partition(_ALONE)[0]
-        found = super().settings(real)
         if not self._without:
-            return found
-        full = "rig_full" not in self._without and real in self._taken.full
-        return replace(found, max_polecats=0 if full else None)
+            return super().settings(real)
+        if rig_id not in self._freed:
+            full = "rig_full" not in self._without and real in self._taken.full
+            self._freed[rig_id] = replace(super().settings(real), max_polecats=0 if full else None)
+        return self._freed[rig_id]
 
     def _changes(self) -> Iterator[tuple[str, Any]]:
         """Attribute and value of everything that the lifted holds change."""

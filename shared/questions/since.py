@@ -53,6 +53,28 @@ class Beginnings:
             since = None if Label.HELD not in labels else since or at
         return since or self._relabelled(bead_id) or self.created(bead_id)
 
+    def exited(self, agent_id: str, otherwise: datetime) -> datetime:
+        """When the process of an agent was last known to have ended; `otherwise` if that is not recorded after that time."""
+        row = self._sql.execute(
+            "SELECT MAX(created_at) FROM bead_events WHERE agent_id = :id AND event_type = 'agent_exited'",
+            {"id": agent_id},
+        ).fetchone()
+        return self.latest((otherwise, readable_time(row[0]) or otherwise))
+
+    def news_of_forge(self, bead_id: str) -> datetime:
+        """When a pull request came into its present state: the last poll or report with news, else its creation."""
+        news = readable_time(self._news.get(bead_id))
+        return self.latest((self.entered(bead_id), news or self.entered(bead_id)))
+
+    def tasks_ended(self, convoy_id: str) -> datetime:
+        """When the last of a convoy's tasks ended, all of which have ended; for a convoy without tasks, now."""
+        rows = self._sql.execute(
+            "SELECT d.bead_id FROM bead_dependencies d JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
+            "WHERE d.depends_on_bead_id = :id AND d.dependency_type = 'tracks' ORDER BY d.bead_id",
+            {"id": convoy_id},
+        ).fetchall()
+        return self.latest(self.moved(bead_id) for (bead_id,) in rows)
+
     def created(self, bead_id: str) -> datetime:
         """When a bead was created."""
         row = self._sql.execute("SELECT created_at FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
@@ -89,6 +111,18 @@ class Beginnings:
         for bead_id, at, labels in rows:
             found.setdefault(bead_id, []).append((self._known(at, None), json.loads(labels)))
         return found
+
+    @cached_property
+    def _news(self) -> Mapping[str, str]:
+        """The last news of each pull request. A poll without news leaves no event."""
+        rows = self._sql.execute(
+            "SELECT bead_id, MAX(at) FROM ("
+            "SELECT bead_id, processed_at AS at FROM town_events WHERE outcome = 'applied' AND event_type IN "
+            "('pr_polled', 'pr_status_changed', 'pr_feedback_detected', 'pr_conflict_detected', 'pr_auto_merge') "
+            "UNION ALL SELECT bead_id, created_at FROM bead_events WHERE event_type IN ('pr_created', 'babysit_started')"
+            ") WHERE bead_id IS NOT NULL GROUP BY bead_id ORDER BY bead_id"
+        ).fetchall()
+        return dict(rows)
 
     def _relabelled(self, bead_id: str) -> datetime | None:
         """The last update of a bead's labels in the audit trail."""

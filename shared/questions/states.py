@@ -1,17 +1,27 @@
 """The state of a row on which no rule would act even without holds, and the rule that decides to wait, if there is one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.domain.states import BeadStatus, BeadType
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, Role
 from shared.domain.tick import Tick
 from shared.questions.reasons import State
 from shared.questions.rows import Row
 from shared.rules import convoys
+from shared.town.database import Database
 from shared.town.live import OpenConvoy
 from shared.town.reading import TownReader
+from shared.town.rows import Agent
 
 _OPERATOR: Final = "operator"
+_REOPENED: Final = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
+_OWN_TABLE: Final[Mapping[str, str]] = {
+    BeadType.MERGE_REQUEST: "review_metadata",
+    BeadType.CONVOY: "convoy_metadata",
+    BeadType.ESCALATION: "escalation_metadata",
+    BeadType.AGENT: "agent_metadata",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +34,66 @@ class Standing:
     says: str | None = None
 
 
-def standing_of(town: TownReader, moment: Tick, row: Row) -> Standing:
+def standing_of(sql: Database, town: TownReader, moment: Tick, row: Row) -> Standing:
     """Why no rule acts on a row by itself."""
     if not row.live:
         return _over(row)
+    lacks = _lacks(sql, row)
+    if lacks is not None:
+        says = f"it has no row in {lacks}: every rule skips it until a person repairs it"
+        return Standing("unreadable", says=says)
     match row.type:
         case BeadType.CONVOY:
             convoy = next((each for each in town.convoys if each.id == row.id), None)
             return Standing("only_an_event") if convoy is None else _of_convoy(town, moment, convoy)
-        case BeadType.MESSAGE:
-            return Standing("addressee_rests", "H4", row.assignee or _OPERATOR)
+        case BeadType.AGENT if row.agent is not None:
+            return _of_agent(row.agent)
+        case BeadType.MESSAGE if row.status == BeadStatus.OPEN:
+            return _of_mail(town, row)
         case BeadType.ESCALATION:
-            return Standing("bumps_used_up", "H1")
+            return Standing("acknowledged") if _is_acknowledged(sql, row) else Standing("bumps_used_up", "H1")
         case BeadType.ISSUE if any(request.id == row.id for request in town.triage_requests):
-            return Standing("requests_ahead", "H2", "triage") if town.rigs else Standing("only_an_event", "H2")
+            return Standing("requests_ahead", "H2", "triage") if town.rigs else Standing("no_rig_at_all", "H2")
         case _:
             return Standing("only_an_event")
 
 
+def _of_agent(agent: Agent) -> Standing:
+    """An agent keeps its hook while its work is reviewed; a mayor waits for a message."""
+    if agent.hooked is not None and agent.hooked.status is BeadStatus.IN_REVIEW:
+        return Standing("review_live", "A9", "refinery")
+    if agent.role is Role.MAYOR:
+        return Standing("only_an_event", says="it works when it is notified or sends a heartbeat")
+    if agent.status is AgentStatus.IDLE and agent.hook is None:
+        return Standing("only_an_event", actor=None, says="it is idle: it works when a rule gives it a bead")
+    return Standing("only_an_event")
+
+
+def _of_mail(town: TownReader, row: Row) -> Standing:
+    """A message is delivered to an agent that works; without such an agent nobody will ever get it."""
+    if row.assignee in town.agents_by_id:
+        return Standing("addressee_rests", "H4", row.assignee)
+    nobody = "it has no addressee" if row.assignee is None else f"its addressee {row.assignee} is not in the town"
+    return Standing("only_an_event", says=f"{nobody}: it can only be cancelled")
+
+
+def _lacks(sql: Database, row: Row) -> str | None:
+    """The table in which a live bead should have a row of its own, and has none."""
+    table = _OWN_TABLE.get(row.type)
+    if table is None:
+        return None
+    query = f"SELECT 1 FROM {table} WHERE bead_id = :id"  # noqa: S608 - a constant
+    return table if sql.execute(query, {"id": row.id}).fetchone() is None else None
+
+
+def _is_acknowledged(sql: Database, row: Row) -> bool:
+    query = "SELECT acknowledged FROM escalation_metadata WHERE bead_id = :id"
+    found = sql.execute(query, {"id": row.id}).fetchone()
+    return found is not None and bool(found[0])
+
+
 def _over(row: Row) -> Standing:
-    if row.status == BeadStatus.FAILED:
+    if row.status == BeadStatus.FAILED and row.type in _REOPENED:
         return Standing("terminal", says="it is failed: no rule acts on it until the event bead_reopened")
     return Standing("terminal", actor=None, says=f"it is {row.status}: no rule acts on it, and nothing reopens it")
 

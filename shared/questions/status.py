@@ -21,6 +21,7 @@ from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.questions import alarms, overview
 from shared.questions.alarms import AlarmState
+from shared.questions.next_due import next_due
 from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
@@ -32,6 +33,8 @@ from shared.town.reading import TownReader
 CONVOYS_SHOWN: Final = 50
 FAILED_SHOWN: Final = 20
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
+_NO_TICK: Final = ""
+"""Stands for the code version, which a status does not need: computing it takes longer than the question."""
 _NOTHING_NEW: Final = Reading((), (), more=False)
 
 
@@ -151,10 +154,11 @@ def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
             worker_id="status",
             reading=_NOTHING_NEW,
             observations=Observations(asked=False),
+            code=_NO_TICK,
         )
         _, moment = tick.current_state(sql, given, town_id=town_id)
         waits = Waits(sql, given, town_id=town_id)
-        return _status(sql, image, waits, moment, next_due=about.next_due, batches=len(batches.objects))
+        return _status(sql, image, waits, moment, due=next_due(image, given), batches=len(batches.objects))
 
 
 def _status(
@@ -163,11 +167,10 @@ def _status(
     waits: Waits,
     moment: Tick,
     *,
-    next_due: datetime | None,
+    due: datetime | None,
     batches: int,
 ) -> TownStatus:
     facts = image.facts
-    due = facts.time if facts.tick_no == 0 else next_due
     beads = overview.live_beads(sql)
     violations = overview.open_violations(sql)
     events = _events(sql)

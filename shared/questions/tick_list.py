@@ -21,7 +21,7 @@ class PastTick:
 
 
 @answer
-class Ticks:
+class TickList:
     """A page of ticks, oldest first. `next` is the `after` of the page that follows, `previous` the `before` of the one before.
 
     Either is null if there is no such page. Numbers may be missing where the journal is no longer kept.
@@ -35,7 +35,7 @@ class Ticks:
 
 def ticks(
     town_id: str, past: TownPast, *, limit: int = TICKS, after: int | None = None, before: int | None = None
-) -> Steps[Ticks]:
+) -> Steps[TickList]:
     """The first ticks after the tick `after`; otherwise the last ones before `before`, or the newest ones.
 
     Raises Refused (422) if both are given, UnknownTown, DamagedImage.
@@ -58,8 +58,8 @@ def ticks(
     return _page(town_id, rows, following=more, previous=rows[0]["tick_no"] if earlier else None)
 
 
-def _page(town_id: str, rows: list[JournalRow], *, following: bool, previous: int | None) -> Ticks:
-    return Ticks(
+def _page(town_id: str, rows: list[JournalRow], *, following: bool, previous: int | None) -> TickList:
+    return TickList(
         town_id=town_id,
         ticks=tuple(PastTick(row["tick_no"], from_text(row["now"]), row) for row in rows),
         next=rows[-1]["tick_no"] if rows and following else None,

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from shared.domain.errors import TownError
 from shared.domain.shapes import Time, answer
 from shared.ports.steps import Steps
-from shared.ports.town_store import TownStore
+from shared.ports.town_store import CommitFacts, TownStore
 
 
 @answer
 class TownEntry:
-    """A town with its last tick and the time when the next is due; `problem` says why it cannot be read."""
+    """A town with its last committed tick, which said when the next is due; `problem` says why it cannot be read.
+
+    A `nextDueAt` in the past may be over: a tick that changes nothing is not committed. The status of the town knows.
+    """
 
     town_id: str
     tick: int | None
@@ -28,16 +31,12 @@ class TownList:
 
 
 def entries(town_ids: Sequence[str], store: TownStore) -> Steps[tuple[TownEntry, ...]]:
-    """An entry for each of these towns."""
-    found: tuple[TownEntry, ...] = ()
-    for town_id in town_ids:
-        found = (*found, (yield from _entry(town_id, store)))
-    return found
+    """An entry for each of these towns, from their manifests: no image is loaded."""
+    standings = yield from store.standings(town_ids)
+    return tuple(_entry(*found) for found in zip(town_ids, standings, strict=True))
 
 
-def _entry(town_id: str, store: TownStore) -> Steps[TownEntry]:
-    try:
-        facts = (yield from store.load(town_id)).facts
-    except TownError as error:
-        return TownEntry(town_id, None, None, None, error.message)
-    return TownEntry(town_id, facts.tick_no, facts.time, facts.next_due, None)
+def _entry(town_id: str, standing: CommitFacts | TownError) -> TownEntry:
+    if isinstance(standing, TownError):
+        return TownEntry(town_id, None, None, None, standing.message)
+    return TownEntry(town_id, standing.tick_no, standing.time, standing.next_due, None)

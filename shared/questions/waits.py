@@ -10,21 +10,26 @@ from datetime import datetime
 from functools import cached_property
 
 from shared.domain.limits import just_after
+from shared.domain.notes import ReviewNotes
 from shared.domain.states import BeadStatus, BeadType
 from shared.domain.tick import TickInput
 from shared.images import summary
-from shared.questions import lives, needs, queues
+from shared.questions import lives, queues
 from shared.questions.chains import Chains
 from shared.questions.foresight import Foreseen, Foresight, Outlook
 from shared.questions.holding import Holding, of_events, unreadable
+from shared.questions.needs import Needs
 from shared.questions.reasons import ENDLESS, OF_HOLD, OF_STATE, OF_WAIT, TOO_EARLY
 from shared.questions.relaxed import Hold
 from shared.questions.rows import Row, live_rows, row_of
 from shared.questions.since import Beginnings
 from shared.questions.states import Standing, standing_of
 from shared.questions.waiting import Guard, Waiting, WaitingReason
+from shared.rules import convoys
 from shared.town.database import Database
+from shared.town.live import OpenConvoy
 
+_NONE: frozenset[Hold] = frozenset()
 _ACTORS: Mapping[WaitingReason, str] = {
     "awaiting_ci": "forge",
     "rate_limited": "forge",
@@ -59,6 +64,7 @@ class Waits:
         self._holding = Holding(sql, self.foresight, self._began)
         self.rows = live_rows(sql, self.town)
         self._chains = Chains(sql, self.town, self.rows, self._holding, self._began)
+        self._needs = Needs(self.town, self.rows, self._holding)
 
     @cached_property
     def of_beads(self) -> Mapping[str, Waiting]:
@@ -66,15 +72,23 @@ class Waits:
         rows = {row.id: row for row in self.rows.values() if not row.worked_on}
         drafts = self._told(rows)
         places = queues.places(self.town, rows, drafts, self._began)
-        found = {bead_id: replace(each, queue=places.get(bead_id)) for bead_id, each in drafts.items()}
-        return {bead_id: replace(each, root=self._chains.root(bead_id, found)) for bead_id, each in found.items()}
+        roots = self._chains.roots(drafts)
+        found = {
+            bead_id: replace(self._with_next(each, drafts), queue=places.get(bead_id), root=roots.get(bead_id))
+            for bead_id, each in drafts.items()
+        }
+        return {bead_id: self._with_needs(each, rows[bead_id], found) for bead_id, each in found.items()}
 
     def of(self, row_id: str) -> Waiting | None:
         """Why one bead or agent waits; without a reason if it is over, an agent, or worked on. None if it does not exist."""
         if row_id in self.of_beads:
             return self.of_beads[row_id]
         row = self.row(row_id)
-        return None if row is None else self._told({row_id: row})[row_id]
+        if row is None:
+            return None
+        bead, [waiting] = self._holding.bead_of(row), self._told({row_id: row}).values()
+        of_bead = self.of_beads.get(bead.id)
+        return self._with_needs(replace(waiting, root=None if of_bead is None else of_bead.root), bead, self.of_beads)
 
     def row(self, row_id: str) -> Row | None:
         """One bead or agent of any status; None if it does not exist."""
@@ -95,22 +109,53 @@ class Waits:
         return Waiting(
             bead_id=row.id,
             reason=reason,
-            since=self._began.at_most_now(first.since or self._began.entered(row.id)),
+            since=self._since(row, first, reason),
             due_at=draft.due_at,
             actor=self._actor(row, first, reason),
             rule=draft.rule,
-            guards=(*draft.guards, *of_events(self._events.get(row.id, ()), self._about.next_due)),
-            needs=tuple(needs.of_guards(draft.guards, row, self._holding, self._chains)),
+            guards=(*draft.guards, *of_events(self._events.get(row.id, ()), self._next_tick)),
+            needs=(),
             root=None,
             queue=None,
         )
 
+    def _with_next(self, waiting: Waiting, waits: Mapping[str, Waiting]) -> Waiting:
+        """A convoy waits for the first of its beads or reviews, not for any agent."""
+        first = waiting.guards[0]
+        ahead = self._chains.ahead(waiting.bead_id, waits)
+        if first.guard not in ("work_unfinished", "review_live") or not ahead or first.actor in ahead:
+            return waiting
+        return replace(waiting, actor=ahead[0], guards=(replace(first, actor=ahead[0]), *waiting.guards[1:]))
+
+    def _since(self, row: Row, first: Guard, reason: WaitingReason | None) -> datetime:
+        """When the cause began. A pull request waits for its forge since the last news of it, not since its last poll."""
+        review = self.town.reviews_by_id.get(row.id)
+        if review is not None and reason == "awaiting_approval":
+            observed = ReviewNotes.awaiting_approval_observed_at.of(review.metadata)
+            return self._began.at_most_now(observed or self._began.news_of_forge(row.id))
+        if review is not None and reason == "awaiting_ci":
+            return self._began.news_of_forge(row.id)
+        return self._began.at_most_now(first.since or self._began.entered(row.id))
+
+    def _with_needs(self, waiting: Waiting, row: Row, waits: Mapping[str, Waiting]) -> Waiting:
+        return replace(waiting, needs=self._needs.of(waiting, row, self._chains.ahead(row.id, waits), waits))
+
+    @property
+    def _next_tick(self) -> datetime:
+        """When the next tick runs, if an event waits for it."""
+        now = self.foresight.now.now
+        return now if self._about.next_due is None else max(now, self._about.next_due)
+
     def _actor(self, row: Row, first: Guard, reason: WaitingReason | None) -> str | None:
         if first.guard == "blocked_by":
-            live, failed = self._holding.blockers(row)
+            live, failed = self._holding.blockers(self._holding.bead_of(row))
             return (live or failed)[0]
-        if reason == "agent_working" and self._asks_triage(row):
+        if reason == "agent_working" and self._holding.asks_triage(row):
             return "triage"
+        if first.guard in ("review_recovery", "next_tick") and reason == "awaiting_review":
+            return None
+        if first.guard == "escalation_bump":
+            return "operator"
         return first.actor or (None if reason is None else _ACTORS.get(reason))
 
     def _draft(self, row: Row, ahead: Outlook) -> _Draft:
@@ -124,7 +169,7 @@ class Waits:
         guards = [self._holding.of_hold(hold, row) for hold in held]
         guards += self._time_guards(row, ahead)
         if act is None and ahead.held is None and not guards:
-            return self._at_rest(standing_of(self.town, self.foresight.now, row), row)
+            return self._at_rest(standing_of(self._sql, self.town, self.foresight.now, row), row)
         first = self._first(row, held, guards, act)
         rule = act or ahead.held
         reason = self._reason(row, first, act)
@@ -134,13 +179,16 @@ class Waits:
     def _held(self, row: Row, ahead: Outlook) -> tuple[Hold, ...]:
         """The holds of a row, the one that is its reason first. A bead that is polled, for example, may be blocked as well."""
         holds = set(ahead.holds)
-        waits_to_start = row.type == BeadType.MERGE_REQUEST or row.status == BeadStatus.OPEN
-        if waits_to_start and row.id in self.town.blockers:
+        if row.id in self.town.blockers and _starts_unblocked(row):
             holds.add("blocked_by")
-        if any(convoy.id == row.id and convoy.staged for convoy in self.town.convoys):
+        if any(convoy.id == row.id and convoy.staged and not self._is_done(convoy) for convoy in self.town.convoys):
             holds.add("staged")
         endless = [hold for hold in ENDLESS if hold in holds]
         return (*endless, *(hold for hold in ahead.holds if hold not in endless))
+
+    def _is_done(self, convoy: OpenConvoy) -> bool:
+        """Whether nothing is left to be started: a convoy that is done closes or lands although it is staged."""
+        return convoys.stage_of(self.town, self.foresight.now, convoy) != "C2" or convoy.done == convoy.total > 0
 
     def _time_guards(self, row: Row, ahead: Outlook) -> Iterator[Guard]:
         """The waits that have not ended, of the act that comes first and of the one that is held back."""
@@ -149,7 +197,7 @@ class Waits:
             due = None if act is None else act.promised
             if due is None or due.wait in told or due.at <= self.foresight.now.now:
                 continue
-            if TOO_EARLY.get(due.wait) not in ahead.holds:
+            if TOO_EARLY.get(due.wait, _NONE).isdisjoint(ahead.holds):
                 told.add(due.wait)
                 yield self._holding.of_wait(due, row)
 
@@ -166,20 +214,17 @@ class Waits:
 
     def _reason(self, row: Row, first: Guard, act: Foreseen | None) -> WaitingReason | None:
         if first.guard == "blocked_by":
-            return "blocked_by" if self._holding.blockers(row)[0] else "failed_dependency"
-        if self._asks_triage(row) and first.guard not in ("triage_exhausted", "paused"):
-            return "agent_working"
+            return "blocked_by" if self._holding.blockers(self._holding.bead_of(row))[0] else "failed_dependency"
         for hold, reason in OF_HOLD.items():
             if first.guard == hold:
                 return reason
+        if self._holding.asks_triage(row):
+            return "agent_working"
         due = None if act is None else act.promised
         if due is None or act is None or act.at <= self.foresight.now.now:
             return self._by_nature(row)
         reason = OF_WAIT[due.wait]
         return self._by_nature(row) if reason == "awaiting_ci" else reason
-
-    def _asks_triage(self, row: Row) -> bool:
-        return any(request.id == row.id for request in self.town.triage_requests)
 
     def _by_nature(self, row: Row) -> WaitingReason:
         """What a row waits for between two acts that nothing holds back: reviewers and forges take their time meanwhile."""
@@ -201,6 +246,11 @@ class Waits:
     @cached_property
     def _events(self) -> Mapping[str, tuple[lives.WaitingEvent, ...]]:
         return lives.unapplied_events(self._sql)
+
+
+def _starts_unblocked(row: Row) -> bool:
+    """Whether a rule tests the blockers of a row: dispatch of an issue, or any step of a merge request."""
+    return row.type == BeadType.MERGE_REQUEST or (row.type == BeadType.ISSUE and row.status == BeadStatus.OPEN)
 
 
 def counts_after(sql: Database, given: TickInput, *, town_id: str) -> dict[str, int]:

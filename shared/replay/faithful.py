@@ -10,6 +10,7 @@ import json
 from shared.domain.report import TickReport
 from shared.domain.shapes import document
 from shared.history import recorded_results
+from shared.history.differences import has_former_outputs
 from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.ports.steps import Steps
@@ -82,7 +83,8 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
 class SegmentedReplay:
     """Runs recorded ticks again and judges them, in segments of one code version each.
 
-    `diverged` means that the state is no longer history's, because the result of a tick differs from its commit.
+    `diverged` means that the state is no longer history's, because the result of a tick, or only the form of its journal row,
+    differs from its commit.
     """
 
     def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
@@ -138,7 +140,7 @@ class SegmentedReplay:
             judged = self._judge.judged_by_outputs(row, outputs)
         else:
             judged = yield from self._judge.judged(row, self._rows.next, outputs, same_code=same_code)
-            self.diverged = judged.equal is False
+            self.diverged = judged.equal is False or (not same_code and has_former_outputs(row))
         self.divergence = judged.divergence
         self._count(row, judged.equal, "replay" if same_code and not diverged else "what_if")
         return _replayed(report, digest, judged)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from shared.history.differences import ABSENT, Difference, of_images, of_outputs
+from shared.history.differences import ABSENT, Difference, has_former_outputs, of_images, of_outputs
 from shared.history.rerun import Rerun, past_digest, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
@@ -98,6 +98,8 @@ class TickJudge:
         self, row: JournalRow, wanted: str | None, own: PastImage | None, outputs: Mapping[str, Any], *, same_code: bool
     ) -> Judgement:
         found: tuple[Difference, ...] = () if own is None else of_images(own.image, self._running.image)
+        if not same_code and has_former_outputs(row):
+            return _without_journal(found, of_outputs(row, outputs))
         found = found or of_outputs(row, outputs)
         found = found or (Difference("ticks", str(row["tick_no"]), "image digest", wanted, self._running.digest),)
         if not same_code:
@@ -113,6 +115,12 @@ class TickJudge:
         )
         broken = Divergence(row["tick_no"], time_of(row), apart, CHANGED) if apart and same_code else None
         return Judgement(equal=not apart, proof="outputs", differences=apart, divergence=broken, note=note)
+
+
+def _without_journal(of_rows: tuple[Difference, ...], apart: tuple[Difference, ...]) -> Judgement:
+    """Judge a tick of an earlier release, whose journal rows hold outputs that are not stored any more, without those rows."""
+    found = (*(each for each in of_rows if each.table != "ticks"), *apart)
+    return Judgement(equal=not found, proof="outputs", differences=found)
 
 
 def missing(first: int, last: int, at: datetime) -> Divergence:

@@ -45,8 +45,9 @@ class OverridesRequest(RequestBody):
 
 
 class ReplayRequest(RequestBody):
-    """The body of replay-events. `from` and `to` are required; `window` checks them, because its errors say which form is right."""
+    """The body of replay-events: the window from `from` to `to`, what is changed in it, and the `cursor` of the page before."""
 
+    # `window` requires the times, because its errors say which form is right
     model_config = ConfigDict(json_schema_extra={"required": ["from", "to"]})
 
     from_: Annotated[Any, Field(alias="from"), A_TIME] = None

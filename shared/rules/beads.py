@@ -196,7 +196,7 @@ class _Places:
         limit = self._town.settings(rig_id).max_polecats
         taken = self._taken.get(rig_id)
         if taken is None:
-            taken = len(busy_polecats(self._town, rig_id))
+            taken = self._taken[rig_id] = len(busy_polecats(self._town, rig_id))
         if limit is not None and taken >= limit:
             return False
         self._taken[rig_id] = taken + 1

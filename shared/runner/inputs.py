@@ -77,9 +77,9 @@ def gathered(
         worker_id=worker_id,
         reading=reading,
         observations=observations,
-        journal_published_to=published.journal_to,
+        code=code_version(),
     )
-    return given, published
+    return replace(given, journal_published_to=published.journal_to), published
 
 
 def fix_input(
@@ -91,15 +91,18 @@ def fix_input(
     worker_id: str,
     reading: Reading,
     observations: Observations,
-    journal_published_to: int = 0,
+    code: str,
 ) -> TickInput:
-    """Phase 3: the input of the tick. Its time strictly increases from tick to tick, whatever the wall clock says."""
+    """Phase 3: the input of the tick. Its time strictly increases from tick to tick, whatever the wall clock says.
+
+    `code` is the code version, which only the journal stores: a question that runs no tick need not compute it.
+    """
     tick_no = image.facts.tick_no + 1
     return TickInput(
         tick_no=tick_no,
         tick_id=f"{tick_no}-{worker_id}",
         now=now if about.last_tick_at is None else max(now, about.last_tick_at + MILLISECOND),
-        code_version=code_version(),
+        code_version=code,
         sqlite_version=database.SQLITE_VERSION,
         config_digest=config_digest(about.config),
         prev_image_digest=image.image_digest,
@@ -107,7 +110,6 @@ def fix_input(
         more_waiting=reading.more,
         observations=observations,
         due_at=about.next_due,
-        journal_published_to=journal_published_to,
         restore_window=around.restore_window,
         settings=around.settings,
     )

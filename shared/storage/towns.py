@@ -4,22 +4,27 @@ Every method is a generator that yields its store calls. The first head of a tow
 town with work must always have a marker (see `waiting_room`).
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal
 
-from shared.domain.errors import Conflict, TownExists
+from shared.domain.errors import Conflict, TownError, TownExists
 from shared.domain.images import Content, JournalBlock
 from shared.domain.times import whole_milliseconds
 from shared.images import image_digest
 from shared.images.pages import bytes_of, change_between, page_size_in, page_size_of
 from shared.ports.object_store import ObjectStore, StoredObject
-from shared.ports.steps import Call, Steps
+from shared.ports.steps import Call, Steps, Together
 from shared.ports.town_store import CommitFacts, Published, TownImage
 from shared.storage import commit, head, keys, layers, publish, waiting_room
 from shared.storage.scratch import ScratchDirectory
 from shared.town.large_images import large_image
 
 NOTHING_PUBLISHED: Final = Published()
+_MANIFEST_BYTES: Final = 16 * 1024
+"""Enough for the manifest at the start of almost every head."""
+
+_READ_AT_ONCE: Final = 100
 IN_FILES_ABOVE: Final = 1024 * 1024
 """Larger images are kept in files while they are in use.
 
@@ -135,6 +140,39 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
                 return tuple(sorted(found))
             place = keys.after_town_of(page.keys[-1])
 
+    def standings(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
+        """The facts of the newest commit of each of these towns, or why they cannot be read. Only manifests are transferred."""
+        found: list[CommitFacts | TownError] = []
+        for begin in range(0, len(town_ids), _READ_AT_ONCE):
+            part = town_ids[begin : begin + _READ_AT_ONCE]
+            starts: list[object] = yield Together(tuple(self._start_of_head(town) for town in part))
+            for town_id, start in zip(part, starts, strict=True):
+                found.append((yield from self._standing(town_id, start)))
+        return tuple(found)
+
+    def _start_of_head(self, town_id: str) -> Call:
+        key = keys.head(town_id)
+        return Call(f"start_of {key}", partial(self._objects.start_of, key, _MANIFEST_BYTES))
+
+    def _standing(self, town_id: str, start: object) -> Steps[CommitFacts | TownError]:
+        if isinstance(start, Exception) and not isinstance(start, TownError):
+            raise start
+        if isinstance(start, TownError):
+            return start
+        if not isinstance(start, bytes):
+            return waiting_room.unknown(town_id)
+        key = keys.head(town_id)
+        try:
+            manifest = head.manifest_in(start, key=key, town_id=town_id)
+            if manifest is None:  # it is longer, or the length at its start is damaged: then the seal tells
+                whole: StoredObject | None = yield Call(f"get {key}", partial(self._objects.get, key))
+                if whole is None:
+                    return waiting_room.unknown(town_id)
+                manifest = head.decode(whole.body, key=key, town_id=town_id).manifest
+        except TownError as error:
+            return error
+        return _facts(manifest)
+
     def _town_image(self, manifest: head.Manifest, *, image: Content, etag: str, below: layers.Layers) -> TownImage:
         if isinstance(image, bytes) and len(image) > self._large_above:
             image = large_image(image, self._scratch, page_size=manifest.page_size)
@@ -144,15 +182,19 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
             etag=etag,
             txid=manifest.txid,
             image_digest=manifest.image_digest,
-            facts=CommitFacts(
-                commit_id=manifest.commit_id,
-                tick_no=manifest.tick_no,
-                time=manifest.time,
-                next_due=manifest.next_due,
-                schema_version=manifest.schema_version,
-            ),
+            facts=_facts(manifest),
             layers=below,
         )
+
+
+def _facts(manifest: head.Manifest) -> CommitFacts:
+    return CommitFacts(
+        commit_id=manifest.commit_id,
+        tick_no=manifest.tick_no,
+        time=manifest.time,
+        next_due=manifest.next_due,
+        schema_version=manifest.schema_version,
+    )
 
 
 def _exists(town_id: str) -> TownExists:

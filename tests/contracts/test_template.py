@@ -238,7 +238,7 @@ def test_the_bucket_is_closed_encrypted_and_keeps_what_was_replaced() -> None:
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     [towns] = [each for each in template()["Resources"].values() if each["Type"] == "AWS::S3::Bucket"]
-    assert (towns["DeletionPolicy"], towns["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (towns["DeletionPolicy"], towns["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_nothing_of_a_town_expires_by_age_and_versions_live_as_the_settings_say() -> None:

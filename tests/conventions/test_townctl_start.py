@@ -39,17 +39,38 @@ NO_COMMAND_NEEDS = (
 LOCAL_AGENTS = ("infra.agents", "shared.adapters.control_server", "shared.adapters.local_processes", "urllib3")
 PAST = ("shared.moving", "shared.replay")
 READS = (*LOCAL_AGENTS, *PAST, "shared.runner.worker")
+RULES = ("shared.engine.reconcile", "shared.questions.guards", "shared.rules")
 NOT_NEEDED = {
     "town create alpha": PAST,
-    "town list": (*READS, "shared.events", "shared.rules"),
-    "town status alpha": READS,
-    "event post alpha --type convoy_started --payload {}": (*READS, "shared.questions.status", "shared.rules"),
-    "event list alpha": (*READS, "shared.rules"),
+    "town list": (*READS, *RULES, "shared.events"),
+    "town status alpha": (*READS, "shared.history", "shared.questions.explain"),
+    "town config alpha": (*READS, *RULES, "shared.events", "shared.history"),
+    "bead list alpha": (*READS, "shared.history"),
+    "agent list alpha": (*READS, *RULES, "shared.events", "shared.history"),
+    "convoy list alpha": (*READS, "shared.history"),
+    "event post alpha --type town_started": (*READS, *RULES, "shared.history", "shared.questions.status"),
+    "event list alpha": (*READS, *RULES),
     "explain bead b-1": (*LOCAL_AGENTS, "shared.moving"),
     "dry-run alpha": (*READS, "shared.questions.explain"),
-    "ticks alpha": READS,
-    "points alpha": (*LOCAL_AGENTS, *PAST),
+    "ticks alpha": (*READS, "shared.engine", "shared.questions.guards"),
+    "points alpha": (*LOCAL_AGENTS, *PAST, *RULES, "shared.events"),
 }
+MOST_MODULES = {
+    "town create alpha": 500,
+    "town list": 430,
+    "town status alpha": 540,
+    "town config alpha": 450,
+    "bead list alpha": 540,
+    "agent list alpha": 450,
+    "convoy list alpha": 540,
+    "event post alpha --type town_started": 500,
+    "event list alpha": 530,
+    "explain bead b-1": 560,
+    "dry-run alpha": 560,
+    "ticks alpha": 500,
+    "points alpha": 430,
+}
+"""Modules in all, the interpreter's own among them: a little below, and a new library shows here at once."""
 CODE = """
 import json, sys
 from infra.townctl import main
@@ -91,6 +112,7 @@ def test_the_parser_needs_no_command() -> None:
 def test_a_command_imports_nothing_that_it_does_not_need(words: str, data: Path) -> None:
     loaded = modules_of(*words.split(), data=data)
     assert found_in(loaded, (*NO_COMMAND_NEEDS, *NOT_NEEDED[words])) == set()
+    assert len(loaded) <= MOST_MODULES[words]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -103,3 +125,28 @@ def test_the_table_says_of_a_command_what_its_function_says(command: Command) ->
 
 def test_every_group_has_commands() -> None:
     assert {name.partition(" ")[0] for name, _, _ in COMMANDS if " " in name} == set(GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "unwanted"),
+    [
+        (["--help"], {}, ("pydantic", "shared.events", "shared.town", "urllib3")),
+        (["status", "busy"], {"TOWN_API": "http://127.0.0.1:1", "TOWN_TOKEN": "t"}, ("pydantic", "shared.events")),
+        (["status", "busy"], {"TOWN_AGENT_DATA": "DATA"}, ("shared.questions", "shared.rules", "urllib3")),
+    ],
+    ids=["help", "over an API", "into a directory"],
+)
+def test_town_agent_imports_little_because_agents_call_it_all_the_time(
+    words: list[str], environment: dict[str, str], unwanted: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    order = {"town_id": "alpha", "agent_id": "a1", "generation": 1, "role": "polecat"}
+    (tmp_path / "context.json").write_text(json.dumps(order))
+    place = {name: value.replace("DATA", str(data)) for name, value in environment.items()}
+    code = (
+        "import json, sys; from infra.agents.town_agent import main; "
+        f"main.run({words!r}, {{**{place!r}, 'TOWN_AGENT_CONTEXT': {str(tmp_path / 'context.json')!r}}}); "
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert found_in(loaded, (*NO_COMMAND_NEEDS, "cyclopts", "rich", "infra.townctl", *unwanted)) == set()

@@ -572,6 +572,14 @@ START = {
         ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 409, "cannot start"),
         ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A contains the character U+0000"),
         ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
+        (
+            "POST",
+            "/agents/start",
+            {**START, "envVars": {"TOWN_AGENT_ORDER": "{}"}},
+            400,
+            "TOWN_AGENT_ORDER: town_id is missing",
+        ),
+        ("POST", "/agents/start", {**START, "rigs": [{"id": 5}]}, 400, "rigs.0.id: a text is required"),
     ],
 )
 def test_a_wrong_request_is_answered_with_the_problem(

@@ -132,6 +132,25 @@ def test_status_and_explain_show_the_same_object() -> None:
         assert {name: document(now)[name] for name in shown} == shown
 
 
+def test_a_paused_town_still_says_what_else_holds_a_bead() -> None:
+    town = (
+        a_town()
+        .key("paused", True)
+        .bead("ready")
+        .bead("b")
+        .edge("b", "ready")
+        .bead("s")
+        .convoy("c", tracked=["s"], staged=1)
+    )
+    waits = town.waits()
+    assert {name: waits[name].reason for name in ("ready", "b", "s")} == {
+        "ready": "held",
+        "b": "blocked_by",
+        "s": "staged",
+    }
+    assert guards_of(waits["s"]) == ["staged", "paused"]
+
+
 def test_a_settling_town_says_settling_until_it_is_over() -> None:
     town = a_town().bead("b", status="in_progress", updated_at=ago(minutes=6))
     waiting = town.key("settling_until", to_text(T + 60 * SECOND)).waits()["b"]
@@ -305,14 +324,14 @@ def test_a_held_bead_names_the_event_the_bead_and_the_sender() -> None:
     ("build", "event_type", "about"),
     [
         (_failed, "bead_reopened", "x"),
-        (_blocked, "agent_done", "x"),
+        (_blocked, "bead_updated", "x"),
         (_full, "agent_done", "w"),
-        (_in_review, "agent_done", "m"),
+        (_in_review, "bead_cancelled", "m"),
         (_queued, "agent_done", "now"),
         (lambda town: town.bead("b").key("paused", True), "town_started", None),
         (lambda town: town.bead("b").convoy("c", tracked=["b"], staged=1), "convoy_started", "c"),
-        (lambda town: town.bead("b", "message", assignee_agent_bead_id="mayor"), "agent_heartbeat", None),
-        (lambda town: town.bead("b", "molecule"), "bead_updated", "b"),
+        (lambda town: town.bead("b", "message", assignee_agent_bead_id="mayor"), "agent_heartbeat", "mayor"),
+        (lambda town: town.bead("b", "molecule"), "bead_cancelled", "b"),
     ],
 )
 def test_what_time_does_not_end_names_the_event_that_does(build: Build, event_type: str, about: str | None) -> None:

@@ -20,7 +20,7 @@ from shared.questions.event_list import EventList
 from shared.questions.filters import BeadFilter, EventFilter
 from shared.questions.point_list import points
 from shared.questions.repeated_events import types_and_outcomes
-from shared.questions.tick_list import Ticks
+from shared.questions.tick_list import TickList
 from shared.storage.restore import Archive
 from tests.conventions.test_query_plans import with_history
 from tests.towns import T, TownBuilder, a_town, event
@@ -36,11 +36,11 @@ def past_of(world: World) -> StoredPast:
     return StoredPast(world.objects, world.objects)  # type: ignore[arg-type]
 
 
-def ticks(world: World, **more: Any) -> Ticks:
+def ticks(world: World, **more: Any) -> TickList:
     return drive(tick_list.ticks(TOWN, past_of(world), **more))
 
 
-def numbers(page: Ticks) -> list[int]:
+def numbers(page: TickList) -> list[int]:
     return [each.tick for each in page.ticks]
 
 
@@ -104,7 +104,7 @@ def test_a_page_of_ticks_is_read_back_from_its_document(old: World) -> None:
     page = ticks(old, limit=2)
     shown = document(page)
     assert set(shown["ticks"][0]["row"]) >= {"tick_no", "code_version", "inputs", "outputs"}
-    assert read(Ticks, shown) == page
+    assert read(TickList, shown) == page
 
 
 def test_ticks_go_in_one_direction_at_a_time(old: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 from shared.domain.times import to_text
 from shared.ports.steps import drive
 from shared.questions.status import status
-from tests.towns import MS, T, a_town
+from tests.towns import MS, T, a_town, event
 from tests.worlds import a_world
 
 
@@ -48,3 +48,27 @@ def test_a_convoy_whose_work_is_done_waits_for_the_last_review() -> None:
     town.convoy("c", tracked=["b"], closed=1)
     waiting = {each.bead_id: each.reason for each in drive(status("t1", a_world(town).around)).waiting}
     assert waiting["c"] == "awaiting_review"
+
+
+def test_after_a_tick_that_changed_nothing_no_time_that_is_over_is_named() -> None:
+    """Such a tick is not committed, so the image names for ever the time at which it ran; the doctor missed a marker, too."""
+    world = a_world(a_town())
+    world.post(event("town_configured", {"config": {"alarm_interval_active": 10}}))
+    world.run()
+    world.clock.sleep(10)
+    [ran] = world.look().runs
+    assert ran.outcome == "quiet"
+    found = drive(status("t1", world.around))
+    assert (found.next_due_at, found.only_an_event_wakes_it) == (None, True)
+    assert world.image().facts.next_due is not None
+
+
+def test_a_town_that_is_overdue_says_since_when() -> None:
+    world = a_world(a_town().rig("rig-2", name="r2").bead("b"))
+    world.run()
+    due = world.image().facts.next_due
+    assert due is not None
+    world.clock.sleep(600)
+    found = drive(status("t1", world.around))
+    assert (found.next_due_at, found.only_an_event_wakes_it) == (due, False)
+    assert due < found.now

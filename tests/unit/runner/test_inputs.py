@@ -54,6 +54,7 @@ def test_time_goes_on_by_a_millisecond_at_least(wall: timedelta, now: timedelta)
         worker_id="w",
         reading=Reading((), (), more=False),
         observations=Observations(asked=False),
+        code="c",
     )
     assert given.now == T + now
 
@@ -90,6 +91,7 @@ def test_only_a_batch_whose_every_event_was_given_is_taken() -> None:
         worker_id="w",
         reading=reading,
         observations=Observations(asked=False),
+        code="c",
     )
     assert taken_by(reading, tick_input) == ("first",)
 

@@ -223,6 +223,20 @@ def test_a_town_without_a_mayor_cannot_be_told_anything() -> None:
     assert told(effect, Outside(runtime=FakeRuntime())) == {"delivered": False, "error": "the town has no mayor"}
 
 
+def test_an_order_that_cannot_be_read_is_not_performed_and_the_result_names_the_place() -> None:
+    """An imported town may hold anything. Its outcome is unknown, as that of a call that failed midway."""
+    runtime = FakeRuntime()
+    broken = replace(
+        EFFECTS["dispatch_agent"], payload={"town_id": "t1", "agent_id": "p", "generation": "one", "role": "polecat"}
+    )
+    assert told(broken, Outside(runtime=runtime)) == {
+        "generation": 1,
+        "outcome": "unknown",
+        "reason": "the order cannot be read: generation: a whole number is required",
+    }
+    assert runtime.orders == []
+
+
 MAYORS_START = {"town_id": "t1", "agent_id": "mayor", "generation": 6, "role": "mayor"}
 TOLD_WITH_START = an_effect(
     "notify_mayor", "x", 6, town_id="t1", agent_id="mayor", message="wake up", start=MAYORS_START
