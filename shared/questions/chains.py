@@ -1,6 +1,7 @@
 """Chains of waits: the beads that a row waits for, the beads that those wait for, and so on to the root."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 from shared.domain.states import BeadStatus, BeadType
@@ -10,6 +11,15 @@ from shared.questions.since import Beginnings
 from shared.questions.waiting import Waiting, WaitRoot
 from shared.town.database import Database
 from shared.town.reading import TownReader
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """The ends of the chains of a bead, the first of them, and the steps to it; an end is its own one."""
+
+    first: str | None
+    steps: int
+    all: frozenset[str]
 
 
 class Chains:
@@ -42,23 +52,33 @@ class Chains:
             return self._holding.reviews_of(bead_id)
         return self._work.get(bead_id, ()) if row.type == BeadType.CONVOY and "staged" not in guards else ()
 
-    def root(self, bead_id: str, waits: Mapping[str, Waiting]) -> WaitRoot | None:
-        """The first bead at the end of the chains of a bead; None if it waits for no bead."""
-        roots: dict[str, int] = {}
-        seen, reached = {bead_id}, [(bead_id, 0)]
+    def roots(self, waits: Mapping[str, Waiting]) -> dict[str, WaitRoot]:
+        """The first bead at the end of the chains of each bead that waits for another one."""
+        ends: dict[str, _Ends] = {}
+        for bead_id in waits:
+            self._follow(bead_id, waits, ends)
+        told = {bead_id: ends[bead_id] for bead_id in waits if ends[bead_id].steps}
+        return {
+            bead_id: self._told(found.first, found.steps, len(found.all), waits.get(found.first))
+            for bead_id, found in told.items()
+            if found.first is not None
+        }
+
+    def _follow(self, start: str, waits: Mapping[str, Waiting], ends: dict[str, _Ends]) -> None:
+        """Find the ends of a bead after those of the beads ahead of it. A chain may be longer than Python's stack."""
+        reached, above = [start], set[str]()
         while reached:
-            current, steps = reached.pop()
-            ahead = self.ahead(current, waits)
-            if not ahead and steps:
-                roots.setdefault(current, steps)
-            for each in reversed(ahead):
-                if each not in seen:
-                    seen.add(each)
-                    reached.append((each, steps + 1))
-        if not roots:
-            return None
-        first = next(iter(roots))
-        return self._told(first, roots[first], len(roots), waits.get(first))
+            current = reached[-1]
+            ahead = () if current in ends else self.ahead(current, waits)
+            unknown = [each for each in ahead if each not in ends and each not in above]
+            if unknown and current not in above:
+                above.add(current)
+                reached += reversed(unknown)
+                continue
+            reached.pop()
+            above.discard(current)
+            known = [ends[each] for each in ahead if each in ends]
+            ends.setdefault(current, _ends_of(current, known, alone=not ahead))
 
     def _told(self, bead_id: str, steps: int, roots: int, waiting: Waiting | None) -> WaitRoot:
         row = self._rows.get(bead_id)
@@ -95,3 +115,13 @@ class Chains:
             own = (bead,) if row is not None and row.type == BeadType.MERGE_REQUEST else self._holding.reviews_of(bead)
             reviews[convoy] = (*reviews.get(convoy, ()), *own)
         return {convoy: tasks.get(convoy) or reviews[convoy] for convoy in reviews}
+
+
+def _ends_of(bead_id: str, ahead: list[_Ends], *, alone: bool) -> _Ends:
+    if alone:
+        return _Ends(bead_id, 0, frozenset((bead_id,)))
+    first = next((each for each in ahead if each.first is not None), None)
+    if first is None:
+        return _Ends(None, 0, frozenset())
+    found = ahead[0].all if len(ahead) == 1 else frozenset().union(*(each.all for each in ahead))
+    return _Ends(first.first, first.steps + 1, found)

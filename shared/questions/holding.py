@@ -9,7 +9,7 @@ from shared.actions import DispatchAgent
 from shared.domain import limits
 from shared.domain.notes import ReviewNotes
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, EffectKind, Role
-from shared.domain.times import from_text, span_text
+from shared.domain.times import from_text, readable_time, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
 from shared.questions.lives import WaitingEvent
@@ -225,8 +225,15 @@ class Holding:
         return Guard("review_live", guards.hold_text("review_live"), self._since(row), actor=actor)
 
     def _merging(self, row: Row) -> Guard:
+        """A pull request whose merge was requested and has not been reported."""
         until = self._foresight.effect_ends.get((EffectKind.MERGE_PR, row.id))
-        return Guard("effect_unfinished", guards.hold_text("effect_unfinished"), self._since(row), until, "forge")
+        asked = self._sql.execute(
+            "SELECT MAX(created_at) FROM outbox WHERE kind = 'merge_pr' AND subject = :id AND state IN ('pending', 'claimed')",
+            {"id": row.id},
+        ).fetchone()
+        since = readable_time(asked[0]) or self._since(row)
+        says = guards.hold_text("effect_unfinished")
+        return Guard("effect_unfinished", says, self._began.at_most_now(since), until, "forge")
 
     def _blocked(self, row: Row) -> Guard:
         """Blocked since the first live blocker was created or reopened; if all have failed, since the last one failed."""

@@ -6,6 +6,7 @@ before it ends the wait too.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from shared.domain.states import AgentStatus, BeadType, Role
 from shared.questions.holding import Holding
@@ -13,6 +14,9 @@ from shared.questions.reasons import AT_WORK, ENDED_BY, FAILED_ENDED_BY, OF_THE_
 from shared.questions.rows import Row
 from shared.questions.waiting import Guard, Need, Waiting, WaitRoot
 from shared.town.reading import TownReader
+
+NAMED_AT_MOST: Final = 3
+"""How many of the beads are named of which any may make room: a status has thousands of rows that wait for the same ones."""
 
 _CHAINED = ("blocked_by", "review_live", "landing_live", "work_unfinished")
 _IN_THE_WAY = ("rig_full", "one_at_a_time", "batch_live")
@@ -106,14 +110,14 @@ class Needs:
         return (row.assignee or row.id,) if guard.guard == "addressee_rests" else (row.id,)
 
     def _of_those_in_the_way(self, guard: Guard, events: tuple[str, ...], row: Row) -> Iterator[Need]:
-        """The events about all beads that hold a place; if an agent holds one without a bead, its reset."""
+        """The events about the first beads that hold a place; if an agent holds one without a bead, its reset."""
         of_each = [each for each in events if each in (*AT_WORK, "bead_cancelled")]
         if guard.guard == "batch_live":
             yield from _events(("triage_resolved",), row.id)
-        for bead in self.holding.in_the_way(guard.guard, row):
+        for bead in self.holding.in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
             worked_on = bead in self.rows and self.rows[bead].worked_on
             yield from _events((each for each in of_each if worked_on or each not in AT_WORK), bead)
-        for agent in self.holding.idlers_in_the_way(guard.guard, row):
+        for agent in self.holding.idlers_in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
             yield from _events(("agent_reset",), agent)
         yield from _events((each for each in events if each in OF_THE_TOWN), row.id)
 

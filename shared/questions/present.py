@@ -1,6 +1,6 @@
 """Why a bead or agent waits, for explain: the wait that all answers share, its cause, and what comes next."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -79,11 +79,16 @@ def current_wait(
     return CurrentWait(
         **{each.name: getattr(waiting, each.name) for each in fields(waiting)},
         at=seen,
-        cause=_cause(story, entries, waiting.guards[0]),
+        cause=_cause(story, entries, _since_when(waiting)),
         comes=tuple(_coming(act) for act in acts),
         events=tuple(_unapplied(event) for event in lives.waiting_events(sql, subject)),
         says=tuple(said),
     )
+
+
+def _since_when(waiting: Waiting) -> Guard:
+    """The first guard of a wait, from the time on that the wait has."""
+    return replace(waiting.guards[0], since=waiting.since)
 
 
 def _coming(act: Foreseen) -> ComingAct:

@@ -61,6 +61,11 @@ class Beginnings:
         ).fetchone()
         return self.latest((otherwise, readable_time(row[0]) or otherwise))
 
+    def news_of_forge(self, bead_id: str) -> datetime:
+        """When a pull request came into its present state: the last poll or report with news, else its creation."""
+        news = readable_time(self._news.get(bead_id))
+        return self.latest((self.entered(bead_id), news or self.entered(bead_id)))
+
     def tasks_ended(self, convoy_id: str) -> datetime:
         """When the last of a convoy's tasks ended, all of which have ended; for a convoy without tasks, now."""
         rows = self._sql.execute(
@@ -106,6 +111,18 @@ class Beginnings:
         for bead_id, at, labels in rows:
             found.setdefault(bead_id, []).append((self._known(at, None), json.loads(labels)))
         return found
+
+    @cached_property
+    def _news(self) -> Mapping[str, str]:
+        """The last news of each pull request. A poll without news leaves no event."""
+        rows = self._sql.execute(
+            "SELECT bead_id, MAX(at) FROM ("
+            "SELECT bead_id, processed_at AS at FROM town_events WHERE outcome = 'applied' AND event_type IN "
+            "('pr_polled', 'pr_status_changed', 'pr_feedback_detected', 'pr_conflict_detected', 'pr_auto_merge') "
+            "UNION ALL SELECT bead_id, created_at FROM bead_events WHERE event_type IN ('pr_created', 'babysit_started')"
+            ") WHERE bead_id IS NOT NULL GROUP BY bead_id ORDER BY bead_id"
+        ).fetchall()
+        return dict(rows)
 
     def _relabelled(self, bead_id: str) -> datetime | None:
         """The last update of a bead's labels in the audit trail."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cached_property
 
 from shared.domain.limits import just_after
+from shared.domain.notes import ReviewNotes
 from shared.domain.states import BeadStatus, BeadType
 from shared.domain.tick import TickInput
 from shared.images import summary
@@ -71,8 +72,9 @@ class Waits:
         rows = {row.id: row for row in self.rows.values() if not row.worked_on}
         drafts = self._told(rows)
         places = queues.places(self.town, rows, drafts, self._began)
+        roots = self._chains.roots(drafts)
         found = {
-            bead_id: replace(each, queue=places.get(bead_id), root=self._chains.root(bead_id, drafts))
+            bead_id: replace(self._with_next(each, drafts), queue=places.get(bead_id), root=roots.get(bead_id))
             for bead_id, each in drafts.items()
         }
         return {bead_id: self._with_needs(each, rows[bead_id], found) for bead_id, each in found.items()}
@@ -88,7 +90,8 @@ class Waits:
         if row is None:
             return None
         bead, [waiting] = self._holding.bead_of(row), self._told({row_id: row}).values()
-        return self._with_needs(replace(waiting, root=self._chains.root(bead.id, self.of_beads)), bead, self.of_beads)
+        of_bead = self.of_beads.get(bead.id)
+        return self._with_needs(replace(waiting, root=None if of_bead is None else of_bead.root), bead, self.of_beads)
 
     def row(self, row_id: str) -> Row | None:
         """One bead or agent of any status; None if it does not exist."""
@@ -109,7 +112,7 @@ class Waits:
         return Waiting(
             bead_id=row.id,
             reason=reason,
-            since=self._began.at_most_now(first.since or self._began.entered(row.id)),
+            since=self._since(row, first, reason),
             due_at=draft.due_at,
             actor=self._actor(row, first, reason),
             rule=draft.rule,
@@ -118,6 +121,24 @@ class Waits:
             root=None,
             queue=None,
         )
+
+    def _with_next(self, waiting: Waiting, waits: Mapping[str, Waiting]) -> Waiting:
+        """A convoy waits for the first of its beads or reviews, not for any agent."""
+        first = waiting.guards[0]
+        ahead = self._chains.ahead(waiting.bead_id, waits)
+        if first.guard not in ("work_unfinished", "review_live") or not ahead or first.actor in ahead:
+            return waiting
+        return replace(waiting, actor=ahead[0], guards=(replace(first, actor=ahead[0]), *waiting.guards[1:]))
+
+    def _since(self, row: Row, first: Guard, reason: WaitingReason | None) -> datetime:
+        """When the cause began. A pull request waits for its forge since the last news of it, not since its last poll."""
+        review = self.town.reviews_by_id.get(row.id)
+        if review is not None and reason == "awaiting_approval":
+            observed = ReviewNotes.awaiting_approval_observed_at.of(review.metadata)
+            return self._began.at_most_now(observed or self._began.news_of_forge(row.id))
+        if review is not None and reason == "awaiting_ci":
+            return self._began.news_of_forge(row.id)
+        return self._began.at_most_now(first.since or self._began.entered(row.id))
 
     def _with_needs(self, waiting: Waiting, row: Row, waits: Mapping[str, Waiting]) -> Waiting:
         return replace(waiting, needs=self._needs.of(waiting, row, self._chains.ahead(row.id, waits), waits))

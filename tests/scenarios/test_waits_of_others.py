@@ -154,6 +154,22 @@ def test_a_failed_blocker_counts_as_an_end_beside_live_ones() -> None:
     assert (root.bead_id, root.roots) == ("a", 2)
 
 
+def test_a_bead_that_is_reached_in_two_ways_is_the_end_of_both() -> None:
+    town = a_town().bead("r", labels=["gt:held"]).bead("l").edge("l", "r").bead("top").edge("top", "l").edge("top", "r")
+    waits = town.waits()
+    roots = [waits[name].root for name in ("top", "l")]
+    assert [(each.bead_id, each.steps, each.roots) for each in roots if each is not None] == [("r", 2, 1), ("r", 1, 1)]
+
+
+def test_a_chain_of_two_thousand_is_followed_to_its_end() -> None:
+    town = a_town().bead("b0000", labels=["gt:held"])
+    for number in range(1, 2000):
+        town.bead(f"b{number:04}").edge(f"b{number:04}", f"b{number - 1:04}")
+    root = town.waits()["b1999"].root
+    assert root is not None
+    assert (root.bead_id, root.steps) == ("b0000", 1999)
+
+
 def test_a_rejected_dispatch_of_a_blocked_bead_has_a_root() -> None:
     town = a_town().bead("a", labels=["gt:held"]).bead("b", status="in_progress").edge("b", "a")
     waiting = town.agent("p", hook="b", last_dispatch_outcome="rejected").waits()["b"]
@@ -220,6 +236,14 @@ def test_a_convoy_without_a_rig_is_not_said_to_lack_one_itself() -> None:
 
 
 # --- queues -------------------------------------------------------------------------------------------------------
+
+
+def test_of_many_that_take_a_place_three_are_named() -> None:
+    town = a_town().config(max_polecats_per_rig=9).bead("b")
+    for number in range(9):
+        town.bead(f"w{number}", status="in_progress").agent(f"p{number}", status="working", hook=f"w{number}")
+    done = [about for event_type, about in needs_of(town.waits()["b"]) if event_type == "agent_done"]
+    assert done == ["w0", "w1", "w2"]
 
 
 def test_the_next_tick_fills_the_rig_with_an_older_bead() -> None:
@@ -337,7 +361,45 @@ def test_a_pending_event_is_tried_by_the_next_tick_and_not_in_the_past() -> None
 def test_a_pull_request_waits_for_its_turn_since_its_poll_was_due() -> None:
     town = a_town()
     for number in range(31):
-        polled = {"last_poll_at": to_text(ago(minutes=5, seconds=60 - number))}
-        town.review(f"m{number:02}", "in_progress", pr_url=f"{PR}{number}", metadata=polled)
-    waiting = town.waits()["m30"]
-    assert (guards_of(waiting), waiting.since) == (["poll_turn"], ago(minutes=4, seconds=30))
+        seen = {"last_poll_at": to_text(ago(minutes=5, seconds=60 - number))}
+        town.review(f"m{number:02}", "in_progress", pr_url=f"{PR}{number}", metadata=seen)
+    [guard] = town.waits()["m30"].guards
+    assert (guard.guard, guard.since) == ("poll_turn", ago(minutes=4, seconds=30))
+
+
+def polled(**notes: Any) -> dict[str, Any]:
+    """The notes of a pull request that was polled 20 s ago."""
+    return {"last_poll_at": to_text(ago(seconds=20)), **notes}
+
+
+def test_a_pull_request_awaits_approval_since_that_was_first_seen_and_not_since_the_last_poll() -> None:
+    seen = polled(awaiting_approval=1, awaiting_approval_observed_at=to_text(ago(minutes=50)))
+    waiting = a_town().review("m", "in_progress", pr_url=PR, metadata=seen).waits()["m"]
+    assert (waiting.reason, waiting.since) == ("awaiting_approval", ago(minutes=50))
+    assert waiting.guards[0].since == ago(seconds=20)
+
+
+def test_a_pull_request_waits_for_the_forge_since_the_last_news_of_it() -> None:
+    town = a_town().review("m", "in_progress", pr_url=PR, metadata=polled())
+    line = {"bead_id": "m", "event_type": "pr_created", "created_at": ago(minutes=40)}
+    town.insert("bead_events", bead_event_id="audit-1", seq=1, **line)
+    moved(town.key("next_audit_seq", 2), "m", "in_progress", ago(minutes=45))
+    assert town.waits()["m"].since == ago(minutes=40)
+
+
+def test_a_merge_is_in_progress_since_it_was_requested() -> None:
+    town = a_town().review("m", "in_progress", pr_url=PR, metadata=polled(auto_merge_pending=1))
+    times = {
+        "created_at": ago(minutes=1),
+        "deadline": T + timedelta(minutes=1),
+        "claimed_until": T + timedelta(minutes=4),
+    }
+    merge = {"effect_id": "e", "kind": "merge_pr", "subject": "m", "generation": 0, "payload": {}, "state": "claimed"}
+    town.insert("outbox", **merge, seq=1, attempts=1, claim="w", **times)
+    guard = next(each for each in town.waits()["m"].guards if each.guard == "effect_unfinished")
+    assert (guard.since, guard.says) == (ago(minutes=1), "a merge of its pull request is already in progress")
+
+
+def test_a_convoy_waits_for_its_first_unfinished_bead() -> None:
+    waiting = a_town().bead("task", labels=["gt:held"]).convoy("c", tracked=["task"]).waits()["c"]
+    assert (waiting.actor, waiting.guards[0].actor) == ("task", "task")
