@@ -11,7 +11,7 @@ from typing import Any, Literal
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
 from shared.domain.shapes import Time, answer
-from shared.domain.times import from_text, readable_time, to_text
+from shared.domain.times import readable_time, to_text
 from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
@@ -158,7 +158,8 @@ def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[st
 
 def _read(story: Story, past: TownPast, town_id: str, row: Mapping[str, Any], until: datetime) -> Steps[None]:
     """Read the journal from the creation of the bead, or from its beginning if that is unknown, up to `until`."""
-    born = None if not row else (yield from past.before(town_id, from_text(row["created_at"])))
+    created_at = readable_time(row.get("created_at"))
+    born = None if created_at is None else (yield from past.before(town_id, created_at))
     rows = JournalRows(past, town_id)
     yield from rows.start_after(0 if born is None else born.tick_no)
     while (recorded := rows.next) is not None and time_of(recorded) <= until:
@@ -254,7 +255,8 @@ def _what_is_missing(story: Story, row: Mapping[str, Any]) -> list[str]:
     first = story.first_tick
     if first is None:
         return ["no journal rows of this time are kept: the story is made from the audit trail only"]
-    if row and first.tick > 1 and from_text(row["created_at"]) < first.time:
+    created_at = readable_time(row.get("created_at"))
+    if created_at is not None and first.tick > 1 and created_at < first.time:
         return [
             f"the story before tick {first.tick} is made from the audit trail only: older journal rows are not kept"
         ]

@@ -64,3 +64,9 @@ def test_an_agent_that_was_deleted_is_not_explained_as_a_bead() -> None:
     assert (gone.existed, gone.at) == (True, world.clock.now())
     with pytest.raises(Refused, match="p was an agent, not a bead"):
         explained(world, "p")
+
+
+def test_a_bead_whose_time_of_creation_is_damaged_is_explained() -> None:
+    now = explained(a_world(a_town().bead("b", created_at="soon")), "b").now
+    assert now is not None
+    assert (now.reason, now.guards[0].guard) == ("held", "unreadable")

@@ -415,3 +415,8 @@ def test_a_merge_is_in_progress_since_it_was_requested() -> None:
 def test_a_convoy_waits_for_its_first_unfinished_bead() -> None:
     waiting = a_town().bead("task", labels=["gt:held"]).convoy("c", tracked=["task"]).waits()["c"]
     assert (waiting.actor, waiting.guards[0].actor) == ("task", "task")
+
+
+def test_a_failed_bead_has_no_reason_although_a_rule_will_report_it() -> None:
+    waiting = a_town().bead("x", status="failed").bead("b").edge("b", "x").waiting_of("x")
+    assert (waiting.reason, waiting.rule) == (None, "B5")
