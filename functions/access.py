@@ -48,22 +48,39 @@ class Access:
         self._write_line = write_line
 
     def require(self, request: SignedRequest, verb: Verb, town_id: str) -> None:
-        """Check that the caller may do this to that town. Raises Refused: 404 if it may not even see the town, else 403."""
-        if self._allows(request.caller, verb, town_id):
+        """Check that the caller may do this to that town. Raises Refused: 404 if it may not even see the town, else 403.
+
+        What is no town id is answered like an unknown town, before the store is read.
+        """
+        is_an_id = _is_town_id(town_id)
+        if is_an_id and self._allows(request.caller, verb, town_id):
             return self._audit("access.granted", request, verb, town_id)
         self._audit("access.refused", request, verb, town_id)
-        if any(self._allows(request.caller, other, town_id) for other in ("read", "debug", "write")):
+        if is_an_id and any(self._allows(request.caller, other, town_id) for other in ("read", "debug", "write")):
             hint = f"the AccessRules of the deployment must allow you the verb {verb} on this town"
             raise Refused(f"you may not {verb} this town", status=403, hint=hint)
         raise not_found()
 
     def require_new(self, request: SignedRequest, town_id: str) -> None:
-        """Check that the caller may create a town with this id. Raises Refused (403), whether or not the town exists."""
+        """Check that the caller may create a town with this id. Raises Refused, whether or not the town exists.
+
+        The status is 422 if no town can have this id, else 403.
+        """
+        try:
+            keys.checked_town_id(town_id)
+        except Refused as problem:
+            self._audit("access.refused", request, "write", town_id)
+            raise Refused("not a town id", status=422, path="townId", hint=problem.hint) from None
         if self._allows(request.caller, "write", town_id):
             return self._audit("access.granted", request, "write", town_id)
         self._audit("access.refused", request, "write", town_id)
         hint = "choose an id that the AccessRules of the deployment allow you to write, or have a rule added"
         raise Refused("you may not create a town with this id", status=403, path="townId", hint=hint)
+
+    def admit(self, request: SignedRequest) -> SignedRequest:
+        """Note a request that is about no town. Every signed one is allowed."""
+        self._audit("access.granted", request, "read", None)
+        return request
 
     def list_towns(self, request: SignedRequest) -> tuple[str, ...]:
         """The id prefixes of the towns that the caller may list, so that few other towns are read. Never raises."""
@@ -99,18 +116,15 @@ class Access:
 
 def require_town_id(town_id: str) -> None:
     """Answer an id that is not a valid town id like an unknown town: raises Refused (404) before the store is read."""
+    if not _is_town_id(town_id):
+        raise not_found()
+
+
+def _is_town_id(text: str) -> bool:
     try:
-        keys.checked_town_id(town_id)
+        return bool(keys.checked_town_id(text))
     except Refused:
-        raise not_found() from None
-
-
-def require_new_town_id(town_id: str) -> None:
-    """Refuse (422) an id that no town can have."""
-    try:
-        keys.checked_town_id(town_id)
-    except Refused as problem:
-        raise Refused("not a town id", status=422, path="townId", hint=problem.hint) from None
+        return False
 
 
 def _fits(patterns: Iterable[str], text: str) -> bool:

@@ -23,6 +23,7 @@ from shared.domain import shapes
 from shared.domain.errors import Refused, TownError
 from shared.domain.field_errors import first_error, what_is_expected
 from shared.intake import strict_json
+from shared.questions.pages import carried
 
 M = TypeVar("M", bound=BaseModel)
 Q = TypeVar("Q", bound=Query)
@@ -32,8 +33,8 @@ Reply = dict[str, Any]
 BODY_SIZE: Final = 64 * 1024
 NO_ROUTE: Final = "there is no such route"
 SEE_ROUTES: Final = "GET /openapi.json describes every route"
-ANSWER_SIZE: Final = 5_500_000
-"""The longest answer in ASCII characters: a little less than the 6 MB that a Lambda may return."""
+ANSWER_SIZE: Final = 6_000_000
+"""The longest body, counted as a Lambda returns it: a little less than the 6 MB that it may return."""
 REQUEST_ID: Final = "X-Request-Id"
 _REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
 _DEPTH: Final = 32
@@ -156,8 +157,8 @@ def answer(status: int, value: object) -> Reply:
 
 def answer_text(body: str, *, status: int = 200) -> Reply:
     """A JSON answer that is text already. Raises Refused (413)."""
-    if len(body) > ANSWER_SIZE:
-        hint = "request less at a time, or read the town's image with townctl --bucket"
+    if carried(body) > ANSWER_SIZE:
+        hint = "request a smaller `limit` or a shorter window, use the lists instead of the status, or use townctl --bucket"
         raise Refused("the answer would be too large", status=413, hint=hint)
     headers = {"Content-Type": "application/json", **problems.NO_STORE}
     return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}

@@ -15,7 +15,7 @@ from shared.domain.times import parse_iso
 
 Q = TypeVar("Q", bound="Query")
 
-_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _MOST_PARAMETERS: Final = 50
 
 
@@ -46,7 +46,6 @@ AnId = Annotated[str, Field(min_length=1, max_length=64)]
 Cursor = Annotated[
     str | None,
     Field(
-        max_length=1024,
         description="The `next` of the page before; omit it for the first page",
         examples=["WyIyMDI2LTAxLTEwVDEyOjAwOjAwLjAwMFoiLCJiMSJd"],
     ),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from shared.domain.errors import Refused
 
@@ -23,7 +23,11 @@ Invoke = Callable[[str, Any], Any]
 REGION: Final = "us-east-1"
 _SERVICE: Final = "execute-api"
 _ANY: Final = "ANY"
+LARGEST_BODY: Final = 10 << 20
+"""The most bytes of a request that API Gateway takes."""
+_LONGEST_NUMBER: Final = 12
 _SKEW: Final = timedelta(minutes=5)
+_ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})"
 )
@@ -93,14 +97,14 @@ class Gateway:
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """The answer to a request: the function's, or the gateway's own if it refuses the request."""
-        parts = urlsplit(target)
+        path, query = parts_of(target)
         for route in self._routes:
-            parameters = route.match(method, parts.path)
+            parameters = route.match(method, path)
             if parameters is not None:
                 break
         else:
             return _said(404, "Not Found")
-        event = event_of(method, parts.path, parts.query, headers, body=body, route=route, parameters=parameters)
+        event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
         if route.guard == "AWS_IAM":
             caller = self._signed_by(method, target, headers, body)
             if caller is None:
@@ -147,6 +151,13 @@ class Gateway:
         return caller if expected == claimed[6] else None
 
 
+def parts_of(target: str) -> tuple[str, str]:
+    """The path and the query of a request's target, both still in percent encoding. Any text is a target."""
+    text = _ORIGIN.sub("", target, count=1).partition("#")[0]
+    path, _, query = text.partition("?")
+    return path if path.startswith("/") else f"/{path}", query
+
+
 class Answering(Protocol):
     """Anything that answers requests."""
 
@@ -185,9 +196,12 @@ def _handler_of(gateway: Answering) -> type[BaseHTTPRequestHandler]:
         def _any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             length = headers.get("content-length", "0")
-            if not (length.isascii() and length.isdecimal()):
+            if not (length.isascii() and length.isdecimal()) or "transfer-encoding" in headers:
                 self.close_connection = True  # the start of the next request is unknown
                 return self._say(_said(400, "Bad Request"))
+            if len(length) > _LONGEST_NUMBER or int(length) > LARGEST_BODY:
+                self.close_connection = True  # as above
+                return self._say(_said(413, "Request Entity Too Large"))
             return self._say(gateway.answer(self.command, self.path, headers, self.rfile.read(int(length))))
 
         def _say(self, answered: Mapping[str, Any]) -> None:

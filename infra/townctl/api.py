@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 from infra.townctl import api_client
 from infra.townctl.api_client import ApiAnswer
-from infra.townctl.output import plain
 from shared.domain.errors import Refused, Retryable, StoreUnavailable, Terminal
 
 T = TypeVar("T")
@@ -132,8 +131,8 @@ class Api:
         if not isinstance(said.document, dict) or said.status < 400:
             return self._not_an_api(said)
         document: Mapping[str, Any] = said.document
-        detail = plain(document.get("detail") or document.get("message") or f"status {said.status}")[:_SHOWN]
-        hint = plain(document.get("hint") or "")
+        detail = str(document.get("detail") or document.get("message") or f"status {said.status}")[:_SHOWN]
+        hint = str(document.get("hint") or "")
         if said.status in (502, 503, 504):
             return StoreUnavailable(detail, hint=hint or "try again in a few seconds")
         if said.status >= 500:

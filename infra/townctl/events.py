@@ -127,6 +127,9 @@ def redrive(
     place: ThePlace,
 ) -> Answer:
     """Redrive a poisoned event: post a copy with the id `<id>:r<n>`. The poisoned event stays as it is."""
+    if not event_id:
+        hint = f"`townctl event list {town_id} --poisoned` shows the ids"
+        raise Refused("the id of the event is empty", status=400, path="event", hint=hint)
     return _accepted(place.redrive(town_id, event_id))
 
 

@@ -49,7 +49,7 @@ def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, place
 
 def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, place: Place) -> Answer:
     moment = time_of(at, what="at")
-    town_id = town_id or _only_town(place.town_ids())
+    town_id = _only_town(place.town_ids()) if town_id is None else town_id
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
     return Answer(found, view(found))
 

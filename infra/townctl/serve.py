@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
 from functions import problems
 from functions.access import Access
 from functions.api import BESIDES, REQUEST_ID
-from infra.devstack.gateway import Route, event_of, serving
+from infra.devstack.gateway import Route, event_of, parts_of, serving
 from infra.townctl import agent_programs, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import secret_files
@@ -39,6 +38,7 @@ from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
 
 DEFAULT_PORT: Final = 8765
+_SERVED: Final = '{"served":"townctl"}'
 _ARN: Final = "arn:townctl:token:::operator/"
 
 
@@ -74,14 +74,13 @@ class Served:
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """Check the token, then let the function's handler answer."""
-        path = urlsplit(target).path
+        path, query = parts_of(target)
         if path == "/":
-            return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": '{"served":"townctl"}'}
+            return _root(method)
         for route, handler in self.routes:
             parameters = route.match(method, path)
             if parameters is None:
                 continue
-            query = urlsplit(target).query
             event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
             try:
                 claims = self._claims(headers)
@@ -104,7 +103,7 @@ class Served:
                 event["requestContext"]["authorizer"] = {"iam": {"userArn": _ARN + claims.town}}
             with self._turn:
                 return handler(event, None)
-        return {"statusCode": 404, "headers": {}, "body": ""}
+        raise AssertionError("the last route takes every path")
 
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
         scheme, _, shown = headers.get("authorization", "").partition(" ")
@@ -185,6 +184,16 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
     ]
     found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
     return Served(tuple(sorted(found, key=lambda each: each[0].rank)), key, around.clock)
+
+
+def _root(method: str) -> dict[str, Any]:
+    """What tells townctl that a `townctl serve` answers here; nobody needs a token to ask."""
+    said: dict[str, Any] = {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": _SERVED}
+    if method not in ("GET", "HEAD"):
+        said = problems.response(405, "this path does not have this method", hint="use one of: GET, HEAD")
+        said["headers"]["Allow"] = "GET, HEAD"
+    said["headers"][REQUEST_ID] = "none"
+    return said
 
 
 def key_of(context: Context) -> str:

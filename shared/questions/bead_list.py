@@ -19,7 +19,7 @@ from shared.questions import overview
 from shared.questions.filters import LIMIT, BeadFilter
 from shared.questions.lines import columns_of, line_of
 from shared.questions.overview import ConvoyLine
-from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
+from shared.questions.pages import LOOKED_AT_MOST, ROWS_SIZE, carried, cursor_of, place_of
 from shared.questions.waiting import Waiting
 from shared.town import database
 
@@ -67,7 +67,8 @@ _CREATED_AT: Final = columns_of(BeadEntry).index("created_at")
 class BeadList:
     """A page of beads, newest first. `next` is the `cursor` of the next page, null on the last one.
 
-    A page may have fewer beads than the limit, even none, while `next` leads on: then its filter took few of those it looked at.
+    A page may have fewer beads than the limit, even none, while `next` leads on: then its filter took few of those it looked at,
+    or their texts are long.
     `waiting` says why those of its beads wait that are live and on which no agent works, as a status does.
     """
 
@@ -133,13 +134,14 @@ def _page(
 ) -> tuple[list[BeadEntry], str | None]:
     """The next beads after a place that are wanted, and the cursor of the page after them."""
     found: list[BeadEntry] = []
-    last = place
+    last, size = place, 0
     for looked_at, read in enumerate(_newest_first(sql, wanted, place)):
-        if len(found) == limit or looked_at == LOOKED_AT_MOST:
+        if len(found) == limit or looked_at == LOOKED_AT_MOST or size > ROWS_SIZE // 2:  # half is for why they wait
             return found, cursor_of(last)
         last = read.place
         if _fits(read, wanted):
             found.append(read.bead)
+            size += carried(json.dumps((read.bead.title, read.bead.labels)))
     return found, None
 
 

@@ -82,11 +82,14 @@ def events(
     cursor: str | None = None,
 ) -> Steps[EventList]:
     """A page of the events that are wanted. Raises Refused (422) for a wrong cursor, UnknownTown, DamagedImage."""
-    place = _START if cursor is None else _Place(*place_of(cursor, int, int, int, int))
-    newest = yield from past.newest(town_id)
+    place = _START if cursor is None else _Place(*place_of(cursor, int, int, int, int, str, int))
     waiting = (yield from _waiting(town_id, store)) if wanted.reads("inbox") else []
+    newest = yield from past.newest(
+        town_id
+    )  # after the inbox: an event that a tick takes meanwhile is in both, not in neither
     found: list[EventEntry] = []
     with database.opened(newest.image) as sql:
+        place, waiting = _resumed(sql, place, [each for each in waiting if not _is_taken(sql, each)])
         reader = _Reader(town_id, past, sql, wanted, place, waiting)
         while (entry := (yield from reader.next())) is not None:
             if wanted.takes(entry.state, entry.event_type):
@@ -100,16 +103,46 @@ def events(
 class _Place(NamedTuple):
     """How far the sources are read: each gives only what is below these numbers.
 
-    Of the row of tick `tick`, the first `repeated` repetitions are still to come.
+    Of the row of tick `tick`, the first `repeated` repetitions are still to come. `last` is the last event that was shown from the
+    inbox, and `known` the newest seq when the list began: a tick may take from the inbox what was shown already.
     """
 
     inbox: int
     seq: int
     tick: int
     repeated: int
+    last: str
+    known: int
 
 
-_START: Final = _Place(_NEWEST, _NEWEST, _NEWEST, 0)
+_START: Final = _Place(_NEWEST, _NEWEST, _NEWEST, 0, "", _NEWEST)
+
+
+def _resumed(sql: sqlite3.Connection, place: _Place, waiting: list[EventEntry]) -> tuple[_Place, list[EventEntry]]:
+    """The place in the present image, and the events in the inbox that were not shown yet."""
+    if place is _START:
+        return place._replace(known=_newest_seq(sql)), waiting
+    if place.seq == _NEWEST:
+        taken = sql.execute(
+            "SELECT seq FROM town_events WHERE event_id = :id AND seq > :known",
+            {"id": place.last, "known": place.known},
+        ).fetchone()
+        if taken is not None:
+            return place._replace(inbox=0, seq=taken[0]), []
+    ids = [each.event_id for each in waiting[: place.inbox + 1]]
+    return place, waiting[: ids.index(place.last) if place.last in ids else place.inbox]
+
+
+def _newest_seq(sql: sqlite3.Connection) -> int:
+    return int(sql.execute("SELECT COALESCE(MAX(seq), 0) FROM town_events").fetchone()[0])
+
+
+def _is_taken(sql: sqlite3.Connection, waiting: EventEntry) -> bool:
+    """Whether a tick has stored the event, and has not yet cleared the inbox."""
+    stored = sql.execute(
+        "SELECT received_at FROM town_events WHERE event_id = :id", {"id": waiting.event_id}
+    ).fetchone()
+    return stored is not None and readable_time(stored[0]) == waiting.received_at
 
 
 class _Reader:
@@ -127,7 +160,7 @@ class _Reader:
         self.place = place
         self.finished = False
         self._town_id, self._past, self._sql = town_id, past, sql
-        self._waiting = waiting[: place.inbox]
+        self._waiting = waiting
         self._stored = _stored(sql, wanted, place.seq)
         self._next_stored = next(self._stored, None)
         self._rows: list[JournalRow] = []
@@ -138,8 +171,9 @@ class _Reader:
     def next(self) -> Steps[EventEntry | None]:
         """The next event; None after the last one (`finished`), or if this page has looked far enough."""
         if self._waiting:
-            self.place = self.place._replace(inbox=len(self._waiting) - 1)
-            return self._waiting.pop()
+            entry = self._waiting.pop()
+            self.place = self.place._replace(inbox=len(self._waiting), last=entry.event_id)
+            return entry
         stored = self._next_stored
         if not (yield from self._look_back(None if stored is None else stored[0])) or not self._rows_left:
             return None

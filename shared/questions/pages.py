@@ -1,7 +1,8 @@
 """Pages of long lists. A cursor names the place where the next page starts, and is checked like any other input.
 
-A page ends when it has `limit` entries, or when it has looked at LOOKED_AT_MOST rows of which a filter took few. So no request
-walks through the whole history of a town; `next` says whether there is more to look at.
+A page ends when it has `limit` entries, when it has looked at LOOKED_AT_MOST rows of which a filter took few, or when its rows
+are as long as a Lambda may answer. So no request walks through the whole history of a town, and none fails because texts are
+long; `next` says whether there is more to look at.
 """
 
 import base64
@@ -12,12 +13,16 @@ from typing import Any, Final
 from shared.domain.errors import Refused
 
 LOOKED_AT_MOST: Final = 10_000
+ROWS_SIZE: Final = 4_500_000
+"""The most characters that the rows of one page take, as `carried` counts them. An answer with more around them still fits."""
+
 _LONGEST_CURSOR: Final = 1024
+_LARGEST: Final = 2**62
 
 
 def cursor_of(place: Iterable[str | int]) -> str:
     """The cursor of a place in a list. It has only letters, digits, hyphens and underscores."""
-    text = json.dumps(list(place), separators=(",", ":"))
+    text = json.dumps(list(place), separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -30,6 +35,8 @@ def place_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
         place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if [type(part) for part in place] != list(kinds) or cursor_of(place) != cursor:
             raise ValueError("another list's cursor")
+        if not all(0 <= part <= _LARGEST for part in place if isinstance(part, int)):
+            raise ValueError("no number of a database")
     except (ValueError, TypeError, RecursionError):
         raise Refused(
             "the cursor is not one of this list",
@@ -38,3 +45,11 @@ def place_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
             hint="send the `next` of the page before, unchanged, or omit it for the first page",
         ) from None
     return tuple(place)
+
+
+def carried(text: str) -> int:
+    """The characters that a JSON text takes in what a Lambda returns: it is a text in JSON once more, so these are escaped twice.
+
+    A Lambda may return 6 MB of it.
+    """
+    return len(text) + text.count('"') + text.count("\\")

@@ -1,7 +1,6 @@
 """Past ticks: the rows of the journal, of the image and of the published objects alike, forwards and backwards."""
 
 import json
-from typing import Final
 
 from shared.domain.errors import Refused
 from shared.domain.shapes import Time, answer
@@ -9,9 +8,7 @@ from shared.domain.times import from_text
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.questions.filters import TICKS
-
-ROWS_SIZE: Final = 4_500_000
-"""The most characters of journal rows in one answer; a Lambda may return 6 MB."""
+from shared.questions.pages import ROWS_SIZE, carried
 
 
 @answer
@@ -104,7 +101,7 @@ class _Rows:
 
     def take(self, row: JournalRow) -> bool:
         """Take a row; returns False if the page is full."""
-        size = self._size + len(json.dumps(row))
+        size = self._size + carried(json.dumps(row))
         if len(self.rows) == self._limit or (self.rows and size > ROWS_SIZE):
             return False
         self.rows.append(row)

@@ -5,7 +5,8 @@ the state is no longer history's. Where the installed code took over again, the 
 commit at that point is kept.
 """
 
-from shared.domain import canonical
+import json
+
 from shared.domain.report import TickReport
 from shared.domain.shapes import document
 from shared.history import recorded_results
@@ -15,6 +16,7 @@ from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
 from shared.questions import snapshot
+from shared.questions.pages import carried
 from shared.replay import time_window
 from shared.replay.judging import Judgement, TickJudge, missing
 from shared.replay.replayed import (
@@ -54,7 +56,7 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
                 warm_up += 1
                 continue
             told.append(tick)
-            size += len(canonical.dumps(document(tick)).encode()) if page.size else 0
+            size += carried(json.dumps(document(tick))) if page.size else 0
         again.finish()
         seen = wanted.end if cursor is None else told[-1].time
         state = snapshot.town_state(running, seen)

@@ -81,7 +81,9 @@ def test_the_document_has_the_routes_and_authorizers_of_the_template() -> None:
     }
 
 
-schema = schemathesis.openapi.from_wsgi("/openapi.json", apis.application)
+with pytest.MonkeyPatch.context() as deployment:
+    apis.deploy(a_fleet("one"), deployment)
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", apis.application)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.devstack.gateway import Route, serving
+from infra.devstack.gateway import Route, parts_of, serving
 from shared.domain.errors import Refused
 from tests.patience import PATIENCE_SECONDS
 
@@ -35,6 +35,43 @@ def test_a_length_that_is_none_is_a_bad_request(length: str, capsys: pytest.Capt
         answer = said(url, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + length.encode() + b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("length", ["99999999999", "9" * 5_000])
+def test_a_body_that_no_gateway_takes_is_refused_before_it_is_read(
+    length: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A length of many digits was a traceback on the terminal of whoever served, and no answer."""
+    with serving(Echo()) as url:
+        answer = said(url, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + length.encode() + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_body_in_chunks_is_refused_and_never_read_as_the_next_request() -> None:
+    chunks = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n"
+    with serving(Echo()) as url:
+        answer = said(url, chunks)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("/a?x=1", ("/a", "x=1")),
+        ("/a%2Fb?x=%3F?#y", ("/a%2Fb", "x=%3F?")),
+        ("http://host:1/a?x", ("/a", "x")),
+        ("http://[half/a", ("/a", "")),
+        ("*", ("/*", "")),
+        ("", ("/", "")),
+        ("//api/towns", ("//api/towns", "")),
+        ("/[", ("/[", "")),
+    ],
+)
+def test_any_target_has_a_path_and_a_query(target: str, parts: tuple[str, str]) -> None:
+    """`http://[half` was a traceback, and `//api/towns` lost its first segment."""
+    assert parts_of(target) == parts
 
 
 def test_a_request_with_its_length_is_read_whole() -> None:

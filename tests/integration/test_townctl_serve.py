@@ -113,6 +113,13 @@ def test_a_served_town_shows_beads_of_every_id_and_answers_every_method(served: 
         assert with_token(method, beads, None, token=token).status == status
     assert with_token("HEAD", f"{url}/api/towns", None, token=token).status == 200
     assert with_token("OPTIONS", beads, None, token=None).status == 401
+    for method, status in (("GET", 200), ("HEAD", 200), ("DELETE", 405), ("OPTIONS", 405)):
+        said = with_token(method, f"{url}/", None, token=None)
+        assert (said.status, said.headers["x-request-id"], said.headers.get("allow")) == (
+            status,
+            "none",
+            None if status == 200 else "GET, HEAD",
+        )
 
 
 def _get(url: str, token: str) -> Any:

@@ -78,3 +78,32 @@ def test_only_towns_that_begin_as_a_pattern_does_are_looked_at(
     written = AccessRule(callers=("*",), towns=("written*",), verbs=("write",))
     access = Access((mine, others, written), lambda _: None)
     assert access.list_towns(SignedRequest(OPERATOR, "GET /api/towns", "1")) == looked_at
+
+
+@pytest.mark.parametrize("town", ["", "ONE", "a/b", "x" * 65, "\x00", "-a"])
+def test_what_is_no_town_id_is_refused_like_an_unknown_town_and_leaves_a_line(town: str) -> None:
+    """A request for it left none, so nobody saw who tried such ids."""
+    lines: list[str] = []
+    access = Access((AccessRule(callers=("*",), towns=("*",), verbs=("read", "write")),), lines.append)
+    asked = SignedRequest(OPERATOR, "GET /x", "1")
+    with pytest.raises(Refused) as unknown:
+        access.require(asked, "read", town)
+    with pytest.raises(Refused) as impossible:
+        access.require_new(asked, town)
+    assert (unknown.value.status, impossible.value.status) == (404, 422)
+    assert [(json.loads(line)["event"], json.loads(line)["town_id"]) for line in lines] == [
+        ("access.refused", town)
+    ] * 2
+
+
+def test_a_request_about_no_town_leaves_a_line() -> None:
+    lines: list[str] = []
+    Access((), lines.append).admit(SignedRequest(OPERATOR, "GET /openapi.json", "1"))
+    assert json.loads(lines[0]) == {
+        "event": "access.granted",
+        "caller": OPERATOR,
+        "verb": "read",
+        "route": "GET /openapi.json",
+        "request_id": "1",
+        "town_id": None,
+    }

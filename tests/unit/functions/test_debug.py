@@ -12,6 +12,7 @@ import pytest
 from functions.access import Access
 from functions.debug import app as debug
 from functions.settings import AccessRule, DebugSettings
+from shared.domain.errors import Refused
 from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
@@ -289,6 +290,14 @@ def test_a_look_alike_of_a_town_id_never_reaches_the_store(api: DebugApi, town: 
     for name in ("get", "list", "get_if_changed"):
         delattr(api.world.objects, name)
     assert (answer.status, answer.is_problem) == (404, True)
+
+
+def test_quotation_marks_count_twice_because_a_lambda_returns_the_answer_as_a_text_in_json() -> None:
+    from functions import api as shared_api
+
+    with pytest.raises(Refused) as refused:
+        shared_api.answer(200, {"text": '"' * (shared_api.ANSWER_SIZE // 3)})
+    assert (refused.value.status, "limit" in refused.value.hint) == (413, True)
 
 
 def test_an_answer_that_a_lambda_could_not_give_is_refused(api: DebugApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Lists in pages: every entry once, in order, also of a published past, and with a wrong cursor refused."""
 
+import base64
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -196,6 +198,18 @@ def test_every_bead_of_an_old_town_is_on_exactly_one_page(monkeypatch: pytest.Mo
     assert {bead.bead_id for bead in rare} == {"b1", "b2"}
 
 
+def test_a_page_of_beads_with_long_titles_is_as_long_as_a_lambda_may_answer() -> None:
+    town = a_town(TOWN)
+    for number in range(500):
+        town = town.bead(f"b{number:03}", title='"\\' * 2_000, status="closed")
+    world = a_world(town)
+    first = beads(world, limit=500)
+    assert len(json.dumps({"body": json.dumps(document(first))})) < 6_000_000
+    assert first.next is not None
+    every = every_page(lambda cursor: beads(world, limit=500, cursor=cursor), "beads")
+    assert len({bead.bead_id for bead in every}) == len(every) == 500
+
+
 def test_convoys_are_listed_with_their_state() -> None:
     world = a_world(some_beads())
     found = drive(bead_list.convoys(TOWN, world.store))
@@ -226,8 +240,22 @@ def test_a_cursor_of_something_else_is_refused_with_a_hint(cursor: str) -> None:
     assert refused.value.hint
 
 
+@pytest.mark.parametrize("number", [-1, 2**62 + 1, 10**30])
+def test_a_forged_cursor_with_a_number_that_no_database_has_is_refused(number: int) -> None:
+    with pytest.raises(Refused) as refused:
+        events(a_world(a_town(TOWN)), cursor=pages.cursor_of((0, number, 0, 0, "", 0)))
+    assert (refused.value.status, refused.value.path) == (422, "cursor")
+
+
+def test_a_forged_cursor_with_half_a_character_is_refused() -> None:
+    forged = base64.urlsafe_b64encode(b'["\\ud800","b"]').decode().rstrip("=")
+    with pytest.raises(Refused) as refused:
+        beads(a_world(a_town(TOWN)), cursor=forged)
+    assert (refused.value.status, refused.value.path) == (422, "cursor")
+
+
 def test_a_cursor_keeps_its_place() -> None:
-    place = ("2026-01-10T12:00:00.000Z", 'odd/?#" 🐝')
+    place = ("2026-01-10T12:00:00.000Z", 'odd/?#"' + 58 * "🐝")
     assert pages.place_of(pages.cursor_of(place), str, str) == place
 
 
@@ -330,6 +358,43 @@ def test_every_event_is_on_exactly_one_page(limit: int) -> None:
     world = contested()
     whole = every_page(lambda cursor: events(world, limit=limit, cursor=cursor), "events")
     assert whole == list(events(world).events)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7])
+def test_an_event_that_a_tick_takes_between_two_pages_is_neither_missing_nor_shown_twice(limit: int) -> None:
+    """Events that were shown in the inbox came again on the next page as stored ones."""
+    world = a_world(a_town(TOWN))
+    for number in range(4):
+        world.post(event("town_started", event_id=f"stored-{number}"), town_id=TOWN)
+        world.run(town_id=TOWN)
+    world.clock.move(seconds=1)
+    for number in range(6):
+        world.post(event("town_started", event_id=f"waiting-{number}"), town_id=TOWN)
+        world.clock.move(seconds=1)
+    first = events(world, limit=limit)
+    found = [each.event_id for each in first.events]
+    world.run(town_id=TOWN)
+    world.post(event("town_started", event_id="later-on"), town_id=TOWN)
+    cursor = first.next
+    while cursor is not None:
+        page = events(world, limit=limit, cursor=cursor)
+        found += [each.event_id for each in page.events]
+        cursor = page.next
+    assert [each for each in found if each != "later-on"] == [
+        *(f"waiting-{number}" for number in range(5, -1, -1)),
+        *(f"stored-{number}" for number in range(3, -1, -1)),
+    ]
+
+
+def test_an_event_that_is_stored_and_not_yet_cleared_from_the_inbox_is_listed_once() -> None:
+    world = a_world(a_town(TOWN))
+    world.post(event("town_started", event_id="only-one"), town_id=TOWN)
+    [key] = [key for key in world.objects.list(f"towns/{TOWN}/").keys if "/inbox/" in key]
+    kept = world.objects.get(key)
+    assert kept is not None
+    world.run(town_id=TOWN)
+    world.objects.put(key, kept.body)
+    assert [(each.event_id, each.state) for each in events(world).events] == [("only-one", "processed")]
 
 
 def test_two_conflicts_in_one_tick_are_both_listed() -> None:
