@@ -21,6 +21,7 @@ _IN_WORDS_OF_JSON: Final = {
 
 _TO_DO: Final = {
     "missing": "add this field",
+    "no_id": "shorten this id, or leave out its line breaks and other control characters",
     UNKNOWN_FIELD: "remove this field; its name may be misspelt",
     "string_too_long": "shorten this text",
     "string_too_short": "this text may not be empty: send one, or leave the field out",

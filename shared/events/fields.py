@@ -20,6 +20,7 @@ TOO_LARGE: Final = "too_large"
 """The pydantic error type of a text over its limit."""
 
 _LARGEST_INTEGER: Final = 2**63 - 1
+_ID: Final = r"^[^\x00-\x1f\x7f-\x9f]{1,64}$"
 
 
 class Part(BaseModel):
@@ -55,6 +56,13 @@ def _status_message(text: str) -> str:
     if len(message) > limits.STATUS_MESSAGE:
         raise PydanticCustomError(TOO_LARGE, "at most {limit} characters", {"limit": limits.STATUS_MESSAGE})
     return message
+
+
+def _id(given: object) -> object:
+    """Refuses a text that is no id in words; the pattern alone, which the JSON schema has, would be a riddle."""
+    if isinstance(given, str) and not re.fullmatch(_ID, given):
+        raise PydanticCustomError("no_id", "an id has 1 to 64 characters and no control characters")
+    return given
 
 
 def _time(given: object) -> object:
@@ -112,7 +120,7 @@ BodyText = Annotated[str, AfterValidator(_text_of_at_most(limits.BODY_SIZE))]
 """A bead's body: at most 32 KiB."""
 StatusMessage = Annotated[str, AfterValidator(_text_of_at_most(limits.EVENT_SIZE)), AfterValidator(_status_message)]
 """1 to 280 characters after trimming; the value is the trimmed text."""
-IdText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
+IdText = Annotated[str, Field(pattern=_ID), BeforeValidator(_id)]
 """An id as in the envelope: 1 to 64 characters, no control characters."""
 Ids = Annotated[tuple[IdText, ...], Field(strict=False)]
 """A list of ids."""

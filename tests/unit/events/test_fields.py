@@ -7,6 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError, create_model
 
 from shared import events
+from shared.domain.field_errors import first_error
 from shared.events import EVENTS, fields
 from shared.events.base import Event, UnreadableEvent
 from shared.events.fields import TOO_LARGE, FreeText, IdText, JsonList, JsonObject, Part, StatusMessage, Time
@@ -106,6 +107,16 @@ def test_nothing_is_coerced_and_no_shape_is_guessed(kind: str) -> None:
 def test_what_the_specification_allows_is_taken(kind: str) -> None:
     for value in TAKEN[kind]:
         assert problem(kind, value) is None, value
+
+
+@pytest.mark.parametrize("text", ["", "x" * 65, "a\n"])
+def test_what_is_no_id_is_refused_in_words_and_not_with_a_pattern(text: str) -> None:
+    """It said that the text should match a regular expression."""
+    with pytest.raises(ValidationError) as refused:
+        TypeAdapter(IdText).validate_python(text)
+    problem = first_error(refused.value)
+    assert problem.message == "an id has 1 to 64 characters and no control characters"
+    assert "shorten this id" in problem.hint
 
 
 def test_a_lone_surrogate_is_no_text() -> None:
