@@ -289,15 +289,16 @@ class TownBuilder:
 
     def waits(self, at: datetime = T) -> Mapping[str, Waiting]:
         """Why each bead waits on which no agent works, seen at a time."""
-        return self._waits(at).of_beads
+        return self.asked(at).of_beads
 
     def waiting_of(self, row_id: str) -> Waiting:
         """Why any bead or agent waits."""
-        found = self._waits(T).of(row_id)
+        found = self.asked(T).of(row_id)
         assert found is not None
         return found
 
-    def _waits(self, at: datetime) -> Waits:
+    def asked(self, at: datetime) -> Waits:
+        """Why everything waits, seen at a time."""
         given = TickInput(
             tick_no=self.tick_no + 1,
             tick_id=f"{self.tick_no + 1}-look",

@@ -6,12 +6,12 @@ private copy of the town as it was at that time. Nothing is written.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from shared.domain.errors import Refused
 from shared.domain.limits import just_after
 from shared.domain.shapes import Time, answer
-from shared.domain.times import from_text, to_text
+from shared.domain.times import readable_time, to_text
 from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
@@ -83,12 +83,15 @@ def _explain(
     start = yield from past.newest(town_id) if at is None else _state_before(town_id, past, at)
     with rerun(start) as running:
         notes = [] if at is None else (yield from _roll_forward(running, past, at))
-        row = _row(running.sql, kind, subject)
+        row = _row(running.sql, town_id, kind, subject)
         story, until = _empty_story(running.sql, kind, subject, row), at or now
         yield from _read(story, past, town_id, row, until)
         entries = story.entries()
         if not row and not entries:
+            yield from _refuse_before_birth(past, town_id, kind, subject, at)
             raise _unknown(running.sql, town_id, kind, subject, at)
+        if not row and kind == "bead" and _was_agent(subject, entries):
+            raise _of_other_kind(town_id, "agent", subject, was="was")
         notes += _what_is_missing(story, row)
         seen = snapshot.given_at(running, until).now
         return Explanation(
@@ -155,7 +158,8 @@ def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[st
 
 def _read(story: Story, past: TownPast, town_id: str, row: Mapping[str, Any], until: datetime) -> Steps[None]:
     """Read the journal from the creation of the bead, or from its beginning if that is unknown, up to `until`."""
-    born = None if not row else (yield from past.before(town_id, from_text(row["created_at"])))
+    created_at = readable_time(row.get("created_at"))
+    born = None if created_at is None else (yield from past.before(town_id, created_at))
     rows = JournalRows(past, town_id)
     yield from rows.start_after(0 if born is None else born.tick_no)
     while (recorded := rows.next) is not None and time_of(recorded) <= until:
@@ -163,21 +167,51 @@ def _read(story: Story, past: TownPast, town_id: str, row: Mapping[str, Any], un
         yield from rows.advance()
 
 
-def _row(sql: database.Database, kind: SubjectKind, subject: str) -> dict[str, Any]:
+def _row(sql: database.Database, town_id: str, kind: SubjectKind, subject: str) -> dict[str, Any]:
     """The row of the bead, with the agent's own columns for an agent; empty if it does not exist."""
     bead = lives.bead_row(sql, subject)
     if bead is None:
         return {}
     agent = lives.agent_row(sql, subject)
     if (agent is not None) != (kind == "agent"):
-        other = "agent" if agent is not None else "bead"
-        raise Refused(
-            f"{subject} is an agent, not a bead" if agent is not None else f"{subject} is a bead, not an agent",
-            status=400,
-            path=kind,
-            hint=f"`townctl explain {other} {subject}` explains it",
-        )
+        raise _of_other_kind(town_id, "bead" if agent is None else "agent", subject, was="is")
     return bead if agent is None else {**bead, **agent}
+
+
+def _of_other_kind(town_id: str, other: SubjectKind, subject: str, *, was: Literal["is", "was"]) -> Refused:
+    """The refusal of an agent that was asked for as a bead, or of a bead that was asked for as an agent."""
+    names = {"agent": "an agent, not a bead", "bead": "a bead, not an agent"}
+    return Refused(
+        f"{subject} {was} {names[other]}",
+        status=400,
+        path="bead" if other == "agent" else "agent",
+        hint=f"`townctl explain {other} {subject} --town {town_id}` explains it",
+    )
+
+
+def _was_agent(subject: str, entries: tuple[StoryEntry, ...]) -> bool:
+    """Whether the story says that this agent was deleted."""
+    return any(each.what == f"delete_agent {subject}" and each.outcome == "applied" for each in entries)
+
+
+def _refuse_before_birth(
+    past: TownPast, town_id: str, kind: SubjectKind, subject: str, at: datetime | None
+) -> Steps[None]:
+    """Raise Refused (404) with the time of creation, if a bead or agent of today did not exist at a past time."""
+    if at is None:
+        return
+    newest = yield from past.newest(town_id)
+    with rerun(newest) as today:
+        row = lives.bead_row(today.sql, subject)
+    created_at = None if row is None else readable_time(row["created_at"])
+    if created_at is None or created_at <= at:
+        return
+    raise Refused(
+        f"town {town_id} had no {kind} {subject} at {to_text(at)}: it was created at {to_text(created_at)}",
+        status=404,
+        path="at",
+        hint=f"ask for {to_text(created_at)} or later",
+    )
 
 
 def _gone(kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEntry, ...]) -> Gone:
@@ -221,7 +255,8 @@ def _what_is_missing(story: Story, row: Mapping[str, Any]) -> list[str]:
     first = story.first_tick
     if first is None:
         return ["no journal rows of this time are kept: the story is made from the audit trail only"]
-    if row and first.tick > 1 and from_text(row["created_at"]) < first.time:
+    created_at = readable_time(row.get("created_at"))
+    if created_at is not None and first.tick > 1 and created_at < first.time:
         return [
             f"the story before tick {first.tick} is made from the audit trail only: older journal rows are not kept"
         ]

@@ -56,11 +56,17 @@ class Needs:
             yield from _events(AT_WORK, root.bead_id)
 
     def _of_the_next(self, guard: Guard, row: Row, ahead: tuple[str, ...]) -> Iterator[Need]:
+        """What ends the wait without the end of the chain: the next bead is cancelled or merged; failed ones are reopened."""
         for event_type in ENDED_BY[guard.guard]:  # type: ignore[index] # a guard in _CHAINED is a hold or state
             if event_type == "convoy_closed":
                 yield from _events((event_type,), row.id)
             elif ahead and ahead[0] in self.rows:
+                if self.rows[ahead[0]].type == BeadType.CONVOY:
+                    yield from _events(("convoy_closed",), ahead[0])
                 yield from _events((event_type,), ahead[0])
+        if guard.guard == "blocked_by":
+            for failed in (each for each in ahead[:NAMED_AT_MOST] if each not in self.rows):
+                yield from _events(("bead_reopened",), failed)
 
     def _of_guard(self, guard: Guard, row: Row) -> Iterator[Need]:
         events = self._ended_by(guard, row)
@@ -114,10 +120,13 @@ class Needs:
         if guard.guard == "batch_live":
             yield from _events(("triage_resolved",), row.id)
         for bead in self.holding.in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
-            worked_on = bead in self.rows and self.rows[bead].worked_on
-            yield from _events((each for each in of_each if worked_on or each not in AT_WORK), bead)
-        for agent in self.holding.idlers_in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
-            yield from _events(("agent_reset",), agent)
+            agent = self.town.hooks.get(bead)
+            reports = agent is not None and agent.status is not AgentStatus.DEAD
+            yield from _events((each for each in of_each if reports or each not in AT_WORK), bead)
+            if agent is not None and agent.status is AgentStatus.STALLED:
+                yield from _events(("agent_reset",), agent.id)
+        for idler in self.holding.idlers_in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
+            yield from _events(("agent_reset",), idler)
         yield from _events((each for each in events if each in OF_THE_TOWN), row.id)
 
     def _of_nature(self, row: Row) -> Iterator[Need]:

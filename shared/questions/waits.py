@@ -105,7 +105,7 @@ class Waits:
     def _waiting(self, row: Row, ahead: Outlook) -> Waiting:
         draft = self._draft(row, ahead)
         first = draft.guards[0]
-        reason = None if row.worked_on else draft.reason
+        reason = draft.reason if row.live and not row.worked_on else None
         return Waiting(
             bead_id=row.id,
             reason=reason,

@@ -83,6 +83,18 @@ def _raised(town: TownBuilder) -> TownBuilder:
 NEEDED: Final[dict[str, tuple[Build, list[tuple[str, str | None]]]]] = {
     "a held blocker": (_on_a_held_one, [("bead_updated", "a"), ("bead_cancelled", "a")]),
     "a blocker in work": (_on_one_in_work, [("agent_done", "a"), ("agent_completed", "a"), ("bead_cancelled", "mid")]),
+    "two failed blockers": (
+        lambda town: town.bead("x", status="failed").bead("y", status="failed").bead("b").edge("b", "x").edge("b", "y"),
+        [("bead_reopened", "x"), ("town_configured", None), ("bead_reopened", "y")],
+    ),
+    "a stalled agent": (
+        lambda town: town.agent("f", "refinery", "stalled", hook="now").review("now", "in_progress").review("b"),
+        [("agent_done", "now"), ("bead_cancelled", "now"), ("agent_reset", "f")],
+    ),
+    "a convoy that lands": (
+        lambda town: _landing(town).bead("after").edge("after", "b"),
+        [("bead_cancelled", "l"), ("pr_status_changed", "l"), ("convoy_closed", "b")],
+    ),
     "a full rig": (
         _in_a_full_rig,
         [
@@ -95,7 +107,7 @@ NEEDED: Final[dict[str, tuple[Build, list[tuple[str, str | None]]]]] = {
     ),
     "a dead refinery": (_behind_a_dead_refinery, [("agent_reset", "f")]),
     "another review": (_behind_another_review, [("agent_done", "now"), ("bead_cancelled", "now")]),
-    "a landing": (_landing, [("bead_cancelled", "l"), ("convoy_closed", "b")]),
+    "a landing": (_landing, [("bead_cancelled", "l"), ("pr_status_changed", "l"), ("convoy_closed", "b")]),
     "a missing approval": (_unapproved, [("bead_reopened", "l"), ("convoy_closed", "b")]),
     "a convoy without a rig": (_rigless_convoy, [("bead_created", "b"), ("convoy_closed", "b")]),
     "a bead without a rig": (lambda town: town.bead("b", rig_id=None), [("bead_updated", "b")]),
@@ -208,7 +220,7 @@ def test_a_staged_convoy_is_the_end_of_its_chain() -> None:
     root = waits["after"].root
     assert root is not None
     assert (root.bead_id, root.reason, root.steps) == ("c", "staged", 1)
-    assert needs_of(waits["after"]) == [("convoy_started", "c"), ("bead_cancelled", "c")]
+    assert needs_of(waits["after"]) == [("convoy_started", "c"), ("convoy_closed", "c"), ("bead_cancelled", "c")]
 
 
 def test_a_staged_convoy_whose_beads_are_done_is_not_held_back() -> None:
@@ -403,3 +415,8 @@ def test_a_merge_is_in_progress_since_it_was_requested() -> None:
 def test_a_convoy_waits_for_its_first_unfinished_bead() -> None:
     waiting = a_town().bead("task", labels=["gt:held"]).convoy("c", tracked=["task"]).waits()["c"]
     assert (waiting.actor, waiting.guards[0].actor) == ("task", "task")
+
+
+def test_a_failed_bead_has_no_reason_although_a_rule_will_report_it() -> None:
+    waiting = a_town().bead("x", status="failed").bead("b").edge("b", "x").waiting_of("x")
+    assert (waiting.reason, waiting.rule) == (None, "B5")
