@@ -1,13 +1,15 @@
 """Since when things are as they are: read from the audit trail, for all live beads at once."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 
 from shared.domain.states import Label
 from shared.domain.times import readable_time
+from shared.events.convoys import task_id
 from shared.town.database import Database
+from shared.town.town_keys import TownKeys
 
 
 class Beginnings:
@@ -108,9 +110,20 @@ class Beginnings:
             "WHERE event_type IN ('bead_created', 'bead_updated') AND outcome = 'applied' "
             "AND (event_type = 'bead_created' OR json_extract(payload, '$.labels') IS NOT NULL) ORDER BY seq"
         ).fetchall()
-        for bead_id, at, labels in rows:
+        for bead_id, at, labels in (*self._labels_of_tasks(), *rows):
             found.setdefault(bead_id, []).append((self._known(at, None), json.loads(labels)))
         return found
+
+    def _labels_of_tasks(self) -> Iterator[tuple[str, str, str]]:
+        """The labels with which the tasks of convoys were created."""
+        town_id = TownKeys(self._sql).stored("id")
+        rows = self._sql.execute(
+            "SELECT json_extract(e.payload, '$.convoy_id'), t.key, e.processed_at, json_extract(t.value, '$.labels') "
+            "FROM town_events e, json_each(e.payload, '$.tasks') t WHERE e.event_type = 'convoy_created' "
+            "AND e.outcome = 'applied' AND json_extract(t.value, '$.labels') IS NOT NULL ORDER BY e.seq, t.key"
+        ).fetchall()
+        for convoy_id, index, at, labels in rows:
+            yield task_id(town_id, convoy_id, index), at, labels
 
     @cached_property
     def _news(self) -> Mapping[str, str]:

@@ -174,7 +174,8 @@ class Waits:
         rule = act or ahead.held
         reason = self._reason(row, first, act)
         others = tuple(each for each in guards if each.guard != first.guard)
-        return _Draft(reason, (first, *others), None if rule is None else rule.rule, None if act is None else act.at)
+        due_at = first.until if act is None else act.at
+        return _Draft(reason, (first, *others), None if rule is None else rule.rule, due_at)
 
     def _held(self, row: Row, ahead: Outlook) -> tuple[Hold, ...]:
         """The holds of a row, the one that is its reason first. A bead that is polled, for example, may be blocked as well."""

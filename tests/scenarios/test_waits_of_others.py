@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from shared.domain.times import to_text
+from shared.events.convoys import task_id
 from shared.questions.waiting import Waiting
 from tests.scenarios.test_waits import guards_of, moved
 from tests.towns import T, TownBuilder, a_town, ago, event
@@ -420,3 +421,22 @@ def test_a_convoy_waits_for_its_first_unfinished_bead() -> None:
 def test_a_failed_bead_has_no_reason_although_a_rule_will_report_it() -> None:
     waiting = a_town().bead("x", status="failed").bead("b").edge("b", "x").waiting_of("x")
     assert (waiting.reason, waiting.rule) == (None, "B5")
+
+
+def test_a_task_is_held_since_its_convoy_was_created_although_it_got_another_label_later() -> None:
+    town = a_town()
+    convoy = {"convoy_id": "c", "title": "c", "rig_id": "rig-1", "staged": False}
+    tasks = [{"title": "free"}, {"title": "held", "labels": ["gt:held"]}]
+    town.tick(event("convoy_created", {**convoy, "tasks": tasks}), at=ago(minutes=30))
+    task = task_id(town.town_id, "c", 1)
+    town.tick(event("bead_updated", {"labels": ["gt:held", "x"]}, bead=task), at=ago(minutes=5))
+    assert (town.waits()[task].reason, town.waits()[task].since) == ("held", ago(minutes=30))
+
+
+def test_a_bead_that_gets_no_place_after_the_drain_is_told_when_its_reason_changes() -> None:
+    town = a_town().config(max_polecats_per_rig=1).bead("a").bead("b")
+    waiting = town.key("drain", {"nonce": "n", "started_at": to_text(ago(minutes=1))}).waits()["b"]
+    ends = T + timedelta(minutes=6, milliseconds=1)
+    assert (waiting.reason, waiting.due_at) == ("draining", ends)
+    town.tick(at=ends)
+    assert town.waits(ends)["b"].reason == "rig_full"
