@@ -196,7 +196,8 @@ def _handler_of(gateway: Answering) -> type[BaseHTTPRequestHandler]:
         def _any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             length = headers.get("content-length", "0")
-            if not (length.isascii() and length.isdecimal()) or "transfer-encoding" in headers:
+            given = self.headers.get_all("content-length", [])
+            if not (length.isascii() and length.isdecimal()) or len(given) > 1 or "transfer-encoding" in headers:
                 self.close_connection = True  # the start of the next request is unknown
                 return self._say(_said(400, "Bad Request"))
             if len(length) > _LONGEST_NUMBER or int(length) > LARGEST_BODY:

@@ -98,7 +98,10 @@ def _keys(secret: str | None, key_file: Path | None, context: TheContext) -> tup
         kept = secret_files(context.data).get(KEY_NAME)
         if kept is not None:
             return (kept.reveal(),)
-        hint = "give --secret ARN (the stack's output TownTokenKeyArn), --key-file FILE, or --data of a `townctl serve`"
+        hint = (
+            "give --secret ARN (the stack's output TownTokenKeyArn), --key-file FILE, or --data of a `townctl serve`, "
+            "which makes the key when it starts: wait until it answers"
+        )
         problem = f"a key is required to sign the token, and {context.data} has none"
         raise Refused(problem, status=400, path="secret", hint=hint)
     endpoint = context.named_bucket.endpoint_url if context.named_bucket is not None else None

@@ -32,7 +32,7 @@ class TownList:
 
 
 def entries(town_ids: Sequence[str], store: TownStore) -> Steps[tuple[TownEntry, ...]]:
-    """An entry for each of these towns, from their manifests: no image is loaded."""
+    """An entry for each of these towns, from their heads: no image is loaded."""
     standings = yield from store.standings(town_ids)
     return tuple(_entry(*found) for found in zip(town_ids, standings, strict=True))
 

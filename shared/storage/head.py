@@ -132,16 +132,14 @@ def decode(body: bytes, *, key: str, town_id: str) -> Head:
     end = _LENGTH_BYTES + int.from_bytes(sealed[:_LENGTH_BYTES], "big")
     if end > len(sealed):
         raise _damaged(key, "its manifest is longer than the object")
-    return Head(_manifest_of(bytes(sealed[_LENGTH_BYTES:end]), key, town_id), bytes(sealed[end:]))
-
-
-def manifest_in(start: bytes, *, key: str, town_id: str) -> Manifest | None:
-    """The manifest at the start of a head object; None if `start` is too short. The seal, at the end, is not checked.
-
-    Raises as `decode` does.
-    """
-    end = _LENGTH_BYTES + int.from_bytes(start[:_LENGTH_BYTES], "big")
-    return None if end > len(start) else _manifest_of(start[_LENGTH_BYTES:end], key, town_id)
+    manifest = _manifest(bytes(sealed[_LENGTH_BYTES:end]), key)
+    if manifest.town != town_id:
+        raise WrongTown(
+            f"{key} holds the town {manifest.town!r}, not {town_id!r}",
+            hint="the object was copied or restored to the wrong key; restore this town's own head",
+        )
+    guard_size(manifest.image_bytes, what=key)
+    return Head(manifest, bytes(sealed[end:]))
 
 
 def guard_size(image_bytes: int, *, what: str) -> None:
@@ -151,18 +149,6 @@ def guard_size(image_bytes: int, *, what: str) -> None:
             f"{what}: the image has {image_bytes} bytes, more than {MAX_IMAGE_BYTES}",
             hint="delete rows that the town no longer needs, or split the town",
         )
-
-
-def _manifest_of(text: bytes, key: str, town_id: str) -> Manifest:
-    """The manifest of this town. Raises as `decode` does."""
-    manifest = _manifest(text, key)
-    if manifest.town != town_id:
-        raise WrongTown(
-            f"{key} holds the town {manifest.town!r}, not {town_id!r}",
-            hint="the object was copied or restored to the wrong key; restore this town's own head",
-        )
-    guard_size(manifest.image_bytes, what=key)
-    return manifest
 
 
 def _manifest(text: bytes, key: str) -> Manifest:

@@ -21,10 +21,7 @@ from shared.storage.scratch import ScratchDirectory
 from shared.town.large_images import large_image
 
 NOTHING_PUBLISHED: Final = Published()
-_MANIFEST_BYTES: Final = 16 * 1024
-"""Enough for the manifest at the start of almost every head."""
-
-_READ_AT_ONCE: Final = 100
+_READ_AT_ONCE: Final = 20  # heads, which hold up to a few hundred kilobytes each
 IN_FILES_ABOVE: Final = 1024 * 1024
 """Larger images are kept in files while they are in use.
 
@@ -141,37 +138,17 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
             place = keys.after_town_of(page.keys[-1])
 
     def standings(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
-        """The facts of the newest commit of each of these towns, or why they cannot be read. Only manifests are transferred."""
+        """The facts of the newest commit of each of these towns, or why they cannot be read. Only heads are transferred."""
         found: list[CommitFacts | TownError] = []
         for begin in range(0, len(town_ids), _READ_AT_ONCE):
             part = town_ids[begin : begin + _READ_AT_ONCE]
-            starts: list[object] = yield Together(tuple(self._start_of_head(town) for town in part))
-            for town_id, start in zip(part, starts, strict=True):
-                found.append((yield from self._standing(town_id, start)))
+            heads: list[object] = yield Together(tuple(self._get_head(town) for town in part))
+            found += [_standing(town_id, answer) for town_id, answer in zip(part, heads, strict=True)]
         return tuple(found)
 
-    def _start_of_head(self, town_id: str) -> Call:
+    def _get_head(self, town_id: str) -> Call:
         key = keys.head(town_id)
-        return Call(f"start_of {key}", partial(self._objects.start_of, key, _MANIFEST_BYTES))
-
-    def _standing(self, town_id: str, start: object) -> Steps[CommitFacts | TownError]:
-        if isinstance(start, Exception) and not isinstance(start, TownError):
-            raise start
-        if isinstance(start, TownError):
-            return start
-        if not isinstance(start, bytes):
-            return waiting_room.unknown(town_id)
-        key = keys.head(town_id)
-        try:
-            manifest = head.manifest_in(start, key=key, town_id=town_id)
-            if manifest is None:  # it is longer, or the length at its start is damaged: then the seal tells
-                whole: StoredObject | None = yield Call(f"get {key}", partial(self._objects.get, key))
-                if whole is None:
-                    return waiting_room.unknown(town_id)
-                manifest = head.decode(whole.body, key=key, town_id=town_id).manifest
-        except TownError as error:
-            return error
-        return _facts(manifest)
+        return Call(f"get {key}", partial(self._objects.get, key))
 
     def _town_image(self, manifest: head.Manifest, *, image: Content, etag: str, below: layers.Layers) -> TownImage:
         if isinstance(image, bytes) and len(image) > self._large_above:
@@ -185,6 +162,20 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
             facts=_facts(manifest),
             layers=below,
         )
+
+
+def _standing(town_id: str, answer: object) -> CommitFacts | TownError:
+    """The facts in a head, or why it cannot be read. Raises any other error that the store answered with."""
+    if isinstance(answer, TownError):
+        return answer
+    if isinstance(answer, Exception):
+        raise answer
+    if not isinstance(answer, StoredObject):
+        return waiting_room.unknown(town_id)
+    try:
+        return _facts(head.decode(answer.body, key=keys.head(town_id), town_id=town_id).manifest)
+    except TownError as error:
+        return error
 
 
 def _facts(manifest: head.Manifest) -> CommitFacts:

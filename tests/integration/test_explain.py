@@ -180,7 +180,7 @@ def test_141_a_poisoned_event_is_told_attempt_by_attempt() -> None:
         world.run()
         world.clock.move(seconds=5)
     pending = next(each for each in explained(world, "broken")["now"]["guards"] if each["guard"] == "event_pending")
-    assert (pending["until"], "2 times" in pending["says"]) == (to_text(at(10)), True)
+    assert (pending["until"], "2 times" in pending["says"]) == (to_text(at(10) + MS), True)
     world.run()
     answer = assert_stuck(world, "broken", Stuck(None, "event_poisoned", None, "invariant 1", 2))
     tries = [(entry["tick"], entry["outcome"]) for entry in answer["story"] if entry["source"] == "bad-event"]

@@ -48,6 +48,12 @@ def test_a_body_that_no_gateway_takes_is_refused_before_it_is_read(
     assert capsys.readouterr().err == ""
 
 
+def test_two_lengths_are_a_bad_request_and_nobody_waits_for_the_longer() -> None:
+    with serving(Echo()) as url:
+        answer = said(url, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 6\r\n\r\nx")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_body_in_chunks_is_refused_and_never_read_as_the_next_request() -> None:
     chunks = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n"
     with serving(Echo()) as url:

@@ -131,3 +131,12 @@ def _get(url: str, token: str) -> Any:
 def _townctl(data: Path, *words: str) -> str:
     done = subprocess.run([*TOWNCTL, "--json", "--data", str(data), *words], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def test_a_token_of_a_directory_that_nobody_serves_yet_is_refused_with_what_to_wait_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guide asked for a token right after it had started `serve &`, and the refusal did not say that it was too early."""
+    monkeypatch.delenv("TOWNCTL_TOKEN_SECRET", raising=False)
+    assert main.run(["--data", str(tmp_path), "token", "demo"]) == 2
+    assert "wait until it answers" in capsys.readouterr().err
