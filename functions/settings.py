@@ -80,7 +80,7 @@ class FunctionSettings(BaseModel):
         try:
             settings = cls.model_validate(found)
         except ValidationError as error:
-            wrong = sorted({_told(problem) for problem in all_errors(error)})
+            wrong = sorted({_named(problem) for problem in all_errors(error)})
             problem = f"settings of this function are missing or invalid: {', '.join(wrong)}"
             raise Terminal(problem, hint="set them under Globals and Environment in template.yaml") from None
         require_one_side(settings.places, given)
@@ -92,7 +92,7 @@ class FunctionSettings(BaseModel):
         return {}
 
 
-def _told(problem: FieldError) -> str:
+def _named(problem: FieldError) -> str:
     """The name of an invalid variable, with the place in it; never its value."""
     variable, *place = (str(part) for part in problem.path)
     named = ".".join([variable.upper(), *place])

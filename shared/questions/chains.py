@@ -59,7 +59,7 @@ class Chains:
             self._follow(bead_id, waits, ends)
         told = {bead_id: ends[bead_id] for bead_id in waits if ends[bead_id].steps}
         return {
-            bead_id: self._told(found.first, found.steps, len(found.all), waits.get(found.first))
+            bead_id: self._described(found.first, found.steps, len(found.all), waits.get(found.first))
             for bead_id, found in told.items()
             if found.first is not None
         }
@@ -80,7 +80,7 @@ class Chains:
             known = [ends[each] for each in ahead if each in ends]
             ends.setdefault(current, _ends_of(current, known, alone=not ahead))
 
-    def _told(self, bead_id: str, steps: int, roots: int, waiting: Waiting | None) -> WaitRoot:
+    def _described(self, bead_id: str, steps: int, roots: int, waiting: Waiting | None) -> WaitRoot:
         row = self._rows.get(bead_id)
         if waiting is not None and row is not None:
             return WaitRoot(

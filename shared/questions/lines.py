@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cache, partial
 from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from shared.domain.times import readable_time
 
@@ -46,8 +46,10 @@ def _reading(kind: Any) -> Callable[[Any], Any]:
     for each in get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,):
         if each is datetime:
             return readable_time
-        if each in (bool, str):
-            return cast("Callable[[Any], Any]", each)
+        if each is bool:
+            return bool
+        if each is str:
+            return str
         if isinstance(each, type) and issubclass(each, StrEnum):
             return partial(_member, {str(member): member for member in each})
     return lambda cell: cell
