@@ -50,7 +50,7 @@ class Access:
     def require(self, request: SignedRequest, verb: Verb, town_id: str) -> None:
         """Check that the caller may do this to that town. Raises Refused: 404 if it may not even see the town, else 403.
 
-        What is no town id is answered like an unknown town, before the store is read.
+        An id that is not a valid town id gets the same answer as an unknown town, before the store is read.
         """
         is_an_id = _is_town_id(town_id)
         if is_an_id and self._allows(request.caller, verb, town_id):

@@ -1,7 +1,7 @@
-"""What `sam local invoke` would start, for each of the given calls, without a container: one line for each invocation.
+"""Prints what `sam local invoke` would start for each of the given calls, without a container: one line for each invocation.
 
-It runs in the environment of aws-sam-cli, and reads the words of one call, as a JSON list, from each line of its input:
-`echo '["EventsFunction", "--event", ...]' | .tools/sam-<version>/bin/python infra/devstack/sam_invocations.py`
+It runs in the environment of aws-sam-cli, and reads the words of one call, as a JSON list, from each line of its input: `echo
+'["EventsFunction", "--event", ...]' | .tools/sam-<version>/bin/python infra/devstack/sam_invocations.py`
 
 The whole of `sam local invoke` runs: its options, its template, and the environment that it gives to a function. Only the
 container is replaced, so what is printed here is what a function would get.

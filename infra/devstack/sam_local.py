@@ -57,7 +57,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call answered, and where it ran."""
+    """The answer of a call, and where the call ran."""
 
     call: Call
     where: str
@@ -90,7 +90,7 @@ class LocalServers:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """What a `sam` needs in its environment. It asks for the account's id too, and must not ask AWS."""
+        """The variables that a `sam` needs. One is the account's id, for which it must not ask AWS."""
         return {**self.store.environment, "AWS_ENDPOINT_URL": self.services.endpoint_url}
 
     def settings(self, host: str) -> dict[str, str]:

@@ -187,7 +187,7 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
 
 
 def _root(method: str) -> dict[str, Any]:
-    """What tells townctl that a `townctl serve` answers here; nobody needs a token to ask."""
+    """The answer that identifies a `townctl serve`; it requires no token."""
     said: dict[str, Any] = {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": _SERVED}
     if method not in ("GET", "HEAD"):
         said = problems.response(405, "this path does not have this method", hint="use one of: GET, HEAD")

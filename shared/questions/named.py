@@ -1,4 +1,4 @@
-"""What the actions of rules name: the rows that they are about."""
+"""The names in the actions of rules: the rows that an action is about."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields

@@ -16,7 +16,7 @@ from shared.questions.waiting import Guard, Need, Waiting, WaitRoot
 from shared.town.reading import TownReader
 
 NAMED_AT_MOST: Final = 3
-"""How many of the beads are named of which any may make room: a status has thousands of rows that wait for the same ones."""
+"""The maximum number of beads that are named if any of several may make room: thousands of rows may wait for the same ones."""
 
 _CHAINED = ("blocked_by", "review_live", "landing_live", "work_unfinished")
 _IN_THE_WAY = ("rig_full", "one_at_a_time", "batch_live")
@@ -45,7 +45,7 @@ class Needs:
         yield from self._of_nature(row)
 
     def _at_the_end(self, root: WaitRoot | None, waits: Mapping[str, Waiting]) -> Iterator[Need]:
-        """What the bead at the end of the chain needs. That bead waits for no other."""
+        """The events that the root needs. The root waits for no other bead."""
         if root is None:
             return
         end = self.rows.get(root.bead_id)
@@ -57,7 +57,7 @@ class Needs:
             yield from _events(AT_WORK, root.bead_id)
 
     def _of_the_next(self, guard: Guard, row: Row, ahead: tuple[str, ...]) -> Iterator[Need]:
-        """What ends the wait without the end of the chain: the next bead is cancelled or merged; failed ones are reopened."""
+        """The events that end the wait without the root: the next bead is cancelled or merged, or a failed one is reopened."""
         for event_type in ENDED_BY[guard.guard]:  # type: ignore[index] # a guard in _CHAINED is a hold or state
             if event_type == "convoy_closed":
                 yield from _events((event_type,), row.id)

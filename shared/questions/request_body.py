@@ -1,4 +1,4 @@
-"""What the request bodies of the debug calls have in common."""
+"""The base of the request bodies of the debug calls."""
 
 from typing import Annotated, Any, Final, Self
 

@@ -40,7 +40,7 @@ _NOTHING_NEW: Final = Reading((), (), more=False)
 
 @answer
 class AgentLine:
-    """An agent, for lists. `says` is its last status message."""
+    """An agent. `says` is its status message while it works, otherwise null."""
 
     agent_id: str
     identity: str

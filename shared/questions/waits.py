@@ -70,7 +70,7 @@ class Waits:
     def of_beads(self) -> Mapping[str, Waiting]:
         """Why each live bead without a working agent waits, by id, in order of creation."""
         rows = {row.id: row for row in self.rows.values() if not row.worked_on}
-        drafts = self._told(rows)
+        drafts = self._waits_of(rows)
         places = queues.places(self.town, rows, drafts, self._began)
         roots = self._chains.roots(drafts)
         found = {
@@ -89,7 +89,7 @@ class Waits:
         row = self.row(row_id)
         if row is None:
             return None
-        bead, [waiting] = self._holding.bead_of(row), self._told({row_id: row}).values()
+        bead, [waiting] = self._holding.bead_of(row), self._waits_of({row_id: row}).values()
         of_bead = self.of_beads.get(bead.id)
         return self._with_needs(replace(waiting, root=None if of_bead is None else of_bead.root), bead, self.of_beads)
 
@@ -101,7 +101,7 @@ class Waits:
         """How many live beads wait for each reason."""
         return dict(sorted(Counter(each.reason for each in self.of_beads.values() if each.reason is not None).items()))
 
-    def _told(self, rows: Mapping[str, Row]) -> dict[str, Waiting]:
+    def _waits_of(self, rows: Mapping[str, Row]) -> dict[str, Waiting]:
         outlooks = self.foresight.outlooks({row.id: row.subjects for row in rows.values()})
         return {row.id: self._waiting(row, outlooks[row.id]) for row in rows.values()}
 
