@@ -15,7 +15,7 @@ from shared.town.reading import TownReader
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """The ends of the chains of a bead, the first of them, and the steps to it; an end is its own one."""
+    """The roots of a bead, the first of them, and the steps to it; a root is its own root."""
 
     first: str | None
     steps: int

@@ -84,9 +84,8 @@ def events(
     """A page of the events that match. Raises Refused (422) for a wrong cursor, UnknownTown, DamagedImage."""
     place = _START if cursor is None else _Place(*place_of(cursor, int, int, int, int, str, int))
     waiting = (yield from _waiting(town_id, store)) if wanted.reads("inbox") else []
-    newest = yield from past.newest(
-        town_id
-    )  # after the inbox: an event that a tick takes meanwhile is in both, not in neither
+    # After the inbox: an event that a tick stores in between is then found in both places, not in neither.
+    newest = yield from past.newest(town_id)
     found: list[EventEntry] = []
     with database.opened(newest.image) as sql:
         place, waiting = _resumed(sql, place, [each for each in waiting if not _is_taken(sql, each)])

@@ -179,7 +179,7 @@ def _row(sql: database.Database, town_id: str, kind: SubjectKind, subject: str) 
 
 
 def _of_other_kind(town_id: str, other: SubjectKind, subject: str, *, was: Literal["is", "was"]) -> Refused:
-    """The refusal of an agent that was asked for as a bead, or of a bead that was asked for as an agent."""
+    """The refusal if the id of an agent is given for a bead, or the id of a bead for an agent."""
     names = {"agent": "an agent, not a bead", "bead": "a bead, not an agent"}
     return Refused(
         f"{subject} {was} {names[other]}",

@@ -48,7 +48,7 @@ def place_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
 
 
 def carried(text: str) -> int:
-    """The characters that a JSON text takes in what a Lambda returns: it is a text in JSON once more, so these are escaped twice.
+    """The length of a JSON text inside a Lambda's result. The result is JSON that contains the text, so quotes are escaped again.
 
     A Lambda may return 6 MB of it.
     """
