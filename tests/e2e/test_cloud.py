@@ -6,6 +6,7 @@ The functions run in Lambda's runtime emulator and load only the bundle that sam
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.e2e.cloud import BUCKET, KEY, OPERATOR, STRANGER, LocalCloud
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post, token, work_until
 from tests.emf import metrics_of
 from tests.patience import PATIENCE_SECONDS
+from tests.settled import settled
 
 pytestmark = pytest.mark.slow
 
@@ -311,6 +313,45 @@ def test_townctl_speaks_to_a_deployment(
     assert townctl("town", "status", "demo-ctl")[1]["townId"] == "demo-ctl"
     assert townctl("event", "redrive", "demo-ctl", "no-such-event")[0] == 2
     assert townctl("town", "status", "nowhere")[0] == 2
+
+
+def test_townctl_gives_the_same_answers_over_the_api_of_a_deployment_and_in_its_bucket(
+    cloud: LocalCloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_owner: None
+) -> None:
+    from infra.townctl import main
+
+    def answer(place: tuple[str, ...], caller: Mapping[str, str], *words: str) -> Any:
+        for name, value in caller.items():
+            monkeypatch.setenv(name, value)
+        code = main.run([*place, "--json", *words])
+        said = capsys.readouterr()
+        return code, settled(json.loads(said.out or said.err))
+
+    found_town(cloud, "demo-twins")
+    bead = {"bead_id": "b/1", "type": "issue", "title": "Wait", "rig_id": "r1", "labels": ["gt:held"]}
+    rig = {"rig_id": "r1", "name": "lexer", "git_url": "https://example.com/lexer.git"}
+    post(cloud, fact("rig_registered", "rig-of-twins", rig), town="demo-twins")
+    post(cloud, fact("bead_created", "bead-of-twins", {"bead": bead}), town="demo-twins")
+    work_until(cloud, lambda: outcomes(cloud, "demo-twins").get("bead-of-twins") == "applied")
+    bucket = ("--bucket", BUCKET, "--endpoint", cloud.store.endpoint_url)
+    operator = {"AWS_ACCESS_KEY_ID": OPERATOR.access_key, "AWS_SECRET_ACCESS_KEY": OPERATOR.secret_key}
+    for words in (
+        ("town", "status", "demo-twins"),
+        ("town", "config", "demo-twins"),
+        ("bead", "list", "demo-twins"),
+        ("bead", "show", "demo-twins", "b/1"),
+        ("bead", "show", "demo-twins", "b/2"),
+        ("agent", "list", "demo-twins"),
+        ("convoy", "list", "demo-twins"),
+        ("event", "list", "demo-twins"),
+        ("explain", "bead", "b/1", "--town", "demo-twins"),
+        ("explain", "agent", "Mayor", "--town", "demo-twins"),
+        ("ticks", "demo-twins", "--after", "0"),
+        ("points", "demo-twins"),
+        ("dry-run", "demo-twins"),
+    ):
+        stored = answer(bucket, cloud.store.environment, *words)
+        assert answer(("--api", cloud.url), operator, *words) == stored, words
 
 
 @dataclass

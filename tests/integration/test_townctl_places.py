@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +15,7 @@ from infra.townctl.context import Context
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from shared.adapters.town_tokens import LIFE, Claims
+from tests.settled import settled
 
 ALPHA: Final = "alpha"
 KEY: Final = "k" * 48
@@ -22,22 +23,6 @@ RIG: Final = {"rig_id": "rig-1", "name": "work", "git_url": "https://git.example
 BEAD: Final = {
     "bead": {"bead_id": "b-1/ä#1", "type": "issue", "title": "Do it ☂", "rig_id": "rig-1", "labels": ["gt:held"]}
 }
-OF_THE_MOMENT: Final = (
-    "now",
-    "at",
-    "tickId",
-    "inputDigest",
-    "nextDueAt",
-    "dueAt",
-    "digests",
-    "logical",
-    "image",
-    "tickLagMs",
-)
-"""Fields that hold the time of the question, or follow from it."""
-
-
-PRESENT: Final = re.compile(r"the present time is \S+")
 
 
 class Both(NamedTuple):
@@ -61,15 +46,6 @@ class Both(NamedTuple):
         # The API runs in this process, so its log is in front of the error.
         assert code in (0, 1, 2), said.err
         return code, json.loads(said.out or said.err[said.err.index('{\n  "error"') :])
-
-
-def settled(said: Any) -> Any:
-    """A document without what differs from one moment to the next."""
-    if isinstance(said, Mapping):
-        return {name: settled(value) for name, value in said.items() if name not in OF_THE_MOMENT}
-    if isinstance(said, list):
-        return [settled(each) for each in said]
-    return PRESENT.sub("", said) if isinstance(said, str) else said
 
 
 @pytest.fixture(scope="module")
