@@ -17,6 +17,7 @@ from shared.questions.receipts import AcceptedEvents, CreatedTown
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
+    from infra.townctl.wiring import LocalClock
     from shared.history.retained_past import StoredPast
     from shared.intake.ingest import AcceptedBatch
     from shared.questions.bead_list import BeadList, ConvoyList
@@ -40,6 +41,7 @@ class StoredTowns:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._clocks: dict[str, LocalClock] = {}
 
     @property
     def name(self) -> str:
@@ -81,7 +83,7 @@ class StoredTowns:
         from shared.questions import status
 
         store = self._context.store()
-        return drive(status.status(town_id, self._context.around(store, clock=self._context.clock_of(store, town_id))))
+        return drive(status.status(town_id, self._context.around(store, clock=self._clock(town_id))))
 
     def settings(self, town_id: str) -> TownSettings:
         """The configuration of a town."""
@@ -100,7 +102,7 @@ class StoredTowns:
         from shared.questions import bead_list
 
         store = self._context.store()
-        now = self._context.clock_of(store, town_id).now()
+        now = self._clock(town_id).now()
         return drive(bead_list.beads(town_id, store, wanted, now=now, limit=limit, cursor=cursor))
 
     def bead(self, town_id: str, bead_id: str) -> BeadAnswer:
@@ -184,14 +186,14 @@ class StoredTowns:
         from shared.questions.dry_run_call import reconcile_dry_run
 
         store = self._context.store()
-        clock = self._context.clock_of(store, town_id)
+        clock = self._clock(town_id)
         runtime = self._context.agents(clock) if asked.get("observe") else None
         around = self._context.around(store, clock=clock, runtime=runtime)
         return drive(reconcile_dry_run(town_id, around, asked, worker_id=ids.worker_id()))
 
     def now(self, town_id: str) -> datetime:
         """The present time of the town's clock."""
-        return self._context.clock_of(self._context.store(), town_id).now()
+        return self._clock(town_id).now()
 
     def replay(self, town_id: str, asked: Mapping[str, Any]) -> Replay | WhatIf:
         """The replay of a window, or a what-if."""
@@ -199,7 +201,7 @@ class StoredTowns:
         from shared.replay.time_window import WHOLE_DAY
 
         store = self._context.store()
-        around = self._context.around(store, clock=self._context.clock_of(store, town_id))
+        around = self._context.around(store, clock=self._clock(town_id))
         return drive(replay_events(town_id, self._past(), around, asked, page=WHOLE_DAY))
 
     def secrets(self, prefix: str | None) -> SecretStore:
@@ -215,6 +217,12 @@ class StoredTowns:
     def require(self, town_id: str) -> None:
         """Check that a town exists."""
         self._context.require_towns(self._context.store(), town_id)
+
+    def _clock(self, town_id: str) -> LocalClock:
+        """The clock of a town, one for the whole call: a second clock of a town in the future would start later than the first."""
+        if town_id not in self._clocks:
+            self._clocks[town_id] = self._context.clock_of(self._context.store(), town_id)
+        return self._clocks[town_id]
 
     def _past(self) -> StoredPast:
         from shared.history.retained_past import StoredPast

@@ -466,8 +466,11 @@ def test_a_town_that_a_faster_clock_left_in_the_future_goes_on_from_there(townct
     facts = type(image.facts)("0-ahead", 0, ahead, ahead, image.facts.schema_version)
     drive(store.commit(image, database.image_of(sql), facts))
     database.close(sql)
-    assert from_text(townctl.document("tick", "alpha")["now"]) >= ahead
+    ticked = townctl.document("tick", "alpha")["now"]
+    assert from_text(ticked) >= ahead
     assert townctl.document("town", "status", "alpha")["now"] > to_text(ahead)
+    # The end of the window is the present; a second clock of the town, made later, once read an earlier time than the first.
+    assert townctl.document("replay", "alpha", "--from", ticked)["eventsReplayed"] == 0
 
 
 def test_an_alert_that_cannot_be_written_stops_nobody() -> None:
