@@ -234,7 +234,7 @@ def _is_quiet(stage: Stage) -> bool:
 
 def _dry_run(stage: Stage) -> DryRun:
     """What the next tick would do, including what it would observe of the agents' processes."""
-    return drive(dry_runs.dry_run(TOWN, stage.around, worker_id=ids.worker_id(), ask_runtime=True))
+    return drive(dry_runs.rehearse(TOWN, stage.around, worker_id=ids.worker_id(), ask_runtime=True)).answer()
 
 
 def _what_is_missing(reports: list[TickReport]) -> str:

@@ -169,8 +169,15 @@ class Answering(Protocol):
 @contextmanager
 def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
     """Listen on a port of the loopback interface while the `with` block runs; its value is the URL. Raises Refused."""
+    with listening(_handler_of(gateway), port=port) as url:
+        yield url
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], *, port: int = 0) -> Iterator[str]:
+    """The same with a handler of requests."""
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(gateway))
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except (OSError, OverflowError) as error:
         problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
         raise Refused(problem, status=400, path="port", hint="use another port, or 0 for a free one") from None

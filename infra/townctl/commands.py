@@ -174,6 +174,8 @@ COMMANDS: Final = (
     ),
 )
 
+_USE_BUCKET: Final = "use --bucket with the bucket of the deployment instead of --api"
+
 ON_FILES: Final = {
     "demo": ("it creates its own town on this machine", "leave --api out"),
     "run": (
@@ -182,28 +184,28 @@ ON_FILES: Final = {
     ),
     "tick": (
         "it runs a tick on this machine, and a deployment runs its own",
-        "`townctl dry-run` shows the next tick; to run one here, use --bucket with the bucket of the deployment instead of --api",
+        f"`townctl dry-run` shows the next tick; to run one here, {_USE_BUCKET}",
     ),
-    "record": ("it reads whole images of the town", "use --bucket with the bucket of the deployment instead of --api"),
+    "record": ("it reads whole images of the town", _USE_BUCKET),
     "restore": (
         "it reads whole images of the town and replaces its newest one",
-        "use --bucket with the bucket of the deployment instead of --api",
+        _USE_BUCKET,
     ),
-    "flush": ("it writes an object of the town", "use --bucket with the bucket of the deployment instead of --api"),
+    "flush": ("it writes an object of the town", _USE_BUCKET),
     "retention": (
         "it deletes objects of the town",
-        "a deployment does this once a day; to look at it, use --bucket with the bucket of the deployment instead of --api",
+        f"a deployment does this once a day; to look at it, {_USE_BUCKET}",
     ),
     "export": (
         "it reads the whole image of the town",
-        "use --bucket with the bucket of the deployment instead of --api",
+        _USE_BUCKET,
     ),
-    "import": ("it writes a whole image", "use --bucket with the bucket of the deployment instead of --api"),
+    "import": ("it writes a whole image", _USE_BUCKET),
     "litestream config": (
         "it names the objects of the towns",
-        "use --bucket with the bucket of the deployment instead of --api",
+        _USE_BUCKET,
     ),
-    "litestream import": ("it writes a whole image", "use --bucket with the bucket of the deployment instead of --api"),
+    "litestream import": ("it writes a whole image", _USE_BUCKET),
     "serve": ("it serves an API itself", "leave --api out"),
     "doctor": (
         "it checks the files of the towns",

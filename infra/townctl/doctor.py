@@ -7,6 +7,7 @@ and agent processes that belong to no town.
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
@@ -32,6 +33,8 @@ from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import DueMarker
 from shared.questions import overview
+from shared.questions.event_list import stored
+from shared.questions.filters import EventFilter
 from shared.questions.next_due import next_due
 from shared.questions.snapshot import next_input
 from shared.storage.towns import ObjectTownStore
@@ -154,7 +157,8 @@ def _of_state(town_id: str, sql: database.Database) -> Iterator[Finding]:
     for violation in overview.open_violations(sql):
         hint = f"see `townctl town status {town_id}`; rules repair what they can"
         yield Finding(town_id, f"invariant {violation.invariant}", violation.subject, violation.message, hint)
-    for event in overview.events(sql, "poisoned", limit=limits.EVENTS_PER_TICK):
+    poisoned = list(islice(stored(sql, EventFilter("poisoned")), limits.EVENTS_PER_TICK))
+    for event in reversed(poisoned):
         hint = f"correct the cause, then: townctl event redrive {town_id} {event.event_id}"
         yield Finding(town_id, "poisoned event", event.event_id, event.last_error or "it failed permanently", hint)
 

@@ -119,34 +119,6 @@ class Rehearsal:
         )
 
 
-def dry_run(
-    town_id: str,
-    around: Surroundings,
-    *,
-    worker_id: str,
-    ask_runtime: bool = False,
-    now: datetime | None = None,
-    extra_events: tuple[Envelope, ...] = (),
-    config: Mapping[str, Any] | None = None,
-) -> Steps[DryRun]:
-    """Run the next tick on a copy of the newest image, with the events that wait in the inbox. Nothing is written.
-
-    With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the runtime is not asked. `config`
-    replaces values of the town's configuration. Raises Refused: 422 if the resulting configuration is not valid, 400 if `now` is
-    not after the last tick.
-    """
-    rehearsed = yield from rehearse(
-        town_id,
-        around,
-        worker_id=worker_id,
-        ask_runtime=ask_runtime,
-        now=now,
-        extra_events=extra_events,
-        config=config,
-    )
-    return rehearsed.answer()
-
-
 def rehearse(
     town_id: str,
     around: Surroundings,
@@ -157,7 +129,12 @@ def rehearse(
     extra_events: tuple[Envelope, ...] = (),
     config: Mapping[str, Any] | None = None,
 ) -> Steps[Rehearsal]:
-    """The tick of a dry run, with its report and its image."""
+    """Run the next tick on a copy of the newest image, with the events that wait in the inbox. Nothing is written.
+
+    With `ask_runtime` the agents' processes are observed as in a real tick; otherwise the runtime is not asked. `config`
+    replaces values of the town's configuration. Raises Refused: 422 if the resulting configuration is not valid, 400 if `now` is
+    not after the last tick.
+    """
     image = yield from around.store.load(town_id)
     reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
     with database.opened(image.image) as sql:

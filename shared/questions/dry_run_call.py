@@ -9,7 +9,7 @@ from shared.domain.tick import Envelope
 from shared.intake import ingest
 from shared.intake.asked_time import time_in
 from shared.ports.steps import Call, Steps
-from shared.questions.dry_run import DryRun, dry_run
+from shared.questions.dry_run import DryRun, rehearse
 from shared.questions.request_body import A_TIME, EVENTS_AT_MOST, PostedEvent, RequestBody
 from shared.runner.surroundings import Surroundings
 
@@ -32,14 +32,13 @@ def reconcile_dry_run(town_id: str, around: Surroundings, body: object, *, worke
     request = DryRunRequest.read(body)
     now: datetime = yield Call("clock", around.clock.now)
     wanted = None if request.now is None else time_in(request.now, "now")
-    return (
-        yield from dry_run(
-            town_id,
-            around,
-            worker_id=worker_id,
-            ask_runtime=request.observe,
-            now=wanted,
-            extra_events=request.envelopes(wanted or now),
-            config=request.config,
-        )
+    rehearsed = yield from rehearse(
+        town_id,
+        around,
+        worker_id=worker_id,
+        ask_runtime=request.observe,
+        now=wanted,
+        extra_events=request.envelopes(wanted or now),
+        config=request.config,
     )
+    return rehearsed.answer()

@@ -220,6 +220,12 @@ class _Reader:
         return True
 
 
+def stored(sql: sqlite3.Connection, wanted: EventFilter) -> Iterator[EventEntry]:
+    """The events in an image that match, newest first."""
+    found = (entry for _, entry in _stored(sql, wanted, _NEWEST))
+    return (entry for entry in found if wanted.takes(entry.state, entry.event_type))
+
+
 def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterator[tuple[str, EventEntry]]:
     """The stored events below a seq, newest first, each with its time of receipt as stored. Rows are read as they are needed."""
     if not wanted.reads("pending", "processed", "poisoned"):

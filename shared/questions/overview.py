@@ -6,12 +6,16 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from shared.domain.shapes import Time, answer
-from shared.domain.states import BeadStatus, BeadType, EffectKind, EffectState, EventSource
+from shared.domain.states import BeadStatus, BeadType, EffectKind, EffectState
 from shared.domain.times import readable_time
 from shared.questions.lines import line_of, lines_of
 
 ConvoyState = Literal["failed", "landed", "staged", "active"]
 _LIVE: Final = "('open', 'in_progress', 'in_review')"
+_CONVOYS: Final = (
+    "SELECT b.bead_id, b.status, m.staged, b.title, m.total_beads, m.closed_beads, m.landed_at "
+    "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id"
+)
 
 
 @answer
@@ -97,22 +101,6 @@ class OpenViolation:
     message: str
 
 
-@answer
-class EventLine:
-    """A stored event, for lists."""
-
-    event_id: str
-    seq: int
-    event_type: str
-    agent_id: str | None
-    bead_id: str | None
-    source: EventSource
-    received_at: Time | None
-    outcome: str | None
-    retry_count: int
-    last_error: str | None
-
-
 def live_beads(sql: sqlite3.Connection) -> tuple[BeadLine, ...]:
     """Every live bead except the agents, in order of creation."""
     rows = sql.execute(
@@ -161,8 +149,7 @@ def unfinished_effects(sql: sqlite3.Connection) -> tuple[EffectLine, ...]:
 def convoy(sql: sqlite3.Connection, bead_id: str) -> ConvoyLine | None:
     """One convoy; None if it does not exist."""
     row = sql.execute(
-        "SELECT b.bead_id, b.status, m.staged, b.title, m.total_beads, m.closed_beads, m.landed_at "
-        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id WHERE b.bead_id = :id",
+        f"{_CONVOYS} WHERE b.bead_id = :id",
         {"id": bead_id},
     ).fetchone()
     return None if row is None else _convoy(row)
@@ -171,9 +158,7 @@ def convoy(sql: sqlite3.Connection, bead_id: str) -> ConvoyLine | None:
 def convoys(sql: sqlite3.Connection, *, limit: int) -> tuple[ConvoyLine, ...]:
     """The newest convoys, live or not, newest first."""
     rows = sql.execute(
-        "SELECT b.bead_id, b.status, m.staged, b.title, m.total_beads, m.closed_beads, m.landed_at "
-        "FROM beads b JOIN convoy_metadata m ON m.bead_id = b.bead_id "
-        "WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
+        f"{_CONVOYS} WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
         {"limit": limit},
     ).fetchall()
     return tuple(_convoy(row) for row in rows)
@@ -230,17 +215,16 @@ def open_violations(sql: sqlite3.Connection) -> tuple[OpenViolation, ...]:
     return lines_of(OpenViolation, rows)
 
 
-Which = Literal["all", "pending", "poisoned"]
+Which = Literal["pending", "poisoned"]
 
 _WHERE: Final[dict[Which, str]] = {
-    "all": "seq > 0",
     "pending": "processed_at IS NULL",
     "poisoned": "outcome = 'poisoned'",
 }
 
 
 def count_events(sql: sqlite3.Connection, which: Which) -> int:
-    """The number of stored events: all, only pending ones, or only poisoned ones."""
+    """The number of pending or of poisoned events."""
     count: int = sql.execute(f"SELECT COUNT(*) FROM town_events WHERE {_WHERE[which]}").fetchone()[0]  # noqa: S608
     return count
 
@@ -249,13 +233,3 @@ def oldest_pending(sql: sqlite3.Connection) -> datetime | None:
     """When the oldest pending event was received; None if there is none."""
     row = sql.execute("SELECT received_at FROM town_events WHERE processed_at IS NULL ORDER BY seq LIMIT 1").fetchone()
     return None if row is None else readable_time(row[0])
-
-
-def events(sql: sqlite3.Connection, which: Which, *, limit: int) -> tuple[EventLine, ...]:
-    """The newest stored events (all, only pending ones, or only poisoned ones), oldest first."""
-    rows = sql.execute(
-        "SELECT event_id, seq, event_type, agent_id, bead_id, source, received_at, outcome, retry_count, last_error "  # noqa: S608
-        f"FROM town_events WHERE {_WHERE[which]} ORDER BY seq DESC LIMIT :limit",
-        {"limit": limit},
-    ).fetchall()
-    return lines_of(EventLine, reversed(rows))

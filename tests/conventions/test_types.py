@@ -80,7 +80,6 @@ REASONS: Final = {
     "shared/questions/bead_view.py: WholeBead.labels": _STORED,
     "shared/questions/bead_view.py: WholeBead.metadata": _STORED,
     "shared/questions/bead_view.py: _decoded": _STORED,
-    "shared/questions/dry_run.py: dry_run": _CONFIG,
     "shared/questions/dry_run.py: rehearse": _CONFIG,
     "shared/questions/dry_run_call.py: DryRunRequest.config": _CONFIG,
     "shared/questions/explain.py: Explanation.row": _STORED,

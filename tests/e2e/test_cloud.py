@@ -20,7 +20,8 @@ from shared.adapters.clock import wait_for
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.errors import Refused
 from shared.ports.steps import drive
-from shared.questions import overview
+from shared.questions.event_list import stored
+from shared.questions.filters import EventFilter
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry import catalogue
 from shared.town import database
@@ -38,7 +39,7 @@ def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
     """The outcome of every stored event, read from the store and not through the API."""
     store = ObjectTownStore(S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url))
     with database.opened(drive(store.load(town)).image) as sql:
-        return {event.event_id: event.outcome for event in overview.events(sql, "all", limit=1000)}
+        return {event.event_id: event.outcome for event in stored(sql, EventFilter())}
 
 
 def told_sentry(cloud: LocalCloud, town: str) -> list[dict[str, Any]]:

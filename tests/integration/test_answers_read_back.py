@@ -9,7 +9,8 @@ import pytest
 from shared.domain.shapes import document, read
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import Steps, drive
-from shared.questions import bead_list, bead_view, dry_run, event_list, explain, rosters, status, tick_list
+from shared.questions import bead_list, bead_view, event_list, explain, rosters, status, tick_list
+from shared.questions.dry_run_call import reconcile_dry_run
 from shared.questions.filters import BeadFilter, EventFilter
 from tests.replayed import a_busy_world, past_of
 from tests.towns import TOWN
@@ -24,7 +25,7 @@ def world() -> World:
 Question = Callable[[World, StoredPast], Steps[Any]]
 QUESTIONS: Final[dict[str, Question]] = {
     "status": lambda world, _: status.status(TOWN, world.around),
-    "dry run": lambda world, _: dry_run.dry_run(TOWN, world.around, worker_id="w", ask_runtime=True),
+    "dry run": lambda world, _: reconcile_dry_run(TOWN, world.around, {"observe": True}, worker_id="w"),
     "beads": lambda world, _: bead_list.beads(TOWN, world.store, BeadFilter(), now=world.clock.now()),
     "convoys": lambda world, _: bead_list.convoys(TOWN, world.store),
     "agents": lambda world, _: rosters.agents(TOWN, world.store),

@@ -1,13 +1,13 @@
 """`townctl --api` at something that is not an API, or whose answers are not an API's: an error that says what to do."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
+from infra.devstack.gateway import listening
 from infra.townctl import api_client, main
 
 ROOT = b'{"served": "townctl"}'
@@ -32,15 +32,8 @@ def answering(status: int, body: bytes, headers: dict[str, str], *, length: int 
 
         def log_message(self, *_: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
