@@ -69,15 +69,23 @@ class Waits:
     @cached_property
     def of_beads(self) -> Mapping[str, Waiting]:
         """Why each live bead without a working agent waits, by id, in order of creation."""
-        rows = {row.id: row for row in self.rows.values() if not row.worked_on}
-        drafts = self._waits_of(rows)
-        places = queues.places(self.town, rows, drafts, self._began)
-        roots = self._chains.roots(drafts)
+        alone = self._alone
+        places = queues.places(self.town, self._unworked, alone, self._began)
+        roots = self._chains.roots(alone)
         found = {
-            bead_id: replace(self._with_next(each, drafts), queue=places.get(bead_id), root=roots.get(bead_id))
-            for bead_id, each in drafts.items()
+            bead_id: replace(self._with_next(each, alone), queue=places.get(bead_id), root=roots.get(bead_id))
+            for bead_id, each in alone.items()
         }
-        return {bead_id: self._with_needs(each, rows[bead_id], found) for bead_id, each in found.items()}
+        return {bead_id: self._with_needs(each, self._unworked[bead_id], found) for bead_id, each in found.items()}
+
+    @cached_property
+    def _unworked(self) -> Mapping[str, Row]:
+        return {row.id: row for row in self.rows.values() if not row.worked_on}
+
+    @cached_property
+    def _alone(self) -> Mapping[str, Waiting]:
+        """The same, each without what it has from the other rows: queue, root and needs."""
+        return self._waits_of(self._unworked)
 
     def of(self, row_id: str) -> Waiting | None:
         """Why one bead or agent waits; None if it does not exist.
@@ -99,7 +107,7 @@ class Waits:
 
     def counts(self) -> dict[str, int]:
         """How many live beads wait for each reason."""
-        return dict(sorted(Counter(each.reason for each in self.of_beads.values() if each.reason is not None).items()))
+        return dict(sorted(Counter(each.reason for each in self._alone.values() if each.reason is not None).items()))
 
     def _waits_of(self, rows: Mapping[str, Row]) -> dict[str, Waiting]:
         outlooks = self.foresight.outlooks({row.id: row.subjects for row in rows.values()})
