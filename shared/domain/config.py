@@ -18,6 +18,7 @@ from shared.domain.states import Role
 Text = Annotated[StrictStr, Field(max_length=FIELD_SIZE)]
 MergeStrategy = Literal["direct", "pr"]
 ReviewMode = Literal["rework", "comments"]
+MergeProof = Literal["when_possible", "required"]
 ConvoyMergeMode = Literal["review-then-land", "review-and-merge"]
 RoleModels = dict[Literal["polecat", "refinery", "mayor"], Text]
 DelayMinutes = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
@@ -40,6 +41,10 @@ class RefineryConfig(_Strict):
     auto_resolve_merge_conflicts: StrictBool = True
     gates: tuple[Text, ...] = ()
     require_clean_merge: StrictBool = True
+    require_checks: StrictBool = False
+    required_checks_only: StrictBool = False
+    merge_proof: MergeProof = "when_possible"
+    trusted_authors: tuple[Text, ...] = ()
 
 
 class ContainerConfig(_Strict):
@@ -89,6 +94,11 @@ class RigConfig(_Strict):
     convoy_merge_mode: ConvoyMergeMode | None = None
     custom_instructions: Text | None = None
     git_push_flags: Text | None = None
+    require_checks: StrictBool | None = None
+    required_checks_only: StrictBool | None = None
+    merge_proof: MergeProof | None = None
+    trusted_authors: tuple[Text, ...] | None = None
+    upstream: Text | None = None
     max_concurrent_polecats: Annotated[StrictInt, Field(ge=1)] | None = None
     max_dispatch_attempts: Attempts | None = None
 
@@ -123,6 +133,11 @@ class EffectiveSettings:
     git_push_flags: str | None
     gates: tuple[str, ...]
     require_clean_merge: bool
+    require_checks: bool
+    required_checks_only: bool
+    merge_proof: MergeProof
+    trusted_authors: tuple[str, ...]
+    upstream: str | None
     default_model: str | None
     role_models: dict[str, str]
 
@@ -158,6 +173,11 @@ def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
         git_push_flags=override.git_push_flags,
         gates=refinery.gates,
         require_clean_merge=refinery.require_clean_merge,
+        require_checks=_either(override.require_checks, default=refinery.require_checks),
+        required_checks_only=_either(override.required_checks_only, default=refinery.required_checks_only),
+        merge_proof=override.merge_proof or refinery.merge_proof,
+        trusted_authors=refinery.trusted_authors if override.trusted_authors is None else override.trusted_authors,
+        upstream=override.upstream,
         default_model=override.default_model or town.default_model,
         role_models=dict([*town.role_models.items(), *(override.role_models or {}).items()]),
     )

@@ -27,6 +27,23 @@ REVIEW_RECOVERY_AFTER: Final = timedelta(minutes=5)
 REVIEW_STUCK_AFTER: Final = timedelta(minutes=30)
 REVIEW_ABANDONED_AFTER: Final = timedelta(minutes=2)
 REVIEW_ORPHANED_AFTER: Final = timedelta(minutes=30)
+OBSTACLE_VOICED_AFTER: Final = timedelta(hours=24)
+PR_POLL_INTERVAL_LATER: Final = timedelta(minutes=5)
+PR_QUIET_AFTER: Final = timedelta(hours=1)
+HEAD_SETTLES_FOR: Final = timedelta(minutes=2)
+FORGE_EPISODE_VOICED_AFTER: Final = timedelta(minutes=30)
+FORGE_EPISODE_ENDS_REVIEW_AFTER: Final = timedelta(days=7)
+MERGE_TRIES: Final = 5
+MERGE_RETRY_AFTER: Final = timedelta(hours=6)
+MERGE_LOOKS: Final = 3
+MERGE_LOOKS_FOR: Final = timedelta(minutes=2)
+BRANCH_UPDATES: Final = 5
+BRANCH_UPDATE_CHECKS_FOR: Final = timedelta(hours=2)
+STOP_REARM_AFTER: Final = timedelta(minutes=5)
+HOOK_END_GRACE: Final = timedelta(minutes=15)
+MAIL_AGAIN_AFTER: Final = timedelta(minutes=10)
+MAIL_AGAIN_LATER: Final = timedelta(hours=1)
+PRIORITY_RISES_EVERY: Final = timedelta(days=1)
 PR_POLL_INTERVAL: Final = timedelta(seconds=60)
 POLLS_PER_TICK: Final = 30
 """Further pull requests wait for a later tick, so that polls do not delay all other effects."""

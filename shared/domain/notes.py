@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
+from shared.domain.obstacles import Obstacle, obstacle_or_none
 from shared.domain.times import readable_time, text_or_none
 
 T = TypeVar("T")
@@ -105,13 +106,25 @@ def _list() -> Note[tuple[str, ...]]:
     return Note(_texts, list)
 
 
+def _object() -> Note[Metadata | None]:
+    return Note(
+        lambda value: value if isinstance(value, dict) else None, lambda value: None if value is None else dict(value)
+    )
+
+
 class BeadNotes:
-    """Of any bead: why it failed, and that the mayor knows that it blocks others."""
+    """Of any bead: why it failed, what its next agent must know, and the beads that it will depend on once they exist."""
 
     failure_reason = _text("failureReason")
     failure_kind = _text("failureKind")
     failure_message = _text("failureMessage")
     failed_blocker_notified = _flag()
+    note_for_next = _object()
+    """`{text, at, by}`: what the next agent must know. It outlives agents and is removed when the bead closes."""
+    awaits = _list()
+    """The ids in `depends_on` of beads that do not exist yet."""
+    held = _flag()
+    """Of a convoy: nothing happens between C6 and C7 until convoy_started."""
 
 
 class ReviewNotes:
@@ -140,6 +153,49 @@ class ReviewNotes:
     conflict_cap_escalated = _flag()
     babysit = _flag()
     force_push_allowed = _flag()
+    head_seen_at = _time()
+    """When the town first saw `head_sha`."""
+    changed_at = _time()
+    """When a poll last brought something new: it decides how often the pull request is polled."""
+    pinned = _object()
+    """The identity of an adopted pull request at its first poll: repositories and branches of head and base."""
+    obstacle: Note[Obstacle | None] = Note(obstacle_or_none)
+    """Why the pull request cannot go on, as a waiting reason; absent if only checks, review or time are missing."""
+    obstacle_since = _time()
+    obstacle_detail = _text()
+    """The same for people, in one clause: which field differs, which check is missing, what the forge answered."""
+    review_passed_head = _text()
+    """The head that a refinery has passed. Only this head, or one that the town itself updated from it, may be merged."""
+    own_update_of = _text()
+    """The head from which the town asked the forge to update the branch; the head that follows it is the town's own."""
+    own_updates = _count()
+    """How often the town has updated the branch since the last head that was not its own."""
+    merge_claim = _object()
+    """`{commit, head, base, at}`: an unproven report that the branch was merged."""
+    merge_looks = _count()
+    """Negative answers to the question whether the target contains the claimed merge, in a row."""
+    merge_first_look_at = _time()
+    unproven = _flag()
+    """The MR was closed as merged although nobody could look."""
+    refused_head = _text()
+    refused_as = _text()
+    """The class of the forge's last refusal to merge, at `refused_head`."""
+    refusals = _count()
+    refused_at = _time()
+    queued_at = _time()
+    """When the pull request entered a merge queue."""
+    queue_misses = _count()
+    """Polls in a row that found it neither in the queue nor merged."""
+    change_requests = _list()
+    """The ids of the reviews that request changes and have had their feedback bead."""
+    polls_failed = _count()
+    """Polls in a row that could not look: they back off."""
+    episode = _text()
+    """The key of the forge episode that the MR belongs to (town key `forge_episodes`)."""
+    abandoned = _flag()
+    """The MR ended while its pull request was open."""
+    adopted = _flag()
+    """An operator vouched for the pull request although its author is not trusted."""
 
 
 class ConvoyNotes:
@@ -149,6 +205,8 @@ class ConvoyNotes:
     ready_to_land = _flag()
     landing_mr_attempts: Note[int] = Note(_whole)
     last_landing_mr_attempt_at = _time()
+    lands_after = _time()
+    """Only landing MRs created later count: a task joined or was reopened at this time."""
     respawn_suppressed_attempt: Note[object] = Note(_as_is)
 
 
@@ -187,6 +245,8 @@ class EscalationNotes:
     mr_bead_id = _text()
     pr_url = _text()
     agent_bead_id = _text()
+    cause = _text()
+    """`<reason>:<subject>` of an escalation that a rule raised: the rule closes it when the cause ends."""
     kind: Note[str | None] = Note(_text_or_none, producers_write=True)
     triage_request_id: Note[str | None] = Note(_text_or_none, producers_write=True)
 

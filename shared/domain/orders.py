@@ -58,6 +58,7 @@ _OF_WORK: Final = frozenset(
         "require_clean_merge",
         "git_push_flags",
         "checkpoint",
+        "previous_attempt",
     }
 )
 _OF_A_SERVER: Final = frozenset({"name", "small_model", "start_point", "lightweight", "rigs"})
@@ -96,6 +97,7 @@ class StartOrder(Order):
     custom_instructions: str | None = None
     model: str | None = None
     checkpoint: object = None
+    previous_attempt: str | None = None
 
     rigs: tuple[OrderedRig, ...] | None = None
     message: str | None = None
@@ -126,32 +128,99 @@ class StopOrder(Order):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PollOrder(Order):
-    """Ask the forge for the state of a pull request."""
-
-    kind: ClassVar[EffectKind] = EffectKind.POLL_PR
+class PullRequestOrder(Order):
+    """Base of the orders about one pull request. `rig_host` is the host of the rig's forge: with the rig, it selects the token."""
 
     bead_id: str
     pr_url: str
     rig_id: str | None = None
     rig_host: str | None = None
-    want_feedback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MergeOrder(Order):
-    """Ask the forge to merge a pull request at the head that was judged.
+class PollOrder(PullRequestOrder):
+    """Ask the forge for the state of a pull request.
+
+    `rig_repository` (`owner/name`) comes from the rig's git_url: the answer says which id the forge gives it. With `upstream`, the
+    same for the repository into which the rig's fork is merged.
+    """
+
+    kind: ClassVar[EffectKind] = EffectKind.POLL_PR
+
+    want_feedback: bool = False
+    rig_repository: str | None = None
+    upstream: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedIdentity(wire.WireObject):
+    """What makes a pull request the MR's: it is compared again immediately before merging. None is not compared."""
+
+    head_repository: str | None = None
+    head_branch: str | None = None
+    base_repository: str | None = None
+    base_branch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeOrder(PullRequestOrder):
+    """Ask the forge to merge a pull request at the head that was judged, or to put it into the merge queue of its base.
 
     `head_sha` comes from metadata and is only compared: a value that is not a text matches no head. Null matches every head.
     """
 
     kind: ClassVar[EffectKind] = EffectKind.MERGE_PR
 
+    head_sha: object = None
+    expected: ExpectedIdentity | None = None
+    required_checks_only: bool = False
+    require_checks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOrder(Order):
+    """Look whether the target branch contains what an MR claims to have merged (decision T2).
+
+    `git_url` is the rig's repository, at a forge, by ssh or a path. `head` is the head of the branch, `base` the merge base that
+    the worker named, `merge_commit` the commit that the refinery named; each may be unknown.
+    """
+
+    kind: ClassVar[EffectKind] = EffectKind.VERIFY_MERGE
+
     bead_id: str
-    pr_url: str
+    git_url: str
+    target_branch: str
+    branch: str
     rig_id: str | None = None
     rig_host: str | None = None
-    head_sha: object = None
+    head: str | None = None
+    base: str | None = None
+    merge_commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBranchOrder(PullRequestOrder):
+    """Bring the branch of a pull request up to date with its base, if its head is still `head_sha`."""
+
+    kind: ClassVar[EffectKind] = EffectKind.UPDATE_BRANCH
+
+    head_sha: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DequeueOrder(PullRequestOrder):
+    """Take a pull request out of its merge queue, and cancel an automatic merge."""
+
+    kind: ClassVar[EffectKind] = EffectKind.DEQUEUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestReviewOrder(PullRequestOrder):
+    """Ask these people to review a pull request again."""
+
+    kind: ClassVar[EffectKind] = EffectKind.REQUEST_REVIEW
+
+    reviewers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

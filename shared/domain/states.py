@@ -113,6 +113,10 @@ class EffectKind(StrEnum):
     STOP_AGENT = "stop_agent"
     POLL_PR = "poll_pr"
     MERGE_PR = "merge_pr"
+    VERIFY_MERGE = "verify_merge"
+    UPDATE_BRANCH = "update_branch"
+    DEQUEUE = "dequeue"
+    REQUEST_REVIEW = "request_review"
     SEND_NUDGE = "send_nudge"
     NOTIFY_MAYOR = "notify_mayor"
     REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the name of an effect

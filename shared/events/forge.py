@@ -1,9 +1,37 @@
 """The answer of a forge about a pull request, which the results of polls and merges contain."""
 
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from shared.domain.forge_errors import ForgeErrorKind
-from shared.events.fields import FreeText, Integer, Part, Time
+from shared.events.fields import FreeText, Integer, Part, Texts, Time
+
+
+class RepositorySeen(Part):
+    """A repository as the forge knows it."""
+
+    id: FreeText
+    name: FreeText | None = None
+
+
+class IdentitySeen(Part):
+    """Which pull request it is: see `shared.ports.forge.Identity`."""
+
+    head_repository: RepositorySeen | None = None
+    head_branch: FreeText
+    base_repository: RepositorySeen
+    base_branch: FreeText
+    author: FreeText | None = None
+    draft: bool = False
+
+
+class ChangeRequestSeen(Part):
+    """A review that requests changes."""
+
+    id: FreeText
+    author: FreeText | None = None
 
 
 class FeedbackSeen(Part):
@@ -17,6 +45,14 @@ class FeedbackSeen(Part):
     changes_requested: bool
     review_decision: FreeText | None = None
     merge_state_status: FreeText | None = None
+    checks_unreadable: bool = False
+    all_runs_counted: bool = False
+    has_checks: bool = True
+    required_known: bool = False
+    required_failing: bool = False
+    required_pass: bool = False
+    required_missing: Texts = ()
+    change_requests: Annotated[tuple[ChangeRequestSeen, ...], Field(strict=False)] = ()
 
     @property
     def wants_work(self) -> bool:
@@ -42,6 +78,10 @@ class ForgeProblem(Part):
     http_status: Integer | None = None
     message: FreeText = ""
     retry_at: Time | None = None
+    secret: FreeText | None = None
+    is_platform: bool = False
+    host: FreeText | None = None
+    repository: FreeText | None = None
 
     @property
     def effective_kind(self) -> ForgeErrorKind:

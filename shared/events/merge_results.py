@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from shared.domain.forge_errors import Refusal
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import MergeOrder
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
@@ -9,7 +10,7 @@ from shared.domain.states import BeadType, EffectKind
 from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
-from shared.events.forge import FeedbackSeen, ForgeProblem
+from shared.events.forge import FeedbackSeen, ForgeProblem, RepositorySeen
 from shared.town import inbox, lookup
 from shared.town.inbox import Fact
 from shared.town.town import Town
@@ -30,6 +31,9 @@ class PrMergeResult(AttemptReport):
     error: ForgeProblem | None = None
     feedback: FeedbackSeen | None = None
     passing: bool = False
+    queued: bool = False
+    refusal: Refusal | None = None
+    rig_repository: RepositorySeen | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """A merge completes the MR in the same drain; a refusal restarts the all-green period."""

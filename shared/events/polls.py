@@ -20,8 +20,8 @@ from shared.domain.outcomes import MOVED_ON, Applied, Skipped
 from shared.domain.states import BeadStatus, BeadType, EffectKind, Label
 from shared.events.attempts import AttemptReport, settle_attempt
 from shared.events.base import EventResult
-from shared.events.fields import FreeText
-from shared.events.forge import FeedbackSeen, ForgeProblem
+from shared.events.fields import FreeText, Integer, Texts
+from shared.events.forge import FeedbackSeen, ForgeProblem, IdentitySeen, RepositorySeen
 from shared.town import inbox, lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead, Review
@@ -68,6 +68,18 @@ class PrPolled(AttemptReport):
     mergeable_state: FreeText | None = None
     feedback: FeedbackSeen | None = None
     error: ForgeProblem | None = None
+    identity: IdentitySeen | None = None
+    rig_repository: RepositorySeen | None = None
+    rig_problem: FreeText | None = None
+    upstream_repository: RepositorySeen | None = None
+    has_queue: bool = False
+    in_queue: bool = False
+    queue_position: Integer | None = None
+    is_behind: bool = False
+    head_parents: Texts = ()
+    may_bypass: bool = False
+    secret: FreeText | None = None
+    is_platform: bool = False
 
     @model_validator(mode="after")
     def _has_answer(self) -> Self:

@@ -21,7 +21,7 @@ from shared.questions.lines import columns_of, line_of
 from shared.questions.overview import ConvoyLine
 from shared.questions.pages import LOOKED_AT_MOST, ROWS_SIZE, carried, cursor_of, place_of
 from shared.questions.waiting import Waiting
-from shared.town import database
+from shared.town import database, migrations
 
 _LIVE: Final = tuple(status.value for status in BeadStatus if not status.terminal)
 _STATUSES: Final = tuple(status.value for status in BeadStatus)
@@ -92,7 +92,7 @@ def beads(
     """A page of the beads that match, and why they wait at the time `now`. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = _place(cursor)
     image = yield from store.load(town_id)
-    with database.opened(image.image) as sql:
+    with migrations.readable(image.image) as sql:
         database.check_identity(sql, town_id)
         found, following = _page(sql, wanted, limit=limit, place=place)
         live = {bead.bead_id for bead in found if not bead.status.terminal and bead.type is not BeadType.AGENT}
@@ -114,7 +114,7 @@ def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str |
     """A page of the town's convoys. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = _place(cursor)
     image = yield from store.load(town_id)
-    with database.opened(image.content) as sql:
+    with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         found, following = _page(sql, BeadFilter(type="convoy"), limit=limit, place=place)
         shown = tuple(line for bead in found if (line := overview.convoy(sql, bead.bead_id)) is not None)

@@ -10,7 +10,7 @@ from shared.domain.states import AgentStatus, BeadStatus, BeadType, MergeMode, P
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
 from shared.questions.lines import columns_of, line_of, lines_of
-from shared.town import database
+from shared.town import database, migrations
 
 T = TypeVar("T")
 
@@ -135,7 +135,7 @@ class BeadAnswer:
 def bead(town_id: str, bead_id: str, store: TownStore) -> Steps[BeadAnswer]:
     """One bead of a town, live or not, an agent or not. Raises UnknownTown, Refused (404)."""
     image = yield from store.load(town_id)
-    with database.opened(image.content) as sql:
+    with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         found = bead_view(sql, bead_id)
     if found is None:

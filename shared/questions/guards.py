@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.domain import limits
+from shared.domain.obstacles import Obstacle
 from shared.domain.states import Label
 from shared.domain.times import span_text
 from shared.questions.reasons import State
@@ -75,6 +76,24 @@ STATES: Final[Mapping[State, str]] = {
 }
 """What each state means, in the same form."""
 
+OBSTACLES: Final[Mapping[Obstacle, str]] = {
+    "forge_denied": "the forge does not let the town read its pull request",
+    "forge_down": "the forge cannot be reached",
+    "forge_unreadable": "the answers of the forge cannot be understood",
+    "wrong_repository": "its pull request or its rig is at another repository than before",
+    "pr_mismatch": "its pull request is not the one that was agreed",
+    "untrusted_author": "its author is not one of the trusted authors: an operator must adopt it",
+    "draft": "its pull request is a draft: a person must mark it as ready",
+    "changes_requested": "a reviewer requested changes and has not approved since",
+    "checks_unreadable": "the token may not read its checks",
+    "in_merge_queue": "it is in the merge queue of its base branch",
+    "behind_base": "its branch must be brought up to date with its base; one pull request at a time",
+    "merge_refused": "the forge refuses to merge it",
+    "merge_unproven": "it was reported as merged, and the target branch has not been seen to contain it",
+    "awaiting_merge": "it is green, and a person merges it",
+}
+"""What each obstacle of a pull request means. The note on the MR says more."""
+
 _LIMIT_NAME: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -91,6 +110,11 @@ def hold_text(hold: Hold) -> str:
 def state_text(state: State) -> str:
     """What a state means, in a sentence."""
     return _with_limits(STATES[state])
+
+
+def obstacle_text(obstacle: Obstacle, detail: str | None) -> str:
+    """What an obstacle means, in a sentence, with what is known about this one."""
+    return OBSTACLES[obstacle] if detail is None else f"{OBSTACLES[obstacle]} ({detail})"
 
 
 def _with_limits(text: str) -> str:

@@ -13,7 +13,7 @@ from shared.domain.times import from_text, readable_time, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
 from shared.questions.lives import WaitingEvent
-from shared.questions.reasons import State
+from shared.questions.reasons import OBSTACLE_ACTORS, State
 from shared.questions.relaxed import Hold, under_review
 from shared.questions.rows import Row, row_of
 from shared.questions.since import Beginnings
@@ -59,6 +59,16 @@ class Holding:
             "triage_exhausted": self._unanswered,
         }.get(hold)
         return Guard(hold, guards.hold_text(hold), self._since(row), actor="operator") if made is None else made(row)
+
+    def obstacle(self, row: Row) -> Guard | None:
+        """The guard that stands for the obstacle of a pull request; None if it has none."""
+        review = self._town.reviews_by_id.get(row.id)
+        found = None if review is None else ReviewNotes.obstacle.of(review.metadata)
+        if review is None or found is None or review.status is not BeadStatus.IN_PROGRESS:
+            return None
+        says = guards.obstacle_text(found, ReviewNotes.obstacle_detail.of(review.metadata))
+        since = self._since(row, *filter(None, [ReviewNotes.obstacle_since.of(review.metadata)]))
+        return Guard(found, says, since, actor=OBSTACLE_ACTORS[found])
 
     def of_wait(self, due: Due, row: Row) -> Guard:
         """The guard that stands for a wait. If the agent's process is known to have ended, the guard says so."""

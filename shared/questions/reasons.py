@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
+from shared.domain.obstacles import Obstacle
 from shared.events import BY_TYPE
 from shared.questions.relaxed import Hold
 from shared.questions.waiting import WaitingReason
@@ -29,7 +30,7 @@ State = Literal[
 STATES: Final[tuple[State, ...]] = get_args(State)
 
 OF_HOLD: Final[Mapping[Hold, WaitingReason]] = {
-    "paused": "held",
+    "paused": "paused",
     "settling": "settling",
     "draining": "draining",
     "breaker_open": "breaker_open",
@@ -90,6 +91,24 @@ OF_STATE: Final[Mapping[State, WaitingReason | None]] = {
     "only_an_event": "held",
 }
 """The reason of each state; a closed or failed bead has none."""
+
+OBSTACLE_ACTORS: Final[Mapping[Obstacle, str]] = {
+    "forge_denied": "operator",
+    "forge_down": "forge",
+    "forge_unreadable": "operator",
+    "wrong_repository": "operator",
+    "pr_mismatch": "operator",
+    "untrusted_author": "operator",
+    "draft": "reviewer",
+    "changes_requested": "reviewer",
+    "checks_unreadable": "operator",
+    "in_merge_queue": "forge",
+    "behind_base": "forge",
+    "merge_refused": "operator",
+    "merge_unproven": "operator",
+    "awaiting_merge": "reviewer",
+}
+"""Who can remove each obstacle of a pull request. An obstacle is its own reason and its own guard."""
 
 ENDLESS: Final[tuple[Hold, ...]] = (
     "no_rig",

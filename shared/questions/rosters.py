@@ -11,7 +11,7 @@ from shared.domain.states import AgentStatus, Role
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
 from shared.questions.lines import lines_of
-from shared.town import database
+from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
 
 
@@ -75,7 +75,7 @@ class TownSettings:
 def agents(town_id: str, store: TownStore) -> Steps[AgentList]:
     """Every agent of a town. Raises UnknownTown."""
     image = yield from store.load(town_id)
-    with database.opened(image.content) as sql:
+    with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         rows = sql.execute(
             "SELECT a.bead_id, a.identity, a.role, a.status, b.rig_id, a.current_hook_bead_id, a.generation, "
@@ -89,7 +89,7 @@ def agents(town_id: str, store: TownStore) -> Steps[AgentList]:
 def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:
     """The configuration of a town. Raises UnknownTown."""
     image = yield from store.load(town_id)
-    with database.opened(image.content) as sql:
+    with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         stored = TownKeys(sql).config
         return TownSettings(

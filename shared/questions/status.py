@@ -27,7 +27,7 @@ from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
 from shared.runner.inputs import Reading, fix_input
 from shared.runner.surroundings import Surroundings
-from shared.town import database, journal
+from shared.town import database, journal, migrations
 from shared.town.reading import TownReader
 
 CONVOYS_SHOWN: Final = 50
@@ -143,7 +143,7 @@ def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
     image = yield from around.store.load(town_id)
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     now: datetime = yield Call("clock", around.clock.now)
-    with database.opened(image.image) as sql:
+    with migrations.readable(image.image) as sql:
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
         given = fix_input(

@@ -20,6 +20,21 @@ WaitingReason = Literal[
     "rig_full",
     "agent_working",
     "no_rig",
+    "paused",
+    "forge_denied",
+    "forge_down",
+    "forge_unreadable",
+    "wrong_repository",
+    "pr_mismatch",
+    "untrusted_author",
+    "draft",
+    "changes_requested",
+    "checks_unreadable",
+    "in_merge_queue",
+    "behind_base",
+    "merge_refused",
+    "merge_unproven",
+    "awaiting_merge",
 ]
 """The closed list of reasons why no agent works on a live bead."""
 

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from shared.domain.limits import just_after
 from shared.domain.notes import ReviewNotes
+from shared.domain.obstacles import obstacle_or_none
 from shared.domain.states import BeadStatus, BeadType
 from shared.domain.tick import TickInput
 from shared.images import summary
@@ -177,7 +178,9 @@ class Waits:
             return _Draft("held", (unreadable(*broken, since),), None, None)
         act = ahead.acts[0] if ahead.acts else None
         held = self._held(row, ahead)
-        guards = [self._holding.of_hold(hold, row) for hold in held]
+        obstacle = self._holding.obstacle(row)
+        guards = [] if obstacle is None else [obstacle]
+        guards += [self._holding.of_hold(hold, row) for hold in held]
         guards += self._time_guards(row, ahead)
         if act is None and ahead.held is None and not guards:
             return self._at_rest(standing_of(self._sql, self.town, self.foresight.now, row), row)
@@ -216,8 +219,8 @@ class Waits:
     def _first(self, row: Row, held: tuple[Hold, ...], guards: list[Guard], act: Foreseen | None) -> Guard:
         """The guard that is the reason: a hold that time does not end, else the guard that ends last, when the rule acts."""
         if held and held[0] in ENDLESS:
-            return guards[0]
-        if act is None:
+            return next(each for each in guards if each.guard == held[0])
+        if act is None or self._holding.obstacle(row) is not None:
             return guards[0]
         if act.at <= self.foresight.now.now:
             return self._holding.next_tick(row, act.at)
@@ -230,6 +233,9 @@ class Waits:
         for hold, reason in OF_HOLD.items():
             if first.guard == hold:
                 return reason
+        obstacle = obstacle_or_none(first.guard)
+        if obstacle is not None:
+            return obstacle
         if self._holding.asks_triage(row):
             return "agent_working"
         due = None if act is None else act.promised

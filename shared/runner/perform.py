@@ -20,6 +20,7 @@ from shared.domain.orders import (
     ModelOrder,
     NudgeOrder,
     PollOrder,
+    PullRequestOrder,
     StartOrder,
     StopOrder,
     TokenOrder,
@@ -29,7 +30,7 @@ from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.domain.times import to_text
 from shared.ports.clock import Clock
-from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest, SourceForge
+from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest, Queued, SourceForge
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together
 from shared.runner.life import Life
@@ -164,15 +165,9 @@ def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
     answer = outside.forge.pull_request(_asker(order), order.pr_url, want_feedback=order.want_feedback)
     if isinstance(answer, ForgeError):
         return failure(ok=False, error=_forge_error(answer))
-    said = {
-        "ok": True,
-        "state": answer.state,
-        "head_sha": answer.head_sha,
-        "sha": answer.merge_sha,
-        "mergeable_state": answer.mergeable_state,
-        "feedback": None if answer.feedback is None else asdict(answer.feedback),
-    }
-    return success(**{key: value for key, value in said.items() if value is not None})
+    said = asdict(answer)
+    said["sha"] = said.pop("merge_sha")
+    return success(ok=True, **{key: value for key, value in said.items() if value not in (None, False, ())})
 
 
 def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -192,8 +187,10 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     answer = outside.forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
     if isinstance(answer, Merged):
         return _merged(answer.sha)
+    if isinstance(answer, Queued):
+        return success(merged=False, queued=True)
     if isinstance(answer, NotMerged):
-        return failure(merged=False, reason=_short(answer.reason))
+        return failure(merged=False, reason=_short(answer.reason), refusal=answer.refusal)
     return failure(merged=False, error=_forge_error(answer))
 
 
@@ -303,11 +300,18 @@ def _forge_error(error: ForgeError) -> dict[str, object]:
         shown["http_status"] = error.http_status
     if error.retry_at is not None:
         shown["retry_at"] = to_text(error.retry_at)
-    return shown
+    about = {
+        "secret": error.secret,
+        "is_platform": error.is_platform,
+        "host": error.host,
+        "repository": error.repository,
+    }
+    return {**shown, **{key: value for key, value in about.items() if value}}
 
 
-def _asker(order: PollOrder | MergeOrder) -> Asker:
-    return Asker(order.town_id, order.rig_id, order.rig_host)
+def _asker(order: PullRequestOrder) -> Asker:
+    repository, upstream = (order.rig_repository, order.upstream) if isinstance(order, PollOrder) else (None, None)
+    return Asker(order.town_id, order.rig_id, order.rig_host, repository, upstream)
 
 
 def _no_forge() -> dict[str, object]:

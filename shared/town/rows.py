@@ -25,7 +25,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """A registered repository with its overrides."""
+    """A registered repository with its overrides. `forge_repository_id` is its id at the forge, known from the first poll on."""
 
     id: str
     name: str
@@ -33,6 +33,7 @@ class Rig:
     default_branch: str
     config: RigConfig
     created_at: datetime
+    forge_repository_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,9 @@ class Agent(NamedTuple):
     last_event_at: str | None
     active_tools: str
     stalled_at: datetime | None
+    hooked_at: datetime | None
+    dispatched_at: datetime | None
+    hook_ended_at: datetime | None
 
 
 def member(vocabulary: Mapping[str, E], word: str) -> E:
@@ -210,7 +214,7 @@ AGENT_COLUMNS = (
     "a.bead_id, a.role, a.identity, a.status, b.rig_id, b.created_at, a.current_hook_bead_id, h.type, h.status, "
     "h.rig_id, h.dispatch_attempts, h.last_dispatch_attempt_at, hr.pr_url, a.dispatch_attempts, a.generation, "
     "a.last_dispatch_bead_id, a.last_dispatch_outcome, a.observed_status, a.checkpoint, a.last_activity_at, "
-    "a.last_event_at, a.active_tools, a.stalled_at"
+    "a.last_event_at, a.active_tools, a.stalled_at, a.hooked_at, a.dispatched_at, a.hook_ended_at"
 )
 AGENT_TABLES = (
     "agent_metadata a JOIN beads b ON b.bead_id = a.bead_id "
@@ -241,6 +245,9 @@ def agent_of(row: Row) -> Agent:
             row[20],
             row[21],
             time_or_none(row[22]),
+            time_or_none(row[23]),
+            time_or_none(row[24]),
+            time_or_none(row[25]),
         )
     except ValueError as error:
         raise RowUnreadable("agent_metadata", row[0], str(error)) from error
@@ -261,7 +268,7 @@ def _hooked_of(row: Row) -> Hooked:
         raise RowUnreadable("beads", row[6], str(error)) from error
 
 
-RIG_COLUMNS = "g.id, g.name, g.git_url, g.default_branch, g.config, g.created_at"
+RIG_COLUMNS = "g.id, g.name, g.git_url, g.default_branch, g.config, g.created_at, g.forge_repository_id"
 
 
 def rig_of(row: Row) -> Rig:
@@ -274,6 +281,7 @@ def rig_of(row: Row) -> Rig:
             default_branch=row[3],
             config=_NO_OVERRIDES if row[4] == "{}" else RigConfig.model_validate_json(row[4]),
             created_at=from_text(row[5]),
+            forge_repository_id=row[6],
         )
     except ValidationError as error:
         raise RowUnreadable("rigs", row[0], "config is not valid") from error

@@ -6,7 +6,8 @@ CREATE TABLE rigs (
     git_url        TEXT NOT NULL DEFAULT '',
     default_branch TEXT NOT NULL DEFAULT 'main',
     config         TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(config)),
-    created_at     TEXT NOT NULL
+    created_at     TEXT NOT NULL,
+    forge_repository_id TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE beads (
@@ -63,7 +64,10 @@ CREATE TABLE agent_metadata (
     last_event_type         TEXT,
     last_event_at           TEXT,
     active_tools            TEXT NOT NULL DEFAULT '[]',
-    stalled_at              TEXT
+    stalled_at              TEXT,
+    hooked_at               TEXT,
+    dispatched_at           TEXT,
+    hook_ended_at           TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Refuses a second agent on the same bead.

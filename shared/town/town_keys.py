@@ -142,6 +142,10 @@ def _or_empty(stored: Stored) -> dict[str, object]:
     return stored or {}
 
 
+def _or_empty_objects(stored: Stored) -> dict[str, dict[str, object]]:
+    return stored or {}
+
+
 def _time() -> Key[datetime | None]:
     return Key(None, read=time_or_none, write=text_or_none)
 
@@ -172,6 +176,8 @@ class TownKeys:
         read=_triage,
         write=_part_by_part,
     )
+    forge_episodes: Key[dict[str, dict[str, object]]] = Key({}, read=_or_empty_objects)
+    """The episodes in which a forge could not be read, by key: see `shared.events.episodes`."""
     last_idle_stop_at = _time()
     last_token_refresh_at = _time()
     mayor_working_since = _time()

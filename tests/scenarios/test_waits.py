@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.obstacles import OBSTACLES
 from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.events import BY_TYPE
@@ -144,7 +145,7 @@ def test_a_paused_town_still_says_what_else_holds_a_bead() -> None:
     )
     waits = town.waits()
     assert {name: waits[name].reason for name in ("ready", "b", "s")} == {
-        "ready": "held",
+        "ready": "paused",
         "b": "blocked_by",
         "s": "staged",
     }
@@ -354,7 +355,7 @@ def test_the_tables_have_every_hold_wait_and_reason() -> None:
     assert set(OF_HOLD) == set(HOLDS)
     assert set(OF_WAIT) == set(Wait.__args__)  # type: ignore[attr-defined] # the members of a Literal
     assert set(ENDED_BY) == {*OF_HOLD, *OF_STATE}
-    given = {*OF_HOLD.values(), *OF_WAIT.values(), *OF_STATE.values()} - {None}
+    given = {*OF_HOLD.values(), *OF_WAIT.values(), *OF_STATE.values(), *OBSTACLES} - {None}
     assert given | {"failed_dependency"} == set(REASONS)
 
 

@@ -5,12 +5,16 @@ never migrated. A change takes two releases: first the code that works with both
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from shared.domain.errors import SchemaMismatch
+from shared.domain.images import Content
 from shared.town import database
+from shared.town.large_images import LargeImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,18 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
     if versions != list(range(2, 2 + len(versions))):
         raise ValueError(f"migrations must be numbered 2, 3, 4 ... without gaps: {versions}")
     return tuple(found)
+
+
+def _statements(script: str) -> tuple[str, ...]:
+    """The statements of a script, one by one, because `executescript` would end the transaction."""
+    statements: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    return (*statements, pending.strip()) if pending.strip() else tuple(statements)
 
 
 MIGRATIONS: Final = read_migrations(Path(__file__).parent)
@@ -59,19 +75,19 @@ def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] 
     return tuple(applied)
 
 
+@contextmanager
+def readable(image: Content) -> Iterator[database.Database]:
+    """An image in the newest schema, for readers: an older one is migrated on the private copy. Nothing of it is kept."""
+    with database.opened(image) as sql:
+        if 0 < database.schema_version(sql) < database.SCHEMA_VERSION:
+            database.begin(sql)
+            apply_pending(sql)
+            if not isinstance(image, LargeImage):
+                database.commit(sql)
+        yield sql
+
+
 def pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
     """The names of the migrations that `apply_pending` would apply."""
     version = database.schema_version(sql)
     return tuple(migration.name for migration in migrations if migration.version > version)
-
-
-def _statements(script: str) -> tuple[str, ...]:
-    """The statements of a script, one by one, because `executescript` would end the transaction."""
-    statements: list[str] = []
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            statements.append(pending.strip())
-            pending = ""
-    return (*statements, pending.strip()) if pending.strip() else tuple(statements)

@@ -104,10 +104,17 @@ def move(
     audit.record(town, bead_id, "status_changed", old=old, new=to.value, metadata=notes)
     if to is BeadStatus.FAILED and failure is not None and bead_type == BeadType.MERGE_REQUEST:
         note(town, bead_id, BeadNotes.failure_reason.to(failure.code), BeadNotes.failure_message.to(failure.message))
+    if to is BeadStatus.CLOSED:
+        note(town, bead_id, BeadNotes.note_for_next.gone)
     if to.terminal:
         for convoy_id in _convoys_concerned(town, bead_id):
             convoys.record_progress(town, convoy_id)
     return "moved"
+
+
+def leave_note(town: Town, bead_id: str, text: str, *, by: str = SYSTEM) -> None:
+    """Leave a note for the next agent of a bead (`note_for_next`). It replaces an earlier one and goes when the bead closes."""
+    note(town, bead_id, BeadNotes.note_for_next.to({"text": text, "at": town.tick.now_text, "by": by}))
 
 
 def reopen(town: Town, bead_id: str) -> None:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from shared.domain.notes import Metadata, ReviewNotes, known
+from shared.domain.obstacles import Obstacle
 from shared.domain.states import (
     SYSTEM,
     BeadStatus,
@@ -137,6 +138,18 @@ def _source_not_merged(town: Town, source: Bead, result: str, message: str) -> N
         escalations.escalate(
             town, f"Merge conflict: {source.title}", severity="high", category="merge_conflict", rig_id=source.rig_id
         )
+
+
+def set_obstacle(town: Town, review: Bead, obstacle: Obstacle | None, detail: str | None = None) -> None:
+    """Note why a pull request cannot go on, and since when; None if nothing is in its way any more."""
+    if obstacle is None:
+        gone = (ReviewNotes.obstacle.gone, ReviewNotes.obstacle_since.gone, ReviewNotes.obstacle_detail.gone)
+        beads.note(town, review.id, *gone)
+        return
+    said = [ReviewNotes.obstacle.to(obstacle), ReviewNotes.obstacle_detail.to(detail)]
+    if ReviewNotes.obstacle.of(review.metadata) != obstacle:
+        said.append(ReviewNotes.obstacle_since.to(town.tick.now))
+    beads.note(town, review.id, *said)
 
 
 def set_pr_url(town: Town, review_id: str, pr_url: str) -> None:

@@ -9,8 +9,9 @@ from shared.town import database, migrations
 from shared.town.migrations import Migration
 from tests.towns import TownBuilder, a_town
 
-ADD_COLUMN = Migration(2, "0002_beads_get_a_colour", ("ALTER TABLE beads ADD COLUMN colour TEXT",))
-BROKEN = Migration(3, "0003_broken", ("CREATE TABLE half (x TEXT) STRICT", "CREATE NONSENSE"))
+NEXT = database.SCHEMA_VERSION + 1
+ADD_COLUMN = Migration(NEXT, "next_beads_get_a_colour", ("ALTER TABLE beads ADD COLUMN colour TEXT",))
+BROKEN = Migration(NEXT + 1, "next_broken", ("CREATE TABLE half (x TEXT) STRICT", "CREATE NONSENSE"))
 
 
 def _versions(town: TownBuilder) -> tuple[int, object]:
@@ -20,9 +21,9 @@ def _versions(town: TownBuilder) -> tuple[int, object]:
 def test_a_migration_and_its_record_stand_together() -> None:
     town = a_town().bead("b1")
     database.begin(town.sql)
-    assert migrations.apply_pending(town.sql, migrations=(ADD_COLUMN,)) == ("0002_beads_get_a_colour",)
+    assert migrations.apply_pending(town.sql, migrations=(ADD_COLUMN,)) == ("next_beads_get_a_colour",)
     database.commit(town.sql)
-    assert _versions(town) == (2, 2)
+    assert _versions(town) == (NEXT, NEXT)
     assert town.one("beads", "b1", "colour") is None
 
 
@@ -32,7 +33,7 @@ def test_a_migration_that_fails_leaves_the_schema_and_its_record_as_they_were() 
     with pytest.raises(Exception, match="NONSENSE"):
         migrations.apply_pending(town.sql, migrations=(ADD_COLUMN, BROKEN))
     database.rollback(town.sql)
-    assert _versions(town) == (1, 1)
+    assert _versions(town) == (NEXT - 1, NEXT - 1)
     assert town.rows("SELECT 1 FROM sqlite_master WHERE name = 'half'") == []
 
 

@@ -1,0 +1,5 @@
+-- The forge's id of a rig's repository, and when an agent was hooked, dispatched and released for the last time.
+ALTER TABLE rigs ADD COLUMN forge_repository_id TEXT;
+ALTER TABLE agent_metadata ADD COLUMN hooked_at TEXT;
+ALTER TABLE agent_metadata ADD COLUMN dispatched_at TEXT;
+ALTER TABLE agent_metadata ADD COLUMN hook_ended_at TEXT;
