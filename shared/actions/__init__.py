@@ -23,7 +23,8 @@ from shared.actions.convoys import (
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
-from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
+from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
+from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
 
@@ -55,6 +56,9 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     StopAgent,
     PollPr,
     MergePr,
+    UpdateBranch,
+    Dequeue,
+    RequestReview,
     SendNudge,
     NotifyMayor,
     RefreshContainerToken,
@@ -76,6 +80,7 @@ __all__ = [
     "CreateMrBead",
     "CreateTriageRequest",
     "DeleteAgent",
+    "Dequeue",
     "DispatchAgent",
     "EmitEvent",
     "EscalateTriage",
@@ -86,6 +91,7 @@ __all__ = [
     "NotifyMayor",
     "PollPr",
     "RefreshContainerToken",
+    "RequestReview",
     "ResetAgentDispatchAttempts",
     "SendNudge",
     "SetConvoyReadyToLand",
@@ -97,5 +103,6 @@ __all__ = [
     "TransitionBead",
     "UnhookAgent",
     "UpdateAgentModel",
+    "UpdateBranch",
     "UpdateConvoyProgress",
 ]
