@@ -22,6 +22,7 @@ from shared.actions.convoys import (
     UpdateConvoyProgress,
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
+from shared.actions.escalations import CloseEscalation, RaiseEscalation
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
@@ -50,6 +51,8 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     EscalateTriage,
     EmitEvent,
     BumpEscalation,
+    RaiseEscalation,
+    CloseEscalation,
     ExpireNudge,
     DispatchAgent,
     StartTriageBatch,
@@ -75,6 +78,7 @@ __all__ = [
     "ClearAgentCheckpoint",
     "ClearBeadAssignee",
     "CloseConvoy",
+    "CloseEscalation",
     "CloseSiblingMrs",
     "CreateLandingMr",
     "CreateMrBead",
@@ -90,6 +94,7 @@ __all__ = [
     "MergePr",
     "NotifyMayor",
     "PollPr",
+    "RaiseEscalation",
     "RefreshContainerToken",
     "RequestReview",
     "ResetAgentDispatchAttempts",

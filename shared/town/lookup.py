@@ -235,6 +235,16 @@ def live_escalation_with_cause(town: Town, cause: str) -> str | None:
     return None if row is None else row[0]
 
 
+def requests_about(town: Town, escalation_id: str) -> list[str]:
+    """The open triage requests about an escalation, by id."""
+    rows = town.sql.execute(
+        "SELECT b.bead_id FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
+        "AND json_valid(b.metadata) AND json_extract(b.metadata, '$.escalation_bead_id') = :id ORDER BY b.bead_id",
+        {"id": escalation_id},
+    ).fetchall()
+    return [bead_id for (bead_id,) in rows]
+
+
 def _readable(town: Town, rows: list[Row], read: Callable[[Row], T]) -> list[T]:
     found = []
     for row in rows:
