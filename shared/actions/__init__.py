@@ -23,8 +23,8 @@ from shared.actions.convoys import (
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.escalations import CloseEscalation, RaiseEscalation
-from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
+from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage

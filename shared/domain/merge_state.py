@@ -1,4 +1,4 @@
-"""What the notes of a merge request say about its merge (spec/actions.md section 6): refusals, tries, and heads that were passed."""
+"""What the notes of a merge request say about its merge (spec/actions.md section 6): refusals, tries, passed heads."""
 
 from collections.abc import Mapping
 from datetime import datetime

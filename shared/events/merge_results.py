@@ -37,7 +37,7 @@ def _review_of(town: Town, fact: Fact) -> Bead | None:
 
 
 class PrMergeResult(_ForgeReport):
-    """Whether the forge merged the pull request, or put it into its queue. `refusal` is the class of a refusal, `reason` its text."""
+    """Whether the forge merged or enqueued the pull request. `refusal` is the class of a refusal, `reason` its text."""
 
     event_type: ClassVar[str] = "pr_merge_result"
 

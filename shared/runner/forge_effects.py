@@ -53,7 +53,10 @@ def merge(effect: ClaimedEffect, forge: SourceForge | None) -> Result:
         return failure(merged=False, reason=short(reason), refusal=refusal)
     if seen.in_queue:
         return _queued(seen.queue_position)
-    answer = forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
+    return _said(forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id))
+
+
+def _said(answer: Merged | Queued | NotMerged | ForgeError) -> Result:
     if isinstance(answer, Merged):
         return _merged(answer.sha)
     if isinstance(answer, Queued):

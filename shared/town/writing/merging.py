@@ -197,7 +197,9 @@ def record_late_merge(town: Town, review: Bead, sha: str | None) -> bool:
     ).fetchone()
     if known is not None:
         return False
-    town.sql.execute("UPDATE review_metadata SET merge_commit = :sha WHERE bead_id = :id", {"id": review.id, "sha": sha})
+    town.sql.execute(
+        "UPDATE review_metadata SET merge_commit = :sha WHERE bead_id = :id", {"id": review.id, "sha": sha}
+    )
     audit.record(town, review.id, "merged_after_end", new=sha, metadata={"pr_url": row.pr_url})
     escalations.escalate(
         town,
