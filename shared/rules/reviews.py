@@ -173,8 +173,8 @@ def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
         return
     # A refinery merges, so two concurrent reviews in a rig could cause merge conflicts with each other. An MR in progress
     # without a pull request is under review, and while there is one, R5 does nothing in its rig. An MR with a pull request only
-    # waits for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open. R5 takes m2, the more urgent one, once
-    # m1 has ended or has a pull request. If m2 is in its backoff, R5 takes m3; while the breaker is open, it takes neither.
+    # waits for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open. R5 takes m2, the more urgent
+    # one, once m1 has ended or has a pull request. If m2 is in its backoff, R5 takes m3; while the breaker is open, neither.
     by_rig: dict[str, list[LiveReview]] = {}
     for review in town.reviews:
         if review.rig_id is not None:
