@@ -5,26 +5,31 @@ reports no rollup, the combined status is read too; if that is empty as well, th
 """
 
 from collections.abc import Mapping
-from typing import Final, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Final
+from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from shared.adapters.forge_hosts import Target
-from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
+from shared.adapters import github_changes, github_proof
+from shared.adapters.forge_hosts import Place, Target
+from shared.adapters.forge_http import SILENCE_SECONDS, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.github_answers import PAGES_AT_MOST, Around, GitHubMerge, GitHubPull, Status, feedback_of
-from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.adapters.github_call import GITHUB, GitHubCall
+from shared.ports.forge import (
+    Accepted,
+    Asker,
+    BranchUpdate,
+    Feedback,
+    ForgeError,
+    MergeClaim,
+    Merged,
+    NotMerged,
+    Proof,
+    PullRequest,
+)
 from shared.ports.secrets import Secret
 
-API_VERSION: Final = "2022-11-28"
-_GITHUB: Final = Dialect(
-    "GitHub",
-    token_header="Authorization",  # noqa: S106 - a name
-    token_prefix="token ",  # noqa: S106 - a scheme
-    headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": API_VERSION},
-    says_slow_down=lambda message: "rate limit" in message.lower(),
-)
 _PULL: Final = TypeAdapter(GitHubPull)
 _MERGE: Final = TypeAdapter(GitHubMerge)
 _STATUS: Final = TypeAdapter(Status)
@@ -45,8 +50,6 @@ query Around($owner: String!, $name: String!, $number: Int!, $checks: String, $t
 }}"""
 """Threads, checks and reviews of a pull request; repeated only for further pages of threads or checks."""
 
-_T = TypeVar("_T")
-
 
 class GitHubPullRequests:
     """The pull requests of GitHub and of GitHub Enterprise Servers."""
@@ -55,35 +58,62 @@ class GitHubPullRequests:
         self._limits = limits
         self._timeout = timeout_seconds
 
-    def read(self, target: Target, token: Secret, *, want_feedback: bool) -> PullRequest | ForgeError:
+    def read(
+        self,
+        target: Target,
+        token: Secret,
+        *,
+        asker: Asker,  # noqa: ARG002
+        want_feedback: bool,
+    ) -> PullRequest | ForgeError:
         """Read the state of a pull request."""
         with self._client(target, token) as client:
-            call = _Call(client, target)
-            pull = call.get(_PULL, f"/pulls/{target.number}")
+            call = GitHubCall(client, target)
+            pull = call.ask(_PULL, "GET", f"/pulls/{target.number}")
             if isinstance(pull, ForgeError):
                 return pull
             if pull.is_over or not want_feedback:
                 return pull.seen(None)
-            feedback = _feedback(call, pull)
+            feedback = _feedback(call, target.number, pull)
             return feedback if isinstance(feedback, ForgeError) else pull.seen(feedback)
 
     def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | NotMerged | ForgeError:
         """Merge a pull request at exactly that head, by a method that its repository allows."""
         body = {} if head_sha is None else {"sha": head_sha}
         with self._client(target, token) as client:
-            return _merge(_Call(client, target), f"/pulls/{target.number}", body)
+            return _merge(GitHubCall(client, target), f"/pulls/{target.number}", body)
 
-    def _client(self, target: Target, token: Secret) -> ForgeClient:
-        return ForgeClient(target, token, self._limits, dialect=_GITHUB, silence_seconds=self._timeout)
+    def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
+        """Bring the branch up to date with its base."""
+        with self._client(target, token) as client:
+            return github_changes.update_branch(GitHubCall(client, target), target.number, head_sha)
+
+    def dequeue(self, target: Target, token: Secret) -> Accepted | ForgeError:
+        """Take the pull request out of its merge queue and cancel an automatic merge."""
+        with self._client(target, token) as client:
+            return github_changes.dequeue(GitHubCall(client, target), target.number)
+
+    def request_review(self, target: Target, token: Secret, *, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
+        """Ask these people to review again."""
+        with self._client(target, token) as client:
+            return github_changes.request_review(GitHubCall(client, target), target.number, reviewers)
+
+    def proof(self, place: Place, token: Secret, *, claim: MergeClaim) -> Proof | ForgeError:
+        """Look whether the target branch contains the merge."""
+        with self._client(place, token) as client:
+            return github_proof.proof(GitHubCall(client, place), claim)
+
+    def _client(self, place: Place, token: Secret) -> ForgeClient:
+        return ForgeClient(place, token, self._limits, dialect=GITHUB, silence_seconds=self._timeout)
 
 
-def _merge(call: "_Call", path: str, body: Mapping[str, str]) -> Merged | NotMerged | ForgeError:
-    answer = call.put(_MERGE, f"{path}/merge", body)
+def _merge(call: GitHubCall, path: str, body: Mapping[str, str]) -> Merged | NotMerged | ForgeError:
+    answer = call.ask(_MERGE, "PUT", f"{path}/merge", body)
     if not isinstance(answer, ForgeError):
         return Merged(answer.sha)
     if answer.http_status not in (405, 409):
         return answer
-    pull = call.get(_PULL, path)
+    pull = call.ask(_PULL, "GET", path)
     if isinstance(pull, ForgeError):
         return NotMerged(answer.message)
     if pull.state_of_it == "merged" and pull.merge_commit_sha:
@@ -91,18 +121,19 @@ def _merge(call: "_Call", path: str, body: Mapping[str, str]) -> Merged | NotMer
     method = pull.other_way_to_merge()
     if answer.http_status == 409 or method is None:
         return NotMerged(answer.message)
-    answer = call.put(_MERGE, f"{path}/merge", {**body, "merge_method": method})
+    answer = call.ask(_MERGE, "PUT", f"{path}/merge", {**body, "merge_method": method})
     if isinstance(answer, ForgeError):
         return NotMerged(answer.message) if answer.http_status in (405, 409) else answer
     return Merged(answer.sha)
 
 
-def _feedback(call: "_Call", pull: GitHubPull) -> Feedback | ForgeError:
+def _feedback(call: GitHubCall, number: int, pull: GitHubPull) -> Feedback | ForgeError:
     """The obstacles to the merge, from every thread and check; says so if not all could be read."""
     pages: list[Around] = []
     after: dict[str, str | None] = {"checks": None, "threads": None}
+    about = {"owner": call.place.owner, "name": call.place.name, "number": number}
     for _ in range(PAGES_AT_MOST):
-        page = call.graphql(after)
+        page = call.graphql(_AROUND, QUERY, {**about, **after})
         if isinstance(page, ForgeError):
             return page
         pages.append(page)
@@ -111,47 +142,8 @@ def _feedback(call: "_Call", pull: GitHubPull) -> Feedback | ForgeError:
             break
     statuses: Status | None = None
     if pages[0].has_no_rollup:
-        answer = call.get(_STATUS, f"/commits/{quote(pull.head_sha, safe='')}/status")
+        answer = call.ask(_STATUS, "GET", f"/commits/{quote(pull.head_sha, safe='')}/status")
         if isinstance(answer, ForgeError):
             return answer
         statuses = answer
     return feedback_of(pages, statuses, head_sha=pull.head_sha)
-
-
-class _Call:
-    """The requests about one pull request, by their paths in GitHub's API."""
-
-    def __init__(self, client: ForgeClient, target: Target) -> None:
-        self._client = client
-        self._target = target
-        self._api = urlsplit(target.at.api_url).path
-        self._repository = f"{self._api}/repos/{target.owner}/{target.name}"
-
-    def get(self, shape: TypeAdapter[_T], path: str) -> _T | ForgeError:
-        return self._client.ask(shape, "GET", self._repository + path)
-
-    def put(self, shape: TypeAdapter[_T], path: str, body: Mapping[str, str]) -> _T | ForgeError:
-        return self._client.ask(shape, "PUT", self._repository + path, body)
-
-    def graphql(self, after: Mapping[str, str | None]) -> Around | ForgeError:
-        """One page of threads, checks and reviews. GitHub Enterprise Server serves GraphQL beside `/api/v3`."""
-        target = self._target
-        variables = {"owner": target.owner, "name": target.name, "number": target.number, **after}
-        path = f"{self._api.removesuffix('/v3')}/graphql"
-        said = self._client.said("POST", path, {"query": QUERY, "variables": variables})
-        if isinstance(said, ForgeError):
-            return said
-        problems = said.value.get("errors") if isinstance(said.value, dict) else None
-        if problems:
-            return self._refused(said.headers, problems)
-        return self._client.shaped(_AROUND, said)
-
-    def _refused(self, headers: Mapping[str, str], problems: object) -> ForgeError:
-        """GraphQL errors have status 200 and a type. An error without a type is a failure inside GitHub."""
-        first = problems[0] if isinstance(problems, list) and isinstance(problems[0], dict) else {}
-        kind, message = first.get("type"), self._client.presentable(str(first.get("message", "")))
-        if kind == "RATE_LIMITED":
-            return self._client.limited(headers)
-        if kind in ("NOT_FOUND", "FORBIDDEN", "INSUFFICIENT_SCOPES"):
-            return ForgeError("http", message, http_status=404 if kind == "NOT_FOUND" else 403)
-        return ForgeError("transient" if kind is None else "invalid_response", message or "a GraphQL error")
