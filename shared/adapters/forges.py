@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Place, Target
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forge_tokens import NamedToken, names_for, token_for
-from shared.adapters.github_forge import GitHubPullRequests
+from shared.adapters.github.pulls import GitHubPullRequests
 from shared.adapters.gitlab_forge import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.domain.repositories import ForgeKind

@@ -16,7 +16,7 @@ from shared.adapters.clock import wait_for
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forges import Forges
-from shared.adapters.github_forge import QUERY, GitHubPullRequests
+from shared.adapters.github.pulls import QUERY, GitHubPullRequests
 from shared.adapters.gitlab_forge import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest

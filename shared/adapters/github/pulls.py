@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from shared.adapters import github_changes, github_proof
 from shared.adapters.forge_hosts import Place, Target
 from shared.adapters.forge_http import SILENCE_SECONDS, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
-from shared.adapters.github_answers import PAGES_AT_MOST, Around, GitHubMerge, GitHubPull, Status, feedback_of
-from shared.adapters.github_call import GITHUB, GitHubCall
+from shared.adapters.github import changes, proofs
+from shared.adapters.github.answers import PAGES_AT_MOST, Around, GitHubMerge, GitHubPull, Status, feedback_of
+from shared.adapters.github.call import GITHUB, GitHubCall
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -86,22 +86,22 @@ class GitHubPullRequests:
     def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
         """Bring the branch up to date with its base."""
         with self._client(target, token) as client:
-            return github_changes.update_branch(GitHubCall(client, target), target.number, head_sha)
+            return changes.update_branch(GitHubCall(client, target), target.number, head_sha)
 
     def dequeue(self, target: Target, token: Secret) -> Accepted | ForgeError:
         """Take the pull request out of its merge queue and cancel an automatic merge."""
         with self._client(target, token) as client:
-            return github_changes.dequeue(GitHubCall(client, target), target.number)
+            return changes.dequeue(GitHubCall(client, target), target.number)
 
     def request_review(self, target: Target, token: Secret, *, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
         """Ask these people to review again."""
         with self._client(target, token) as client:
-            return github_changes.request_review(GitHubCall(client, target), target.number, reviewers)
+            return changes.request_review(GitHubCall(client, target), target.number, reviewers)
 
     def proof(self, place: Place, token: Secret, *, claim: MergeClaim) -> Proof | ForgeError:
         """Look whether the target branch contains the merge."""
         with self._client(place, token) as client:
-            return github_proof.proof(GitHubCall(client, place), claim)
+            return proofs.proof(GitHubCall(client, place), claim)
 
     def _client(self, place: Place, token: Secret) -> ForgeClient:
         return ForgeClient(place, token, self._limits, dialect=GITHUB, silence_seconds=self._timeout)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from shared.adapters.github_call import GitHubCall
+from shared.adapters.github.call import GitHubCall
 from shared.ports.forge import ForgeError, MergeClaim, Proof
 
 _MOST_FILES: Final = 299

@@ -4,7 +4,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from shared.adapters.github_call import GitHubCall
+from shared.adapters.github.call import GitHubCall
 from shared.ports.forge import Accepted, BranchUpdate, ForgeError
 
 _REVIEWERS_AT_MOST: Final = 10
