@@ -9,6 +9,7 @@ from shared.domain import limits
 from shared.domain.notes import BranchNotes, ReviewNotes
 from shared.domain.states import BeadStatus, EffectKind
 from shared.domain.tick import Tick
+from shared.domain.urgency import place
 from shared.rules.base import Decision, Due
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
@@ -29,7 +30,7 @@ def update_branch(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if busy:
             yield from _turn_ends(busy, waiting)
         elif waiting:
-            first = min(waiting, key=lambda each: (each.created_at, each.id))
+            first = min(waiting, key=lambda each: place(each.priority, each.created_at, each.id, now=tick.now))
             if first.pr_url is not None:
                 yield UpdateBranch(bead_id=first.id, pr_url=first.pr_url)
 

@@ -193,14 +193,15 @@ def record_late_merge(town: Town, review: Bead, sha: str | None) -> bool:
     if review.status is not BeadStatus.FAILED:
         return False
     known = town.sql.execute(
-        "SELECT 1 FROM bead_events WHERE bead_id = :id AND event_type = 'merged_after_end'", {"id": review.id}
+        "SELECT 1 FROM bead_events WHERE bead_id = :id AND event_type = 'review_completed'", {"id": review.id}
     ).fetchone()
     if known is not None:
         return False
     town.sql.execute(
         "UPDATE review_metadata SET merge_commit = :sha WHERE bead_id = :id", {"id": review.id, "sha": sha}
     )
-    audit.record(town, review.id, "merged_after_end", new=sha, metadata={"pr_url": row.pr_url})
+    notes = {"message": "merged after the end of the review", "pr_url": row.pr_url, "sha": sha}
+    audit.record(town, review.id, "review_completed", new="merged", metadata=notes)
     escalations.escalate(
         town,
         f"Merged after its end: {review.title}",
