@@ -6,6 +6,7 @@ from typing import ClassVar
 from shared.actions.base import Action, outcome_of_request
 from shared.actions.reviews import host_of, in_progress
 from shared.domain import identities, limits
+from shared.domain.green import Checks
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import DequeueOrder, ExpectedIdentity, MergeOrder, RequestReviewOrder, UpdateBranchOrder
 from shared.domain.outcomes import ALREADY, MOVED_ON, ActionOutcome, Applied, Skipped
@@ -38,6 +39,7 @@ class MergePr(Action):
         if not (is_ours or identities.is_complete(expected)) or settings.upstream is not None:
             beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             return Applied()
+        checks = Checks(required_only=settings.required_checks_only, needed=settings.require_checks)
         order = MergeOrder(
             town_id=town.tick.town_id,
             bead_id=bead.id,
@@ -46,8 +48,8 @@ class MergePr(Action):
             rig_host=host_of(town.rig(bead.rig_id)),
             head_sha=ReviewNotes.head_sha.of(bead.metadata),
             expected=expected,
-            required_checks_only=settings.required_checks_only,
-            require_checks=settings.require_checks,
+            required_checks_only=checks.required_only,
+            require_checks=checks.needed,
         )
         return outcome_of_request(town, order, bead.id, town.tick.number)
 

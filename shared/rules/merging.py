@@ -111,7 +111,8 @@ def leave_queue(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if (EffectKind.DEQUEUE, review_id) in town.unfinished_effects:
             continue
         if tick.now < not_before:
-            yield Due(not_before, (review_id,), "dequeue_again")
+            since = None if review is None else ReviewNotes.queued_at.of(review.metadata)
+            yield Due(not_before, (review_id,), "dequeue_again", since)
         else:
             yield Dequeue(bead_id=review_id)
 

@@ -110,7 +110,9 @@ class Answers:
         if self.merge == "never":
             return None
         well = self.merge in ("merged", "queued")
-        error = {} if well else {"error": {"kind": "transient" if self.merge == "transient" else "http", "message": "no"}}
+        error = (
+            {} if well else {"error": {"kind": "transient" if self.merge == "transient" else "http", "message": "no"}}
+        )
         event_type = {"update_branch": "branch_updated", "dequeue": "pr_dequeued"}.get(effect.kind, "review_requested")
         done: dict[str, Any] = {"ok": well}
         if effect.kind == "update_branch":
