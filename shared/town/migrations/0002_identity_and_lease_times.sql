@@ -37,3 +37,6 @@ CREATE INDEX outbox_finished_reads ON outbox (finished_at)
     WHERE finished_at IS NOT NULL AND kind IN ('poll_pr', 'refresh_token', 'update_model');
 CREATE INDEX outbox_finished ON outbox (finished_at)
     WHERE finished_at IS NOT NULL AND kind NOT IN ('poll_pr', 'refresh_token', 'update_model');
+
+-- Beads that depend on a bead that does not exist yet: each bead that is created looks here for those that wait for it.
+CREATE INDEX beads_awaiting ON beads (bead_id) WHERE status <> 'closed' AND instr(metadata, '"awaits"') > 0;
