@@ -11,11 +11,11 @@ import pytest
 
 from infra.devstack.fake_forge import TOKEN
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Target
 from shared.adapters.forges import Forges
 from shared.domain.errors import Refused
 from shared.ports.forge import Asker, ForgeError, Merged
-from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.towns import T
 
