@@ -105,7 +105,7 @@ class ForgeClient:
         if self._limits.used_up(answer.headers):
             self._note(self._limits.reset(answer.headers))
         if 300 <= answer.status < 400:
-            return ForgeError("invalid_response", "the API answered with a redirect that is not followed")
+            return ForgeError("invalid_response", "the API answered with a redirect, which is not followed")
         try:
             value, fault = answer.json(), None
         except ValueError as error:

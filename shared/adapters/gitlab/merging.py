@@ -7,7 +7,7 @@ that it will be.
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,7 +16,7 @@ from shared.adapters.gitlab.call import GitLabCall, Look
 from shared.domain.forge_errors import Refusal
 from shared.ports.forge import Accepted, BranchUpdate, ForgeError, Merged, NotMerged, Queued
 
-_ANY: Final = TypeAdapter(Any)
+_ANYTHING: Final = TypeAdapter(object)
 _MERGING: Final = TypeAdapter(Merging)
 _PROJECT: Final = TypeAdapter(Project)
 _CARS: Final = TypeAdapter(list[Car])
@@ -48,7 +48,7 @@ def _join_train(call: GitLabCall, look: Look, sha: str) -> Merged | Queued | Not
     """Join the train; None if this edition has no trains after all."""
     project = look.project.at.id
     path = f"/projects/{project}/merge_trains/merge_requests/{call.number}"
-    answer = call.rest(_ANY, "POST", path, {"sha": sha, "auto_merge": True})
+    answer = call.rest(_ANYTHING, "POST", path, {"sha": sha, "auto_merge": True})
     if not isinstance(answer, ForgeError):
         return Queued(_place_in(answer, call.number))
     return None if answer.http_status == 403 else _refused(call, answer)
@@ -85,7 +85,7 @@ def update_branch(
         return BranchUpdate("refused", head=request.sha, reason="somebody pushed")
     if not request.diverged and not request.should_be_rebased:
         return BranchUpdate("current", head=head_sha)
-    asked = call.rest(_ANY, "PUT", call.path_of(look, "/rebase"), {})
+    asked = call.rest(_ANYTHING, "PUT", call.path_of(look, "/rebase"), {})
     if isinstance(asked, ForgeError):
         is_about_the_branch = asked.http_status == 403 and "ource branch" in asked.message
         return BranchUpdate("refused", reason=asked.message) if is_about_the_branch else asked
@@ -99,7 +99,7 @@ def dequeue(call: GitLabCall) -> Accepted | ForgeError:
         return look
     if not _waits(look):
         return Accepted()
-    answer = call.rest(_ANY, "POST", call.path_of(look, "/cancel_merge_when_pipeline_succeeds"))
+    answer = call.rest(_ANYTHING, "POST", call.path_of(look, "/cancel_merge_when_pipeline_succeeds"))
     if isinstance(answer, ForgeError):
         if answer.http_status == 401 and _token_is_valid(call):
             return ForgeError("http", "the token may not cancel an automatic merge", http_status=403)
@@ -170,7 +170,7 @@ def _what_it_is(call: GitLabCall, look: Look) -> Merged | Queued | NotMerged | F
 
 
 def _token_is_valid(call: GitLabCall) -> bool:
-    return not isinstance(call.rest(_ANY, "GET", "/user"), ForgeError)
+    return not isinstance(call.rest(_ANYTHING, "GET", "/user"), ForgeError)
 
 
 def _place_in(train: object, number: int) -> int | None:

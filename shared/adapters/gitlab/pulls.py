@@ -13,8 +13,9 @@ from shared.adapters.forge_hosts import Place, Target
 from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.gitlab import merging, proofs, queries
-from shared.adapters.gitlab.answers import Note, Review, change_requests_of, feedback_of
+from shared.adapters.gitlab.answers import Note, Review
 from shared.adapters.gitlab.call import GitLabCall, Look
+from shared.adapters.gitlab.feedback import change_requests_of, feedback_of
 from shared.adapters.gitlab.memory import GitLabMemory
 from shared.ports.forge import (
     Accepted,
