@@ -625,7 +625,7 @@ def test_a_start_that_succeeds_forgives_a_polecat_and_not_a_refinery() -> None:
     assert town.one("agent_metadata", "p", "dispatch_attempts", "last_dispatch_outcome") == (0, "started")
     assert town.one("agent_metadata", "f", "dispatch_attempts", "last_dispatch_outcome") == (3, "started")
     assert town.one("agent_metadata", "p", "container_process_id") == "process-2"
-    assert outbox(town, "stop_agent") == [("stop_agent", "f", 1, "claimed"), ("stop_agent", "p", 1, "claimed")]
+    assert outbox(town, "stop_agent") == [("stop_agent", "p", 1, "claimed"), ("stop_agent", "f", 1, "claimed")]
 
 
 @scenario(55)
