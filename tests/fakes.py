@@ -25,12 +25,14 @@ from shared.ports.forge import (
     BranchUpdate,
     Feedback,
     ForgeError,
+    Identity,
     MergeClaim,
     Merged,
     NotMerged,
     Proof,
     PullRequest,
     Queued,
+    RepositoryAt,
 )
 from shared.ports.metrics import RunFigures
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
@@ -235,6 +237,11 @@ _NOT_MERGEABLE = ("dirty", "blocked", "draft")
 ForgeVerb = Literal["pull_request", "merge", "update_branch", "dequeue", "request_review", "proof"]
 
 
+def repository_at_forge(name: str) -> RepositoryAt:
+    """A repository (`owner/name`) as the fake forge knows it."""
+    return RepositoryAt(f"id of {name.lower()}", name.lower())
+
+
 @dataclass
 class FakeForge:
     """Pull requests by URL. A pull request that was never opened here is answered with 404.
@@ -251,11 +258,23 @@ class FakeForge:
     _lock: Lock = field(default_factory=Lock)
 
     def opens(
-        self, pr_url: str, *, head_sha: str = "head-1", mergeable_state: str = "clean", feedback: Feedback = GREEN
+        self,
+        pr_url: str,
+        *,
+        head_sha: str = "head-1",
+        mergeable_state: str = "clean",
+        feedback: Feedback = GREEN,
+        branch: str = "gt/toast/1",
+        base: str = "main",
     ) -> None:
-        """Somebody opens a pull request, or pushes to it, or reviews it."""
+        """Somebody opens a pull request, or pushes to it, or reviews it. Head and base are branches of its own repository."""
+        repository = repository_at_forge("/".join(pr_url.split("/")[3:5]))
         self.pull_requests[pr_url] = PullRequest(
-            "open", head_sha=head_sha, mergeable_state=mergeable_state, feedback=feedback
+            "open",
+            head_sha=head_sha,
+            mergeable_state=mergeable_state,
+            feedback=feedback,
+            identity=Identity(repository, branch, repository, base),
         )
 
     def closes(self, pr_url: str) -> None:
@@ -281,6 +300,8 @@ class FakeForge:
             found = self.pull_requests.get(pr_url)
             if found is None:
                 return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
+            rig = None if asker.repository is None else repository_at_forge(asker.repository)
+            found = replace(found, rig_repository=rig)
             return found if want_feedback else replace(found, feedback=None)
 
         return self._answer("pull_request", pr_url, "", read)

@@ -94,11 +94,12 @@ class TownBuilder:
     def rig(
         self, rig_id: str = "rig-1", *, name: str = "main-rig", config: Mapping[str, Any] | None = None, **columns: Any
     ) -> "TownBuilder":
-        """A registered repository."""
+        """A registered repository whose id at the forge the town has seen."""
         row = {
             "git_url": f"https://github.com/acme/{name}.git",
             "created_at": ago(days=1),
             "config": dict(config or {}),
+            "forge_repository_id": f"id of acme/{name}",
             **columns,
         }
         return self.insert("rigs", id=rig_id, name=name, **row)

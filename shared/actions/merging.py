@@ -10,7 +10,6 @@ from shared.domain.green import Checks
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import DequeueOrder, ExpectedIdentity, MergeOrder, RequestReviewOrder, UpdateBranchOrder
 from shared.domain.outcomes import ALREADY, MOVED_ON, ActionOutcome, Applied, Skipped
-from shared.domain.repositories import same_repository
 from shared.domain.states import BeadStatus
 from shared.town import lookup
 from shared.town.rows import Bead
@@ -34,9 +33,7 @@ class MergePr(Action):
             return bead
         settings = town.settings(bead.rig_id)
         expected = expected_identity(town, bead)
-        rig = town.rig(bead.rig_id)
-        is_ours = rig is not None and same_repository(self.pr_url, rig.git_url)
-        if not (is_ours or identities.is_complete(expected)) or settings.upstream is not None:
+        if not identities.is_complete(expected) or settings.upstream is not None:
             beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             return Applied()
         checks = Checks(required_only=settings.required_checks_only, needed=settings.require_checks)

@@ -145,8 +145,10 @@ def _not_mergeable(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] 
 
 
 def _other_one(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] | None:
-    if seen.identity is None or order.expected is None:
-        return None
+    if order.expected is None or not identities.is_complete(order.expected):
+        return "other", "the order does not say which pull request was agreed"
+    if seen.identity is None:
+        return "other", "the forge does not say which pull request it is"
     differences = identities.differences(order.expected, seen.identity)
     return ("identity", differences[0].says) if differences else None
 
