@@ -31,7 +31,7 @@ def seen(site: ForgeSite, url: str, *, want_feedback: bool = True) -> PullReques
 def feedback(site: ForgeSite, url: str) -> Feedback:
     found = seen(site, url).feedback
     assert found is not None
-    return replace(found, review_decision=None, merge_state_status=None)
+    return replace(found, review_decision=None, merge_state_status=None, has_checks=True, required_known=False)
 
 
 def merged(site: ForgeSite, url: str, head: str | None) -> Merged | Queued | NotMerged | ForgeError:
