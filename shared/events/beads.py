@@ -91,7 +91,9 @@ class BeadCreated(Event):
         if any(beads.closes_cycle(town, given.bead_id, other) for other in self._blockers(town)):
             return Rejected("cycle")
         if given.convoy_id is not None and any(
-            beads.closes_cycle(town, given.convoy_id, other) for other in self._blockers(town)
+            beads.closes_cycle(town, given.convoy_id, other)
+            for other in self._blockers(town)
+            if other != given.convoy_id
         ):
             return Rejected("cycle: it would wait for its own convoy")
         return None

@@ -20,6 +20,7 @@ Hold = Literal[
     "blocked_by",
     "held",
     "staged",
+    "convoy_over",
     "no_rig",
     "rig_full",
     "one_at_a_time",
@@ -36,6 +37,7 @@ _LIFTED: Final = (
     "reviews",
     "convoys",
     "staged_beads",
+    "beads_of_ended_convoys",
     "blockers",
     "in_review",
     "unfinished_effects",
@@ -142,6 +144,8 @@ class RelaxedReader(TownReader):
             yield "convoys", tuple(self._started(convoy) for convoy in self.convoys)
         if "staged" in without:
             yield "staged_beads", frozenset()
+        if "convoy_over" in without:
+            yield "beads_of_ended_convoys", {}
         if "blocked_by" in without:
             yield "blockers", {}
         if "review_live" in without:

@@ -18,8 +18,9 @@ from shared.images import summary
 from shared.questions import lives, queues
 from shared.questions.chains import Chains
 from shared.questions.foresight import Foreseen, Foresight, Outlook
-from shared.questions.holding import Holding, of_events, unreadable
+from shared.questions.holding import Holding
 from shared.questions.needs import Needs
+from shared.questions.other_guards import of_events, unreadable
 from shared.questions.reasons import ENDLESS, OF_HOLD, OF_STATE, OF_WAIT, TOO_EARLY
 from shared.questions.relaxed import Hold
 from shared.questions.rows import Row, live_rows, row_of
