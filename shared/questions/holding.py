@@ -8,10 +8,11 @@ from typing import Final
 from shared.actions import DispatchAgent
 from shared.domain import limits
 from shared.domain.notes import ReviewNotes
-from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, EffectKind, Role
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
 from shared.domain.times import readable_time, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
+from shared.questions.process_ends import process_end
 from shared.questions.reasons import OBSTACLE_ACTORS, State
 from shared.questions.relaxed import Hold, under_review
 from shared.questions.rows import Row, row_of
@@ -25,8 +26,6 @@ from shared.town.rows import Agent
 from shared.town.town_keys import TownKeys
 
 CODE_OF: Final = {rule.name: rule.code for rule in RULES}
-_ENDED: Final = ("exited", "not_found", "stopped", "failed", "error")
-_NOT_AT_WORK: Final = (DispatchOutcome.REJECTED, DispatchOutcome.LOST)
 
 
 class Holding:
@@ -48,6 +47,7 @@ class Holding:
             return self._of_the_town(hold)
         made = {
             "blocked_by": self._blocked,
+            "missing_blocker": self._awaiting,
             "held": self._labelled,
             "rig_full": self._full,
             "one_at_a_time": self._queued,
@@ -99,9 +99,14 @@ class Holding:
 
     def blockers(self, row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The live and the failed beads that block a row, each in order of id."""
-        found = sorted(self._town.blockers.get(row.id, ()), key=lambda blocker: blocker.id)
+        exist = (each for each in self._town.blockers.get(row.id, ()) if each.exists)
+        found = sorted(exist, key=lambda blocker: blocker.id)
         live = tuple(each.id for each in found if each.status != BeadStatus.FAILED)
         return live, tuple(each.id for each in found if each.status == BeadStatus.FAILED)
+
+    def missing(self, row: Row) -> tuple[str, ...]:
+        """The beads that a row depends on and that do not exist, in order of id."""
+        return tuple(sorted(each.id for each in self._town.blockers.get(row.id, ()) if not each.exists))
 
     def reviews_of(self, bead_id: str) -> tuple[str, ...]:
         """The live reviews of a bead, in order of id."""
@@ -276,6 +281,12 @@ class Holding:
             "blocked_by", guards.hold_text("blocked_by"), self._since(row, first), actor=_listed((*live, *failed))
         )
 
+    def _awaiting(self, row: Row) -> Guard:
+        """A bead whose blocker was never created, perhaps because its id was misspelled."""
+        missing = self.missing(row)
+        says = f"it depends on {', '.join(missing)}, which {'does' if len(missing) == 1 else 'do'} not exist"
+        return Guard("missing_blocker", says, self._since(row), actor="operator")
+
     def _queued(self, row: Row) -> Guard:
         """A review that waits for its refinery: what the refinery works on now, or why it takes no review."""
         refinery = next(iter(self._refineries(row.rig_id)), None)
@@ -326,19 +337,6 @@ class Holding:
         if due.wait == "owner_beats":
             return self._town.agents_by_id.get(row.assignee or "")
         return row.agent if due.wait == "heartbeat" else None
-
-
-def process_end(agent: Agent) -> str | None:
-    """How an agent's process ended, as a clause; None if it may still run."""
-    if agent.status.busy:
-        return None
-    if agent.observed_status in _ENDED:
-        return f"the process of {agent.id} has ended ({agent.observed_status})"
-    if agent.status is AgentStatus.DEAD or agent.last_dispatch_outcome is DispatchOutcome.LOST:
-        return f"the process of {agent.id} is lost"
-    if agent.last_dispatch_outcome in _NOT_AT_WORK:
-        return f"the process of {agent.id} was not started"
-    return None
 
 
 def _listed(ids: Iterable[str]) -> str | None:

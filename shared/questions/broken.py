@@ -1,4 +1,4 @@
-"""The guards that no rule and no hold explains: damaged rows, and events that were not applied."""
+"""The guards of what is broken: rows that cannot be read, and events that could not be applied."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
