@@ -8,11 +8,11 @@ from pydantic import Field
 
 from shared.actions import StopAgent
 from shared.domain import ids
-from shared.domain.notes import ConvoyNotes, known
+from shared.domain.notes import BeadNotes, ConvoyNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
 from shared.events.base import Event, EventResult
-from shared.events.beads import release
+from shared.events.cancelling import release
 from shared.events.fields import BodyText, FreeText, IdText, Integer, NonEmptyText, Part, PriorityName, Texts
 from shared.town import lookup
 from shared.town.inbox import Fact
@@ -54,7 +54,9 @@ class ConvoyCreated(Event):
             return EventResult(Skipped("exists"))
         if not rigs.exists(town, self.rig_id):
             return EventResult(Rejected("unknown rig"))
-        needed = [_needed(task, index, len(self.tasks)) for index, task in enumerate(self.tasks)]
+        needed = [sorted(set(task.depends_on)) for task in self.tasks]
+        if any(not 0 <= other < len(needed) for others in needed for other in others):
+            return EventResult(Rejected("a task depends on a task that does not exist"))
         if _has_cycle(needed):
             return EventResult(Rejected("cycle"))
         self._create_convoy(fact, town)
@@ -122,11 +124,6 @@ def _eight_hex_digits(town_id: str, convoy_id: str) -> str:
     return start if re.fullmatch(r"[0-9a-f]{8}", start) else ids.derived_from(town_id, f"convoy:{convoy_id}")[:8]
 
 
-def _needed(task: Task, index: int, count: int) -> list[int]:
-    """The tasks that a task waits for, each once, without itself and without positions that do not exist."""
-    return sorted({other for other in task.depends_on if 0 <= other < count and other != index})
-
-
 def _has_cycle(needed: Sequence[Sequence[int]]) -> bool:
     """Whether tasks are left after repeatedly taking every task whose dependencies were already taken."""
     taken: set[int] = set()
@@ -147,9 +144,13 @@ class ConvoyStarted(Event):
     convoy_id: IdText
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the convoy's id is enough
-        """Let its tasks be dispatched."""
+        """Let its tasks be dispatched; let a convoy that is held be landed again."""
+        convoy = lookup.bead(town, self.convoy_id)
+        if convoy is not None and not convoy.live:
+            return EventResult(TERMINAL if convoy.type is BeadType.CONVOY else MISSING)
         started = convoys.start(town, self.convoy_id)
-        return EventResult(Applied() if started == "started" else Skipped(started))
+        freed = started == "already" and beads.note(town, self.convoy_id, BeadNotes.held.gone)
+        return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 
 class ConvoyClosed(Event):

@@ -1,6 +1,6 @@
 """The guards of one row: for each wait, hold and state, since when and until when it holds the row back, and who can change it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -8,11 +8,11 @@ from typing import Final
 from shared.actions import DispatchAgent
 from shared.domain import limits
 from shared.domain.notes import ReviewNotes
-from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, EffectKind, Role
-from shared.domain.times import from_text, readable_time, span_text
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
+from shared.domain.times import readable_time, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
-from shared.questions.lives import WaitingEvent
+from shared.questions.process_ends import process_end
 from shared.questions.reasons import OBSTACLE_ACTORS, State
 from shared.questions.relaxed import Hold, under_review
 from shared.questions.rows import Row, row_of
@@ -26,8 +26,6 @@ from shared.town.rows import Agent
 from shared.town.town_keys import TownKeys
 
 CODE_OF: Final = {rule.name: rule.code for rule in RULES}
-_ENDED: Final = ("exited", "not_found", "stopped", "failed", "error")
-_NOT_AT_WORK: Final = (DispatchOutcome.REJECTED, DispatchOutcome.LOST)
 
 
 class Holding:
@@ -49,6 +47,7 @@ class Holding:
             return self._of_the_town(hold)
         made = {
             "blocked_by": self._blocked,
+            "missing_blocker": self._awaiting,
             "held": self._labelled,
             "rig_full": self._full,
             "one_at_a_time": self._queued,
@@ -57,6 +56,7 @@ class Holding:
             "batch_live": self._batch,
             "no_rig": self._without_rig,
             "triage_exhausted": self._unanswered,
+            "convoy_over": self._convoy_over,
         }.get(hold)
         return Guard(hold, guards.hold_text(hold), self._since(row), actor="operator") if made is None else made(row)
 
@@ -99,9 +99,14 @@ class Holding:
 
     def blockers(self, row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The live and the failed beads that block a row, each in order of id."""
-        found = sorted(self._town.blockers.get(row.id, ()), key=lambda blocker: blocker.id)
+        exist = (each for each in self._town.blockers.get(row.id, ()) if each.exists)
+        found = sorted(exist, key=lambda blocker: blocker.id)
         live = tuple(each.id for each in found if each.status != BeadStatus.FAILED)
         return live, tuple(each.id for each in found if each.status == BeadStatus.FAILED)
+
+    def missing(self, row: Row) -> tuple[str, ...]:
+        """The beads that a row depends on and that do not exist, in order of id."""
+        return tuple(sorted(each.id for each in self._town.blockers.get(row.id, ()) if not each.exists))
 
     def reviews_of(self, bead_id: str) -> tuple[str, ...]:
         """The live reviews of a bead, in order of id."""
@@ -111,7 +116,7 @@ class Holding:
         """The staged convoys that a bead tracks, in order of id; none for a convoy, which is staged itself."""
         found = self._sql.execute(
             "SELECT m.bead_id FROM bead_dependencies d JOIN convoy_metadata m ON m.bead_id = d.depends_on_bead_id "
-            "JOIN beads c ON c.bead_id = m.bead_id AND c.status = 'open' "
+            "JOIN beads c ON c.bead_id = m.bead_id AND c.type = 'convoy' "
             "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' AND m.staged = 1 ORDER BY m.bead_id",
             {"id": row.id},
         ).fetchall()
@@ -204,6 +209,23 @@ class Holding:
     def _labelled(self, row: Row) -> Guard:
         return Guard("held", guards.hold_text("held"), self._since(row, self._began.labelled(row.id)), actor="operator")
 
+    def _convoy_over(self, row: Row) -> Guard:
+        """Its convoy has ended: since the convoy's end, or since the bead joined or was reopened later."""
+        convoy = self._town.beads_of_ended_convoys.get(row.id)
+        if convoy is None:
+            return Guard("convoy_over", guards.hold_text("convoy_over"), self._since(row), actor="operator")
+        ended = row_of(self._sql, self._town, convoy)
+        closed = ended is not None and ended.status == BeadStatus.CLOSED
+        how = "closed: take the bead out of it" if closed else "failed: reopen it, or take the bead out of it"
+        says = f"its convoy {convoy} is {how}"
+        return Guard("convoy_over", says, self._since(row, self._began.moved(convoy)), actor=convoy)
+
+    def ended_convoy_of(self, row: Row) -> tuple[str, bool] | None:
+        """The closed or failed convoy of a bead, and whether it can be reopened; None if there is none."""
+        convoy = self._town.beads_of_ended_convoys.get(row.id)
+        ended = None if convoy is None else row_of(self._sql, self._town, convoy)
+        return None if ended is None else (ended.id, ended.status == BeadStatus.FAILED)
+
     def _full(self, row: Row) -> Guard:
         """Its rig has no free place: since the last one was taken, or since another bead came first."""
         busy = busy_polecats(self._town, row.rig_id)
@@ -259,6 +281,12 @@ class Holding:
             "blocked_by", guards.hold_text("blocked_by"), self._since(row, first), actor=_listed((*live, *failed))
         )
 
+    def _awaiting(self, row: Row) -> Guard:
+        """A bead whose blocker was never created, perhaps because its id was misspelled."""
+        missing = self.missing(row)
+        says = f"it depends on {', '.join(missing)}, which {'does' if len(missing) == 1 else 'do'} not exist"
+        return Guard("missing_blocker", says, self._since(row), actor="operator")
+
     def _queued(self, row: Row) -> Guard:
         """A review that waits for its refinery: what the refinery works on now, or why it takes no review."""
         refinery = next(iter(self._refineries(row.rig_id)), None)
@@ -309,38 +337,6 @@ class Holding:
         if due.wait == "owner_beats":
             return self._town.agents_by_id.get(row.assignee or "")
         return row.agent if due.wait == "heartbeat" else None
-
-
-def process_end(agent: Agent) -> str | None:
-    """How an agent's process ended, as a clause; None if it may still run."""
-    if agent.status.busy:
-        return None
-    if agent.observed_status in _ENDED:
-        return f"the process of {agent.id} has ended ({agent.observed_status})"
-    if agent.status is AgentStatus.DEAD or agent.last_dispatch_outcome is DispatchOutcome.LOST:
-        return f"the process of {agent.id} is lost"
-    if agent.last_dispatch_outcome in _NOT_AT_WORK:
-        return f"the process of {agent.id} was not started"
-    return None
-
-
-def unreadable(table: str, problem: str, since: datetime) -> Guard:
-    """The guard for a bead or agent whose row is damaged."""
-    says = f"its row in {table} cannot be read ({problem}): every rule skips it until a person repairs it"
-    return Guard("unreadable", says, since, actor="operator")
-
-
-def of_events(events: Iterable[WaitingEvent], next_tick: datetime) -> Iterator[Guard]:
-    """One guard for each event that was not applied: the next tick tries it again, or it was poisoned."""
-    for event in events:
-        since = from_text(event.received_at)
-        times = "once" if event.retry_count == 1 else f"{event.retry_count} times"
-        said = f"{event.event_type} {event.event_id} failed {times}: {event.last_error}"
-        if event.outcome is None:
-            yield Guard("event_pending", f"{said}; the next tick tries it again", since, next_tick)
-        else:
-            says = f"{said}; it is not tried again until an operator redrives it"
-            yield Guard("event_poisoned", says, since, actor="operator")
 
 
 def _listed(ids: Iterable[str]) -> str | None:

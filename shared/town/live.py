@@ -66,13 +66,14 @@ class LiveReview:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A bead that blocks a live one. An unreadable bead blocks too."""
+    """A bead that blocks a live one. An unreadable bead blocks too, and so does one that does not exist yet."""
 
     id: str
     dependent_id: str
     status: str
     labels: tuple[str, ...]
     notified: bool
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +102,13 @@ class OpenConvoy:
 
 @dataclass(frozen=True, slots=True)
 class LandingReview:
-    """An MR bead of any status that tracks an open convoy."""
+    """An MR bead of any status that tracks an open convoy, and contains all of its work."""
 
     id: str
     convoy_id: str
     status: BeadStatus
     awaiting_approval: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ def landing_of(row: Row) -> LandingReview:
         convoy_id=row[1],
         status=member(BEAD_STATUSES, row[2]),
         awaiting_approval=ReviewNotes.awaiting_approval.of(object_of(row[3])),
+        created_at=from_text(row[4]),
     )
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from infra.devstack.fake_forge import TOKEN
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Target
 from shared.adapters.forges import Forges
 from shared.domain.errors import Refused
 from shared.ports.forge import Asker, ForgeError, Merged
-from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.towns import T
 
@@ -152,8 +152,7 @@ def test_no_request_leaves_for_anything_but_the_configured_hosts(connections: li
         variables = [request.body["variables"] for request in github.requests]
         assert {request.path for request in github.requests} == {"/api/graphql"}
         assert {(each["owner"], each["name"], each["number"]) for each in variables} == {("acme", "app", 1)}
-        api = "/api/v4/projects/acme%2Fapp/merge_requests/1"
-        assert {request.path for request in gitlab.requests} == {api, f"{api}/merge"}
+        assert {request.path for request in gitlab.requests} == {"/api/graphql", "/api/v4/projects/acme%2Fapp"}
 
 
 def test_the_usual_hosts_are_asked_at_their_own_api_and_nowhere_else(connections: list[tuple[str, int]]) -> None:
@@ -167,7 +166,9 @@ def test_the_usual_hosts_are_asked_at_their_own_api_and_nowhere_else(connections
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed_not_even_to_the_same_host(connections: list[tuple[str, int]], status: int) -> None:
+def test_a_redirect_is_not_followed_unless_it_names_a_repository_by_its_id(
+    connections: list[tuple[str, int]], status: int
+) -> None:
     from infra.devstack.fake_forge import Trouble
 
     for server, kind in ((FakeGitHub(), "github"), (FakeGitLab(), "gitlab")):

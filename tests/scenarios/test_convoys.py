@@ -223,7 +223,12 @@ def test_after_five_landing_attempts_a_convoy_fails() -> None:
     town = a_convoy("closed", ready=True)
     now, report = T, town.tick()
     while town.status("c") == "open":
-        fails = [event("bead_cancelled", bead=bead, at=now) for bead, status in landings(town) if status == "open"]
+        closed = {"pr_url": "https://github.com/acme/main-rig/pull/1", "pr_state": "closed"}
+        fails = [
+            event("pr_status_changed", closed, bead=bead, at=now)
+            for bead, status in landings(town)
+            if status in ("open", "in_progress")
+        ]
         now = max(report.next_due or now, now + 5 * SECOND)
         report = town.tick(*fails, at=now)
         assert now < T + timedelta(hours=1)
@@ -297,16 +302,17 @@ def test_the_dependencies_of_a_convoy_become_edges() -> None:
 
 
 @scenario(113)
-def test_a_task_that_waits_for_itself_or_for_nothing_waits_for_nobody() -> None:
+@pytest.mark.parametrize("needs", [[-1], [9], [0, 2]])
+def test_a_convoy_with_a_task_that_depends_on_no_task_is_rejected(needs: list[int]) -> None:
     town = a_town()
-    report = town.tick(created([[], [1, -1, 9]]))
-    assert outcomes(report) == [("convoy_created", "applied")]
-    assert edges(town) == []
-    assert [line.partition(":")[0] for line in deeds(report)] == ["beads.dispatch_ready"] * 2
+    report = town.tick(created([[], needs]))
+    refusal = "rejected: a task depends on a task that does not exist"
+    assert (outcomes(report), deeds(report)) == ([("convoy_created", refusal)], [])
+    assert (town.status("c"), edges(town)) == (None, [])
 
 
 @scenario(113)
-@pytest.mark.parametrize("tasks", [[[1], [0]], [[1], [2], [0]]])
+@pytest.mark.parametrize("tasks", [[[0]], [[1], [0]], [[1], [2], [0]]])
 def test_a_convoy_whose_tasks_wait_for_each_other_is_rejected(tasks: list[list[int]]) -> None:
     town = a_town()
     before = town.rows("SELECT bead_id FROM beads ORDER BY 1")
@@ -369,7 +375,7 @@ def test_a_convoy_that_is_closed_by_force_takes_everything_with_it() -> None:
     assert [town.status(bead) for bead in ("t-0", "t-1", "t-2", "c", "m")] == ["closed"] * 4 + ["failed"]
     assert (town.doing("p"), town.doing("f")) == (("idle", None), ("idle", None))
     assert town.one("convoy_metadata", "c", "landed_at", "closed_beads") == (to_text(T), 3)
-    assert outbox(town) == [("stop_agent", "p", 1, "claimed")]
+    assert outbox(town) == [("stop_agent", "p", 1, "claimed"), ("stop_agent", "f", 1, "claimed")]
     [(notes,)] = town.rows("SELECT metadata FROM bead_events WHERE bead_id = 'm' AND event_type = 'status_changed'")
     assert json.loads(notes)["failure_reason"]["code"] == "convoy_closed"
     again = town.tick(event("convoy_closed", {"convoy_id": "c"}, at=T + SECOND), at=T + 5 * SECOND)

@@ -7,20 +7,10 @@ as `invalid_response`. A field that GitHub may refuse to a token on its own may 
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from shared.adapters.github.contexts import Answer, Contexts, Page, Rollup
 from shared.ports.forge import Feedback, Identity, PullRequest, RepositoryAt
-
-
-class Answer(BaseModel):
-    """Base of all answers."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, populate_by_name=True)
-
-
-class _Page(Answer):
-    has_next: bool = Field(alias="hasNextPage")
-    end: str | None = Field(alias="endCursor", default=None)
 
 
 class _Thread(Answer):
@@ -29,52 +19,7 @@ class _Thread(Answer):
 
 class _Threads(Answer):
     nodes: list[_Thread]
-    page: _Page = Field(alias="pageInfo")
-
-
-class _App(Answer):
-    slug: str
-
-
-class _Workflow(Answer):
-    name: str
-
-
-class _WorkflowRun(Answer):
-    event: str
-    workflow: _Workflow
-
-
-class _Suite(Answer):
-    number: int | None = Field(alias="databaseId")
-    app: _App | None
-    run: _WorkflowRun | None = Field(alias="workflowRun")
-
-
-class CheckContext(Answer):
-    """A check run, or a legacy status (`context`, `state`)."""
-
-    kind: Literal["CheckRun", "StatusContext"] = Field(alias="__typename")
-    number: int | None = Field(alias="databaseId", default=None)
-    name: str = ""
-    status: str | None = None
-    conclusion: str | None = None
-    started_at: str | None = Field(alias="startedAt", default=None)
-    completed_at: str | None = Field(alias="completedAt", default=None)
-    suite: _Suite | None = Field(alias="checkSuite", default=None)
-    context: str = ""
-    state: str | None = None
-    created_at: str | None = Field(alias="createdAt", default=None)
-    is_required: bool = Field(alias="isRequired", default=False)
-
-
-class _Contexts(Answer):
-    nodes: list[CheckContext | None]
-    page: _Page = Field(alias="pageInfo")
-
-
-class _Rollup(Answer):
-    contexts: _Contexts
+    page: Page = Field(alias="pageInfo")
 
 
 class _Oid(Answer):
@@ -88,7 +33,7 @@ class _Parents(Answer):
 class _Commit(Answer):
     oid: str
     parents: _Parents | None = None
-    rollup: _Rollup | None = Field(alias="statusCheckRollup", default=None)
+    rollup: Rollup | None = Field(alias="statusCheckRollup", default=None)
 
 
 class _CommitNode(Answer):
@@ -114,7 +59,7 @@ class PageSeen(Answer):
         return None if node is None else node.commit
 
     @property
-    def contexts(self) -> _Contexts | None:
+    def contexts(self) -> Contexts | None:
         """The checks of this page; None if there is no check, or the checks could not be read."""
         commit = self.commit
         return None if commit is None or commit.rollup is None else commit.rollup.contexts

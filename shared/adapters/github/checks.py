@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from shared.adapters.github.answers import CheckContext
+from shared.adapters.github.contexts import CheckContext
 from shared.domain.times import parse_iso
 from shared.ports.forge import Feedback
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from shared.adapters.github import queries
-from shared.adapters.github.answers import Answer
 from shared.adapters.github.call import GitHubCall
+from shared.adapters.github.contexts import Answer
 from shared.ports.forge import ForgeError, MergeClaim, Proof
 
 _MOST_FILES: Final = 299
