@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shared.domain.errors import RowUnreadable
-from shared.domain.notes import Metadata, ReviewNotes
+from shared.domain.notes import EscalationNotes, Metadata, ReviewNotes
 from shared.domain.states import BeadStatus, MergeMode, Priority
 from shared.domain.times import from_text, time_or_none
 from shared.town.rows import BEAD_STATUSES, Row, labels_of, member, object_of
@@ -127,6 +127,14 @@ class OpenEscalation:
     created_at: datetime
 
 
+class CausedEscalation(NamedTuple):
+    """A live escalation that a rule raised, with the two parts of its cause."""
+
+    bead_id: str
+    reason: str
+    subject: str
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     """An open message bead."""
@@ -209,3 +217,15 @@ def escalation_of(row: Row) -> OpenEscalation:
     except ValueError as error:
         raise RowUnreadable("escalation_metadata", row[0], str(error)) from error
     return OpenEscalation(bead_id=row[0], title=row[1], severity=severity, bumps=row[3], created_at=from_text(row[4]))
+
+
+_ENDS_WITH_ITS_REVIEW: Final = ("feedback_cap", "conflict_cap", "merge_conflict")
+
+
+def caused_of(row: Row) -> CausedEscalation | None:
+    """The cause of an escalation; None if no rule raised it. Earlier releases stored no cause for those about an MR."""
+    metadata = object_of(row[2])
+    reason, _, subject = (EscalationNotes.cause.of(metadata) or "").partition(":")
+    if not subject and row[1] in _ENDS_WITH_ITS_REVIEW:
+        reason, subject = row[1], EscalationNotes.mr_bead_id.of(metadata) or ""
+    return CausedEscalation(row[0], reason, subject) if subject else None

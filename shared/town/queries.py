@@ -100,6 +100,12 @@ QUERIES: Final[dict[str, str]] = {
         CROSS JOIN beads b ON b.bead_id = e.bead_id AND b.status NOT IN ('closed', 'failed')
         WHERE e.acknowledged = 0 AND e.re_escalation_count < {limits.ESCALATION_BUMPS}
         ORDER BY b.bead_id""",  # noqa: S608 - constants
+    "caused_escalations": """
+        SELECT b.bead_id, e.category, b.metadata
+        FROM beads b
+        JOIN escalation_metadata e ON e.bead_id = b.bead_id
+        WHERE b.type = 'escalation' AND b.status IN ('open', 'in_progress', 'in_review')
+        ORDER BY b.created_at, b.bead_id""",
     "expiring_nudges": """
         SELECT n.nudge_id, n.expires_at
         FROM agent_nudges n
