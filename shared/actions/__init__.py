@@ -22,7 +22,7 @@ from shared.actions.convoys import (
     UpdateConvoyProgress,
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
-from shared.actions.escalations import CloseEscalation, RaiseEscalation
+from shared.actions.escalations import CloseEscalation, EscalateReviewCap, RaiseEscalation
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
@@ -52,6 +52,7 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     BumpEscalation,
     RaiseEscalation,
     CloseEscalation,
+    EscalateReviewCap,
     ExpireNudge,
     DispatchAgent,
     StartTriageBatch,
@@ -82,6 +83,7 @@ __all__ = [
     "DeleteAgent",
     "DispatchAgent",
     "EmitEvent",
+    "EscalateReviewCap",
     "EscalateTriage",
     "ExpireNudge",
     "FailConvoy",

@@ -25,7 +25,13 @@ from shared.events.beads import BeadCancelled, BeadCreated, BeadReopened, BeadUp
 from shared.events.containers import ContainerEviction, ContainerReady, ContainerStatus
 from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
 from shared.events.effect_results import RESULT_EVENTS
-from shared.events.pull_requests import PrAutoMerge, PrConflictDetected, PrFeedbackDetected, PrStatusChanged
+from shared.events.pull_requests import (
+    PrAdopted,
+    PrAutoMerge,
+    PrConflictDetected,
+    PrFeedbackDetected,
+    PrStatusChanged,
+)
 from shared.events.town import TOWN_EVENTS
 from shared.town.inbox import Fact
 
@@ -53,6 +59,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     PrFeedbackDetected,
     PrConflictDetected,
     PrAutoMerge,
+    PrAdopted,
     *TOWN_EVENTS,
     *RESULT_EVENTS,
 )
