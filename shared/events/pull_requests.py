@@ -149,8 +149,9 @@ class PrFeedbackDetected(Event):
             return EventResult(Applied())
         if lookup.children_with_label(town, review.id, Label.PR_FEEDBACK) >= limits.FEEDBACK_BEAD_CAP:
             return _escalate_once(town, review, "feedback_cap", f"Feedback does not end: {review.title}")
-        had = ReviewNotes.change_requests.of(review.metadata)
-        beads.note(town, review.id, ReviewNotes.change_requests.to((*had, *self.change_requests) or None))
+        if self.change_requests:
+            had = ReviewNotes.change_requests.of(review.metadata)
+            beads.note(town, review.id, ReviewNotes.change_requests.to((*had, *self.change_requests)))
         return _create_follow_up(
             town,
             review,

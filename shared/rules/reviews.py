@@ -67,7 +67,8 @@ def _next_poll(review: LiveReview, tick: Tick, latest: Mapping[str, datetime]) -
 
 
 def _held_off(review: LiveReview) -> Wait:
-    return "rate_limited" if ReviewNotes.poll_error_kind.of(review.metadata) == "rate_limited" else "forge_backoff"
+    kind = ReviewNotes.poll_error_kind.of(review.metadata)
+    return "forge_backoff" if kind not in (None, "rate_limited") else "rate_limited"
 
 
 def _latest_polls(town: TownReader) -> Mapping[str, datetime]:
