@@ -25,6 +25,7 @@ class Issue(NamedTuple):
     created_by: str | None
     created_at: datetime
     updated_at: datetime
+    priority: Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class LiveReview:
     """A merge request that is open or in progress, with its review metadata.
 
     `parent_mode` is the merge mode of the convoy that is its parent, or, if it has no parent, of the convoy with the id in
-    metadata.convoy_id; None if there is no such convoy.
+    metadata.convoy_id; None if there is no such convoy. `priority` is that of its source, or its own without a source.
     """
 
     id: str
@@ -50,6 +51,7 @@ class LiveReview:
     pr_url: str | None
     parent_mode: MergeMode | None
     labels: tuple[str, ...]
+    priority: Priority
 
     @property
     def babysat(self) -> bool:
@@ -64,13 +66,14 @@ class LiveReview:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A bead that blocks a live one. An unreadable bead blocks too."""
+    """A bead that blocks a live one. An unreadable bead blocks too, and so does one that does not exist yet."""
 
     id: str
     dependent_id: str
     status: str
     labels: tuple[str, ...]
     notified: bool
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ def issue_of(row: Row) -> Issue:
         row[8],
         from_text(row[9]),
         from_text(row[10]),
+        Priority(row[11]),
     )
 
 
@@ -179,6 +183,7 @@ def review_of(row: Row) -> LiveReview:
         pr_url=row[12],
         parent_mode=None if row[13] is None else MergeMode(row[14] or MergeMode.REVIEW_THEN_LAND),
         labels=labels_of(row[15]),
+        priority=Priority(row[16]),
     )
 
 
