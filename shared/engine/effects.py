@@ -39,7 +39,9 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
     claimed: list[ClaimedEffect] = []
     due: datetime | None = None
     for effect in outbox.unfinished(town):
-        if _claimable(town, effect) and len(claimed) < limits.EFFECTS_PER_TICK:
+        if _claimable(town, effect) and _superseded(town, effect):
+            look = town.tick.now  # its agent or review has moved on since phase 6, so the next tick expires it
+        elif _claimable(town, effect) and len(claimed) < limits.EFFECTS_PER_TICK:
             outbox.claim(town, effect)
             claimed.append(
                 ClaimedEffect(

@@ -9,7 +9,7 @@ from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Labe
 from shared.town import lookup
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, escalations, hooks, reviews
+from shared.town.writing import agents, audit, beads, escalations, hooks, leases, reviews
 from shared.town.writing.beads import Failure
 
 FOLLOW_UP_LABELS = (Label.REWORK, Label.PR_FIXUP, Label.PR_CONFLICT, Label.PR_FEEDBACK)
@@ -153,7 +153,7 @@ def _review_done(town: Town, agent: Agent, target: Bead, *, generation: int | No
 
 
 def _let_go(town: Town, agent: Agent) -> None:
-    hooks.unhook(town, agent.id)
+    hooks.unhook(town, agent.id, done=True)
     if agent.status is not AgentStatus.DEAD:
         agents.move(town, agent.id, AgentStatus.IDLE)
 
@@ -172,6 +172,7 @@ def agent_completed(
         return Skipped("missing")
     if generation is not None and generation < agent.generation:
         return Skipped("stale generation")
+    leases.note_end(town, agent.id, generation)
     if agent.role is Role.REFINERY and agent.hook is not None:
         if agent.status not in (AgentStatus.WORKING, AgentStatus.DEAD):
             agents.move(town, agent.id, AgentStatus.IDLE)
