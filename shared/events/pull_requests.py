@@ -11,7 +11,7 @@ from shared.actions import NotifyMayor
 from shared.domain import limits
 from shared.domain.notes import BranchNotes, EscalationNotes, Note, ReviewNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
-from shared.domain.states import SYSTEM, BeadType, Label
+from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Integer, NonEmptyText, Texts
 from shared.events.identity import is_forked
@@ -110,12 +110,25 @@ class PrStatusChanged(Event):
         """End the review in the same way as the pull request. A merge counts even while rework is open."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
-            return review
+            return self._of_ended_review(town, lookup.bead(town, fact.bead_id)) or review
         if self.pr_state == "merged":
             reviews.complete(town, review.id, "merged", message="the pull request was merged", sha=self.sha)
         elif self.pr_state == "closed":
             reviews.complete(town, review.id, "failed", message="closed without merge")
+            reviews.note_pull_request_over(town, review.id)
         return EventResult(Applied())
+
+    def _of_ended_review(self, town: Town, review: Bead | None) -> EventResult | None:
+        """The end of a pull request whose review ended before it is noted; None if there is nothing new."""
+        if review is None or review.type is not BeadType.MERGE_REQUEST or self.pr_state == "open":
+            return None
+        known = lookup.review(town, review.id)
+        if self.pr_state == "merged" and known is not None and review.status is BeadStatus.FAILED:
+            if known.merge_commit is not None:
+                return None
+            reviews.record_late_merge(town, review.id, self.sha)
+            return EventResult(Applied())
+        return EventResult(Applied()) if reviews.note_pull_request_over(town, review.id) else None
 
 
 class PrFeedbackDetected(Event):

@@ -1,7 +1,8 @@
 """Hooks: which agent works on which bead (spec/data-model.md 3.2 and 3.3)."""
 
+from shared.domain.orders import StopOrder
 from shared.domain.states import BeadType, Label, Role
-from shared.town import lookup
+from shared.town import lookup, outbox
 from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import audit, leases
@@ -65,3 +66,17 @@ def unhook(town: Town, agent_id: str, *, done: bool = False) -> bool:
         leases.revoke(town, agent_id, reason=leases.GIVEN_BACK)
     audit.record(town, row[0], "unhooked", agent_id=agent_id)
     return True
+
+
+def release(town: Town, bead_id: str, *, reason: str) -> None:
+    """Unhook every agent from a bead, readable or not, and have the runtime stop those that work or have stalled."""
+    hooked = town.sql.execute(
+        "SELECT bead_id, generation, status IN ('working', 'stalled') FROM agent_metadata "
+        "WHERE current_hook_bead_id = :id ORDER BY bead_id",
+        {"id": bead_id},
+    ).fetchall()
+    for agent_id, generation, busy in hooked:
+        if busy and generation > 0:
+            order = StopOrder(town_id=town.tick.town_id, agent_id=agent_id, generation=generation, reason=reason)
+            outbox.request(town, order, agent_id, generation)
+        unhook(town, agent_id)
