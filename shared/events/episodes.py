@@ -220,9 +220,7 @@ def _voice(town: Town, episode: Episode, message: str) -> tuple[Action, ...]:
         return ()
     title = f"{_TITLES[episode.obstacle]}: {episode.host} {episode.repository}"
     about = (EscalationNotes.cause.to(episode.cause),)
-    made = escalations.escalate(
-        town, title, severity="high", category=episode.obstacle, body=message, about=about
-    )
+    made = escalations.escalate(town, title, severity="high", category=episode.obstacle, body=message, about=about)
     return (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {title}. {message}"),)
 
 
@@ -240,9 +238,7 @@ def _episode_of(value: Mapping[str, object]) -> Episode | None:
     if obstacle is None or since is None:
         return None
     host, repository, secret = (str(value.get(name, "")) for name in ("host", "repository", "secret"))
-    return Episode(
-        obstacle, host, repository, secret, bool(value.get("is_platform")), since, bool(value.get("voiced"))
-    )
+    return Episode(obstacle, host, repository, secret, bool(value.get("is_platform")), since, bool(value.get("voiced")))
 
 
 def _entered(town: Town, episode: Episode) -> Episode:
@@ -321,11 +317,11 @@ def _advice(problem: ForgeProblem) -> str:
     if kind in ("transient", "rate_limited"):
         return f"fails{said}: see that its host can be reached"
     if kind == "invalid_response":
-        return (
-            f"gives unreadable answers{said}: see that the address leads to the forge's API and not to a login page or proxy"
-        )
+        return f"gives unreadable answers{said}: see that the address leads to the forge's API and not to a login page or proxy"
     status = "an error" if problem.http_status is None else f"HTTP {problem.http_status}"
     if problem.http_status == 401:
         return f"was answered with HTTP 401{said}: the token is not accepted; store a valid token{named}"
     which = f" ({problem.secret})" if problem.secret else ""
-    return f"was answered with {status}{said}: store a token{which} that may read this repository, or correct the address"
+    return (
+        f"was answered with {status}{said}: store a token{which} that may read this repository, or correct the address"
+    )

@@ -12,7 +12,7 @@ from shared.domain import limits
 from shared.domain.identities import Difference, differences
 from shared.domain.notes import BeadNotes, EscalationNotes, Metadata, ReviewNotes
 from shared.domain.orders import ExpectedIdentity
-from shared.domain.repositories import name_of, repository_at
+from shared.domain.repositories import name_of
 from shared.domain.states import Label
 from shared.domain.times import to_text
 from shared.events.forge import IdentitySeen, RepositorySeen
@@ -139,9 +139,7 @@ def _pinned(about: Polled, seen: IdentitySeen) -> ExpectedIdentity:
 
 
 def _plain(seen: IdentitySeen) -> IdentitySeen:
-    return seen.model_copy(
-        update={"head_branch": _branch(seen.head_branch), "base_branch": _branch(seen.base_branch)}
-    )
+    return seen.model_copy(update={"head_branch": _branch(seen.head_branch), "base_branch": _branch(seen.base_branch)})
 
 
 def _branch(name: str) -> str:
@@ -208,4 +206,3 @@ def _tell_once(about: Polled, source: Bead, says: str) -> tuple[Action, ...]:
         about.town, title, severity="high", category="pr_mismatch", body=says, rig_id=about.bead.rig_id, about=noted
     )
     return (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {title}. {says}"),)
-

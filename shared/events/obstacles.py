@@ -1,7 +1,7 @@
 """The obstacle of an open pull request that could be read: the only place that decides it after a poll.
 
-Of several obstacles the first one in the order of `shared.domain.obstacles.OBSTACLES` is noted (spec/tick.md section 13.1). What is not
-found any more is removed, so no obstacle outlives its cause.
+Of several obstacles the first one in the order of `OBSTACLES` is noted (spec/tick.md section 13.1). What is not found any more is
+removed, so no obstacle outlives its cause.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _NO_REFUSAL: Final = ("base_moved", "head_moved", "judged_anew")
 
 
 def note(about: Polled, seen: OpenSeen, role: Role, *, is_green: bool | None) -> None:
-    """Note the first obstacle, or that there is none. `is_green` is None if the forge does not know yet whether it can be merged."""
+    """Note the first obstacle, or that there is none. `is_green` is None while the forge does not know whether it can be merged."""
     found = dict(_found(about, seen, role, is_green=is_green))
     first = next((each for each in OBSTACLES if each in found), None)
     old = ReviewNotes.obstacle.of(about.bead.metadata)

@@ -103,7 +103,7 @@ class PrPolled(AttemptReport):
         if verdict.kind in ("wrong_repository", "wrong_base", "other"):
             return _note_mismatch(about, verdict)
         about.note(ReviewNotes.retarget_asked.gone)
-        return self._note_open(about, verdict)
+        return self._note_open(about)
 
     def _note_head(self, about: Polled) -> None:
         """Note the head, and since when the town has seen it."""
@@ -127,7 +127,7 @@ class PrPolled(AttemptReport):
         about.append("pr_status_changed", pr_state=self.state, sha=self.sha)
         return ()
 
-    def _note_open(self, about: Polled, verdict: Verdict) -> tuple[Action, ...]:
+    def _note_open(self, about: Polled) -> tuple[Action, ...]:
         forked = identity.is_forked(about.now_stored.metadata)
         role = Role(works=not forked, merges=not forked and about.settings.upstream is None)
         if self.mergeable_state in (None, "unknown"):

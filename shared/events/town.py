@@ -71,7 +71,6 @@ class RigRegistered(Event):
             config=self.config or {},
         )
 
-
     def _forget_repository(self, town: Town) -> None:
         """The next poll stores the forge's id anew, if the address changed or a person answers the wait `wrong_repository`."""
         known = town.rig(self.rig_id)

@@ -29,7 +29,8 @@ WAITS: Final[Mapping[Wait, str]] = {
     "nudge_window": "it was nudged less than {NUDGE_WINDOW} ago",
     "owner_beats": "the agent that worked on it still sends heartbeats",
     "poll_turn": "one tick polls at most {POLLS_PER_TICK} pull requests, and others have waited longer",
-    "poll_interval": "its pull request is polled every {PR_POLL_INTERVAL}, and every {PR_POLL_INTERVAL_LATER} without news for {PR_QUIET_AFTER}",
+    "poll_interval": "its pull request is polled every {PR_POLL_INTERVAL}, and every {PR_POLL_INTERVAL_LATER} without news for "
+    "{PR_QUIET_AFTER}",
     "progress": "the agent has made progress recently",
     "rate_limited": "the forge's rate limit is still in force",
     "review_abandoned": "no agent is hooked to it; it is reopened after {REVIEW_ABANDONED_AFTER}",

@@ -237,9 +237,7 @@ def test_feedback_is_handed_on_while_nobody_works_on_it() -> None:
 
 
 def test_unchecked_runs_are_feedback_and_do_not_keep_a_pull_request_from_being_green() -> None:
-    stage = polling(
-        {"refinery": {"auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True}}, metadata=SETTLED
-    )
+    stage = polling({"refinery": {"auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True}}, metadata=SETTLED)
     seen(stage, {**GREEN, "has_unchecked_runs": True})
     assert [event[0] for event in stage.appended()] == ["pr_feedback_detected", "pr_auto_merge"]
 
