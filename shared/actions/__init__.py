@@ -23,8 +23,9 @@ from shared.actions.convoys import (
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.escalations import CloseEscalation, EscalateReviewCap, RaiseEscalation
+from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
-from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
+from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
 
@@ -59,6 +60,9 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     StopAgent,
     PollPr,
     MergePr,
+    UpdateBranch,
+    Dequeue,
+    RequestReview,
     SendNudge,
     NotifyMayor,
     RefreshContainerToken,
@@ -81,6 +85,7 @@ __all__ = [
     "CreateMrBead",
     "CreateTriageRequest",
     "DeleteAgent",
+    "Dequeue",
     "DispatchAgent",
     "EmitEvent",
     "EscalateReviewCap",
@@ -93,6 +98,7 @@ __all__ = [
     "PollPr",
     "RaiseEscalation",
     "RefreshContainerToken",
+    "RequestReview",
     "ResetAgentDispatchAttempts",
     "SendNudge",
     "SetConvoyReadyToLand",
@@ -104,5 +110,6 @@ __all__ = [
     "TransitionBead",
     "UnhookAgent",
     "UpdateAgentModel",
+    "UpdateBranch",
     "UpdateConvoyProgress",
 ]

@@ -4,21 +4,23 @@ from dataclasses import dataclass
 
 from shared.domain import limits
 from shared.domain.green import Checks, hindrance
+from shared.domain.merge_state import may_try
 from shared.domain.notes import BranchNotes, ReviewNotes
 from shared.domain.states import Label
 from shared.events.forge import FeedbackSeen, OpenSeen
 from shared.events.polled import Polled
 from shared.town import lookup
 from shared.town.town import Town
-from shared.town.writing import reviews
+from shared.town.writing import merging, reviews
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What the town may do with a pull request: work on it, and merge it."""
+    """What the town may do with a pull request: work on it, and merge it. While it `is_queued`, nothing is merged."""
 
     works: bool
     merges: bool
+    is_queued: bool = False
 
 
 def checks_of(about: Polled) -> Checks:
@@ -63,8 +65,8 @@ def note_approval(about: Polled, feedback: FeedbackSeen) -> None:
     changes = [
         ReviewNotes.awaiting_approval.to(feedback.awaiting_approval),
         ReviewNotes.review_decision.to(feedback.review_decision),
-        ReviewNotes.merge_state_status.to(feedback.merge_state_status),
     ]
+    merging.see_merge_state(about.town, about.now_stored, feedback.merge_state_status)
     if feedback.awaiting_approval and not awaited:
         changes.append(observed.to(about.town.tick.now))
         about.announce("pr.awaiting_approval_detected")
@@ -131,6 +133,14 @@ def _new_requests(about: Polled, feedback: FeedbackSeen, *, only_first: bool) ->
     return new[:1] if only_first else new
 
 
+def note_change_requests(about: Polled, feedback: FeedbackSeen, head: str | None) -> None:
+    """Note who requests changes at this head: they are asked to review again after a push."""
+    if head is not None:
+        requests = feedback.change_requests if feedback.changes_requested else ()
+        authors = {each.id: each.author for each in requests}
+        merging.see_change_requests(about.town, about.now_stored, authors, head)
+
+
 # Merging by itself
 
 
@@ -139,7 +149,7 @@ def judge_auto_merge(about: Polled, seen: OpenSeen, role: Role) -> bool:
     town, bead = about.town, about.bead
     is_green = green(about, seen)
     delay = about.settings.auto_merge_delay
-    if not role.merges or not about.settings.auto_merge or delay is None:
+    if not role.merges or role.is_queued or not about.settings.auto_merge or delay is None:
         reviews.set_ready_since(town, bead.id, None)
         return is_green
     if not is_green:
@@ -152,7 +162,7 @@ def judge_auto_merge(about: Polled, seen: OpenSeen, role: Role) -> bool:
         reviews.set_ready_since(town, bead.id, town.tick.now_text)
     if town.tick.now - since < delay or ReviewNotes.auto_merge_pending.of(bead.metadata):
         return True
-    if not _is_being_reviewed(town, bead.id):
+    if not _is_being_reviewed(town, bead.id) and may_try(about.now_stored.metadata, town.tick.now):
         about.append("pr_auto_merge")
     return True
 

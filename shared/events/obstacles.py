@@ -7,6 +7,7 @@ removed, so no obstacle outlives its cause.
 from collections.abc import Iterator
 from typing import Final
 
+from shared.domain.merge_state import is_refused
 from shared.domain.notes import ReviewNotes
 from shared.domain.obstacles import OBSTACLES, Obstacle
 from shared.events.findings import Role, untrusted
@@ -17,8 +18,6 @@ from shared.town.writing import reviews
 Found = tuple[Obstacle, str | None]
 
 _OF_A_GREEN_ONE: Final = ("behind_base", "merge_refused", "awaiting_merge")
-_NO_REFUSAL: Final = ("base_moved", "head_moved", "judged_anew")
-"""The refusals after which the next poll decides, so they are no obstacle."""
 
 
 def note(about: Polled, seen: OpenSeen, role: Role, *, is_green: bool | None) -> None:
@@ -42,7 +41,7 @@ def _found(about: Polled, seen: OpenSeen, role: Role, *, is_green: bool | None) 
         yield "changes_requested", f"by {by}" if by else None
     if seen.feedback is not None and seen.feedback.checks_unreadable:
         yield "checks_unreadable", None
-    if seen.in_queue:
+    if role.is_queued:
         yield "in_merge_queue", None if seen.queue_position is None else f"position {seen.queue_position}"
     if ReviewNotes.merge_claim.of(metadata) is not None:
         yield "merge_unproven", None
@@ -57,7 +56,7 @@ def _of_a_green_one(about: Polled, seen: OpenSeen, role: Role) -> Iterator[Found
     if seen.is_behind and not seen.has_queue:
         yield "behind_base", None
     metadata = about.now_stored.metadata
-    refused_as = ReviewNotes.refused_as.of(metadata)
-    at_this_head = ReviewNotes.refused_head.of(metadata) == ReviewNotes.head_sha.of(metadata)
-    if refused_as is not None and refused_as not in _NO_REFUSAL and at_this_head:
-        yield "merge_refused", refused_as
+    if is_refused(metadata):
+        said = ReviewNotes.obstacle_detail.of(about.bead.metadata)
+        kept = said if ReviewNotes.obstacle.of(about.bead.metadata) == "merge_refused" else None
+        yield "merge_refused", kept or ReviewNotes.refused_as.of(metadata)

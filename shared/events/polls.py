@@ -27,7 +27,7 @@ from shared.events.polled import Polled, polled
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.town import Town
-from shared.town.writing import reviews
+from shared.town.writing import merging, reviews
 
 _CONFLICT_FREE: Final = ("clean", "blocked", "has_hooks")
 _NEVER_READABLE: Final = ("unrecognized_url", "host_mismatch")
@@ -107,12 +107,11 @@ class PrPolled(AttemptReport):
 
     def _note_head(self, about: Polled) -> None:
         """Note the head, and since when the town has seen it."""
-        if not self.head_sha:
+        if not self.head_sha or merging.follow_head(about.town, about.now_stored, self.head_sha, self.head_parents):
             return
-        metadata = about.bead.metadata
-        is_known = ReviewNotes.head_sha.of(metadata) == self.head_sha and ReviewNotes.head_seen_at.of(metadata)
-        seen_at = () if is_known else (ReviewNotes.head_seen_at.to(about.town.tick.now),)
-        about.note(ReviewNotes.head_sha.to(self.head_sha), *seen_at)
+        # an MR of an earlier release has a head without the time at which it was first seen
+        if ReviewNotes.head_seen_at.of(about.bead.metadata) is None:
+            about.note(ReviewNotes.head_seen_at.to(about.town.tick.now))
 
     def _note_end(self, about: Polled, verdict: Verdict) -> tuple[Action, ...]:
         """The pull request is merged or closed. A merge of another one, or into another branch, is not the merge of this work."""
@@ -129,7 +128,9 @@ class PrPolled(AttemptReport):
 
     def _note_open(self, about: Polled) -> tuple[Action, ...]:
         forked = identity.is_forked(about.now_stored.metadata)
-        role = Role(works=not forked, merges=not forked and about.settings.upstream is None)
+        role = Role(
+            works=not forked, merges=not forked and about.settings.upstream is None, is_queued=self._queued(about)
+        )
         if self.mergeable_state in (None, "unknown"):
             obstacles.note(about, self, role, is_green=None)
             return ()
@@ -146,9 +147,14 @@ class PrPolled(AttemptReport):
         findings.note_approval(about, self.feedback)
         if role.works:
             findings.ask_for_work(about, self.feedback)
+            findings.note_change_requests(about, self.feedback, self.head_sha)
         is_green = findings.judge_auto_merge(about, self, role)
         obstacles.note(about, self, role, is_green=is_green)
         return told
+
+    def _queued(self, about: Polled) -> bool:
+        """Whether the pull request counts as queued: then it is neither judged for merging nor merged."""
+        return merging.see_queue(about.town, about.now_stored, in_queue=self.in_queue, position=self.queue_position)
 
     def _note_checks(self, about: Polled, feedback: FeedbackSeen) -> tuple[Action, ...]:
         if feedback.checks_unreadable:

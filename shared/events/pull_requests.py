@@ -11,7 +11,7 @@ from shared.actions import NotifyMayor
 from shared.domain import limits
 from shared.domain.notes import BranchNotes, EscalationNotes, Note, ReviewNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
-from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
+from shared.domain.states import SYSTEM, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Integer, NonEmptyText, Texts
 from shared.events.identity import is_forked
@@ -19,7 +19,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import audit, beads, escalations, reviews
+from shared.town.writing import audit, beads, escalations, merging, reviews
 
 ALREADY: Final = EventResult(Skipped("already"))
 FOREIGN: Final = EventResult(Skipped("foreign"))
@@ -107,7 +107,10 @@ class PrStatusChanged(Event):
     sha: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """End the review in the same way as the pull request. A merge counts even while rework is open."""
+        """End the review in the same way as the pull request. A merge counts even while rework is open.
+
+        A merge after the end of the review is only recorded.
+        """
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return self._of_ended_review(town, lookup.bead(town, fact.bead_id)) or review
@@ -122,11 +125,7 @@ class PrStatusChanged(Event):
         """The end of a pull request whose review ended before it is noted; None if there is nothing new."""
         if review is None or review.type is not BeadType.MERGE_REQUEST or self.pr_state == "open":
             return None
-        known = lookup.review(town, review.id)
-        if self.pr_state == "merged" and known is not None and review.status is BeadStatus.FAILED:
-            if known.merge_commit is not None:
-                return None
-            reviews.record_late_merge(town, review.id, self.sha)
+        if self.pr_state == "merged" and merging.record_late_merge(town, review, self.sha):
             return EventResult(Applied())
         return EventResult(Applied()) if reviews.note_pull_request_over(town, review.id) else None
 

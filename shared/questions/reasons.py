@@ -55,6 +55,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "backoff": "cooldown",
     "bead_lost": "cooldown",
     "breaker_open": "breaker_open",
+    "dequeue_again": "cooldown",
     "escalation_bump": "awaiting_approval",
     "forge_backoff": "awaiting_ci",
     "forgetting": "cooldown",
@@ -75,6 +76,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "stalled": "cooldown",
     "token_fresh": "cooldown",
     "triage_backoff": "cooldown",
+    "update_turn": "behind_base",
 }
 """The reason of each wait. A pull request that lacks only a person's approval is `awaiting_approval` between its polls."""
 

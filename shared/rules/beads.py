@@ -46,7 +46,7 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         rig_id = bead.rig_id or agent.rig_id
         if (
-            town.held_by_convoy(bead.id)
+            bead.id in town.beads_of_ended_convoys
             or bead.id in town.blockers
             or tick.draining
             or tick.breaker.open

@@ -1,8 +1,7 @@
 """Hooks: which agent works on which bead (spec/data-model.md 3.2 and 3.3)."""
 
-from shared.domain.orders import StopOrder
 from shared.domain.states import BeadType, Label, Role
-from shared.town import lookup, outbox
+from shared.town import lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import audit, leases
@@ -69,14 +68,7 @@ def unhook(town: Town, agent_id: str, *, done: bool = False) -> bool:
 
 
 def release(town: Town, bead_id: str, *, reason: str) -> None:
-    """Unhook every agent from a bead, readable or not, and have the runtime stop those that work or have stalled."""
-    hooked = town.sql.execute(
-        "SELECT bead_id, generation, status IN ('working', 'stalled') FROM agent_metadata "
-        "WHERE current_hook_bead_id = :id ORDER BY bead_id",
-        {"id": bead_id},
-    ).fetchall()
-    for agent_id, generation, busy in hooked:
-        if busy and generation > 0:
-            order = StopOrder(town_id=town.tick.town_id, agent_id=agent_id, generation=generation, reason=reason)
-            outbox.request(town, order, agent_id, generation)
+    """Unhook every agent from a bead, readable or not, and stop what works on it."""
+    for agent_id in lookup.hooked_agent_ids(town, bead_id):
+        leases.revoke(town, agent_id, reason=reason)
         unhook(town, agent_id)

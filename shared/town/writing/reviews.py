@@ -134,13 +134,6 @@ def note_pull_request_over(town: Town, review_id: str) -> bool:
     return beads.note(town, review_id, ReviewNotes.abandoned.gone)
 
 
-def record_late_merge(town: Town, review_id: str, sha: str | None) -> None:
-    """Note that the pull request of an MR that has ended was merged all the same: its commit is kept, and nothing else changes."""
-    note_pull_request_over(town, review_id)
-    _note_merge_commit(town, review_id, sha)
-    audit.record(town, review_id, "fields_updated", new=sha, metadata={"fields": ["merge_commit"], "why": "late merge"})
-
-
 def _note_merge_commit(town: Town, review_id: str, sha: str | None) -> None:
     town.sql.execute(
         "UPDATE review_metadata SET merge_commit = :sha WHERE bead_id = :id AND :sha IS NOT NULL",
