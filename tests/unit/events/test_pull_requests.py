@@ -91,7 +91,7 @@ def test_a_merge_after_the_end_of_its_review_is_kept_and_changes_nothing_else() 
 
     assert town.rows("review_metadata")[0]["merge_commit"] == "abc"
     assert town.bead("m1")["status"] == "failed"
-    assert town.audit("m1") == ["fields_updated"]
+    assert town.audit("m1") == ["review_completed"]
     assert town.outcome("pr_status_changed", payload, bead_id="m1") == "skipped: terminal"
 
 
