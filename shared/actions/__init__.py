@@ -22,7 +22,7 @@ from shared.actions.convoys import (
     UpdateConvoyProgress,
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
-from shared.actions.escalations import CloseEscalation, RaiseEscalation
+from shared.actions.escalations import CloseEscalation, EscalateReviewCap, RaiseEscalation
 from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
@@ -53,6 +53,7 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     BumpEscalation,
     RaiseEscalation,
     CloseEscalation,
+    EscalateReviewCap,
     ExpireNudge,
     DispatchAgent,
     StartTriageBatch,
@@ -87,6 +88,7 @@ __all__ = [
     "Dequeue",
     "DispatchAgent",
     "EmitEvent",
+    "EscalateReviewCap",
     "EscalateTriage",
     "ExpireNudge",
     "FailConvoy",
