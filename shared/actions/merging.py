@@ -64,7 +64,7 @@ def expected_identity(town: Town, bead: Bead) -> ExpectedIdentity | None:
     base_branch: object = review.target_branch
     if ReviewNotes.babysit.of(bead.metadata):
         pinned = ReviewNotes.pinned.of(bead.metadata) or {}
-        if pinned.get("head_repository") != rig.forge_repository_id:
+        if any(pinned.get(name) != rig.forge_repository_id for name in ("head_repository", "base_repository")):
             return None
         head_branch, base_branch = pinned.get("head_branch"), pinned.get("base_branch")
     return ExpectedIdentity(
