@@ -19,7 +19,19 @@ from typing import Any, Literal
 from shared.domain.alert import Alert
 from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.forge import (
+    Accepted,
+    Asker,
+    BranchUpdate,
+    Feedback,
+    ForgeError,
+    MergeClaim,
+    Merged,
+    NotMerged,
+    Proof,
+    PullRequest,
+    Queued,
+)
 from shared.ports.metrics import RunFigures
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from shared.ports.secrets import Secret
@@ -220,13 +232,20 @@ GREEN = Feedback()
 
 
 _NOT_MERGEABLE = ("dirty", "blocked", "draft")
+ForgeVerb = Literal["pull_request", "merge", "update_branch", "dequeue", "request_review", "proof"]
 
 
 @dataclass
 class FakeForge:
-    """Pull requests by URL. A pull request that was never opened here is answered with 404."""
+    """Pull requests by URL. A pull request that was never opened here is answered with 404.
+
+    One with `has_queue` is not merged but put into the queue. `contains` are the commits of each branch; a branch that is not
+    listed cannot be looked at. `asked_for_review` are the people who were asked, by URL.
+    """
 
     pull_requests: dict[str, PullRequest] = field(default_factory=dict)
+    contains: dict[str, set[str]] = field(default_factory=dict)
+    asked_for_review: dict[str, list[str]] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
     _faults: Faults = field(default_factory=Faults)
     _lock: Lock = field(default_factory=Lock)
@@ -243,15 +262,15 @@ class FakeForge:
         """Somebody closes it without merging."""
         self.pull_requests[pr_url] = replace(self.pull_requests[pr_url], state="closed")
 
-    def fails(self, verb: Literal["pull_request", "merge"], answer: Any, *, times: int | None = 1) -> None:
+    def fails(self, verb: ForgeVerb, answer: Any, *, times: int | None = 1) -> None:
         """The next calls of this verb do nothing and give this answer; an exception is raised. `times` None: always."""
         self._faults.plan(verb, answer, times=times, done=False)
 
-    def loses_answer(self, verb: Literal["pull_request", "merge"], *, times: int | None = 1) -> None:
+    def loses_answer(self, verb: ForgeVerb, *, times: int | None = 1) -> None:
         """The next calls of this verb are carried out, but their answers are lost."""
         self._faults.plan(verb, ForgeError("transient", "time-out"), times=times, done=True)
 
-    def seen(self, verb: Literal["pull_request", "merge"]) -> list[CallSeen]:
+    def seen(self, verb: ForgeVerb) -> list[CallSeen]:
         """The calls of a verb, in order."""
         return [call for call in self.calls if call.verb == verb]
 
@@ -268,22 +287,73 @@ class FakeForge:
 
     def merge(
         self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
-    ) -> Merged | NotMerged | ForgeError:
-        def merge() -> Merged | NotMerged | ForgeError:
+    ) -> Merged | Queued | NotMerged | ForgeError:
+        def merge() -> Merged | Queued | NotMerged | ForgeError:
             found = self.pull_requests.get(pr_url)
             if found is None:
                 return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
             if found.state == "merged" and found.merge_sha is not None:
                 return Merged(found.merge_sha)
             if found.state != "open" or head_sha not in (None, found.head_sha):
-                return NotMerged("the head moved" if found.state == "open" else f"it is {found.state}")
+                if found.state == "open":
+                    return NotMerged("the head moved", "head_moved")
+                return NotMerged(f"it is {found.state}", "closed")
             if found.mergeable_state in _NOT_MERGEABLE:
                 return NotMerged(f"it is {found.mergeable_state}")
+            if found.has_queue:
+                self.pull_requests[pr_url] = replace(found, in_queue=True)
+                return Queued()
             sha = f"merge-of-{found.head_sha}"
             self.pull_requests[pr_url] = replace(found, state="merged", merge_sha=sha)
             return Merged(sha)
 
         return self._answer("merge", pr_url, effect_id, merge)
+
+    def update_branch(self, asker: Asker, pr_url: str, *, head_sha: str) -> BranchUpdate | ForgeError:
+        def update() -> BranchUpdate | ForgeError:
+            found = self.pull_requests.get(pr_url)
+            if found is None:
+                return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
+            if found.head_sha != head_sha:
+                return BranchUpdate("refused", reason="the head moved")
+            if not found.is_behind:
+                return BranchUpdate("current", head=head_sha)
+            head = f"{head_sha}+base"
+            self.pull_requests[pr_url] = replace(
+                found, head_sha=head, head_parents=(head_sha, "base"), is_behind=False, mergeable_state="clean"
+            )
+            return BranchUpdate("updated", head=head)
+
+        return self._answer("update_branch", pr_url, "", update)
+
+    def dequeue(self, asker: Asker, pr_url: str) -> Accepted | ForgeError:
+        def leave() -> Accepted | ForgeError:
+            found = self.pull_requests.get(pr_url)
+            if found is None:
+                return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
+            self.pull_requests[pr_url] = replace(found, in_queue=False, queue_position=None)
+            return Accepted()
+
+        return self._answer("dequeue", pr_url, "", leave)
+
+    def request_review(self, asker: Asker, pr_url: str, *, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
+        def request() -> Accepted | ForgeError:
+            if pr_url not in self.pull_requests:
+                return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
+            self.asked_for_review.setdefault(pr_url, []).extend(reviewers)
+            return Accepted()
+
+        return self._answer("request_review", pr_url, "", request)
+
+    def proof(self, asker: Asker, claim: MergeClaim) -> Proof | ForgeError:
+        def look() -> Proof | ForgeError:
+            commits = self.contains.get(claim.target_branch)
+            if commits is None:
+                return Proof(None, says=f"there is no branch {claim.target_branch}")
+            found = next((each for each in (claim.head, claim.merge_commit) if each in commits), None)
+            return Proof(found is not None, sha=found)
+
+        return self._answer("proof", claim.target_branch, "", look)
 
     def _answer(self, verb: str, subject: str, effect_id: str, do: Callable[[], Any]) -> Any:
         with self._lock:

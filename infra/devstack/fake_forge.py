@@ -1,4 +1,4 @@
-"""The common parts of a fake GitHub and a fake GitLab: pull requests with state, actions of people on them, and a server.
+"""The common parts of a fake GitHub and a fake GitLab: a server with planned failures, in front of a site (`fake_site`).
 
     forge = FakeGitHub()
     with forge.serving():
@@ -16,139 +16,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
+
+from infra.devstack.fake_site import FakeRepository, ForgeDecision, Outcome, Pull, Site
+
+__all__ = [
+    "TOKEN",
+    "FakeForgeServer",
+    "FakeRepository",
+    "ForgeDecision",
+    "Outcome",
+    "Pull",
+    "Reply",
+    "Request",
+    "Site",
+    "Trouble",
+    "Troubles",
+]
 
 TOKEN: Final = "fake-forge-token"  # noqa: S105 - opens nothing
 """The default token of a fake forge. It is valid nowhere else."""
-
-ForgeDecision = Literal["APPROVED", "REVIEW_REQUIRED", "CHANGES_REQUESTED"]
-Outcome = Literal["success", "failure", "pending"]
-
-
-class FakeRepository(Protocol):
-    """A repository behind a site."""
-
-    def tip(self, branch: str) -> str:
-        """The newest commit of a branch. Raises LookupError."""
-        ...
-
-    def conflicts(self, head: str, base: str) -> bool:
-        """Whether the branches cannot be merged as they are."""
-        ...
-
-    def merge(self, head: str, base: str, message: str) -> str:
-        """Merge `head` into `base` and return the commit."""
-        ...
-
-
-@dataclass
-class Pull:
-    """A pull request. The next `unknown_reads` reads find that its mergeability is still being computed."""
-
-    project: str
-    number: int
-    title: str
-    head: str
-    base: str
-    sha: str
-    state: Literal["open", "closed", "merged"] = "open"
-    merge_sha: str | None = None
-    merges: int = 0
-    draft: bool = False
-    conflicts: bool = False
-    behind: bool = False
-    unknown_reads: int = 0
-    decision: ForgeDecision | None = None
-    threads: dict[str, bool] = field(default_factory=dict)
-    checks: dict[str, Outcome] = field(default_factory=dict)
-    statuses: dict[str, Outcome] = field(default_factory=dict)
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        """The outcomes of all its checks."""
-        return [*self.checks.values(), *self.statuses.values()]
-
-
-@dataclass
-class Site:
-    """The pull requests of a forge, and the actions of people on them."""
-
-    repository: FakeRepository | None = None
-    ways_to_merge: tuple[str, ...] = ("merge", "squash", "rebase")
-    on_open: Callable[[Pull], None] = lambda _pull: None
-    pulls: list[Pull] = field(default_factory=list)
-    projects: set[str] = field(default_factory=set)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def opens(self, project: str, *, head: str = "work", base: str = "main", title: str = "Work") -> Pull:
-        """Open a pull request, or return the one that is already open for that branch."""
-        with self.lock:
-            self.projects.add(project.lower())
-            for pull in self.pulls:
-                if (pull.project.lower(), pull.head, pull.state) == (project.lower(), head, "open"):
-                    return pull
-            sha = f"{len(self.pulls) + 1:040x}" if self.repository is None else self.repository.tip(head)
-            number = sum(each.project.lower() == project.lower() for each in self.pulls) + 1
-            pull = Pull(project, number, title, head, base, sha)
-            self.pulls.append(pull)
-            self.on_open(pull)
-            return pull
-
-    def pushes(self, pull: Pull) -> str:
-        """Push to its branch, which changes its head, and return the new head."""
-        with self.lock:
-            pull.sha = f"{int(pull.sha[:40], 16) + 0x1000:040x}"
-            pull.conflicts = False
-            return pull.sha
-
-    def comments(self, pull: Pull) -> str:
-        """Open a thread and return its id."""
-        with self.lock:
-            thread_id = f"thread-{pull.number}-{len(pull.threads) + 1}"
-            pull.threads[thread_id] = False
-            return thread_id
-
-    def resolves(self, pull: Pull) -> None:
-        """Resolve every thread."""
-        with self.lock:
-            pull.threads = dict.fromkeys(pull.threads, True)
-
-    def resolves_thread(self, thread_id: str) -> bool:
-        """Resolve one thread. Returns False if no thread has that id."""
-        with self.lock:
-            for pull in self.pulls:
-                if thread_id in pull.threads:
-                    pull.threads[thread_id] = True
-                    return True
-        return False
-
-    def find(self, project: str, number: int) -> Pull | None:
-        """The pull request with that number and the current head of its branch; None if there is none."""
-        with self.lock:
-            for pull in self.pulls:
-                if (pull.project.lower(), pull.number) == (project.lower(), number):
-                    if self.repository is not None and pull.state == "open":
-                        pull.sha = self.repository.tip(pull.head)
-                        pull.conflicts = self.repository.conflicts(pull.head, pull.base)
-                    return pull
-        return None
-
-    def looked_at(self, pull: Pull) -> bool:
-        """Whether this read finds the mergeability computed. Each read brings the result closer (`unknown_reads`)."""
-        with self.lock:
-            known = pull.unknown_reads == 0
-            pull.unknown_reads = max(0, pull.unknown_reads - 1)
-            return known
-
-    def merge(self, pull: Pull) -> str:
-        """Merge a pull request. The caller has checked that it may be merged."""
-        with self.lock:
-            title = f"Merge pull request #{pull.number}: {pull.title}"
-            made = None if self.repository is None else self.repository.merge(pull.head, pull.base, title)
-            pull.state, pull.merges = "merged", pull.merges + 1
-            pull.merge_sha = made or f"{int(pull.sha[:40], 16) + 0xABC0000000:040x}"
-            return pull.merge_sha
 
 
 @dataclass(frozen=True)

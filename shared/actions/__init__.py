@@ -22,6 +22,7 @@ from shared.actions.convoys import (
     UpdateConvoyProgress,
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
+from shared.actions.escalations import CloseEscalation, RaiseEscalation
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
@@ -49,6 +50,8 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     EscalateTriage,
     EmitEvent,
     BumpEscalation,
+    RaiseEscalation,
+    CloseEscalation,
     ExpireNudge,
     DispatchAgent,
     StartTriageBatch,
@@ -71,6 +74,7 @@ __all__ = [
     "ClearAgentCheckpoint",
     "ClearBeadAssignee",
     "CloseConvoy",
+    "CloseEscalation",
     "CloseSiblingMrs",
     "CreateLandingMr",
     "CreateMrBead",
@@ -85,6 +89,7 @@ __all__ = [
     "MergePr",
     "NotifyMayor",
     "PollPr",
+    "RaiseEscalation",
     "RefreshContainerToken",
     "ResetAgentDispatchAttempts",
     "SendNudge",

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
 from shared.domain.errors import Refused
-from shared.domain.repositories import ForgeKind, pull_request_at
+from shared.domain.repositories import ForgeKind, pull_request_at, repository_at
 from shared.ports.forge import Asker, ForgeError
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?", re.ASCII)
@@ -77,13 +77,12 @@ USUAL_HOSTS: Final = (ForgeHost.of("github", "github.com"), ForgeHost.of("gitlab
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A pull request at a known forge."""
+class Place:
+    """A repository at a known forge."""
 
     at: ForgeHost
     owner: str
     name: str
-    number: int
 
     @property
     def project(self) -> str:
@@ -91,11 +90,27 @@ class Target:
         return f"{self.owner}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Target(Place):
+    """A pull request at a known forge."""
+
+    number: int
+
+
 class ForgeHosts:
     """The forges of a deployment."""
 
     def __init__(self, hosts: Iterable[ForgeHost] = USUAL_HOSTS) -> None:
         self._hosts = {each.host: each for each in hosts}
+        self._without_port = {each.host.partition(":")[0]: each for each in self._hosts.values()}
+
+    def place(self, git_url: str) -> Place | None:
+        """The repository of a git address, if its forge is configured. The port is that of git, so it is not compared."""
+        repository = repository_at(git_url)
+        at = None if repository is None else self._hosts.get(repository.host, self._without_port.get(repository.host))
+        if repository is None or at is None or (at.kind == "github" and "/" in repository.owner):
+            return None
+        return Place(at, repository.owner, repository.name)
 
     def target(self, pr_url: str, asker: Asker) -> Target | ForgeError:
         """The pull request at a URL, if its forge is configured and its host is that of the asker's rig."""

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.adapters.clock import Budget
 from shared.adapters.environment_proxy import proxy_for
-from shared.adapters.forge_hosts import Target
+from shared.adapters.forge_hosts import Place
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.http_exchange import AnswerTooLarge, HttpAnswer, HttpPeer, HttpRequest, NotConnected, NoWholeAnswer
 from shared.domain.field_errors import first_error
@@ -60,14 +60,14 @@ class ForgeClient:
 
     def __init__(
         self,
-        target: Target,
+        place: Place,
         token: Secret,
         limits: ForgeLimits,
         *,
         dialect: Dialect,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
-        self._at = target.at
+        self._at = place.at
         self._token = token
         self._limits = limits
         self._dialect = dialect

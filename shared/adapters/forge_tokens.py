@@ -4,6 +4,7 @@ A token is stored under the name of its host, so it is never sent to another hos
 """
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from shared.ports.forge import Asker
@@ -24,12 +25,29 @@ def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = N
     return "/".join([*parts, "forges", re.sub(r"[^a-z0-9.-]", lambda found: f"={ord(found[0]):02X}", host)])
 
 
-def token_for(asker: Asker, host: str, secrets: Secrets) -> Secret | None:
+@dataclass(frozen=True, slots=True)
+class NamedToken:
+    """A token and the name under which it is stored. `is_platform` says that it belongs to the deployment."""
+
+    name: str
+    token: Secret
+    is_platform: bool
+
+
+def names_for(asker: Asker, host: str) -> tuple[str, ...]:
+    """The names under which a token for a host is looked for, the most specific first; the last is the platform's."""
+    names = (secret_name(host, town_id=asker.town_id), secret_name(host))
+    return names if asker.rig_id is None else (secret_name(host, town_id=asker.town_id, rig_id=asker.rig_id), *names)
+
+
+def token_for(asker: Asker, host: str, secrets: Secrets) -> NamedToken | None:
     """The most specific token for a host. Raises what `Secrets.get` raises."""
-    names = [secret_name(host, town_id=asker.town_id), secret_name(host)]
-    if asker.rig_id is not None:
-        names.insert(0, secret_name(host, town_id=asker.town_id, rig_id=asker.rig_id))
-    return next((token for token in map(secrets.get, names) if token is not None), None)
+    names = names_for(asker, host)
+    for name in names:
+        token = secrets.get(name)
+        if token is not None:
+            return NamedToken(name, token, is_platform=name == names[-1])
+    return None
 
 
 def _part(given: str) -> str:

@@ -2,35 +2,66 @@
 
 Every pull request is checked in the same way: its URL is parsed, its host must be configured and must be the host of its
 rig's repository, a token for that host must be stored, and the limit of that token must not be used up. Nothing is sent
-before that.
+before that. Every error says which token, host and repository it is about.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Target
+from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Place, Target
 from shared.adapters.forge_limits import ForgeLimits
-from shared.adapters.forge_tokens import token_for
-from shared.adapters.github_forge import GitHubPullRequests
+from shared.adapters.forge_tokens import NamedToken, names_for, token_for
+from shared.adapters.github.pulls import GitHubPullRequests
 from shared.adapters.gitlab_forge import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.domain.repositories import ForgeKind
 from shared.ports.clock import Clock
-from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.forge import (
+    Accepted,
+    Asker,
+    BranchUpdate,
+    ForgeError,
+    MergeClaim,
+    Merged,
+    NotMerged,
+    Proof,
+    PullRequest,
+    Queued,
+)
 from shared.ports.secrets import Secret, Secrets
 
 _R = TypeVar("_R")
 
 
 class PullRequestApi(Protocol):
-    """The pull requests of one kind of forge. No method raises for a failure of the network or the forge."""
+    """The pull requests of one kind of forge. No method raises for a failure of the network or the forge.
 
-    def read(self, target: Target, token: Secret, *, want_feedback: bool) -> PullRequest | ForgeError:
-        """Read the state of a pull request."""
+    What each method promises is said at the port, `shared.ports.forge.SourceForge`.
+    """
+
+    def read(self, target: Target, token: Secret, *, asker: Asker, want_feedback: bool) -> PullRequest | ForgeError:
+        """Read one pull request."""
         ...
 
-    def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | NotMerged | ForgeError:
-        """Merge a pull request at exactly that head."""
+    def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | Queued | NotMerged | ForgeError:
+        """Merge or enqueue a pull request at exactly that head."""
+        ...
+
+    def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
+        """Bring the branch up to date with its base."""
+        ...
+
+    def dequeue(self, target: Target, token: Secret) -> Accepted | ForgeError:
+        """Take the pull request out of its merge queue and cancel an automatic merge."""
+        ...
+
+    def request_review(self, target: Target, token: Secret, *, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
+        """Ask these people to review again."""
+        ...
+
+    def proof(self, place: Place, token: Secret, *, claim: MergeClaim) -> Proof | ForgeError:
+        """Look whether the target branch contains the merge."""
         ...
 
 
@@ -47,10 +78,15 @@ class Forges:
         }
 
     def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> PullRequest | ForgeError:
-        """Read the state of a pull request."""
-        return self._checked(
-            asker, pr_url, lambda api, target, token: api.read(target, token, want_feedback=want_feedback)
-        )
+        """Read the state of a pull request; says with which token."""
+
+        def read(api: PullRequestApi, target: Target, found: NamedToken) -> PullRequest | ForgeError:
+            seen = api.read(target, found.token, asker=asker, want_feedback=want_feedback)
+            if isinstance(seen, ForgeError):
+                return seen
+            return replace(seen, secret=found.name, is_platform=found.is_platform)
+
+        return self._of_pull(asker, pr_url, read)
 
     def merge(
         self,
@@ -59,24 +95,74 @@ class Forges:
         *,
         head_sha: str | None,
         effect_id: str,  # noqa: ARG002 - the head is the idempotency key: a forge merges a head once
-    ) -> Merged | NotMerged | ForgeError:
-        """Merge a pull request at exactly that head."""
-        return self._checked(asker, pr_url, lambda api, target, token: api.merge(target, token, head_sha=head_sha))
+    ) -> Merged | Queued | NotMerged | ForgeError:
+        """Merge or enqueue a pull request at exactly that head."""
+        return self._of_pull(
+            asker, pr_url, lambda api, target, found: api.merge(target, found.token, head_sha=head_sha)
+        )
 
-    def _checked(
-        self, asker: Asker, pr_url: str, ask: Callable[[PullRequestApi, Target, Secret], _R]
+    def update_branch(self, asker: Asker, pr_url: str, *, head_sha: str) -> BranchUpdate | ForgeError:
+        """Bring the branch up to date with its base."""
+        return self._of_pull(
+            asker, pr_url, lambda api, target, found: api.update_branch(target, found.token, head_sha=head_sha)
+        )
+
+    def dequeue(self, asker: Asker, pr_url: str) -> Accepted | ForgeError:
+        """Take the pull request out of the merge queue and cancel an automatic merge."""
+        return self._of_pull(asker, pr_url, lambda api, target, found: api.dequeue(target, found.token))
+
+    def request_review(self, asker: Asker, pr_url: str, *, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
+        """Ask these people to review again; nothing is sent if there are none."""
+        if not reviewers:
+            return Accepted()
+        return self._of_pull(
+            asker, pr_url, lambda api, target, found: api.request_review(target, found.token, reviewers=reviewers)
+        )
+
+    def proof(self, asker: Asker, claim: MergeClaim) -> Proof | ForgeError:
+        """Look whether the branch contains the merge. Without a forge or a token there is nothing to look with."""
+        place = self._hosts.place(claim.git_url)
+        if place is None:
+            return Proof(None, says="the repository is not at a configured forge")
+
+        def look(api: PullRequestApi, found: NamedToken) -> Proof | ForgeError:
+            return api.proof(place, found.token, claim=claim)
+
+        answer = self._with_token(asker, place, look)
+        if isinstance(answer, ForgeError) and answer.kind == "no_token":
+            return Proof(None, says=answer.message)
+        return answer
+
+    def _of_pull(
+        self, asker: Asker, pr_url: str, ask: Callable[[PullRequestApi, Target, NamedToken], _R]
     ) -> _R | ForgeError:
         target = self._hosts.target(pr_url, asker)
         if isinstance(target, ForgeError):
             return target
-        host = target.at.host
+        return self._with_token(asker, target, lambda api, found: ask(api, target, found))
+
+    def _with_token(
+        self, asker: Asker, place: Place, ask: Callable[[PullRequestApi, NamedToken], _R]
+    ) -> _R | ForgeError:
+        host = place.at.host
+        about = ForgeError("no_token", f"no token is stored for {host}", host=host, repository=place.project)
         try:
-            token = token_for(asker, host, self._secrets)
+            found = token_for(asker, host, self._secrets)
         except (SecretsUnavailable, AccessDenied) as error:
-            return ForgeError("transient", f"the token for {host} could not be read: {type(error).__name__}")
-        if token is None:
-            return ForgeError("no_token", f"no token is stored for {host}")
-        until = self._limits.until(host, token)
+            return replace(
+                about, kind="transient", message=f"the token for {host} could not be read: {type(error).__name__}"
+            )
+        if found is None:
+            return replace(about, secret=names_for(asker, host)[0])
+        about = replace(about, secret=found.name, is_platform=found.is_platform)
+        until = self._limits.until(host, found.token)
         if until is not None:
-            return ForgeError("rate_limited", f"the limit of the token for {host} is used up", retry_at=until)
-        return ask(self._apis[target.at.kind], target, token)
+            return replace(
+                about, kind="rate_limited", message=f"the limit of the token for {host} is used up", retry_at=until
+            )
+        answer = ask(self._apis[place.at.kind], found)
+        if isinstance(answer, ForgeError):
+            return replace(
+                answer, secret=about.secret, is_platform=about.is_platform, host=host, repository=place.project
+            )
+        return answer

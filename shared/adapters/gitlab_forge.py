@@ -9,11 +9,22 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import TypeAdapter
 
-from shared.adapters.forge_hosts import Target
+from shared.adapters.forge_hosts import Place, Target
 from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.gitlab_answers import Approvals, Discussion, GitLabMerge, MergeRequest, feedback_of
-from shared.ports.forge import Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.forge import (
+    Accepted,
+    Asker,
+    BranchUpdate,
+    Feedback,
+    ForgeError,
+    MergeClaim,
+    Merged,
+    NotMerged,
+    Proof,
+    PullRequest,
+)
 from shared.ports.secrets import Secret
 
 PAGES_AT_MOST: Final = 10
@@ -22,6 +33,7 @@ _MERGE_REQUEST: Final = TypeAdapter(MergeRequest)
 _MERGE: Final = TypeAdapter(GitLabMerge)
 _APPROVALS: Final = TypeAdapter(Approvals)
 _DISCUSSIONS: Final = TypeAdapter(list[Discussion])
+_ANYTHING: Final = TypeAdapter(dict[str, object])
 
 _T = TypeVar("_T")
 
@@ -33,7 +45,14 @@ class GitLabMergeRequests:
         self._limits = limits
         self._timeout = timeout_seconds
 
-    def read(self, target: Target, token: Secret, *, want_feedback: bool) -> PullRequest | ForgeError:
+    def read(
+        self,
+        target: Target,
+        token: Secret,
+        *,
+        asker: Asker,  # noqa: ARG002
+        want_feedback: bool,
+    ) -> PullRequest | ForgeError:
         """Read the state of a merge request."""
         with self._client(target, token) as client:
             call = _Call(client, target)
@@ -59,8 +78,49 @@ class GitLabMergeRequests:
                 return Merged(request.merge_sha)
             return NotMerged(answer.message)
 
-    def _client(self, target: Target, token: Secret) -> ForgeClient:
-        return ForgeClient(target, token, self._limits, dialect=_GITLAB, silence_seconds=self._timeout)
+    def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
+        """Rebase the branch. GitLab's rebase names no head, so the head is read immediately before."""
+        with self._client(target, token) as client:
+            call = _Call(client, target)
+            request = call.ask(_MERGE_REQUEST, "GET", "")
+            if isinstance(request, ForgeError):
+                return request
+            if request.sha != head_sha:
+                return BranchUpdate("refused", reason="the head moved since it was judged")
+            answer = call.ask(_ANYTHING, "PUT", "/rebase")
+            if not isinstance(answer, ForgeError):
+                return BranchUpdate("updated")
+            return BranchUpdate("refused", reason=answer.message) if answer.http_status == 409 else answer
+
+    def dequeue(self, target: Target, token: Secret) -> Accepted | ForgeError:
+        """Cancel the automatic merge; 406 says that there is none."""
+        with self._client(target, token) as client:
+            answer = _Call(client, target).ask(_ANYTHING, "POST", "/cancel_merge_when_pipeline_succeeds")
+            return answer if isinstance(answer, ForgeError) and answer.http_status != 406 else Accepted()
+
+    def request_review(self, target: Target, token: Secret, *, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
+        """Ask these people to review again, by a quick action in a note."""
+        named = " ".join(f"@{name}" for name in reviewers)
+        with self._client(target, token) as client:
+            answer = _Call(client, target).ask(_ANYTHING, "POST", "/notes", {"body": f"/request_review {named}"})
+            return answer if isinstance(answer, ForgeError) else Accepted()
+
+    def proof(self, place: Place, token: Secret, *, claim: MergeClaim) -> Proof | ForgeError:
+        """Look whether the target branch contains the merge commit, else the head."""
+        commit = claim.merge_commit or claim.head
+        if commit is None:
+            return Proof(None, says="no commit is known")
+        path = f"{urlsplit(place.at.api_url).path}/projects/{quote(place.project, safe='')}/repository/merge_base"
+        refs = f"refs[]={quote(claim.target_branch, safe='')}&refs[]={quote(commit, safe='')}"
+        with self._client(place, token) as client:
+            answer = client.ask(_ANYTHING, "GET", f"{path}?{refs}")
+            if isinstance(answer, ForgeError):
+                is_no = answer.http_status == 404 and "merge base" in answer.message.lower()
+                return Proof(False, says=answer.message) if is_no else answer
+            return Proof(answer.get("id") == commit, sha=commit)
+
+    def _client(self, place: Place, token: Secret) -> ForgeClient:
+        return ForgeClient(place, token, self._limits, dialect=_GITLAB, silence_seconds=self._timeout)
 
 
 def _feedback(call: "_Call", request: MergeRequest) -> Feedback | ForgeError:

@@ -123,6 +123,8 @@ class BeadNotes:
     """`{text, at, by}`: what the next agent must know. It outlives agents and is removed when the bead closes."""
     awaits = _list()
     """The ids in `depends_on` of beads that do not exist yet."""
+    voiced = _text()
+    """`<reason>@<since>` of the wait about which a person was told."""
     held = _flag()
     """Of a convoy: nothing happens between C6 and C7 until convoy_started."""
 

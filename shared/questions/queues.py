@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from shared.domain.states import Role
+from shared.domain.tick import Tick
 from shared.questions.relaxed import under_review
 from shared.questions.rows import Row
 from shared.questions.since import Beginnings
 from shared.questions.waiting import AtWork, QueuePlace, Waiting
+from shared.rules import beads, reviews
 from shared.rules.beads import busy_polecats
 from shared.town.reading import TownReader
 
@@ -14,11 +16,11 @@ _QUEUES = ("one_at_a_time", "rig_full", "batch_live", "requests_ahead")
 
 
 def places(
-    town: TownReader, rows: Mapping[str, Row], waits: Mapping[str, Waiting], began: Beginnings
+    town: TownReader, tick: Tick, rows: Mapping[str, Row], waits: Mapping[str, Waiting], began: Beginnings
 ) -> dict[str, QueuePlace]:
     """The places of all rows that wait in a queue, by id. A row that anything else holds back is not in a queue."""
     queues: dict[tuple[str, str | None], list[str]] = {}
-    for bead_id in _in_order(town, rows):
+    for bead_id in _in_order(town, tick, rows):
         waiting = waits.get(bead_id)
         if waiting is not None and waiting.guards[0].guard in _QUEUES:
             kind = waiting.guards[0].guard
@@ -32,11 +34,13 @@ def places(
     return found
 
 
-def _in_order(town: TownReader, rows: Mapping[str, Row]) -> Iterable[str]:
+def _in_order(town: TownReader, tick: Tick, rows: Mapping[str, Row]) -> Iterable[str]:
     """All rows in the order in which the rules serve them: beads with a hooked agent (B2) before the others (B1, R5, H2)."""
     hooked = [agent.hook for agent in town.agents if agent.hook is not None and agent.hook in rows]
     requests = [request.id for request in town.triage_requests]
-    return dict.fromkeys((*hooked, *requests, *(review.id for review in town.reviews), *rows))
+    in_review = [review.id for review in reviews.in_turn(town.reviews, tick)]
+    ready = [issue.id for issue in beads.in_turn(town.issues, tick)]
+    return dict.fromkeys((*hooked, *requests, *in_review, *ready, *rows))
 
 
 def _served(town: TownReader, kind: str, rig_id: str | None, began: Beginnings) -> Iterator[AtWork]:

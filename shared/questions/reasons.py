@@ -57,6 +57,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "heartbeat": "cooldown",
     "landing_cooldown": "cooldown",
     "mayor_idle": "cooldown",
+    "nobody_told": "cooldown",
     "nudge_life": "cooldown",
     "nudge_window": "cooldown",
     "owner_beats": "cooldown",

@@ -71,7 +71,7 @@ class Waits:
     def of_beads(self) -> Mapping[str, Waiting]:
         """Why each live bead without a working agent waits, by id, in order of creation."""
         alone = self._alone
-        places = queues.places(self.town, self._unworked, alone, self._began)
+        places = queues.places(self.town, self.foresight.now, self._unworked, alone, self._began)
         roots = self._chains.roots(alone)
         found = {
             bead_id: replace(self._with_next(each, alone), queue=places.get(bead_id), root=roots.get(bead_id))

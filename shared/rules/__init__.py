@@ -6,7 +6,7 @@ the first one wins. B2 runs before B1, so that a hooked agent keeps its place in
 
 from typing import Final
 
-from shared.rules import agents, beads, breaker, convoys, garbage, housekeeping, liveness, reviews
+from shared.rules import agents, beads, breaker, convoys, garbage, housekeeping, liveness, reviews, voices
 from shared.rules.base import Rule
 
 RULES: Final = (
@@ -60,4 +60,6 @@ RULES: Final = (
     Rule("H4", housekeeping.deliver_mail),
     Rule("H5", housekeeping.refresh_token),
     Rule("H6", housekeeping.stop_idle_container),
+    Rule("V1", voices.raise_overdue),
+    Rule("V2", voices.close_ended),
 )

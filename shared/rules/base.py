@@ -20,6 +20,7 @@ Wait = Literal[
     "heartbeat",
     "landing_cooldown",
     "mayor_idle",
+    "nobody_told",
     "nudge_life",
     "nudge_window",
     "owner_beats",

@@ -1,6 +1,6 @@
 """Issues: dispatch the ready ones, reopen the lost ones, settle the reviewed ones (spec/rules.md section 3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from shared.domain import limits
 from shared.domain.limits import just_after
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, DispatchOutcome, Label, Role
 from shared.domain.tick import Tick
+from shared.domain.urgency import place
 from shared.rules.base import Decision, Due
 from shared.town.live import Issue
 from shared.town.reading import TownReader
@@ -50,7 +51,7 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """B1: every issue that can be dispatched gets a polecat; after too many attempts the issue fails."""
+    """B1: every issue that can be dispatched gets a polecat, the most urgent first; after too many attempts the issue fails."""
     if tick.draining:
         return
     # B1 cannot see what B2 decided, because every rule reads the state before the pass. So it asks B2 again, and counts the
@@ -59,9 +60,7 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
     for decision in redispatch_hooked(town, tick):
         if isinstance(decision, DispatchAgent):
             places.take(decision.rig_id or None)
-    for issue in town.issues:
-        if not town.dispatchable(issue):
-            continue
+    for issue in in_turn(filter(town.dispatchable, town.issues), tick):
         cap = town.settings(issue.rig_id).max_dispatch_attempts
         if issue.dispatch_attempts >= cap:
             yield TransitionBead(
@@ -78,6 +77,11 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if tick.breaker.open or not places.take(issue.rig_id):
             continue
         yield DispatchAgent(agent_id="", bead_id=issue.id, rig_id=issue.rig_id or "")
+
+
+def in_turn(issues: Iterable[Issue], tick: Tick) -> list[Issue]:
+    """Issues in the order in which they get the places of their rigs: the most urgent first."""
+    return sorted(issues, key=lambda issue: place(issue.priority, issue.created_at, issue.id, now=tick.now))
 
 
 def clear_stale_assignee(town: TownReader, tick: Tick) -> Iterator[Decision]:

@@ -1,6 +1,6 @@
 """Merge requests: poll, merge, recover, and keep one refinery busy per rig (spec/rules.md section 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from shared.actions import (
@@ -18,6 +18,7 @@ from shared.domain import limits
 from shared.domain.notes import ReviewNotes
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, MergeMode, Role
 from shared.domain.tick import Tick
+from shared.domain.urgency import place
 from shared.rules.base import Decision, Due
 from shared.rules.beads import backoff_of
 from shared.town.live import LiveReview
@@ -167,20 +168,26 @@ def release_finished_refinery(town: TownReader, tick: Tick) -> Iterator[Decision
 
 
 def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R5: the refinery of each rig takes the oldest review that is not held back, one at a time."""
+    """R5: the refinery of each rig takes the most urgent review that is not held back, one at a time."""
     if tick.draining:
         return
     # A refinery merges, so two concurrent reviews in a rig could cause merge conflicts with each other. An MR in progress
     # without a pull request is under review, and while there is one, R5 does nothing in its rig. An MR with a pull request only
-    # waits for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open. R5 takes m2, the older one, once
-    # m1 has ended or has a pull request. If m2 is in its backoff, R5 takes m3; while the breaker is open, it takes neither.
+    # waits for the forge, so it does not count. Example: m1 is under review, m2 and m3 are open. R5 takes m2, the more urgent
+    # one, once m1 has ended or has a pull request. If m2 is in its backoff, R5 takes m3; while the breaker is open, neither.
     by_rig: dict[str, list[LiveReview]] = {}
     for review in town.reviews:
         if review.rig_id is not None:
             by_rig.setdefault(review.rig_id, []).append(review)
     for rig_id, reviews in sorted(by_rig.items()):
         if not any(_without_pull_request(review) for review in reviews):
-            yield from _next_review(town, tick, rig_id, [each for each in reviews if _reviewable(town, each)])
+            candidates = [each for each in reviews if _reviewable(town, each)]
+            yield from _next_review(town, tick, rig_id, in_turn(candidates, tick))
+
+
+def in_turn(reviews: Iterable[LiveReview], tick: Tick) -> list[LiveReview]:
+    """Reviews in the order in which refineries take them: by the priority of their source, as in B1."""
+    return sorted(reviews, key=lambda review: place(review.priority, review.created_at, review.id, now=tick.now))
 
 
 def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shared.domain.errors import RowUnreadable
-from shared.domain.notes import Metadata, ReviewNotes
+from shared.domain.notes import EscalationNotes, Metadata, ReviewNotes
 from shared.domain.states import BeadStatus, MergeMode, Priority
 from shared.domain.times import from_text, time_or_none
 from shared.town.rows import BEAD_STATUSES, Row, labels_of, member, object_of
@@ -25,6 +25,7 @@ class Issue(NamedTuple):
     created_by: str | None
     created_at: datetime
     updated_at: datetime
+    priority: Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class LiveReview:
     """A merge request that is open or in progress, with its review metadata.
 
     `parent_mode` is the merge mode of the convoy that is its parent, or, if it has no parent, of the convoy with the id in
-    metadata.convoy_id; None if there is no such convoy.
+    metadata.convoy_id; None if there is no such convoy. `priority` is that of its source, or its own without a source.
     """
 
     id: str
@@ -50,6 +51,7 @@ class LiveReview:
     pr_url: str | None
     parent_mode: MergeMode | None
     labels: tuple[str, ...]
+    priority: Priority
 
     @property
     def babysat(self) -> bool:
@@ -127,6 +129,14 @@ class OpenEscalation:
     created_at: datetime
 
 
+class CausedEscalation(NamedTuple):
+    """A live escalation that a rule raised, with the two parts of its cause."""
+
+    bead_id: str
+    reason: str
+    subject: str
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     """An open message bead."""
@@ -150,6 +160,7 @@ def issue_of(row: Row) -> Issue:
         row[8],
         from_text(row[9]),
         from_text(row[10]),
+        Priority(row[11]),
     )
 
 
@@ -171,6 +182,7 @@ def review_of(row: Row) -> LiveReview:
         pr_url=row[12],
         parent_mode=None if row[13] is None else MergeMode(row[14] or MergeMode.REVIEW_THEN_LAND),
         labels=labels_of(row[15]),
+        priority=Priority(row[16]),
     )
 
 
@@ -209,3 +221,15 @@ def escalation_of(row: Row) -> OpenEscalation:
     except ValueError as error:
         raise RowUnreadable("escalation_metadata", row[0], str(error)) from error
     return OpenEscalation(bead_id=row[0], title=row[1], severity=severity, bumps=row[3], created_at=from_text(row[4]))
+
+
+_ENDS_WITH_ITS_REVIEW: Final = ("feedback_cap", "conflict_cap", "merge_conflict")
+
+
+def caused_of(row: Row) -> CausedEscalation | None:
+    """The cause of an escalation; None if no rule raised it. Earlier releases stored no cause for those about an MR."""
+    metadata = object_of(row[2])
+    reason, _, subject = (EscalationNotes.cause.of(metadata) or "").partition(":")
+    if not subject and row[1] in _ENDS_WITH_ITS_REVIEW:
+        reason, subject = row[1], EscalationNotes.mr_bead_id.of(metadata) or ""
+    return CausedEscalation(row[0], reason, subject) if subject else None

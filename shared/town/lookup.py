@@ -238,6 +238,27 @@ def live_escalation_about(town: Town, review_id: str, category: str) -> str | No
     return None if row is None else row[0]
 
 
+def live_escalation_with_cause(town: Town, cause: str) -> str | None:
+    """The first live escalation with that cause (`<reason>:<subject>`), by id."""
+    row = town.sql.execute(
+        "SELECT b.bead_id FROM beads b "
+        "WHERE b.type = 'escalation' AND b.status IN ('open', 'in_progress', 'in_review') "
+        "AND json_valid(b.metadata) AND json_extract(b.metadata, '$.cause') = :cause ORDER BY b.bead_id LIMIT 1",
+        {"cause": cause},
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def requests_about(town: Town, escalation_id: str) -> list[str]:
+    """The open triage requests about an escalation, by id."""
+    rows = town.sql.execute(
+        "SELECT b.bead_id FROM beads b WHERE b.type = 'issue' AND b.status = 'open' "
+        "AND json_valid(b.metadata) AND json_extract(b.metadata, '$.escalation_bead_id') = :id ORDER BY b.bead_id",
+        {"id": escalation_id},
+    ).fetchall()
+    return [bead_id for (bead_id,) in rows]
+
+
 def _readable(town: Town, rows: list[Row], read: Callable[[Row], T]) -> list[T]:
     found = []
     for row in rows:

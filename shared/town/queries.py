@@ -14,14 +14,16 @@ QUERIES: Final[dict[str, str]] = {
     "agents": f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} ORDER BY a.bead_id",  # noqa: S608 - constants
     "issues": """
         SELECT b.bead_id, b.status, b.rig_id, b.assignee_agent_bead_id, b.labels, b.metadata, b.dispatch_attempts,
-               b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at
+               b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at, b.priority
         FROM beads b
         WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review')
         ORDER BY b.created_at, b.bead_id""",
     "reviews": """
         SELECT b.bead_id, b.status, b.rig_id, b.parent_bead_id, b.metadata, b.dispatch_attempts,
                b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at, r.branch, r.target_branch, r.pr_url,
-               c.bead_id, c.merge_mode, b.labels
+               c.bead_id, c.merge_mode, b.labels, COALESCE((
+                   SELECT s.priority FROM bead_dependencies d JOIN beads s ON s.bead_id = d.depends_on_bead_id
+                   WHERE d.bead_id = b.bead_id AND d.dependency_type = 'tracks' ORDER BY s.bead_id LIMIT 1), b.priority)
         FROM beads b
         JOIN review_metadata r ON r.bead_id = b.bead_id
         LEFT JOIN convoy_metadata c ON c.bead_id = COALESCE(b.parent_bead_id,
@@ -100,6 +102,12 @@ QUERIES: Final[dict[str, str]] = {
         CROSS JOIN beads b ON b.bead_id = e.bead_id AND b.status NOT IN ('closed', 'failed')
         WHERE e.acknowledged = 0 AND e.re_escalation_count < {limits.ESCALATION_BUMPS}
         ORDER BY b.bead_id""",  # noqa: S608 - constants
+    "caused_escalations": """
+        SELECT b.bead_id, e.category, b.metadata
+        FROM beads b
+        JOIN escalation_metadata e ON e.bead_id = b.bead_id
+        WHERE b.type = 'escalation' AND b.status IN ('open', 'in_progress', 'in_review')
+        ORDER BY b.created_at, b.bead_id""",
     "expiring_nudges": """
         SELECT n.nudge_id, n.expires_at
         FROM agent_nudges n

@@ -177,6 +177,17 @@ class TownReader:
         return tuple(self._readable("escalations", live.escalation_of, table="beads"))
 
     @cached_property
+    def caused_escalations(self) -> tuple[live.CausedEscalation, ...]:
+        """Live escalations that a rule raised, by creation."""
+        found = self._readable("caused_escalations", live.caused_of, table="beads")
+        return tuple(each for each in found if each is not None)
+
+    @cached_property
+    def live_issues(self) -> Mapping[str, live.Issue]:
+        """Live issues by id."""
+        return {issue.id: issue for issue in self.issues}
+
+    @cached_property
     def expiring_nudges(self) -> tuple[tuple[str, datetime], ...]:
         """Undelivered nudges that will expire, by id."""
         return tuple(self._readable("expiring_nudges", lambda row: (row[0], from_text(row[1])), table="agent_nudges"))

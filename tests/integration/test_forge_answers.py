@@ -16,7 +16,7 @@ from shared.adapters.clock import wait_for
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forges import Forges
-from shared.adapters.github_forge import QUERY, GitHubPullRequests
+from shared.adapters.github.pulls import QUERY, GitHubPullRequests
 from shared.adapters.gitlab_forge import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
@@ -125,7 +125,9 @@ def test_an_answer_that_does_not_come_in_time_is_not_waited_for(api: Any) -> Non
         url = site.opens()
         site.server.trouble.plan(Trouble(slow_seconds=PATIENCE_SECONDS))
         target = site.forge._hosts.target(url, ASKER)
-        answer = api(ForgeLimits(site.clock), timeout_seconds=0.05).read(target, Secret("t"), want_feedback=False)
+        answer = api(ForgeLimits(site.clock), timeout_seconds=0.05).read(
+            target, Secret("t"), asker=ASKER, want_feedback=False
+        )
         assert isinstance(answer, ForgeError)
         assert answer.kind == "transient"
         assert wait_for(lambda: len(site.server.requests) == 1, seconds=PATIENCE_SECONDS)
@@ -532,7 +534,9 @@ def test_a_token_that_no_header_can_carry_is_not_sent_and_not_shown(either: Serv
     url = either.opens()
     either.secrets.stored = {f"platform/forges/{either.server.host}": token}
     answer = error(either, url)
-    assert answer == ForgeError("no_token", f"the token stored for {either.server.host} cannot be sent: store it again")
+    host = either.server.host
+    assert (answer.kind, answer.message) == ("no_token", f"the token stored for {host} cannot be sent: store it again")
+    assert (answer.secret, answer.is_platform, answer.host) == (f"platform/forges/{host}", True, host)
     assert either.server.requests == []
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from infra.devstack.fake_github import FakeGitHub
-from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest, Queued
 from tests.fake_gitlab import FakeGitLab
 from tests.forge_sites import Change, ForgeSite, InMemory, served
 
@@ -34,7 +34,7 @@ def feedback(site: ForgeSite, url: str) -> Feedback:
     return replace(found, review_decision=None, merge_state_status=None)
 
 
-def merged(site: ForgeSite, url: str, head: str | None) -> Merged | NotMerged | ForgeError:
+def merged(site: ForgeSite, url: str, head: str | None) -> Merged | Queued | NotMerged | ForgeError:
     return site.forge.merge(ASKER, url, head_sha=head, effect_id="e1")
 
 

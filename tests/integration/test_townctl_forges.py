@@ -158,7 +158,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def asked_of_forges(host: str, rig_id: str | None = None) -> str | None:
     """The token with which a function of the stack would ask that host for a rig of alpha."""
     found = token_for(Asker("alpha", rig_id), host, SecretsManager(PREFIX, SystemClock()))
-    return None if found is None else found.reveal()
+    return None if found is None else found.token.reveal()
 
 
 def test_a_token_of_a_stack_lies_where_its_functions_look_for_it(

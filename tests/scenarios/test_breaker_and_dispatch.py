@@ -821,3 +821,63 @@ def test_an_agent_that_keeps_its_hook_waits_for_a_place_and_gets_it_before_a_rea
     done = event("agent_done", {"branch": "gt/toast/1", "generation": 1}, agent="p1")
     report = town.tick(done, at=T + 5 * SECOND)
     assert deeds(report, of="beads") == ["beads.redispatch_hooked: dispatch_agent p3 b"]
+
+
+# --- B1: priority -------------------------------------------------------------------------------------------------
+
+
+def one_place(town: TownBuilder) -> TownBuilder:
+    """A rig for one polecat, in which b is critical and has just been created."""
+    return town.config(max_polecats_per_rig=1).bead("b", priority="critical", created_at=ago(seconds=1))
+
+
+@scenario(280)
+@pytest.mark.parametrize(
+    ("priority", "waited", "first"),
+    [
+        ("low", timedelta(minutes=1), "b"),
+        ("low", timedelta(days=3) - MS, "b"),
+        ("low", timedelta(days=3), "other"),
+        ("medium", timedelta(days=2) - MS, "b"),
+        ("medium", timedelta(days=2), "other"),
+        ("high", timedelta(days=1), "other"),
+        ("critical", timedelta(seconds=2), "other"),
+        ("critical", timedelta(0), "b"),
+        ("low", timedelta(days=400), "other"),
+        ("high", -timedelta(days=400), "b"),
+    ],
+)
+def test_the_most_urgent_bead_gets_the_only_place_and_waiting_makes_it_more_urgent(
+    priority: str, waited: timedelta, first: str
+) -> None:
+    town = one_place(a_town()).bead("other", priority=priority, created_at=T - waited)
+    assert deeds(town.tick()) == [f"beads.dispatch_ready: dispatch_agent {first}"]
+
+
+@scenario(280)
+def test_a_polecat_that_keeps_its_bead_goes_before_a_more_urgent_one() -> None:
+    town = one_place(a_town()).bead("low", priority="low", assignee_agent_bead_id="p").agent("p", hook="low")
+    assert deeds(town.tick()) == ["beads.redispatch_hooked: dispatch_agent p low"]
+
+
+@scenario(280)
+def test_the_queue_of_a_full_rig_has_the_order_of_the_rule() -> None:
+    town = (
+        a_town().config(max_polecats_per_rig=1).bead("w", status="in_progress").agent("p", status="working", hook="w")
+    )
+    for number, priority in enumerate(("low", "critical", "medium", "high")):
+        town.bead(f"{priority}-new", priority=priority, created_at=ago(hours=5 - number))
+    town.bead("low-old", priority="low", created_at=ago(days=2))
+    found = {each.queue.position: name for name, each in town.waits().items() if each.queue is not None}
+    order = [found[position] for position in sorted(found)]
+    assert order == ["critical-new", "low-old", "high-new", "medium-new", "low-new"]
+    town.update("agent_metadata", "p", status="idle", current_hook_bead_id=None)
+    taken = []
+    for number, _ in enumerate(order):
+        report = town.tick(at=T + number * SECOND)
+        taken += [judged.action["bead_id"] for judged in report.actions if judged.rule == "beads.dispatch_ready"]
+        town.sql.execute("UPDATE beads SET status = 'closed' WHERE status = 'in_progress'")
+        town.sql.execute(
+            "UPDATE agent_metadata SET status = 'idle', current_hook_bead_id = NULL WHERE role = 'polecat'"
+        )
+    assert taken == order

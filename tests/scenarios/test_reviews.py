@@ -711,3 +711,30 @@ def test_whatever_its_pull_request_does_a_review_that_is_over_stays_as_it_is(sta
     report = town.tick(*events)
     assert outcomes_of(report, "pr_status_changed") == ["skipped: terminal"] * 3
     assert (town.status("m"), town.status("b")) == (status, "in_review")
+
+
+# --- R5: priority ---------------------------------------------------------------------------------------------------
+
+
+@scenario(281)
+@pytest.mark.parametrize(
+    ("sources", "own", "first"),
+    [
+        (("low", "critical"), ("medium", "medium"), "m2"),
+        (("medium", "medium"), ("low", "critical"), "m1"),
+        ((None, "low"), ("low", "critical"), "m1"),
+        ((None, "medium"), ("low", "low"), "m2"),
+    ],
+)
+def test_the_refinery_takes_the_review_of_the_most_urgent_source(
+    sources: tuple[str | None, ...], own: tuple[str, ...], first: str
+) -> None:
+    town = a_town().agent("f", "refinery")
+    for number, (source, priority) in enumerate(zip(sources, own, strict=True), start=1):
+        if source is not None:
+            town.bead(f"s{number}", status="in_review", priority=source)
+        of = None if source is None else f"s{number}"
+        town.review(f"m{number}", of=of, priority=priority, created_at=ago(hours=3 - number))
+    [other] = {"m1", "m2"} - {first}
+    assert f"the next tick starts {first}" in town.waits()[other].guards[0].says
+    assert f"reviews.dispatch_refinery: dispatch_agent f {first}" in deeds(town.tick())

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 
-from tests.scenarios.table import LATER, NUMBERS, TABLE
+from tests.scenarios.table import LATER, LISTED, NUMBERS, TABLE
 
 
 def _load_all() -> None:
@@ -30,3 +30,7 @@ def test_an_excuse_ends_when_the_later_issue_has_built_its_package() -> None:
         if number not in TABLE and importlib.util.find_spec(package) is not None
     ]
     assert due == []
+
+
+def test_every_scenario_has_a_number_of_its_own() -> None:
+    assert [number for number in NUMBERS if LISTED.count(number) > 1] == []

@@ -5,7 +5,18 @@ from datetime import timedelta
 from random import Random
 
 from shared.domain.orders import OrderedRig, StartOrder
-from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.forge import (
+    Accepted,
+    Asker,
+    BranchUpdate,
+    Feedback,
+    ForgeError,
+    MergeClaim,
+    Merged,
+    NotMerged,
+    Proof,
+    PullRequest,
+)
 from tests.simulation.ground import Ground
 from tests.simulation.scheduler import MINUTE, SECOND
 
@@ -109,6 +120,25 @@ class SimulatedForge:
         pull.state = "merged"
         pull.merges += 1
         return Merged("merge")
+
+    def update_branch(self, asker: Asker, pr_url: str, *, head_sha: str) -> BranchUpdate | ForgeError:
+        refused = self._refusal(pr_url)
+        if refused is not None:
+            return refused
+        pull = self.pulls[pr_url]
+        self._live(pull)
+        if pull.state != "open" or head_sha != f"head-{pull.head}":
+            return BranchUpdate("refused", reason="the head moved")
+        return BranchUpdate("current", head=head_sha)
+
+    def dequeue(self, asker: Asker, pr_url: str) -> Accepted | ForgeError:
+        return self._refusal(pr_url) or Accepted()
+
+    def request_review(self, asker: Asker, pr_url: str, *, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
+        return self._refusal(pr_url) or Accepted()
+
+    def proof(self, asker: Asker, claim: MergeClaim) -> Proof | ForgeError:
+        return Proof(None, says="this forge has no commits")
 
     @property
     def _now(self) -> int:

@@ -56,7 +56,9 @@ def test_no_id_leads_to_the_secret_of_another(rig_id: str) -> None:
 
 def test_the_nearest_token_is_taken() -> None:
     secrets = FakeSecrets({"platform/forges/github.com": "p"})
-    assert revealed(token_for(Asker("t1", "r1"), "github.com", secrets)) == "p"
+    found = token_for(Asker("t1", "r1"), "github.com", secrets)
+    assert found is not None
+    assert (found.name, found.token.reveal(), found.is_platform) == ("platform/forges/github.com", "p", True)
     assert secrets.asked == ["towns/t1/rigs/r1/forges/github.com", NAME, "platform/forges/github.com"]
     assert token_for(Asker("t1"), "gitlab.com", secrets) is None
 

@@ -206,6 +206,13 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     ("H2", "triage_backoff", "q", ago(seconds=5) + limits.backoff(1) + MS, asked),
+    (
+        "V1",
+        "nobody_told",
+        "b",
+        ago(minutes=1) + limits.OBSTACLE_VOICED_AFTER + MS,
+        lambda t: t.bead("b", labels=["gt:held"], metadata={"awaits": ["x"]}, created_at=to_text(ago(minutes=1))),
+    ),
 )
 
 

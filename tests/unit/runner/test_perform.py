@@ -350,7 +350,7 @@ def test_a_merge_always_names_the_head_whose_feedback_was_read() -> None:
     forge = PushedTo()
     forge.opens(PR, head_sha="head-7")
     effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
-    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": "the head moved"}
+    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": "the head moved", "refusal": "head_moved"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Pull requests at GitHub: `pulls` is the adapter; the other modules are its parts."""

@@ -1,0 +1,84 @@
+"""Escalations about waits that only a person can end: raised after a day, closed when the wait ends (spec/rules.md section 11)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from shared.actions import CloseEscalation, NotifyMayor, RaiseEscalation
+from shared.domain import limits
+from shared.domain.notes import BeadNotes, Metadata, ReviewNotes
+from shared.domain.obstacles import OBSTACLES, VOICED
+from shared.domain.states import BeadStatus
+from shared.domain.tick import Tick
+from shared.domain.times import to_text
+from shared.rules.base import Decision, Due
+from shared.town.live import LiveReview
+from shared.town.reading import TownReader
+
+
+class _Silence(NamedTuple):
+    """A bead that waits for a person who may not know it."""
+
+    bead_id: str
+    reason: str
+    since: datetime
+    message: str
+    metadata: Metadata
+
+
+def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """V1: a bead that has waited for a day for a reason that only a person can end is escalated, once for each such wait."""
+    for silence in (*_of_reviews(town), *_of_issues(town)):
+        episode = f"{silence.reason}@{to_text(silence.since)}"
+        if BeadNotes.voiced.of(silence.metadata) == episode:
+            continue
+        if not tick.stale(silence.since, limits.OBSTACLE_VOICED_AFTER):
+            yield Due.later_than(
+                silence.since, limits.OBSTACLE_VOICED_AFTER, rows=(silence.bead_id,), wait="nobody_told"
+            )
+            continue
+        yield RaiseEscalation(bead_id=silence.bead_id, reason=silence.reason, episode=episode, message=silence.message)
+        yield NotifyMayor(
+            subject=f"{silence.reason}:{silence.bead_id}",
+            message=f"{silence.bead_id} has waited for a day: {silence.message}",
+        )
+
+
+def close_ended(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """V2: an escalation that a rule raised is closed when its cause has ended."""
+    for escalation in town.caused_escalations:
+        if not _holds(town, escalation.reason, escalation.subject):
+            yield CloseEscalation(bead_id=escalation.bead_id, reason="its cause has ended")
+
+
+def _of_reviews(town: TownReader) -> Iterator[_Silence]:
+    for review in town.reviews:
+        obstacle = _obstacle_of(review)
+        since = ReviewNotes.obstacle_since.of(review.metadata)
+        if obstacle in VOICED and since is not None:
+            message = ReviewNotes.obstacle_detail.of(review.metadata) or obstacle.replace("_", " ")
+            yield _Silence(review.id, obstacle, since, message, review.metadata)
+
+
+def _of_issues(town: TownReader) -> Iterator[_Silence]:
+    for issue in town.issues:
+        missing = BeadNotes.awaits.of(issue.metadata)
+        if missing:
+            message = f"it depends on {', '.join(missing)}, which does not exist"
+            yield _Silence(issue.id, "missing_blocker", issue.created_at, message, issue.metadata)
+
+
+def _obstacle_of(review: LiveReview) -> str | None:
+    """What is in the way of a pull request. Only an MR in progress has one."""
+    return ReviewNotes.obstacle.of(review.metadata) if review.status is BeadStatus.IN_PROGRESS else None
+
+
+def _holds(town: TownReader, reason: str, subject: str) -> bool:
+    """Whether the cause of an escalation still holds. A cause without a test of its own ends with its bead."""
+    review = town.reviews_by_id.get(subject)
+    if reason in OBSTACLES and (review is not None or subject not in town.live_issues):
+        return review is not None and _obstacle_of(review) == reason
+    issue = town.live_issues.get(subject)
+    if reason == "missing_blocker":
+        return issue is not None and bool(BeadNotes.awaits.of(issue.metadata))
+    return review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys)
