@@ -24,6 +24,7 @@ from shared.actions.convoys import (
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.escalations import CloseEscalation, RaiseEscalation
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
+from shared.actions.proofs import VerifyMerge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
@@ -58,6 +59,7 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     StopAgent,
     PollPr,
     MergePr,
+    VerifyMerge,
     SendNudge,
     NotifyMayor,
     RefreshContainerToken,
@@ -103,4 +105,5 @@ __all__ = [
     "UnhookAgent",
     "UpdateAgentModel",
     "UpdateConvoyProgress",
+    "VerifyMerge",
 ]

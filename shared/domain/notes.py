@@ -179,6 +179,10 @@ class ReviewNotes:
     """The head of the branch and its merge base with the target, as the worker reported them when it submitted the work."""
     merge_claim = _object()
     """`{commit, head, at}`: an unproven report that the branch was merged."""
+    merge_looked_at = _time()
+    merge_look_not_before = _time()
+    merge_looks_failed = _count()
+    """Looks in a row that brought no answer: they back off."""
     merge_looks = _count()
     """Negative answers to the question whether the target contains the claimed merge, in a row."""
     merge_first_look_at = _time()

@@ -108,7 +108,7 @@ def _moved_on(town: Town, effect: Effect) -> bool:
     if effect.kind is EffectKind.DISPATCH_AGENT:
         agent = lookup.agent(town, effect.subject)
         return agent is None or agent.status is not AgentStatus.WORKING or agent.generation != effect.generation
-    if effect.kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
+    if effect.kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR, EffectKind.VERIFY_MERGE):
         review = lookup.bead(town, effect.subject)
         return review is None or not review.live
     return False

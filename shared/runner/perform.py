@@ -28,11 +28,12 @@ from shared.domain.orders import (
 )
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
-from shared.domain.times import to_text
 from shared.ports.clock import Clock
-from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest, Queued, SourceForge
+from shared.ports.forge import Asker, ForgeError, Merged, MergeProver, NotMerged, PullRequest, Queued, SourceForge
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together
+from shared.runner import proving
+from shared.runner.forge_errors import forge_error, short
 from shared.runner.life import Life
 from shared.runner.result_events import Result, ResultEvent, event_of, failure, result_of_broken, success
 
@@ -46,6 +47,8 @@ class Outside:
 
     runtime: AgentRuntime | None = None
     forge: SourceForge | None = None
+    prover: MergeProver | None = None
+    """Who looks whether a merge has happened; None: the forge."""
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
     if isinstance(answer, Started):
         return success(generation=generation, outcome="started", process_id=answer.process_id)
     outcome = "rejected" if isinstance(answer, StartRejected) else "unknown"
-    return failure(generation=generation, outcome=outcome, reason=_short(answer.reason) or "no reason given")
+    return failure(generation=generation, outcome=outcome, reason=short(answer.reason) or "no reason given")
 
 
 def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -164,7 +167,7 @@ def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
     order = effect.order(PollOrder)
     answer = outside.forge.pull_request(_asker(order), order.pr_url, want_feedback=order.want_feedback)
     if isinstance(answer, ForgeError):
-        return failure(ok=False, error=_forge_error(answer))
+        return failure(ok=False, error=forge_error(answer))
     said = asdict(answer)
     said["sha"] = said.pop("merge_sha")
     return success(ok=True, **{key: value for key, value in said.items() if value not in (None, False, ())})
@@ -178,7 +181,7 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     asker = _asker(order)
     seen = outside.forge.pull_request(asker, order.pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
-        return failure(merged=False, error=_forge_error(seen))
+        return failure(merged=False, error=forge_error(seen))
     if seen.state == "merged":
         return _merged(seen.merge_sha)
     problem = _not_mergeable(seen, order.head_sha)
@@ -190,8 +193,8 @@ def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
     if isinstance(answer, Queued):
         return success(merged=False, queued=True)
     if isinstance(answer, NotMerged):
-        return failure(merged=False, reason=_short(answer.reason), refusal=answer.refusal)
-    return failure(merged=False, error=_forge_error(answer))
+        return failure(merged=False, reason=short(answer.reason), refusal=answer.refusal)
+    return failure(merged=False, error=forge_error(answer))
 
 
 def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -239,11 +242,16 @@ def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
     return _ok(outside.runtime.update_model(order, effect_id=effect.effect_id), kind=effect.kind)
 
 
+def _verify(effect: ClaimedEffect, outside: Outside) -> Result:
+    return proving.verify(effect, outside.forge if outside.prover is None else outside.prover)
+
+
 _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]] = {
     EffectKind.DISPATCH_AGENT: _dispatch,
     EffectKind.STOP_AGENT: _stop,
     EffectKind.POLL_PR: _poll,
     EffectKind.MERGE_PR: _merge,
+    EffectKind.VERIFY_MERGE: _verify,
     EffectKind.SEND_NUDGE: _nudge,
     EffectKind.NOTIFY_MAYOR: _tell_mayor,
     EffectKind.REFRESH_TOKEN: _refresh_token,
@@ -261,13 +269,13 @@ def _message(outside: Outside, town_id: str, agent_id: str, *, message_id: str, 
 def _ok(answer: Done | NotDone, **about: object) -> Result:
     if isinstance(answer, Done):
         return success(**about, ok=True)
-    return failure(**about, ok=False, error=_short(answer.error), passing=answer.passing)
+    return failure(**about, ok=False, error=short(answer.error), passing=answer.passing)
 
 
 def _delivered(answer: Done | NotDone, **about: object) -> Result:
     if isinstance(answer, Done):
         return success(**about, delivered=True)
-    return failure(**about, delivered=False, error=_short(answer.error), passing=answer.passing)
+    return failure(**about, delivered=False, error=short(answer.error), passing=answer.passing)
 
 
 def _merged(sha: str | None) -> Result:
@@ -294,21 +302,6 @@ def _not_mergeable(seen: PullRequest, head_sha: object) -> str | None:
     return "new feedback since it was judged" if stands_in_the_way else None
 
 
-def _forge_error(error: ForgeError) -> dict[str, object]:
-    shown: dict[str, object] = {"kind": error.kind, "message": _short(error.message)}
-    if error.http_status is not None:
-        shown["http_status"] = error.http_status
-    if error.retry_at is not None:
-        shown["retry_at"] = to_text(error.retry_at)
-    about = {
-        "secret": error.secret,
-        "is_platform": error.is_platform,
-        "host": error.host,
-        "repository": error.repository,
-    }
-    return {**shown, **{key: value for key, value in about.items() if value}}
-
-
 def _asker(order: PullRequestOrder) -> Asker:
     repository, upstream = (order.rig_repository, order.upstream) if isinstance(order, PollOrder) else (None, None)
     return Asker(order.town_id, order.rig_id, order.rig_host, repository, upstream)
@@ -320,8 +313,3 @@ def _no_forge() -> dict[str, object]:
 
 def _unconfigured(effect: ClaimedEffect) -> Result:
     return failure(kind=effect.kind, ok=False, error=_NO_RUNTIME)
-
-
-def _short(text: str) -> str:
-    """A text from outside, cut to 1,000 bytes so that it fits into an event."""
-    return text.encode()[:1000].decode(errors="ignore")

@@ -35,6 +35,7 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
     EffectKind.STOP_AGENT: "stop_result",
     EffectKind.POLL_PR: "pr_polled",
     EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.VERIFY_MERGE: "merge_verified",
     EffectKind.SEND_NUDGE: "nudge_result",
     EffectKind.NOTIFY_MAYOR: "mayor_notified",
     EffectKind.REFRESH_TOKEN: "effect_result",
@@ -53,7 +54,7 @@ def event_of(effect: ClaimedEffect, result: Result) -> ResultEvent:
     }
     if kind in (EffectKind.DISPATCH_AGENT, EffectKind.STOP_AGENT):
         event["agent_id"] = effect.subject
-    if kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
+    if kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR, EffectKind.VERIFY_MERGE):
         event["bead_id"] = effect.subject
     return event
 
@@ -78,6 +79,8 @@ def _unknown(effect: ClaimedEffect, text: str) -> Result:
         return failure(ok=False, error={"kind": "transient", "message": text})
     if kind is EffectKind.MERGE_PR:
         return failure(merged=False, error={"kind": "transient", "message": text})
+    if kind is EffectKind.VERIFY_MERGE:
+        return failure(error={"kind": "transient", "message": text})
     if kind is EffectKind.STOP_AGENT:
         return failure(generation=effect.generation, ok=False, error=text, passing=True)
     if kind is EffectKind.SEND_NUDGE:

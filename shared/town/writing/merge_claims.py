@@ -1,8 +1,10 @@
 """Claims that a branch was merged, which are looked at before the merge request closes (spec/data-model.md 3.16)."""
 
+from dataclasses import dataclass
 from typing import Final
 
-from shared.domain.notes import ReviewNotes
+from shared.domain import limits
+from shared.domain.notes import Metadata, ReviewNotes
 from shared.domain.states import BeadStatus
 from shared.domain.times import to_text
 from shared.town.rows import Bead
@@ -13,11 +15,40 @@ _FORGOTTEN: Final = (
     ReviewNotes.merge_claim.gone,
     ReviewNotes.merge_looks.gone,
     ReviewNotes.merge_first_look_at.gone,
-    ReviewNotes.polls_failed.gone,
-    ReviewNotes.poll_not_before.gone,
-    ReviewNotes.last_poll_at.gone,
-    ReviewNotes.episode.gone,
+    ReviewNotes.merge_looked_at.gone,
+    ReviewNotes.merge_look_not_before.gone,
+    ReviewNotes.merge_looks_failed.gone,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The commit that a refinery reported as the merge, and the head of the branch that it merged; each may be unknown."""
+
+    commit: str | None
+    head: str | None
+
+
+def claim_of(metadata: Metadata) -> Claim | None:
+    """The claim that stands; None if there is none."""
+    said = ReviewNotes.merge_claim.of(metadata)
+    if said is None:
+        return None
+    commit, head = said.get("commit"), said.get("head")
+    return Claim(commit if isinstance(commit, str) else None, head if isinstance(head, str) else None)
+
+
+def look_later(town: Town, review: Bead, *, at_once: bool = False) -> None:
+    """Look again after a wait that doubles with each look in a row that brought no answer; `at_once` after the longest."""
+    failed = ReviewNotes.merge_looks_failed.of(review.metadata) + 1
+    longest = limits.MERGE_LOOK_AT_MOST
+    wait = longest if at_once else min(limits.MERGE_LOOK_INTERVAL * 2 ** min(failed - 1, 10), longest)
+    beads.note(
+        town,
+        review.id,
+        ReviewNotes.merge_looks_failed.to(failed),
+        ReviewNotes.merge_look_not_before.to(town.tick.now + wait),
+    )
 
 
 def claim(town: Town, review: Bead, *, commit: str | None, head: str | None) -> None:

@@ -109,9 +109,7 @@ def _merge_reported(town: Town, agent: Agent, target: Bead, report: Done) -> Tol
     return Told(Applied())
 
 
-def _audited(
-    town: Town, agent: Agent, target: Bead, change: str, *, new: str | None, old: str | None = None
-) -> None:
+def _audited(town: Town, agent: Agent, target: Bead, change: str, *, new: str | None, old: str | None = None) -> None:
     audit.record(town, target.id, "fields_updated", agent_id=agent.id, old=old, new=new, metadata={"change": change})
 
 

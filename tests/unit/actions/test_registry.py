@@ -52,6 +52,7 @@ FIELDS = {
     "stop_agent": "agent_id reason",
     "poll_pr": "bead_id pr_url",
     "merge_pr": "bead_id pr_url",
+    "verify_merge": "bead_id",
     "send_nudge": "agent_id message tier source mode priority",
     "notify_mayor": "subject message",
     "refresh_container_token": "",

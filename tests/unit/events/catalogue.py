@@ -43,6 +43,7 @@ CATALOGUE: Final = {
     "stop_result": NOBODY,
     "pr_polled": NOBODY,
     "pr_merge_result": NOBODY,
+    "merge_verified": NOBODY,
     "nudge_result": NOBODY,
     "mayor_notified": NOBODY,
     "effect_result": NOBODY,
