@@ -1,5 +1,6 @@
 """Events about beads: created, updated, cancelled, reopened (spec/events.md 4.3)."""
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from shared.actions import StopAgent
@@ -107,6 +108,8 @@ class BeadCreated(Event):
         given = self.bead
         if given.convoy_id is not None and not lookup.is_convoy(town, given.convoy_id):
             return MISSING
+        if given.bead_id in given.depends_on:
+            return Rejected("it depends on itself")
         if any(beads.closes_cycle(town, given.bead_id, other) for other in self._blockers(town)):
             return Rejected("cycle")
         return None
@@ -120,7 +123,7 @@ class BeadCreated(Event):
         return MISSING if lookup.agent(town, given.assignee_agent_id) is None else None
 
     def _blockers(self, town: Town) -> list[str]:
-        """The dependencies that exist, each once, in the given order. The bead itself does not exist yet, so it is never one."""
+        """The dependencies that exist, each once, in the given order."""
         return [other for other in dict.fromkeys(self.bead.depends_on) if lookup.exists(town, other)]
 
     def _create(self, fact: Fact, town: Town) -> None:
@@ -141,7 +144,7 @@ class BeadCreated(Event):
                 assignee=given.assignee_agent_id,
                 priority=given.priority or "medium",
                 labels=labels,
-                metadata=self._metadata(),
+                metadata=self._metadata(blockers),
                 created_by=given.created_by or fact.agent_id,
             ),
         )
@@ -153,16 +156,17 @@ class BeadCreated(Event):
         if given.type == BeadType.MERGE_REQUEST:
             self._create_review(town)
 
-    def _metadata(self) -> Metadata:
-        """The given metadata, with the pull request and, except for a merge request, the branches.
-
-        The start context of a fix-up reads them here.
+    def _metadata(self, blockers: Sequence[str]) -> Metadata:
+        """The given metadata, with the dependencies that do not exist yet, the pull request and, except for a merge request,
+        the branches. The start context of a fix-up reads them here.
         """
         given = self.bead
-        said = [BranchNotes.pr_url.to(given.pr_url)]
+        missing = tuple(other for other in dict.fromkeys(given.depends_on) if other not in blockers)
+        said = [BranchNotes.pr_url.to(given.pr_url), BeadNotes.awaits.to(missing) if missing else BeadNotes.awaits.gone]
         if given.type != BeadType.MERGE_REQUEST:
             said += [BranchNotes.branch.to(given.branch), BranchNotes.target_branch.to(given.target_branch)]
-        return {**(given.metadata or {}), **notes.known(said)}
+        told = {key: value for key, value in (given.metadata or {}).items() if key != BeadNotes.awaits.name}
+        return {**told, **notes.known(said)}
 
     def _create_review(self, town: Town) -> None:
         given = self.bead

@@ -54,7 +54,9 @@ class ConvoyCreated(Event):
             return EventResult(Skipped("exists"))
         if not rigs.exists(town, self.rig_id):
             return EventResult(Rejected("unknown rig"))
-        needed = [_needed(task, index, len(self.tasks)) for index, task in enumerate(self.tasks)]
+        needed = [sorted(set(task.depends_on)) for task in self.tasks]
+        if any(not 0 <= other < len(needed) for others in needed for other in others):
+            return EventResult(Rejected("a task depends on a task that does not exist"))
         if _has_cycle(needed):
             return EventResult(Rejected("cycle"))
         self._create_convoy(fact, town)
@@ -120,11 +122,6 @@ def _eight_hex_digits(town_id: str, convoy_id: str) -> str:
     """The first 8 hex digits of the convoy's id, or of an id derived from it if it is not a UUID."""
     start = convoy_id[:8].lower()
     return start if re.fullmatch(r"[0-9a-f]{8}", start) else ids.derived_from(town_id, f"convoy:{convoy_id}")[:8]
-
-
-def _needed(task: Task, index: int, count: int) -> list[int]:
-    """The tasks that a task waits for, each once, without itself and without positions that do not exist."""
-    return sorted({other for other in task.depends_on if 0 <= other < count and other != index})
 
 
 def _has_cycle(needed: Sequence[Sequence[int]]) -> bool:

@@ -48,6 +48,7 @@ HELD: Final[Mapping[Hold, str]] = {
     "draining": "the container is draining: nothing is dispatched",
     "breaker_open": "the dispatch breaker is open: too many beads failed to start within {BREAKER_WINDOW}",
     "blocked_by": "it waits for another bead",
+    "missing_blocker": "it depends on a bead that does not exist",
     "held": f"it has the label {Label.HELD}",
     "staged": "its convoy is staged and has not been started",
     "no_rig": "it does not belong to a rig",

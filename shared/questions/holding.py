@@ -1,6 +1,6 @@
 """The guards of one row: for each wait, hold and state, since when and until when it holds the row back, and who can change it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -9,10 +9,9 @@ from shared.actions import DispatchAgent
 from shared.domain import limits
 from shared.domain.notes import ReviewNotes
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, EffectKind, Role
-from shared.domain.times import from_text, readable_time, span_text
+from shared.domain.times import readable_time, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
-from shared.questions.lives import WaitingEvent
 from shared.questions.reasons import OBSTACLE_ACTORS, State
 from shared.questions.relaxed import Hold, under_review
 from shared.questions.rows import Row, row_of
@@ -49,6 +48,7 @@ class Holding:
             return self._of_the_town(hold)
         made = {
             "blocked_by": self._blocked,
+            "missing_blocker": self._awaiting,
             "held": self._labelled,
             "rig_full": self._full,
             "one_at_a_time": self._queued,
@@ -99,9 +99,14 @@ class Holding:
 
     def blockers(self, row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The live and the failed beads that block a row, each in order of id."""
-        found = sorted(self._town.blockers.get(row.id, ()), key=lambda blocker: blocker.id)
+        exist = (each for each in self._town.blockers.get(row.id, ()) if each.exists)
+        found = sorted(exist, key=lambda blocker: blocker.id)
         live = tuple(each.id for each in found if each.status != BeadStatus.FAILED)
         return live, tuple(each.id for each in found if each.status == BeadStatus.FAILED)
+
+    def missing(self, row: Row) -> tuple[str, ...]:
+        """The beads that a row depends on and that do not exist, in order of id."""
+        return tuple(sorted(each.id for each in self._town.blockers.get(row.id, ()) if not each.exists))
 
     def reviews_of(self, bead_id: str) -> tuple[str, ...]:
         """The live reviews of a bead, in order of id."""
@@ -259,6 +264,12 @@ class Holding:
             "blocked_by", guards.hold_text("blocked_by"), self._since(row, first), actor=_listed((*live, *failed))
         )
 
+    def _awaiting(self, row: Row) -> Guard:
+        """A bead whose blocker was never created, perhaps because its id was misspelled."""
+        missing = self.missing(row)
+        says = f"it depends on {', '.join(missing)}, which {'does' if len(missing) == 1 else 'do'} not exist"
+        return Guard("missing_blocker", says, self._since(row), actor="operator")
+
     def _queued(self, row: Row) -> Guard:
         """A review that waits for its refinery: what the refinery works on now, or why it takes no review."""
         refinery = next(iter(self._refineries(row.rig_id)), None)
@@ -322,25 +333,6 @@ def process_end(agent: Agent) -> str | None:
     if agent.last_dispatch_outcome in _NOT_AT_WORK:
         return f"the process of {agent.id} was not started"
     return None
-
-
-def unreadable(table: str, problem: str, since: datetime) -> Guard:
-    """The guard for a bead or agent whose row is damaged."""
-    says = f"its row in {table} cannot be read ({problem}): every rule skips it until a person repairs it"
-    return Guard("unreadable", says, since, actor="operator")
-
-
-def of_events(events: Iterable[WaitingEvent], next_tick: datetime) -> Iterator[Guard]:
-    """One guard for each event that was not applied: the next tick tries it again, or it was poisoned."""
-    for event in events:
-        since = from_text(event.received_at)
-        times = "once" if event.retry_count == 1 else f"{event.retry_count} times"
-        said = f"{event.event_type} {event.event_id} failed {times}: {event.last_error}"
-        if event.outcome is None:
-            yield Guard("event_pending", f"{said}; the next tick tries it again", since, next_tick)
-        else:
-            says = f"{said}; it is not tried again until an operator redrives it"
-            yield Guard("event_poisoned", says, since, actor="operator")
 
 
 def _listed(ids: Iterable[str]) -> str | None:

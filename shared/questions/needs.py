@@ -113,6 +113,8 @@ class Needs:
         """The beads that the events of a guard are about: mostly the row itself."""
         if guard.guard == "staged":
             return self.holding.staged_in(row) or (row.id,)
+        if guard.guard == "missing_blocker":
+            return self.holding.missing(self.holding.bead_of(row))[:NAMED_AT_MOST]
         return (row.assignee or row.id,) if guard.guard == "addressee_rests" else (row.id,)
 
     def _of_those_in_the_way(self, guard: Guard, events: tuple[str, ...], row: Row) -> Iterator[Need]:

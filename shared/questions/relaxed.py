@@ -18,6 +18,7 @@ Hold = Literal[
     "draining",
     "breaker_open",
     "blocked_by",
+    "missing_blocker",
     "held",
     "staged",
     "no_rig",
@@ -142,8 +143,8 @@ class RelaxedReader(TownReader):
             yield "convoys", tuple(self._started(convoy) for convoy in self.convoys)
         if "staged" in without:
             yield "staged_beads", frozenset()
-        if "blocked_by" in without:
-            yield "blockers", {}
+        if without & {"blocked_by", "missing_blocker"}:
+            yield "blockers", self._without_blockers()
         if "review_live" in without:
             yield "in_review", {key: replace(each, live=0) for key, each in self.in_review.items()}
         if "effect_unfinished" in without:
@@ -152,6 +153,15 @@ class RelaxedReader(TownReader):
             yield "triage_batch", None
         if "triage_exhausted" in without:
             yield "triage", _one_more_batch(self.triage)
+
+    def _without_blockers(self) -> dict[str, tuple[live.Blocker, ...]]:
+        """The blockers that stay: those that exist, those that are missing, or none."""
+        stays = {True: "blocked_by" not in self._without, False: "missing_blocker" not in self._without}
+        left = {
+            bead_id: tuple(each for each in blockers if stays[each.exists])
+            for bead_id, blockers in self.blockers.items()
+        }
+        return {bead_id: blockers for bead_id, blockers in left.items() if blockers}
 
     def _free(self, issue: live.Issue) -> live.Issue:
         if "held" in self._without and Label.HELD in issue.labels:

@@ -20,6 +20,7 @@ WaitingReason = Literal[
     "rig_full",
     "agent_working",
     "no_rig",
+    "missing_blocker",
     "paused",
     "forge_denied",
     "forge_down",

@@ -16,9 +16,10 @@ from shared.domain.states import BeadStatus, BeadType
 from shared.domain.tick import TickInput
 from shared.images import summary
 from shared.questions import lives, queues
+from shared.questions.broken import of_events, unreadable
 from shared.questions.chains import Chains
 from shared.questions.foresight import Foreseen, Foresight, Outlook
-from shared.questions.holding import Holding, of_events, unreadable
+from shared.questions.holding import Holding
 from shared.questions.needs import Needs
 from shared.questions.reasons import ENDLESS, OF_HOLD, OF_STATE, OF_WAIT, TOO_EARLY
 from shared.questions.relaxed import Hold
@@ -193,9 +194,11 @@ class Waits:
 
     def _held(self, row: Row, ahead: Outlook) -> tuple[Hold, ...]:
         """The holds of a row, the one that is its reason first. A bead that is polled, for example, may be blocked as well."""
-        holds = set(ahead.holds)
-        if row.id in self.town.blockers and _starts_unblocked(row):
-            holds.add("blocked_by")
+        holds: set[Hold] = set(ahead.holds)
+        if _starts_unblocked(row):
+            holds |= {
+                "blocked_by" if blocker.exists else "missing_blocker" for blocker in self.town.blockers.get(row.id, ())
+            }
         if any(convoy.id == row.id and convoy.staged and not self._is_done(convoy) for convoy in self.town.convoys):
             holds.add("staged")
         endless = [hold for hold in ENDLESS if hold in holds]

@@ -76,13 +76,14 @@ class LiveReview:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A bead that blocks a live one. An unreadable bead blocks too."""
+    """A bead that blocks a live one. An unreadable bead blocks too, and so does one that does not exist yet."""
 
     id: str
     dependent_id: str
     status: str
     labels: tuple[str, ...]
     notified: bool
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
+from shared.domain.notes import BeadNotes
 from shared.domain.states import Label
 from shared.town.rows import (
     AGENT_COLUMNS,
@@ -153,6 +154,16 @@ def unresolved_blockers(town: Town, bead_id: str) -> list[Bead]:
     ).fetchall()
     blockers = _readable(town, rows, bead_of)
     return [blocker for blocker in blockers if blocker.live or failed_blocker_holds(town, blocker, dependent)]
+
+
+def awaiting(town: Town, bead_id: str) -> list[Bead]:
+    """The beads that depend on a bead that does not exist yet, by id. Unreadable ones are noted for invariant 1."""
+    rows = town.sql.execute(
+        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.status <> 'closed' "  # noqa: S608
+        "AND instr(b.metadata, '\"awaits\"') > 0 AND instr(b.metadata, :name) > 0 ORDER BY b.bead_id",
+        {"name": canonical.dumps(bead_id)},
+    ).fetchall()
+    return [each for each in _readable(town, rows, bead_of) if bead_id in BeadNotes.awaits.of(each.metadata)]
 
 
 def failed_blocker_holds(town: Town, blocker: Bead, dependent: Bead) -> bool:

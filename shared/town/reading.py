@@ -114,12 +114,18 @@ class TownReader:
 
     @cached_property
     def blockers(self) -> Mapping[str, tuple[live.Blocker, ...]]:
-        """Unresolved blockers (spec/data-model.md 3.10), by the id of the live bead that they block."""
+        """Unresolved blockers (spec/data-model.md 3.10), also missing ones, by the id of the live bead that they block."""
         found: dict[str, list[live.Blocker]] = {}
         for row in self._rows("blockers"):
             blocker = self._blocker(row)
             if blocker is not None:
                 found.setdefault(blocker.dependent_id, []).append(blocker)
+        waiting = [(issue.id, issue.metadata) for issue in self.issues]
+        waiting += [(review.id, review.metadata) for review in self.reviews]
+        for bead_id, metadata in waiting:
+            for other in BeadNotes.awaits.of(metadata):
+                blocker = live.Blocker(other, bead_id, "missing", (), notified=True, exists=False)
+                found.setdefault(bead_id, []).append(blocker)
         return {dependent: tuple(blockers) for dependent, blockers in found.items()}
 
     @cached_property

@@ -39,6 +39,9 @@ CREATE INDEX beads_by_rig ON beads (rig_id, status);
 CREATE INDEX beads_by_assignee ON beads (assignee_agent_bead_id, type, status);
 CREATE INDEX beads_failed_to_start ON beads (last_dispatch_failed_at) WHERE last_dispatch_failed_at IS NOT NULL;
 
+-- Beads that depend on a bead that does not exist yet: each bead that is created looks here for those that wait for it.
+CREATE INDEX beads_awaiting ON beads (bead_id) WHERE status <> 'closed' AND instr(metadata, '"awaits"') > 0;
+
 -- Always empty, because of the CHECK on beads.status: invariant 5 verifies that without a scan.
 CREATE INDEX convoys_of_unknown_status ON beads (bead_id)
     WHERE type = 'convoy' AND status NOT IN ('open', 'in_progress', 'in_review', 'closed', 'failed');

@@ -39,6 +39,7 @@ _WALK = re.compile(r"SCAN (?P<name>\w+)(?P<rest>.*)")
 
 BOUNDED = {
     "agents_by_hook": "agents that have a hook",
+    "beads_awaiting": "beads that depend on one that does not exist",
     "beads_failed_to_start": "beads that failed to start in the last half hour",
     "convoys_of_unknown_status": "convoys that cannot exist",
     "convoys_staged": "staged convoys",

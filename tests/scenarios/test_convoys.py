@@ -300,16 +300,17 @@ def test_the_dependencies_of_a_convoy_become_edges() -> None:
 
 
 @scenario(113)
-def test_a_task_that_waits_for_itself_or_for_nothing_waits_for_nobody() -> None:
+@pytest.mark.parametrize("needs", [[-1], [9], [0, 2]])
+def test_a_convoy_with_a_task_that_depends_on_no_task_is_rejected(needs: list[int]) -> None:
     town = a_town()
-    report = town.tick(created([[], [1, -1, 9]]))
-    assert outcomes(report) == [("convoy_created", "applied")]
-    assert edges(town) == []
-    assert [line.partition(":")[0] for line in deeds(report)] == ["beads.dispatch_ready"] * 2
+    report = town.tick(created([[], needs]))
+    refusal = "rejected: a task depends on a task that does not exist"
+    assert (outcomes(report), deeds(report)) == ([("convoy_created", refusal)], [])
+    assert (town.status("c"), edges(town)) == (None, [])
 
 
 @scenario(113)
-@pytest.mark.parametrize("tasks", [[[1], [0]], [[1], [2], [0]]])
+@pytest.mark.parametrize("tasks", [[[0]], [[1], [0]], [[1], [2], [0]]])
 def test_a_convoy_whose_tasks_wait_for_each_other_is_rejected(tasks: list[list[int]]) -> None:
     town = a_town()
     before = town.rows("SELECT bead_id FROM beads ORDER BY 1")

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from shared.domain.tick import Envelope
+from shared.events.convoys import task_id
 from tests.scenarios.outside import PR, audits, failure_of, outcomes_of, review_column
 from tests.scenarios.stories import deeds, outbox, outcomes
 from tests.scenarios.table import scenario
-from tests.towns import T, TownBuilder, a_town, ago, event, outcome_of, text
+from tests.towns import MS, T, TownBuilder, a_town, ago, event, outcome_of, text
 
 SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
 
 
 def a_town_at_work(**agent: Any) -> TownBuilder:
@@ -160,13 +163,79 @@ def test_a_bead_that_cannot_be_is_rejected_and_nothing_of_it_is_stored(given: di
 
 
 @scenario(149)
-def test_dependencies_of_a_new_bead_hold_it_back_and_what_is_missing_does_not() -> None:
+def test_dependencies_of_a_new_bead_hold_it_back_also_those_that_do_not_exist() -> None:
     town = a_town().bead("first", "issue", labels=["gt:held"])
-    wish = {"bead_id": "new", "type": "issue", "title": "New", "rig_id": "rig-1"}
-    report = town.tick(event("bead_created", {"bead": {**wish, "depends_on": ["first", "new", "nobody", "first"]}}))
+    report = town.tick(wished("new", "first", "nobody", "first"))
     assert outcomes_of(report, "bead_created") == ["applied"]
     assert town.rows("SELECT * FROM bead_dependencies") == [("new", "first", "blocks")]
-    assert (deeds(report), town.waiting()["blocked_by"]) == ([], 1)
+    assert (deeds(report), town.waiting()) == ([], {"held": 1, "missing_blocker": 1})
+
+
+def wished(bead_id: str, *depends_on: str) -> Envelope:
+    """A wish for an issue that depends on others."""
+    bead = {"bead_id": bead_id, "type": "issue", "title": bead_id, "rig_id": "rig-1", "depends_on": list(depends_on)}
+    return event("bead_created", {"bead": bead})
+
+
+@scenario(282)
+@pytest.mark.parametrize("apart", [False, True], ids=["one batch", "two batches"])
+def test_a_dependency_that_is_created_later_holds_the_bead_back_until_it_is_closed(apart: bool) -> None:
+    town = a_town()
+    wishes = [wished("second", "first"), wished("first")]
+    reports = [town.tick(wish, at=T + number * SECOND) for number, wish in enumerate(wishes)] if apart else []
+    reports = reports or [town.tick(*wishes)]
+    assert [deed for report in reports for deed in deeds(report)] == ["beads.dispatch_ready: dispatch_agent first"]
+    assert (town.rows("SELECT * FROM bead_dependencies"), town.metadata("second")) == (
+        [("second", "first", "blocks")],
+        {},
+    )
+    town.update("beads", "first", status="closed")
+    assert "beads.dispatch_ready: dispatch_agent second" in deeds(town.tick(at=T + 9 * SECOND))
+
+
+@scenario(282)
+def test_a_misspelled_dependency_is_named_and_the_bead_with_that_name_ends_the_wait() -> None:
+    town = a_town().bead("first", status="closed")
+    town.tick(wished("second", "frist"))
+    waiting = town.waits(T + SECOND)["second"]
+    assert (waiting.reason, waiting.actor, waiting.since) == ("missing_blocker", "operator", T)
+    assert (waiting.rule, waiting.due_at) == ("V1", T + DAY + MS)
+    assert waiting.guards[0].says == "it depends on frist, which does not exist"
+    assert [(need.event_type, need.bead_id) for need in waiting.needs] == [("bead_created", "frist")]
+    assert deeds(town.tick(at=T + timedelta(hours=23))) == []
+    made = town.tick(wished("frist"), event("bead_cancelled", {"cancel_status": "closed"}, bead="frist"), at=T + DAY)
+    assert deeds(made, of="beads") == ["beads.dispatch_ready: dispatch_agent second"]
+
+
+@scenario(282)
+def test_beads_that_would_wait_for_each_other_are_refused_also_if_one_did_not_exist_yet() -> None:
+    report = (town := a_town()).tick(wished("a", "b"), wished("b", "c"), wished("c", "a"), wished("d", "d"))
+    cycle = ["applied", "applied", "rejected: cycle", "rejected: it depends on itself"]
+    assert outcomes_of(report, "bead_created") == cycle
+    assert (deeds(report), town.waiting()) == ([], {"blocked_by": 1, "missing_blocker": 1})
+    root = town.waits()["a"].root
+    assert root is not None
+    assert (root.bead_id, root.reason) == ("b", "missing_blocker")
+
+
+@scenario(282)
+def test_a_merge_request_that_depends_on_a_missing_bead_is_neither_reviewed_nor_merged() -> None:
+    town = a_town().agent("f", "refinery").review("open", metadata={"awaits": ["gone"]})
+    waits = {"awaits": ["gone"], "auto_merge_pending": 1, "last_poll_at": text(T)}
+    town.review("merging", "in_progress", pr_url=PR, metadata=waits)
+    assert deeds(town.tick()) == []
+    assert {name: town.waits()[name].reason for name in ("open", "merging")} == dict.fromkeys(
+        ("open", "merging"), "missing_blocker"
+    )
+
+
+@scenario(282)
+def test_a_dependency_on_a_task_that_a_later_convoy_makes_becomes_real() -> None:
+    town = a_town()
+    first = task_id(town.town_id, "c", 0)
+    convoy = {"convoy_id": "c", "title": "C", "rig_id": "rig-1", "staged": False, "tasks": [{"title": "One"}]}
+    town.tick(wished("after", first), event("convoy_created", convoy))
+    assert ("after", first, "blocks") in town.rows("SELECT * FROM bead_dependencies")
 
 
 @scenario(149)

@@ -67,7 +67,17 @@ def create(town: Town, bead: NewBead) -> str:
         },
     )
     audit.record(town, bead.id, "created", new=bead.type.value, metadata={"created_by": bead.created_by or SYSTEM})
+    for dependent in lookup.awaiting(town, bead.id):
+        _resolve(town, dependent, bead.id)
     return bead.id
+
+
+def _resolve(town: Town, dependent: Bead, bead_id: str) -> None:
+    """Turn a dependency on a bead that did not exist until now into an edge."""
+    left = tuple(other for other in BeadNotes.awaits.of(dependent.metadata) if other != bead_id)
+    note(town, dependent.id, BeadNotes.awaits.to(left) if left else BeadNotes.awaits.gone)
+    add_edge(town, dependent.id, bead_id, "blocks")
+    audit.record(town, dependent.id, "fields_updated", new=bead_id, metadata={"fields": ["depends_on"]})
 
 
 def move(
@@ -258,12 +268,16 @@ def add_edge(town: Town, bead_id: str, depends_on: str, kind: Literal["blocks", 
 
 
 def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
-    """Whether an edge to `depends_on` would make the bead wait for itself."""
+    """Whether a bead that is about to be created would wait for itself through `depends_on`.
+
+    It would if that bead, or one that it waits for, awaits the new one.
+    """
+    targets = [bead_id, *(each.id for each in lookup.awaiting(town, bead_id))]
     row = town.sql.execute(
         "WITH RECURSIVE waits(id) AS (SELECT :start UNION SELECT d.depends_on_bead_id FROM waits w "
         "JOIN bead_dependencies d ON d.bead_id = w.id AND d.dependency_type = 'blocks') "
-        "SELECT 1 FROM waits WHERE id = :target",
-        {"start": depends_on, "target": bead_id},
+        "SELECT 1 FROM waits WHERE id IN (SELECT value FROM json_each(:targets)) LIMIT 1",
+        {"start": depends_on, "targets": canonical.dumps(targets)},
     ).fetchone()
     return row is not None
 

@@ -105,12 +105,53 @@ def test_a_message_reaches_the_agent_it_is_for() -> None:
     assert town.bead("new")["assignee_agent_bead_id"] == "p1"
 
 
-def test_a_bead_waits_for_the_existing_beads_that_it_depends_on() -> None:
+def test_a_bead_waits_for_the_beads_that_it_depends_on_and_keeps_the_names_of_those_that_do_not_exist() -> None:
     town = a_town().with_bead("a").with_bead("b")
 
-    assert created(town, depends_on=["b", "gone", "new", "a", "b"]) == "applied"
+    assert created(town, depends_on=["b", "gone", "a", "b", "gone", "lost"], metadata={"awaits": ["x"]}) == "applied"
 
     assert town.edges() == {("new", "a", "blocks"), ("new", "b", "blocks")}
+    assert town.bead("new")["metadata"] == {"awaits": ["gone", "lost"]}
+
+
+def test_a_bead_that_depends_on_itself_is_refused() -> None:
+    town = a_town().with_bead("a")
+    before = town.everything()
+
+    assert created(town, depends_on=["a", "new"]) == "rejected: it depends on itself"
+
+    assert town.everything() == before
+
+
+def test_what_a_bead_awaits_is_never_given_as_metadata() -> None:
+    town = a_town()
+
+    assert created(town, metadata={"awaits": ["x"], "mine": 1}) == "applied"
+
+    assert town.bead("new")["metadata"] == {"mine": 1}
+
+
+@pytest.mark.parametrize("bead_type", ["issue", "message", "merge_request", "molecule"])
+def test_the_bead_that_others_await_becomes_their_blocker_whatever_its_type(bead_type: str) -> None:
+    waiting = {"d1": {"awaits": ["new"]}, "d2": {"awaits": ["new", "other"]}, "d3": {"awaits": ["other"], "x": "new"}}
+    town = a_town().with_rig()
+    for bead_id, metadata in waiting.items():
+        town.with_bead(bead_id, metadata=metadata)
+
+    assert created(town, type=bead_type, branch="b") == "applied"
+
+    assert town.edges() == {("d1", "new", "blocks"), ("d2", "new", "blocks")}
+    left = [town.bead(bead_id)["metadata"].get("awaits") for bead_id in waiting]
+    assert left == [None, ["other"], ["other"]]
+
+
+def test_a_bead_that_waits_for_one_of_those_that_await_it_is_refused() -> None:
+    town = a_town().with_bead("a", metadata={"awaits": ["new"]}).with_bead("b").with_edge("b", "a")
+    before = town.everything()
+
+    assert created(town, depends_on=["b"]) == "rejected: cycle"
+
+    assert town.everything() == before
 
 
 def test_an_edge_that_would_close_a_cycle_is_refused_with_the_bead() -> None:
