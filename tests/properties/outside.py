@@ -70,6 +70,8 @@ class Answers:
             return self._poll(effect, now)
         if effect.kind == "merge_pr":
             return self._merge(effect)
+        if effect.kind == "verify_merge":
+            return self._verify(effect)
         return self._call(effect)
 
     def _start(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
@@ -101,6 +103,14 @@ class Answers:
             payload["error"] = {"kind": "transient", "message": "try later"}
         return timedelta(seconds=2), "pr_merge_result", Fact({**_attempt(effect), **payload}, bead=effect.subject)
 
+    def _verify(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
+        payload: dict[str, Any] = {"contained": self.merge == "merged", "sha": "m1"}
+        if self.merge == "never":
+            return None
+        if self.merge not in ("merged", "refused"):
+            payload = {"error": {"kind": "transient", "message": "try later"}}
+        return timedelta(seconds=2), "merge_verified", Fact({**_attempt(effect), **payload}, bead=effect.subject)
+
     def _call(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
         if self.call == "never":
             return None
@@ -126,6 +136,7 @@ RESULTS: Final = (
     "stop_result",
     "pr_polled",
     "pr_merge_result",
+    "merge_verified",
     "nudge_result",
     "mayor_notified",
     "effect_result",

@@ -16,6 +16,7 @@ ALLOWANCES = {
     "stop_agent": Allowance(5, 15 * MINUTE, 30 * SECOND),
     "poll_pr": Allowance(1, 60 * SECOND, 30 * SECOND),
     "merge_pr": Allowance(3, 10 * MINUTE, 30 * SECOND),
+    "verify_merge": Allowance(1, 60 * SECOND, 30 * SECOND),
     "send_nudge": Allowance(3, 30 * MINUTE, 30 * SECOND),
     "notify_mayor": Allowance(5, 60 * MINUTE, 30 * SECOND),
     "refresh_token": Allowance(3, 30 * MINUTE, 30 * SECOND),
