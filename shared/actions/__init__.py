@@ -23,9 +23,10 @@ from shared.actions.convoys import (
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.escalations import CloseEscalation, RaiseEscalation
+from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.proofs import VerifyMerge
-from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
+from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
 
@@ -60,6 +61,9 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     PollPr,
     MergePr,
     VerifyMerge,
+    UpdateBranch,
+    Dequeue,
+    RequestReview,
     SendNudge,
     NotifyMayor,
     RefreshContainerToken,
@@ -82,6 +86,7 @@ __all__ = [
     "CreateMrBead",
     "CreateTriageRequest",
     "DeleteAgent",
+    "Dequeue",
     "DispatchAgent",
     "EmitEvent",
     "EscalateTriage",
@@ -93,6 +98,7 @@ __all__ = [
     "PollPr",
     "RaiseEscalation",
     "RefreshContainerToken",
+    "RequestReview",
     "ResetAgentDispatchAttempts",
     "SendNudge",
     "SetConvoyReadyToLand",
@@ -104,6 +110,7 @@ __all__ = [
     "TransitionBead",
     "UnhookAgent",
     "UpdateAgentModel",
+    "UpdateBranch",
     "UpdateConvoyProgress",
     "VerifyMerge",
 ]

@@ -39,6 +39,7 @@ MERGE_LOOK_INTERVAL: Final = timedelta(seconds=60)
 MERGE_LOOK_AT_MOST: Final = timedelta(minutes=30)
 MERGE_LOOKS: Final = 3
 MERGE_LOOKS_FOR: Final = timedelta(minutes=2)
+DEQUEUE_AGAIN_AFTER: Final = timedelta(minutes=10)
 BRANCH_UPDATES: Final = 5
 BRANCH_UPDATE_CHECKS_FOR: Final = timedelta(hours=2)
 STOP_REARM_AFTER: Final = timedelta(minutes=5)

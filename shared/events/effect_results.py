@@ -6,7 +6,7 @@ from shared.events.base import Event
 from shared.events.deliveries import EffectDone, MayorNotified, NudgeResult
 from shared.events.dispatch_results import DispatchResult, StopResult, dispatch_expired
 from shared.events.merge_proofs import MergeVerified
-from shared.events.merge_results import PrMergeResult
+from shared.events.merge_results import BranchUpdated, PrDequeued, PrMergeResult, ReviewRequested
 from shared.events.polls import PrPolled
 
 RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
@@ -15,6 +15,9 @@ RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
     PrPolled,
     PrMergeResult,
     MergeVerified,
+    BranchUpdated,
+    PrDequeued,
+    ReviewRequested,
     NudgeResult,
     MayorNotified,
     EffectDone,
@@ -22,13 +25,16 @@ RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
 
 __all__ = [
     "RESULT_EVENTS",
+    "BranchUpdated",
     "DispatchResult",
     "EffectDone",
     "MayorNotified",
     "MergeVerified",
     "NudgeResult",
+    "PrDequeued",
     "PrMergeResult",
     "PrPolled",
+    "ReviewRequested",
     "StopResult",
     "dispatch_expired",
 ]

@@ -18,7 +18,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import beads, escalations, reviews
+from shared.town.writing import beads, escalations, merging, reviews
 
 ALREADY: Final = EventResult(Skipped("already"))
 
@@ -96,9 +96,15 @@ class PrStatusChanged(Event):
     sha: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """End the review in the same way as the pull request. A merge counts even while rework is open."""
+        """End the review in the same way as the pull request. A merge counts even while rework is open.
+
+        A merge after the end of the review is only recorded.
+        """
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
+            ended = lookup.bead(town, fact.bead_id) if self.pr_state == "merged" else None
+            if ended is not None and merging.record_late_merge(town, ended, self.sha):
+                return EventResult(Applied())
             return review
         if self.pr_state == "merged":
             reviews.complete(town, review.id, "merged", message="the pull request was merged", sha=self.sha)

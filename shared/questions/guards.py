@@ -18,6 +18,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "backoff": "it was dispatched recently; the next attempt waits for its backoff",
     "bead_lost": "no agent is hooked to it; the agent that worked on it has {BEAD_LOST_AFTER} to report it done",
     "breaker_open": "too many beads failed to start",
+    "dequeue_again": "it leaves the merge queue; a failed call is repeated after {DEQUEUE_AGAIN_AFTER} or more",
     "escalation_bump": "its severity rises every {ESCALATION_BUMP} until somebody acknowledges it",
     "forgetting": "an idle agent is deleted after {AGENT_FORGET_AFTER} without activity",
     "heartbeat": "the agent's last heartbeat is at most {HEARTBEAT_LOST_AFTER} old",
@@ -39,6 +40,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "stalled": "the agent has stalled; it is unhooked after {STALLED_IDLE_AFTER}",
     "token_fresh": "the token is less than {TOKEN_REFRESH} old",
     "triage_backoff": "the next triage batch waits for its backoff",
+    "update_turn": "another pull request into its base is first; its checks have {BRANCH_UPDATE_CHECKS_FOR}",
 }
 """What each wait means. A name in braces stands for the limit of that name, so that no text repeats its value."""
 

@@ -53,6 +53,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "backoff": "cooldown",
     "bead_lost": "cooldown",
     "breaker_open": "breaker_open",
+    "dequeue_again": "cooldown",
     "escalation_bump": "awaiting_approval",
     "forgetting": "cooldown",
     "heartbeat": "cooldown",
@@ -74,6 +75,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "stalled": "cooldown",
     "token_fresh": "cooldown",
     "triage_backoff": "cooldown",
+    "update_turn": "behind_base",
 }
 """The reason of each wait. A pull request that lacks only a person's approval is `awaiting_approval` between its polls."""
 

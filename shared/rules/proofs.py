@@ -12,7 +12,7 @@ from shared.town.reading import TownReader
 
 
 def verify_merge(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1v: a merge that a refinery reported is looked for, once a minute until the answer is certain."""
+    """R1p: a merge that a refinery reported is looked for, once a minute until the answer is certain."""
     for review in town.reviews:
         if review.status is not BeadStatus.IN_PROGRESS or not review.claimed:
             continue

@@ -3,8 +3,8 @@
 from shared.domain.orders import VerifyOrder
 from shared.domain.report import ClaimedEffect
 from shared.ports.forge import Asker, ForgeError, MergeClaim, MergeProver
-from shared.runner.forge_errors import forge_error, short
-from shared.runner.result_events import Result, failure, success
+from shared.runner.forge_effects import shown_error
+from shared.runner.result_events import Result, failure, short, success
 
 
 def verify(effect: ClaimedEffect, prover: MergeProver | None) -> Result:
@@ -22,6 +22,6 @@ def verify(effect: ClaimedEffect, prover: MergeProver | None) -> Result:
     )
     answer = prover.proof(Asker(order.town_id, order.rig_id, order.rig_host), claim)
     if isinstance(answer, ForgeError):
-        return failure(error=forge_error(answer))
+        return failure(error=shown_error(answer))
     said = {"contained": answer.contained, "sha": answer.sha, "says": short(answer.says)}
     return success(**{name: value for name, value in said.items() if value is not None})

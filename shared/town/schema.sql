@@ -70,7 +70,8 @@ CREATE TABLE agent_metadata (
     stalled_at              TEXT,
     hooked_at               TEXT,
     dispatched_at           TEXT,
-    hook_ended_at           TEXT
+    hook_ended_at           TEXT,
+    ended_generation        INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- Refuses a second agent on the same bead.

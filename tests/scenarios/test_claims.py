@@ -17,7 +17,7 @@ from tests.towns import T, TownBuilder, a_town, event
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 BRANCH = "gt/p/b"
-NEGATIVE = {"contained": False, "says": "main does not contain it"}
+NEGATIVE: dict[str, Any] = {"contained": False, "says": "main does not contain it"}
 
 
 def at_work(**bead: Any) -> TownBuilder:
@@ -229,6 +229,7 @@ def test_a_claim_holds_up_neither_the_rig_nor_itself() -> None:
 @scenario(306)
 def test_three_looks_that_find_nothing_send_the_review_to_a_refinery_that_is_told_why() -> None:
     town = claimed()
+    report = town.reports[-1]
     for number in range(limits.MERGE_LOOKS):
         at = T + number * limits.MERGE_LOOK_INTERVAL
         if number:

@@ -10,7 +10,7 @@ from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Labe
 from shared.town import lookup, outbox
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, review_reports, reviews
+from shared.town.writing import agents, audit, beads, hooks, leases, review_reports, reviews
 from shared.town.writing.beads import Failure
 from shared.town.writing.branches import target_of
 from shared.town.writing.review_reports import Done, Told
@@ -126,7 +126,7 @@ def _closes_without_review(target: Bead) -> bool:
 
 
 def _let_go(town: Town, agent: Agent) -> None:
-    hooks.unhook(town, agent.id)
+    hooks.unhook(town, agent.id, done=True)
     if agent.status is not AgentStatus.DEAD:
         agents.move(town, agent.id, AgentStatus.IDLE)
 
@@ -145,6 +145,7 @@ def agent_completed(
         return Skipped("missing")
     if generation is not None and generation < agent.generation:
         return Skipped("stale generation")
+    leases.note_end(town, agent.id, generation)
     if agent.role is Role.REFINERY and agent.hook is not None:
         if agent.status not in (AgentStatus.WORKING, AgentStatus.DEAD):
             agents.move(town, agent.id, AgentStatus.IDLE)
