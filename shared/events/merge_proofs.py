@@ -1,4 +1,4 @@
-"""The answer to the question whether a target branch contains the merge that a refinery reported (spec/actions.md section 6a)."""
+"""The answer to the question whether a target branch contains the merge that a refinery reported (spec/actions.md section 6.7)."""
 
 from typing import ClassVar
 

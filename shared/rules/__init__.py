@@ -62,6 +62,7 @@ RULES: Final = (
     Rule("C4", convoys.mark_ready_to_land),
     Rule("C5", convoys.land),
     Rule("C6", convoys.wait_for_landing),
+    Rule("C6h", convoys.hold_landing),
     Rule("C7", convoys.hold_for_approval),
     Rule("C8", convoys.fail_exhausted),
     Rule("C9", convoys.cool_down_landing),

@@ -1,4 +1,4 @@
-"""`python -m tests.conformance FILE.jsonl.gz ...`: run any file of either kind, without superseded cases; exit 1 if one fails."""
+"""`python -m tests.conformance FILE.jsonl.gz ...`: run any file of either kind but not superseded cases; exit 1 if one fails."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Claims that a branch was merged, which are looked at before the merge request closes (spec/data-model.md 3.16)."""
+"""Claims that a branch was merged, which are looked at before the merge request closes (spec/actions.md section 6.7)."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -200,6 +200,7 @@ def record_late_merge(town: Town, review: Bead, sha: str | None) -> bool:
     town.sql.execute(
         "UPDATE review_metadata SET merge_commit = :sha WHERE bead_id = :id", {"id": review.id, "sha": sha}
     )
+    reviews.note_pull_request_over(town, review.id)
     notes = {"message": "merged after the end of the review", "pr_url": row.pr_url, "sha": sha}
     audit.record(town, review.id, "review_completed", new="merged", metadata=notes)
     escalations.escalate(

@@ -49,7 +49,7 @@ def _work_of(town: Town, agent: Agent, *, bead_id: str | None, generation: int |
     newest = agent.last_dispatch_bead_id
     if newest is not None and (bead_id == newest or (generation is not None and bead_id is None)):
         return newest
-    working_on = beads.in_progress_of(town, agent.id)
+    working_on = lookup.in_progress_of(town, agent.id)
     if bead_id is not None:
         named = lookup.bead(town, bead_id)
         working_on = (
@@ -122,7 +122,7 @@ def _closes_without_review(target: Bead) -> bool:
         return False
     if Label.TRIAGE in target.labels and target.created_by == PATROL:
         return True
-    return any(label in target.labels for label in lookup.FOLLOW_UPS)
+    return any(label in target.labels for label in reviews.FOLLOW_UP_LABELS)
 
 
 def _let_go(town: Town, agent: Agent) -> None:

@@ -28,6 +28,7 @@ CATALOGUE: Final = {
     "bead_reopened": COORDINATORS,
     "convoy_created": COORDINATORS,
     "convoy_started": COORDINATORS,
+    "convoy_changed": COORDINATORS,
     "convoy_closed": COORDINATORS,
     "pr_status_changed": OPERATORS,
     "pr_feedback_detected": OPERATORS,
