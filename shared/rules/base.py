@@ -22,6 +22,7 @@ Wait = Literal[
     "heartbeat",
     "landing_cooldown",
     "mayor_idle",
+    "merge_look",
     "nobody_told",
     "nudge_life",
     "nudge_window",

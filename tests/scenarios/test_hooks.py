@@ -150,7 +150,7 @@ def test_an_idle_refinery_of_a_silent_review_is_dispatched_again_until_the_cap(a
             "reviews.redispatch_refinery: escalate_review_cap m",
         ]
     else:
-        assert done[1:] == ["reviews.redispatch_refinery: dispatch_agent f"]
+        assert done[1:] == ["reviews.redispatch_refinery: dispatch_agent f m"]
     assert (town.status("m"), town.doing("f")) == ("in_progress", ("idle", None) if freed else ("working", "m"))
 
 

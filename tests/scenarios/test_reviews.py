@@ -656,7 +656,8 @@ def test_a_bead_that_another_agent_has_taken_is_not_taken_away_by_a_closed_pull_
 
 @scenario(85)
 def test_a_pull_request_that_waits_for_a_person_keeps_no_refinery_and_goes_on_when_the_person_came() -> None:
-    waiting = {"awaiting_approval": 1, "last_poll_at": to_text(ago(minutes=45)), "head_sha": "sha-1"}
+    head = {"head_sha": "sha-1", "head_seen_at": to_text(ago(hours=2)), "changed_at": to_text(ago(hours=1))}
+    waiting = {"awaiting_approval": 1, "last_poll_at": to_text(ago(minutes=45)), **head}
     town = with_refinery(a_town_in_review(metadata=waiting, updated=ago(minutes=45), dispatch_attempts=1))
     town.config(refinery={"auto_merge_delay_minutes": 0}).review("m2", pr_url=None)
     first = town.tick()
