@@ -25,6 +25,7 @@ from shared.events.beads import BeadCancelled, BeadCreated, BeadReopened, BeadUp
 from shared.events.containers import ContainerEviction, ContainerReady, ContainerStatus
 from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
 from shared.events.effect_results import RESULT_EVENTS
+from shared.events.mail import MayorSaid
 from shared.events.pull_requests import PrAutoMerge, PrConflictDetected, PrFeedbackDetected, PrStatusChanged
 from shared.events.town import TOWN_EVENTS
 from shared.town.inbox import Fact
@@ -35,6 +36,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     AgentHeartbeat,
     AgentReported,
     MayorWaiting,
+    MayorSaid,
     AgentReset,
     ChangesRequested,
     NudgeAcknowledged,

@@ -22,6 +22,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "forgetting": "an idle agent is deleted after {AGENT_FORGET_AFTER} without activity",
     "heartbeat": "the agent's last heartbeat is at most {HEARTBEAT_LOST_AFTER} old",
     "landing_cooldown": "the next landing attempt waits for its cooldown",
+    "mail_again": "its delivery was not confirmed; it is requested again after {MAIL_AGAIN_AFTER}, then every {MAIL_AGAIN_LATER}",
     "mayor_idle": "the mayor was active, or the container was stopped, too recently",
     "nobody_told": "a person is told after {OBSTACLE_VOICED_AFTER}",
     "nudge_life": "the nudge has not expired",

@@ -57,6 +57,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "forgetting": "cooldown",
     "heartbeat": "cooldown",
     "landing_cooldown": "cooldown",
+    "mail_again": "cooldown",
     "mayor_idle": "cooldown",
     "nobody_told": "cooldown",
     "nudge_life": "cooldown",

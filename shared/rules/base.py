@@ -19,6 +19,7 @@ Wait = Literal[
     "forgetting",
     "heartbeat",
     "landing_cooldown",
+    "mail_again",
     "mayor_idle",
     "nobody_told",
     "nudge_life",
