@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 
 from infra.devstack.fake_forge import TOKEN, FakeForgeServer, Outcome, Pull, Site, Trouble
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from infra.devstack.github_api import contract
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.forges import Forges
 from shared.ports.forge import Feedback, ForgeError, SourceForge
-from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeForge, FakeSecrets
 from tests.towns import T
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from infra.devstack.fake_forge import Pull
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from shared.domain import limits
 from shared.domain.orders import OrderedBead, StartOrder
 from shared.ports.forge import SourceForge
 from shared.ports.steps import drive
 from shared.questions import status as reports
 from shared.questions.overview import FailedLine
-from tests.fake_gitlab import FakeGitLab
 from tests.forge_sites import Served, served
 from tests.towns import TOWN, TownBuilder, a_town, event
 from tests.worlds import World, a_world

@@ -12,7 +12,7 @@ merge really merges. Without a repository, a test sets heads and conflicts itsel
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,13 +89,14 @@ class Troubles:
 
 @dataclass(frozen=True)
 class Request:
-    """One parsed request. `path` excludes the query and is still percent-encoded."""
+    """One parsed request. `path` excludes the query and is still percent-encoded; `repeated` has all values of each name."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
+    repeated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def number(self, name: str, default: int) -> int:
         """A whole number from the query; `default` if there is none."""
@@ -188,9 +189,10 @@ def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)
             text = self.rfile.read(length)
-            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+            repeated = parse_qs(parts.query)
+            query = {name: values[-1] for name, values in repeated.items()}
             headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request(self.command, parts.path, query, headers, json.loads(text) if text else None)
+            request = Request(self.command, parts.path, query, headers, json.loads(text) if text else None, repeated)
             reply, trouble = forge.reply(request)
             raw = isinstance(reply.body, bytes)
             body = reply.body if raw else json.dumps(reply.body).encode()

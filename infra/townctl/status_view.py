@@ -32,6 +32,8 @@ def status_view(town: TownStatus) -> Iterator[RenderableType]:
     if town.refused_by_forge:
         rows = [(short(line.bead_id), line.effect, time_text(line.at), line.said) for line in town.refused_by_forge]
         yield table("review", "call", "at", "refused by the forge", rows=rows)
+    if town.abandoned:
+        yield table("abandoned by", "at", "pull request", "why", rows=_abandoned_rows(town))
     if town.convoys:
         yield table("convoy", "state", "done", "title", rows=_convoy_rows(town))
     if town.unread_mail:
@@ -82,6 +84,11 @@ def _mail_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
 def _said_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
     for said in town.mayor_said:
         yield time_text(said.at), short(said.in_reply_to or ""), said.text
+
+
+def _abandoned_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    for each in town.abandoned:
+        yield short(each.bead_id), time_text(each.ended_at), each.pr_url, each.reason
 
 
 def _convoy_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:

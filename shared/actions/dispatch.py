@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from shared.actions.base import Action, Want, outcome_of_request
+from shared.actions.base import DUPLICATE_EFFECT, Action, Want, outcome_of_request
 from shared.actions.start_context import start_context
 from shared.domain.notes import ReviewNotes, TriageNotes
-from shared.domain.orders import StopOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.town import lookup
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, beads, escalations, hooks, rigs
+from shared.town.writing import agents, beads, escalations, hooks, leases, rigs
 
 _TITLE_SHOWN: Final = 200
 
@@ -109,14 +108,13 @@ class StopAgent(Action):
     reason: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Request it, once per generation."""
+        """Request it: once for each generation, and again only if an earlier stop did not end it."""
         agent = lookup.agent(town, self.agent_id)
         if agent is None:
             return MISSING
         if agent.generation == 0:
             return Skipped("never dispatched")
-        order = StopOrder(town_id=town.tick.town_id, agent_id=agent.id, generation=agent.generation, reason=self.reason)
-        return outcome_of_request(town, order, agent.id, agent.generation)
+        return Applied() if leases.stop_by_action(town, agent, reason=self.reason) else DUPLICATE_EFFECT
 
 
 def _dispatching_paused(town: Town) -> Skipped | None:
@@ -141,6 +139,7 @@ def _start_whoever_fits(town: Town, bead: Bead, rig_id: str | None) -> ActionOut
 
 
 def _start(town: Town, agent: Agent, bead: Bead, rig_id: str | None) -> ActionOutcome:
+    leases.revoke(town, agent.id, reason=leases.SUCCEEDED)
     generation = agent.generation + 1
     order = start_context(town, agent, bead, generation=generation, rig_id=rig_id)
     outcome = outcome_of_request(town, order, agent.id, generation)

@@ -1,15 +1,18 @@
 """The HTTP client of all forges: the requests about one pull request, to one API, with one token, within one budget.
 
-Each request returns a validated answer or a `ForgeError`. The client never waits for a rate limit, retries or follows a
-redirect, and limits the size and the time of every answer (`http_exchange`). A request has a path and no host, so a token is
+Each request returns a validated answer or a `ForgeError`. The client never waits for a rate limit or retries, and limits the size
+and the time of every answer (`http_exchange`). It follows one redirect to the same API, if that names the repository by its id:
+so a forge answers for a repository that was renamed or moved. A request has a path and no host, so a token is
 sent only to the API for which it was stored. Tokens that a forge repeats in a message are removed from the error.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,6 +30,8 @@ SILENCE_SECONDS: Final = 5.0
 
 TOGETHER_SECONDS: Final = 25
 """The budget of all requests about one pull request together: less than the 30 s that an effect may take."""
+
+_BY_ID: Final = re.compile(r"/(?:projects|repositories)/[0-9]{1,19}(?:/[!-~]*)?", re.ASCII)
 
 LARGEST: Final = 8 << 20
 _LONGEST_MESSAGE: Final = 300
@@ -92,6 +97,9 @@ class ForgeClient:
     def said(self, verb: str, path: str, body: object = None) -> Said | ForgeError:
         """Send a request and return its 2xx answer with its JSON value."""
         answer = self._send(verb, path, body)
+        if isinstance(answer, HttpAnswer) and answer.status in (301, 302, 307, 308):
+            by_id = self._by_id(answer.headers.get("location", ""))
+            answer = answer if by_id is None else self._send(verb, by_id, body)
         if isinstance(answer, ForgeError):
             return answer
         if self._limits.used_up(answer.headers):
@@ -152,6 +160,18 @@ class ForgeClient:
         except NoWholeAnswer as error:
             return _too_late() if error.is_late else ForgeError("transient", f"no complete answer: {error}")
 
+    def _by_id(self, location: str) -> str | None:
+        """The path that a redirect leads to, if it is at the same API and names the repository by its id (a renamed one)."""
+        try:
+            to, here = urlsplit(location), urlsplit(self._at.api_url)
+            is_ours = not to.netloc or (to.scheme, to.hostname, to.port) == (here.scheme, here.hostname, here.port)
+        except ValueError:
+            return None
+        has_id = _BY_ID.fullmatch(to.path.removeprefix(here.path))
+        if not is_ours or "@" in to.netloc or not to.path.startswith(here.path + "/") or has_id is None:
+            return None
+        return to.path + (f"?{to.query}" if to.query else "")
+
     def _connection(self) -> HttpPeer:
         """The connection to the API. Raises NotConnected if the environment names a proxy that cannot be used."""
         if self._peer is None:
@@ -176,7 +196,7 @@ class ForgeClient:
                 until = self._limits.slowed_down()
             if until is not None:
                 return self._limited(until)
-        if status >= 500 or status == 429:
+        if status >= 500 or status in (408, 429):
             return ForgeError("transient", message, http_status=status)
         return ForgeError("http", message, http_status=status)
 
@@ -190,11 +210,12 @@ class ForgeClient:
 
 
 def _message_of(value: object) -> str:
-    """The message of an error answer. GitLab puts some under `error`, and some are lists or objects."""
+    """The message of an error answer. GitLab puts some under `error` or `errors`, and some are lists or objects."""
     if not isinstance(value, dict):
         return ""
-    given = value.get("message", value.get("error"))
-    return "" if given is None else str(given)
+    given = value.get("message", value.get("error", value.get("errors")))
+    needs = value.get("scope")
+    return "" if given is None else f"{given}, it needs: {needs}" if needs else str(given)
 
 
 def _too_late() -> ForgeError:

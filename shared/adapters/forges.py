@@ -13,7 +13,7 @@ from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Plac
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forge_tokens import NamedToken, names_for, token_for
 from shared.adapters.github.pulls import GitHubPullRequests
-from shared.adapters.gitlab_forge import GitLabMergeRequests
+from shared.adapters.gitlab.pulls import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.domain.repositories import ForgeKind
 from shared.ports.clock import Clock

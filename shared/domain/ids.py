@@ -10,9 +10,13 @@ def derived_from(town_id: str, text: str) -> str:
     return _uuid(f"{town_id}\n{text}\n")
 
 
-def effect_id(town_id: str, kind: str, subject: str, generation: int) -> str:
-    """The idempotency key of an effect; every attempt of the effect carries it."""
-    return hashlib.sha256(f"{town_id}\n{kind}\n{subject}\n{generation}\n".encode()).hexdigest()
+def effect_id(town_id: str, kind: str, subject: str, generation: int, *, rearm: int = 0) -> str:
+    """The idempotency key of an effect; every attempt of the effect carries it.
+
+    `rearm` is 0, or the number of the tick that requests the same stop again: then it is another effect.
+    """
+    again = f"{rearm}\n" if rearm else ""
+    return hashlib.sha256(f"{town_id}\n{kind}\n{subject}\n{generation}\n{again}".encode()).hexdigest()
 
 
 @dataclass(slots=True)

@@ -119,13 +119,18 @@ class StartOrder(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOrder(Order):
-    """Stop an agent's process of one generation."""
+    """Stop an agent's process of one generation. `rearm`: the number of the tick that requests it again after an earlier stop."""
 
     kind: ClassVar[EffectKind] = EffectKind.STOP_AGENT
 
     agent_id: str
     generation: int
     reason: str | None = None
+    rearm: int | None = None
+
+    def _unsaid(self) -> frozenset[str]:
+        """The first stop of a generation says nothing about repetitions."""
+        return frozenset({"rearm"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +292,12 @@ class ModelOrder(Order):
     def _unsaid(self) -> frozenset[str]:
         """The town does not know small models."""
         return frozenset({"small_model"})
+
+
+def rearm_of(payload: Mapping[str, object]) -> int:
+    """The number in an order that distinguishes a stop from an earlier one of the same generation; 0 if there is none."""
+    rearm = payload.get("rearm")
+    return rearm if isinstance(rearm, int) else 0
 
 
 def addressee_of(payload: Mapping[str, object]) -> str | None:

@@ -11,7 +11,8 @@ from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Rejected
 from shared.domain.report import AppliedEvent
-from shared.domain.times import from_text
+from shared.domain.times import from_text, to_text
+from shared.events import ages
 from shared.events.base import EventResult
 from shared.town import database, inbox
 from shared.town.inbox import Fact
@@ -133,6 +134,8 @@ def _too_old(town: Town, fact: Fact) -> bool:
     horizon: timedelta = max(limits.EVENT_RETENTION, town.tick.restore_window)
     if fact.source not in ("ingest", "operator") or fact.created_at == fact.received_at:
         return False
+    if fact.event_type in events.BY_TYPE and events.BY_TYPE[fact.event_type].ages:
+        return False
     try:
         return from_text(fact.received_at) - from_text(fact.created_at) > horizon
     except ValueError:
@@ -143,8 +146,9 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
     """The ids of heartbeats that are superseded by a newer one of the same agent and generation."""
     # A town that was not ticked for a while has many heartbeats of the same agent in its inbox, and only the newest matters:
     # it carries the latest watermark. Example: after ten minutes without ticks an agent has 20 heartbeats; 19 are dropped
-    # unread and one is applied. Heartbeats of different generations are kept apart, because a stale one must be skipped as
-    # stale. One that cannot be parsed is never superseded: it must be poisoned, not dropped.
+    # unread and one is applied. The newest is the one with the latest activity, on our clock. Heartbeats of different
+    # generations are kept apart, because a stale one must be skipped as stale. One that cannot be parsed is never superseded:
+    # it must be poisoned, not dropped.
     newest: dict[tuple[str | None, object], tuple[tuple[str, str, int], str]] = {}
     beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
     if len(beats) < 2:
@@ -154,7 +158,9 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
         try:
             payload = json.loads(fact.payload)
             group = (fact.agent_id, payload.get("generation"))
-            rank = (str(payload.get("last_event_at") or fact.created_at), fact.received_at, fact.seq)
+            told = from_text(payload["last_event_at"]) if payload.get("last_event_at") else None
+            at = fact.received_at if told is None else to_text(ages.on_our_clock(fact, told))
+            rank = (at, fact.received_at, fact.seq)
             best = newest.get(group)
         except (ValueError, AttributeError, TypeError):
             continue

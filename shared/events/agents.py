@@ -6,17 +6,25 @@ from shared.actions import StopAgent
 from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
-from shared.domain.times import from_text, to_text
+from shared.domain.times import from_text
+from shared.events.ages import on_our_clock, on_our_clock_if_plausible
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, IdText, JsonList, NonEmptyText, StatusMessage, Texts, Time
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, mail, nudges, work_reports
+from shared.town.writing import agents, audit, beads, hooks, leases, mail, nudges, work_reports
 from shared.town.writing.agents import Watermark
 
 STALE_GENERATION = Skipped("stale generation")
+
+
+def _hear(fact: Fact, town: Town, generation: int | None = None) -> Agent | None:
+    """The agent that reports; None if there is none. If the lease of the reporting generation is over, it is stopped again."""
+    agent = lookup.agent(town, fact.agent_id)
+    leases.heard_from(town, fact.agent_id, agent, generation)
+    return agent
 
 
 class AgentDone(Event):
@@ -33,6 +41,7 @@ class AgentDone(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Submit the work for review, or close it (spec/data-model.md 3.13)."""
+        _hear(fact, town, self.generation)
         return EventResult(
             work_reports.agent_done(
                 town,
@@ -72,6 +81,7 @@ class AgentHeartbeat(Event):
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
     transient = True
+    ages = True
 
     last_event_type: FreeText | None = None
     last_event_at: Time | None = None
@@ -81,12 +91,13 @@ class AgentHeartbeat(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Record it. A heartbeat from a new container instance ends a drain (spec/tick.md section 8)."""
-        agent = lookup.agent(town, fact.agent_id)
+        agent = _hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING, transient=True)
-        if self.generation is not None and self.generation < agent.generation:
+        if self.generation not in (None, agent.generation):
             return EventResult(STALE_GENERATION, transient=True)
-        watermark = Watermark(self.last_event_type, self.last_event_at, self.active_tools)
+        active_at = None if self.last_event_at is None else on_our_clock(fact, self.last_event_at)
+        watermark = Watermark(self.last_event_type, active_at, self.active_tools)
         agents.touch(town, agent, from_text(fact.received_at), watermark)
         if self.container_instance_id is not None:
             _note_instance(town, self.container_instance_id)
@@ -114,7 +125,7 @@ class AgentReported(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Store the text and the time."""
-        agent = lookup.agent(town, fact.agent_id)
+        agent = _hear(fact, town)
         if agent is None:
             return EventResult(MISSING, transient=True)
         agents.set_message(town, agent.id, self.message)
@@ -126,6 +137,7 @@ class MayorWaiting(Event):
 
     event_type = "mayor_waiting"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    ages = True
 
     fired_at: Time
 
@@ -139,7 +151,7 @@ class MayorWaiting(Event):
         if mayor.status is not AgentStatus.WORKING:
             return EventResult(Skipped("not working"))
         working_since = town.keys.mayor_working_since
-        if working_since is not None and to_text(self.fired_at) < to_text(working_since):
+        if working_since is not None and on_our_clock_if_plausible(fact, self.fired_at) < working_since:
             return EventResult(Skipped("stale"))
         agents.move(town, mayor.id, AgentStatus.WAITING, from_=AgentStatus.WORKING)
         return EventResult(Applied())
@@ -193,7 +205,7 @@ class ChangesRequested(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create a rework bead that blocks the merge request. The refinery keeps its hook until agent_done."""
-        agent = lookup.agent(town, fact.agent_id)
+        agent = _hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING)
         review = self._under_review_by(agent, town)
@@ -254,6 +266,7 @@ class NudgeAcknowledged(Event):
         return EventResult(self._acknowledge(fact, town))
 
     def _acknowledge(self, fact: Fact, town: Town) -> EventOutcome:
+        _hear(fact, town)
         owner = nudges.agent_of(town, self.nudge_id)
         if owner is None:
             return MISSING

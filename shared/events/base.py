@@ -42,6 +42,8 @@ class Event(BaseModel):
     senders: ClassVar[frozenset[Scope]]
     """Every event must define it. With no senders, only the town itself makes the event, and ingest refuses it from producers."""
     transient: ClassVar[bool] = False
+    ages: ClassVar[bool] = False
+    """Whether `occurred_at` only says how old a time in the payload is (spec/events.md 1, rule 11): it is never too old."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a class that does not define `senders`, so that nobody may send an event by accident."""

@@ -19,7 +19,7 @@ from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
 from shared.town.town_keys import ContainerDrain
-from shared.town.writing import agents, audit, hooks
+from shared.town.writing import agents, audit, hooks, leases
 
 _GONE = ("exited", "not_found")
 _MAYOR_GONE = (*_GONE, "stopped", "failed", "error")
@@ -133,6 +133,7 @@ class ContainerStatus(Event):
 
     def _release(self, town: Town, agent: Agent) -> None:
         agents.mark_lost(town, agent.id)
+        leases.note_end(town, agent.id, self.generation)
         if agent.role is Role.REFINERY and _reviews_nothing_live(agent):
             hooks.unhook(town, agent.id)
         agents.move(town, agent.id, AgentStatus.IDLE)

@@ -12,7 +12,7 @@ from shared.town.inbox import Fact
 from shared.town.outbox import Effect
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks
+from shared.town.writing import agents, audit, beads, hooks, leases
 from shared.town.writing.beads import Failure
 
 EXPIRED = "expired"
@@ -118,6 +118,7 @@ class StopResult(AttemptReport):
         if agent is None:
             return EventResult(MISSING)
         if recorded.ended == "done":
+            leases.note_end(town, agent.id, self.generation)
             notes = {"generation": self.generation, "reason": "stopped"}
             audit.record(town, agent.id, "agent_exited", agent_id=agent.id, metadata=notes)
         return EventResult(Applied())

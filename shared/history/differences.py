@@ -15,6 +15,7 @@ SHOWN: Final = 50
 _TEXT_SHOWN: Final = 500
 ABSENT: Final = "(no such row)"
 
+_SCHEMA_ROW: Final = ("town", "schema_version")
 _FORMER_OUTPUTS: Final = frozenset({"waiting_counts"})  # until 0.1: how many beads waited for each reason
 
 
@@ -41,7 +42,10 @@ def shown(found: Iterable[Difference], *, limit: int = SHOWN) -> tuple[Differenc
 
 
 def of_images(expected: bytes, got: bytes) -> tuple[Difference, ...]:
-    """The first differences between two images: causes before consequences, the journal last."""
+    """The first differences between two images: causes before consequences, the journal last.
+
+    If a migration lies between them, only what both schemas have is compared.
+    """
     wanted, found = database.open_image(expected), database.open_image(got)
     try:
         return shown(_of_towns(wanted, found))
@@ -71,10 +75,15 @@ def of_values(table: str, key: str, column: str, expected: object, got: object) 
 
 
 def of_row(
-    table: str, key: str, expected: tuple[object, ...] | None, got: tuple[object, ...] | None
+    table: str,
+    key: str,
+    expected: tuple[object, ...] | None,
+    got: tuple[object, ...] | None,
+    *,
+    columns: tuple[str, ...] | None = None,
 ) -> Iterator[Difference]:
     """Where two states of a row differ. None stands for a row that does not exist."""
-    columns = dump.columns_of(table)
+    columns = columns or dump.columns_of(table)
     if expected is None or got is None:
         yield Difference(table, key, "*", _whole(columns, expected), _whole(columns, got))
         return
@@ -89,17 +98,15 @@ def _whole(columns: tuple[str, ...], row: tuple[object, ...] | None) -> str:
     return canonical.dumps({name: value for name, value in zip(columns, row, strict=True) if value is not None})
 
 
-def _of_rows(
-    table: str, expected: Mapping[str, tuple[object, ...]], got: Mapping[str, tuple[object, ...]]
-) -> Iterator[Difference]:
-    for key in sorted({*expected, *got}):
-        if expected.get(key) != got.get(key):
-            yield from of_row(table, key, expected.get(key), got.get(key))
-
-
 def _of_towns(expected: database.Database, got: database.Database) -> Iterator[Difference]:
+    migrated = database.schema_version(expected) != database.schema_version(got)
     for table in dump.CAUSES_FIRST:
-        yield from _of_rows(table, dump.by_key(expected, table), dump.by_key(got, table))
+        both = set(dump.columns_in(expected, table)) & set(dump.columns_in(got, table))
+        columns = tuple(name for name in dump.columns_of(table) if name in both)
+        wanted, found = (dump.by_key(side, table, columns) for side in (expected, got))
+        for key in sorted({*wanted, *found}):
+            if wanted.get(key) != found.get(key) and not (migrated and (table, key) == _SCHEMA_ROW):
+                yield from of_row(table, key, wanted.get(key), found.get(key), columns=columns)
 
 
 def _paths(path: str, expected: object, got: object) -> Iterator[tuple[str, object, object]]:

@@ -18,7 +18,8 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
             "bead_id",
             """bead_id, role, identity, container_process_id, status, current_hook_bead_id, dispatch_attempts, generation,
             last_dispatch_bead_id, last_dispatch_outcome, observed_status, checkpoint, last_activity_at,
-            agent_status_message, agent_status_updated_at, last_event_type, last_event_at, active_tools, stalled_at""",
+            agent_status_message, agent_status_updated_at, last_event_type, last_event_at, active_tools, stalled_at,
+            hooked_at, dispatched_at, hook_ended_at, ended_generation""",
         ),
         (
             "agent_nudges",
@@ -69,7 +70,7 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
             """bead_id, branch, target_branch, merge_commit, pr_url, retry_count, auto_merge_ready_since,
             last_feedback_check_at""",
         ),
-        ("rigs", "id", "id, name, git_url, default_branch, config, created_at"),
+        ("rigs", "id", "id, name, git_url, default_branch, config, created_at, forge_repository_id"),
         ("town", "key", "key, value"),
         (
             "town_events",
@@ -79,7 +80,7 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
         ),
     )
 }
-"""Columns and key order of every table but `ticks`."""
+"""Columns and key order of every table but `ticks`, as of the newest schema. A later schema only adds columns at the end."""
 
 _JOURNAL: Final = (
     "tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, inputs, outputs",
@@ -105,15 +106,24 @@ CAUSES_FIRST: Final = (
 
 
 def columns_of(table: str) -> tuple[str, ...]:
-    """The columns of a table, `ticks` included."""
+    """The columns of a table, `ticks` included, in the newest schema."""
     return tuple(name.strip() for name in _columns_and_key(table)[0].split(","))
 
 
-def by_key(sql: sqlite3.Connection, table: str) -> dict[str, tuple[object, ...]]:
-    """All rows of a table, `ticks` included, by the text of their key."""
-    columns, key = _columns_and_key(table)
+def columns_in(sql: sqlite3.Connection, table: str) -> tuple[str, ...]:
+    """The columns of a table, `ticks` included, that this image has: in an image of an older schema some are missing."""
+    there = {column[0] for column in sql.execute(f"SELECT * FROM {table} LIMIT 0").description}  # noqa: S608 - constants
+    return tuple(name for name in columns_of(table) if name in there)
+
+
+def by_key(
+    sql: sqlite3.Connection, table: str, columns: tuple[str, ...] | None = None
+) -> dict[str, tuple[object, ...]]:
+    """All rows of a table, `ticks` included, by the text of their key, with these columns or with all that the image has."""
+    key = _columns_and_key(table)[1]
+    shown = ", ".join(columns_in(sql, table) if columns is None else columns)
     width = key.count(",") + 1
-    found = sql.execute(f"SELECT {key}, {columns} FROM {table} ORDER BY {key}")  # noqa: S608 - constants
+    found = sql.execute(f"SELECT {key}, {shown} FROM {table} ORDER BY {key}")  # noqa: S608 - constants
     return {" ".join(str(part) for part in row[:width]): tuple(row[width:]) for row in found}
 
 
@@ -122,8 +132,8 @@ def _columns_and_key(table: str) -> tuple[str, str]:
 
 
 def rows(sql: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
-    """All rows of a table in key order."""
-    columns, order = TABLES[table]
+    """All rows of a table in key order, with the columns of `columns_in`."""
+    columns, order = ", ".join(columns_in(sql, table)), TABLES[table][1]
     yield from sql.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608 - constants
 
 

@@ -25,7 +25,9 @@ def carried_over(restored: bytes, present: bytes, *, now: datetime) -> bytes:
         then.next_audit_seq = max(then.next_audit_seq, today.next_audit_seq)
         then.next_due_at, then.settling_until = now, now + limits.SETTLE_FOR
         unused = max(_newest_generation(old), _newest_generation(new)) + 1
-        old.execute("UPDATE agent_metadata SET generation = :unused", {"unused": unused})
+        old.execute(  # no process has this generation, so none needs to be stopped
+            "UPDATE agent_metadata SET generation = :unused, ended_generation = :unused", {"unused": unused}
+        )
         old.execute(
             "UPDATE outbox SET state = 'expired', claim = NULL, claimed_until = NULL, not_before = NULL, "
             "finished_at = :now WHERE state IN ('pending', 'claimed')",

@@ -30,7 +30,7 @@ def rewritten(image: bytes, change: Callable[[str, DumpedRow], DumpedRow]) -> by
         ).fetchall():
             new.execute(statement)
         for table in (*dump.TABLES, "ticks"):
-            columns = dump.columns_of(table)
+            columns = dump.columns_in(old, table)
             insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - constants
             for row in dump.by_key(old, table).values():
                 made = change(table, dict(zip(columns, row, strict=True)))
@@ -46,6 +46,8 @@ def all_rows(image: bytes) -> Mapping[str, list[DumpedRow]]:
     """Every row of every table, `ticks` included, in key order."""
     with database.opened(image) as sql:
         return {
-            table: [dict(zip(dump.columns_of(table), row, strict=True)) for row in dump.by_key(sql, table).values()]
+            table: [
+                dict(zip(dump.columns_in(sql, table), row, strict=True)) for row in dump.by_key(sql, table).values()
+            ]
             for table in (*dump.TABLES, "ticks")
         }

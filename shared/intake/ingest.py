@@ -75,7 +75,8 @@ def batch_of(
         known = shape.type_of(event)
         sender.require_entitled(event, sent_by)
         content.require_valid(event, known)
-        content.require_remembered(event, oldest)
+        if not known.ages:
+            content.require_remembered(event, oldest)
         content.require_same(event, taken.setdefault(event.envelope.event_id, event))
     kept = tuple(taken.values())
     return AcceptedBatch(

@@ -109,9 +109,10 @@ def _rows(sql: sqlite3.Connection) -> Iterator[Defect]:
 
 def _values(sql: sqlite3.Connection) -> Iterator[Defect]:
     """Check the times and the JSON in all columns of all tables."""
-    tables = {**dump.TABLES, "ticks": ("tick_no, now, inputs, outputs", "tick_no")}
-    for table, (columns, order) in tables.items():
-        names = [name.strip() for name in columns.split(",")]
+    tables = {**{table: key for table, (_, key) in dump.TABLES.items()}, "ticks": "tick_no"}
+    for table, order in tables.items():
+        names = ("tick_no", "now", "inputs", "outputs") if table == "ticks" else dump.columns_in(sql, table)
+        columns = ", ".join(names)
         for row in sql.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):  # noqa: S608 - constants
             for name, value in zip(names, row, strict=True):
                 problem = _problem_with(table, name, value)

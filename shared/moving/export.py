@@ -54,6 +54,6 @@ def lines(sql: database.Database) -> Iterator[str]:
     }
     yield canonical.dumps(header)
     for table in TABLES:
-        columns = dump.columns_of(table)
+        columns = dump.columns_in(sql, table)
         for row in dump.rows(sql, table):
             yield f'{{"table":"{table}","row":{canonical.dumps(dict(zip(columns, row, strict=True)))}}}'

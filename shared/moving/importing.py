@@ -293,6 +293,9 @@ def _cut_off_the_old_installation(sql: sqlite3.Connection, now: datetime) -> Non
         "WHERE o.kind IN ('dispatch_agent', 'stop_agent') AND o.subject = agent_metadata.bead_id))"
     )
     sql.execute(
+        "UPDATE agent_metadata SET ended_generation = generation"
+    )  # no process has it, so none needs to be stopped
+    sql.execute(
         "UPDATE outbox SET state = 'expired', claim = NULL, claimed_until = NULL, not_before = NULL, finished_at = :now "
         "WHERE state IN ('pending', 'claimed')",
         {"now": to_text(now)},

@@ -114,7 +114,7 @@ def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
                 continue
         elif agent.status is not AgentStatus.STALLED or _belongs_to_retirement(agent, tick):
             continue
-        since = _activity(agent)
+        since = _activity(agent, tick.now)
         if since is not None and since <= tick.now:
             yield _Silence(agent, since, tick.now - since)
 
@@ -124,11 +124,15 @@ def _belongs_to_retirement(agent: Agent, tick: Tick) -> bool:
     return since is not None and tick.stale(since, limits.STALLED_IDLE_AFTER)
 
 
-def _activity(agent: Agent) -> datetime | None:
-    """The time of the last progress: the agent's own watermark, else its last heartbeat; None if it cannot be read."""
+def _activity(agent: Agent, now: datetime) -> datetime | None:
+    """The time of the last progress: the agent's own watermark, else its last heartbeat; None if it cannot be read.
+
+    A watermark in the future, which an earlier release may have stored, says nothing.
+    """
     if agent.last_event_at is None:
         return agent.last_activity_at
-    return readable_time(agent.last_event_at)
+    at = readable_time(agent.last_event_at)
+    return agent.last_activity_at if at is not None and at > now else at
 
 
 def _runs_tools(agent: Agent) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.domain import canonical, ids, limits, wire
 from shared.domain.effect_allowances import ALLOWANCE
-from shared.domain.orders import AnyOrder, Order
+from shared.domain.orders import AnyOrder, Order, rearm_of
 from shared.domain.states import EffectKind, EffectState
 from shared.domain.times import from_text, time_or_none, to_text
 from shared.town.rows import Row
@@ -57,8 +57,8 @@ def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> object:
 
 def request(town: Town, order: Order, subject: str, generation: int) -> bool:
     """Request an effect; False if the same one was requested before."""
-    kind = order.kind
-    effect_id = ids.effect_id(town.tick.town_id, kind.value, subject, generation)
+    kind, payload = order.kind, order.as_json()
+    effect_id = ids.effect_id(town.tick.town_id, kind.value, subject, generation, rearm=rearm_of(payload))
     inserted = town.sql.execute(
         "INSERT INTO outbox (effect_id, seq, kind, subject, generation, payload, deadline, created_at) "
         "VALUES (:id, :seq, :kind, :subject, :generation, :payload, :deadline, :now) ON CONFLICT (effect_id) DO NOTHING",
@@ -68,7 +68,7 @@ def request(town: Town, order: Order, subject: str, generation: int) -> bool:
             "kind": kind.value,
             "subject": subject,
             "generation": generation,
-            "payload": canonical.dumps(order.as_json()),
+            "payload": canonical.dumps(payload),
             "deadline": to_text(town.tick.now + ALLOWANCE[kind].deadline),
             "now": town.tick.now_text,
         },
@@ -159,11 +159,19 @@ def expire(town: Town, effect: Effect) -> None:
     )
 
 
+def say(town: Town, effect_id: str, order: Order) -> None:
+    """Replace the order of an effect that was requested in this tick and is not claimed yet."""
+    town.sql.execute(
+        "UPDATE outbox SET payload = :payload WHERE effect_id = :id",
+        {"id": effect_id, "payload": canonical.dumps(order.as_json())},
+    )
+
+
 def expire_of_agent(town: Town, agent_id: str) -> None:
-    """Expire the unclaimed effects of a deleted agent."""
+    """Expire the unclaimed effects of a deleted agent, except the stops of its generations."""
     town.sql.execute(
         "UPDATE outbox SET state = 'expired', finished_at = :now, not_before = NULL WHERE subject = :agent "
-        "AND kind IN ('dispatch_agent', 'stop_agent', 'update_model') AND state = 'pending'",
+        "AND kind IN ('dispatch_agent', 'update_model') AND state = 'pending'",
         {"agent": agent_id, "now": town.tick.now_text},
     )
 

@@ -5,7 +5,7 @@ import pytest
 from infra.agents.control_server import eviction
 from shared.adapters import forge_http, local_processes, s3_objects
 from shared.adapters.github.pulls import GitHubPullRequests
-from shared.adapters.gitlab_forge import GitLabMergeRequests
+from shared.adapters.gitlab.pulls import GitLabMergeRequests
 from tests.patience import PATIENCE_SECONDS
 
 

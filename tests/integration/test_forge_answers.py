@@ -11,17 +11,17 @@ import pytest
 
 from infra.devstack.fake_forge import Trouble
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from infra.devstack.github_api import contract
 from shared.adapters.clock import wait_for
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forges import Forges
 from shared.adapters.github.pulls import QUERY, GitHubPullRequests
-from shared.adapters.gitlab_forge import GitLabMergeRequests
+from shared.adapters.gitlab.pulls import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
 from shared.ports.secrets import Secret
-from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
 from tests.patience import PATIENCE_SECONDS
@@ -141,10 +141,11 @@ def test_a_forge_that_drips_does_not_extend_the_time_of_a_look(either: Served, m
     assert error(either, url, want_feedback=False).message == "the forge took longer than 1 s over one look"
 
 
-@pytest.mark.parametrize("path", ["/graphql", "/discussions", "/approvals"])
+@pytest.mark.parametrize("path", ["/graphql", "/notes"])
 def test_a_later_part_that_fails_leaves_no_half_picture(path: str) -> None:
     with served(FakeGitHub() if path == "/graphql" else FakeGitLab()) as site:
         url = site.opens()
+        site.site.says(site.pull(url), "rosa", "CHANGES_REQUESTED")
         site.server.trouble.plan(Trouble(502, path=path))
         assert error(site, url).kind == "transient"
 
@@ -180,29 +181,29 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(either: Served) -> N
         (b"[" * 10_000, "the answer is nested deeper than 64 levels"),
         (b"<html>", "the answer is not JSON"),
         (b"[]", "the answer is not {name}'s: not the expected JSON value"),
-        (b"{}", "the answer is not {name}'s: state"),
+        (b"{}", "the answer is not {name}'s: {field}"),
     ],
 )
 def test_an_answer_that_cannot_be_read_says_why(either: Served, body: bytes, says: str) -> None:
     url = either.opens()
     either.server.trouble.plan(Trouble(200, body=body))
-    name = "GitHub" if isinstance(either.server, FakeGitHub) else "GitLab"
-    assert error(either, url).message == says.format(name=name)
+    name, field = ("GitHub", "state") if isinstance(either.server, FakeGitHub) else ("GitLab", "data")
+    assert error(either, url).message == says.format(name=name, field=field)
 
 
-def test_the_requests_of_one_look_share_a_connection() -> None:
-    contents: list[Any] = [{"state": "opened", "sha": "1" * 40}, [], {"approved": True}]
+def test_the_requests_of_one_look_share_a_connection(gitlab: Served) -> None:
+    url = gitlab.opens()
+    gitlab.site.says(gitlab.pull(url), "rosa", "CHANGES_REQUESTED")
+    assert isinstance(read(gitlab, url), PullRequest)
+    contents = [reply.body for reply in gitlab.server.replies]
     with answering(*[answer(json.dumps(content).encode(), keeps=True) for content in contents]) as server:
         at = ForgeHost.of("gitlab", "gitlab.com", f"{server.url}/api/v4")
         forges = Forges(FakeSecrets({"platform/forges/gitlab.com": "a-token"}), FakeClock(T), hosts=[at])
-        seen = forges.pull_request(ASKER, "https://gitlab.com/acme/app/-/merge_requests/1", want_feedback=True)
+        seen = forges.pull_request(ASKER, url, want_feedback=True)
         assert isinstance(seen, PullRequest), seen
         assert len(server.lines) == 1
-    assert [request.split(b" HTTP")[0].rsplit(b"/", 1)[1] for request in server.heard] == [
-        b"1",
-        b"discussions?per_page=100&page=1",
-        b"approvals",
-    ]
+    asked = [request.split(b" HTTP")[0].split(b"?")[0].rsplit(b"/", 1)[1] for request in server.heard]
+    assert asked == [b"graphql", b"notes"]
 
 
 def test_each_forge_is_asked_in_its_own_way(github: Served, gitlab: Served) -> None:
@@ -309,10 +310,11 @@ def test_every_page_of_threads_and_checks_is_looked_at(github: Served) -> None:
     assert sum(request.path.endswith("/graphql") for request in github.server.requests) == 3
 
 
-def test_every_page_of_discussions_is_looked_at(gitlab: Served) -> None:
+def test_one_open_thread_of_many_is_seen(gitlab: Served) -> None:
     url = gitlab.opens()
     gitlab.pull(url).threads = {f"t{number}": True for number in range(250)} | {"last": False}
     assert feedback(gitlab, url).has_unresolved_comments
+    assert len(gitlab.server.requests) == 1
 
 
 @pytest.mark.parametrize("what", ["threads", "checks"])
@@ -478,24 +480,12 @@ def test_all_requests_of_one_look_share_one_budget(either: Served, monkeypatch: 
     assert either.server.requests == []
 
 
-@pytest.mark.parametrize(("status", "decision", "awaits"), [(403, None, False), (404, "REVIEW_REQUIRED", True)])
-def test_a_gitlab_that_does_not_tell_approvals_still_says_whether_one_is_missing(
-    gitlab: Served, status: int, decision: Any, awaits: bool
-) -> None:
-    url = gitlab.opens()
-    gitlab.pull(url).decision = decision
-    gitlab.server.trouble.plan(Trouble(status, path="/approvals"))
-    assert feedback(gitlab, url).awaiting_approval is awaits
-
-
 def test_a_gitlab_that_wants_a_pipeline_where_none_ran_is_not_green(gitlab: Served) -> None:
     """No pipeline at all passes, unless the project says that one must succeed."""
     url = gitlab.opens()
-    gitlab.server.trouble.plan(
-        Trouble(lie=lambda shown: {**shown, "head_pipeline": None, "detailed_merge_status": "ci_must_pass"})
-    )
-    assert not feedback(gitlab, url).all_checks_pass
     assert feedback(gitlab, url).all_checks_pass
+    gitlab.site.home("acme/app").required = ("build",)
+    assert not feedback(gitlab, url).all_checks_pass
 
 
 def test_a_gitlab_whose_last_request_this_was_is_not_asked_again(gitlab: Served) -> None:
@@ -521,9 +511,14 @@ def test_an_earlier_end_of_a_limit_does_not_shorten_it_and_another_host_knows_no
     assert limits.until("github.com", Secret("another")) is None
 
 
-def test_where_gitlab_has_more_discussions_than_are_read_nothing_passes(gitlab: Served) -> None:
+def test_where_gitlab_does_not_count_threads_nothing_passes(gitlab: Served) -> None:
     url = gitlab.opens()
-    gitlab.pull(url).threads = {f"t{number}": True for number in range(1001)}
+
+    def uncounted(answer: Any) -> Any:
+        answer["data"]["project"]["mergeRequest"]["resolvableDiscussionsCount"] = None
+        return answer
+
+    gitlab.server.trouble.plan(Trouble(lie=uncounted))
     found = feedback(gitlab, url)
     assert (found.has_unchecked_runs, found.all_checks_pass) == (True, False)
 
@@ -557,14 +552,6 @@ def test_a_head_that_is_no_commit_stays_one_part_of_its_path(github: Served) -> 
     )
     assert error(github, url).http_status == 404
     assert github.server.requests[-1].path.endswith("/commits/..%2Fx%3Fy%3D%C3%A9%20z/status")
-
-
-def test_the_name_of_a_page_is_a_number_or_the_last_page_was_read(gitlab: Served) -> None:
-    """A superscript is a digit to Python and cannot be sent."""
-    url = gitlab.opens()
-    gitlab.server.trouble.plan(Trouble(200, {"x-next-page": "\u00b2"}, body=[], path="/discussions"))
-    assert not feedback(gitlab, url).has_unresolved_comments
-    assert sum(request.path.endswith("/discussions") for request in gitlab.server.requests) == 1
 
 
 def test_a_token_that_a_forge_says_aloud_is_not_repeated(either: Served) -> None:

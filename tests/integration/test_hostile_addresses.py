@@ -11,11 +11,11 @@ import pytest
 
 from infra.devstack.fake_forge import TOKEN
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Target
 from shared.adapters.forges import Forges
 from shared.domain.errors import Refused
 from shared.ports.forge import Asker, ForgeError, Merged
-from tests.fake_gitlab import FakeGitLab
 from tests.fakes import FakeClock, FakeSecrets
 from tests.towns import T
 
@@ -150,8 +150,8 @@ def test_no_request_leaves_for_anything_but_the_configured_hosts(connections: li
             forges.merge(Asker("t1"), address, head_sha="1" * 40, effect_id="e")
         assert set(connections) <= {("127.0.0.1", github.port), ("127.0.0.1", gitlab.port)}
         asked = {request.path for request in (*github.requests, *gitlab.requests)}
-        api = "/api/v4/projects/acme%2Fapp/merge_requests/1"
-        assert asked == {"/api/v3/repos/acme/app/pulls/1", "/api/v3/repos/acme/app/pulls/1/merge", api, f"{api}/merge"}
+        of_github = {"/api/v3/repos/acme/app/pulls/1", "/api/v3/repos/acme/app/pulls/1/merge"}
+        assert asked == {*of_github, "/api/graphql", "/api/v4/projects/acme%2Fapp"}
 
 
 def test_the_usual_hosts_are_asked_at_their_own_api_and_nowhere_else(connections: list[tuple[str, int]]) -> None:
@@ -165,7 +165,9 @@ def test_the_usual_hosts_are_asked_at_their_own_api_and_nowhere_else(connections
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed_not_even_to_the_same_host(connections: list[tuple[str, int]], status: int) -> None:
+def test_a_redirect_is_not_followed_unless_it_names_a_repository_by_its_id(
+    connections: list[tuple[str, int]], status: int
+) -> None:
     from infra.devstack.fake_forge import Trouble
 
     for server, kind in ((FakeGitHub(), "github"), (FakeGitLab(), "gitlab")):

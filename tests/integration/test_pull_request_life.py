@@ -11,8 +11,8 @@ import pytest
 
 from infra.devstack.fake_forge import Trouble
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from shared.adapters.forges import Forges
-from tests.fake_gitlab import FakeGitLab
 from tests.pull_request_life import Life, a_convoy, a_life
 from tests.towns import event
 

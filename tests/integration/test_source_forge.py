@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_gitlab import FakeGitLab
 from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest, Queued
-from tests.fake_gitlab import FakeGitLab
 from tests.forge_sites import Change, ForgeSite, InMemory, served
 
 ASKER = Asker("t1", "rig-1")
@@ -31,7 +31,8 @@ def seen(site: ForgeSite, url: str, *, want_feedback: bool = True) -> PullReques
 def feedback(site: ForgeSite, url: str) -> Feedback:
     found = seen(site, url).feedback
     assert found is not None
-    return replace(found, review_decision=None, merge_state_status=None)
+    plain = replace(found, review_decision=None, merge_state_status=None, change_requests=(), has_checks=True)
+    return replace(plain, required_known=False, required_failing=False, required_pass=False, required_missing=())
 
 
 def merged(site: ForgeSite, url: str, head: str | None) -> Merged | Queued | NotMerged | ForgeError:

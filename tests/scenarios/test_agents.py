@@ -344,7 +344,7 @@ def test_a_silent_refinery_goes_on_with_its_review() -> None:
     assert deeds(town.tick()) == ["reviews.redispatch_refinery: dispatch_agent f m"]
     assert town.doing("f") == ("working", "m")
     assert town.one("agent_metadata", "f", "generation") == 2
-    assert outbox(town) == [("dispatch_agent", "f", 2, "claimed")]
+    assert outbox(town) == [("stop_agent", "f", 1, "claimed"), ("dispatch_agent", "f", 2, "claimed")]
 
 
 @scenario(20)

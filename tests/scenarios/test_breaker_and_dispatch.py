@@ -20,6 +20,7 @@ from tests.towns import MS, T, TownBuilder, a_town, ago, event
 
 SECOND = timedelta(seconds=1)
 AT_ONCE = "beads.dispatch_ready: dispatch_agent b"
+STARTS = ["dispatch_agent"]
 AGAIN = "beads.redispatch_hooked: dispatch_agent p b"
 
 
@@ -603,7 +604,7 @@ def test_an_attempt_counts_even_if_its_effect_is_never_performed() -> None:
     assert town.one("beads", "b", "dispatch_attempts") == 1
     town.tick(at=T + limits.EFFECT_CLAIM)
     assert town.one("beads", "b", "dispatch_attempts") == 1
-    [(effect, state)] = town.rows("SELECT effect_id, state FROM outbox")
+    [(effect, state)] = town.rows("SELECT effect_id, state FROM outbox WHERE kind = 'dispatch_agent'")
     assert (len(effect), state) == (64, "claimed")
     town.tick(at=T + limits.EFFECT_CLAIM + MS)
     assert outbox(town, "dispatch_agent")[0] == ("dispatch_agent", "p", 2, "expired")
@@ -619,18 +620,19 @@ def test_a_start_that_succeeds_forgives_a_polecat_and_not_a_refinery() -> None:
     dispatched = town.tick()
     counted = [town.one("agent_metadata", agent, "dispatch_attempts") for agent in ("p", "f")]
     assert counted == [3, 3]
-    report = town.tick(*answers(dispatched, T + SECOND), at=T + 5 * SECOND)
+    report = town.tick(*answers(dispatched, T + SECOND, only=STARTS), at=T + 5 * SECOND)
     assert outcomes(report) == [("dispatch_result", "applied")] * 2
     assert town.one("agent_metadata", "p", "dispatch_attempts", "last_dispatch_outcome") == (0, "started")
     assert town.one("agent_metadata", "f", "dispatch_attempts", "last_dispatch_outcome") == (3, "started")
     assert town.one("agent_metadata", "p", "container_process_id") == "process-2"
+    assert outbox(town, "stop_agent") == [("stop_agent", "p", 1, "claimed"), ("stop_agent", "f", 1, "claimed")]
 
 
 @scenario(55)
 def test_a_rejected_start_frees_the_agent_at_once_and_is_tried_again_after_the_backoff() -> None:
     town = a_waiting_agent(attempts=0)
     dispatched = town.tick()
-    refused = answers(dispatched, T + 2 * SECOND, starts="rejected", reason="connection refused")
+    refused = answers(dispatched, T + 2 * SECOND, starts="rejected", reason="connection refused", only=STARTS)
     report = town.tick(*refused, at=T + 5 * SECOND)
     assert (outcomes(report), deeds(report)) == ([("dispatch_result", "applied")], [])
     assert town.doing("p") == ("idle", "b")
@@ -648,7 +650,7 @@ def test_a_rejected_start_frees_the_agent_at_once_and_is_tried_again_after_the_b
 def test_an_unknown_start_that_beats_goes_on() -> None:
     town = a_waiting_agent(attempts=0)
     dispatched = town.tick()
-    report = town.tick(*answers(dispatched, T + SECOND, starts="unknown"), at=T + 5 * SECOND)
+    report = town.tick(*answers(dispatched, T + SECOND, starts="unknown", only=STARTS), at=T + 5 * SECOND)
     assert outcomes(report) == [("dispatch_result", "applied")]
     assert town.one("agent_metadata", "p", "status", "last_dispatch_outcome") == ("working", "unknown")
     now = T + 5 * SECOND
@@ -674,7 +676,7 @@ def test_an_unknown_start_that_never_beats_is_lost_after_90_seconds() -> None:
 def test_a_rejection_that_comes_after_a_heartbeat_is_late() -> None:
     town = a_waiting_agent(attempts=0)
     dispatched = town.tick()
-    refused = answers(dispatched, T + 3 * SECOND, starts="rejected")
+    refused = answers(dispatched, T + 3 * SECOND, starts="rejected", only=STARTS)
     report = town.tick(beat("p", T + 2 * SECOND, generation=2), *refused, at=T + 5 * SECOND)
     assert outcomes(report) == [("agent_heartbeat", "applied"), ("dispatch_result", "skipped: late")]
     assert town.doing("p") == ("working", "b")
@@ -685,12 +687,13 @@ def test_a_rejection_that_comes_after_a_heartbeat_is_late() -> None:
 def test_a_dispatch_without_a_rig_is_rejected_until_its_bead_fails() -> None:
     town = a_waiting_agent(attempts=0, rig=None).update("beads", "b", rig_id=None)
     report = town.tick()
-    assert report.effects[0].payload["rig"] is None
+    start = next(effect for effect in report.effects if effect.kind == "dispatch_agent")
+    assert start.payload["rig"] is None
     expected = failure(generation=2, outcome="rejected", reason="no_rig_config")
-    assert perform._answer(report.effects[0], perform.Outside()) == expected
+    assert perform._answer(start, perform.Outside()) == expected
     now = T
     while town.status("b") != "failed":
-        results = answers(report, now + SECOND, starts="rejected", reason="no_rig_config", only=["dispatch_agent"])
+        results = answers(report, now + SECOND, starts="rejected", reason="no_rig_config", only=STARTS)
         now = max(report.next_due or now, now + 2 * SECOND)
         assert now < T + timedelta(hours=1)
         report = town.tick(*results, at=now)
@@ -712,7 +715,7 @@ def test_the_result_of_an_older_generation_changes_nothing() -> None:
         town.tick(at=now)
         assert now < T + timedelta(minutes=5)
     before = town.one("agent_metadata", "p", "status", "generation", "last_dispatch_outcome", "container_process_id")
-    report = town.tick(*answers(first, now + SECOND), at=now + 5 * SECOND)
+    report = town.tick(*answers(first, now + SECOND, only=STARTS), at=now + 5 * SECOND)
     assert outcomes(report) == [("dispatch_result", "skipped: stale generation")]
     after = town.one("agent_metadata", "p", "status", "generation", "last_dispatch_outcome", "container_process_id")
     assert before == after == ("working", 3, "pending", None)
@@ -736,7 +739,7 @@ def test_a_dispatch_of_an_agent_that_lost_its_hook_in_the_same_pass_is_skipped(m
     assert report.metrics.actions_skipped == 1
     assert town.one("beads", "b", "dispatch_attempts") == 1
     assert town.one("agent_metadata", "p", "status", "dispatch_attempts", "generation") == ("idle", 0, 1)
-    assert outbox(town) == []
+    assert outbox(town, "dispatch_agent") == []
 
 
 @scenario(61)

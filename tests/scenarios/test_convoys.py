@@ -223,7 +223,12 @@ def test_after_five_landing_attempts_a_convoy_fails() -> None:
     town = a_convoy("closed", ready=True)
     now, report = T, town.tick()
     while town.status("c") == "open":
-        fails = [event("bead_cancelled", bead=bead, at=now) for bead, status in landings(town) if status == "open"]
+        closed = {"pr_url": "https://github.com/acme/main-rig/pull/1", "pr_state": "closed"}
+        fails = [
+            event("pr_status_changed", closed, bead=bead, at=now)
+            for bead, status in landings(town)
+            if status in ("open", "in_progress")
+        ]
         now = max(report.next_due or now, now + 5 * SECOND)
         report = town.tick(*fails, at=now)
         assert now < T + timedelta(hours=1)
@@ -370,7 +375,7 @@ def test_a_convoy_that_is_closed_by_force_takes_everything_with_it() -> None:
     assert [town.status(bead) for bead in ("t-0", "t-1", "t-2", "c", "m")] == ["closed"] * 4 + ["failed"]
     assert (town.doing("p"), town.doing("f")) == (("idle", None), ("idle", None))
     assert town.one("convoy_metadata", "c", "landed_at", "closed_beads") == (to_text(T), 3)
-    assert outbox(town) == [("stop_agent", "p", 1, "claimed")]
+    assert outbox(town) == [("stop_agent", "p", 1, "claimed"), ("stop_agent", "f", 1, "claimed")]
     [(notes,)] = town.rows("SELECT metadata FROM bead_events WHERE bead_id = 'm' AND event_type = 'status_changed'")
     assert json.loads(notes)["failure_reason"]["code"] == "convoy_closed"
     again = town.tick(event("convoy_closed", {"convoy_id": "c"}, at=T + SECOND), at=T + 5 * SECOND)

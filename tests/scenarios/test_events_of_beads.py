@@ -48,11 +48,11 @@ def test_an_agent_of_a_cancelled_bead_is_free() -> None:
 
 
 @scenario(139)
-def test_an_agent_that_rests_is_unhooked_from_a_cancelled_bead_without_a_stop() -> None:
+def test_an_agent_that_rests_is_unhooked_from_a_cancelled_bead_and_stopped_by_the_end_of_its_lease() -> None:
     town = a_town_at_work(status="idle")
     report = town.tick(event("bead_cancelled", bead="b"))
     assert (outcomes(report), deeds(report)) == ([("bead_cancelled", "applied")], [])
-    assert (town.doing("p"), outbox(town)) == (("idle", None), [])
+    assert (town.doing("p"), outbox(town)) == (("idle", None), [("stop_agent", "p", 1, "claimed")])
 
 
 @scenario(139)

@@ -74,26 +74,31 @@ def test_the_beads_of_a_forgotten_agent_are_free() -> None:
 
 
 @scenario(124)
-def test_what_waits_in_the_outbox_for_a_forgotten_agent_expires_and_what_was_claimed_ends() -> None:
+def test_of_what_waits_in_the_outbox_for_a_forgotten_agent_only_the_stops_stay_and_what_was_claimed_ends() -> None:
     town = a_town().agent("p", last_activity_at=ago(hours=24, ms=1), generation=2)
-    for number, (effect, state) in enumerate([("waiting", "pending"), ("claimed", "claimed")]):
+    waiting = [("update_model", "pending"), ("stop_agent", "pending"), ("stop_agent", "claimed")]
+    for number, (kind, state) in enumerate(waiting):
         town.insert(
             "outbox",
-            effect_id=effect,
+            effect_id=f"effect-{number}",
             seq=number + 1,
-            kind="stop_agent",
+            kind=kind,
             subject="p",
-            generation=number + 1,
+            generation=number,
             payload={"agent_id": "p"},
             state=state,
-            attempts=number,
+            attempts=int(state == "claimed"),
             claimed_until=T + timedelta(minutes=5) if state == "claimed" else None,
             not_before=T + timedelta(minutes=1) if state == "pending" else None,
             deadline=T + timedelta(minutes=10),
             created_at=ago(minutes=1),
         )
     assert deeds(town.tick()) == FORGOTTEN
-    assert outbox(town) == [("stop_agent", "p", 1, "expired"), ("stop_agent", "p", 2, "claimed")]
+    assert outbox(town) == [
+        ("update_model", "p", 0, "expired"),
+        ("stop_agent", "p", 1, "pending"),
+        ("stop_agent", "p", 2, "claimed"),
+    ]
 
 
 @scenario(199)

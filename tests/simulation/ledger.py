@@ -2,6 +2,7 @@
 what was acknowledged and what became of it, which attempts of which effects the line allows, and which were made.
 """
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any, Final, Protocol
 from shared.domain import ids
 from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.limits import MILLISECOND
+from shared.domain.orders import rearm_of
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
 from shared.domain.tick import Envelope, Observations, TickInput
@@ -191,9 +193,10 @@ class Ledger:
         self.statuses = found
 
     def _outbox(self, sql: database.Database) -> None:
-        query = "SELECT effect_id, kind, subject, generation, attempts FROM outbox ORDER BY seq"
-        for effect_id, kind, subject, generation, attempts in sql.execute(query):
-            if effect_id != ids.effect_id(self.town_id, kind, subject, generation):
+        query = "SELECT effect_id, kind, subject, generation, attempts, payload FROM outbox ORDER BY seq"
+        for effect_id, kind, subject, generation, attempts, payload in sql.execute(query):
+            rearm = rearm_of(json.loads(payload))
+            if effect_id != ids.effect_id(self.town_id, kind, subject, generation, rearm=rearm):
                 self._fail("key", f"{kind} {subject} {generation} has the key {effect_id}")
             if attempts > ALLOWANCE[EffectKind(kind)].attempts:
                 self._fail("claim", f"{kind} {subject} {generation} has {attempts} attempts")
@@ -221,7 +224,8 @@ class Ledger:
     def attempted(self, effect: ClaimedEffect, start: int, end: int, *, alone: bool) -> None:
         """Judge an attempt at the moment when it starts."""
         name = f"{effect.kind} {effect.subject} {effect.generation} attempt {effect.attempt}"
-        if effect.effect_id != ids.effect_id(self.town_id, effect.kind, effect.subject, effect.generation):
+        rearm = rearm_of(effect.payload)
+        if effect.effect_id != ids.effect_id(self.town_id, effect.kind, effect.subject, effect.generation, rearm=rearm):
             self._fail("key", f"{name} is made under {effect.effect_id}")
         if (effect.effect_id, effect.attempt) not in self.allowed:
             self._fail("orphan", f"{name} is made, and no commit allows it")

@@ -33,7 +33,8 @@ def heartbeat(caller: Caller, *, doing: str, tools: Sequence[str], at: datetime)
     """A sign of life, with the agent's activity."""
     now = times.to_text(at)
     payload = {"last_event_type": doing, "last_event_at": now, "active_tools": list(tools)}
-    return _event(caller, "agent_heartbeat", {**payload, "generation": caller.generation}, once=now)
+    beat = _event(caller, "agent_heartbeat", {**payload, "generation": caller.generation}, once=now)
+    return beat | {"occurred_at": now}
 
 
 def changes_requested(caller: Caller, *, feedback: str, files: Sequence[str]) -> AgentEvent:
@@ -45,7 +46,7 @@ def changes_requested(caller: Caller, *, feedback: str, files: Sequence[str]) ->
 def mayor_waiting(caller: Caller, *, at: datetime) -> AgentEvent:
     """The mayor has nothing to do."""
     now = times.to_text(at)
-    return _event(caller, "mayor_waiting", {"fired_at": now}, once=now)
+    return _event(caller, "mayor_waiting", {"fired_at": now}, once=now) | {"occurred_at": now}
 
 
 def mayor_said(caller: Caller, text: str, *, in_reply_to: str | None, at: datetime) -> AgentEvent:

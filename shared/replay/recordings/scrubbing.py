@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shared.domain import ids
 from shared.domain.errors import Refused
+from shared.domain.orders import rearm_of
 from shared.domain.report import TickReport
 from shared.images import rewriting
 from shared.images.rewriting import DumpedRow
@@ -71,7 +72,8 @@ class Scrubbing:
             return
         subject = self.masks.identifier(row["subject"])
         if subject != row["subject"]:
-            made = ids.effect_id(self._town_id, row["kind"], subject, row["generation"])
+            rearm = rearm_of(json.loads(row.get("payload") or "{}"))
+            made = ids.effect_id(self._town_id, row["kind"], subject, row["generation"], rearm=rearm)
             self.masks.effects[row["effect_id"]] = made
 
     def _row(self, table: str, row: DumpedRow) -> DumpedRow:

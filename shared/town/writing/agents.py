@@ -11,7 +11,7 @@ from shared.domain.times import to_text
 from shared.town import lookup, outbox
 from shared.town.rows import Agent
 from shared.town.town import Town
-from shared.town.writing import beads, hooks
+from shared.town.writing import beads, hooks, leases
 
 POLECAT_NAMES: Final = [
     "Toast",
@@ -76,18 +76,21 @@ def move(town: Town, agent_id: str, to: AgentStatus, *, from_: AgentStatus | Non
 
 
 def touch(town: Town, agent: Agent, received_at: datetime, watermark: Watermark) -> None:
-    """Record a heartbeat (spec/data-model.md 3.5); times only move forward."""
+    """Record a heartbeat (spec/data-model.md 3.5); times only move forward. The watermark's time is on the town's clock."""
     beat = min(received_at, town.tick.now)
     activity = beat if agent.last_activity_at is None else max(agent.last_activity_at, beat)
     event_at = agent.last_event_at
-    if watermark.last_event_at is not None:
-        given = to_text(watermark.last_event_at)
-        event_at = given if event_at is None else max(event_at, given)
+    if event_at is not None and event_at > to_text(beat):
+        event_at = None  # an earlier release stored the producer's time, which may be in the future
+    active_at = watermark.last_event_at
+    if active_at is not None:
+        active_at = min(active_at if agent.dispatched_at is None else max(active_at, agent.dispatched_at), beat)
+        event_at = to_text(active_at) if event_at is None else max(event_at, to_text(active_at))
     town.sql.execute(
         "UPDATE agent_metadata SET last_activity_at = :activity, "
         "dispatch_attempts = CASE WHEN role = 'refinery' THEN dispatch_attempts ELSE 0 END, "
         "last_dispatch_outcome = CASE WHEN last_dispatch_outcome IN ('pending', 'started', 'unknown', 'rejected') "
-        "THEN 'alive' ELSE last_dispatch_outcome END, observed_status = NULL, "
+        "THEN 'alive' ELSE last_dispatch_outcome END, observed_status = NULL, ended_generation = NULL, "
         "last_event_type = COALESCE(:event_type, last_event_type), last_event_at = :event_at, "
         "active_tools = COALESCE(:tools, active_tools) WHERE bead_id = :id",
         {
@@ -100,9 +103,9 @@ def touch(town: Town, agent: Agent, received_at: datetime, watermark: Watermark)
     )
     if agent.status is AgentStatus.IDLE and (agent.hook is not None or agent.role is Role.MAYOR):
         move(town, agent.id, AgentStatus.WORKING)
-    if agent.status is AgentStatus.WAITING and watermark.last_event_at is not None:
+    if agent.status is AgentStatus.WAITING and active_at is not None:
         waiting_since = town.keys.mayor_waiting_since
-        if waiting_since is None or to_text(watermark.last_event_at) > to_text(waiting_since):
+        if waiting_since is None or active_at > waiting_since:
             move(town, agent.id, AgentStatus.WORKING)
 
 
@@ -166,7 +169,8 @@ def begin_dispatch(town: Town, agent_id: str, bead_id: str) -> int:
         "UPDATE agent_metadata SET status = 'working', dispatch_attempts = dispatch_attempts + 1, "
         "generation = generation + 1, last_dispatch_bead_id = :bead, last_dispatch_outcome = 'pending', "
         "last_activity_at = :now, last_event_type = NULL, last_event_at = NULL, active_tools = '[]', "
-        "observed_status = NULL, container_process_id = NULL, stalled_at = NULL WHERE bead_id = :id",
+        "dispatched_at = :now, hook_ended_at = NULL, observed_status = NULL, container_process_id = NULL, "
+        "stalled_at = NULL WHERE bead_id = :id",
         {"id": agent_id, "bead": bead_id, "now": town.tick.now_text},
     )
     generation: int = town.sql.execute(
@@ -187,8 +191,12 @@ def confirm_start(town: Town, agent: Agent, process_id: str | None) -> None:
 
 
 def delete(town: Town, agent_id: str) -> None:
-    """Delete an agent (spec/data-model.md 3.7): its beads in progress are opened again, its pending effects expire."""
+    """Delete an agent (spec/data-model.md 3.7): its beads in progress are opened again, its pending effects expire.
+
+    What stops its generations stays.
+    """
     hooks.unhook(town, agent_id)
+    leases.revoke(town, agent_id, reason=leases.DELETED)
     assigned = town.sql.execute(
         "SELECT bead_id, status FROM beads WHERE assignee_agent_bead_id = :id ORDER BY bead_id", {"id": agent_id}
     ).fetchall()

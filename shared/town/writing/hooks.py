@@ -4,7 +4,7 @@ from shared.domain.states import BeadType, Label, Role
 from shared.town import lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import audit
+from shared.town.writing import audit, leases
 
 
 def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
@@ -26,7 +26,7 @@ def hook(town: Town, agent_id: str, bead_id: str) -> str | None:
         unhook(town, other_id)
     town.sql.execute(
         "UPDATE agent_metadata SET current_hook_bead_id = :bead, status = 'idle', last_activity_at = :now, "
-        "agent_status_message = NULL, agent_status_updated_at = NULL, stalled_at = NULL WHERE bead_id = :agent",
+        "hooked_at = :now, agent_status_message = NULL, agent_status_updated_at = NULL, stalled_at = NULL WHERE bead_id = :agent",
         {"agent": agent_id, "bead": bead_id, "now": town.tick.now_text},
     )
     town.sql.execute(
@@ -46,8 +46,11 @@ def why_unhookable(bead: Bead) -> str | None:
     return None if bead.live else f"the bead is {bead.status}"
 
 
-def unhook(town: Town, agent_id: str) -> bool:
-    """Remove hook and checkpoint; False if there was no hook. A dead agent stays dead."""
+def unhook(town: Town, agent_id: str, *, done: bool = False) -> bool:
+    """Remove hook and checkpoint; False if there was no hook. A dead agent stays dead.
+
+    The generation that worked on the bead is stopped, unless it is known to have ended or has just reported that it is `done`.
+    """
     row = town.sql.execute(
         "SELECT current_hook_bead_id FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
     ).fetchone()
@@ -55,8 +58,17 @@ def unhook(town: Town, agent_id: str) -> bool:
         return False
     town.sql.execute(
         "UPDATE agent_metadata SET current_hook_bead_id = NULL, checkpoint = NULL, stalled_at = NULL, "
-        "status = CASE WHEN status = 'dead' THEN 'dead' ELSE 'idle' END WHERE bead_id = :id",
-        {"id": agent_id},
+        "hook_ended_at = :now, status = CASE WHEN status = 'dead' THEN 'dead' ELSE 'idle' END WHERE bead_id = :id",
+        {"id": agent_id, "now": town.tick.now_text},
     )
+    if not done:
+        leases.revoke(town, agent_id, reason=leases.GIVEN_BACK)
     audit.record(town, row[0], "unhooked", agent_id=agent_id)
     return True
+
+
+def release(town: Town, bead_id: str, *, reason: str) -> None:
+    """Unhook every agent from a bead, readable or not, and stop what works on it."""
+    for agent_id in lookup.hooked_agent_ids(town, bead_id):
+        leases.revoke(town, agent_id, reason=reason)
+        unhook(town, agent_id)

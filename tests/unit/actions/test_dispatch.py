@@ -171,7 +171,7 @@ def test_an_idle_polecat_of_the_rig_is_taken_first() -> None:
     rows.agent("busy", status="working", created_at=ago(hours=7)).agent("late", created_at=ago(hours=5))
     stage = on(rows.agent("free", created_at=ago(hours=6), generation=8))
     assert stage.apply(ANYBODY) == Applied()
-    assert stage.effects[0][1:3] == ("free", 9)
+    assert [effect[:3] for effect in stage.effects] == [("stop_agent", "free", 8), ("dispatch_agent", "free", 9)]
 
 
 def test_the_rig_of_the_action_comes_before_the_rig_of_the_bead() -> None:

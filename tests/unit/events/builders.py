@@ -113,6 +113,7 @@ class ATown:
         bead_id: str | None = None,
         source: EventSource = EventSource.INGEST,
         received_at: str | None = None,
+        occurred_at: str | None = None,
     ) -> EventResult:
         """Read and apply one event, as the drain does."""
         self._heard += 1
@@ -125,7 +126,7 @@ class ATown:
             bead_id=bead_id,
             payload=json.dumps(payload or {}),
             source=source.value,
-            created_at=at,
+            created_at=occurred_at or at,
             received_at=at,
             retry_count=0,
         )

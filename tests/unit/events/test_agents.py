@@ -185,7 +185,7 @@ def test_a_heartbeat_brings_its_watermark_and_proves_life() -> None:
     assert agent["dispatch_attempts"] == 0
 
 
-def test_a_heartbeat_of_an_older_generation_changes_nothing_at_all() -> None:
+def test_a_heartbeat_of_an_older_generation_only_stops_that_generation() -> None:
     town = a_working_polecat().with_key("drain", {"nonce": "n", "started_at": ago(minutes=1)})
     town.with_key("container_instance_id", "old")
     before = town.everything()
@@ -193,7 +193,10 @@ def test_a_heartbeat_of_an_older_generation_changes_nothing_at_all() -> None:
     payload = {"generation": 1, "container_instance_id": "new"}
     assert town.outcome("agent_heartbeat", payload, agent_id="p1") == "skipped: stale generation"
 
-    assert town.everything() == before
+    after = town.everything()
+    (stop,) = after["outbox"]
+    assert (stop["kind"], stop["subject"], stop["generation"]) == ("stop_agent", "p1", 1)
+    assert {**after, "outbox": []} == before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What GitLab's documentation and source say about the answers that the adapter reads."""

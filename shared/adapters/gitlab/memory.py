@@ -1,0 +1,50 @@
+"""What a process remembers of GitLab between two polls, so that a poll that finds nothing new is one request.
+
+Nothing here is needed for a right answer: a process without it asks once more. What is remembered is compared with every answer,
+so that it cannot outlive the truth.
+"""
+
+from threading import Lock
+from typing import Final
+
+from shared.ports.forge import ChangeRequest, RepositoryAt
+
+AT_MOST: Final = 1000
+
+
+class GitLabMemory:
+    """Where projects moved, and who requests changes of which merge request."""
+
+    def __init__(self) -> None:
+        self._moved: dict[tuple[str, str], RepositoryAt] = {}
+        self._opinions: dict[tuple[str, str, int], tuple[str, tuple[ChangeRequest, ...]]] = {}
+        self._lock = Lock()
+
+    def moved(self, host: str, name: str) -> RepositoryAt | None:
+        """Where a former name of a project led."""
+        with self._lock:
+            return self._moved.get((host, name.lower()))
+
+    def keep_moved(self, host: str, name: str, to: RepositoryAt | None) -> None:
+        """A former name leads to this project; None: it does not lead to the one that is remembered."""
+        with self._lock:
+            self._moved.pop((host, name.lower()), None)
+            if to is not None:
+                if len(self._moved) >= AT_MOST:
+                    self._moved.clear()
+                self._moved[host, name.lower()] = to
+
+    def opinions(self, host: str, project: str, number: int, updated_at: str) -> tuple[ChangeRequest, ...] | None:
+        """Who requested changes when the merge request had been changed at that time; None if it is not known."""
+        with self._lock:
+            known = self._opinions.get((host, project, number))
+        return known[1] if known is not None and known[0] == updated_at else None
+
+    def keep_opinions(
+        self, host: str, project: str, number: int, updated_at: str, found: tuple[ChangeRequest, ...]
+    ) -> None:
+        """Who requests changes. Every request and every withdrawal changes the time of the merge request."""
+        with self._lock:
+            if len(self._opinions) >= AT_MOST:
+                self._opinions.clear()
+            self._opinions[host, project, number] = (updated_at, found)

@@ -1,0 +1,31 @@
+"""Producers' times as ages (spec/events.md 1, rule 11): a producer's clock may be wrong by any amount, and still measures spans."""
+
+from datetime import UTC, datetime
+
+from shared.domain import limits
+from shared.domain.times import from_text, readable_time
+from shared.town.inbox import Fact
+
+
+def on_our_clock(fact: Fact, told: datetime) -> datetime:
+    """When it happened that a producer dates with `told`: as long before the receipt as `told` is before its `occurred_at`.
+
+    Never later than the receipt. An event without `occurred_at` does not say how old `told` is: then `told` itself counts.
+    """
+    received = from_text(fact.received_at)
+    occurred = readable_time(fact.created_at) or received
+    if told >= occurred:
+        return received
+    try:
+        return received - (occurred - told)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def on_our_clock_if_plausible(fact: Fact, told: datetime) -> datetime:
+    """The same; but without `occurred_at`, a time that is older than any event may be says only that the clock is wrong."""
+    at = on_our_clock(fact, told)
+    received = from_text(fact.received_at)
+    if fact.created_at == fact.received_at and received - at > limits.EVENT_RETENTION:
+        return received
+    return at
