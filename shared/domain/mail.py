@@ -3,6 +3,7 @@
 from typing import Final
 
 from shared.domain import ids
+from shared.domain.states import EffectKind
 
 _MAIL: Final = "mail:"
 
@@ -25,3 +26,10 @@ def message_id_of(bead_id: str) -> str:
 def nudge_id_of(town_id: str, bead_id: str) -> str:
     """The id of the nudge that brings a message to another agent."""
     return ids.derived_from(town_id, f"{_MAIL}{bead_id}")
+
+
+def effect_of(town_id: str, bead_id: str, *, for_mayor: bool) -> tuple[EffectKind, str]:
+    """Kind and subject of the effect that brings a message to its addressee."""
+    if for_mayor:
+        return EffectKind.NOTIFY_MAYOR, subject_of(bead_id)
+    return EffectKind.SEND_NUDGE, nudge_id_of(town_id, bead_id)

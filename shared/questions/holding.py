@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.actions import DispatchAgent
 from shared.domain import limits
-from shared.domain.mail import nudge_id_of, subject_of
+from shared.domain.mail import effect_of
 from shared.domain.notes import ReviewNotes
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
 from shared.domain.times import readable_time, span_text
@@ -259,7 +259,9 @@ class Holding:
 
     def _requested(self, row: Row) -> Guard:
         """A merge of a pull request, or a delivery of mail, that was requested and has not been reported."""
-        kind, subject = self._effect_of(row)
+        kind, subject = EffectKind.MERGE_PR, row.id
+        if row.type == BeadType.MESSAGE:
+            kind, subject = effect_of(self._now.town_id, row.id, for_mayor=self._town.is_for_mayor(row.assignee))
         until = self._foresight.effect_ends.get((kind, subject))
         asked = self._sql.execute(
             "SELECT MAX(created_at) FROM outbox WHERE kind = :kind AND subject = :id AND state IN ('pending', 'claimed')",
@@ -270,13 +272,6 @@ class Holding:
             return Guard("effect_unfinished", guards.hold_text("effect_unfinished"), since, until, "forge")
         to = "the mayor" if kind is EffectKind.NOTIFY_MAYOR else row.assignee
         return Guard("effect_unfinished", f"it is on its way to {to}", since, until, row.assignee)
-
-    def _effect_of(self, row: Row) -> tuple[EffectKind, str]:
-        if row.type != BeadType.MESSAGE:
-            return EffectKind.MERGE_PR, row.id
-        if self._town.is_for_mayor(row.assignee):
-            return EffectKind.NOTIFY_MAYOR, subject_of(row.id)
-        return EffectKind.SEND_NUDGE, nudge_id_of(self._now.town_id, row.id)
 
     def _blocked(self, row: Row) -> Guard:
         """Blocked since the first live blocker was created or reopened; if all have failed, since the last one failed."""

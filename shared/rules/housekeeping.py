@@ -15,11 +15,10 @@ from shared.actions import (
 from shared.actions.triage_exhausted import EscalateTriage
 from shared.domain import limits
 from shared.domain.limits import just_after
-from shared.domain.mail import nudge_id_of, subject_of
+from shared.domain.mail import effect_of, subject_of
 from shared.domain.states import AgentStatus, EffectKind, Priority
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
-from shared.town.live import Mail
 from shared.town.reading import TownReader
 from shared.town.town_keys import TriageState
 
@@ -88,7 +87,7 @@ def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
         agent = town.agents_by_id.get(mail.assignee or "")
         if not for_mayor and (agent is None or agent.status is not AgentStatus.WORKING):
             continue
-        if _delivery_of(mail, tick, for_mayor=for_mayor) in town.unfinished_effects:
+        if effect_of(tick.town_id, mail.id, for_mayor=for_mayor) in town.unfinished_effects:
             continue
         if mail.told_at is not None and tick.now < mail.told_at + mail.again_after:
             yield Due.at_least(mail.told_at, mail.again_after, rows=(mail.id,), wait="mail_again")
@@ -100,13 +99,6 @@ def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
             yield SendNudge(
                 agent_id=agent.id, message=mail.text, source="agent", mode="wait-idle", priority="normal", mail=mail.id
             )
-
-
-def _delivery_of(mail: Mail, tick: Tick, *, for_mayor: bool) -> tuple[EffectKind, str]:
-    """Kind and subject of the effect that delivers a message."""
-    if for_mayor:
-        return EffectKind.NOTIFY_MAYOR, subject_of(mail.id)
-    return EffectKind.SEND_NUDGE, nudge_id_of(tick.town_id, mail.id)
 
 
 def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
