@@ -22,6 +22,7 @@ Wait = Literal[
     "landing_cooldown",
     "mail_again",
     "mayor_idle",
+    "merge_look",
     "nobody_told",
     "nudge_life",
     "nudge_window",
