@@ -1,4 +1,4 @@
-"""Scenarios 300 to 319: the end of a bead ends what belongs to it, and work that joins a convoy late lands (T3, T7)."""
+"""Scenarios 320 to 331: the end of a bead ends what belongs to it, and work that joins a convoy late lands (T3, T7)."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -165,7 +165,7 @@ WAYS: dict[str, tuple[Callable[[], TownBuilder], Callable[[TownBuilder], None], 
 }
 
 
-@scenario(300, 301)
+@scenario(320, 321)
 @pytest.mark.parametrize("way", WAYS)
 def test_in_whatever_way_a_review_ends_its_follow_ups_end_too_and_their_agents_stop(way: str) -> None:
     given, happens, status, is_abandoned = WAYS[way]
@@ -178,7 +178,7 @@ def test_in_whatever_way_a_review_ends_its_follow_ups_end_too_and_their_agents_s
     assert [bead for bead, _, _ in abandoned(town)] == (["m"] if is_abandoned else [])
 
 
-@scenario(300)
+@scenario(320)
 def test_a_fix_up_ends_with_the_review_of_its_pull_request_but_not_while_another_review_has_it() -> None:
     for others in (0, 1):
         town = a_town().bead("b", status="in_review").review("m", "in_progress", of="b", pr_url=PR)
@@ -190,7 +190,7 @@ def test_a_fix_up_ends_with_the_review_of_its_pull_request_but_not_while_another
         assert (town.status("x"), town.status("y")) == ("open" if others else "failed", "open")
 
 
-@scenario(300)
+@scenario(320)
 def test_a_damaged_follow_up_does_not_keep_its_review_alive() -> None:
     town = reviewed()
     town.update("beads", "f", metadata="broken")
@@ -201,7 +201,7 @@ def test_a_damaged_follow_up_does_not_keep_its_review_alive() -> None:
 # --- cancelled: nothing starts, agents stop, nothing merges -----------------------------------------
 
 
-@scenario(302)
+@scenario(322)
 @pytest.mark.parametrize("staged", [0, 1])
 @pytest.mark.parametrize("as_status", ["failed", "closed"])
 def test_a_cancelled_convoy_starts_nothing(staged: int, as_status: str) -> None:
@@ -216,7 +216,7 @@ def test_a_cancelled_convoy_starts_nothing(staged: int, as_status: str) -> None:
     assert [town.status(bead) for bead in ("c", "t1", "t2")] == [as_status] * 3
 
 
-@scenario(302)
+@scenario(322)
 def test_the_agents_of_a_cancelled_convoy_stop_at_once_and_nothing_of_it_is_merged() -> None:
     town = a_town().bead("t1", status="in_progress").bead("t2", status="in_review").bead("t3", status="closed")
     town.convoy("c", tracked=["t1", "t2", "t3"], closed=1)
@@ -234,7 +234,7 @@ def test_the_agents_of_a_cancelled_convoy_stop_at_once_and_nothing_of_it_is_merg
     assert abandoned(town) == [("m2", PR, "the bead was cancelled")]
 
 
-@scenario(302)
+@scenario(322)
 def test_a_cancelled_molecule_ends_its_beads_at_any_depth() -> None:
     town = (
         a_town()
@@ -250,7 +250,7 @@ def test_a_cancelled_molecule_ends_its_beads_at_any_depth() -> None:
     ]  # fmt: skip
 
 
-@scenario(303)
+@scenario(323)
 def test_a_cancelled_review_leaves_its_source_open_and_held() -> None:
     town = a_town().bead("b", status="in_review", labels=["mine"], assignee_agent_bead_id="p")
     town.review("m", "in_progress", of="b", pr_url=PR)
@@ -261,7 +261,7 @@ def test_a_cancelled_review_leaves_its_source_open_and_held() -> None:
     assert town.waiting_of("b").reason == "held"
 
 
-@scenario(303)
+@scenario(323)
 @pytest.mark.parametrize("goes_on", ["another review", "an agent"])
 def test_a_source_that_goes_on_without_the_cancelled_review_is_not_held(goes_on: str) -> None:
     town = a_town().bead("b", status="in_progress" if goes_on == "an agent" else "in_review")
@@ -276,7 +276,7 @@ def test_a_source_that_goes_on_without_the_cancelled_review_is_not_held(goes_on:
     assert labels(town, "b") == "[]"
 
 
-@scenario(304)
+@scenario(324)
 def test_a_cancelled_landing_holds_its_convoy_until_it_is_started() -> None:
     town = a_town().bead("t", status="closed").convoy("c", tracked=["t"], closed=1, metadata={"ready_to_land": 1})
     town.review("m", "in_progress", of="c", pr_url=PR, branch="convoy/x/head", created_by="system")
@@ -298,7 +298,7 @@ def test_a_cancelled_landing_holds_its_convoy_until_it_is_started() -> None:
     assert abandoned(town) == []
 
 
-@scenario(305)
+@scenario(325)
 @pytest.mark.parametrize("status", ["closed", "failed"])
 def test_a_convoy_that_has_ended_is_not_started(status: str) -> None:
     town = a_town().convoy("c", status, staged=1)
@@ -306,7 +306,7 @@ def test_a_convoy_that_has_ended_is_not_started(status: str) -> None:
     assert town.one("convoy_metadata", "c", "staged") == 1
 
 
-@scenario(305)
+@scenario(325)
 @pytest.mark.parametrize("status", ["closed", "failed"])
 def test_a_bead_of_an_ended_convoy_waits_until_the_convoy_is_reopened_or_it_leaves(status: str) -> None:
     town = a_town().bead("t").convoy("c", status, tracked=["t"])
@@ -322,7 +322,7 @@ def test_a_bead_of_an_ended_convoy_waits_until_the_convoy_is_reopened_or_it_leav
     assert town.waits(at)["h"].reason == "convoy_over"
 
 
-@scenario(305)
+@scenario(325)
 def test_staged_holds_in_a_convoy_that_has_ended_and_comes_first() -> None:
     town = a_town().bead("t").convoy("c", "failed", tracked=["t"], staged=1)
     assert town.waiting_of("t").reason == "staged"
@@ -330,7 +330,7 @@ def test_staged_holds_in_a_convoy_that_has_ended_and_comes_first() -> None:
     assert (town.status("t"), town.waits(T + SECOND)["t"].reason) == ("open", "staged")
 
 
-@scenario(306)
+@scenario(326)
 @pytest.mark.parametrize(("as_status", "reason"), [("failed", "failed_dependency"), ("closed", None)])
 def test_a_cancelled_bead_holds_its_dependents_unless_it_counts_as_done(as_status: str, reason: str | None) -> None:
     town = a_town().bead("b").bead("after").edge("after", "b")
@@ -349,7 +349,7 @@ def ended_review(why: str = "cancelled", *, pr_url: str | None = PR, **source: A
     return town.review("m", "failed", of="b", pr_url=pr_url, metadata=notes)
 
 
-@scenario(307)
+@scenario(327)
 @pytest.mark.parametrize("why", ["cancelled", "pr_poll_failed"])
 def test_a_review_that_ended_without_a_verdict_goes_on_when_it_is_reopened(why: str) -> None:
     town = ended_review(why)
@@ -361,7 +361,7 @@ def test_a_review_that_ended_without_a_verdict_goes_on_when_it_is_reopened(why: 
     assert abandoned(town) == []
 
 
-@scenario(307)
+@scenario(327)
 def test_without_a_pull_request_it_is_reviewed_again() -> None:
     town = ended_review(pr_url=None)
     town.agent("r", "refinery", "idle", last_activity_at=None)
@@ -370,7 +370,7 @@ def test_without_a_pull_request_it_is_reviewed_again() -> None:
     assert town.status("b") == "in_review"
 
 
-@scenario(307)
+@scenario(327)
 @pytest.mark.parametrize(
     ("given", "why"),
     [
@@ -395,7 +395,7 @@ def test_it_is_rejected_if_its_source_has_ended_or_goes_on_without_it(
     assert town.status("m") == "failed"
 
 
-@scenario(307)
+@scenario(327)
 def test_a_reopened_landing_review_frees_its_convoy() -> None:
     town = (
         a_town()
@@ -408,7 +408,7 @@ def test_a_reopened_landing_review_frees_its_convoy() -> None:
     assert town.waits(T + SECOND)["c"].guards[0].guard == "landing_live"
 
 
-@scenario(307)
+@scenario(327)
 def test_the_rework_that_ended_with_a_review_is_done_after_all() -> None:
     town = reviewed()
     town.tick(event("bead_cancelled", bead="m"))
@@ -417,7 +417,7 @@ def test_the_rework_that_ended_with_a_review_is_done_after_all() -> None:
     assert "failureReason" not in town.metadata("w")
 
 
-@scenario(307)
+@scenario(327)
 def test_a_follow_up_is_not_reopened_without_its_review() -> None:
     town = reviewed()
     town.tick(event("bead_cancelled", bead="m"))
@@ -457,7 +457,7 @@ JOINS = {
 }
 
 
-@scenario(308)
+@scenario(328)
 @pytest.mark.parametrize("how", JOINS)
 def test_work_that_joins_during_the_landing_replaces_it_and_lands_with_the_next_one(how: str) -> None:
     town = landing().bead("free", labels=["gt:held"])
@@ -484,7 +484,7 @@ def test_work_that_joins_during_the_landing_replaces_it_and_lands_with_the_next_
     assert town.metadata("c")["landing_mr_attempts"] == 1
 
 
-@scenario(308)
+@scenario(328)
 def test_the_next_landing_takes_over_the_open_pull_request() -> None:
     town = landing()
     town.tick(event("bead_reopened", bead="lost"))
@@ -500,7 +500,7 @@ def test_the_next_landing_takes_over_the_open_pull_request() -> None:
     )
 
 
-@scenario(308)
+@scenario(328)
 def test_a_pull_request_that_was_not_ours_is_not_taken_over() -> None:
     town = a_town().bead("t", status="closed").convoy("c", tracked=["t"], closed=1, metadata={"ready_to_land": 1})
     notes = {"failureReason": "review_failed", "failureKind": "pr_mismatch", "abandoned": 1}
@@ -509,7 +509,7 @@ def test_a_pull_request_that_was_not_ours_is_not_taken_over() -> None:
     assert town.rows("SELECT pr_url FROM review_metadata WHERE bead_id <> 'm'") == [(None,)]
 
 
-@scenario(309)
+@scenario(329)
 def test_a_landing_that_was_merged_before_work_joined_does_not_close_the_convoy() -> None:
     town = landing("closed")
     town.tick(JOINS["reopened"])
@@ -520,7 +520,7 @@ def test_a_landing_that_was_merged_before_work_joined_does_not_close_the_convoy(
     ]
 
 
-@scenario(309)
+@scenario(329)
 def test_no_merge_closes_a_convoy_with_a_live_task() -> None:
     town = a_town().bead("t", labels=["gt:held"]).convoy("c", tracked=["t"])
     town.review("m", "in_progress", of="c", pr_url=PR)
@@ -531,7 +531,7 @@ def test_no_merge_closes_a_convoy_with_a_live_task() -> None:
     assert lines[-1] == "convoys.create_landing: create_landing_mr c rig-1"
 
 
-@scenario(309)
+@scenario(329)
 def test_a_superseded_landing_is_not_reopened() -> None:
     town = landing()
     town.tick(event("bead_reopened", bead="lost"))
@@ -540,7 +540,7 @@ def test_a_superseded_landing_is_not_reopened() -> None:
     assert outcomes(report) == [("bead_reopened", f"rejected: {why}")]
 
 
-@scenario(310)
+@scenario(330)
 @pytest.mark.parametrize("how", JOINS)
 def test_work_that_joins_a_closed_convoy_stands_alone_on_the_default_branch(how: str) -> None:
     town = landing("closed").update("beads", "c", status="closed").bead("free", labels=["gt:held"])
@@ -558,7 +558,7 @@ def test_work_that_joins_a_closed_convoy_stands_alone_on_the_default_branch(how:
     assert '"target_branch":"trunk"' in order
 
 
-@scenario(310)
+@scenario(330)
 @pytest.mark.parametrize("how", JOINS)
 def test_work_that_joins_a_failed_convoy_waits_for_it(how: str) -> None:
     town = landing("failed").update("beads", "c", status="failed").bead("free")
@@ -582,7 +582,7 @@ def two_convoys() -> TownBuilder:
     return town.edge("waits", "c").edge("chained", "d").edge("u", "c")
 
 
-@scenario(311)
+@scenario(331)
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -609,7 +609,7 @@ def test_a_change_that_cannot_be_is_rejected_as_a_whole(change: dict[str, list[s
     assert "lands_after" not in town.metadata("c")
 
 
-@scenario(311)
+@scenario(331)
 def test_beads_move_from_one_convoy_to_another() -> None:
     town = a_town().bead("t", labels=["gt:held"]).bead("u", labels=["gt:held"])
     town.convoy("c", tracked=["t", "u"]).convoy("d")
@@ -623,7 +623,7 @@ def test_beads_move_from_one_convoy_to_another() -> None:
     assert town.metadata("d")["lands_after"] == to_text(T)
 
 
-@scenario(311)
+@scenario(331)
 def test_the_reviews_of_a_bead_follow_it_into_its_convoy_and_out_of_it() -> None:
     town = a_town().bead("t", status="in_review").convoy("c", branch="convoy/x/head")
     town.review("m", "in_progress", of="t", pr_url=PR, metadata={"head_sha": "a"})
@@ -635,7 +635,7 @@ def test_the_reviews_of_a_bead_follow_it_into_its_convoy_and_out_of_it() -> None
     assert not {"convoy_id", "convoy_feature_branch"} & town.metadata("m").keys()
 
 
-@scenario(311)
+@scenario(331)
 def test_a_new_bead_does_not_wait_for_its_own_convoy() -> None:
     town = a_town().bead("t").bead("waits", labels=["gt:held"]).convoy("c", tracked=["t"]).edge("waits", "c")
     bead = {"bead_id": "new", "type": "issue", "title": "x", "convoy_id": "c", "depends_on": ["waits"]}
