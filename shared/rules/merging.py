@@ -104,7 +104,10 @@ def _reviews_with_work(town: TownReader) -> frozenset[str]:
 
 
 def leave_queue(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1q: a pull request whose MR has ended or is blocked, or that is another one than agreed, is taken out of its merge queue, again and again until it is out."""
+    """R1q: a pull request leaves its merge queue if its MR has ended or is blocked, or if it is another one than agreed.
+
+    A call that fails is repeated until the pull request is out.
+    """
     for review_id, not_before in sorted(town.keys.queued_reviews.items()):
         review = town.reviews_by_id.get(review_id)
         if review is not None and _may_stay(town, review):

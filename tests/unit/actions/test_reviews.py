@@ -6,7 +6,7 @@ import pytest
 
 from shared.actions import Action, CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
 from shared.domain.outcomes import Applied, Failed, Skipped
-from tests.towns import TownBuilder, a_town, ago, text
+from tests.towns import a_town, ago, text
 from tests.unit.actions.builders import NOW, TICK_NO, Stage, on
 
 PR = "https://github.com/acme/main-rig/pull/7"

@@ -213,5 +213,5 @@ def test_what_the_forge_could_not_do_is_told_as_its_error(kind: str) -> None:
 def test_an_adapter_that_raises_leaves_open_what_it_did(kind: str) -> None:
     forge = a_forge()
     for verb in ("pull_request", "update_branch", "dequeue", "request_review"):
-        forge.fails(verb, KeyError("x"))  # type: ignore[arg-type]
+        forge.fails(verb, KeyError("x"))
     assert told(forge, kind)["error"] == {"kind": "transient", "message": "KeyError in the adapter"}
