@@ -172,10 +172,19 @@ class ReviewNotes:
     """The head from which the town asked the forge to update the branch; the head that follows it is the town's own."""
     own_updates = _count()
     """How often the town has updated the branch since the last head that was not its own."""
+    pr_closed = _flag()
+    """The forge has said that the pull request is closed, so another one may replace it."""
+    submitted_head = _text()
+    submitted_base = _text()
+    """The head of the branch and its merge base with the target, as the worker reported them when it submitted the work."""
     own_updated_at = _time()
     """When the town last asked for an update of the branch."""
     merge_claim = _object()
-    """`{commit, head, base, at}`: an unproven report that the branch was merged."""
+    """`{commit, head, at}`: an unproven report that the branch was merged."""
+    merge_looked_at = _time()
+    merge_look_not_before = _time()
+    merge_looks_failed = _count()
+    """Looks in a row that brought no answer: they back off."""
     merge_looks = _count()
     """Negative answers to the question whether the target contains the claimed merge, in a row."""
     merge_first_look_at = _time()

@@ -58,11 +58,10 @@ _OF_WORK: Final = frozenset(
         "require_clean_merge",
         "git_push_flags",
         "checkpoint",
-        "previous_attempt",
     }
 )
 _OF_A_SERVER: Final = frozenset({"name", "small_model", "start_point", "lightweight", "rigs"})
-_ADDED: Final = frozenset({"message", "prompt", "system_prompt"})
+_ADDED: Final = frozenset({"message", "previous_attempt", "prompt", "system_prompt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +110,7 @@ class StartOrder(Order):
     lightweight: bool | None = None
 
     def _unsaid(self) -> frozenset[str]:
-        """An order without a bead says nothing about work, and only a control server names the agent and adds its own keys."""
+        """An order without a bead says nothing about work. Only a control server names the agent and adds its own keys."""
         of_work = _OF_WORK if self.bead is None else frozenset()
         return _ADDED | of_work | (_OF_A_SERVER if self.name is None else frozenset())
 

@@ -24,6 +24,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "heartbeat": "the agent's last heartbeat is at most {HEARTBEAT_LOST_AFTER} old",
     "landing_cooldown": "the next landing attempt waits for its cooldown",
     "mayor_idle": "the mayor was active, or the container was stopped, too recently",
+    "merge_look": "the target branch is looked at again after {MERGE_LOOK_INTERVAL}, and later if nobody can look",
     "nobody_told": "a person is told after {OBSTACLE_VOICED_AFTER}",
     "nudge_life": "the nudge has not expired",
     "nudge_window": "it was nudged less than {NUDGE_WINDOW} ago",

@@ -61,6 +61,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "heartbeat": "cooldown",
     "landing_cooldown": "cooldown",
     "mayor_idle": "cooldown",
+    "merge_look": "merge_unproven",
     "nobody_told": "cooldown",
     "nudge_life": "cooldown",
     "nudge_window": "cooldown",

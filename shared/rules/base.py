@@ -21,6 +21,7 @@ Wait = Literal[
     "heartbeat",
     "landing_cooldown",
     "mayor_idle",
+    "merge_look",
     "nobody_told",
     "nudge_life",
     "nudge_window",

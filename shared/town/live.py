@@ -59,6 +59,16 @@ class LiveReview:
         return ReviewNotes.babysit.of(self.metadata)
 
     @property
+    def claimed(self) -> bool:
+        """Whether a refinery has reported it as merged, and nobody has seen that yet."""
+        return ReviewNotes.merge_claim.of(self.metadata) is not None
+
+    @property
+    def under_review(self) -> bool:
+        """Whether it is in the hands of its rig's refinery: in progress, without a pull request, and not reported as merged."""
+        return self.status is BeadStatus.IN_PROGRESS and self.pr_url is None and not self.claimed
+
+    @property
     def awaiting_approval(self) -> bool:
         """Whether it only lacks a person's approval."""
         return ReviewNotes.awaiting_approval.of(self.metadata)

@@ -44,6 +44,7 @@ CATALOGUE: Final = {
     "stop_result": NOBODY,
     "pr_polled": NOBODY,
     "pr_merge_result": NOBODY,
+    "merge_verified": NOBODY,
     "branch_updated": NOBODY,
     "pr_dequeued": NOBODY,
     "review_requested": NOBODY,
