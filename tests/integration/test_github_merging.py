@@ -1,4 +1,4 @@
-"""What the adapter of GitHub does to a pull request: it merges, queues, updates, leaves a queue, asks for reviews; and its proofs."""
+"""What the adapter of GitHub does to a pull request: merge, queue, update, leave a queue, ask for reviews; and what it proves."""
 
 from collections.abc import Iterator
 from typing import Any
