@@ -129,6 +129,14 @@ class BeadNotes:
     """Of a convoy: nothing happens between C6 and C7 until convoy_started."""
 
 
+class MailNotes:
+    """Of a message: how often and when its delivery was last requested, and the message that it answers."""
+
+    told = _count()
+    told_at = _time()
+    in_reply_to = _text()
+
+
 class ReviewNotes:
     """Of merge requests."""
 
@@ -277,7 +285,7 @@ class EscalationNotes:
 
 NOTES: Final = tuple(
     note
-    for bead_type in (BeadNotes, ReviewNotes, ConvoyNotes, BranchNotes, TriageNotes, EscalationNotes)
+    for bead_type in (BeadNotes, MailNotes, ReviewNotes, ConvoyNotes, BranchNotes, TriageNotes, EscalationNotes)
     for note in vars(bead_type).values()
     if isinstance(note, Note)
 )

@@ -24,6 +24,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "forgetting": "an idle agent is deleted after {AGENT_FORGET_AFTER} without activity",
     "heartbeat": "the agent's last heartbeat is at most {HEARTBEAT_LOST_AFTER} old",
     "landing_cooldown": "the next landing attempt waits for its cooldown",
+    "mail_again": "its delivery was not confirmed; it is requested again after {MAIL_AGAIN_AFTER}, then every {MAIL_AGAIN_LATER}",
     "mayor_idle": "the mayor was active, or the container was stopped, too recently",
     "merge_look": "the target branch is looked at again after {MERGE_LOOK_INTERVAL}, and later if nobody can look",
     "nobody_told": "a person is told after {OBSTACLE_VOICED_AFTER}",

@@ -61,6 +61,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "forgetting": "cooldown",
     "heartbeat": "cooldown",
     "landing_cooldown": "cooldown",
+    "mail_again": "cooldown",
     "mayor_idle": "cooldown",
     "merge_look": "merge_unproven",
     "nobody_told": "cooldown",

@@ -21,6 +21,7 @@ Wait = Literal[
     "forgetting",
     "heartbeat",
     "landing_cooldown",
+    "mail_again",
     "mayor_idle",
     "merge_look",
     "nobody_told",

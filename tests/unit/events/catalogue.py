@@ -15,6 +15,7 @@ CATALOGUE: Final = {
     "agent_heartbeat": EVERYBODY,
     "agent_status": EVERYBODY,
     "mayor_waiting": EVERYBODY,
+    "mayor_said": EVERYBODY,
     "agent_reset": OPERATORS,
     "changes_requested": EVERYBODY,
     "nudge_acknowledged": EVERYBODY,

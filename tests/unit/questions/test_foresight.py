@@ -246,6 +246,13 @@ CASES: tuple[Case, ...] = (
     ),
     ("H2", "triage_backoff", "q", ago(seconds=5) + limits.backoff(1) + MS, asked),
     (
+        "H4",
+        "mail_again",
+        "m",
+        ago(minutes=1) + limits.MAIL_AGAIN_AFTER,
+        lambda t: t.bead("m", "message", metadata={"told": 1, "told_at": to_text(ago(minutes=1))}),
+    ),
+    (
         "R1p",
         "merge_look",
         "m",
