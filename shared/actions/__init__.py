@@ -22,9 +22,10 @@ from shared.actions.convoys import (
     UpdateConvoyProgress,
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
-from shared.actions.escalations import CloseEscalation, RaiseEscalation
+from shared.actions.escalations import CloseEscalation, EscalateReviewCap, RaiseEscalation
 from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
+from shared.actions.proofs import VerifyMerge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
@@ -53,12 +54,14 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     BumpEscalation,
     RaiseEscalation,
     CloseEscalation,
+    EscalateReviewCap,
     ExpireNudge,
     DispatchAgent,
     StartTriageBatch,
     StopAgent,
     PollPr,
     MergePr,
+    VerifyMerge,
     UpdateBranch,
     Dequeue,
     RequestReview,
@@ -87,6 +90,7 @@ __all__ = [
     "Dequeue",
     "DispatchAgent",
     "EmitEvent",
+    "EscalateReviewCap",
     "EscalateTriage",
     "ExpireNudge",
     "FailConvoy",
@@ -110,4 +114,5 @@ __all__ = [
     "UpdateAgentModel",
     "UpdateBranch",
     "UpdateConvoyProgress",
+    "VerifyMerge",
 ]

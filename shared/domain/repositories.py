@@ -51,6 +51,12 @@ def repository_at(git_url: str) -> Repository | None:
     return _repository(_WITH_SCHEME.fullmatch(address) or _SCP_LIKE.fullmatch(address))
 
 
+def name_of(git_url: str) -> str | None:
+    """The `owner/name` that a git address names; None if the address is ambiguous."""
+    repository = repository_at(git_url)
+    return None if repository is None else f"{repository.owner}/{repository.name}"
+
+
 def pull_request_at(pr_url: str) -> PullRequestAddress | None:
     """The pull request of a web address at GitHub or GitLab; None if the address is ambiguous."""
     found = _PULL_REQUEST.fullmatch(_plain(pr_url))
@@ -71,6 +77,14 @@ def same_repository(pr_url: str, git_url: str) -> bool:
     """Whether a pull request belongs to the repository at a git address."""
     of_pull_request = repository_of_pull_request(pr_url)
     return of_pull_request is not None and of_pull_request == repository_at(git_url)
+
+
+def same_pull_request(one: str, other: str) -> bool:
+    """Whether two web addresses lead to the same pull request. Ambiguous ones do only if they are equal."""
+    first, second = pull_request_at(one), pull_request_at(other)
+    if first is None or second is None:
+        return one == other
+    return (first.repository, first.number, first.kind) == (second.repository, second.number, second.kind)
 
 
 def _plain(address: str) -> str:

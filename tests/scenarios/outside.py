@@ -35,6 +35,7 @@ _RESULT: Final = {
     EffectKind.STOP_AGENT: "stop_result",
     EffectKind.POLL_PR: "pr_polled",
     EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.VERIFY_MERGE: "merge_verified",
     EffectKind.UPDATE_BRANCH: "branch_updated",
     EffectKind.DEQUEUE: "pr_dequeued",
     EffectKind.REQUEST_REVIEW: "review_requested",
@@ -66,7 +67,7 @@ def answer(town: TownBuilder, kind: str, subject: str | None = None, *, at: date
         subject,
     )[0]
     of_agent = kind in ("dispatch_agent", "stop_agent")
-    of_review = kind in ("poll_pr", "merge_pr", "update_branch", "dequeue", "request_review")
+    of_review = kind in ("poll_pr", "merge_pr", "verify_merge", "update_branch", "dequeue", "request_review")
     known: dict[str, Any] = {"effect_id": effect_id, "attempt": attempt}
     if of_agent:
         known["generation"] = generation
@@ -89,6 +90,7 @@ class Polling:
 
     town: TownBuilder
     at: datetime = T
+    every: timedelta = timedelta(seconds=60)
     answered: list[TickReport] = field(default_factory=list)
 
     def sees(self, **seen: Any) -> TickReport:
@@ -98,7 +100,7 @@ class Polling:
         at = self.at + timedelta(seconds=5)
         report = self.town.tick(answer(self.town, "poll_pr", "m", at=at, **seen), at=at)
         self.answered.append(report)
-        self.at += timedelta(seconds=60)
+        self.at += self.every
         return report
 
     def fails(self, kind: str, **more: Any) -> TickReport:
