@@ -197,12 +197,16 @@ def fail(about: Polled, verdict: Verdict) -> tuple[Action, ...]:
 
 
 def _tell_once(about: Polled, source: Bead, says: str) -> tuple[Action, ...]:
-    cause = f"pr_mismatch:{source.id}"
-    if lookup.live_escalation_with_cause(about.town, cause) is not None:
-        return ()
     title = f"Another pull request was reported: {source.title}"
-    noted = (EscalationNotes.cause.to(cause), EscalationNotes.pr_url.to(about.pr_url))
-    made = escalations.escalate(
-        about.town, title, severity="high", category="pr_mismatch", body=says, rig_id=about.bead.rig_id, about=noted
+    made = escalations.escalate_once(
+        about.town,
+        f"pr_mismatch:{source.id}",
+        title,
+        category="pr_mismatch",
+        body=says,
+        rig_id=about.bead.rig_id,
+        about=(EscalationNotes.pr_url.to(about.pr_url),),
     )
+    if made is None:
+        return ()
     return (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {title}. {says}"),)
