@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from shared.domain import limits
-from shared.ports.forge import Accepted, Asker, ChangeRequest, Feedback, ForgeError, Identity, NotMerged, RepositoryAt
+from shared.ports.forge import (
+    Accepted,
+    Asker,
+    ChangeRequest,
+    Feedback,
+    ForgeError,
+    Identity,
+    NotMerged,
+    PullRequest,
+    RepositoryAt,
+)
 from tests.fakes import GREEN, FakeForge
 from tests.scenarios.outside import PR, effects
 from tests.scenarios.table import scenario
@@ -210,7 +220,9 @@ class ChangesBeforeTheMerge(FakeForge):
     def pull_request(self, asker: Asker, pr_url: str, *, want_feedback: bool) -> Any:
         self.looks += 1
         seen = super().pull_request(asker, pr_url, want_feedback=want_feedback)
-        return replace(seen, identity=self.becomes) if self.looks > 3 else seen
+        if self.looks > 3 and isinstance(seen, PullRequest):
+            return replace(seen, identity=self.becomes)
+        return seen
 
 
 @scenario(324)
