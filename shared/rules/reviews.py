@@ -20,7 +20,7 @@ from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, Me
 from shared.domain.tick import Tick
 from shared.domain.urgency import place
 from shared.rules.base import Decision, Due
-from shared.rules.beads import backoff_of
+from shared.rules.beads import backoff_of, program_wait
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
@@ -243,7 +243,7 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
                 reason=f"review dispatch attempts exceeded ({review.dispatch_attempts})",
             )
             continue
-        backoff = backoff_of(review, tick, rows=(review.id,))
+        backoff = program_wait(review, tick) or backoff_of(review, tick, rows=(review.id,))
         if backoff is not None:
             yield backoff
             continue
