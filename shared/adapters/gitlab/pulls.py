@@ -4,7 +4,10 @@ A poll is one GraphQL query. It takes more requests only where something is new:
 requested changes, where a project moved.
 """
 
+import hashlib
+import time
 from dataclasses import replace
+from threading import Lock
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -16,7 +19,7 @@ from shared.adapters.gitlab import merging, proofs, queries
 from shared.adapters.gitlab.answers import Note, Review
 from shared.adapters.gitlab.call import GitLabCall, Look
 from shared.adapters.gitlab.feedback import change_requests_of, feedback_of
-from shared.adapters.gitlab.memory import GitLabMemory
+from shared.adapters.gitlab.memory import AT_MOST, GitLabMemory
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -42,6 +45,9 @@ _NOTES: Final = TypeAdapter(list[Note])
 _REVIEWS: Final = TypeAdapter(list[Review])
 _NEWEST_NOTES: Final = "/notes?activity_filter=only_activity&order_by=created_at&sort=desc&per_page=100"
 
+LOOK_IS_FRESH_FOR: Final = 5.0
+"""The seconds in which a merge may rest on the look before it. The head is compared by GitLab itself."""
+
 
 class GitLabMergeRequests:
     """The merge requests of GitLab."""
@@ -50,6 +56,7 @@ class GitLabMergeRequests:
         self._limits = limits
         self._timeout = timeout_seconds
         self._memory = GitLabMemory()
+        self._looks = _Looks()
 
     def read(self, target: Target, token: Secret, *, asker: Asker, want_feedback: bool) -> PullRequest | ForgeError:
         """Read the state of a merge request, and where the addresses of its rig lead."""
@@ -58,13 +65,16 @@ class GitLabMergeRequests:
             look = call.look([name for name in (asker.repository, asker.upstream) if name])
             if isinstance(look, ForgeError):
                 return look
+            self._looks.keep(target, token, look)
             seen = self._seen(call, look, target, want_feedback=want_feedback)
             return seen if isinstance(seen, ForgeError) else _with_names(call, look, asker, seen)
 
     def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | Queued | NotMerged | ForgeError:
         """Merge a merge request, or put it into a train, at exactly that head."""
         with self._client(target, token) as client:
-            return merging.merge(self._call(client, target), head_sha=head_sha)
+            call = self._call(client, target)
+            look = self._looks.taken(target, token) or call.look()
+            return look if isinstance(look, ForgeError) else merging.merge(call, look, head_sha=head_sha)
 
     def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
         """Rebase the branch of a merge request."""
@@ -129,6 +139,30 @@ class GitLabMergeRequests:
         found = change_requests_of(look.request, notes)
         self._memory.keep_opinions(*where, look.request.updated_at, found)
         return found
+
+
+class _Looks:
+    """The newest look at each merge request. A merge that follows within seconds needs no second one; each is used once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, int, str], tuple[float, Look]] = {}
+        self._lock = Lock()
+
+    def keep(self, target: Target, token: Secret, look: Look) -> None:
+        with self._lock:
+            if len(self._kept) >= AT_MOST:
+                self._kept.clear()
+            self._kept[_key(target, token)] = (time.monotonic(), look)
+
+    def taken(self, target: Target, token: Secret) -> Look | None:
+        """The look of the last seconds; None if there is none, or it was taken before."""
+        with self._lock:
+            at, look = self._kept.pop(_key(target, token), (0.0, None))
+        return look if time.monotonic() - at < LOOK_IS_FRESH_FOR else None
+
+
+def _key(target: Target, token: Secret) -> tuple[str, str, int, str]:
+    return target.at.host, target.project, target.number, hashlib.sha256(token.reveal().encode()).hexdigest()
 
 
 def _with_names(call: GitLabCall, look: Look, asker: Asker, seen: PullRequest) -> PullRequest | ForgeError:
