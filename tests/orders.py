@@ -5,15 +5,19 @@ from typing import Any
 from shared.domain import wire
 from shared.domain.orders import (
     ContainerStopOrder,
+    DequeueOrder,
     MayorOrder,
     MergeOrder,
     ModelOrder,
     NudgeOrder,
     Order,
     PollOrder,
+    RequestReviewOrder,
     StartOrder,
     StopOrder,
     TokenOrder,
+    UpdateBranchOrder,
+    VerifyOrder,
 )
 from shared.domain.states import EffectKind
 
@@ -21,14 +25,18 @@ SHAPES: dict[EffectKind, type[Order]] = {
     shape.kind: shape
     for shape in (
         ContainerStopOrder,
+        DequeueOrder,
         MayorOrder,
         MergeOrder,
         ModelOrder,
         NudgeOrder,
         PollOrder,
+        RequestReviewOrder,
         StartOrder,
         StopOrder,
         TokenOrder,
+        UpdateBranchOrder,
+        VerifyOrder,
     )
 }
 
@@ -40,6 +48,14 @@ def a_payload(kind: EffectKind, subject: str, generation: int = 1, /, **given: A
         EffectKind.STOP_AGENT: {"agent_id": subject, "generation": generation},
         EffectKind.POLL_PR: {"bead_id": subject, "pr_url": "https://github.com/acme/main-rig/pull/1"},
         EffectKind.MERGE_PR: {"bead_id": subject, "pr_url": "https://github.com/acme/main-rig/pull/1"},
+        EffectKind.VERIFY_MERGE: {"bead_id": subject, "git_url": "/srv/rig", "target_branch": "main", "branch": "b"},
+        EffectKind.UPDATE_BRANCH: {
+            "bead_id": subject,
+            "pr_url": "https://github.com/acme/main-rig/pull/1",
+            "head_sha": "head-1",
+        },
+        EffectKind.DEQUEUE: {"bead_id": subject, "pr_url": "https://github.com/acme/main-rig/pull/1"},
+        EffectKind.REQUEST_REVIEW: {"bead_id": subject, "pr_url": "https://github.com/acme/main-rig/pull/1"},
         EffectKind.SEND_NUDGE: {"agent_id": "p", "nudge_id": subject, "message": "x"},
         EffectKind.NOTIFY_MAYOR: {"agent_id": None, "subject": subject, "message": "x"},
         EffectKind.UPDATE_MODEL: {"agent_id": subject},

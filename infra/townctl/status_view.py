@@ -32,6 +32,8 @@ def status_view(town: TownStatus) -> Iterator[RenderableType]:
     if town.refused_by_forge:
         rows = [(short(line.bead_id), line.effect, time_text(line.at), line.said) for line in town.refused_by_forge]
         yield table("review", "call", "at", "refused by the forge", rows=rows)
+    if town.abandoned:
+        yield table("abandoned by", "at", "pull request", "why", rows=_abandoned_rows(town))
     if town.convoys:
         yield table("convoy", "state", "done", "title", rows=_convoy_rows(town))
     for broken in town.violations:
@@ -67,6 +69,11 @@ def waits_for(waiting: Waiting) -> str:
 def _failed_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
     for bead in town.failed:
         yield short(bead.bead_id), bead.type, time_text(bead.failed_at), bead.title, bead.message or bead.reason
+
+
+def _abandoned_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    for each in town.abandoned:
+        yield short(each.bead_id), time_text(each.ended_at), each.pr_url, each.reason
 
 
 def _convoy_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:

@@ -23,8 +23,9 @@ from shared.actions.convoys import (
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.escalations import CloseEscalation, RaiseEscalation
+from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
-from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
+from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
 
@@ -58,6 +59,9 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     StopAgent,
     PollPr,
     MergePr,
+    UpdateBranch,
+    Dequeue,
+    RequestReview,
     SendNudge,
     NotifyMayor,
     RefreshContainerToken,
@@ -80,6 +84,7 @@ __all__ = [
     "CreateMrBead",
     "CreateTriageRequest",
     "DeleteAgent",
+    "Dequeue",
     "DispatchAgent",
     "EmitEvent",
     "EscalateTriage",
@@ -91,6 +96,7 @@ __all__ = [
     "PollPr",
     "RaiseEscalation",
     "RefreshContainerToken",
+    "RequestReview",
     "ResetAgentDispatchAttempts",
     "SendNudge",
     "SetConvoyReadyToLand",
@@ -102,5 +108,6 @@ __all__ = [
     "TransitionBead",
     "UnhookAgent",
     "UpdateAgentModel",
+    "UpdateBranch",
     "UpdateConvoyProgress",
 ]

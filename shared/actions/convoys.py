@@ -7,7 +7,7 @@ from shared.actions.base import Action, Want, outcome_of
 from shared.domain.notes import BeadNotes, ConvoyNotes
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
-from shared.town import lookup
+from shared.town import belonging, lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import beads, convoys, reviews, rigs
@@ -65,7 +65,10 @@ class CreateLandingMr(Action):
     target_branch: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Count the attempt and create the MR, unless the convoy is closed, failed or already being landed."""
+        """Count the attempt and create the MR, unless the convoy is closed, failed or already being landed.
+
+        The MR takes over the pull request that an earlier attempt left open: a forge takes one for a branch and its target.
+        """
         convoy = _convoy(town, self.convoy_id)
         if convoy is None:
             return MISSING
@@ -81,7 +84,15 @@ class CreateLandingMr(Action):
             ConvoyNotes.last_landing_mr_attempt_at.to(town.tick.now),
         )
         reviews.submit(
-            town, convoy, self.feature_branch, by=SYSTEM, rig_id=self.rig_id, target_branch=self.target_branch
+            town,
+            convoy,
+            self.feature_branch,
+            by=SYSTEM,
+            pr_url=reviews.open_pull_request_of(
+                town, convoy.id, branch=self.feature_branch, target_branch=self.target_branch
+            ),
+            rig_id=self.rig_id,
+            target_branch=self.target_branch,
         )
         return Applied()
 
@@ -95,9 +106,11 @@ class CloseConvoy(Action):
     convoy_id: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Close it, and note when it landed."""
+        """Close it, and note when it landed. Work that joined in the meantime keeps it open."""
         if not lookup.is_convoy(town, self.convoy_id):
             return MISSING
+        if belonging.has_live_task(town, self.convoy_id):
+            return MOVED_ON
         moved = beads.move(town, self.convoy_id, BeadStatus.CLOSED, reason="landed")
         if moved == "moved":
             convoys.set_landed(town, self.convoy_id)

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of_request
 from shared.domain.notes import ReviewNotes
-from shared.domain.orders import MergeOrder, PollOrder
+from shared.domain.orders import PollOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
-from shared.domain.repositories import repository_at, same_repository
+from shared.domain.repositories import repository_at
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
 from shared.town.rows import Bead, Rig
@@ -105,7 +105,7 @@ class PollPr(Action):
 
     def apply(self, town: Town) -> ActionOutcome:
         """Request the poll, and start the next poll interval."""
-        bead = _in_progress(town, self.bead_id, self.pr_url)
+        bead = in_progress(town, self.bead_id, self.pr_url)
         if isinstance(bead, Skipped):
             return bead
         settings = town.settings(bead.rig_id)
@@ -114,7 +114,7 @@ class PollPr(Action):
             bead_id=bead.id,
             pr_url=self.pr_url,
             rig_id=bead.rig_id,
-            rig_host=_host_of(town.rig(bead.rig_id)),
+            rig_host=host_of(town.rig(bead.rig_id)),
             want_feedback=settings.auto_resolve_pr_feedback or settings.wants_auto_merge,
         )
         outcome = outcome_of_request(town, order, bead.id, town.tick.number)
@@ -124,42 +124,13 @@ class PollPr(Action):
         return outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergePr(Action):
-    """Ask the forge to merge a pull request, at the head that was found green."""
-
-    type: ClassVar[str] = "merge_pr"
-
-    bead_id: str
-    pr_url: str
-
-    def apply(self, town: Town) -> ActionOutcome:
-        """Request the merge. A pull request in a repository other than the rig's is never merged."""
-        bead = _in_progress(town, self.bead_id, self.pr_url)
-        if isinstance(bead, Skipped):
-            return bead
-        rig = town.rig(bead.rig_id)
-        if rig is None or not same_repository(self.pr_url, rig.git_url):
-            beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
-            return Applied()
-        order = MergeOrder(
-            town_id=town.tick.town_id,
-            bead_id=bead.id,
-            pr_url=self.pr_url,
-            rig_id=bead.rig_id,
-            rig_host=_host_of(rig),
-            head_sha=ReviewNotes.head_sha.of(bead.metadata),
-        )
-        return outcome_of_request(town, order, bead.id, town.tick.number)
-
-
-def _host_of(rig: Rig | None) -> str | None:
+def host_of(rig: Rig | None) -> str | None:
     """The host of the rig's forge. Together with the rig, it decides which token is used."""
     repository = None if rig is None else repository_at(rig.git_url)
     return None if repository is None else repository.host
 
 
-def _in_progress(town: Town, bead_id: str, pr_url: str) -> Bead | Skipped:
+def in_progress(town: Town, bead_id: str, pr_url: str) -> Bead | Skipped:
     """The MR, if it is still in progress and has that pull request; else why the action is skipped."""
     bead, review = lookup.bead(town, bead_id), lookup.review(town, bead_id)
     if bead is None or review is None or bead.type is not BeadType.MERGE_REQUEST:

@@ -37,6 +37,7 @@ MERGE_TRIES: Final = 5
 MERGE_RETRY_AFTER: Final = timedelta(hours=6)
 MERGE_LOOKS: Final = 3
 MERGE_LOOKS_FOR: Final = timedelta(minutes=2)
+DEQUEUE_AGAIN_AFTER: Final = timedelta(minutes=10)
 BRANCH_UPDATES: Final = 5
 BRANCH_UPDATE_CHECKS_FOR: Final = timedelta(hours=2)
 STOP_REARM_AFTER: Final = timedelta(minutes=5)

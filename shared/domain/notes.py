@@ -172,6 +172,8 @@ class ReviewNotes:
     """The head from which the town asked the forge to update the branch; the head that follows it is the town's own."""
     own_updates = _count()
     """How often the town has updated the branch since the last head that was not its own."""
+    own_updated_at = _time()
+    """When the town last asked for an update of the branch."""
     merge_claim = _object()
     """`{commit, head, base, at}`: an unproven report that the branch was merged."""
     merge_looks = _count()
@@ -182,7 +184,8 @@ class ReviewNotes:
     refused_head = _text()
     refused_as = _text()
     """The class of the forge's last refusal to merge, at `refused_head`."""
-    refusals = _count()
+    refusals = _object()
+    """How often the forge has refused to merge `refused_head`, by class."""
     refused_at = _time()
     queued_at = _time()
     """When the pull request entered a merge queue."""
@@ -190,6 +193,10 @@ class ReviewNotes:
     """Polls in a row that found it neither in the queue nor merged."""
     change_requests = _list()
     """The ids of the reviews that request changes and have had their feedback bead."""
+    reviewers_asked = _object()
+    """By the id of each review that requests changes: the last head at which its author was asked, or need not be asked."""
+    reviewers_to_ask = _list()
+    """The people whom the next tick asks to review again."""
     polls_failed = _count()
     """Polls in a row that could not look: they back off."""
     episode = _text()

@@ -110,7 +110,21 @@ def _moved_on(town: Town, effect: Effect) -> bool:
     if effect.kind is EffectKind.DISPATCH_AGENT:
         agent = lookup.agent(town, effect.subject)
         return agent is None or agent.status is not AgentStatus.WORKING or agent.generation != effect.generation
-    if effect.kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
+    if effect.kind in _OF_REVIEWS:
         review = lookup.bead(town, effect.subject)
-        return review is None or not review.live
+        if review is None or not review.live:
+            return True
+        # A retry must not merge, or change the branch, while somebody works on it. The rules ask again when it is free.
+        changes = effect.kind in (EffectKind.MERGE_PR, EffectKind.UPDATE_BRANCH)
+        return changes and bool(lookup.unresolved_blockers(town, review.id))
     return False
+
+
+_OF_REVIEWS = (
+    EffectKind.POLL_PR,
+    EffectKind.MERGE_PR,
+    EffectKind.VERIFY_MERGE,
+    EffectKind.UPDATE_BRANCH,
+    EffectKind.REQUEST_REVIEW,
+)
+"""The effects that are about an MR and end with it. Leaving a merge queue is not among them: it is for an MR that has ended."""

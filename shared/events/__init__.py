@@ -21,11 +21,14 @@ from shared.events.agents import (
     NudgeTimeout,
 )
 from shared.events.base import Event, EventResult, UnreadableEvent
-from shared.events.beads import BeadCancelled, BeadCreated, BeadReopened, BeadUpdated
+from shared.events.beads import BeadCreated, BeadUpdated
+from shared.events.cancelling import BeadCancelled
 from shared.events.containers import ContainerEviction, ContainerReady, ContainerStatus
+from shared.events.convoy_changes import ConvoyChanged
 from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
 from shared.events.effect_results import RESULT_EVENTS
 from shared.events.pull_requests import PrAutoMerge, PrConflictDetected, PrFeedbackDetected, PrStatusChanged
+from shared.events.reopening import BeadReopened
 from shared.events.town import TOWN_EVENTS
 from shared.town.inbox import Fact
 
@@ -48,6 +51,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     BeadReopened,
     ConvoyCreated,
     ConvoyStarted,
+    ConvoyChanged,
     ConvoyClosed,
     PrStatusChanged,
     PrFeedbackDetected,

@@ -1,13 +1,12 @@
-"""Events about beads: created, updated, cancelled, reopened (spec/events.md 4.3)."""
+"""Events about beads: created and updated (spec/events.md 4.3)."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from shared.actions import StopAgent
 from shared.domain import notes
-from shared.domain.notes import BeadNotes, BranchNotes, ConvoyNotes, Metadata, ReviewNotes
+from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
-from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
+from shared.domain.states import BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import (
     BodyText,
@@ -25,27 +24,9 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import audit, beads, convoys, hooks, reviews, rigs
-from shared.town.writing.beads import Failure
+from shared.town.writing import audit, beads, membership, reviews, rigs
 
 CREATABLE: Final = (BeadType.ISSUE, BeadType.MESSAGE, BeadType.MERGE_REQUEST, BeadType.MOLECULE)
-REOPENABLE: Final = (BeadType.ISSUE, BeadType.MERGE_REQUEST, BeadType.CONVOY)
-
-_FORGOTTEN_BY_REOPENING: Final = (
-    BeadNotes.failure_reason.gone,
-    BeadNotes.failure_kind.gone,
-    BeadNotes.failure_message.gone,
-    BeadNotes.failed_blocker_notified.gone,
-    ReviewNotes.feedback_cap_escalated.gone,
-    ReviewNotes.conflict_cap_escalated.gone,
-)
-_FORGOTTEN_BY_A_REVIEW: Final = (ReviewNotes.poll_transient_count.to(0), ReviewNotes.poll_non_transient_count.to(0))
-_FORGOTTEN_BY_A_CONVOY: Final = (
-    ConvoyNotes.landing_mr_attempts.gone,
-    ConvoyNotes.last_landing_mr_attempt_at.gone,
-    ConvoyNotes.respawn_suppressed_attempt.gone,
-    ConvoyNotes.ready_to_land.gone,
-)
 
 
 class GivenBead(Part):
@@ -112,6 +93,12 @@ class BeadCreated(Event):
             return Rejected("it depends on itself")
         if any(beads.closes_cycle(town, given.bead_id, other) for other in self._blockers(town)):
             return Rejected("cycle")
+        if given.convoy_id is not None and any(
+            beads.closes_cycle(town, given.convoy_id, other)
+            for other in self._blockers(town)
+            if other != given.convoy_id
+        ):
+            return Rejected("cycle: it would wait for its own convoy")
         return None
 
     def _refused_assignee(self, town: Town) -> EventOutcome | None:
@@ -148,9 +135,9 @@ class BeadCreated(Event):
                 created_by=given.created_by or fact.agent_id,
             ),
         )
-        if given.convoy_id is not None:
-            beads.add_edge(town, given.bead_id, given.convoy_id, "tracks")
-            convoys.record_progress(town, given.convoy_id)
+        convoy = lookup.bead(town, given.convoy_id)
+        if convoy is not None:
+            membership.join(town, given.bead_id, convoy)
         for blocker in blockers:
             beads.add_edge(town, given.bead_id, blocker, "blocks")
         if given.type == BeadType.MERGE_REQUEST:
@@ -229,74 +216,3 @@ class BeadUpdated(Event):
 def _may_be_given_a_rig(bead: Bead) -> bool:
     """Whether a bead may get a rig: it has none, and is neither an agent nor a convoy."""
     return bead.rig_id is None and bead.type not in (BeadType.AGENT, BeadType.CONVOY)
-
-
-class BeadCancelled(Event):
-    """Somebody no longer wants a bead."""
-
-    event_type = "bead_cancelled"
-    needs = ("bead_id",)
-    senders = frozenset({"coordinator", "container", "operator"})
-
-    cancel_status: Literal["closed", "failed"] = "failed"
-    by: FreeText | None = None
-
-    def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Close or fail the bead, and unhook its agents. Its live merge requests are not changed."""
-        bead_id = fact.bead_id
-        if bead_id is None or not lookup.exists(town, bead_id):
-            return EventResult(MISSING)
-        actor = self.by or fact.agent_id or SYSTEM
-        failure = Failure("cancelled", "the bead was cancelled", "user")
-        moved = beads.move(
-            town, bead_id, BeadStatus(self.cancel_status), actor=actor, reason="cancelled", failure=failure
-        )
-        stops = release(town, bead_id, reason="bead cancelled")
-        return EventResult(Applied() if moved == "moved" else TERMINAL, stops)
-
-
-def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:
-    """Unhook every agent from a bead; returns the actions that stop the working and stalled ones, by agent id."""
-    stops = []
-    for agent in lookup.agents_hooked_to(town, bead_id):
-        if agent.status.busy:
-            stops.append(StopAgent(agent_id=agent.id, reason=reason))
-        hooks.unhook(town, agent.id)
-    return tuple(stops)
-
-
-class BeadReopened(Event):
-    """Somebody asked to try a failed bead again. This is the only way out of the status failed."""
-
-    event_type = "bead_reopened"
-    needs = ("bead_id",)
-    senders = frozenset({"coordinator", "container", "operator"})
-
-    by: FreeText | None = None
-    reason: FreeText | None = None
-
-    def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Open it again, with all of its attempts reset."""
-        bead = lookup.bead(town, fact.bead_id)
-        if bead is None:
-            return EventResult(MISSING)
-        if bead.status is not BeadStatus.FAILED:
-            return EventResult(Skipped("not failed"))
-        if bead.type not in REOPENABLE:
-            return EventResult(Skipped("not reopenable"))
-        beads.reopen(town, bead.id)
-        self._forget_failures(town, bead)
-        given = {"by": self.by or fact.agent_id, "reason": self.reason}
-        why = {name: value for name, value in given.items() if value is not None}
-        audit.record(town, bead.id, "reopened", old=bead.status.value, new=BeadStatus.OPEN.value, metadata=why)
-        return EventResult(Applied())
-
-    def _forget_failures(self, town: Town, bead: Bead) -> None:
-        changes = [*_FORGOTTEN_BY_REOPENING]
-        if bead.type is BeadType.MERGE_REQUEST:
-            changes += _FORGOTTEN_BY_A_REVIEW
-        if bead.type is BeadType.CONVOY:
-            changes += _FORGOTTEN_BY_A_CONVOY
-            for review_id in lookup.failed_reviews_of(town, bead.id):
-                beads.note(town, review_id, ReviewNotes.awaiting_approval.gone)
-        beads.note(town, bead.id, *changes)

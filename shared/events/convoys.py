@@ -8,11 +8,11 @@ from pydantic import Field
 
 from shared.actions import StopAgent
 from shared.domain import ids
-from shared.domain.notes import ConvoyNotes, known
+from shared.domain.notes import BeadNotes, ConvoyNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
 from shared.events.base import Event, EventResult
-from shared.events.beads import release
+from shared.events.cancelling import release
 from shared.events.fields import BodyText, FreeText, IdText, Integer, NonEmptyText, Part, PriorityName, Texts
 from shared.town import lookup
 from shared.town.inbox import Fact
@@ -144,9 +144,13 @@ class ConvoyStarted(Event):
     convoy_id: IdText
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the convoy's id is enough
-        """Let its tasks be dispatched."""
+        """Let its tasks be dispatched; let a convoy that is held be landed again."""
+        convoy = lookup.bead(town, self.convoy_id)
+        if convoy is not None and not convoy.live:
+            return EventResult(TERMINAL if convoy.type is BeadType.CONVOY else MISSING)
         started = convoys.start(town, self.convoy_id)
-        return EventResult(Applied() if started == "started" else Skipped(started))
+        freed = started == "already" and beads.note(town, self.convoy_id, BeadNotes.held.gone)
+        return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 
 class ConvoyClosed(Event):

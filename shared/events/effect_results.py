@@ -5,7 +5,7 @@ from typing import Final
 from shared.events.base import Event
 from shared.events.deliveries import EffectDone, MayorNotified, NudgeResult
 from shared.events.dispatch_results import DispatchResult, StopResult, dispatch_expired
-from shared.events.merge_results import PrMergeResult
+from shared.events.merge_results import BranchUpdated, PrDequeued, PrMergeResult, ReviewRequested
 from shared.events.polls import PrPolled
 
 RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
@@ -13,6 +13,9 @@ RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
     StopResult,
     PrPolled,
     PrMergeResult,
+    BranchUpdated,
+    PrDequeued,
+    ReviewRequested,
     NudgeResult,
     MayorNotified,
     EffectDone,
@@ -20,12 +23,15 @@ RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
 
 __all__ = [
     "RESULT_EVENTS",
+    "BranchUpdated",
     "DispatchResult",
     "EffectDone",
     "MayorNotified",
     "NudgeResult",
+    "PrDequeued",
     "PrMergeResult",
     "PrPolled",
+    "ReviewRequested",
     "StopResult",
     "dispatch_expired",
 ]

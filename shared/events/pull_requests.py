@@ -18,7 +18,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import beads, escalations, reviews
+from shared.town.writing import beads, escalations, merging, reviews
 
 ALREADY: Final = EventResult(Skipped("already"))
 
@@ -96,15 +96,27 @@ class PrStatusChanged(Event):
     sha: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """End the review in the same way as the pull request. A merge counts even while rework is open."""
+        """End the review in the same way as the pull request. A merge counts even while rework is open.
+
+        A merge after the end of the review is only recorded.
+        """
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
-            return review
+            return self._of_ended_review(town, lookup.bead(town, fact.bead_id)) or review
         if self.pr_state == "merged":
             reviews.complete(town, review.id, "merged", message="the pull request was merged", sha=self.sha)
         elif self.pr_state == "closed":
             reviews.complete(town, review.id, "failed", message="closed without merge")
+            reviews.note_pull_request_over(town, review.id)
         return EventResult(Applied())
+
+    def _of_ended_review(self, town: Town, review: Bead | None) -> EventResult | None:
+        """The end of a pull request whose review ended before it is noted; None if there is nothing new."""
+        if review is None or review.type is not BeadType.MERGE_REQUEST or self.pr_state == "open":
+            return None
+        if self.pr_state == "merged" and merging.record_late_merge(town, review, self.sha):
+            return EventResult(Applied())
+        return EventResult(Applied()) if reviews.note_pull_request_over(town, review.id) else None
 
 
 class PrFeedbackDetected(Event):

@@ -30,6 +30,10 @@ def _is_time(value: object) -> bool:
     return value is None or readable_time(value) is not None
 
 
+def _is_some_time(value: object) -> bool:
+    return readable_time(value) is not None
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
@@ -63,6 +67,7 @@ _SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
     TownKeys.counters.name: _object(poisoned=_is_count, conflicts=_is_count),
     TownKeys.triage.name: _object(last_batch_at=_is_time, fruitless=_is_count),
     TownKeys.paused.name: _is_flag,
+    TownKeys.queued_reviews.name: lambda value: isinstance(value, dict) and all(map(_is_some_time, value.values())),
     TownKeys.alerted.name: lambda value: isinstance(value, dict) and all(map(_is_time, value.values())),
 }
 

@@ -18,6 +18,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "backoff": "it was dispatched recently; the next attempt waits for its backoff",
     "bead_lost": "no agent is hooked to it; the agent that worked on it has {BEAD_LOST_AFTER} to report it done",
     "breaker_open": "too many beads failed to start",
+    "dequeue_again": "it leaves the merge queue; a failed call is repeated after {DEQUEUE_AGAIN_AFTER} or more",
     "escalation_bump": "its severity rises every {ESCALATION_BUMP} until somebody acknowledges it",
     "forgetting": "an idle agent is deleted after {AGENT_FORGET_AFTER} without activity",
     "heartbeat": "the agent's last heartbeat is at most {HEARTBEAT_LOST_AFTER} old",
@@ -38,6 +39,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "stalled": "the agent has stalled; it is unhooked after {STALLED_IDLE_AFTER}",
     "token_fresh": "the token is less than {TOKEN_REFRESH} old",
     "triage_backoff": "the next triage batch waits for its backoff",
+    "update_turn": "another pull request into its base is first; its checks have {BRANCH_UPDATE_CHECKS_FOR}",
 }
 """What each wait means. A name in braces stands for the limit of that name, so that no text repeats its value."""
 
@@ -50,6 +52,7 @@ HELD: Final[Mapping[Hold, str]] = {
     "missing_blocker": "it depends on a bead that does not exist",
     "held": f"it has the label {Label.HELD}",
     "staged": "its convoy is staged and has not been started",
+    "convoy_over": "its convoy is closed or failed: it must be reopened, or the bead taken out of it",
     "no_rig": "it does not belong to a rig",
     "rig_full": "its rig has the maximum number of working polecats",
     "one_at_a_time": "the refinery of its rig works on one review at a time",
@@ -66,6 +69,7 @@ STATES: Final[Mapping[State, str]] = {
     "addressee_rests": "it is delivered as soon as its addressee is working",
     "approval_missing": "its landing waits for a person's approval",
     "landing_live": "its landing is being reviewed",
+    "landing_held": "its landing was cancelled or ended: it does not land until the event convoy_started",
     "review_live": "a review of its work has not ended",
     "work_unfinished": "not all of its beads are done",
     "no_work": "it tracks no bead",

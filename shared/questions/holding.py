@@ -8,10 +8,11 @@ from typing import Final
 from shared.actions import DispatchAgent
 from shared.domain import limits
 from shared.domain.notes import ReviewNotes
-from shared.domain.states import AgentStatus, BeadStatus, BeadType, DispatchOutcome, EffectKind, Role
+from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
 from shared.domain.times import readable_time, span_text
 from shared.questions import guards
 from shared.questions.foresight import Foresight
+from shared.questions.process_ends import process_end
 from shared.questions.reasons import OBSTACLE_ACTORS, State
 from shared.questions.relaxed import Hold, under_review
 from shared.questions.rows import Row, row_of
@@ -25,8 +26,6 @@ from shared.town.rows import Agent
 from shared.town.town_keys import TownKeys
 
 CODE_OF: Final = {rule.name: rule.code for rule in RULES}
-_ENDED: Final = ("exited", "not_found", "stopped", "failed", "error")
-_NOT_AT_WORK: Final = (DispatchOutcome.REJECTED, DispatchOutcome.LOST)
 
 
 class Holding:
@@ -57,6 +56,7 @@ class Holding:
             "batch_live": self._batch,
             "no_rig": self._without_rig,
             "triage_exhausted": self._unanswered,
+            "convoy_over": self._convoy_over,
         }.get(hold)
         return Guard(hold, guards.hold_text(hold), self._since(row), actor="operator") if made is None else made(row)
 
@@ -116,7 +116,7 @@ class Holding:
         """The staged convoys that a bead tracks, in order of id; none for a convoy, which is staged itself."""
         found = self._sql.execute(
             "SELECT m.bead_id FROM bead_dependencies d JOIN convoy_metadata m ON m.bead_id = d.depends_on_bead_id "
-            "JOIN beads c ON c.bead_id = m.bead_id AND c.status = 'open' "
+            "JOIN beads c ON c.bead_id = m.bead_id AND c.type = 'convoy' "
             "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' AND m.staged = 1 ORDER BY m.bead_id",
             {"id": row.id},
         ).fetchall()
@@ -208,6 +208,23 @@ class Holding:
 
     def _labelled(self, row: Row) -> Guard:
         return Guard("held", guards.hold_text("held"), self._since(row, self._began.labelled(row.id)), actor="operator")
+
+    def _convoy_over(self, row: Row) -> Guard:
+        """Its convoy has ended: since the convoy's end, or since the bead joined or was reopened later."""
+        convoy = self._town.beads_of_ended_convoys.get(row.id)
+        if convoy is None:
+            return Guard("convoy_over", guards.hold_text("convoy_over"), self._since(row), actor="operator")
+        ended = row_of(self._sql, self._town, convoy)
+        closed = ended is not None and ended.status == BeadStatus.CLOSED
+        how = "closed: take the bead out of it" if closed else "failed: reopen it, or take the bead out of it"
+        says = f"its convoy {convoy} is {how}"
+        return Guard("convoy_over", says, self._since(row, self._began.moved(convoy)), actor=convoy)
+
+    def ended_convoy_of(self, row: Row) -> tuple[str, bool] | None:
+        """The closed or failed convoy of a bead, and whether it can be reopened; None if there is none."""
+        convoy = self._town.beads_of_ended_convoys.get(row.id)
+        ended = None if convoy is None else row_of(self._sql, self._town, convoy)
+        return None if ended is None else (ended.id, ended.status == BeadStatus.FAILED)
 
     def _full(self, row: Row) -> Guard:
         """Its rig has no free place: since the last one was taken, or since another bead came first."""
@@ -320,19 +337,6 @@ class Holding:
         if due.wait == "owner_beats":
             return self._town.agents_by_id.get(row.assignee or "")
         return row.agent if due.wait == "heartbeat" else None
-
-
-def process_end(agent: Agent) -> str | None:
-    """How an agent's process ended, as a clause; None if it may still run."""
-    if agent.status.busy:
-        return None
-    if agent.observed_status in _ENDED:
-        return f"the process of {agent.id} has ended ({agent.observed_status})"
-    if agent.status is AgentStatus.DEAD or agent.last_dispatch_outcome is DispatchOutcome.LOST:
-        return f"the process of {agent.id} is lost"
-    if agent.last_dispatch_outcome in _NOT_AT_WORK:
-        return f"the process of {agent.id} was not started"
-    return None
 
 
 def _listed(ids: Iterable[str]) -> str | None:

@@ -74,12 +74,22 @@ class Needs:
         if guard.guard in _IN_THE_WAY:
             yield from self._of_those_in_the_way(guard, events, row)
             return
+        if guard.guard == "convoy_over":
+            yield from self._of_ended_convoy(events, row)
+            return
         if guard.guard == "approval_missing":
             for review in self.holding.unapproved(row.id):
                 yield from _events(("bead_reopened",), review)
             events = ("convoy_closed",)
         for about in self._about(guard, row):
             yield from _events(events, about)
+
+    def _of_ended_convoy(self, events: tuple[str, ...], row: Row) -> Iterator[Need]:
+        """The events about an ended convoy: only a failed one can be reopened."""
+        found = self.holding.ended_convoy_of(row)
+        if found is not None:
+            convoy, reopens = found
+            yield from _events((each for each in events if reopens or each != "bead_reopened"), convoy)
 
     def _ended_by(self, guard: Guard, row: Row) -> tuple[str, ...]:
         is_convoy = row.type == BeadType.CONVOY

@@ -52,6 +52,17 @@ class ForgeLine:
 
 
 @answer
+class AbandonedLine:
+    """A merge request that ended while its pull request was open: when and why. Nobody polls or merges that pull request."""
+
+    bead_id: str
+    title: str
+    pr_url: str
+    ended_at: Time | None
+    reason: str | None
+
+
+@answer
 class EffectLine:
     """An effect that is not finished, for lists."""
 
@@ -135,6 +146,21 @@ def forge_answers(sql: sqlite3.Connection) -> tuple[ForgeLine, ...]:
         "WHERE n.subject = o.subject AND n.kind = o.kind AND n.state IN ('done', 'failed')) ORDER BY o.seq"
     ).fetchall()
     return lines_of(ForgeLine, rows)
+
+
+def abandoned_pull_requests(sql: sqlite3.Connection, *, limit: int) -> tuple[AbandonedLine, ...]:
+    """The pull requests that were left open when their merge requests ended, the newest first."""
+    rows = sql.execute(
+        "SELECT b.bead_id, b.title, r.pr_url, e.created_at, coalesce(json_extract(b.metadata, '$.failureMessage'), "
+        "json_extract(e.metadata, '$.reason')) "
+        "FROM beads b JOIN review_metadata r ON r.bead_id = b.bead_id AND r.pr_url IS NOT NULL "
+        "LEFT JOIN bead_events e ON e.seq = (SELECT MAX(n.seq) FROM bead_events n "
+        "WHERE n.bead_id = b.bead_id AND n.event_type = 'status_changed') "
+        "WHERE b.type = 'merge_request' AND b.status IN ('closed', 'failed') AND json_valid(b.metadata) "
+        "AND json_extract(b.metadata, '$.abandoned') = 1 ORDER BY e.seq DESC, b.bead_id LIMIT :limit",
+        {"limit": limit},
+    ).fetchall()
+    return lines_of(AbandonedLine, rows)
 
 
 def unfinished_effects(sql: sqlite3.Connection) -> tuple[EffectLine, ...]:

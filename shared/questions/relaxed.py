@@ -21,6 +21,7 @@ Hold = Literal[
     "missing_blocker",
     "held",
     "staged",
+    "convoy_over",
     "no_rig",
     "rig_full",
     "one_at_a_time",
@@ -37,6 +38,7 @@ _LIFTED: Final = (
     "reviews",
     "convoys",
     "staged_beads",
+    "beads_of_ended_convoys",
     "blockers",
     "in_review",
     "unfinished_effects",
@@ -143,6 +145,8 @@ class RelaxedReader(TownReader):
             yield "convoys", tuple(self._started(convoy) for convoy in self.convoys)
         if "staged" in without:
             yield "staged_beads", frozenset()
+        if "convoy_over" in without:
+            yield "beads_of_ended_convoys", {}
         if without & {"blocked_by", "missing_blocker"}:
             yield "blockers", self._without_blockers()
         if "review_live" in without:

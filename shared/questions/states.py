@@ -103,6 +103,8 @@ def _of_convoy(town: TownReader, moment: Tick, convoy: OpenConvoy) -> Standing:
     done = f"{convoy.done} of {convoy.total} beads are done"
     if stage == "C7":
         return Standing("approval_missing", stage, "reviewer")
+    if stage == "C6h":
+        return Standing("landing_held", stage)
     if stage == "C6":
         live = [each.id for each in town.landings.get(convoy.id, ()) if not each.status.terminal]
         return Standing("landing_live", stage, ", ".join(live) or "refinery")

@@ -22,7 +22,7 @@ from shared.ports.town_store import TownImage
 from shared.questions import alarms, overview
 from shared.questions.alarms import AlarmState
 from shared.questions.next_due import next_due
-from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
 from shared.runner.inputs import Reading, fix_input
@@ -32,6 +32,7 @@ from shared.town.reading import TownReader
 
 CONVOYS_SHOWN: Final = 50
 FAILED_SHOWN: Final = 20
+ABANDONED_SHOWN: Final = 50
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 _NO_TICK: Final = ""
 """A placeholder for the code version: a status does not show it, and computing it takes longer than the rest."""
@@ -127,6 +128,7 @@ class TownStatus:
     waiting: tuple[Waiting, ...]
     failed: tuple[FailedLine, ...]
     refused_by_forge: tuple[ForgeLine, ...]
+    abandoned: tuple[AbandonedLine, ...]
     convoys: tuple[ConvoyLine, ...]
     violations: tuple[OpenViolation, ...]
     unreadable: tuple[UnreadableRow, ...]
@@ -191,6 +193,7 @@ def _status(
         waiting=tuple(waits.of_beads.values()),
         failed=overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN),
         refused_by_forge=overview.forge_answers(sql),
+        abandoned=overview.abandoned_pull_requests(sql, limit=ABANDONED_SHOWN),
         convoys=overview.convoys(sql, limit=CONVOYS_SHOWN),
         violations=violations,
         unreadable=tuple(UnreadableRow(*place, why) for place, why in sorted(waits.town.unreadable.items())),

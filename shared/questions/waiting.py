@@ -13,6 +13,7 @@ WaitingReason = Literal[
     "awaiting_approval",
     "held",
     "staged",
+    "convoy_over",
     "draining",
     "settling",
     "breaker_open",

@@ -6,7 +6,7 @@ the first one wins. B2 runs before B1, so that a hooked agent keeps its place in
 
 from typing import Final
 
-from shared.rules import agents, beads, breaker, convoys, garbage, housekeeping, liveness, reviews, voices
+from shared.rules import agents, beads, breaker, convoys, garbage, housekeeping, liveness, merging, reviews, voices
 from shared.rules.base import Rule
 
 RULES: Final = (
@@ -31,6 +31,9 @@ RULES: Final = (
     Rule("R4", reviews.fail_orphaned),
     Rule("R1", reviews.poll_pull_request),
     Rule("R1m", reviews.merge_pull_request),
+    Rule("R1u", merging.update_branch),
+    Rule("R1q", merging.leave_queue),
+    Rule("R1v", merging.ask_reviewers),
     Rule("R2", reviews.reopen_stuck),
     Rule("R3", reviews.reopen_abandoned),
     Rule("R-ft", reviews.fast_track),
@@ -46,6 +49,7 @@ RULES: Final = (
     Rule("C4", convoys.mark_ready_to_land),
     Rule("C5", convoys.land),
     Rule("C6", convoys.wait_for_landing),
+    Rule("C6h", convoys.hold_landing),
     Rule("C7", convoys.hold_for_approval),
     Rule("C8", convoys.fail_exhausted),
     Rule("C9", convoys.cool_down_landing),

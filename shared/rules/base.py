@@ -15,6 +15,7 @@ Wait = Literal[
     "backoff",
     "bead_lost",
     "breaker_open",
+    "dequeue_again",
     "escalation_bump",
     "forgetting",
     "heartbeat",
@@ -35,6 +36,7 @@ Wait = Literal[
     "stalled",
     "token_fresh",
     "triage_backoff",
+    "update_turn",
 ]
 """The thing that a rule waits for. The names are wire format: answers show them."""
 

@@ -45,7 +45,13 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
             yield backoff
             continue
         rig_id = bead.rig_id or agent.rig_id
-        if bead.id in town.blockers or tick.draining or tick.breaker.open or not places.take(rig_id):
+        if (
+            bead.id in town.beads_of_ended_convoys
+            or bead.id in town.blockers
+            or tick.draining
+            or tick.breaker.open
+            or not places.take(rig_id)
+        ):
             continue
         yield DispatchAgent(agent_id=agent.id, bead_id=bead.id, rig_id=rig_id or "")
 

@@ -16,14 +16,14 @@ from shared.actions import (
     UpdateConvoyProgress,
 )
 from shared.domain import limits
-from shared.domain.notes import ConvoyNotes
+from shared.domain.notes import BeadNotes, ConvoyNotes
 from shared.domain.states import BeadStatus
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
 from shared.town.live import OpenConvoy
 from shared.town.reading import TownReader
 
-ConvoyStage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10"]
+ConvoyStage = Literal["C2", "C2f", "C3", "C4", "C5", "C6", "C6h", "C7", "C8", "C9", "C10"]
 
 
 def record_progress(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -64,6 +64,11 @@ def land(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 def wait_for_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """C6: while a landing MR is live, no other one is created. This rule has no action."""
+    yield from ()
+
+
+def hold_landing(town: TownReader, tick: Tick) -> Iterator[Decision]:
+    """C6h: a convoy whose landing was cancelled, or ended by what only a person can mend, is held. This rule has no action."""
     yield from ()
 
 
@@ -131,6 +136,8 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoySt
         return "C5"
     if BeadStatus.OPEN in statuses or BeadStatus.IN_PROGRESS in statuses:
         return "C6"
+    if BeadNotes.held.of(convoy.metadata):
+        return "C6h"
     if any(landing.status is BeadStatus.FAILED and landing.awaiting_approval for landing in landings):
         return "C7"
     attempts = ConvoyNotes.landing_mr_attempts.of(convoy.metadata)

@@ -6,7 +6,7 @@ later tick claims it again under the same key, or expires it if no attempt is le
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -16,11 +16,8 @@ from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.orders import (
     ContainerStopOrder,
     MayorOrder,
-    MergeOrder,
     ModelOrder,
     NudgeOrder,
-    PollOrder,
-    PullRequestOrder,
     StartOrder,
     StopOrder,
     TokenOrder,
@@ -28,13 +25,13 @@ from shared.domain.orders import (
 )
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
-from shared.domain.times import to_text
 from shared.ports.clock import Clock
-from shared.ports.forge import Asker, ForgeError, Merged, NotMerged, PullRequest, Queued, SourceForge
+from shared.ports.forge import SourceForge
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together
+from shared.runner.forge_effects import FORGE_EFFECTS, ForgeEffect
 from shared.runner.life import Life
-from shared.runner.result_events import Result, ResultEvent, event_of, failure, result_of_broken, success
+from shared.runner.result_events import Result, ResultEvent, event_of, failure, result_of_broken, short, success
 
 _NO_RUNTIME: Final = "no agent runtime is configured"
 _NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
@@ -145,7 +142,7 @@ def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
     if isinstance(answer, Started):
         return success(generation=generation, outcome="started", process_id=answer.process_id)
     outcome = "rejected" if isinstance(answer, StartRejected) else "unknown"
-    return failure(generation=generation, outcome=outcome, reason=_short(answer.reason) or "no reason given")
+    return failure(generation=generation, outcome=outcome, reason=short(answer.reason) or "no reason given")
 
 
 def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -156,42 +153,6 @@ def _stop(effect: ClaimedEffect, outside: Outside) -> Result:
         order.town_id, order.agent_id, generation=effect.generation, effect_id=effect.effect_id
     )
     return _ok(answer, generation=effect.generation)
-
-
-def _poll(effect: ClaimedEffect, outside: Outside) -> Result:
-    if outside.forge is None:
-        return failure(ok=False, error=_no_forge())
-    order = effect.order(PollOrder)
-    answer = outside.forge.pull_request(_asker(order), order.pr_url, want_feedback=order.want_feedback)
-    if isinstance(answer, ForgeError):
-        return failure(ok=False, error=_forge_error(answer))
-    said = asdict(answer)
-    said["sha"] = said.pop("merge_sha")
-    return success(ok=True, **{key: value for key, value in said.items() if value not in (None, False, ())})
-
-
-def _merge(effect: ClaimedEffect, outside: Outside) -> Result:
-    """Read the state and feedback of the PR again right before merging, then merge exactly the head that was judged."""
-    if outside.forge is None:
-        return failure(merged=False, error=_no_forge())
-    order = effect.order(MergeOrder)
-    asker = _asker(order)
-    seen = outside.forge.pull_request(asker, order.pr_url, want_feedback=True)
-    if isinstance(seen, ForgeError):
-        return failure(merged=False, error=_forge_error(seen))
-    if seen.state == "merged":
-        return _merged(seen.merge_sha)
-    problem = _not_mergeable(seen, order.head_sha)
-    if problem is not None:
-        return failure(merged=False, reason=problem)
-    answer = outside.forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
-    if isinstance(answer, Merged):
-        return _merged(answer.sha)
-    if isinstance(answer, Queued):
-        return success(merged=False, queued=True)
-    if isinstance(answer, NotMerged):
-        return failure(merged=False, reason=_short(answer.reason), refusal=answer.refusal)
-    return failure(merged=False, error=_forge_error(answer))
 
 
 def _nudge(effect: ClaimedEffect, outside: Outside) -> Result:
@@ -239,11 +200,14 @@ def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
     return _ok(outside.runtime.update_model(order, effect_id=effect.effect_id), kind=effect.kind)
 
 
+def _at_forge(act: ForgeEffect, effect: ClaimedEffect, outside: Outside) -> Result:
+    return act(effect, outside.forge)
+
+
 _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]] = {
     EffectKind.DISPATCH_AGENT: _dispatch,
     EffectKind.STOP_AGENT: _stop,
-    EffectKind.POLL_PR: _poll,
-    EffectKind.MERGE_PR: _merge,
+    **{kind: partial(_at_forge, act) for kind, act in FORGE_EFFECTS.items()},
     EffectKind.SEND_NUDGE: _nudge,
     EffectKind.NOTIFY_MAYOR: _tell_mayor,
     EffectKind.REFRESH_TOKEN: _refresh_token,
@@ -261,67 +225,14 @@ def _message(outside: Outside, town_id: str, agent_id: str, *, message_id: str, 
 def _ok(answer: Done | NotDone, **about: object) -> Result:
     if isinstance(answer, Done):
         return success(**about, ok=True)
-    return failure(**about, ok=False, error=_short(answer.error), passing=answer.passing)
+    return failure(**about, ok=False, error=short(answer.error), passing=answer.passing)
 
 
 def _delivered(answer: Done | NotDone, **about: object) -> Result:
     if isinstance(answer, Done):
         return success(**about, delivered=True)
-    return failure(**about, delivered=False, error=_short(answer.error), passing=answer.passing)
-
-
-def _merged(sha: str | None) -> Result:
-    return success(merged=True) if sha is None else success(merged=True, sha=sha)
-
-
-def _not_mergeable(seen: PullRequest, head_sha: object) -> str | None:
-    if seen.state == "closed":
-        return "the pull request was closed"
-    if seen.head_sha is None:
-        return "the forge does not say which head it would merge"
-    if head_sha is not None and seen.head_sha != head_sha:
-        return "the head moved since it was judged"
-    feedback = seen.feedback
-    if feedback is None:
-        return "its feedback could not be read"
-    stands_in_the_way = (
-        feedback.has_unresolved_comments
-        or feedback.has_failing_checks
-        or not feedback.all_checks_pass
-        or feedback.awaiting_approval
-        or feedback.changes_requested
-    )
-    return "new feedback since it was judged" if stands_in_the_way else None
-
-
-def _forge_error(error: ForgeError) -> dict[str, object]:
-    shown: dict[str, object] = {"kind": error.kind, "message": _short(error.message)}
-    if error.http_status is not None:
-        shown["http_status"] = error.http_status
-    if error.retry_at is not None:
-        shown["retry_at"] = to_text(error.retry_at)
-    about = {
-        "secret": error.secret,
-        "is_platform": error.is_platform,
-        "host": error.host,
-        "repository": error.repository,
-    }
-    return {**shown, **{key: value for key, value in about.items() if value}}
-
-
-def _asker(order: PullRequestOrder) -> Asker:
-    repository, upstream = (order.rig_repository, order.upstream) if isinstance(order, PollOrder) else (None, None)
-    return Asker(order.town_id, order.rig_id, order.rig_host, repository, upstream)
-
-
-def _no_forge() -> dict[str, object]:
-    return {"kind": "no_token", "message": "no source forge is configured for this deployment"}
+    return failure(**about, delivered=False, error=short(answer.error), passing=answer.passing)
 
 
 def _unconfigured(effect: ClaimedEffect) -> Result:
     return failure(kind=effect.kind, ok=False, error=_NO_RUNTIME)
-
-
-def _short(text: str) -> str:
-    """A text from outside, cut to 1,000 bytes so that it fits into an event."""
-    return text.encode()[:1000].decode(errors="ignore")

@@ -35,12 +35,36 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
     EffectKind.STOP_AGENT: "stop_result",
     EffectKind.POLL_PR: "pr_polled",
     EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.UPDATE_BRANCH: "branch_updated",
+    EffectKind.DEQUEUE: "pr_dequeued",
+    EffectKind.REQUEST_REVIEW: "review_requested",
     EffectKind.SEND_NUDGE: "nudge_result",
     EffectKind.NOTIFY_MAYOR: "mayor_notified",
     EffectKind.REFRESH_TOKEN: "effect_result",
     EffectKind.STOP_CONTAINER: "effect_result",
     EffectKind.UPDATE_MODEL: "effect_result",
 }
+
+
+ABOUT_REVIEWS: Final = (
+    EffectKind.POLL_PR,
+    EffectKind.MERGE_PR,
+    EffectKind.UPDATE_BRANCH,
+    EffectKind.DEQUEUE,
+    EffectKind.REQUEST_REVIEW,
+)
+"""The effects whose subject is a merge request and which call a forge."""
+_UNDONE: Final[Mapping[EffectKind, Mapping[str, object]]] = {
+    EffectKind.POLL_PR: {"ok": False},
+    EffectKind.MERGE_PR: {"merged": False},
+    EffectKind.DEQUEUE: {"ok": False},
+    EffectKind.REQUEST_REVIEW: {"ok": False},
+}
+
+
+def short(text: str) -> str:
+    """A text from outside, cut to 1,000 bytes so that it fits into an event."""
+    return text.encode()[:1000].decode(errors="ignore")
 
 
 def event_of(effect: ClaimedEffect, result: Result) -> ResultEvent:
@@ -53,7 +77,7 @@ def event_of(effect: ClaimedEffect, result: Result) -> ResultEvent:
     }
     if kind in (EffectKind.DISPATCH_AGENT, EffectKind.STOP_AGENT):
         event["agent_id"] = effect.subject
-    if kind in (EffectKind.POLL_PR, EffectKind.MERGE_PR):
+    if kind in ABOUT_REVIEWS:
         event["bead_id"] = effect.subject
     return event
 
@@ -74,10 +98,8 @@ def _unknown(effect: ClaimedEffect, text: str) -> Result:
     kind = EffectKind(effect.kind)
     if kind is EffectKind.DISPATCH_AGENT:
         return failure(generation=effect.generation, outcome="unknown", reason=text)
-    if kind is EffectKind.POLL_PR:
-        return failure(ok=False, error={"kind": "transient", "message": text})
-    if kind is EffectKind.MERGE_PR:
-        return failure(merged=False, error={"kind": "transient", "message": text})
+    if kind in ABOUT_REVIEWS:
+        return failure(**_UNDONE.get(kind, {}), error={"kind": "transient", "message": text})
     if kind is EffectKind.STOP_AGENT:
         return failure(generation=effect.generation, ok=False, error=text, passing=True)
     if kind is EffectKind.SEND_NUDGE:

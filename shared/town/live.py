@@ -102,12 +102,13 @@ class OpenConvoy:
 
 @dataclass(frozen=True, slots=True)
 class LandingReview:
-    """An MR bead of any status that tracks an open convoy."""
+    """An MR bead of any status that tracks an open convoy, and contains all of its work."""
 
     id: str
     convoy_id: str
     status: BeadStatus
     awaiting_approval: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,7 @@ def landing_of(row: Row) -> LandingReview:
         convoy_id=row[1],
         status=member(BEAD_STATUSES, row[2]),
         awaiting_approval=ReviewNotes.awaiting_approval.of(object_of(row[3])),
+        created_at=from_text(row[4]),
     )
 
 

@@ -61,7 +61,7 @@ def agents(town: Town, agent_ids: Sequence[str]) -> dict[str, Agent]:
         "WHERE a.bead_id IN (SELECT value FROM json_each(:ids)) ORDER BY a.bead_id",
         {"ids": canonical.dumps(list(agent_ids))},
     ).fetchall()
-    return {agent.id: agent for agent in _readable(town, rows, agent_of)}
+    return {agent.id: agent for agent in readable(town, rows, agent_of)}
 
 
 def review(town: Town, bead_id: str) -> Review | None:
@@ -79,7 +79,7 @@ def rigs(town: Town, *, limit: int) -> list[Rig]:
         f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.created_at, g.id LIMIT :limit",  # noqa: S608
         {"limit": limit},
     ).fetchall()
-    return list(_readable(town, rows, rig_of))
+    return list(readable(town, rows, rig_of))
 
 
 def mayor(town: Town) -> Agent | None:
@@ -149,7 +149,7 @@ def unresolved_blockers(town: Town, bead_id: str) -> list[Bead]:
         "WHERE d.bead_id = :id AND d.dependency_type = 'blocks' AND b.status <> 'closed' ORDER BY b.bead_id",
         {"id": bead_id},
     ).fetchall()
-    blockers = _readable(town, rows, bead_of)
+    blockers = readable(town, rows, bead_of)
     return [blocker for blocker in blockers if blocker.live or failed_blocker_holds(town, blocker, dependent)]
 
 
@@ -160,7 +160,7 @@ def awaiting(town: Town, bead_id: str) -> list[Bead]:
         "AND instr(b.metadata, '\"awaits\"') > 0 AND instr(b.metadata, :name) > 0 ORDER BY b.bead_id",
         {"name": canonical.dumps(bead_id)},
     ).fetchall()
-    return [each for each in _readable(town, rows, bead_of) if bead_id in BeadNotes.awaits.of(each.metadata)]
+    return [each for each in readable(town, rows, bead_of) if bead_id in BeadNotes.awaits.of(each.metadata)]
 
 
 def failed_blocker_holds(town: Town, blocker: Bead, dependent: Bead) -> bool:
@@ -183,7 +183,7 @@ def children_with_label(town: Town, parent_id: str, label: str) -> int:
         f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id ORDER BY b.bead_id",  # noqa: S608
         {"id": parent_id},
     ).fetchall()
-    return sum(label in child.labels for child in _readable(town, rows, bead_of))
+    return sum(label in child.labels for child in readable(town, rows, bead_of))
 
 
 def convoy_of(town: Town, bead_id: str) -> tuple[str, str | None, str | None] | None:
@@ -221,7 +221,7 @@ def live_triage_batch(town: Town) -> str | None:
         "AND b.status IN ('open', 'in_progress', 'in_review') AND b.created_by = 'patrol' "
         "ORDER BY b.created_at, b.bead_id"
     ).fetchall()
-    return next((batch.id for batch in _readable(town, rows, bead_of) if Label.TRIAGE in batch.labels), None)
+    return next((batch.id for batch in readable(town, rows, bead_of) if Label.TRIAGE in batch.labels), None)
 
 
 def live_escalation_about(town: Town, review_id: str, category: str) -> str | None:
@@ -256,7 +256,33 @@ def requests_about(town: Town, escalation_id: str) -> list[str]:
     return [bead_id for (bead_id,) in rows]
 
 
-def _readable(town: Town, rows: list[Row], read: Callable[[Row], T]) -> list[T]:
+def in_progress_of(town: Town, agent_id: str) -> Bead | None:
+    """The bead in progress that is assigned to an agent. Of several, the one updated last; of these, the smallest id."""
+    row = town.sql.execute(
+        "SELECT bead_id FROM beads WHERE assignee_agent_bead_id = :agent "
+        "AND type IN ('issue', 'merge_request', 'message', 'molecule', 'escalation', 'convoy') AND status = 'in_progress' "
+        "ORDER BY updated_at DESC, bead_id LIMIT 1",
+        {"agent": agent_id},
+    ).fetchone()
+    return None if row is None else bead(town, row[0])
+
+
+def convoys_concerned(town: Town, bead_id: str) -> list[str]:
+    """The convoys whose counts a bead can change: those that it tracks, and for an MR those that its source tracks; by id."""
+    rows = town.sql.execute(
+        "SELECT c.bead_id FROM bead_dependencies d JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
+        "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' "
+        "UNION SELECT c.bead_id FROM bead_dependencies s "
+        "JOIN bead_dependencies d ON d.bead_id = s.depends_on_bead_id AND d.dependency_type = 'tracks' "
+        "JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
+        "WHERE s.bead_id = :id AND s.dependency_type = 'tracks' ORDER BY 1",
+        {"id": bead_id},
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def readable(town: Town, rows: list[Row], read: Callable[[Row], T]) -> list[T]:
+    """What can be read of these rows. Unreadable ones are noted for invariant 1."""
     found = []
     for row in rows:
         try:

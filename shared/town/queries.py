@@ -34,13 +34,15 @@ QUERIES: Final[dict[str, str]] = {
         SELECT v.dependent_id, v.dependent_type, v.blocker_id, v.blocker_status, v.blocker_labels, v.blocker_metadata
         FROM open_blockers v
         ORDER BY v.blocker_id, v.dependent_id""",
-    "staged": """
-        SELECT d.bead_id
-        FROM convoy_metadata m
-        CROSS JOIN beads c ON c.bead_id = m.bead_id AND c.status NOT IN ('closed', 'failed')
-        CROSS JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'
-        WHERE m.staged = 1
-        ORDER BY d.bead_id""",
+    "held_by_convoys": """
+        SELECT b.bead_id, c.bead_id, m.staged, c.status IN ('closed', 'failed')
+        FROM beads b
+        CROSS JOIN bead_dependencies d ON d.bead_id = b.bead_id AND d.dependency_type = 'tracks'
+        CROSS JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy'
+        CROSS JOIN convoy_metadata m ON m.bead_id = c.bead_id
+        WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review')
+            AND (m.staged = 1 OR c.status IN ('closed', 'failed'))
+        ORDER BY b.bead_id, c.bead_id""",
     "in_review": """
         SELECT i.bead_id, COALESCE(SUM(m.status IN ('open', 'in_progress')), 0), COALESCE(SUM(m.status = 'closed'), 0)
         FROM beads i
@@ -77,7 +79,7 @@ QUERIES: Final[dict[str, str]] = {
         WHERE b.type = 'merge_request' AND b.status IN ('open', 'in_progress')
         ORDER BY t.depends_on_bead_id""",
     "landings": """
-        SELECT b.bead_id, c.bead_id, b.status, b.metadata
+        SELECT b.bead_id, c.bead_id, b.status, b.metadata, b.created_at
         FROM beads c
         JOIN bead_dependencies d ON d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks'
         JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'merge_request'

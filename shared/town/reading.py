@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from shared.domain import limits
 from shared.domain.config import EffectiveSettings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
-from shared.domain.notes import BeadNotes, TriageNotes
+from shared.domain.notes import BeadNotes, ConvoyNotes, TriageNotes
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, time_or_none, to_text
 from shared.town import database, live
@@ -129,9 +129,19 @@ class TownReader:
         return {dependent: tuple(blockers) for dependent, blockers in found.items()}
 
     @cached_property
+    def _held_by_convoys(self) -> tuple[tuple[str, str, bool, bool], ...]:
+        """(issue, convoy, staged, over) for each live issue whose convoy holds it back."""
+        return tuple((row[0], row[1], bool(row[2]), bool(row[3])) for row in self._rows("held_by_convoys"))
+
+    @cached_property
     def staged_beads(self) -> frozenset[str]:
-        """The beads that track a live convoy that is staged."""
-        return frozenset(row[0] for row in self._rows("staged"))
+        """The live issues in a convoy that is staged, whatever the convoy's status."""
+        return frozenset(issue for issue, _, staged, _ in self._held_by_convoys if staged)
+
+    @cached_property
+    def beads_of_ended_convoys(self) -> Mapping[str, str]:
+        """The closed or failed convoy of each live issue that is in one, by issue."""
+        return {issue: convoy for issue, convoy, _, over in self._held_by_convoys if over}
 
     @cached_property
     def in_review(self) -> Mapping[str, live.ReviewCounts]:
@@ -158,10 +168,13 @@ class TownReader:
 
     @cached_property
     def landings(self) -> Mapping[str, tuple[live.LandingReview, ...]]:
-        """Landing MRs of any status, by the id of their open convoy."""
+        """Landing MRs of any status, by the id of their open convoy: only those with all of its work, created after it joined."""
         found: dict[str, list[live.LandingReview]] = {}
+        since = {convoy.id: ConvoyNotes.lands_after.of(convoy.metadata) for convoy in self.convoys}
         for landing in self._readable("landings", live.landing_of, table="beads"):
-            found.setdefault(landing.convoy_id, []).append(landing)
+            after = since.get(landing.convoy_id)
+            if after is None or landing.created_at > after:
+                found.setdefault(landing.convoy_id, []).append(landing)
         return {convoy: tuple(landings) for convoy, landings in found.items()}
 
     def recent_nudges(self, since: datetime) -> Mapping[tuple[str, str], datetime]:
@@ -247,6 +260,10 @@ class TownReader:
             (issue for issue in self.issues if Label.TRIAGE in issue.labels and issue.created_by == PATROL), None
         )
 
+    def held_by_convoy(self, issue_id: str) -> bool:
+        """Whether an issue is not dispatched because its convoy is staged or has ended."""
+        return issue_id in self.staged_beads or issue_id in self.beads_of_ended_convoys
+
     def dispatchable(self, issue: live.Issue) -> bool:
         """Whether B1 may dispatch this issue, apart from attempts, backoff, breaker, drain and a full rig."""
         return (
@@ -256,7 +273,7 @@ class TownReader:
             and Label.TRIAGE_REQUEST not in issue.labels
             and Label.HELD not in issue.labels
             and issue.id not in self.blockers
-            and issue.id not in self.staged_beads
+            and not self.held_by_convoy(issue.id)
             and issue.id not in self.hooks
         )
 

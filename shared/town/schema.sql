@@ -206,8 +206,8 @@ CREATE TABLE outbox (
     effect_id     TEXT NOT NULL PRIMARY KEY,
     seq           INTEGER NOT NULL UNIQUE,
     kind          TEXT NOT NULL CHECK (kind IN
-        ('dispatch_agent', 'stop_agent', 'poll_pr', 'merge_pr', 'send_nudge', 'notify_mayor', 'refresh_token',
-         'stop_container', 'update_model')),
+        ('dispatch_agent', 'stop_agent', 'poll_pr', 'merge_pr', 'verify_merge', 'update_branch', 'dequeue', 'request_review',
+         'send_nudge', 'notify_mayor', 'refresh_token', 'stop_container', 'update_model')),
     subject       TEXT NOT NULL,
     generation    INTEGER NOT NULL,
     payload       TEXT NOT NULL,

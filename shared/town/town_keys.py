@@ -178,6 +178,12 @@ class TownKeys:
     )
     forge_episodes: Key[dict[str, dict[str, object]]] = Key({}, read=_or_empty_objects)
     """The episodes in which a forge could not be read, by key: see `shared.events.episodes`."""
+    queued_reviews: Key[dict[str, datetime]] = Key(
+        {},
+        read=lambda stored: {key: from_text(at) for key, at in stored.items()},
+        write=lambda queued: {key: to_text(at) for key, at in queued.items()},
+    )
+    """The merge requests whose pull request may be in a merge queue, live or not: when the town may next take it out."""
     last_idle_stop_at = _time()
     last_token_refresh_at = _time()
     mayor_working_since = _time()

@@ -57,6 +57,12 @@ class Verdict:
     difference: str
 
 
+def superseded() -> dict[str, str]:
+    """The cases that a later decision contradicts, by id: the decision and why. They are not run."""
+    listed = (Path(__file__).parent / "superseded.txt").read_text(encoding="utf-8").splitlines()
+    return {case_id: why for case_id, _, why in (line.partition(" ") for line in listed)}
+
+
 def read_cases(path: Path) -> Iterator[dict[str, Any]]:
     """The cases of a file of JSON lines, gzip or plain. A line that is no JSON object is a case that fails."""
     content = path.read_bytes()

@@ -7,6 +7,11 @@ from tests.conventions.sources import files_under, name_of
 
 NOT_PORTS: Final = {
     "shared/adapters/forges.py: PullRequestApi": "what the adapters of single forges have in common; nobody else sees it",
+    "shared/domain/green.py: Findings": "what is judged of a pull request, as values of the core and of the port",
+    "shared/domain/green.py: IsDraft": "the same",
+    "shared/domain/green.py: Shown": "the same",
+    "shared/domain/identities.py: HasId": "which pull request it is, as values of the core and of the port",
+    "shared/domain/identities.py: Seen": "the same",
     "shared/domain/images.py: PagedImage": "an image as a value: the core imports no port",
     "shared/rules/beads.py: Dispatched": "what the rules need to know of an issue or a review: a value of the core",
     "shared/runner/figures.py: Figures": "what the loops tell beside `Metrics`: its values are reports of the runner",

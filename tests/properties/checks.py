@@ -45,6 +45,7 @@ class Checks:
             self.the_invariants_hold(ticked.report)
         self.every_event_has_one_outcome_and_keeps_it(life, ticked.report)
         self.only_reopening_changes_a_terminal_bead(life)
+        self.nothing_outlives_its_review(life)
         self.no_row_is_moved_to_two_states(life, ticked.report)
         self._remember(life)
 
@@ -93,6 +94,22 @@ class Checks:
             if before in TERMINAL and bead_id in now and now[bead_id] != before:
                 assert before == "failed", f"bead {bead_id} left closed for {now[bead_id]}"
                 assert bead_id in {bead for _, bead in reopened}, f"bead {bead_id} left failed without bead_reopened"
+
+    def nothing_outlives_its_review(self, life: Life) -> None:
+        """A review that has ended leaves no live follow-up behind, and an ended pull request that may be open is listed."""
+        left = life.town.rows(
+            "SELECT m.bead_id, b.bead_id FROM beads m JOIN beads b ON b.parent_bead_id = m.bead_id WHERE "
+            "m.type = 'merge_request' AND m.status IN ('closed', 'failed') AND b.status NOT IN ('closed', 'failed') "
+            "AND (b.labels LIKE '%gt:rework%' OR b.labels LIKE '%gt:pr-%') ORDER BY 1, 2"
+        )
+        assert left == [], f"follow-ups of ended reviews are live: {left}"
+        early = life.town.rows(
+            "SELECT c.bead_id FROM beads c WHERE c.type = 'convoy' AND c.status = 'closed' AND EXISTS (SELECT 1 "
+            "FROM bead_dependencies d JOIN beads b ON b.bead_id = d.bead_id AND b.type = 'issue' "
+            "WHERE d.depends_on_bead_id = c.bead_id AND d.dependency_type = 'tracks' "
+            "AND b.status NOT IN ('closed', 'failed')) ORDER BY 1"
+        )
+        assert not self._legal or early == [], f"closed convoys have live tasks: {early}"
 
     def no_row_is_moved_to_two_states(self, life: Life, report: TickReport) -> None:
         """No action loses against another of its pass; the counter counts conflicting events only."""

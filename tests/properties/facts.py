@@ -193,6 +193,21 @@ def _convoy_started(town: View, pick: int, variant: int) -> Fact:
     return Fact({"convoy_id": town.a_convoy(pick)})
 
 
+def _convoy_changed(town: View, pick: int, variant: int) -> Fact:
+    beads = [town.an_issue(pick), town.a_bead(pick + variant)]
+    changes: tuple[dict[str, Any], ...] = (
+        {"add": beads[:1]},
+        {"remove": town.tasks_of(town.a_convoy(pick))[:1]},
+        {"add": beads[:1]},
+        {"add": beads},
+        {"remove": beads[:1]},
+        {"add": beads[:1], "remove": town.tasks_of(town.a_convoy(pick))[:1]},
+        {},
+        {"remove": town.tasks_of(town.a_convoy(pick))},
+    )
+    return Fact({"convoy_id": town.a_convoy(pick), **changes[variant]})
+
+
 def _convoy_closed(town: View, pick: int, variant: int) -> Fact:
     return Fact({"convoy_id": town.an_issue(pick) if variant == 7 else town.a_convoy(pick)})
 
@@ -291,6 +306,7 @@ FACTS: Final[dict[str, Maker]] = {
     "bead_reopened": _bead_reopened,
     "convoy_created": _convoy_created,
     "convoy_started": _convoy_started,
+    "convoy_changed": _convoy_changed,
     "convoy_closed": _convoy_closed,
     "pr_status_changed": _pr_status_changed,
     "pr_feedback_detected": _pr_feedback_detected,

@@ -48,7 +48,7 @@ POLLS: Final[dict[str, dict[str, Any] | None]] = {
     "never": None,
 }
 STARTS: Final = ("started", "rejected", "unknown", "never", "late")
-MERGES: Final = ("merged", "refused", "transient", "never")
+MERGES: Final = ("merged", "queued", "refused", "transient", "never")
 CALLS: Final = ("ok", "passing", "failed", "never")
 """Answers to everything else: done, failed for now, failed for good, none at all."""
 
@@ -70,6 +70,8 @@ class Answers:
             return self._poll(effect, now)
         if effect.kind == "merge_pr":
             return self._merge(effect)
+        if effect.kind in ("update_branch", "dequeue", "request_review"):
+            return self._change(effect)
         return self._call(effect)
 
     def _start(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
@@ -95,11 +97,27 @@ class Answers:
             return None
         if self.merge == "merged":
             payload["sha"] = "m1"
+        elif self.merge == "queued":
+            payload["queued"] = True
         elif self.merge == "refused":
-            payload["reason"] = "the head moved"
+            payload |= {"reason": "the head moved", "refusal": "other"}
         else:
             payload["error"] = {"kind": "transient", "message": "try later"}
         return timedelta(seconds=2), "pr_merge_result", Fact({**_attempt(effect), **payload}, bead=effect.subject)
+
+    def _change(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
+        """The answer to the other changes of a pull request: as to a merge."""
+        if self.merge == "never":
+            return None
+        well = self.merge in ("merged", "queued")
+        error = (
+            {} if well else {"error": {"kind": "transient" if self.merge == "transient" else "http", "message": "no"}}
+        )
+        event_type = {"update_branch": "branch_updated", "dequeue": "pr_dequeued"}.get(effect.kind, "review_requested")
+        done: dict[str, Any] = {"ok": well}
+        if effect.kind == "update_branch":
+            done = {"outcome": "updated"} if well else {}
+        return timedelta(seconds=2), event_type, Fact({**_attempt(effect), **done, **error}, bead=effect.subject)
 
     def _call(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
         if self.call == "never":
@@ -126,6 +144,9 @@ RESULTS: Final = (
     "stop_result",
     "pr_polled",
     "pr_merge_result",
+    "branch_updated",
+    "pr_dequeued",
+    "review_requested",
     "nudge_result",
     "mayor_notified",
     "effect_result",

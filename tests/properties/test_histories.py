@@ -27,7 +27,7 @@ from tests.properties.starts import NOTHING_LEGAL, STARTS, begin
 from tests.properties.steps import Step
 from tests.towns import MS
 
-SILENT_RULES: Final = {"A9", "C2", "C6", "C9", "CB"}
+SILENT_RULES: Final = {"A9", "C2", "C6", "C6h", "C9", "CB"}
 """Rules that only wait: they leave a row to somebody else, or say when to look again."""
 
 

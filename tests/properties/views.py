@@ -73,6 +73,15 @@ class View:
         """The nth convoy, live ones first."""
         return self._bead(pick, "type = 'convoy'")
 
+    def tasks_of(self, convoy: str) -> list[str]:
+        """The beads that track a convoy."""
+        rows = self.town.rows(
+            "SELECT bead_id FROM bead_dependencies WHERE depends_on_bead_id = ? AND dependency_type = 'tracks' "
+            "ORDER BY bead_id",
+            convoy,
+        )
+        return [row[0] for row in rows]
+
     def a_bead(self, pick: int) -> str:
         """The nth bead that is no agent."""
         return self._bead(pick, "type <> 'agent'")

@@ -35,6 +35,9 @@ _RESULT: Final = {
     EffectKind.STOP_AGENT: "stop_result",
     EffectKind.POLL_PR: "pr_polled",
     EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.UPDATE_BRANCH: "branch_updated",
+    EffectKind.DEQUEUE: "pr_dequeued",
+    EffectKind.REQUEST_REVIEW: "review_requested",
     EffectKind.SEND_NUDGE: "nudge_result",
     EffectKind.NOTIFY_MAYOR: "mayor_notified",
     EffectKind.REFRESH_TOKEN: "effect_result",
@@ -62,7 +65,8 @@ def answer(town: TownBuilder, kind: str, subject: str | None = None, *, at: date
         subject,
         subject,
     )[0]
-    of_agent, of_review = kind in ("dispatch_agent", "stop_agent"), kind in ("poll_pr", "merge_pr")
+    of_agent = kind in ("dispatch_agent", "stop_agent")
+    of_review = kind in ("poll_pr", "merge_pr", "update_branch", "dequeue", "request_review")
     known: dict[str, Any] = {"effect_id": effect_id, "attempt": attempt}
     if of_agent:
         known["generation"] = generation

@@ -223,7 +223,12 @@ def test_after_five_landing_attempts_a_convoy_fails() -> None:
     town = a_convoy("closed", ready=True)
     now, report = T, town.tick()
     while town.status("c") == "open":
-        fails = [event("bead_cancelled", bead=bead, at=now) for bead, status in landings(town) if status == "open"]
+        closed = {"pr_url": "https://github.com/acme/main-rig/pull/1", "pr_state": "closed"}
+        fails = [
+            event("pr_status_changed", closed, bead=bead, at=now)
+            for bead, status in landings(town)
+            if status in ("open", "in_progress")
+        ]
         now = max(report.next_due or now, now + 5 * SECOND)
         report = town.tick(*fails, at=now)
         assert now < T + timedelta(hours=1)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shared.domain import canonical
-from shared.domain.notes import BeadNotes, Change, Metadata
+from shared.domain.errors import RowUnreadable
+from shared.domain.notes import BeadNotes, Change, Metadata, ReviewNotes
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
-from shared.town import lookup
+from shared.town import belonging, lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import audit, convoys, hooks
@@ -117,9 +118,31 @@ def move(
     if to is BeadStatus.CLOSED:
         note(town, bead_id, BeadNotes.note_for_next.gone)
     if to.terminal:
-        for convoy_id in _convoys_concerned(town, bead_id):
+        for convoy_id in lookup.convoys_concerned(town, bead_id):
             convoys.record_progress(town, convoy_id)
+        if bead_type == BeadType.MERGE_REQUEST:
+            _end_with_review(town, bead_id, to)
     return "moved"
+
+
+def _end_with_review(town: Town, review_id: str, to: BeadStatus) -> None:
+    """What ends with an MR, in whatever way it ends. Its pull request counts as open until the forge says otherwise."""
+    # Every end of an MR is a move, so this is the only place that has to know: rules at a cap, reports of the forge, people and
+    # a landing that is replaced all come through here. A follow-up would otherwise work on a branch that nobody merges any more.
+    # Example: m is cancelled while p resolves its feedback bead f. p is stopped and unhooked, and f fails with it.
+    review = lookup.review(town, review_id)
+    if review is not None and review.pr_url is not None:
+        note(town, review_id, ReviewNotes.abandoned.to(True))
+    ended = Failure("review_ended", "the merge request that it belongs to has ended", "review")
+    for follow_up in belonging.follow_ups_of(town, review_id):
+        hooks.release(town, follow_up, reason="the review has ended")
+        try:
+            move(town, follow_up, to, reason="the review has ended", failure=ended)
+            if to is BeadStatus.FAILED:
+                said = (BeadNotes.failure_reason.to(ended.code), BeadNotes.failure_message.to(ended.message))
+                note(town, follow_up, *said)
+        except RowUnreadable as error:
+            town.note_unreadable(error)
 
 
 def leave_note(town: Town, bead_id: str, text: str, *, by: str = SYSTEM) -> None:
@@ -135,7 +158,7 @@ def reopen(town: Town, bead_id: str) -> None:
         "WHERE bead_id = :id AND status = 'failed'",
         {"id": bead_id, "now": town.tick.now_text},
     )
-    for convoy_id in _convoys_concerned(town, bead_id):
+    for convoy_id in lookup.convoys_concerned(town, bead_id):
         convoys.record_progress(town, convoy_id)
 
 
@@ -267,15 +290,25 @@ def add_edge(town: Town, bead_id: str, depends_on: str, kind: Literal["blocks", 
     )
 
 
-def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
-    """Whether a bead that is about to be created would wait for itself through `depends_on`.
+def remove_edge(town: Town, bead_id: str, depends_on: str) -> None:
+    """Remove the edge between two beads, if there is one."""
+    town.sql.execute(
+        "DELETE FROM bead_dependencies WHERE bead_id = :bead AND depends_on_bead_id = :other",
+        {"bead": bead_id, "other": depends_on},
+    )
 
-    It would if that bead, or one that it waits for, awaits the new one.
+
+def closes_cycle(town: Town, bead_id: str, depends_on: str) -> bool:
+    """Whether a bead, which may be about to be created, would wait for itself through `depends_on`.
+
+    It would if that bead, or one that it waits for, awaits it. A convoy waits for its tasks, and an issue for its MRs.
     """
     targets = [bead_id, *(each.id for each in lookup.awaiting(town, bead_id))]
     row = town.sql.execute(
         "WITH RECURSIVE waits(id) AS (SELECT :start UNION SELECT d.depends_on_bead_id FROM waits w "
-        "JOIN bead_dependencies d ON d.bead_id = w.id AND d.dependency_type = 'blocks') "
+        "JOIN bead_dependencies d ON d.bead_id = w.id AND d.dependency_type = 'blocks' "
+        "UNION SELECT t.bead_id FROM waits w "
+        "JOIN bead_dependencies t ON t.depends_on_bead_id = w.id AND t.dependency_type = 'tracks') "
         "SELECT 1 FROM waits WHERE id IN (SELECT value FROM json_each(:targets)) LIMIT 1",
         {"start": depends_on, "targets": canonical.dumps(targets)},
     ).fetchone()
@@ -307,28 +340,3 @@ def delete(town: Town, bead_id: str) -> None:
         here,
     )
     town.sql.execute("DELETE FROM beads WHERE bead_id = :id", here)
-
-
-def in_progress_of(town: Town, agent_id: str) -> Bead | None:
-    """The bead in progress that is assigned to an agent. Of several, the one updated last; of these, the smallest id."""
-    row = town.sql.execute(
-        "SELECT bead_id FROM beads WHERE assignee_agent_bead_id = :agent "
-        "AND type IN ('issue', 'merge_request', 'message', 'molecule', 'escalation', 'convoy') AND status = 'in_progress' "
-        "ORDER BY updated_at DESC, bead_id LIMIT 1",
-        {"agent": agent_id},
-    ).fetchone()
-    return None if row is None else lookup.bead(town, row[0])
-
-
-def _convoys_concerned(town: Town, bead_id: str) -> list[str]:
-    """The convoys whose counts a bead can change: those that it tracks, and for an MR those that its source tracks; by id."""
-    rows = town.sql.execute(
-        "SELECT c.bead_id FROM bead_dependencies d JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
-        "WHERE d.bead_id = :id AND d.dependency_type = 'tracks' "
-        "UNION SELECT c.bead_id FROM bead_dependencies s "
-        "JOIN bead_dependencies d ON d.bead_id = s.depends_on_bead_id AND d.dependency_type = 'tracks' "
-        "JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy' "
-        "WHERE s.bead_id = :id AND s.dependency_type = 'tracks' ORDER BY 1",
-        {"id": bead_id},
-    ).fetchall()
-    return [row[0] for row in rows]

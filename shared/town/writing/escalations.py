@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.domain import limits
-from shared.domain.notes import Change, TriageNotes
+from shared.domain.notes import Change, EscalationNotes, TriageNotes
 from shared.domain.states import SYSTEM, BeadType, Label
 from shared.town import lookup
 from shared.town.town import Town
@@ -43,6 +43,24 @@ def escalate(
     )
     audit.record(town, bead_id, "escalated", new=severity, metadata={"category": category} if category else None)
     return bead_id
+
+
+def escalate_once(
+    town: Town,
+    cause: str,
+    title: str,
+    *,
+    severity: str = "high",
+    category: str | None = None,
+    body: str | None = None,
+    rig_id: str | None = None,
+    about: Sequence[Change] = (),
+) -> str | None:
+    """Create an escalation about a cause (`<reason>:<subject>`), unless one about it is live; its id if it was created."""
+    if lookup.live_escalation_with_cause(town, cause) is not None:
+        return None
+    marks = (EscalationNotes.cause.to(cause), *about)
+    return escalate(town, title, severity=severity, category=category, body=body, rig_id=rig_id, about=marks)
 
 
 def acknowledge(town: Town, bead_id: str) -> str:

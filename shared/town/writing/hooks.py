@@ -65,3 +65,10 @@ def unhook(town: Town, agent_id: str, *, done: bool = False) -> bool:
         leases.revoke(town, agent_id, reason=leases.GIVEN_BACK)
     audit.record(town, row[0], "unhooked", agent_id=agent_id)
     return True
+
+
+def release(town: Town, bead_id: str, *, reason: str) -> None:
+    """Unhook every agent from a bead, readable or not, and stop what works on it."""
+    for agent_id in lookup.hooked_agent_ids(town, bead_id):
+        leases.revoke(town, agent_id, reason=reason)
+        unhook(town, agent_id)

@@ -1,8 +1,8 @@
 """Reviews: submitting and completing them (spec/data-model.md 3.11 and 3.12)."""
 
-from typing import Literal
+from typing import Final, Literal
 
-from shared.domain.notes import Metadata, ReviewNotes, known
+from shared.domain.notes import BeadNotes, ConvoyNotes, Metadata, ReviewNotes, known
 from shared.domain.obstacles import Obstacle
 from shared.domain.states import (
     SYSTEM,
@@ -11,11 +11,14 @@ from shared.domain.states import (
     Label,
     MergeMode,
 )
-from shared.town import lookup
+from shared.town import belonging, lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import audit, beads, convoys, escalations
+from shared.town.writing import audit, beads, convoys, escalations, hooks
 from shared.town.writing.beads import Failure
+
+FOLLOW_UP_LABELS: Final = (Label.REWORK, Label.PR_FIXUP, Label.PR_CONFLICT, Label.PR_FEEDBACK)
+"""The labels of beads that change the branch of a merge request; they are closed without a review of their own."""
 
 
 def valid_pr_url(url: str) -> bool:
@@ -52,6 +55,7 @@ def submit(
         ),
     )
     beads.add_edge(town, review_id, source.id, "tracks")
+    _take_over(town, source.id, stored_url)
     target = target_branch or default_target(town, rig_id, convoy)
     create_metadata(town, review_id, branch=branch, target_branch=target, pr_url=stored_url)
     agent_id = None if by == SYSTEM else by
@@ -99,45 +103,152 @@ def complete(
     *,
     message: str,
     sha: str | None = None,
+    failure: Failure | None = None,
+    actor: str = SYSTEM,
+    hold: bool = False,
 ) -> bool:
-    """End a review (3.12); False if it had already ended."""
+    """End a review (3.12); False if it had already ended.
+
+    `hold`: the work is not done again by itself; a person or an event must let it go on.
+    """
     to = BeadStatus.CLOSED if result == "merged" else BeadStatus.FAILED
-    failure = None if result == "merged" else Failure("review_failed", message, "review")
-    if beads.move(town, review_id, to, reason=message, failure=failure) != "moved":
+    why = None if result == "merged" else failure or Failure("review_failed", message, "review")
+    if beads.move(town, review_id, to, actor=actor, reason=message, failure=why) != "moved":
         return False
     if result == "merged":
-        town.sql.execute(
-            "UPDATE review_metadata SET merge_commit = :sha WHERE bead_id = :id AND :sha IS NOT NULL",
-            {"id": review_id, "sha": sha},
-        )
+        beads.note(town, review_id, ReviewNotes.abandoned.gone)
+        _note_merge_commit(town, review_id, sha)
     source = lookup.source_of(town, review_id)
     if source is None:
         return True
     if result == "merged":
-        _source_merged(town, source)
+        _source_merged(town, source, review_id)
     else:
-        _source_not_merged(town, source, result, message)
+        _source_not_merged(town, source, result, message, hold=hold)
     audit.record(town, source.id, "review_completed", new=result, metadata={"review": review_id, "message": message})
     return True
 
 
-def _source_merged(town: Town, source: Bead) -> None:
+def note_pull_request_over(town: Town, review_id: str) -> bool:
+    """Note that the pull request of an ended MR is not open any more; False if that was known."""
+    return beads.note(town, review_id, ReviewNotes.abandoned.gone)
+
+
+def _note_merge_commit(town: Town, review_id: str, sha: str | None) -> None:
+    town.sql.execute(
+        "UPDATE review_metadata SET merge_commit = :sha WHERE bead_id = :id AND :sha IS NOT NULL",
+        {"id": review_id, "sha": sha},
+    )
+
+
+def _source_merged(town: Town, source: Bead, merged_id: str) -> None:
+    if source.type is BeadType.CONVOY and not _lands_with(town, source, merged_id):
+        return
     moved = beads.move(town, source.id, BeadStatus.CLOSED, reason="merged")
     if moved == "moved" and source.type is BeadType.CONVOY:
         convoys.set_landed(town, source.id)
+    merged = lookup.review(town, merged_id)
     for sibling in lookup.live_reviews_of(town, source.id):
         beads.move(town, sibling, BeadStatus.CLOSED, reason="sibling merged")
+        other = lookup.review(town, sibling)
+        if merged is not None and other is not None and other.pr_url == merged.pr_url:
+            beads.note(town, sibling, ReviewNotes.abandoned.gone)
 
 
-def _source_not_merged(town: Town, source: Bead, result: str, message: str) -> None:
-    hooked = lookup.agents_hooked_to(town, source.id)
-    if source.type is BeadType.ISSUE and source.live and not hooked:
+def _lands_with(town: Town, convoy: Bead, review_id: str) -> bool:
+    """Whether the merge of a landing MR lands its convoy. Work that joined since has to land too, so the convoy lands again."""
+    review = lookup.bead(town, review_id)
+    after = ConvoyNotes.lands_after.of(convoy.metadata)
+    if review is None or (after is not None and review.created_at <= after):
+        return False
+    if not belonging.has_live_task(town, convoy.id):
+        return True
+    beads.note(town, convoy.id, ConvoyNotes.lands_after.to(town.tick.now))
+    return False
+
+
+def _source_not_merged(town: Town, source: Bead, result: str, message: str, *, hold: bool) -> None:
+    if hold:
+        _hold(town, source, message)
+    elif source.type is BeadType.ISSUE and source.live and not lookup.agents_hooked_to(town, source.id):
         beads.move(town, source.id, BeadStatus.OPEN, reason=message)
         beads.clear_assignee(town, source.id)
     if result == "conflict":
         escalations.escalate(
             town, f"Merge conflict: {source.title}", severity="high", category="merge_conflict", rig_id=source.rig_id
         )
+
+
+def _hold(town: Town, source: Bead, message: str) -> None:
+    """Hold the source of an MR that has ended: a convoy is not landed again, an issue is open and not dispatched.
+
+    An issue that somebody works on, or that has another live review, goes on: the MR was not its only attempt.
+    """
+    if not source.live:
+        return
+    if source.type is BeadType.CONVOY:
+        beads.note(town, source.id, BeadNotes.held.to(True))
+        return
+    if source.status is not BeadStatus.IN_REVIEW and lookup.hooked_agent_ids(town, source.id):
+        return
+    if source.type is not BeadType.ISSUE or lookup.live_reviews_of(town, source.id):
+        return
+    hooks.release(town, source.id, reason=message)
+    beads.move(town, source.id, BeadStatus.OPEN, reason=message)
+    beads.clear_assignee(town, source.id)
+    if Label.HELD not in source.labels:
+        beads.set_fields(town, source.id, {"labels": (*source.labels, Label.HELD)})
+
+
+def resume_source(town: Town, source: Bead) -> None:
+    """Let the source of a reopened MR go on: an issue is in review again, a convoy may be landed again."""
+    if source.type is BeadType.CONVOY:
+        beads.note(town, source.id, BeadNotes.held.gone)
+        return
+    if source.type is not BeadType.ISSUE:
+        return
+    beads.set_fields(town, source.id, {"labels": tuple(label for label in source.labels if label != Label.HELD)})
+    beads.move(town, source.id, BeadStatus.IN_REVIEW, reason="its review was reopened")
+
+
+def retarget(town: Town, source: Bead) -> None:
+    """Direct the live MRs of an issue to the branch into which its work goes now that it has another convoy, or none."""
+    convoy = lookup.convoy_of(town, source.id)
+    convoy_id, feature_branch, _ = convoy or (None, None, None)
+    for review_id in lookup.live_reviews_of(town, source.id):
+        town.sql.execute(
+            "UPDATE review_metadata SET target_branch = :target WHERE bead_id = :id",
+            {"id": review_id, "target": default_target(town, source.rig_id, convoy)},
+        )
+        beads.note(
+            town,
+            review_id,
+            ReviewNotes.convoy_id.to(convoy_id),
+            ReviewNotes.convoy_feature_branch.to(feature_branch),
+        )
+
+
+def open_pull_request_of(town: Town, source_id: str, *, branch: str, target_branch: str) -> str | None:
+    """The pull request that an ended MR of this source left open between these branches, the newest; None if there is none."""
+    for review_id in belonging.abandoned_reviews_of(town, source_id):
+        ended, review = lookup.bead(town, review_id), lookup.review(town, review_id)
+        if ended is None or review is None or "pr_mismatch" in _failures_of(ended):
+            continue
+        if (review.branch, review.target_branch) == (branch, target_branch):
+            return review.pr_url
+    return None
+
+
+def _failures_of(review: Bead) -> tuple[str | None, str | None]:
+    return BeadNotes.failure_reason.of(review.metadata), BeadNotes.failure_kind.of(review.metadata)
+
+
+def _take_over(town: Town, source_id: str, pr_url: str | None) -> None:
+    """The pull request has a live MR again, so no ended MR of this source counts it as abandoned."""
+    for review_id in belonging.abandoned_reviews_of(town, source_id):
+        review = lookup.review(town, review_id)
+        if pr_url is not None and review is not None and review.pr_url == pr_url:
+            beads.note(town, review_id, ReviewNotes.abandoned.gone)
 
 
 def set_obstacle(town: Town, review: Bead, obstacle: Obstacle | None, detail: str | None = None) -> None:
@@ -156,6 +267,9 @@ def set_pr_url(town: Town, review_id: str, pr_url: str) -> None:
     """Store the https address of a pull request in the review metadata and in the bead's metadata."""
     town.sql.execute("UPDATE review_metadata SET pr_url = :url WHERE bead_id = :id", {"id": review_id, "url": pr_url})
     beads.note(town, review_id, ReviewNotes.pr_url.to(pr_url))
+    source = lookup.source_of(town, review_id)
+    if source is not None:
+        _take_over(town, source.id, pr_url)
 
 
 def set_ready_since(town: Town, review_id: str, since: str | None) -> None:

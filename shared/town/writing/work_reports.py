@@ -12,7 +12,6 @@ from shared.town.town import Town
 from shared.town.writing import agents, audit, beads, escalations, hooks, leases, reviews
 from shared.town.writing.beads import Failure
 
-FOLLOW_UP_LABELS = (Label.REWORK, Label.PR_FIXUP, Label.PR_CONFLICT, Label.PR_FEEDBACK)
 EVICTION = "container eviction"
 
 
@@ -52,7 +51,7 @@ def _work_of(town: Town, agent: Agent, *, bead_id: str | None, generation: int |
     newest = agent.last_dispatch_bead_id
     if newest is not None and (bead_id == newest or (generation is not None and bead_id is None)):
         return newest
-    working_on = beads.in_progress_of(town, agent.id)
+    working_on = lookup.in_progress_of(town, agent.id)
     if bead_id is not None:
         named = lookup.bead(town, bead_id)
         working_on = (
@@ -108,7 +107,7 @@ def _closes_without_review(target: Bead) -> bool:
         return False
     if Label.TRIAGE in target.labels and target.created_by == PATROL:
         return True
-    return any(label in target.labels for label in FOLLOW_UP_LABELS)
+    return any(label in target.labels for label in reviews.FOLLOW_UP_LABELS)
 
 
 def _pull_request_opened(town: Town, agent: Agent, target: Bead, pr_url: str) -> None:

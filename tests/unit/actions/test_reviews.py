@@ -204,7 +204,9 @@ def test_a_merge_names_the_head_that_was_judged() -> None:
     stage = pending(a_town(), updated_at=EARLIER)
     assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
     rig = {"rig_id": "rig-1", "rig_host": "github.com"}
-    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, **rig, "head_sha": "abc"}
+    identity = {"head_branch": "gt/toast/1", "base_branch": "main", "head_repository": None, "base_repository": None}
+    checks = {"require_checks": False, "required_checks_only": False}
+    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, **rig, "head_sha": "abc", "expected": identity, **checks}
     assert stage.effects == [("merge_pr", "m", TICK_NO, payload)]
     assert stage.rows.metadata("m")["auto_merge_pending"] == 1
     assert stage.bead("m", "status", "updated_at") == ("in_progress", EARLIER)

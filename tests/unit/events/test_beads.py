@@ -356,7 +356,7 @@ def test_a_cancelled_bead_can_be_closed_instead() -> None:
     town.hears("bead_cancelled", {"cancel_status": "closed"}, bead_id="b1")
 
     assert (town.bead("b1")["status"], town.bead("b1")["closed_at"]) == ("closed", "2026-01-10T12:00:00.000Z")
-    assert town.bead("m1")["status"] == "in_progress"
+    assert (town.bead("m1")["status"], town.bead("m1")["metadata"]["failureReason"]) == ("failed", "cancelled")
 
 
 @pytest.mark.parametrize("status", ["closed", "failed"])

@@ -45,10 +45,14 @@ def test_a_review_that_never_was_is_missing(event_type: str, payload: dict[str, 
     assert town.outcome(event_type, payload, bead_id="b1") == "skipped: missing"
 
 
-@pytest.mark.parametrize(("event_type", "payload"), EVENTS)
-@pytest.mark.parametrize("status", ["closed", "failed"])
+@pytest.mark.parametrize(
+    ("status", "event_type", "payload"),
+    [(status, *each) for status in ("closed", "failed") for each in EVENTS if (status, each) != ("failed", EVENTS[0])],
+)
 def test_a_review_that_is_over_stays_as_it_is(event_type: str, payload: dict[str, Any], status: str) -> None:
+    """All but a merge after a failure, which is recorded: see test_merge_results."""
     town = a_town_with_a_pull_request(status)
+    town.sql.execute("UPDATE review_metadata SET merge_commit = 'abc'")
     before = town.everything()
 
     assert town.outcome(event_type, payload, bead_id="m1") == "skipped: terminal"
@@ -74,9 +78,21 @@ def test_a_merge_is_a_fact_even_while_rework_is_open() -> None:
     assert (town.bead("m1")["status"], town.bead("b1")["status"], town.bead("w1")["status"]) == (
         "closed",
         "closed",
-        "open",
+        "closed",
     )
     assert town.rows("review_metadata")[0]["merge_commit"] == "abc"
+
+
+def test_a_merge_after_the_end_of_its_review_is_kept_and_changes_nothing_else() -> None:
+    town = a_town_with_a_pull_request("failed")
+
+    payload = {"pr_url": PR, "pr_state": "merged", "sha": "abc"}
+    assert town.outcome("pr_status_changed", payload, bead_id="m1") == "applied"
+
+    assert town.rows("review_metadata")[0]["merge_commit"] == "abc"
+    assert town.bead("m1")["status"] == "failed"
+    assert town.audit("m1") == ["review_completed"]
+    assert town.outcome("pr_status_changed", payload, bead_id="m1") == "skipped: terminal"
 
 
 def test_a_pull_request_closed_without_merge_fails_the_review_and_reopens_the_work() -> None:

@@ -18,6 +18,15 @@ from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago
 
 PR = "https://github.com/acme/app/pull/7"
 BEAT = limits.HEARTBEAT_LOST_AFTER + MS
+
+
+def one_behind_another(town: TownBuilder) -> TownBuilder:
+    """m1 was updated and its checks run, so m2 waits for its turn."""
+    town.config(refinery={"auto_merge": True, "auto_merge_delay_minutes": 5})
+    town.review("m1", "in_progress", pr_url="https://x/1", metadata={"own_updated_at": to_text(ago(minutes=5))})
+    return town.review("m2", "in_progress", pr_url="https://x/2", metadata={"obstacle": "behind_base"})
+
+
 Case = tuple[str, str, str, datetime, Callable[[TownBuilder], TownBuilder]]
 
 
@@ -195,6 +204,25 @@ CASES: tuple[Case, ...] = (
         "p",
         T + timedelta(seconds=30) + MS,
         lambda t: at_work(t, progress=ago(minutes=70), nudged="reconciler:escalate"),
+    ),
+    (
+        "R1u",
+        "update_turn",
+        "m2",
+        ago(minutes=5) + limits.BRANCH_UPDATE_CHECKS_FOR + MS,
+        one_behind_another,
+    ),
+    (
+        "R1q",
+        "dequeue_again",
+        "m",
+        T + timedelta(minutes=3),
+        lambda t: (
+            t.review("m", "in_progress", pr_url="https://x/1", metadata={"queued_at": to_text(ago(minutes=1))})
+            .bead("w", labels=["gt:rework", "gt:held"])
+            .edge("m", "w")
+            .key("queued_reviews", {"m": to_text(T + timedelta(minutes=3))})
+        ),
     ),
     (
         "H1",

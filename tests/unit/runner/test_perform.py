@@ -312,31 +312,34 @@ def test_a_closed_pull_request_is_not_merged() -> None:
     forge.opens(PR)
     forge.closes(PR)
     answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
-    assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "the pull request was closed"}, [])
+    said = {"merged": False, "reason": "the pull request was closed", "refusal": "closed"}
+    assert (answer, forge.seen("merge")) == (said, [])
 
 
 def test_another_head_than_the_judged_one_is_not_merged() -> None:
     forge = FakeForge()
     forge.opens(PR, head_sha="head-2")
     answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
-    assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "the head moved since it was judged"}, [])
+    said = {"merged": False, "reason": "the head moved since it was judged", "refusal": "judged_anew"}
+    assert (answer, forge.seen("merge")) == (said, [])
 
 
 @pytest.mark.parametrize(
-    "feedback",
+    ("feedback", "says"),
     [
-        Feedback(has_unresolved_comments=True),
-        Feedback(has_failing_checks=True),
-        Feedback(all_checks_pass=False),
-        Feedback(awaiting_approval=True),
-        Feedback(changes_requested=True),
+        (Feedback(has_unresolved_comments=True), "it has comments that are not resolved"),
+        (Feedback(has_failing_checks=True), "a check fails"),
+        (Feedback(all_checks_pass=False), "not all checks have passed"),
+        (Feedback(awaiting_approval=True), "it lacks an approval"),
+        (Feedback(changes_requested=True), "a reviewer requested changes"),
     ],
 )
-def test_a_pull_request_that_is_no_longer_green_is_not_merged(feedback: Feedback) -> None:
+def test_a_pull_request_that_is_no_longer_green_is_not_merged(feedback: Feedback, says: str) -> None:
     forge = FakeForge()
     forge.opens(PR, feedback=feedback)
     answer = told(EFFECTS["merge_pr"], Outside(forge=forge))
-    assert (answer, forge.seen("merge")) == ({"merged": False, "reason": "new feedback since it was judged"}, [])
+    said = {"merged": False, "reason": f"new feedback since it was judged: {says}", "refusal": "judged_anew"}
+    assert (answer, forge.seen("merge")) == (said, [])
 
 
 def test_a_merge_always_names_the_head_whose_feedback_was_read() -> None:
@@ -354,15 +357,15 @@ def test_a_merge_always_names_the_head_whose_feedback_was_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unread", "reason"),
+    ("unread", "reason", "refusal"),
     [
-        ({"feedback": None}, "its feedback could not be read"),
-        ({"head_sha": None}, "the forge does not say which head it would merge"),
+        ({"feedback": None}, "new feedback since it was judged: its feedback could not be read", "judged_anew"),
+        ({"head_sha": None}, "the forge does not say which head it would merge", "other"),
     ],
 )
-def test_what_could_not_be_read_is_not_merged(unread: dict[str, Any], reason: str) -> None:
+def test_what_could_not_be_read_is_not_merged(unread: dict[str, Any], reason: str, refusal: str) -> None:
     forge = FakeForge()
     forge.opens(PR)
     forge.pull_requests[PR] = replace(forge.pull_requests[PR], **unread)
     effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
-    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": reason}
+    assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": reason, "refusal": refusal}

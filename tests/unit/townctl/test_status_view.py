@@ -24,6 +24,7 @@ IDLE: Final = TownStatus(
     waiting=(),
     failed=(),
     refused_by_forge=(),
+    abandoned=(),
     convoys=(),
     violations=(),
     unreadable=(),

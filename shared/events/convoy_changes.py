@@ -1,0 +1,77 @@
+"""The event convoy_changed: beads join a convoy or leave it (spec/events.md 4.4)."""
+
+from shared.domain.outcomes import MISSING, Applied, EventOutcome, Rejected
+from shared.domain.states import BeadStatus, BeadType
+from shared.events.base import Event, EventResult
+from shared.events.fields import Ids, IdText
+from shared.town import belonging, lookup
+from shared.town.inbox import Fact
+from shared.town.rows import Bead
+from shared.town.town import Town
+from shared.town.writing import beads, membership
+
+
+class ConvoyChanged(Event):
+    """Somebody put beads into a convoy, or took some out."""
+
+    event_type = "convoy_changed"
+    senders = frozenset({"coordinator", "container", "operator"})
+
+    convoy_id: IdText
+    add: Ids = ()
+    remove: Ids = ()
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """Take out the removed beads and let the added ones join, in the given order; or reject all of it."""
+        convoy = lookup.bead(town, self.convoy_id)
+        if convoy is None or convoy.type is not BeadType.CONVOY:
+            return EventResult(MISSING)
+        refusal = self._refusal(town, convoy)
+        if refusal is not None:
+            return EventResult(refusal)
+        for bead_id in dict.fromkeys(self.remove):
+            membership.leave(town, bead_id, convoy.id, why="convoy_changed", actor=fact.agent_id)
+        for bead_id in dict.fromkeys(self.add):
+            if not belonging.tracks(town, bead_id, convoy.id):
+                membership.join(town, bead_id, convoy)
+        return EventResult(Applied())
+
+    def _refusal(self, town: Town, convoy: Bead) -> EventOutcome | None:
+        if not self.add and not self.remove:
+            return Rejected("nothing to add and nothing to remove")
+        both = [bead_id for bead_id in self.add if bead_id in self.remove]
+        if both:
+            return Rejected(f"{both[0]} cannot be added and removed at once")
+        for bead_id in self.remove:
+            if not belonging.tracks(town, bead_id, convoy.id):
+                return Rejected(f"{bead_id} is not in the convoy {convoy.id}")
+        rig_id = self._rig_of(town, convoy)
+        for bead_id in self.add:
+            bead = lookup.bead(town, bead_id)
+            refusal = f"{bead_id} does not exist" if bead is None else _why_not(town, bead, convoy, rig_id)
+            if refusal is not None:
+                return Rejected(refusal)
+            rig_id = rig_id or (None if bead is None else bead.rig_id)
+        return None
+
+    def _rig_of(self, town: Town, convoy: Bead) -> str | None:
+        """The rig in which the convoy works once the removed beads are gone; None if it has none yet."""
+        stay = [bead for bead in lookup.tracked_issues(town, convoy.id) if bead not in self.remove]
+        return next((bead.rig_id for bead in (lookup.bead(town, each) for each in stay) if bead and bead.rig_id), None)
+
+
+def _why_not(town: Town, bead: Bead, convoy: Bead, rig_id: str | None) -> str | None:
+    """Why a bead cannot join a convoy; None if it can."""
+    other = lookup.convoy_of(town, bead.id)
+    if bead.type is not BeadType.ISSUE:
+        return f"{bead.id} is a bead of type {bead.type}, and a convoy consists of issues"
+    if not bead.live:
+        reopen = ": reopen it first" if bead.status is BeadStatus.FAILED else ""
+        return f"{bead.id} is {bead.status}{reopen}"
+    if other is not None and other[0] != convoy.id:
+        return f"{bead.id} is in the convoy {other[0]}: take it out there first"
+    if rig_id is not None and bead.rig_id is not None and bead.rig_id != rig_id:
+        return f"{bead.id} belongs to the rig {bead.rig_id}, and the convoy to {rig_id}"
+    if beads.closes_cycle(town, convoy.id, bead.id):
+        return f"cycle: {bead.id} waits for the convoy {convoy.id}"
+    return None
