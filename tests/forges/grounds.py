@@ -120,6 +120,12 @@ class Ground:
         whole = MergeClaim(git_url=f"https://{self.server.host}/{APP}.git", **given)  # type: ignore[arg-type]
         return self.served.forge.proof(self.asker(), whole)
 
+    def refuses_checks(self) -> None:
+        """The token may not read checks any more."""
+        self.app.hides_checks = True
+        refused: set[str] = getattr(self.server, "refuses", set())
+        refused.add("checks")
+
     def trouble(
         self, status: int, body: object = None, *, times: int | None = 1, path: str = "", **headers: str
     ) -> None:
