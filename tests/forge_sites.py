@@ -195,6 +195,7 @@ def served(server: FakeGitHub | FakeGitLab, *, clock: FakeClock | None = None) -
     """An adapter and its fake server; at the end, every REST answer must have fitted the forge's own description."""
     with server.serving():
         clock, secrets = clock or FakeClock(T), FakeSecrets({f"platform/forges/{server.host}": TOKEN})
+        server.site.now = clock.now
         kind: Literal["github", "gitlab"] = "github" if isinstance(server, FakeGitHub) else "gitlab"
         hosts = (*USUAL_HOSTS, ForgeHost.of(kind, server.host, server.api_url))
         yield Served(server, clock, secrets, Forges(secrets, clock, hosts=hosts))

@@ -1,38 +1,53 @@
-"""A fake GitHub on this machine: REST as GitHub's OpenAPI document describes it, GraphQL executed on GitHub's own schema.
+"""A fake GitHub on this machine: REST as GitHub's OpenAPI document describes it; GraphQL is `fake_github_graphql`.
 
 Each answer starts as the smallest one that the OpenAPI document allows and is filled with the state of its pull request; tests
-check every answer against the document (`github_api.contract`). The GraphQL schema is a slice of the real one, so a query that
-GitHub would refuse is refused here too.
+check every answer against the document (`github_api.contract`). A repository that was renamed is redirected to its id.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
-from infra.devstack.fake_forge import FakeForgeServer, Outcome, Pull, Reply, Request
+from infra.devstack import fake_github_rules as rules
+from infra.devstack.fake_forge import FakeForgeServer, Reply, Request
+from infra.devstack.fake_github_graphql import GitHubGraphQL, blob_id
+from infra.devstack.fake_github_rules import no, not_found
+from infra.devstack.fake_site import Home, Pull
 from infra.devstack.github_api import contract
 
+_REPOSITORY: Final = re.compile(r"/(?:repos/([^/]+/[^/]+)|repositories/(\d+))(/.*)?")
 _PULLS: Final = "/repos/{owner}/{repo}/pulls"
 _PULL: Final = _PULLS + "/{pull_number}"
+_COMPARE: Final = "/repos/{owner}/{repo}/compare/{basehead}"
+_STATUS: Final = "/repos/{owner}/{repo}/commits/{ref}/status"
 _ROUTES: Final = (
-    ("POST", _PULLS, re.compile(r"/repos/([^/]+/[^/]+)/pulls")),
-    ("GET", _PULL, re.compile(r"/repos/([^/]+/[^/]+)/pulls/(\d+)")),
-    ("PUT", _PULL + "/merge", re.compile(r"/repos/([^/]+/[^/]+)/pulls/(\d+)/merge")),
-    ("POST", _PULL + "/comments", re.compile(r"/repos/([^/]+/[^/]+)/pulls/(\d+)/comments")),
-    ("GET", "/repos/{owner}/{repo}/commits/{ref}/status", re.compile(r"/repos/([^/]+/[^/]+)/commits/([^/]+)/status")),
+    ("POST", _PULLS, re.compile(r"/pulls")),
+    ("GET", _PULL, re.compile(r"/pulls/(\d+)")),
+    ("PUT", _PULL + "/merge", re.compile(r"/pulls/(\d+)/merge")),
+    ("PUT", _PULL + "/update-branch", re.compile(r"/pulls/(\d+)/update-branch")),
+    ("POST", _PULL + "/requested_reviewers", re.compile(r"/pulls/(\d+)/requested_reviewers")),
+    ("POST", _PULL + "/comments", re.compile(r"/pulls/(\d+)/comments")),
+    ("GET", _COMPARE, re.compile(r"/compare/([^/]+)")),
+    ("GET", _STATUS, re.compile(r"/commits/([^/]+)/status")),
 )
-_CONCLUSION: Final[dict[Outcome, tuple[str, str | None]]] = {
-    "success": ("COMPLETED", "SUCCESS"),
-    "failure": ("COMPLETED", "FAILURE"),
-    "pending": ("IN_PROGRESS", None),
-}
 
 
 class FakeGitHub(FakeForgeServer):
-    """The server. `host` is the host in the web addresses of its pull requests."""
+    """The server. `host` is the host in the web addresses of its pull requests.
+
+    The token may not see the repositories of `hidden`, not read the parts of `refuses` (see `fake_github_graphql`), and with
+    `bypass` merge against the rules of a base. `strangers` are people who may not review.
+    """
 
     host = "github.com"
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.hidden: set[str] = set()
+        self.refuses: set[str] = set()
+        self.strangers: set[str] = set()
+        self.bypass = False
 
     @property
     def api_url(self) -> str:
@@ -47,41 +62,65 @@ class FakeGitHub(FakeForgeServer):
         """GitHub's answer to a request."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ("token", "bearer") or token not in self.tokens:
-            return Reply(401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"})
+            return no(401, "Bad credentials")
         if request.method == "POST" and request.path == "/api/graphql":
-            return self._graphql(request.body)
-        path = request.path.removeprefix("/api/v3")
+            graphql = GitHubGraphQL(self.site, self.url_of, self.hidden, self.refuses)
+            graphql.bypass = self.bypass
+            return Reply(200, graphql.answer(request.body))
+        found = _REPOSITORY.fullmatch(request.path.removeprefix("/api/v3"))
+        if found is None:
+            return not_found()
+        moved = self.site.led_to(found[1]) if found[1] else None
+        if moved is not None and moved.name not in self.hidden:
+            return self._moved(moved, request, found[3] or "")
+        home = self.site.at(found[1]) if found[1] else self.site.by_id(int(found[2]))
+        if home is None or home.name in self.hidden:
+            return not_found()
+        return self._routed(home, request, found[3] or "")
+
+    def _moved(self, home: Home, request: Request, path: str) -> Reply:
+        """Where a repository is now, by its id: 301 for reads, 307 for writes."""
+        reads = request.method == "GET"
+        location = f"{self.api_url}/repositories/{home.id}{path}"
+        told = {"message": "Moved Permanently" if reads else "Temporary Redirect", "url": location}
+        return Reply(301 if reads else 307, told, {"Location": location})
+
+    def _routed(self, home: Home, request: Request, path: str) -> Reply:
         for verb, name, pattern in _ROUTES:
             found = pattern.fullmatch(path)
             if found and verb == request.method:
-                reply = self._rest(name, found, request.body or {})
+                reply = self._rest(home, name, found, request.body or {})
                 return Reply(reply.status, reply.body, reply.headers, operation=f"{verb} {name}")
-        return _not_found()
+        return not_found()
 
-    def _rest(self, name: str, found: "re.Match[str]", body: Mapping[str, Any]) -> Reply:
+    def _rest(self, home: Home, name: str, found: "re.Match[str]", body: Mapping[str, Any]) -> Reply:
         if name == _PULLS:
-            return self._open(found[1], body)
-        if name.endswith("/status"):
-            return self._status(found[1], found[2])
-        pull = self.site.find(found[1], int(found[2]))
+            return self._open(home, body)
+        if name == _STATUS:
+            return self._status(home, unquote(found[1]))
+        if name == _COMPARE:
+            return self._compare(home, unquote(found[1]))
+        pull = self.site.find(home.name, int(found[1]))
         if pull is None:
-            return _not_found()
+            return not_found()
         if name == _PULL:
-            return Reply(200, self._shown(pull, f"GET {_PULL}", 200))
+            return Reply(200, self._shown(home, pull, f"GET {_PULL}", 200))
+        if name.endswith("/update-branch"):
+            return self._update(home, pull, body)
+        if name.endswith("/requested_reviewers"):
+            return self._request(pull, body)
         return self._merge(pull, body) if name.endswith("/merge") else self._comment(pull, body)
 
-    def _open(self, project: str, body: Mapping[str, Any]) -> Reply:
-        if any(
-            (each.project, each.head, each.state) == (project, body.get("head"), "open") for each in self.site.pulls
-        ):
-            return _no(422, f"A pull request already exists for {body.get('head')}.")
+    def _open(self, home: Home, body: Mapping[str, Any]) -> Reply:
+        if any((each.home, each.head, each.state) == (home.id, body.get("head"), "open") for each in self.site.pulls):
+            return no(422, f"A pull request already exists for {body.get('head')}.")
         try:
-            pull = self.site.opens(project, head=body["head"], base=body["base"], title=body["title"])
+            pull = self.site.opens(home.name, head=body["head"], base=body["base"], title=body["title"])
         except (KeyError, LookupError):
-            return Reply(422, {"message": "Validation Failed", "documentation_url": "https://docs.github.com/rest"})
-        return Reply(201, self._shown(pull, f"POST {_PULLS}", 201))
+            return no(422, "Validation Failed")
+        return Reply(201, self._shown(home, pull, f"POST {_PULLS}", 201))
 
-    def _shown(self, pull: Pull, operation: str, status: int) -> Any:
+    def _shown(self, home: Home, pull: Pull, operation: str, status: int) -> Any:
         known = self.site.looked_at(pull)
         body = contract.smallest(operation, status)
         is_merged = pull.state == "merged"
@@ -95,162 +134,93 @@ class FakeGitHub(FakeForgeServer):
             "merge_commit_sha": pull.merge_sha,
             "draft": pull.draft,
             "mergeable": not pull.conflicts if known else None,
-            "mergeable_state": _mergeable_state(pull) if known else "unknown",
+            "mergeable_state": rules.merge_state(self.site, pull).lower() if known else "unknown",
         }
         body["head"] |= {"ref": pull.head, "sha": pull.sha}
         body["base"] |= {"ref": pull.base}
         ways = {"allow_merge_commit": "merge", "allow_squash_merge": "squash", "allow_rebase_merge": "rebase"}
         body["base"]["repo"] |= {name: way in self.site.ways_to_merge for name, way in ways.items()}
+        body["base"]["repo"] |= {"id": home.id, "full_name": home.name}
+        head = self.site.by_id(pull.head_home)
+        if head is not None:
+            body["head"]["repo"] |= {"id": head.id, "full_name": head.name}
         return body
 
     def _merge(self, pull: Pull, body: Mapping[str, Any]) -> Reply:
         with self.site.lock:
-            if body.get("sha") not in (None, pull.sha):
-                return _no(409, "Head branch was modified. Review and try the merge again.")
-            if body.get("merge_method", "merge") not in self.site.ways_to_merge:
-                return _no(405, "Merge commits are not allowed on this repository.")
-            if pull.state != "open" or pull.draft or pull.conflicts or pull.decision not in (None, "APPROVED"):
-                return _no(405, "Pull Request is not mergeable")
-            sha = self.site.merge(pull)
+            refused = rules.refusal(self.site, pull, body, bypass=self.bypass)
+            if refused is not None:
+                return refused
+            sha = self.site.merge(pull, body.get("merge_method", "merge"), by="token")
         return Reply(200, {"sha": sha, "merged": True, "message": "Pull Request successfully merged"})
+
+    def _update(self, home: Home, pull: Pull, body: Mapping[str, Any]) -> Reply:
+        """Merge the base into the head. A head that is up to date is refused too."""
+        with self.site.lock:
+            if home.may_not_merge:
+                return no(403, "Resource not accessible by integration")
+            if body.get("expected_head_sha") not in (None, pull.sha):
+                return no(422, "expected head sha didn\u2019t match current head ref.")
+            if pull.conflicts:
+                return no(422, "merge conflict between base and head")
+            if not self.site.is_behind(pull):
+                return no(422, "There are no new commits on the base branch.")
+            self.site.updates(pull, rebase=False)
+        return Reply(202, {"message": "Updating pull request branch.", "url": self.url_of(pull)})
+
+    def _request(self, pull: Pull, body: Mapping[str, Any]) -> Reply:
+        asked = list(body.get("reviewers", ()))
+        if pull.author in asked:
+            return no(422, "Review cannot be requested from pull request author.")
+        if self.strangers.intersection(asked):
+            return no(422, "Reviews may only be requested from collaborators.")
+        for name in asked:
+            self.site.asks(pull, name)
+        operation = f"POST {_PULL}/requested_reviewers"
+        shown = contract.smallest(operation, 201)
+        return Reply(201, shown | {"number": pull.number, "title": pull.title, "html_url": self.url_of(pull)})
 
     def _comment(self, pull: Pull, body: Mapping[str, Any]) -> Reply:
         thread_id = self.site.comments(pull)
         shown = contract.smallest(f"POST {_PULL}/comments", 201)
         return Reply(201, shown | {"body": str(body.get("body", "")), "node_id": thread_id})
 
-    def _status(self, project: str, sha: str) -> Reply:
-        operation = "GET /repos/{owner}/{repo}/commits/{ref}/status"
-        pulls = [each for each in self.site.pulls if (each.project.lower(), each.sha) == (project.lower(), sha)]
+    def _compare(self, home: Home, given: str) -> Reply:
+        history = self.site.history
+        base, _, head = given.partition("...")
+        ends = [history.branches.get((home.id, each.removeprefix("refs/heads/")), each) for each in (base, head)]
+        if not all(each in history.commits for each in ends):
+            return not_found()
+        one, other = ends
+        start = history.base_of(one, other)
+        if start is None:
+            return no(404, f"No common ancestor between {base} and {head}.")
+        ahead, behind = len(history.past(other) - history.past(one)), len(history.past(one) - history.past(other))
+        status = {(True, True): "diverged", (True, False): "ahead", (False, True): "behind"}
+        shown = contract.smallest(f"GET {_COMPARE}", 200)
+        shown |= {"ahead_by": ahead, "behind_by": behind, "total_commits": ahead}
+        shown |= {"status": status.get((ahead > 0, behind > 0), "identical"), "files": self._files(start, other)}
+        return Reply(200, shown)
+
+    def _files(self, start: str, end: str) -> list[Any]:
+        before, after = self.site.history.commits[start].files, self.site.history.commits[end].files
+        smallest = contract.smallest_of(contract.rest()["components"]["schemas"]["diff-entry"])
+        shown = []
+        for name in self.site.history.changed(start, end)[:300]:
+            status = "added" if name not in before else "modified" if name in after else "removed"
+            content = after.get(name, before.get(name, ""))
+            shown.append(smallest | {"filename": name, "status": status, "sha": blob_id(content)})
+        return shown
+
+    def _status(self, home: Home, sha: str) -> Reply:
+        pulls = [each for each in self.site.pulls if (each.home, each.sha) == (home.id, sha)]
         if not pulls:
-            return _not_found()
+            return not_found()
         one = contract.rest()["components"]["schemas"]["simple-commit-status"]
         statuses = [
             {**contract.smallest_of(one), "context": context, "state": outcome}
             for context, outcome in sorted(pulls[-1].statuses.items())
         ]
-        shown = contract.smallest(operation, 200)
+        shown = contract.smallest(f"GET {_STATUS}", 200)
         state = "failure" if "failure" in pulls[-1].statuses.values() else "success" if statuses else "pending"
         return Reply(200, {**shown, "sha": sha, "state": state, "total_count": len(statuses), "statuses": statuses})
-
-    # GraphQL
-
-    def _graphql(self, body: Mapping[str, Any]) -> Reply:
-        from graphql import graphql_sync
-
-        root = {"repository": self._repository, "resolveReviewThread": self._resolve}
-        done = graphql_sync(_schema(), body["query"], root, variable_values=body.get("variables"))
-        answer: dict[str, Any] = {"data": done.data}
-        if done.errors:
-            answer["errors"] = [
-                {"message": error.message, "path": list(error.path or ()), **(error.extensions or {})}
-                for error in done.errors
-            ]
-        return Reply(200, answer)
-
-    def _repository(self, _info: Any, *, owner: str, name: str, **_: Any) -> Any:
-        project = f"{owner}/{name}"
-        if project.lower() not in self.site.projects:
-            raise _not_resolved(f"Could not resolve to a Repository with the name '{project}'.")
-        return {
-            "name": name,
-            "pullRequest": lambda _info, number: self._graphql_pull(project, number),
-            "pullRequests": lambda _info, **given: self._graphql_pulls(project, **given),
-        }
-
-    def _graphql_pulls(self, project: str, *, headRefName: str = "", states: Any = (), **page: Any) -> Any:  # noqa: N803 - GitHub's
-        pulls = [
-            self._graphql_pull(project, pull.number)
-            for pull in self.site.pulls
-            if pull.project.lower() == project.lower()
-            and headRefName in ("", pull.head)
-            and (not states or pull.state.upper() in states)
-        ]
-        return _page(pulls, **{key: value for key, value in page.items() if key in ("first", "last", "after")})
-
-    def _graphql_pull(self, project: str, number: int) -> Any:
-        pull = self.site.find(project, number)
-        if pull is None:
-            raise _not_resolved(f"Could not resolve to a PullRequest with the number of {number}.")
-        threads = [{"id": key, "isResolved": done, "isOutdated": False} for key, done in pull.threads.items()]
-        commit = {"commit": {"oid": pull.sha, "statusCheckRollup": _rollup(pull)}}
-        return {
-            "number": number,
-            "url": self.url_of(pull),
-            "state": pull.state.upper(),
-            "isDraft": pull.draft,
-            "merged": pull.state == "merged",
-            "mergeable": "CONFLICTING" if pull.conflicts else "MERGEABLE",
-            "mergeStateStatus": _mergeable_state(pull).upper(),
-            "reviewDecision": pull.decision,
-            "headRefOid": pull.sha,
-            "headRefName": pull.head,
-            "baseRefName": pull.base,
-            "reviewThreads": lambda _info, **page: _page(threads, **page),
-            "commits": lambda _info, **page: _page([commit], **page),
-        }
-
-    def _resolve(self, _info: Any, **given: Any) -> Any:
-        thread_id = given["input"]["threadId"]
-        if not self.site.resolves_thread(thread_id):
-            raise _not_resolved(f"Could not resolve to a node with the global id of '{thread_id}'.")
-        return {"thread": {"id": thread_id, "isResolved": True, "isOutdated": False}}
-
-
-@cache
-def _schema() -> Any:
-    from graphql import build_schema
-
-    return build_schema((contract.HERE / "schema.graphql").read_text(encoding="utf-8"))
-
-
-def _rollup(pull: Pull) -> Any:
-    if not pull.checks:
-        return None  # as if the head had only legacy statuses and the token were not allowed to read checks
-    contexts: list[dict[str, Any]] = []
-    for name, outcome in sorted(pull.checks.items()):
-        status, conclusion = _CONCLUSION[outcome]
-        contexts.append({"__typename": "CheckRun", "name": name, "status": status, "conclusion": conclusion})
-    for name, outcome in sorted(pull.statuses.items()):
-        contexts.append({"__typename": "StatusContext", "context": name, "state": outcome.upper()})
-    state = "FAILURE" if "failure" in pull.outcomes else "PENDING" if "pending" in pull.outcomes else "SUCCESS"
-    return {"state": state, "contexts": lambda _info, **page: _page(contexts, **page)}
-
-
-def _page(
-    items: Sequence[Any], *, first: int | None = None, last: int | None = None, after: str | None = None, **_: Any
-) -> Any:
-    start = int(after) if after else 0
-    shown = list(items[start : start + first]) if first is not None else list(items[-(last or 100) :])
-    end = start + len(shown)
-    page = {"hasNextPage": first is not None and end < len(items), "hasPreviousPage": start > 0}
-    cursors = {"endCursor": str(end) if shown else None, "startCursor": str(start) if shown else None}
-    return {"nodes": shown, "totalCount": len(items), "pageInfo": {**page, **cursors}}
-
-
-def _mergeable_state(pull: Pull) -> str:
-    if pull.state != "open":
-        return "unknown"
-    if pull.conflicts:
-        return "dirty"
-    if pull.draft:
-        return "draft"
-    if pull.decision not in (None, "APPROVED"):
-        return "blocked"
-    if pull.behind:
-        return "behind"
-    return "clean" if all(outcome == "success" for outcome in pull.outcomes) else "unstable"
-
-
-def _not_resolved(message: str) -> Exception:
-    from graphql import GraphQLError
-
-    return GraphQLError(message, extensions={"type": "NOT_FOUND"})
-
-
-def _no(status: int, message: str) -> Reply:
-    return Reply(status, {"message": message, "documentation_url": "https://docs.github.com/rest"})
-
-
-def _not_found() -> Reply:
-    return Reply(404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404"})

@@ -8,14 +8,17 @@ import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Protocol
 
 from infra.devstack.fake_history import History
 
 ForgeDecision = Literal["APPROVED", "REVIEW_REQUIRED", "CHANGES_REQUESTED"]
-Outcome = Literal["success", "failure", "pending", "cancelled", "skipped"]
+Outcome = Literal["success", "failure", "pending", "queued", "cancelled", "skipped"]
 Opinion = Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED"]
 WayToMerge = Literal["merge", "squash", "rebase"]
+
+_START: Final = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
 
 class FakeRepository(Protocol):
@@ -56,7 +59,10 @@ class Home:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a check at one head. `may_fail`: GitLab's allow_failure; at GitHub such a check is not required."""
+    """One run of a check at one head. `may_fail`: GitLab's allow_failure; at GitHub such a check is not required.
+
+    A queued run has no beginning, and one that is pending has no end.
+    """
 
     id: int
     name: str
@@ -67,6 +73,8 @@ class Run:
     event: str = "pull_request"
     suite: int = 1
     may_fail: bool = False
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +138,13 @@ class Pull:
 
 @dataclass
 class Site:
-    """The pull requests of a forge, and the actions of people on them. `merged` is the forge's own log of merges."""
+    """The pull requests of a forge, and the actions of people on them. `merged` is its own log of merges, `now` its clock."""
 
     repository: FakeRepository | None = None
     ways_to_merge: tuple[str, ...] = ("merge", "squash", "rebase")
     on_open: Callable[[Pull], None] = lambda _pull: None
+    now: Callable[[], datetime] = lambda: _START
+    deletes_branches: bool = False
     pulls: list[Pull] = field(default_factory=list)
     projects: set[str] = field(default_factory=set)
     homes: list[Home] = field(default_factory=list)
@@ -235,6 +245,19 @@ class Site:
         with self.lock:
             return self._new_head(pull, (pull.sha,), {f"of-{pull.head}": str(len(self.history.commits))})
 
+    def forces(self, pull: Pull) -> str:
+        """Push other commits by force: its old head is no longer in the branch. Returns the new head."""
+        with self.lock:
+            self._known(pull)
+            parents = self.history.commits[pull.sha].parents
+            return self._new_head(pull, parents, {f"of-{pull.head}": str(len(self.history.commits))})
+
+    def retargets(self, pull: Pull, base: str) -> None:
+        """Its author changes its base, which takes it out of the queue."""
+        with self.lock:
+            self.leaves(pull)
+            pull.base = base
+
     def updates(self, pull: Pull, *, rebase: bool) -> str:
         """Bring its branch up to date, by a merge of the base or by a rebase onto it, and return the new head."""
         with self.lock:
@@ -291,6 +314,9 @@ class Site:
         """A check runs at its present head; an earlier run of it stays."""
         with self.lock:
             details.setdefault("suite", len(pull.runs) + 1)
+            details.setdefault("started_at", None if outcome == "queued" else self.now())
+            ends = None if outcome in ("queued", "pending") else details["started_at"]
+            details.setdefault("completed_at", ends)
             run = Run(self._next_id(), name, outcome, details.pop("sha", pull.sha), **details)
             pull.runs.append(run)
             return run
@@ -359,6 +385,8 @@ class Site:
             pull.merge_sha = made or self._merge_commit(pull, how)
             pull.state, pull.merges, pull.merged_how = "merged", pull.merges + 1, how
             self.leaves(pull)
+            if self.deletes_branches:
+                self.history.branches.pop((pull.head_home or 0, pull.head), None)
             self.merged.append((pull.project, pull.head, pull.base, by))
             return pull.merge_sha
 

@@ -35,14 +35,17 @@ _BY_ID: Final = re.compile(r"/(?:projects|repositories)/[0-9]{1,19}(?:/[!-~]*)?"
 
 LARGEST: Final = 8 << 20
 _LONGEST_MESSAGE: Final = 300
+_TOKEN: Final = re.compile(r"\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,6}-)[\w.-]{8,}", re.ASCII)
+"""Any token in a message, not only the one that was used. Those of GitHub's Apps are long and have dots, - and _ in them."""
+
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The differences between forges: the header that carries the token (after `token_prefix`), other headers, and a test
-    whether the message of a 403 or 429 means "slow down" if no header says so.
+    """The differences between forges: the header that carries the token (after `token_prefix`), other headers, a test
+    whether the message of a 403 or 429 means "slow down" if no header says so, and what helps against a refusal.
     """
 
     name: Literal["GitHub", "GitLab"]
@@ -50,6 +53,7 @@ class Dialect:
     token_prefix: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     says_slow_down: Callable[[str], bool] = lambda _message: False
+    helps: Callable[[int, Mapping[str, str]], str] = lambda _status, _headers: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +131,15 @@ class ForgeClient:
                 f"the answer is not {self._dialect.name}'s: {place or 'not the expected JSON value'}",
             )
 
-    def limited(self, headers: Mapping[str, str]) -> ForgeError:
-        """The error for an answer whose body says that the limit is used up."""
-        return self._limited(self._limits.reset(headers) or self._limits.slowed_down())
+    def limited(self, headers: Mapping[str, str], *, is_secondary: bool = False) -> ForgeError:
+        """The error for an answer whose body says that a limit is used up. The reset in it is not that of a secondary limit."""
+        reset = None if is_secondary else self._limits.reset(headers)
+        return self._limited(self._limits.end_of(headers) or reset or self._limits.slowed_down())
 
     def presentable(self, message: str) -> str:
         """A forge's message for people: without the token, truncated, and free of characters that cannot be stored."""
         clean = message.encode(errors="replace").decode().replace("\0", "?")
-        return clean.replace(self._token.reveal(), "***")[:_LONGEST_MESSAGE]
+        return _TOKEN.sub("***", clean.replace(self._token.reveal(), "***"))[:_LONGEST_MESSAGE]
 
     def _send(self, verb: str, path: str, body: object) -> HttpAnswer | ForgeError:
         token = self._token.reveal()
@@ -198,7 +203,8 @@ class ForgeClient:
                 return self._limited(until)
         if status >= 500 or status in (408, 429):
             return ForgeError("transient", message, http_status=status)
-        return ForgeError("http", message, http_status=status)
+        helps = self._dialect.helps(status, headers)
+        return ForgeError("http", f"{message} ({helps})" if helps else message, http_status=status)
 
     def _limited(self, until: datetime) -> ForgeError:
         self._note(until)

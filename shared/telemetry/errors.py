@@ -32,7 +32,8 @@ _SENSITIVE: Final = re.compile(
 )
 _SECRETS: Final = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # a JWT
-    r"|\b(?:gh[opsur]_|github_pat_|glpat-|xox[a-z]-|sk-)[\w-]{10,}"
+    r"|\b(?:gh[opsur]_|github_pat_|glpat-)[\w.-]{10,}"  # those of GitHub's Apps have dots in them
+    r"|\b(?:xox[a-z]-|sk-)[\w-]{10,}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"
     r"|(?i:bearer\s+\S+)"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user and password in a URL

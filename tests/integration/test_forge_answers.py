@@ -17,10 +17,11 @@ from shared.adapters.clock import wait_for
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.forges import Forges
-from shared.adapters.github.pulls import QUERY, GitHubPullRequests
+from shared.adapters.github import queries
+from shared.adapters.github.pulls import GitHubPullRequests
 from shared.adapters.gitlab.pulls import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
-from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest
+from shared.ports.forge import Asker, Feedback, ForgeError, MergeClaim, Merged, NotMerged, PullRequest
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
@@ -181,14 +182,18 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(either: Served) -> N
         (b"[" * 10_000, "the answer is nested deeper than 64 levels"),
         (b"<html>", "the answer is not JSON"),
         (b"[]", "the answer is not {name}'s: not the expected JSON value"),
-        (b"{}", "the answer is not {name}'s: {field}"),
+        (b"{}", "the answer is not {name}'s: {place}"),
     ],
 )
 def test_an_answer_that_cannot_be_read_says_why(either: Served, body: bytes, says: str) -> None:
     url = either.opens()
     either.server.trouble.plan(Trouble(200, body=body))
-    name, field = ("GitHub", "state") if isinstance(either.server, FakeGitHub) else ("GitLab", "data")
-    assert error(either, url).message == says.format(name=name, field=field)
+    is_github = isinstance(either.server, FakeGitHub)
+    named = {
+        "name": "GitHub" if is_github else "GitLab",
+        "place": "not the expected JSON value" if is_github else "data",
+    }
+    assert error(either, url).message == says.format(**named)
 
 
 def test_the_requests_of_one_look_share_a_connection(gitlab: Served) -> None:
@@ -380,13 +385,15 @@ def test_checks_of_another_head_than_the_judged_one_do_not_pass(github: Served) 
     assert not feedback(github, url).all_checks_pass
 
 
-@pytest.mark.parametrize(
-    "says", [{"state": "open", "merged": True}, {"state": "open", "merged_at": "2026-01-10T12:00:00Z"}]
-)
+@pytest.mark.parametrize("says", [{"state": "OPEN", "merged": True}, {"state": "MERGED", "merged": False}])
 def test_what_github_merged_is_merged_even_where_it_says_open_too(github: Served, says: dict[str, Any]) -> None:
+    def contradicts(answer: Any) -> Any:
+        answer["data"]["repository"]["pullRequest"] |= says
+        return answer
+
     url = github.opens()
     github.does(url, "merges")
-    github.server.trouble.plan(Trouble(lie=lambda answer: {**answer, "merged": False, "merged_at": None, **says}))
+    github.server.trouble.plan(Trouble(lie=contradicts))
     answer = read(github, url)
     assert isinstance(answer, PullRequest)
     assert (answer.state, answer.merge_sha) == ("merged", github.pull(url).merge_sha)
@@ -400,10 +407,7 @@ def test_a_repository_that_wants_no_merge_commits_gets_none(github: Served, ways
     github.site.ways_to_merge = ways
     answer = github.forge.merge(ASKER, url, head_sha=github.head(url), effect_id="e")
     assert isinstance(answer, Merged)
-    assert [request.body.get("merge_method") for request in github.server.requests if request.method == "PUT"] == [
-        None,
-        way,
-    ]
+    assert [request.body.get("merge_method") for request in github.server.requests if request.method == "PUT"] == [way]
 
 
 def test_a_repository_that_allows_no_way_at_all_is_not_asked_again(github: Served) -> None:
@@ -427,8 +431,11 @@ def test_the_query_asks_for_nothing_that_github_does_not_have() -> None:
     from graphql import build_schema, parse, validate
 
     schema = build_schema((contract.HERE / "schema.graphql").read_text(encoding="utf-8"))
-    assert validate(schema, parse(QUERY)) == []
-    assert validate(schema, parse(QUERY.replace("isDraft", "isDraught"))) != []
+    documents = [queries.LOOK, queries.MORE, queries.WAYS, queries.objects(2)]
+    documents += [queries.ENQUEUE, queries.DEQUEUE, queries.DISABLE_AUTO_MERGE]
+    for document in documents:
+        assert validate(schema, parse(document)) == []
+    assert validate(schema, parse(queries.LOOK.replace("isDraft", "isDraught"))) != []
 
 
 def test_the_contract_finds_an_answer_that_github_would_not_give() -> None:
@@ -545,13 +552,15 @@ def test_what_a_forge_says_can_be_stored(either: Served, said: Any) -> None:
     assert "\0" not in message
 
 
-def test_a_head_that_is_no_commit_stays_one_part_of_its_path(github: Served) -> None:
-    url = github.opens()
-    github.server.trouble.plan(
-        Trouble(lie=lambda shown: {**shown, "head": {**shown["head"], "sha": "../x?y=\u00e9 z"}})
-    )
-    assert error(github, url).http_status == 404
-    assert github.server.requests[-1].path.endswith("/commits/..%2Fx%3Fy%3D%C3%A9%20z/status")
+def test_a_commit_that_is_none_stays_one_part_of_its_path(github: Served) -> None:
+    """An agent names the head and the base of its work."""
+    pull = github.pull(github.opens())
+    github.site.merge(pull)
+    claim = MergeClaim("https://github.com/acme/app.git", "main", "work-0", head=pull.sha, base="../x?y=\u00e9 z")
+    answer = github.forge.proof(ASKER, claim)
+    assert isinstance(answer, ForgeError)
+    assert answer.http_status == 404
+    assert github.server.requests[-1].path.endswith(f"/compare/..%2Fx%3Fy%3D%C3%A9%20z...{pull.sha}")
 
 
 def test_a_token_that_a_forge_says_aloud_is_not_repeated(either: Served) -> None:

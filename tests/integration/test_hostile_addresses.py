@@ -149,9 +149,10 @@ def test_no_request_leaves_for_anything_but_the_configured_hosts(connections: li
             forges.pull_request(Asker("t1"), address, want_feedback=True)
             forges.merge(Asker("t1"), address, head_sha="1" * 40, effect_id="e")
         assert set(connections) <= {("127.0.0.1", github.port), ("127.0.0.1", gitlab.port)}
-        asked = {request.path for request in (*github.requests, *gitlab.requests)}
-        of_github = {"/api/v3/repos/acme/app/pulls/1", "/api/v3/repos/acme/app/pulls/1/merge"}
-        assert asked == {*of_github, "/api/graphql", "/api/v4/projects/acme%2Fapp"}
+        variables = [request.body["variables"] for request in github.requests]
+        assert {request.path for request in github.requests} == {"/api/graphql"}
+        assert {(each["owner"], each["name"], each["number"]) for each in variables} == {("acme", "app", 1)}
+        assert {request.path for request in gitlab.requests} == {"/api/graphql", "/api/v4/projects/acme%2Fapp"}
 
 
 def test_the_usual_hosts_are_asked_at_their_own_api_and_nowhere_else(connections: list[tuple[str, int]]) -> None:

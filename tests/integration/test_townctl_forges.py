@@ -121,7 +121,11 @@ def test_a_pull_request_is_polled_with_the_stored_token(
         given(monkeypatch, TOKEN)
         townctl.document("secret", "set", "t1", "--rig", "rig-1", "github", "--host", "ghe.example")
         townctl.document("run", "--once", "--forge-host", f"github=ghe.example={github.api_url}")
-        assert [request.path for request in github.requests] == ["/api/v3/repos/acme/main-rig/pulls/1"]
+        assert [request.path for request in github.requests] == ["/api/graphql"]
+        assert (
+            github.requests[0].body["variables"] | {"owner": "acme", "name": "main-rig", "number": 1}
+            == (github.requests[0].body["variables"])
+        )
         townctl.document("tick", "t1", "--force")
         journal = [tick["row"] for tick in townctl.document("ticks", "t1")["ticks"]]
         seen = [event for row in journal for event in row["inputs"]["new_events"]]

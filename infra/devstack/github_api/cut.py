@@ -8,6 +8,7 @@ prose.
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from graphql import (
     InterfaceTypeDefinitionNode,
     NamedTypeNode,
     ObjectTypeDefinitionNode,
+    UnionTypeDefinitionNode,
     parse,
     print_ast,
 )
@@ -27,46 +29,115 @@ OPERATIONS: Final = (
     ("/repos/{owner}/{repo}/pulls/{pull_number}", "get"),
     ("/repos/{owner}/{repo}/pulls/{pull_number}/merge", "put"),
     ("/repos/{owner}/{repo}/pulls/{pull_number}/comments", "post"),
+    ("/repos/{owner}/{repo}/pulls/{pull_number}/update-branch", "put"),
+    ("/repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers", "post"),
+    ("/repos/{owner}/{repo}/compare/{basehead}", "get"),
     ("/repos/{owner}/{repo}/commits/{ref}/status", "get"),
 )
 _BUILT_IN: Final = frozenset({"String", "Int", "Boolean", "ID", "Float"})
 _PROSE: Final = frozenset({"description", "example", "examples", "externalDocs", "title", "summary"})
 
+_PAGES: Final = ("nodes", "pageInfo", "totalCount")
 KEPT: Final = {
     "Query": ("repository",),
-    "Mutation": ("resolveReviewThread",),
-    "Repository": ("name", "pullRequest", "pullRequests"),
-    "PullRequestConnection": ("nodes", "pageInfo", "totalCount"),
-    "PullRequest": [
+    "Mutation": (
+        "resolveReviewThread",
+        "enqueuePullRequest",
+        "dequeuePullRequest",
+        "disablePullRequestAutoMerge",
+    ),
+    "Repository": (
+        "databaseId",
+        "name",
+        "nameWithOwner",
+        "mergeCommitAllowed",
+        "squashMergeAllowed",
+        "rebaseMergeAllowed",
+        "object",
+        "pullRequest",
+        "pullRequests",
+    ),
+    "PullRequestConnection": _PAGES,
+    "PullRequest": (
+        "id",
         "number",
         "url",
         "state",
+        "author",
         "isDraft",
         "merged",
         "mergeable",
         "mergeStateStatus",
+        "mergeCommit",
         "reviewDecision",
+        "latestOpinionatedReviews",
         "headRefOid",
         "headRefName",
+        "headRepository",
+        "baseRef",
         "baseRefName",
+        "baseRepository",
+        "isMergeQueueEnabled",
+        "isInMergeQueue",
+        "mergeQueueEntry",
+        "autoMergeRequest",
+        "viewerCanMergeAsAdmin",
         "reviewThreads",
         "commits",
-    ],
-    "PullRequestReviewThreadConnection": ("nodes", "pageInfo", "totalCount"),
+    ),
+    "Actor": ("login",),
+    "User": ("login",),
+    "Bot": ("login",),
+    "GitObject": ("oid",),
+    "Blob": ("oid",),
+    "Tree": ("oid",),
+    "Ref": ("name", "refUpdateRule", "rules"),
+    "RefUpdateRule": ("requiredStatusCheckContexts",),
+    "RepositoryRuleConnection": _PAGES,
+    "RepositoryRule": ("type", "parameters"),
+    "RuleParameters": ("RequiredStatusChecksParameters", "MergeQueueParameters"),
+    "RequiredStatusChecksParameters": None,
+    "MergeQueueParameters": None,
+    "StatusCheckConfiguration": None,
+    "PullRequestReviewConnection": _PAGES,
+    "PullRequestReview": ("id", "state", "author", "submittedAt"),
+    "PullRequestReviewThreadConnection": _PAGES,
     "PullRequestReviewThread": ("id", "isResolved", "isOutdated"),
-    "PullRequestCommitConnection": ("nodes", "pageInfo", "totalCount"),
+    "PullRequestCommitConnection": _PAGES,
     "PullRequestCommit": ("commit",),
-    "Commit": ("oid", "statusCheckRollup"),
+    "Commit": ("oid", "parents", "statusCheckRollup"),
+    "CommitConnection": _PAGES,
     "StatusCheckRollup": ("state", "contexts"),
-    "StatusCheckRollupContextConnection": ("nodes", "pageInfo", "totalCount"),
-    "CheckRun": ("name", "status", "conclusion"),
-    "StatusContext": ("context", "state"),
+    "StatusCheckRollupContextConnection": _PAGES,
+    "CheckRun": (
+        "databaseId",
+        "name",
+        "status",
+        "conclusion",
+        "startedAt",
+        "completedAt",
+        "isRequired",
+        "checkSuite",
+    ),
+    "CheckSuite": ("databaseId", "app", "workflowRun"),
+    "App": ("databaseId", "slug"),
+    "WorkflowRun": ("event", "runNumber", "workflow"),
+    "Workflow": ("name",),
+    "StatusContext": ("context", "state", "createdAt", "isRequired"),
+    "MergeQueueEntry": ("position", "state"),
+    "AutoMergeRequest": ("enabledAt",),
     "PageInfo": ("hasNextPage", "endCursor", "hasPreviousPage", "startCursor"),
     "ResolveReviewThreadPayload": ("clientMutationId", "thread"),
     "ResolveReviewThreadInput": None,
+    "EnqueuePullRequestPayload": ("clientMutationId", "mergeQueueEntry"),
+    "EnqueuePullRequestInput": None,
+    "DequeuePullRequestPayload": ("clientMutationId", "mergeQueueEntry"),
+    "DequeuePullRequestInput": None,
+    "DisablePullRequestAutoMergePayload": ("clientMutationId", "pullRequest"),
+    "DisablePullRequestAutoMergeInput": None,
     "StatusCheckRollupContext": None,
 }
-"""The types of the GraphQL schema that are kept, with the fields that are kept; None keeps the whole type."""
+"""The types of the GraphQL schema that are kept, with the fields, or the members of a union, that are kept; None keeps all."""
 
 
 def main() -> None:
@@ -106,11 +177,7 @@ def graphql_slice(whole: DocumentNode) -> str:
     types = {node.name.value: node for node in whole.definitions if isinstance(node, TypeDefinitionNode)}
     kept: dict[str, TypeDefinitionNode] = {}
     for name, fields in KEPT.items():
-        node = types[name]
-        if fields is not None and isinstance(node, ObjectTypeDefinitionNode):
-            chosen = tuple(field for field in node.fields or () if field.name.value in fields)
-            node = ObjectTypeDefinitionNode(name=node.name, fields=chosen, interfaces=())
-        kept[name] = node
+        kept[name] = _kept_of(types[name], fields)
     while wanted := sorted({used for node in kept.values() for used in _types_in(node)} - set(kept) - _BUILT_IN):
         name = wanted[0]
         if isinstance(types[name], ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode):
@@ -120,6 +187,19 @@ def graphql_slice(whole: DocumentNode) -> str:
         kept[name] = types[name]
     document = DocumentNode(definitions=tuple(kept[name] for name in sorted(kept)))
     return print_ast(visit(document, _Bare()))
+
+
+def _kept_of(node: TypeDefinitionNode, chosen: Sequence[str] | None) -> TypeDefinitionNode:
+    """A type with the chosen fields or members, and the interfaces that are kept."""
+    if isinstance(node, UnionTypeDefinitionNode) and chosen is not None:
+        return UnionTypeDefinitionNode(
+            name=node.name, types=tuple(each for each in node.types or () if each.name.value in chosen)
+        )
+    if not isinstance(node, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode):
+        return node
+    fields = tuple(field for field in node.fields or () if chosen is None or field.name.value in chosen)
+    interfaces = tuple(each for each in node.interfaces or () if each.name.value in KEPT)
+    return type(node)(name=node.name, fields=fields, interfaces=interfaces)
 
 
 class _Bare(Visitor):

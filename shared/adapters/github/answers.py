@@ -1,225 +1,303 @@
-"""The parts of GitHub's answers that matter here, and what they mean for a merge.
+"""The parts of GitHub's answers that matter here.
 
 Undeclared fields are ignored. Declared fields must have the form that GitHub documents; otherwise the answer is rejected
-as `invalid_response`.
+as `invalid_response`. A field that GitHub may refuse to a token on its own may be missing.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from shared.ports.forge import Feedback, PullRequest
-
-PAGES_AT_MOST: Final = 10
-"""At most 1,000 threads and 1,000 checks are read; if there are more, the checks count as not passed."""
-
-_FAILED: Final = frozenset(
-    {"FAILURE", "TIMED_OUT", "CANCELLED", "ACTION_REQUIRED", "STARTUP_FAILURE", "STALE", "ERROR"}
-)
-_PASSED: Final = frozenset({"SUCCESS", "NEUTRAL", "SKIPPED"})
+from shared.adapters.github.contexts import Answer, Contexts, Page, Rollup
+from shared.ports.forge import Feedback, Identity, PullRequest, RepositoryAt
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class _Head(_Answer):
-    sha: str = Field(min_length=1, max_length=64)
-
-
-class _Ways(_Answer):
-    allow_merge_commit: bool | None = None
-    allow_squash_merge: bool | None = None
-    allow_rebase_merge: bool | None = None
-
-
-class _Base(_Answer):
-    repo: _Ways = _Ways()
-
-
-class GitHubPull(_Answer):
-    """A pull request, as the REST API shows it."""
-
-    state: Literal["open", "closed"]
-    merged: bool = False
-    merged_at: str | None = None
-    merge_commit_sha: str | None = None
-    mergeable_state: str = "unknown"
-    draft: bool = False
-    head: _Head
-    base: _Base = _Base()
-
-    @property
-    def head_sha(self) -> str:
-        """The newest commit of its branch."""
-        return self.head.sha
-
-    @property
-    def state_of_it(self) -> Literal["open", "merged", "closed"]:
-        """`merged` if any field says so: GitHub's replicas disagree for short periods."""
-        return "merged" if self.merged or self.merged_at is not None else self.state
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is merged or closed."""
-        return self.state_of_it != "open"
-
-    def seen(self, feedback: Feedback | None) -> PullRequest:
-        """The pull request as the port describes it."""
-        state = self.state_of_it
-        return PullRequest(
-            state,
-            head_sha=self.head_sha,
-            merge_sha=self.merge_commit_sha if state == "merged" else None,
-            mergeable_state=self.mergeable_state,
-            feedback=feedback,
-        )
-
-    def other_way_to_merge(self) -> Literal["squash", "rebase"] | None:
-        """The method to use if the repository forbids merge commits; None if it allows them, or allows no other method."""
-        ways = self.base.repo
-        if ways.allow_merge_commit is not False:
-            return None
-        return "squash" if ways.allow_squash_merge else "rebase" if ways.allow_rebase_merge else None
-
-
-class GitHubMerge(_Answer):
-    """The answer to a successful merge."""
-
-    sha: str = Field(min_length=1, max_length=64)
-    merged: Literal[True]
-
-
-class _LegacyStatus(_Answer):
-    state: str
-
-
-class Status(_Answer):
-    """The combined legacy status of a commit."""
-
-    total_count: int
-    statuses: list[_LegacyStatus]
-
-
-class _Page(_Answer):
-    has_next: bool = Field(alias="hasNextPage")
-    end: str | None = Field(alias="endCursor", default=None)
-
-
-class _Thread(_Answer):
+class _Thread(Answer):
     is_resolved: bool = Field(alias="isResolved")
 
 
-class _Threads(_Answer):
+class _Threads(Answer):
     nodes: list[_Thread]
-    page: _Page = Field(alias="pageInfo")
+    page: Page = Field(alias="pageInfo")
 
 
-class _Check(_Answer):
-    kind: Literal["CheckRun", "StatusContext"] = Field(alias="__typename")
-    status: str | None = None
-    conclusion: str | None = None
-    state: str | None = None
-
-    @property
-    def outcome(self) -> str:
-        """Its conclusion; PENDING if it has none yet."""
-        return (self.state if self.kind == "StatusContext" else self.conclusion) or "PENDING"
-
-
-class _Checks(_Answer):
-    nodes: list[_Check]
-    page: _Page = Field(alias="pageInfo")
-
-
-class _Rollup(_Answer):
-    contexts: _Checks
-
-
-class _Commit(_Answer):
+class _Oid(Answer):
     oid: str
-    rollup: _Rollup | None = Field(alias="statusCheckRollup")
 
 
-class _CommitNode(_Answer):
+class _Parents(Answer):
+    nodes: list[_Oid | None]
+
+
+class _Commit(Answer):
+    oid: str
+    parents: _Parents | None = None
+    rollup: Rollup | None = Field(alias="statusCheckRollup", default=None)
+
+
+class _CommitNode(Answer):
     commit: _Commit
 
 
-class _Commits(_Answer):
-    nodes: list[_CommitNode] = Field(min_length=1, max_length=1)
+class _Commits(Answer):
+    nodes: list[_CommitNode | None] | None
 
 
-class _AroundPull(_Answer):
-    is_draft: bool = Field(alias="isDraft")
-    merge_state_status: str = Field(alias="mergeStateStatus")
-    review_decision: str | None = Field(alias="reviewDecision")
-    head_sha: str = Field(alias="headRefOid")
-    threads: _Threads = Field(alias="reviewThreads")
+class PageSeen(Answer):
+    """One page of the threads and checks of a pull request."""
+
+    head_sha: str = Field(alias="headRefOid", min_length=1, max_length=64)
+    threads: _Threads | None = Field(alias="reviewThreads", default=None)
     commits: _Commits
 
     @property
-    def checks(self) -> _Checks | None:
-        rollup = self.commits.nodes[0].commit.rollup
-        return None if rollup is None else rollup.contexts
-
-
-class _Repository(_Answer):
-    pull: _AroundPull = Field(alias="pullRequest")
-
-
-class _Data(_Answer):
-    repository: _Repository
-
-
-class Around(_Answer):
-    """One page of threads, checks and reviews of a pull request, as GraphQL shows them."""
-
-    data: _Data
+    def commit(self) -> _Commit | None:
+        """The head commit; None if it could not be read."""
+        nodes = self.commits.nodes
+        node = nodes[0] if nodes else None
+        return None if node is None else node.commit
 
     @property
-    def pull(self) -> _AroundPull:
-        """The pull request in the answer."""
-        return self.data.repository.pull
-
-    @property
-    def has_no_rollup(self) -> bool:
-        """Whether GraphQL reports no check at all."""
-        return self.pull.checks is None
+    def contexts(self) -> Contexts | None:
+        """The checks of this page; None if there is no check, or the checks could not be read."""
+        commit = self.commit
+        return None if commit is None or commit.rollup is None else commit.rollup.contexts
 
     @property
     def has_more(self) -> bool:
         """Whether there is another page of threads or of checks."""
-        checks = self.pull.checks
-        return self.pull.threads.page.has_next or (checks is not None and checks.page.has_next)
+        contexts = self.contexts
+        threads_go_on = self.threads is not None and self.threads.page.has_next
+        return threads_go_on or (contexts is not None and contexts.page.has_next)
 
     def next_after(self, before: Mapping[str, str | None]) -> dict[str, str | None]:
         """The cursors of the next page. A list without further pages keeps its last cursor, so nothing is counted twice."""
-        checks = self.pull.checks
+        contexts, threads = self.contexts, self.threads
         return {
-            "threads": self.pull.threads.page.end or before["threads"],
-            "checks": before["checks"] if checks is None else checks.page.end or before["checks"],
+            "threads": before["threads"] if threads is None else threads.page.end or before["threads"],
+            "checks": before["checks"] if contexts is None else contexts.page.end or before["checks"],
         }
 
 
-def feedback_of(pages: Sequence[Around], statuses: Status | None, *, head_sha: str) -> Feedback:
-    """The obstacles to the merge of a pull request. A check that was not read, or that belongs to another head, does not pass.
+class _Repository(Answer):
+    number: int = Field(alias="databaseId")
+    name: str = Field(alias="nameWithOwner")
 
-    A draft counts as awaiting approval: GitHub refuses to merge it until a person marks it as ready.
-    """
-    newest = pages[-1].pull
-    outcomes = [check.outcome for page in pages if page.pull.checks is not None for check in page.pull.checks.nodes]
-    if statuses is not None:
-        outcomes += [status.state.upper() for status in statuses.statuses]
-    unread = pages[-1].has_more or (statuses is not None and statuses.total_count > len(statuses.statuses))
-    same_head = all(page.pull.head_sha == head_sha == page.pull.commits.nodes[0].commit.oid for page in pages)
-    return Feedback(
-        has_unresolved_comments=any(not thread.is_resolved for page in pages for thread in page.pull.threads.nodes),
-        has_failing_checks=any(outcome in _FAILED for outcome in outcomes),
-        has_unchecked_runs=unread,
-        all_checks_pass=same_head and not unread and all(outcome in _PASSED for outcome in outcomes),
-        awaiting_approval=newest.review_decision == "REVIEW_REQUIRED" or newest.is_draft,
-        changes_requested=newest.review_decision == "CHANGES_REQUESTED",
-        review_decision=newest.review_decision,
-        merge_state_status=newest.merge_state_status,
-    )
+    @property
+    def at(self) -> RepositoryAt:
+        return RepositoryAt(str(self.number), self.name)
+
+
+class _Actor(Answer):
+    login: str
+
+
+class _Review(Answer):
+    id: str
+    state: str
+    author: _Actor | None = None
+
+
+class _Reviews(Answer):
+    nodes: list[_Review | None] | None
+
+
+class _UpdateRule(Answer):
+    contexts: list[str | None] | None = Field(alias="requiredStatusCheckContexts", default=None)
+
+
+class _Named(Answer):
+    context: str
+
+
+class _Parameters(Answer):
+    required: list[_Named] = Field(alias="requiredStatusChecks", default=[])
+
+
+class _Rule(Answer):
+    parameters: _Parameters | None = None
+
+
+class _Rules(Answer):
+    nodes: list[_Rule | None] | None
+
+
+class _BaseRef(Answer):
+    update_rule: _UpdateRule | None = Field(alias="refUpdateRule", default=None)
+    rules: _Rules | None = None
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the checks that the branch requires, by classic protection and by rulesets."""
+        classic = [] if self.update_rule is None else self.update_rule.contexts or []
+        rules = [] if self.rules is None else self.rules.nodes or []
+        ruled = [each.context for rule in rules if rule and rule.parameters for each in rule.parameters.required]
+        return tuple(dict.fromkeys(name for name in (*classic, *ruled) if name))
+
+
+class _Entry(Answer):
+    position: int
+
+
+class _Automatic(Answer):
+    enabled_at: str | None = Field(alias="enabledAt", default=None)
+
+
+class WaitingSeen(Answer):
+    """Whether a pull request is merged or waits in a queue."""
+
+    given_state: Literal["OPEN", "CLOSED", "MERGED"] = Field(alias="state")
+    merged: bool
+    draft: bool = Field(alias="isDraft")
+    mergeable: str
+    merge_state: str = Field(alias="mergeStateStatus")
+    decision: str | None = Field(alias="reviewDecision")
+    merge_commit: _Oid | None = Field(alias="mergeCommit")
+    has_queue: bool = Field(alias="isMergeQueueEnabled")
+    is_queued: bool = Field(alias="isInMergeQueue")
+    entry: _Entry | None = Field(alias="mergeQueueEntry")
+    automatic: _Automatic | None = Field(alias="autoMergeRequest")
+
+    @property
+    def state(self) -> Literal["OPEN", "CLOSED", "MERGED"]:
+        """`MERGED` if any field says so: GitHub's replicas disagree for short periods."""
+        return "MERGED" if self.merged else self.given_state
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether it is in a merge queue or will be merged automatically."""
+        return self.is_queued or self.automatic is not None
+
+    @property
+    def position(self) -> int | None:
+        """Its position in the merge queue."""
+        return None if self.entry is None else self.entry.position
+
+    @property
+    def mergeable_state(self) -> str:
+        """One word for what prevents the merge; `unknown` while GitHub still computes it."""
+        if self.mergeable == "CONFLICTING":
+            return "dirty"
+        if self.mergeable != "MERGEABLE":
+            return "unknown"
+        return "draft" if self.draft else self.merge_state.lower()
+
+
+class PullSeen(WaitingSeen, PageSeen):
+    """A pull request and the first page of its threads and checks."""
+
+    head_branch: str = Field(alias="headRefName")
+    head_repository: _Repository | None = Field(alias="headRepository")
+    base_branch: str = Field(alias="baseRefName")
+    base_repository: _Repository | None = Field(alias="baseRepository")
+    author: _Actor | None
+    may_bypass: bool = Field(alias="viewerCanMergeAsAdmin")
+    reviews: _Reviews | None = Field(alias="latestOpinionatedReviews", default=None)
+    base_ref: _BaseRef | None = Field(alias="baseRef", default=None)
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which pull request it is; None if its base repository is gone."""
+        if self.base_repository is None:
+            return None
+        return Identity(
+            None if self.head_repository is None else self.head_repository.at,
+            self.head_branch,
+            self.base_repository.at,
+            self.base_branch,
+            author=None if self.author is None else self.author.login,
+            draft=self.draft,
+        )
+
+    def seen(self, feedback: Feedback | None, *, identity: Identity | None) -> PullRequest:
+        """The pull request as the port describes it."""
+        is_merged = self.state == "MERGED"
+        commit = self.commit
+        parents = [] if commit is None or commit.parents is None else commit.parents.nodes
+        return PullRequest(
+            "merged" if is_merged else "open" if self.state == "OPEN" else "closed",
+            head_sha=self.head_sha,
+            merge_sha=self.merge_commit.oid if is_merged and self.merge_commit is not None else None,
+            mergeable_state=self.mergeable_state,
+            feedback=feedback,
+            identity=identity,
+            has_queue=self.has_queue,
+            in_queue=self.in_queue,
+            queue_position=self.position,
+            is_behind=self.merge_state == "BEHIND",
+            head_parents=tuple(
+                each.oid for each in parents if each is not None and commit and commit.oid == self.head_sha
+            ),
+            may_bypass=self.may_bypass,
+        )
+
+
+class _Home(Answer):
+    pull: PullSeen | None = Field(alias="pullRequest")
+
+
+class Look(Answer):
+    """The answer to `queries.LOOK`."""
+
+    repository: _Home | None
+    rig: _Repository | None = None
+    upstream: _Repository | None = None
+
+
+class _MoreHome(Answer):
+    pull: PageSeen = Field(alias="pullRequest")
+
+
+class More(Answer):
+    """The answer to `queries.MORE`."""
+
+    repository: _MoreHome
+
+
+class PullToMerge(WaitingSeen):
+    """A pull request that is to be merged or taken out of a queue."""
+
+    id: str
+
+
+class _WaysHome(Answer):
+    merge_allowed: bool = Field(alias="mergeCommitAllowed")
+    squash_allowed: bool = Field(alias="squashMergeAllowed")
+    rebase_allowed: bool = Field(alias="rebaseMergeAllowed")
+    pull: PullToMerge = Field(alias="pullRequest")
+
+    @property
+    def ways(self) -> tuple[Literal["merge", "squash", "rebase"], ...]:
+        """The ways to merge that the repository allows, the preferred one first."""
+        found: list[Literal["merge", "squash", "rebase"]] = []
+        if self.merge_allowed:
+            found.append("merge")
+        if self.squash_allowed:
+            found.append("squash")
+        if self.rebase_allowed:
+            found.append("rebase")
+        return tuple(found)
+
+
+class Ways(Answer):
+    """The answer to `queries.WAYS`."""
+
+    repository: _WaysHome
+
+
+class _Enqueued(Answer):
+    entry: _Entry | None = Field(alias="mergeQueueEntry")
+
+
+class Enqueued(Answer):
+    """The answer to `queries.ENQUEUE`."""
+
+    enqueued: _Enqueued | None = Field(alias="enqueuePullRequest")
+
+
+class MergeDone(Answer):
+    """The answer to a successful merge."""
+
+    sha: str = Field(min_length=1, max_length=64)
+    merged: Literal[True]

@@ -2,45 +2,15 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
+from shared.adapters.github import queries
+from shared.adapters.github.answers import PullToMerge, Ways
 from shared.adapters.github.call import GitHubCall
 from shared.ports.forge import Accepted, BranchUpdate, ForgeError
 
 _REVIEWERS_AT_MOST: Final = 10
-_NODE: Final = """
-query Waiting($owner: String!, $name: String!, $number: Int!) { repository(owner: $owner, name: $name) {
-  pullRequest(number: $number) { id isInMergeQueue autoMergeRequest { enabledAt } }
-} }"""
-_DEQUEUE: Final = """
-mutation Dequeue($id: ID!) { dequeuePullRequest(input: {id: $id}) { clientMutationId } }"""
-_DISABLE: Final = """
-mutation Disable($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { clientMutationId } }"""
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class _Waiting(_Answer):
-    id: str
-    in_queue: bool = Field(alias="isInMergeQueue")
-    automatic: dict[str, object] | None = Field(alias="autoMergeRequest")
-
-
-class _Repository(_Answer):
-    pull: _Waiting = Field(alias="pullRequest")
-
-
-class _Data(_Answer):
-    repository: _Repository
-
-
-class _WaitingAnswer(_Answer):
-    data: _Data
-
-
-_WAITING: Final = TypeAdapter(_WaitingAnswer)
+_WAYS: Final = TypeAdapter(Ways)
 _ANYTHING: Final = TypeAdapter(dict[str, object])
 
 
@@ -62,7 +32,11 @@ def dequeue(call: GitHubCall, number: int) -> Accepted | ForgeError:
     if isinstance(waiting, ForgeError):
         return waiting
     refusal: ForgeError | None = None
-    for is_there, mutation in ((waiting.in_queue, _DEQUEUE), (waiting.automatic is not None, _DISABLE)):
+    ways_out = (
+        (waiting.is_queued, queries.DEQUEUE),
+        (waiting.automatic is not None, queries.DISABLE_AUTO_MERGE),
+    )
+    for is_there, mutation in ways_out:
         if is_there:
             answer = call.graphql(_ANYTHING, mutation, {"id": waiting.id})
             refusal = answer if isinstance(answer, ForgeError) else refusal
@@ -71,7 +45,7 @@ def dequeue(call: GitHubCall, number: int) -> Accepted | ForgeError:
     waiting = _waiting(call, number)
     if isinstance(waiting, ForgeError):
         return waiting
-    return refusal if waiting.in_queue or waiting.automatic is not None else Accepted()
+    return refusal if waiting.in_queue else Accepted()
 
 
 def request_review(call: GitHubCall, number: int, reviewers: tuple[str, ...]) -> Accepted | ForgeError:
@@ -89,7 +63,6 @@ def request_review(call: GitHubCall, number: int, reviewers: tuple[str, ...]) ->
     return Accepted() if was_asked else answer
 
 
-def _waiting(call: GitHubCall, number: int) -> _Waiting | ForgeError:
-    variables = {"owner": call.place.owner, "name": call.place.name, "number": number}
-    answer = call.graphql(_WAITING, _NODE, variables)
-    return answer if isinstance(answer, ForgeError) else answer.data.repository.pull
+def _waiting(call: GitHubCall, number: int) -> PullToMerge | ForgeError:
+    answer = call.graphql(_WAYS, queries.WAYS, {"number": number})
+    return answer if isinstance(answer, ForgeError) else answer.repository.pull

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Final, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
+from shared.adapters.github import queries
 from shared.adapters.github.call import GitHubCall
+from shared.adapters.github.contexts import Answer
 from shared.ports.forge import ForgeError, MergeClaim, Proof
 
 _MOST_FILES: Final = 299
@@ -21,18 +23,14 @@ _AT_ONCE: Final = 100
 _NO_COMMON_ANCESTOR: Final = "no common ancestor"
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class _File(_Answer):
+class _File(Answer):
     filename: str
     status: str
     sha: str | None = None
     previous_filename: str | None = None
 
 
-class _Comparison(_Answer):
+class _Comparison(Answer):
     status: Literal["diverged", "ahead", "behind", "identical"]
     files: list[_File] | None = None
 
@@ -42,20 +40,16 @@ class _Comparison(_Answer):
         return self.status in ("behind", "identical")
 
 
-class _Object(_Answer):
+class _Object(Answer):
     oid: str
 
 
-class _Objects(_Answer):
+class _Objects(Answer):
     repository: dict[str, _Object | None]
 
 
-class _ObjectsAnswer(_Answer):
-    data: _Objects
-
-
 _COMPARISON: Final = TypeAdapter(_Comparison)
-_OBJECTS: Final = TypeAdapter(_ObjectsAnswer)
+_OBJECTS: Final = TypeAdapter(_Objects)
 _UNRELATED: Final = _Comparison(status="diverged")
 
 
@@ -138,16 +132,10 @@ def _objects(call: GitHubCall, expressions: Sequence[str]) -> list[str | None] |
     found: list[str | None] = []
     for start in range(0, len(expressions), _AT_ONCE):
         part = expressions[start : start + _AT_ONCE]
-        given = "".join(f", $e{place}: String!" for place in range(len(part)))
-        asked = " ".join(f"o{place}: object(expression: $e{place}) {{ oid }}" for place in range(len(part)))
-        query = (
-            f"query Objects($owner: String!, $name: String!{given}) "
-            f"{{ repository(owner: $owner, name: $name) {{ {asked} }} }}"
-        )
         variables = {f"e{place}": expression for place, expression in enumerate(part)}
-        answer = call.graphql(_OBJECTS, query, {"owner": call.place.owner, "name": call.place.name, **variables})
+        answer = call.graphql(_OBJECTS, queries.objects(len(part)), variables)
         if isinstance(answer, ForgeError):
             return answer
-        objects = (answer.data.repository.get(f"o{place}") for place in range(len(part)))
+        objects = (answer.repository.get(f"o{place}") for place in range(len(part)))
         found += [None if each is None else each.oid for each in objects]
     return found

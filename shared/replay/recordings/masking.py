@@ -16,7 +16,7 @@ from shared.replay.recordings.vocabulary import known_keys, known_words
 SECRET: Final = re.compile(
     r"""
       [\w.+-]+@(?!github\.com[:/]|gitlab\.com[:/])[\w-]+(?:\.[\w-]+)+     # an e-mail address
-    | \b(?:gh[a-z]|github_pat|glpat|npm|hf|pypi)[_-][A-Za-z0-9_-]{8,}
+    | \b(?:gh[a-z]|github_pat|glpat|npm|hf|pypi)[_-][A-Za-z0-9_.-]{8,}
     | \bxox[a-z]-[A-Za-z0-9-]{6,}
     | \b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{8,}
     | \b(?:AKIA|ASIA|AIza)[A-Za-z0-9_-]{12,}
