@@ -4,10 +4,7 @@ A poll is one GraphQL query. It takes more requests only where something is new:
 requested changes, where a project moved.
 """
 
-import hashlib
-import time
 from dataclasses import replace
-from threading import Lock
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -15,11 +12,12 @@ from pydantic import TypeAdapter
 from shared.adapters.forge_hosts import Place, Target
 from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
+from shared.adapters.fresh_looks import FreshLooks
 from shared.adapters.gitlab import merging, proofs, queries
 from shared.adapters.gitlab.answers import Note, Review
 from shared.adapters.gitlab.call import GitLabCall, Look
 from shared.adapters.gitlab.feedback import change_requests_of, feedback_of
-from shared.adapters.gitlab.memory import AT_MOST, GitLabMemory
+from shared.adapters.gitlab.memory import GitLabMemory
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -45,9 +43,6 @@ _NOTES: Final = TypeAdapter(list[Note])
 _REVIEWS: Final = TypeAdapter(list[Review])
 _NEWEST_NOTES: Final = "/notes?activity_filter=only_activity&order_by=created_at&sort=desc&per_page=100"
 
-LOOK_IS_FRESH_FOR: Final = 5.0
-"""The seconds in which a merge may rest on the look before it. The head is compared by GitLab itself."""
-
 
 class GitLabMergeRequests:
     """The merge requests of GitLab."""
@@ -56,7 +51,7 @@ class GitLabMergeRequests:
         self._limits = limits
         self._timeout = timeout_seconds
         self._memory = GitLabMemory()
-        self._looks = _Looks()
+        self._looks = FreshLooks[Look]()
 
     def read(self, target: Target, token: Secret, *, asker: Asker, want_feedback: bool) -> PullRequest | ForgeError:
         """Read the state of a merge request, and where the addresses of its rig lead."""
@@ -139,30 +134,6 @@ class GitLabMergeRequests:
         found = change_requests_of(look.request, notes)
         self._memory.keep_opinions(*where, look.request.updated_at, found)
         return found
-
-
-class _Looks:
-    """The newest look at each merge request. A merge that follows within seconds needs no second one; each is used once."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str, int, str], tuple[float, Look]] = {}
-        self._lock = Lock()
-
-    def keep(self, target: Target, token: Secret, look: Look) -> None:
-        with self._lock:
-            if len(self._kept) >= AT_MOST:
-                self._kept.clear()
-            self._kept[_key(target, token)] = (time.monotonic(), look)
-
-    def taken(self, target: Target, token: Secret) -> Look | None:
-        """The look of the last seconds; None if there is none, or it was taken before."""
-        with self._lock:
-            at, look = self._kept.pop(_key(target, token), (0.0, None))
-        return look if time.monotonic() - at < LOOK_IS_FRESH_FOR else None
-
-
-def _key(target: Target, token: Secret) -> tuple[str, str, int, str]:
-    return target.at.host, target.project, target.number, hashlib.sha256(token.reveal().encode()).hexdigest()
 
 
 def _with_names(call: GitLabCall, look: Look, asker: Asker, seen: PullRequest) -> PullRequest | ForgeError:
