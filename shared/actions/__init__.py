@@ -25,6 +25,7 @@ from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
 from shared.actions.escalations import CloseEscalation, RaiseEscalation
 from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
+from shared.actions.proofs import VerifyMerge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
@@ -59,6 +60,7 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     StopAgent,
     PollPr,
     MergePr,
+    VerifyMerge,
     UpdateBranch,
     Dequeue,
     RequestReview,
@@ -110,4 +112,5 @@ __all__ = [
     "UpdateAgentModel",
     "UpdateBranch",
     "UpdateConvoyProgress",
+    "VerifyMerge",
 ]

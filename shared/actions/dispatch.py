@@ -16,7 +16,7 @@ from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Labe
 from shared.town import lookup
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, beads, escalations, hooks, leases, rigs
+from shared.town.writing import agents, beads, branches, escalations, hooks, leases, rigs
 
 _TITLE_SHOWN: Final = 200
 
@@ -141,6 +141,7 @@ def _start_whoever_fits(town: Town, bead: Bead, rig_id: str | None) -> ActionOut
 def _start(town: Town, agent: Agent, bead: Bead, rig_id: str | None) -> ActionOutcome:
     leases.revoke(town, agent.id, reason=leases.SUCCEEDED)
     generation = agent.generation + 1
+    bead = branches.with_branch(town, agent, bead, rig_id)
     order = start_context(town, agent, bead, generation=generation, rig_id=rig_id)
     outcome = outcome_of_request(town, order, agent.id, generation)
     if isinstance(outcome, Applied):

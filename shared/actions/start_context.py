@@ -4,7 +4,7 @@ import json
 from typing import Final, NamedTuple
 
 from shared.domain.config import effective
-from shared.domain.notes import BranchNotes
+from shared.domain.notes import BeadNotes, BranchNotes
 from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
 from shared.domain.states import BeadType, Label
 from shared.town import lookup
@@ -57,6 +57,7 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
         custom_instructions=settings.custom_instructions,
         model=settings.model_for(agent.role),
         checkpoint=_decoded(agent.checkpoint),
+        previous_attempt=_note_for_next(bead),
     )
 
 
@@ -83,6 +84,12 @@ def mayor_context(town: Town, mayor: Agent) -> StartOrder:
     )
 
 
+def _note_for_next(bead: Bead) -> str | None:
+    note = BeadNotes.note_for_next.of(bead.metadata)
+    text = None if note is None else note.get("text")
+    return text if isinstance(text, str) and text else None
+
+
 def _prompt_kind(bead: Bead, source: Bead | None) -> str:
     for label, kind in _BY_LABEL:
         if label in bead.labels:
@@ -99,7 +106,7 @@ class _Branches(NamedTuple):
 
 
 def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, convoy: Convoy) -> _Branches:
-    """The branches and the pull request of the work: from the bead or from its review. Without either, only the target is known."""
+    """The branches and the pull request of the work: from the bead or from its review. New work has its own branch, and no more."""
     if prompt_kind in _ON_A_BRANCH:
         return _Branches(
             BranchNotes.branch.of(bead.metadata),
@@ -109,7 +116,8 @@ def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, c
     review = lookup.review(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
     if review is not None:
         return _Branches(review.branch, review.target_branch, review.pr_url)
-    return _Branches(None, reviews.default_target(town, rig_id, convoy), None)
+    own = BranchNotes.branch.of(bead.metadata) if prompt_kind == "work" else None
+    return _Branches(own, reviews.default_target(town, rig_id, convoy), None)
 
 
 def _ordered_rig(rig: Rig) -> OrderedRig:

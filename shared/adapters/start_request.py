@@ -1,11 +1,11 @@
 """The body of POST /agents/start, made from a start context; and the name of the branch that an agent works on."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from shared.adapters.prompts import prompt, system_prompt
+from shared.domain.branches import agent_name, branch_of_bead
 from shared.domain.orders import OrderedRig, StartOrder
 
 ORDER_VARIABLE: Final = "TOWN_AGENT_ORDER"
@@ -49,17 +49,10 @@ def start_request(
 
 
 def name_of(order: StartOrder) -> str:
-    """The agent's name, which is the first part of its identity: `<name>-<role>-<rig>@<town>`."""
-    return (order.identity or order.agent_id).split(f"-{order.role.value}-", maxsplit=1)[0]
+    """The agent's name."""
+    return agent_name(order.identity or order.agent_id, order.role.value)
 
 
 def branch_of(order: StartOrder) -> str:
     """The branch to work on: the one that the order names, else a new one for this agent and bead."""
-    if order.branch:
-        return order.branch
-    bead_id = "town" if order.bead is None else order.bead.id
-    return f"gt/{_slug(name_of(order))}/{_slug(bead_id)[:8]}"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+    return order.branch or branch_of_bead(name_of(order), "town" if order.bead is None else order.bead.id)

@@ -35,6 +35,8 @@ FORGE_EPISODE_VOICED_AFTER: Final = timedelta(minutes=30)
 FORGE_EPISODE_ENDS_REVIEW_AFTER: Final = timedelta(days=7)
 MERGE_TRIES: Final = 5
 MERGE_RETRY_AFTER: Final = timedelta(hours=6)
+MERGE_LOOK_INTERVAL: Final = timedelta(seconds=60)
+MERGE_LOOK_AT_MOST: Final = timedelta(minutes=30)
 MERGE_LOOKS: Final = 3
 MERGE_LOOKS_FOR: Final = timedelta(minutes=2)
 DEQUEUE_AGAIN_AFTER: Final = timedelta(minutes=10)

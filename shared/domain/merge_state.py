@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.domain import limits
+from shared.domain.config import EffectiveSettings
 from shared.domain.forge_errors import Refusal
 from shared.domain.notes import Metadata, ReviewNotes
 
@@ -39,3 +40,10 @@ def is_passed(metadata: Metadata, head: object) -> bool:
     `follow_head` of `shared.town.writing.merging` moves the passed head on with each own update.
     """
     return head is not None and ReviewNotes.review_passed_head.of(metadata) == head
+
+
+def head_may_merge(metadata: Metadata, settings: EffectiveSettings) -> bool:
+    """Whether a review stands for the head that was last seen. Adopted pull requests and rigs without reviews need none."""
+    if ReviewNotes.babysit.of(metadata) or not settings.code_review:
+        return True
+    return is_passed(metadata, ReviewNotes.head_sha.of(metadata))

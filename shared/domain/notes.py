@@ -129,6 +129,14 @@ class BeadNotes:
     """Of a convoy: nothing happens between C6 and C7 until convoy_started."""
 
 
+class MailNotes:
+    """Of a message: how often and when its delivery was last requested, and the message that it answers."""
+
+    told = _count()
+    told_at = _time()
+    in_reply_to = _text()
+
+
 class ReviewNotes:
     """Of merge requests."""
 
@@ -172,10 +180,19 @@ class ReviewNotes:
     """The head from which the town asked the forge to update the branch; the head that follows it is the town's own."""
     own_updates = _count()
     """How often the town has updated the branch since the last head that was not its own."""
+    pr_closed = _flag()
+    """The forge has said that the pull request is closed, so another one may replace it."""
+    submitted_head = _text()
+    submitted_base = _text()
+    """The head of the branch and its merge base with the target, as the worker reported them when it submitted the work."""
     own_updated_at = _time()
     """When the town last asked for an update of the branch."""
     merge_claim = _object()
-    """`{commit, head, base, at}`: an unproven report that the branch was merged."""
+    """`{commit, head, at}`: an unproven report that the branch was merged."""
+    merge_looked_at = _time()
+    merge_look_not_before = _time()
+    merge_looks_failed = _count()
+    """Looks in a row that brought no answer: they back off."""
     merge_looks = _count()
     """Negative answers to the question whether the target contains the claimed merge, in a row."""
     merge_first_look_at = _time()
@@ -262,7 +279,7 @@ class EscalationNotes:
 
 NOTES: Final = tuple(
     note
-    for bead_type in (BeadNotes, ReviewNotes, ConvoyNotes, BranchNotes, TriageNotes, EscalationNotes)
+    for bead_type in (BeadNotes, MailNotes, ReviewNotes, ConvoyNotes, BranchNotes, TriageNotes, EscalationNotes)
     for note in vars(bead_type).values()
     if isinstance(note, Note)
 )

@@ -58,11 +58,10 @@ _OF_WORK: Final = frozenset(
         "require_clean_merge",
         "git_push_flags",
         "checkpoint",
-        "previous_attempt",
     }
 )
 _OF_A_SERVER: Final = frozenset({"name", "small_model", "start_point", "lightweight", "rigs"})
-_ADDED: Final = frozenset({"message", "prompt", "system_prompt"})
+_ADDED: Final = frozenset({"message", "message_id", "previous_attempt", "prompt", "system_prompt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +100,7 @@ class StartOrder(Order):
 
     rigs: tuple[OrderedRig, ...] | None = None
     message: str | None = None
+    message_id: str | None = None
 
     prompt: str | None = None
     system_prompt: str | None = None
@@ -111,7 +111,7 @@ class StartOrder(Order):
     lightweight: bool | None = None
 
     def _unsaid(self) -> frozenset[str]:
-        """An order without a bead says nothing about work, and only a control server names the agent and adds its own keys."""
+        """An order without a bead says nothing about work. Only a control server names the agent and adds its own keys."""
         of_work = _OF_WORK if self.bead is None else frozenset()
         return _ADDED | of_work | (_OF_A_SERVER if self.name is None else frozenset())
 
@@ -243,14 +243,22 @@ class NudgeOrder(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MayorOrder(Order):
-    """Send the mayor a message; `start` starts one that is not running. Without `agent_id`, the town has no mayor."""
+    """Send the mayor a message; `start` starts one that is not running. Without `agent_id`, the town has no mayor.
+
+    `message_id` is the same for every delivery of one message, so that a mayor gets it once; without it, the effect's id is used.
+    """
 
     kind: ClassVar[EffectKind] = EffectKind.NOTIFY_MAYOR
 
     agent_id: str | None
     subject: str
     message: str
+    message_id: str | None = None
     start: StartOrder | None = None
+
+    def _unsaid(self) -> frozenset[str]:
+        """Only a message that is kept as a bead has an id of its own."""
+        return frozenset({"message_id"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,14 @@ def same_repository(pr_url: str, git_url: str) -> bool:
     return of_pull_request is not None and of_pull_request == repository_at(git_url)
 
 
+def same_pull_request(one: str, other: str) -> bool:
+    """Whether two web addresses lead to the same pull request. Ambiguous ones do only if they are equal."""
+    first, second = pull_request_at(one), pull_request_at(other)
+    if first is None or second is None:
+        return one == other
+    return (first.repository, first.number, first.kind) == (second.repository, second.number, second.kind)
+
+
 def _plain(address: str) -> str:
     """An address in lower case; empty if it has characters that no address has, such as letters that look like ASCII ones."""
     stripped = address.strip()

@@ -22,8 +22,8 @@ HEARTBEAT = "agent_heartbeat"
 
 
 class _NothingStored(Exception):
-    def __init__(self, outcome: Rejected) -> None:
-        self.outcome = outcome
+    def __init__(self, rejected: EventResult) -> None:
+        self.rejected = rejected
 
 
 @dataclass(slots=True)
@@ -67,13 +67,12 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
         with database.savepoint(town.sql):
             result = event.apply(fact, town)
             if isinstance(result.outcome, Rejected):
-                raise _NothingStored(result.outcome)
+                raise _NothingStored(result)
             _settle(town, fact, result, transient=type(event).transient or result.transient)
-    except _NothingStored as rejected:
+    except _NothingStored as nothing:
         town.forget_since(noted)
-        inbox.mark_processed(town, fact, rejected.outcome.text)
-        _note(drained, fact, rejected.outcome.text)
-        return
+        result = nothing.rejected
+        inbox.mark_processed(town, fact, result.outcome.text)
     except Exception as error:  # noqa: BLE001 - the one boundary per event: it is retried, then poisoned and alerted
         town.forget_since(noted)
         if isinstance(error, RowUnreadable):

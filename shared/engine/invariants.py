@@ -58,10 +58,10 @@ def convoy_status_known(town: TownReader, tick: Tick) -> Iterator[Sighting]:
 
 
 def one_review_per_rig(town: TownReader, tick: Tick) -> Iterator[Sighting]:
-    """3: a rig has at most one MR in progress that has no pull request."""
+    """3: a rig has at most one MR in progress that has no pull request and was not reported as merged."""
     by_rig: dict[str, list[str]] = {}
     for review in town.reviews:
-        if review.status is BeadStatus.IN_PROGRESS and review.pr_url is None and review.rig_id is not None:
+        if review.under_review and review.rig_id is not None:
             by_rig.setdefault(review.rig_id, []).append(review.id)
     for rig_id, reviews in sorted(by_rig.items()):
         if len(reviews) > 1:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from shared.actions import StopAgent
+from shared.actions import SendNudge, StopAgent
 from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
@@ -14,8 +14,9 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, leases, nudges, work_reports
+from shared.town.writing import agents, audit, beads, hooks, leases, mail, nudges, work_reports
 from shared.town.writing.agents import Watermark
+from shared.town.writing.review_reports import Done
 
 STALE_GENERATION = Skipped("stale generation")
 
@@ -38,21 +39,29 @@ class AgentDone(Event):
     pr_url: FreeText | None = None
     summary: FreeText | None = None
     generation: Generation | None = None
+    head: FreeText | None = None
+    base: FreeText | None = None
+    merge_commit: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Submit the work for review, or close it (spec/data-model.md 3.13)."""
+        """Submit the work for review, or close it (spec/data-model.md 3.13). An agent whose report is rejected is told why."""
         _hear(fact, town, self.generation)
-        return EventResult(
-            work_reports.agent_done(
-                town,
-                fact.agent_id or "",
-                branch=self.branch,
-                pr_url=self.pr_url,
-                summary=self.summary,
-                bead_id=fact.bead_id,
-                generation=self.generation,
-            )
+        report = Done(
+            branch=self.branch,
+            pr_url=self.pr_url,
+            summary=self.summary,
+            bead_id=fact.bead_id,
+            generation=self.generation,
+            head=self.head or None,
+            base=self.base or None,
+            merge_commit=self.merge_commit or None,
         )
+        agent_id = fact.agent_id or ""
+        told = work_reports.agent_done(town, agent_id, report)
+        if told.text is None:
+            return EventResult(told.outcome)
+        nudge = SendNudge(agent_id=agent_id, message=told.text, source="rejected_report", mode="immediate")
+        return EventResult(told.outcome, (nudge,))
 
 
 class AgentCompleted(Event):
@@ -272,6 +281,7 @@ class NudgeAcknowledged(Event):
             return MISSING
         if owner != fact.agent_id:
             return Skipped("not the agent's nudge")
+        mail.nudge_delivered(town, self.nudge_id, owner)
         return Applied() if nudges.deliver(town, self.nudge_id) else Skipped("already")
 
 

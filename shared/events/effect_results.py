@@ -5,6 +5,7 @@ from typing import Final
 from shared.events.base import Event
 from shared.events.deliveries import EffectDone, MayorNotified, NudgeResult
 from shared.events.dispatch_results import DispatchResult, StopResult, dispatch_expired
+from shared.events.merge_proofs import MergeVerified
 from shared.events.merge_results import BranchUpdated, PrDequeued, PrMergeResult, ReviewRequested
 from shared.events.polls import PrPolled
 
@@ -13,6 +14,7 @@ RESULT_EVENTS: Final[tuple[type[Event], ...]] = (
     StopResult,
     PrPolled,
     PrMergeResult,
+    MergeVerified,
     BranchUpdated,
     PrDequeued,
     ReviewRequested,
@@ -27,6 +29,7 @@ __all__ = [
     "DispatchResult",
     "EffectDone",
     "MayorNotified",
+    "MergeVerified",
     "NudgeResult",
     "PrDequeued",
     "PrMergeResult",

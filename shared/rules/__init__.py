@@ -6,7 +6,19 @@ the first one wins. B2 runs before B1, so that a hooked agent keeps its place in
 
 from typing import Final
 
-from shared.rules import agents, beads, breaker, convoys, garbage, housekeeping, liveness, merging, reviews, voices
+from shared.rules import (
+    agents,
+    beads,
+    breaker,
+    convoys,
+    garbage,
+    housekeeping,
+    liveness,
+    merging,
+    proofs,
+    reviews,
+    voices,
+)
 from shared.rules.base import Rule
 
 RULES: Final = (
@@ -31,6 +43,7 @@ RULES: Final = (
     Rule("R4", reviews.fail_orphaned),
     Rule("R1", reviews.poll_pull_request),
     Rule("R1m", reviews.merge_pull_request),
+    Rule("R1p", proofs.verify_merge),
     Rule("R1u", merging.update_branch),
     Rule("R1q", merging.leave_queue),
     Rule("R1v", merging.ask_reviewers),

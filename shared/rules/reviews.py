@@ -84,7 +84,7 @@ def reopen_stuck(town: TownReader, tick: Tick) -> Iterator[Decision]:
     if tick.settling:
         return
     for review in town.reviews:
-        if not _without_pull_request(review) or review.id in town.blockers:
+        if not review.under_review or review.id in town.blockers:
             continue
         agent = town.hooks.get(review.id)
         if agent is None or agent.role is not Role.REFINERY or agent.status is not AgentStatus.DEAD:
@@ -103,7 +103,7 @@ def reopen_abandoned(town: TownReader, tick: Tick) -> Iterator[Decision]:
     if tick.settling:
         return
     for review in town.reviews:
-        if not _without_pull_request(review) or review.id in town.blockers or review.id in town.hooks:
+        if not review.under_review or review.id in town.blockers or review.id in town.hooks:
             continue
         if not tick.stale(review.updated_at, limits.REVIEW_ABANDONED_AFTER):
             yield Due.later_than(
@@ -180,7 +180,7 @@ def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if review.rig_id is not None:
             by_rig.setdefault(review.rig_id, []).append(review)
     for rig_id, reviews in sorted(by_rig.items()):
-        if not any(_without_pull_request(review) for review in reviews):
+        if not any(review.under_review for review in reviews):
             candidates = [each for each in reviews if _reviewable(town, each)]
             yield from _next_review(town, tick, rig_id, in_turn(candidates, tick))
 
@@ -286,10 +286,6 @@ def _unreviewed(town: TownReader, review: LiveReview) -> bool:
         and not review.babysat
         and review.parent_mode is not MergeMode.REVIEW_AND_MERGE
     )
-
-
-def _without_pull_request(review: LiveReview) -> bool:
-    return review.status is BeadStatus.IN_PROGRESS and review.pr_url is None
 
 
 def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:

@@ -26,11 +26,12 @@ from shared.domain.orders import (
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.ports.clock import Clock
-from shared.ports.forge import SourceForge
+from shared.ports.forge import MergeProver, SourceForge
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together
 from shared.runner.forge_effects import FORGE_EFFECTS, ForgeEffect
 from shared.runner.life import Life
+from shared.runner.proving import verify
 from shared.runner.result_events import Result, ResultEvent, event_of, failure, result_of_broken, short, success
 
 _NO_RUNTIME: Final = "no agent runtime is configured"
@@ -43,6 +44,8 @@ class Outside:
 
     runtime: AgentRuntime | None = None
     forge: SourceForge | None = None
+    prover: MergeProver | None = None
+    """Who looks whether a merge has happened; None: the forge."""
 
 
 @dataclass(slots=True)
@@ -168,14 +171,14 @@ def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
     order = effect.order(MayorOrder)
     if order.agent_id is None:
         return failure(delivered=False, error="the town has no mayor")
-    told = _message(
-        outside, order.town_id, order.agent_id, message_id=effect.effect_id, text=order.message, mode="queue"
-    )
+    message_id = order.message_id or effect.effect_id
+    told = _message(outside, order.town_id, order.agent_id, message_id=message_id, text=order.message, mode="queue")
     if isinstance(told, Done) or outside.runtime is None or order.start is None:
         return _delivered(told)
     if outside.runtime.status(order.town_id, order.agent_id).status not in _NO_SESSION:
         return _delivered(told)
-    started = outside.runtime.start(replace(order.start, message=order.message), effect_id=effect.effect_id)
+    start = replace(order.start, message=order.message, message_id=order.message_id)
+    started = outside.runtime.start(start, effect_id=effect.effect_id)
     return _delivered(Done() if isinstance(started, Started) else NotDone(started.reason, passing=True))
 
 
@@ -200,6 +203,10 @@ def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
     return _ok(outside.runtime.update_model(order, effect_id=effect.effect_id), kind=effect.kind)
 
 
+def _verify(effect: ClaimedEffect, outside: Outside) -> Result:
+    return verify(effect, outside.forge if outside.prover is None else outside.prover)
+
+
 def _at_forge(act: ForgeEffect, effect: ClaimedEffect, outside: Outside) -> Result:
     return act(effect, outside.forge)
 
@@ -208,6 +215,7 @@ _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]]
     EffectKind.DISPATCH_AGENT: _dispatch,
     EffectKind.STOP_AGENT: _stop,
     **{kind: partial(_at_forge, act) for kind, act in FORGE_EFFECTS.items()},
+    EffectKind.VERIFY_MERGE: _verify,
     EffectKind.SEND_NUDGE: _nudge,
     EffectKind.NOTIFY_MAYOR: _tell_mayor,
     EffectKind.REFRESH_TOKEN: _refresh_token,

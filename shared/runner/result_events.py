@@ -35,6 +35,7 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
     EffectKind.STOP_AGENT: "stop_result",
     EffectKind.POLL_PR: "pr_polled",
     EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.VERIFY_MERGE: "merge_verified",
     EffectKind.UPDATE_BRANCH: "branch_updated",
     EffectKind.DEQUEUE: "pr_dequeued",
     EffectKind.REQUEST_REVIEW: "review_requested",
@@ -49,6 +50,7 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
 ABOUT_REVIEWS: Final = (
     EffectKind.POLL_PR,
     EffectKind.MERGE_PR,
+    EffectKind.VERIFY_MERGE,
     EffectKind.UPDATE_BRANCH,
     EffectKind.DEQUEUE,
     EffectKind.REQUEST_REVIEW,

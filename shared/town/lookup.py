@@ -1,7 +1,7 @@
 """Queries for events and actions: the rows that belong to one id. Rules use `shared.town.reading`, which reads whole sets."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
@@ -20,12 +20,15 @@ from shared.town.rows import (
     Row,
     agent_of,
     bead_of,
+    labels_of,
     review_of,
     rig_of,
 )
 from shared.town.town import Town
 
 T = TypeVar("T")
+FOLLOW_UPS: Final = frozenset({Label.REWORK, Label.PR_FIXUP, Label.PR_CONFLICT, Label.PR_FEEDBACK})
+"""The labels of issues on the branch of a merge request."""
 
 
 def bead(town: Town, bead_id: str | None) -> Bead | None:
@@ -184,6 +187,17 @@ def children_with_label(town: Town, parent_id: str, label: str) -> int:
         {"id": parent_id},
     ).fetchall()
     return sum(label in child.labels for child in readable(town, rows, bead_of))
+
+
+def another_works_on(town: Town, bead: Bead, rig_id: str | None, branch: str) -> bool:
+    """Whether another live issue of a rig, which is no follow-up of a merge request, has this branch."""
+    rows = town.sql.execute(
+        "SELECT b.labels FROM beads b WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review') "
+        "AND b.rig_id IS :rig AND b.bead_id <> :id AND json_valid(b.metadata) "
+        "AND json_extract(b.metadata, '$.branch') = :branch ORDER BY b.bead_id",
+        {"rig": rig_id, "id": bead.id, "branch": branch},
+    ).fetchall()
+    return any(not FOLLOW_UPS.intersection(labels_of(row[0])) for row in rows)
 
 
 def convoy_of(town: Town, bead_id: str) -> tuple[str, str | None, str | None] | None:

@@ -109,6 +109,12 @@ def get(town: Town, effect_id: str) -> Effect | None:
     return None if row is None else _effect_of(row)
 
 
+def order_of(town: Town, shape: type[AnyOrder], subject: str, generation: int) -> AnyOrder | None:
+    """The order of an effect; None if the effect is unknown, was removed, or its payload cannot be read."""
+    effect = get(town, ids.effect_id(town.tick.town_id, shape.kind.value, subject, generation))
+    return None if effect is None else effect.order(shape)
+
+
 def unfinished(town: Town) -> list[Effect]:
     """Pending and claimed effects in order of creation."""
     rows = town.sql.execute(

@@ -91,6 +91,11 @@ def _mayor_waiting(town: View, pick: int, variant: int) -> Fact:
     return Fact({"fired_at": to_text(fired_at)}, town.an_agent(pick).id if variant == 2 else None)
 
 
+def _mayor_said(town: View, pick: int, variant: int) -> Fact:
+    reply = {"in_reply_to": town.a_bead(pick)} if variant == 1 else {}
+    return Fact({"text": "as agreed", **reply}, town.an_agent(pick).id if variant == 2 else None)
+
+
 def _agent_reset(town: View, pick: int, variant: int) -> Fact:
     return Fact({}, town.an_agent(pick).id)
 
@@ -293,6 +298,7 @@ FACTS: Final[dict[str, Maker]] = {
     "agent_heartbeat": _agent_heartbeat,
     "agent_status": _agent_status,
     "mayor_waiting": _mayor_waiting,
+    "mayor_said": _mayor_said,
     "agent_reset": _agent_reset,
     "changes_requested": _changes_requested,
     "nudge_acknowledged": _nudge_acknowledged,

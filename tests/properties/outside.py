@@ -70,6 +70,8 @@ class Answers:
             return self._poll(effect, now)
         if effect.kind == "merge_pr":
             return self._merge(effect)
+        if effect.kind == "verify_merge":
+            return self._verify(effect)
         if effect.kind in ("update_branch", "dequeue", "request_review"):
             return self._change(effect)
         return self._call(effect)
@@ -104,6 +106,14 @@ class Answers:
         else:
             payload["error"] = {"kind": "transient", "message": "try later"}
         return timedelta(seconds=2), "pr_merge_result", Fact({**_attempt(effect), **payload}, bead=effect.subject)
+
+    def _verify(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
+        payload: dict[str, Any] = {"contained": self.merge == "merged", "sha": "m1"}
+        if self.merge == "never":
+            return None
+        if self.merge not in ("merged", "refused"):
+            payload = {"error": {"kind": "transient", "message": "try later"}}
+        return timedelta(seconds=2), "merge_verified", Fact({**_attempt(effect), **payload}, bead=effect.subject)
 
     def _change(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
         """The answer to the other changes of a pull request: as to a merge."""
@@ -144,6 +154,7 @@ RESULTS: Final = (
     "stop_result",
     "pr_polled",
     "pr_merge_result",
+    "merge_verified",
     "branch_updated",
     "pr_dequeued",
     "review_requested",

@@ -52,7 +52,11 @@ _APPROVED_LANDING: Final[tuple[Step, ...]] = (
     Live(1, "due", "pull_request", _APPROVAL),
     Live(3, "due", "beat", _APPROVAL),
 )
-_FAILED_LANDING: Final[tuple[Step, ...]] = (Live(2, "due", "beat"), Post("bead_cancelled", 0, 1), Gap(490_000, "beat"))
+_FAILED_LANDING: Final[tuple[Step, ...]] = (
+    Live(2, "due", "beat"),
+    Post("pr_status_changed", 0, 1),
+    Gap(490_000, "beat"),
+)
 _MERGING: Final[tuple[Step, ...]] = (
     *_BUSY,
     *(Live(2, "due", "pull_request", Answers(merge="never")) for _ in range(3)),
@@ -106,9 +110,21 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
         (*_MERGING, *(Live(1, "5min", "beat", Answers(merge="never")) for _ in range(2)), Live(2, "due", "beat")),
     ),
     "landing": (_DIRECT, (*_RIGS, Post("convoy_created", 1, 0), Post("convoy_created", 0, 2), *_READY_TO_LAND[3:])),
-    "landing closed": (_DIRECT, (*_READY_TO_LAND, Live(2, "due", "beat"), Post("bead_cancelled", 0, 5), Live(1))),
+    "landing cancelled": (_DIRECT, (*_READY_TO_LAND, Live(2, "due", "beat"), Post("bead_cancelled", 0, 1), Live(1))),
+    "landing replaced": (
+        _DIRECT,
+        (
+            *_READY_TO_LAND,
+            Live(2, "due", "beat"),
+            Post("bead_created", 1, 0),
+            Live(1, "due", "beat"),
+            Post("convoy_changed", 0, 0),
+            Live(2, "due", "done"),
+        ),
+    ),
+    "convoy cancelled": (_DIRECT, (*_REVIEWED, Post("bead_cancelled", 0, 3), Live(1, "due", "beat", _SLOW))),
     "landing approval": (_DIRECT, _APPROVED_LANDING),
-    "landing held": (_DIRECT, (*_APPROVED_LANDING, Post("bead_cancelled", 0, 1), Live(2))),
+    "landing held": (_DIRECT, (*_APPROVED_LANDING, Post("pr_status_changed", 0, 1), Live(2))),
     "landing fails": (_DIRECT, (*_READY_TO_LAND, *(_FAILED_LANDING * 4))),
     "landing failed": (_DIRECT, (*_READY_TO_LAND, *(_FAILED_LANDING * 5))),
     "stuck": (_DIRECT, (*_BUSY, *_silence(16), *_silence(45))),
@@ -156,7 +172,7 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
         (*_RIGS, Post("bead_created", 0, 0), Live(16, "due", "silent", _REJECTED), Gap(1_900_000, "silent")),
     ),
     "unassigned": (_DIRECT, (*_BUSY, Live(7, "30s", "silent"))),
-    "unreviewed": (_DIRECT, (*_REVIEWED, Post("bead_cancelled", 0, 1), Live(1), Gap(310_000, "beat"))),
+    "review cancelled": (_DIRECT, (*_REVIEWED, Post("bead_cancelled", 0, 1), Live(1), Gap(310_000, "beat"))),
     "refused": (_DIRECT, (*_BUSY, Live(1, "due", "done", _REJECTED), Live(4, "30s", "silent", _REJECTED))),
     "landed": (_DIRECT, (*_RIGS, Post("convoy_created", 0, 2), *(Live(1, "due", "done") for _ in range(8)))),
     "raised": (_DIRECT, (*_RIGS, Post("escalation_raised", 0, 0), Live(2), Gap(16_000_000))),
@@ -240,6 +256,11 @@ def _imported() -> _Begun:
         .bead("waits")
         .bead("counted-wrong", status="closed")
         .convoy("wrong", tracked=["counted-wrong"], mode="review-and-merge", branch=None)
+        .bead("landed-task", status="closed")
+        .convoy("landed", tracked=["landed-task"], closed=1, metadata={"ready_to_land": 1})
+        .review("landing", "closed", of="landed", created_by="system")
+        .bead("unreviewed", status="in_review", updated_at=ago(minutes=6))
+        .review("review-over", "failed", of="unreviewed")
         .bead("lost", status="in_progress", updated_at=ago(minutes=6))
         .bead("reviewed", status="in_review", updated_at=ago(minutes=6))
         .bead("held-by-dead", status="in_progress")

@@ -35,6 +35,7 @@ _RESULT: Final = {
     EffectKind.STOP_AGENT: "stop_result",
     EffectKind.POLL_PR: "pr_polled",
     EffectKind.MERGE_PR: "pr_merge_result",
+    EffectKind.VERIFY_MERGE: "merge_verified",
     EffectKind.UPDATE_BRANCH: "branch_updated",
     EffectKind.DEQUEUE: "pr_dequeued",
     EffectKind.REQUEST_REVIEW: "review_requested",
@@ -66,7 +67,7 @@ def answer(town: TownBuilder, kind: str, subject: str | None = None, *, at: date
         subject,
     )[0]
     of_agent = kind in ("dispatch_agent", "stop_agent")
-    of_review = kind in ("poll_pr", "merge_pr", "update_branch", "dequeue", "request_review")
+    of_review = kind in ("poll_pr", "merge_pr", "verify_merge", "update_branch", "dequeue", "request_review")
     known: dict[str, Any] = {"effect_id": effect_id, "attempt": attempt}
     if of_agent:
         known["generation"] = generation

@@ -98,6 +98,9 @@ def answers(
         elif effect.kind == "poll_pr":
             kind, bead = "pr_polled", effect.subject
             payload |= {"ok": True, "state": "open", "head_sha": "abc", "mergeable_state": "blocked"}
+        elif effect.kind == "verify_merge":
+            kind, bead = "merge_verified", effect.subject
+            payload |= {"contained": True, "sha": "abc"}
         else:
             payload |= {"kind": effect.kind, "ok": True}
         found.append(

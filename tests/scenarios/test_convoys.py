@@ -9,6 +9,7 @@ import pytest
 
 from shared.domain.report import BusinessEvent
 from shared.domain.times import to_text
+from tests.scenarios.outside import answer
 from tests.scenarios.stories import deeds, outbox, outcomes
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
@@ -145,8 +146,10 @@ def test_a_convoy_lands_step_by_step() -> None:
     done = event("agent_done", {"branch": "convoy/x/head", "generation": generation}, agent=refinery)
     merged = town.tick(done, at=T + 15 * SECOND)
     assert outcomes(merged) == [("agent_done", "applied")]
+    assert (town.status(landing), town.status("c")) == ("in_progress", "open")
+    town.tick(answer(town, "verify_merge", contained=True, sha="abc", at=T + 20 * SECOND), at=T + 20 * SECOND)
     assert (town.status(landing), town.status("c")) == ("closed", "closed")
-    assert town.one("convoy_metadata", "c", "landed_at") == to_text(T + 15 * SECOND)
+    assert town.one("convoy_metadata", "c", "landed_at") == to_text(T + 20 * SECOND)
 
 
 @scenario(106)

@@ -9,7 +9,16 @@ from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.intake import ingest
-from tests.scenarios.outside import PR, audits, beads_labelled, escalations, failure_of, outcomes_of, review_column
+from tests.scenarios.outside import (
+    PR,
+    answer,
+    audits,
+    beads_labelled,
+    escalations,
+    failure_of,
+    outcomes_of,
+    review_column,
+)
 from tests.scenarios.stories import BOUNDARY, beat, deeds, outbox, outcomes
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, actions, ago, event, text
@@ -129,6 +138,8 @@ def test_a_refinery_that_knows_its_generation_proves_that_it_merged() -> None:
     town = a_town_in_review(status="idle", hook=None)
     report = town.tick(event("agent_done", {**BRANCH, "generation": 2}, agent="f"))
     assert outcomes(report) == [("agent_done", "applied")]
+    assert (town.status("m"), town.status("b")) == ("in_progress", "in_review")
+    town.tick(answer(town, "verify_merge", contained=True, sha="abc", at=T + 5 * SECOND), at=T + 5 * SECOND)
     assert (town.status("m"), town.status("b"), escalations(town)) == ("closed", "closed", [])
 
 
@@ -220,6 +231,7 @@ def test_the_refinery_reviews_others_meanwhile_and_takes_the_review_up_when_its_
         event("agent_done", BRANCH, agent="f", at=T + 10 * SECOND),
         at=T + 10 * SECOND,
     )
+    town.tick(answer(town, "verify_merge", contained=True, at=T + 15 * SECOND), at=T + 15 * SECOND)
     assert (town.status(rework), town.status("m2"), town.status("m")) == ("closed", "closed", "open")
     due = ago(seconds=10) + limits.backoff(1)
     assert deeds(town.tick(at=due), of="reviews") == []

@@ -221,16 +221,13 @@ def test_mail_reaches_an_agent_while_it_works() -> None:
     town = a_town().bead("b", status="in_progress").agent("p", status="working", hook="b")
     town.bead("mail", "message", title="Hello", body="Mind the gap.", assignee_agent_bead_id="p")
     first, second = town.ticks(2)
-    assert deeds(first) == [
-        "housekeeping.deliver_mail: send_nudge p",
-        "housekeeping.deliver_mail: transition_bead mail closed",
-    ]
+    assert deeds(first) == ["housekeeping.deliver_mail: send_nudge p"]
     assert deeds(second) == []
     assert town.rows("SELECT agent_bead_id, message, mode, priority, source, expires_at FROM agent_nudges") == [
         ("p", "Mind the gap.", "wait-idle", "normal", "agent", None)
     ]
     assert [row[0] for row in outbox(town)] == ["send_nudge"]
-    assert town.status("mail") == "closed"
+    assert town.status("mail") == "open"
 
 
 @scenario(189)
@@ -243,9 +240,9 @@ def test_mail_waits_for_an_agent_that_does_not_work(status: str) -> None:
 
 
 @scenario(189)
-def test_mail_for_nobody_waits() -> None:
+def test_mail_for_an_agent_that_is_gone_waits_and_mail_for_nobody_is_for_the_mayor() -> None:
     town = a_town().bead("mail", "message").bead("lost", "message", assignee_agent_bead_id="gone")
-    assert deeds(town.tick()) == []
+    assert deeds(town.tick()) == ["housekeeping.deliver_mail: notify_mayor mail:mail"]
 
 
 # --- Who is at work ---------------------------------------------------------------------------------

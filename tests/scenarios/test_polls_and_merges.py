@@ -563,8 +563,8 @@ def test_a_merge_seen_twice_in_one_drain_closes_everything_once(first: str) -> N
     assert audits(town, "m", "status_changed") == [("in_progress", "closed")]
     assert audits(town, "b", "status_changed") == [("in_review", "closed")]
     assert outcomes_of(report, "agent_done") == ["applied"]
-    assert outcomes_of(report, "pr_polled") == (["applied"] if first == "poll" else ["skipped: moved_on"])
-    assert outcomes_of(report, "pr_status_changed") == (["skipped: terminal"] if first == "poll" else [])
+    assert outcomes_of(report, "pr_polled") == ["applied"]
+    assert outcomes_of(report, "pr_status_changed") == ["applied"]
 
 
 @scenario(102)

@@ -49,6 +49,12 @@ def mayor_waiting(caller: Caller, *, at: datetime) -> AgentEvent:
     return _event(caller, "mayor_waiting", {"fired_at": now}, once=now) | {"occurred_at": now}
 
 
+def mayor_said(caller: Caller, text: str, *, in_reply_to: str | None, at: datetime) -> AgentEvent:
+    """What the mayor says to people. A reply is said once; anything else may be said again later."""
+    said = {"text": text, "in_reply_to": in_reply_to}
+    return _event(caller, "mayor_said", said, once="" if in_reply_to is not None else times.to_text(at))
+
+
 def nudge_acknowledged(caller: Caller, nudge_id: str) -> AgentEvent:
     """The agent has read a nudge."""
     return _event(caller, "nudge_acknowledged", {"nudge_id": nudge_id})

@@ -95,6 +95,13 @@ def _waiting(talk: Talk, _given: argparse.Namespace) -> None:
         talk.tell(events.mayor_waiting(talk.caller, at=now))
 
 
+def _say(talk: Talk, given: argparse.Namespace) -> None:
+    text = " ".join(given.text).strip()
+    if not text:
+        raise ValueError("say: TEXT is empty; use: town-agent say TEXT")
+    talk.tell(events.mayor_said(talk.caller, text, in_reply_to=given.reply_to, at=talk.clock.now()))
+
+
 def _heartbeat(talk: Talk, given: argparse.Namespace) -> None:
     said = events.heartbeat(talk.caller, doing=given.doing, tools=given.tool, at=talk.clock.now())
     talk.tell_once(said)
@@ -187,6 +194,10 @@ def _add_reports(commands: object) -> None:
 
 def _add_answers(commands: object) -> None:
     _command(commands, "messages", _messages, "show your unread messages and acknowledge them")
+
+    say = _command(commands, "say", _say, "as the mayor, say something to people, or answer a message")
+    say.add_argument("text", nargs="+", help="what to say")
+    say.add_argument("--reply-to", metavar="MESSAGE", help="the id of the message that this answers")
 
     triage = _command(commands, "triage", _triage, "answer a triage request")
     triage.add_argument("request", help="the id of the request")

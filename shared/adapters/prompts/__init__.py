@@ -84,6 +84,7 @@ def prompt(order: StartOrder) -> str:
         files=_listed(metadata.get(BranchNotes.files.name), most=_MOST_FILES),
         comments=_comments(metadata.get("comments")),
         checkpoint=block(order.checkpoint, limit=_BODY_LIMIT),
+        previous=block(order.previous_attempt, limit=_BODY_LIMIT),
         clean_merge=_CLEAN_MERGE if order.require_clean_merge else "",
         rigs=_rigs(order.rigs or ()),
         message=block(order.message, limit=_BODY_LIMIT),

@@ -272,6 +272,44 @@ def set_pr_url(town: Town, review_id: str, pr_url: str) -> None:
         _take_over(town, source.id, pr_url)
 
 
+_OF_ONE_PULL_REQUEST: Final = (
+    ReviewNotes.last_poll_at,
+    ReviewNotes.poll_not_before,
+    ReviewNotes.poll_error_kind,
+    ReviewNotes.has_conflicts,
+    ReviewNotes.conflicts_detected_at,
+    ReviewNotes.awaiting_approval,
+    ReviewNotes.awaiting_approval_observed_at,
+    ReviewNotes.review_decision,
+    ReviewNotes.merge_state_status,
+    ReviewNotes.auto_merge_pending,
+    ReviewNotes.head_sha,
+    ReviewNotes.head_seen_at,
+    ReviewNotes.changed_at,
+    ReviewNotes.obstacle,
+    ReviewNotes.obstacle_since,
+    ReviewNotes.obstacle_detail,
+    ReviewNotes.review_passed_head,
+    ReviewNotes.own_update_of,
+    ReviewNotes.own_updates,
+    ReviewNotes.refused_head,
+    ReviewNotes.refused_as,
+    ReviewNotes.refusals,
+    ReviewNotes.refused_at,
+    ReviewNotes.queued_at,
+    ReviewNotes.queue_misses,
+    ReviewNotes.change_requests,
+    ReviewNotes.adopted,
+)
+"""What is noted about a pull request and does not hold for another one."""
+
+
+def forget_pull_request(town: Town, review_id: str) -> None:
+    """Forget everything that is noted about the pull request, because another one replaces it."""
+    beads.note(town, review_id, *(note.gone for note in _OF_ONE_PULL_REQUEST))
+    set_ready_since(town, review_id, None)
+
+
 def set_ready_since(town: Town, review_id: str, since: str | None) -> None:
     """Set the start of the all-green period; None ends it."""
     town.sql.execute(

@@ -2,47 +2,45 @@
 
 from typing import Literal
 
-from shared.domain import limits
-from shared.domain.notes import EscalationNotes
-from shared.domain.outcomes import Applied, EventOutcome, Skipped
+from shared.domain import branches, limits
+from shared.domain.notes import BranchNotes, ReviewNotes
+from shared.domain.orders import StartOrder
+from shared.domain.outcomes import Applied, EventOutcome, Rejected, Skipped
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
-from shared.town import lookup
+from shared.town import lookup, outbox
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, escalations, hooks, leases, reviews
+from shared.town.writing import agents, audit, beads, hooks, leases, review_reports, reviews
 from shared.town.writing.beads import Failure
+from shared.town.writing.branches import target_of
+from shared.town.writing.review_reports import Done, Told
 
+OTHER_BRANCH = Rejected("other branch")
 EVICTION = "container eviction"
 
 
-def agent_done(
-    town: Town,
-    agent_id: str,
-    *,
-    branch: str,
-    pr_url: str | None = None,
-    summary: str | None = None,
-    bead_id: str | None = None,
-    generation: int | None = None,
-) -> EventOutcome:
+def agent_done(town: Town, agent_id: str, report: Done) -> Told:
     """Apply an agent's report that its work is done (3.13)."""
     agent = lookup.agent(town, agent_id)
     if agent is None:
-        return Skipped("missing")
-    if generation is not None and generation != agent.generation:
-        return Skipped("stale generation")
-    target_id = _work_of(town, agent, bead_id=bead_id, generation=generation)
+        return Told(Skipped("missing"))
+    if report.generation is not None and report.generation != agent.generation:
+        return Told(Skipped("stale generation"))
+    target_id = _work_of(town, agent, bead_id=report.bead_id, generation=report.generation)
     if isinstance(target_id, Skipped):
-        return target_id
+        return Told(target_id)
     target = lookup.bead(town, target_id)
     if target is None:
-        return Skipped("missing")
-    if _already_done(town, agent, target, pr_url=pr_url):
+        return Told(Skipped("missing"))
+    if _already_done(town, agent, target, report):
         _let_go(town, agent)
-        return Skipped("already done")
+        return Told(Skipped("already done"))
     if any(other.id != agent.id for other in lookup.agents_hooked_to(town, target.id)):
-        return Skipped("superseded")
-    return _finish_work(town, agent, target, branch=branch, pr_url=pr_url, summary=summary, generation=generation)
+        return Told(Skipped("superseded"))
+    told = _finish_work(town, agent, target, report)
+    if not isinstance(told.outcome, Rejected):
+        _let_go(town, agent)
+    return told
 
 
 def _work_of(town: Town, agent: Agent, *, bead_id: str | None, generation: int | None) -> str | Skipped:
@@ -62,44 +60,61 @@ def _work_of(town: Town, agent: Agent, *, bead_id: str | None, generation: int |
     return Skipped("no work to attribute") if working_on is None else working_on.id
 
 
-def _already_done(town: Town, agent: Agent, target: Bead, *, pr_url: str | None) -> bool:
+def _already_done(town: Town, agent: Agent, target: Bead, report: Done) -> bool:
     if not target.live:
         return True
     if target.type is BeadType.ISSUE:
         return target.status is BeadStatus.IN_REVIEW
-    if target.type is not BeadType.MERGE_REQUEST or pr_url is not None or agent.hook == target.id:
+    if target.type is not BeadType.MERGE_REQUEST or report.pr_url is not None or agent.hook == target.id:
+        return False
+    if target.status is not BeadStatus.IN_PROGRESS:
         return False
     review = lookup.review(town, target.id)
-    return target.status is BeadStatus.IN_PROGRESS and review is not None and review.pr_url is not None
+    has_pull_request = review is not None and review.pr_url is not None
+    return has_pull_request or ReviewNotes.merge_claim.of(target.metadata) is not None
 
 
-def _finish_work(
-    town: Town,
-    agent: Agent,
-    target: Bead,
-    *,
-    branch: str,
-    pr_url: str | None,
-    summary: str | None,
-    generation: int | None,
-) -> EventOutcome:
+def _finish_work(town: Town, agent: Agent, target: Bead, report: Done) -> Told:
     if _closes_without_review(target):
         beads.move(town, target.id, BeadStatus.CLOSED, actor=agent.id, reason="done")
-        _let_go(town, agent)
-    elif target.type is BeadType.MERGE_REQUEST and pr_url is not None:
-        _pull_request_opened(town, agent, target, pr_url)
-        _let_go(town, agent)
     elif target.type is BeadType.MERGE_REQUEST:
-        _review_done(town, agent, target, generation=generation)
-        _let_go(town, agent)
+        return review_reports.review_done(town, agent, target, report)
     elif target.type is BeadType.ISSUE:
-        reviews.submit(town, target, branch, by=agent.id, pr_url=pr_url, summary=summary)
-        _let_go(town, agent)
-        beads.move(town, target.id, BeadStatus.IN_REVIEW, actor=agent.id, reason="submitted to review")
+        return _submit(town, agent, target, report)
     else:
-        _let_go(town, agent)
-        return Skipped("not reviewable")
-    return Applied()
+        return Told(Skipped("not reviewable"))
+    return Told(Applied())
+
+
+def _submit(town: Town, agent: Agent, target: Bead, report: Done) -> Told:
+    """Submit the work to review, if it is on the branch that its agent was given."""
+    branch = branches.reported(report.branch)
+    wanted = _ordered_branch(town, agent, target)
+    if wanted not in (None, branch, report.branch):
+        return Told(
+            OTHER_BRANCH,
+            f"Your report was rejected: the work of this bead belongs on the branch {wanted}. "
+            f"Push it there, and report that branch.",
+        )
+    if branch == target_of(town, target, target.rig_id):
+        where = f"the branch {wanted}" if wanted is not None else "a branch of its own"
+        return Told(
+            OTHER_BRANCH,
+            f"Your report was rejected: {branch} is the branch into which the work is merged. "
+            f"Push the work to {where}, and report that branch.",
+        )
+    review_id = reviews.submit(
+        town, target, wanted or branch, by=agent.id, pr_url=report.pr_url, summary=report.summary
+    )
+    beads.note(town, review_id, ReviewNotes.submitted_head.to(report.head), ReviewNotes.submitted_base.to(report.base))
+    beads.move(town, target.id, BeadStatus.IN_REVIEW, actor=agent.id, reason="submitted to review")
+    return Told(Applied())
+
+
+def _ordered_branch(town: Town, agent: Agent, target: Bead) -> str | None:
+    """The branch that the agent was told to work on; None if its order named none, as before branches were stored."""
+    order = outbox.order_of(town, StartOrder, agent.id, agent.generation)
+    return None if order is not None and order.branch is None else BranchNotes.branch.of(target.metadata)
 
 
 def _closes_without_review(target: Bead) -> bool:
@@ -108,47 +123,6 @@ def _closes_without_review(target: Bead) -> bool:
     if Label.TRIAGE in target.labels and target.created_by == PATROL:
         return True
     return any(label in target.labels for label in reviews.FOLLOW_UP_LABELS)
-
-
-def _pull_request_opened(town: Town, agent: Agent, target: Bead, pr_url: str) -> None:
-    if not reviews.valid_pr_url(pr_url):
-        reviews.complete(town, target.id, "failed", message="the pull request address is not https")
-        audit.record(town, target.id, "pr_creation_failed", agent_id=agent.id, metadata={"reason": "not an https URL"})
-        return
-    reviews.set_pr_url(town, target.id, pr_url)
-    beads.touch(town, target.id)
-    if target.status is BeadStatus.OPEN:
-        beads.move(town, target.id, BeadStatus.IN_PROGRESS, from_=BeadStatus.OPEN, actor=agent.id, reason="pr created")
-    audit.record(town, target.id, "pr_created", agent_id=agent.id, new=pr_url)
-
-
-def _review_done(town: Town, agent: Agent, target: Bead, *, generation: int | None) -> None:
-    blockers = lookup.unresolved_blockers(town, target.id)
-    if any(Label.REWORK in blocker.labels for blocker in blockers):
-        review = lookup.review(town, target.id)
-        if review is not None and review.pr_url is None:
-            beads.move(town, target.id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason="changes requested")
-        return
-    proven = agent.hook == target.id or (
-        generation is not None and target.status is BeadStatus.IN_PROGRESS and target.assignee == agent.id
-    )
-    if proven:
-        reviews.complete(town, target.id, "merged", message="merged by the refinery")
-        return
-    reviews.complete(
-        town, target.id, "failed", message="done was reported without proof that this review was worked on"
-    )
-    escalations.escalate(
-        town,
-        f"Review reported done without a hook: {target.title}",
-        severity="high",
-        rig_id=target.rig_id,
-        about=(
-            EscalationNotes.kind.to("refinery_unhooked_done"),
-            EscalationNotes.mr_bead_id.to(target.id),
-            EscalationNotes.agent_bead_id.to(agent.id),
-        ),
-    )
 
 
 def _let_go(town: Town, agent: Agent) -> None:

@@ -52,6 +52,7 @@ FIELDS = {
     "stop_agent": "agent_id reason",
     "poll_pr": "bead_id pr_url",
     "merge_pr": "bead_id pr_url",
+    "verify_merge": "bead_id",
     "update_branch": "bead_id pr_url",
     "dequeue": "bead_id",
     "request_review": "bead_id pr_url",

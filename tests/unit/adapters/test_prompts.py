@@ -157,7 +157,7 @@ def test_every_template_uses_only_names_that_are_given() -> None:
     folder = Path(prompts.__file__).parent
     used = {name for file in folder.glob("*.md") for name in Template(file.read_text()).get_identifiers()}
     given_names = {"identity", "town", "ground_rules", "instructions", "facts", "body", "files", "comments"}
-    assert used == given_names | {"checkpoint", "clean_merge", "rigs", "message"}
+    assert used == given_names | {"checkpoint", "clean_merge", "previous", "rigs", "message"}
 
 
 def test_no_template_stands_there_unused() -> None:

@@ -77,12 +77,16 @@ def test_done_needs_a_branch() -> None:
         a_working_polecat().hears("agent_done", {"branch": ""}, agent_id="p1")
 
 
-def test_done_then_merge_of_a_review_lands_its_source() -> None:
+def test_done_of_a_review_without_pull_request_is_a_claim_that_is_looked_at() -> None:
     town = a_reviewing_refinery()
 
-    assert town.outcome("agent_done", {"branch": "gt/b"}, agent_id="f1") == "applied"
+    said = {"branch": "gt/b", "head": "h1", "merge_commit": "c1"}
+    assert town.outcome("agent_done", said, agent_id="f1") == "applied"
 
-    assert (town.bead("m1")["status"], town.bead("b1")["status"]) == ("closed", "closed")
+    assert (town.bead("m1")["status"], town.bead("b1")["status"]) == ("in_progress", "in_review")
+    claim = town.bead("m1")["metadata"]["merge_claim"]
+    assert (claim["commit"], claim["head"]) == ("c1", "h1")
+    assert town.bead("m1")["metadata"]["obstacle"] == "merge_unproven"
 
 
 def test_completed_in_failure_fails_the_bead() -> None:

@@ -235,6 +235,22 @@ CASES: tuple[Case, ...] = (
     ),
     ("H2", "triage_backoff", "q", ago(seconds=5) + limits.backoff(1) + MS, asked),
     (
+        "H4",
+        "mail_again",
+        "m",
+        ago(minutes=1) + limits.MAIL_AGAIN_AFTER,
+        lambda t: t.bead("m", "message", metadata={"told": 1, "told_at": to_text(ago(minutes=1))}),
+    ),
+    (
+        "R1p",
+        "merge_look",
+        "m",
+        ago(seconds=1) + limits.MERGE_LOOK_INTERVAL,
+        lambda t: t.bead("b", status="in_review").review(
+            "m", "in_progress", of="b", metadata={"merge_claim": {}, "merge_looked_at": to_text(ago(seconds=1))}
+        ),
+    ),
+    (
         "V1",
         "nobody_told",
         "b",

@@ -6,6 +6,7 @@ from shared.domain.outcomes import Applied, Skipped
 from shared.domain.states import AgentStatus
 from shared.town.writing import agents, beads, reviews, work_reports
 from shared.town.writing.escalations import bump
+from shared.town.writing.review_reports import Done
 from tests.towns import TownBuilder, a_town, ago, event, outcome_of
 from tests.unit.actions.builders import on
 
@@ -166,8 +167,8 @@ def test_a_label_of_follow_up_work_does_not_close_a_review() -> None:
 @pytest.mark.parametrize(("before", "after"), [("dead", "dead"), ("working", "idle")])
 def test_a_dead_agent_stays_dead_when_its_last_word_comes(before: str, after: str) -> None:
     stage = on(a_town().bead("b", status="closed").agent("p", status=before, last_dispatch_bead_id="b"))
-    said = work_reports.agent_done(stage.town, "p", branch="x", bead_id="b")
-    assert (said, stage.agent("p", "status")) == (Skipped("already done"), after)
+    said = work_reports.agent_done(stage.town, "p", Done(branch="x", bead_id="b"))
+    assert (said.outcome, stage.agent("p", "status")) == (Skipped("already done"), after)
 
 
 def test_an_agent_that_ends_on_a_bead_that_is_gone_lets_go_of_it() -> None:

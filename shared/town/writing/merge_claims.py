@@ -1,0 +1,87 @@
+"""Claims that a branch was merged, which are looked at before the merge request closes (spec/actions.md section 6.7)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from shared.domain import limits
+from shared.domain.notes import Metadata, ReviewNotes
+from shared.domain.states import BeadStatus
+from shared.domain.times import to_text
+from shared.town.rows import Bead
+from shared.town.town import Town
+from shared.town.writing import beads, reviews
+
+_FORGOTTEN: Final = (
+    ReviewNotes.merge_claim.gone,
+    ReviewNotes.merge_looks.gone,
+    ReviewNotes.merge_first_look_at.gone,
+    ReviewNotes.merge_looked_at.gone,
+    ReviewNotes.merge_look_not_before.gone,
+    ReviewNotes.merge_looks_failed.gone,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The commit that a refinery reported as the merge, and the head of the branch that it merged; each may be unknown."""
+
+    commit: str | None
+    head: str | None
+
+
+def claim_of(metadata: Metadata) -> Claim | None:
+    """The claim that stands; None if there is none."""
+    said = ReviewNotes.merge_claim.of(metadata)
+    if said is None:
+        return None
+    commit, head = said.get("commit"), said.get("head")
+    return Claim(commit if isinstance(commit, str) else None, head if isinstance(head, str) else None)
+
+
+def look_later(town: Town, review: Bead, *, at_once: bool = False) -> None:
+    """Look again after a wait that doubles with each look in a row that brought no answer; `at_once` after the longest."""
+    failed = ReviewNotes.merge_looks_failed.of(review.metadata) + 1
+    longest = limits.MERGE_LOOK_AT_MOST
+    wait = longest if at_once else min(limits.MERGE_LOOK_INTERVAL * 2 ** min(failed - 1, 10), longest)
+    beads.note(
+        town,
+        review.id,
+        ReviewNotes.merge_looks_failed.to(failed),
+        ReviewNotes.merge_look_not_before.to(town.tick.now + wait),
+    )
+
+
+def claim(town: Town, review: Bead, *, commit: str | None, head: str | None) -> None:
+    """Note that a refinery has reported the branch as merged. The merge request stays in progress until that is seen.
+
+    Without a repository there is nothing to look at: the report is accepted, unless the town requires a proof.
+    """
+    rig = town.rig(review.rig_id)
+    if (rig is None or not rig.git_url) and town.settings(review.rig_id).merge_proof == "when_possible":
+        accept(town, review, message="merged by the refinery", sha=commit, unproven=True)
+        return
+    said = {"commit": commit, "head": head, "at": to_text(town.tick.now)}
+    beads.note(town, review.id, *_FORGOTTEN, ReviewNotes.merge_claim.to(said))
+    beads.touch(town, review.id)
+    if review.status is BeadStatus.OPEN:
+        beads.move(town, review.id, BeadStatus.IN_PROGRESS, from_=BeadStatus.OPEN, reason="reported as merged")
+    detail = "it was reported as merged, and its target was not looked at yet"
+    reviews.set_obstacle(town, review, "merge_unproven", detail)
+
+
+def accept(town: Town, review: Bead, *, message: str, sha: str | None, unproven: bool = False) -> None:
+    """Close the merge request as merged."""
+    beads.note(town, review.id, *_FORGOTTEN)
+    reviews.set_obstacle(town, review, None)
+    if unproven:
+        beads.note(town, review.id, ReviewNotes.unproven.to(True))
+    reviews.complete(town, review.id, "merged", message=message, sha=sha)
+
+
+def refute(town: Town, review: Bead, *, note: str) -> None:
+    """Nothing was merged: the next refinery is told, and takes the review again."""
+    beads.note(town, review.id, *_FORGOTTEN)
+    reviews.set_obstacle(town, review, None)
+    beads.leave_note(town, review.id, note)
+    reason = "the merge that was reported is not in the target"
+    beads.move(town, review.id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason=reason)

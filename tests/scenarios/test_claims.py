@@ -1,0 +1,328 @@
+"""The branch of an order, reports that are held to it, and merges that are believed only when they are seen (T1, T2)."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from shared.domain import limits
+from shared.domain.branches import is_branch_name
+from shared.town.rows import Row
+from tests.scenarios.outside import PR, answer, outcomes_of
+from tests.scenarios.stories import deeds, outbox, outcomes
+from tests.scenarios.table import scenario
+from tests.towns import T, TownBuilder, a_town, event
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+BRANCH = "gt/p/b"
+NEGATIVE: dict[str, Any] = {"contained": False, "says": "main does not contain it"}
+
+
+def at_work(**bead: Any) -> TownBuilder:
+    """A polecat that works on a bead whose branch is stored."""
+    metadata = {"branch": BRANCH}
+    return a_town().bead("b", status="in_progress", metadata=metadata, **bead).agent("p", status="working", hook="b")
+
+
+def in_review(pr: str | None = None, **review: Any) -> TownBuilder:
+    """A refinery that reviews the only merge request."""
+    town = a_town().bead("b", status="in_review").review("m", "in_progress", of="b", pr_url=pr, **review)
+    return town.agent("f", "refinery", "working", hook="m", generation=2)
+
+
+def claimed(**more: Any) -> TownBuilder:
+    """A town whose refinery has reported a merge."""
+    town = in_review().config(**more)
+    town.tick(event("agent_done", {"branch": "gt/toast/1", "merge_commit": "c1", "head": "h1"}, agent="f"))
+    return town
+
+
+def nudges(town: TownBuilder) -> list[Row]:
+    """Whom the town nudges, with what source."""
+    return town.rows("SELECT agent_bead_id, source, message FROM agent_nudges ORDER BY nudge_id")
+
+
+@scenario(300)
+def test_every_bead_is_dispatched_on_a_branch_of_its_own() -> None:
+    ids = [
+        "0a1b2c3d-1",
+        "0a1b2c3d-2",
+        "Bead",
+        "bead",
+        "BEAD",
+        "bead.lock",
+        "-bead",
+        "a b",
+        "a/b",
+        "a~b",
+        "é",
+        "a_b",
+        "x" * 64,
+    ]
+    town = a_town()
+    for bead_id in ids:
+        town.bead(bead_id)
+    town.tick()
+    branches = [town.metadata(bead_id)["branch"] for bead_id in ids]
+    assert len(set(branches)) == len(ids)
+    assert len({branch.rpartition("/")[2].lower() for branch in branches}) == len(ids)
+    assert [branch for branch in branches if not is_branch_name(branch)] == []
+
+
+@scenario(300)
+def test_a_branch_that_a_bead_has_stays_for_its_next_agent() -> None:
+    town = at_work().update("agent_metadata", "p", status="idle", last_dispatch_outcome="rejected")
+    town.agent("q")
+    town.tick()
+    assert town.metadata("b")["branch"] == BRANCH
+    town = a_town().bead("b", metadata={"branch": "mine/x"}).bead("c", metadata={"branch": "mine/x"})
+    town.tick()
+    assert len({town.metadata(bead)["branch"] for bead in ("b", "c")}) == 2, "only one of them may have it"
+
+
+@scenario(300)
+@pytest.mark.parametrize("named", ["main", "-x", "a..b", "x.lock", "", "HEAD", "a b"])
+def test_a_branch_that_cannot_be_a_beads_own_is_replaced(named: str) -> None:
+    town = a_town().bead("b", metadata={"branch": named})
+    town.tick()
+    assert town.metadata("b")["branch"].startswith("gt/")
+
+
+@scenario(301)
+@pytest.mark.parametrize("other", ["gt/p/c", "gt/P/b", "GT/p/b", "gt/p/b ", "main", "refs/heads/main", "origin/main"])
+def test_a_report_of_another_branch_is_rejected_and_its_agent_is_told(other: str) -> None:
+    town = at_work()
+    report = town.tick(event("agent_done", {"branch": other, "pr_url": PR}, agent="p"))
+    assert outcomes_of(report, "agent_done") == ["rejected: other branch"]
+    assert (town.status("b"), town.doing("p")) == ("in_progress", ("working", "b"))
+    [(agent, source, message)] = nudges(town)
+    assert (agent, source, BRANCH in message) == ("p", "rejected_report", True)
+    assert len(outbox(town, "send_nudge")) == 1
+
+
+@scenario(301)
+@pytest.mark.parametrize("written", [BRANCH, f"refs/heads/{BRANCH}", f"origin/{BRANCH}"])
+def test_a_report_of_the_ordered_branch_is_a_review_of_it_however_it_is_written(written: str) -> None:
+    town = at_work()
+    report = town.tick(event("agent_done", {"branch": written, "head": "h", "base": "o"}, agent="p"))
+    assert outcomes_of(report, "agent_done") == ["applied"]
+    [(review, branch)] = town.rows("SELECT bead_id, branch FROM review_metadata")
+    assert (town.status("b"), branch) == ("in_review", BRANCH)
+    noted = town.metadata(review)
+    assert (noted["submitted_head"], noted["submitted_base"]) == ("h", "o")
+
+
+@scenario(301)
+def test_a_generation_whose_order_named_no_branch_is_not_held_to_one() -> None:
+    town = a_town().bead("b", metadata={"branch": "x/y"})
+    town.tick()
+    [(_, polecat, generation, _)] = outbox(town, "dispatch_agent")
+    order = town.rows("SELECT payload FROM outbox")[0][0].replace('"branch":"x/y",', "", 1)
+    town.sql.execute("UPDATE outbox SET payload = ?", (order,))
+    report = town.tick(event("agent_done", {"branch": "z", "generation": generation}, agent=polecat), at=T + 5 * SECOND)
+    assert outcomes_of(report, "agent_done") == ["applied"]
+
+
+@scenario(301)
+def test_a_report_of_the_target_creates_no_review_even_if_no_branch_is_stored() -> None:
+    town = a_town().bead("b", status="in_progress").agent("p", status="working", hook="b")
+    report = town.tick(event("agent_done", {"branch": "main"}, agent="p"))
+    assert outcomes_of(report, "agent_done") == ["rejected: other branch"]
+    assert town.doing("p") == ("working", "b")
+
+
+@scenario(302)
+def test_what_became_of_earlier_attempts_is_told_until_the_bead_closes() -> None:
+    note = {"text": "It was merged nowhere.", "at": "2026-01-01T00:00:00.000Z", "by": "system"}
+    town = a_town().bead("b", metadata={"note_for_next": note})
+    town.tick()
+    [(payload,)] = town.rows("SELECT payload FROM outbox WHERE kind = 'dispatch_agent'")
+    assert '"previous_attempt":"It was merged nowhere."' in payload
+    town.tick(event("bead_cancelled", {"cancel_status": "closed"}, bead="b", at=T + 5 * SECOND), at=T + 5 * SECOND)
+    assert "note_for_next" not in town.metadata("b")
+
+
+@scenario(303)
+@pytest.mark.parametrize(
+    ("given", "outcome"), [("8", "rejected: other pull request"), ("7/files", "applied"), ("7", "applied")]
+)
+def test_a_second_pull_request_is_rejected_while_the_first_is_open(given: str, outcome: str) -> None:
+    first = "https://github.com/acme/main-rig/pull/7"
+    town = in_review(first)
+    report = town.tick(
+        event("agent_done", {"branch": "x", "pr_url": f"https://github.com/Acme/main-rig/pull/{given}"}, agent="f")
+    )
+    assert outcomes_of(report, "agent_done") == [outcome]
+    assert town.one("review_metadata", "m", "pr_url") == first
+    assert town.doing("f") == (("working", "m") if outcome.startswith("rejected") else ("idle", None))
+
+
+@scenario(303)
+def test_a_pull_request_replaces_one_that_the_forge_has_closed() -> None:
+    old = {"pr_closed": 1, "head_sha": "a", "review_passed_head": "a", "has_conflicts": 1}
+    town = in_review(PR, metadata=old)
+    other = PR.rpartition("/")[0] + "/1234"
+    town.tick(event("agent_done", {"branch": "x", "pr_url": other}, agent="f"))
+    assert town.one("review_metadata", "m", "pr_url") == other
+    assert town.metadata("m").keys().isdisjoint({"pr_closed", "head_sha", "review_passed_head", "has_conflicts"})
+    said = town.rows("SELECT metadata FROM bead_events WHERE bead_id = 'm' AND event_type = 'fields_updated'")
+    assert said == [('{"change":"pr_replaced"}',)]
+
+
+@scenario(304)
+@pytest.mark.parametrize(("head", "passed"), [({}, "seen"), ({"head": "reviewed"}, "reviewed")])
+def test_a_refinery_passes_a_head_and_the_forge_says_when_it_is_merged(head: dict[str, str], passed: str) -> None:
+    town = in_review(PR, metadata={"head_sha": "seen"})
+    report = town.tick(event("agent_done", {"branch": "x", **head}, agent="f"))
+    assert outcomes_of(report, "agent_done") == ["applied"]
+    assert (town.status("m"), town.status("b"), town.doing("f")) == ("in_progress", "in_review", ("idle", None))
+    assert town.metadata("m")["review_passed_head"] == passed
+    assert deeds(report, of="reviews") == ["reviews.poll_pull_request: poll_pr m"]
+
+
+@scenario(304)
+def test_a_refinery_that_asked_for_changes_passes_nothing() -> None:
+    town = in_review(PR, metadata={"head_sha": "seen"}).bead("r", labels=["gt:rework"]).edge("m", "r")
+    town.tick(event("agent_done", {"branch": "x", "head": "h"}, agent="f"))
+    assert (town.status("m"), "review_passed_head" in town.metadata("m")) == ("in_progress", False)
+
+
+@scenario(304)
+def test_only_a_refinery_that_worked_on_the_review_passes_its_head() -> None:
+    town = in_review(PR, metadata={"head_sha": "seen"}).update("agent_metadata", "f", current_hook_bead_id=None)
+    report = town.tick(event("agent_done", {"branch": "x", "head": "h"}, agent="f", bead="m"))
+    assert [outcome.startswith("skipped") for outcome in outcomes_of(report, "agent_done")] == [True]
+    assert "review_passed_head" not in town.metadata("m")
+
+
+@scenario(305)
+def test_a_reported_merge_is_looked_for_and_then_closes_everything() -> None:
+    town = in_review()
+    said = {"branch": "gt/toast/1", "merge_commit": "c1", "head": "h1"}
+    report = town.tick(event("agent_done", said, agent="f"))
+    assert deeds(report) == ["proofs.verify_merge: verify_merge m"]
+    [(payload,)] = town.rows("SELECT payload FROM outbox WHERE kind = 'verify_merge'")
+    assert '"head":"h1"' in payload
+    assert '"merge_commit":"c1"' in payload
+    assert town.waiting()["merge_unproven"] == 1
+    closed = town.tick(answer(town, "verify_merge", contained=True, sha="c2", at=T + 5 * SECOND), at=T + 5 * SECOND)
+    assert outcomes(closed) == [("merge_verified", "applied")]
+    assert (town.status("m"), town.status("b")) == ("closed", "closed")
+    assert town.one("review_metadata", "m", "merge_commit") == "c2"
+    assert "unproven" not in town.metadata("m")
+
+
+@scenario(305)
+def test_a_claim_holds_up_neither_the_rig_nor_itself() -> None:
+    town = claimed()
+    town.bead("b2", status="in_review").review("m2", "open", of="b2")
+    report = town.tick(at=T + 5 * SECOND)
+    assert "reviews.dispatch_refinery: dispatch_agent f m2" in deeds(report)
+    later = town.tick(at=T + 3 * MINUTE)
+    assert [deed for deed in deeds(later) if "abandoned" in deed or "stuck" in deed] == []
+    assert (town.status("m"), town.status("m2")) == ("in_progress", "in_progress")
+    assert town.reports[-1].violations == ()
+
+
+@scenario(306)
+def test_three_looks_that_find_nothing_send_the_review_to_a_refinery_that_is_told_why() -> None:
+    town = claimed()
+    report = town.reports[-1]
+    for number in range(limits.MERGE_LOOKS):
+        at = T + number * limits.MERGE_LOOK_INTERVAL
+        if number:
+            assert deeds(town.tick(at=at), of="proofs") == ["proofs.verify_merge: verify_merge m"]
+        assert town.status("m") == "in_progress"
+        report = town.tick(answer(town, "verify_merge", **NEGATIVE, at=at + 5 * SECOND), at=at + 5 * SECOND)
+    assert deeds(report) == [
+        "reviews.dispatch_refinery: transition_bead m in_progress",
+        "reviews.dispatch_refinery: hook_agent f m",
+        "reviews.dispatch_refinery: dispatch_agent f m",
+    ]
+    [(payload,)] = town.rows("SELECT payload FROM outbox WHERE kind = 'dispatch_agent'")
+    assert "Your predecessor reported that gt/toast/1 was merged into main as commit c1" in payload
+    assert town.metadata("m").keys().isdisjoint({"merge_claim", "merge_looks", "obstacle"})
+    assert (town.one("beads", "m", "dispatch_attempts"), town.status("b")) == (1, "in_review")
+
+
+@scenario(306)
+def test_a_look_that_finds_it_after_two_that_did_not_closes_the_review() -> None:
+    town = claimed()
+    for number, found in enumerate((False, False, True)):
+        at = T + number * limits.MERGE_LOOK_INTERVAL
+        if number:
+            town.tick(at=at)
+        town.tick(answer(town, "verify_merge", contained=found, at=at + 5 * SECOND), at=at + 5 * SECOND)
+    assert (town.status("m"), town.one("review_metadata", "m", "merge_commit")) == ("closed", "c1")
+
+
+@scenario(307)
+def test_where_nobody_can_tell_the_report_is_accepted_and_counted() -> None:
+    town = claimed()
+    town.tick(answer(town, "verify_merge", says="no git", at=T + 5 * SECOND), at=T + 5 * SECOND)
+    assert (town.status("m"), town.status("b"), town.metadata("m")["unproven"]) == ("closed", "closed", 1)
+
+
+@scenario(307)
+def test_a_rig_without_an_address_has_nothing_to_look_at() -> None:
+    town = in_review().update("rigs", "rig-1", git_url="")
+    town.tick(event("agent_done", {"branch": "x"}, agent="f"))
+    assert (town.status("m"), town.metadata("m")["unproven"], outbox(town, "verify_merge")) == ("closed", 1, [])
+
+
+@scenario(307)
+def test_a_town_that_requires_a_proof_looks_again_and_less_and_less_often() -> None:
+    town = claimed(refinery={"merge_proof": "required"})
+    now, waits = T + 5 * SECOND, []
+    for _ in range(7):
+        report = town.tick(answer(town, "verify_merge", says="no git", at=now), at=now)
+        due = report.next_due
+        while due is not None and not outbox_pending(town):
+            now, report = due, town.tick(at=due)
+            due = report.next_due
+        waits.append(now)
+        now += 5 * SECOND
+    assert town.status("m") == "in_progress"
+    gaps = [(later - earlier - 5 * SECOND) // MINUTE for earlier, later in pairwise(waits)]
+    assert gaps == [2, 4, 8, 16, 30, 30]
+
+
+def outbox_pending(town: TownBuilder) -> bool:
+    """Whether a look is under way."""
+    return bool(town.rows("SELECT 1 FROM outbox WHERE kind = 'verify_merge' AND state IN ('pending', 'claimed')"))
+
+
+@scenario(308)
+@pytest.mark.parametrize(
+    ("error", "obstacle"),
+    [
+        ({"kind": "http", "http_status": 401}, "forge_denied"),
+        ({"kind": "http", "http_status": 404}, "forge_denied"),
+        ({"kind": "http", "http_status": 503}, "forge_down"),
+        ({"kind": "transient"}, "forge_down"),
+        ({"kind": "invalid_response"}, "forge_unreadable"),
+    ],
+)
+def test_not_being_able_to_look_is_no_verdict_on_the_merge(error: dict[str, Any], obstacle: str) -> None:
+    town = claimed()
+    town.tick(answer(town, "verify_merge", error={"message": "", **error}, at=T + 5 * SECOND), at=T + 5 * SECOND)
+    assert (town.status("m"), town.status("b")) == ("in_progress", "in_review")
+    assert town.metadata("m")["obstacle"] == obstacle
+    late = T + 31 * MINUTE
+    assert "proofs.verify_merge: verify_merge m" in deeds(town.tick(at=late))
+    assert outbox(town, "dispatch_agent") == []
+    town.tick(answer(town, "verify_merge", contained=True, at=late + 5 * SECOND), at=late + 5 * SECOND)
+    assert (town.status("m"), town.status("b")) == ("closed", "closed")
+
+
+@scenario(308)
+def test_a_look_at_an_older_claim_says_nothing_about_the_present_one() -> None:
+    town = claimed()
+    late = answer(town, "verify_merge", contained=True, at=T + 5 * SECOND)
+    claim = {**town.metadata("m"), "merge_claim": {"commit": "c9", "head": None, "at": "2026-01-10T12:00:00.000Z"}}
+    town.update("beads", "m", metadata=claim)
+    report = town.tick(late, at=T + 5 * SECOND)
+    assert outcomes_of(report, "merge_verified") == ["skipped: moved_on"]
+    assert town.status("m") == "in_progress"
